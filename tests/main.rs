@@ -1,0 +1,1 @@
+//! Integration tests: one binary, HTTP against the real gateway.
