@@ -1,0 +1,140 @@
+//! One object of the DICOM JSON model (PS3.18 F.2), read tolerantly.
+//!
+//! What is tolerated, since archives in the field write it: tags in lower case and keywords in place of tags; numbers as
+//! strings and strings as numbers; padding; `null` members; a missing or wrong `vr`; members that the standard does not
+//! know; values without the `Value` array; names as one unsplit string; several values in one string.
+
+mod reading;
+
+use super::{PersonName, Tag};
+
+/// A value of an element: text (numbers are kept as their text), a name, or the item of a sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Anything that is neither a name nor an item, without padding.
+    Text(Box<str>),
+    /// A value of VR PN.
+    Name(Box<PersonName>),
+    /// A value of VR SQ.
+    Item(Attributes),
+}
+
+/// The values of one element. Empty values and `null`s are left out, so an element that is present without a value has
+/// none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Element {
+    /// In the order in which they were given.
+    pub values: Vec<Value>,
+}
+
+impl Element {
+    /// An element with one text value.
+    pub fn text(value: &str) -> Self {
+        Self { values: vec![Value::Text(value.into())] }
+    }
+
+    /// An element of sequence items.
+    pub fn items(items: impl IntoIterator<Item = Attributes>) -> Self {
+        Self { values: items.into_iter().map(Value::Item).collect() }
+    }
+}
+
+/// The elements of one data set or sequence item, by tag.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attributes {
+    /// Sorted by tag, each tag once.
+    elements: Vec<(Tag, Element)>,
+}
+
+impl Attributes {
+    /// The element with `tag`, with or without a value.
+    pub fn get(&self, tag: Tag) -> Option<&Element> {
+        let index = self.elements.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
+        self.elements.get(index).map(|(_, element)| element)
+    }
+
+    /// Whether the element was named at all, with or without a value.
+    pub fn contains(&self, tag: Tag) -> bool {
+        self.get(tag).is_some()
+    }
+
+    /// The first text value.
+    pub fn text(&self, tag: Tag) -> Option<&str> {
+        self.texts(tag).next()
+    }
+
+    /// Every text value.
+    pub fn texts(&self, tag: Tag) -> impl Iterator<Item = &str> {
+        self.values(tag).filter_map(|value| match value {
+            Value::Text(text) => Some(text.as_ref()),
+            Value::Name(_) | Value::Item(_) => None,
+        })
+    }
+
+    /// The first value as a whole number: `1`, `"1"`, `"1 "`, `1.0`, `"300.0"`.
+    pub fn integer(&self, tag: Tag) -> Option<i64> {
+        let text = self.text(tag)?;
+        let whole = match text.split_once('.') {
+            Some((whole, fraction)) if fraction.bytes().all(|byte| byte == b'0') => whole,
+            Some(_) => return None,
+            None => text,
+        };
+        whole.parse().ok()
+    }
+
+    /// The first name.
+    pub fn name(&self, tag: Tag) -> Option<&PersonName> {
+        self.names(tag).next()
+    }
+
+    /// Every name.
+    pub fn names(&self, tag: Tag) -> impl Iterator<Item = &PersonName> {
+        self.values(tag).filter_map(|value| match value {
+            Value::Name(name) => Some(name.as_ref()),
+            Value::Text(_) | Value::Item(_) => None,
+        })
+    }
+
+    /// Every item of a sequence.
+    pub fn items(&self, tag: Tag) -> impl Iterator<Item = &Self> {
+        self.values(tag).filter_map(|value| match value {
+            Value::Item(item) => Some(item),
+            Value::Text(_) | Value::Name(_) => None,
+        })
+    }
+
+    /// Every element in the order of the tags.
+    pub fn iter(&self) -> impl Iterator<Item = (Tag, &Element)> {
+        self.elements.iter().map(|(tag, element)| (*tag, element))
+    }
+
+    /// Puts `element` in place of what stood under `tag`.
+    pub fn insert(&mut self, tag: Tag, element: Element) {
+        match self.elements.binary_search_by_key(&tag, |(tag, _)| *tag) {
+            Ok(index) => self.elements[index].1 = element,
+            Err(index) => self.elements.insert(index, (tag, element)),
+        }
+    }
+
+    /// Only the elements for whose tag `keep` holds.
+    pub fn retain(&mut self, mut keep: impl FnMut(Tag) -> bool) {
+        self.elements.retain(|(tag, _)| keep(*tag));
+    }
+
+    fn values(&self, tag: Tag) -> impl Iterator<Item = &Value> {
+        self.get(tag).into_iter().flat_map(|element| &element.values)
+    }
+}
+
+impl FromIterator<(Tag, Element)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (Tag, Element)>>(elements: I) -> Self {
+        let mut attributes = Self::default();
+        for (tag, element) in elements {
+            attributes.insert(tag, element);
+        }
+        attributes
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Unique identifiers (PS3.5 9.1), and a type for each level of the information model, so that a series UID cannot be
+//! handed over where a study UID is meant.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a text is no UID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a DICOM UID is digits in components parted by single dots, 64 characters at most (PS3.5 9.1)")]
+pub struct UidError;
+
+/// A UID of any kind: digits in components parted by single dots, 64 bytes at most.
+///
+/// Leading zeros in a component break PS3.5 but exist in the field: they are kept as they are and never normalised.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(Arc<str>);
+
+impl Uid {
+    /// Reads `text` as it stands: no padding, no percent-escapes.
+    pub fn parse(text: &str) -> Result<Self, UidError> {
+        if text.len() > 64 || text.is_empty() {
+            return Err(UidError);
+        }
+        let digits =
+            |component: &str| !component.is_empty() && component.bytes().all(|byte| byte.is_ascii_digit());
+        if text.split('.').all(digits) { Ok(Self(text.into())) } else { Err(UidError) }
+    }
+
+    /// The UID's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+macro_rules! uid_of_a_level {
+    ($name:ident, $what:literal) => {
+        #[doc = concat!("The UID of ", $what, ".")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uid);
+
+        impl $name {
+            #[doc = concat!("Reads the UID of ", $what, "; see [`Uid::parse`].")]
+            pub fn parse(text: &str) -> Result<Self, UidError> {
+                Uid::parse(text).map(Self)
+            }
+
+            /// The UID's text.
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+
+            /// The same UID without its level.
+            pub fn uid(&self) -> &Uid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, formatter)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, formatter)
+            }
+        }
+    };
+}
+
+uid_of_a_level!(StudyUid, "a study (0020,000D)");
+uid_of_a_level!(SeriesUid, "a series (0020,000E)");
+uid_of_a_level!(SopInstanceUid, "a SOP instance (0008,0018)");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_digits_in_dotted_components_make_a_uid() {
+        for good in ["1", "1.2.840.10008.1.2", "0.1.02", &"1".repeat(64)] {
+            assert!(Uid::parse(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", ".", "1.", ".1", "1..2", "1.a", "1.2 ", "1.2\0", "1,2", "1.٣", "1%2e2", &"1".repeat(65)]
+        {
+            assert_eq!(Uid::parse(bad), Err(UidError), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_is_kept_to_the_letter(text in "\\PC{0,70}") {
+            if let Ok(uid) = StudyUid::parse(&text) {
+                prop_assert_eq!(uid.as_str(), text);
+            }
+        }
+
+        #[test]
+        fn every_well_formed_uid_parses(components in prop::collection::vec("[0-9]{1,6}", 1..9)) {
+            let text = components.join(".");
+            prop_assert!(Uid::parse(&text).is_ok());
+        }
+    }
+}
