@@ -1,1 +1,27 @@
-//! archive
+//! One upstream PACS: the only place that touches the HTTP client.
+//!
+//! An [`UpstreamRequest`] is the only way in, and every call has a permit and a deadline. What is peculiar to a brand is
+//! data in a [`Profile`]. Redirects are never followed, the environment's proxies are never used, and nothing of a
+//! caller's request crosses but a list of headers. This room knows DICOM JSON; it knows no FHIR and no caller.
+
+mod client;
+mod error;
+mod id;
+mod profile;
+mod qido;
+mod request;
+mod response;
+mod retrieve;
+mod rows;
+mod settings;
+
+pub use client::Archive;
+pub use error::{ArchiveError, ArchiveErrorKind};
+pub use id::{ArchiveId, ArchiveIdError};
+pub use profile::{DetailSource, PROFILES, Profile};
+pub use qido::{IncludeStyle, MatchValue, QidoQuery, SearchLevel};
+pub use request::{CARRIED, Class, UpstreamRequest};
+pub use response::{UpstreamBody, UpstreamResponse};
+pub use retrieve::{Objects, PathSegment, Rendering, Retrieval};
+pub use rows::RowsEnd;
+pub use settings::{Credentials, Settings, SettingsError};

@@ -1,1 +1,195 @@
-//! cache
+//! What the gateway remembers: rendered studies, the rows of recent searches, what a Patient id stands for, and which
+//! studies are gone; all in one store that is bounded by the bytes it really holds.
+//!
+//! Cached bytes never depend on who asked or under which address: access is decided outside, on every hit, and every
+//! reference inside a cached resource is relative. Nothing here knows HTTP or asks an archive; what is kept is handed in.
+//! Whether a thing is still fresh is told by the clock that the gateway was given.
+
+mod key;
+mod rendered;
+mod single_flight;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+pub use key::Form;
+pub use rendered::{Rendered, content_tag};
+pub use single_flight::{Interrupted, SingleFlight};
+
+use crate::archive::ArchiveId;
+use crate::clock::SharedClock;
+use crate::dicom::{Attributes, StudyUid};
+use key::Key;
+
+/// What an entry costs besides its own bytes: key, bookkeeping of the store, the allocations' heads.
+const OVERHEAD: usize = 512;
+
+/// Tells cheaply whether a study is still what it was: a hash of the rows that the archives gave for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// Of one study's rows, in the order of the archives that hold it.
+    pub fn of<'a>(rows: impl IntoIterator<Item = (&'a ArchiveId, &'a Attributes)>) -> Self {
+        let mut digest = Sha256::new();
+        for (archive, row) in rows {
+            digest.update(archive.as_str().as_bytes());
+            row.digest_into(&mut |bytes| digest.update(bytes));
+        }
+        let mut short = [0; 16];
+        for (short, byte) in short.iter_mut().zip(digest.finalize()) {
+            *short = byte;
+        }
+        Self(short)
+    }
+}
+
+/// An assembled study as it was rendered, and what tells whether that is still true.
+#[derive(Debug)]
+pub struct StudyEntry {
+    /// The resource.
+    pub rendered: Rendered,
+    /// Of the rows that it was made of.
+    pub fingerprint: Fingerprint,
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives last confirmed it.
+    pub checked_at: Duration,
+}
+
+/// The rows that one archive gave to one search.
+#[derive(Debug)]
+pub struct SearchRows {
+    /// As they came, already without repetitions.
+    pub rows: Vec<Attributes>,
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when they were asked for.
+    pub asked_at: Duration,
+}
+
+/// The identifier that a Patient id was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KnownPatient {
+    /// The archive that named it.
+    pub archive: ArchiveId,
+    /// PatientID (0010,0020) as the archive writes it.
+    pub patient_id: Box<str>,
+}
+
+#[derive(Debug, Clone)]
+enum Kept {
+    Study(Arc<StudyEntry>),
+    Rows(Arc<SearchRows>),
+    Patient(Arc<KnownPatient>),
+    Gone,
+}
+
+impl Kept {
+    fn size(&self) -> usize {
+        OVERHEAD
+            + match self {
+                Self::Study(entry) => entry.rendered.size(),
+                Self::Rows(rows) => rows.rows.iter().map(Attributes::size).sum(),
+                Self::Patient(patient) => patient.patient_id.len(),
+                Self::Gone => 0,
+            }
+    }
+}
+
+/// The one store. Cloning it gives another handle to the same store.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    entries: moka::future::Cache<Key, Kept>,
+    fresh_for: Duration,
+    clock: SharedClock,
+}
+
+impl Cache {
+    /// A store that holds `memory` bytes at most and trusts an entry without asking again for `fresh_for`.
+    pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
+        let entries = moka::future::Cache::builder()
+            .max_capacity(memory)
+            .weigher(|_, kept: &Kept| u32::try_from(kept.size()).unwrap_or(u32::MAX))
+            .build();
+        Self { entries, fresh_for, clock }
+    }
+
+    /// Whether something that was true at `checked_at` may be served without asking again.
+    pub fn is_fresh(&self, checked_at: Duration) -> bool {
+        self.clock.elapsed().saturating_sub(checked_at) < self.fresh_for
+    }
+
+    /// The clock's time, to be put into entries.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// The study in this form, fresh or not.
+    pub async fn study(&self, study: &StudyUid, form: &Form) -> Option<Arc<StudyEntry>> {
+        match self.entries.get(&Key::Study(study.clone(), form.clone())).await {
+            Some(Kept::Study(entry)) => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// Remembers the study in this form.
+    pub async fn keep_study(&self, study: &StudyUid, form: &Form, entry: Arc<StudyEntry>) {
+        self.entries.insert(Key::Study(study.clone(), form.clone()), Kept::Study(entry)).await;
+    }
+
+    /// The rows of a search that is still fresh; `query` is the canonical text of the upstream request.
+    pub async fn rows(&self, archive: &ArchiveId, query: &str) -> Option<Arc<SearchRows>> {
+        match self.entries.get(&Key::Rows(archive.clone(), query.into())).await {
+            Some(Kept::Rows(rows)) if self.is_fresh(rows.asked_at) => Some(rows),
+            _ => None,
+        }
+    }
+
+    /// Remembers the rows of a search.
+    pub async fn keep_rows(&self, archive: &ArchiveId, query: &str, rows: Arc<SearchRows>) {
+        self.entries.insert(Key::Rows(archive.clone(), query.into()), Kept::Rows(rows)).await;
+    }
+
+    /// What the Patient id `id` stands for, if an archive has named it lately.
+    pub async fn patient(&self, id: &str) -> Option<Arc<KnownPatient>> {
+        match self.entries.get(&Key::Patient(id.into())).await {
+            Some(Kept::Patient(patient)) => Some(patient),
+            _ => None,
+        }
+    }
+
+    /// Remembers what the Patient id `id` stands for.
+    pub async fn keep_patient(&self, id: &str, patient: KnownPatient) {
+        let key = Key::Patient(id.into());
+        if !self.entries.contains_key(&key) {
+            self.entries.insert(key, Kept::Patient(Arc::new(patient))).await;
+        }
+    }
+
+    /// Whether the study was served from here and is gone since.
+    pub async fn is_gone(&self, study: &StudyUid) -> bool {
+        self.entries.get(&Key::Gone(study.clone())).await.is_some()
+    }
+
+    /// Forgets the study in this form and, as it was served once, remembers that it is gone.
+    pub async fn mark_gone(&self, study: &StudyUid, form: &Form) {
+        self.entries.invalidate(&Key::Study(study.clone(), form.clone())).await;
+        self.entries.insert(Key::Gone(study.clone()), Kept::Gone).await;
+    }
+
+    /// Forgets that the study was gone: an archive holds it again.
+    pub async fn mark_back(&self, study: &StudyUid) {
+        let key = Key::Gone(study.clone());
+        if self.entries.contains_key(&key) {
+            self.entries.invalidate(&key).await;
+        }
+    }
+
+    /// How many entries and bytes are held, after the store has settled.
+    pub async fn usage(&self) -> (u64, u64) {
+        self.entries.run_pending_tasks().await;
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+}
+
+#[cfg(test)]
+mod tests;

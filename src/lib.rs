@@ -3,6 +3,7 @@
 pub mod access;
 pub mod archive;
 pub mod cache;
+pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod dicom;
@@ -13,7 +14,6 @@ pub mod fhir;
 pub mod gateway;
 pub mod http;
 pub mod mapping;
-pub mod route;
 pub mod server;
 pub mod service;
 pub mod studies;

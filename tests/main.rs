@@ -1,1 +1,5 @@
 //! Integration tests: one binary, HTTP against the real gateway.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod architecture;

@@ -6,7 +6,7 @@
 
 mod reading;
 
-use super::{PersonName, Tag};
+use super::{NameGroup, PersonName, Tag};
 
 /// A value of an element: text (numbers are kept as their text), a name, or the item of a sequence.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,6 +119,56 @@ impl Attributes {
     /// Only the elements for whose tag `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(Tag) -> bool) {
         self.elements.retain(|(tag, _)| keep(*tag));
+    }
+
+    /// About how many bytes this takes up in memory, for the bound of a cache.
+    pub fn size(&self) -> usize {
+        let text =
+            |group: &NameGroup| group.components().map(str::len).sum::<usize>() + size_of::<NameGroup>();
+        let value = |value: &Value| match value {
+            Value::Text(text) => text.len(),
+            Value::Name(name) => name.groups().map(text).sum::<usize>(),
+            Value::Item(item) => item.size(),
+        };
+        let element =
+            |element: &Element| element.values.iter().map(|v| value(v) + size_of::<Value>()).sum::<usize>();
+        self.elements.iter().map(|(_, e)| element(e) + size_of::<(Tag, Element)>()).sum()
+    }
+
+    /// Hands everything that makes this data set what it is to `sink`: tags, the kinds of values, and each text between
+    /// marks that no text can hold.
+    pub fn digest_into(&self, sink: &mut impl FnMut(&[u8])) {
+        for (tag, element) in &self.elements {
+            sink(&[0xff, 0]);
+            sink(&tag.group().to_be_bytes());
+            sink(&tag.element().to_be_bytes());
+            for value in &element.values {
+                match value {
+                    Value::Text(text) => {
+                        sink(&[0xff, 1]);
+                        sink(text.as_bytes());
+                    }
+                    Value::Name(name) => {
+                        for (place, group) in
+                            [&name.alphabetic, &name.ideographic, &name.phonetic].iter().enumerate()
+                        {
+                            let Some(group) = group else { continue };
+                            for component in
+                                [&group.family, &group.given, &group.middle, &group.prefix, &group.suffix]
+                            {
+                                sink(&[0xff, 2, u8::try_from(place).unwrap_or_default()]);
+                                sink(component.as_bytes());
+                            }
+                        }
+                    }
+                    Value::Item(item) => {
+                        sink(&[0xff, 5]);
+                        item.digest_into(sink);
+                        sink(&[0xff, 6]);
+                    }
+                }
+            }
+        }
     }
 
     fn values(&self, tag: Tag) -> impl Iterator<Item = &Value> {

@@ -1,0 +1,216 @@
+//! Calls to one archive: permit, deadline, credentials, and one repetition when a pooled connection turns out to be dead.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::sync::Semaphore;
+
+use super::request::{Class, UpstreamRequest};
+use super::response::{UpstreamBody, UpstreamResponse};
+use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
+use crate::telemetry::Metrics;
+
+/// A connection is made on a local network, or something is wrong.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Orthanc drops a connection that was idle for a second; waiting longer only finds dead ones.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// How long a call waits for its turn before the archive counts as busy.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many retrievals are under way at once for each search that may be: a viewer loads frames in parallel, and a
+/// retrieval costs the archive less than a search.
+const RETRIEVALS_FOR_A_SEARCH: usize = 8;
+
+/// An answer's head has at most so many fields: a dozen is usual.
+const MAX_HEADERS: usize = 200;
+
+/// A handle to one archive; cloning it gives another to the same connections and permits.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    /// Decodes gzip: for what the gateway reads itself.
+    reading: reqwest::Client,
+    /// Leaves bodies as they are: for what is carried through.
+    carrying: reqwest::Client,
+    credentials: Option<(HeaderName, HeaderValue)>,
+    searches: Arc<Semaphore>,
+    metadata: Arc<Semaphore>,
+    retrievals: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl Archive {
+    /// A client for the archive. Nothing is sent yet.
+    pub fn new(settings: Settings, metrics: Metrics) -> Result<Self, SettingsError> {
+        let credentials = settings.credentials.header();
+        if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
+            return Err(SettingsError::Credentials(settings.id));
+        }
+        let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                reading: http_client(&settings, true)?,
+                carrying: http_client(&settings, false)?,
+                credentials,
+                searches: permits(settings.max_concurrency),
+                metadata: permits(settings.max_concurrency),
+                retrievals: permits(settings.max_concurrency.saturating_mul(RETRIEVALS_FOR_A_SEARCH)),
+                settings,
+                metrics,
+            }),
+        })
+    }
+
+    /// Its short name.
+    pub fn id(&self) -> &ArchiveId {
+        &self.inner.settings.id
+    }
+
+    /// Everything that is configured about it.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Its quirks.
+    pub fn profile(&self) -> &Profile {
+        &self.inner.settings.profile
+    }
+
+    /// How many searches may be under way at once.
+    pub fn max_concurrency(&self) -> usize {
+        self.inner.settings.max_concurrency.max(1)
+    }
+
+    /// Sends `request` and returns with the head of the answer, whatever its status. The body is as the archive sent it,
+    /// with its Content-Encoding.
+    pub async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse, ArchiveError> {
+        self.send_by(&self.inner.carrying, request).await
+    }
+
+    /// Sends `request` and returns with the head of the answer, whatever its status. The body is decoded.
+    pub(super) async fn send_decoding(
+        &self,
+        request: UpstreamRequest,
+    ) -> Result<UpstreamResponse, ArchiveError> {
+        self.send_by(&self.inner.reading, request).await
+    }
+
+    pub(super) fn error(&self, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
+        ArchiveError { archive: self.id().clone(), kind: kind.into() }
+    }
+
+    async fn send_by(
+        &self,
+        client: &reqwest::Client,
+        request: UpstreamRequest,
+    ) -> Result<UpstreamResponse, ArchiveError> {
+        let class = request.class();
+        let started = Instant::now();
+        let answer = self.send_within_deadline(client, request).await;
+        let outcome = match &answer {
+            Ok(response) => response.status.as_str().to_owned(),
+            Err(error) => error.label().to_owned(),
+        };
+        self.inner.metrics.upstream_answered(self.id().as_str(), class.label(), &outcome, started.elapsed());
+        answer
+    }
+
+    async fn send_within_deadline(
+        &self,
+        client: &reqwest::Client,
+        request: UpstreamRequest,
+    ) -> Result<UpstreamResponse, ArchiveError> {
+        let permits = match request.class() {
+            Class::Search => &self.inner.searches,
+            Class::Metadata => &self.inner.metadata,
+            Class::Retrieve => &self.inner.retrievals,
+        };
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
+        let timeout = self.inner.settings.timeout;
+        let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(client, &request)).await {
+            Ok(answer) => answer.map_err(|error| self.transport_error(&error))?,
+            Err(_) => return Err(self.error(ArchiveErrorKind::Timeout(timeout))),
+        };
+        if answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED {
+            return Err(self.error(ArchiveErrorKind::Redirected));
+        }
+        let (head, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        let body = UpstreamBody::new(self.id().clone(), timeout, body, permit);
+        Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
+    }
+
+    /// An archive may close a pooled connection in the moment in which it is used again. Then nothing was answered, and a
+    /// GET can be said twice.
+    async fn send_twice_if_stale(
+        &self,
+        client: &reqwest::Client,
+        request: &UpstreamRequest,
+    ) -> reqwest::Result<reqwest::Response> {
+        match client.execute(self.assemble(request)).await {
+            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
+                client.execute(self.assemble(request)).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn assemble(&self, request: &UpstreamRequest) -> reqwest::Request {
+        let settings = &self.inner.settings;
+        let url = request.url(&settings.qido_url, &settings.wado_url, &settings.profile);
+        let mut assembled = reqwest::Request::new(request.method.clone(), url);
+        assembled.headers_mut().extend(request.headers.clone());
+        if let Some((name, value)) = &self.inner.credentials {
+            assembled.headers_mut().insert(name, value.clone());
+        }
+        assembled
+    }
+
+    fn transport_error(&self, error: &reqwest::Error) -> ArchiveError {
+        self.error(if error.is_timeout() && error.is_connect() {
+            ArchiveErrorKind::Unreachable
+        } else if error.is_timeout() {
+            ArchiveErrorKind::Timeout(self.inner.settings.timeout)
+        } else if error.is_connect() {
+            ArchiveErrorKind::Unreachable
+        } else {
+            ArchiveErrorKind::Disconnected
+        })
+    }
+}
+
+fn http_client(settings: &Settings, decoding: bool) -> Result<reqwest::Client, SettingsError> {
+    let mut headers = HeaderMap::new();
+    if !decoding {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("dicomweb-gateway/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .gzip(decoding)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(settings.timeout)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .http1_max_headers(MAX_HEADERS)
+        .http2_adaptive_window(true)
+        .tcp_nodelay(true);
+    if let Some(pem) = &settings.ca {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem)
+            .ok()
+            .filter(|certificates| !certificates.is_empty())
+            .ok_or_else(|| SettingsError::Certificates(settings.id.clone()))?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    builder.build().map_err(|_| SettingsError::Client(settings.id.clone()))
+}

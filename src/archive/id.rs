@@ -1,0 +1,57 @@
+//! The short name of an archive, as it stands in configuration, URLs and Endpoint ids.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a text is no archive id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an archive id is 1 to 32 lower-case letters, digits and hyphens")]
+pub struct ArchiveIdError;
+
+/// `[a-z0-9-]{1,32}`: fits a path segment, a FHIR id and a metric label as it is.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArchiveId(Arc<str>);
+
+impl ArchiveId {
+    /// Reads `text` as it stands.
+    pub fn parse(text: &str) -> Result<Self, ArchiveIdError> {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if (1..=32).contains(&text.len()) && text.bytes().all(legal) {
+            Ok(Self(text.into()))
+        } else {
+            Err(ArchiveIdError)
+        }
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ArchiveId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ArchiveId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_fits_a_path_segment() {
+        for good in ["main", "pacs-2", "0"] {
+            assert!(ArchiveId::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Main", "a b", "a/b", "a.b", "ä", &"a".repeat(33)] {
+            assert_eq!(ArchiveId::parse(bad), Err(ArchiveIdError), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The only way to reach an archive: a request made of typed parts. No raw path, query or header of a caller can be put
+//! into one, so none can cross.
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use url::Url;
+
+use super::profile::Profile;
+use super::qido::{QidoQuery, SearchLevel};
+use super::retrieve::Retrieval;
+
+/// What an archive is asked.
+#[derive(Debug, Clone)]
+pub struct UpstreamRequest {
+    pub(super) what: What,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+}
+
+/// Which of the archive's services answers.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    Search(QidoQuery),
+    Retrieve(Retrieval),
+}
+
+/// The kind of work that a request is to the archive, for permits and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// QIDO-RS.
+    Search,
+    /// WADO-RS metadata.
+    Metadata,
+    /// Everything else of WADO-RS.
+    Retrieve,
+}
+
+impl Class {
+    /// A word for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::Metadata => "metadata",
+            Self::Retrieve => "retrieve",
+        }
+    }
+}
+
+/// The request headers that a caller's request may hand on to an archive.
+pub const CARRIED: [header::HeaderName; 5] =
+    [header::ACCEPT, header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+
+impl UpstreamRequest {
+    /// A search, to be read by the gateway.
+    pub fn search(query: QidoQuery) -> Self {
+        Self::get(What::Search(query)).accepting("application/dicom+json, application/json;q=0.9")
+    }
+
+    /// A retrieval. [`Retrieval::metadata`] is to be read by the gateway; others are carried through.
+    pub fn retrieve(retrieval: Retrieval) -> Self {
+        let request = Self::get(What::Retrieve(retrieval));
+        match request.class() {
+            Class::Metadata => request.accepting("application/dicom+json, application/json;q=0.9"),
+            _ => request,
+        }
+    }
+
+    /// With `HEAD` in place of `GET`.
+    #[must_use]
+    pub fn head_only(mut self) -> Self {
+        self.method = Method::HEAD;
+        self
+    }
+
+    /// With those headers of a caller's request that may cross.
+    #[must_use]
+    pub fn carrying(mut self, headers: &HeaderMap) -> Self {
+        for name in CARRIED {
+            if let Some(value) = headers.get(&name) {
+                self.headers.insert(name, value.clone());
+            }
+        }
+        self
+    }
+
+    /// With `Accept` in the gateway's own words.
+    #[must_use]
+    pub fn accepting(mut self, media_types: &'static str) -> Self {
+        self.headers.insert(header::ACCEPT, HeaderValue::from_static(media_types));
+        self
+    }
+
+    /// The kind of work that it is.
+    pub fn class(&self) -> Class {
+        match &self.what {
+            What::Search(_) => Class::Search,
+            What::Retrieve(retrieval) if retrieval.is_metadata() => Class::Metadata,
+            What::Retrieve(_) => Class::Retrieve,
+        }
+    }
+
+    /// Whether it searches for studies, so that "not found" can only mean a wrong address.
+    pub(super) fn is_study_search(&self) -> bool {
+        matches!(&self.what, What::Search(query) if query.level == SearchLevel::Studies)
+    }
+
+    /// The address at the archive: its root, the fixed and typed segments, the keys that are known.
+    pub(super) fn url(&self, qido: &Url, wado: &Url, profile: &Profile) -> Url {
+        let (root, path, query) = match &self.what {
+            What::Search(search) => (qido, search.level.path(), search.query_string(profile.include_style)),
+            What::Retrieve(retrieval) => (wado, retrieval.path(), retrieval.query_string()),
+        };
+        let mut url = root.clone();
+        url.set_path(&format!("{}/{path}", root.path().trim_end_matches('/')));
+        url.set_query((!query.is_empty()).then_some(&query));
+        url
+    }
+
+    fn get(what: What) -> Self {
+        Self { what, method: Method::GET, headers: HeaderMap::new() }
+    }
+}

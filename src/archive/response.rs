@@ -1,0 +1,73 @@
+//! The head of an archive's answer, and its body as it comes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
+
+/// An answer whose body is still to be read.
+#[derive(Debug)]
+pub struct UpstreamResponse {
+    /// As the archive said it.
+    pub status: StatusCode,
+    /// As the archive sent them; nothing of them may reach a caller unchecked.
+    pub headers: HeaderMap,
+    /// Dropping it ends the call at the archive.
+    pub body: UpstreamBody,
+}
+
+/// A body that holds the call's permit until it is dropped.
+#[derive(Debug)]
+pub struct UpstreamBody {
+    archive: ArchiveId,
+    timeout: Duration,
+    inner: reqwest::Body,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(
+        archive: ArchiveId,
+        timeout: Duration,
+        inner: reqwest::Body,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { archive, timeout, inner, _permit: permit }
+    }
+
+    fn error(&self, error: &reqwest::Error) -> ArchiveError {
+        let kind = if error.is_timeout() {
+            ArchiveErrorKind::Timeout(self.timeout)
+        } else {
+            ArchiveErrorKind::BrokenOff
+        };
+        ArchiveError { archive: self.archive.clone(), kind }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = ArchiveError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ArchiveError>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| self.error(&error))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,140 @@
+//! Rows of a search or of metadata, handed over one by one as they stream in.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+
+use super::request::{Class, UpstreamRequest};
+use super::response::UpstreamBody;
+use super::{Archive, ArchiveError, ArchiveErrorKind};
+use crate::dicom::json::RowReader;
+
+/// A series of 50,000 instances has 300 MB of metadata; whatever is longer is a mistake or an attack.
+const LONGEST_ANSWER: u64 = 512 * 1024 * 1024;
+
+/// The first bytes of a gzip stream (RFC 1952 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// A gzip body without its Content-Encoding is decoded in one piece, so it may not be long: it is seen only from a server
+/// of files, for single instances.
+const LONGEST_UNDECLARED_GZIP: usize = 4 * 1024 * 1024;
+
+/// What was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsEnd {
+    /// Rows that the answer held.
+    pub rows: usize,
+    /// The archive said that there are more (PS3.18 8.3.4.4: `Warning: 299`).
+    pub more: bool,
+}
+
+impl Archive {
+    /// Sends `request` and hands every row of the answer to `each` as soon as it is complete. An answer without content
+    /// has no rows; an answer that is not a whole array of objects is an error, after rows may have been handed over.
+    pub async fn rows<T: DeserializeOwned>(
+        &self,
+        request: UpstreamRequest,
+        mut each: impl FnMut(T),
+    ) -> Result<RowsEnd, ArchiveError> {
+        let none = RowsEnd { rows: 0, more: false };
+        let is_search = request.class() == Class::Search;
+        let is_study_search = request.is_study_search();
+        let answer = self.send_decoding(request).await?;
+        match answer.status {
+            StatusCode::NO_CONTENT => return Ok(none),
+            // What lies below a study that is not there is nothing (PS3.18 CP-2473); a study search that is not there
+            // is a wrong address.
+            StatusCode::NOT_FOUND | StatusCode::GONE if is_search => {
+                if !is_study_search || self.profile().not_found_means_no_match {
+                    return Ok(none);
+                }
+                return Err(self.error(ArchiveErrorKind::NotFound));
+            }
+            status if status.is_success() => {}
+            status => return Err(self.error(refusal(status, &answer.headers))),
+        }
+        let more = says_more(&answer.headers);
+        let rows = self.read_rows(answer.body, &mut each).await?;
+        Ok(RowsEnd { rows, more })
+    }
+
+    async fn read_rows<T: DeserializeOwned>(
+        &self,
+        mut body: UpstreamBody,
+        each: &mut impl FnMut(T),
+    ) -> Result<usize, ArchiveError> {
+        let mut reader = RowReader::new();
+        let mut length: u64 = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(chunk) = frame?.into_data() else { continue };
+            if length == 0 && chunk.starts_with(&GZIP_MAGIC) {
+                return self.read_undeclared_gzip(chunk, body, each).await;
+            }
+            length += chunk.len() as u64;
+            if length > LONGEST_ANSWER {
+                return Err(self.error(ArchiveErrorKind::TooLarge(LONGEST_ANSWER)));
+            }
+            reader.push(&chunk, each).map_err(|error| self.error(error))?;
+        }
+        reader.finish(each).map_err(|error| self.error(error))
+    }
+
+    async fn read_undeclared_gzip<T: DeserializeOwned>(
+        &self,
+        first: Bytes,
+        mut body: UpstreamBody,
+        each: &mut impl FnMut(T),
+    ) -> Result<usize, ArchiveError> {
+        let too_large = || self.error(ArchiveErrorKind::TooLarge(LONGEST_UNDECLARED_GZIP as u64));
+        let mut compressed = first.to_vec();
+        while let Some(frame) = body.frame().await {
+            let Ok(chunk) = frame?.into_data() else { continue };
+            compressed.extend_from_slice(&chunk);
+            if compressed.len() > LONGEST_UNDECLARED_GZIP {
+                return Err(too_large());
+            }
+        }
+        let mut plain = Vec::new();
+        let bound = 16 * LONGEST_UNDECLARED_GZIP as u64;
+        flate2::read::MultiGzDecoder::new(compressed.as_slice())
+            .take(bound + 1)
+            .read_to_end(&mut plain)
+            .map_err(|_| self.error(ArchiveErrorKind::Unreadable("a gzip body that is broken")))?;
+        if plain.len() as u64 > bound {
+            return Err(too_large());
+        }
+        let mut reader = RowReader::new();
+        reader.push(&plain, each).map_err(|error| self.error(error))?;
+        reader.finish(each).map_err(|error| self.error(error))
+    }
+}
+
+/// What a status that is no success means.
+pub(super) fn refusal(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            ArchiveErrorKind::Unauthorized(status)
+        }
+        StatusCode::NOT_FOUND | StatusCode::GONE => ArchiveErrorKind::NotFound,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            ArchiveErrorKind::Unavailable { status, retry_after: retry_after(headers) }
+        }
+        status => ArchiveErrorKind::Refused(status),
+    }
+}
+
+/// `Retry-After` in seconds; a date is not worth the trouble, and an archive does not say when we come back next year.
+fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.min(300))
+}
+
+fn says_more(headers: &HeaderMap) -> bool {
+    let warnings = headers.get_all(header::WARNING).iter().filter_map(|value| value.to_str().ok());
+    warnings
+        .into_iter()
+        .any(|warning| warning.trim_start().starts_with("299") && warning.contains("additional results"))
+}

@@ -1,0 +1,34 @@
+//! What a remembered thing is found by. A key names upstream facts only: no caller, no address, no raw user input.
+
+use crate::archive::ArchiveId;
+use crate::dicom::StudyUid;
+
+/// How much of a resource was rendered (R4 search#summary, search#elements).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// All of it.
+    #[default]
+    Full,
+    /// `_summary=true`.
+    Summary,
+    /// `_summary=text`.
+    Text,
+    /// `_summary=data`.
+    Data,
+    /// `_elements`: the names of root elements, sorted, each once.
+    Elements(Box<[Box<str>]>),
+}
+
+/// The key of a remembered thing. There is no other way to make one, and no default: a key that says too little is how a
+/// cache serves the wrong patient.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// An assembled study, rendered in one form.
+    Study(StudyUid, Form),
+    /// The rows of one search at one archive, by the canonical text of the upstream request.
+    Rows(ArchiveId, Box<str>),
+    /// What a Patient id stands for.
+    Patient(Box<str>),
+    /// That a study was served once and then was gone.
+    Gone(StudyUid),
+}

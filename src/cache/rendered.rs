@@ -1,0 +1,88 @@
+//! A resource as it goes over the wire.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
+
+/// Below this a gzip body saves less than its header and the client's work cost.
+const WORTH_COMPRESSING: usize = 1024;
+
+/// A resource's JSON as bytes, once plain and once compressed, with the tag that names exactly this content.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// The JSON, without a newline at its end.
+    pub json: Bytes,
+    /// The same JSON, gzip-coded, where that is shorter.
+    pub gzip: Option<Bytes>,
+    /// Names the content: equal for equal JSON. Hexadecimal digits, without quotes.
+    pub tag: Box<str>,
+}
+
+impl Rendered {
+    /// Takes `json` as it is and compresses it once, for every reader to come.
+    pub fn new(json: Vec<u8>) -> Self {
+        let gzip = (json.len() >= WORTH_COMPRESSING).then(|| compress(&json)).flatten();
+        let tag = content_tag([json.as_slice()]);
+        Self { json: Bytes::from(json), gzip, tag }
+    }
+
+    /// Bytes held, for the bound of the cache.
+    pub fn size(&self) -> usize {
+        self.json.len() + self.gzip.as_ref().map_or(0, Bytes::len) + self.tag.len()
+    }
+}
+
+/// A tag for the content that `parts` make together: 96 bits of their SHA-256, in hexadecimal digits.
+pub fn content_tag<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Box<str> {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part);
+    }
+    let mut tag = String::with_capacity(24);
+    for byte in digest.finalize().iter().take(12) {
+        // Writing to a string cannot fail.
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.into()
+}
+
+/// Level 1: five times faster than level 6 for a study that ends 7 % longer.
+fn compress(json: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 6), Compression::fast());
+    encoder.write_all(json).ok()?;
+    let gzip = encoder.finish().ok()?;
+    (gzip.len() < json.len()).then(|| gzip.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn both_encodings_hold_the_same_content() {
+        let json = br#"{"resourceType":"ImagingStudy"}"#.repeat(100);
+        let rendered = Rendered::new(json.clone());
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&*rendered.gzip.clone().unwrap()).read_to_end(&mut plain).unwrap();
+        assert_eq!(plain, json);
+        assert_eq!(rendered.json, json);
+        assert!(rendered.size() > json.len());
+    }
+
+    #[test]
+    fn a_small_body_is_not_compressed() {
+        assert!(Rendered::new(b"{}".to_vec()).gzip.is_none());
+    }
+
+    #[test]
+    fn the_tag_names_the_content() {
+        let tag = |json: &[u8]| Rendered::new(json.to_vec()).tag;
+        assert_eq!(tag(b"{}"), tag(b"{}"));
+        assert_ne!(tag(b"{}"), tag(b"{ }"));
+    }
+}

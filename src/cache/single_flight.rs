@@ -1,0 +1,153 @@
+//! One load at a time for a key: whoever asks while it runs gets the same outcome.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+/// The load ended without an outcome: its task panicked, or the program is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the work that was shared with other requests ended without an outcome")]
+pub struct Interrupted;
+
+/// Loads in flight, by key. A load runs in a task of its own, so that it outlives the request that began it; its
+/// outcome goes to every request that waits, and then it is forgotten.
+pub struct SingleFlight<K, V> {
+    flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
+}
+
+impl<K, V> Default for SingleFlight<K, V> {
+    fn default() -> Self {
+        Self { flights: Arc::default() }
+    }
+}
+
+impl<K, V> fmt::Debug for SingleFlight<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner).len();
+        formatter.debug_struct("SingleFlight").field("flights", &flights).finish()
+    }
+}
+
+impl<K, V> SingleFlight<K, V>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// The outcome of the load for `key` that is in flight, or of `load`, begun now.
+    pub async fn run<F>(&self, key: K, load: impl FnOnce() -> F) -> Result<V, Interrupted>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut flight = self.join_or_begin(key, load);
+        match flight.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().ok_or(Interrupted),
+            Err(_) => Err(Interrupted),
+        }
+    }
+
+    fn join_or_begin<F>(&self, key: K, load: impl FnOnce() -> F) -> watch::Receiver<Option<V>>
+    where
+        F: Future<Output = V> + Send + 'static,
+    {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        match flights.entry(key) {
+            Entry::Occupied(flight) => flight.get().clone(),
+            Entry::Vacant(place) => {
+                let (sender, receiver) = watch::channel(None);
+                let landing = Landing { key: place.key().clone(), flights: Arc::clone(&self.flights) };
+                place.insert(receiver.clone());
+                let load = load();
+                tokio::spawn(async move {
+                    let outcome = load.await;
+                    // Out of the map first: whoever comes from here on begins a load of their own.
+                    drop(landing);
+                    sender.send_replace(Some(outcome));
+                });
+                receiver
+            }
+        }
+    }
+}
+
+/// Takes the flight out of the map however its task ends.
+struct Landing<K: Eq + Hash, V> {
+    key: K,
+    flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
+}
+
+impl<K: Eq + Hash, V> Drop for Landing<K, V> {
+    fn drop(&mut self) {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::{Notify, oneshot};
+
+    #[tokio::test]
+    async fn a_hundred_askers_share_one_load() {
+        let flights = Arc::new(SingleFlight::<u8, usize>::default());
+        let (loads, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let mut askers = Vec::new();
+        for _ in 0..100 {
+            let (flights, loads, gate) = (Arc::clone(&flights), Arc::clone(&loads), Arc::clone(&gate));
+            askers.push(tokio::spawn(async move {
+                let load = || async move {
+                    gate.notified().await;
+                    loads.fetch_add(1, Ordering::SeqCst) + 1
+                };
+                flights.run(1, load).await
+            }));
+        }
+        // On this runtime a yield lets every task run up to where it waits: the askers first, then their one load.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        gate.notify_waiters();
+        for asker in askers {
+            assert_eq!(asker.await.unwrap(), Ok(1));
+        }
+        assert_eq!(loads.load(Ordering::SeqCst), 1);
+        assert!(flights.flights.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_load_outlives_the_asker_that_began_it() {
+        let flights = Arc::new(SingleFlight::<u8, u8>::default());
+        let (open, gate) = oneshot::channel::<()>();
+        let (ended, end) = oneshot::channel::<()>();
+        let first = {
+            let flights = Arc::clone(&flights);
+            tokio::spawn(async move {
+                let load = || async move {
+                    let _ = gate.await;
+                    let _ = ended.send(());
+                    7
+                };
+                flights.run(1, load).await
+            })
+        };
+        while flights.flights.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        first.abort();
+        let second = flights.run(1, || async { unreachable!("the first load is still in flight") });
+        open.send(()).unwrap();
+        assert_eq!(second.await, Ok(7));
+        end.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_load_is_an_error_for_the_waiters_and_is_not_remembered() {
+        let flights = SingleFlight::<u8, u8>::default();
+        assert_eq!(flights.run(1, || async { panic!("a load that fails") }).await, Err(Interrupted));
+        assert_eq!(flights.run(1, || async { 2 }).await, Ok(2));
+    }
+}

@@ -1,0 +1,226 @@
+//! Metrics in the OpenMetrics text format. Labels come from closed sets: route, method, class of status, archive id.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds in seconds: from a cached read to a slow archive.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+
+/// What is told apart of the requests that come in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route without what varies.
+    pub route: &'static str,
+    /// GET, HEAD, POST, or `other`.
+    pub method: &'static str,
+    /// The status, as three digits.
+    pub status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    archive: String,
+    class: &'static str,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamClass {
+    archive: String,
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    outcome: &'static str,
+}
+
+/// The gateway's metrics; cloning gives another handle to the same ones. Each gateway has its own registry, so that two
+/// in one process do not count for each other.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabels, Histogram>,
+    in_flight: Gauge,
+    connections: Gauge,
+    upstream_requests: Family<UpstreamLabels, Counter>,
+    upstream_seconds: Family<UpstreamClass, Histogram>,
+    cache: Family<CacheLabels, Counter>,
+    cache_bytes: Gauge<u64, AtomicU64>,
+    cache_entries: Gauge<u64, AtomicU64>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(BUCKETS);
+        let mut inner = Inner {
+            registry: Registry::with_prefix("gateway"),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            upstream_requests: Family::default(),
+            upstream_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
+            cache: Family::default(),
+            cache_bytes: Gauge::default(),
+            cache_entries: Gauge::default(),
+        };
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        let registry = &mut inner.registry;
+        registry.register("build", "The version that runs", build);
+        registry.register("requests", "Requests answered", inner.requests.clone());
+        let help = "Time from a request's head to its answer's head";
+        registry.register_with_unit("request", help, Unit::Seconds, inner.request_seconds.clone());
+        registry.register(
+            "requests_in_flight",
+            "Requests whose answer's body is not yet sent",
+            inner.in_flight.clone(),
+        );
+        registry.register("connections", "Connections that are open", inner.connections.clone());
+        registry.register(
+            "upstream_requests",
+            "Requests sent to archives, by outcome",
+            inner.upstream_requests.clone(),
+        );
+        let help = "Time from a request to an archive to its answer's head";
+        registry.register_with_unit("upstream", help, Unit::Seconds, inner.upstream_seconds.clone());
+        registry.register("cache_lookups", "Studies looked up in the cache, by outcome", inner.cache.clone());
+        registry.register_with_unit(
+            "cache",
+            "Bytes held in the cache",
+            Unit::Bytes,
+            inner.cache_bytes.clone(),
+        );
+        registry.register("cache_entries", "Entries held in the cache", inner.cache_entries.clone());
+        Self(Arc::new(inner))
+    }
+}
+
+impl Metrics {
+    /// A request was answered; `duration` until the head of the answer.
+    pub fn request_answered(&self, labels: &RequestLabels, duration: Duration) {
+        self.0
+            .request_seconds
+            .get_or_create(&RouteLabels { route: labels.route })
+            .observe(duration.as_secs_f64());
+        self.0.requests.get_or_create(labels).inc();
+    }
+
+    /// A request has begun; it is in flight until the returned value is dropped.
+    pub fn request_begun(&self) -> InFlight {
+        InFlight::new(&self.0.in_flight)
+    }
+
+    /// A connection was opened; it is open until the returned value is dropped.
+    pub fn connection_opened(&self) -> InFlight {
+        InFlight::new(&self.0.connections)
+    }
+
+    /// An archive answered, or failed to; `duration` until the head of the answer.
+    pub fn upstream_answered(&self, archive: &str, class: &'static str, outcome: &str, duration: Duration) {
+        let labels = UpstreamLabels { archive: archive.to_owned(), class, outcome: outcome.to_owned() };
+        self.0.upstream_requests.get_or_create(&labels).inc();
+        let labels = UpstreamClass { archive: archive.to_owned(), class };
+        self.0.upstream_seconds.get_or_create(&labels).observe(duration.as_secs_f64());
+    }
+
+    /// A study was looked up in the cache: `hit`, `revalidated` or `miss`.
+    pub fn cache_looked_up(&self, outcome: &'static str) {
+        self.0.cache.get_or_create(&CacheLabels { outcome }).inc();
+    }
+
+    /// What the cache holds now.
+    pub fn cache_holds(&self, entries: u64, bytes: u64) {
+        self.0.cache_entries.set(entries);
+        self.0.cache_bytes.set(bytes);
+    }
+
+    /// Everything as OpenMetrics text.
+    pub fn to_text(&self) -> String {
+        let mut page = String::new();
+        // Writing to a string cannot fail; were it to, half a page is better than none.
+        let _ = text::encode(&mut page, &self.0.registry);
+        page
+    }
+}
+
+/// Counts one thing that is going on, until it is dropped.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl InFlight {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_what_was_counted() {
+        let metrics = Metrics::default();
+        let open = metrics.request_begun();
+        metrics.request_answered(
+            &RequestLabels { route: "fhir.capabilities", method: "GET", status: 200 },
+            Duration::from_millis(2),
+        );
+        metrics.upstream_answered("main", "search", "200", Duration::from_millis(20));
+        metrics.cache_looked_up("hit");
+        metrics.cache_holds(3, 4096);
+        let page = metrics.to_text();
+        for line in [
+            "gateway_requests_total{route=\"fhir.capabilities\",method=\"GET\",status=\"200\"} 1",
+            "gateway_request_seconds_count{route=\"fhir.capabilities\"} 1",
+            "gateway_requests_in_flight 1",
+            "gateway_upstream_requests_total{archive=\"main\",class=\"search\",outcome=\"200\"} 1",
+            "gateway_cache_lookups_total{outcome=\"hit\"} 1",
+            "gateway_cache_bytes 4096",
+            "gateway_cache_entries 3",
+            "# EOF",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+        drop(open);
+        assert!(metrics.to_text().contains("gateway_requests_in_flight 0"));
+    }
+
+    #[test]
+    fn two_gateways_in_one_process_count_for_themselves() {
+        let (one, other) = (Metrics::default(), Metrics::default());
+        one.cache_looked_up("hit");
+        assert!(!other.to_text().contains("gateway_cache_lookups_total{"));
+    }
+}
