@@ -1,0 +1,101 @@
+//! Bodies of answers. A body is an iterator of chunks whose steps may read files: each step runs on the blocking pool
+//! when the connection wants the next chunk and not before, so a slow client holds one chunk and no thread.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+use super::dataset::{ByteRange, swap_words};
+use super::part10::is_deflated;
+use std::path::PathBuf;
+
+/// What went wrong while a body was being sent.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The body of an answer.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// How much of a file is in memory for one answer.
+const CHUNK: u64 = 128 * 1024;
+
+/// Pieces of a body, in order.
+pub(super) type Chunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
+
+/// A body that is all there.
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body whose chunks are made one by one as they are wanted; `readers` bounds how many are made at once.
+pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {
+    let steps = stream::try_unfold((chunks, readers), |(mut chunks, readers)| async move {
+        let permit = Arc::clone(&readers).acquire_owned().await?;
+        let step = tokio::task::spawn_blocking(move || (chunks.next(), chunks)).await?;
+        drop(permit);
+        let (chunk, chunks) = step;
+        Ok::<_, BoxError>(chunk.transpose()?.map(|chunk| (Frame::data(chunk), (chunks, readers))))
+    });
+    StreamBody::new(steps).boxed_unsync()
+}
+
+/// A stretch of a file, or of what it inflates to.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    /// The file.
+    pub path: PathBuf,
+    /// Its transfer syntax.
+    pub transfer_syntax: &'static str,
+    /// Which bytes.
+    pub range: ByteRange,
+    /// The size of the words whose bytes are turned round, for big-endian files; one leaves them.
+    pub swap: usize,
+}
+
+impl Stretch {
+    /// The bytes, in chunks. A file that has become shorter breaks the body off.
+    pub(super) fn chunks(self) -> Chunks {
+        let mut left = self.range.length;
+        let mut source: Option<Box<dyn Read + Send>> = None;
+        Box::new(std::iter::from_fn(move || {
+            if left == 0 {
+                return None;
+            }
+            let chunk = (|| {
+                let reader = match &mut source {
+                    Some(reader) => reader,
+                    None => source.insert(self.open()?),
+                };
+                let mut bytes = Vec::with_capacity(usize::try_from(left.min(CHUNK)).unwrap_or_default());
+                reader.take(left.min(CHUNK)).read_to_end(&mut bytes)?;
+                if bytes.is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                left -= bytes.len() as u64;
+                swap_words(&mut bytes, self.swap);
+                Ok(bytes.into())
+            })();
+            if chunk.is_err() {
+                left = 0;
+            }
+            Some(chunk)
+        }))
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(&self.path)?;
+        if !is_deflated(self.transfer_syntax) {
+            file.seek(SeekFrom::Start(self.range.offset))?;
+            return Ok(Box::new(file));
+        }
+        let mut inflated = super::part10::inflate(file)?;
+        io::copy(&mut inflated.by_ref().take(self.range.offset), &mut io::sink())?;
+        Ok(Box::new(inflated))
+    }
+}

@@ -1,0 +1,68 @@
+//! RLE Lossless (PS3.5 Annex G) of 8-bit monochrome frames: one segment of `PackBits`, each row on its own.
+
+/// Compresses one frame of rows of `width` pixels.
+pub(super) fn compress(frame: &[u8], width: usize) -> Vec<u8> {
+    // The header: the number of segments, then their offsets, sixteen 32-bit words in all (G.5).
+    let mut compressed = vec![0; 64];
+    compressed[0] = 1;
+    compressed[4] = 64;
+    for row in frame.chunks(width.max(1)) {
+        pack(row, &mut compressed);
+    }
+    if compressed.len() % 2 == 1 {
+        compressed.push(0);
+    }
+    compressed
+}
+
+/// `PackBits` (G.3.1): runs of equal bytes, and stretches of others, 128 at most.
+fn pack(mut row: &[u8], to: &mut Vec<u8>) {
+    while let Some(first) = row.first() {
+        let run = row.iter().take(128).take_while(|byte| *byte == first).count();
+        if run > 2 {
+            to.extend([length_byte(257 - run), *first]);
+            row = &row[run..];
+            continue;
+        }
+        let same = |three: &[u8]| three[0] == three[1] && three[1] == three[2];
+        let reach = row.len().min(128);
+        let literal = row[..reach].windows(3).position(same).unwrap_or(reach).max(1);
+        to.push(length_byte(literal - 1));
+        to.extend_from_slice(&row[..literal]);
+        row = &row[literal..];
+    }
+}
+
+fn length_byte(length: usize) -> u8 {
+    u8::try_from(length).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unpack(mut packed: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let [length, rest @ ..] = packed {
+            let length = usize::from(*length);
+            if length < 128 {
+                bytes.extend_from_slice(&rest[..=length]);
+                packed = &rest[length + 1..];
+            } else {
+                bytes.extend(std::iter::repeat_n(rest[0], 257 - length));
+                packed = &rest[1..];
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_comes_back_as_it_was(row in prop::collection::vec(0_u8..4, 0..700)) {
+            let mut packed = Vec::new();
+            pack(&row, &mut packed);
+            prop_assert_eq!(unpack(&packed), row);
+        }
+    }
+}
