@@ -7,13 +7,16 @@
 mod accept;
 mod body;
 mod dataset;
+mod frames;
 mod index;
 mod json;
 mod levels;
 mod matching;
 mod metadata;
+mod multipart;
 mod part10;
 mod query;
+mod retrieve;
 mod route;
 mod search;
 
@@ -62,7 +65,9 @@ enum Refusal {
     Method,
     #[error("this resource takes no query but accept")]
     Parameters,
-    #[error("a file could not be read")]
+    #[error("the image's frames cannot be told apart: {0}")]
+    Inconsistent(&'static str),
+    #[error("a file could not be read: it has changed or gone since the archive started")]
     Internal,
 }
 
@@ -73,7 +78,7 @@ impl Refusal {
             Self::Route(_) | Self::Query(_) | Self::Parameters => StatusCode::BAD_REQUEST,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Inconsistent(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -115,15 +120,15 @@ impl Archive {
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
         let accepted = accept::accepted(request.headers(), query.accept.as_deref());
         let base = base(request);
-        if let Resource::Search(level) = resource {
-            return self.search(level, scope, query, &accepted, base).await;
-        }
-        if query != (Query { accept: query.accept.clone(), ..Query::default() }) {
+        if !matches!(resource, Resource::Search(_)) && !query.is_plain() {
             return Err(Refusal::Parameters);
         }
         match resource {
+            Resource::Search(level) => self.search(level, scope, query, &accepted, base).await,
+            Resource::Instances => self.retrieve(&scope, &accepted).await,
             Resource::Metadata => self.metadata(&scope, &accepted, &base),
-            _ => Err(Refusal::NotFound),
+            Resource::Frames(numbers) => self.frames(&scope, numbers, &accepted).await,
+            Resource::BulkData(path) => self.bulk_data(&scope, path, &accepted).await,
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::dataset::{ByteRange, swap_words};
-use super::part10::is_deflated;
+use super::part10;
 use std::path::PathBuf;
 
 /// What went wrong while a body was being sent.
@@ -50,8 +50,8 @@ pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {
 pub(super) struct Stretch {
     /// The file.
     pub path: PathBuf,
-    /// Its transfer syntax.
-    pub transfer_syntax: &'static str,
+    /// Whether the range counts in the inflated data set of a deflated file.
+    pub(super) inflated: bool,
     /// Which bytes.
     pub range: ByteRange,
     /// The size of the words whose bytes are turned round, for big-endian files; one leaves them.
@@ -59,6 +59,15 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
+    /// All the bytes at once, for what is known to be small.
+    pub(super) fn bytes(self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for chunk in self.chunks() {
+            bytes.extend_from_slice(&chunk?);
+        }
+        Ok(bytes)
+    }
+
     /// The bytes, in chunks. A file that has become shorter breaks the body off.
     pub(super) fn chunks(self) -> Chunks {
         let mut left = self.range.length;
@@ -90,11 +99,11 @@ impl Stretch {
 
     fn open(&self) -> io::Result<Box<dyn Read + Send>> {
         let mut file = File::open(&self.path)?;
-        if !is_deflated(self.transfer_syntax) {
+        if !self.inflated {
             file.seek(SeekFrom::Start(self.range.offset))?;
             return Ok(Box::new(file));
         }
-        let mut inflated = super::part10::inflate(file)?;
+        let mut inflated = part10::inflate(file)?;
         io::copy(&mut inflated.by_ref().take(self.range.offset), &mut io::sink())?;
         Ok(Box::new(inflated))
     }

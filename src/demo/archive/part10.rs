@@ -6,12 +6,13 @@
 
 mod tree;
 
-use super::dataset::{ByteRange, DataSet, Element, Value, is_text};
+use super::body::Stretch;
+use super::dataset::{ByteRange, DataSet, Element, Value, is_text, word_size};
 use dicom_core::header::HasLength;
 use dicom_core::{DataElementHeader, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::text::SpecificCharacterSet;
-use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
+use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax, TransferSyntaxIndex};
 use dicom_object::FileMetaTable;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
@@ -57,10 +58,20 @@ pub(super) enum ReadError {
 pub(super) struct Header {
     /// Transfer Syntax UID (0002,0010).
     pub transfer_syntax: &'static str,
+    /// Whether the bytes of numbers stand the other way round in the file.
+    big_endian: bool,
     /// The data set.
     pub data: DataSet,
     /// Where the pixel data stands, if there is any.
     pub pixel_data: Option<PixelData>,
+}
+
+impl Header {
+    /// The bytes of a value that was left in the file at `path`.
+    pub(super) fn stretch(&self, path: &Path, vr: VR, range: ByteRange) -> Stretch {
+        let swap = if self.big_endian { word_size(vr) } else { 1 };
+        Stretch { path: path.to_owned(), inflated: is_deflated(self.transfer_syntax), range, swap }
+    }
 }
 
 /// Pixel Data (7FE0,0010), or its floating point kin.
@@ -107,7 +118,7 @@ pub(super) fn read(path: &Path, wanted: impl Fn(Tag) -> bool) -> Result<Header, 
 }
 
 /// Whether the data set after the file meta information is one deflated stream (PS3.5 A.5).
-pub(super) fn is_deflated(transfer_syntax: &str) -> bool {
+fn is_deflated(transfer_syntax: &str) -> bool {
     matches!(
         transfer_syntax,
         uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
@@ -197,7 +208,8 @@ fn walk(
     if end > extent.end {
         return Err(ReadError::Truncated);
     }
-    Ok(Header { transfer_syntax: declared.uid(), data: tree.finish()?, pixel_data })
+    let big_endian = syntax.endianness() == Endianness::Big;
+    Ok(Header { transfer_syntax: declared.uid(), big_endian, data: tree.finish()?, pixel_data })
 }
 
 /// Reads one value into the tree, or steps over it.

@@ -123,6 +123,12 @@ impl Query {
         Ok(())
     }
 
+    /// Whether nothing but a media type is asked for, as every resource but a search must be.
+    pub(super) fn is_plain(&self) -> bool {
+        let Self { matches, include, include_all, limit, offset, fuzzy, accept: _ } = self;
+        matches.is_empty() && include.is_empty() && !include_all && limit.is_none() && *offset == 0 && !fuzzy
+    }
+
     /// The attributes named by matching keys, which are answered as well (PS3.18 10.6.3.3).
     pub(super) fn named(&self) -> impl Iterator<Item = Tag> + '_ {
         self.matches.iter().filter_map(|one| one.path.first().copied()).chain(self.include.iter().copied())

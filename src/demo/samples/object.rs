@@ -35,6 +35,11 @@ impl Object {
     /// One text value.
     pub(super) fn text(&mut self, tag: Tag, value: &str) -> &mut Self {
         let vr = value_representation(tag).unwrap_or(VR::LO);
+        if matches!(vr, VR::IS | VR::DS) {
+            // Bytes would be taken for numbers and spelt out again.
+            self.data.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
+            return self;
+        }
         let delimiters = match vr {
             VR::PN => Delimiters::Names,
             VR::LT | VR::ST | VR::UT => Delimiters::Text,

@@ -1,6 +1,7 @@
 //! The sample files are what the declaration says, and the same every time.
 
 use super::*;
+use dicom_dictionary_std::tags;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -38,6 +39,18 @@ fn there_are_patients_studies_and_modalities_enough() {
     assert!(
         series().any(|place| place.study.series.iter().map(|series| series.instances).sum::<u16>() > 200)
     );
+}
+
+#[test]
+fn numbers_are_written_as_decimal_text() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path()).unwrap();
+    let file = folder.path().join("patient-01/study-1/series-1/0012.dcm");
+    let object = dicom_object::open_file(file).unwrap();
+    let text = |tag| object.element(tag).unwrap().to_str().unwrap().into_owned();
+    assert_eq!(text(tags::INSTANCE_NUMBER), "12");
+    assert_eq!(text(tags::IMAGE_POSITION_PATIENT), "-120\\-120\\55");
+    assert_eq!(text(tags::PATIENT_NAME), "Demo^Anna^Maria^Dr.^MSc");
 }
 
 #[test]

@@ -1,0 +1,237 @@
+//! Where the frames of an image stand in its file: counted off in native pixel data, fragment by fragment in
+//! encapsulated pixel data (PS3.5 8.1.1 and A.4). Nothing is decoded.
+
+use super::body::Stretch;
+use super::dataset::{ByteRange, DataSet, Value};
+use super::part10::{self, Header, ReadError};
+use bytes::Bytes;
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// A frame of one bit a pixel that does not start on a byte is put together in memory, and may not be larger.
+const LARGEST_SHIFTED: u64 = 64 * 1024 * 1024;
+
+/// The pixel data of a file, ready to be served in frames.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// The media type of one frame.
+    pub(super) media: &'static str,
+    /// Whether each frame is a compressed stream of its own.
+    pub(super) compressed: bool,
+    frames: Vec<Frame>,
+    whole: Stretch,
+}
+
+#[derive(Debug, Clone)]
+enum Frame {
+    /// These ranges one after the other.
+    Ranges(Vec<ByteRange>),
+    /// Pixels of one bit, from a bit inside the first byte.
+    Bits { range: ByteRange, skipped: u32, count: u64 },
+}
+
+/// Why an image's frames cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FramesError {
+    /// No pixel data.
+    #[error("the instance holds no pixel data")]
+    NoPixelData,
+    /// The numbers in the header and the length of the pixel data do not go together.
+    #[error("the image's frames cannot be told apart: {0}")]
+    Inconsistent(&'static str),
+    /// The file has changed or gone since it was indexed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<io::Error> for FramesError {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+/// Finds the frames of the file at `path`.
+pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
+    let header = part10::read(path, |_| true)?;
+    let pixels = header.pixel_data.ok_or(FramesError::NoPixelData)?;
+    let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(0) };
+    let whole = header.stretch(path, pixels.vr, range);
+    let (media, frames) = if pixels.length.is_some() {
+        ("application/octet-stream", native(&header.data, range)?)
+    } else {
+        (media_type(header.transfer_syntax), encapsulated(path, &header, pixels.offset)?)
+    };
+    Ok(Frames { media, compressed: pixels.length.is_none(), frames, whole })
+}
+
+impl Frames {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// All of native pixel data.
+    pub(super) fn whole(&self) -> Stretch {
+        self.whole.clone()
+    }
+
+    /// The bytes of the frame with this number, from one.
+    pub(super) fn frame(&self, number: usize) -> Option<Box<dyn Iterator<Item = io::Result<Bytes>> + Send>> {
+        let stretch = |range| Stretch { range, ..self.whole.clone() };
+        let frame = self.frames.get(number.checked_sub(1)?)?;
+        Some(match frame {
+            Frame::Ranges(ranges) => {
+                let stretches: Vec<Stretch> = ranges.iter().copied().map(stretch).collect();
+                Box::new(stretches.into_iter().flat_map(Stretch::chunks))
+            }
+            Frame::Bits { range, skipped, count } => {
+                let (stretch, skipped, count) = (stretch(*range), *skipped, *count);
+                Box::new(std::iter::once_with(move || shifted(stretch, skipped, count)))
+            }
+        })
+    }
+}
+
+fn native(data: &DataSet, pixels: ByteRange) -> Result<Vec<Frame>, FramesError> {
+    let size = |tag| data.word(tag).map(u64::from);
+    let (Some(rows), Some(columns), Some(bits)) =
+        (size(tags::ROWS), size(tags::COLUMNS), size(tags::BITS_ALLOCATED))
+    else {
+        return Err(FramesError::Inconsistent("Rows, Columns or Bits Allocated is missing"));
+    };
+    // Chrominance at half the resolution makes two samples a pixel on the average (PS3.3 C.7.6.3.1.2).
+    let halved = data.text(tags::PHOTOMETRIC_INTERPRETATION).is_some_and(|text| text.ends_with("_422"));
+    let samples = if halved { 2 } else { size(tags::SAMPLES_PER_PIXEL).unwrap_or(1) };
+    let bits = rows * columns * bits * samples;
+    let count = count(data);
+    if bits == 0 || (bits * count as u64).div_ceil(8) > pixels.length {
+        return Err(FramesError::Inconsistent(
+            "the pixel data is shorter than Rows, Columns and the rest say",
+        ));
+    }
+    let frame = |number: usize| {
+        let start = bits * number as u64;
+        let (first, skipped) = (start / 8, start % 8);
+        let range = ByteRange { offset: pixels.offset + first, length: (skipped + bits).div_ceil(8) };
+        if skipped == 0 && bits.is_multiple_of(8) {
+            Frame::Ranges(vec![range])
+        } else {
+            Frame::Bits { range, skipped: u32::try_from(skipped).unwrap_or_default(), count: bits }
+        }
+    };
+    Ok((0..count).map(frame).collect())
+}
+
+fn count(data: &DataSet) -> usize {
+    data.text(tags::NUMBER_OF_FRAMES).and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
+}
+
+/// Moves pixels of one bit, the first in the lowest bit (PS3.5 8.2), to the start of a byte.
+fn shifted(stretch: Stretch, skipped: u32, count: u64) -> io::Result<Bytes> {
+    if stretch.range.length > LARGEST_SHIFTED {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let bytes = stretch.bytes()?;
+    let length = usize::try_from(count.div_ceil(8)).unwrap_or(bytes.len());
+    let mut moved: Vec<u8> = (0..length)
+        .map(|at| {
+            let low = bytes.get(at).copied().unwrap_or_default();
+            let high = bytes.get(at + 1).copied().unwrap_or_default();
+            u16::from_le_bytes([low, high]).checked_shr(skipped).unwrap_or_default().to_le_bytes()[0]
+        })
+        .collect();
+    // What follows in the last byte belongs to the next frame.
+    if let Some(last) = moved.last_mut()
+        && !count.is_multiple_of(8)
+    {
+        *last &= (1 << (count % 8)) - 1;
+    }
+    Ok(moved.into())
+}
+
+/// A fragment: where its item starts, and where its bytes are.
+struct Fragment {
+    item: u64,
+    range: ByteRange,
+}
+
+fn encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<Frame>, FramesError> {
+    let mut file = BufReader::new(File::open(path)?);
+    file.seek(SeekFrom::Start(offset))?;
+    let table = item(&mut file)?.ok_or(FramesError::Inconsistent("there is no offset table item"))?;
+    let mut offsets = Vec::new();
+    file.by_ref().take(table.into()).read_to_end(&mut offsets)?;
+    let first = offset + 8 + u64::from(table);
+    let mut fragments = Vec::new();
+    let mut position = first;
+    while let Some(length) = item(&mut file)? {
+        let range = ByteRange { offset: position + 8, length: length.into() };
+        fragments.push(Fragment { item: position - first, range });
+        position = range.offset + range.length;
+        file.seek(SeekFrom::Start(position))?;
+    }
+    let count = count(&header.data);
+    if fragments.len() == count {
+        return Ok(fragments.into_iter().map(|fragment| Frame::Ranges(vec![fragment.range])).collect());
+    }
+    if count == 1 {
+        return Ok(vec![Frame::Ranges(fragments.into_iter().map(|fragment| fragment.range).collect())]);
+    }
+    let basic: Vec<u64> =
+        offsets.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset).into()).collect();
+    let starts = extended(path, header)?.unwrap_or(basic);
+    if starts.len() != count {
+        return Err(FramesError::Inconsistent("there are more fragments than frames, and no offset table"));
+    }
+    let mut frames = vec![Vec::new(); count];
+    for fragment in fragments {
+        let frame = starts.partition_point(|start| *start <= fragment.item);
+        let Some(ranges) = frame.checked_sub(1).and_then(|frame| frames.get_mut(frame)) else {
+            return Err(FramesError::Inconsistent("a fragment stands before the first frame"));
+        };
+        ranges.push(fragment.range);
+    }
+    Ok(frames.into_iter().map(Frame::Ranges).collect())
+}
+
+/// The Extended Offset Table (7FE0,0001), where there is one.
+fn extended(path: &Path, header: &Header) -> io::Result<Option<Vec<u64>>> {
+    let bytes = match header.data.get(tags::EXTENDED_OFFSET_TABLE).map(|element| &element.value) {
+        Some(Value::Binary(bytes)) => bytes.to_vec(),
+        Some(Value::Bulk(range)) => header.stretch(path, VR::OV, *range).bytes()?,
+        _ => return Ok(None),
+    };
+    Ok(Some(bytes.as_chunks().0.iter().map(|offset| u64::from_le_bytes(*offset)).collect()))
+}
+
+/// Reads an item header and tells its length; none at the delimiter that ends the fragments (PS3.5 A.4).
+fn item(file: &mut impl Read) -> Result<Option<u32>, FramesError> {
+    let mut header = [0; 8];
+    file.read_exact(&mut header)?;
+    let [tag @ .., a, b, c, d] = header;
+    match tag {
+        [0xFE, 0xFF, 0x00, 0xE0] => Ok(Some(u32::from_le_bytes([a, b, c, d]))),
+        [0xFE, 0xFF, 0xDD, 0xE0] => Ok(None),
+        _ => Err(FramesError::Inconsistent("the fragments are broken")),
+    }
+}
+
+/// The media type of one compressed frame (PS3.18 tables 8.7.3-2 and 8.7.3-5).
+fn media_type(transfer_syntax: &str) -> &'static str {
+    match transfer_syntax {
+        uids::JPEG_BASELINE8_BIT
+        | uids::JPEG_EXTENDED12_BIT
+        | uids::JPEG_LOSSLESS
+        | uids::JPEG_LOSSLESS_SV1 => "image/jpeg",
+        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => "image/jls",
+        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => "image/jp2",
+        uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => "image/jpx",
+        uids::HTJ2K_LOSSLESS | uids::HTJ2K_LOSSLESS_RPCL | uids::HTJ2K => "image/jphc",
+        uids::JPEGXL_LOSSLESS | uids::JPEGXLJPEG_RECOMPRESSION | uids::JPEGXL => "image/jxl",
+        uids::RLE_LOSSLESS => "image/dicom-rle",
+        _ => "application/octet-stream",
+    }
+}

@@ -1,0 +1,260 @@
+//! WADO-RS (PS3.18 10.4): instances, frames and bulk data, as they are stored. The archive compresses and decompresses
+//! nothing: what is not stored in an accepted transfer syntax is not acceptable.
+
+use super::accept::MediaRange;
+use super::body::{self, Body, Chunks, Stretch};
+use super::dataset::{ByteRange, DataSet, Value};
+use super::frames::{self, Frames, FramesError};
+use super::json::Step;
+use super::multipart::{self, Part};
+use super::part10::{self, ReadError};
+use super::route::Scope;
+use super::{Archive, Located, Refusal};
+use bytes::Bytes;
+use dicom_core::Tag;
+use dicom_dictionary_std::{tags, uids};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const DICOM: &str = "application/dicom";
+const OCTETS: &str = "application/octet-stream";
+
+/// How an answer is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Multipart,
+    /// The one part alone.
+    Single,
+}
+
+impl Archive {
+    /// The files of a study, a series or an instance.
+    pub(super) async fn retrieve(
+        &self,
+        scope: &Scope,
+        accepted: &[MediaRange],
+    ) -> Result<Response<Body>, Refusal> {
+        let files = self.instances(scope, "");
+        let Some(first) = files.first() else { return Err(Refusal::NotFound) };
+        let takes = |range: &MediaRange| files.iter().all(|file| takes_syntax(range, file.transfer_syntax));
+        match packing(accepted, DICOM, scope.instance.is_some(), takes).ok_or(Refusal::NotAcceptable)? {
+            Packing::Single => {
+                let (path, content_type) = (first.path.clone(), dicom(first.transfer_syntax));
+                let length = self.blocking(move || fs::metadata(path).map(|file| file.len())).await?;
+                let length = length.map_err(|_| Refusal::Internal)?;
+                self.single(&content_type, Some(length), file(&first.path, length))
+            }
+            Packing::Multipart => self.multipart(
+                DICOM,
+                files.into_iter().map(|Located { path, transfer_syntax, .. }| {
+                    let chunks = std::iter::once_with(move || {
+                        fs::metadata(&path).map(|found| file(&path, found.len()))
+                    });
+                    Part {
+                        content_type: dicom(transfer_syntax),
+                        chunks: Box::new(chunks.flat_map(|opened| match opened {
+                            Ok(chunks) => chunks,
+                            Err(error) => Box::new(std::iter::once(Err(error))) as Chunks,
+                        })),
+                    }
+                }),
+            ),
+        }
+    }
+
+    /// Frames of an instance, in the order asked for.
+    pub(super) async fn frames(
+        &self,
+        scope: &Scope,
+        numbers: Vec<usize>,
+        accepted: &[MediaRange],
+    ) -> Result<Response<Body>, Refusal> {
+        let located = self.instance(scope)?;
+        let frames = self.locate_frames(located.path.clone()).await?;
+        if numbers.iter().any(|number| *number > frames.count()) {
+            return Err(Refusal::NotFound);
+        }
+        self.send_frames(frames, numbers, located.transfer_syntax, accepted)
+    }
+
+    /// One large value of an instance.
+    pub(super) async fn bulk_data(
+        &self,
+        scope: &Scope,
+        path: Vec<Step>,
+        accepted: &[MediaRange],
+    ) -> Result<Response<Body>, Refusal> {
+        let located = self.instance(scope)?;
+        if let [Step::Attribute(tag)] = path.as_slice()
+            && is_pixel_data(*tag)
+        {
+            let frames = self.locate_frames(located.path.clone()).await?;
+            if frames.compressed {
+                let numbers = (1..=frames.count()).collect();
+                return self.send_frames(frames, numbers, located.transfer_syntax, accepted);
+            }
+            let whole = frames.whole();
+            let length = whole.range.length;
+            return self.send_octets(whole.chunks(), length, accepted);
+        }
+        let file = located.path.clone();
+        let found = self.blocking(move || value(&file, &path)).await?.map_err(|_| Refusal::Internal)?;
+        let (chunks, length) = found.ok_or(Refusal::NotFound)?;
+        self.send_octets(chunks, length, accepted)
+    }
+
+    fn instance(&self, scope: &Scope) -> Result<Located, Refusal> {
+        self.instances(scope, "").into_iter().next().ok_or(Refusal::NotFound)
+    }
+
+    async fn locate_frames(&self, path: PathBuf) -> Result<Frames, Refusal> {
+        self.blocking(move || frames::locate(&path)).await?.map_err(|error| match error {
+            FramesError::NoPixelData => Refusal::NotFound,
+            FramesError::Inconsistent(what) => Refusal::Inconsistent(what),
+            FramesError::Read(_) => Refusal::Internal,
+        })
+    }
+
+    fn send_frames(
+        &self,
+        frames: Frames,
+        numbers: Vec<usize>,
+        stored: &str,
+        accepted: &[MediaRange],
+    ) -> Result<Response<Body>, Refusal> {
+        let (media, compressed) = (frames.media, frames.compressed);
+        // Native pixels leave here in little-endian order, whatever order they are stored in.
+        let sent = if compressed { stored } else { uids::EXPLICIT_VR_LITTLE_ENDIAN };
+        let takes = |range: &MediaRange| takes_syntax(range, sent);
+        let packing = packing(accepted, media, numbers.len() == 1, takes)
+            .or_else(|| any_octets(accepted, sent).filter(|_| compressed))
+            .ok_or(Refusal::NotAcceptable)?;
+        let content_type =
+            if compressed { format!("{media}; transfer-syntax={sent}") } else { media.to_owned() };
+        let mut parts = numbers.into_iter().filter_map(move |number| {
+            Some(Part { content_type: content_type.clone(), chunks: frames.frame(number)? })
+        });
+        match packing {
+            Packing::Multipart => self.multipart(media, parts),
+            Packing::Single => {
+                let part = parts.next().ok_or(Refusal::NotFound)?;
+                self.single(&part.content_type, None, part.chunks)
+            }
+        }
+    }
+
+    fn send_octets(
+        &self,
+        chunks: Chunks,
+        length: u64,
+        accepted: &[MediaRange],
+    ) -> Result<Response<Body>, Refusal> {
+        let takes = |range: &MediaRange| takes_syntax(range, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        match packing(accepted, OCTETS, true, takes).ok_or(Refusal::NotAcceptable)? {
+            Packing::Single => self.single(OCTETS, Some(length), chunks),
+            Packing::Multipart => {
+                self.multipart(OCTETS, std::iter::once(Part { content_type: OCTETS.to_owned(), chunks }))
+            }
+        }
+    }
+
+    fn single(
+        &self,
+        content_type: &str,
+        length: Option<u64>,
+        chunks: Chunks,
+    ) -> Result<Response<Body>, Refusal> {
+        let mut response = Response::new(body::streamed(chunks, Arc::clone(&self.readers)));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(|_| Refusal::Internal)?);
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        Ok(response)
+    }
+
+    fn multipart(
+        &self,
+        media: &str,
+        parts: impl Iterator<Item = Part> + Send + 'static,
+    ) -> Result<Response<Body>, Refusal> {
+        let boundary = multipart::boundary();
+        let content_type = format!("multipart/related; type=\"{media}\"; boundary={boundary}");
+        self.single(&content_type, None, multipart::body(&boundary, parts))
+    }
+}
+
+/// The packing that the client likes best among those it can have.
+fn packing(
+    accepted: &[MediaRange],
+    media: &str,
+    alone: bool,
+    takes: impl Fn(&MediaRange) -> bool,
+) -> Option<Packing> {
+    accepted.iter().filter(|range| takes(range)).find_map(|range| {
+        if range.takes_parts_of(media) {
+            Some(Packing::Multipart)
+        } else {
+            (alone && range.takes(media)).then_some(Packing::Single)
+        }
+    })
+}
+
+/// Viewers ask for octets in any transfer syntax and look at the part's type to see what they got.
+fn any_octets(accepted: &[MediaRange], stored: &str) -> Option<Packing> {
+    accepted
+        .iter()
+        .any(|range| {
+            range.takes_parts_of(OCTETS)
+                && range.transfer_syntax.as_deref().is_some_and(|uid| uid == "*" || uid == stored)
+        })
+        .then_some(Packing::Multipart)
+}
+
+/// No transfer syntax in the range means the stored one here: the standard's default is Explicit VR Little Endian
+/// (PS3.18 8.7.3.5.2), but an archive that cannot decompress would then refuse every compressed image.
+fn takes_syntax(range: &MediaRange, sent: &str) -> bool {
+    range.transfer_syntax.as_deref().is_none_or(|uid| uid == "*" || uid == sent)
+}
+
+fn dicom(transfer_syntax: &str) -> String {
+    format!("{DICOM}; transfer-syntax={transfer_syntax}")
+}
+
+fn file(path: &Path, length: u64) -> Chunks {
+    Stretch { path: path.to_owned(), inflated: false, range: ByteRange { offset: 0, length }, swap: 1 }
+        .chunks()
+}
+
+fn is_pixel_data(tag: Tag) -> bool {
+    matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
+}
+
+/// The bytes of the value that `steps` lead to, and their number; none when they lead nowhere.
+fn value(path: &Path, steps: &[Step]) -> Result<Option<(Chunks, u64)>, ReadError> {
+    let header = part10::read(path, |_| true)?;
+    let mut data: &DataSet = &header.data;
+    let mut steps = steps.iter();
+    while let Some(Step::Attribute(tag)) = steps.next() {
+        let Some(element) = data.get(*tag) else { return Ok(None) };
+        match (&element.value, steps.next()) {
+            (Value::Items(items), Some(Step::Item(number))) => match items.get(number - 1) {
+                Some(item) => data = item,
+                None => return Ok(None),
+            },
+            (Value::Bulk(range), None) => {
+                return Ok(Some((header.stretch(path, element.vr, *range).chunks(), range.length)));
+            }
+            (Value::Binary(bytes), None) => {
+                let bytes = Bytes::copy_from_slice(bytes);
+                let length = bytes.len() as u64;
+                return Ok(Some((Box::new(std::iter::once(Ok(bytes))), length)));
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
