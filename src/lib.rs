@@ -14,6 +14,7 @@ pub mod fhir;
 pub mod gateway;
 pub mod http;
 pub mod mapping;
+pub mod route;
 pub mod server;
 pub mod service;
 pub mod studies;

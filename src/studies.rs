@@ -1,1 +1,5 @@
-//! studies
+//! The heart: from criteria to studies.
+
+mod error;
+
+pub use error::StudiesError;

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("access", &["dicom"]),
     ("cache", &["archive", "clock", "dicom", "telemetry"]),
     ("studies", &["access", "archive", "cache", "clock", "config", "dicom", "fhir", "mapping", "telemetry"]),
-    ("error", &["access", "archive", "dicomweb", "fhir", "http", "route", "studies"]),
+    ("error", &["access", "archive", "fhir", "http", "route", "studies"]),
     ("route", &["archive", "fhir"]),
     (
         "facade",

@@ -1,0 +1,133 @@
+//! Searchset Bundles (R4 http#search, bundle.html), written around resources that are bytes already.
+
+use std::io::Write;
+
+use bytes::Bytes;
+
+/// Why a resource stands in the Bundle (R4 valueset-search-entry-mode).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Mode {
+    /// It matches the search.
+    Match,
+    /// A match refers to it, and `_include` asked for it.
+    Include,
+    /// An OperationOutcome about the search itself.
+    Outcome,
+}
+
+impl Mode {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Include => "include",
+            Self::Outcome => "outcome",
+        }
+    }
+}
+
+/// One entry. The resource is JSON already and goes into the Bundle unparsed.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    /// Absolute, `[base]/[type]/[id]`; an OperationOutcome has none.
+    pub(super) full_url: Option<String>,
+    pub(super) resource: Bytes,
+    pub(super) mode: Mode,
+}
+
+/// A page of a search.
+#[derive(Debug, Default)]
+pub(super) struct Searchset {
+    /// Matches on all pages, when that is known for certain.
+    pub(super) total: Option<usize>,
+    /// The search as it was understood.
+    pub(super) self_link: String,
+    /// The page behind this one.
+    pub(super) next_link: Option<String>,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Searchset {
+    /// The Bundle's JSON.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let size = self.entries.iter().map(|entry| entry.resource.len() + 300).sum::<usize>();
+        let mut json = Vec::with_capacity(size + 1024);
+        json.extend_from_slice(br#"{"resourceType":"Bundle","type":"searchset""#);
+        if let Some(total) = self.total {
+            json.extend_from_slice(b",\"total\":");
+            json.extend_from_slice(total.to_string().as_bytes());
+        }
+        json.extend_from_slice(br#","link":[{"relation":"self","url":"#);
+        write_string(&mut json, &self.self_link);
+        if let Some(next) = &self.next_link {
+            json.extend_from_slice(br#"},{"relation":"next","url":"#);
+            write_string(&mut json, next);
+        }
+        json.extend_from_slice(b"}]");
+        // FHIR forbids empty arrays (R4 json#arrays).
+        if !self.entries.is_empty() {
+            json.extend_from_slice(b",\"entry\":[");
+            for (index, entry) in self.entries.iter().enumerate() {
+                json.extend_from_slice(if index == 0 { b"{" } else { b",{" });
+                if let Some(full_url) = &entry.full_url {
+                    json.extend_from_slice(b"\"fullUrl\":");
+                    write_string(&mut json, full_url);
+                    json.push(b',');
+                }
+                json.extend_from_slice(b"\"resource\":");
+                json.extend_from_slice(&entry.resource);
+                json.extend_from_slice(b",\"search\":{\"mode\":\"");
+                json.extend_from_slice(entry.mode.code().as_bytes());
+                json.extend_from_slice(b"\"}}");
+            }
+            json.push(b']');
+        }
+        json.push(b'}');
+        json
+    }
+}
+
+fn write_string(json: &mut Vec<u8>, text: &str) {
+    // Writing a string into a vector cannot fail; were it to, an empty string would keep the JSON whole.
+    if serde_json::to_writer(&mut *json, text).is_err() {
+        let _ = json.write_all(b"\"\"");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(searchset: &Searchset) -> serde_json::Value {
+        serde_json::from_slice(&searchset.to_json()).unwrap()
+    }
+
+    #[test]
+    fn a_bundle_without_entries_has_no_entry_member() {
+        let bundle = json(&Searchset { total: Some(0), self_link: "http://h/fhir/Patient?_id=\"".to_owned(), ..Searchset::default() });
+        assert_eq!(
+            bundle,
+            serde_json::json!({
+                "resourceType": "Bundle", "type": "searchset", "total": 0,
+                "link": [{"relation": "self", "url": "http://h/fhir/Patient?_id=\""}],
+            })
+        );
+    }
+
+    #[test]
+    fn resources_go_in_to_the_byte() {
+        let resource = Bytes::from_static(br#"{"resourceType":"Patient",  "id":"a"}"#);
+        let entry = |mode| Entry { full_url: Some("http://h/fhir/Patient/a".to_owned()), resource: resource.clone(), mode };
+        let searchset = Searchset {
+            next_link: Some("http://h/n".to_owned()),
+            entries: vec![entry(Mode::Match), entry(Mode::Include), Entry { full_url: None, ..entry(Mode::Outcome) }],
+            ..Searchset::default()
+        };
+        let text = String::from_utf8(searchset.to_json()).unwrap();
+        assert_eq!(text.matches(std::str::from_utf8(&resource).unwrap()).count(), 3);
+        let bundle = json(&searchset);
+        assert_eq!(bundle["entry"][1]["search"]["mode"], "include");
+        assert_eq!(bundle["entry"][2].get("fullUrl"), None);
+        assert_eq!(bundle["link"][1]["relation"], "next");
+        assert_eq!(bundle.get("total"), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! Tokens (R4 search#token): `code`, `system|code`, `|code`, `system|`.
+
+use super::{alternatives, split_unescaped, unescape};
+
+/// What a token says of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum System {
+    /// Nothing: any system or none.
+    Any,
+    /// `|code`: there is none.
+    None,
+    /// `system|code`.
+    Uri(String),
+}
+
+/// One token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// Before the bar.
+    pub system: System,
+    /// Behind it; `None` for `system|`, any code of the system.
+    pub code: Option<String>,
+}
+
+impl Token {
+    /// Reads the alternatives of a value.
+    pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, String> {
+        alternatives(value)?.into_iter().map(Self::parse).collect()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<_> = split_unescaped(text, '|').into_iter().map(unescape).collect();
+        match parts.as_slice() {
+            [code] => Ok(Self { system: System::Any, code: Some(code.clone()) }),
+            [system, code] if system.is_empty() && code.is_empty() => {
+                Err("a token has a code or a system".to_owned())
+            }
+            [system, code] if system.is_empty() => {
+                Ok(Self { system: System::None, code: Some(code.clone()) })
+            }
+            [system, code] => {
+                let code = (!code.is_empty()).then(|| code.clone());
+                Ok(Self { system: System::Uri(system.clone()), code })
+            }
+            _ => {
+                Err("a token is code, system|code, |code or system|; a bar that is part of it is written \\|"
+                    .to_owned())
+            }
+        }
+    }
+
+    /// Whether a system and a code, exactly as they stand in a resource, are what the token says.
+    pub fn matches(&self, system: Option<&str>, code: Option<&str>) -> bool {
+        let of_system = match &self.system {
+            System::Any => true,
+            System::None => system.is_none(),
+            System::Uri(uri) => system == Some(uri),
+        };
+        of_system && self.code.as_deref().map_or(code.is_some(), |wanted| code == Some(wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(text: &str) -> Token {
+        Token::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_four_forms_are_told_apart() {
+        assert!(token("CT").matches(Some("sys"), Some("CT")));
+        assert!(token("CT").matches(None, Some("CT")));
+        assert!(token("sys|CT").matches(Some("sys"), Some("CT")));
+        assert!(!token("sys|CT").matches(None, Some("CT")));
+        assert!(token("|CT").matches(None, Some("CT")));
+        assert!(!token("|CT").matches(Some("sys"), Some("CT")));
+        assert!(token("sys|").matches(Some("sys"), Some("anything")));
+        assert!(!token("sys|").matches(Some("sys"), None));
+        assert!(!token("CT").matches(Some("sys"), Some("ct")));
+    }
+
+    #[test]
+    fn escapes_keep_operators_as_they_are() {
+        assert!(token(r"a\|b\,c\\d\e").matches(None, Some(r"a|b,c\d\e")));
+        assert!(Token::parse("a|b|c").is_err());
+        assert!(Token::parse("|").is_err());
+        assert_eq!(Token::parse_all(r"a\,b,c,").unwrap().len(), 2);
+    }
+}

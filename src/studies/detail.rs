@@ -1,0 +1,218 @@
+//! The series of a study and the instances of its series, from whichever source is cheapest and complete.
+//!
+//! `/metadata` of a series carries every attribute and is 3 to 20 times cheaper on archives that keep it ready; on others
+//! it makes the archive move pixels, lacks the SOP Class UID, or does not exist. Instance-level QIDO-RS is the other
+//! source. The archive's profile or configuration says which is asked first; the other is asked when the first fails or
+//! gives less than the archive itself counts. Every row is checked: archives answer for the whole study when asked for
+//! one series, repeat rows and leave parent UIDs out.
+
+use std::collections::HashSet;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde_json::value::RawValue;
+
+use crate::archive::{Archive, ArchiveError, DetailSource, QidoQuery, SearchLevel, UpstreamRequest};
+use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
+use crate::mapping::{self, InstanceFacts};
+
+use super::StudiesError;
+use super::row::StudyRow;
+
+/// How deep a study is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Depth {
+    /// The study's own row.
+    Study,
+    /// Its series too.
+    Series,
+    /// Their instances too.
+    Instances,
+}
+
+/// One series as an archive describes it.
+#[derive(Debug, Clone)]
+pub struct SeriesRecord {
+    /// SeriesInstanceUID (0020,000E).
+    pub uid: SeriesUid,
+    /// Series-level attributes.
+    pub attributes: Attributes,
+    /// The instances, when they were asked for.
+    pub instances: Option<Vec<InstanceFacts>>,
+}
+
+/// A study as one archive describes it.
+#[derive(Debug, Clone)]
+pub struct StudyRecord {
+    /// Study- and patient-level attributes.
+    pub attributes: Attributes,
+    /// The series, when they were asked for.
+    pub series: Option<Vec<SeriesRecord>>,
+}
+
+/// Fetches what lies below `row`, as deep as `depth`.
+pub(super) async fn record(archive: &Archive, row: &StudyRow, depth: Depth) -> Result<StudyRecord, StudiesError> {
+    let mut record = StudyRecord { attributes: row.attributes.clone(), series: None };
+    if depth == Depth::Study {
+        return Ok(record);
+    }
+    let sources = archive.profile().detail_sources();
+    let from_metadata = depth == Depth::Instances && sources.first() == Some(&DetailSource::Metadata);
+    // The first instance's metadata tell more of a series than QIDO does, so its rows need no extra attributes, which
+    // cost an archive a look into a file for each series.
+    let mut series = series_of(archive, row, !from_metadata).await?;
+    if depth == Depth::Instances {
+        let width = archive.max_concurrency();
+        let described: Vec<_> = stream::iter(series)
+            .map(|series| instances_of(archive, row, series, &sources))
+            .buffered(width)
+            .try_collect()
+            .await?;
+        if let Some(first) = described.iter().find_map(|(_, first)| first.as_ref()) {
+            mapping::overlay_study(&mut record.attributes, first);
+        }
+        series = described.into_iter().map(|(series, _)| series).collect();
+    }
+    record.series = Some(series);
+    Ok(record)
+}
+
+/// The series of the study that belong to the row's patient.
+async fn series_of(archive: &Archive, row: &StudyRow, all_attributes: bool) -> Result<Vec<SeriesRecord>, StudiesError> {
+    let mut query = QidoQuery::new(SearchLevel::Series { study: row.uid.clone() });
+    if all_attributes {
+        query = query.include(mapping::series_tags());
+    }
+    let mut seen = HashSet::new();
+    let mut series = Vec::new();
+    let rows = super::scan::all_rows(archive, &query, usize::MAX).await?;
+    for attributes in rows {
+        let Some(uid) = attributes.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok()) else {
+            continue;
+        };
+        if row.owns(&attributes) && seen.insert(uid.clone()) {
+            series.push(SeriesRecord { uid, attributes, instances: None });
+        }
+    }
+    Ok(series)
+}
+
+/// The series with its instances, and the metadata of the first instance where they were read.
+async fn instances_of(
+    archive: &Archive,
+    row: &StudyRow,
+    mut series: SeriesRecord,
+    sources: &[DetailSource],
+) -> Result<(SeriesRecord, Option<Attributes>), StudiesError> {
+    let counted = series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
+    let expected = counted.and_then(|count| usize::try_from(count).ok());
+    let mut best: Option<Found> = None;
+    let mut failure: Option<ArchiveError> = None;
+    for source in sources {
+        let found = match source {
+            DetailSource::Metadata => from_metadata(archive, &row.uid, &series.uid).await,
+            DetailSource::Qido => from_qido(archive, &row.uid, &series.uid).await,
+        };
+        match found {
+            Ok(found) => {
+                let complete = found.is_complete(expected);
+                if best.as_ref().is_none_or(|best| found.instances.len() > best.instances.len() || complete) {
+                    best = Some(found);
+                }
+                if complete {
+                    break;
+                }
+            }
+            Err(error) if error.is_about_this_request() => failure = failure.or(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let found = match (best, failure) {
+        (Some(found), _) if expected.is_none_or(|expected| found.instances.len() >= expected) => found,
+        (None, Some(error)) => return Err(error.into()),
+        _ => return Err(StudiesError::Incomplete { archive: archive.id().clone() }),
+    };
+    if let Some(first) = &found.first {
+        mapping::overlay_series(&mut series.attributes, first);
+    } else if sources.first() == Some(&DetailSource::Metadata) {
+        // The series' own row was asked for without the attributes that metadata would have brought.
+        let described = series_of(archive, row, true).await?;
+        if let Some(same) = described.into_iter().find(|other| other.uid == series.uid) {
+            series.attributes = same.attributes;
+        }
+    }
+    series.instances = Some(found.instances);
+    Ok((series, found.first))
+}
+
+/// What one source told of a series.
+struct Found {
+    instances: Vec<InstanceFacts>,
+    first: Option<Attributes>,
+}
+
+impl Found {
+    fn is_complete(&self, expected: Option<usize>) -> bool {
+        !self.instances.is_empty()
+            && self.instances.iter().all(|instance| instance.sop_class.is_some())
+            && expected.is_none_or(|expected| self.instances.len() >= expected)
+    }
+}
+
+async fn from_metadata(archive: &Archive, study: &StudyUid, series: &SeriesUid) -> Result<Found, ArchiveError> {
+    let request = UpstreamRequest::metadata(study.clone(), Some(series.clone()), None);
+    let mut instances = Instances::of(series);
+    let mut first = None;
+    archive
+        .rows(request, |row: Box<RawValue>| {
+            let Ok(facts) = serde_json::from_str::<InstanceFacts>(row.get()) else { return };
+            if instances.take(facts) && first.is_none() {
+                first = serde_json::from_str::<Attributes>(row.get()).ok();
+            }
+        })
+        .await?;
+    Ok(Found { instances: instances.facts, first })
+}
+
+async fn from_qido(archive: &Archive, study: &StudyUid, series: &SeriesUid) -> Result<Found, ArchiveError> {
+    let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
+    let query = QidoQuery::new(level).include(mapping::instance_tags());
+    let mut instances = Instances::of(series);
+    let mut received = 0;
+    loop {
+        let before = instances.facts.len();
+        let page = query.clone().page(INSTANCE_PAGE, u32::try_from(received).unwrap_or(u32::MAX));
+        let end = archive.rows(UpstreamRequest::search(page), |facts| drop(instances.take(facts))).await?;
+        received += end.rows;
+        let reliable_end = archive.profile().paging_is_reliable && end.rows < INSTANCE_PAGE as usize && !end.more;
+        if instances.facts.len() == before || reliable_end {
+            return Ok(Found { instances: instances.facts, first: None });
+        }
+    }
+}
+
+/// Instance rows are small, and an archive reads its database once for each page.
+const INSTANCE_PAGE: u32 = 5_000;
+
+/// The instances of one series, each once.
+struct Instances<'a> {
+    series: &'a SeriesUid,
+    seen: HashSet<Box<str>>,
+    facts: Vec<InstanceFacts>,
+}
+
+impl<'a> Instances<'a> {
+    fn of(series: &'a SeriesUid) -> Self {
+        Self { series, seen: HashSet::new(), facts: Vec::new() }
+    }
+
+    /// Whether the row is a new instance of this series.
+    fn take(&mut self, facts: InstanceFacts) -> bool {
+        let belongs = facts.series.as_deref().is_none_or(|series| series == self.series.as_str());
+        let Some(uid) = facts.uid.as_deref().filter(|_| belongs) else { return false };
+        let new = self.seen.insert(uid.into());
+        if new {
+            self.facts.push(facts);
+        }
+        new
+    }
+}

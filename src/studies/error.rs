@@ -1,0 +1,47 @@
+//! What can go wrong on the way from a question to studies.
+
+use std::sync::Arc;
+
+use crate::archive::{ArchiveError, ArchiveId};
+use crate::cache::Interrupted;
+use crate::dicom::StudyUid;
+
+/// Why there is no answer. Shared by everyone who waited for the same work.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StudiesError {
+    /// An archive did not give what it was asked for.
+    #[error(transparent)]
+    Archive(Arc<ArchiveError>),
+    /// The search would have to look at more rows than it may.
+    #[error("archive {archive} has more than {limit} studies to look through for this search")]
+    TooManyRows {
+        /// The archive with the rows.
+        archive: ArchiveId,
+        /// `search.max_scan`.
+        limit: usize,
+    },
+    /// The archive counts more instances in a series than it gave.
+    #[error("archive {archive} gave fewer instances of a series than it counts")]
+    Incomplete {
+        /// The archive that counts.
+        archive: ArchiveId,
+    },
+    /// One study UID stands under two patients: nobody can tell whose study it is.
+    #[error("study {study} stands under more than one patient")]
+    TwoPatients {
+        /// The study.
+        study: StudyUid,
+    },
+    /// The resource could not be written as JSON.
+    #[error("a resource could not be written")]
+    Unwritable,
+    /// The work was shared with another request, and ended without an outcome.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl From<ArchiveError> for StudiesError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(Arc::new(error))
+    }
+}

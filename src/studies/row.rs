@@ -1,0 +1,39 @@
+//! One study as the study search of one archive tells of it.
+
+use crate::archive::ArchiveId;
+use crate::dicom::{Attributes, StudyUid, tags};
+use crate::mapping::PatientKey;
+
+/// A row of a study search that names a study.
+#[derive(Debug, Clone)]
+pub struct StudyRow {
+    /// Who said so.
+    pub archive: ArchiveId,
+    /// StudyInstanceUID (0020,000D).
+    pub uid: StudyUid,
+    /// Whose study it is.
+    pub patient: PatientKey,
+    /// Study- and patient-level attributes.
+    pub attributes: Attributes,
+}
+
+impl StudyRow {
+    /// Whether a row that came from below this study belongs to it: archives answer with other studies' rows, and one
+    /// study UID can stand under two patients. A row that leaves its parents out is taken at the archive's word.
+    pub fn owns(&self, below: &Attributes) -> bool {
+        let same = |tag| match (below.text(tag), self.attributes.text(tag)) {
+            (Some(below), Some(own)) => below == own,
+            _ => true,
+        };
+        below.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == self.uid.as_str())
+            && same(tags::PATIENT_ID)
+            && same(tags::ISSUER_OF_PATIENT_ID)
+    }
+
+    /// Where the study stands among others: the newest first, undated ones last, and equal times by UID, so that the
+    /// order is the same on every page.
+    pub fn order(&self) -> impl Ord + use<> {
+        let text = |tag| self.attributes.text(tag).unwrap_or_default().replace(['.', ':'], "");
+        (std::cmp::Reverse((text(tags::STUDY_DATE), text(tags::STUDY_TIME))), self.uid.clone())
+    }
+}
