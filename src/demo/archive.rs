@@ -263,3 +263,6 @@ fn array(objects: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) ->
             .chain(std::iter::once(Ok(Bytes::from_static(b"]")))),
     )
 }
+
+#[cfg(test)]
+mod tests;

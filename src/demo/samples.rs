@@ -17,6 +17,7 @@ mod rle;
 use declaration::Syntax;
 use object::Object;
 use place::Place;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -49,8 +50,14 @@ pub fn study_uid(patient: usize, study: usize) -> String {
 
 /// Writes every sample file under `folder`: a folder a patient, a folder a study, a folder a series.
 pub fn write(folder: &Path) -> io::Result<SampleReport> {
+    write_of(folder, |_| true)
+}
+
+/// Writes the files of the patients that `wanted` accepts; they are the same as when all are written.
+pub fn write_of(folder: &Path, wanted: impl Fn(&Patient) -> bool) -> io::Result<SampleReport> {
     let mut report = SampleReport::default();
-    for place in series() {
+    let (mut patients, mut studies) = (BTreeSet::new(), BTreeSet::new());
+    for place in series().filter(|place| wanted(place.patient)) {
         let [patient, study, series, _] = place.positions.map(|position| position + 1);
         let folder = folder.join(format!("patient-{patient:02}/study-{study}/series-{series}"));
         fs::create_dir_all(&folder)?;
@@ -61,9 +68,10 @@ pub fn write(folder: &Path) -> io::Result<SampleReport> {
             report.instances += 1;
         }
         report.series += 1;
+        patients.insert(patient);
+        studies.insert((patient, study));
     }
-    report.patients = patients().len();
-    report.studies = patients().iter().map(|patient| patient.studies.len()).sum();
+    (report.patients, report.studies) = (patients.len(), studies.len());
     Ok(report)
 }
 

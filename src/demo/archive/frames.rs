@@ -21,7 +21,7 @@ pub(super) struct Frames {
     pub(super) media: &'static str,
     /// Whether each frame is a compressed stream of its own.
     pub(super) compressed: bool,
-    frames: Vec<Frame>,
+    places: Vec<Frame>,
     whole: Stretch,
 }
 
@@ -59,18 +59,18 @@ pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
     let pixels = header.pixel_data.ok_or(FramesError::NoPixelData)?;
     let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(0) };
     let whole = header.stretch(path, pixels.vr, range);
-    let (media, frames) = if pixels.length.is_some() {
+    let (media, places) = if pixels.length.is_some() {
         ("application/octet-stream", native(&header.data, range)?)
     } else {
         (media_type(header.transfer_syntax), encapsulated(path, &header, pixels.offset)?)
     };
-    Ok(Frames { media, compressed: pixels.length.is_none(), frames, whole })
+    Ok(Frames { media, compressed: pixels.length.is_none(), places, whole })
 }
 
 impl Frames {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.frames.len()
+        self.places.len()
     }
 
     /// All of native pixel data.
@@ -81,7 +81,7 @@ impl Frames {
     /// The bytes of the frame with this number, from one.
     pub(super) fn frame(&self, number: usize) -> Option<Box<dyn Iterator<Item = io::Result<Bytes>> + Send>> {
         let stretch = |range| Stretch { range, ..self.whole.clone() };
-        let frame = self.frames.get(number.checked_sub(1)?)?;
+        let frame = self.places.get(number.checked_sub(1)?)?;
         Some(match frame {
             Frame::Ranges(ranges) => {
                 let stretches: Vec<Stretch> = ranges.iter().copied().map(stretch).collect();
@@ -235,3 +235,6 @@ fn media_type(transfer_syntax: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,7 +139,8 @@ fn words<const SIZE: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; SIZE]> + 
 }
 
 fn single(to: &mut Vec<u8>, value: f32) -> io::Result<()> {
-    if value.is_finite() { write!(to, "{value}") } else { not_finite(to, value.into()) }
+    // Widened first: the shortest decimal of a single is another number when it is read as a double.
+    double(to, value.into())
 }
 
 fn double(to: &mut Vec<u8>, value: f64) -> io::Result<()> {
@@ -199,3 +200,6 @@ fn name(to: &mut Vec<u8>, value: &str) -> io::Result<()> {
 fn string(to: &mut Vec<u8>, value: &str) -> io::Result<()> {
     serde_json::to_writer(to, value).map_err(io::Error::from)
 }
+
+#[cfg(test)]
+mod tests;

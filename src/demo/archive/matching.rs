@@ -223,3 +223,6 @@ fn numbers(vr: VR, bytes: &[u8]) -> Vec<f64> {
 fn words<const SIZE: usize>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {
     bytes.as_chunks().0.iter().copied().map(number).collect()
 }
+
+#[cfg(test)]
+mod tests;

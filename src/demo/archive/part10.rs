@@ -135,23 +135,19 @@ pub(super) fn inflate(file: File) -> io::Result<impl Read + Send + use<>> {
     Ok(DeflateDecoder::new(file))
 }
 
-/// The syntax that the data set is really in: some writers declare Explicit VR and write Implicit VR.
+/// The syntax that the data set is really in: some writers declare Explicit VR and write Implicit VR, or the reverse.
 fn observed(
     file: &mut BufReader<File>,
     declared: &'static TransferSyntax,
 ) -> Result<&'static TransferSyntax, ReadError> {
-    let first = file.fill_buf()?;
-    let spells_vr = first.get(4..6).is_none_or(|vr| vr.iter().all(u8::is_ascii_uppercase));
-    let (looks_for, other) = match declared.uid() {
-        uids::EXPLICIT_VR_LITTLE_ENDIAN => (true, uids::IMPLICIT_VR_LITTLE_ENDIAN),
-        uids::IMPLICIT_VR_LITTLE_ENDIAN => (false, uids::EXPLICIT_VR_LITTLE_ENDIAN),
+    let start = file.fill_buf()?;
+    let explicit = start.get(4..6).is_none_or(|vr| vr.iter().all(u8::is_ascii_uppercase));
+    let observed = match (declared.uid(), explicit) {
+        (uids::IMPLICIT_VR_LITTLE_ENDIAN, true) => uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        (_, false) if declared.endianness() == Endianness::Little => uids::IMPLICIT_VR_LITTLE_ENDIAN,
         _ => return Ok(declared),
     };
-    if spells_vr == looks_for {
-        Ok(declared)
-    } else {
-        Ok(TransferSyntaxRegistry.get(other).unwrap_or(declared))
-    }
+    Ok(TransferSyntaxRegistry.get(observed).unwrap_or(declared))
 }
 
 fn broken(error: impl std::error::Error) -> ReadError {
@@ -241,3 +237,5 @@ fn value<S: Read>(
 fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }
+#[cfg(test)]
+mod tests;

@@ -166,3 +166,6 @@ fn decoded(text: &str) -> Result<String, QueryError> {
     }
     percent_decode_str(&text).decode_utf8().map(Into::into).map_err(|_| QueryError::Encoding)
 }
+
+#[cfg(test)]
+mod tests;

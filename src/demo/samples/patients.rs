@@ -408,7 +408,6 @@ pub(super) const PATIENTS: &[Patient] = &[
                 ..Study::PLAIN
             },
         ],
-        ..Patient::PLAIN
     },
     // The same Patient ID from two issuers: two different people.
     Patient {

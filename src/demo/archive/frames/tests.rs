@@ -1,0 +1,87 @@
+//! Frames cut out of pixel data of every shape.
+
+use super::*;
+use dicom_core::value::{C, PixelFragmentSequence, PrimitiveValue};
+use dicom_core::{DataElement, dicom_value};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use tempfile::NamedTempFile;
+
+fn image(frames: u16, rows: u16, columns: u16, bits: u16) -> InMemDicomObject {
+    InMemDicomObject::from_element_iter([
+        DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames.to_string())),
+        DataElement::new(tags::ROWS, VR::US, dicom_value!(U16, [rows])),
+        DataElement::new(tags::COLUMNS, VR::US, dicom_value!(U16, [columns])),
+        DataElement::new(tags::BITS_ALLOCATED, VR::US, dicom_value!(U16, [bits])),
+        DataElement::new(tags::SAMPLES_PER_PIXEL, VR::US, dicom_value!(U16, [1])),
+    ])
+}
+
+fn native(mut object: InMemDicomObject, bytes: &[u8]) -> NamedTempFile {
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(C::from_slice(bytes))));
+    file(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+}
+
+fn fragments(mut object: InMemDicomObject, offsets: Vec<u32>, fragments: Vec<Vec<u8>>) -> NamedTempFile {
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new(offsets, fragments)));
+    file(object, uids::JPEG2000_LOSSLESS)
+}
+
+fn file(object: InMemDicomObject, transfer_syntax: &str) -> NamedTempFile {
+    let meta = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid("1.2")
+        .media_storage_sop_instance_uid("1.2.3")
+        .transfer_syntax(transfer_syntax)
+        .build()
+        .unwrap();
+    let file = NamedTempFile::new().unwrap();
+    object.with_exact_meta(meta).write_to_file(file.path()).unwrap();
+    file
+}
+
+fn cut(file: &NamedTempFile) -> Vec<Vec<u8>> {
+    let frames = locate(file.path()).unwrap();
+    let bytes = |number| frames.frame(number).unwrap().flat_map(|chunk| chunk.unwrap()).collect();
+    (1..=frames.count()).map(bytes).collect()
+}
+
+#[test]
+fn native_frames_are_counted_off() {
+    let file = native(image(3, 2, 2, 8), &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    assert_eq!(cut(&file), [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]);
+    let frames = locate(file.path()).unwrap();
+    assert_eq!(frames.media, "application/octet-stream");
+    assert!(frames.frame(0).is_none());
+    assert!(frames.frame(4).is_none());
+}
+
+#[test]
+fn frames_of_single_bits_are_moved_to_the_start_of_a_byte() {
+    // Three frames of 3 × 3 pixels: 27 bits, the first pixel in the lowest bit.
+    let bits: u32 = 0b1_0000_0001 | 0b0_1010_1010 << 9 | 0b1_1111_1111 << 18;
+    let file = native(image(3, 3, 3, 1), &bits.to_le_bytes());
+    assert_eq!(cut(&file), [[0b0000_0001, 1], [0b1010_1010, 0], [0b1111_1111, 1]]);
+}
+
+#[test]
+fn pixel_data_that_is_too_short_is_refused() {
+    let file = native(image(3, 2, 2, 8), &[0; 10]);
+    assert!(matches!(locate(file.path()), Err(FramesError::Inconsistent(_))));
+}
+
+#[test]
+fn a_fragment_is_a_frame_where_there_are_as_many() {
+    let file = fragments(image(2, 2, 2, 8), vec![], vec![vec![1, 1], vec![2, 2, 2, 2]]);
+    assert_eq!(cut(&file), [vec![1, 1], vec![2, 2, 2, 2]]);
+    assert_eq!(locate(file.path()).unwrap().media, "image/jp2");
+}
+
+#[test]
+fn fragments_are_gathered_by_the_offset_table() {
+    let parts = vec![vec![1, 1], vec![2, 2], vec![3, 3]];
+    let file = fragments(image(2, 2, 2, 8), vec![0, 20], parts.clone());
+    assert_eq!(cut(&file), [vec![1, 1, 2, 2], vec![3, 3]]);
+    let file = fragments(image(1, 2, 2, 8), vec![], parts.clone());
+    assert_eq!(cut(&file), [[1, 1, 2, 2, 3, 3]]);
+    let file = fragments(image(2, 2, 2, 8), vec![], parts);
+    assert!(matches!(locate(file.path()), Err(FramesError::Inconsistent(_))));
+}

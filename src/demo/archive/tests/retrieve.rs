@@ -1,0 +1,167 @@
+//! WADO-RS over the sample studies.
+
+use super::*;
+use std::fs;
+
+const ANY_OCTETS: &str = r#"multipart/related; type="application/octet-stream"; transfer-syntax=*"#;
+const ANY_DICOM: &str = r#"multipart/related; type="application/dicom"; transfer-syntax=*"#;
+
+fn instance(patient: usize, study: usize, series: usize, number: usize) -> String {
+    let study = samples::study_uid(patient, study);
+    format!("/studies/{study}/series/{study}.{}/instances/{study}.{0}.{}", series + 1, number + 1)
+}
+
+impl Served {
+    fn file(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.path().join(name)).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_study_comes_as_its_files_byte_for_byte() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let answer = served.accepting(&format!("/studies/{}", samples::study_uid(0, 1)), ANY_DICOM).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let parts = answer.parts();
+    assert_eq!(parts.len(), 9);
+    assert_eq!(parts[0].0, "Content-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    assert_eq!(parts[0].1, served.file("patient-01/study-2/series-1/0001.dcm"));
+    assert_eq!(parts[8].1, served.file("patient-01/study-2/series-2/0001.dcm"));
+}
+
+#[tokio::test]
+async fn boundaries_differ_from_answer_to_answer() {
+    let served = Served::patients(&["P11"]);
+    let path = format!("/studies/{}", samples::study_uid(11, 0));
+    let (one, other) = (served.get(&path).await, served.get(&path).await);
+    assert_ne!(one.header("content-type"), other.header("content-type"));
+    assert_eq!(one.parts(), other.parts());
+}
+
+#[tokio::test]
+async fn one_instance_may_come_alone() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let path = instance(0, 0, 0, 0);
+    let file = served.file("patient-01/study-1/series-1/0001.dcm");
+    let answer = served.accepting(&path, "application/dicom").await;
+    assert_eq!(answer.header("content-type"), "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    assert_eq!(answer.header("content-length"), file.len().to_string());
+    assert_eq!(answer.body, file);
+    let head = served.request(Method::HEAD, &path, Some("application/dicom")).await;
+    assert_eq!(head.header("content-length"), file.len().to_string());
+    assert!(head.body.is_empty());
+    let study =
+        served.accepting(&format!("/studies/{}", samples::study_uid(0, 0)), "application/dicom").await;
+    assert_eq!(study.status, StatusCode::NOT_ACCEPTABLE, "a study is many files");
+}
+
+#[tokio::test]
+async fn nothing_is_converted_to_another_transfer_syntax() {
+    let served = Served::patients(&["DEMO-0001", "DEMO-0003"]);
+    let implicit = instance(0, 2, 0, 0);
+    for (accept, status) in [
+        ("*/*", StatusCode::OK),
+        ("multipart/related", StatusCode::OK),
+        (ANY_DICOM, StatusCode::OK),
+        ("multipart/related; type=application/dicom; transfer-syntax=1.2.840.10008.1.2", StatusCode::OK),
+        (
+            "multipart/related; type=application/dicom; transfer-syntax=1.2.840.10008.1.2.1",
+            StatusCode::NOT_ACCEPTABLE,
+        ),
+        ("application/dicom; transfer-syntax=*", StatusCode::OK),
+        ("application/zip", StatusCode::NOT_ACCEPTABLE),
+        ("image/jpeg", StatusCode::NOT_ACCEPTABLE),
+    ] {
+        assert_eq!(served.accepting(&implicit, accept).await.status, status, "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_is_the_whole_data_set_with_links_to_the_pixels() {
+    let served = Served::patients(&["DEMO-0002"]);
+    let study = samples::study_uid(1, 0);
+    let rows = served.rows(&format!("/studies/{study}/metadata")).await;
+    assert_eq!(rows.len(), 20);
+    assert_eq!(served.rows(&format!("/studies/{study}/series/{study}.2/metadata")).await.len(), 10);
+    let path = instance(1, 0, 1, 3);
+    let one = &served.rows(&format!("{path}/metadata")).await[0];
+    assert_eq!(one["00080005"]["Value"][0], "ISO_IR 192");
+    assert_eq!(one["0008103E"]["Value"][0], "T2強調");
+    assert_eq!(one["00080090"]["Value"][0]["Ideographic"], "架空^医師");
+    assert_eq!(one["00180080"]["Value"][0], 3200.5);
+    let link = one["7FE00010"]["BulkDataURI"].as_str().unwrap();
+    assert_eq!(link, format!("http://pacs.test:81{ROOT}{path}/bulkdata/7FE00010"));
+}
+
+#[tokio::test]
+async fn frames_of_native_images_are_cut_out() {
+    let served = Served::patients(&["DEMO-0003"]);
+    let path = instance(2, 0, 0, 0);
+    let one = served.accepting(&format!("{path}/frames/2"), "application/octet-stream").await;
+    assert_eq!(one.body.len(), 64 * 64);
+    let several = served.accepting(&format!("{path}/frames/2,12"), ANY_OCTETS).await;
+    let parts = several.parts();
+    assert_eq!(parts.len(), 2);
+    assert_eq!(parts[0], ("Content-Type: application/octet-stream".to_owned(), one.body.to_vec()));
+    let whole = served.accepting(&format!("{path}/bulkdata/7FE00010"), "application/octet-stream").await;
+    assert_eq!(whole.body[11 * 4096..], parts[1].1);
+    assert_eq!(whole.header("content-length"), (12 * 4096).to_string());
+    assert_eq!(served.get(&format!("{path}/frames/13")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(served.get(&format!("{path}/frames/0")).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn frames_of_compressed_images_come_as_they_are_stored() {
+    let served = Served::patients(&["DEMO-0003"]);
+    let path = format!("{}/frames/3", instance(2, 1, 0, 0));
+    for accept in [
+        ANY_OCTETS,
+        "multipart/related; type=image/dicom-rle",
+        "*/*",
+        r#"multipart/related; type="application/octet-stream; transfer-syntax=1.2.840.10008.1.2.5""#,
+    ] {
+        let parts = served.accepting(&path, accept).await.parts();
+        assert_eq!(
+            parts[0].0, "Content-Type: image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5",
+            "{accept}"
+        );
+        assert_eq!(parts[0].1[..8], [1, 0, 0, 0, 64, 0, 0, 0], "{accept}");
+    }
+    let alone = served.accepting(&path, "image/dicom-rle").await;
+    assert_eq!(alone.body[..4], [1, 0, 0, 0]);
+    for accept in ["multipart/related; type=application/octet-stream", "image/jpeg", "application/dicom"] {
+        assert_eq!(served.accepting(&path, accept).await.status, StatusCode::NOT_ACCEPTABLE, "{accept}");
+    }
+    let all = served.accepting(&format!("{}/bulkdata/7FE00010", instance(2, 1, 0, 0)), "*/*").await;
+    assert_eq!(all.parts().len(), 16);
+}
+
+#[tokio::test]
+async fn the_bits_of_a_segmentation_are_frames_too() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let answer =
+        served.accepting(&format!("{}/frames/6", instance(0, 0, 1, 0)), "application/octet-stream").await;
+    assert_eq!(answer.body.len(), 96 * 96 / 8);
+    assert!(answer.body.iter().any(|byte| *byte != 0), "lungs are in the middle slice");
+}
+
+#[tokio::test]
+async fn instances_without_pixels_have_no_frames_and_no_such_bulk_data() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let report = instance(0, 0, 2, 0);
+    for path in ["frames/1", "bulkdata/7FE00010", "bulkdata/00880200/1/7FE00010"] {
+        assert_eq!(served.get(&format!("{report}/{path}")).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_has_gone_breaks_the_transfer_off() {
+    let served = Served::patients(&["P11"]);
+    fs::remove_file(served.folder.path().join("patient-12/study-1/series-1/0002.dcm")).unwrap();
+    let uri = format!("{ROOT}/studies/{}", samples::study_uid(11, 0));
+    let response = served.archive.answer(Request::get(uri).body(()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(response.into_body().collect().await.is_err());
+    let frames = served.get(&format!("{}/frames/1", instance(11, 0, 0, 1))).await;
+    assert_eq!(frames.status, StatusCode::INTERNAL_SERVER_ERROR);
+}

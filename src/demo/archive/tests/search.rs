@@ -1,0 +1,191 @@
+//! QIDO-RS over the sample studies.
+
+use super::*;
+
+const STUDY: &str = "0020000D";
+
+#[tokio::test]
+async fn a_study_row_has_what_the_standard_promises() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let rows = served.rows("/studies?StudyDate=20230511").await;
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    let uid = samples::study_uid(0, 0);
+    assert_eq!(row[STUDY]["Value"][0], uid.as_str());
+    assert_eq!(row["00080061"]["Value"], serde_json::json!(["CT", "KO", "PR", "SEG", "SR"]));
+    assert_eq!(row["00201206"]["Value"][0], 5);
+    assert_eq!(row["00201208"]["Value"][0], 16);
+    assert_eq!(row["00080056"]["Value"][0], "ONLINE");
+    assert_eq!(row["00081190"]["Value"][0], format!("http://pacs.test:81/dicom-web/studies/{uid}"));
+    assert!(row.get("00081030").is_none(), "StudyDescription has to be asked for");
+}
+
+#[tokio::test]
+async fn fields_are_included_whoever_keeps_them() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let path = "/studies?StudyDate=20230511&includefield=StudyDescription,00081032&includefield=00080070,SpatialResolution";
+    let row = &served.rows(path).await[0];
+    assert_eq!(row["00081030"]["Value"][0], "CT Thorax with report");
+    assert_eq!(row["00081032"]["Value"][0]["00080100"]["Value"][0], "169069000");
+    assert!(row.get("00080070").is_none(), "the manufacturer belongs to the series");
+    let study = samples::study_uid(0, 0);
+    let series =
+        served.rows(&format!("/studies/{study}/series?Modality=CT&includefield=BodyPartExamined,KVP")).await;
+    assert_eq!(series[0]["00180015"]["Value"][0], "CHEST");
+    assert_eq!(series[0]["00180060"]["Value"][0], 120.0, "read from the file");
+    assert!(series[0].get("00100010").is_none(), "the path names the study");
+    let all = served.rows(&format!("/studies/{study}/instances?limit=1&includefield=all")).await;
+    assert_eq!(all[0]["00281052"]["Value"][0], -1024.0);
+    assert!(all[0].get("7FE00010").is_none());
+}
+
+#[tokio::test]
+async fn names_come_in_their_own_letters_from_every_character_set() {
+    let served = Served::most();
+    let mut names: Vec<String> = Vec::new();
+    for row in served.rows("/studies?includefield=StudyDescription").await {
+        names.push(row["00100010"]["Value"][0].to_string());
+    }
+    for name in [
+        r#"{"Alphabetic":"Kaku^Hanako","Ideographic":"架空^花子","Phonetic":"かくう^はなこ"}"#,
+        r#"{"Alphabetic":"ｶｸｳ^ｼﾞﾛｳ","Ideographic":"架空^次郎","Phonetic":"かくう^じろう"}"#,
+        r#"{"Alphabetic":"Gasang^Minjun","Ideographic":"假想^民俊","Phonetic":"가상^민준"}"#,
+        r#"{"Alphabetic":"Вымышленный^Иван^Примерович"}"#,
+        r#"{"Alphabetic":"Φανταστική^Ελένη"}"#,
+        r#"{"Alphabetic":"Muster-Müßig^Jürgen^François^Prof.^Jr."}"#,
+        r#"{"Alphabetic":"Smyšlená^Šárka","Ideographic":"想像^莎卡"}"#,
+    ] {
+        let name: Json = serde_json::from_str(name).unwrap();
+        assert!(names.contains(&name.to_string()), "{name}");
+    }
+    assert_eq!(served.rows("/studies?PatientName=%E6%9E%B6%E7%A9%BA%5E*").await.len(), 4);
+    assert_eq!(served.rows("/studies?PatientName=%CE%A6*").await.len(), 2);
+}
+
+#[tokio::test]
+async fn wildcards_find_identifiers_that_hold_them_and_their_lookalikes() {
+    let served = Served::patients(&["P*1", "P11", "p11"]);
+    let mut found = served.column("/studies?PatientID=P*1", "00100020").await;
+    found.sort();
+    assert_eq!(found, ["P*1", "P*1", "P11"]);
+    assert_eq!(served.column("/studies?PatientID=P11", "00100020").await, ["P11"]);
+    assert_eq!(served.rows("/studies?AccessionNumber=ACC?7").await.len(), 3);
+}
+
+#[tokio::test]
+async fn the_same_id_from_two_issuers_is_two_patients() {
+    let served = Served::patients(&["4711"]);
+    assert_eq!(served.rows("/studies?PatientID=4711").await.len(), 3);
+    assert_eq!(served.rows("/studies?PatientID=4711&IssuerOfPatientID=SOUTH").await.len(), 1);
+    let oid = "IssuerOfPatientIDQualifiersSequence.UniversalEntityID=2.999.1.1";
+    assert_eq!(served.rows(&format!("/studies?{oid}")).await.len(), 2);
+}
+
+#[tokio::test]
+async fn keys_of_lower_levels_hold_when_anything_below_meets_them() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let first = samples::study_uid(0, 0);
+    assert_eq!(served.column("/studies?Modality=SEG", STUDY).await, [first.as_str()]);
+    assert_eq!(served.column("/studies?ModalitiesInStudy=SEG,XA", STUDY).await, [first.as_str()]);
+    assert_eq!(
+        served.column("/studies?SOPClassUID=1.2.840.10008.5.1.4.1.1.66.4", STUDY).await,
+        [first.as_str()]
+    );
+    assert_eq!(served.column("/studies?NumberOfStudyRelatedSeries=5", STUDY).await, [first.as_str()]);
+    let nested = "/studies?ReferencedRequestSequence.AccessionNumber=A10003";
+    assert_eq!(served.column(nested, STUDY).await, [first.as_str()]);
+    assert!(served.rows("/studies?ReferencedRequestSequence.AccessionNumber=A1").await.is_empty());
+}
+
+#[tokio::test]
+async fn lists_of_uids_find_each_of_them() {
+    let served = Served::patients(&["DEMO-0001", "P11"]);
+    let (one, other) = (samples::study_uid(0, 1), samples::study_uid(11, 0));
+    for separator in [",", "%5C", "&StudyInstanceUID="] {
+        let path = format!("/studies?StudyInstanceUID={one}{separator}{other}");
+        assert_eq!(served.column(&path, STUDY).await, [one.as_str(), other.as_str()], "{separator}");
+    }
+}
+
+#[tokio::test]
+async fn dates_match_by_range_whatever_they_look_like() {
+    let served = Served::most();
+    assert_eq!(served.column("/studies?StudyDate=-19991231", "00080020").await, ["1994.01.30"]);
+    assert_eq!(served.rows("/studies?StudyDate=20230511-20230612").await.len(), 2);
+    assert_eq!(served.rows("/studies?StudyDate=20240101-").await.len(), 1);
+    let everything = served.rows("/studies").await.len();
+    assert_eq!(served.rows("/studies?StudyDate=").await.len(), everything, "an empty key matches all");
+    assert_eq!(served.rows("/studies?StudyDate=19000101-29991231").await.len(), everything - 2);
+}
+
+#[tokio::test]
+async fn pages_follow_one_another_and_say_when_more_is_to_come() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let all = served.column("/instances", "00080018").await;
+    let mut paged = Vec::new();
+    for offset in (0..all.len()).step_by(10) {
+        let path = format!("/instances?limit=10&offset={offset}");
+        let answer = served.get(&path).await;
+        let remaining = all.len().saturating_sub(offset + 10);
+        let warning = answer.header("warning");
+        if remaining > 0 {
+            assert!(warning.starts_with("299 http://pacs.test:81/dicom-web: "), "{warning}");
+            assert!(warning.contains(&format!("There are {remaining} additional results")), "{warning}");
+        } else {
+            assert_eq!(warning, "");
+        }
+        paged.extend(served.column(&path, "00080018").await);
+    }
+    assert_eq!(paged, all);
+    assert!(served.rows("/studies?limit=0").await.is_empty());
+    assert!(served.rows("/studies?offset=1000").await.is_empty());
+}
+
+#[tokio::test]
+async fn fuzzy_matching_is_declined_with_a_warning() {
+    let served = Served::patients(&["P11"]);
+    let answer = served.get("/studies?fuzzymatching=true&PatientName=Lookalike*").await;
+    assert!(answer.header("warning").contains("fuzzymatching"), "{}", answer.header("warning"));
+    assert_eq!(served.get("/studies?fuzzymatching=false").await.header("warning"), "");
+}
+
+#[tokio::test]
+async fn every_level_is_searched_within_its_path() {
+    let served = Served::patients(&["DEMO-0001"]);
+    let study = samples::study_uid(0, 0);
+    assert_eq!(served.rows("/series").await.len(), 8);
+    assert_eq!(served.rows("/series?Modality=MR").await.len(), 2);
+    assert_eq!(served.rows(&format!("/studies/{study}/series")).await.len(), 5);
+    assert_eq!(served.rows(&format!("/studies/{study}/instances")).await.len(), 16);
+    assert_eq!(served.rows(&format!("/studies/{study}/series/{study}.1/instances")).await.len(), 12);
+    assert!(served.rows(&format!("/studies/{study}/series/1.2/instances")).await.is_empty());
+    assert!(served.rows("/studies/1.2/series").await.is_empty());
+    let instance = &served.rows("/instances?InstanceNumber=12").await[0];
+    assert_eq!(instance["00100020"]["Value"][0], "DEMO-0001", "the path leaves the study open");
+    assert_eq!(instance["00080060"]["Value"][0], "CT");
+    assert_eq!(instance["00083002"]["Value"][0], "1.2.840.10008.1.2.1");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_missing_and_what_is_empty_has_no_value() {
+    let served = Served::most();
+    let rows = served.rows("/studies?PatientID=&StudyDescription=").await;
+    let bare: Vec<&Json> = rows.iter().filter(|row| row["00100020"].get("Value").is_none()).collect();
+    assert_eq!(bare.len(), 2);
+    assert!(bare.iter().all(|row| row["00100020"]["vr"] == "LO" && row.get("00100030").is_none()));
+    assert_eq!(bare[0]["00080020"], serde_json::json!({"vr": "DA"}));
+    assert!(bare[1].get("00080020").is_none());
+}
+
+#[tokio::test]
+async fn nothing_found_is_an_empty_list_and_xml_is_not_acceptable() {
+    let served = Served::patients(&["P11"]);
+    let answer = served.get("/studies?PatientID=nobody").await;
+    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"[]"[..]));
+    let answer = served.accepting("/studies", "application/dicom+xml").await;
+    assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
+    let answer = served.accepting("/studies", "application/json").await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    let answer = served.get("/studies?Nonsense=1").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
