@@ -1,1 +1,5 @@
-//! http
+//! What RFC 9110 and its neighbours ask of anybody who speaks HTTP: bodies, query strings, content negotiation,
+//! conditional requests, the address under which the gateway is known. Nothing here knows FHIR or DICOM.
+
+pub mod body;
+pub mod host;

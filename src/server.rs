@@ -1,1 +1,83 @@
-//! server
+//! Listeners and connections: HTTP/1.1, and HTTP/2 by prior knowledge, on hyper without a framework.
+//!
+//! A connection costs something from its first packet, long before there is a request, so everything here is bounded:
+//! how many there are, how long the first byte, a head, silence and a stalled reader may take, how large a head may be.
+//! What is malformed or ambiguous (RFC 9112 §3.2, RFC 9113 §8.3.1) is turned away at the front door. What a request
+//! means is the business of the [`Service`]; nothing here knows a route.
+
+mod accept;
+mod activity;
+mod admin;
+mod connection;
+mod front_door;
+mod limits;
+mod preface;
+mod timed_stream;
+
+use std::net::SocketAddr;
+
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+pub use accept::{Drained, serve};
+pub use admin::{Admin, Readiness};
+pub use front_door::Refusal;
+pub use limits::ConnectionLimits;
+
+use crate::http::body::{self, Body};
+use crate::telemetry::Metrics;
+
+/// Who is at the other end of the connection: the caller, or the proxy in front of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// What answers the requests of a listener.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request that the front door let in.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: PeerAddress,
+    ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Words the answer to a request for `path` that is not let in, or whose answer was never made. The status is the
+    /// refusal's, whatever is returned.
+    fn refuse(&self, _path: &str, refusal: Refusal) -> Response<Body> {
+        let mut response = Response::new(body::full(format!("{refusal}\n")));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response
+    }
+
+    /// Where the listener's connections are counted, if anywhere.
+    fn metrics(&self) -> Option<&Metrics> {
+        None
+    }
+}
+
+impl<F, A> Service for F
+where
+    F: Fn(Request<Incoming>, PeerAddress) -> A + Send + Sync + 'static,
+    A: Future<Output = Response<Body>> + Send,
+{
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: PeerAddress,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        self(request, peer)
+    }
+}
+
+/// The answer to what was refused, with the status and the connection's end that the refusal calls for.
+fn refused(service: &impl Service, path: &str, refusal: Refusal, version: http::Version) -> Response<Body> {
+    let mut response = service.refuse(path, refusal);
+    *response.status_mut() = refusal.status();
+    if refusal.closes() && version <= http::Version::HTTP_11 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

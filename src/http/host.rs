@@ -1,0 +1,86 @@
+//! `host[:port]` (RFC 3986 §3.2), narrowed to what names a host on a network: no user information, no percent-escapes,
+//! nothing that could be taken for the beginning of a path.
+
+use std::net::Ipv6Addr;
+
+/// The longest name that DNS can hold.
+const LONGEST_NAME: usize = 253;
+
+/// Whether `text` is a host, alone or with a port.
+pub fn is_host_and_port(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else { return false };
+            return address.parse::<Ipv6Addr>().is_ok()
+                && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+        }
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    is_name(host) && port.is_none_or(is_port)
+}
+
+/// Whether `text` is a port that can be connected to.
+pub fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// A name or an IPv4 address. The underscore is no letter of DNS, but of container networks.
+fn is_name(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(legal);
+    // One dot may close a name: it says that the name is complete.
+    text.len() <= LONGEST_NAME && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn hosts_and_what_only_looks_like_one() {
+        for good in
+            ["a", "pacs.example.org", "10.0.0.1:8080", "[::1]", "[2001:db8::1]:443", "my_pacs:80", "a.:1"]
+        {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:1:2",
+            "good@evil",
+            "a/../b",
+            "a b",
+            "[::1",
+            "::1",
+            "[1]",
+            "a..b",
+            ".",
+            "a\\b",
+            "ä",
+            "a%20b",
+            "[::1]x",
+            "a,b",
+            "a\"",
+            "http://a",
+        ] {
+            assert!(!is_host_and_port(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_host_can_be_set_into_an_address(text in "\\PC{0,20}") {
+            if is_host_and_port(&text) {
+                let address = url::Url::parse(&format!("http://{text}/path")).unwrap();
+                prop_assert_eq!(address.path(), "/path");
+                prop_assert_eq!(address.username(), "");
+                prop_assert!(address.query().is_none());
+            }
+        }
+    }
+}

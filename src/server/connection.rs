@@ -1,0 +1,130 @@
+//! The life of one connection: first byte → version → requests → idle or drain → end.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::activity::{Activity, AnswerBody};
+use super::front_door::{Refusal, admit};
+use super::preface::{Opening, read_opening};
+use super::timed_stream::TimedStream;
+use super::{ConnectionLimits, PeerAddress, Service, refused};
+
+/// Bytes that hyper holds of an answer that is not yet taken, and of a head that is not yet whole.
+const BUFFER: usize = 64 * 1024;
+
+/// Requests that one HTTP/2 connection may have under way: what a viewer opens at once.
+const STREAMS: u32 = 100;
+
+/// Request bodies are searches of a few kilobytes; a window beyond that only invites memory to be filled.
+const REQUEST_WINDOW: u32 = 64 * 1024;
+
+/// As `LARGEST_HEAD` at the front door, for HTTP/2 to say so while the head comes in.
+const HEADER_LIST: u32 = 16 * 1024;
+
+/// A peer that is gone without a word is noticed by an unanswered ping.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Serves `stream` until its peer, a timer, or the end of the drain closes it.
+pub(super) async fn serve_connection<S: Service>(
+    mut stream: TcpStream,
+    peer: PeerAddress,
+    limits: &ConnectionLimits,
+    service: Arc<S>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let opening = tokio::select! {
+        opening = timeout(limits.first_byte, read_opening(&mut stream)) => opening,
+        // Nothing has been asked for yet, so nothing is lost.
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let Ok(Ok(Some(Opening { is_http2, read }))) = opening else { return };
+
+    let activity = Arc::new(Activity::default());
+    let answering = {
+        let activity = Arc::clone(&activity);
+        service_fn(move |request| answer(Arc::clone(&service), request, peer, Arc::clone(&activity)))
+    };
+    let head = (!is_http2).then_some(limits.head);
+    let stream = TimedStream::new(stream, read, Arc::clone(&activity), head, limits.stall);
+    let stream = TokioIo::new(stream);
+    if is_http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEADER_LIST)
+            .max_send_buf_size(BUFFER)
+            .initial_stream_window_size(REQUEST_WINDOW)
+            .initial_connection_window_size(4 * REQUEST_WINDOW)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_EVERY)
+            .serve_connection(stream, answering);
+        tokio::select! {
+            () = drive(connection, &mut stop) => {}
+            () = idleness(&activity, limits.idle) => {}
+        }
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.idle)
+            .max_buf_size(BUFFER)
+            .serve_connection(stream, answering);
+        drive(connection, &mut stop).await;
+    }
+}
+
+/// Polls a connection to its end. At the order to stop it finishes what is under way and takes nothing new.
+async fn drive<C: GracefulConnection>(connection: C, stop: &mut watch::Receiver<bool>) {
+    tokio::pin!(connection);
+    tokio::select! {
+        // Why a connection broke is its peer's business; what was asked over it is logged with the request.
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// Ends when no request was under way, and none began, for the length of `idle`.
+async fn idleness(activity: &Activity, idle: Duration) {
+    let mut seen = (false, 0);
+    loop {
+        sleep(idle).await;
+        let now = (activity.is_idle(), activity.heads());
+        if now.0 && now == seen {
+            return;
+        }
+        seen = now;
+    }
+}
+
+/// Answers one request. Whatever breaks down in the service breaks that answer, not the connection.
+async fn answer<S: Service>(
+    service: Arc<S>,
+    request: Request<Incoming>,
+    peer: PeerAddress,
+    activity: Arc<Activity>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let in_flight = activity.request_begun();
+    let (version, target) = (request.version(), request.uri().clone());
+    let response = match admit(&request) {
+        Ok(()) => AssertUnwindSafe(service.answer(request, peer))
+            .catch_unwind()
+            .await
+            .map_err(|_| Refusal::Panicked),
+        Err(refusal) => Err(refusal),
+    };
+    let response = response.unwrap_or_else(|refusal| refused(&*service, target.path(), refusal, version));
+    Ok(response.map(|body| AnswerBody::new(body, in_flight)))
+}

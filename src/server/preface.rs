@@ -1,0 +1,67 @@
+//! Which HTTP a connection speaks: told by its first bytes (RFC 9113 §3.3, §3.4).
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// What every HTTP/2 connection begins with, and no HTTP/1 request can.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A version, and the bytes that had to be read to know it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) is_http2: bool,
+    pub(super) read: Vec<u8>,
+}
+
+/// Reads until the version is certain; `None` when the connection ended before that.
+pub(super) async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Opening>> {
+    let mut buffer = [0; PREFACE.len()];
+    let mut filled = 0;
+    loop {
+        let count = stream.read(&mut buffer[filled..]).await?;
+        if count == 0 {
+            return Ok(None);
+        }
+        filled += count;
+        let read = &buffer[..filled];
+        let is_http2 = read == PREFACE;
+        if is_http2 || !PREFACE.starts_with(read) {
+            return Ok(Some(Opening { is_http2, read: read.to_vec() }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn opening(bytes: &[u8]) -> Option<Opening> {
+        let mut stream = bytes;
+        read_opening(&mut stream).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_version() {
+        for (bytes, is_http2) in
+            [(&b"GET / HTTP/1.1\r\n"[..], false), (&PREFACE[..], true), (b"PRI * HTTP/2.1\r\n\r\nSM", false)]
+        {
+            let opening = opening(bytes).await.unwrap();
+            assert_eq!(opening.is_http2, is_http2);
+            assert!(bytes.starts_with(&opening.read));
+        }
+        assert_eq!(opening(b"").await, None);
+        assert_eq!(opening(b"PRI * HT").await, None);
+    }
+
+    #[tokio::test]
+    async fn a_preface_may_come_byte_by_byte() {
+        let (mut client, mut server) = tokio::io::duplex(1);
+        let writing = tokio::spawn(async move {
+            tokio::io::AsyncWriteExt::write_all(&mut client, PREFACE).await.unwrap();
+            client
+        });
+        assert!(read_opening(&mut server).await.unwrap().unwrap().is_http2);
+        writing.await.unwrap();
+    }
+}
