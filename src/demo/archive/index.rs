@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::IsTerminal as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -205,7 +206,11 @@ fn number(attributes: &DataSet, tag: dicom_core::Tag) -> i64 {
 }
 
 fn look_at(path: PathBuf) -> Outcome {
-    match part10::read(&path, |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET) {
+    let wanted = |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
+    // No file is known that makes the reader panic; should there be one, it is one broken file among many.
+    let read = catch_unwind(AssertUnwindSafe(|| part10::read(&path, wanted)))
+        .unwrap_or_else(|_| Err(ReadError::Broken("the reader gave up".into())));
+    match read {
         Ok(header) => {
             identified(path, header).map_or(Outcome::Unidentified, |found| Outcome::Found(Box::new(found)))
         }

@@ -136,10 +136,9 @@ fn plane(object: &mut Object, place: &Place) {
 fn pixels(object: &mut Object, place: &Place) -> Syntax {
     let series = place.series;
     let frames = if multi_frame(series.kind) { usize::from(series.frames) } else { 1 };
-    let mirrored = series.laterality == Given::Is("R");
     let drawn = (0..frames).map(|frame| {
         let moment = if frames > 1 { fraction(frame, frames) } else { place.moment() };
-        phantom::draw(series.kind, series.size, moment, mirrored)
+        phantom::draw(series, moment)
     });
     let bits = if matches!(series.kind, Kind::Ct | Kind::Mr | Kind::EnhancedMr | Kind::Pt) { 16 } else { 8 };
     if multi_frame(series.kind) {

@@ -1,24 +1,28 @@
 //! Pixels that show something: drawings per modality, made with integers and square roots only, so that every machine
 //! draws the same bytes.
 
-use super::declaration::Kind;
+use super::declaration::{Given, Kind, Series};
 
 /// One frame of a drawing: brightness from 0.0 to 1.0 at a point from -1.0 to 1.0 in both directions.
 type Drawing = fn(x: f64, y: f64, moment: f64) -> f64;
 
-/// Draws one frame, 8 bits a pixel. `moment` runs from 0.0 to 1.0 over the slices or the frames.
-pub(super) fn draw(kind: Kind, size: u16, moment: f64, mirrored: bool) -> Vec<u8> {
-    let drawing: Drawing = match kind {
-        Kind::Mr | Kind::EnhancedMr => head,
-        Kind::Us | Kind::UsMultiFrame => fan,
-        Kind::Cr => chest,
-        Kind::Dx => bones,
-        Kind::Mg => breast,
-        Kind::Xa => vessels,
-        Kind::Pt => hot_spots,
-        Kind::Seg => lungs,
+/// Draws one frame of a series, 8 bits a pixel. `moment` runs from 0.0 to 1.0 over the slices or the frames.
+pub(super) fn draw(series: &Series, moment: f64) -> Vec<u8> {
+    let part = if let Given::Is(part) = series.body_part { part } else { "" };
+    let drawing: Drawing = match (series.kind, part) {
+        (Kind::Us | Kind::UsMultiFrame, _) => fan,
+        (Kind::Mg, _) => breast,
+        (Kind::Xa, _) => vessels,
+        (Kind::Pt, _) => hot_spots,
+        (_, "HEAD" | "BRAIN" | "SKULL") => head,
+        (_, "KNEE" | "HAND" | "ANKLE" | "EXTREMITY") => bones,
+        (Kind::Cr | Kind::Dx, _) => chest,
         _ => thorax,
     };
+    picture(drawing, series.size, moment, series.laterality == Given::Is("R"))
+}
+
+fn picture(drawing: Drawing, size: u16, moment: f64, mirrored: bool) -> Vec<u8> {
     let at = |index: u16| f64::from(2 * index + 1) / f64::from(size) - 1.0;
     let mut pixels = Vec::with_capacity(usize::from(size) * usize::from(size));
     for y in 0..size {
@@ -33,7 +37,7 @@ pub(super) fn draw(kind: Kind, size: u16, moment: f64, mirrored: bool) -> Vec<u8
 
 /// The mask of the lungs, a bit a pixel, lowest bit first (PS3.5 8.2).
 pub(super) fn mask(size: u16, moment: f64) -> Vec<u8> {
-    let pixels = draw(Kind::Seg, size, moment, false);
+    let pixels = picture(lungs, size, moment, false);
     pixels
         .chunks(8)
         .map(|eight| eight.iter().rev().fold(0, |bits, pixel| bits << 1 | u8::from(*pixel > 127)))
