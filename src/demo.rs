@@ -6,14 +6,20 @@ pub mod charset;
 pub mod samples;
 mod scratch;
 
+use crate::server::{self, ConnectionLimits};
 use archive::{Archive, Index, IndexReport, Progress};
 use scratch::Scratch;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// How long answers under way may take when the archive stops. Its only client is the gateway beside it, which has
+/// drained by then.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// What an embedded archive is filled with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +112,17 @@ pub async fn start_archive(
     let address = listener.local_addr().map_err(failed)?;
     let (archive, report, scratch) =
         tokio::task::spawn_blocking(move || prepare(content, progress)).await??;
-    let (stop, stopped) = oneshot::channel();
-    let serving = tokio::spawn(serve(listener, archive.clone(), stopped));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let limits = ConnectionLimits { drain: DRAIN, ..ConnectionLimits::default() };
+    let served = archive.clone();
+    let service = move |request, _| {
+        let archive = served.clone();
+        async move { archive.answer(request).await }
+    };
+    let serving = tokio::spawn(async move {
+        // Told to stop, or forgotten by its owner: either ends it.
+        server::serve(listener, limits, service, async { drop(stopped.await) }).await;
+    });
     Ok(RunningArchive { address, report, archive, stop, serving, scratch })
 }
 
@@ -129,23 +144,5 @@ fn prepare(
     Ok((Archive::new(index), report, scratch))
 }
 
-async fn serve(listener: TcpListener, archive: Archive, mut stopped: oneshot::Receiver<()>) {
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => continue,
-            },
-            _ = &mut stopped => return,
-        };
-        let archive = archive.clone();
-        tokio::spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let archive = archive.clone();
-                async move { Ok::<_, std::convert::Infallible>(archive.answer(request).await) }
-            });
-            let stream = hyper_util::rt::TokioIo::new(stream);
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
-        });
-    }
-}
+#[cfg(test)]
+mod tests;

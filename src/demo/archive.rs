@@ -20,6 +20,7 @@ mod retrieve;
 mod route;
 mod search;
 
+use crate::http::body::{Body, empty, full};
 use accept::MediaRange;
 use body::Chunks;
 use bytes::Bytes;
@@ -33,7 +34,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-pub use body::{Body, BoxError};
 pub use index::{Index, IndexReport, Progress};
 pub use route::ROOT;
 
@@ -83,7 +83,7 @@ impl Refusal {
     }
 
     fn answer(&self) -> Response<Body> {
-        let mut response = Response::new(body::full(format!("{self}\n")));
+        let mut response = Response::new(full(format!("{self}\n")));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -109,7 +109,7 @@ impl Archive {
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
         let head = *request.method() == Method::HEAD;
         let answer = self.respond(&request).await.unwrap_or_else(|refusal| refusal.answer());
-        if head { answer.map(|_| body::full(Bytes::new())) } else { answer }
+        if head { answer.map(|_| empty()) } else { answer }
     }
 
     async fn respond<B>(&self, request: &Request<B>) -> Result<Response<Body>, Refusal> {

@@ -1,12 +1,11 @@
 //! Bodies of answers. A body is an iterator of chunks whose steps may read files: each step runs on the blocking pool
 //! when the connection wants the next chunk and not before, so a slow client holds one chunk and no thread.
 
+use crate::http::body::{Body, BoxError};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use std::error::Error;
+use http_body_util::{BodyExt as _, StreamBody};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -16,22 +15,11 @@ use super::dataset::{ByteRange, swap_words};
 use super::part10;
 use std::path::PathBuf;
 
-/// What went wrong while a body was being sent.
-pub type BoxError = Box<dyn Error + Send + Sync>;
-
-/// The body of an answer.
-pub type Body = UnsyncBoxBody<Bytes, BoxError>;
-
 /// How much of a file is in memory for one answer.
 const CHUNK: u64 = 128 * 1024;
 
 /// Pieces of a body, in order.
 pub(super) type Chunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
-
-/// A body that is all there.
-pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
 
 /// A body whose chunks are made one by one as they are wanted; `readers` bounds how many are made at once.
 pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {

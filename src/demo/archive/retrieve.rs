@@ -2,7 +2,7 @@
 //! nothing: what is not stored in an accepted transfer syntax is not acceptable.
 
 use super::accept::MediaRange;
-use super::body::{self, Body, Chunks, Stretch};
+use super::body::{self, Chunks, Stretch};
 use super::dataset::{ByteRange, DataSet, Value};
 use super::frames::{self, Frames, FramesError};
 use super::json::Step;
@@ -10,6 +10,7 @@ use super::multipart::{self, Part};
 use super::part10::{self, ReadError};
 use super::route::Scope;
 use super::{Archive, Located, Refusal};
+use crate::http::body::Body;
 use bytes::Bytes;
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};

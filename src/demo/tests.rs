@@ -1,0 +1,48 @@
+//! An embedded archive from its start to its end, over real HTTP.
+
+use super::*;
+
+fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A client that asks no proxy of the machine's.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+#[tokio::test]
+async fn the_samples_are_served_until_the_archive_stops() {
+    let running = start_archive(Content::Samples, anywhere(), Progress::Silent).await.unwrap();
+    let report = running.report();
+    assert_eq!((report.instances, report.files), (report.files, 372));
+    let url = format!("{}/studies?PatientID=P11", running.url());
+    let answer = client().get(&url).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/dicom+json");
+    let rows: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    let link = rows[0]["00081190"]["Value"][0].as_str().unwrap();
+    assert!(link.starts_with(&running.url()), "{link}");
+    let study = client().get(link).send().await.unwrap();
+    assert!(study.headers()["content-type"].to_str().unwrap().starts_with("multipart/related"));
+    assert!(study.bytes().await.unwrap().len() > 20_000);
+    let folder = running.scratch.as_ref().unwrap().path().to_owned();
+    running.stop().await;
+    assert!(!folder.exists());
+    assert!(client().get(&url).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_told() {
+    let missing = PathBuf::from("/nowhere/at/all");
+    let error = start_archive(Content::Folder(missing), anywhere(), Progress::Silent).await.unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/at/all is no folder"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told_before_anything_is_read() {
+    let taken = TcpListener::bind(anywhere()).await.unwrap();
+    let error =
+        start_archive(Content::Samples, taken.local_addr().unwrap(), Progress::Silent).await.unwrap_err();
+    assert!(matches!(error, StartError::Listen { .. }), "{error}");
+}
