@@ -1,1 +1,41 @@
-//! mapping
+//! DICOM → FHIR R4, element by element. Pure functions from attributes to resources: no archive, no async, no clock.
+//!
+//! Nothing is invented. A code that cannot be translated for certain becomes words; a time without a zone becomes a day; an
+//! identifier without an issuer has no system. The published R4 mapping of ImagingStudy has two misprints that are not
+//! repeated here: the issuer of the accession number is (0008,0051), the content label (0070,0080).
+
+mod coding;
+mod dates;
+mod endpoint;
+mod identifiers;
+mod instance;
+mod names;
+mod patient;
+mod series;
+mod study;
+mod terminology;
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+pub use endpoint::endpoint;
+pub use instance::{InstanceFacts, instance_tags};
+pub use patient::{PatientKey, patient, patient_tags};
+pub use series::{overlay_series, series_tags};
+pub use study::{SeriesSource, imaging_study, overlay_study, study_tags};
+
+/// What an archive's configuration says of its identifiers and times.
+#[derive(Debug, Clone, Default)]
+pub struct MappingContext {
+    /// The archive's id: part of the Patient ids of patients whose identifiers have no system.
+    pub archive: String,
+    /// The zone of times that name none.
+    pub time_zone: Option<TimeZone>,
+    /// The system of patient identifiers that name no issuer.
+    pub patient_id_system: Option<String>,
+    /// The systems of issuers that are known by a local name.
+    pub issuers: BTreeMap<String, String>,
+    /// The system of accession numbers that name no issuer.
+    pub accession_system: Option<String>,
+}

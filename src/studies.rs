@@ -1,5 +1,96 @@
 //! The heart: from criteria to studies.
+//!
+//! [`plan`] says what the archives are asked, [`scan`] asks them to the end, [`recheck`] decides what matches, [`detail`]
+//! fetches what lies below a study, [`assembly`] makes resources of it and remembers them, [`search`] and [`patients`]
+//! are the ways in. An archive's filter is a hint and never an answer: what counts is what a row says, compared with every
+//! criterion and with the access. Nothing here knows HTTP.
 
+mod assembly;
+mod detail;
 mod error;
+mod patients;
+mod plan;
+mod recheck;
+mod row;
+mod scan;
+mod search;
 
+use std::sync::Arc;
+
+pub use assembly::{Depth, Read};
 pub use error::StudiesError;
+pub use patients::FoundPatient;
+pub use search::{FoundStudies, FoundStudy};
+
+use crate::archive::{Archive, ArchiveId};
+use crate::cache::{Cache, Fingerprint, Form, SearchRows, SingleFlight, StudyEntry};
+use crate::clock::SharedClock;
+use crate::dicom::StudyUid;
+use crate::mapping::MappingContext;
+use crate::telemetry::Metrics;
+
+/// Whether what is remembered will do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// It will, while it is fresh.
+    #[default]
+    Cached,
+    /// The archives are asked in any case (`Cache-Control: no-cache`).
+    Reload,
+}
+
+/// An archive, and what its configuration says of its identifiers and times.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The way to it.
+    pub archive: Archive,
+    /// How its attributes are read.
+    pub context: MappingContext,
+}
+
+type Scan = Result<Arc<SearchRows>, StudiesError>;
+type Load = Result<Arc<StudyEntry>, StudiesError>;
+
+/// Every study of every archive. Cloning gives another handle to the same one.
+#[derive(Debug, Clone)]
+pub struct Studies {
+    sources: Arc<[Source]>,
+    cache: Cache,
+    scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
+    loads: Arc<SingleFlight<(StudyUid, Form, Fingerprint), Load>>,
+    max_scan: usize,
+    clock: SharedClock,
+    metrics: Metrics,
+}
+
+impl Studies {
+    /// Over `sources`, in the order in which they are asked; `max_scan` rows of one archive are looked through for one
+    /// search at most.
+    pub fn new(
+        sources: Vec<Source>,
+        cache: Cache,
+        max_scan: usize,
+        clock: SharedClock,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            sources: sources.into(),
+            cache,
+            scans: Arc::default(),
+            loads: Arc::default(),
+            max_scan,
+            clock,
+            metrics,
+        }
+    }
+
+    /// The archives, in the order of the configuration.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// The source that is called `id`.
+    pub fn source(&self, id: &ArchiveId) -> Option<&Source> {
+        self.sources.iter().find(|source| source.archive.id() == id)
+    }
+}

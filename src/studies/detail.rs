@@ -11,46 +11,28 @@ use std::collections::HashSet;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
-use crate::archive::{Archive, ArchiveError, DetailSource, QidoQuery, SearchLevel, UpstreamRequest};
+use crate::archive::{Archive, DetailSource, Objects, QidoQuery, Retrieval, SearchLevel, UpstreamRequest};
 use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
-use crate::mapping::{self, InstanceFacts};
+use crate::mapping::{self, InstanceFacts, SeriesSource};
 
-use super::StudiesError;
 use super::row::StudyRow;
-
-/// How deep a study is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Depth {
-    /// The study's own row.
-    Study,
-    /// Its series too.
-    Series,
-    /// Their instances too.
-    Instances,
-}
-
-/// One series as an archive describes it.
-#[derive(Debug, Clone)]
-pub struct SeriesRecord {
-    /// SeriesInstanceUID (0020,000E).
-    pub uid: SeriesUid,
-    /// Series-level attributes.
-    pub attributes: Attributes,
-    /// The instances, when they were asked for.
-    pub instances: Option<Vec<InstanceFacts>>,
-}
+use super::{Depth, StudiesError, scan};
 
 /// A study as one archive describes it.
 #[derive(Debug, Clone)]
-pub struct StudyRecord {
+pub(super) struct StudyRecord {
     /// Study- and patient-level attributes.
-    pub attributes: Attributes,
+    pub(super) attributes: Attributes,
     /// The series, when they were asked for.
-    pub series: Option<Vec<SeriesRecord>>,
+    pub(super) series: Option<Vec<SeriesSource>>,
 }
 
 /// Fetches what lies below `row`, as deep as `depth`.
-pub(super) async fn record(archive: &Archive, row: &StudyRow, depth: Depth) -> Result<StudyRecord, StudiesError> {
+pub(super) async fn record(
+    archive: &Archive,
+    row: &StudyRow,
+    depth: Depth,
+) -> Result<StudyRecord, StudiesError> {
     let mut record = StudyRecord { attributes: row.attributes.clone(), series: None };
     if depth == Depth::Study {
         return Ok(record);
@@ -77,20 +59,25 @@ pub(super) async fn record(archive: &Archive, row: &StudyRow, depth: Depth) -> R
 }
 
 /// The series of the study that belong to the row's patient.
-async fn series_of(archive: &Archive, row: &StudyRow, all_attributes: bool) -> Result<Vec<SeriesRecord>, StudiesError> {
+pub(super) async fn series_of(
+    archive: &Archive,
+    row: &StudyRow,
+    all_attributes: bool,
+) -> Result<Vec<SeriesSource>, StudiesError> {
     let mut query = QidoQuery::new(SearchLevel::Series { study: row.uid.clone() });
     if all_attributes {
         query = query.include(mapping::series_tags());
     }
     let mut seen = HashSet::new();
     let mut series = Vec::new();
-    let rows = super::scan::all_rows(archive, &query, usize::MAX).await?;
+    let rows = scan::all_rows(archive, &query, usize::MAX).await?;
     for attributes in rows {
-        let Some(uid) = attributes.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok()) else {
+        let Some(uid) = attributes.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok())
+        else {
             continue;
         };
         if row.owns(&attributes) && seen.insert(uid.clone()) {
-            series.push(SeriesRecord { uid, attributes, instances: None });
+            series.push(SeriesSource { uid, attributes, instances: None });
         }
     }
     Ok(series)
@@ -100,13 +87,13 @@ async fn series_of(archive: &Archive, row: &StudyRow, all_attributes: bool) -> R
 async fn instances_of(
     archive: &Archive,
     row: &StudyRow,
-    mut series: SeriesRecord,
+    mut series: SeriesSource,
     sources: &[DetailSource],
-) -> Result<(SeriesRecord, Option<Attributes>), StudiesError> {
+) -> Result<(SeriesSource, Option<Attributes>), StudiesError> {
     let counted = series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
     let expected = counted.and_then(|count| usize::try_from(count).ok());
     let mut best: Option<Found> = None;
-    let mut failure: Option<ArchiveError> = None;
+    let mut failure: Option<StudiesError> = None;
     for source in sources {
         let found = match source {
             DetailSource::Metadata => from_metadata(archive, &row.uid, &series.uid).await,
@@ -122,13 +109,13 @@ async fn instances_of(
                     break;
                 }
             }
-            Err(error) if error.is_about_this_request() => failure = failure.or(Some(error)),
-            Err(error) => return Err(error.into()),
+            Err(error) if is_about_this_request(&error) => failure = failure.or(Some(error)),
+            Err(error) => return Err(error),
         }
     }
     let found = match (best, failure) {
         (Some(found), _) if expected.is_none_or(|expected| found.instances.len() >= expected) => found,
-        (None, Some(error)) => return Err(error.into()),
+        (None, Some(error)) => return Err(error),
         _ => return Err(StudiesError::Incomplete { archive: archive.id().clone() }),
     };
     if let Some(first) = &found.first {
@@ -142,6 +129,11 @@ async fn instances_of(
     }
     series.instances = Some(found.instances);
     Ok((series, found.first))
+}
+
+/// Whether the other source may do better: the archive answered, but not with this.
+fn is_about_this_request(error: &StudiesError) -> bool {
+    matches!(error, StudiesError::Archive(error) if error.is_about_this_request())
 }
 
 /// What one source told of a series.
@@ -158,8 +150,13 @@ impl Found {
     }
 }
 
-async fn from_metadata(archive: &Archive, study: &StudyUid, series: &SeriesUid) -> Result<Found, ArchiveError> {
-    let request = UpstreamRequest::metadata(study.clone(), Some(series.clone()), None);
+async fn from_metadata(
+    archive: &Archive,
+    study: &StudyUid,
+    series: &SeriesUid,
+) -> Result<Found, StudiesError> {
+    let objects = Objects::Series(study.clone(), series.clone());
+    let request = UpstreamRequest::retrieve(Retrieval::metadata(objects));
     let mut instances = Instances::of(series);
     let mut first = None;
     archive
@@ -173,21 +170,17 @@ async fn from_metadata(archive: &Archive, study: &StudyUid, series: &SeriesUid) 
     Ok(Found { instances: instances.facts, first })
 }
 
-async fn from_qido(archive: &Archive, study: &StudyUid, series: &SeriesUid) -> Result<Found, ArchiveError> {
+async fn from_qido(archive: &Archive, study: &StudyUid, series: &SeriesUid) -> Result<Found, StudiesError> {
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
+    let rows =
+        scan::all(archive, &query, INSTANCE_PAGE, usize::MAX, |facts: &InstanceFacts| facts.uid.clone())
+            .await?;
     let mut instances = Instances::of(series);
-    let mut received = 0;
-    loop {
-        let before = instances.facts.len();
-        let page = query.clone().page(INSTANCE_PAGE, u32::try_from(received).unwrap_or(u32::MAX));
-        let end = archive.rows(UpstreamRequest::search(page), |facts| drop(instances.take(facts))).await?;
-        received += end.rows;
-        let reliable_end = archive.profile().paging_is_reliable && end.rows < INSTANCE_PAGE as usize && !end.more;
-        if instances.facts.len() == before || reliable_end {
-            return Ok(Found { instances: instances.facts, first: None });
-        }
+    for facts in rows {
+        instances.take(facts);
     }
+    Ok(Found { instances: instances.facts, first: None })
 }
 
 /// Instance rows are small, and an archive reads its database once for each page.

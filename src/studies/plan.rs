@@ -1,40 +1,163 @@
 //! From criteria to QIDO-RS: what an archive is asked, so that its answer holds every study that matches.
 //!
-//! The queries narrow; they do not decide. Each is a superset of what matches, because every row is rechecked, and an
+//! The queries narrow; they do not decide. Each asks for a superset of what matches, because every row is rechecked, and an
 //! archive's own matching cannot be trusted to be more than a hint: it may ignore a key, fold case, or read `*`, `,` and
-//! `\` as operators. So a key is used only when no reading of it could lose a match:
+//! `\` as operators. So a key is used only where no reading of it could lose a match:
 //!
 //! - one criterion that names studies or patients is enough; adding dates or modalities to it could only lose studies;
 //! - a value that an archive could read as a pattern, or cannot decode, is widened to a pattern that covers it;
-//! - what cannot be narrowed at all is scanned, within `search.max_scan`.
+//! - what cannot be narrowed at all is looked through, within `search.max_scan`.
 
 use crate::archive::{MatchValue, QidoQuery, SearchLevel};
-use crate::dicom::{DicomDate, StudyUid, Tag, Uid, tags};
-use crate::fhir::search::{StudyCriterion, Token};
+use crate::dicom::{DicomDate, Tag, Uid, tags};
+use crate::fhir::date::{FhirDate, Prefix};
+use crate::fhir::search::{StudyCriterion, System, Token};
+use crate::mapping;
 
-/// How many UIDs go into one query: a request line of 4 kB.
+/// How many UIDs go into one query: a request line of about 3 kB.
 const UIDS_A_QUERY: usize = 50;
 
-const UID_SYSTEM: &str = "urn:dicom:uid";
-const UID_PREFIX: &str = "urn:oid:";
-
-/// A patient that a criterion names, as archives know patients.
+/// The queries for one archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NamedPatient {
-    pub(super) patient_id: Box<str>,
+pub(super) struct Plan {
+    /// Their answers together hold every match; without any nothing can match.
+    pub(super) queries: Vec<QidoQuery>,
+    /// What to ask instead when the archive refuses a key of a query.
+    pub(super) without_optional_keys: Option<QidoQuery>,
 }
 
-/// The queries whose answers together hold every study that matches all `criteria`; none when nothing can match.
-/// `patients` resolves the criterion's Patient ids; `None` for an id that may stand for anyone.
-pub(super) fn queries(criteria: &[StudyCriterion], patients: &[NamedPatient]) -> Vec<QidoQuery> {
-    for criterion in criteria {
-        if let Some(keys) = naming_keys(criterion, patients) {
-            return keys.into_iter().map(|(tag, value)| study_query().matching(tag, value)).collect();
+/// Plans a search. `patient_ids` are the PatientIDs of the patients that the criteria refer to, where they refer to any.
+pub(super) fn studies(criteria: &[StudyCriterion], patient_ids: Option<&[Box<str>]>) -> Plan {
+    let named = criteria.iter().find_map(|criterion| naming_keys(criterion, patient_ids));
+    if let Some(keys) = named {
+        let queries = keys.into_iter().map(|(tag, value)| every_study().matching(tag, value)).collect();
+        return Plan { queries, without_optional_keys: None };
+    }
+    let mut query = every_study();
+    let mut optional = None;
+    if let Some(days) = days(criteria) {
+        query = query.matching(tags::STUDY_DATE, days);
+    }
+    if let Some(modality) = modality(criteria) {
+        optional = Some(query.clone());
+        query = query.matching(tags::MODALITIES_IN_STUDY, modality);
+    }
+    Plan { queries: vec![query], without_optional_keys: optional }
+}
+
+/// The queries for the studies of patients with one of `patient_ids`; every study when one of them cannot be asked for.
+pub(super) fn studies_of_patients<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<QidoQuery> {
+    let key = |id: &str| any_spelling(id).map(|value| every_study().matching(tags::PATIENT_ID, value));
+    let queries: Option<Vec<_>> = patient_ids.into_iter().map(key).collect();
+    queries.unwrap_or_else(|| vec![every_study()])
+}
+
+/// The query for every study, with all that the mapping reads.
+pub(super) fn every_study() -> QidoQuery {
+    QidoQuery::new(SearchLevel::Studies).include(mapping::study_tags()).include(mapping::patient_tags())
+}
+
+type Key = (Tag, MatchValue);
+
+/// Keys of which each match has one; none when nothing can match; `None` when the criterion names no studies, or names them
+/// in a way that cannot be asked for.
+fn naming_keys(criterion: &StudyCriterion, patient_ids: Option<&[Box<str>]>) -> Option<Vec<Key>> {
+    match criterion {
+        StudyCriterion::Id(ids) => Some(uid_keys(ids.iter().map(String::as_str))),
+        StudyCriterion::Identifier(tokens) => identifier_keys(tokens),
+        StudyCriterion::Patient(_) => {
+            let ids = patient_ids?;
+            ids.iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))).collect()
+        }
+        StudyCriterion::PatientIdentifier(tokens) => tokens
+            .iter()
+            .map(|token| Some((tags::PATIENT_ID, any_spelling(token.code.as_deref()?)?)))
+            .collect(),
+        _ => None,
+    }
+}
+
+fn uid_keys<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<Key> {
+    let mut uids: Vec<Uid> = ids.filter_map(|id| Uid::parse(id).ok()).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    let key = |uids: &[Uid]| Some((tags::STUDY_INSTANCE_UID, MatchValue::any_of(uids)?));
+    uids.chunks(UIDS_A_QUERY).filter_map(key).collect()
+}
+
+/// An identifier is the study's UID, its accession number, or its Study ID.
+fn identifier_keys(tokens: &[Token]) -> Option<Vec<Key>> {
+    let mut keys = Vec::new();
+    let mut uids = Vec::new();
+    for token in tokens {
+        let value = token.code.as_deref()?;
+        let uid = value.strip_prefix("urn:oid:");
+        match (&token.system, uid) {
+            (System::Uri(system), Some(uid)) if system == "urn:dicom:uid" => uids.push(uid),
+            (System::Uri(system), None) if system == "urn:dicom:uid" => {}
+            (System::Any, Some(uid)) => uids.push(uid),
+            (system, _) => {
+                keys.push((tags::ACCESSION_NUMBER, any_spelling(value)?));
+                // A Study ID has no system.
+                if !matches!(system, System::Uri(_)) {
+                    keys.push((tags::STUDY_ID, any_spelling(value)?));
+                }
+            }
         }
     }
-    vec![broad_query(criteria)]
+    keys.extend(uid_keys(uids.into_iter()));
+    Some(keys)
 }
 
-fn study_query() -> QidoQuery {
-    QidoQuery::new(SearchLevel::Studies).include(crate::mapping::study_tags()).include(crate::mapping::patient_tags())
+/// A value that finds `text` however an archive reads it.
+fn any_spelling(text: &str) -> Option<MatchValue> {
+    MatchValue::exact(text).or_else(|| MatchValue::covering(text))
+}
+
+/// The days within which a match must have begun.
+fn days(criteria: &[StudyCriterion]) -> Option<MatchValue> {
+    let mut bounds: (Option<DicomDate>, Option<DicomDate>) = (None, None);
+    for criterion in criteria {
+        let StudyCriterion::Started(alternatives) = criterion else { continue };
+        let (first, last) = days_of_any(alternatives);
+        bounds.0 = bounds.0.max(first);
+        bounds.1 = match (bounds.1, last) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+    MatchValue::days(bounds.0, bounds.1)
+}
+
+/// The days within which something that matches any of the alternatives begins; `None` where there is no bound.
+fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> (Option<DicomDate>, Option<DicomDate>) {
+    let days = |(prefix, date): &(Prefix, FhirDate)| {
+        let (first, last) = date.day_bounds();
+        match prefix {
+            Prefix::Equal => (Some(first), Some(last)),
+            Prefix::Greater | Prefix::GreaterOrEqual | Prefix::StartsAfter => (Some(first), None),
+            Prefix::Less | Prefix::LessOrEqual | Prefix::EndsBefore => (None, Some(last)),
+            Prefix::NotEqual | Prefix::Approximately => (None, None),
+        }
+    };
+    let mut all = alternatives.iter().map(days);
+    let Some(mut widest) = all.next() else { return (None, None) };
+    for (first, last) in all {
+        widest.0 = widest.0.zip(first).map(|(one, other)| one.min(other));
+        widest.1 = widest.1.zip(last).map(|(one, other)| one.max(other));
+    }
+    (widest.0.map(Into::into), widest.1.map(Into::into))
+}
+
+/// The modality, when exactly one is asked for: lists of them are understood in different ways, or not at all.
+fn modality(criteria: &[StudyCriterion]) -> Option<MatchValue> {
+    let one = |criterion: &StudyCriterion| match criterion {
+        StudyCriterion::Modality(tokens) => match tokens.as_slice() {
+            [token] => token.code.clone(),
+            _ => None,
+        },
+        _ => None,
+    };
+    let code = criteria.iter().find_map(one)?;
+    MatchValue::exact(&code)
 }

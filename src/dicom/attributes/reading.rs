@@ -100,6 +100,13 @@ impl<'de> Deserialize<'de> for RawElement {
     }
 }
 
+impl<'de> Deserialize<'de> for Element {
+    /// Without knowing the tag, so that a text stays one text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RawElement::deserialize(deserializer).map(|raw| Self { values: raw.values })
+    }
+}
+
 struct ElementVisitor<'a>(&'a mut RawElement);
 
 impl<'de> Visitor<'de> for ElementVisitor<'_> {

@@ -1,0 +1,110 @@
+//! R4 capabilitystatement.html, for a server that reads.
+
+use serde::Serialize;
+
+/// A CapabilityStatement.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "resourceType", rename_all = "camelCase")]
+pub struct CapabilityStatement {
+    /// active.
+    pub status: &'static str,
+    /// When what it says last changed.
+    pub date: &'static str,
+    /// instance.
+    pub kind: &'static str,
+    /// What runs.
+    pub software: Software,
+    /// Where it runs.
+    pub implementation: Implementation,
+    /// 4.0.1.
+    pub fhir_version: &'static str,
+    /// Media types.
+    pub format: Vec<&'static str>,
+    /// One, for the server.
+    pub rest: Vec<Rest>,
+}
+
+/// CapabilityStatement.software.
+#[derive(Debug, Clone, Serialize)]
+pub struct Software {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// CapabilityStatement.implementation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Implementation {
+    /// What it is.
+    pub description: &'static str,
+    /// The base address.
+    pub url: String,
+}
+
+/// CapabilityStatement.rest.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rest {
+    /// server.
+    pub mode: &'static str,
+    /// How access is decided.
+    pub security: Security,
+    /// What is served.
+    pub resource: Vec<Resource>,
+}
+
+/// CapabilityStatement.rest.security.
+#[derive(Debug, Clone, Serialize)]
+pub struct Security {
+    /// In words.
+    pub description: &'static str,
+}
+
+/// CapabilityStatement.rest.resource.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Profiles that every one conforms to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub supported_profile: Vec<&'static str>,
+    /// In words.
+    pub documentation: &'static str,
+    /// What can be done.
+    pub interaction: Vec<Interaction>,
+    /// no-version.
+    pub versioning: &'static str,
+    /// Which conditions a read understands.
+    pub conditional_read: &'static str,
+    /// How references are written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reference_policy: Vec<&'static str>,
+    /// What `_include` understands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search_include: Vec<&'static str>,
+    /// What can be searched by.
+    pub search_param: Vec<SearchParam>,
+}
+
+/// CapabilityStatement.rest.resource.interaction.
+#[derive(Debug, Clone, Serialize)]
+pub struct Interaction {
+    /// read, search-type.
+    pub code: &'static str,
+}
+
+/// CapabilityStatement.rest.resource.searchParam.
+#[derive(Debug, Clone, Serialize)]
+pub struct SearchParam {
+    /// As it stands in a query.
+    pub name: &'static str,
+    /// What defines it.
+    pub definition: &'static str,
+    /// How its values are read.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// How it is answered.
+    pub documentation: &'static str,
+}

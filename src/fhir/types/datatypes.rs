@@ -1,0 +1,197 @@
+//! Data types (R4 datatypes.html, references.html, extensibility.html).
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+/// `text` as a FHIR string: without control characters and without blanks at its ends; `None` when nothing remains.
+pub fn clean(text: &str) -> Option<String> {
+    let kept = |character: &char| !character.is_control() || matches!(character, '\n' | '\r' | '\t');
+    let text: String = text.trim().chars().filter(kept).collect();
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// R4 extension data-absent-reason.
+pub(super) const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+
+/// R4 datatypes#Coding.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Coding {
+    /// Why there is no code.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extension: Vec<Extension>,
+    /// Identity of the terminology.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<Cow<'static, str>>,
+    /// The code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<Cow<'static, str>>,
+    /// The code's meaning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<Cow<'static, str>>,
+}
+
+impl Coding {
+    /// A code of a terminology.
+    pub fn new(
+        system: impl Into<Cow<'static, str>>,
+        code: impl Into<Cow<'static, str>>,
+        display: Option<Cow<'static, str>>,
+    ) -> Self {
+        Self { extension: Vec::new(), system: Some(system.into()), code: Some(code.into()), display }
+    }
+
+    /// Words where there is no code.
+    pub fn words(display: impl Into<Cow<'static, str>>) -> Self {
+        Self { display: Some(display.into()), ..Self::default() }
+    }
+
+    /// That there should be a code, and nobody knows which.
+    pub fn unknown() -> Self {
+        Self { extension: vec![Extension::code(DATA_ABSENT_REASON, "unknown")], ..Self::default() }
+    }
+}
+
+/// R4 datatypes#CodeableConcept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CodeableConcept {
+    /// Codes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub coding: Vec<Coding>,
+    /// Words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<Cow<'static, str>>,
+}
+
+/// R4 datatypes#Identifier.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Identifier {
+    /// usual, official, secondary.
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<&'static str>,
+    /// What kind it is.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<CodeableConcept>,
+    /// Who makes it unique.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// The identifier itself.
+    pub value: String,
+    /// Who gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assigner: Option<Box<Reference>>,
+}
+
+/// R4 references.html.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reference {
+    /// Relative, so that it holds under every address of this server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The target's type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    /// The target by what others call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<Identifier>,
+    /// The target in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+}
+
+impl Reference {
+    /// A target that is known in words only.
+    pub fn words(display: String) -> Self {
+        Self { display: Some(display), ..Self::default() }
+    }
+}
+
+/// R4 resource.html#Meta.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Meta {
+    /// Profiles that the resource conforms to.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub profile: &'static [&'static str],
+    /// Tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tag: Vec<Coding>,
+}
+
+/// R4 extensibility.html, with the values that are used here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Extension {
+    /// What it means.
+    pub url: &'static str,
+    /// A code.
+    #[serde(rename = "valueCode", skip_serializing_if = "Option::is_none")]
+    pub value_code: Option<&'static str>,
+    /// A truth value.
+    #[serde(rename = "valueBoolean", skip_serializing_if = "Option::is_none")]
+    pub value_boolean: Option<bool>,
+}
+
+impl Extension {
+    /// With a code.
+    pub fn code(url: &'static str, code: &'static str) -> Self {
+        Self { url, value_code: Some(code), value_boolean: None }
+    }
+
+    /// With a truth value.
+    pub fn boolean(url: &'static str, value: bool) -> Self {
+        Self { url, value_code: None, value_boolean: Some(value) }
+    }
+}
+
+/// What stands beside a primitive value under its name with an underscore (R4 json#primitive).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrimitiveElement {
+    /// At least one.
+    pub extension: Vec<Extension>,
+}
+
+/// R4 valueset-name-use, as far as it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NameUse {
+    /// The name that is used.
+    Usual,
+}
+
+/// R4 datatypes#HumanName.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HumanName {
+    /// In which writing it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extension: Vec<Extension>,
+    /// How it is used.
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<NameUse>,
+    /// The whole of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Family name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// Given and middle names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<String>,
+    /// Before it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefix: Vec<String>,
+    /// Behind it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suffix: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fhir_string_holds_something_and_no_control_characters() {
+        assert_eq!(clean("  CT \0head\u{7} ").as_deref(), Some("CT head"));
+        assert_eq!(clean(" \0 \t"), None);
+        assert_eq!(clean("a\r\nb").as_deref(), Some("a\r\nb"));
+    }
+}

@@ -1,0 +1,91 @@
+//! Coded entries (PS3.3 table 8.8-1) as FHIR codes.
+
+use std::borrow::Cow;
+
+use crate::dicom::{Attributes, Uid, tags};
+use crate::fhir::types::{CodeableConcept, Coding, Identifier, clean};
+
+pub(super) const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
+pub(super) const SNOMED_CT: &str = "http://snomed.info/sct";
+
+/// The URI of a coding scheme (PS3.16 table 8-1), for schemes whose codes FHIR writes as DICOM does.
+///
+/// SRT, SNM3 and 99SDM are not among them: their codes (`T-D3000`) are no SNOMED CT ids, and would be wrong under its URI.
+fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
+    let known = match designator {
+        "DCM" => DCM,
+        "SCT" => SNOMED_CT,
+        "LN" => "http://loinc.org",
+        "RADLEX" | "RPID" => "http://www.radlex.org",
+        "UCUM" => "http://unitsofmeasure.org",
+        "I10" => "http://hl7.org/fhir/sid/icd-10",
+        "I9C" => "http://hl7.org/fhir/sid/icd-9-cm",
+        "I10P" => "http://www.cms.gov/Medicare/Coding/ICD10",
+        "C4" | "CPT4" => "http://www.ama-assn.org/go/cpt",
+        "UMLS" => "http://www.nlm.nih.gov/research/umls",
+        "SRT" | "SNM3" | "99SDM" => return None,
+        // A scheme that names itself by a UID is known by it, whatever it is called.
+        _ => return scheme_uid.and_then(|uid| Uid::parse(uid).ok()).map(|uid| format!("urn:oid:{uid}")),
+    };
+    Some(known.to_owned())
+}
+
+/// SNOMED CT ids are digits alone; older codes under the same designator are not.
+fn fits(system: &str, code: &str) -> bool {
+    system != SNOMED_CT || code.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// An item of a code sequence: a code where its scheme is known, and in any case its meaning in words. `None` when it says
+/// nothing.
+pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
+    let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
+    let coding = coding(item, meaning.clone());
+    // A code of a scheme that nobody can look up is better than nothing, but only as words.
+    let text = meaning.or_else(|| match &coding {
+        Some(_) => None,
+        None => code_value(item).map(Cow::Owned),
+    });
+    (coding.is_some() || text.is_some())
+        .then(|| CodeableConcept { coding: coding.into_iter().collect(), text })
+}
+
+/// The same as one code; words where there is none.
+pub(super) fn site(item: &Attributes) -> Option<Coding> {
+    let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
+    coding(item, meaning.clone()).or_else(|| meaning.map(Coding::words))
+}
+
+fn coding(item: &Attributes, display: Option<Cow<'static, str>>) -> Option<Coding> {
+    let code = code_value(item)?;
+    let designator = item.text(tags::CODING_SCHEME_DESIGNATOR)?;
+    let system = system(designator, item.text(tags::CODING_SCHEME_UID))?;
+    fits(&system, &code).then(|| Coding::new(system, code, display))
+}
+
+/// A code may stand under its short, long or URN form (PS3.3 8.1, 8.2).
+fn code_value(item: &Attributes) -> Option<String> {
+    [tags::CODE_VALUE, tags::LONG_CODE_VALUE, tags::URN_CODE_VALUE]
+        .into_iter()
+        .find_map(|tag| item.text(tag))
+        .and_then(clean)
+}
+
+/// The identifier of a person (PS3.3 table 10-1): a code whose scheme, or else nothing, tells who gave it.
+pub(super) fn person_identifier(item: &Attributes) -> Option<Identifier> {
+    let code = item.items(tags::PERSON_IDENTIFICATION_CODE_SEQUENCE).next()?;
+    let value = code_value(code)?;
+    let designator = code.text(tags::CODING_SCHEME_DESIGNATOR).unwrap_or_default();
+    Some(Identifier {
+        system: system(designator, code.text(tags::CODING_SCHEME_UID)),
+        value,
+        ..Identifier::default()
+    })
+}
+
+/// A modality (PS3.16 CID 29); what is no code string is only words.
+pub(super) fn modality(text: &str) -> Option<Coding> {
+    let code = clean(text)?.to_ascii_uppercase();
+    let is_code = code.len() <= 16
+        && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    Some(if is_code { Coding::new(DCM, code, None) } else { Coding::words(code) })
+}

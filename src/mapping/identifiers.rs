@@ -1,0 +1,166 @@
+//! Identifiers and who issued them (PS3.3 10.14 and 10.17, R4 datatypes#Identifier).
+
+use std::borrow::Cow;
+
+use super::MappingContext;
+use crate::dicom::{Attributes, Tag, Uid, tags};
+use crate::fhir::types::{CodeableConcept, Coding, Identifier, Reference, clean};
+
+/// R4 identifier-type.
+const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
+
+/// An identifier's system, and its issuer's local name where that is all that is known.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Issuer {
+    pub(super) system: Option<String>,
+    pub(super) assigner: Option<String>,
+}
+
+impl Issuer {
+    /// From the item of an issuer sequence (PS3.3 table 10-17: HL7v2 Hierarchic Designator), then from a local name, then
+    /// from what is configured for identifiers that name no issuer.
+    pub(super) fn of(
+        context: &MappingContext,
+        designator: Option<&Attributes>,
+        local: Option<&str>,
+        default: Option<&str>,
+    ) -> Self {
+        let local =
+            designator.and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID)).or(local).and_then(clean);
+        let universal = designator.and_then(universal_system);
+        let known = || local.as_ref().and_then(|name| context.issuers.get(name).cloned());
+        match universal.or_else(known) {
+            Some(system) => Self { system: Some(system), assigner: local },
+            // A named issuer that is not known is not the default one.
+            None if local.is_some() || designator.is_some_and(names_an_issuer) => {
+                Self { system: None, assigner: local }
+            }
+            None => Self { system: default.map(str::to_owned), assigner: None },
+        }
+    }
+
+    pub(super) fn identifier(self, value: String, kind: Option<(&'static str, &'static str)>) -> Identifier {
+        Identifier {
+            usage: None,
+            kind: kind.map(|(code, display)| CodeableConcept {
+                coding: vec![Coding::new(V2_0203, code, Some(Cow::Borrowed(display)))],
+                text: None,
+            }),
+            system: self.system,
+            value,
+            assigner: self.assigner.map(|name| Box::new(Reference::words(name))),
+        }
+    }
+}
+
+fn names_an_issuer(designator: &Attributes) -> bool {
+    designator.text(tags::UNIVERSAL_ENTITY_ID).is_some()
+}
+
+/// A universal entity id as a URI (PS3.3 table 10-17, HL7 table 0301). A DNS name is no URI by itself, nor is an EUI-64.
+fn universal_system(designator: &Attributes) -> Option<String> {
+    let id = designator.text(tags::UNIVERSAL_ENTITY_ID)?;
+    match designator.text(tags::UNIVERSAL_ENTITY_ID_TYPE)?.to_ascii_uppercase().as_str() {
+        "ISO" => Uid::parse(id).ok().map(|oid| format!("urn:oid:{oid}")),
+        "UUID" => is_uuid(id).then(|| format!("urn:uuid:{}", id.to_ascii_lowercase())),
+        "URI" => (id.contains(':') && !id.contains(char::is_whitespace)).then(|| id.to_owned()),
+        _ => None,
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    let lengths = [8, 4, 4, 4, 12];
+    let parts: Vec<_> = text.split('-').collect();
+    parts.len() == lengths.len()
+        && parts
+            .iter()
+            .zip(lengths)
+            .all(|(part, length)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The study's identifiers: its UID, its accession number, its Study ID.
+pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identifier> {
+    let mut identifiers = Vec::with_capacity(3);
+    if let Some(uid) = row.text(tags::STUDY_INSTANCE_UID) {
+        identifiers.push(Identifier {
+            usage: Some("official"),
+            system: Some("urn:dicom:uid".to_owned()),
+            value: format!("urn:oid:{uid}"),
+            ..Identifier::default()
+        });
+    }
+    identifiers.extend(accession(context, row));
+    if let Some(study_id) = row.text(tags::STUDY_ID).and_then(clean) {
+        identifiers.push(Identifier { usage: Some("secondary"), value: study_id, ..Identifier::default() });
+    }
+    identifiers
+}
+
+/// The accession number of a study, or of one of the requests that led to it.
+fn accession(context: &MappingContext, attributes: &Attributes) -> Option<Identifier> {
+    let number = attributes.text(tags::ACCESSION_NUMBER).and_then(clean)?;
+    let designator = attributes.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next();
+    let issuer = Issuer::of(context, designator, None, context.accession_system.as_deref());
+    Some(issuer.identifier(number, Some(("ACSN", "Accession ID"))))
+}
+
+/// The orders that led to the study, by their numbers: accession, placer and filler, of the study itself and of each
+/// request that it refers to.
+pub(super) fn of_orders(context: &MappingContext, row: &Attributes) -> Vec<Reference> {
+    let mut numbers: Vec<Identifier> = accession(context, row).into_iter().collect();
+    let requests =
+        row.items(tags::REFERENCED_REQUEST_SEQUENCE).chain(row.items(tags::REQUEST_ATTRIBUTES_SEQUENCE));
+    for request in requests {
+        numbers.extend(accession(context, request));
+        numbers.extend(order_number(
+            context,
+            request,
+            tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST,
+            PLACER,
+        ));
+        numbers.extend(order_number(
+            context,
+            request,
+            tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST,
+            FILLER,
+        ));
+    }
+    let mut seen = Vec::new();
+    numbers.retain(|number| {
+        let key = (number.system.clone(), number.value.clone(), number.kind.clone());
+        !seen.contains(&key) && {
+            seen.push(key);
+            true
+        }
+    });
+    let reference = |identifier| Reference {
+        kind: Some("ServiceRequest"),
+        identifier: Some(identifier),
+        ..Reference::default()
+    };
+    numbers.into_iter().map(reference).collect()
+}
+
+type OrderKind = (&'static str, &'static str, Tag);
+
+const PLACER: OrderKind = ("PLAC", "Placer Identifier", tags::ORDER_PLACER_IDENTIFIER_SEQUENCE);
+const FILLER: OrderKind = ("FILL", "Filler Identifier", tags::ORDER_FILLER_IDENTIFIER_SEQUENCE);
+
+fn order_number(
+    context: &MappingContext,
+    request: &Attributes,
+    number: Tag,
+    (code, display, issuer): OrderKind,
+) -> Option<Identifier> {
+    let value = request.text(number).and_then(clean)?;
+    let issuer = Issuer::of(context, request.items(issuer).next(), None, None);
+    Some(issuer.identifier(value, Some((code, display))))
+}
+
+/// The visit by its admission number.
+pub(super) fn of_visit(context: &MappingContext, row: &Attributes) -> Option<Reference> {
+    let value = row.text(tags::ADMISSION_ID).and_then(clean)?;
+    let issuer = Issuer::of(context, row.items(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE).next(), None, None);
+    let identifier = issuer.identifier(value, Some(("VN", "Visit number")));
+    Some(Reference { kind: Some("Encounter"), identifier: Some(identifier), ..Reference::default() })
+}

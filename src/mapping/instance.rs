@@ -1,0 +1,250 @@
+//! ImagingStudy.series.instance, from a row of instances or an object's metadata, without reading more of it than is used.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use dicom_core::dictionary::UidDictionary;
+use dicom_dictionary_std::StandardSopClassDictionary;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::dicom::{Element, Tag, Uid, Value, tag, tags};
+use crate::fhir::types::{Instance, SopClass, clean};
+
+/// The instance-level attributes that a search asks for beyond what every archive returns.
+pub fn instance_tags() -> &'static [Tag] {
+    &[tags::IMAGE_TYPE, tags::CONCEPT_NAME_CODE_SEQUENCE, tags::CONTENT_LABEL, tags::DOCUMENT_TITLE]
+}
+
+/// What is used of an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InstanceFacts {
+    /// SOPInstanceUID (0008,0018).
+    pub uid: Option<Box<str>>,
+    /// SeriesInstanceUID (0020,000E), which tells whether the row belongs where it stands.
+    pub series: Option<Box<str>>,
+    /// SOPClassUID (0008,0016).
+    pub sop_class: Option<Cow<'static, str>>,
+    /// InstanceNumber (0020,0013).
+    pub number: Option<u32>,
+    /// The first that there is of the concept name of a document, the content label, the document title, the image type.
+    pub title: Option<Box<str>>,
+}
+
+impl From<InstanceFacts> for Instance {
+    fn from(facts: InstanceFacts) -> Self {
+        Self {
+            uid: facts.uid.unwrap_or_default(),
+            sop_class: facts.sop_class.map_or(SopClass::Unknown, SopClass::Uid),
+            number: facts.number,
+            title: facts.title,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for InstanceFacts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Row;
+
+        impl<'de> Visitor<'de> for Row {
+            type Value = InstanceFacts;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an instance as an object of the DICOM JSON model")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<InstanceFacts, A::Error> {
+                let mut facts = InstanceFacts::default();
+                let mut titles: [Option<Box<str>>; 4] = Default::default();
+                while let Some(Borrowed(key)) = members.next_key::<Borrowed<'de>>()? {
+                    match tag_of(&key) {
+                        Some(tags::SOP_INSTANCE_UID) => facts.uid = first_uid(&mut members)?.map(Into::into),
+                        Some(tags::SERIES_INSTANCE_UID) => {
+                            facts.series = first_uid(&mut members)?.map(Into::into);
+                        }
+                        Some(tags::SOP_CLASS_UID) => facts.sop_class = first_uid(&mut members)?.map(interned),
+                        Some(tags::INSTANCE_NUMBER) => {
+                            facts.number = members.next_value::<First<'de>>()?.number();
+                        }
+                        Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
+                            titles[0] = meaning(&members.next_value::<Element>()?);
+                        }
+                        Some(tags::CONTENT_LABEL) => titles[1] = members.next_value::<First<'de>>()?.title(),
+                        Some(tags::DOCUMENT_TITLE) => titles[2] = members.next_value::<First<'de>>()?.title(),
+                        Some(tags::IMAGE_TYPE) => titles[3] = members.next_value::<Joined>()?.0,
+                        _ => drop(members.next_value::<IgnoredAny>()?),
+                    }
+                }
+                facts.title = titles.into_iter().find_map(|title| title);
+                Ok(facts)
+            }
+        }
+
+        deserializer.deserialize_map(Row)
+    }
+}
+
+/// The tag of a member, if it can be one that is used: keywords are looked up only where no digits stand.
+fn tag_of(key: &str) -> Option<Tag> {
+    match key {
+        "00080018" => Some(tags::SOP_INSTANCE_UID),
+        "0020000E" => Some(tags::SERIES_INSTANCE_UID),
+        "00080016" => Some(tags::SOP_CLASS_UID),
+        "00200013" => Some(tags::INSTANCE_NUMBER),
+        "0040A043" => Some(tags::CONCEPT_NAME_CODE_SEQUENCE),
+        "00700080" => Some(tags::CONTENT_LABEL),
+        "00420010" => Some(tags::DOCUMENT_TITLE),
+        "00080008" => Some(tags::IMAGE_TYPE),
+        _ if key.starts_with("00") && !key.bytes().any(|byte| byte.is_ascii_lowercase()) => None,
+        _ => tag::parse(key),
+    }
+}
+
+fn first_uid<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
+    let first = members.next_value::<First<'de>>()?;
+    Ok(match first {
+        First::Text(text) => {
+            let trimmed = text.trim_matches([' ', '\0']);
+            Uid::parse(trimmed).is_ok().then(|| {
+                if trimmed.len() == text.len() { text.clone() } else { Cow::Owned(trimmed.to_owned()) }
+            })
+        }
+        First::Number(_) | First::Nothing => None,
+    })
+}
+
+/// Every SOP class of the standard is known at build time, so thousands of instances share one text.
+fn interned(uid: Cow<'_, str>) -> Cow<'static, str> {
+    match StandardSopClassDictionary.by_uid(&uid) {
+        Some(entry) => Cow::Borrowed(entry.uid),
+        None => Cow::Owned(uid.into_owned()),
+    }
+}
+
+fn meaning(element: &Element) -> Option<Box<str>> {
+    let items = element.values.iter().filter_map(|value| match value {
+        Value::Item(item) => Some(item),
+        Value::Text(_) | Value::Name(_) => None,
+    });
+    items.filter_map(|item| item.text(tags::CODE_MEANING)).find_map(clean).map(Into::into)
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The first value of an element.
+enum First<'a> {
+    Text(Cow<'a, str>),
+    Number(i64),
+    Nothing,
+}
+
+impl First<'_> {
+    fn number(&self) -> Option<u32> {
+        let number = match self {
+            Self::Number(number) => *number,
+            Self::Text(text) => {
+                let text = text.trim_matches([' ', '\0']);
+                let whole = text.split_once('.').map_or(text, |(whole, rest)| {
+                    if rest.bytes().all(|byte| byte == b'0') { whole } else { "" }
+                });
+                whole.parse().ok()?
+            }
+            Self::Nothing => return None,
+        };
+        u32::try_from(number).ok().filter(|number| i32::try_from(*number).is_ok())
+    }
+
+    fn title(&self) -> Option<Box<str>> {
+        match self {
+            Self::Text(text) => clean(text).map(Into::into),
+            Self::Number(_) | Self::Nothing => None,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FirstVisitor;
+
+        impl<'de> Visitor<'de> for FirstVisitor {
+            type Value = First<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an element or a value")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<First<'de>, A::Error> {
+                let mut first = First::Nothing;
+                while let Some(Borrowed(key)) = members.next_key::<Borrowed<'de>>()? {
+                    if key == "Value" {
+                        first = members.next_value()?;
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(first)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<First<'de>, A::Error> {
+                let mut first = First::Nothing;
+                while let Some(value) = values.next_element::<First<'de>>()? {
+                    if matches!(first, First::Nothing) {
+                        first = value;
+                    }
+                }
+                Ok(first)
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<First<'de>, E> {
+                Ok(First::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<First<'de>, E> {
+                Ok(First::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<First<'de>, E> {
+                Ok(First::Number(number))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<First<'de>, E> {
+                Ok(i64::try_from(number).map_or(First::Nothing, First::Number))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<First<'de>, E> {
+                Ok(First::Text(Cow::Owned(number.to_string())))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<First<'de>, E> {
+                Ok(First::Nothing)
+            }
+
+            fn visit_unit<E>(self) -> Result<First<'de>, E> {
+                Ok(First::Nothing)
+            }
+        }
+
+        deserializer.deserialize_any(FirstVisitor)
+    }
+}
+
+/// All values of a text element, with the backslash that DICOM puts between them.
+struct Joined(Option<Box<str>>);
+
+impl<'de> Deserialize<'de> for Joined {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let element = Element::deserialize(deserializer)?;
+        let mut joined = String::new();
+        for value in &element.values {
+            if let Value::Text(text) = value {
+                if !joined.is_empty() {
+                    joined.push('\\');
+                }
+                joined.push_str(text);
+            }
+        }
+        Ok(Self(clean(&joined).map(Into::into)))
+    }
+}

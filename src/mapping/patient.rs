@@ -1,0 +1,114 @@
+//! Patient (R4 patient.html), as far as images tell of one.
+
+use sha2::{Digest, Sha256};
+
+use super::identifiers::Issuer;
+use super::{MappingContext, names};
+use crate::dicom::{Attributes, DicomDate, Tag, tags};
+use crate::fhir::types::{Identifier, Patient, clean};
+
+/// The patient-level attributes that a search asks for (PS3.4 table C.6-1 and what the mapping reads besides).
+pub fn patient_tags() -> &'static [Tag] {
+    &[
+        tags::ISSUER_OF_PATIENT_ID,
+        tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+        tags::OTHER_PATIENT_I_DS_SEQUENCE,
+    ]
+}
+
+/// What makes a patient the same in two answers: the identifier and who issued it.
+///
+/// Bare identifiers repeat between archives, and so do identifiers of issuers that only have a local name: without a system
+/// the archive, and the local name, are part of who it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PatientKey {
+    scope: String,
+    value: String,
+}
+
+impl PatientKey {
+    /// Of the patient that `row` names. A row without a PatientID belongs to a patient of its own study, as nobody can tell
+    /// whether two of them are the same person.
+    pub fn of(context: &MappingContext, row: &Attributes) -> Self {
+        match row.text(tags::PATIENT_ID).and_then(clean) {
+            Some(value) => {
+                let issuer = issuer(context, row);
+                let local = issuer.assigner.unwrap_or_default();
+                let scope =
+                    issuer.system.unwrap_or_else(|| format!("archive {} issuer {local}", context.archive));
+                Self { scope, value }
+            }
+            None => Self {
+                scope: format!("archive {} study", context.archive),
+                value: row.text(tags::STUDY_INSTANCE_UID).unwrap_or_default().to_owned(),
+            },
+        }
+    }
+
+    /// The Patient's id: 160 bits of a hash, so that an address tells nothing of the identifier itself and is legal
+    /// whatever the identifier is made of.
+    pub fn id(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.scope.as_bytes());
+        digest.update([0]);
+        digest.update(self.value.as_bytes());
+        let digest = digest.finalize();
+        digest.iter().take(20).fold(String::with_capacity(40), |mut id, byte| {
+            for nibble in [byte >> 4, byte & 15] {
+                id.extend(char::from_digit(nibble.into(), 16));
+            }
+            id
+        })
+    }
+}
+
+fn issuer(context: &MappingContext, attributes: &Attributes) -> Issuer {
+    let qualifiers = attributes.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next();
+    let local = attributes.text(tags::ISSUER_OF_PATIENT_ID);
+    let mut issuer = Issuer::of(context, qualifiers, local, context.patient_id_system.as_deref());
+    // The local name outside the qualifiers is the one that people know.
+    issuer.assigner = local.and_then(clean).or(issuer.assigner);
+    issuer
+}
+
+/// The patient's own identifier: PatientID (0010,0020).
+pub(super) fn own_identifier(context: &MappingContext, row: &Attributes) -> Option<Identifier> {
+    let value = row.text(tags::PATIENT_ID).and_then(clean)?;
+    Some(issuer(context, row).identifier(value, Some(("MR", "Medical record number"))))
+}
+
+/// The Patient that `row` names.
+pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
+    let mut identifier: Vec<_> = own_identifier(context, row).into_iter().collect();
+    for other in row.items(tags::OTHER_PATIENT_I_DS_SEQUENCE) {
+        let Some(value) = other.text(tags::PATIENT_ID).and_then(clean) else { continue };
+        // The default is the system of the archive's own identifiers, not of others.
+        let qualifiers = other.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next();
+        let issuer = Issuer::of(context, qualifiers, other.text(tags::ISSUER_OF_PATIENT_ID), None);
+        let other = issuer.identifier(value, None);
+        if !identifier.iter().any(|known| known.system == other.system && known.value == other.value) {
+            identifier.push(other);
+        }
+    }
+    Patient {
+        id: PatientKey::of(context, row).id(),
+        meta: None,
+        identifier,
+        name: row.names(tags::PATIENT_NAME).flat_map(names::human_names).collect(),
+        gender: row.text(tags::PATIENT_SEX).map(gender),
+        birth_date: row
+            .text(tags::PATIENT_BIRTH_DATE)
+            .and_then(DicomDate::parse)
+            .map(|date| date.civil().to_string()),
+    }
+}
+
+/// R4 administrative-gender; a value that the standard does not know is still one.
+fn gender(sex: &str) -> &'static str {
+    match sex {
+        "M" => "male",
+        "F" => "female",
+        "O" => "other",
+        _ => "unknown",
+    }
+}

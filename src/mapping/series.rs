@@ -1,0 +1,122 @@
+//! ImagingStudy.series.
+
+use std::borrow::Cow;
+
+use super::study::{SeriesSource, count, overlay, person};
+use super::terminology::{body_part, laterality};
+use super::{MappingContext, coding, dates};
+use crate::dicom::{Attributes, Tag, tags};
+use crate::fhir::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
+
+/// R4 valueset-series-performer-function.
+const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
+
+/// The series-level attributes that a search asks for beyond what every archive returns.
+pub fn series_tags() -> &'static [Tag] {
+    &TOLD_BY_OBJECTS
+}
+
+/// The series-level attributes that an object tells as well as the archive's database, or better.
+const TOLD_BY_OBJECTS: [Tag; 17] = [
+    tags::MODALITY,
+    tags::SERIES_NUMBER,
+    tags::SERIES_DESCRIPTION,
+    tags::SERIES_DATE,
+    tags::SERIES_TIME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
+    tags::BODY_PART_EXAMINED,
+    tags::ANATOMIC_REGION_SEQUENCE,
+    tags::LATERALITY,
+    tags::IMAGE_LATERALITY,
+    tags::PERFORMING_PHYSICIAN_NAME,
+    tags::PERFORMING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
+    tags::OPERATORS_NAME,
+    tags::OPERATOR_IDENTIFICATION_SEQUENCE,
+    tags::REQUEST_ATTRIBUTES_SEQUENCE,
+];
+
+/// Completes a series' row with what the metadata of one of its objects tell.
+pub fn overlay_series(row: &mut Attributes, object: &Attributes) {
+    overlay(row, object, &TOLD_BY_OBJECTS);
+}
+
+pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: SeriesSource) -> Series {
+    let SeriesSource { uid, attributes, instances } = source;
+    let known_instances = instances.as_ref().map(Vec::len);
+    Series {
+        uid: uid.as_str().to_owned(),
+        number: number(&attributes, tags::SERIES_NUMBER),
+        modality: attributes.text(tags::MODALITY).and_then(coding::modality).unwrap_or_else(Coding::unknown),
+        description: attributes.text(tags::SERIES_DESCRIPTION).and_then(clean),
+        number_of_instances: count(&attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, known_instances),
+        body_site: body_site(&attributes),
+        laterality: side(&attributes),
+        started: started(context, study, &attributes),
+        performer: performers(&attributes),
+        instance: instances.unwrap_or_default().into_iter().map(Into::into).collect(),
+    }
+}
+
+/// R4 unsignedInt: what is negative or no whole number is no number.
+pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
+    attributes
+        .integer(tag)
+        .and_then(|number| u32::try_from(number).ok())
+        .filter(|number| i32::try_from(*number).is_ok())
+}
+
+/// The coded region wins over the defined term; a term that PS3.16 Annex L does not know stays a word.
+fn body_site(attributes: &Attributes) -> Option<Coding> {
+    let region = attributes.items(tags::ANATOMIC_REGION_SEQUENCE).find_map(coding::site);
+    region.or_else(|| {
+        let term = attributes.text(tags::BODY_PART_EXAMINED).and_then(clean)?;
+        Some(match body_part::coded(&term) {
+            Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
+            None => Coding::words(term),
+        })
+    })
+}
+
+fn side(attributes: &Attributes) -> Option<Coding> {
+    let term = [tags::LATERALITY, tags::IMAGE_LATERALITY]
+        .into_iter()
+        .find_map(|tag| attributes.text(tag))
+        .and_then(clean)?;
+    Some(match laterality::coded(&term) {
+        Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
+        None => Coding::words(term),
+    })
+}
+
+/// The series' own beginning, else that of the procedure step that it belongs to.
+fn started(context: &MappingContext, study: &Attributes, attributes: &Attributes) -> Option<String> {
+    [
+        (tags::SERIES_DATE, tags::SERIES_TIME),
+        (tags::PERFORMED_PROCEDURE_STEP_START_DATE, tags::PERFORMED_PROCEDURE_STEP_START_TIME),
+    ]
+    .into_iter()
+    .find_map(|when| dates::date_time(context, study, attributes, when))
+}
+
+fn performers(attributes: &Attributes) -> Vec<Performer> {
+    let performer = |code: &'static str, display: &'static str| {
+        move |actor: Reference| Performer {
+            function: CodeableConcept {
+                coding: vec![Coding::new(PARTICIPATION, code, Some(Cow::Borrowed(display)))],
+                text: None,
+            },
+            actor,
+        }
+    };
+    let physicians = person(
+        attributes,
+        tags::PERFORMING_PHYSICIAN_NAME,
+        tags::PERFORMING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
+    )
+    .map(performer("PRF", "performer"));
+    let operators = person(attributes, tags::OPERATORS_NAME, tags::OPERATOR_IDENTIFICATION_SEQUENCE)
+        .map(performer("SPRF", "secondary performer"));
+    physicians.chain(operators).collect()
+}

@@ -1,0 +1,137 @@
+//! From rows to rendered resources: what is remembered and still true is taken, the rest is fetched once, as deep as was
+//! asked for, whoever else asks for it at the same time.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{FoundStudy, Freshness, Load, Source, Studies, StudiesError, detail};
+use crate::access::Access;
+use crate::cache::{Form, Rendered, StudyEntry};
+use crate::dicom::StudyUid;
+use crate::fhir::types::{Projection, project};
+use crate::mapping;
+
+/// How deep a study is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Depth {
+    /// The study's own row.
+    Study,
+    /// Its series too.
+    Series,
+    /// Their instances too.
+    Instances,
+}
+
+/// What came of the read of one study.
+#[derive(Debug, Clone)]
+pub enum Read {
+    /// Here it is.
+    Found(Arc<StudyEntry>),
+    /// It was served once, and no archive holds it any more.
+    Gone,
+    /// No archive holds it.
+    NotFound,
+}
+
+impl Studies {
+    /// The study `uid` in this form. What is remembered and fresh is given without asking an archive.
+    pub async fn read(
+        &self,
+        uid: &StudyUid,
+        form: &Form,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<Read, StudiesError> {
+        let remembered = self.cache.study(uid, form).await;
+        if let Some(entry) = &remembered
+            && freshness == Freshness::Cached
+            && access.sees_everything()
+            && self.cache.is_fresh(entry.checked_at)
+        {
+            self.metrics.cache_looked_up("hit");
+            return Ok(Read::Found(Arc::clone(entry)));
+        }
+        match self.find(uid, access, Freshness::Reload).await? {
+            Some(study) => {
+                self.cache.mark_back(uid).await;
+                self.assembled(&study, form, freshness).await.map(Read::Found)
+            }
+            None if remembered.is_some() => {
+                self.cache.mark_gone(uid, form).await;
+                Ok(Read::Gone)
+            }
+            None if self.cache.is_gone(uid).await => Ok(Read::Gone),
+            None => Ok(Read::NotFound),
+        }
+    }
+
+    /// Each of `studies` in this form, in the same order.
+    pub async fn assemble(
+        &self,
+        studies: &[FoundStudy],
+        form: &Form,
+        freshness: Freshness,
+    ) -> Result<Vec<Arc<StudyEntry>>, StudiesError> {
+        let width = self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
+        stream::iter(studies)
+            .map(|study| self.assembled(study, form, freshness))
+            .buffered(width)
+            .try_collect()
+            .await
+    }
+
+    async fn assembled(&self, study: &FoundStudy, form: &Form, freshness: Freshness) -> Load {
+        let fingerprint = study.fingerprint();
+        if freshness == Freshness::Cached
+            && let Some(entry) = self.cache.study(study.uid(), form).await
+            && entry.fingerprint == fingerprint
+        {
+            self.metrics.cache_looked_up("revalidated");
+            if self.cache.is_fresh(entry.checked_at) {
+                return Ok(entry);
+            }
+            let checked_at = self.cache.elapsed();
+            let entry = Arc::new(StudyEntry { rendered: entry.rendered.clone(), fingerprint, checked_at });
+            self.cache.keep_study(study.uid(), form, Arc::clone(&entry)).await;
+            return Ok(entry);
+        }
+        self.metrics.cache_looked_up("miss");
+        let Some(source) = self.source(&study.first().archive).cloned() else {
+            return Err(StudiesError::Unwritable);
+        };
+        let (study, form, cache) = (study.clone(), form.clone(), self.cache.clone());
+        let flight = (study.uid().clone(), form.clone(), fingerprint);
+        let load = || async move {
+            let checked_at = cache.elapsed();
+            let rendered = render(&source, &study, &form).await?;
+            let entry = Arc::new(StudyEntry { rendered, fingerprint, checked_at });
+            cache.keep_study(study.uid(), &form, Arc::clone(&entry)).await;
+            Ok(entry)
+        };
+        self.loads.run(flight, load).await?
+    }
+}
+
+async fn render(source: &Source, study: &FoundStudy, form: &Form) -> Result<Rendered, StudiesError> {
+    let record = detail::record(&source.archive, study.first(), form.depth()).await?;
+    let context = source.context.clone();
+    let (study, form) = (study.clone(), form.clone());
+    // A study of thousands of instances takes milliseconds to write and to compress.
+    let rendering = tokio::task::spawn_blocking(move || {
+        let endpoints: Vec<_> = study.endpoints().collect();
+        let resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
+        let json = match &form {
+            Form::Full => project(&resource, Projection::Full),
+            Form::Data => project(&resource, Projection::Data),
+            Form::Summary => project(&resource, Projection::Summary),
+            Form::Text => project(&resource, Projection::Text),
+            Form::Elements(names) => {
+                let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+                project(&resource, Projection::Elements(&names))
+            }
+        };
+        json.map(Rendered::new).map_err(|_| StudiesError::Unwritable)
+    });
+    rendering.await.map_err(|_| StudiesError::Unwritable)?
+}

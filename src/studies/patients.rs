@@ -1,0 +1,140 @@
+//! Patients, as the rows of their studies tell of them. No archive has a search for patients in DICOMweb.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+
+use super::row::StudyRow;
+use super::{Freshness, Source, Studies, StudiesError, plan, recheck};
+use crate::access::Access;
+use crate::archive::QidoQuery;
+use crate::cache::KnownPatient;
+use crate::dicom::tags;
+use crate::fhir::search::PatientCriterion;
+use crate::fhir::types::Patient;
+use crate::mapping;
+
+/// A patient that was found.
+#[derive(Debug, Clone)]
+pub struct FoundPatient {
+    /// The resource.
+    pub resource: Patient,
+}
+
+impl Studies {
+    /// Every patient who matches all of `criteria` and of whom the caller may see a study, by id.
+    pub async fn search_patients(
+        &self,
+        criteria: &[PatientCriterion],
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<Vec<FoundPatient>, StudiesError> {
+        let Some(queries) = self.patient_queries(criteria).await? else { return Ok(Vec::new()) };
+        let mut found = BTreeMap::new();
+        let answers = self.sources.iter().map(|source| self.patients_at(source, &queries, access, freshness));
+        for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
+            let times = self.times(source);
+            for row in rows {
+                let resource = mapping::patient(&source.context, &row.attributes);
+                if recheck::patient_matches(criteria, &resource, &times) {
+                    // The newest study comes first, and what it says of the patient stands.
+                    found.entry(resource.id.clone()).or_insert(FoundPatient { resource });
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// The patient with this id, if there is one of whom the caller may see a study.
+    pub async fn find_patient(
+        &self,
+        id: &str,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<Option<FoundPatient>, StudiesError> {
+        let criteria = [PatientCriterion::Id(vec![id.to_owned()])];
+        Ok(self.search_patients(&criteria, access, freshness).await?.pop())
+    }
+
+    /// The patient that a study's row tells of.
+    pub fn patient_of(&self, study: &super::FoundStudy) -> Option<FoundPatient> {
+        let row = study.first();
+        let source = self.source(&row.archive)?;
+        Some(FoundPatient { resource: mapping::patient(&source.context, &row.attributes) })
+    }
+
+    /// What a Patient id stands for. An id that was not met lately is looked for in every archive, as a hash cannot be asked
+    /// for.
+    pub(super) async fn known_patient(&self, id: &str) -> Result<Option<Arc<KnownPatient>>, StudiesError> {
+        if let Some(known) = self.cache.patient(id).await {
+            return Ok(Some(known));
+        }
+        // Reading the rows remembers every patient that they name, more of them perhaps than the cache keeps.
+        for source in self.sources.iter() {
+            let rows = self.rows(source, plan::every_study(), None, Freshness::Reload).await?;
+            if let Some(row) = rows.iter().find(|row| row.patient.id() == id) {
+                return Ok(known(row).map(Arc::new));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn remember_patient(&self, row: &StudyRow) {
+        if let Some(known) = known(row) {
+            self.cache.keep_patient(&row.patient.id(), known).await;
+        }
+    }
+
+    /// What the archives are asked for patients who match; `None` when nobody can.
+    async fn patient_queries(
+        &self,
+        criteria: &[PatientCriterion],
+    ) -> Result<Option<Vec<QidoQuery>>, StudiesError> {
+        for criterion in criteria {
+            match criterion {
+                PatientCriterion::Id(ids) => {
+                    let mut patient_ids = Vec::new();
+                    for id in ids {
+                        patient_ids
+                            .extend(self.known_patient(id).await?.map(|known| known.patient_id.clone()));
+                    }
+                    if patient_ids.is_empty() {
+                        return Ok(None);
+                    }
+                    return Ok(Some(plan::studies_of_patients(patient_ids.iter().map(AsRef::as_ref))));
+                }
+                PatientCriterion::Identifier(tokens) => {
+                    let values: Option<Vec<_>> = tokens.iter().map(|token| token.code.as_deref()).collect();
+                    if let Some(values) = values {
+                        return Ok(Some(plan::studies_of_patients(values)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(vec![plan::every_study()]))
+    }
+
+    async fn patients_at(
+        &self,
+        source: &Source,
+        queries: &[QidoQuery],
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<Vec<StudyRow>, StudiesError> {
+        let mut rows = Vec::new();
+        for query in queries {
+            rows.extend(self.rows(source, query.clone(), None, freshness).await?);
+        }
+        rows.retain(|row| access.may_see_study(&row.attributes));
+        rows.sort_by_cached_key(StudyRow::order);
+        Ok(rows)
+    }
+}
+
+/// The identifier to ask an archive by. A patient without one cannot be asked for; an empty key would ask for everybody.
+fn known(row: &StudyRow) -> Option<KnownPatient> {
+    let patient_id = row.attributes.text(tags::PATIENT_ID)?;
+    Some(KnownPatient { archive: row.archive.clone(), patient_id: patient_id.into() })
+}

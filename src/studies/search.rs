@@ -1,0 +1,239 @@
+//! Searches for studies over all archives, and the read of one.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use jiff::tz::TimeZone;
+
+use super::recheck::{self, Times};
+use super::row::StudyRow;
+use super::{Form, Freshness, Source, Studies, StudiesError, plan};
+use crate::access::Access;
+use crate::archive::{ArchiveErrorKind, QidoQuery};
+use crate::cache::Fingerprint;
+use crate::dicom::{Attributes, StudyUid, tags};
+use crate::fhir::search::{PatientReference, StudyCriterion};
+use crate::mapping::{self, PatientKey};
+
+/// A study that was found: its rows, from each archive that holds it, in the order of the configuration.
+#[derive(Debug, Clone)]
+pub struct FoundStudy {
+    pub(super) rows: Vec<StudyRow>,
+}
+
+impl FoundStudy {
+    /// Its UID, which is its id.
+    pub fn uid(&self) -> &StudyUid {
+        &self.first().uid
+    }
+
+    /// The row that the resource is made of: of the first archive that holds the study.
+    pub fn first(&self) -> &StudyRow {
+        // A study is found by a row, so there is one: `FoundStudy` is made of rows that were grouped by UID.
+        &self.rows[0]
+    }
+
+    /// The archives that hold it, by the Endpoint ids that they have.
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.rows.iter().map(|row| row.archive.as_str())
+    }
+
+    /// Tells whether what was made of it earlier is still true.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.rows.iter().map(|row| (&row.archive, &row.attributes)))
+    }
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Default)]
+pub struct FoundStudies {
+    /// Every match, the newest first.
+    pub studies: Vec<FoundStudy>,
+    /// Studies that match but stand under more than one patient in one archive: nobody can tell whose they are.
+    pub under_two_patients: Vec<StudyUid>,
+}
+
+impl Studies {
+    /// Every study that matches all of `criteria` and that the caller may see.
+    pub async fn search(
+        &self,
+        criteria: &[StudyCriterion],
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<FoundStudies, StudiesError> {
+        let patient_ids = self.patient_ids(criteria).await?;
+        if patient_ids.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(FoundStudies::default());
+        }
+        let asked = self.sources.iter().filter(|source| may_hold(source, criteria));
+        let answers =
+            asked.map(|source| self.search_one(source, criteria, patient_ids.as_deref(), freshness));
+        let rows = try_join_all(answers).await?.into_iter().flatten();
+        Ok(gather(rows.filter(|row| access.may_see_study(&row.attributes))))
+    }
+
+    /// The study `uid`, if there is one that the caller may see.
+    pub async fn find(
+        &self,
+        uid: &StudyUid,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<Option<FoundStudy>, StudiesError> {
+        let criteria = [StudyCriterion::Id(vec![uid.as_str().to_owned()])];
+        let mut found = self.search(&criteria, access, freshness).await?;
+        if found.under_two_patients.is_empty() {
+            Ok(found.studies.pop())
+        } else {
+            Err(StudiesError::TwoPatients { study: uid.clone() })
+        }
+    }
+
+    /// The PatientIDs of the patients that the first such criterion refers to; `None` when no criterion refers to any.
+    async fn patient_ids(&self, criteria: &[StudyCriterion]) -> Result<Option<Vec<Box<str>>>, StudiesError> {
+        let references = criteria.iter().find_map(|criterion| match criterion {
+            StudyCriterion::Patient(references) => Some(references),
+            _ => None,
+        });
+        let Some(references) = references else { return Ok(None) };
+        let mut ids = Vec::new();
+        for reference in references {
+            let PatientReference::Own(id) = reference else { continue };
+            if let Some(patient) = self.known_patient(id).await?
+                && !ids.contains(&patient.patient_id)
+            {
+                ids.push(patient.patient_id.clone());
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    async fn search_one(
+        &self,
+        source: &Source,
+        criteria: &[StudyCriterion],
+        patient_ids: Option<&[Box<str>]>,
+        freshness: Freshness,
+    ) -> Result<Vec<StudyRow>, StudiesError> {
+        let plan = plan::studies(criteria, patient_ids);
+        let mut matches = Vec::new();
+        for query in plan.queries {
+            for row in self.rows(source, query, plan.without_optional_keys.as_ref(), freshness).await? {
+                if self.row_matches(source, &row, criteria).await? {
+                    matches.push(row);
+                }
+            }
+        }
+        Ok(matches)
+    }
+
+    /// The rows of a query that name a study, or those of `instead` when the archive refuses a key of it. Every patient
+    /// that they name is remembered.
+    pub(super) async fn rows(
+        &self,
+        source: &Source,
+        query: QidoQuery,
+        instead: Option<&QidoQuery>,
+        freshness: Freshness,
+    ) -> Result<Vec<StudyRow>, StudiesError> {
+        let rows = match (self.scan(&source.archive, query, freshness).await, instead) {
+            (Err(StudiesError::Archive(error)), Some(instead))
+                if matches!(error.kind, ArchiveErrorKind::Refused(_)) =>
+            {
+                self.scan(&source.archive, instead.clone(), freshness).await?
+            }
+            (rows, _) => rows?,
+        };
+        let named: Vec<_> = rows.rows.iter().filter_map(|row| study_row(source, row)).collect();
+        for row in &named {
+            self.remember_patient(row).await;
+        }
+        Ok(named)
+    }
+
+    async fn row_matches(
+        &self,
+        source: &Source,
+        row: &StudyRow,
+        criteria: &[StudyCriterion],
+    ) -> Result<bool, StudiesError> {
+        let asks_for_modality =
+            criteria.iter().any(|criterion| matches!(criterion, StudyCriterion::Modality(_)));
+        let series = if asks_for_modality && row.attributes.text(tags::MODALITIES_IN_STUDY).is_none() {
+            // The archive does not sum the modalities up, so its series are asked for.
+            Some(super::detail::series_of(&source.archive, row, false).await?)
+        } else {
+            None
+        };
+        let endpoints = [source.archive.id().as_str()];
+        let resource = mapping::imaging_study(&source.context, &row.attributes, &endpoints, series);
+        Ok(recheck::study_matches(criteria, &resource, &self.times(source)))
+    }
+
+    pub(super) fn times(&self, source: &Source) -> Times {
+        let zone = source.context.time_zone.clone().unwrap_or(TimeZone::UTC);
+        Times { zone, now: self.clock.now() }
+    }
+}
+
+/// Whether the criteria leave the archive in question at all.
+fn may_hold(source: &Source, criteria: &[StudyCriterion]) -> bool {
+    criteria.iter().all(|criterion| match criterion {
+        StudyCriterion::Endpoint(ids) => ids.iter().any(|id| id == source.archive.id().as_str()),
+        _ => true,
+    })
+}
+
+fn study_row(source: &Source, attributes: &Attributes) -> Option<StudyRow> {
+    let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok())?;
+    let patient = PatientKey::of(&source.context, attributes);
+    Some(StudyRow { archive: source.archive.id().clone(), uid, patient, attributes: attributes.clone() })
+}
+
+/// One study of the rows of each UID: two rows of one archive are two patients, rows of two archives are one study.
+fn gather(rows: impl Iterator<Item = StudyRow>) -> FoundStudies {
+    let mut by_uid: BTreeMap<StudyUid, Vec<StudyRow>> = BTreeMap::new();
+    for row in rows {
+        let rows = by_uid.entry(row.uid.clone()).or_default();
+        // Two queries of one search may find the same row.
+        if !rows.iter().any(|other| other.archive == row.archive && other.patient == row.patient) {
+            rows.push(row);
+        }
+    }
+    let mut found = FoundStudies::default();
+    for (uid, rows) in by_uid {
+        let clash = rows
+            .iter()
+            .enumerate()
+            .any(|(index, row)| rows.iter().skip(index + 1).any(|other| other.archive == row.archive));
+        if clash {
+            found.under_two_patients.push(uid);
+        } else {
+            found.studies.push(FoundStudy { rows });
+        }
+    }
+    found.studies.sort_by_cached_key(|study| study.first().order());
+    found
+}
+
+impl Form {
+    /// How deep a study must be fetched to be rendered so.
+    pub(super) fn depth(&self) -> super::Depth {
+        match self {
+            Self::Full | Self::Data => super::Depth::Instances,
+            Self::Summary => super::Depth::Series,
+            Self::Text => super::Depth::Study,
+            Self::Elements(names) => {
+                let below = |name: &str| name == "series";
+                // What the archive does not count or sum up must be counted in its series.
+                let summed = |name: &str| matches!(name, "reasonCode" | "modality" | "numberOfSeries");
+                if names.iter().any(|name| below(name)) {
+                    super::Depth::Instances
+                } else if names.iter().any(|name| summed(name)) {
+                    super::Depth::Series
+                } else {
+                    super::Depth::Study
+                }
+            }
+        }
+    }
+}
