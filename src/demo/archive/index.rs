@@ -11,6 +11,7 @@ use dicom_dictionary_std::tags;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -78,6 +79,26 @@ pub struct IndexReport {
     pub repeated: usize,
     /// Files that could not be opened.
     pub unreadable: usize,
+}
+
+/// One line for people: what is served, and what was passed over.
+impl fmt::Display for IndexReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} of {} files are served", self.instances, self.files)?;
+        let passed_over = [
+            (self.not_dicom, "not DICOM"),
+            (self.dicomdir, "DICOMDIR"),
+            (self.broken, "broken"),
+            (self.unidentified, "without valid UIDs"),
+            (self.repeated, "repeated"),
+            (self.unreadable, "unreadable"),
+        ];
+        for (position, (count, what)) in passed_over.iter().filter(|(count, _)| *count > 0).enumerate() {
+            let lead = if position == 0 { "; passed over: " } else { ", " };
+            write!(formatter, "{lead}{count} {what}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether building an index shows how far it is.

@@ -43,6 +43,10 @@ fn every_file_is_counted_and_none_stops_the_index() {
             unreadable: 0
         }
     );
+    assert_eq!(
+        report.to_string(),
+        "2 of 7 files are served; passed over: 2 not DICOM, 1 broken, 1 without valid UIDs, 1 repeated"
+    );
     assert_eq!(index.studies().len(), 1);
 }
 
