@@ -1,1 +1,95 @@
-//! config
+//! What an operator can say: a file, `config/gateway.toml`, and environment variables that override it key by key.
+//!
+//! Every key is a field of the struct of its concern; every default is a named constant with its reason. Everything that
+//! is wrong is reported at once, with its key, its place and what was expected, and the gateway does not start: a
+//! setting is obeyed or refused, never ignored. This room reads and checks; it calls nobody.
+
+mod archive;
+mod auth;
+mod cache;
+mod document;
+mod environment;
+mod error;
+mod search;
+mod section;
+mod server;
+mod telemetry;
+mod values;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub use archive::Archive;
+pub use auth::{Auth, AuthMode};
+pub use cache::Cache;
+pub use error::{ConfigError, ConfigErrors};
+pub use search::Search;
+pub use server::Server;
+pub use telemetry::Telemetry;
+
+use document::Table;
+use section::{Report, Section};
+
+/// Everything that is configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[[archive]]`, in the order in which they are asked; at least one.
+    pub archives: Vec<Archive>,
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[search]`
+    pub search: Search,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
+}
+
+impl Config {
+    /// Reads the file at `path`, and the variables of `environment` that begin with `GATEWAY_`.
+    pub fn load(
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(path, &error))?;
+        Self::parse(&text, path, environment)
+    }
+
+    /// Reads `text` as if it stood at `path`.
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut report = Report::new(path);
+        let mut table = document::read(text, &mut report);
+        environment::overlay(&mut table, environment, &mut report);
+        let config = Self::read(table, &mut report);
+        report.into_result(config)
+    }
+
+    fn read(table: Table, report: &mut Report) -> Option<Self> {
+        let mut ids = BTreeSet::new();
+        let mut root = Section::root(table, report);
+        let server = root.table("server", |section| Some(Server::read(section)));
+        let archives = root.tables("archive", |section| Archive::read(section, &mut ids));
+        let cache = root.table("cache", |section| Some(Cache::read(section)));
+        let auth = root.table("auth", Auth::read);
+        let search = root.table("search", |section| Some(Search::read(section)));
+        let telemetry = root.table("telemetry", |section| Some(Telemetry::read(section)));
+        root.end();
+        Some(Self {
+            server: server?,
+            archives: archives?,
+            cache: cache?,
+            auth: auth?,
+            search: search?,
+            telemetry: telemetry?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

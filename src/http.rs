@@ -2,4 +2,6 @@
 //! conditional requests, the address under which the gateway is known. Nothing here knows FHIR or DICOM.
 
 pub mod body;
+pub mod forwarded;
 pub mod host;
+pub mod network;

@@ -12,7 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("http", &["clock"]),
     ("telemetry", &["clock"]),
-    ("config", &["archive"]),
+    ("config", &["archive", "http", "telemetry"]),
     ("mapping", &["dicom", "fhir"]),
     ("archive", &["clock", "dicom", "telemetry"]),
     ("access", &["dicom"]),

@@ -1,0 +1,151 @@
+//! `[[archive]]`: one upstream PACS, how to reach it and how to read what it says.
+
+mod credentials;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use url::Url;
+
+use super::document::Value;
+use super::section::{Section, Set};
+use super::values::{count, duration, identifier_system, one_of, service_url, text};
+use crate::archive::{ArchiveId, DetailSource, PROFILES, Profile, Settings};
+
+/// A search that has not begun to answer by then will not; viewers and users have gone away before.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a PACS of a clinic bears besides its own work; the same number of searches, and of metadata reads.
+const MAX_CONCURRENCY: usize = 8;
+
+/// The profile that trusts nothing which the standard does not promise.
+const PROFILE: &str = "generic";
+
+/// One archive.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// How it is reached.
+    pub settings: Settings,
+    /// The zone of times that name none; without it such times become days.
+    pub time_zone: Option<TimeZone>,
+    /// The system of patient identifiers that name no issuer.
+    pub patient_id_system: Option<String>,
+    /// The systems of issuers that are known by a local name.
+    pub issuers: BTreeMap<String, String>,
+    /// The system of accession numbers that name no issuer.
+    pub accession_system: Option<String>,
+}
+
+impl Archive {
+    /// Reads one archive. Addresses and Endpoint ids are made of its id, so none of the `others` may have it.
+    pub(super) fn read(section: &mut Section<'_>, others: &mut BTreeSet<ArchiveId>) -> Option<Self> {
+        let id =
+            section.required("id", archive_id, "a short name for addresses and logs, like id = \"main\"");
+        if let Some(id) = &id
+            && !others.insert(id.value.clone())
+        {
+            section.error(
+                id.place.clone(),
+                "id",
+                format!("another archive is called {:?} already", id.value),
+            );
+        }
+        let name = section.take("name", text);
+        let urls = read_urls(section);
+        let profile = read_profile(section);
+        let time_zone = section.take("time_zone", time_zone).map(|set| set.value);
+        let patient_id_system = section.take("patient_id_system", identifier_system).map(|set| set.value);
+        let issuers = section.texts_by_key("issuers", identifier_system).into_iter().collect();
+        let accession_system = section.take("accession_system", identifier_system).map(|set| set.value);
+        let timeout = section.or("timeout", duration, TIMEOUT);
+        let max_concurrency = section.or("max_concurrency", count(1, 1024), MAX_CONCURRENCY);
+        let credentials = section.table("auth", credentials::read);
+        let ca = section.table("tls", |section| Some(read_ca(section)));
+        let (id, (qido_url, wado_url)) = (id?.value, urls?);
+        Some(Self {
+            settings: Settings {
+                name: name.map_or_else(|| id.to_string(), |set| set.value),
+                id,
+                qido_url,
+                wado_url,
+                profile,
+                credentials: credentials?,
+                timeout,
+                max_concurrency,
+                ca: ca?,
+            },
+            time_zone,
+            patient_id_system,
+            issuers,
+            accession_system,
+        })
+    }
+}
+
+fn archive_id(value: &Value) -> Result<ArchiveId, String> {
+    let text = text(value)?;
+    ArchiveId::parse(&text).map_err(|error| error.to_string())
+}
+
+/// `url` for both services, or one for each.
+fn read_urls(section: &mut Section<'_>) -> Option<(Url, Url)> {
+    let has_url = section.has("url");
+    let has_parts = section.has("qido_url") || section.has("wado_url");
+    let url = section.take("url", service_url);
+    if has_url && has_parts {
+        if let Some(Set { place, .. }) = url {
+            let message = "url stands for both services; leave it out, or qido_url and wado_url".to_owned();
+            section.error(place, "url", message);
+        }
+        // Taken all the same, so that what is wrong with them is told too.
+        let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
+        return None;
+    }
+    if !has_parts {
+        let expected = "the root of the archive's DICOMweb services, like \"https://pacs.example.org/dicom-web\"; or \
+                        qido_url and wado_url when they differ";
+        if !has_url {
+            section.absent("url", expected);
+        }
+        // Asked for, so that they are known.
+        let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
+        let url = url?.value;
+        return Some((url.clone(), url));
+    }
+    let qido = section.required("qido_url", service_url, "wado_url needs it beside it");
+    let wado = section.required("wado_url", service_url, "qido_url needs it beside it");
+    Some((qido?.value, wado?.value))
+}
+
+fn read_profile(section: &mut Section<'_>) -> Profile {
+    let names: Vec<_> = PROFILES.iter().map(|profile| (profile.name, profile.name)).collect();
+    let name = section.or("profile", one_of(&names), PROFILE);
+    let mut profile = Profile::named(name).unwrap_or_default();
+    let sources =
+        [("auto", None), ("metadata", Some(DetailSource::Metadata)), ("qido", Some(DetailSource::Qido))];
+    if let Some(source) = section.or("detail", one_of(&sources), None) {
+        profile.detail = source;
+    }
+    profile
+}
+
+fn time_zone(value: &Value) -> Result<TimeZone, String> {
+    let expected = "the name of a time zone is expected, like \"Europe/Berlin\" or \"UTC\"";
+    let text = text(value).map_err(|_| expected.to_owned())?;
+    TimeZone::get(&text).map_err(|_| format!("{expected}; there is no zone {text:?}"))
+}
+
+/// The certificates of the authority that signed the archive's own.
+fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
+    let Set { value, place } = section.take("ca", text)?;
+    let path = section.beside_the_file(&PathBuf::from(value));
+    let problem = match std::fs::read(&path) {
+        Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN CERTIFICATE-----").is_some() => return Some(pem),
+        Ok(_) => "holds no PEM certificate".to_owned(),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    section.error(place, "ca", format!("{} {problem}", path.display()));
+    None
+}

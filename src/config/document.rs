@@ -1,0 +1,82 @@
+//! The file as a tree in which every value knows where it stands.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::Place;
+use super::section::Report;
+
+/// Values by key.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) entries: BTreeMap<String, Node>,
+    /// Where it begins, for what is missing in it.
+    pub(super) place: Option<Place>,
+}
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+/// What a key can hold.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// A string, or the content of an environment variable.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A list of anything.
+    List(Vec<Node>),
+    /// A table, inline or with a header.
+    Table(Table),
+    /// What no key takes: TOML's name for it.
+    Other(&'static str),
+}
+
+/// Reads TOML. Broken lines are reported, and what stands around them is read all the same.
+pub(super) fn read(text: &str, report: &mut Report) -> Table {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let line_of = |span: Range<usize>| Place::Line(line_at(text, span.start));
+    for error in errors {
+        let place = error.span().map_or(Place::File, line_of);
+        report.broken(place, format!("this is not TOML: {}", error.message()));
+    }
+    read_table(text, table.get_ref(), None)
+}
+
+fn read_table(text: &str, table: &DeTable<'_>, place: Option<Place>) -> Table {
+    let node = |key: &Spanned<_>, value| Node { value, place: Place::Line(line_at(text, key.span().start)) };
+    let entries = table
+        .iter()
+        .map(|(key, value)| (key.get_ref().to_string(), node(key, read_value(text, value))))
+        .collect();
+    Table { entries, place }
+}
+
+fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Value {
+    let place = || Place::Line(line_at(text, value.span().start));
+    match value.get_ref() {
+        DeValue::String(string) => Value::Text(string.to_string()),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or(Value::Other("integer beyond 64 bits"), Value::Integer),
+        DeValue::Array(items) => {
+            let node = |item: &Spanned<_>| Node {
+                value: read_value(text, item),
+                place: Place::Line(line_at(text, item.span().start)),
+            };
+            Value::List(items.iter().map(node).collect())
+        }
+        DeValue::Table(table) => Value::Table(read_table(text, table, Some(place()))),
+        other => Value::Other(other.type_str()),
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}

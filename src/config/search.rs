@@ -1,0 +1,47 @@
+//! `[search]`: how much one search may ask for.
+
+use super::section::Section;
+use super::values::count;
+
+/// What fits a screen or two, and what common clients ask for when they ask.
+const DEFAULT_COUNT: usize = 50;
+
+/// Some megabytes of answer at most, each study of which may have to be fetched.
+const MAX_COUNT: usize = 200;
+
+/// Every row is read and compared, so this bounds the time and the memory of one search; a patient has hundreds of
+/// studies at most, and a search that finds more than thousands wants another criterion.
+const MAX_SCAN: usize = 5000;
+
+/// How much one search may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Search {
+    /// Entries of a page when `_count` is not given.
+    pub default_count: usize,
+    /// Entries of a page at most, whatever `_count` says.
+    pub max_count: usize,
+    /// Rows read from one archive for one search before it is refused as too costly.
+    pub max_scan: usize,
+}
+
+impl Search {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let max_count = section.take("max_count", count(1, 10_000));
+        let default_count = section.take("default_count", count(1, 10_000));
+        let search = Self {
+            default_count: default_count.as_ref().map_or(DEFAULT_COUNT, |set| set.value),
+            max_count: max_count.as_ref().map_or(MAX_COUNT, |set| set.value),
+            max_scan: section.or("max_scan", count(1, 1_000_000), MAX_SCAN),
+        };
+        if search.default_count > search.max_count
+            && let Some(set) = default_count.or(max_count)
+        {
+            let message = format!(
+                "default_count ({}) is more than max_count ({}); a page cannot hold it",
+                search.default_count, search.max_count
+            );
+            section.error(set.place, "default_count", message);
+        }
+        search
+    }
+}

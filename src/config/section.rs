@@ -1,0 +1,297 @@
+//! Reading one table key by key: what is taken is checked, what is left over is unknown, what is wrong is noted, and
+//! the reading goes on.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::document::{Node, Table, Value};
+use super::error::{ConfigError, ConfigErrors, Place};
+
+/// Everything that was found wrong so far.
+#[derive(Debug)]
+pub(super) struct Report {
+    file: PathBuf,
+    errors: Vec<ConfigError>,
+    /// What is missing may stand where the file is broken: then only the breakage is told.
+    is_broken: bool,
+    /// Every key that was asked for, whether it is set or not, without the numbers of lists.
+    pub(super) known: BTreeSet<String>,
+}
+
+impl Report {
+    pub(super) fn new(file: &Path) -> Self {
+        Self { file: file.to_owned(), errors: Vec::new(), is_broken: false, known: BTreeSet::new() }
+    }
+
+    /// Notes that something cannot be read at all.
+    pub(super) fn broken(&mut self, place: Place, message: String) {
+        self.is_broken = true;
+        self.note(place, String::new(), message, false);
+    }
+
+    fn note(&mut self, place: Place, key: String, message: String, is_absence: bool) {
+        self.errors.push(ConfigError { file: self.file.clone(), place, key, message, is_absence });
+    }
+
+    /// `value` when nothing is wrong.
+    pub(super) fn into_result<T>(mut self, value: Option<T>) -> Result<T, ConfigErrors> {
+        if self.is_broken {
+            self.errors.retain(|error| !error.is_absence);
+        }
+        self.errors.sort_by_key(|error| error.line().unwrap_or(usize::MAX));
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(self.errors)),
+        }
+    }
+
+    /// The directory that relative paths of the file begin at.
+    fn directory(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// A value that was taken, and where it stood.
+#[derive(Debug, Clone)]
+pub(super) struct Set<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+impl<T> Set<T> {
+    pub(super) fn is_from_environment(&self) -> bool {
+        matches!(self.place, Place::Variable(_))
+    }
+}
+
+/// One table while it is being read.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    /// Of the table, from the root; empty for the root.
+    path: String,
+    table: Table,
+    asked: Vec<&'static str>,
+    report: &'a mut Report,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn root(table: Table, report: &'a mut Report) -> Self {
+        Self { path: String::new(), table, asked: Vec::new(), report }
+    }
+
+    /// Whether `key` is set.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.entries.contains_key(key)
+    }
+
+    /// The value of `key`, as `parse` understands it; `None` when it is not set or is wrong. `parse` says in an error
+    /// what was expected.
+    pub(super) fn take<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<Set<T>> {
+        let Node { value, place } = self.remove(key)?;
+        match parse(&value) {
+            Ok(value) => Some(Set { value, place }),
+            Err(expected) => {
+                self.error(place, key, expected);
+                None
+            }
+        }
+    }
+
+    /// The value of `key`, or `default`. A wrong value is noted, and the default stands in for it until the end.
+    pub(super) fn or<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+        default: T,
+    ) -> T {
+        self.take(key, parse).map_or(default, |set| set.value)
+    }
+
+    /// The value of `key`, which must be set.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+        expected: &str,
+    ) -> Option<Set<T>> {
+        if !self.table.entries.contains_key(key) {
+            self.absent(key, expected);
+        }
+        self.take(key, parse)
+    }
+
+    /// The table called `key`; an empty one when there is none.
+    pub(super) fn table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let table = match self.remove(key) {
+            None => Table { place: self.table.place.clone(), ..Table::default() },
+            Some(Node { value: Value::Table(table), .. }) => table,
+            Some(Node { place, .. }) => {
+                self.error(place, key, "a table of keys is expected here".to_owned());
+                return None;
+            }
+        };
+        self.descend(self.path_of(key), table, read)
+    }
+
+    /// Every table of the list called `key`; `None` when one of them is wrong. There must be one at least.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let items = match self.remove(key) {
+            None => {
+                self.absent(key, &format!("there must be one [[{key}]] at least"));
+                return None;
+            }
+            Some(Node { value: Value::List(items), .. }) => items,
+            Some(Node { place, .. }) => {
+                self.error(place, key, format!("a list of tables is expected, each under a line [[{key}]]"));
+                return None;
+            }
+        };
+        let mut read_items = Vec::new();
+        let count = items.len();
+        for (index, Node { value, place }) in items.into_iter().enumerate() {
+            let path = format!("{}[{index}]", self.path_of(key));
+            match value {
+                Value::Table(table) => read_items.extend(self.descend(path, table, &mut read)),
+                _ => self.note(place, path, format!("a table is expected, under a line [[{key}]]"), false),
+            }
+        }
+        (read_items.len() == count).then_some(read_items)
+    }
+
+    /// The texts of the table called `key`, whose keys are the operator's own; each is checked by `parse`.
+    pub(super) fn texts_by_key<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&Value) -> Result<T, String>,
+    ) -> Vec<(String, T)> {
+        let table = match self.remove(key) {
+            None => return Vec::new(),
+            Some(Node { value: Value::Table(table), .. }) => table,
+            Some(Node { place, .. }) => {
+                self.error(
+                    place,
+                    key,
+                    "a table is expected here, like { LOCAL = \"urn:oid:2.999.1\" }".to_owned(),
+                );
+                return Vec::new();
+            }
+        };
+        let mut texts = Vec::new();
+        for (name, Node { value, place }) in table.entries {
+            match parse(&value) {
+                Ok(value) => texts.push((name, value)),
+                Err(expected) => self.note(place, format!("{}.{name}", self.path_of(key)), expected, false),
+            }
+        }
+        texts
+    }
+
+    /// Notes what is wrong with the value of `key` that stands at `place`.
+    pub(super) fn error(&mut self, place: Place, key: &str, message: String) {
+        self.note(place, self.path_of(key), message, false);
+    }
+
+    /// Notes that `key` is missing.
+    pub(super) fn absent(&mut self, key: &str, expected: &str) {
+        let place = self.table.place.clone().unwrap_or(Place::File);
+        self.note(place, self.path_of(key), format!("is missing: {expected}"), true);
+    }
+
+    /// `path` as the file means it.
+    pub(super) fn beside_the_file(&self, path: &Path) -> PathBuf {
+        self.report.directory().join(path)
+    }
+
+    /// Notes every key that nobody asked for.
+    pub(super) fn end(self) {
+        for (key, Node { place, .. }) in self.table.entries {
+            let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
+            let nearest = self
+                .asked
+                .iter()
+                .filter(|known| is_slip(&key, known))
+                .min_by_key(|known| distance(&key, known));
+            let hint = match nearest {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("the keys here are {}", self.asked.join(", ")),
+            };
+            self.report.note(place, path, format!("there is no such key; {hint}"), false);
+        }
+    }
+
+    fn descend<T>(
+        &mut self,
+        path: String,
+        table: Table,
+        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let mut section = Section { path, table, asked: Vec::new(), report: &mut *self.report };
+        let value = read(&mut section);
+        section.end();
+        value
+    }
+
+    fn remove(&mut self, key: &'static str) -> Option<Node> {
+        self.asked.push(key);
+        let path = self.path_of(key);
+        self.report.known.insert(without_numbers(&path));
+        self.table.entries.remove(key)
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn note(&mut self, place: Place, path: String, message: String, is_absence: bool) {
+        self.report.note(place, path, message, is_absence);
+    }
+}
+
+fn without_numbers(path: &str) -> String {
+    path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect::<Vec<_>>().join(".")
+}
+
+/// Near enough to have been meant.
+fn is_slip(written: &str, known: &str) -> bool {
+    distance(written, known) <= known.len().div_ceil(4)
+}
+
+/// How many characters have to be put in, taken out or replaced (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (index, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, b) in other.chars().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_hand_is_recognised() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("listn", "listen"), 1);
+        assert!(is_slip("lisen", "listen") && is_slip("public-url", "public_url"));
+        assert!(!is_slip("cors", "listen") && !is_slip("tls", "url"));
+    }
+}

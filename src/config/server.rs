@@ -1,0 +1,57 @@
+//! `[server]`: where the gateway listens and how it is known.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::section::Section;
+use super::values::{count, duration, networks, public_url, socket_address};
+use crate::http::forwarded::PublicBase;
+use crate::http::network::IpNetwork;
+
+/// Loopback: who wants to be reached from elsewhere should have thought of what stands in front.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Loopback: metrics and readiness are for the machine, or for an orchestrator that is told otherwise.
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
+/// A large study on a slow line takes minutes. An orchestrator must be told to wait as long.
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// A search over several slow archives, page by page; proxies in front usually give up after as long.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Each holds a file descriptor; 1,024 stay below what a process may have by default, with as many for the archives.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Where the gateway listens and how it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The listener for health checks and metrics.
+    pub admin_listen: SocketAddr,
+    /// What links begin with; found out from each request when it is not set.
+    pub public_url: Option<PublicBase>,
+    /// Whose `Forwarded` and `X-Forwarded-…` are believed.
+    pub trusted_proxies: Vec<IpNetwork>,
+    /// From the order to stop to the end of what is under way.
+    pub drain_timeout: Duration,
+    /// From a request to the head of its answer.
+    pub request_timeout: Duration,
+    /// How many connections there may be.
+    pub max_connections: usize,
+}
+
+impl Server {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            listen: section.or("listen", socket_address, LISTEN),
+            admin_listen: section.or("admin_listen", socket_address, ADMIN_LISTEN),
+            public_url: section.take("public_url", public_url).map(|set| set.value),
+            trusted_proxies: section.or("trusted_proxies", networks, Vec::new()),
+            drain_timeout: section.or("drain_timeout", duration, DRAIN_TIMEOUT),
+            request_timeout: section.or("request_timeout", duration, REQUEST_TIMEOUT),
+            max_connections: section.or("max_connections", count(1, 1_000_000), MAX_CONNECTIONS),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+use super::*;
+use crate::archive::{Credentials, DetailSource};
+use crate::telemetry::LogFormat;
+
+const SHIPPED: &str = include_str!("../../config/gateway.toml");
+
+const MINIMAL: &str =
+    "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://pacs/dicom-web\"\n";
+
+fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(text, Path::new("gateway.toml"), environment)
+}
+
+fn errors(text: &str) -> Vec<String> {
+    load_with(text, &[]).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_shipped_file_loads_and_names_an_archive() {
+    let config = load_with(SHIPPED, &[]).unwrap();
+    assert_eq!(config.archives[0].settings.qido_url.as_str(), "http://127.0.0.1:8042/dicom-web");
+    assert_eq!(config.archives[0].settings.profile.name, "orthanc");
+}
+
+/// The shipped file with every commented setting switched on: `#key = …` is one, `# Words` are none.
+fn with_everything_switched_on() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
+            format!("{setting}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    SHIPPED.lines().map(line).collect()
+}
+
+fn keys_of(table: &Table, path: &str, keys: &mut BTreeSet<String>) {
+    for (key, node) in &table.entries {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        keys.insert(path.clone());
+        match &node.value {
+            document::Value::Table(_) if key == "issuers" => {}
+            document::Value::Table(inner) => keys_of(inner, &path, keys),
+            document::Value::List(items) => {
+                for item in items {
+                    if let document::Value::Table(inner) = &item.value {
+                        keys_of(inner, &path, keys);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_shipped_file_names_every_key_and_no_other() {
+    let path = Path::new("gateway.toml");
+    let mut named = BTreeSet::new();
+    let mut report = Report::new(path);
+    keys_of(&document::read(&with_everything_switched_on(), &mut report), "", &mut named);
+    report.into_result(Some(())).unwrap();
+
+    let mut report = Report::new(path);
+    let table = document::read(SHIPPED, &mut report);
+    Config::read(table, &mut report);
+    assert_eq!(named, report.known);
+}
+
+#[test]
+fn the_shipped_file_shows_the_defaults_as_they_are() {
+    let (shown, default) = (with_everything_switched_on(), load_with(MINIMAL, &[]).unwrap());
+    let before_archives = &shown[..shown.find("[[archive]]").unwrap()];
+    let shown =
+        load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
+            .unwrap();
+    assert_eq!(shown.search, default.search);
+    assert_eq!(shown.cache, default.cache);
+    assert_eq!(shown.telemetry, default.telemetry);
+    let without_examples = Server { public_url: None, trusted_proxies: Vec::new(), ..shown.server };
+    assert_eq!(without_examples, default.server);
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_with_key_and_line() {
+    let text = "\
+[server]
+listen = \"localhost\"
+lisen = \"127.0.0.1:1\"
+public_url = \"https://a.example/\"
+trusted_proxies = [\"10.0.0.0/33\"]
+cors = { allowed_origins = [\"*\"] }
+[cache]
+memory = 512
+fresh_for = \"soon\"
+stale_for = \"1m\"
+[[archive]]
+id = \"MAIN\"
+url = \"http://user:hush@pacs/dicom-web\"
+time_zone = \"Mars/Olympus\"
+profile = \"acme\"
+issuers = { A = \"no system\" }
+auth = { kind = \"basic\", username = \"u\", password = \"p\", password_file = \"p\", token = \"t\" }
+[[archive]]
+id = \"second\"
+[search]
+max_count = 0
+default_count = \"many\"
+[telemetry]
+log = \"xml\"
+[federation]
+";
+    let errors = errors(text);
+    for expected in [
+        "gateway.toml:2: server.listen: an address and a port are expected",
+        "gateway.toml:3: server.lisen: there is no such key; did you mean `listen`?",
+        "gateway.toml:4: server.public_url: a public address is",
+        "gateway.toml:5: server.trusted_proxies: \"10.0.0.0/33\": a network is",
+        "gateway.toml:6: server.cors: there is no such key; the keys here are listen, ",
+        "gateway.toml:8: cache.memory: a size",
+        "gateway.toml:9: cache.fresh_for: a length of time",
+        "gateway.toml:10: cache.stale_for: there is no such key",
+        "gateway.toml:12: archive[0].id: an archive id is",
+        "gateway.toml:13: archive[0].url: an address is expected",
+        "gateway.toml:14: archive[0].time_zone: the name of a time zone",
+        "gateway.toml:15: archive[0].profile: one of \"generic\", ",
+        "gateway.toml:16: archive[0].issuers.A: an absolute URI",
+        "gateway.toml:17: archive[0].auth.password_file: stands beside password",
+        "gateway.toml:17: archive[0].auth.token: belongs to kind = \"bearer\"",
+        "gateway.toml:18: archive[1].url: is missing: the root of",
+        "gateway.toml:21: search.max_count: a whole number",
+        "gateway.toml:22: search.default_count: a whole number",
+        "gateway.toml:24: telemetry.log: one of \"text\", \"json\" is expected, not \"xml\"",
+        "gateway.toml:25: federation: there is no such key",
+        "gateway.toml: auth.mode: is missing: choose who may ask",
+    ] {
+        assert!(
+            errors.iter().any(|error| error.starts_with(expected)),
+            "{expected}\nis missing in\n{}",
+            errors.join("\n")
+        );
+    }
+    assert_eq!(errors.len(), 21, "{}", errors.join("\n"));
+    assert!(!errors.join("\n").contains("hush"));
+}
+
+#[test]
+fn no_mode_is_chosen_for_the_operator() {
+    assert!(errors(&MINIMAL.replace("mode = \"open\"", ""))[0].contains("auth.mode: is missing"));
+    assert!(
+        errors(&MINIMAL.replace("open", "smart"))[0].contains("this version has no SMART access control")
+    );
+    assert!(errors(&MINIMAL.replace("\"open\"", "1"))[0].contains("\"open\" is expected"));
+}
+
+#[test]
+fn a_broken_file_is_told_with_its_line_and_what_it_may_hide_is_not_called_missing() {
+    let errors = errors("[auth]\nmode = \"open\n[[archive]]\nid = \"main\"\ncolour = 1\n");
+    assert!(errors[0].starts_with("gateway.toml:2: this is not TOML: "), "{errors:?}");
+    assert!(errors.iter().all(|error| !error.contains("is missing")), "{errors:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told() {
+    let error = Config::load(Path::new("/nowhere/gateway.toml"), []).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/gateway.toml: cannot be read"));
+}
+
+#[test]
+fn the_environment_overrides_the_file_key_by_key() {
+    let config = load_with(
+        MINIMAL,
+        &[
+            ("GATEWAY_SERVER__LISTEN", "0.0.0.0:80"),
+            ("GATEWAY_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, fd00::/8"),
+            ("GATEWAY_SEARCH__MAX_COUNT", "100"),
+            ("GATEWAY_TELEMETRY__LOG", "json"),
+            ("GATEWAY_ARCHIVE__0__NAME", "Main archive"),
+            ("GATEWAY_ARCHIVE__0__ISSUERS__Hospital_A", "urn:oid:2.999.1"),
+            ("GATEWAY_ARCHIVE__0__AUTH__KIND", "bearer"),
+            ("GATEWAY_ARCHIVE__0__AUTH__TOKEN", "t"),
+            ("GATEWAY_ARCHIVE__1__ID", "second"),
+            ("GATEWAY_ARCHIVE__1__URL", "https://second"),
+            ("GATEWAY_CACHE__MEMORY", ""),
+            ("GATEWAY_SERVICE_HOST", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:80");
+    assert_eq!(config.server.trusted_proxies.len(), 2);
+    assert_eq!(config.search.max_count, 100);
+    assert_eq!(config.telemetry.log, LogFormat::Json);
+    assert_eq!(config.archives[0].settings.name, "Main archive");
+    assert_eq!(config.archives[0].issuers["Hospital_A"], "urn:oid:2.999.1");
+    assert!(matches!(config.archives[0].settings.credentials, Credentials::Bearer { .. }));
+    assert_eq!(config.archives[1].settings.name, "second");
+}
+
+#[test]
+fn a_wrong_variable_is_told_by_its_name() {
+    let environment = [
+        ("GATEWAY_SERVER__LISTN", "x"),
+        ("GATEWAY_SEARCH__MAX_SCAN", "-1"),
+        ("GATEWAY_ARCHIVE__5__ID", "x"),
+        ("GATEWAY_ARCHIVE__0__AUTH__TOKEN_FILE", "/nowhere"),
+        ("GATEWAY_ARCHIVE__0__AUTH__KIND", "bearer"),
+        ("GATEWAY_SERVER__", "x"),
+        ("GATEWAY_AUTH__MODE__X", "x"),
+    ];
+    let errors = load_with(MINIMAL, &environment).unwrap_err();
+    let text = errors.to_string();
+    for expected in [
+        "environment variable GATEWAY_SERVER__LISTN: server.listn: there is no such key; did you mean `listen`?",
+        "environment variable GATEWAY_SEARCH__MAX_SCAN: search.max_scan: a whole number",
+        "environment variable GATEWAY_ARCHIVE__5__ID: there are 1 entries before it",
+        "environment variable GATEWAY_ARCHIVE__0__AUTH__TOKEN_FILE: archive[0].auth.token_file: /nowhere: cannot be read",
+        "environment variable GATEWAY_SERVER__: the name has an empty part",
+        "environment variable GATEWAY_AUTH__MODE__X: the name goes on below a key that holds no table",
+    ] {
+        assert!(text.contains(expected), "{expected}\nis missing in\n{text}");
+    }
+    assert_eq!(errors.iter().count(), environment.len() - 1);
+}
+
+#[test]
+fn secrets_come_from_files_beside_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("password"), "hush\n").unwrap();
+    let text =
+        format!("{MINIMAL}auth = {{ kind = \"basic\", username = \"gw\", password_file = \"password\" }}\n");
+    let path = folder.path().join("gateway.toml");
+    let config = Config::parse(&text, &path, []).unwrap();
+    let Credentials::Basic { username, password } = &config.archives[0].settings.credentials else {
+        panic!()
+    };
+    assert_eq!((username.as_str(), secrecy::ExposeSecret::expose_secret(password)), ("gw", "hush"));
+    assert!(!format!("{config:?}").contains("hush"));
+
+    let from_environment = [("GATEWAY_ARCHIVE__0__AUTH__PASSWORD".to_owned(), "other".to_owned())];
+    let config = Config::parse(&text, &path, from_environment).unwrap();
+    let Credentials::Basic { password, .. } = &config.archives[0].settings.credentials else { panic!() };
+    assert_eq!(secrecy::ExposeSecret::expose_secret(password), "other");
+}
+
+#[test]
+fn a_secret_that_is_wrong_is_not_repeated() {
+    for (secret, problem) in [("", "the secret is empty"), ("hush\\nhush", "no HTTP header can carry")] {
+        let text = format!("{MINIMAL}auth = {{ kind = \"bearer\", token = \"{secret}\" }}\n");
+        let errors = errors(&text).join("\n");
+        assert!(errors.contains(problem) && !errors.contains("hush"), "{errors}");
+    }
+}
+
+#[test]
+fn the_source_of_instances_may_be_chosen_against_the_profile() {
+    let config = load_with(&format!("{MINIMAL}profile = \"orthanc\"\ndetail = \"qido\"\n"), &[]).unwrap();
+    assert_eq!(config.archives[0].settings.profile.detail, DetailSource::Qido);
+}
+
+#[test]
+fn ids_are_unique_and_pages_hold_what_is_asked_for() {
+    let twice = format!("{MINIMAL}[[archive]]\nid = \"main\"\nurl = \"http://b\"\n");
+    assert!(
+        errors(&twice)[0].contains("gateway.toml:7: archive[1].id: another archive is called main already")
+    );
+    let errors = errors(&format!("{MINIMAL}[search]\ndefault_count = 300\n"));
+    assert_eq!(errors.len(), 1);
+    assert!(errors[0].contains("gateway.toml:7: search.default_count"), "{errors:?}");
+}
+
+#[test]
+fn two_services_may_have_two_addresses_but_not_three() {
+    let parts = "qido_url = \"http://q/rs\"\nwado_url = \"http://w/rs\"\n";
+    let config = load_with(&MINIMAL.replace("url = \"http://pacs/dicom-web\"\n", parts), &[]).unwrap();
+    assert_eq!(config.archives[0].settings.wado_url.as_str(), "http://w/rs");
+    assert!(errors(&format!("{MINIMAL}{parts}"))[0].contains("archive[0].url: url stands for both services"));
+    assert!(
+        errors(&format!("{MINIMAL}qido_url = \"http://q\"\n")).join("\n").contains("url stands for both")
+    );
+    let only_one = MINIMAL.replace("url = ", "qido_url = ");
+    assert!(errors(&only_one)[0].contains("archive[0].wado_url: is missing"));
+}

@@ -1,0 +1,272 @@
+//! The address under which callers know the gateway: as configured, else as the proxies in front of it tell
+//! (RFC 7239, or the older `X-Forwarded-…` fields), else as the request itself has it.
+//!
+//! Anybody can send these fields. They count only when the connection comes from a trusted proxy, and of a list only
+//! the entry that the outermost trusted proxy wrote: the right-most one whose sender is not trusted. Every piece must
+//! follow a strict grammar, since links are made of it; a piece that does not is ignored.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{FORWARDED, HOST};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+
+use super::host::{is_host_and_port, is_port};
+use super::network::IpNetwork;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+
+/// More proxies in a row than anybody has; what stands before them is not read.
+const MOST_HOPS: usize = 16;
+
+/// A prefix longer than this is no path that anybody configured.
+const LONGEST_PREFIX: usize = 256;
+
+/// `scheme://host[:port][/prefix]`, without a slash at its end: what links begin with.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PublicBase {
+    text: Arc<str>,
+    /// Where the path begins; the text's length when there is no prefix.
+    path: usize,
+}
+
+/// Why a text is no public base address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a public address is http:// or https://, a host, and a path without a slash at its end, without user, query or \
+     fragment: https://imaging.example.org/gateway"
+)]
+pub struct PublicBaseError;
+
+impl PublicBase {
+    /// Reads an address as it is configured.
+    pub fn parse(text: &str) -> Result<Self, PublicBaseError> {
+        let (scheme, rest) = text.split_once("://").ok_or(PublicBaseError)?;
+        let scheme = known_scheme(scheme).ok_or(PublicBaseError)?;
+        let (host, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if !is_host_and_port(host) || !(prefix.is_empty() || is_prefix(prefix)) {
+            return Err(PublicBaseError);
+        }
+        Ok(Self::assemble(scheme, host, prefix))
+    }
+
+    fn assemble(scheme: &str, host: &str, prefix: &str) -> Self {
+        let origin = format!("{scheme}://{}", host.to_ascii_lowercase());
+        Self { path: origin.len(), text: format!("{origin}{prefix}").into() }
+    }
+
+    /// The whole address.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The path that stands before every route; empty when there is none.
+    pub fn prefix(&self) -> &str {
+        &self.text[self.path..]
+    }
+}
+
+impl fmt::Display for PublicBase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for PublicBase {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+/// What is configured about the gateway's own address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublicAddress {
+    /// Stands, whatever a request says.
+    pub fixed: Option<PublicBase>,
+    /// Whose word about a request is taken.
+    pub trusted_proxies: Vec<IpNetwork>,
+}
+
+impl PublicAddress {
+    /// The base of the links in the answer to a request from `peer`; `None` when nothing names a host.
+    pub fn of(&self, request: &Parts, peer: IpAddr) -> Option<PublicBase> {
+        if let Some(fixed) = &self.fixed {
+            return Some(fixed.clone());
+        }
+        let told = if self.trusts(peer) { self.told_by_proxies(&request.headers) } else { Told::default() };
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let own_host = authority
+            .or_else(|| request.headers.get(HOST)?.to_str().ok())
+            .filter(|host| is_host_and_port(host));
+        let host = told.host.as_deref().or(own_host)?;
+        let host = match &told.port {
+            Some(port) => with_port(host, port, told.scheme),
+            None => host.to_owned(),
+        };
+        Some(PublicBase::assemble(told.scheme, &host, told.prefix.as_deref().unwrap_or_default()))
+    }
+
+    /// Who asked: the outermost address that a trusted proxy vouches for.
+    pub fn caller(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        if !self.trusts(peer) {
+            return peer;
+        }
+        if headers.contains_key(FORWARDED) {
+            let hops = forwarded_hops(headers);
+            return outermost(&hops, |hop| hop.from, |from| self.trusts(from))
+                .and_then(|hop| hop.from)
+                .unwrap_or(peer);
+        }
+        let hops = list(headers, &FORWARDED_FOR);
+        let address = |hop: &&str| node_address(hop);
+        outermost(&hops, address, |from| self.trusts(from)).and_then(address).unwrap_or(peer)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
+    fn told_by_proxies(&self, headers: &HeaderMap) -> Told {
+        let trusted = |from| self.trusts(from);
+        if headers.contains_key(FORWARDED) {
+            let hops = forwarded_hops(headers);
+            let hop = outermost(&hops, |hop| hop.from, trusted);
+            return Told {
+                scheme: hop.and_then(|hop| hop.scheme).unwrap_or("http"),
+                host: hop.and_then(|hop| hop.host.clone()),
+                port: None,
+                prefix: told_prefix(headers),
+            };
+        }
+        // How many proxies, counted from the right, wrote entries that count. Proxies that keep no list write one entry.
+        let senders = list(headers, &FORWARDED_FOR);
+        let depth =
+            1 + senders.iter().rev().take_while(|from| node_address(from).is_some_and(trusted)).count();
+        let entry = |name: &HeaderName| {
+            let entries = list(headers, name);
+            let at = entries.len().saturating_sub(depth.min(senders.len().max(1)));
+            entries.get(at).map(|entry| (*entry).to_owned())
+        };
+        Told {
+            scheme: entry(&FORWARDED_PROTO).as_deref().and_then(known_scheme).unwrap_or("http"),
+            host: entry(&FORWARDED_HOST).filter(|host| is_host_and_port(host)),
+            port: entry(&FORWARDED_PORT).filter(|port| is_port(port)),
+            prefix: told_prefix(headers),
+        }
+    }
+}
+
+/// What the proxies tell of the address that the caller used.
+struct Told {
+    scheme: &'static str,
+    host: Option<String>,
+    port: Option<String>,
+    prefix: Option<String>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { scheme: "http", host: None, port: None, prefix: None }
+    }
+}
+
+/// One `Forwarded` element, as far as it counts here.
+#[derive(Debug, Default)]
+struct Hop {
+    from: Option<IpAddr>,
+    scheme: Option<&'static str>,
+    host: Option<String>,
+}
+
+/// The right-most entry whose sender is not trusted, or the left-most of all when all are. An entry says who sent the
+/// request to the proxy that wrote it, so that sender is outside when it is not itself a trusted proxy.
+fn outermost<T>(
+    entries: &[T],
+    sender: impl Fn(&T) -> Option<IpAddr>,
+    trusted: impl Fn(IpAddr) -> bool,
+) -> Option<&T> {
+    entries.iter().rev().find(|entry| !sender(entry).is_some_and(&trusted)).or_else(|| entries.first())
+}
+
+/// The elements of `Forwarded`, in order (RFC 7239 §4). An element that breaks the grammar knows nothing.
+fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
+    list(headers, &FORWARDED).into_iter().map(read_hop).collect()
+}
+
+fn read_hop(element: &str) -> Hop {
+    let mut hop = Hop::default();
+    for pair in element.split(';') {
+        let Some((name, value)) = pair.trim().split_once('=') else { continue };
+        // A quoted value with an escape in it is no host and no address.
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        match name.to_ascii_lowercase().as_str() {
+            "for" => hop.from = node_address(value),
+            "proto" => hop.scheme = known_scheme(value),
+            "host" => hop.host = is_host_and_port(value).then(|| value.to_owned()),
+            _ => {}
+        }
+    }
+    hop
+}
+
+/// The comma-separated entries of all fields called `name`, the last [`MOST_HOPS`] of them.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
+    let fields = headers.get_all(name).iter();
+    let mut entries: Vec<_> =
+        fields.flat_map(|field| field.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
+    entries.drain(..entries.len().saturating_sub(MOST_HOPS));
+    entries
+}
+
+/// An address, alone or with a port, IPv6 in brackets when there is a port (RFC 7239 §6).
+fn node_address(text: &str) -> Option<IpAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?.0.parse().ok(),
+        None => text.split_once(':')?.0.parse().ok(),
+    }
+}
+
+fn known_scheme(text: &str) -> Option<&'static str> {
+    ["http", "https"].into_iter().find(|scheme| scheme.eq_ignore_ascii_case(text))
+}
+
+/// The prefix, when all that speak of it say the same. A lone slash is no prefix.
+fn told_prefix(headers: &HeaderMap) -> Option<String> {
+    let entries = list(headers, &FORWARDED_PREFIX);
+    let (first, rest) = entries.split_first()?;
+    let prefix = first.strip_suffix('/').unwrap_or(first);
+    (rest.iter().all(|entry| entry == first) && is_prefix(prefix)).then(|| prefix.to_owned())
+}
+
+/// `/segment…` of letters, digits, `-`, `_`, `.` and `~`: nothing that has to be escaped, and no dot segment.
+fn is_prefix(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let is_segment =
+        |segment: &str| !segment.is_empty() && !matches!(segment, "." | "..") && segment.bytes().all(legal);
+    text.len() <= LONGEST_PREFIX && text.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
+}
+
+/// `host` with `port` in place of its own; left out when it goes without saying.
+fn with_port(host: &str, port: &str, scheme: &str) -> String {
+    let name_end = match host.rfind(']') {
+        Some(bracket) => bracket + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let name = &host[..name_end];
+    match (scheme, port) {
+        ("http", "80") | ("https", "443") => name.to_owned(),
+        _ => format!("{name}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

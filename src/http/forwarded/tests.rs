@@ -1,0 +1,165 @@
+use super::*;
+use http::Request;
+use proptest::prelude::*;
+
+const PROXY: &str = "10.0.0.1";
+const STRANGER: &str = "203.0.113.9";
+
+fn base(peer: &str, headers: &[(&str, &str)]) -> String {
+    let address = PublicAddress {
+        fixed: None,
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+    };
+    let request =
+        headers.iter().fold(Request::get("/fhir"), |request, (name, value)| request.header(*name, *value));
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    address.of(&parts, peer.parse().unwrap()).map_or_else(String::new, |base| base.to_string())
+}
+
+#[test]
+fn a_configured_address_stands_whatever_a_request_says() {
+    let fixed = PublicBase::parse("https://imaging.example.org/gw").unwrap();
+    let address =
+        PublicAddress { fixed: Some(fixed.clone()), trusted_proxies: vec!["0.0.0.0/0".parse().unwrap()] };
+    let request =
+        Request::get("/").header("host", "evil").header("x-forwarded-host", "evil").body(()).unwrap();
+    assert_eq!(address.of(&request.into_parts().0, PROXY.parse().unwrap()), Some(fixed.clone()));
+    assert_eq!(fixed.prefix(), "/gw");
+}
+
+#[test]
+fn nobody_but_a_trusted_proxy_is_believed() {
+    let lies = [
+        ("host", "own:8080"),
+        ("forwarded", "for=1.2.3.4;proto=https;host=evil"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "evil"),
+        ("x-forwarded-port", "1"),
+        ("x-forwarded-prefix", "/evil"),
+    ];
+    assert_eq!(base(STRANGER, &lies), "http://own:8080");
+    assert_eq!(base(PROXY, &lies), "https://evil/evil");
+}
+
+#[test]
+fn the_older_fields_tell_scheme_host_port_and_prefix() {
+    for (headers, expected) in [
+        (&[("host", "inner"), ("x-forwarded-proto", "https")][..], "https://inner"),
+        (&[("host", "inner"), ("x-forwarded-host", "Outer.example")], "http://outer.example"),
+        (
+            &[("host", "inner:81"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "443")],
+            "https://inner",
+        ),
+        (&[("host", "inner:81"), ("x-forwarded-port", "8443")], "http://inner:8443"),
+        (&[("host", "[::1]:81"), ("x-forwarded-port", "82")], "http://[::1]:82"),
+        (&[("host", "inner"), ("x-forwarded-prefix", "/imaging/v1/")], "http://inner/imaging/v1"),
+        (&[("host", "inner"), ("x-forwarded-prefix", "/")], "http://inner"),
+        (&[("host", "inner"), ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", "outer")], "http://outer"),
+    ] {
+        assert_eq!(base(PROXY, headers), expected, "{headers:?}");
+    }
+}
+
+#[test]
+fn of_a_list_the_entry_of_the_outermost_trusted_proxy_counts() {
+    // The caller wrote the first entries; the outer proxy (10.0.0.2) and the inner one (10.0.0.1) added theirs.
+    let headers = [
+        ("host", "inner"),
+        ("x-forwarded-for", "6.6.6.6, 203.0.113.9, 10.0.0.2"),
+        ("x-forwarded-host", "evil, outer, middle"),
+        ("x-forwarded-proto", "ftp, https, http"),
+    ];
+    assert_eq!(base(PROXY, &headers), "https://outer");
+    let headers = [
+        ("host", "inner"),
+        ("forwarded", "for=6.6.6.6;host=evil, for=203.0.113.9;host=outer;proto=https"),
+        ("forwarded", "for=\"10.0.0.2:4711\";host=middle;proto=http"),
+    ];
+    assert_eq!(base(PROXY, &headers), "https://outer");
+    let unknown = [("host", "inner"), ("forwarded", "for=6.6.6.6;host=evil, for=unknown;host=outer")];
+    assert_eq!(base(PROXY, &unknown), "http://outer");
+}
+
+#[test]
+fn pieces_that_break_their_grammar_are_ignored() {
+    for (name, value) in [
+        ("x-forwarded-host", "a/../b"),
+        ("x-forwarded-host", "good@evil"),
+        ("x-forwarded-host", "a b"),
+        ("x-forwarded-proto", "javascript"),
+        ("x-forwarded-port", "80/x"),
+        ("x-forwarded-port", "0"),
+        ("x-forwarded-prefix", "//evil"),
+        ("x-forwarded-prefix", "/a/../b"),
+        ("x-forwarded-prefix", "/a\\b"),
+        ("x-forwarded-prefix", "https://evil"),
+        ("x-forwarded-prefix", "/a%2e"),
+        ("x-forwarded-prefix", "/a, /b"),
+        ("x_forwarded_host", "evil"),
+        ("x.forwarded.host", "evil"),
+        ("forwarded", "host=\"a/b\""),
+        ("forwarded", "host"),
+    ] {
+        assert_eq!(base(PROXY, &[("host", "inner"), (name, value)]), "http://inner", "{name}: {value}");
+    }
+}
+
+#[test]
+fn the_caller_is_the_outermost_address_that_a_trusted_proxy_vouches_for() {
+    let address = PublicAddress { fixed: None, trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()] };
+    let caller = |peer: &str, name: &'static str, value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        address.caller(&headers, peer.parse().unwrap()).to_string()
+    };
+    assert_eq!(caller(STRANGER, "x-forwarded-for", "1.2.3.4"), STRANGER);
+    assert_eq!(caller(PROXY, "x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2"), "1.2.3.4");
+    assert_eq!(caller(PROXY, "forwarded", "for=6.6.6.6, for=\"[2001:db8::1]:80\""), "2001:db8::1");
+    assert_eq!(caller(PROXY, "x-forwarded-for", "nonsense"), PROXY);
+}
+
+#[test]
+fn only_an_address_that_links_can_begin_with_is_a_public_base() {
+    for good in ["http://a", "https://a.b:8443/x/y-z", "http://[::1]:80"] {
+        assert_eq!(PublicBase::parse(good).unwrap().as_str(), good);
+    }
+    for bad in [
+        "",
+        "a.b",
+        "ftp://a",
+        "http://",
+        "http://a/",
+        "http://a//b",
+        "http://u:p@a",
+        "http://a?x",
+        "http://a#x",
+    ] {
+        assert_eq!(PublicBase::parse(bad), Err(PublicBaseError), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_the_fields_say_links_stay_links(
+        host in "[ -~]{0,20}", proto in "[ -~]{0,8}", port in "[ -~]{0,6}", prefix in "[ -~]{0,20}", forwarded in "[ -~]{0,40}",
+        with_forwarded: bool,
+    ) {
+        let mut headers = vec![
+            ("host", "inner"), ("x-forwarded-host", host.as_str()), ("x-forwarded-proto", proto.as_str()),
+            ("x-forwarded-port", port.as_str()), ("x-forwarded-prefix", prefix.as_str()),
+        ];
+        if with_forwarded {
+            headers.push(("forwarded", forwarded.as_str()));
+        }
+        let base = base(PROXY, &headers);
+        let parsed = PublicBase::parse(&base).unwrap();
+        prop_assert_eq!(parsed.as_str(), base.as_str());
+        prop_assert!(url::Url::parse(&base).unwrap().username().is_empty());
+    }
+
+    #[test]
+    fn a_stranger_changes_nothing(host in "[ -~]{0,20}", forwarded in "[ -~]{0,40}") {
+        let headers = [("host", "inner"), ("x-forwarded-host", host.as_str()), ("forwarded", forwarded.as_str())];
+        prop_assert_eq!(base(STRANGER, &headers), "http://inner");
+    }
+}
