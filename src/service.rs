@@ -1,1 +1,1 @@
-//! service
+//! The life of a request.

@@ -5,4 +5,4 @@ mod logs;
 mod metrics;
 
 pub use logs::{LogFormat, start_logs};
-pub use metrics::{Metrics, RequestLabels};
+pub use metrics::{InFlight, Metrics, RequestLabels};
