@@ -55,7 +55,7 @@ pub(super) fn endpoint(gateway: &Gateway, id: &str, request: &FhirRequest<'_>) -
 }
 
 fn form_of_read(gateway: &Gateway, request: &FhirRequest<'_>) -> Result<Form, Failure> {
-    let search = request.search(NO_CRITERIA, gateway.search)?;
+    let search = request.search(NO_CRITERIA, &gateway.search)?;
     if search.result.summary == Summary::Count {
         return Err(
             Failure::bad_request("value", "Parameter _summary: a read has no count.").at("http._summary")

@@ -2,9 +2,9 @@
 
 use http::HeaderMap;
 
+use crate::config;
 use crate::error::{Failure, Issue};
 use crate::fhir::search::{Context, Handling, Parameter, Search, SearchError};
-use crate::gateway::SearchLimits;
 use crate::http::conditional;
 use crate::studies::Freshness;
 
@@ -26,7 +26,7 @@ impl FhirRequest<'_> {
     pub(super) fn search<C>(
         &self,
         table: &[Parameter<C>],
-        limits: SearchLimits,
+        limits: &config::Search,
     ) -> Result<Search<C>, Failure> {
         let context = Context {
             base: &self.base,

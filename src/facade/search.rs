@@ -27,7 +27,7 @@ pub(super) async fn imaging_studies(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let search = request.search(IMAGING_STUDY_PARAMETERS, gateway.search)?;
+    let search = request.search(IMAGING_STUDY_PARAMETERS, &gateway.search)?;
     let found = gateway.studies.search(&search.criteria, access, request.freshness()).await?;
     let ids: Vec<_> = found.studies.iter().map(|study| study.uid().as_str()).collect();
     let page = Page::of(&search, &ids)?;
@@ -66,7 +66,7 @@ pub(super) async fn patients(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let search = request.search(PATIENT_PARAMETERS, gateway.search)?;
+    let search = request.search(PATIENT_PARAMETERS, &gateway.search)?;
     let found = gateway.studies.search_patients(&search.criteria, access, request.freshness()).await?;
     let ids: Vec<_> = found.iter().map(|patient| patient.resource.id.as_str()).collect();
     let page = Page::of(&search, &ids)?;
@@ -80,7 +80,7 @@ pub(super) async fn patients(
 }
 
 pub(super) async fn endpoints(gateway: &Gateway, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
-    let search = request.search(ENDPOINT_PARAMETERS, gateway.search)?;
+    let search = request.search(ENDPOINT_PARAMETERS, &gateway.search)?;
     let mut found: Vec<_> =
         gateway.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
     found.retain(|endpoint| search.criteria.iter().all(|criterion| endpoint_matches(criterion, endpoint)));
