@@ -1,98 +1,72 @@
-//! Query strings and form bodies (application/x-www-form-urlencoded) as pairs, decoded once and strictly.
+//! Query strings, and form bodies, which are written alike (WHATWG URL, application/x-www-form-urlencoded), decoded
+//! strictly: what could be read in two ways is refused, not repaired.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
-/// A query string longer than this is none that we answer: a URI is 8 KiB at most.
-const LONGEST: usize = 64 * 1024;
+/// No request of anybody has more parameters.
+const MOST_PARAMETERS: usize = 1000;
 
-/// What is wrong with a query string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a query string cannot be read. Names the parameter, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// A `%` is not followed by two hexadecimal digits.
-    #[error("a percent sign is followed by two hexadecimal digits")]
-    Escape,
-    /// What the escapes stand for is no UTF-8.
-    #[error("escapes stand for UTF-8")]
-    Utf8,
-    /// It holds a NUL or another control character.
-    #[error("there are no control characters in it")]
-    Control,
-    /// It is too long.
-    #[error("it is at most {LONGEST} bytes long")]
-    TooLong,
+    /// A percent sign without two hexadecimal digits behind it.
+    #[error("parameter \"{0}\" holds a percent sign that begins no escape; a literal one is written %25")]
+    Escape(String),
+    /// The escapes make no UTF-8.
+    #[error("parameter \"{0}\" is not UTF-8")]
+    NotUtf8(String),
+    /// A control character, such as a NUL or a line break.
+    #[error("parameter \"{0}\" holds a control character")]
+    Control(String),
+    /// More parameters than any request has.
+    #[error("the query holds more than {MOST_PARAMETERS} parameters")]
+    TooMany,
 }
 
-/// An error, and the name of the parameter that it stands in, where that could be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadPair {
-    /// The parameter's name.
-    pub name: Option<String>,
-    /// What is wrong.
-    pub error: QueryError,
+impl QueryError {
+    /// The parameter that is wrong, as far as it can be shown; `None` when it is no single one.
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Self::Escape(name) | Self::NotUtf8(name) | Self::Control(name) => Some(name),
+            Self::TooMany => None,
+        }
+    }
 }
 
-/// The pairs of `text` in their order. `+` is a blank; a name without `=` has an empty value; `&&` says nothing.
+/// The names and values of `raw`, in their order. A name without `=` has an empty value.
 ///
 /// ```
 /// use dicomweb_gateway::http::query::decode;
-/// assert_eq!(decode("a=1+2&b=%C3%A4").unwrap(), [("a".into(), "1 2".into()), ("b".into(), "ä".into())]);
-/// assert!(decode("a=%zz").is_err());
+/// let pairs = decode("name=Doe%5EJane&_summary=&x")?;
+/// assert_eq!(pairs[0], ("name".to_owned(), "Doe^Jane".to_owned()));
+/// assert_eq!(pairs[2], ("x".to_owned(), String::new()));
+/// # Ok::<(), dicomweb_gateway::http::query::QueryError>(())
 /// ```
-pub fn decode(text: &str) -> Result<Vec<(String, String)>, BadPair> {
-    if text.len() > LONGEST {
-        return Err(BadPair { name: None, error: QueryError::TooLong });
-    }
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode_part(name).map_err(|error| BadPair { name: None, error })?;
-            let value = decode_part(value).map_err(|error| BadPair { name: Some(name.clone()), error })?;
-            Ok((name, value))
-        })
-        .collect()
-}
-
-fn decode_part(text: &str) -> Result<String, QueryError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (high, low) = digit().zip(digit()).ok_or(QueryError::Escape)?;
-                u8::try_from(high * 16 + low).map_err(|_| QueryError::Escape)?
-            }
-            byte => byte,
-        });
-    }
-    let text = String::from_utf8(bytes).map_err(|_| QueryError::Utf8)?;
-    if text.chars().any(char::is_control) { Err(QueryError::Control) } else { Ok(text) }
-}
-
-/// What need not be escaped in a value: what every reader takes for itself, and what makes FHIR searches readable.
-const READABLE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b':')
-    .remove(b'/')
-    .remove(b',');
-
-/// The pairs as a query string, which [`decode`] reads back.
-pub fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    let mut text = String::new();
-    for (name, value) in pairs {
-        if !text.is_empty() {
-            text.push('&');
+pub fn decode(raw: &str) -> Result<Vec<(String, String)>, QueryError> {
+    let mut pairs = Vec::new();
+    for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if pairs.len() == MOST_PARAMETERS {
+            return Err(QueryError::TooMany);
         }
-        text.extend(utf8_percent_encode(name, READABLE));
-        text.push('=');
-        text.extend(utf8_percent_encode(value, READABLE));
+        pairs.push((decode_part(name, name)?, decode_part(name, value)?));
     }
-    text
+    Ok(pairs)
+}
+
+fn decode_part(name: &str, text: &str) -> Result<String, QueryError> {
+    let shown = || name.chars().filter(char::is_ascii_graphic).take(64).collect();
+    let escapes = text.split('%').skip(1);
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if !escapes.into_iter().all(is_escape) {
+        return Err(QueryError::Escape(shown()));
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| QueryError::NotUtf8(shown()))?;
+    if decoded.chars().any(char::is_control) {
+        return Err(QueryError::Control(shown()));
+    }
+    Ok(decoded.into_owned())
 }
 
 #[cfg(test)]
@@ -100,38 +74,41 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn what_cannot_be_read_for_certain_is_refused_by_name() {
-        let refused = |text: &str| decode(text).unwrap_err();
-        let named = |error| BadPair { name: Some("name".to_owned()), error };
-        assert_eq!(refused("a=1&name=%"), named(QueryError::Escape));
-        assert_eq!(refused("name=%4"), named(QueryError::Escape));
-        assert_eq!(refused("name=%+1"), named(QueryError::Escape));
-        assert_eq!(refused("name=%ff"), named(QueryError::Utf8));
-        assert_eq!(refused("name=%00"), named(QueryError::Control));
-        assert_eq!(refused("name=%0d%0a"), named(QueryError::Control));
-        assert_eq!(refused("%ff=1").name, None);
-        assert_eq!(refused(&"a".repeat(70_000)).error, QueryError::TooLong);
+    fn one(raw: &str) -> Result<(String, String), QueryError> {
+        decode(raw).map(|pairs| pairs.into_iter().next().unwrap())
     }
 
     #[test]
-    fn values_are_decoded_once() {
-        assert_eq!(decode("a=%2541").unwrap(), [("a".to_owned(), "%41".to_owned())]);
-        assert_eq!(decode("a&b=&&c=1=2").unwrap().len(), 3);
-        assert_eq!(decode("patient%3Aidentifier=x").unwrap()[0].0, "patient:identifier");
+    fn escapes_and_pluses_are_decoded() {
+        assert_eq!(one("a%2Cb=%E5%B1%B1+x"), Ok(("a,b".to_owned(), "山 x".to_owned())));
+        assert_eq!(one("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(decode("&&"), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for raw in ["a=%", "a=%4", "a=%zz", "a=%%41", "a=%+1"] {
+            assert_eq!(decode(raw), Err(QueryError::Escape("a".to_owned())), "{raw}");
+        }
+        assert_eq!(decode("a=%ff"), Err(QueryError::NotUtf8("a".to_owned())));
+        for raw in ["a=%00", "a=x%0d%0aY:", "a=%7f"] {
+            assert_eq!(decode(raw), Err(QueryError::Control("a".to_owned())), "{raw}");
+        }
+        assert_eq!(decode(&"a&".repeat(MOST_PARAMETERS + 1)), Err(QueryError::TooMany));
+        assert_eq!(decode(&"a&".repeat(MOST_PARAMETERS)).map(|pairs| pairs.len()), Ok(MOST_PARAMETERS));
     }
 
     proptest! {
         #[test]
-        fn what_is_encoded_reads_back(pairs in prop::collection::vec(("\\PC{1,12}", "\\PC{0,20}"), 0..5)) {
-            let text = encode(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-            prop_assert!(text.is_ascii());
-            prop_assert_eq!(decode(&text).unwrap(), pairs);
+        fn what_is_encoded_decodes_to_itself(name in "[^\\pC]{1,20}", value in "[^\\pC]{0,40}") {
+            let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let raw = format!("{}={}", encode(&name), encode(&value));
+            prop_assert_eq!(one(&raw), Ok((name, value)));
         }
 
         #[test]
-        fn no_text_makes_the_reader_panic(text in "\\PC{0,60}") {
-            let _ = decode(&text);
+        fn no_query_makes_the_decoder_panic(raw in "\\PC{0,60}") {
+            let _ = decode(&raw);
         }
     }
 }
