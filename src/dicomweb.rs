@@ -1,1 +1,53 @@
-//! dicomweb
+//! DICOMweb for viewers: searches and retrievals of one archive, passed through (PS3.18 chapters 8 and 10).
+//!
+//! A request is read into typed parts and asked anew; its answer streams back with its status and a few of its headers.
+//! Nothing of the archive's own errors and addresses goes out. This room knows no FHIR and keeps nothing.
+//!
+//! - [`path`] and [`query`] read what is asked for, and refuse what an archive could read in another way
+//! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
+//! - [`stream`] carries the body, through [`rewrite`] where it is text and through `multipart` where it has parts
+
+mod address;
+mod answer;
+mod error;
+mod gunzip;
+mod multipart;
+mod path;
+mod query;
+mod request;
+mod rewrite;
+mod stream;
+
+use http::{Method, Response};
+
+pub use address::{Addresses, Verdict};
+pub use error::DicomwebError;
+pub use path::{PathError, Resource};
+pub use query::QueryError;
+pub use request::DicomwebRequest;
+pub use rewrite::{Rewriter, Syntax};
+pub use stream::StreamError;
+
+use crate::access::Access;
+use crate::archive::Archive;
+use crate::http::body::{self, Body};
+use request::Question;
+
+/// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
+/// slash: `https://gateway.example/dicom-web/main`.
+pub async fn handle(
+    archive: &Archive,
+    access: &Access,
+    public: &str,
+    request: DicomwebRequest<'_>,
+) -> Result<Response<Body>, DicomwebError> {
+    // Who may see a part of an archive only is told by rows of attributes, which no opaque body has.
+    if !access.sees_everything() {
+        return Err(DicomwebError::Forbidden);
+    }
+    let question = Question::read(archive, public, &request)?;
+    let upstream = archive.send(question.upstream()).await?;
+    let answer = answer::pass_on(archive, question, upstream).await?;
+    // Archives answer HEAD with 404, so that they are asked with GET, and the body is dropped unread.
+    Ok(if request.method == Method::HEAD { answer.map(|_| body::empty()) } else { answer })
+}

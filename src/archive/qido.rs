@@ -161,8 +161,20 @@ impl QidoQuery {
 
     /// At most `limit` rows, from the row behind the first `offset`.
     #[must_use]
-    pub fn page(mut self, limit: u32, offset: u32) -> Self {
+    pub fn page(self, limit: u32, offset: u32) -> Self {
+        self.limit(limit).offset(offset)
+    }
+
+    /// At most `limit` rows.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// From the row behind the first `offset`.
+    #[must_use]
+    pub fn offset(mut self, offset: u32) -> Self {
         self.offset = Some(offset);
         self
     }

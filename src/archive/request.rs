@@ -82,6 +82,14 @@ impl UpstreamRequest {
         self
     }
 
+    /// Without a range: the whole is wanted.
+    #[must_use]
+    pub fn in_full(mut self) -> Self {
+        self.headers.remove(header::RANGE);
+        self.headers.remove(header::IF_RANGE);
+        self
+    }
+
     /// With `Accept` in the gateway's own words.
     #[must_use]
     pub fn accepting(mut self, media_types: &'static str) -> Self {

@@ -74,6 +74,9 @@ pub struct Rendering {
 }
 
 impl Rendering {
+    /// The parameters that there are.
+    pub const PARAMETERS: [&'static str; 5] = ["viewport", "window", "quality", "annotation", "iccprofile"];
+
     /// Adds one parameter of the standard; `None` when the standard knows no such parameter, when the value is none for
     /// it, or when it was given before.
     #[must_use]

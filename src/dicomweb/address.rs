@@ -1,0 +1,260 @@
+//! How an archive spells its own addresses, and what they are called here.
+//!
+//! Archives write RetrieveURL, BulkDataURI and Content-Location with their own host, with the host that a proxy told
+//! them, with a third machine's, or relative. Whatever leads to a resource that the gateway serves becomes its address
+//! here; whatever leads elsewhere is dropped, since no client could or should go there.
+
+use url::Url;
+
+use super::path::Resource;
+
+/// What becomes of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is this one here.
+    Ours(String),
+    /// It names no host and means the same here as there.
+    Same,
+    /// It leads to where no client of the gateway can go.
+    Foreign,
+}
+
+/// One archive's spellings, for one answer of it.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// The archive's base here, without a trailing slash: `https://gateway.example/dicom-web/main`.
+    public: String,
+    /// The archive's own roots, without a trailing slash: `http://10.0.0.7:8042/dicom-web`.
+    roots: Vec<String>,
+    /// The archive's own authorities: `10.0.0.7:8042`.
+    authorities: Vec<String>,
+    /// The path that was asked for, below the root: what relative references start from (RFC 3986 5.2).
+    resource: String,
+}
+
+impl Addresses {
+    /// For an answer to `resource`, a path below the archive's root.
+    pub fn new(public: &str, qido: &Url, wado: &Url, resource: &str) -> Self {
+        let mut roots = Vec::new();
+        let mut authorities = Vec::new();
+        for root in [qido, wado] {
+            let authority = root.authority().to_owned();
+            let spelled = format!("{}://{authority}{}", root.scheme(), root.path().trim_end_matches('/'));
+            if !roots.contains(&spelled) {
+                roots.push(spelled);
+            }
+            if !authorities.contains(&authority) {
+                authorities.push(authority);
+            }
+        }
+        Self {
+            public: public.trim_end_matches('/').to_owned(),
+            roots,
+            authorities,
+            resource: resource.to_owned(),
+        }
+    }
+
+    /// The archive's base here.
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    /// Looks at an address that stands where addresses stand.
+    pub fn judge(&self, address: &str) -> Verdict {
+        if let Some(rest) = self.below_root(address) {
+            return Verdict::Ours(format!("{}{rest}", self.public));
+        }
+        if address.is_empty() {
+            return Verdict::Same;
+        }
+        match Kind::of(address) {
+            Kind::WithHost(path) | Kind::FromHost(path) => match servable(path) {
+                Some(resource) => Verdict::Ours(format!("{}/{resource}", self.public)),
+                None => Verdict::Foreign,
+            },
+            Kind::Relative => match self.resolve(address) {
+                Some(resource) => Verdict::Ours(format!("{}/{resource}", self.public)),
+                None if climbs(address) => Verdict::Foreign,
+                None => Verdict::Same,
+            },
+            Kind::OtherScheme => Verdict::Foreign,
+        }
+    }
+
+    /// Looks at an absolute address that stands in any text: only what names this archive, or is plainly one of its
+    /// resources, is touched.
+    pub fn judge_in_text(&self, address: &str) -> Verdict {
+        match Kind::of(address) {
+            Kind::WithHost(path) => match self.judge(address) {
+                Verdict::Foreign if self.names_archive(address, path) => Verdict::Foreign,
+                Verdict::Foreign => Verdict::Same,
+                verdict => verdict,
+            },
+            _ => Verdict::Same,
+        }
+    }
+
+    /// What of `address` follows one of the roots.
+    fn below_root<'a>(&self, address: &'a str) -> Option<&'a str> {
+        self.roots.iter().find_map(|root| {
+            let rest = address.strip_prefix(root.as_str())?;
+            // A second address inside the first would pass unread.
+            (rest.is_empty() || rest.starts_with('/') && !rest.contains("//")).then_some(rest)
+        })
+    }
+
+    /// Whether the authority between the scheme and `path` is the archive's.
+    fn names_archive(&self, address: &str, path: &str) -> bool {
+        let before = address.len().saturating_sub(path.len());
+        let authority = address.get(..before).and_then(|head| head.split("//").nth(1)).unwrap_or_default();
+        let authority = authority.rsplit('@').next().unwrap_or_default();
+        self.authorities.iter().any(|own| own.eq_ignore_ascii_case(authority))
+    }
+
+    /// What a relative reference leads to, when that is served here (RFC 3986 5.2.4).
+    fn resolve(&self, reference: &str) -> Option<String> {
+        let mut segments: Vec<&str> = self.resource.split('/').collect();
+        segments.pop();
+        for segment in reference.split('/') {
+            match segment {
+                "." => {}
+                ".." => {
+                    segments.pop()?;
+                }
+                segment => segments.push(segment),
+            }
+        }
+        let path = segments.join("/");
+        Resource::parse(&path).is_ok().then_some(path)
+    }
+}
+
+/// How an address is written.
+enum Kind<'a> {
+    /// `http://host/path` or `//host/path`, with its path.
+    WithHost(&'a str),
+    /// `/path`.
+    FromHost(&'a str),
+    /// `path`.
+    Relative,
+    /// `file:`, `data:` and the like.
+    OtherScheme,
+}
+
+impl<'a> Kind<'a> {
+    fn of(address: &'a str) -> Self {
+        let lower = address.get(..8).unwrap_or(address).to_ascii_lowercase();
+        let scheme = ["http://", "https://", "//"].into_iter().find(|scheme| lower.starts_with(scheme));
+        if let Some(scheme) = scheme {
+            let rest = address.get(scheme.len()..).unwrap_or_default();
+            let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
+            return Self::WithHost(path);
+        }
+        let before_path = address.split(['/', '?', '#']).next().unwrap_or_default();
+        match address.bytes().next() {
+            Some(b'/') => Self::FromHost(address),
+            // A backslash is a slash to browsers.
+            _ if before_path.contains(':') || address.contains('\\') => Self::OtherScheme,
+            _ => Self::Relative,
+        }
+    }
+}
+
+/// The part of `path` that names a resource which the gateway serves, whatever root it stands below.
+fn servable(path: &str) -> Option<&str> {
+    let resources = path.match_indices("/studies").filter_map(|(at, _)| path.get(at + 1..));
+    let resources = resources.map(|resource| resource.strip_suffix('/').unwrap_or(resource));
+    let mut resources = resources.filter(|resource| Resource::parse(resource).is_ok());
+    resources.next()
+}
+
+/// Whether a relative reference leaves the folder that it starts from.
+fn climbs(reference: &str) -> bool {
+    reference.split('/').any(|segment| segment == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses() -> Addresses {
+        let root = Url::parse("http://10.0.0.7:8042/dicom-web/").unwrap();
+        Addresses::new(
+            "https://gw.example/x/dicom-web/main/",
+            &root,
+            &root,
+            "studies/1.2/series/1.3/instances/1.4/metadata",
+        )
+    }
+
+    fn ours(path: &str) -> Verdict {
+        Verdict::Ours(format!("https://gw.example/x/dicom-web/main{path}"))
+    }
+
+    #[test]
+    fn every_spelling_of_the_archive_becomes_ours() {
+        for (spelled, path) in [
+            ("http://10.0.0.7:8042/dicom-web", ""),
+            ("http://10.0.0.7:8042/dicom-web/studies/1.2", "/studies/1.2"),
+            ("http://10.0.0.7:8042/dicom-web/any/thing", "/any/thing"),
+            ("HTTP://OTHER/dicom-web/studies/1.2", "/studies/1.2"),
+            ("https://inner:8042/pacs/rs/studies/1.2/series/1.3", "/studies/1.2/series/1.3"),
+            ("//inner/studies/1.2", "/studies/1.2"),
+            ("/dicom-web/studies/1.2", "/studies/1.2"),
+            (
+                "http://healthcare.example/v1/projects/studies/dicomWeb/studies/1.2/series/1.3/instances/1.4/bulkdata/7FE00010",
+                "/studies/1.2/series/1.3/instances/1.4/bulkdata/7FE00010",
+            ),
+            ("./frames", "/studies/1.2/series/1.3/instances/1.4/frames"),
+            ("../../instances/1.5/bulkdata/1", ""),
+        ] {
+            let expected = if spelled.starts_with("../..") {
+                ours("/studies/1.2/series/1.3/instances/1.5/bulkdata/1")
+            } else {
+                ours(path)
+            };
+            assert_eq!(addresses().judge(spelled), expected, "{spelled}");
+        }
+    }
+
+    #[test]
+    fn what_leads_elsewhere_is_dropped() {
+        for foreign in [
+            "http://169.254.169.254/latest/meta-data",
+            "http://10.0.0.7:8042/app/explorer.html",
+            "http://10.0.0.7:8042/dicom-webx/y",
+            "http://evil/studies/1.2?token=1",
+            "http://evil/studies/../patients",
+            "//evil/x",
+            "/app/explorer.html",
+            "file:///etc/passwd",
+            "s3://bucket/key",
+            "javascript:alert(1)",
+            "\\\\host\\share",
+            "../../../../../../x",
+        ] {
+            assert_eq!(addresses().judge(foreign), Verdict::Foreign, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_host_may_stay() {
+        for same in ["", "frame-1.bin", "./bulk data"] {
+            assert_eq!(addresses().judge(same), Verdict::Same, "{same}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_a_text_are_touched_only_when_they_are_the_archives() {
+        let addresses = addresses();
+        assert_eq!(
+            addresses.judge_in_text("http://10.0.0.7:8042/dicom-web/studies/1.2"),
+            ours("/studies/1.2")
+        );
+        assert_eq!(addresses.judge_in_text("http://10.0.0.7:8042/app"), Verdict::Foreign);
+        assert_eq!(addresses.judge_in_text("http://u@10.0.0.7:8042/app"), Verdict::Foreign);
+        assert_eq!(addresses.judge_in_text("http://dicom.nema.org/PS3.19"), Verdict::Same);
+        assert_eq!(addresses.judge_in_text("file:///etc/passwd"), Verdict::Same);
+    }
+}

@@ -1,0 +1,390 @@
+//! What becomes of an archive's answer: its status, a few of its headers, and the way that its body takes.
+//!
+//! Text - DICOM JSON and XML - is recognised by its first bytes rather than by its Content-Type, as archives label it in
+//! many ways and answer errors as 200; everything else is decided by its Content-Type.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use super::error::DicomwebError;
+use super::gunzip::Gunzip;
+use super::multipart::{PartHeaders, boundary_of};
+use super::path::Resource;
+use super::request::Question;
+use super::rewrite::{Rewriter, Syntax};
+use super::stream::{Filter, JsonEnd, Source, StreamError, Streamed};
+use super::{Addresses, Verdict};
+use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
+use crate::http::body::{self, Body};
+
+const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
+
+/// The first bytes of a gzip stream (RFC 1952 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Passes on what the archive answered to `question`.
+pub(super) async fn pass_on(
+    archive: &Archive,
+    question: Question,
+    upstream: UpstreamResponse,
+) -> Result<Response<Body>, DicomwebError> {
+    let upstream = match upstream.status {
+        // A part of what is rewritten fits nothing that was sent before: the whole is asked for instead.
+        StatusCode::PARTIAL_CONTENT
+            if upstream.headers.contains_key(header::CONTENT_RANGE) && !is_opaque(&upstream.headers) =>
+        {
+            drop(upstream);
+            archive.send(question.upstream_in_full()).await?
+        }
+        _ => upstream,
+    };
+    match upstream.status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, &question, upstream).await,
+        StatusCode::NOT_MODIFIED => {
+            let mut response = Response::new(body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.headers_mut() = kept_headers(&upstream.headers, &question, false);
+            Ok(response)
+        }
+        status if question.is_search() && means_no_match(archive, &question, status) => {
+            let mut response = Response::new(body::full("[]"));
+            let headers = response.headers_mut();
+            *headers = kept_headers(&HeaderMap::new(), &question, true);
+            headers.insert(header::CONTENT_TYPE, DICOM_JSON);
+            Ok(response)
+        }
+        // Nothing to send is nothing found.
+        StatusCode::NO_CONTENT => Err(refused(archive, StatusCode::NOT_FOUND, &upstream.headers)),
+        status => Err(refused(archive, status, &upstream.headers)),
+    }
+}
+
+/// Archives say "no match" as an empty list, as 204, or as 404 of what is searched in.
+fn means_no_match(archive: &Archive, question: &Question, status: StatusCode) -> bool {
+    match status {
+        StatusCode::NO_CONTENT => true,
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            !question.is_study_search() || archive.profile().not_found_means_no_match
+        }
+        _ => false,
+    }
+}
+
+fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> DicomwebError {
+    let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let retry_after = seconds.map(|seconds: u32| seconds.clamp(1, 300));
+    DicomwebError::Refused { archive: archive.id().clone(), status, retry_after }
+}
+
+/// What a body is, and so which way it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Xml,
+    /// Text for people; its addresses are found as in XML.
+    Text,
+    Multipart,
+    /// Parts that are text.
+    MultipartOf(Syntax),
+    Opaque,
+}
+
+async fn with_body(
+    archive: &Archive,
+    question: &Question,
+    upstream: UpstreamResponse,
+) -> Result<Response<Body>, DicomwebError> {
+    let UpstreamResponse { status, headers, body, .. } = upstream;
+    let unreadable =
+        |what| DicomwebError::Archive(archive_error(archive, ArchiveErrorKind::Unreadable(what)));
+    let content_type = content_type_of(&headers);
+    let mut kind = match kind_of(&content_type) {
+        Some(kind) => kind,
+        None if question.resource.is_text() => Kind::Text,
+        None => return Err(unreadable("a media type that no DICOMweb service has")),
+    };
+    let gzip = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity" | b"") => false,
+        Some(b"gzip" | b"x-gzip") => true,
+        Some(_) => return Err(unreadable("a content encoding that was not asked for")),
+    };
+    let is_text = question.resource.is_text();
+    if essence(&content_type) == "text/html"
+        && !is_text
+        && !(question.resource.is_for_people() && question.wants_html)
+    {
+        return Err(unreadable("a web page"));
+    }
+    let decoded = gzip && (is_text || kind != Kind::Opaque || !question.takes_gzip);
+    let length = body.size_hint().exact();
+    let mut source =
+        if decoded { Source::Gunzip(Box::new(Gunzip::new(Bytes::new(), body))) } else { Source::Plain(body) };
+    let mut first = None;
+    if is_text {
+        let mut start = first_piece(archive, &mut source).await?;
+        if let Source::Plain(body) = source {
+            source = if start.starts_with(&GZIP_MAGIC) {
+                let mut gunzip = Source::Gunzip(Box::new(Gunzip::new(start, body)));
+                start = first_piece(archive, &mut gunzip).await?;
+                gunzip
+            } else {
+                Source::Plain(body)
+            };
+        }
+        kind = kind_of_text(&start, kind, question.is_search()).map_err(unreadable)?;
+        first = Some(start);
+    }
+    let filters = filters_for(kind, archive, question, &content_type);
+    let changed = decoded || !filters.is_empty() || matches!(source, Source::Gunzip(_));
+    let mut out = kept_headers(&headers, question, changed);
+    out.insert(header::CONTENT_TYPE, shown_type(kind, &headers));
+    if gzip && !decoded {
+        out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Some(range) = headers.get(header::CONTENT_RANGE)
+    {
+        out.insert(header::CONTENT_RANGE, range.clone());
+    }
+    let length = length.filter(|_| !changed);
+    if let Some(length) = length {
+        out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let streamed = Streamed { first, source, filters, length, finished: false };
+    let mut response = Response::new(streamed.map_err(Into::into).boxed_unsync());
+    *response.status_mut() = status;
+    *response.headers_mut() = out;
+    Ok(response)
+}
+
+/// Reads ahead: an archive that cannot answer often says so as 200 with something that is no answer.
+async fn first_piece(archive: &Archive, source: &mut Source) -> Result<Bytes, DicomwebError> {
+    match poll_fn(|context| source.poll_piece(context)).await {
+        None => Ok(Bytes::new()),
+        Some(Ok(piece)) => Ok(piece),
+        Some(Err(StreamError::Archive(error))) => Err(error.into()),
+        Some(Err(_)) => {
+            Err(archive_error(archive, ArchiveErrorKind::Unreadable("a gzip body that is broken")).into())
+        }
+    }
+}
+
+fn archive_error(archive: &Archive, kind: ArchiveErrorKind) -> crate::archive::ArchiveError {
+    crate::archive::ArchiveError { archive: archive.id().clone(), kind }
+}
+
+/// What the first bytes of a text show it to be.
+fn kind_of_text(start: &[u8], labelled: Kind, is_search: bool) -> Result<Kind, &'static str> {
+    let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
+    let lower = start.get(..64).unwrap_or(start).to_ascii_lowercase();
+    match start.first() {
+        Some(b'[') => Ok(Kind::Json),
+        Some(b'{') if !is_search => Ok(Kind::Json),
+        Some(b'{') => Err("an object where a list must stand"),
+        Some(b'<') if labelled == Kind::Xml && !lower.starts_with(b"<!doctype") => Ok(Kind::Xml),
+        Some(b'<') => Err("a web page"),
+        _ if matches!(labelled, Kind::Multipart | Kind::MultipartOf(_)) => Ok(Kind::MultipartOf(Syntax::Xml)),
+        None => Err("nothing"),
+        Some(_) => Err("something that is neither DICOM JSON nor XML"),
+    }
+}
+
+/// What a Content-Type says a body to be; `None` when no DICOMweb service answers with it (PS3.18 8.7.3).
+fn kind_of(content_type: &str) -> Option<Kind> {
+    let essence = essence(content_type);
+    match essence.as_str() {
+        "multipart/related" | "multipart/mixed" => {
+            let rest = content_type.to_ascii_lowercase();
+            Some(match () {
+                () if rest.contains("xml") => Kind::MultipartOf(Syntax::Xml),
+                () if rest.contains("json") => Kind::MultipartOf(Syntax::Json),
+                () => Kind::Multipart,
+            })
+        }
+        "application/json" | "application/dicom+json" => Some(Kind::Json),
+        "application/xml" | "application/dicom+xml" | "text/xml" => Some(Kind::Xml),
+        "application/dicom" | "application/octet-stream" | "application/pdf" | "application/zip" => {
+            Some(Kind::Opaque)
+        }
+        other => match other.split_once('/')? {
+            ("image" | "video" | "audio" | "model", _) => Some(Kind::Opaque),
+            ("text", _) => Some(Kind::Text),
+            _ => None,
+        },
+    }
+}
+
+/// Whether a body of that head passes byte for byte.
+fn is_opaque(headers: &HeaderMap) -> bool {
+    kind_of(&content_type_of(headers)) == Some(Kind::Opaque)
+}
+
+/// The Content-Type; bulkdata without one are octets.
+fn content_type_of(headers: &HeaderMap) -> String {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.unwrap_or("application/octet-stream").to_owned()
+}
+
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn shown_type(kind: Kind, headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(header::CONTENT_TYPE);
+    match (kind, given) {
+        (Kind::Json, Some(given)) if kind_of(given.to_str().unwrap_or_default()) == Some(Kind::Json) => {
+            given.clone()
+        }
+        (Kind::Json, _) => DICOM_JSON,
+        (_, Some(given)) => given.clone(),
+        (_, None) => HeaderValue::from_static("application/octet-stream"),
+    }
+}
+
+fn filters_for(kind: Kind, archive: &Archive, question: &Question, content_type: &str) -> Vec<Filter> {
+    let addresses = || question.addresses.clone();
+    let rewriter = |syntax| Filter::Addresses(Box::new(Rewriter::new(addresses(), syntax)));
+    let parts = || {
+        let every_frame = matches!(
+            &question.resource,
+            Resource::Whole(crate::archive::Objects::Frames(.., frames)) if frames.is_empty()
+        );
+        let may_end_open = every_frame && archive.profile().open_ended_frames;
+        Filter::Parts(Box::new(PartHeaders::new(addresses(), boundary_of(content_type), may_end_open)))
+    };
+    match kind {
+        Kind::Json => vec![Filter::JsonEnd(JsonEnd::default()), rewriter(Syntax::Json)],
+        Kind::Xml => vec![Filter::XmlEnd { last: 0 }, rewriter(Syntax::Xml)],
+        Kind::Text => vec![rewriter(Syntax::Xml)],
+        Kind::Multipart => vec![parts()],
+        Kind::MultipartOf(syntax) => vec![parts(), rewriter(syntax)],
+        Kind::Opaque => Vec::new(),
+    }
+}
+
+/// Those of an archive's headers that go out, and ours. `changed` says that the bytes are not the archive's.
+fn kept_headers(upstream: &HeaderMap, question: &Question, changed: bool) -> HeaderMap {
+    const KEPT: [HeaderName; 1] = [header::LAST_MODIFIED];
+    let mut headers = HeaderMap::new();
+    for name in KEPT {
+        if let Some(value) = upstream.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if !changed && let Some(ranges) = upstream.get(header::ACCEPT_RANGES) {
+        headers.insert(header::ACCEPT_RANGES, ranges.clone());
+    }
+    if let Some(etag) = upstream.get(header::ETAG).and_then(|etag| shown_etag(etag, changed)) {
+        headers.insert(header::ETAG, etag);
+    }
+    for warning in upstream.get_all(header::WARNING).iter().filter_map(shown_warning) {
+        headers.append(header::WARNING, warning);
+    }
+    if let Some(location) = upstream.get(header::CONTENT_LOCATION)
+        && let Some(location) = shown_location(location, &question.addresses)
+    {
+        headers.insert(header::CONTENT_LOCATION, location);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What is drawn for people may be HTML or SVG, with scripts in them.
+    let policy = HeaderValue::from_static("default-src 'none'; sandbox");
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers
+}
+
+/// A strong validator stands for bytes (RFC 9110 8.8.1), which are other ones when addresses were replaced in them.
+fn shown_etag(etag: &HeaderValue, changed: bool) -> Option<HeaderValue> {
+    let text = etag.to_str().ok()?;
+    if !changed || text.starts_with("W/") {
+        Some(etag.clone())
+    } else {
+        HeaderValue::from_str(&format!("W/{text}")).ok()
+    }
+}
+
+/// A warning without the name of who warns, as that is the archive's address (PS3.18 8.3.4.4: `299 {SERVICE}: "..."`).
+fn shown_warning(warning: &HeaderValue) -> Option<HeaderValue> {
+    let text = warning.to_str().ok()?;
+    let code = text.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let said = match text.split_once('"') {
+        Some((_, quoted)) => quoted.split('"').next()?,
+        // Some leave the quotes out.
+        None => text.get(3..)?.trim_start().split_once(": ")?.1,
+    };
+    if said.contains("//") {
+        return None;
+    }
+    HeaderValue::from_str(&format!("{code} dicomweb-gateway \"{said}\"")).ok()
+}
+
+fn shown_location(location: &HeaderValue, addresses: &Addresses) -> Option<HeaderValue> {
+    match addresses.judge(location.to_str().ok()?) {
+        Verdict::Ours(address) => HeaderValue::from_str(&address).ok(),
+        Verdict::Same | Verdict::Foreign => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_what_it_begins_with() {
+        assert_eq!(kind_of_text(b" \n[", Kind::Text, true), Ok(Kind::Json));
+        assert_eq!(kind_of_text(b"\xEF\xBB\xBF[]", Kind::Opaque, true), Ok(Kind::Json));
+        assert_eq!(kind_of_text(b"{\"a\"", Kind::Json, false), Ok(Kind::Json));
+        assert_eq!(kind_of_text(b"<?xml", Kind::Xml, true), Ok(Kind::Xml));
+        assert_eq!(
+            kind_of_text(b"--B\r\n", Kind::MultipartOf(Syntax::Xml), false),
+            Ok(Kind::MultipartOf(Syntax::Xml))
+        );
+        for no_answer in ["", "500", "null", "<!doctype html>", "<html>", "{}", "Error"] {
+            assert!(kind_of_text(no_answer.as_bytes(), Kind::Json, true).is_err(), "{no_answer}");
+        }
+        assert!(kind_of_text(b"<!DOCTYPE html>", Kind::Xml, true).is_err());
+    }
+
+    #[test]
+    fn only_media_types_of_the_standard_pass() {
+        assert_eq!(kind_of("multipart/related; type='application/dicom'"), Some(Kind::Multipart));
+        assert_eq!(
+            kind_of("Multipart/Related; type=\"application/dicom+xml\""),
+            Some(Kind::MultipartOf(Syntax::Xml))
+        );
+        assert_eq!(kind_of("image/jpeg"), Some(Kind::Opaque));
+        assert_eq!(kind_of("text/html; charset=utf-8"), Some(Kind::Text));
+        assert_eq!(kind_of("application/javascript"), None);
+        assert_eq!(kind_of("nonsense"), None);
+    }
+
+    #[test]
+    fn a_warning_names_nobody_else() {
+        let shown = |text: &'static str| {
+            shown_warning(&HeaderValue::from_static(text)).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            shown("299 http://pacs:8042/rs: \"The fuzzymatching parameter is not supported.\"").as_deref(),
+            Some("299 dicomweb-gateway \"The fuzzymatching parameter is not supported.\"")
+        );
+        assert_eq!(
+            shown("299 pacs:8042: There are 5 additional results").as_deref(),
+            Some("299 dicomweb-gateway \"There are 5 additional results\"")
+        );
+        assert_eq!(shown("299 pacs \"see http://pacs/\""), None);
+        assert_eq!(shown("nonsense"), None);
+    }
+
+    #[test]
+    fn a_validator_of_changed_bytes_is_weak() {
+        let shown = |text: &'static str, changed| shown_etag(&HeaderValue::from_static(text), changed);
+        assert_eq!(shown("\"a\"", false), Some(HeaderValue::from_static("\"a\"")));
+        assert_eq!(shown("\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
+        assert_eq!(shown("W/\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
+    }
+}

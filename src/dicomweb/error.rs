@@ -1,0 +1,97 @@
+//! What can go wrong with a DICOMweb request: which status of PS3.18 8.5 tells the client on whose side, and a sentence of
+//! our own. An archive's error body is never passed on, as it may hold its addresses, stack traces and patients.
+
+use http::StatusCode;
+
+use super::path::PathError;
+use super::query::QueryError;
+use crate::archive::{ArchiveError, ArchiveErrorKind, ArchiveId};
+
+/// How long to wait before asking again, in seconds, where the archive does not say it.
+const RETRY_AFTER: u32 = 5;
+
+/// Why a DICOMweb request has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DicomwebError {
+    /// Neither GET nor HEAD.
+    #[error("archives are only read from here: use GET or HEAD")]
+    Method,
+    /// The caller may not see everything.
+    #[error("you may not see everything that this archive holds")]
+    Forbidden,
+    /// The path names nothing.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The query is refused.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The query is no query.
+    #[error(transparent)]
+    Encoding(#[from] crate::http::query::QueryError),
+    /// The archive answered with a status that is no success.
+    #[error("archive {archive} answered with status {}: {}", status.as_u16(), meaning(*status))]
+    Refused {
+        /// Which archive.
+        archive: ArchiveId,
+        /// Its status.
+        status: StatusCode,
+        /// When it may be asked again, in seconds.
+        retry_after: Option<u32>,
+    },
+    /// The archive did not answer, or with something that cannot be passed on.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+fn meaning(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 => "it cannot read the request, or has it in no media type that is accepted",
+        401 | 403 | 407 => "it refuses the gateway's credentials",
+        404 => "it knows no such resource",
+        406 => "it has it in no media type that is accepted",
+        410 => "it does not hold it any more",
+        413 => "the answer would be too large, ask for less",
+        416 => "it has no such range",
+        429 | 503 => "it is not ready, ask again later",
+        501 => "it does not offer this service",
+        500..=599 => "it failed",
+        _ => "it refuses the request",
+    }
+}
+
+impl DicomwebError {
+    /// The status that tells the client on whose side the fault is.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
+            Self::Path(_) | Self::Query(_) | Self::Encoding(_) => StatusCode::BAD_REQUEST,
+            Self::Refused { status, .. } => match status.as_u16() {
+                400 | 404 | 406 | 410 | 413 | 414 | 415 | 416 | 501 | 504 => *status,
+                429 | 503 => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+            Self::Archive(ArchiveError { kind, .. }) => match kind {
+                ArchiveErrorKind::NotFound => StatusCode::NOT_FOUND,
+                ArchiveErrorKind::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+                ArchiveErrorKind::Unreachable
+                | ArchiveErrorKind::Busy
+                | ArchiveErrorKind::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::BAD_GATEWAY,
+            },
+        }
+    }
+
+    /// In how many seconds asking again may help; `None` when it will not.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self {
+            _ if self.status() != StatusCode::SERVICE_UNAVAILABLE => None,
+            Self::Refused { retry_after, .. }
+            | Self::Archive(ArchiveError {
+                kind: ArchiveErrorKind::Unavailable { retry_after, .. }, ..
+            }) => Some(retry_after.unwrap_or(RETRY_AFTER)),
+            _ => Some(RETRY_AFTER),
+        }
+    }
+}

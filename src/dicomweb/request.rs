@@ -1,0 +1,125 @@
+//! What a client asks, read into what the archive is asked.
+
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use super::address::Addresses;
+use super::error::DicomwebError;
+use super::path::Resource;
+use super::query;
+use crate::archive::{Archive, SearchLevel, UpstreamRequest};
+use crate::http::query::decode;
+
+/// A request below `/dicom-web/{archive}/`, raw as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct DicomwebRequest<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// The raw path behind `/dicom-web/{archive}/`, without a leading slash.
+    pub path: &'a str,
+    /// The raw query.
+    pub query: Option<&'a str>,
+    /// All its headers, of which few cross.
+    pub headers: &'a HeaderMap,
+}
+
+/// What is asked, and what must be known to pass the answer on.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) resource: Resource,
+    pub(super) addresses: Addresses,
+    /// The client takes gzip.
+    pub(super) takes_gzip: bool,
+    /// The client names HTML among what it wants.
+    pub(super) wants_html: bool,
+    upstream: UpstreamRequest,
+}
+
+impl Question {
+    pub(super) fn read(
+        archive: &Archive,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+    ) -> Result<Self, DicomwebError> {
+        if !matches!(*request.method, Method::GET | Method::HEAD) {
+            return Err(DicomwebError::Method);
+        }
+        let resource = Resource::parse(request.path)?;
+        let pairs = decode(request.query.unwrap_or_default())?;
+        let (upstream, common) = match resource.clone() {
+            Resource::Search(level) => {
+                let (query, common) = query::search(level, &pairs)?;
+                (UpstreamRequest::search(query), common)
+            }
+            retrieved => {
+                let (rendering, common) = query::retrieval(resource.is_for_people(), &pairs)?;
+                let retrieval = retrieved.retrieval(rendering).ok_or(super::PathError::Unknown)?;
+                (UpstreamRequest::retrieve(retrieval), common)
+            }
+        };
+        let mut headers = request.headers.clone();
+        if let Some(accept) = common.accept.and_then(|accept| HeaderValue::from_str(&accept).ok()) {
+            headers.insert(header::ACCEPT, accept);
+        }
+        // What is rewritten has other lengths here, so that a range of it would be a range of something else.
+        if resource.is_text() {
+            headers.remove(header::RANGE);
+            headers.remove(header::IF_RANGE);
+        }
+        let settings = archive.settings();
+        Ok(Self {
+            addresses: Addresses::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            takes_gzip: names(&headers, &header::ACCEPT_ENCODING, "gzip"),
+            wants_html: names(&headers, &header::ACCEPT, "text/html"),
+            upstream: upstream.carrying(&headers),
+            resource,
+        })
+    }
+
+    /// What the archive is asked.
+    pub(super) fn upstream(&self) -> UpstreamRequest {
+        self.upstream.clone()
+    }
+
+    /// The same without the range that was wanted.
+    pub(super) fn upstream_in_full(&self) -> UpstreamRequest {
+        self.upstream.clone().in_full()
+    }
+
+    /// Whether studies are searched for, so that "not found" can only mean a wrong address.
+    pub(super) fn is_study_search(&self) -> bool {
+        self.resource == Resource::Search(SearchLevel::Studies)
+    }
+
+    /// Whether something is searched for.
+    pub(super) fn is_search(&self) -> bool {
+        matches!(self.resource, Resource::Search(_))
+    }
+}
+
+/// Whether a header that is a list names `wanted` without refusing it by `q=0`.
+fn names(headers: &HeaderMap, header: &header::HeaderName, wanted: &str) -> bool {
+    let lists = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+        let quality = parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok());
+        named && quality.is_none_or(|quality| quality > 0.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_what_it_does_not_refuse() {
+        let accepts = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]);
+            names(&headers, &header::ACCEPT_ENCODING, "gzip")
+        };
+        assert!(accepts("br, gzip;q=0.5"));
+        assert!(accepts("GZIP"));
+        assert!(!accepts("gzip;q=0, br"));
+        assert!(!accepts("identity"));
+    }
+}

@@ -1,0 +1,411 @@
+//! Rewriting of addresses in DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1) while they stream by.
+//!
+//! Addresses are looked for where they stand: in BulkDataURI, in RetrieveURL (0008,1190), and behind `http` anywhere.
+//! Everything else passes byte for byte, and the result is the same however the text is cut into chunks: a token that is
+//! cut off is held back, never more than [`LONGEST_ADDRESS`], and read again with what follows.
+
+use std::borrow::Cow;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
+
+use super::address::{Addresses, Verdict};
+use super::stream::StreamError;
+
+/// No address is as long; whatever is, where an address must stand, is an attack.
+const LONGEST_ADDRESS: usize = 8 * 1024;
+
+/// Which text it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// DICOM JSON.
+    Json,
+    /// Native DICOM XML.
+    Xml,
+}
+
+/// Where in the text the rewriter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Anywhere, looking for the next place of an address.
+    Scan,
+    /// Behind a JSON key whose value is an address or, for an element, holds some; `true` behind the colon too.
+    Key { element: bool, colon: bool },
+    /// Inside the JSON value of RetrieveURL, so many brackets deep.
+    Element { depth: usize },
+    /// At the first byte of a quoted text where an address stands; back to that depth of an element behind it.
+    Text { quote: u8, depth: usize },
+    /// At the `h` of an address in any text.
+    Anywhere,
+    /// Behind `uri=` of a `BulkData` tag.
+    Attribute,
+    /// Inside a tag below the RetrieveURL of XML.
+    Tag,
+    /// At the first byte of a text below the RetrieveURL of XML.
+    Content,
+}
+
+/// What is to be done next.
+enum Step {
+    /// Go on from there.
+    To(usize),
+    /// Bytes are missing: what follows there is held back.
+    HoldFrom(usize),
+    /// The text is looked through.
+    Done,
+}
+
+/// Replaces the archive's addresses in a text that comes in chunks.
+#[derive(Debug)]
+pub struct Rewriter {
+    addresses: Addresses,
+    syntax: Syntax,
+    finders: [Finder<'static>; 3],
+    state: State,
+    /// What was held back of earlier chunks.
+    held: Vec<u8>,
+    /// The byte before what comes next.
+    before: u8,
+}
+
+impl Rewriter {
+    /// A rewriter at the start of a text.
+    pub fn new(addresses: Addresses, syntax: Syntax) -> Self {
+        let places: [&[u8]; 3] = match syntax {
+            Syntax::Json => [b"http", b"\"BulkDataURI\"", b"\"00081190\""],
+            Syntax::Xml => [b"http", b"uri=", b"\"00081190\""],
+        };
+        let finders = places.map(|place| Finder::new(place).into_owned());
+        Self { addresses, syntax, finders, state: State::Scan, held: Vec::new(), before: 0 }
+    }
+
+    /// Takes the next chunk and gives what can go out. A chunk without addresses goes out as it came, uncopied.
+    pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
+        let chunk = if self.held.is_empty() {
+            chunk
+        } else {
+            let mut whole = BytesMut::with_capacity(self.held.len() + chunk.len());
+            whole.extend_from_slice(&self.held);
+            whole.extend_from_slice(&chunk);
+            self.held.clear();
+            whole.freeze()
+        };
+        self.run(&chunk, false)
+    }
+
+    /// Gives what was held back, as the text has ended.
+    pub fn finish(&mut self) -> Result<Bytes, StreamError> {
+        let rest = Bytes::from(std::mem::take(&mut self.held));
+        self.run(&rest, true)
+    }
+
+    fn run(&mut self, chunk: &Bytes, last: bool) -> Result<Bytes, StreamError> {
+        let mut output = Output { chunk, written: BytesMut::new(), kept: 0 };
+        let mut next: [Option<usize>; 3] = [Some(0); 3];
+        let mut position = 0;
+        let end = loop {
+            let step = match self.state {
+                State::Scan => self.scan(chunk, position, last, &mut next),
+                State::Key { element, colon } => self.key(chunk, position, element, colon),
+                State::Element { depth } => self.element(chunk, position, depth),
+                State::Text { quote, depth } => self.text(&mut output, position, quote, depth)?,
+                State::Anywhere => self.anywhere(&mut output, position, last),
+                State::Attribute => self.attribute(chunk, position),
+                State::Tag => self.tag(chunk, position)?,
+                State::Content => self.content(&mut output, position)?,
+            };
+            match step {
+                Step::To(further) => position = further,
+                Step::HoldFrom(from) => break from,
+                Step::Done => break chunk.len(),
+            }
+        };
+        if last && end < chunk.len() {
+            return Err(StreamError::Incomplete);
+        }
+        self.held.extend_from_slice(chunk.get(end..).unwrap_or_default());
+        if let Some(byte) = end.checked_sub(1).and_then(|at| chunk.get(at)) {
+            self.before = *byte;
+        }
+        Ok(output.take(end))
+    }
+
+    /// To the next place of an address.
+    fn scan(&mut self, chunk: &[u8], position: usize, last: bool, next: &mut [Option<usize>; 3]) -> Step {
+        for (next, finder) in next.iter_mut().zip(&self.finders) {
+            if next.is_some_and(|at| at < position || at == 0) {
+                let rest = chunk.get(position..).unwrap_or_default();
+                *next = finder.find(rest).map(|at| at + position);
+            }
+        }
+        let nearest = next.iter().enumerate().filter_map(|(place, at)| at.map(|at| (at, place))).min();
+        let Some((at, place)) = nearest else {
+            return if last { Step::Done } else { Step::HoldFrom(chunk.len() - self.begun(chunk, position)) };
+        };
+        let behind = at + self.finders.get(place).map_or(0, |finder| finder.needle().len());
+        if place == 0 {
+            self.state = State::Anywhere;
+            return Step::To(at);
+        }
+        let before = at.checked_sub(1).and_then(|at| chunk.get(at)).copied().unwrap_or(self.before);
+        self.state = match (self.syntax, place) {
+            // The quote belongs to a text that holds quotes.
+            (Syntax::Json, _) if before == b'\\' => State::Scan,
+            (Syntax::Json, place) => State::Key { element: place == 2, colon: false },
+            (Syntax::Xml, 1) if before.is_ascii_whitespace() => State::Attribute,
+            (Syntax::Xml, 1) => State::Scan,
+            (Syntax::Xml, _) => State::Tag,
+        };
+        Step::To(behind)
+    }
+
+    /// How many bytes at the end could be the beginning of a place.
+    fn begun(&self, chunk: &[u8], position: usize) -> usize {
+        let rest = chunk.get(position..).unwrap_or_default();
+        let begun_by = |needle: &[u8]| {
+            let longest = rest.len().min(needle.len() - 1);
+            (1..=longest)
+                .rev()
+                .find(|length| needle.get(..*length).is_some_and(|start| rest.ends_with(start)))
+        };
+        self.finders.iter().filter_map(|finder| begun_by(finder.needle())).max().unwrap_or(0)
+    }
+
+    /// Over blanks and the colon behind a key, to its value.
+    fn key(&mut self, chunk: &[u8], position: usize, element: bool, colon: bool) -> Step {
+        let rest = chunk.get(position..).unwrap_or_default();
+        let Some(blanks) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+            return Step::Done;
+        };
+        let at = position + blanks;
+        let (state, further) = match (chunk.get(at), colon) {
+            (Some(b':'), false) => (State::Key { element, colon: true }, at + 1),
+            (Some(b'"'), true) => (State::Text { quote: b'"', depth: 0 }, at + 1),
+            (Some(b'{' | b'['), true) if element => (State::Element { depth: 1 }, at + 1),
+            _ => (State::Scan, at),
+        };
+        self.state = state;
+        Step::To(further)
+    }
+
+    /// To the next text or bracket inside an element.
+    fn element(&mut self, chunk: &[u8], position: usize, depth: usize) -> Step {
+        let rest = chunk.get(position..).unwrap_or_default();
+        let telling = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
+        let Some(at) = rest.iter().position(telling).map(|at| at + position) else { return Step::Done };
+        self.state = match chunk.get(at) {
+            Some(b'"') => State::Text { quote: b'"', depth },
+            Some(b'{' | b'[') => State::Element { depth: depth + 1 },
+            _ if depth <= 1 => State::Scan,
+            _ => State::Element { depth: depth - 1 },
+        };
+        Step::To(at + 1)
+    }
+
+    /// A quoted text where an address stands.
+    fn text(
+        &mut self,
+        output: &mut Output<'_>,
+        start: usize,
+        quote: u8,
+        depth: usize,
+    ) -> Result<Step, StreamError> {
+        let rest = output.chunk.get(start..).unwrap_or_default();
+        let mut length = 0;
+        loop {
+            match rest.get(length) {
+                Some(byte) if *byte == quote => break,
+                Some(b'\\') if self.syntax == Syntax::Json => length += 2,
+                Some(_) => length += 1,
+                None => return hold(start, rest.len()),
+            }
+        }
+        if length > LONGEST_ADDRESS {
+            return Err(StreamError::AddressTooLong);
+        }
+        let text = rest.get(..length).unwrap_or_default();
+        // Inside an element stand keys and its value representation too.
+        if depth == 0 || text.iter().any(|byte| matches!(byte, b'/' | b':' | b'\\')) {
+            self.replace(output, start, text);
+        }
+        self.state = if depth == 0 { State::Scan } else { State::Element { depth } };
+        Ok(Step::To(start + length + 1))
+    }
+
+    /// Judges an address where one must stand.
+    fn replace(&self, output: &mut Output<'_>, start: usize, text: &[u8]) {
+        match self.addresses.judge(&self.unescaped(text)) {
+            Verdict::Same => {}
+            Verdict::Foreign => output.replace(start, text.len(), b""),
+            Verdict::Ours(address) => {
+                output.replace(start, text.len(), self.escaped(&address).as_bytes());
+            }
+        }
+    }
+
+    /// An absolute address in any text.
+    fn anywhere(&mut self, output: &mut Output<'_>, start: usize, last: bool) -> Step {
+        let rest = output.chunk.get(start..).unwrap_or_default();
+        let scheme = match scheme_of(rest) {
+            Scheme::Complete => Some(()),
+            Scheme::CutOff if !last => return Step::HoldFrom(start),
+            Scheme::CutOff | Scheme::None => None,
+        };
+        self.state = State::Scan;
+        if scheme.is_none() {
+            return Step::To(start + b"http".len());
+        }
+        let mut length = 0;
+        loop {
+            if length > LONGEST_ADDRESS {
+                // Only a long text.
+                return Step::To(start + b"http".len());
+            }
+            match (rest.get(length), rest.get(length + 1)) {
+                (Some(b'\\'), Some(b'/')) => length += 2,
+                (Some(b'\\') | None, None) if !last => {
+                    self.state = State::Anywhere;
+                    return Step::HoldFrom(start);
+                }
+                (Some(b'\\' | b'"' | b'<' | b'>' | 0..=b' ' | 0x7f) | None, _) => break,
+                (Some(_), _) => length += 1,
+            }
+        }
+        let text = rest.get(..length).unwrap_or_default();
+        match self.addresses.judge_in_text(&self.unescaped(text)) {
+            Verdict::Same => {}
+            Verdict::Foreign => {
+                output.replace(start, length, self.escaped(self.addresses.public()).as_bytes());
+            }
+            Verdict::Ours(address) => output.replace(start, length, self.escaped(&address).as_bytes()),
+        }
+        Step::To(start + length)
+    }
+
+    /// Behind `uri=`, to the text in quotes.
+    fn attribute(&mut self, chunk: &[u8], position: usize) -> Step {
+        match chunk.get(position) {
+            None => Step::Done,
+            Some(quote @ (b'"' | b'\'')) => {
+                self.state = State::Text { quote: *quote, depth: 0 };
+                Step::To(position + 1)
+            }
+            Some(_) => {
+                self.state = State::Scan;
+                Step::To(position)
+            }
+        }
+    }
+
+    /// To the end of a tag below RetrieveURL.
+    fn tag(&mut self, chunk: &[u8], position: usize) -> Result<Step, StreamError> {
+        let rest = chunk.get(position..).unwrap_or_default();
+        let Some(length) = memchr::memchr(b'>', rest) else { return hold(position, rest.len()) };
+        if length > LONGEST_ADDRESS {
+            return Err(StreamError::AddressTooLong);
+        }
+        let tag = rest.get(..length).unwrap_or_default();
+        let over = tag.ends_with(b"/") || tag.starts_with(b"/DicomAttribute");
+        self.state = if over { State::Scan } else { State::Content };
+        Ok(Step::To(position + length + 1))
+    }
+
+    /// A text between tags below RetrieveURL.
+    fn content(&mut self, output: &mut Output<'_>, start: usize) -> Result<Step, StreamError> {
+        let rest = output.chunk.get(start..).unwrap_or_default();
+        let Some(length) = memchr::memchr(b'<', rest) else { return hold(start, rest.len()) };
+        if length > LONGEST_ADDRESS {
+            return Err(StreamError::AddressTooLong);
+        }
+        let text = rest.get(..length).unwrap_or_default();
+        let trimmed = text.trim_ascii();
+        if !trimmed.is_empty() {
+            let blanks = text.len() - text.trim_ascii_start().len();
+            self.replace(output, start + blanks, trimmed);
+        }
+        self.state = State::Tag;
+        Ok(Step::To(start + length + 1))
+    }
+
+    /// What a token says, without the escapes of its syntax.
+    fn unescaped<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
+        let plain = String::from_utf8_lossy(text);
+        match self.syntax {
+            Syntax::Json if plain.contains('\\') => {
+                // What is no JSON is judged as it stands: a backslash makes it foreign.
+                serde_json::from_str(&format!("\"{plain}\"")).map_or(plain, Cow::Owned)
+            }
+            Syntax::Xml if plain.contains('&') => Cow::Owned(plain.replace("&amp;", "&")),
+            _ => plain,
+        }
+    }
+
+    /// An address as its syntax writes it.
+    fn escaped<'a>(&self, address: &'a str) -> Cow<'a, str> {
+        let plain =
+            |byte: u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\'' | b'&' | b'<' | b'\\');
+        match self.syntax {
+            _ if address.bytes().all(plain) => Cow::Borrowed(address),
+            Syntax::Json => {
+                let quoted = serde_json::Value::from(address).to_string();
+                Cow::Owned(quoted.trim_matches('"').to_owned())
+            }
+            Syntax::Xml => {
+                Cow::Owned(address.replace('&', "&amp;").replace('<', "&lt;").replace(['"', '\''], "&quot;"))
+            }
+        }
+    }
+}
+
+/// Waits for the end of a token, as long as it can still be an address.
+fn hold(start: usize, length: usize) -> Result<Step, StreamError> {
+    if length > LONGEST_ADDRESS { Err(StreamError::AddressTooLong) } else { Ok(Step::HoldFrom(start)) }
+}
+
+/// What goes out for one chunk: the chunk itself until something is replaced in it.
+struct Output<'a> {
+    chunk: &'a Bytes,
+    written: BytesMut,
+    /// Up to there the chunk is written.
+    kept: usize,
+}
+
+impl Output<'_> {
+    fn replace(&mut self, start: usize, length: usize, by: &[u8]) {
+        if self.written.is_empty() {
+            self.written.reserve(self.chunk.len() + self.chunk.len() / 8 + by.len());
+        }
+        self.written.extend_from_slice(self.chunk.get(self.kept..start).unwrap_or_default());
+        self.written.extend_from_slice(by);
+        self.kept = start + length;
+    }
+
+    fn take(mut self, end: usize) -> Bytes {
+        if self.kept == 0 {
+            return self.chunk.slice(..end);
+        }
+        self.written.extend_from_slice(self.chunk.get(self.kept..end).unwrap_or_default());
+        self.written.freeze()
+    }
+}
+
+/// Whether a text that starts with `http` starts an absolute address.
+enum Scheme {
+    Complete,
+    CutOff,
+    None,
+}
+
+fn scheme_of(text: &[u8]) -> Scheme {
+    let spellings: [&[u8]; 4] = [b"http://", b"https://", b"http:\\/\\/", b"https:\\/\\/"];
+    if spellings.iter().any(|spelling| text.starts_with(spelling)) {
+        Scheme::Complete
+    } else if spellings.iter().any(|spelling| spelling.starts_with(text)) {
+        Scheme::CutOff
+    } else {
+        Scheme::None
+    }
+}
+
+#[cfg(test)]
+mod tests;

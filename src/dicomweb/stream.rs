@@ -1,0 +1,268 @@
+//! The body of an answer on its way: decoded where it must be read, passed through filters, watched for a premature end.
+//!
+//! One piece is asked for only when the last one was taken, so that a slow client slows the archive down; a client that
+//! goes away drops the body, and with it the call to the archive. Whatever is wrong with the rest of a body ends it with
+//! an error, and an error breaks the transfer: no client takes half an answer for a whole one.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::gunzip::Gunzip;
+use super::multipart::PartHeaders;
+use super::rewrite::Rewriter;
+use crate::archive::{ArchiveError, UpstreamBody};
+
+/// Why the rest of a body cannot be passed on.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StreamError {
+    /// The archive failed.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The body ended before what it holds did.
+    #[error("the archive's answer ended early")]
+    Incomplete,
+    /// What stands where an address must stand is none.
+    #[error("the archive's answer holds an address that is too long")]
+    AddressTooLong,
+    /// The headers of a part are longer than any real ones.
+    #[error("the archive's answer holds a part with too many headers")]
+    PartHeadersTooLong,
+    /// The body is no gzip stream, though it says so.
+    #[error("the archive's answer is broken gzip")]
+    BrokenGzip,
+    /// The body decodes to more than any real one.
+    #[error("the archive's answer decodes to too much")]
+    TooLarge,
+}
+
+impl PartialEq for StreamError {
+    fn eq(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+/// Something that reads along, and may change what it reads.
+#[derive(Debug)]
+pub(super) enum Filter {
+    /// Replaces addresses in text.
+    Addresses(Box<Rewriter>),
+    /// Replaces addresses in the headers of parts, and watches for the last delimiter.
+    Parts(Box<PartHeaders>),
+    /// Watches for the end of a JSON text.
+    JsonEnd(JsonEnd),
+    /// Watches for the end of an XML text.
+    XmlEnd {
+        /// The last byte that was no blank.
+        last: u8,
+    },
+}
+
+impl Filter {
+    fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
+        match self {
+            Self::Addresses(rewriter) => rewriter.push(chunk),
+            Self::Parts(parts) => parts.push(chunk),
+            Self::JsonEnd(end) => {
+                end.read(&chunk);
+                Ok(chunk)
+            }
+            Self::XmlEnd { last } => {
+                *last = chunk.trim_ascii_end().last().copied().unwrap_or(*last);
+                Ok(chunk)
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<Bytes, StreamError> {
+        match self {
+            Self::Addresses(rewriter) => rewriter.finish(),
+            Self::Parts(parts) => parts.finish(),
+            Self::JsonEnd(end) if !end.is_complete() => Err(StreamError::Incomplete),
+            Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),
+            Self::JsonEnd(_) | Self::XmlEnd { .. } => Ok(Bytes::new()),
+        }
+    }
+}
+
+/// Watches whether a JSON text is one whole array or object: counts brackets outside of strings.
+#[derive(Debug, Default)]
+pub(super) struct JsonEnd {
+    depth: usize,
+    in_text: bool,
+    escaped: bool,
+    begun: bool,
+}
+
+impl JsonEnd {
+    fn read(&mut self, chunk: &[u8]) {
+        let mut rest = chunk;
+        while let Some((first, further)) = rest.split_first() {
+            if self.escaped {
+                self.escaped = false;
+                rest = further;
+            } else if self.in_text {
+                let Some(at) = memchr::memchr2(b'"', b'\\', rest) else { return };
+                self.in_text = rest.get(at) == Some(&b'\\');
+                self.escaped = self.in_text;
+                rest = rest.get(at + 1..).unwrap_or_default();
+            } else {
+                match first {
+                    b'"' => self.in_text = true,
+                    b'[' | b'{' => {
+                        self.depth += 1;
+                        self.begun = true;
+                    }
+                    b']' | b'}' => self.depth = self.depth.saturating_sub(1),
+                    _ => {}
+                }
+                rest = further;
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.begun && self.depth == 0 && !self.in_text
+    }
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The archive, as it sent them.
+    Plain(UpstreamBody),
+    /// The archive, decoded.
+    Gunzip(Box<Gunzip>),
+}
+
+impl Source {
+    /// The next piece; `None` at the end.
+    pub(super) fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, StreamError>>> {
+        match self {
+            Self::Plain(body) => poll_data(body, context),
+            Self::Gunzip(gunzip) => gunzip.poll_piece(context),
+        }
+    }
+}
+
+/// The next data of an archive's body; trailers say nothing that may be passed on.
+pub(super) fn poll_data(
+    body: &mut UpstreamBody,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, StreamError>>> {
+    loop {
+        match ready!(Pin::new(&mut *body).poll_frame(context)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Poll::Ready(Some(Ok(data))),
+                Err(_) => {}
+            },
+        }
+    }
+}
+
+/// A body that passes through filters.
+#[derive(Debug)]
+pub(super) struct Streamed {
+    /// What was read ahead to know what the body is.
+    pub(super) first: Option<Bytes>,
+    pub(super) source: Source,
+    pub(super) filters: Vec<Filter>,
+    /// What the head of the answer promises, when it promises a length.
+    pub(super) length: Option<u64>,
+    pub(super) finished: bool,
+}
+
+impl Streamed {
+    fn pass(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
+        self.filters.iter_mut().try_fold(chunk, |chunk, filter| filter.push(chunk))
+    }
+
+    /// Each filter's rest goes through the filters behind it.
+    fn finish(&mut self) -> Result<Bytes, StreamError> {
+        self.filters.iter_mut().try_fold(Bytes::new(), |carried, filter| {
+            let mut written = if carried.is_empty() { Bytes::new() } else { filter.push(carried)? };
+            let rest = filter.finish()?;
+            if written.is_empty() {
+                written = rest;
+            } else if !rest.is_empty() {
+                written = [written, rest].concat().into();
+            }
+            Ok(written)
+        })
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> {
+        while !self.finished {
+            let piece = match self.first.take() {
+                Some(first) => Some(Ok(first)),
+                None => ready!(self.source.poll_piece(context)),
+            };
+            let out = if let Some(chunk) = piece {
+                chunk.and_then(|chunk| self.pass(chunk))
+            } else {
+                self.finished = true;
+                self.finish()
+            };
+            match out {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
+                Err(error) => {
+                    self.finished = true;
+                    tracing::warn!(%error, "An answer of an archive broke off; the client's transfer was broken too.");
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let next = ready!(self.get_mut().poll_next(context));
+        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.finished
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_text_cut_at_any_byte_is_not_whole() {
+        let text = br#" [{"00081190":{"vr":"UR","Value":["]}"]},"a\"]":[{}]}] "#;
+        let whole = text.trim_ascii_end().len();
+        for length in 0..whole {
+            for size in [1, 7, 100] {
+                let mut end = JsonEnd::default();
+                text.get(..length).unwrap().chunks(size).for_each(|chunk| end.read(chunk));
+                assert!(!end.is_complete(), "{length} in chunks of {size}");
+            }
+        }
+        let mut end = JsonEnd::default();
+        end.read(text);
+        assert!(end.is_complete());
+    }
+}
