@@ -1,1 +1,1 @@
-//! The life of a request.
+//! service

@@ -3,10 +3,6 @@
 
 mod logs;
 mod metrics;
-mod panics;
-mod request_id;
 
 pub use logs::{LogFormat, start_logs};
-pub use metrics::{InFlight, Metrics, RequestLabels};
-pub use panics::log_panics;
-pub use request_id::{REQUEST_ID, RequestId};
+pub use metrics::{Metrics, RequestLabels};

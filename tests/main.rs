@@ -1,5 +1,8 @@
 //! Integration tests: one binary, HTTP against the real gateway.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, unreachable_pub)]
 
 mod architecture;
+mod archive;
+mod dicomweb;
+mod support;

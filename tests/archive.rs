@@ -1,0 +1,4 @@
+//! One upstream PACS as the gateway's client sees it.
+
+mod connections;
+mod rows;

@@ -1,0 +1,89 @@
+//! No address of an archive reaches a client.
+
+use serde_json::json;
+
+use crate::support::client;
+use crate::support::front::{Front, PUBLIC};
+use crate::support::pacs::{Answer, Framing, Pacs, Study};
+
+#[tokio::test]
+async fn rows_and_metadata_name_the_gateway() {
+    for address in [None, Some("http://inner.example:8042"), Some("https://inner.example")] {
+        let mut pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 3));
+        if let Some(address) = address {
+            pacs = pacs.says_host(address);
+        }
+        let pacs = pacs.start().await;
+        let front = Front::of(&pacs).await;
+        for target in [
+            "studies",
+            "studies/1.2/series",
+            "studies/1.2/instances",
+            "studies/1.2/series/1.2.1/instances",
+            "studies/1.2/metadata",
+            "studies/1.2/series/1.2.1/metadata",
+        ] {
+            let answer = client::get(&front.url(target)).await;
+            assert!(answer.complete);
+            let text = answer.text();
+            assert!(!text.contains("inner.example") && !text.contains("127.0.0.1"), "{target}: {text}");
+            assert!(text.contains(&format!("\"{PUBLIC}/studies/1.2")), "{target}: {text}");
+            let rows = answer.json();
+            assert!(rows.as_array().is_some_and(|rows| !rows.is_empty()), "{target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_elsewhere_is_dropped() {
+    let row = json!([{
+        "00081190": {"vr": "UR", "Value": ["http://169.254.169.254/latest"]},
+        "7FE00010": {"vr": "OW", "BulkDataURI": "file:///etc/passwd"},
+        "00091002": {"vr": "UN", "BulkDataURI": "//evil.example/x"},
+        "00081030": {"vr": "LO", "Value": ["see http://dicom.nema.org/"]},
+    }]);
+    let pacs = Pacs::new().at("/studies/1.2/metadata", Answer::json(row.to_string())).start().await;
+    let answer = client::get(&Front::of(&pacs).await.url("studies/1.2/metadata")).await;
+    assert_eq!(
+        answer.json(),
+        json!([{
+            "00081190": {"vr": "UR", "Value": [""]},
+            "7FE00010": {"vr": "OW", "BulkDataURI": ""},
+            "00091002": {"vr": "UN", "BulkDataURI": ""},
+            "00081030": {"vr": "LO", "Value": ["see http://dicom.nema.org/"]},
+        }])
+    );
+}
+
+#[tokio::test]
+async fn parts_name_the_gateway_and_keep_their_bytes() {
+    let data: Vec<u8> = (0..=255).cycle().take(200_000).collect();
+    let frames = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1,2";
+    let told = Answer::parts(
+        "boundary",
+        [
+            (
+                "Content-Type: application/octet-stream\r\nContent-Location: http://inner:8042/dicom-web/studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1",
+                data.as_slice(),
+            ),
+            ("Content-Type: application/octet-stream\r\nContent-Location: http://third/x", data.as_slice()),
+        ],
+    );
+    for framing in [Framing::UntilClose, Framing::Chunked, Framing::Length] {
+        let pacs = Pacs::new().at(&format!("/{frames}"), told.clone().framed(framing)).start().await;
+        let answer = client::get(&Front::of(&pacs).await.url(frames)).await;
+        assert!(answer.complete);
+        let mut expected = Vec::new();
+        let location =
+            format!("\r\nContent-Location: {PUBLIC}/studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1");
+        for location in [location.as_str(), ""] {
+            expected.extend_from_slice(b"--boundary\r\nContent-Type: application/octet-stream");
+            expected.extend_from_slice(location.as_bytes());
+            expected.extend_from_slice(b"\r\n\r\n");
+            expected.extend_from_slice(&data);
+            expected.extend_from_slice(b"\r\n");
+        }
+        expected.extend_from_slice(b"--boundary--\r\n");
+        assert!(answer.body == expected, "{framing:?}");
+    }
+}

@@ -1,0 +1,125 @@
+//! What a client is told when the archive does not give what was asked for.
+
+use crate::support::client;
+use crate::support::front::{Front, settings};
+use crate::support::pacs::{Answer, Framing, Pacs};
+
+#[tokio::test]
+async fn a_status_is_kept_and_its_body_is_not() {
+    let trace = "java.lang.Exception: P1 Doe^Jane at http://inner:8042/secret";
+    for (told, status) in [
+        (400, 400),
+        (404, 404),
+        (406, 406),
+        (410, 410),
+        (413, 413),
+        (416, 416),
+        (501, 501),
+        (503, 503),
+        (504, 504),
+        (401, 502),
+        (403, 502),
+        (407, 502),
+        (409, 502),
+        (418, 502),
+        (500, 502),
+        (204, 404),
+        (202, 502),
+        (429, 503),
+    ] {
+        let answer = Answer::bytes("text/plain", if told == 204 { "" } else { trace }).with_status(told);
+        let pacs = Pacs::new().at("/studies/1.2", answer.header("Retry-After", "7")).start().await;
+        let answer = client::get(&Front::of(&pacs).await.url("studies/1.2")).await;
+        assert_eq!(answer.status, status, "{told}");
+        assert!(answer.text().contains("archive main"), "{}", answer.text());
+        for secret in ["Exception", "P1", "Doe", "inner", &pacs.authority()] {
+            assert!(!answer.text().contains(secret), "{}", answer.text());
+        }
+        assert_eq!(answer.header("retry-after"), (status == 503).then_some("7"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn no_match_is_an_empty_list_however_it_is_said() {
+    for (target, told, profile) in [
+        ("/studies", Answer::json("[]"), "generic"),
+        ("/studies", Answer::status(204), "generic"),
+        ("/studies/1.2/series", Answer::status(404), "generic"),
+        ("/studies", Answer::status(404), "static-dicomweb"),
+    ] {
+        let pacs = Pacs::new().at(target, told).start().await;
+        let mut told = settings(&pacs.url());
+        told.profile = dicomweb_gateway::archive::Profile::named(profile).unwrap();
+        let answer = client::get(&Front::with(told).await.url(&target[1..])).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{target}");
+        assert_eq!(answer.header("content-type"), Some("application/dicom+json"));
+    }
+    let pacs = Pacs::new().at("/studies", Answer::status(404)).start().await;
+    assert_eq!(client::get(&Front::of(&pacs).await.url("studies")).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_an_error() {
+    for told in [
+        Answer::bytes("application/json", "500"),
+        Answer::json("null"),
+        Answer::json(""),
+        Answer::json("{}"),
+        Answer::html("<!doctype html><title>Log in</title>"),
+        Answer::bytes("application/json", "<html>"),
+        Answer::bytes("text/plain", "Error"),
+        Answer::json("[]").header("Content-Encoding", "br"),
+        Answer::bytes("application/json", "no gzip").header("Content-Encoding", "gzip"),
+        Answer::status(302).header("Location", "http://127.0.0.1:1/"),
+        Answer::raw("HTTP/1.1 200 OK\r\nnonsense"),
+        Answer::raw("nonsense\r\n\r\n"),
+        Answer::closes(),
+    ] {
+        let pacs = Pacs::new().at("/studies", told.clone()).start().await;
+        let answer = client::get(&Front::of(&pacs).await.url("studies")).await;
+        assert_eq!(answer.status, 502, "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_is_an_answer_only_where_one_was_asked_for() {
+    let page = Answer::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>").framed(Framing::Chunked);
+    let pacs = Pacs::new()
+        .at("/studies/1.2/rendered", page.clone())
+        .at("/studies/1.2", page.clone())
+        .at("/studies/1.2/bulkdata/1", Answer::bytes("application/javascript", "alert(1)"))
+        .start()
+        .await;
+    let front = Front::of(&pacs).await;
+    assert_eq!(client::get_with(&front.url("studies/1.2"), &[("Accept", "text/html")]).await.status, 502);
+    assert_eq!(client::get_with(&front.url("studies/1.2/rendered"), &[("Accept", "*/*")]).await.status, 502);
+    assert_eq!(client::get(&front.url("studies/1.2/bulkdata/1")).await.status, 502);
+    let report = client::get_with(&front.url("studies/1.2/rendered"), &[("Accept", "text/html")]).await;
+    assert_eq!(report.status, 200);
+    assert_eq!(report.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+    assert_eq!(report.header("x-content-type-options"), Some("nosniff"));
+    assert!(!report.text().contains("inner"));
+}
+
+#[tokio::test]
+async fn an_archive_that_is_not_there_is_not_ready() {
+    let front = Front::with(settings("http://127.0.0.1:9/dicom-web")).await;
+    let answer = client::get(&front.url("studies")).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+    assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn redirections_are_never_followed() {
+    let elsewhere = Pacs::new().otherwise(Answer::json("[{\"secret\":{}}]")).start().await;
+    for status in [301, 302, 303, 307, 308] {
+        let told = Answer::status(status).header("Location", &format!("{}/studies", elsewhere.url()));
+        let pacs = Pacs::new().otherwise(told).start().await;
+        let front = Front::of(&pacs).await;
+        for target in ["studies", "studies/1.2", "studies/1.2/rendered"] {
+            assert_eq!(client::get(&front.url(target)).await.status, 502, "{status}");
+        }
+    }
+    assert_eq!(elsewhere.targets(), [""; 0]);
+}

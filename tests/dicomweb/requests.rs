@@ -1,0 +1,189 @@
+//! What reaches the archive of what a client asks.
+
+use proptest::prelude::*;
+
+use crate::support::client;
+use crate::support::front::{Front, settings};
+use crate::support::pacs::{Answer, Pacs, Study};
+
+#[tokio::test]
+async fn a_search_reaches_the_archive_as_typed_parts() {
+    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
+    let front = Front::of(&pacs).await;
+    let rows =
+        client::get(&front.url("studies?00100020=P1&limit=101&offset=0&includefield=00081030%2C00080060"))
+            .await;
+    assert_eq!((rows.status, rows.json().as_array().unwrap().len()), (200, 1));
+    assert_eq!(
+        pacs.targets(),
+        ["/dicom-web/studies?PatientID=P1&includefield=00080060&includefield=00081030&limit=101"]
+    );
+}
+
+#[tokio::test]
+async fn nothing_that_could_be_read_in_two_ways_reaches_the_archive() {
+    let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
+    let front = Front::of(&pacs).await;
+    for target in [
+        "studies/1.2.3/../9.9.9/metadata",
+        "studies/1.2.3%2F..%2F9.9.9/metadata",
+        "studies/%2e%2e/%2e%2e/patients",
+        "..%2f..%2fpatients",
+        "studies//1.2.3",
+        "studies/1.2.3/",
+        "studies/%31",
+        "studies/1.2.3;x/metadata",
+        "studies/1.2.3\\..\\9/metadata",
+        "studies/1..2",
+        "studies/1.2.3/series/x/metadata",
+        "studies/1.2.3/series/1.2/instances/1.3/frames/0",
+        "studies?PatientID=P1&PatientID=P2",
+        "studies?PatientID=P1&00100020=*",
+        "studies?NoSuchAttr=1",
+        "studies?patientid=P1",
+        "studies?ProcedureCodeSequence.CodeValue=1",
+        "studies?limit=-1",
+        "studies?limit=abc",
+        "studies?offset=1000001",
+        "studies?PatientID=%00",
+        "studies?PatientID=a%0d%0aX:%20y",
+        "studies?PatientID=%zz",
+        "studies?PatientID=%ff",
+        "studies/1.2/metadata?token=1",
+    ] {
+        let answer = client::get(&front.url(target)).await;
+        assert_eq!(answer.status, 400, "{target}: {}", answer.text());
+    }
+    for target in ["patients", "system", "studies/1.2.3/archive", "app/explorer.html"] {
+        assert_eq!(client::get(&front.url(target)).await.status, 404, "{target}");
+    }
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+        assert_eq!(client::send(method, &front.url("studies"), &[]).await.status, 405, "{method}");
+    }
+    assert_eq!(pacs.targets(), [""; 0]);
+}
+
+#[tokio::test]
+async fn only_a_list_of_headers_crosses() {
+    let pacs = Pacs::new().otherwise(Answer::bytes("image/png", "x")).start().await;
+    let front = Front::of(&pacs).await;
+    let sent = [
+        ("Accept", "image/png"),
+        ("Range", "bytes=0-1"),
+        ("If-None-Match", "\"a\""),
+        ("If-Modified-Since", "Sat, 29 Oct 1994 19:43:31 GMT"),
+        ("If-Range", "\"a\""),
+        ("Authorization", "Bearer of-the-client"),
+        ("Cookie", "session=1"),
+        ("Forwarded", "host=evil"),
+        ("X-Forwarded-Host", "evil"),
+        ("X-Forwarded-For", "1.2.3.4"),
+        ("X-Patient", "P1"),
+        ("Accept-Encoding", "br"),
+        ("Referer", "https://evil/"),
+        ("User-Agent", "viewer"),
+        ("Origin", "https://evil"),
+    ];
+    client::get_with(&front.url("studies/1.2/rendered"), &sent).await;
+    let seen = pacs.requests().remove(0);
+    let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "accept",
+            "accept-encoding",
+            "host",
+            "if-modified-since",
+            "if-none-match",
+            "if-range",
+            "range",
+            "user-agent"
+        ]
+    );
+    assert_eq!(seen.header("host"), Some(pacs.authority().as_str()));
+    assert_eq!(seen.header("accept-encoding"), Some("identity"));
+    assert!(seen.header("user-agent").unwrap().starts_with("dicomweb-gateway/"));
+}
+
+#[tokio::test]
+async fn the_accept_parameter_takes_the_place_of_the_header() {
+    let pacs = Pacs::new().otherwise(Answer::bytes("image/jpeg", "x")).start().await;
+    let front = Front::of(&pacs).await;
+    let target = front.url("studies/1.2/rendered?accept=image/jpeg&quality=80&window=40,400,linear");
+    client::get_with(&target, &[("Accept", "text/html")]).await;
+    assert_eq!(pacs.requests()[0].header("accept"), Some("image/jpeg"));
+    assert_eq!(pacs.targets(), ["/dicom-web/studies/1.2/rendered?quality=80&window=40,400,linear"]);
+}
+
+#[tokio::test]
+async fn the_gateways_own_credentials_are_used_and_refusals_are_its_own() {
+    let pacs = Pacs::new().study(Study::new("1.2")).asks_for("gw", "hush").start().await;
+    let mut told = settings(&pacs.url());
+    let without = Front::with(told.clone()).await;
+    let refused = client::get_with(&without.url("studies"), &[("Authorization", "Basic Z3c6aHVzaA==")]).await;
+    assert_eq!(refused.status, 502);
+    assert_eq!(refused.header("www-authenticate"), None);
+    told.credentials =
+        dicomweb_gateway::archive::Credentials::Basic { username: "gw".to_owned(), password: "hush".into() };
+    let with = Front::with(told).await;
+    assert_eq!(client::get(&with.url("studies")).await.status, 200);
+}
+
+/// Every upstream target that there can be.
+fn is_of_the_grammar(target: &str) -> bool {
+    let uid = |text: &str| {
+        !text.is_empty()
+            && text.len() <= 64
+            && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let Some(path) = path.strip_prefix("/dicom-web/") else { return false };
+    let words = [
+        "studies",
+        "series",
+        "instances",
+        "metadata",
+        "rendered",
+        "thumbnail",
+        "frames",
+        "bulkdata",
+        "bulk",
+        "pixeldata",
+    ];
+    let segment = |text: &str| {
+        words.contains(&text)
+            || uid(text)
+            || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-,".contains(&byte))
+    };
+    let pair = |text: &str| {
+        text.split_once('=').is_some_and(|(key, value)| {
+            key.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~*,:%?/@".contains(&byte))
+        })
+    };
+    path.split('/').all(|text| !matches!(text, "" | "." | "..") && segment(text))
+        && (query.is_empty() || query.split('&').all(pair))
+}
+
+const TARGETS: &str =
+    "[!-~]{0,30}|(studies|series|instances|1\\.2|\\.\\.|%2e|/|\\?|PatientID=|limit=|[a-z*%&=]|1){0,14}";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn whatever_is_asked_the_archive_sees_only_its_own_grammar(targets in prop::collection::vec(TARGETS, 8)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let seen = runtime.block_on(async {
+            let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
+            let front = Front::of(&pacs).await;
+            for target in &targets {
+                client::get(&front.url(target)).await;
+            }
+            pacs.targets()
+        });
+        for target in seen {
+            prop_assert!(is_of_the_grammar(&target), "{}", target);
+        }
+    }
+}

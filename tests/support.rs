@@ -1,0 +1,6 @@
+//! The language that the tests are written in: a PACS that can be told to misbehave, and a client that says what it is
+//! told, byte for byte.
+
+pub mod client;
+pub mod front;
+pub mod pacs;

@@ -1,0 +1,122 @@
+//! A client that says what it is told, byte for byte, and tells what came back, also when it broke off.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Nothing that a test waits for takes as long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// 0 when there was no answer.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// As much of the body as came, out of its chunks.
+    pub body: Vec<u8>,
+    /// The body came to the end that the head told.
+    pub complete: bool,
+}
+
+impl Received {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// GET of `url`.
+pub async fn get(url: &str) -> Received {
+    send("GET", url, &[]).await
+}
+
+/// GET of `url` with headers.
+pub async fn get_with(url: &str, headers: &[(&str, &str)]) -> Received {
+    send("GET", url, headers).await
+}
+
+/// A request for `url`, whose path and query go out as they stand.
+pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Received {
+    let mut stream = ask(method, url, headers).await;
+    let mut bytes = Vec::new();
+    let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let ended = reading.expect("an answer in time").is_ok();
+    received(method, &bytes, ended)
+}
+
+/// Sends a request and leaves the answer unread.
+pub async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> TcpStream {
+    let rest = url.strip_prefix("http://").expect("an http address");
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut stream = TcpStream::connect(authority).await.expect("somebody who listens");
+    let mut head = format!("{method} /{path} HTTP/1.1\r\nConnection: close\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        write!(head, "Host: {authority}\r\n").unwrap();
+    }
+    for (name, value) in headers {
+        write!(head, "{name}: {value}\r\n").unwrap();
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).await.expect("somebody who reads");
+    stream
+}
+
+fn received(method: &str, bytes: &[u8], ended: bool) -> Received {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Received { status: 0, headers: Vec::new(), body: Vec::new(), complete: false };
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(0);
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let header =
+        |name: &str| headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
+    let rest = &bytes[end + 4..];
+    let (body, complete) = if method == "HEAD" || matches!(status, 204 | 304) {
+        (rest.to_vec(), rest.is_empty())
+    } else if header("transfer-encoding") == Some("chunked") {
+        unchunked(rest)
+    } else if let Some(length) = header("content-length").and_then(|length| length.parse::<usize>().ok()) {
+        (rest.to_vec(), rest.len() == length)
+    } else {
+        (rest.to_vec(), ended)
+    };
+    Received { status, headers, body, complete }
+}
+
+fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    loop {
+        let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { return (body, false) };
+        let size =
+            std::str::from_utf8(&rest[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let Some(size) = size else { return (body, false) };
+        rest = &rest[line + 2..];
+        if size == 0 {
+            return (body, rest.starts_with(b"\r\n"));
+        }
+        if rest.len() < size + 2 {
+            body.extend_from_slice(&rest[..size.min(rest.len())]);
+            return (body, false);
+        }
+        body.extend_from_slice(&rest[..size]);
+        rest = &rest[size + 2..];
+    }
+}

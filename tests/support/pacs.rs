@@ -1,0 +1,270 @@
+//! An archive that does what a test tells it to. It speaks HTTP/1.1 over plain TCP by hand, so that it can send any bytes,
+//! break off anywhere, hang, and close connections as real archives do.
+//!
+//! ```ignore
+//! let pacs = Pacs::new()
+//!     .study(Study::new("1.2").of("P1", "Doe^Jane").on("20240131").series("1.2.1", "CT", 3))
+//!     .at("/studies/1.2/metadata", Answer::json("[{").breaks_after(2))
+//!     .start()
+//!     .await;
+//! let answer = client::get(&format!("{}/studies", pacs.url())).await;
+//! assert_eq!(pacs.targets(), ["/dicom-web/studies"]);
+//! ```
+
+mod answer;
+mod connection;
+mod study;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use answer::{Answer, Framing};
+pub use study::Study;
+
+/// Where its DICOMweb services stand.
+pub const ROOT: &str = "/dicom-web";
+
+/// Nothing that a test waits for takes as long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An archive that is being told what to do.
+#[derive(Debug, Clone)]
+pub struct Pacs {
+    studies: Vec<Study>,
+    told: Vec<(String, Vec<Answer>)>,
+    otherwise: Option<Answer>,
+    habits: Habits,
+}
+
+/// What it does to every answer.
+#[derive(Debug, Clone, Default)]
+struct Habits {
+    slow: Option<Duration>,
+    breaks_after: Option<usize>,
+    says_host: Option<String>,
+    closes_silently: bool,
+    ignores_filters: bool,
+    ignores_paging: bool,
+    user_and_password: Option<(String, String)>,
+}
+
+impl Pacs {
+    /// An archive without studies.
+    pub fn new() -> Self {
+        Self { studies: Vec::new(), told: Vec::new(), otherwise: None, habits: Habits::default() }
+    }
+
+    /// It holds `study`, and answers searches and metadata of it.
+    pub fn study(mut self, study: Study) -> Self {
+        self.studies.push(study);
+        self
+    }
+
+    /// It answers requests for `path`, below its root and whatever the query, with `answer`.
+    pub fn at(self, path: &str, answer: Answer) -> Self {
+        self.in_turn(path, [answer])
+    }
+
+    /// It answers the first request for `path` with the first answer, and so on; the last answer stands for all others.
+    pub fn in_turn(mut self, path: &str, answers: impl IntoIterator<Item = Answer>) -> Self {
+        self.told.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
+        self
+    }
+
+    /// It answers whatever it was not told about with `answer`, in place of 404.
+    pub fn otherwise(mut self, answer: Answer) -> Self {
+        self.otherwise = Some(answer);
+        self
+    }
+
+    /// It takes its time before every answer.
+    pub fn slow(mut self, duration: Duration) -> Self {
+        self.habits.slow = Some(duration);
+        self
+    }
+
+    /// Every body breaks off after so many bytes.
+    pub fn breaks_after(mut self, bytes: usize) -> Self {
+        self.habits.breaks_after = Some(bytes);
+        self
+    }
+
+    /// It writes that address, such as `http://inner:8042`, into its RetrieveURLs in place of its own.
+    pub fn says_host(mut self, address: &str) -> Self {
+        self.habits.says_host = Some(address.to_owned());
+        self
+    }
+
+    /// It closes each connection after its first answer, though it said that it would keep it.
+    pub fn closes_silently(mut self) -> Self {
+        self.habits.closes_silently = true;
+        self
+    }
+
+    /// It answers every search with everything, as archives do that do not know a key.
+    pub fn ignores_filters(mut self) -> Self {
+        self.habits.ignores_filters = true;
+        self
+    }
+
+    /// It ignores `limit` and `offset`.
+    pub fn ignores_paging(mut self) -> Self {
+        self.habits.ignores_paging = true;
+        self
+    }
+
+    /// It refuses whoever does not name that user and password.
+    pub fn asks_for(mut self, user: &str, password: &str) -> Self {
+        self.habits.user_and_password = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Starts it on a free port.
+    pub async fn start(self) -> RunningPacs {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (changed, _) = watch::channel(());
+        let shared = Arc::new(Shared { pacs: self, port, state: Mutex::default(), changed });
+        let serving = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(connection::serve(Arc::clone(&serving), stream));
+            }
+        });
+        RunningPacs { shared, task }
+    }
+}
+
+/// A request as the archive saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// `GET`.
+    pub method: String,
+    /// Path and query, raw.
+    pub target: String,
+    /// Names in lower case, in the order in which they came.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Seen {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What the connections and the test share.
+#[derive(Debug)]
+struct Shared {
+    pacs: Pacs,
+    port: u16,
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seen: Vec<Seen>,
+    answering: usize,
+    most_answering: usize,
+    connections: usize,
+}
+
+impl Shared {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state.lock().unwrap());
+        self.changed.send_replace(());
+        result
+    }
+
+    /// What is answered to a request that has just been seen.
+    fn answer_to(&self, seen: &Seen) -> Answer {
+        if let Some((user, password)) = &self.pacs.habits.user_and_password {
+            use base64::Engine;
+            let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            if seen.header("authorization") != Some(&format!("Basic {pair}")) {
+                return Answer::status(401).header("WWW-Authenticate", "Basic realm=\"pacs\"");
+            }
+        }
+        let path = seen.target.split('?').next().unwrap_or_default();
+        let told = self.pacs.told.iter().find(|(told, _)| told == path);
+        if let Some((_, answers)) = told {
+            let state = self.state.lock().unwrap();
+            let earlier =
+                state.seen.iter().filter(|other| other.target.split('?').next() == Some(path)).count();
+            return answers[earlier.saturating_sub(1).min(answers.len() - 1)].clone();
+        }
+        let own_port = || format!("http://127.0.0.1:{}", self.port);
+        let address = self.pacs.habits.says_host.clone().unwrap_or_else(own_port);
+        let told_otherwise = self.pacs.otherwise.clone().filter(|_| self.pacs.studies.is_empty());
+        told_otherwise
+            .or_else(|| study::answer(&self.pacs, &address, &seen.target))
+            .or_else(|| self.pacs.otherwise.clone())
+            .unwrap_or_else(|| Answer::status(404))
+    }
+}
+
+/// An archive that runs until it is dropped.
+#[derive(Debug)]
+pub struct RunningPacs {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl RunningPacs {
+    /// The root of its DICOMweb services.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}{ROOT}", self.shared.port)
+    }
+
+    /// What names it in an answer.
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.shared.port)
+    }
+
+    /// Every request that it saw.
+    pub fn requests(&self) -> Vec<Seen> {
+        self.shared.state.lock().unwrap().seen.clone()
+    }
+
+    /// Path and query of every request that it saw.
+    pub fn targets(&self) -> Vec<String> {
+        self.requests().into_iter().map(|seen| seen.target).collect()
+    }
+
+    /// The most requests that it was answering at once.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.state.lock().unwrap().most_answering
+    }
+
+    /// Waits until it has seen so many requests.
+    pub async fn until_asked(&self, times: usize) {
+        self.until("asked", |state| state.seen.len() >= times).await;
+    }
+
+    /// Waits until it is answering nobody.
+    pub async fn until_idle(&self) {
+        self.until("idle", |state| state.answering == 0).await;
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
+        let mut changes = self.shared.changed.subscribe();
+        let waiting = async {
+            while !is_so(&self.shared.state.lock().unwrap()) {
+                changes.changed().await.unwrap();
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "the archive was never {what}: {:?}", self.shared.state.lock().unwrap());
+    }
+}
+
+impl Drop for RunningPacs {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

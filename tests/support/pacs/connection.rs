@@ -1,0 +1,162 @@
+//! One connection of the archive: HTTP/1.1 by hand.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::answer::{Answer, Ends, Framing};
+use super::{Seen, Shared};
+
+pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
+    shared.change(|state| state.connections += 1);
+    let mut buffer = Vec::new();
+    while let Some(seen) = next_request(&mut stream, &mut buffer).await {
+        let answering = Answering::begin(Arc::clone(&shared), seen.clone());
+        let mut answer = shared.answer_to(&seen);
+        let habits = &shared.pacs.habits;
+        if let (Some(bytes), Ends::Well) = (habits.breaks_after, answer.ends) {
+            answer = answer.breaks_after(bytes);
+        }
+        let pause = answer.slow.or(habits.slow).unwrap_or_default();
+        let goes_on = waits(&mut stream, pause).await && sends(&mut stream, &seen, &answer).await;
+        drop(answering);
+        if !goes_on || habits.closes_silently {
+            break;
+        }
+    }
+    shared.change(|state| state.connections -= 1);
+}
+
+/// Counts what is being answered.
+struct Answering(Arc<Shared>);
+
+impl Answering {
+    fn begin(shared: Arc<Shared>, seen: Seen) -> Self {
+        shared.change(|state| {
+            state.seen.push(seen);
+            state.answering += 1;
+            state.most_answering = state.most_answering.max(state.answering);
+        });
+        Self(shared)
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.change(|state| state.answering -= 1);
+    }
+}
+
+async fn next_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head: Vec<u8> = buffer.drain(..end + 4).collect();
+            return read_head(&String::from_utf8_lossy(&head));
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+fn read_head(head: &str) -> Option<Seen> {
+    let mut lines = head.lines();
+    let mut request = lines.next()?.split(' ');
+    let (method, target) = (request.next()?.to_owned(), request.next()?.to_owned());
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    Some(Seen { method, target, headers })
+}
+
+/// Lets time pass; `false` when the client went away meanwhile.
+async fn waits(stream: &mut TcpStream, duration: Duration) -> bool {
+    if duration.is_zero() {
+        return true;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(duration) => true,
+        () = gone(stream) => false,
+    }
+}
+
+/// Until the client goes away; it says nothing more before its answer has come.
+async fn gone(stream: &mut TcpStream) {
+    let mut byte = [0];
+    while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {}
+}
+
+/// Sends the answer; whether the connection can be used again.
+async fn sends(stream: &mut TcpStream, seen: &Seen, answer: &Answer) -> bool {
+    let sent = match answer.ends {
+        Ends::Unanswered => return false,
+        Ends::Silent => {
+            gone(stream).await;
+            return false;
+        }
+        Ends::Raw => stream.write_all(&answer.body).await,
+        Ends::Endless => {
+            let _ = stream.write_all(head_of(answer).as_bytes()).await;
+            while stream.write_all(&answer.body).await.is_ok() {}
+            return false;
+        }
+        Ends::Well | Ends::Closed(_) | Ends::Hanging(_) => {
+            let end = match answer.ends {
+                Ends::Closed(bytes) | Ends::Hanging(bytes) => bytes.min(answer.body.len()),
+                _ => answer.body.len(),
+            };
+            let body = if seen.method == "HEAD" { &[] } else { &answer.body[..end] };
+            sends_body(stream, answer, body).await
+        }
+    };
+    match answer.ends {
+        _ if sent.is_err() => false,
+        Ends::Hanging(_) => {
+            gone(stream).await;
+            false
+        }
+        Ends::Well => {
+            let chunked = answer.framing == Framing::Chunked;
+            let ended = !chunked || stream.write_all(b"0\r\n\r\n").await.is_ok();
+            ended && matches!(answer.framing, Framing::Length | Framing::Chunked)
+        }
+        _ => false,
+    }
+}
+
+async fn sends_body(stream: &mut TcpStream, answer: &Answer, body: &[u8]) -> std::io::Result<()> {
+    stream.write_all(head_of(answer).as_bytes()).await?;
+    let (size, pause) = answer.in_pieces.unwrap_or((body.len().max(1), Duration::ZERO));
+    for (index, piece) in body.chunks(size).enumerate() {
+        // Behind the last piece the client may speak again, which is not ours to read here.
+        if index > 0 && !waits(stream, pause).await {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        if answer.framing == Framing::Chunked {
+            stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
+        }
+        stream.write_all(piece).await?;
+        if answer.framing == Framing::Chunked {
+            stream.write_all(b"\r\n").await?;
+        }
+    }
+    Ok(())
+}
+
+fn head_of(answer: &Answer) -> String {
+    let mut head = format!("HTTP/1.1 {} Told\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        write!(head, "{name}: {value}\r\n").unwrap();
+    }
+    let has_body = !matches!(answer.status, 204 | 304);
+    head.push_str(&match answer.framing {
+        Framing::Length if has_body => format!("Content-Length: {}\r\n\r\n", answer.body.len()),
+        Framing::Length => "\r\n".to_owned(),
+        Framing::FalseLength(length) => format!("Content-Length: {length}\r\n\r\n"),
+        Framing::Chunked => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
+        Framing::UntilClose => "Connection: close\r\n\r\n".to_owned(),
+    });
+    head
+}

@@ -1,0 +1,173 @@
+//! Studies that the archive holds, and what it says of them in DICOM JSON.
+
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Pacs, ROOT};
+
+const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
+
+/// A study as the archive says it.
+#[derive(Debug, Clone)]
+pub struct Study {
+    uid: String,
+    attributes: Map<String, Value>,
+    series: Vec<Series>,
+}
+
+#[derive(Debug, Clone)]
+struct Series {
+    uid: String,
+    modality: String,
+    instances: usize,
+}
+
+impl Study {
+    /// A study without series, of nobody.
+    pub fn new(uid: &str) -> Self {
+        Self { uid: uid.to_owned(), attributes: Map::new(), series: Vec::new() }
+            .with("00080020", json!({"vr": "DA", "Value": ["20240131"]}))
+            .of("P1", "Doe^Jane")
+    }
+
+    /// Of that patient.
+    pub fn of(self, id: &str, name: &str) -> Self {
+        self.with("00100020", json!({"vr": "LO", "Value": [id]}))
+            .with("00100010", json!({"vr": "PN", "Value": [{"Alphabetic": name}]}))
+    }
+
+    /// On that day.
+    pub fn on(self, date: &str) -> Self {
+        self.with("00080020", json!({"vr": "DA", "Value": [date]}))
+    }
+
+    /// With that accession number.
+    pub fn accession(self, number: &str) -> Self {
+        self.with("00080050", json!({"vr": "SH", "Value": [number]}))
+    }
+
+    /// With one more series of so many instances, whose UIDs are the series' with `.1`, `.2`, ...
+    pub fn series(mut self, uid: &str, modality: &str, instances: usize) -> Self {
+        self.series.push(Series { uid: uid.to_owned(), modality: modality.to_owned(), instances });
+        self
+    }
+
+    /// With any attribute at study level, in whatever shape.
+    pub fn with(mut self, tag: &str, element: Value) -> Self {
+        self.attributes.insert(tag.to_owned(), element);
+        self
+    }
+
+    fn row(&self, address: &str) -> Value {
+        let mut row = self.attributes.clone();
+        let modalities: Vec<_> = self.series.iter().map(|series| series.modality.clone()).collect();
+        let instances: usize = self.series.iter().map(|series| series.instances).sum();
+        let url = format!("{address}{ROOT}/studies/{}", self.uid);
+        let mut insert = |tag: &str, element| {
+            row.entry(tag).or_insert(element);
+        };
+        insert("0020000D", json!({"vr": "UI", "Value": [self.uid]}));
+        insert("00080061", json!({"vr": "CS", "Value": modalities}));
+        insert("00201206", json!({"vr": "IS", "Value": [self.series.len()]}));
+        insert("00201208", json!({"vr": "IS", "Value": [instances]}));
+        insert("00081190", json!({"vr": "UR", "Value": [url]}));
+        Value::Object(row)
+    }
+
+    fn series_rows<'a>(&'a self, address: &'a str) -> impl Iterator<Item = Value> + 'a {
+        self.series.iter().enumerate().map(move |(index, series)| {
+            json!({
+                "00080060": {"vr": "CS", "Value": [series.modality]},
+                "00081190": {"vr": "UR", "Value": [format!("{address}{ROOT}/studies/{}/series/{}", self.uid, series.uid)]},
+                "0020000D": {"vr": "UI", "Value": [self.uid]},
+                "0020000E": {"vr": "UI", "Value": [series.uid]},
+                "00200011": {"vr": "IS", "Value": [index + 1]},
+                "00201209": {"vr": "IS", "Value": [series.instances]},
+            })
+        })
+    }
+
+    fn instance_rows<'a>(
+        &'a self,
+        address: &'a str,
+        of: Option<&'a str>,
+    ) -> impl Iterator<Item = Value> + 'a {
+        let wanted = self.series.iter().filter(move |series| of.is_none_or(|of| series.uid == of));
+        wanted.flat_map(move |series| {
+            (1..=series.instances).map(move |number| {
+                let path = format!(
+                    "{ROOT}/studies/{}/series/{}/instances/{}.{number}",
+                    self.uid, series.uid, series.uid
+                );
+                json!({
+                    "00080016": {"vr": "UI", "Value": [CT_IMAGE]},
+                    "00080018": {"vr": "UI", "Value": [format!("{}.{number}", series.uid)]},
+                    "00080060": {"vr": "CS", "Value": [series.modality]},
+                    "00081190": {"vr": "UR", "Value": [format!("{address}{path}")]},
+                    "0020000D": {"vr": "UI", "Value": [self.uid]},
+                    "0020000E": {"vr": "UI", "Value": [series.uid]},
+                    "00200013": {"vr": "IS", "Value": [number]},
+                    "7FE00010": {"vr": "OW", "BulkDataURI": format!("{address}{path}/bulk/7fe00010")},
+                })
+            })
+        })
+    }
+}
+
+/// What an archive that holds such studies answers by itself.
+pub(super) fn answer(pacs: &Pacs, address: &str, target: &str) -> Option<Answer> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let segments: Vec<&str> = path.strip_prefix(ROOT)?.trim_start_matches('/').split('/').collect();
+    let study = |uid: &str| pacs.studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
+    let rows: Vec<Value> = match segments.as_slice() {
+        ["studies"] => {
+            let wanted =
+                pacs.studies.iter().filter(|study| pacs.habits.ignores_filters || matches(study, query));
+            wanted.map(|study| study.row(address)).collect()
+        }
+        ["studies", uid, "series"] => {
+            study(uid).iter().flat_map(|study| study.series_rows(address)).collect()
+        }
+        ["studies", uid, "instances"] => {
+            study(uid).iter().flat_map(|study| study.instance_rows(address, None)).collect()
+        }
+        ["studies", uid, "series", series, "instances"] => {
+            study(uid).iter().flat_map(|study| study.instance_rows(address, Some(series))).collect()
+        }
+        ["studies", uid, "metadata"] | ["studies", uid, "series", _, "metadata"] => {
+            let of = segments.get(3).copied();
+            let rows: Vec<_> = study(uid).iter().flat_map(|study| study.instance_rows(address, of)).collect();
+            if rows.is_empty() {
+                return Some(Answer::status(404));
+            }
+            rows
+        }
+        _ => return None,
+    };
+    let number = |key: &str| value_of(query, key).and_then(|value| value.parse::<usize>().ok());
+    let is_metadata = segments.last() == Some(&"metadata");
+    let pages = !pacs.habits.ignores_paging && !is_metadata;
+    let (limit, offset) = if pages { (number("limit"), number("offset")) } else { (None, None) };
+    let page: Vec<_> = rows.into_iter().skip(offset.unwrap_or(0)).take(limit.unwrap_or(usize::MAX)).collect();
+    Some(Answer::json(Value::Array(page).to_string()))
+}
+
+fn value_of<'a>(query: &'a str, key: &str) -> Option<&'a str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(name, _)| *name == key)
+        .map(|(_, value)| value)
+}
+
+/// The keys that every archive knows; as with real ones, others are ignored.
+fn matches(study: &Study, query: &str) -> bool {
+    let text = |tag: &str| {
+        study.attributes.get(tag).and_then(|element| element["Value"][0].as_str()).unwrap_or_default()
+    };
+    let any = |key: &str, held: &str| {
+        value_of(query, key).is_none_or(|value| value.split(',').any(|one| one == held))
+    };
+    any("StudyInstanceUID", &study.uid)
+        && any("PatientID", text("00100020"))
+        && any("AccessionNumber", text("00080050"))
+}
