@@ -3,6 +3,7 @@
 pub mod access;
 pub mod archive;
 pub mod cache;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod demo;

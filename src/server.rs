@@ -12,6 +12,7 @@ mod connection;
 mod front_door;
 mod limits;
 mod preface;
+mod probe;
 mod timed_stream;
 
 use std::net::SocketAddr;
@@ -21,9 +22,10 @@ use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 pub use accept::{Drained, serve};
-pub use admin::{Admin, Readiness};
+pub use admin::{Admin, Insight};
 pub use front_door::Refusal;
 pub use limits::ConnectionLimits;
+pub use probe::{ProbeError, ask_whether_ready};
 
 use crate::http::body::{self, Body};
 use crate::telemetry::Metrics;

@@ -1,72 +1,66 @@
 //! The admin listener: is the process alive, can it work, what has it done. It is never reachable on the public one.
 
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::{PeerAddress, Service};
 use crate::http::body::{self, Body};
-use crate::telemetry::Metrics;
 
 /// What the metrics page is written in (OpenMetrics 1.0).
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Tells whether the gateway should be sent requests.
-pub trait Readiness: Send + Sync + 'static {
-    /// `Err` with a short reason, without the name of any host, when it should not.
+/// What the admin listener may see of the gateway.
+pub trait Insight: Send + Sync + 'static {
+    /// `Err` with a short reason, without the name of any host, when no requests should be sent here.
     fn ready(&self) -> Result<(), String>;
-}
 
-impl<F: Fn() -> Result<(), String> + Send + Sync + 'static> Readiness for F {
-    fn ready(&self) -> Result<(), String> {
-        self()
-    }
+    /// The metrics as OpenMetrics text.
+    fn metrics(&self) -> impl Future<Output = String> + Send;
 }
 
 /// Answers `/livez`, `/readyz` and `/metrics`.
 #[derive(Debug)]
-pub struct Admin<R> {
-    /// Asked for `/readyz`.
-    pub readiness: R,
-    /// Shown at `/metrics`.
-    pub metrics: Metrics,
-}
+pub struct Admin<I>(pub I);
 
-impl<R: Readiness> Service for Admin<R> {
+impl<I: Insight> Service for Admin<I> {
     async fn answer(&self, request: Request<Incoming>, _peer: PeerAddress) -> Response<Body> {
-        self.page(request.method(), request.uri().path())
+        self.page(request.method(), request.uri().path()).await
     }
 }
 
-impl<R: Readiness> Admin<R> {
-    fn page(&self, method: &Method, path: &str) -> Response<Body> {
-        let (status, text, kind) = match path {
-            "/livez" => (StatusCode::OK, "alive\n".to_owned(), "text/plain; charset=utf-8"),
-            "/readyz" => match self.readiness.ready() {
-                Ok(()) => (StatusCode::OK, "ready\n".to_owned(), "text/plain; charset=utf-8"),
-                Err(reason) => {
-                    let text = format!("not ready: {reason}\n");
-                    (StatusCode::SERVICE_UNAVAILABLE, text, "text/plain; charset=utf-8")
-                }
-            },
-            "/metrics" => (StatusCode::OK, self.metrics.to_text(), OPENMETRICS),
-            _ => (StatusCode::NOT_FOUND, "not found\n".to_owned(), "text/plain; charset=utf-8"),
-        };
-        let allowed = matches!(*method, Method::GET | Method::HEAD);
-        let mut response = match (allowed, method) {
-            (true, &Method::HEAD) => Response::new(body::empty()),
-            (true, _) => Response::new(body::full(text)),
-            (false, _) => Response::new(body::full("only GET and HEAD\n")),
-        };
-        *response.status_mut() = if allowed { status } else { StatusCode::METHOD_NOT_ALLOWED };
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if !allowed {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+impl<I: Insight> Admin<I> {
+    async fn page(&self, method: &Method, path: &str) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
-        response
+        let response = match path {
+            "/livez" => text(StatusCode::OK, "alive\n"),
+            "/readyz" => match self.0.ready() {
+                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+            },
+            "/metrics" => {
+                let mut page = text(StatusCode::OK, self.0.metrics().await);
+                page.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
+                page
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        };
+        if *method == Method::HEAD { response.map(|_| body::empty()) } else { response }
     }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 #[cfg(test)]
@@ -74,9 +68,20 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
-    async fn get(readiness: impl Readiness, path: &str) -> (StatusCode, String) {
-        let admin = Admin { readiness, metrics: Metrics::default() };
-        let response = admin.page(&Method::GET, path);
+    struct Fixed(Result<(), &'static str>);
+
+    impl Insight for Fixed {
+        fn ready(&self) -> Result<(), String> {
+            self.0.map_err(ToOwned::to_owned)
+        }
+
+        async fn metrics(&self) -> String {
+            crate::telemetry::Metrics::default().to_text()
+        }
+    }
+
+    async fn get(readiness: Result<(), &'static str>, path: &str) -> (StatusCode, String) {
+        let response = Admin(Fixed(readiness)).page(&Method::GET, path).await;
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
@@ -84,19 +89,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_is_not_ready_is_alive() {
-        let unready = || Err("no archive answers".to_owned());
-        assert_eq!(get(unready, "/livez").await.0, StatusCode::OK);
-        let (status, text) = get(unready, "/readyz").await;
+        assert_eq!(get(Err("draining"), "/livez").await.0, StatusCode::OK);
+        let (status, text) = get(Err("draining"), "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(text.contains("no archive answers"));
-        assert_eq!(get(|| Ok(()), "/readyz").await.0, StatusCode::OK);
+        assert!(text.contains("draining"));
+        assert_eq!(get(Ok(()), "/readyz").await.0, StatusCode::OK);
     }
 
     #[tokio::test]
     async fn the_metrics_page_is_complete() {
-        let (status, text) = get(|| Ok(()), "/metrics").await;
+        let (status, text) = get(Ok(()), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.ends_with("# EOF\n"));
-        assert_eq!(get(|| Ok(()), "/fhir/metadata").await.0, StatusCode::NOT_FOUND);
+        assert_eq!(get(Ok(()), "/fhir/metadata").await.0, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn the_admin_listener_is_only_read() {
+        let response = Admin(Fixed(Ok(()))).page(&Method::POST, "/readyz").await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
     }
 }

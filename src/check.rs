@@ -1,0 +1,269 @@
+//! The command `check`: what each archive can do, and how fast, found out by asking it what the gateway would.
+//!
+//! One study is looked for, and what lies below it read in both ways that there are. Nothing that is read is shown: the
+//! table holds counts and times alone.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::de::IgnoredAny;
+
+use crate::archive::{
+    Archive, ArchiveError, ArchiveId, DetailSource, Objects, QidoQuery, Retrieval, SearchLevel,
+    UpstreamRequest,
+};
+use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
+
+/// What one archive answered to one question.
+#[derive(Debug, Clone)]
+enum Finding {
+    /// It was not asked, as there was nothing to ask about.
+    NotAsked,
+    /// So many rows, after so long.
+    Rows(usize, Duration),
+    /// It failed.
+    Failed(ArchiveError),
+    /// It answered, but not with what was asked for.
+    Wrong(&'static str),
+}
+
+/// What one archive can do.
+#[derive(Debug, Clone)]
+pub struct ArchiveCheck {
+    archive: ArchiveId,
+    /// Where instances are read from first.
+    first_source: DetailSource,
+    studies: Finding,
+    series: Finding,
+    metadata: Finding,
+    instances: Finding,
+}
+
+/// What every archive can do; printed as a table.
+#[derive(Debug, Clone, Default)]
+pub struct Checks(Vec<ArchiveCheck>);
+
+impl Checks {
+    /// Whether the gateway can work with every archive.
+    pub fn all_well(&self) -> bool {
+        self.0.iter().all(ArchiveCheck::is_well)
+    }
+}
+
+/// Asks every one of `archives`, all at once.
+pub async fn check(archives: impl IntoIterator<Item = Archive>) -> Checks {
+    let tasks: Vec<_> =
+        archives.into_iter().map(|archive| tokio::spawn(async move { check_one(&archive).await })).collect();
+    let mut checks = Checks::default();
+    for task in tasks {
+        checks.0.extend(task.await);
+    }
+    checks
+}
+
+async fn check_one(archive: &Archive) -> ArchiveCheck {
+    let mut check = ArchiveCheck {
+        archive: archive.id().clone(),
+        first_source: archive.profile().detail,
+        studies: Finding::NotAsked,
+        series: Finding::NotAsked,
+        metadata: Finding::NotAsked,
+        instances: Finding::NotAsked,
+    };
+    let studies = QidoQuery::new(SearchLevel::Studies).page(1, 0);
+    let (finding, row) = ask_for_rows(archive, UpstreamRequest::search(studies)).await;
+    check.studies = finding;
+    let Some(row) = row else { return check };
+    let Some(study) = row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok()) else {
+        check.studies = Finding::Wrong("its rows hold no valid Study Instance UID");
+        return check;
+    };
+
+    let series = QidoQuery::new(SearchLevel::Series { study: study.clone() });
+    let (finding, row) = ask_for_rows(archive, UpstreamRequest::search(series)).await;
+    check.series = finding;
+    let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
+    let Some(series) = series.and_then(|uid| SeriesUid::parse(uid).ok()) else {
+        if let Finding::Rows(..) = check.series {
+            check.series =
+                Finding::Wrong("a study that it found has no series with a valid Series Instance UID");
+        }
+        return check;
+    };
+
+    let metadata = Retrieval::metadata(Objects::Series(study.clone(), series.clone()));
+    check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata)).await;
+    let instances = QidoQuery::new(SearchLevel::SeriesInstances { study, series });
+    check.instances = count_rows(archive, UpstreamRequest::search(instances)).await;
+    check
+}
+
+/// The first row too.
+async fn ask_for_rows(archive: &Archive, request: UpstreamRequest) -> (Finding, Option<Attributes>) {
+    let started = Instant::now();
+    let mut first = None;
+    let end = archive
+        .rows(request, |row: Attributes| {
+            first.get_or_insert(row);
+        })
+        .await;
+    (finding(end.map(|end| end.rows), started), first)
+}
+
+async fn count_rows(archive: &Archive, request: UpstreamRequest) -> Finding {
+    let started = Instant::now();
+    let end = archive.rows(request, |_: IgnoredAny| {}).await;
+    match finding(end.map(|end| end.rows), started) {
+        Finding::Rows(0, _) => Finding::Wrong("a series that it found holds no instances"),
+        finding => finding,
+    }
+}
+
+fn finding(rows: Result<usize, ArchiveError>, started: Instant) -> Finding {
+    rows.map_or_else(Finding::Failed, |rows| Finding::Rows(rows, started.elapsed()))
+}
+
+impl Finding {
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Rows(..) | Self::NotAsked)
+    }
+
+    /// What is wrong, in words.
+    fn complaint(&self) -> Option<String> {
+        match self {
+            Self::Failed(error) => Some(error.kind.to_string()),
+            Self::Wrong(complaint) => Some((*complaint).to_owned()),
+            Self::Rows(..) | Self::NotAsked => None,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::NotAsked => "-".to_owned(),
+            Self::Rows(rows, duration) => format!("{rows} in {} ms", duration.as_millis()),
+            Self::Failed(error) => error.label().to_owned(),
+            Self::Wrong(_) => "wrong".to_owned(),
+        };
+        formatter.pad(&text)
+    }
+}
+
+impl ArchiveCheck {
+    /// One way to the instances is enough: the other stands in for it.
+    fn is_well(&self) -> bool {
+        self.studies.is_good()
+            && self.series.is_good()
+            && (self.metadata.is_good() || self.instances.is_good())
+    }
+
+    fn questions(&self) -> [(&'static str, &Finding); 4] {
+        [
+            ("search for studies", &self.studies),
+            ("search for series", &self.series),
+            ("metadata of a series", &self.metadata),
+            ("search for instances", &self.instances),
+        ]
+    }
+}
+
+impl fmt::Display for Checks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            formatter,
+            "{:<20} {:<18} {:<18} {:<18} {:<18} verdict",
+            "archive", "studies", "series", "metadata", "instances"
+        )?;
+        for check in &self.0 {
+            let verdict = if check.is_well() { "works" } else { "DOES NOT WORK" };
+            writeln!(
+                formatter,
+                "{:<20} {:<18} {:<18} {:<18} {:<18} {verdict}",
+                check.archive.as_str(),
+                check.studies,
+                check.series,
+                check.metadata,
+                check.instances
+            )?;
+        }
+        for check in &self.0 {
+            for (question, finding) in check.questions() {
+                if let Some(complaint) = finding.complaint() {
+                    writeln!(formatter, "{}: {question}: {complaint}", check.archive)?;
+                }
+            }
+            if let Some(hint) = check.hint() {
+                writeln!(formatter, "{}: {hint}", check.archive)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ArchiveCheck {
+    /// What a change of the configuration could make better.
+    fn hint(&self) -> Option<&'static str> {
+        if matches!(self.studies, Finding::Rows(0, _)) {
+            return Some("it holds no study, so nothing more could be tried");
+        }
+        match (&self.metadata, &self.instances, self.first_source) {
+            (Finding::Rows(..), Finding::Rows(..), _) | (Finding::NotAsked, ..) => None,
+            (Finding::Rows(..), _, DetailSource::Qido) => Some(
+                "set detail = \"metadata\": the search for instances, which is asked first, does not work",
+            ),
+            (_, Finding::Rows(..), DetailSource::Metadata) => {
+                Some("set detail = \"qido\": the metadata, which are asked for first, do not work")
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::ArchiveErrorKind;
+
+    fn checked(studies: Finding, metadata: Finding, instances: Finding) -> Checks {
+        let series = studies.clone();
+        let archive = ArchiveId::parse("main").unwrap();
+        Checks(vec![ArchiveCheck {
+            archive,
+            first_source: DetailSource::Metadata,
+            studies,
+            series,
+            metadata,
+            instances,
+        }])
+    }
+
+    fn failed() -> Finding {
+        Finding::Failed(ArchiveError {
+            archive: ArchiveId::parse("main").unwrap(),
+            kind: ArchiveErrorKind::Unreachable,
+        })
+    }
+
+    fn rows(rows: usize) -> Finding {
+        Finding::Rows(rows, Duration::from_millis(12))
+    }
+
+    #[test]
+    fn an_archive_works_when_one_way_to_its_instances_does() {
+        assert!(checked(rows(1), rows(9), rows(9)).all_well());
+        let checks = checked(rows(1), failed(), rows(9));
+        assert!(checks.all_well() && checks.to_string().contains("set detail = \"qido\""));
+        assert!(!checked(rows(1), failed(), failed()).all_well());
+        assert!(!checked(failed(), Finding::NotAsked, Finding::NotAsked).all_well());
+    }
+
+    #[test]
+    fn the_table_tells_counts_times_and_what_is_wrong() {
+        let table = checked(rows(1), failed(), rows(9)).to_string();
+        assert!(table.contains("1 in 12 ms") && table.contains("works"), "{table}");
+        assert!(table.contains("main: metadata of a series: cannot be reached"), "{table}");
+        let empty = checked(rows(0), Finding::NotAsked, Finding::NotAsked);
+        assert!(empty.all_well() && empty.to_string().contains("holds no study"));
+    }
+}
