@@ -2,3 +2,5 @@
 
 pub(crate) mod body_part;
 pub(crate) mod laterality;
+pub(crate) mod snomed;
+pub(crate) mod snomed_rt;
