@@ -21,7 +21,7 @@ mod stream;
 use http::{Method, Response};
 
 pub use address::{Addresses, Verdict};
-pub use error::DicomwebError;
+pub use error::{DicomwebError, refuse};
 pub use path::{PathError, Resource};
 pub use query::QueryError;
 pub use request::DicomwebRequest;

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::archive::{ArchiveError, ArchiveErrorKind};
 use crate::route::NoRoute;
@@ -25,6 +25,12 @@ pub struct Issue {
     pub diagnostics: Cow<'static, str>,
     /// Where: a search parameter as `http.name`, or a header as `http.header`.
     pub expression: Option<String>,
+}
+
+/// `text` with a capital at its beginning, as errors of the layers below are written without.
+pub fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// An answer that is no success.
@@ -95,6 +101,16 @@ impl Failure {
         self
     }
 
+    /// Puts what a caller can act on into the answer's headers: `Allow`, `Retry-After`.
+    pub fn describe(&self, headers: &mut HeaderMap) {
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+    }
+
     #[must_use]
     fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -138,7 +154,7 @@ impl From<NoRoute> for Failure {
 impl From<&ArchiveError> for Failure {
     fn from(error: &ArchiveError) -> Self {
         use ArchiveErrorKind as Kind;
-        let said = || format!("{error}.").replacen("archive", "Archive", 1);
+        let said = || sentence(&format!("{error}."));
         match &error.kind {
             Kind::Unreachable | Kind::Busy => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(RETRY_AFTER)
@@ -171,11 +187,9 @@ impl From<&StudiesError> for Failure {
                      patient, identifier, or a range of started."
                 ),
             ),
-            StudiesError::Incomplete { .. } => Self::new(
-                StatusCode::BAD_GATEWAY,
-                "incomplete",
-                format!("{error}.").replacen("archive", "Archive", 1),
-            ),
+            StudiesError::Incomplete { .. } => {
+                Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&format!("{error}.")))
+            }
             StudiesError::TwoPatients { study } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "multiple-matches",

@@ -2,7 +2,10 @@
 //! conditional requests, the address under which the gateway is known. Nothing here knows FHIR or DICOM.
 
 pub mod body;
+pub mod bounded;
+pub mod conditional;
 pub mod forwarded;
 pub mod host;
+pub mod negotiation;
 pub mod network;
 pub mod query;

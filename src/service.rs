@@ -1,1 +1,199 @@
-//! service
+//! The life of a request: route → public address → access → handle → finish. Every request, refused ones too, leaves with a
+//! request id, is counted, and is logged in one line that tells nothing of a patient.
+
+mod body;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::access::Access;
+use crate::dicomweb::{self, DicomwebRequest};
+use crate::error::{self, Failure};
+use crate::facade::{self, FhirRequest, Interaction};
+use crate::gateway::Gateway;
+use crate::http::body::{Body, empty};
+use crate::http::query::{self, QueryError};
+use crate::route::{Dialect, NoRoute, Route};
+use crate::server::{PeerAddress, Refusal};
+use crate::telemetry::{InFlight, Metrics, REQUEST_ID, RequestId, RequestLabels};
+
+/// Answers the requests of the public listener for one gateway.
+#[derive(Debug, Clone)]
+pub struct Service {
+    gateway: Arc<Gateway>,
+}
+
+impl Service {
+    /// The service of `gateway`.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway }
+    }
+}
+
+impl crate::server::Service for Service {
+    async fn answer(&self, request: Request<Incoming>, peer: PeerAddress) -> Response<Body> {
+        let begun = Begun::new(&self.gateway.metrics, &request);
+        let (parts, body) = request.into_parts();
+        let path = without_prefix(&self.gateway, parts.uri.path());
+        let dialect = Dialect::of(path);
+        let (label, answer) = match Route::parse(&parts.method, path) {
+            Ok(route) => (route.label(), self.handle(route, &parts, body, peer).await),
+            Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
+        };
+        let mut response = answer.unwrap_or_else(|failure| refuse(dialect, &failure));
+        if parts.method == Method::HEAD {
+            response = without_body(response);
+        }
+        begun.finish(label, response)
+    }
+
+    fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body> {
+        let (status, sentence) = (refusal.status(), format!("{refusal}."));
+        let code = match status {
+            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "too-long",
+            StatusCode::INTERNAL_SERVER_ERROR => "exception",
+            StatusCode::NOT_IMPLEMENTED => "not-supported",
+            _ => "invalid",
+        };
+        if refusal == Refusal::Panicked {
+            tracing::error!("A request's answer broke down while it was made.");
+        }
+        refuse(Dialect::of(path), &Failure::new(status, code, error::sentence(&sentence)))
+    }
+
+    fn metrics(&self) -> Option<&Metrics> {
+        Some(&self.gateway.metrics)
+    }
+}
+
+impl Service {
+    async fn handle(
+        &self,
+        route: Route<'_>,
+        parts: &Parts,
+        body: Incoming,
+        PeerAddress(peer): PeerAddress,
+    ) -> Result<Response<Body>, Failure> {
+        let gateway = &self.gateway;
+        let public = gateway.public_address.of(parts, peer.ip()).ok_or_else(|| {
+            Failure::bad_request("invalid", "The request names no host under which links could be made.")
+        })?;
+        let access = Access::everything();
+        let interaction = match route {
+            Route::Dicomweb(archive, path) => {
+                let source = gateway.studies.source(&archive);
+                let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
+                let address = format!("{public}/dicom-web/{archive}");
+                let request = DicomwebRequest {
+                    method: &parts.method,
+                    path,
+                    query: parts.uri.query(),
+                    headers: &parts.headers,
+                };
+                // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
+                // wait.
+                let answer = dicomweb::handle(&source.archive, &access, &address, request).await;
+                return answer.map_err(|error| Failure::from(&error));
+            }
+            Route::Capabilities => Interaction::Capabilities,
+            Route::Read(kind, id) => Interaction::Read(kind, id),
+            Route::Search(kind) => Interaction::Search(kind),
+        };
+        let mut pairs =
+            query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;
+        if parts.method == Method::POST {
+            pairs.extend(body::form(&parts.headers, body).await?);
+        }
+        let base = format!("{public}/fhir");
+        let request = FhirRequest { headers: &parts.headers, pairs, base, public_base: public.to_string() };
+        let answer = facade::handle(gateway, interaction, &request, &access);
+        match tokio::time::timeout(gateway.request_timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::too_slow()),
+        }
+    }
+}
+
+/// The path without the prefix of the configured public address, which an ingress may or may not take off.
+fn without_prefix<'a>(gateway: &Gateway, path: &'a str) -> &'a str {
+    let prefix = gateway.public_address.fixed.as_ref().map_or("", |base| base.prefix());
+    match path.strip_prefix(prefix) {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+/// What is wrong with a query or a form, by the name of the parameter where there is one.
+fn unreadable(error: &QueryError) -> Failure {
+    let failure = Failure::bad_request("invalid", error::sentence(&format!("{error}.")));
+    match error.parameter() {
+        Some(name) => failure.at(format!("http.{name}")),
+        None => failure,
+    }
+}
+
+fn refuse(dialect: Dialect, failure: &Failure) -> Response<Body> {
+    match dialect {
+        Dialect::Fhir => facade::refuse(failure),
+        Dialect::Dicomweb => dicomweb::refuse(failure),
+    }
+}
+
+/// The same head, with the length that the body would have had (RFC 9110 9.3.2).
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|_| empty());
+    if let Some(length) = length.filter(|length| *length > 0) {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    }
+    response
+}
+
+fn refused_label(no_route: NoRoute) -> &'static str {
+    match no_route {
+        NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
+        NoRoute::NotFound | NoRoute::UnknownType => "unknown",
+        NoRoute::MethodNotAllowed { .. } => "method_not_allowed",
+    }
+}
+
+/// A request that is under way.
+struct Begun {
+    at: Instant,
+    id: RequestId,
+    method: &'static str,
+    metrics: Metrics,
+    in_flight: InFlight,
+}
+
+impl Begun {
+    fn new<B>(metrics: &Metrics, request: &Request<B>) -> Self {
+        let method = match *request.method() {
+            Method::GET => "GET",
+            Method::HEAD => "HEAD",
+            Method::POST => "POST",
+            _ => "other",
+        };
+        Self {
+            at: Instant::now(),
+            id: RequestId::of(request.headers()),
+            method,
+            metrics: metrics.clone(),
+            in_flight: metrics.request_begun(),
+        }
+    }
+
+    fn finish(self, route: &'static str, mut response: Response<Body>) -> Response<Body> {
+        let (status, duration) = (response.status().as_u16(), self.at.elapsed());
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.metrics.request_answered(&RequestLabels { route, method: self.method, status }, duration);
+        tracing::info!(request_id = %self.id, method = self.method, route, status, duration_ms, "Answered a request.");
+        response.headers_mut().insert(REQUEST_ID, self.id.header_value());
+        response.map(|body| body::counted(body, self.in_flight))
+    }
+}

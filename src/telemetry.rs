@@ -3,6 +3,10 @@
 
 mod logs;
 mod metrics;
+mod panics;
+mod request_id;
 
 pub use logs::{LogFormat, start_logs};
-pub use metrics::{Metrics, RequestLabels};
+pub use metrics::{InFlight, Metrics, RequestLabels};
+pub use panics::log_panics;
+pub use request_id::{REQUEST_ID, RequestId};

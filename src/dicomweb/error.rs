@@ -1,11 +1,15 @@
 //! What can go wrong with a DICOMweb request: which status of PS3.18 8.5 tells the client on whose side, and a sentence of
 //! our own. An archive's error body is never passed on, as it may hold its addresses, stack traces and patients.
 
-use http::StatusCode;
+use std::time::Duration;
+
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::path::PathError;
 use super::query::QueryError;
 use crate::archive::{ArchiveError, ArchiveErrorKind, ArchiveId};
+use crate::error::{Failure, sentence};
+use crate::http::body::{self, Body};
 
 /// How long to wait before asking again, in seconds, where the archive does not say it.
 const RETRY_AFTER: u32 = 5;
@@ -94,4 +98,27 @@ impl DicomwebError {
             _ => Some(RETRY_AFTER),
         }
     }
+}
+
+impl From<&DicomwebError> for Failure {
+    fn from(error: &DicomwebError) -> Self {
+        // The codes are those of FHIR; a DICOMweb answer shows the sentence alone.
+        let mut failure = Self::new(error.status(), "processing", sentence(&format!("{error}.")));
+        failure.retry_after = error.retry_after().map(|seconds| Duration::from_secs(seconds.into()));
+        failure
+    }
+}
+
+/// A failure as DICOMweb clients read it (PS3.18 8.5): the status, and a sentence for people.
+pub fn refuse(failure: &Failure) -> Response<Body> {
+    let sentences: Vec<_> = failure.issues.iter().map(|issue| issue.diagnostics.as_ref()).collect();
+    let message = serde_json::json!({ "status": failure.status.as_u16(), "message": sentences.join(" ") });
+    let mut response = Response::new(body::full(message.to_string()));
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    failure.describe(headers);
+    response
 }

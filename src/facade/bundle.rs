@@ -103,7 +103,11 @@ mod tests {
 
     #[test]
     fn a_bundle_without_entries_has_no_entry_member() {
-        let bundle = json(&Searchset { total: Some(0), self_link: "http://h/fhir/Patient?_id=\"".to_owned(), ..Searchset::default() });
+        let bundle = json(&Searchset {
+            total: Some(0),
+            self_link: "http://h/fhir/Patient?_id=\"".to_owned(),
+            ..Searchset::default()
+        });
         assert_eq!(
             bundle,
             serde_json::json!({
@@ -116,10 +120,18 @@ mod tests {
     #[test]
     fn resources_go_in_to_the_byte() {
         let resource = Bytes::from_static(br#"{"resourceType":"Patient",  "id":"a"}"#);
-        let entry = |mode| Entry { full_url: Some("http://h/fhir/Patient/a".to_owned()), resource: resource.clone(), mode };
+        let entry = |mode| Entry {
+            full_url: Some("http://h/fhir/Patient/a".to_owned()),
+            resource: resource.clone(),
+            mode,
+        };
         let searchset = Searchset {
             next_link: Some("http://h/n".to_owned()),
-            entries: vec![entry(Mode::Match), entry(Mode::Include), Entry { full_url: None, ..entry(Mode::Outcome) }],
+            entries: vec![
+                entry(Mode::Match),
+                entry(Mode::Include),
+                Entry { full_url: None, ..entry(Mode::Outcome) },
+            ],
             ..Searchset::default()
         };
         let text = String::from_utf8(searchset.to_json()).unwrap();

@@ -1,7 +1,7 @@
 //! Query strings, and form bodies, which are written alike (WHATWG URL, application/x-www-form-urlencoded), decoded
 //! strictly: what could be read in two ways is refused, not repaired.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// No request of anybody has more parameters.
 const MOST_PARAMETERS: usize = 1000;
@@ -67,6 +67,30 @@ fn decode_part(name: &str, text: &str) -> Result<String, QueryError> {
         return Err(QueryError::Control(shown()));
     }
     Ok(decoded.into_owned())
+}
+
+/// What need not be escaped in a value: what every reader takes for itself, and what makes FHIR searches readable.
+const READABLE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b',');
+
+/// The pairs as a query string, which [`decode`] reads back.
+pub fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::new();
+    for (name, value) in pairs {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.extend(utf8_percent_encode(name, READABLE));
+        text.push('=');
+        text.extend(utf8_percent_encode(value, READABLE));
+    }
+    text
 }
 
 #[cfg(test)]

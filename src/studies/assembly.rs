@@ -74,11 +74,8 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Vec<Arc<StudyEntry>>, StudiesError> {
         let width = self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
-        stream::iter(studies)
-            .map(|study| self.assembled(study, form, freshness))
-            .buffered(width)
-            .try_collect()
-            .await
+        let loads: Vec<_> = studies.iter().map(|study| self.assembled(study, form, freshness)).collect();
+        stream::iter(loads).buffered(width).try_collect().await
     }
 
     async fn assembled(&self, study: &FoundStudy, form: &Form, freshness: Freshness) -> Load {

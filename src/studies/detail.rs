@@ -44,11 +44,9 @@ pub(super) async fn record(
     let mut series = series_of(archive, row, !from_metadata).await?;
     if depth == Depth::Instances {
         let width = archive.max_concurrency();
-        let described: Vec<_> = stream::iter(series)
-            .map(|series| instances_of(archive, row, series, &sources))
-            .buffered(width)
-            .try_collect()
-            .await?;
+        let fetches: Vec<_> =
+            series.into_iter().map(|series| instances_of(archive, row, series, &sources)).collect();
+        let described: Vec<_> = stream::iter(fetches).buffered(width).try_collect().await?;
         if let Some(first) = described.iter().find_map(|(_, first)| first.as_ref()) {
             mapping::overlay_study(&mut record.attributes, first);
         }

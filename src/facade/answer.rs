@@ -1,0 +1,149 @@
+//! From a rendered resource, or a failure, to the response: headers, encodings, conditions.
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::FhirRequest;
+use super::format::Format;
+use crate::cache::Rendered;
+use crate::error::Failure;
+use crate::fhir::types::{OperationOutcome, OutcomeIssue};
+use crate::http::body::{self, Body};
+use crate::http::{conditional, negotiation};
+
+/// A resource, or that the caller has it already.
+pub(super) fn success(rendered: &Rendered, format: Format, request: &FhirRequest<'_>) -> Response<Body> {
+    let unchanged = conditional::none_match_names(request.headers, &rendered.tag);
+    let mut response = if unchanged {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        with_body(rendered, format, request)
+    };
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::try_from(conditional::weak(&rendered.tag)) {
+        headers.insert(header::ETAG, tag);
+    }
+    // A cache in between may keep it for this caller, and asks before it gives it again.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    common(headers);
+    response
+}
+
+fn with_body(rendered: &Rendered, format: Format, request: &FhirRequest<'_>) -> Response<Body> {
+    let mut response;
+    if request.parameter("_pretty") == Some("true") {
+        response = Response::new(body::full(indented(&rendered.json)));
+    } else if let Some(gzip) = rendered.gzip.as_ref().filter(|_| negotiation::accepts_gzip(request.headers)) {
+        response = Response::new(body::full(gzip.clone()));
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    } else {
+        response = Response::new(body::full(rendered.json.clone()));
+    }
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response
+}
+
+/// A failure as an OperationOutcome.
+pub fn refuse(failure: &Failure) -> Response<Body> {
+    let issue = failure.issues.iter().map(|issue| OutcomeIssue {
+        severity: "error",
+        code: issue.code,
+        diagnostics: issue.diagnostics.clone(),
+        expression: issue.expression.clone().into_iter().collect(),
+    });
+    let outcome = OperationOutcome { issue: issue.collect() };
+    let mut response = Response::new(body::full(serde_json::to_vec(&outcome).unwrap_or_default()));
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Format::FhirJson.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    failure.describe(headers);
+    common(headers);
+    response
+}
+
+fn common(headers: &mut HeaderMap) {
+    headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Authorization"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// JSON for people: the same tokens, a line for each member.
+fn indented(json: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(json.len() * 2);
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let new_line = |text: &mut Vec<u8>, depth: usize| {
+        text.push(b'\n');
+        text.extend(std::iter::repeat_n(b' ', depth * 2));
+    };
+    for (index, &byte) in json.iter().enumerate() {
+        if in_string {
+            text.push(byte);
+            in_string = escaped || byte != b'"';
+            escaped = byte == b'\\' && !escaped;
+            continue;
+        }
+        match byte {
+            b'{' | b'[' => {
+                text.push(byte);
+                depth += 1;
+                if !matches!(json.get(index + 1), Some(b'}' | b']')) {
+                    new_line(&mut text, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if !matches!(text.last(), Some(b'{' | b'[')) {
+                    new_line(&mut text, depth);
+                }
+                text.push(byte);
+            }
+            b',' => {
+                text.push(byte);
+                new_line(&mut text, depth);
+            }
+            b':' => text.extend_from_slice(b": "),
+            b'"' => {
+                text.push(byte);
+                in_string = true;
+            }
+            byte => text.push(byte),
+        }
+    }
+    text.push(b'\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn people_get_a_line_for_each_member() {
+        let text = String::from_utf8(indented(br#"{"a":[1,{"b":"x,\"{y"}],"c":{}}"#)).unwrap();
+        assert_eq!(
+            text,
+            "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x,\\\"{y\"\n    }\n  ],\n  \"c\": {}\n}\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn indenting_changes_no_value(texts in prop::collection::vec("\\PC{0,10}", 0..5)) {
+            let value = serde_json::json!({"a": texts, "b": {"c": [], "d": texts}});
+            let text = indented(&serde_json::to_vec(&value).unwrap());
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_failure_says_when_to_come_back_and_what_is_allowed() {
+        let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "Archive main is busy.");
+        failure.retry_after = Some(std::time::Duration::from_secs(5));
+        let response = refuse(&failure);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    }
+}

@@ -1,0 +1,91 @@
+//! What the server says of itself (R4 capabilitystatement.html), printed from the tables that parse.
+
+use super::FhirRequest;
+use crate::cache::Rendered;
+use crate::error::Failure;
+use crate::fhir::search::{
+    ENDPOINT_PARAMETERS, IMAGING_STUDY_PARAMETERS, PATIENT_PARAMETERS, Parameter, ResourceType, StudyInclude,
+};
+use crate::fhir::types::{
+    CapabilityStatement, Implementation, Interaction, Resource, Rest, SearchParam, Security, Software,
+};
+
+/// When what is said here last changed.
+const DATE: &str = "2026-11-24";
+
+pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+    let statement = CapabilityStatement {
+        status: "active",
+        date: DATE,
+        kind: "instance",
+        software: Software { name: "dicomweb-gateway", version: env!("CARGO_PKG_VERSION") },
+        implementation: Implementation {
+            description: "Imaging studies of DICOMweb archives as FHIR R4 resources, read-only",
+            url: request.base.clone(),
+        },
+        fhir_version: "4.0.1",
+        format: vec!["application/fhir+json", "json"],
+        rest: vec![Rest {
+            mode: "server",
+            security: Security {
+                description: "Open: whoever can reach this server may see everything. The network in front of it decides \
+                              who that is.",
+            },
+            resource: vec![
+                resource(
+                    ResourceType::Endpoint,
+                    "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint",
+                    "One for each archive: the root of its DICOMweb services at this gateway.",
+                    ENDPOINT_PARAMETERS,
+                ),
+                resource(
+                    ResourceType::ImagingStudy,
+                    "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study",
+                    "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails; \
+                     Bundle.total is left out where studies had to be.",
+                    IMAGING_STUDY_PARAMETERS,
+                ),
+                resource(
+                    ResourceType::Patient,
+                    "",
+                    "A patient as the archives' studies tell of one. Its id is a hash of the patient's identifier.",
+                    PATIENT_PARAMETERS,
+                ),
+            ],
+        }],
+    };
+    serde_json::to_vec(&statement).map(Rendered::new).map_err(|_| Failure::internal())
+}
+
+fn resource<C>(
+    kind: ResourceType,
+    profile: &'static str,
+    documentation: &'static str,
+    parameters: &'static [Parameter<C>],
+) -> Resource {
+    let has_references = kind == ResourceType::ImagingStudy;
+    Resource {
+        kind: kind.name(),
+        supported_profile: Some(profile).filter(|profile| !profile.is_empty()).into_iter().collect(),
+        documentation,
+        interaction: vec![Interaction { code: "read" }, Interaction { code: "search-type" }],
+        versioning: "no-version",
+        conditional_read: "not-match",
+        reference_policy: if has_references { vec!["literal", "logical", "local"] } else { Vec::new() },
+        search_include: parameters
+            .iter()
+            .filter_map(|parameter| parameter.include)
+            .map(StudyInclude::name)
+            .collect(),
+        search_param: parameters.iter().map(search_param).collect(),
+    }
+}
+
+fn search_param<C>(parameter: &Parameter<C>) -> SearchParam {
+    SearchParam {
+        name: parameter.name,
+        definition: parameter.definition,
+        kind: parameter.kind.code(),
+        documentation: parameter.note,
+    }
+}

@@ -1,0 +1,15 @@
+//! The Endpoints: one for each archive, made for the address under which the caller knows the gateway.
+
+use super::FhirRequest;
+use crate::fhir::types::Endpoint;
+use crate::mapping;
+use crate::studies::Source;
+
+/// Whether retrieval needs a token; in mode `open` it does not.
+const REQUIRES_ACCESS_TOKEN: bool = false;
+
+pub(super) fn endpoint_of(source: &Source, request: &FhirRequest<'_>) -> Endpoint {
+    let id = source.archive.id().as_str();
+    let address = format!("{}/dicom-web/{id}", request.public_base);
+    mapping::endpoint(id, &source.archive.settings().name, address, REQUIRES_ACCESS_TOKEN)
+}

@@ -1,0 +1,90 @@
+//! Reads (R4 http#read).
+
+use std::convert::Infallible;
+
+use serde::Serialize;
+
+use super::FhirRequest;
+use super::endpoints::endpoint_of;
+use crate::access::Access;
+use crate::archive::ArchiveId;
+use crate::cache::{Form, Rendered};
+use crate::dicom::StudyUid;
+use crate::error::Failure;
+use crate::fhir::search::{Parameter, ResultParameters, Summary};
+use crate::fhir::types::{Projection, project};
+use crate::gateway::Gateway;
+use crate::studies::Read;
+
+/// A read has no criteria.
+const NO_CRITERIA: &[Parameter<Infallible>] = &[];
+
+pub(super) async fn imaging_study(
+    gateway: &Gateway,
+    id: &str,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let form = form_of_read(gateway, request)?;
+    let missing = || Failure::not_found("No archive holds this study.");
+    let uid = StudyUid::parse(id).map_err(|_| missing())?;
+    match gateway.studies.read(&uid, &form, access, request.freshness()).await? {
+        Read::Found(entry) => Ok(entry.rendered.clone()),
+        Read::Gone => Err(Failure::gone("The study was here, and no archive holds it any more.")),
+        Read::NotFound => Err(missing()),
+    }
+}
+
+pub(super) async fn patient(
+    gateway: &Gateway,
+    id: &str,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let form = form_of_read(gateway, request)?;
+    let found = gateway.studies.find_patient(id, access, request.freshness()).await?;
+    let found = found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
+    render(&found.resource, &form)
+}
+
+pub(super) fn endpoint(gateway: &Gateway, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+    let form = form_of_read(gateway, request)?;
+    let source = ArchiveId::parse(id).ok().and_then(|id| gateway.studies.source(&id));
+    let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
+    render(&endpoint_of(source, request), &form)
+}
+
+fn form_of_read(gateway: &Gateway, request: &FhirRequest<'_>) -> Result<Form, Failure> {
+    let search = request.search(NO_CRITERIA, &gateway.search)?;
+    if search.result.summary == Summary::Count {
+        return Err(
+            Failure::bad_request("value", "Parameter _summary: a read has no count.").at("http._summary")
+        );
+    }
+    Ok(form(&search.result))
+}
+
+/// How much of each resource is wanted.
+pub(super) fn form(result: &ResultParameters) -> Form {
+    match (&result.elements, result.summary) {
+        (Some(names), _) => Form::Elements(names.iter().map(|name| name.as_str().into()).collect()),
+        (None, Summary::True) => Form::Summary,
+        (None, Summary::Text) => Form::Text,
+        (None, Summary::Data) => Form::Data,
+        (None, Summary::False | Summary::Count) => Form::Full,
+    }
+}
+
+pub(super) fn render(resource: &impl Serialize, form: &Form) -> Result<Rendered, Failure> {
+    let json = match form {
+        Form::Full => project(resource, Projection::Full),
+        Form::Data => project(resource, Projection::Data),
+        Form::Summary => project(resource, Projection::Summary),
+        Form::Text => project(resource, Projection::Text),
+        Form::Elements(names) => {
+            let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+            project(resource, Projection::Elements(&names))
+        }
+    };
+    json.map(Rendered::new).map_err(|_| Failure::internal())
+}

@@ -1,0 +1,92 @@
+//! Reading a request's body whole: never more than a limit, never longer than a deadline.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+/// Why a body was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is larger than is allowed.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest that is allowed.
+        limit: usize,
+    },
+    /// It did not come in time.
+    #[error("the body did not come within {} seconds", within.as_secs())]
+    TooSlow {
+        /// What was allowed.
+        within: Duration,
+    },
+    /// The connection broke, or the body is not framed as it should be.
+    #[error("the body broke off")]
+    Broken,
+}
+
+/// All of `body`. One that announces more than `limit` bytes is not read at all.
+pub async fn read<B>(body: B, limit: usize, within: Duration) -> Result<Bytes, ReadError>
+where
+    B: Body,
+{
+    if body.size_hint().lower() > limit as u64 {
+        return Err(ReadError::TooLarge { limit });
+    }
+    let whole = read_at_any_pace(body, limit);
+    tokio::time::timeout(within, whole).await.map_err(|_| ReadError::TooSlow { within })?
+}
+
+async fn read_at_any_pace<B: Body>(body: B, limit: usize) -> Result<Bytes, ReadError> {
+    let mut body = pin!(body);
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing that counts here.
+        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+        if data.remaining() > limit - read.len() {
+            return Err(ReadError::TooLarge { limit });
+        }
+        bytes::BufMut::put(&mut read, data);
+    }
+    Ok(read.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use std::convert::Infallible;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    fn chunks(chunks: &'static [&'static str]) -> impl Body<Data = Bytes, Error = Infallible> {
+        let frames = chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))));
+        StreamBody::new(futures_util::stream::iter(frames))
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        assert_eq!(read(chunks(&["abc", "de"]), 5, LONG).await.unwrap(), "abcde");
+        assert_eq!(read(chunks(&["abc", "def"]), 5, LONG).await, Err(ReadError::TooLarge { limit: 5 }));
+        assert_eq!(
+            read(crate::http::body::full("abcdef"), 5, LONG).await,
+            Err(ReadError::TooLarge { limit: 5 })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let never = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let within = Duration::from_millis(10);
+        assert_eq!(read(never, 5, within).await, Err(ReadError::TooSlow { within }));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_no_body() {
+        let broken = futures_util::stream::iter([Ok(Frame::data(Bytes::from("ab"))), Err("reset")]);
+        assert_eq!(read(StreamBody::new(broken), 5, LONG).await, Err(ReadError::Broken));
+    }
+}

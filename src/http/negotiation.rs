@@ -1,0 +1,141 @@
+//! Which of the media types that there are the caller wants (RFC 9110 12.5.1), and whether gzip (12.5.3).
+
+use http::{HeaderMap, HeaderName, header};
+
+/// A header with more elements than this says nothing that a client means.
+const MOST_RANGES: usize = 64;
+
+/// One element of an `Accept` header.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MediaRange {
+    /// `type/subtype` in lower case, with `*` where anything will do.
+    pub essence: String,
+    /// The parameters but `q`, names in lower case, values without quotes.
+    pub parameters: Vec<(String, String)>,
+    /// 0 to 1.
+    pub quality: f32,
+}
+
+impl MediaRange {
+    /// Whether `essence` is in the range.
+    pub fn covers(&self, essence: &str) -> bool {
+        match self.essence.split_once('/') {
+            Some(("*", "*")) => true,
+            Some((kind, "*")) => essence.split('/').next() == Some(kind),
+            _ => self.essence == essence,
+        }
+    }
+
+    /// A parameter's value.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The ranges of every `Accept` header, the most wanted first; equal ones in their order. Without the header, anything.
+pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange> {
+    let mut ranges: Vec<_> =
+        elements(headers, &header::ACCEPT).filter_map(|element| media_range(&element)).collect();
+    if ranges.is_empty() && !headers.contains_key(header::ACCEPT) {
+        ranges.push(MediaRange { essence: "*/*".to_owned(), parameters: Vec::new(), quality: 1.0 });
+    }
+    ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
+    ranges.retain(|range| range.quality > 0.0);
+    ranges
+}
+
+/// Reads one media type or range.
+pub fn media_range(text: &str) -> Option<MediaRange> {
+    let mut parts = split_outside_quotes(text, ';');
+    let essence = parts.next()?.trim().to_ascii_lowercase();
+    let (kind, subtype) = essence.split_once('/')?;
+    if kind.is_empty() || subtype.is_empty() || essence.contains(char::is_whitespace) {
+        return None;
+    }
+    let mut range = MediaRange { essence, parameters: Vec::new(), quality: 1.0 };
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_owned());
+        if name == "q" {
+            range.quality = value.parse().ok().filter(|quality| (0.0..=1.0).contains(quality))?;
+        } else if !name.is_empty() {
+            range.parameters.push((name, value));
+        }
+    }
+    Some(range)
+}
+
+/// Whether the caller takes a gzip body.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let mut any = None;
+    for element in elements(headers, &header::ACCEPT_ENCODING) {
+        let mut parts = element.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality =
+            parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0_f32));
+        match coding.as_str() {
+            "gzip" | "x-gzip" => return quality > 0.0,
+            "*" => any = Some(quality > 0.0),
+            _ => {}
+        }
+    }
+    any.unwrap_or(false)
+}
+
+/// The elements of a list header, over all its lines.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> + use<'a> {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| split_outside_quotes(line, ',').map(|element| element.trim().to_owned()))
+        .filter(|element| !element.is_empty())
+        .take(MOST_RANGES)
+}
+
+fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    text.split(move |character: char| {
+        quoted ^= character == '"';
+        !quoted && character == separator
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(name: HeaderName, lines: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(&name, HeaderValue::from_static(line));
+        }
+        headers
+    }
+
+    #[test]
+    fn the_most_wanted_range_comes_first() {
+        let headers = headers(
+            header::ACCEPT,
+            &["text/html;q=0.5, application/fhir+json;q=0.9", "*/*;q=0.1, image/png;q=0"],
+        );
+        let essences: Vec<_> = accepted(&headers).into_iter().map(|range| range.essence).collect();
+        assert_eq!(essences, ["application/fhir+json", "text/html", "*/*"]);
+        assert!(accepted(&HeaderMap::new())[0].covers("application/json"));
+    }
+
+    #[test]
+    fn quoted_parameters_hold_separators() {
+        let range =
+            media_range(r#"multipart/related; type="application/dicom; a,b"; transfer-syntax=*"#).unwrap();
+        assert_eq!(range.parameter("type"), Some("application/dicom; a,b"));
+        assert_eq!(range.parameter("transfer-syntax"), Some("*"));
+    }
+
+    #[test]
+    fn gzip_is_used_only_where_it_is_welcome() {
+        let accepts = |line| accepts_gzip(&headers(header::ACCEPT_ENCODING, &[line]));
+        assert!(accepts("gzip, deflate, br") && accepts("br, *") && accepts("gzip;q=0.1"));
+        assert!(!accepts("gzip;q=0, *") && !accepts("br") && !accepts("identity") && !accepts("*;q=0"));
+        assert!(!accepts_gzip(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,92 @@
+//! Bodies on their way in and out: a form is read within bounds, and a request is in flight until its answer's body is sent.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use pin_project_lite::pin_project;
+
+use super::unreadable;
+use crate::error::{Failure, sentence};
+use crate::http::body::{Body, BoxError};
+use crate::http::bounded::{self, ReadError};
+use crate::http::{negotiation, query};
+use crate::telemetry::InFlight;
+
+/// A search's parameters are a few hundred bytes; this leaves room for lists of hundreds of UIDs.
+const LARGEST_FORM: usize = 64 * 1024;
+
+/// Who sends a form has it ready.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pairs of a form (R4 search#searching: POST `_search`).
+pub(super) async fn form<B: HttpBody>(
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Vec<(String, String)>, Failure> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_form = content_type.and_then(negotiation::media_range).is_some_and(|media| {
+        let utf8 = media.parameter("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
+        media.essence == "application/x-www-form-urlencoded" && utf8
+    });
+    let bytes = bounded::read(body, LARGEST_FORM, FORM_TIMEOUT).await.map_err(|error| match error {
+        ReadError::TooLarge { .. } => {
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", sentence(&format!("{error}.")))
+        }
+        ReadError::TooSlow { .. } | ReadError::Broken => {
+            Failure::bad_request("invalid", sentence(&format!("{error}.")))
+        }
+    })?;
+    // Some clients send no body and no type, with everything in the query.
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !is_form {
+        return Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-supported",
+            "The parameters of a search are sent as application/x-www-form-urlencoded, in UTF-8.",
+        ));
+    }
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| Failure::bad_request("invalid", "The body is not in UTF-8."))?;
+    query::decode(text).map_err(|error| unreadable(&error))
+}
+
+pin_project! {
+    /// A body that counts as in flight until it is sent or dropped.
+    struct Counted {
+        #[pin]
+        body: Body,
+        in_flight: InFlight,
+    }
+}
+
+/// `body`, with its request in flight as long as it lasts.
+pub(super) fn counted(body: Body, in_flight: InFlight) -> Body {
+    Counted { body, in_flight }.boxed_unsync()
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.project().body.poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

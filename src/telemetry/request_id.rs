@@ -1,0 +1,93 @@
+//! What ties a request's log lines together, and its answer to them.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Where callers and answers carry it.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A UUID has 36 characters; some proxies write longer ones.
+const LONGEST: usize = 64;
+
+/// Sets this process apart from every other one.
+static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+/// 1 to 64 letters, digits, `-`, `_` and `.`: fits a header, and cannot forge a log line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The caller's own, if it sent one that can be repeated, else a new one.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let own = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
+        own.map_or_else(Self::coin, |value| Self(value.clone()))
+    }
+
+    fn coin() -> Self {
+        let text = format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown")))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// As a header has it.
+    pub fn header_value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+fn is_legal(bytes: &[u8]) -> bool {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: &'static [u8]) -> RequestId {
+        let value = HeaderValue::from_bytes(value).unwrap();
+        RequestId::of(&[(REQUEST_ID, value)].into_iter().collect())
+    }
+
+    #[test]
+    fn a_caller_may_name_its_request() {
+        assert_eq!(of(b"53fefa32-fcbb_4ff8.1").as_str(), "53fefa32-fcbb_4ff8.1");
+    }
+
+    #[test]
+    fn a_name_that_could_be_mistaken_for_something_else_is_replaced() {
+        for bad in [&b""[..], b"a b", b"a\"b", b"\xff", b"a,b", &[b'a'; 65]] {
+            assert_ne!(of(bad).as_str().as_bytes(), bad);
+        }
+    }
+
+    #[test]
+    fn new_names_differ() {
+        let names: std::collections::BTreeSet<_> =
+            (0..100).map(|_| RequestId::of(&HeaderMap::new()).to_string()).collect();
+        assert_eq!(names.len(), 100);
+    }
+}
