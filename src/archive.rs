@@ -1,9 +1,10 @@
 //! One upstream PACS: the only place that touches the HTTP client.
 //!
-//! An [`UpstreamRequest`] is the only way in, and every call has a permit and a deadline. What is peculiar to a brand is
+//! An [`UpstreamRequest`] is the only way in, and every call has a permit, a deadline and a breaker. What is peculiar to a brand is
 //! data in a [`Profile`]. Redirects are never followed, the environment's proxies are never used, and nothing of a
 //! caller's request crosses but a list of headers. This room knows DICOM JSON; it knows no FHIR and no caller.
 
+mod breaker;
 mod client;
 mod error;
 mod id;

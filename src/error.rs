@@ -159,6 +159,9 @@ impl From<&ArchiveError> for Failure {
             Kind::Unreachable | Kind::Busy => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(RETRY_AFTER)
             }
+            Kind::Resting(rest) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(*rest)
+            }
             Kind::Unavailable { retry_after, .. } => {
                 let wait = retry_after.map_or(RETRY_AFTER, |seconds| Duration::from_secs(seconds.into()));
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(wait)

@@ -1,14 +1,16 @@
-//! Calls to one archive: permit, deadline, credentials, and one repetition when a pooled connection turns out to be dead.
+//! Calls to one archive: permit, breaker, deadline, credentials, and one repetition when a pooled connection turns out to be dead.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::breaker::Breaker;
 use super::request::{Class, UpstreamRequest};
 use super::response::{UpstreamBody, UpstreamResponse};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
+use crate::clock::{SharedClock, SystemClock};
 use crate::telemetry::Metrics;
 
 /// A connection is made on a local network, or something is wrong.
@@ -41,10 +43,17 @@ struct Inner {
     /// Leaves bodies as they are: for what is carried through.
     carrying: reqwest::Client,
     credentials: Option<(HeaderName, HeaderValue)>,
-    searches: Arc<Semaphore>,
-    metadata: Arc<Semaphore>,
-    retrievals: Arc<Semaphore>,
+    searches: Lane,
+    metadata: Lane,
+    retrievals: Lane,
     metrics: Metrics,
+}
+
+/// What calls of one class share.
+#[derive(Debug)]
+struct Lane {
+    permits: Arc<Semaphore>,
+    breaker: Breaker,
 }
 
 impl Archive {
@@ -54,15 +63,19 @@ impl Archive {
         if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
             return Err(SettingsError::Credentials(settings.id));
         }
-        let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
+        let clock: SharedClock = Arc::new(SystemClock::default());
+        let lane = |count: usize| Lane {
+            permits: Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS))),
+            breaker: Breaker::new(Arc::clone(&clock)),
+        };
         Ok(Self {
             inner: Arc::new(Inner {
                 reading: http_client(&settings, true)?,
                 carrying: http_client(&settings, false)?,
                 credentials,
-                searches: permits(settings.max_concurrency),
-                metadata: permits(settings.max_concurrency),
-                retrievals: permits(settings.max_concurrency.saturating_mul(RETRIEVALS_FOR_A_SEARCH)),
+                searches: lane(settings.max_concurrency),
+                metadata: lane(settings.max_concurrency),
+                retrievals: lane(settings.max_concurrency.saturating_mul(RETRIEVALS_FOR_A_SEARCH)),
                 settings,
                 metrics,
             }),
@@ -128,13 +141,29 @@ impl Archive {
         client: &reqwest::Client,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
-        let permits = match request.class() {
+        let lane = match request.class() {
             Class::Search => &self.inner.searches,
             Class::Metadata => &self.inner.metadata,
             Class::Retrieve => &self.inner.retrievals,
         };
-        let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(permits).acquire_owned()).await;
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&lane.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
+        let pass = lane.breaker.pass().map_err(|rest| self.error(ArchiveErrorKind::Resting(rest)))?;
+        let answer = self.send_with_permit(client, request, permit).await;
+        match &answer {
+            Ok(response) if matches!(response.status.as_u16(), 502..=504) => pass.failed(),
+            Err(error) if error.is_about_the_archive() => pass.failed(),
+            _ => pass.succeeded(),
+        }
+        answer
+    }
+
+    async fn send_with_permit(
+        &self,
+        client: &reqwest::Client,
+        request: UpstreamRequest,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<UpstreamResponse, ArchiveError> {
         let timeout = self.inner.settings.timeout;
         let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(client, &request)).await {
             Ok(answer) => answer.map_err(|error| self.transport_error(&error))?,

@@ -33,6 +33,9 @@ pub enum ArchiveErrorKind {
     /// Too many requests to this archive are under way already.
     #[error("is busy with other requests")]
     Busy,
+    /// The archive failed several times in a row and is left alone for so long.
+    #[error("failed several times in a row and is not asked for the next {} s", .0.as_secs() + 1)]
+    Resting(Duration),
     /// The archive does not accept the gateway's credentials.
     #[error("refused the gateway's credentials (status {0})")]
     Unauthorized(StatusCode),
@@ -83,6 +86,12 @@ impl ArchiveError {
         )
     }
 
+    /// Whether it says that the archive is unwell, whatever it was asked.
+    pub(super) fn is_about_the_archive(&self) -> bool {
+        use ArchiveErrorKind as Kind;
+        matches!(self.kind, Kind::Unreachable | Kind::Disconnected | Kind::Timeout(_))
+    }
+
     /// Whether the archive said that the thing does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self.kind, ArchiveErrorKind::NotFound)
@@ -96,6 +105,7 @@ impl ArchiveError {
             Kind::Disconnected => "disconnected",
             Kind::Timeout(_) => "timeout",
             Kind::Busy => "busy",
+            Kind::Resting(_) => "resting",
             Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound => "not_found",
             Kind::Unavailable { .. } => "unavailable",

@@ -81,6 +81,7 @@ impl DicomwebError {
                 ArchiveErrorKind::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
                 ArchiveErrorKind::Unreachable
                 | ArchiveErrorKind::Busy
+                | ArchiveErrorKind::Resting(_)
                 | ArchiveErrorKind::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::BAD_GATEWAY,
             },

@@ -107,3 +107,31 @@ async fn many_headers_are_taken_and_too_many_are_not() {
         assert_eq!(answer.is_ok(), taken, "{count}");
     }
 }
+
+#[tokio::test]
+async fn an_archive_that_fails_again_and_again_is_left_alone() {
+    let pacs = Pacs::new()
+        .at("/studies", Answer::closes())
+        .at("/studies/1.2", Answer::bytes("image/png", "0123"))
+        .start()
+        .await;
+    let archive = archive(settings(&pacs.url()));
+    let mut rested = false;
+    for _ in 0..10 {
+        let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();
+        rested |= matches!(error.kind, Kind::Resting(_));
+    }
+    assert!(rested);
+    assert!(pacs.targets().len() <= 10, "five calls, each said twice: {:?}", pacs.targets());
+    assert!(archive.send(study()).await.is_ok(), "calls of another class still pass");
+}
+
+#[tokio::test]
+async fn what_may_be_the_requests_fault_does_not_count_against_the_archive() {
+    let pacs = Pacs::new().at("/studies", Answer::status(500)).start().await;
+    let archive = archive(settings(&pacs.url()));
+    for _ in 0..10 {
+        let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();
+        assert!(matches!(error.kind, Kind::Refused(_)), "{error}");
+    }
+}

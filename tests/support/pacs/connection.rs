@@ -151,12 +151,13 @@ fn head_of(answer: &Answer) -> String {
         write!(head, "{name}: {value}\r\n").unwrap();
     }
     let has_body = !matches!(answer.status, 204 | 304);
-    head.push_str(&match answer.framing {
-        Framing::Length if has_body => format!("Content-Length: {}\r\n\r\n", answer.body.len()),
-        Framing::Length => "\r\n".to_owned(),
-        Framing::FalseLength(length) => format!("Content-Length: {length}\r\n\r\n"),
-        Framing::Chunked => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
-        Framing::UntilClose => "Connection: close\r\n\r\n".to_owned(),
-    });
+    match answer.framing {
+        Framing::Length if has_body => write!(head, "Content-Length: {}\r\n", answer.body.len()).unwrap(),
+        Framing::Length => {}
+        Framing::FalseLength(length) => write!(head, "Content-Length: {length}\r\n").unwrap(),
+        Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+        Framing::UntilClose => head.push_str("Connection: close\r\n"),
+    }
+    head.push_str("\r\n");
     head
 }
