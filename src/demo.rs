@@ -5,6 +5,7 @@ pub mod archive;
 pub mod charset;
 pub mod samples;
 mod scratch;
+mod tour;
 
 use crate::server::{self, ConnectionLimits};
 use archive::{Archive, Index, IndexReport, Progress};
@@ -20,6 +21,8 @@ use tokio::task::JoinHandle;
 /// How long answers under way may take when the archive stops. Its only client is the gateway beside it, which has
 /// drained by then.
 const DRAIN: Duration = Duration::from_secs(5);
+
+pub use tour::Tour;
 
 /// What an embedded archive is filled with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-pub use index::{Index, IndexReport, Progress};
+pub use index::{Index, IndexReport, Instance, Progress, Series, Study};
 pub use route::ROOT;
 
 /// How many answers read files at once: enough to keep a disk busy, few enough to leave the blocking pool to others.
