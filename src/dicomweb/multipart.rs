@@ -80,6 +80,10 @@ impl PartHeaders {
     }
 
     pub(super) fn finish(&mut self) -> Result<Bytes, StreamError> {
+        if let Delimiter::Known(finder) = &self.delimiter {
+            let held = self.held.strip_prefix(finder.needle());
+            self.closed |= held.is_some_and(|behind| behind == b"--") && self.at_line_start;
+        }
         if self.closed || self.may_end_open || matches!(self.delimiter, Delimiter::None) {
             return Ok(Bytes::from(std::mem::take(&mut self.held)));
         }
@@ -106,7 +110,7 @@ impl PartHeaders {
                 Behind::Data => position = start + 1,
                 Behind::Last => {
                     self.closed = true;
-                    break chunk.len();
+                    position = behind + 2;
                 }
                 Behind::CutOff => break start,
                 Behind::Headers(line) => {
@@ -218,7 +222,7 @@ fn begun(rest: &[u8], needle: &[u8]) -> usize {
 enum Behind {
     /// The line ends: headers follow after so many bytes.
     Headers(usize),
-    /// Two more dashes: it was the last delimiter.
+    /// Two more dashes, and the line ends: it was the last delimiter.
     Last,
     /// Something else: it was none.
     Data,
@@ -231,7 +235,12 @@ impl Behind {
         let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match (rest.get(blanks), rest.get(blanks + 1)) {
             _ if blanks > LONGEST_BOUNDARY => Self::Data,
-            (Some(b'-'), Some(b'-')) if blanks == 0 => Self::Last,
+            (Some(b'-'), Some(b'-')) if blanks == 0 => match rest.get(2) {
+                Some(b'\r' | b'\n' | b' ' | b'\t') => Self::Last,
+                Some(_) => Self::Data,
+                // At the end of the body it is the last one.
+                None => Self::CutOff,
+            },
             (Some(b'\r'), Some(b'\n')) => Self::Headers(blanks + 2),
             (Some(b'\n'), _) => Self::Headers(blanks + 1),
             (None | Some(b'\r' | b'-'), None) => Self::CutOff,
