@@ -4,5 +4,6 @@
 
 mod architecture;
 mod archive;
+mod command_line;
 mod dicomweb;
 mod support;

@@ -1,0 +1,157 @@
+//! The program as it is started by people and by orchestrators: arguments, exit codes, signals, what it prints.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use dicomweb_gateway::demo::archive::Progress;
+use dicomweb_gateway::demo::{Content, RunningArchive, start_archive};
+use serde_json::Value;
+
+use crate::support::client::get;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A program that is killed when a test fails before it has stopped it.
+struct Started(Child);
+
+impl Started {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// As an orchestrator does it.
+    fn terminate(mut self) -> ExitStatus {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It has ended already, most often.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A configuration in a file that goes with the returned value.
+fn config(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn config_for(archive: &RunningArchive) -> tempfile::NamedTempFile {
+    config(&format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[auth]\nmode = \"open\"\n\
+         [telemetry]\nlog = \"json\"\n[[archive]]\nid = \"main\"\nurl = \"{}\"\n",
+        archive.url()
+    ))
+}
+
+async fn samples() -> RunningArchive {
+    start_archive(Content::Samples, SocketAddr::from(([127, 0, 0, 1], 0)), Progress::Silent).await.unwrap()
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_failure() {
+    assert_eq!(run(&["--version"]).status.code(), Some(0));
+    assert_eq!(run(&[]).status.code(), Some(64));
+    assert_eq!(run(&["frobnicate"]).status.code(), Some(64));
+    assert_eq!(run(&["serve", "--config", "/nowhere/gateway.toml"]).status.code(), Some(64));
+    let file = config("[server]\nlisten = 8080\ncolour = \"red\"\n");
+    let refused = run(&["serve", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(64));
+    let told = text(&refused.stderr);
+    for part in [":2: server.listen: ", ":3: server.colour: ", "auth.mode: is missing", "archive: is missing"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    assert_eq!(run(&["archive", "/nowhere"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = run(&["demo", "--listen", &address]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains(&format!("cannot listen on {address}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn demo_prints_addresses_that_all_answer() {
+    let mut demo = Started::start(&["demo", "--listen", "127.0.0.1:0"]);
+    let lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let printed: Vec<_> = lines.take_while(|line| !line.starts_with("Stop it")).collect();
+    let addresses: Vec<_> =
+        printed.iter().map(|line| line.trim()).filter(|line| line.starts_with("http")).collect();
+    assert!(addresses.len() >= 8, "{printed:?}");
+    for address in addresses {
+        let answer = get(address).await;
+        assert_eq!(answer.status, 200, "{address}");
+        assert!(answer.complete && answer.body.len() > 100, "{address}");
+    }
+    assert!(demo.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_shows_what_an_archive_can_do() {
+    let archive = samples().await;
+    let file = config_for(&archive);
+    let path = file.path().to_str().unwrap().to_owned();
+    let arguments = ["check", "--config", &path];
+    let well = run(&arguments);
+    let table = text(&well.stdout);
+    assert!(well.status.success() && table.contains("works"), "{table}");
+    archive.stop().await;
+    let broken = run(&arguments);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(text(&broken.stdout).contains("main: search for studies: cannot be reached"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_is_ready_answers_and_stops_when_told() {
+    let archive = samples().await;
+    let file = config_for(&archive);
+    let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
+    let mut log = BufReader::new(serve.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let is_listening = |line: &Value| line["message"] == "listening";
+    let line =
+        log.by_ref().map(|line| serde_json::from_str::<Value>(&line).unwrap()).find(is_listening).unwrap();
+    let (public, admin) = (line["address"].as_str().unwrap(), line["admin"].as_str().unwrap());
+
+    assert!(run(&["healthcheck", "--url", &format!("http://{admin}")]).status.success());
+    assert_eq!(get(&format!("http://{admin}/livez")).await.status, 200);
+    for hidden in ["livez", "readyz", "metrics"] {
+        assert_eq!(get(&format!("http://{public}/{hidden}")).await.status, 404, "{hidden}");
+    }
+    let found = get(&format!("http://{public}/fhir/Patient?name=Anna&_count=1")).await;
+    assert_eq!(found.status, 200);
+    let metrics = get(&format!("http://{admin}/metrics")).await.text();
+    assert!(
+        metrics.contains(
+            "gateway_requests_total{route=\"fhir.search.Patient\",method=\"GET\",status=\"200\"} 1"
+        )
+    );
+
+    assert!(serve.terminate().success());
+    let log: Vec<_> = log.collect();
+    let log = log.join("\n");
+    assert!(log.contains("\"route\":\"fhir.search.Patient\"") && log.contains("stopped"), "{log}");
+    assert!(!log.contains("Anna") && !log.contains("name="), "{log}");
+    let failed = run(&["healthcheck", "--url", &format!("http://{admin}")]);
+    assert_eq!(failed.status.code(), Some(1));
+}
