@@ -66,13 +66,13 @@ pub struct SearchRows {
     pub asked_at: Duration,
 }
 
-/// The identifier that a Patient id was made of.
+/// What a Patient id stands for, as an archive can be asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct KnownPatient {
-    /// The archive that named it.
-    pub archive: ArchiveId,
-    /// PatientID (0010,0020) as the archive writes it.
-    pub patient_id: Box<str>,
+pub enum KnownPatient {
+    /// The patient with this PatientID (0010,0020), as the archive writes it.
+    Identified(Box<str>),
+    /// A patient without one: whoever this study is of.
+    OfStudy(StudyUid),
 }
 
 #[derive(Debug, Clone)]
@@ -89,7 +89,10 @@ impl Kept {
             + match self {
                 Self::Study(entry) => entry.rendered.size(),
                 Self::Rows(rows) => rows.rows.iter().map(Attributes::size).sum(),
-                Self::Patient(patient) => patient.patient_id.len(),
+                Self::Patient(patient) => match patient.as_ref() {
+                    KnownPatient::Identified(id) => id.len(),
+                    KnownPatient::OfStudy(study) => study.as_str().len(),
+                },
                 Self::Gone => 0,
             }
     }

@@ -6,4 +6,5 @@ mod architecture;
 mod archive;
 mod command_line;
 mod dicomweb;
+mod fhir;
 mod support;

@@ -3,4 +3,5 @@
 
 pub mod client;
 pub mod front;
+pub mod gateway;
 pub mod pacs;

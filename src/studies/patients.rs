@@ -74,16 +74,14 @@ impl Studies {
         for source in self.sources.iter() {
             let rows = self.rows(source, plan::every_study(), None, Freshness::Reload).await?;
             if let Some(row) = rows.iter().find(|row| row.patient.id() == id) {
-                return Ok(known(row).map(Arc::new));
+                return Ok(Some(Arc::new(known(row))));
             }
         }
         Ok(None)
     }
 
     pub(super) async fn remember_patient(&self, row: &StudyRow) {
-        if let Some(known) = known(row) {
-            self.cache.keep_patient(&row.patient.id(), known).await;
-        }
+        self.cache.keep_patient(&row.patient.id(), known(row)).await;
     }
 
     /// What the archives are asked for patients who match; `None` when nobody can.
@@ -94,20 +92,16 @@ impl Studies {
         for criterion in criteria {
             match criterion {
                 PatientCriterion::Id(ids) => {
-                    let mut patient_ids = Vec::new();
+                    let mut patients = Vec::new();
                     for id in ids {
-                        patient_ids
-                            .extend(self.known_patient(id).await?.map(|known| known.patient_id.clone()));
+                        patients.extend(self.known_patient(id).await?);
                     }
-                    if patient_ids.is_empty() {
-                        return Ok(None);
-                    }
-                    return Ok(Some(plan::studies_of_patients(patient_ids.iter().map(AsRef::as_ref))));
+                    return Ok((!patients.is_empty()).then(|| plan::studies_of(&patients)));
                 }
                 PatientCriterion::Identifier(tokens) => {
                     let values: Option<Vec<_>> = tokens.iter().map(|token| token.code.as_deref()).collect();
                     if let Some(values) = values {
-                        return Ok(Some(plan::studies_of_patients(values)));
+                        return Ok(Some(plan::studies_under(values)));
                     }
                 }
                 _ => {}
@@ -133,8 +127,10 @@ impl Studies {
     }
 }
 
-/// The identifier to ask an archive by. A patient without one cannot be asked for; an empty key would ask for everybody.
-fn known(row: &StudyRow) -> Option<KnownPatient> {
-    let patient_id = row.attributes.text(tags::PATIENT_ID)?;
-    Some(KnownPatient { archive: row.archive.clone(), patient_id: patient_id.into() })
+/// What to ask an archive by. A patient without an identifier has one study; an empty key would ask for everybody.
+fn known(row: &StudyRow) -> KnownPatient {
+    match row.attributes.text(tags::PATIENT_ID) {
+        Some(patient_id) => KnownPatient::Identified(patient_id.into()),
+        None => KnownPatient::OfStudy(row.uid.clone()),
+    }
 }

@@ -8,7 +8,10 @@
 //! - a value that an archive could read as a pattern, or cannot decode, is widened to a pattern that covers it;
 //! - what cannot be narrowed at all is looked through, within `search.max_scan`.
 
+use std::sync::Arc;
+
 use crate::archive::{MatchValue, QidoQuery, SearchLevel};
+use crate::cache::KnownPatient;
 use crate::dicom::{DicomDate, Tag, Uid, tags};
 use crate::fhir::date::{FhirDate, Prefix};
 use crate::fhir::search::{StudyCriterion, System, Token};
@@ -26,9 +29,9 @@ pub(super) struct Plan {
     pub(super) without_optional_keys: Option<QidoQuery>,
 }
 
-/// Plans a search. `patient_ids` are the PatientIDs of the patients that the criteria refer to, where they refer to any.
-pub(super) fn studies(criteria: &[StudyCriterion], patient_ids: Option<&[Box<str>]>) -> Plan {
-    let named = criteria.iter().find_map(|criterion| naming_keys(criterion, patient_ids));
+/// Plans a search. `patients` are those that the criteria refer to, where they refer to any.
+pub(super) fn studies(criteria: &[StudyCriterion], patients: Option<&[Arc<KnownPatient>]>) -> Plan {
+    let named = criteria.iter().find_map(|criterion| naming_keys(criterion, patients));
     if let Some(keys) = named {
         let queries = keys.into_iter().map(|(tag, value)| every_study().matching(tag, value)).collect();
         return Plan { queries, without_optional_keys: None };
@@ -45,11 +48,29 @@ pub(super) fn studies(criteria: &[StudyCriterion], patient_ids: Option<&[Box<str
     Plan { queries: vec![query], without_optional_keys: optional }
 }
 
-/// The queries for the studies of patients with one of `patient_ids`; every study when one of them cannot be asked for.
-pub(super) fn studies_of_patients<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<QidoQuery> {
-    let key = |id: &str| any_spelling(id).map(|value| every_study().matching(tags::PATIENT_ID, value));
-    let queries: Option<Vec<_>> = patient_ids.into_iter().map(key).collect();
+/// The queries for the studies of `patients`; every study when one of them cannot be asked for.
+pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<QidoQuery> {
+    queries_by(patients.iter().map(|patient| patient_key(patient)))
+}
+
+/// The queries for the studies under any of the PatientIDs; every study when one of them cannot be asked for.
+pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<QidoQuery> {
+    queries_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))))
+}
+
+fn queries_by(keys: impl Iterator<Item = Option<Key>>) -> Vec<QidoQuery> {
+    let queries: Option<Vec<_>> =
+        keys.map(|key| key.map(|(tag, value)| every_study().matching(tag, value))).collect();
     queries.unwrap_or_else(|| vec![every_study()])
+}
+
+fn patient_key(patient: &KnownPatient) -> Option<Key> {
+    match patient {
+        KnownPatient::Identified(id) => Some((tags::PATIENT_ID, any_spelling(id)?)),
+        KnownPatient::OfStudy(study) => {
+            Some((tags::STUDY_INSTANCE_UID, MatchValue::any_of(std::slice::from_ref(study.uid()))?))
+        }
+    }
 }
 
 /// The query for every study, with all that the mapping reads.
@@ -61,14 +82,11 @@ type Key = (Tag, MatchValue);
 
 /// Keys of which each match has one; none when nothing can match; `None` when the criterion names no studies, or names them
 /// in a way that cannot be asked for.
-fn naming_keys(criterion: &StudyCriterion, patient_ids: Option<&[Box<str>]>) -> Option<Vec<Key>> {
+fn naming_keys(criterion: &StudyCriterion, patients: Option<&[Arc<KnownPatient>]>) -> Option<Vec<Key>> {
     match criterion {
         StudyCriterion::Id(ids) => Some(uid_keys(ids.iter().map(String::as_str))),
         StudyCriterion::Identifier(tokens) => identifier_keys(tokens),
-        StudyCriterion::Patient(_) => {
-            let ids = patient_ids?;
-            ids.iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))).collect()
-        }
+        StudyCriterion::Patient(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
         StudyCriterion::PatientIdentifier(tokens) => tokens
             .iter()
             .map(|token| Some((tags::PATIENT_ID, any_spelling(token.code.as_deref()?)?)))

@@ -1,6 +1,7 @@
 //! Searches for studies over all archives, and the read of one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use jiff::tz::TimeZone;
@@ -10,7 +11,7 @@ use super::row::StudyRow;
 use super::{Form, Freshness, Source, Studies, StudiesError, plan};
 use crate::access::Access;
 use crate::archive::{ArchiveErrorKind, QidoQuery};
-use crate::cache::Fingerprint;
+use crate::cache::{Fingerprint, KnownPatient};
 use crate::dicom::{Attributes, StudyUid, tags};
 use crate::fhir::search::{PatientReference, StudyCriterion};
 use crate::mapping::{self, PatientKey};
@@ -61,13 +62,12 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let patient_ids = self.patient_ids(criteria).await?;
-        if patient_ids.as_ref().is_some_and(Vec::is_empty) {
+        let patients = self.patients(criteria).await?;
+        if patients.as_ref().is_some_and(Vec::is_empty) {
             return Ok(FoundStudies::default());
         }
         let asked = self.sources.iter().filter(|source| may_hold(source, criteria));
-        let answers =
-            asked.map(|source| self.search_one(source, criteria, patient_ids.as_deref(), freshness));
+        let answers = asked.map(|source| self.search_one(source, criteria, patients.as_deref(), freshness));
         let rows = try_join_all(answers).await?.into_iter().flatten();
         Ok(gather(rows.filter(|row| access.may_see_study(&row.attributes))))
     }
@@ -88,33 +88,36 @@ impl Studies {
         }
     }
 
-    /// The PatientIDs of the patients that the first such criterion refers to; `None` when no criterion refers to any.
-    async fn patient_ids(&self, criteria: &[StudyCriterion]) -> Result<Option<Vec<Box<str>>>, StudiesError> {
+    /// The patients that the first such criterion refers to; `None` when no criterion refers to any.
+    async fn patients(
+        &self,
+        criteria: &[StudyCriterion],
+    ) -> Result<Option<Vec<Arc<KnownPatient>>>, StudiesError> {
         let references = criteria.iter().find_map(|criterion| match criterion {
             StudyCriterion::Patient(references) => Some(references),
             _ => None,
         });
         let Some(references) = references else { return Ok(None) };
-        let mut ids = Vec::new();
+        let mut patients = Vec::new();
         for reference in references {
             let PatientReference::Own(id) = reference else { continue };
             if let Some(patient) = self.known_patient(id).await?
-                && !ids.contains(&patient.patient_id)
+                && !patients.contains(&patient)
             {
-                ids.push(patient.patient_id.clone());
+                patients.push(patient);
             }
         }
-        Ok(Some(ids))
+        Ok(Some(patients))
     }
 
     async fn search_one(
         &self,
         source: &Source,
         criteria: &[StudyCriterion],
-        patient_ids: Option<&[Box<str>]>,
+        patients: Option<&[Arc<KnownPatient>]>,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        let plan = plan::studies(criteria, patient_ids);
+        let plan = plan::studies(criteria, patients);
         let mut matches = Vec::new();
         for query in plan.queries {
             for row in self.rows(source, query, plan.without_optional_keys.as_ref(), freshness).await? {

@@ -120,3 +120,15 @@ fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
         rest = &rest[size + 2..];
     }
 }
+
+/// POST of a body.
+pub async fn post(url: &str, content_type: &str, body: &str) -> Received {
+    let length = body.len().to_string();
+    let mut stream = ask("POST", url, &[("Content-Type", content_type), ("Content-Length", &length)]).await;
+    // Whoever refuses a body early may close before it is all sent.
+    let _ = stream.write_all(body.as_bytes()).await;
+    let mut bytes = Vec::new();
+    let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let ended = reading.expect("an answer in time").is_ok();
+    received("POST", &bytes, ended)
+}

@@ -1,0 +1,6 @@
+//! The FHIR facade over HTTP, in front of the embedded archive with the sample studies.
+
+mod cache;
+mod errors;
+mod read;
+mod search;

@@ -1,0 +1,103 @@
+use crate::support::gateway::RunningGateway;
+
+#[tokio::test]
+async fn the_capability_statement_names_what_is_parsed() {
+    let gateway = RunningGateway::over_samples().await;
+    let statement = gateway.json("/fhir/metadata").await;
+    assert_eq!(statement["resourceType"], "CapabilityStatement");
+    assert_eq!(statement["fhirVersion"], "4.0.1");
+    assert_eq!(statement["implementation"]["url"], format!("{}/fhir", gateway.address()));
+    for resource in statement["rest"][0]["resource"].as_array().unwrap() {
+        let kind = resource["type"].as_str().unwrap();
+        for parameter in resource["searchParam"].as_array().unwrap() {
+            let name = parameter["name"].as_str().unwrap();
+            let value = match parameter["type"].as_str().unwrap() {
+                "date" => "2024",
+                _ => "abc",
+            };
+            let bundle = gateway.json(&format!("/fhir/{kind}?{name}={value}")).await;
+            let links = bundle["link"].to_string();
+            assert!(links.contains(&format!("{name}={value}")), "{kind} {name} was not applied: {links}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_study_of_the_archive_can_be_read_whole() {
+    let gateway = RunningGateway::over_samples().await;
+    let (studies, page) = gateway.matches("/fhir/ImagingStudy?_count=7").await;
+    assert_eq!(page["total"], 30);
+    assert_eq!(studies.len(), 30);
+    for study in studies {
+        let id = study["id"].as_str().unwrap();
+        let read = gateway.json(&format!("/fhir/ImagingStudy/{id}")).await;
+        assert_eq!(read, study, "a match is the resource that a read gives");
+        assert_eq!(read["identifier"][0]["value"], format!("urn:oid:{id}"));
+        let series = read["series"].as_array().unwrap();
+        assert_eq!(read["numberOfSeries"], series.len());
+        let instances: usize =
+            series.iter().map(|series| series["instance"].as_array().map_or(0, Vec::len)).sum();
+        assert_eq!(read["numberOfInstances"], instances);
+        let patient = read["subject"]["reference"].as_str().unwrap();
+        let patient = gateway.json(&format!("/fhir/{patient}")).await;
+        assert_eq!(patient["resourceType"], "Patient");
+    }
+}
+
+#[tokio::test]
+async fn the_endpoint_is_the_address_that_viewers_use() {
+    let gateway = RunningGateway::over_samples().await;
+    let endpoint = gateway.json("/fhir/Endpoint/main").await;
+    let address = endpoint["address"].as_str().unwrap();
+    assert_eq!(address, format!("{}/dicom-web/main", gateway.address()));
+    let path = address.strip_prefix(gateway.address()).unwrap();
+    assert_eq!(gateway.json(&format!("{path}/studies")).await.as_array().unwrap().len(), 30);
+    assert_eq!(gateway.json("/fhir/Endpoint?name=main&status=active").await["total"], 1);
+    assert_eq!(gateway.json("/fhir/Endpoint?connection-type=ihe-iid").await["total"], 0);
+}
+
+#[tokio::test]
+async fn parts_of_a_study_are_tagged_and_cost_no_more_than_they_need() {
+    let gateway = RunningGateway::over_samples().await;
+    let id = gateway.ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
+    let before = (gateway.asked("search"), gateway.asked("metadata"));
+    let elements = gateway.json(&format!("/fhir/ImagingStudy/{id}?_elements=started,description")).await;
+    assert_eq!(elements.get("series"), None);
+    assert_eq!(elements["meta"]["tag"][0]["code"], "SUBSETTED");
+    assert!(elements["subject"].is_object() && elements["status"].is_string());
+    assert_eq!(gateway.asked("metadata"), before.1, "elements of the study ask for no instances");
+    let summary = gateway.json(&format!("/fhir/ImagingStudy/{id}?_summary=true")).await;
+    assert!(summary["series"].as_array().unwrap().iter().all(|series| series.get("instance").is_none()));
+    assert_eq!(gateway.asked("metadata"), before.1, "a summary asks for no instances");
+    assert!(gateway.asked("search") > before.0);
+}
+
+#[tokio::test]
+async fn links_are_made_of_the_address_that_the_caller_knows() {
+    let fixed =
+        RunningGateway::over_samples_with("[server]\npublic_url = \"https://imaging.example/pacs\"\n").await;
+    for path in [
+        "/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
+        "/pacs/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
+    ] {
+        let bundle = fixed.json(path).await;
+        let text = bundle.to_string();
+        assert!(text.contains("https://imaging.example/pacs/dicom-web/main"), "{text}");
+        assert!(
+            bundle["link"].to_string().matches("https://imaging.example/pacs/fhir/ImagingStudy?").count()
+                == 2
+        );
+        assert!(!text.contains("127.0.0.1"), "{text}");
+    }
+    let trusting = RunningGateway::over_samples_with("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n").await;
+    let headers = [
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "images.example"),
+        ("X-Forwarded-Prefix", "/x"),
+    ];
+    let endpoint = trusting.get_with("/fhir/Endpoint/main", &headers).await.json();
+    assert_eq!(endpoint["address"], "https://images.example/x/dicom-web/main");
+    let untrusting = RunningGateway::over_samples().await;
+    let endpoint = untrusting.get_with("/fhir/Endpoint/main", &headers).await.json();
+    assert_eq!(endpoint["address"], format!("{}/dicom-web/main", untrusting.address()));
+}

@@ -1,0 +1,306 @@
+use serde_json::Value;
+
+use crate::support::client;
+use crate::support::gateway::{RunningGateway, entries, link};
+
+fn sorted(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort();
+    ids
+}
+
+/// The ids of the studies for which `keep` holds, from the list of all.
+async fn truth(gateway: &RunningGateway, keep: impl Fn(&Value) -> bool) -> Vec<String> {
+    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    sorted(
+        all.iter()
+            .filter(|study| keep(study))
+            .map(|study| study["id"].as_str().unwrap().to_owned())
+            .collect(),
+    )
+}
+
+fn percent(text: &str) -> String {
+    dicomweb_gateway::http::query::encode([("x", text)])[2..].to_owned()
+}
+
+#[tokio::test]
+async fn each_study_is_found_by_each_of_its_identifiers_and_no_other_study_is() {
+    let gateway = RunningGateway::over_samples().await;
+    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    for study in &all {
+        for identifier in study["identifier"].as_array().unwrap() {
+            let value = identifier["value"].as_str().unwrap();
+            let system = identifier["system"].as_str();
+            let has = |other: &Value, with_system: bool| {
+                other["identifier"].as_array().unwrap().iter().any(|other| {
+                    other["value"] == value && (!with_system || other["system"].as_str() == system)
+                })
+            };
+            let bare =
+                sorted(gateway.ids(&format!("/fhir/ImagingStudy?identifier={}", percent(value))).await);
+            assert_eq!(bare, truth(&gateway, |other| has(other, false)).await, "{value}");
+            let token = format!("{}|{value}", system.unwrap_or_default());
+            let full =
+                sorted(gateway.ids(&format!("/fhir/ImagingStudy?identifier={}", percent(&token))).await);
+            assert_eq!(full, truth(&gateway, |other| has(other, true)).await, "{token}");
+        }
+    }
+    assert_eq!(gateway.json("/fhir/ImagingStudy?identifier=urn:oid:1.2.3").await["total"], 0);
+}
+
+#[tokio::test]
+async fn each_patient_has_exactly_their_own_studies() {
+    let gateway = RunningGateway::over_samples().await;
+    let (patients, page) = gateway.matches("/fhir/Patient?_count=5").await;
+    assert_eq!(page["total"], patients.len());
+    let mut seen = 0;
+    for patient in &patients {
+        let id = patient["id"].as_str().unwrap();
+        let own = truth(&gateway, |study| study["subject"]["reference"] == format!("Patient/{id}")).await;
+        seen += own.len();
+        let base = format!("{}/fhir/Patient/{id}", gateway.address());
+        for query in
+            [format!("patient={id}"), format!("subject=Patient/{id}"), format!("patient={}", percent(&base))]
+        {
+            let page = gateway.json(&format!("/fhir/ImagingStudy?{query}")).await;
+            assert_eq!(page["total"], own.len(), "{query}");
+            assert_eq!(
+                sorted(gateway.ids(&format!("/fhir/ImagingStudy?{query}&_count=1")).await),
+                own,
+                "{query}"
+            );
+        }
+        let Some(identifier) = patient["identifier"].get(0) else { continue };
+        let token = format!(
+            "{}|{}",
+            identifier["system"].as_str().unwrap_or_default(),
+            identifier["value"].as_str().unwrap()
+        );
+        for name in ["patient.identifier", "patient:identifier", "subject:Patient.identifier"] {
+            let found = sorted(gateway.ids(&format!("/fhir/ImagingStudy?{name}={}", percent(&token))).await);
+            let expected = truth(&gateway, |study| {
+                let subject = &study["subject"]["identifier"];
+                subject["value"] == identifier["value"] && subject.get("system") == identifier.get("system")
+            })
+            .await;
+            assert_eq!(found, expected, "{name}={token}");
+        }
+    }
+    assert_eq!(seen, 30, "every study is somebody's");
+}
+
+#[tokio::test]
+async fn an_unknown_patient_has_no_studies_and_an_empty_one_is_not_everybody() {
+    let gateway = RunningGateway::over_samples().await;
+    assert_eq!(gateway.json("/fhir/ImagingStudy?patient=0000").await["total"], 0);
+    assert_eq!(gateway.json("/fhir/ImagingStudy?patient=Practitioner/1").await["total"], 0);
+    for name in ["patient.identifier", "identifier"] {
+        let nobody = gateway.json(&format!("/fhir/ImagingStudy?{name}=urn:none%7C")).await;
+        assert_eq!(nobody["total"], 0, "{name}");
+    }
+    let strict = gateway.get_with("/fhir/ImagingStudy?patient=", &[("Prefer", "handling=strict")]).await;
+    assert_eq!(strict.status, 400);
+    let lenient = gateway.json("/fhir/ImagingStudy?patient=").await;
+    assert!(entries(&lenient, "outcome")[0].to_string().contains("Parameter patient"));
+}
+
+#[tokio::test]
+async fn values_that_hold_operators_match_only_themselves() {
+    let gateway = RunningGateway::over_samples().await;
+    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    for pattern in ["*", "?", "P*", "%2A", "P%3F1", "*,*", "a%5C%5Cb", "%2C"] {
+        let found = gateway.json(&format!("/fhir/ImagingStudy?patient.identifier={pattern}")).await;
+        let literal = dicomweb_gateway::http::query::decode(&format!("x={pattern}")).unwrap().remove(0).1;
+        let own =
+            all.iter().filter(|study| study["subject"]["identifier"]["value"] == literal.as_str()).count();
+        assert_eq!(found["total"], own, "{pattern}");
+    }
+    let starred: Vec<_> = all
+        .iter()
+        .filter(|study| study["subject"]["identifier"]["value"].as_str().is_some_and(|id| id.contains('*')))
+        .collect();
+    assert!(!starred.is_empty(), "the samples hold a PatientID with a star");
+    for study in starred {
+        let value = study["subject"]["identifier"]["value"].as_str().unwrap();
+        let found = gateway.ids(&format!("/fhir/ImagingStudy?patient.identifier={}", percent(value))).await;
+        assert!(found.contains(&study["id"].as_str().unwrap().to_owned()));
+        let own = truth(&gateway, |other| other["subject"]["identifier"]["value"] == value).await;
+        assert_eq!(sorted(found), own);
+    }
+}
+
+#[tokio::test]
+async fn dates_are_compared_as_intervals() {
+    let gateway = RunningGateway::over_samples().await;
+    let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
+    let dated = all.iter().filter(|study| study["started"].is_string()).count();
+    let mut years: Vec<&str> =
+        all.iter().filter_map(|study| study["started"].as_str()).map(|started| &started[..4]).collect();
+    years.sort_unstable();
+    years.dedup();
+    let mut in_years = 0;
+    for year in &years {
+        let page = gateway.json(&format!("/fhir/ImagingStudy?started={year}")).await;
+        let total = page["total"].as_u64().unwrap();
+        assert!(total > 0, "{year}");
+        in_years += total;
+        let not =
+            gateway.json(&format!("/fhir/ImagingStudy?started=ne{year}")).await["total"].as_u64().unwrap();
+        assert_eq!(total + not, dated as u64);
+        let before =
+            gateway.json(&format!("/fhir/ImagingStudy?started=lt{year}")).await["total"].as_u64().unwrap();
+        let from =
+            gateway.json(&format!("/fhir/ImagingStudy?started=ge{year}")).await["total"].as_u64().unwrap();
+        assert_eq!(before + from, dated as u64, "{year}");
+    }
+    assert_eq!(in_years, dated as u64);
+    for study in all.iter().filter(|study| study["started"].is_string()) {
+        let started = study["started"].as_str().unwrap();
+        let found = gateway.ids(&format!("/fhir/ImagingStudy?started={}", percent(started))).await;
+        assert!(found.contains(&study["id"].as_str().unwrap().to_owned()), "{started}");
+        let day = gateway.ids(&format!("/fhir/ImagingStudy?started={}", &started[..10])).await;
+        assert!(day.contains(&study["id"].as_str().unwrap().to_owned()), "{started}");
+    }
+}
+
+#[tokio::test]
+async fn modality_and_status_are_tokens() {
+    let gateway = RunningGateway::over_samples().await;
+    let has = |study: &Value, code: &str| {
+        study["modality"].as_array().is_some_and(|all| all.iter().any(|modality| modality["code"] == code))
+    };
+    for code in ["CT", "MR", "US", "CR", "DX", "MG", "XA", "PT", "SR", "SEG", "KO", "PR"] {
+        let own = truth(&gateway, |study| has(study, code)).await;
+        assert!(!own.is_empty(), "{code}");
+        let dcm = format!("http://dicom.nema.org/resources/ontology/DCM|{code}");
+        for value in [code.to_owned(), percent(&dcm)] {
+            assert_eq!(
+                sorted(gateway.ids(&format!("/fhir/ImagingStudy?modality={value}")).await),
+                own,
+                "{value}"
+            );
+        }
+        assert_eq!(gateway.json(&format!("/fhir/ImagingStudy?modality=%7C{code}")).await["total"], 0);
+    }
+    let either = truth(&gateway, |study| has(study, "CT") || has(study, "MR")).await;
+    assert_eq!(sorted(gateway.ids("/fhir/ImagingStudy?modality=CT,MR").await), either);
+    let both = truth(&gateway, |study| has(study, "CT") && has(study, "PT")).await;
+    assert_eq!(sorted(gateway.ids("/fhir/ImagingStudy?modality=CT&modality=PT").await), both);
+    assert_eq!(gateway.json("/fhir/ImagingStudy?status=available").await["total"], 30);
+    assert_eq!(
+        gateway.json("/fhir/ImagingStudy?status=http://hl7.org/fhir/imagingstudy-status%7Ccancelled").await["total"],
+        0
+    );
+}
+
+#[tokio::test]
+async fn pages_hold_every_match_once_whatever_their_size() {
+    let gateway = RunningGateway::over_samples().await;
+    let whole = gateway.ids("/fhir/ImagingStudy?_count=100").await;
+    for count in [1, 4, 29, 30, 31] {
+        assert_eq!(
+            gateway.ids(&format!("/fhir/ImagingStudy?_count={count}&_elements=id")).await,
+            whole,
+            "{count}"
+        );
+    }
+    for counting in ["_count=0", "_summary=count"] {
+        let before = (gateway.asked("metadata"), gateway.asked("retrieve"));
+        let bundle = gateway.json(&format!("/fhir/ImagingStudy?{counting}")).await;
+        assert_eq!(bundle["total"], 30);
+        assert_eq!((bundle.get("entry"), link(&bundle, "next")), (None, None));
+        assert!(link(&bundle, "self").unwrap().contains(counting));
+        assert_eq!((gateway.asked("metadata"), gateway.asked("retrieve")), before);
+    }
+    assert_eq!(gateway.get("/fhir/ImagingStudy?_cursor=abc").await.status, 400);
+}
+
+#[tokio::test]
+async fn included_resources_stand_once_on_each_page() {
+    let gateway = RunningGateway::over_samples().await;
+    let bundle = gateway
+        .json("/fhir/ImagingStudy?_count=100&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient")
+        .await;
+    let (matches, included) = (entries(&bundle, "match"), entries(&bundle, "include"));
+    let mut referred: Vec<_> =
+        matches.iter().map(|study| study["subject"]["reference"].as_str().unwrap().to_owned()).collect();
+    referred.push("Endpoint/main".to_owned());
+    let referred = {
+        let mut referred = sorted(referred);
+        referred.dedup();
+        referred
+    };
+    let name = |resource: &Value| {
+        format!("{}/{}", resource["resourceType"].as_str().unwrap(), resource["id"].as_str().unwrap())
+    };
+    assert_eq!(sorted(included.iter().map(name).collect()), referred);
+    let urls: Vec<_> =
+        bundle["entry"].as_array().unwrap().iter().map(|entry| entry["fullUrl"].as_str().unwrap()).collect();
+    let mut distinct = urls.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct.len(), urls.len());
+}
+
+#[tokio::test]
+async fn patients_are_found_by_name_in_every_writing_by_birth_date_and_gender() {
+    let gateway = RunningGateway::over_samples().await;
+    let (patients, _) = gateway.matches("/fhir/Patient").await;
+    for patient in &patients {
+        let id = patient["id"].as_str().unwrap().to_owned();
+        for name in patient["name"].as_array().into_iter().flatten() {
+            for (parameter, value) in
+                [("family", &name["family"]), ("given", &name["given"][0]), ("name", &name["family"])]
+            {
+                let Some(value) = value.as_str() else { continue };
+                let found = gateway
+                    .ids(&format!("/fhir/Patient?{parameter}={}", percent(&value.to_lowercase())))
+                    .await;
+                assert!(found.contains(&id), "{parameter}={value}");
+            }
+        }
+        if let Some(date) = patient["birthDate"].as_str() {
+            assert!(gateway.ids(&format!("/fhir/Patient?birthdate={date}")).await.contains(&id));
+        }
+        if let Some(gender) = patient["gender"].as_str() {
+            assert!(gateway.ids(&format!("/fhir/Patient?gender={gender}")).await.contains(&id));
+        }
+        assert_eq!(gateway.ids(&format!("/fhir/Patient?_id={id}")).await, [id]);
+    }
+    assert_eq!(gateway.json("/fhir/Patient?family=nobodyhasthisname").await["total"], 0);
+}
+
+#[tokio::test]
+async fn two_patients_with_one_id_under_two_issuers_are_two() {
+    let gateway = RunningGateway::over_samples().await;
+    let (patients, _) = gateway.matches("/fhir/Patient").await;
+    let same = |one: &Value, other: &Value| {
+        one["identifier"][0]["value"].is_string()
+            && one["identifier"][0]["value"] == other["identifier"][0]["value"]
+    };
+    let twins: Vec<_> =
+        patients.iter().filter(|one| patients.iter().filter(|other| same(one, other)).count() > 1).collect();
+    assert_eq!(twins.len(), 2);
+    assert_ne!(twins[0]["identifier"][0]["system"], twins[1]["identifier"][0]["system"]);
+    let value = twins[0]["identifier"][0]["value"].as_str().unwrap();
+    assert_eq!(gateway.json(&format!("/fhir/Patient?identifier={}", percent(value))).await["total"], 2);
+}
+
+#[tokio::test]
+async fn a_search_can_be_posted() {
+    let gateway = RunningGateway::over_samples().await;
+    let form = "modality=CT&_summary=count";
+    let asked = client::post(
+        &format!("{}/fhir/ImagingStudy/_search?status=available", gateway.address()),
+        "application/x-www-form-urlencoded",
+        form,
+    )
+    .await;
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    assert_eq!(asked.json()["total"], gateway.json("/fhir/ImagingStudy?modality=CT").await["total"]);
+    assert!(
+        link(&asked.json(), "self")
+            .unwrap()
+            .ends_with("/fhir/ImagingStudy?status=available&modality=CT&_summary=count")
+    );
+}

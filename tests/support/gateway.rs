@@ -1,0 +1,138 @@
+//! The whole gateway, as `serve` runs it, in front of one archive.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dicomweb_gateway::clock::SystemClock;
+use dicomweb_gateway::config::Config;
+use dicomweb_gateway::demo::archive::Progress;
+use dicomweb_gateway::demo::{self, Content, RunningArchive};
+use dicomweb_gateway::gateway::Gateway;
+use dicomweb_gateway::server::{self, ConnectionLimits};
+use dicomweb_gateway::service::Service;
+use dicomweb_gateway::telemetry::Metrics;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::client::{self, Received};
+
+/// A gateway that runs until it is dropped, and its archive, if that is an embedded one.
+#[derive(Debug)]
+pub struct RunningGateway {
+    address: String,
+    metrics: Metrics,
+    task: JoinHandle<()>,
+    _archive: Option<RunningArchive>,
+}
+
+impl RunningGateway {
+    /// In front of the embedded archive with the sample studies.
+    pub async fn over_samples() -> Self {
+        Self::over_samples_with("").await
+    }
+
+    /// The same, with more lines of configuration.
+    pub async fn over_samples_with(more: &str) -> Self {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let archive = demo::start_archive(Content::Samples, listen, Progress::Silent).await.unwrap();
+        let mut gateway = Self::over(&archive.url(), more).await;
+        gateway._archive = Some(archive);
+        gateway
+    }
+
+    /// In front of the archive at `url`.
+    pub async fn over(url: &str, more: &str) -> Self {
+        let text = format!(
+            "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nname = \"Main archive\"\nurl = \"{url}\"\n{more}"
+        );
+        let config =
+            Config::parse(&text, Path::new("test.toml"), []).unwrap_or_else(|errors| panic!("{errors}"));
+        let metrics = Metrics::default();
+        let gateway = Gateway::new(&config, Arc::new(SystemClock::default()), metrics.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let service = Service::new(Arc::new(gateway));
+        let task = tokio::spawn(async move {
+            server::serve(listener, ConnectionLimits::default(), service, std::future::pending()).await;
+        });
+        Self { address, metrics, task, _archive: None }
+    }
+
+    /// Where it listens, without a slash at its end.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its metrics as text.
+    pub fn metrics(&self) -> String {
+        self.metrics.to_text()
+    }
+
+    /// How many requests of a class went to the archive so far, whatever came of them.
+    pub fn asked(&self, class: &str) -> u64 {
+        let label = format!("class=\"{class}\"");
+        let lines = self.metrics().lines().map(str::to_owned).collect::<Vec<_>>();
+        let counts = lines
+            .iter()
+            .filter(|line| line.starts_with("gateway_upstream_requests_total{") && line.contains(&label));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// GET of a path.
+    pub async fn get(&self, path: &str) -> Received {
+        client::get(&format!("{}{path}", self.address)).await
+    }
+
+    /// GET of a path with headers.
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Received {
+        client::get_with(&format!("{}{path}", self.address), headers).await
+    }
+
+    /// The JSON at a path, which must be there.
+    pub async fn json(&self, path: &str) -> Value {
+        let received = self.get(path).await;
+        assert_eq!(received.status, 200, "{path}: {}", received.text());
+        received.json()
+    }
+
+    /// Every match of a search, over all its pages, and the first page.
+    pub async fn matches(&self, path: &str) -> (Vec<Value>, Value) {
+        let first = self.json(path).await;
+        let (mut matches, mut page) = (Vec::new(), first.clone());
+        loop {
+            matches.extend(entries(&page, "match"));
+            let Some(next) = link(&page, "next") else { return (matches, first) };
+            let path = next.strip_prefix(&self.address).expect("a link of our own").to_owned();
+            page = self.json(&path).await;
+        }
+    }
+
+    /// The ids of every match of a search.
+    pub async fn ids(&self, path: &str) -> Vec<String> {
+        let (matches, _) = self.matches(path).await;
+        matches.iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Drop for RunningGateway {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The resources of a Bundle that stand in it for this reason.
+pub fn entries(bundle: &Value, mode: &str) -> Vec<Value> {
+    let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+    entries
+        .into_iter()
+        .filter(|entry| entry["search"]["mode"] == mode)
+        .map(|entry| entry["resource"].clone())
+        .collect()
+}
+
+/// The address of a link of a Bundle.
+pub fn link(bundle: &Value, relation: &str) -> Option<String> {
+    let links = bundle["link"].as_array()?;
+    Some(links.iter().find(|link| link["relation"] == relation)?["url"].as_str()?.to_owned())
+}
