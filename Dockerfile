@@ -1,0 +1,20 @@
+# syntax=docker/dockerfile:1
+
+FROM rust:1.95-slim-bookworm AS build
+# aws-lc, which rustls computes with, is C.
+RUN apt-get update && apt-get install --yes --no-install-recommends cmake gcc g++ make && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY . .
+RUN cargo build --locked --profile dist --bin dicomweb-gateway
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /build/target/dist/dicomweb-gateway /usr/local/bin/dicomweb-gateway
+COPY --from=build /build/LICENSE /usr/share/doc/dicomweb-gateway/LICENSE
+# The configuration is mounted at this path, or comes from GATEWAY_… variables beside it. Nothing is written: run it with
+# --read-only.
+ENV GATEWAY_CONFIG=/etc/dicomweb-gateway/gateway.toml \
+    GATEWAY_SERVER__LISTEN=0.0.0.0:8080
+EXPOSE 8080
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10s CMD ["/usr/local/bin/dicomweb-gateway", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/dicomweb-gateway"]
+CMD ["serve"]

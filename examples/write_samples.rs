@@ -1,0 +1,14 @@
+//! Writes the sample studies into a folder: `cargo run --example write_samples -- DIR`.
+
+use std::path::PathBuf;
+
+use dicomweb_gateway::demo::samples;
+
+fn main() -> anyhow::Result<()> {
+    let folder: PathBuf = std::env::args_os()
+        .nth(1)
+        .map(PathBuf::from)
+        .ok_or_else(|| anyhow::anyhow!("the folder is missing"))?;
+    samples::write(&folder)?;
+    Ok(())
+}
