@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_most_wanted_range_comes_first() {
         let headers = headers(
-            header::ACCEPT,
+            &header::ACCEPT,
             &["text/html;q=0.5, application/fhir+json;q=0.9", "*/*;q=0.1, image/png;q=0"],
         );
         let essences: Vec<_> = accepted(&headers).into_iter().map(|range| range.essence).collect();
