@@ -17,8 +17,9 @@ mod timed_stream;
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use accept::{Drained, serve};
@@ -43,12 +44,9 @@ pub trait Service: Send + Sync + 'static {
         peer: PeerAddress,
     ) -> impl Future<Output = Response<Body>> + Send;
 
-    /// Words the answer to a request for `path` that is not let in, or whose answer was never made. The status is the
-    /// refusal's, whatever is returned.
-    fn refuse(&self, _path: &str, refusal: Refusal) -> Response<Body> {
-        let mut response = Response::new(body::full(format!("{refusal}\n")));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        response
+    /// Words the answer to a request that is not let in. The status is the refusal's, whatever is returned.
+    fn refuse(&self, _request: &Request<Incoming>, refusal: Refusal) -> Response<Body> {
+        plain(format!("{refusal}\n"))
     }
 
     /// Where the listener's connections are counted, if anywhere.
@@ -72,12 +70,25 @@ where
 }
 
 /// The answer to what was refused, with the status and the connection's end that the refusal calls for.
-fn refused(service: &impl Service, path: &str, refusal: Refusal, version: http::Version) -> Response<Body> {
-    let mut response = service.refuse(path, refusal);
+fn refused(service: &impl Service, request: &Request<Incoming>, refusal: Refusal) -> Response<Body> {
+    let mut response = service.refuse(request, refusal);
     *response.status_mut() = refusal.status();
-    if refusal.closes() && version <= http::Version::HTTP_11 {
+    if refusal.closes() && request.version() <= http::Version::HTTP_11 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
+}
+
+/// The answer of a service that broke down.
+fn broken() -> Response<Body> {
+    let mut response = plain("the server failed\n");
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+fn plain(text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -3,9 +3,11 @@
 
 mod body;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -20,7 +22,7 @@ use crate::http::body::{Body, empty};
 use crate::http::query::{self, QueryError};
 use crate::route::{Dialect, NoRoute, Route};
 use crate::server::{PeerAddress, Refusal};
-use crate::telemetry::{InFlight, Metrics, REQUEST_ID, RequestId, RequestLabels};
+use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, RequestLabels};
 
 /// Answers the requests of the public listener for one gateway.
 #[derive(Debug, Clone)]
@@ -42,7 +44,11 @@ impl crate::server::Service for Service {
         let path = without_prefix(&self.gateway, parts.uri.path());
         let dialect = Dialect::of(path);
         let (label, answer) = match Route::parse(&parts.method, path) {
-            Ok(route) => (route.label(), self.handle(route, &parts, body, peer).await),
+            Ok(route) => {
+                let label = route.label();
+                let answer = AssertUnwindSafe(self.handle(route, &parts, body, peer)).catch_unwind().await;
+                (label, answer.unwrap_or_else(|_| Err(Failure::internal())))
+            }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
         let mut response = answer.unwrap_or_else(|failure| refuse(dialect, &failure));
@@ -52,18 +58,16 @@ impl crate::server::Service for Service {
         begun.finish(label, response)
     }
 
-    fn refuse(&self, path: &str, refusal: Refusal) -> Response<Body> {
+    fn refuse(&self, request: &Request<Incoming>, refusal: Refusal) -> Response<Body> {
+        let begun = Begun::new(&self.gateway.metrics, request);
         let (status, sentence) = (refusal.status(), format!("{refusal}."));
         let code = match status {
             StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "too-long",
-            StatusCode::INTERNAL_SERVER_ERROR => "exception",
             StatusCode::NOT_IMPLEMENTED => "not-supported",
             _ => "invalid",
         };
-        if refusal == Refusal::Panicked {
-            tracing::error!("A request's answer broke down while it was made.");
-        }
-        refuse(Dialect::of(path), &Failure::new(status, code, error::sentence(&sentence)))
+        let failure = Failure::new(status, code, error::sentence(&sentence));
+        begun.finish("refused", refuse(Dialect::of(request.uri().path()), &failure))
     }
 
     fn metrics(&self) -> Option<&Metrics> {
@@ -189,11 +193,11 @@ impl Begun {
     }
 
     fn finish(self, route: &'static str, mut response: Response<Body>) -> Response<Body> {
-        let (status, duration) = (response.status().as_u16(), self.at.elapsed());
-        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        self.metrics.request_answered(&RequestLabels { route, method: self.method, status }, duration);
-        tracing::info!(request_id = %self.id, method = self.method, route, status, duration_ms, "Answered a request.");
+        let status = response.status().as_u16();
+        self.metrics
+            .request_answered(&RequestLabels { route, method: self.method, status }, self.at.elapsed());
         response.headers_mut().insert(REQUEST_ID, self.id.header_value());
-        response.map(|body| body::counted(body, self.in_flight))
+        let line = AccessLine::new(self.at, self.id, self.method, route, status);
+        response.map(|body| body::counted(body, line, self.in_flight))
     }
 }

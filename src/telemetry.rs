@@ -1,11 +1,13 @@
 //! What the people who run the gateway can see of it: logs and metrics. Neither ever holds a name, an identifier, a query
 //! string or a UID above debug level; a failure here is nothing to a request.
 
+mod access_line;
 mod logs;
 mod metrics;
 mod panics;
 mod request_id;
 
+pub use access_line::AccessLine;
 pub use logs::{LogFormat, start_logs};
 pub use metrics::{InFlight, Metrics, RequestLabels};
 pub use panics::log_panics;

@@ -17,10 +17,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, AnswerBody};
-use super::front_door::{Refusal, admit};
+use super::front_door::admit;
 use super::preface::{Opening, read_opening};
 use super::timed_stream::TimedStream;
-use super::{ConnectionLimits, PeerAddress, Service, refused};
+use super::{ConnectionLimits, PeerAddress, Service, broken, refused};
 
 /// Bytes that hyper holds of an answer that is not yet taken, and of a head that is not yet whole.
 const BUFFER: usize = 64 * 1024;
@@ -117,14 +117,12 @@ async fn answer<S: Service>(
     activity: Arc<Activity>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let in_flight = activity.request_begun();
-    let (version, target) = (request.version(), request.uri().clone());
     let response = match admit(&request) {
-        Ok(()) => AssertUnwindSafe(service.answer(request, peer))
-            .catch_unwind()
-            .await
-            .map_err(|_| Refusal::Panicked),
-        Err(refusal) => Err(refusal),
+        Ok(()) => {
+            let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind().await;
+            answer.unwrap_or_else(|_| broken())
+        }
+        Err(refusal) => refused(&*service, &request, refusal),
     };
-    let response = response.unwrap_or_else(|refusal| refused(&*service, target.path(), refusal, version));
     Ok(response.map(|body| AnswerBody::new(body, in_flight)))
 }

@@ -39,9 +39,6 @@ pub enum Refusal {
     /// A GET or HEAD with a body.
     #[error("a GET or HEAD request has no body")]
     Body,
-    /// The answer broke down while it was made.
-    #[error("the server failed")]
-    Panicked,
 }
 
 impl Refusal {
@@ -52,13 +49,12 @@ impl Refusal {
             Self::Host | Self::TwoHosts | Self::Target | Self::Body => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// What follows on the connection cannot be trusted to be a request.
     pub(super) fn closes(self) -> bool {
-        !matches!(self, Self::TargetTooLong | Self::HeadTooLarge | Self::Panicked)
+        !matches!(self, Self::TargetTooLong | Self::HeadTooLarge)
     }
 }
 

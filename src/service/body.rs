@@ -1,7 +1,7 @@
 //! Bodies on their way in and out: a form is read within bounds, and a request is in flight until its answer's body is sent.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::error::{Failure, sentence};
 use crate::http::body::{Body, BoxError};
 use crate::http::bounded::{self, ReadError};
 use crate::http::{negotiation, query};
-use crate::telemetry::InFlight;
+use crate::telemetry::{AccessLine, InFlight};
 
 /// A search's parameters are a few hundred bytes; this leaves room for lists of hundreds of UIDs.
 const LARGEST_FORM: usize = 64 * 1024;
@@ -58,17 +58,21 @@ pub(super) async fn form<B: HttpBody>(
 }
 
 pin_project! {
-    /// A body that counts as in flight until it is sent or dropped.
+    /// A body that counts as in flight, and whose bytes are counted, until it is sent or dropped.
     struct Counted {
         #[pin]
         body: Body,
+        line: AccessLine,
         in_flight: InFlight,
     }
 }
 
-/// `body`, with its request in flight as long as it lasts.
-pub(super) fn counted(body: Body, in_flight: InFlight) -> Body {
-    Counted { body, in_flight }.boxed_unsync()
+/// `body`, with its request in flight as long as it lasts, and `line` in the log when it is over.
+pub(super) fn counted(body: Body, mut line: AccessLine, in_flight: InFlight) -> Body {
+    if body.is_end_stream() {
+        line.ended();
+    }
+    Counted { body, line, in_flight }.boxed_unsync()
 }
 
 impl HttpBody for Counted {
@@ -79,7 +83,16 @@ impl HttpBody for Counted {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.project().body.poll_frame(context)
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            this.line.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        // A body whose length is known is not asked again after its last frame.
+        if frame.is_none() || this.body.is_end_stream() {
+            this.line.ended();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
