@@ -39,3 +39,6 @@ pub struct MappingContext {
     /// The system of accession numbers that name no issuer.
     pub accession_system: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

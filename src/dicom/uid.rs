@@ -18,12 +18,14 @@ pub struct Uid(Arc<str>);
 impl Uid {
     /// Reads `text` as it stands: no padding, no percent-escapes.
     pub fn parse(text: &str) -> Result<Self, UidError> {
-        if text.len() > 64 || text.is_empty() {
-            return Err(UidError);
-        }
+        if Self::is_legal(text) { Ok(Self(text.into())) } else { Err(UidError) }
+    }
+
+    /// Whether `text` reads as a UID.
+    pub fn is_legal(text: &str) -> bool {
         let digits =
             |component: &str| !component.is_empty() && component.bytes().all(|byte| byte.is_ascii_digit());
-        if text.split('.').all(digits) { Ok(Self(text.into())) } else { Err(UidError) }
+        text.len() <= 64 && text.split('.').all(digits)
     }
 
     /// The UID's text.

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::terminology::{snomed, snomed_rt};
 use crate::dicom::{Attributes, Uid, tags};
 use crate::fhir::types::{CodeableConcept, Coding, Identifier, clean};
 
 pub(super) const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 pub(super) const SNOMED_CT: &str = "http://snomed.info/sct";
 
-/// The URI of a coding scheme (PS3.16 table 8-1), for schemes whose codes FHIR writes as DICOM does.
+/// The URI of a coding scheme (PS3.16 table 8-1).
 ///
 /// SRT, SNM3 and 99SDM are not among them: their codes (`T-D3000`) are no SNOMED CT ids, and would be wrong under its URI.
 fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
@@ -25,14 +26,14 @@ fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
         "UMLS" => "http://www.nlm.nih.gov/research/umls",
         "SRT" | "SNM3" | "99SDM" => return None,
         // A scheme that names itself by a UID is known by it, whatever it is called.
-        _ => return scheme_uid.and_then(|uid| Uid::parse(uid).ok()).map(|uid| format!("urn:oid:{uid}")),
+        _ => match scheme_uid {
+            Some("1.2.840.10008.2.16.4") => DCM,
+            Some("2.16.840.1.113883.6.96") => SNOMED_CT,
+            Some("2.16.840.1.113883.6.1") => "http://loinc.org",
+            _ => return scheme_uid.filter(|uid| Uid::is_legal(uid)).map(|uid| format!("urn:oid:{uid}")),
+        },
     };
     Some(known.to_owned())
-}
-
-/// SNOMED CT ids are digits alone; older codes under the same designator are not.
-fn fits(system: &str, code: &str) -> bool {
-    system != SNOMED_CT || code.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// An item of a code sequence: a code where its scheme is known, and in any case its meaning in words. `None` when it says
@@ -58,8 +59,22 @@ pub(super) fn site(item: &Attributes) -> Option<Coding> {
 fn coding(item: &Attributes, display: Option<Cow<'static, str>>) -> Option<Coding> {
     let code = code_value(item)?;
     let designator = item.text(tags::CODING_SCHEME_DESIGNATOR)?;
-    let system = system(designator, item.text(tags::CODING_SCHEME_UID))?;
-    fits(&system, &code).then(|| Coding::new(system, code, display))
+    let system = system(designator, item.text(tags::CODING_SCHEME_UID));
+    let in_snomed = matches!(designator, "SRT" | "SNM3" | "99SDM") || system.as_deref() == Some(SNOMED_CT);
+    if in_snomed {
+        // Some write retired ids under the new designator, others new ones under the old.
+        let code = match snomed_rt::snomed_ct(&code) {
+            Some(code) => Cow::Borrowed(code),
+            None => Cow::Owned(code),
+        };
+        return snomed::is_concept_id(&code).then(|| Coding::new(SNOMED_CT, code, display));
+    }
+    system.filter(|_| is_code(&code)).map(|system| Coding::new(system, code, display))
+}
+
+/// R4 datatypes#code: no blanks but single ones inside.
+fn is_code(text: &str) -> bool {
+    text.split(' ').all(|word| !word.is_empty() && !word.contains(char::is_whitespace))
 }
 
 /// A code may stand under its short, long or URN form (PS3.3 8.1, 8.2).

@@ -3,7 +3,7 @@
 //! FHIR wants a zone with every time. It is the one that the object names (0008,0201), else the one that is configured for
 //! the archive, with the daylight saving of that day; without either only the day is certain.
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
 
 use super::MappingContext;
@@ -17,7 +17,7 @@ pub(super) fn date_time(
     attributes: &Attributes,
     (date, time): (Tag, Tag),
 ) -> Option<String> {
-    let day = attributes.text(date).and_then(DicomDate::parse)?.civil();
+    let day = day(attributes, date)?;
     let timed = || {
         let time = attributes.text(time).and_then(DicomTime::parse)?;
         // FHIR has no hour alone; what is not written is not made up.
@@ -32,6 +32,11 @@ pub(super) fn date_time(
     Some(timed().unwrap_or_else(|| day.to_string()))
 }
 
+/// The day under `tag`. FHIR knows no year 0 (R4 datatypes#date).
+pub(super) fn day(attributes: &Attributes, tag: Tag) -> Option<Date> {
+    attributes.text(tag).and_then(DicomDate::parse).map(DicomDate::civil).filter(|day| day.year() > 0)
+}
+
 fn offset(context: &MappingContext, places: [&Attributes; 2], civil: DateTime) -> Option<Offset> {
     let named = places.into_iter().find_map(|place| place.text(tags::TIMEZONE_OFFSET_FROM_UTC));
     if let Some(offset) = named.and_then(UtcOffset::parse) {
@@ -39,7 +44,10 @@ fn offset(context: &MappingContext, places: [&Attributes; 2], civil: DateTime) -
     }
     let zone: &TimeZone = context.time_zone.as_ref()?;
     // An hour that comes twice, or never, in the night of a change has no certain offset.
-    zone.to_ambiguous_timestamp(civil).unambiguous().ok().map(|moment| zone.to_offset(moment))
+    let offset =
+        zone.to_ambiguous_timestamp(civil).unambiguous().ok().map(|moment| zone.to_offset(moment))?;
+    // Before zones were standardised, clocks went by the sun: offsets with seconds, which FHIR cannot write.
+    (offset.seconds() % 60 == 0).then_some(offset)
 }
 
 /// FHIR requires seconds; a fraction is written when the object has one that says something.

@@ -25,17 +25,17 @@ impl Issuer {
         local: Option<&str>,
         default: Option<&str>,
     ) -> Self {
-        let local =
-            designator.and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID)).or(local).and_then(clean);
+        let in_designator = designator.and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID));
+        // The name outside the sequence is the one that people know.
+        let names: Vec<String> = [local, in_designator].into_iter().flatten().filter_map(clean).collect();
         let universal = designator.and_then(universal_system);
-        let known = || local.as_ref().and_then(|name| context.issuers.get(name).cloned());
-        match universal.or_else(known) {
-            Some(system) => Self { system: Some(system), assigner: local },
-            // A named issuer that is not known is not the default one.
-            None if local.is_some() || designator.is_some_and(names_an_issuer) => {
-                Self { system: None, assigner: local }
-            }
-            None => Self { system: default.map(str::to_owned), assigner: None },
+        let known = || names.iter().find_map(|name| context.issuers.get(name).cloned());
+        let system = universal.or_else(known);
+        // A named issuer that is not known is not the default one.
+        let is_named = !names.is_empty() || designator.is_some_and(names_an_issuer);
+        Self {
+            system: if is_named { system } else { default.map(str::to_owned) },
+            assigner: names.into_iter().next(),
         }
     }
 
@@ -105,34 +105,36 @@ fn accession(context: &MappingContext, attributes: &Attributes) -> Option<Identi
 }
 
 /// The orders that led to the study, by their numbers: accession, placer and filler, of the study itself and of each
-/// request that it refers to.
-pub(super) fn of_orders(context: &MappingContext, row: &Attributes) -> Vec<Reference> {
-    let mut numbers: Vec<Identifier> = accession(context, row).into_iter().collect();
-    let requests =
-        row.items(tags::REFERENCED_REQUEST_SEQUENCE).chain(row.items(tags::REQUEST_ATTRIBUTES_SEQUENCE));
-    for request in requests {
-        numbers.extend(accession(context, request));
-        numbers.extend(order_number(
-            context,
-            request,
-            tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST,
-            PLACER,
-        ));
-        numbers.extend(order_number(
-            context,
-            request,
-            tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST,
-            FILLER,
-        ));
-    }
-    let mut seen = Vec::new();
-    numbers.retain(|number| {
-        let key = (number.system.clone(), number.value.clone(), number.kind.clone());
-        !seen.contains(&key) && {
-            seen.push(key);
-            true
-        }
+/// request that it or one of its series refers to.
+pub(super) fn of_orders<'a>(
+    context: &MappingContext,
+    row: &'a Attributes,
+    series: impl Iterator<Item = &'a Attributes>,
+) -> Vec<Reference> {
+    let mut numbers: Vec<Identifier> = Vec::new();
+    let requests = std::iter::once(row).chain(series).flat_map(|attributes| {
+        let referenced = attributes.items(tags::REFERENCED_REQUEST_SEQUENCE);
+        referenced.chain(attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE))
     });
+    for place in std::iter::once(row).chain(requests) {
+        let found = [
+            accession(context, place),
+            order_number(context, place, tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, PLACER),
+            order_number(context, place, tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, FILLER),
+        ];
+        for number in found.into_iter().flatten() {
+            // A request that repeats the study's number without its issuer is no other order.
+            let unissued = place.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none();
+            let repeats = |known: &Identifier| {
+                known.value == number.value
+                    && known.kind == number.kind
+                    && (unissued || known.system == number.system)
+            };
+            if !numbers.iter().any(repeats) {
+                numbers.push(number);
+            }
+        }
+    }
     let reference = |identifier| Reference {
         kind: Some("ServiceRequest"),
         identifier: Some(identifier),

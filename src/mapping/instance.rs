@@ -13,7 +13,13 @@ use crate::fhir::types::{Instance, SopClass, clean};
 
 /// The instance-level attributes that a search asks for beyond what every archive returns.
 pub fn instance_tags() -> &'static [Tag] {
-    &[tags::IMAGE_TYPE, tags::CONCEPT_NAME_CODE_SEQUENCE, tags::CONTENT_LABEL, tags::DOCUMENT_TITLE]
+    &[
+        tags::IMAGE_TYPE,
+        tags::IMAGE_LATERALITY,
+        tags::CONCEPT_NAME_CODE_SEQUENCE,
+        tags::CONTENT_LABEL,
+        tags::DOCUMENT_TITLE,
+    ]
 }
 
 /// What is used of an instance.
@@ -29,16 +35,19 @@ pub struct InstanceFacts {
     pub number: Option<u32>,
     /// The first that there is of the concept name of a document, the content label, the document title, the image type.
     pub title: Option<Box<str>>,
+    /// ImageLaterality (0020,0062), which makes the series' side when all of its images agree.
+    pub laterality: Option<Cow<'static, str>>,
 }
 
-impl From<InstanceFacts> for Instance {
-    fn from(facts: InstanceFacts) -> Self {
-        Self {
-            uid: facts.uid.unwrap_or_default(),
-            sop_class: facts.sop_class.map_or(SopClass::Unknown, SopClass::Uid),
-            number: facts.number,
-            title: facts.title,
-        }
+impl InstanceFacts {
+    /// `None` without a UID, which the element must have.
+    pub(super) fn into_resource(self) -> Option<Instance> {
+        Some(Instance {
+            uid: self.uid?,
+            sop_class: self.sop_class.map_or(SopClass::Unknown, SopClass::Uid),
+            number: self.number,
+            title: self.title,
+        })
     }
 }
 
@@ -66,6 +75,9 @@ impl<'de> Deserialize<'de> for InstanceFacts {
                         Some(tags::INSTANCE_NUMBER) => {
                             facts.number = members.next_value::<First<'de>>()?.number();
                         }
+                        Some(tags::IMAGE_LATERALITY) => {
+                            facts.laterality = members.next_value::<First<'de>>()?.side();
+                        }
                         Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
                             titles[0] = meaning(&members.next_value::<Element>()?);
                         }
@@ -91,6 +103,7 @@ fn tag_of(key: &str) -> Option<Tag> {
         "0020000E" => Some(tags::SERIES_INSTANCE_UID),
         "00080016" => Some(tags::SOP_CLASS_UID),
         "00200013" => Some(tags::INSTANCE_NUMBER),
+        "00200062" => Some(tags::IMAGE_LATERALITY),
         "0040A043" => Some(tags::CONCEPT_NAME_CODE_SEQUENCE),
         "00700080" => Some(tags::CONTENT_LABEL),
         "00420010" => Some(tags::DOCUMENT_TITLE),
@@ -105,9 +118,12 @@ fn first_uid<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, 
     Ok(match first {
         First::Text(text) => {
             let trimmed = text.trim_matches([' ', '\0']);
-            Uid::parse(trimmed).is_ok().then(|| {
-                if trimmed.len() == text.len() { text.clone() } else { Cow::Owned(trimmed.to_owned()) }
-            })
+            let unpadded = trimmed.len() == text.len();
+            match (Uid::is_legal(trimmed), unpadded) {
+                (true, true) => Some(text),
+                (true, false) => Some(Cow::Owned(trimmed.to_owned())),
+                (false, _) => None,
+            }
         }
         First::Number(_) | First::Nothing => None,
     })
@@ -154,6 +170,14 @@ impl First<'_> {
             Self::Nothing => return None,
         };
         u32::try_from(number).ok().filter(|number| i32::try_from(*number).is_ok())
+    }
+
+    /// A side, without a copy for the sides that there are.
+    fn side(&self) -> Option<Cow<'static, str>> {
+        let Self::Text(text) = self else { return None };
+        let text = clean(text)?;
+        let known = ["R", "L", "U", "B"].into_iter().find(|side| text.eq_ignore_ascii_case(side));
+        Some(known.map_or(Cow::Owned(text), Cow::Borrowed))
     }
 
     fn title(&self) -> Option<Box<str>> {
@@ -235,16 +259,68 @@ struct Joined(Option<Box<str>>);
 
 impl<'de> Deserialize<'de> for Joined {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let element = Element::deserialize(deserializer)?;
-        let mut joined = String::new();
-        for value in &element.values {
-            if let Value::Text(text) = value {
-                if !joined.is_empty() {
-                    joined.push('\\');
+        struct JoinedVisitor;
+
+        impl<'de> Visitor<'de> for JoinedVisitor {
+            type Value = Joined;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an element or its values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Joined, A::Error> {
+                let mut joined = Joined(None);
+                while let Some(Borrowed(key)) = members.next_key::<Borrowed<'de>>()? {
+                    if key == "Value" {
+                        joined = members.next_value()?;
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
                 }
-                joined.push_str(text);
+                Ok(joined)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Joined, A::Error> {
+                let mut joined = String::new();
+                while let Some(value) = values.next_element::<First<'de>>()? {
+                    if let First::Text(text) = value
+                        && let text = text.trim_matches([' ', '\0'])
+                        && !text.is_empty()
+                    {
+                        if !joined.is_empty() {
+                            joined.push('\\');
+                        }
+                        joined.push_str(text);
+                    }
+                }
+                Ok(Joined(clean(&joined).map(Into::into)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Joined, E> {
+                Ok(Joined(clean(text).map(Into::into)))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Joined, E> {
+                Ok(Joined(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Joined, E> {
+                Ok(Joined(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Joined, E> {
+                Ok(Joined(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Joined, E> {
+                Ok(Joined(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Joined, E> {
+                Ok(Joined(None))
             }
         }
-        Ok(Self(clean(&joined).map(Into::into)))
+
+        deserializer.deserialize_any(JoinedVisitor)
     }
 }

@@ -8,13 +8,10 @@ const REPRESENTATION: &str = "http://hl7.org/fhir/StructureDefinition/iso21090-E
 
 /// One name for each writing; the alphabetic one is the usual one and, as long as it is alone, needs no mark.
 pub(super) fn human_names(name: &PersonName) -> Vec<HumanName> {
-    let groups = [(&name.alphabetic, "ABC"), (&name.ideographic, "IDE"), (&name.phonetic, "SYL")];
     let alone = name.ideographic.is_none() && name.phonetic.is_none();
-    groups
-        .into_iter()
-        .filter_map(|(group, writing)| Some((group.as_ref()?, writing)))
+    writings(name)
         .filter_map(|(group, writing)| {
-            let mut human = human_name(group)?;
+            let mut human = human_name(group, writing)?;
             if writing == "ABC" {
                 human.usage = Some(NameUse::Usual);
             }
@@ -26,13 +23,20 @@ pub(super) fn human_names(name: &PersonName) -> Vec<HumanName> {
         .collect()
 }
 
-fn human_name(group: &NameGroup) -> Option<HumanName> {
+/// The groups that are there, each with its code in the extension: alphabetic, ideographic, syllabic.
+fn writings(name: &PersonName) -> impl Iterator<Item = (&NameGroup, &'static str)> {
+    [(&name.alphabetic, "ABC"), (&name.ideographic, "IDE"), (&name.phonetic, "SYL")]
+        .into_iter()
+        .filter_map(|(group, writing)| Some((group.as_ref()?, writing)))
+}
+
+fn human_name(group: &NameGroup, writing: &str) -> Option<HumanName> {
     let several = |text: &str| clean(text).into_iter().collect::<Vec<_>>();
     let given: Vec<_> = [&group.given, &group.middle].into_iter().filter_map(|text| clean(text)).collect();
     Some(HumanName {
         extension: Vec::new(),
         usage: None,
-        text: Some(in_words(group)?),
+        text: Some(in_words(group, writing)?),
         family: clean(&group.family),
         given,
         prefix: several(&group.prefix),
@@ -42,12 +46,15 @@ fn human_name(group: &NameGroup) -> Option<HumanName> {
 
 /// A name as one would say it; `None` when there is nothing to say.
 pub(super) fn display(name: &PersonName) -> Option<String> {
-    name.groups().find_map(in_words)
+    writings(name).find_map(|(group, writing)| in_words(group, writing))
 }
 
-/// Prefix, given, middle, family, suffix.
-fn in_words(group: &NameGroup) -> Option<String> {
-    let order = [&group.prefix, &group.given, &group.middle, &group.family, &group.suffix];
+/// Prefix, given, middle, family, suffix; where names are written in ideographs or syllables, the family comes first.
+fn in_words(group: &NameGroup, writing: &str) -> Option<String> {
+    let order = match writing {
+        "ABC" => [&group.prefix, &group.given, &group.middle, &group.family, &group.suffix],
+        _ => [&group.prefix, &group.family, &group.given, &group.middle, &group.suffix],
+    };
     let words: Vec<_> = order.into_iter().filter_map(|text| clean(text)).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }

@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::identifiers::Issuer;
-use super::{MappingContext, names};
-use crate::dicom::{Attributes, DicomDate, Tag, tags};
+use super::{MappingContext, dates, names};
+use crate::dicom::{Attributes, Tag, tags};
 use crate::fhir::types::{Identifier, Patient, clean};
 
 /// The patient-level attributes that a search asks for (PS3.4 table C.6-1 and what the mapping reads besides).
@@ -65,10 +65,7 @@ impl PatientKey {
 fn issuer(context: &MappingContext, attributes: &Attributes) -> Issuer {
     let qualifiers = attributes.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next();
     let local = attributes.text(tags::ISSUER_OF_PATIENT_ID);
-    let mut issuer = Issuer::of(context, qualifiers, local, context.patient_id_system.as_deref());
-    // The local name outside the qualifiers is the one that people know.
-    issuer.assigner = local.and_then(clean).or(issuer.assigner);
-    issuer
+    Issuer::of(context, qualifiers, local, context.patient_id_system.as_deref())
 }
 
 /// The patient's own identifier: PatientID (0010,0020).
@@ -96,16 +93,13 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
         identifier,
         name: row.names(tags::PATIENT_NAME).flat_map(names::human_names).collect(),
         gender: row.text(tags::PATIENT_SEX).map(gender),
-        birth_date: row
-            .text(tags::PATIENT_BIRTH_DATE)
-            .and_then(DicomDate::parse)
-            .map(|date| date.civil().to_string()),
+        birth_date: dates::day(row, tags::PATIENT_BIRTH_DATE).map(|day| day.to_string()),
     }
 }
 
 /// R4 administrative-gender; a value that the standard does not know is still one.
 fn gender(sex: &str) -> &'static str {
-    match sex {
+    match sex.to_ascii_uppercase().as_str() {
         "M" => "male",
         "F" => "female",
         "O" => "other",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::study::{SeriesSource, count, overlay, person};
 use super::terminology::{body_part, laterality};
-use super::{MappingContext, coding, dates};
+use super::{InstanceFacts, MappingContext, coding, dates};
 use crate::dicom::{Attributes, Tag, tags};
 use crate::fhir::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
 
@@ -52,10 +52,14 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
         description: attributes.text(tags::SERIES_DESCRIPTION).and_then(clean),
         number_of_instances: count(&attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, known_instances),
         body_site: body_site(&attributes),
-        laterality: side(&attributes),
+        laterality: side(&attributes, instances.as_deref()),
         started: started(context, study, &attributes),
         performer: performers(&attributes),
-        instance: instances.unwrap_or_default().into_iter().map(Into::into).collect(),
+        instance: instances
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(InstanceFacts::into_resource)
+            .collect(),
     }
 }
 
@@ -79,11 +83,20 @@ fn body_site(attributes: &Attributes) -> Option<Coding> {
     })
 }
 
-fn side(attributes: &Attributes) -> Option<Coding> {
-    let term = [tags::LATERALITY, tags::IMAGE_LATERALITY]
-        .into_iter()
-        .find_map(|tag| attributes.text(tag))
-        .and_then(clean)?;
+/// The side of the series' body part, else the one that all of its images show: a mammography of both breasts has none.
+fn side(attributes: &Attributes, instances: Option<&[InstanceFacts]>) -> Option<Coding> {
+    let of_images = || match instances {
+        Some(instances) if instances.iter().any(|instance| instance.laterality.is_some()) => {
+            let first = instances.first()?.laterality.as_deref();
+            instances.iter().all(|instance| instance.laterality.as_deref() == first).then_some(first)?
+        }
+        // Of a row alone nobody can tell which image it means, unless there is but one.
+        _ => {
+            let count = number(attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
+            attributes.text(tags::IMAGE_LATERALITY).filter(|_| count == Some(1))
+        }
+    };
+    let term = attributes.text(tags::LATERALITY).or_else(of_images).and_then(clean)?;
     Some(match laterality::coded(&term) {
         Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
         None => Coding::words(term),
@@ -115,8 +128,10 @@ fn performers(attributes: &Attributes) -> Vec<Performer> {
         tags::PERFORMING_PHYSICIAN_NAME,
         tags::PERFORMING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
     )
+    .into_iter()
     .map(performer("PRF", "performer"));
     let operators = person(attributes, tags::OPERATORS_NAME, tags::OPERATOR_IDENTIFICATION_SEQUENCE)
+        .into_iter()
         .map(performer("SPRF", "secondary performer"));
     physicians.chain(operators).collect()
 }

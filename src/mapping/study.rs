@@ -1,6 +1,6 @@
 //! ImagingStudy (R4 imagingstudy.html).
 
-use super::series::map_series;
+use super::series::{map_series, number};
 use super::{InstanceFacts, MappingContext, PatientKey, coding, dates, identifiers, names, patient};
 use crate::dicom::{Attributes, SeriesUid, Tag, tags};
 use crate::fhir::types::{CodeableConcept, Coding, ImagingStudy, Meta, Reference, clean};
@@ -96,19 +96,19 @@ pub fn imaging_study(
         subject: subject(context, row),
         encounter: identifiers::of_visit(context, row),
         started: dates::date_time(context, row, row, (tags::STUDY_DATE, tags::STUDY_TIME)),
-        based_on: identifiers::of_orders(context, row),
+        based_on: identifiers::of_orders(context, row, series.iter().map(|series| &series.attributes)),
         referrer: person(
             row,
             tags::REFERRING_PHYSICIAN_NAME,
             tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
         )
+        .into_iter()
         .next(),
         interpreter: person(
             row,
             tags::NAME_OF_PHYSICIANS_READING_STUDY,
             tags::PHYSICIANS_READING_STUDY_IDENTIFICATION_SEQUENCE,
-        )
-        .collect(),
+        ),
         endpoint: endpoints.iter().map(|id| reference("Endpoint", id)).collect(),
         number_of_series: count(row, tags::NUMBER_OF_STUDY_RELATED_SERIES, known_series),
         number_of_instances: count(row, tags::NUMBER_OF_STUDY_RELATED_INSTANCES, known_instances),
@@ -121,13 +121,14 @@ pub fn imaging_study(
 
 /// R4 imagingstudy-status: what cannot be retrieved now may be cancelled, lost or on a tape; nobody knows.
 fn status(row: &Attributes) -> &'static str {
-    match row.text(tags::INSTANCE_AVAILABILITY) {
+    match row.text(tags::INSTANCE_AVAILABILITY).map(str::to_ascii_uppercase).as_deref() {
         Some("OFFLINE" | "UNAVAILABLE") => "unknown",
         _ => "available",
     }
 }
 
-/// What the archive sums up, else what its series have.
+/// What the archive sums up, else what its series have. SMART Imaging Access wants one at least, so that nobody knows is
+/// said too.
 fn modalities(row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
     let mut modalities: Vec<Coding> = Vec::new();
     let summed_up = row.texts(tags::MODALITIES_IN_STUDY);
@@ -138,6 +139,9 @@ fn modalities(row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
         if !modalities.contains(&modality) {
             modalities.push(modality);
         }
+    }
+    if modalities.is_empty() {
+        modalities.push(Coding::unknown());
     }
     modalities
 }
@@ -154,42 +158,39 @@ fn reference(kind: &'static str, id: &str) -> Reference {
     Reference { reference: Some(format!("{kind}/{id}")), kind: Some(kind), ..Reference::default() }
 }
 
-/// The people under a name element, each with the identification that stands at the same place (PS3.3 10.1).
-pub(super) fn person(row: &Attributes, name: Tag, identification: Tag) -> impl Iterator<Item = Reference> {
-    let mut identifications = row.items(identification);
-    row.names(name).filter_map(move |name| {
-        let identifier = identifications.next().and_then(coding::person_identifier);
-        let display = names::display(name);
-        (display.is_some() || identifier.is_some()).then(|| Reference {
-            identifier,
-            display,
-            ..Reference::default()
-        })
-    })
+/// The people under a name element, each with the identification that stands at the same place (PS3.3 10.1). Where there
+/// are more of one than of the other, nobody can tell which belong together.
+pub(super) fn person(row: &Attributes, name: Tag, identification: Tag) -> Vec<Reference> {
+    let displays: Vec<_> = row.names(name).map(names::display).collect();
+    let identifiers: Vec<_> = row.items(identification).map(coding::person_identifier).collect();
+    let pairs: Vec<_> = match (displays.len(), identifiers.len()) {
+        (0, _) => identifiers.into_iter().map(|identifier| (None, identifier)).collect(),
+        (names, identifications) if names == identifications => {
+            displays.into_iter().zip(identifiers).collect()
+        }
+        _ => displays.into_iter().map(|display| (display, None)).collect(),
+    };
+    let said = pairs.into_iter().filter(|(display, identifier)| display.is_some() || identifier.is_some());
+    said.map(|(display, identifier)| Reference { identifier, display, ..Reference::default() }).collect()
 }
 
-/// As the archive counts; what it does not count is counted here, if all of it is known.
+/// As the archive counts; what it does not count, or counts short, is counted here, if all of it is known.
 pub(super) fn count(row: &Attributes, tag: Tag, known: Option<usize>) -> Option<u32> {
-    row.integer(tag)
-        .and_then(|count| u32::try_from(count).ok())
-        .or_else(|| known.and_then(|count| u32::try_from(count).ok()))
+    let known = known.and_then(|count| u32::try_from(count).ok());
+    number(row, tag).max(known)
 }
 
 /// Why the study was made: of the study itself, and of the requests that its series name.
 fn reasons(row: &Attributes, series: &[SeriesSource]) -> Vec<CodeableConcept> {
-    let requests = |attributes: &Attributes| {
-        attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE).cloned().collect::<Vec<_>>()
-    };
-    let mut places = vec![row.clone()];
-    places.extend(requests(row));
-    places.extend(series.iter().flat_map(|series| requests(&series.attributes)));
+    let levels = std::iter::once(row).chain(series.iter().map(|series| &series.attributes));
+    let requests = levels.flat_map(|attributes| attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE));
     let mut reasons: Vec<CodeableConcept> = Vec::new();
-    for place in places {
+    for place in std::iter::once(row).chain(requests) {
         let coded =
             place.items(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE).filter_map(coding::concept);
         let words = place.text(tags::REASON_FOR_THE_REQUESTED_PROCEDURE).and_then(clean);
         let words = words.map(|text| CodeableConcept { coding: Vec::new(), text: Some(text.into()) });
-        for reason in coded.chain(words).collect::<Vec<_>>() {
+        for reason in coded.chain(words) {
             if !reasons.contains(&reason) {
                 reasons.push(reason);
             }

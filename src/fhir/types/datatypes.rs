@@ -6,10 +6,17 @@ use serde::Serialize;
 
 /// `text` as a FHIR string: without control characters and without blanks at its ends; `None` when nothing remains.
 pub fn clean(text: &str) -> Option<String> {
-    let kept = |character: &char| !character.is_control() || matches!(character, '\n' | '\r' | '\t');
-    let text: String = text.trim().chars().filter(kept).collect();
     let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+    if text.chars().all(is_kept) {
+        return (!text.is_empty()).then(|| text.to_owned());
+    }
+    clean(&text.chars().filter(|character| is_kept(*character)).collect::<String>())
+}
+
+/// Control characters are illegal in a FHIR string; U+FFFE and U+FFFF are, too, where it is written as XML.
+fn is_kept(character: char) -> bool {
+    let illegal = character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
+    !illegal || matches!(character, '\n' | '\r' | '\t')
 }
 
 /// R4 extension data-absent-reason.

@@ -1,7 +1,12 @@
 //! Parts of a resource (R4 search#summary, search#elements): which of its elements are written.
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::Coding;
 
 /// Which elements are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,72 +43,121 @@ fn beyond_summary(resource_type: &str) -> &'static [&'static str] {
 }
 
 /// `resource` as JSON with the wanted elements only, tagged SUBSETTED where something may be missing.
+///
+/// The resource is written once and its members are then taken over as text, in their order: nothing below the root is read
+/// into values, whatever its size.
 pub fn project<T: Serialize>(resource: &T, projection: Projection<'_>) -> serde_json::Result<Vec<u8>> {
+    let whole = serde_json::to_vec(resource)?;
     // Nothing that is emitted has a narrative, so all but the narrative is all.
     if matches!(projection, Projection::Full | Projection::Data) {
-        return serde_json::to_vec(resource);
+        return Ok(whole);
     }
-    let Value::Object(mut members) = serde_json::to_value(resource)? else {
-        return serde_json::to_vec(resource);
+    let Members(members) = serde_json::from_slice(&whole)?;
+    let text_of =
+        |name: &str| members.iter().find(|(member, _)| member == name).map(|(_, value)| value.get());
+    let resource_type: &str = match text_of("resourceType") {
+        Some(text) => serde_json::from_str(text)?,
+        None => "",
     };
-    let resource_type = members.get("resourceType").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let always = |name: &str| {
-        matches!(name, "resourceType" | "id" | "meta") || mandatory(&resource_type).contains(&name)
-    };
-    match projection {
-        Projection::Full | Projection::Data => {}
-        Projection::Text => members.retain(|name, _| always(name)),
-        Projection::Elements(names) => {
-            members.retain(|name, _| always(name) || names.contains(&name.as_str()));
+    let meta = subsetted(text_of("meta"))?;
+    let mut kept = Vec::with_capacity(members.len() + 1);
+    for (name, value) in &members {
+        let name = name.as_ref();
+        let is_wanted = match projection {
+            Projection::Full | Projection::Data => true,
+            Projection::Text => is_always_wanted(resource_type, name),
+            Projection::Elements(names) => is_always_wanted(resource_type, name) || names.contains(&name),
+            Projection::Summary => !beyond_summary(resource_type).contains(&name),
+        };
+        if name == "meta" || !is_wanted {
+            continue;
         }
-        Projection::Summary => {
-            members.retain(|name, _| !beyond_summary(&resource_type).contains(&name.as_str()));
-            for series in members.get_mut("series").and_then(Value::as_array_mut).into_iter().flatten() {
-                if let Some(series) = series.as_object_mut() {
-                    series.retain(|name, _| name != "instance");
+        let value = match name {
+            "series" if projection == Projection::Summary => Cow::Owned(without_instances(value)?),
+            _ => Cow::Borrowed(*value),
+        };
+        kept.push((name, value));
+    }
+    // R4 resource.html: after the type and the id.
+    let place = kept.iter().take_while(|(name, _)| matches!(*name, "resourceType" | "id")).count();
+    kept.insert(place, ("meta", Cow::Owned(meta)));
+    let mut subset = Vec::with_capacity(whole.len());
+    serde_json::Serializer::new(&mut subset).collect_map(kept)?;
+    Ok(subset)
+}
+
+fn is_always_wanted(resource_type: &str, name: &str) -> bool {
+    matches!(name, "resourceType" | "id" | "meta") || mandatory(resource_type).contains(&name)
+}
+
+/// `meta` with the tag of a subset behind what it holds (R4 search#summary).
+fn subsetted(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
+    let tag = Coding::new("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED", None);
+    let Members(mut members) = match meta {
+        Some(text) => serde_json::from_str(text)?,
+        None => Members(Vec::new()),
+    };
+    let present = members.iter().position(|(name, _)| name == "tag").map(|place| members.remove(place).1);
+    let mut tags: Vec<&RawValue> = match present {
+        Some(tags) => serde_json::from_str(tags.get())?,
+        None => Vec::new(),
+    };
+    let tag = to_raw_value(&tag)?;
+    tags.push(&tag);
+    let tags = to_raw_value(&tags)?;
+    members.push((Cow::Borrowed("tag"), &tags));
+    to_raw_value(&Members(members))
+}
+
+/// R4 imagingstudy.html: of a series only its instances are no summary elements.
+fn without_instances(series: &RawValue) -> serde_json::Result<Box<RawValue>> {
+    let mut series: Vec<Members<'_>> = serde_json::from_str(series.get())?;
+    for Members(members) in &mut series {
+        members.retain(|(name, _)| name != "instance");
+    }
+    to_raw_value(&series)
+}
+
+/// The members of an object in their order, each value as the text that it is.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
+                let mut kept = Vec::new();
+                while let Some(Name(name)) = members.next_key()? {
+                    kept.push((name, members.next_value()?));
                 }
+                Ok(Members(kept))
             }
         }
-    }
-    tag_subsetted(&mut members);
-    serde_json::to_vec(&in_order(members))
-}
 
-/// R4 search#summary: a subset says that it is one.
-fn tag_subsetted(members: &mut Map<String, Value>) {
-    let tag = serde_json::json!({
-        "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
-        "code": "SUBSETTED",
-    });
-    let meta = members.entry("meta").or_insert_with(|| Value::Object(Map::new()));
-    if let Some(meta) = meta.as_object_mut() {
-        let tags = meta.entry("tag").or_insert_with(|| Value::Array(Vec::new()));
-        if let Some(tags) = tags.as_array_mut() {
-            tags.push(tag);
-        }
+        deserializer.deserialize_map(InOrder)
     }
 }
 
-/// The type first, as people expect it.
-fn in_order(members: Map<String, Value>) -> impl Serialize {
-    struct Ordered(Map<String, Value>);
-
-    impl Serialize for Ordered {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let first = ["resourceType", "id", "meta"];
-            let head = first.iter().filter_map(|name| self.0.get_key_value(*name));
-            let rest = self.0.iter().filter(|(name, _)| !first.contains(&name.as_str()));
-            serializer.collect_map(head.chain(rest))
-        }
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
-
-    Ordered(members)
 }
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn projected(projection: Projection<'_>) -> Value {
         let study = json!({
@@ -140,9 +194,34 @@ mod tests {
     }
 
     #[test]
-    fn the_type_comes_first() {
-        let text =
-            project(&json!({"resourceType": "Patient", "birthDate": "2000"}), Projection::Summary).unwrap();
-        assert!(text.starts_with(br#"{"resourceType":"Patient","meta":"#));
+    fn a_subset_keeps_the_order_of_the_specification() {
+        let resource = OneOf { resource_type: "Patient", id: "a", name: [1], birth_date: "2000" };
+        let text = |projection| String::from_utf8(project(&resource, projection).unwrap()).unwrap();
+        let tag = r#""meta":{"tag":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}]}"#;
+        assert_eq!(
+            text(Projection::Summary),
+            format!(r#"{{"resourceType":"Patient","id":"a",{tag},"name":[1],"birthDate":"2000"}}"#)
+        );
+        assert_eq!(
+            text(Projection::Elements(&["birthDate", "nothing"])),
+            format!(r#"{{"resourceType":"Patient","id":"a",{tag},"birthDate":"2000"}}"#)
+        );
+    }
+
+    #[test]
+    fn tags_that_were_there_stay() {
+        let tagged = json!({"resourceType": "Patient", "meta": {"tag": [{"code": "x"}]}});
+        let subset: Value = serde_json::from_slice(&project(&tagged, Projection::Text).unwrap()).unwrap();
+        assert_eq!(subset["meta"]["tag"][0]["code"], "x");
+        assert_eq!(subset["meta"]["tag"][1]["code"], "SUBSETTED");
+    }
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct OneOf {
+        resource_type: &'static str,
+        id: &'static str,
+        name: [u8; 1],
+        birth_date: &'static str,
     }
 }

@@ -1,0 +1,66 @@
+//! The mapping by its rules, one file for each subject.
+
+mod anything;
+mod coding;
+mod dates;
+mod identifiers;
+mod instances;
+mod patients;
+mod series;
+mod studies;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::dicom::{Attributes, SeriesUid};
+
+/// Attributes by keyword; the tolerant reader takes values without their array.
+fn row(members: Value) -> Attributes {
+    serde_json::from_value(members).unwrap()
+}
+
+/// The attributes of a study that has a UID, with `members` besides.
+fn study_row(members: Value) -> Attributes {
+    let mut all = json!({"StudyInstanceUID": "1.2.3", "PatientID": "P1", "ModalitiesInStudy": ["CT"]});
+    all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    row(all)
+}
+
+fn context() -> MappingContext {
+    MappingContext {
+        archive: "main".to_owned(),
+        issuers: [("HOSP".to_owned(), "urn:oid:1.2.840.1".to_owned())].into(),
+        ..MappingContext::default()
+    }
+}
+
+fn zone(name: &str) -> MappingContext {
+    MappingContext { time_zone: Some(TimeZone::get(name).unwrap()), ..context() }
+}
+
+fn series_source(members: Value, instances: Option<Value>) -> SeriesSource {
+    SeriesSource {
+        uid: SeriesUid::parse("1.2.3.4").unwrap(),
+        attributes: row(members),
+        instances: instances.map(|instances| serde_json::from_value(instances).unwrap()),
+    }
+}
+
+/// The ImagingStudy as a client reads it.
+fn study_with(context: &MappingContext, row: &Attributes, series: Option<Vec<SeriesSource>>) -> Value {
+    serde_json::to_value(imaging_study(context, row, &["main"], series)).unwrap()
+}
+
+fn study(members: Value) -> Value {
+    study_with(&context(), &study_row(members), None)
+}
+
+/// The one series of a study.
+fn one_series(members: Value, instances: Option<Value>) -> Value {
+    let source = series_source(members, instances);
+    study_with(&context(), &study_row(json!({})), Some(vec![source]))["series"][0].take()
+}
+
+fn patient_of(context: &MappingContext, members: Value) -> Value {
+    serde_json::to_value(patient(context, &row(members))).unwrap()
+}

@@ -1,0 +1,81 @@
+use super::*;
+
+fn started(context: &MappingContext, members: Value) -> Value {
+    study_with(context, &study_row(members), None)["started"].take()
+}
+
+#[test]
+fn a_date_alone_is_a_day() {
+    assert_eq!(started(&context(), json!({"StudyDate": "20240131"})), "2024-01-31");
+    assert_eq!(started(&context(), json!({"StudyDate": "1994.01.30"})), "1994-01-30");
+}
+
+#[test]
+fn a_time_without_a_zone_says_no_more_than_the_day() {
+    assert_eq!(started(&context(), json!({"StudyDate": "20240131", "StudyTime": "101500"})), "2024-01-31");
+}
+
+#[test]
+fn the_object_s_own_offset_wins_over_the_configured_zone() {
+    let told = json!({"StudyDate": "20240131", "StudyTime": "101500", "TimezoneOffsetFromUTC": "-0330"});
+    assert_eq!(started(&zone("Europe/Berlin"), told), "2024-01-31T10:15:00-03:30");
+}
+
+#[test]
+fn the_configured_zone_knows_daylight_saving() {
+    let at = |day| started(&zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": "101500"}));
+    assert_eq!(at("20240131"), "2024-01-31T10:15:00+01:00");
+    assert_eq!(at("20240731"), "2024-07-31T10:15:00+02:00");
+}
+
+#[test]
+fn an_hour_that_comes_twice_or_never_has_no_certain_offset() {
+    let at = |day, time| started(&zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": time}));
+    assert_eq!(at("20241027", "023000"), "2024-10-27");
+    assert_eq!(at("20240331", "023000"), "2024-03-31");
+    assert_eq!(at("20240331", "033000"), "2024-03-31T03:30:00+02:00");
+}
+
+#[test]
+fn an_offset_by_the_sun_cannot_be_written() {
+    let at = |day| started(&zone("Europe/Amsterdam"), json!({"StudyDate": day, "StudyTime": "1200"}));
+    assert_eq!(at("18800101"), "1880-01-01");
+}
+
+#[test]
+fn seconds_are_filled_and_fractions_kept() {
+    let at = |time| {
+        let told = json!({"StudyDate": "20240131", "StudyTime": time, "TimezoneOffsetFromUTC": "+0000"});
+        started(&context(), told)
+    };
+    assert_eq!(at("1015"), "2024-01-31T10:15:00Z");
+    assert_eq!(at("101530.250000"), "2024-01-31T10:15:30.25Z");
+    assert_eq!(at("101530.000"), "2024-01-31T10:15:30Z");
+    assert_eq!(at("165447.788280 "), "2024-01-31T16:54:47.78828Z");
+    assert_eq!(at("10"), "2024-01-31");
+    assert_eq!(at("nonsense"), "2024-01-31");
+}
+
+#[test]
+fn what_is_no_day_is_left_out() {
+    for day in ["20230229", "00000101", "2024", "", "20241301"] {
+        assert_eq!(started(&context(), json!({"StudyDate": day})), Value::Null, "{day}");
+    }
+}
+
+#[test]
+fn a_series_has_its_own_beginning_else_that_of_its_procedure_step() {
+    let own =
+        one_series(json!({"SeriesDate": "20240201", "PerformedProcedureStepStartDate": "20240131"}), None);
+    assert_eq!(own["started"], "2024-02-01");
+    let step = one_series(json!({"PerformedProcedureStepStartDate": "20240131"}), None);
+    assert_eq!(step["started"], "2024-01-31");
+}
+
+#[test]
+fn a_series_without_an_offset_takes_the_study_s() {
+    let study = study_row(json!({"TimezoneOffsetFromUTC": "+0900"}));
+    let source = series_source(json!({"SeriesDate": "20240201", "SeriesTime": "0800"}), None);
+    let mapped = study_with(&zone("Europe/Berlin"), &study, Some(vec![source]));
+    assert_eq!(mapped["series"][0]["started"], "2024-02-01T08:00:00+09:00");
+}

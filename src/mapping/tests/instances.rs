@@ -1,0 +1,88 @@
+use super::*;
+
+const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+
+fn facts(json: &str) -> InstanceFacts {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn an_instance_is_what_its_row_tells() {
+    let mapped = one_series(
+        json!({}),
+        Some(json!([{
+            "00080018": {"vr": "UI", "Value": ["1.2.3.4.5"]},
+            "00080016": {"vr": "UI", "Value": [CT]},
+            "00200013": {"vr": "IS", "Value": ["7 "]},
+            "00080008": {"vr": "CS", "Value": ["ORIGINAL", "PRIMARY", "AXIAL "]},
+        }])),
+    );
+    assert_eq!(
+        mapped["instance"],
+        json!([{
+            "uid": "1.2.3.4.5",
+            "sopClass": {"system": "urn:ietf:rfc:3986", "code": format!("urn:oid:{CT}")},
+            "number": 7,
+            "title": "ORIGINAL\\PRIMARY\\AXIAL",
+        }])
+    );
+}
+
+#[test]
+fn an_instance_without_a_class_says_so_and_one_without_a_uid_is_none() {
+    let mapped = one_series(json!({}), Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "x"}])));
+    assert_eq!(
+        mapped["instance"],
+        json!([{"uid": "1.1", "sopClass": {"extension": [{
+            "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown",
+        }]}}])
+    );
+}
+
+#[test]
+fn the_first_title_that_there_is_counts() {
+    let image = r#""00080008":{"Value":["DERIVED"]}"#;
+    let document = r#""00420010":{"Value":["Letter"]}"#;
+    let label = r#""00700080":{"Value":["KEY"]}"#;
+    let concept = r#""0040A043":{"vr":"SQ","Value":[{"00080104":{"vr":"LO","Value":["Of Interest"]}}]}"#;
+    let title = |members: &[&str]| facts(&format!("{{{}}}", members.join(","))).title;
+    assert_eq!(title(&[image, document, label, concept]).as_deref(), Some("Of Interest"));
+    assert_eq!(title(&[image, label, document]).as_deref(), Some("KEY"));
+    assert_eq!(title(&[image, document]).as_deref(), Some("Letter"));
+    assert_eq!(title(&[image]).as_deref(), Some("DERIVED"));
+    assert_eq!(title(&[r#""00080008":{"vr":"CS"}"#]), None);
+}
+
+#[test]
+fn rows_are_read_whatever_their_spelling() {
+    let wanted =
+        facts(r#"{"00080018":{"Value":["1.2"]},"0020000E":{"Value":["1"]},"00200013":{"Value":[3]}}"#);
+    for spelling in [
+        r#"{"SOPInstanceUID":{"Value":["1.2"]},"SeriesInstanceUID":"1","InstanceNumber":"3"}"#,
+        r#"{"00080018":{"vr":"UI","Value":["1.2 "]},"0020000e":{"Value":[null,"1"]},"00200013":{"Value":["3.0"]}}"#,
+        r#"{"00080018":["1.2"],"0020000E":{"x":{},"Value":"1"},"00200013":{"Value":[3.0]},"00091001":{"InlineBinary":"AA=="}}"#,
+        r#"{"00080018":{"Value":["\u0031.2"]},"0020000E":{"Value":["1\u0000"]},"00200013":3,"7FE00010":{"BulkDataURI":"x"}}"#,
+    ] {
+        assert_eq!(facts(spelling), wanted, "{spelling}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out() {
+    let nothing = InstanceFacts::default();
+    for odd in [
+        "{}",
+        r#"{"00080018":null,"00080016":{"Value":[]},"00200013":{"Value":[null]}}"#,
+        r#"{"00080018":{"Value":["1..2"]},"00080016":true,"00200013":{"Value":["x"]},"00080008":{"Value":[{}]}}"#,
+        r#"{"00200013":{"Value":[-4]},"0040A043":{"Value":[{"00080104":{"Value":[" "]}}]},"00420010":7}"#,
+    ] {
+        assert_eq!(facts(odd), nothing, "{odd}");
+    }
+}
+
+#[test]
+fn classes_of_the_standard_are_not_copied() {
+    let class = |uid: &str| facts(&format!(r#"{{"00080016":{{"Value":["{uid}"]}}}}"#)).sop_class.unwrap();
+    assert!(matches!(class(CT), std::borrow::Cow::Borrowed(CT)));
+    assert!(matches!(class("1.3.12.2.1107.5.9.1"), std::borrow::Cow::Owned(_)));
+}

@@ -1,0 +1,148 @@
+use super::*;
+
+#[test]
+fn a_patient_is_what_the_row_tells() {
+    let mapped = patient_of(
+        &context(),
+        json!({
+            "PatientID": "MRN-1", "IssuerOfPatientID": "HOSP", "PatientSex": "F", "PatientBirthDate": "19700229",
+            "PatientName": "Doe^Jane^Q^Dr.^MD",
+        }),
+    );
+    assert_eq!(mapped["resourceType"], "Patient");
+    assert_eq!(
+        mapped["identifier"],
+        json!([{
+            "type": {"coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR", "display": "Medical record number",
+            }]},
+            "system": "urn:oid:1.2.840.1", "value": "MRN-1", "assigner": {"display": "HOSP"},
+        }])
+    );
+    assert_eq!(
+        mapped["name"],
+        json!([{
+            "use": "usual", "text": "Dr. Jane Q Doe MD", "family": "Doe", "given": ["Jane", "Q"], "prefix": ["Dr."],
+            "suffix": ["MD"],
+        }])
+    );
+    assert_eq!(mapped["gender"], "female");
+    assert_eq!(mapped.get("birthDate"), None, "1970 had no 29 February");
+}
+
+#[test]
+fn each_writing_of_a_name_is_a_name() {
+    let mapped = patient_of(
+        &context(),
+        json!({"PatientID": "1", "PatientName": {"vr": "PN", "Value": [{
+            "Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう",
+        }]}}),
+    );
+    let representation = |code| {
+        json!([{
+            "url": "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation", "valueCode": code,
+        }])
+    };
+    let names = mapped["name"].as_array().unwrap();
+    assert_eq!((&names[0]["extension"], &names[0]["text"]), (&representation("ABC"), &json!("Tarou Yamada")));
+    assert_eq!((&names[1]["extension"], &names[1]["text"]), (&representation("IDE"), &json!("山田 太郎")));
+    assert_eq!((&names[2]["extension"], &names[2]["family"]), (&representation("SYL"), &json!("やまだ")));
+    assert_eq!(names[1].get("use"), None);
+}
+
+#[test]
+fn a_name_that_says_nothing_is_no_name() {
+    for name in ["", "^^^^", "=", " ^ "] {
+        assert_eq!(patient_of(&context(), json!({"PatientID": "1", "PatientName": name})).get("name"), None);
+    }
+}
+
+#[test]
+fn sexes_are_those_of_the_standard_or_unknown() {
+    let gender =
+        |sex: &str| patient_of(&context(), json!({"PatientID": "1", "PatientSex": sex}))["gender"].take();
+    assert_eq!(["M", "F", "O", "m", "X"].map(gender), ["male", "female", "other", "male", "unknown"]);
+    assert_eq!(gender(""), Value::Null);
+}
+
+#[test]
+fn other_identifiers_stand_behind_the_patient_s_own() {
+    let others = json!({"vr": "SQ", "Value": [
+        {"PatientID": "X9", "IssuerOfPatientID": "HOSP"},
+        {"PatientID": "MRN-1"},
+        {"PatientID": ""},
+        {"PatientID": "X8", "IssuerOfPatientIDQualifiersSequence": {"vr": "SQ", "Value": [
+            {"UniversalEntityID": "1.2.3", "UniversalEntityIDType": "ISO"},
+        ]}},
+    ]});
+    let mapped = patient_of(&context(), json!({"PatientID": "MRN-1", "OtherPatientIDsSequence": others}));
+    let identifiers: Vec<_> = mapped["identifier"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|identifier| (identifier["value"].as_str().unwrap(), identifier["system"].as_str()))
+        .collect();
+    assert_eq!(
+        identifiers,
+        [("MRN-1", None), ("X9", Some("urn:oid:1.2.840.1")), ("X8", Some("urn:oid:1.2.3"))]
+    );
+}
+
+#[test]
+fn a_qualifier_wins_over_the_local_name() {
+    let mapped = patient_of(
+        &context(),
+        json!({
+            "PatientID": "1", "IssuerOfPatientID": "HOSP",
+            "IssuerOfPatientIDQualifiersSequence": {"vr": "SQ", "Value": [
+                {"UniversalEntityID": "1.9", "UniversalEntityIDType": "ISO"},
+            ]},
+        }),
+    );
+    assert_eq!(mapped["identifier"][0]["system"], "urn:oid:1.9");
+    assert_eq!(mapped["identifier"][0]["assigner"]["display"], "HOSP");
+}
+
+fn id(context: &MappingContext, members: Value) -> String {
+    PatientKey::of(context, &row(members)).id()
+}
+
+#[test]
+fn an_id_is_legal_whatever_the_identifier_is_made_of_and_does_not_show_it() {
+    let id = id(&context(), json!({"PatientID": "a*b?/\\ü 1"}));
+    assert_eq!(id.len(), 40);
+    assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+}
+
+#[test]
+fn the_same_number_of_two_issuers_is_two_patients() {
+    let ids = ["HOSP", "ELSEWHERE", "THIRD"]
+        .map(|issuer| id(&context(), json!({"PatientID": "1", "IssuerOfPatientID": issuer})));
+    assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+    assert_ne!(ids[1], id(&context(), json!({"PatientID": "1"})));
+}
+
+#[test]
+fn a_bare_number_is_another_patient_in_another_archive() {
+    let other = MappingContext { archive: "other".to_owned(), ..context() };
+    assert_ne!(id(&context(), json!({"PatientID": "1"})), id(&other, json!({"PatientID": "1"})));
+    let known = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP"});
+    assert_eq!(id(&context(), known.clone()), id(&other, known), "one issuer, one patient, wherever");
+}
+
+#[test]
+fn the_configured_system_makes_bare_numbers_one_space() {
+    let with = |archive: &str| MappingContext {
+        archive: archive.to_owned(),
+        patient_id_system: Some("urn:oid:5".to_owned()),
+        ..context()
+    };
+    assert_eq!(id(&with("a"), json!({"PatientID": "1"})), id(&with("b"), json!({"PatientID": "1"})));
+}
+
+#[test]
+fn without_a_number_a_patient_is_that_of_one_study() {
+    let first = id(&context(), json!({"StudyInstanceUID": "1.2"}));
+    assert_ne!(first, id(&context(), json!({"StudyInstanceUID": "1.3"})));
+    assert_eq!(patient_of(&context(), json!({"StudyInstanceUID": "1.2"})).get("identifier"), None);
+}

@@ -1,0 +1,134 @@
+use super::*;
+
+#[test]
+fn a_series_is_what_its_row_tells() {
+    let mapped = one_series(
+        json!({
+            "SeriesNumber": "2 ", "Modality": "ct", "SeriesDescription": " Thorax 1.0 ",
+            "NumberOfSeriesRelatedInstances": "12", "BodyPartExamined": "CHEST", "Laterality": "L",
+        }),
+        None,
+    );
+    assert_eq!(
+        mapped,
+        json!({
+            "uid": "1.2.3.4", "number": 2,
+            "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "CT"},
+            "description": "Thorax 1.0", "numberOfInstances": 12,
+            "bodySite": {"system": "http://snomed.info/sct", "code": "816094009", "display": "Chest"},
+            "laterality": {"system": "http://snomed.info/sct", "code": "7771000", "display": "Left"},
+        })
+    );
+}
+
+#[test]
+fn a_series_without_a_modality_stays_and_says_so() {
+    let unknown = json!({"extension": [{
+        "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown",
+    }]});
+    assert_eq!(one_series(json!({}), None)["modality"], unknown);
+    assert_eq!(
+        one_series(json!({"Modality": "Cat Scan!"}), None)["modality"],
+        json!({"display": "CAT SCAN!"})
+    );
+}
+
+#[test]
+fn numbers_that_fhir_does_not_know_are_left_out() {
+    for number in [json!(-1), json!("-3"), json!("1.5"), json!("x"), json!(4_294_967_295_u32), json!("")] {
+        assert_eq!(one_series(json!({"SeriesNumber": number}), None).get("number"), None, "{number}");
+    }
+    assert_eq!(one_series(json!({"SeriesNumber": 0}), None)["number"], 0);
+}
+
+#[test]
+fn a_body_part_of_no_table_is_words_only() {
+    let mapped = one_series(json!({"BodyPartExamined": "LINKES KNIE"}), None);
+    assert_eq!(mapped["bodySite"], json!({"display": "LINKES KNIE"}));
+}
+
+#[test]
+fn a_coded_region_wins_over_the_defined_term() {
+    let region = |value: &str, scheme: &str| {
+        let item =
+            json!({"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": "Knee region"});
+        one_series(
+            json!({"BodyPartExamined": "CHEST", "AnatomicRegionSequence": {"vr": "SQ", "Value": [item]}}),
+            None,
+        )["bodySite"]
+            .take()
+    };
+    assert_eq!(
+        region("72696002", "SCT"),
+        json!({"system": "http://snomed.info/sct", "code": "72696002", "display": "Knee region"})
+    );
+    assert_eq!(region("T-D9200", "SRT")["code"], "72696002");
+    assert_eq!(region("T-00000", "SRT"), json!({"display": "Knee region"}));
+}
+
+#[test]
+fn the_images_side_counts_only_when_all_of_them_agree() {
+    let side = |sides: &[&str]| {
+        let instances: Vec<_> = sides
+            .iter()
+            .enumerate()
+            .map(|(index, side)| json!({"SOPInstanceUID": format!("1.{index}"), "ImageLaterality": side}))
+            .collect();
+        one_series(json!({"ImageLaterality": "R"}), Some(json!(instances)))["laterality"]["display"].take()
+    };
+    assert_eq!(side(&["L", "L"]), "Left");
+    assert_eq!(side(&["L", "R"]), Value::Null);
+    assert_eq!(side(&["L", ""]), Value::Null);
+}
+
+#[test]
+fn the_image_side_of_a_row_is_known_when_there_is_one_image() {
+    let side = |count: u32| {
+        let row = json!({"ImageLaterality": "R", "NumberOfSeriesRelatedInstances": count});
+        one_series(row, None)["laterality"]["code"].take()
+    };
+    assert_eq!(side(1), "24028007");
+    assert_eq!(side(4), Value::Null);
+}
+
+#[test]
+fn physicians_and_operators_are_performers() {
+    let mapped = one_series(
+        json!({
+            "PerformingPhysicianName": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]},
+            "OperatorsName": {"vr": "PN", "Value": [{"Alphabetic": "Roe^Ann"}, {"Alphabetic": "Poe^Bob"}]},
+        }),
+        None,
+    );
+    let performers: Vec<_> = mapped["performer"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|performer| {
+            let coding = &performer["function"]["coding"][0];
+            assert_eq!(coding["system"], "http://terminology.hl7.org/CodeSystem/v3-ParticipationType");
+            (coding["code"].as_str().unwrap(), performer["actor"]["display"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(performers, [("PRF", "Jane Doe"), ("SPRF", "Ann Roe"), ("SPRF", "Bob Poe")]);
+}
+
+#[test]
+fn what_an_archive_does_not_count_is_counted() {
+    let instances = Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "1.2"}]));
+    assert_eq!(one_series(json!({}), instances.clone())["numberOfInstances"], 2);
+    let short = json!({"NumberOfSeriesRelatedInstances": 1});
+    assert_eq!(one_series(short, instances)["numberOfInstances"], 2);
+    assert_eq!(one_series(json!({}), None).get("numberOfInstances"), None);
+}
+
+#[test]
+fn an_object_completes_the_row_of_its_series() {
+    let mut series = row(json!({"Modality": "CT", "NumberOfSeriesRelatedInstances": 3}));
+    let object = row(json!({"BodyPartExamined": "KNEE", "SeriesDescription": "", "PatientName": "Doe^Jane"}));
+    overlay_series(&mut series, &object);
+    assert_eq!(
+        series,
+        row(json!({"Modality": "CT", "NumberOfSeriesRelatedInstances": 3, "BodyPartExamined": "KNEE"}))
+    );
+}

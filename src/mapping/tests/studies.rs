@@ -1,0 +1,134 @@
+use super::*;
+use crate::dicom::Tag;
+
+#[test]
+fn a_study_has_the_shape_that_smart_imaging_access_asks_for() {
+    let mapped = study(json!({"StudyDescription": " Knee \u{7}MRI "}));
+    assert_eq!(
+        mapped["meta"]["profile"],
+        json!(["http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study"])
+    );
+    assert_eq!(mapped["status"], "available");
+    assert_eq!(mapped["endpoint"], json!([{"reference": "Endpoint/main", "type": "Endpoint"}]));
+    assert_eq!(mapped["description"], "Knee MRI");
+}
+
+#[test]
+fn the_subject_is_the_patient_by_reference_identifier_and_name() {
+    let members = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP", "PatientName": "Doe^Jane"});
+    let mapped = study(members.clone());
+    let patient = patient_of(&context(), members);
+    assert_eq!(mapped["subject"]["reference"], format!("Patient/{}", patient["id"].as_str().unwrap()));
+    assert_eq!(mapped["subject"]["identifier"], patient["identifier"][0]);
+    assert_eq!(mapped["subject"]["display"], "Jane Doe");
+}
+
+#[test]
+fn what_cannot_be_retrieved_now_has_an_unknown_status() {
+    let status = |availability: &str| study(json!({"InstanceAvailability": availability}))["status"].take();
+    assert_eq!(
+        ["ONLINE", "NEARLINE", "OFFLINE", "unavailable", ""].map(status),
+        ["available", "available", "unknown", "unknown", "available"]
+    );
+}
+
+#[test]
+fn modalities_are_those_of_the_archive_each_once() {
+    let mapped = study(json!({"ModalitiesInStudy": ["CT ", "ct", "SR"]}));
+    let codes: Vec<_> =
+        mapped["modality"].as_array().unwrap().iter().map(|m| m["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["CT", "SR"]);
+}
+
+#[test]
+fn modalities_that_the_archive_does_not_sum_up_are_those_of_the_series() {
+    let study = row(json!({"StudyInstanceUID": "1.2.3", "ModalitiesInStudy": {"vr": "CS"}}));
+    let series = vec![series_source(json!({"Modality": "MG"}), None)];
+    assert_eq!(study_with(&context(), &study, Some(series))["modality"][0]["code"], "MG");
+    let unknown = study_with(&context(), &study, None);
+    assert_eq!(unknown["modality"][0]["extension"][0]["valueCode"], "unknown");
+}
+
+#[test]
+fn counts_are_never_invented() {
+    let mapped = study(json!({"NumberOfStudyRelatedSeries": " 3", "NumberOfStudyRelatedInstances": "-1"}));
+    assert_eq!(mapped["numberOfSeries"], 3);
+    assert_eq!(mapped.get("numberOfInstances"), None);
+    let series = vec![series_source(json!({}), Some(json!([{"SOPInstanceUID": "1.1"}])))];
+    let counted = study_with(&context(), &study_row(json!({})), Some(series));
+    assert_eq!((&counted["numberOfSeries"], &counted["numberOfInstances"]), (&json!(1), &json!(1)));
+    let series = vec![series_source(json!({}), None)];
+    assert_eq!(study_with(&context(), &study_row(json!({})), Some(series)).get("numberOfInstances"), None);
+}
+
+#[test]
+fn people_are_named_and_identified_where_they_can_be_told_apart() {
+    let identification = |id: &str| json!({"PersonIdentificationCodeSequence": {"vr": "SQ", "Value": [{"CodeValue": id, "CodingSchemeDesignator": "99X"}]}});
+    let names = json!({"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}, {"Alphabetic": "Roe^Ann"}]});
+    let of = |identifications: Vec<Value>| {
+        study(json!({
+            "NameOfPhysiciansReadingStudy": names,
+            "PhysiciansReadingStudyIdentificationSequence": {"vr": "SQ", "Value": identifications},
+        }))["interpreter"]
+            .take()
+    };
+    assert_eq!(
+        of(vec![identification("1"), identification("2")]),
+        json!([
+            {"identifier": {"value": "1"}, "display": "Jane Doe"},
+            {"identifier": {"value": "2"}, "display": "Ann Roe"},
+        ])
+    );
+    assert_eq!(of(vec![identification("1")]), json!([{"display": "Jane Doe"}, {"display": "Ann Roe"}]));
+    assert_eq!(
+        study(json!({"ReferringPhysicianName": "Doe^Jane"}))["referrer"],
+        json!({"display": "Jane Doe"})
+    );
+    assert_eq!(study(json!({"ReferringPhysicianName": "^"})).get("referrer"), None);
+}
+
+#[test]
+fn an_object_completes_the_row_of_its_study_but_not_its_patient_or_counts() {
+    let mut study = study_row(json!({"NumberOfStudyRelatedSeries": 2}));
+    let object =
+        row(json!({"StudyDescription": "Knee", "PatientID": "other", "NumberOfStudyRelatedSeries": 9}));
+    overlay_study(&mut study, &object);
+    assert_eq!(study, study_row(json!({"NumberOfStudyRelatedSeries": 2, "StudyDescription": "Knee"})));
+}
+
+#[test]
+fn no_attribute_is_asked_for_twice() {
+    let mut tags: Vec<Tag> = [study_tags(), patient_tags()].concat();
+    let all = tags.len();
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags.len(), all);
+}
+
+#[test]
+fn an_endpoint_has_the_shape_that_smart_imaging_access_asks_for() {
+    let address = "https://gateway.example/dicom-web/main".to_owned();
+    let mapped = serde_json::to_value(endpoint("main", "Main archive", address, true)).unwrap();
+    assert_eq!(
+        mapped,
+        json!({
+            "resourceType": "Endpoint", "id": "main",
+            "meta": {"profile": ["http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint"]},
+            "extension": [{
+                "url": "http://fhir.org/argonaut/smart-imaging/StructureDefinition/requires-access-token",
+                "valueBoolean": true,
+            }],
+            "status": "active",
+            "connectionType": {
+                "system": "http://terminology.hl7.org/CodeSystem/endpoint-connection-type", "code": "dicom-wado-rs",
+                "display": "DICOM WADO-RS",
+            },
+            "name": "Main archive",
+            "payloadType": [{"coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/endpoint-payload-type", "code": "any", "display": "Any",
+            }]}],
+            "payloadMimeType": ["application/dicom"],
+            "address": "https://gateway.example/dicom-web/main",
+        })
+    );
+}
