@@ -141,7 +141,7 @@ fn assert_is_fhir(value: &Value) {
                         assert!(crate::fhir::date::FhirDate::parse(date).is_some(), "{date}");
                     }
                     ("code", Some(code)) => {
-                        assert!(!code.starts_with(' ') && !code.contains("  "), "{code:?}")
+                        assert!(!code.starts_with(' ') && !code.contains("  "), "{code:?}");
                     }
                     ("system" | "url", Some(uri)) => assert!(!uri.contains(char::is_whitespace), "{uri:?}"),
                     _ => {}
