@@ -14,7 +14,18 @@ use crate::http::body::{Body, BoxError};
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     heads: AtomicU64,
+    pieces: AtomicU64,
     in_flight: AtomicUsize,
+    untaken: AtomicUsize,
+}
+
+/// What has been going on up to one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    heads: u64,
+    pieces: u64,
+    /// There is nothing to be done, or nothing that can be done before the peer takes what it was given.
+    pub(super) is_peers_turn: bool,
 }
 
 impl Activity {
@@ -28,21 +39,50 @@ impl Activity {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
+    /// For comparison with a later moment.
+    pub(super) fn standing(&self) -> Standing {
+        let in_flight = self.in_flight.load(Ordering::Acquire);
+        Standing {
+            heads: self.heads(),
+            pieces: self.pieces.load(Ordering::Acquire),
+            is_peers_turn: in_flight == self.untaken.load(Ordering::Acquire),
+        }
+    }
+
     /// A head has been read whole. Its request is in flight until the returned value is dropped.
     pub(super) fn request_begun(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.heads.fetch_add(1, Ordering::AcqRel);
-        InFlight(Arc::clone(self))
+        InFlight { activity: Arc::clone(self), is_untaken: false }
     }
 }
 
 /// One request, from its head to the last byte of its answer or to the moment at which nobody wants it any more.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    is_untaken: bool,
+}
+
+impl InFlight {
+    /// A piece of the answer was handed over; it is untaken until more is asked for.
+    fn set_untaken(&mut self, is_untaken: bool) {
+        if is_untaken {
+            self.activity.pieces.fetch_add(1, Ordering::AcqRel);
+        }
+        match (self.is_untaken, is_untaken) {
+            (false, true) => drop(self.activity.untaken.fetch_add(1, Ordering::AcqRel)),
+            (true, false) => drop(self.activity.untaken.fetch_sub(1, Ordering::AcqRel)),
+            _ => {}
+        }
+        self.is_untaken = is_untaken;
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.set_untaken(false);
+        self.activity.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -50,13 +90,13 @@ impl Drop for InFlight {
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     body: Body,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl AnswerBody {
     /// Keeps `in_flight` for as long as `body` is being sent.
     pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
-        Self { body, _in_flight: in_flight }
+        Self { body, in_flight }
     }
 }
 
@@ -68,7 +108,9 @@ impl http_body::Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.in_flight.set_untaken(matches!(frame, Poll::Ready(Some(_))));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

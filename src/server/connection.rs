@@ -73,7 +73,7 @@ pub(super) async fn serve_connection<S: Service>(
             .serve_connection(stream, answering);
         tokio::select! {
             () = drive(connection, &mut stop) => {}
-            () = idleness(&activity, limits.idle) => {}
+            () = silence(&activity, limits.idle) => {}
         }
     } else {
         let connection = http1::Builder::new()
@@ -96,16 +96,18 @@ async fn drive<C: GracefulConnection>(connection: C, stop: &mut watch::Receiver<
     let _ = connection.await;
 }
 
-/// Ends when no request was under way, and none began, for the length of `idle`.
-async fn idleness(activity: &Activity, idle: Duration) {
-    let mut seen = (false, 0);
+/// Ends when nothing went on for the length of `patience`, and it was not the service that was waited for: the peer asked
+/// for nothing, or took nothing of what it had asked for. A stream that is closed by its window stalls without a byte
+/// waiting in the socket, so no timer of the stream sees it.
+async fn silence(activity: &Activity, patience: Duration) {
+    let mut earlier = None;
     loop {
-        sleep(idle).await;
-        let now = (activity.is_idle(), activity.heads());
-        if now.0 && now == seen {
+        sleep(patience).await;
+        let now = activity.standing();
+        if now.is_peers_turn && earlier == Some(now) {
             return;
         }
-        seen = now;
+        earlier = Some(now);
     }
 }
 

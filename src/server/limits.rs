@@ -32,9 +32,9 @@ pub struct ConnectionLimits {
     pub first_byte: Duration,
     /// From the first byte of a head to its last (HTTP/1).
     pub head: Duration,
-    /// Between requests.
+    /// Between requests; on HTTP/2 also while answers are not taken.
     pub idle: Duration,
-    /// Without a byte of an answer being taken.
+    /// Without a byte of an answer being taken from the socket.
     pub stall: Duration,
     /// From the order to stop to the end of what is under way.
     pub drain: Duration,

@@ -277,6 +277,34 @@ async fn an_idle_http2_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn an_http2_stream_that_nobody_reads_is_closed() {
+    let server = Server::start(ConnectionLimits { idle: SOON, ..patient() }).await;
+    let mut client = server.connect().await;
+    let settings = "\0\0\0\x04\0\0\0\0\0";
+    // HPACK: GET, http, "/large", authority "a". The window stays as it is, so 64 KiB come and no more.
+    let headers = "\0\0\x0d\x01\x05\0\0\0\x01";
+    client.send(&format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{settings}{headers}")).await;
+    client.0.write_all(b"\x82\x86\x04\x06/large\x41\x01a").await.unwrap();
+    let received = client.read_to_end().await.len();
+    assert!((64 << 10..128 << 10).contains(&received), "{received}");
+}
+
+#[tokio::test]
+async fn an_http2_answer_that_takes_long_is_waited_for() {
+    let server = Server::start(ConnectionLimits { idle: SOON, ..patient() }).await;
+    let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(server.address).await.unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://a/slow").body(body::empty()).unwrap();
+    let answer = tokio::spawn(client.send_request(request));
+    server.begun.notified().await;
+    tokio::time::sleep(5 * SOON).await;
+    server.release.notify_one();
+    assert_eq!(answer.await.unwrap().unwrap().status().as_u16(), 200);
+}
+
+#[tokio::test]
 async fn what_could_be_read_in_two_ways_is_turned_away() {
     for (request, expected) in [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
@@ -313,4 +341,31 @@ async fn large_heads_are_refused_at_their_limits() {
     let size = |size: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(size - 6));
     assert_eq!(status(&size(16 * 1024)).await, 200);
     assert_eq!(status(&size(16 * 1024 + 1)).await, 431);
+}
+
+#[tokio::test]
+async fn no_byte_of_one_request_becomes_another() {
+    // Each of them hides a request for /panic in what one reader takes for a body and another does not.
+    for (request, expected) in [
+        (
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            200,
+        ),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 400),
+        ("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n", 400),
+        ("POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n", 400),
+    ] {
+        let server = Server::start(patient()).await;
+        let mut client = server.connect().await;
+        client.send(request).await;
+        client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answers = String::from_utf8(client.read_to_end().await).unwrap();
+        assert_eq!(answers.matches("HTTP/1.").count(), 1, "{request}\n{answers}");
+        assert_eq!(answers[9..12].parse::<u16>().unwrap(), expected, "{request}\n{answers}");
+    }
 }
