@@ -4,6 +4,7 @@
 //! them, with a third machine's, or relative. Whatever leads to a resource that the gateway serves becomes its address
 //! here; whatever leads elsewhere is dropped, since no client could or should go there.
 
+use memchr::memmem::Finder;
 use url::Url;
 
 use super::path::Resource;
@@ -28,6 +29,9 @@ pub struct Addresses {
     roots: Vec<String>,
     /// The archive's own authorities: `10.0.0.7:8042`.
     authorities: Vec<String>,
+    /// The public base holds nothing that JSON or XML would escape.
+    public_is_plain: bool,
+    two_slashes: Finder<'static>,
     /// The path that was asked for, below the root: what relative references start from (RFC 3986 5.2).
     resource: String,
 }
@@ -49,6 +53,8 @@ impl Addresses {
         }
         Self {
             public: public.trim_end_matches('/').to_owned(),
+            public_is_plain: public.bytes().all(is_plain),
+            two_slashes: Finder::new("//"),
             roots,
             authorities,
             resource: resource.to_owned(),
@@ -104,6 +110,18 @@ impl Addresses {
         })
     }
 
+    /// How long the root is with which `text` begins, when replacing the root is all that is to be done with it: nothing
+    /// in it is escaped in JSON or XML.
+    pub(super) fn length_of_root(&self, text: &[u8]) -> Option<usize> {
+        let root = self.roots.iter().find(|root| text.starts_with(root.as_bytes()))?;
+        let rest = text.get(root.len()..)?;
+        let plain = self.public_is_plain
+            && matches!(rest.first(), None | Some(b'/'))
+            && memchr::memchr2(b'\\', b'&', rest).is_none()
+            && self.two_slashes.find(rest).is_none();
+        plain.then_some(root.len())
+    }
+
     /// Whether the authority between the scheme and `path` is the archive's.
     fn names_archive(&self, address: &str, path: &str) -> bool {
         let before = address.len().saturating_sub(path.len());
@@ -128,6 +146,11 @@ impl Addresses {
         let path = segments.join("/");
         Resource::parse(&path).is_ok().then_some(path)
     }
+}
+
+/// Whether the byte stands for itself in JSON and XML.
+pub(super) fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\'' | b'&' | b'<' | b'\\')
 }
 
 /// How an address is written.

@@ -9,11 +9,14 @@ use std::borrow::Cow;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-use super::address::{Addresses, Verdict};
+use super::address::{Addresses, Verdict, is_plain};
 use super::stream::StreamError;
 
 /// No address is as long; whatever is, where an address must stand, is an attack.
 const LONGEST_ADDRESS: usize = 8 * 1024;
+
+/// How the value of RetrieveURL nearly always begins.
+const USUAL: &[u8] = br#""vr":"UR","Value":[""#;
 
 /// Which text it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +194,11 @@ impl Rewriter {
     /// To the next text or bracket inside an element.
     fn element(&mut self, chunk: &[u8], position: usize, depth: usize) -> Step {
         let rest = chunk.get(position..).unwrap_or_default();
+        // As nearly every archive writes it, nothing stands there that could be an address.
+        if self.syntax == Syntax::Json && depth == 1 && rest.starts_with(USUAL) {
+            self.state = State::Text { quote: b'"', depth: 2 };
+            return Step::To(position + USUAL.len());
+        }
         let telling = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
         let Some(at) = rest.iter().position(telling).map(|at| at + position) else { return Step::Done };
         self.state = match chunk.get(at) {
@@ -211,15 +219,7 @@ impl Rewriter {
         depth: usize,
     ) -> Result<Step, StreamError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let mut length = 0;
-        loop {
-            match rest.get(length) {
-                Some(byte) if *byte == quote => break,
-                Some(b'\\') if self.syntax == Syntax::Json => length += 2,
-                Some(_) => length += 1,
-                None => return hold(start, rest.len()),
-            }
-        }
+        let Some(length) = self.length_of_text(rest, quote) else { return hold(start, rest.len()) };
         if length > LONGEST_ADDRESS {
             return Err(StreamError::AddressTooLong);
         }
@@ -232,8 +232,28 @@ impl Rewriter {
         Ok(Step::To(start + length + 1))
     }
 
+    /// Up to the quote that ends a text; `None` when it has not come.
+    fn length_of_text(&self, rest: &[u8], quote: u8) -> Option<usize> {
+        if self.syntax == Syntax::Xml {
+            return memchr::memchr(quote, rest);
+        }
+        let mut length = 0;
+        loop {
+            length += memchr::memchr2(quote, b'\\', rest.get(length..)?)?;
+            if rest.get(length) == Some(&quote) {
+                return Some(length);
+            }
+            length += 2;
+        }
+    }
+
     /// Judges an address where one must stand.
     fn replace(&self, output: &mut Output<'_>, start: usize, text: &[u8]) {
+        // Spelled as it is configured, as it nearly always is.
+        if let Some(root) = self.addresses.length_of_root(text) {
+            output.replace(start, root, self.addresses.public().as_bytes());
+            return;
+        }
         match self.addresses.judge(&self.unescaped(text)) {
             Verdict::Same => {}
             Verdict::Foreign => output.replace(start, text.len(), b""),
@@ -329,7 +349,6 @@ impl Rewriter {
 
     /// What a token says, without the escapes of its syntax.
     fn unescaped<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
-        let plain = String::from_utf8_lossy(text);
         match self.syntax {
             Syntax::Json if plain.contains('\\') => {
                 // What is no JSON is judged as it stands: a backslash makes it foreign.
@@ -345,7 +364,7 @@ impl Rewriter {
         let plain =
             |byte: u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\'' | b'&' | b'<' | b'\\');
         match self.syntax {
-            _ if address.bytes().all(plain) => Cow::Borrowed(address),
+            _ if address.bytes().all(is_plain) => Cow::Borrowed(address),
             Syntax::Json => {
                 let quoted = serde_json::Value::from(address).to_string();
                 Cow::Owned(quoted.trim_matches('"').to_owned())

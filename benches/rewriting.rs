@@ -1,0 +1,48 @@
+//! How fast addresses are replaced in rows that stream by, beside a bare scan of the same bytes.
+
+#![allow(missing_docs)]
+
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use dicomweb_gateway::dicomweb::{Addresses, Rewriter, Syntax};
+use url::Url;
+
+/// Rows of 5,000 instances, each with an address of its own.
+fn rows() -> Vec<u8> {
+    let study = "1.2.826.0.1.3680043.8.498.1234";
+    let row = |number: usize| {
+        format!(
+            r#"{{"00080016":{{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]}},"00080018":{{"vr":"UI","Value":["{study}.5.{number}"]}},"00080060":{{"vr":"CS","Value":["CT"]}},"00081030":{{"vr":"LO","Value":["CT CHEST W CONTRAST"]}},"0008103E":{{"vr":"LO","Value":["AXIAL 1.25"]}},"00081190":{{"vr":"UR","Value":["http://127.0.0.1:8042/dicom-web/studies/{study}/series/{study}.5/instances/{study}.5.{number}"]}},"00100010":{{"vr":"PN","Value":[{{"Alphabetic":"Doe^Jane"}}]}},"00100020":{{"vr":"LO","Value":["P12345"]}},"00100030":{{"vr":"DA","Value":["19700101"]}},"00180050":{{"vr":"DS","Value":[1.25]}},"0020000D":{{"vr":"UI","Value":["{study}"]}},"0020000E":{{"vr":"UI","Value":["{study}.5"]}},"00200013":{{"vr":"IS","Value":[{number}]}},"00200037":{{"vr":"DS","Value":[1,0,0,0,1,0]}},"00280010":{{"vr":"US","Value":[512]}},"00280011":{{"vr":"US","Value":[512]}},"00280030":{{"vr":"DS","Value":[0.7,0.7]}},"00280100":{{"vr":"US","Value":[16]}}}}"#
+        )
+    };
+    format!("[{}]", (1..=5000).map(row).collect::<Vec<_>>().join(",")).into_bytes()
+}
+
+fn rewriting(criterion: &mut Criterion) {
+    let root = Url::parse("http://127.0.0.1:8042/dicom-web").expect("a literal address");
+    let addresses = Addresses::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
+    let text = rows();
+    let mut group = criterion.benchmark_group("rewriting");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    for size in [1024, 16 * 1024, 256 * 1024] {
+        let chunks: Vec<Bytes> = text.chunks(size).map(Bytes::copy_from_slice).collect();
+        group.bench_function(BenchmarkId::new("rewritten", size), |bencher| {
+            bencher.iter(|| {
+                let mut rewriter = Rewriter::new(addresses.clone(), Syntax::Json);
+                let pushed: usize = chunks.iter().map(|chunk| rewriter.push(chunk.clone()).map_or(0, |out| out.len())).sum();
+                pushed + rewriter.finish().map_or(0, |out| out.len())
+            });
+        });
+        group.bench_function(BenchmarkId::new("scanned", size), |bencher| {
+            let finder = memchr::memmem::Finder::new("http://127.0.0.1:8042/dicom-web");
+            bencher.iter(|| chunks.iter().map(|chunk| finder.find_iter(chunk).count()).sum::<usize>());
+        });
+        group.bench_function(BenchmarkId::new("copied", size), |bencher| {
+            bencher.iter(|| chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk).len()).sum::<usize>());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, rewriting);
+criterion_main!(benches);
