@@ -20,7 +20,8 @@ fn rows() -> Vec<u8> {
 
 fn rewriting(criterion: &mut Criterion) {
     let root = Url::parse("http://127.0.0.1:8042/dicom-web").expect("a literal address");
-    let addresses = Addresses::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
+    let addresses =
+        Addresses::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
     let text = rows();
     let mut group = criterion.benchmark_group("rewriting");
     group.throughput(Throughput::Bytes(text.len() as u64));
@@ -29,7 +30,8 @@ fn rewriting(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("rewritten", size), |bencher| {
             bencher.iter(|| {
                 let mut rewriter = Rewriter::new(addresses.clone(), Syntax::Json);
-                let pushed: usize = chunks.iter().map(|chunk| rewriter.push(chunk.clone()).map_or(0, |out| out.len())).sum();
+                let pushed: usize =
+                    chunks.iter().map(|chunk| rewriter.push(chunk.clone()).map_or(0, |out| out.len())).sum();
                 pushed + rewriter.finish().map_or(0, |out| out.len())
             });
         });

@@ -2,3 +2,22 @@
 
 mod connections;
 mod rows;
+
+use std::time::Duration;
+
+use dicomweb_gateway::archive::{ArchiveId, Credentials, Profile, Settings};
+
+/// What is told to the gateway about the archive at `url`.
+fn settings(url: &str) -> Settings {
+    Settings {
+        id: ArchiveId::parse("main").unwrap(),
+        name: "Main".to_owned(),
+        qido_url: url.parse().unwrap(),
+        wado_url: url.parse().unwrap(),
+        profile: Profile::default(),
+        credentials: Credentials::None,
+        timeout: Duration::from_secs(10),
+        max_concurrency: 4,
+        ca: None,
+    }
+}

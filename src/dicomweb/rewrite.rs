@@ -349,6 +349,7 @@ impl Rewriter {
 
     /// What a token says, without the escapes of its syntax.
     fn unescaped<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
+        let plain = String::from_utf8_lossy(text);
         match self.syntax {
             Syntax::Json if plain.contains('\\') => {
                 // What is no JSON is judged as it stands: a backslash makes it foreign.
@@ -361,8 +362,6 @@ impl Rewriter {
 
     /// An address as its syntax writes it.
     fn escaped<'a>(&self, address: &'a str) -> Cow<'a, str> {
-        let plain =
-            |byte: u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\'' | b'&' | b'<' | b'\\');
         match self.syntax {
             _ if address.bytes().all(is_plain) => Cow::Borrowed(address),
             Syntax::Json => {

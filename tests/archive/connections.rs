@@ -9,7 +9,7 @@ use dicomweb_gateway::dicom::{Attributes, StudyUid};
 use dicomweb_gateway::telemetry::Metrics;
 use http_body_util::BodyExt;
 
-use crate::support::front::settings;
+use super::settings;
 use crate::support::pacs::{Answer, Pacs};
 
 fn search() -> UpstreamRequest {

@@ -7,7 +7,7 @@ use dicomweb_gateway::archive::{
 use dicomweb_gateway::dicom::{Attributes, StudyUid, tags};
 use dicomweb_gateway::telemetry::Metrics;
 
-use crate::support::front::settings;
+use super::settings;
 use crate::support::pacs::{Answer, Framing, Pacs, RunningPacs, Study};
 
 fn search() -> UpstreamRequest {
@@ -160,10 +160,11 @@ async fn metadata_that_are_not_there_are_an_error() {
 async fn a_list_cut_at_any_byte_is_never_taken_for_a_whole_one() {
     let body = r#"[{"00100010":{"vr":"PN","Value":[{"Alphabetic":"D]"}]}},{"00080061":{"Value":["CT"]}}]"#;
     for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
+        let cut = |bytes| Answer::json(body).framed(framing).breaks_after(bytes);
+        let pacs = Pacs::new().in_turn("/studies", (0..body.len()).map(cut)).start().await;
+        let archive = archive(&pacs);
         for bytes in 0..body.len() {
-            let told = Answer::json(body).framed(framing).breaks_after(bytes);
-            let pacs = Pacs::new().at("/studies", told).start().await;
-            assert!(read(&archive(&pacs), search()).await.is_err(), "{framing:?} cut after {bytes}");
+            assert!(read(&archive, search()).await.is_err(), "{framing:?} cut after {bytes}");
         }
     }
 }

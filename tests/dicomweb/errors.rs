@@ -1,7 +1,7 @@
 //! What a client is told when the archive does not give what was asked for.
 
 use crate::support::client;
-use crate::support::front::{Front, settings};
+use crate::support::front::Front;
 use crate::support::pacs::{Answer, Framing, Pacs};
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_status_is_kept_and_its_body_is_not() {
         let pacs = Pacs::new().at("/studies/1.2", answer.header("Retry-After", "7")).start().await;
         let answer = client::get(&Front::of(&pacs).await.url("studies/1.2")).await;
         assert_eq!(answer.status, status, "{told}");
-        assert!(answer.text().contains("archive main"), "{}", answer.text());
+        assert!(answer.text().contains("Archive main"), "{}", answer.text());
         for secret in ["Exception", "P1", "Doe", "inner", &pacs.authority()] {
             assert!(!answer.text().contains(secret), "{}", answer.text());
         }
@@ -48,9 +48,8 @@ async fn no_match_is_an_empty_list_however_it_is_said() {
         ("/studies", Answer::status(404), "static-dicomweb"),
     ] {
         let pacs = Pacs::new().at(target, told).start().await;
-        let mut told = settings(&pacs.url());
-        told.profile = dicomweb_gateway::archive::Profile::named(profile).unwrap();
-        let answer = client::get(&Front::with(told).await.url(&target[1..])).await;
+        let front = Front::told(&pacs.url(), &format!("profile = \"{profile}\"")).await;
+        let answer = client::get(&front.url(&target[1..])).await;
         assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{target}");
         assert_eq!(answer.header("content-type"), Some("application/dicom+json"));
     }
@@ -103,7 +102,7 @@ async fn a_web_page_is_an_answer_only_where_one_was_asked_for() {
 
 #[tokio::test]
 async fn an_archive_that_is_not_there_is_not_ready() {
-    let front = Front::with(settings("http://127.0.0.1:9/dicom-web")).await;
+    let front = Front::told("http://127.0.0.1:9/dicom-web", "").await;
     let answer = client::get(&front.url("studies")).await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());

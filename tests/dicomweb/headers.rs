@@ -43,6 +43,7 @@ async fn only_a_list_of_headers_goes_out() {
             "vary",
             "warning",
             "x-content-type-options",
+            "x-request-id",
         ]
     );
     assert_eq!(answer.header("content-location"), Some(format!("{PUBLIC}/studies/1.2/rendered").as_str()));

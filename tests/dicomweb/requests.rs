@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::support::client;
-use crate::support::front::{Front, settings};
+use crate::support::front::Front;
 use crate::support::pacs::{Answer, Pacs, Study};
 
 #[tokio::test]
@@ -119,14 +119,12 @@ async fn the_accept_parameter_takes_the_place_of_the_header() {
 #[tokio::test]
 async fn the_gateways_own_credentials_are_used_and_refusals_are_its_own() {
     let pacs = Pacs::new().study(Study::new("1.2")).asks_for("gw", "hush").start().await;
-    let mut told = settings(&pacs.url());
-    let without = Front::with(told.clone()).await;
+    let without = Front::of(&pacs).await;
     let refused = client::get_with(&without.url("studies"), &[("Authorization", "Basic Z3c6aHVzaA==")]).await;
     assert_eq!(refused.status, 502);
     assert_eq!(refused.header("www-authenticate"), None);
-    told.credentials =
-        dicomweb_gateway::archive::Credentials::Basic { username: "gw".to_owned(), password: "hush".into() };
-    let with = Front::with(told).await;
+    let own = r#"auth = { kind = "basic", username = "gw", password = "hush" }"#;
+    let with = Front::told(&pacs.url(), own).await;
     assert_eq!(client::get(&with.url("studies")).await.status, 200);
 }
 

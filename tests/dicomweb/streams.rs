@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
 use crate::support::client;
-use crate::support::front::{Front, settings};
+use crate::support::front::Front;
 use crate::support::pacs::{Answer, Framing, Pacs, Study};
 
 const FRAMES: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames";
@@ -42,17 +42,15 @@ async fn a_body_passes_byte_for_byte() {
 #[tokio::test]
 async fn a_multipart_body_cut_at_any_byte_is_never_complete() {
     let whole = study_of_two_parts();
-    let front_of = async |answer: Answer| {
-        let pacs = Pacs::new().at("/studies/1.2", answer).start().await;
-        (Front::of(&pacs).await, pacs)
-    };
     // The line end behind the last delimiter belongs to nothing.
-    for bytes in 0..whole.length() - 2 {
-        let (front, _pacs) = front_of(whole.clone().breaks_after(bytes)).await;
+    let cuts = 0..whole.length() - 2;
+    let told = cuts.clone().map(|bytes| whole.clone().breaks_after(bytes)).chain([whole.clone()]);
+    let pacs = Pacs::new().in_turn("/studies/1.2", told).start().await;
+    let front = Front::of(&pacs).await;
+    for bytes in cuts {
         let answer = client::get(&front.url("studies/1.2")).await;
         assert!(!answer.complete || answer.status >= 500, "cut after {bytes} of {}", whole.length());
     }
-    let (front, _pacs) = front_of(whole).await;
     let answer = client::get(&front.url("studies/1.2")).await;
     assert!(answer.complete);
     assert!(answer.text().contains("DICM one") && answer.text().contains("DICM two"));
@@ -63,10 +61,11 @@ async fn a_json_body_cut_at_any_byte_is_never_complete() {
     let body =
         r#"[{"00081190":{"vr":"UR","Value":["http://x/studies/1"]},"00400275":{"vr":"SQ","Value":[{}]}}]"#;
     for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
+        let cut = |bytes| Answer::json(body).framed(framing).breaks_after(bytes);
+        let pacs = Pacs::new().in_turn("/studies", (0..body.len()).map(cut)).start().await;
+        let front = Front::of(&pacs).await;
         for bytes in 0..body.len() {
-            let broken = Answer::json(body).framed(framing).breaks_after(bytes);
-            let pacs = Pacs::new().at("/studies", broken).start().await;
-            let answer = client::get(&Front::of(&pacs).await.url("studies")).await;
+            let answer = client::get(&front.url("studies")).await;
             assert!(!answer.complete || answer.status >= 500, "{framing:?} cut after {bytes}");
         }
     }
@@ -88,9 +87,7 @@ async fn frames_without_a_last_delimiter_are_whole_only_where_that_is_known() {
         Pacs::new().at(&format!("/{FRAMES}"), open.clone()).at(&format!("/{FRAMES}/1"), open).start().await;
     let generic = Front::of(&pacs).await;
     assert!(!client::get(&generic.url(FRAMES)).await.complete);
-    let mut told = settings(&pacs.url());
-    told.profile = dicomweb_gateway::archive::Profile::named("orthanc").unwrap();
-    let orthanc = Front::with(told).await;
+    let orthanc = Front::told(&pacs.url(), "profile = \"orthanc\"").await;
     assert!(client::get(&orthanc.url(FRAMES)).await.complete);
     assert!(!client::get(&orthanc.url(&format!("{FRAMES}/1"))).await.complete);
 }
@@ -107,9 +104,7 @@ async fn a_slow_body_goes_through_and_a_stalled_one_is_broken() {
         .at("/studies/1.2/bulkdata/3", Answer::hangs())
         .start()
         .await;
-    let mut told = settings(&pacs.url());
-    told.timeout = Duration::from_secs(1);
-    let front = Front::with(told).await;
+    let front = Front::told(&pacs.url(), "timeout = \"1s\"").await;
     let slow = client::get(&front.url("studies/1.2/bulkdata/1")).await;
     assert_eq!(
         (slow.complete, slow.text().as_str()),
@@ -128,9 +123,7 @@ async fn a_client_that_goes_away_ends_the_call_to_the_archive() {
         .at("/studies/1.2/bulkdata/2", Answer::hangs())
         .start()
         .await;
-    let mut told = settings(&pacs.url());
-    told.max_concurrency = 1;
-    let front = Front::with(told).await;
+    let front = Front::told(&pacs.url(), "max_concurrency = 1").await;
     // More often than there are permits, each of which must come back.
     for round in 1..=12 {
         let mut stream = client::ask("GET", &front.url("studies/1.2/bulkdata/1"), &[]).await;
