@@ -1,6 +1,6 @@
 //! How fast addresses are replaced in rows that stream by, beside a bare scan of the same bytes.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used)]
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
