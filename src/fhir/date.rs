@@ -87,32 +87,41 @@ impl FhirDate {
         }
     }
 
-    /// The first and the last moment.
-    fn interval(&self, zone: &TimeZone) -> Interval {
-        let moment = |civil: DateTime| match self.offset {
-            Some(offset) => offset.to_timestamp(civil),
-            None => zone.to_ambiguous_timestamp(civil).compatible(),
-        };
-        let low = moment(self.first).unwrap_or(Timestamp::MIN);
-        let next = self.first.checked_add(self.unit()).and_then(moment);
-        let high = next.map_or(Timestamp::MAX, |next| next.checked_sub(1.nanosecond()).unwrap_or(low));
-        Interval { low, high }
+    /// The last moment by the clock on the wall.
+    fn last(&self) -> DateTime {
+        let next = self.first.checked_add(self.unit());
+        next.and_then(|next| next.checked_sub(1.nanosecond())).unwrap_or(DateTime::MAX)
     }
 
-    /// The first and the last local calendar day that the date can touch, whatever zone it is looked at from: UTC−12 to
-    /// UTC+14.
+    /// The first and the last moment. Where clocks are put back both passes of an hour belong to it; an hour that they skip
+    /// is read as if they had not.
+    fn interval(&self, zone: &TimeZone) -> Interval {
+        let (first, last) = match self.offset {
+            Some(offset) => (offset.to_timestamp(self.first), offset.to_timestamp(self.last())),
+            None => (
+                zone.to_ambiguous_timestamp(self.first).compatible(),
+                zone.to_ambiguous_timestamp(self.last()).later(),
+            ),
+        };
+        // Years are positive, so only the last days of 9999 lie outside what a timestamp can hold.
+        let low = first.unwrap_or(Timestamp::MAX);
+        Interval { low, high: last.unwrap_or(Timestamp::MAX).max(low) }
+    }
+
+    /// The first and the last local calendar day that the date can touch, whatever zone it is looked at from: R4 knows
+    /// offsets up to fourteen hours on both sides.
     pub fn day_bounds(&self) -> (Date, Date) {
+        let (mut first, mut last) = (self.first, self.last());
         // Without a zone it is the local day itself.
-        if self.offset.is_none() {
-            let next = self.first.checked_add(self.unit());
-            let last = next.and_then(|next| next.checked_sub(1.nanosecond())).unwrap_or(DateTime::MAX);
-            return (self.first.date(), last.date());
+        if let Some(offset) = self.offset {
+            let to_utc = i64::from(-offset.seconds()).seconds();
+            first = first
+                .saturating_add(to_utc)
+                .saturating_sub(14.hours())
+                .max(DateTime::constant(1, 1, 1, 0, 0, 0, 0));
+            last = last.saturating_add(to_utc).saturating_add(14.hours());
         }
-        let day = |moment: Timestamp| TimeZone::UTC.to_datetime(moment).date();
-        let widened =
-            |moment: Timestamp, hours: i64| moment.checked_add(hours.hours()).map_or(day(moment), day);
-        let Interval { low, high } = self.interval(&TimeZone::UTC);
-        (widened(low, -12), widened(high, 14))
+        (first.date(), last.date())
     }
 }
 
@@ -138,14 +147,15 @@ fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
     let (sign, rest) = offset.split_at_checked(1)?;
     let (hours, minutes) = rest.split_once(':')?;
     let (hours, minutes) = (i32::from(digits(hours, 2)?), i32::from(digits(minutes, 2)?));
-    if minutes > 59 || hours > 14 {
+    let seconds = (hours * 60 + minutes) * 60;
+    if minutes > 59 || seconds > 14 * 3600 {
         return None;
     }
-    let seconds = (hours * 60 + minutes) * 60;
     Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok().map(|offset| (time, Some(offset)))
 }
 
-/// Minutes are there whenever hours are (R4 search#date); seconds may be left out.
+/// Minutes are there whenever hours are (R4 search#date); seconds may be left out. The leap second that R4's pattern admits
+/// counts as the second before it.
 fn parse_time(text: &str) -> Option<(Time, Precision)> {
     let (whole, fraction) = match text.split_once('.') {
         Some((whole, fraction)) => (whole, Some(fraction)),
@@ -154,12 +164,13 @@ fn parse_time(text: &str) -> Option<(Time, Precision)> {
     let parts = whole.split(':').map(|part| digits(part, 2)).collect::<Option<Vec<_>>>()?;
     let part = |index: usize| i8::try_from(*parts.get(index).unwrap_or(&0)).ok();
     let (hour, minute, second) = (part(0)?, part(1)?, part(2)?);
+    let second = if second == 60 { 59 } else { second };
     let (nanosecond, precision) = match (parts.len(), fraction) {
         (2, None) => (0, Precision::Minute),
         (3, None) => (0, Precision::Second),
-        (3, Some(fraction))
-            if (1..=9).contains(&fraction.len()) && fraction.bytes().all(|byte| byte.is_ascii_digit()) =>
-        {
+        (3, Some(fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit()) => {
+            // What is finer than a nanosecond is cut off.
+            let fraction = fraction.get(..9).unwrap_or(fraction);
             let length = u8::try_from(fraction.len()).ok()?;
             (format!("{fraction:0<9}").parse().ok()?, Precision::Fraction(length))
         }

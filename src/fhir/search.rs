@@ -4,6 +4,9 @@
 //! and the CapabilityStatement is printed from it. Nothing here knows what an archive is or how a criterion is answered,
 //! and no message repeats a value: values are patients' identifiers.
 
+mod alternatives;
+mod date;
+mod id;
 mod parameters;
 mod reference;
 mod result;
@@ -21,14 +24,11 @@ pub use result::{ResultParameters, Summary, Total};
 pub use string::{StringMatch, normalise};
 pub use token::{System, Token};
 
-/// No real value is longer; an identifier of 64 characters with its system fits many times.
-const LONGEST_VALUE: usize = 2048;
+/// No real value is longer: sixty UIDs of full length fit.
+const LONGEST_VALUE: usize = 4096;
 
 /// More parameters than any client sends.
 const MOST_PARAMETERS: usize = 100;
-
-/// More alternatives than any client sends in one value.
-const MOST_ALTERNATIVES: usize = 200;
 
 /// The types that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,10 +133,13 @@ impl<C> Search<C> {
             let diagnostics = format!("at most {MOST_PARAMETERS} parameters can be given");
             return Err(vec![SearchError { parameter: "query".to_owned(), code: "too-long", diagnostics }]);
         }
-        for (name, value) in pairs {
-            match search.read(table, name, value, context) {
-                Ok(()) => {}
-                Err(error) => errors.push(error),
+        for (index, pair) in pairs.iter().enumerate() {
+            // Said twice, in the address and in the body of a POST perhaps, it says the same.
+            if pairs.get(..index).is_some_and(|before| before.contains(pair)) {
+                continue;
+            }
+            if let Err(error) = search.read(table, &pair.0, &pair.1, context) {
+                errors.push(error);
             }
         }
         if let Err(error) = search.result.check() {
@@ -220,45 +223,6 @@ fn shown(name: &str) -> String {
     } else {
         "unknown parameter".to_owned()
     }
-}
-
-/// The alternatives of a value, parted at commas that are not escaped (R4 search#escaping), still with their escapes.
-fn alternatives(value: &str) -> Result<Vec<&str>, String> {
-    let parts = split_unescaped(value, ',');
-    if parts.len() > MOST_ALTERNATIVES {
-        return Err(format!("at most {MOST_ALTERNATIVES} alternatives can be given"));
-    }
-    Ok(parts.into_iter().filter(|part| !part.is_empty()).collect())
-}
-
-fn split_unescaped(text: &str, separator: char) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let (mut start, mut escaped) = (0, false);
-    for (at, character) in text.char_indices() {
-        if !escaped && character == separator {
-            parts.push(text.get(start..at).unwrap_or_default());
-            start = at + character.len_utf8();
-        }
-        escaped = character == '\\' && !escaped;
-    }
-    parts.push(text.get(start..).unwrap_or_default());
-    parts
-}
-
-/// Takes the escapes off `\,`, `\|`, `\$` and `\\`; any other backslash stands for itself.
-fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match characters.peek() {
-            Some(&next) if character == '\\' && matches!(next, ',' | '|' | '$' | '\\') => {
-                plain.push(next);
-                characters.next();
-            }
-            _ => plain.push(character),
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -63,10 +63,10 @@ fn patient_matches_one(criterion: &PatientCriterion, patient: &Patient, times: &
             any_identifier(tokens, patient.identifier.get(..1).unwrap_or_default())
         }
         PatientCriterion::Family(strings) => {
-            any_string(strings, names().filter_map(|name| name.family.as_deref()))
+            any_name(strings, names().filter_map(|name| name.family.as_deref()))
         }
         PatientCriterion::Given(strings) => {
-            any_string(strings, names().flat_map(|name| name.given.iter().map(String::as_str)))
+            any_name(strings, names().flat_map(|name| name.given.iter().map(String::as_str)))
         }
         PatientCriterion::Name(strings) => names().any(|name| {
             let parts = [&name.given, &name.prefix, &name.suffix]
@@ -74,7 +74,7 @@ fn patient_matches_one(criterion: &PatientCriterion, patient: &Patient, times: &
                 .flatten()
                 .chain(&name.family)
                 .chain(&name.text);
-            any_string(strings, parts.map(String::as_str))
+            any_name(strings, parts.map(String::as_str))
         }),
         PatientCriterion::Birthdate(dates) => any_date(dates, patient.birth_date.as_deref(), times),
         PatientCriterion::Gender(tokens) => {
@@ -101,8 +101,9 @@ fn any_code(tokens: &[Token], system: &str, code: &str) -> bool {
     tokens.iter().any(|token| token.matches(Some(system), Some(code)))
 }
 
-fn any_string<'a>(strings: &[StringMatch], mut values: impl Iterator<Item = &'a str>) -> bool {
-    values.any(|value| strings.iter().any(|string| string.matches(value)))
+/// The words of a name are found independently of each other (R4 search#string).
+fn any_name<'a>(strings: &[StringMatch], mut values: impl Iterator<Item = &'a str>) -> bool {
+    values.any(|value| strings.iter().any(|string| string.matches_a_word(value)))
 }
 
 /// A resource without the date matches nothing, not even "not equal".

@@ -23,6 +23,8 @@ fn only_moments_of_the_calendar_are_dates() {
         "9999-12-31",
         "2024-01-31T23:59:59.999999+14:00",
         "2024-01-31T00:00-12:00",
+        "2016-12-31T23:59:60Z",
+        "2024-01-01T11:00:00.1234567890123",
     ] {
         assert!(FhirDate::parse(good).is_some(), "{good}");
     }
@@ -39,12 +41,14 @@ fn only_moments_of_the_calendar_are_dates() {
         "2024-01T11:00",
         "2024-01-01T24:00",
         "2024-01-01T11:60",
-        "2024-01-01T11:00:60",
+        "2024-01-01T11:00:61",
         "2024-01-01T11:00+1:00",
-        "2024-01-01T11:00+15:00",
+        "2024-01-01T11:00+14:01",
+        "2024-01-01T11:00+01:60",
+        "2024-01-01T11:00Z+01:00",
+        "2024-01-01Z",
         "2024-01-01T11:00:00.",
         "2024-01-01 11:00",
-        "2024-01-01T11:00:00.1234567890",
         "2024-01-01-01",
         "-2024",
         "2024-01-01T11.5",
@@ -99,6 +103,71 @@ fn a_day_without_a_zone_is_the_local_day_of_the_study() {
 }
 
 #[test]
+fn without_any_zone_both_sides_are_read_in_the_zone_that_is_given() {
+    let berlin = TimeZone::get("Europe/Berlin").unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    let is = |search: &str, target: &str| {
+        let (prefix, search) = Prefix::split(search);
+        matches(prefix, &date(search), &date(target), &berlin, now)
+    };
+    assert!(is("2024-03-31", "2024-03-31"));
+    // The local day begins two hours before that of UTC, and is an hour short as clocks are put forward.
+    assert!(is("lt2024-07-01T00:00Z", "2024-07-01"));
+    assert!(is("eb2024-03-31T22:00:00Z", "2024-03-31"));
+    assert!(!is("eb2024-03-31T21:59:59Z", "2024-03-31"));
+    assert!(is("sa2024-03-30T22:59:59Z", "2024-03-31"));
+}
+
+#[test]
+fn no_interval_ends_before_it_begins_where_clocks_are_changed() {
+    for (zone, text) in [
+        ("America/New_York", "2024-03-10T02:59"),
+        ("America/New_York", "2024-11-03T01:59"),
+        ("America/Sao_Paulo", "2018-11-04"),
+        ("Pacific/Apia", "2011-12-30"),
+        ("Asia/Manila", "1844-12-31"),
+    ] {
+        let Interval { low, high } = date(text).interval(&TimeZone::get(zone).unwrap());
+        assert!(low < high, "{zone} {text}");
+    }
+    let repeated = date("2024-11-03T01:30").interval(&TimeZone::get("America/New_York").unwrap());
+    assert_eq!(repeated.low.to_string(), "2024-11-03T05:30:00Z");
+    assert_eq!(repeated.high.to_string(), "2024-11-03T06:30:59.999999999Z");
+}
+
+#[test]
+fn the_last_days_of_the_calendar_are_not_the_whole_of_it() {
+    for search in ["9999-12-31", "ge9999-12-31", "sa9999", "gt9999-12-31T23:59Z"] {
+        assert!(!matching(search, "2024-01-01"), "{search}");
+    }
+    assert!(matching("lt9999-12-31", "2024-01-01"));
+    assert!(matching("gt0001", "2024-01-01"));
+}
+
+#[test]
+fn an_instant_is_compared_to_the_precision_that_it_was_written_with() {
+    for (search, target, expected) in [
+        ("2024-01-01T11:00:00.5Z", "2024-01-01T11:00:00.512Z", true),
+        ("2024-01-01T11:00:00.512Z", "2024-01-01T11:00:00.5Z", false),
+        ("2024-01-01T11:00:00Z", "2024-01-01T11:00:00.999999Z", true),
+        ("2024-01-01T11:00:00Z", "2024-01-01T12:00:00+01:00", true),
+        ("2024-01-01T23:59:60Z", "2024-01-01T23:59:59Z", true),
+    ] {
+        assert_eq!(matching(search, target), expected, "{search} {target}");
+    }
+}
+
+#[test]
+fn a_timed_bound_overlaps_a_day_of_which_no_time_is_known() {
+    for prefix in ["gt", "lt", "ge", "le", "ne", "ap"] {
+        assert!(matching(&format!("{prefix}2011-01-01T11:00:00Z"), "2011-01-01"), "{prefix}");
+    }
+    for prefix in ["eq", "sa", "eb"] {
+        assert!(!matching(&format!("{prefix}2011-01-01T11:00:00Z"), "2011-01-01"), "{prefix}");
+    }
+}
+
+#[test]
 fn approximately_widens_with_the_distance_to_now() {
     assert!(matching("ap2016-01-01", "2016-06-01"));
     assert!(!matching("ap2025-12-01", "2025-10-01"));
@@ -113,6 +182,10 @@ fn the_days_that_a_date_can_touch_hold_every_zone() {
     assert_eq!(bounds("2024-01"), ("2024-01-01".to_owned(), "2024-01-31".to_owned()));
     assert_eq!(bounds("2024-01-01T05:00Z"), ("2023-12-31".to_owned(), "2024-01-01".to_owned()));
     assert_eq!(bounds("2024-01-01T20:00:00Z"), ("2024-01-01".to_owned(), "2024-01-02".to_owned()));
+    assert_eq!(bounds("2024-01-01T13:00-05:00"), ("2024-01-01".to_owned(), "2024-01-02".to_owned()));
+    assert_eq!(bounds("2024-02-28T22:00:00+09:00"), ("2024-02-27".to_owned(), "2024-02-29".to_owned()));
+    assert_eq!(bounds("9999-12-31T23:00Z"), ("9999-12-31".to_owned(), "9999-12-31".to_owned()));
+    assert_eq!(bounds("0001-01-01T01:00Z"), ("0001-01-01".to_owned(), "0001-01-01".to_owned()));
     assert_eq!(bounds("9999"), ("9999-01-01".to_owned(), "9999-12-31".to_owned()));
 }
 
@@ -145,6 +218,38 @@ proptest! {
         prop_assert!(is("ge") || is("eb"));
         prop_assert!(is("le") || is("sa"));
         prop_assert!(!(is("sa") && is("eb")));
+    }
+
+    #[test]
+    fn the_laws_hold_in_every_zone(
+        search in any_date(), target in any_date(),
+        zone in prop_oneof!["UTC", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"],
+    ) {
+        let zone = TimeZone::get(&zone).unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let is = |prefix| matches(prefix, &date(&search), &date(&target), &zone, now);
+        prop_assert_eq!(is(Prefix::NotEqual), !is(Prefix::Equal));
+        // Greater or contained, less or contained.
+        if is(Prefix::Greater) || is(Prefix::Equal) { prop_assert!(is(Prefix::GreaterOrEqual)); }
+        if is(Prefix::Less) || is(Prefix::Equal) { prop_assert!(is(Prefix::LessOrEqual)); }
+        // What does not end before begins within or after, and the other way round.
+        prop_assert_eq!(is(Prefix::GreaterOrEqual), !is(Prefix::EndsBefore));
+        prop_assert_eq!(is(Prefix::LessOrEqual), !is(Prefix::StartsAfter));
+        // Overlap is the least that "approximately" is.
+        if is(Prefix::GreaterOrEqual) && is(Prefix::LessOrEqual) { prop_assert!(is(Prefix::Approximately)); }
+    }
+
+    #[test]
+    fn containment_can_be_passed_on(one in any_date(), two in any_date(), three in any_date()) {
+        let zone = TimeZone::UTC;
+        let within = |outer: &str, inner: &str| {
+            matches(Prefix::Equal, &date(outer), &date(inner), &zone, Timestamp::UNIX_EPOCH)
+        };
+        // With zones throughout, or none: otherwise the value is read in the zone of each that it is compared with.
+        let zoned = |text: &str| date(text).has_zone();
+        if zoned(&one) == zoned(&two) && zoned(&two) == zoned(&three) && within(&one, &two) && within(&two, &three) {
+            prop_assert!(within(&one, &three));
+        }
     }
 
     #[test]

@@ -30,11 +30,12 @@ pub enum Total {
     Accurate,
 }
 
-/// What is known of them, with the note for the CapabilityStatement's readers.
+/// All of them.
 const KNOWN: [&str; 8] =
     ["_count", "_summary", "_elements", "_include", "_total", "_format", "_pretty", "_cursor"];
 
-/// What of the matches is wanted, and how. A parameter that stands for one thing and is given twice is an error.
+/// What of the matches is wanted, and how. Each can be given once, or again with the same value; `_include` may be given
+/// with several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultParameters {
     /// Matches on a page; 0 wants the total only.
@@ -80,13 +81,16 @@ impl ResultParameters {
         let bad = |diagnostics: &str| ("value", diagnostics.to_owned());
         let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(()) };
         if known != "_include" && self.given.contains(&known) {
-            return Err(("invalid", "this parameter can be given once".to_owned()));
+            return Err(("invalid", "one value only".to_owned()));
         }
         self.given.push(known);
         match known {
             "_count" => {
-                let count: usize = value.parse().map_err(|_| bad("a whole number, 0 or more"))?;
-                self.count = count.min(context.max_count);
+                if !value.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(bad("a whole number, 0 or more"));
+                }
+                // Whatever is too large for the type is too large for a page.
+                self.count = value.parse().unwrap_or(usize::MAX).min(context.max_count);
             }
             "_summary" => {
                 self.summary = match value {
@@ -105,9 +109,10 @@ impl ResultParameters {
                     .filter(|name| !name.is_empty())
                     .map(str::to_owned)
                     .collect();
-                if names
-                    .iter()
-                    .any(|name| name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+                if names.is_empty()
+                    || names
+                        .iter()
+                        .any(|name| name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
                 {
                     return Err(bad("names of elements at the root of the resource, parted by commas"));
                 }

@@ -1,6 +1,6 @@
 //! Tokens (R4 search#token): `code`, `system|code`, `|code`, `system|`.
 
-use super::{alternatives, split_unescaped, unescape};
+use super::alternatives::{self, split_unescaped, unescape};
 
 /// What a token says of the system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,11 +25,15 @@ pub struct Token {
 impl Token {
     /// Reads the alternatives of a value.
     pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, String> {
-        alternatives(value)?.into_iter().map(Self::parse).collect()
+        alternatives::parse_each(value, Self::parse)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = split_unescaped(text, '|').into_iter().map(unescape).collect();
+        // FHIR has no value of nothing but blanks, and an archive would read one as a key left open.
+        if parts.iter().any(|part| !part.is_empty() && part.trim().is_empty()) {
+            return Err("a token has more than blanks".to_owned());
+        }
         match parts.as_slice() {
             [code] => Ok(Self { system: System::Any, code: Some(code.clone()) }),
             [system, code] if system.is_empty() && code.is_empty() => {
@@ -87,5 +91,23 @@ mod tests {
         assert!(Token::parse("a|b|c").is_err());
         assert!(Token::parse("|").is_err());
         assert_eq!(Token::parse_all(r"a\,b,c,").unwrap().len(), 2);
+        assert_eq!(token(r"a\|b|c").system, System::Uri("a|b".to_owned()));
+    }
+
+    #[test]
+    fn an_empty_code_means_any_code_of_the_system_and_blanks_mean_nothing() {
+        assert_eq!(token("sys|").code, None);
+        for bad in [" ", "sys| ", " |", "\u{3000}"] {
+            assert!(Token::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(token("a b").matches(None, Some("a b")));
+    }
+
+    #[test]
+    fn prefixes_and_wildcards_are_part_of_the_code() {
+        assert!(token("eqavailable").matches(None, Some("eqavailable")));
+        assert!(!token("eqavailable").matches(None, Some("available")));
+        assert!(token("AB*1?").matches(None, Some("AB*1?")));
+        assert!(!token("AB*").matches(None, Some("ABC")));
     }
 }
