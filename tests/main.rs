@@ -7,4 +7,5 @@ mod archive;
 mod command_line;
 mod dicomweb;
 mod fhir;
+mod mapping;
 mod support;

@@ -1,0 +1,112 @@
+//! What an archive answers when it is asked for the instances of a large study, and the way from there to the resource.
+
+use dicomweb_gateway::dicom::json::RowReader;
+use dicomweb_gateway::dicom::{Attributes, SeriesUid};
+use dicomweb_gateway::fhir::types::{Projection, project};
+use dicomweb_gateway::mapping::{InstanceFacts, MappingContext, SeriesSource, imaging_study};
+
+pub const SERIES: usize = 20;
+pub const INSTANCES_OF_A_SERIES: usize = 250;
+
+/// A body comes in pieces of this size.
+const CHUNK: usize = 64 * 1024;
+
+const ROOT: &str = "1.2.826.0.1.3680043.8.498.45787841905188114249328280692378";
+
+/// The answers to instance-level searches, one for each series: 22 attributes an instance, about 1.4 kB.
+pub fn answers() -> Vec<Vec<u8>> {
+    (0..SERIES)
+        .map(|series| {
+            let rows: Vec<_> = (0..INSTANCES_OF_A_SERIES).map(|instance| row(series, instance)).collect();
+            format!("[{}]", rows.join(",")).into_bytes()
+        })
+        .collect()
+}
+
+fn row(series: usize, instance: usize) -> String {
+    let study = ROOT;
+    let series_uid = series_uid(series);
+    let number = instance + 1;
+    let element = |tag: &str, vr: &str, value: &str| format!(r#""{tag}":{{"vr":"{vr}","Value":[{value}]}}"#);
+    let text = |tag: &str, vr: &str, value: &str| element(tag, vr, &format!(r#""{value}""#));
+    let url = format!(
+        "http://127.0.0.1:8042/dicom-web/studies/{study}/series/{series_uid}/instances/{series_uid}.{number}"
+    );
+    let members = [
+        text("00080005", "CS", "ISO_IR 192"),
+        r#""00080008":{"vr":"CS","Value":["ORIGINAL","PRIMARY","AXIAL"]}"#.to_owned(),
+        text("00080016", "UI", "1.2.840.10008.5.1.4.1.1.2"),
+        text("00080018", "UI", &format!("{series_uid}.{number}")),
+        text("00080020", "DA", "20240131"),
+        text("00080030", "TM", "101530.250000"),
+        text("00080050", "SH", "A0000012345"),
+        text("00080056", "CS", "ONLINE"),
+        text("00080060", "CS", "CT"),
+        element("00080090", "PN", r#"{"Alphabetic":"Referrer^Ruth^^Dr."}"#),
+        text("00080201", "SH", "+0100"),
+        text("0008103E", "LO", r"Thorax nativ, Lungenger\u00fcst 1.0 mm"),
+        text("00081190", "UR", &url),
+        element("00100010", "PN", r#"{"Alphabetic":"Mustermann^Erika"}"#),
+        text("00100020", "LO", "MRN-0012345"),
+        text("00100030", "DA", "19640812"),
+        text("00100040", "CS", "F"),
+        text("0020000D", "UI", study),
+        text("0020000E", "UI", &series_uid),
+        text("00200010", "SH", "4711"),
+        element("00200013", "IS", &number.to_string()),
+        element("00280010", "US", "512"),
+    ];
+    format!("{{{}}}", members.join(","))
+}
+
+fn series_uid(series: usize) -> String {
+    format!("1.2.826.0.1.3680043.8.498.{}", 10_000_000 + series)
+}
+
+/// What is known of the study and of each of its series before its instances are asked for.
+pub struct Known {
+    context: MappingContext,
+    study: Attributes,
+    series: Vec<(SeriesUid, Attributes)>,
+}
+
+pub fn known() -> Known {
+    let read = |json: String| serde_json::from_str(&json).expect("written above");
+    Known {
+        context: MappingContext { archive: "main".to_owned(), ..MappingContext::default() },
+        study: read(format!(
+            r#"{{"0020000D":{{"Value":["{ROOT}"]}},"00100020":{{"Value":["MRN-0012345"]}},"00080061":{{"Value":["CT"]}}}}"#
+        )),
+        series: (0..SERIES)
+            .map(|series| {
+                let uid = SeriesUid::parse(&series_uid(series)).expect("digits and dots");
+                (uid, read(r#"{"00080060":{"Value":["CT"]},"00180015":{"Value":["CHEST"]}}"#.to_owned()))
+            })
+            .collect(),
+    }
+}
+
+/// From the archive's bytes to the resource's.
+pub fn assemble(answers: &[Vec<u8>], known: &Known) -> Vec<u8> {
+    let series = answers
+        .iter()
+        .zip(&known.series)
+        .map(|(answer, (uid, attributes))| SeriesSource {
+            uid: uid.clone(),
+            attributes: attributes.clone(),
+            instances: Some(instances(answer)),
+        })
+        .collect();
+    let study = imaging_study(&known.context, &known.study, &["main"], Some(series));
+    project(&study, Projection::Full).expect("every resource can be written")
+}
+
+fn instances(answer: &[u8]) -> Vec<InstanceFacts> {
+    let mut facts = Vec::new();
+    let mut reader = RowReader::<InstanceFacts>::new();
+    for chunk in answer.chunks(CHUNK) {
+        reader.push(chunk, &mut |row| facts.push(row)).expect("written above");
+    }
+    reader.finish(&mut |row| facts.push(row)).expect("written above");
+    facts
+}
