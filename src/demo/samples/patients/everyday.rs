@@ -62,7 +62,7 @@ pub(super) const ANNA: Patient = Patient {
                 Series {
                     kind: Kind::Mr,
                     description: Is("PD TSE sag"),
-                    body_part: Is("codes::KNEE"),
+                    body_part: Is("KNEE"),
                     laterality: Is("L"),
                     region: Some(codes::KNEE_SRT),
                     instances: 8,
@@ -71,7 +71,7 @@ pub(super) const ANNA: Patient = Patient {
                 Series {
                     kind: Kind::EnhancedMr,
                     description: Is("T2 3D SPACE"),
-                    body_part: Is("codes::KNEE"),
+                    body_part: Is("KNEE"),
                     laterality: Is("L"),
                     frames: 10,
                     ..Series::PLAIN

@@ -153,7 +153,7 @@ pub(super) const ELENI: Patient = Patient {
                 Series {
                     kind: Kind::Mg,
                     description: Is("R CC"),
-                    body_part: Is("codes::BREAST"),
+                    body_part: Is("BREAST"),
                     laterality: Is("R"),
                     region: Some(codes::BREAST),
                     size: 128,
@@ -162,7 +162,7 @@ pub(super) const ELENI: Patient = Patient {
                 Series {
                     kind: Kind::Mg,
                     description: Is("L CC"),
-                    body_part: Is("codes::BREAST"),
+                    body_part: Is("BREAST"),
                     laterality: Is("L"),
                     region: Some(codes::BREAST),
                     size: 128,
@@ -179,7 +179,7 @@ pub(super) const ELENI: Patient = Patient {
             description: Is("Υπερηχογράφημα μαστού"),
             series: &[Series {
                 kind: Kind::Us,
-                body_part: Is("codes::BREAST"),
+                body_part: Is("BREAST"),
                 laterality: Is("B"),
                 instances: 3,
                 ..Series::PLAIN
@@ -252,7 +252,7 @@ pub(super) const JUERGEN: Patient = Patient {
             series: &[
                 Series {
                     kind: Kind::Dx,
-                    body_part: Is("codes::KNEE"),
+                    body_part: Is("KNEE"),
                     laterality: Is("R"),
                     region: Some(codes::KNEE),
                     size: 128,
@@ -260,7 +260,7 @@ pub(super) const JUERGEN: Patient = Patient {
                 },
                 Series {
                     kind: Kind::Dx,
-                    body_part: Is("codes::KNEE"),
+                    body_part: Is("KNEE"),
                     laterality: Is("L"),
                     region: Some(codes::KNEE),
                     size: 128,
