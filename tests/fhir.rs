@@ -2,5 +2,6 @@
 
 mod cache;
 mod errors;
+mod hostile;
 mod read;
 mod search;

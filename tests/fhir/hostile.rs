@@ -1,0 +1,322 @@
+//! What clients are told when an archive answers as real ones do, or worse.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::{RunningGateway, entries};
+use crate::support::pacs::{Answer, Pacs, Study};
+
+const QUICK: &str = "timeout = \"300ms\"";
+
+fn studies() -> Pacs {
+    Pacs::new()
+        .study(
+            Study::new("1.2.1")
+                .of("P1", "Doe^Jane")
+                .on("20240131")
+                .accession("A1")
+                .series("1.2.1.1", "CT", 3)
+                .series("1.2.1.2", "SR", 1),
+        )
+        .study(
+            Study::new("1.2.2")
+                .of("p1", "Roe^Richard")
+                .on("20240201")
+                .accession("A2")
+                .series("1.2.2.1", "MR", 2),
+        )
+        .study(
+            Study::new("1.2.3")
+                .of("P10", "Poe^Ann")
+                .on("20230101")
+                .accession("a1")
+                .series("1.2.3.1", "US", 1),
+        )
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_a_502_that_says_whose_and_what() {
+    for (answer, word) in [
+        (Answer::html("<html>Please log in as Doe^Jane</html>"), "markup"),
+        (Answer::json("500"), "a number"),
+        (Answer::json("null"), "null"),
+        (Answer::json("{}"), "an object"),
+        (Answer::json("[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}}"), "ended inside"),
+        (Answer::json("[{\"0020000D\":"), "ended inside"),
+        (Answer::json("[1,2]"), "not a JSON object"),
+        (Answer::json("[{\"a\":b}]"), "broken JSON"),
+        (Answer::status(302).header("Location", "http://elsewhere.example/secret"), "never followed"),
+        (Answer::status(404), "knows no such resource"),
+        (Answer::status(500), "refused the request"),
+        (Answer::status(401), "credentials"),
+    ] {
+        let pacs = Pacs::new().otherwise(answer).start().await;
+        let gateway = RunningGateway::over(&pacs.url(), "").await;
+        for path in ["/fhir/ImagingStudy", "/fhir/ImagingStudy/1.2", "/fhir/Patient?identifier=P1"] {
+            let received = gateway.get(path).await;
+            assert_eq!(received.status, 502, "{path} {word}: {}", received.text());
+            let text = received.text();
+            assert!(text.contains("Archive main") && text.contains(word), "{word}: {text}");
+            for secret in ["Doe", "elsewhere.example", "secret", &pacs.authority()] {
+                assert!(!text.contains(secret), "{text}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_content_is_no_match_and_what_lies_below_nothing_is_nothing() {
+    let pacs = Pacs::new().otherwise(Answer::status(204)).start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    assert_eq!(gateway.json("/fhir/ImagingStudy").await["total"], 0);
+    assert_eq!(gateway.get("/fhir/ImagingStudy/1.2").await.status, 404);
+}
+
+#[tokio::test]
+async fn an_archive_that_keeps_silent_is_a_504_within_the_deadline() {
+    for answer in [
+        Answer::hangs(),
+        Answer::json("[]").slow(Duration::from_secs(5)),
+        Answer::json("[{}]").stalls_after(2),
+    ] {
+        let pacs = Pacs::new().otherwise(answer).start().await;
+        let gateway = RunningGateway::over(&pacs.url(), QUICK).await;
+        let received = gateway.get("/fhir/ImagingStudy").await;
+        assert_eq!(received.status, 504, "{}", received.text());
+        assert_eq!(received.json()["issue"][0]["code"], "timeout");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_breaks_off_is_a_502_and_nothing_is_remembered_of_it() {
+    let whole =
+        Answer::json(r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#);
+    let pacs = Pacs::new()
+        .in_turn("/studies", [whole.clone().breaks_after(40), whole.clone().breaks_after(40), whole])
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    assert_eq!(gateway.get("/fhir/ImagingStudy?_elements=id").await.status, 502);
+    let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
+    assert!(matches!(received.status, 200 | 502), "{}", received.text());
+    assert_eq!(gateway.json("/fhir/ImagingStudy?_elements=id").await["total"], 1);
+}
+
+#[tokio::test]
+async fn what_is_sloppy_is_read_all_the_same() {
+    let body = r#"[{
+        "0020000d": {"Value": ["1.2.9 "]},
+        "PatientID": "P9",
+        "00100010": {"vr": "PN", "Value": ["Doe^Jane=山田^太郎"]},
+        "00080061": {"vr": "CS", "Value": ["CT\\SR", null]},
+        "00201206": {"vr": "IS", "Value": ["2 "]},
+        "00201208": {"vr": "IS", "Value": [300.0], "extra": [{"deep": null}]},
+        "00080020": {"vr": "DA", "Value": ["1994.01.30"]},
+        "00080030": {"vr": "TM", "Value": ["11:25:01"]},
+        "00080201": {"vr": "SH", "Value": ["+0100"]},
+        "00080050": {"vr": "SH", "Value": [null]},
+        "00090010": {"vr": "??", "Value": {"odd": true}},
+        "00081030": {"vr": "LO", "Value": ["HEAD \u0000"]}
+    }]"#;
+    let mut bytes = body.as_bytes().to_vec();
+    let place = body.find("HEAD").unwrap();
+    bytes.splice(place..place, [0xff]);
+    for body in [body.as_bytes().to_vec(), bytes] {
+        let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", body)).start().await;
+        let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+        let bundle = gateway
+            .json("/fhir/ImagingStudy?_elements=started,modality,numberOfInstances&patient.identifier=P9")
+            .await;
+        let study = &entries(&bundle, "match")[0];
+        assert_eq!(study["id"], "1.2.9");
+        assert_eq!(study["started"], "1994-01-30T11:25:01+01:00");
+        assert_eq!(study["numberOfInstances"], 300);
+        assert_eq!(study["modality"].as_array().unwrap().len(), 2);
+        assert_eq!(study["subject"]["display"], "Jane Doe");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_ignores_every_filter_gives_nobody_elses_studies() {
+    let pacs = studies().ignores_filters().start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    for (query, ids) in [
+        ("patient.identifier=P1", vec!["1.2.1"]),
+        ("patient.identifier=p1", vec!["1.2.2"]),
+        ("patient.identifier=P1*", vec![]),
+        ("patient.identifier=P1,P10", vec!["1.2.1", "1.2.3"]),
+        ("identifier=A1", vec!["1.2.1"]),
+        ("identifier=urn:oid:1.2.2", vec!["1.2.2"]),
+        ("_id=1.2.3,1.2.9", vec!["1.2.3"]),
+        ("started=2024-01", vec!["1.2.1"]),
+        ("modality=SR", vec!["1.2.1"]),
+        ("patient.identifier=%5C", vec![]),
+    ] {
+        let mut found = gateway.ids(&format!("/fhir/ImagingStudy?{query}")).await;
+        found.sort();
+        assert_eq!(found, ids, "{query}");
+    }
+    assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.8").await.status, 404);
+    assert_eq!(gateway.json("/fhir/Patient?identifier=P1").await["total"], 1);
+}
+
+#[tokio::test]
+async fn an_archive_that_ignores_paging_is_asked_no_more_than_it_takes_to_see_that() {
+    let pacs = studies().ignores_paging().start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    assert_eq!(gateway.json("/fhir/ImagingStudy?_count=0").await["total"], 3);
+    assert_eq!(pacs.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn an_empty_identifier_never_reaches_an_archive_as_an_open_query() {
+    let pacs = studies().start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    for query in ["patient.identifier=", "identifier=", "patient="] {
+        gateway.get_with(&format!("/fhir/ImagingStudy?{query}"), &[("Prefer", "handling=strict")]).await;
+    }
+    gateway.json("/fhir/ImagingStudy?patient.identifier=%2A").await;
+    for target in pacs.targets() {
+        assert!(
+            !target.contains("PatientID=&")
+                && !target.contains("PatientID=*")
+                && !target.ends_with("PatientID="),
+            "{target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_study_under_two_patients_is_told_apart_by_patient_and_is_nobodys_otherwise() {
+    let row = |patient: &str| {
+        json!({
+            "0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": [patient]}, "00080061": {"vr": "CS", "Value": ["CT"]},
+        })
+    };
+    let pacs =
+        Pacs::new().at("/studies", Answer::json(json!([row("P1"), row("P2")]).to_string())).start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let read = gateway.get("/fhir/ImagingStudy/1.2").await;
+    assert_eq!((read.status, &read.json()["issue"][0]["code"]), (502, &Value::from("multiple-matches")));
+    let all = gateway.json("/fhir/ImagingStudy?_elements=id").await;
+    assert_eq!((all.get("total"), entries(&all, "match").len()), (None, 0));
+    assert!(entries(&all, "outcome")[0].to_string().contains("1.2"));
+    let own = gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await;
+    assert_eq!(own["total"], 1);
+    assert_eq!(entries(&own, "match")[0]["subject"]["identifier"]["value"], "P2");
+}
+
+#[tokio::test]
+async fn metadata_of_the_whole_study_and_repeated_rows_count_once_where_they_belong() {
+    let instance = |series: &str, uid: &str| {
+        json!({
+            "0020000D": {"vr": "UI", "Value": ["1.2.1"]}, "0020000E": {"vr": "UI", "Value": [series]},
+            "00080018": {"vr": "UI", "Value": [uid]}, "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+            "00180015": {"vr": "CS", "Value": [if series == "1.2.1.1" { "CHEST" } else { "NOWHERE" }]},
+        })
+    };
+    let whole = json!([
+        instance("1.2.1.2", "1.2.1.2.1"),
+        instance("1.2.1.1", "1.2.1.1.1"),
+        instance("1.2.1.1", "1.2.1.1.1"),
+        instance("1.2.1.1", "1.2.1.1.2"),
+        instance("1.2.1.1", "1.2.1.1.3"),
+    ]);
+    let pacs = studies()
+        .at("/studies/1.2.1/series/1.2.1.1/metadata", Answer::json(whole.to_string()))
+        .at("/studies/1.2.1/series/1.2.1.2/metadata", Answer::json(whole.to_string()))
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let study = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+    let series = study["series"].as_array().unwrap();
+    let of = |uid: &str| series.iter().find(|series| series["uid"] == uid).unwrap();
+    assert_eq!(of("1.2.1.1")["instance"].as_array().unwrap().len(), 3);
+    assert_eq!(of("1.2.1.1")["bodySite"]["code"], "816094009");
+    assert_eq!(of("1.2.1.2")["instance"].as_array().unwrap().len(), 1);
+    assert_eq!(of("1.2.1.2")["bodySite"], json!({"display": "NOWHERE"}));
+}
+
+#[tokio::test]
+async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources_were_asked() {
+    let short = Answer::json("[]");
+    let pacs = studies()
+        .at("/studies/1.2.2/series/1.2.2.1/metadata", short.clone())
+        .at("/studies/1.2.2/series/1.2.2.1/instances", short)
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let received = gateway.get("/fhir/ImagingStudy/1.2.2").await;
+    assert_eq!((received.status, &received.json()["issue"][0]["code"]), (502, &Value::from("incomplete")));
+}
+
+#[tokio::test]
+async fn the_other_source_is_asked_when_the_first_fails() {
+    for answer in [Answer::status(404), Answer::status(501), Answer::html("<html>"), Answer::json("[]")] {
+        let pacs = studies().at("/studies/1.2.2/series/1.2.2.1/metadata", answer).start().await;
+        let gateway = RunningGateway::over(&pacs.url(), "").await;
+        let study = gateway.json("/fhir/ImagingStudy/1.2.2").await;
+        assert_eq!(study["series"][0]["instance"].as_array().unwrap().len(), 2);
+        assert!(pacs.targets().iter().any(|target| target.contains("/series/1.2.2.1/instances")));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_modality_is_asked_again_without_it_and_filtered() {
+    let pacs = studies().start().await;
+    let refusing = Pacs::new().otherwise(Answer::status(400)).start().await;
+    let gateway = RunningGateway::over(&refusing.url(), "").await;
+    assert_eq!(gateway.get("/fhir/ImagingStudy?modality=CT").await.status, 502);
+    let targets = refusing.targets();
+    assert!(
+        targets[0].contains("ModalitiesInStudy=CT") && !targets[1].contains("ModalitiesInStudy=CT"),
+        "{targets:?}"
+    );
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    assert_eq!(gateway.ids("/fhir/ImagingStudy?modality=MR").await, ["1.2.2"]);
+}
+
+#[tokio::test]
+async fn a_study_that_was_served_and_is_gone_is_told_from_one_that_never_was() {
+    let row =
+        Answer::json(r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#);
+    let none = Answer::json("[]");
+    let pacs = Pacs::new()
+        .in_turn("/studies", [row.clone(), none.clone(), none, row])
+        .at("/studies/1.2/series", Answer::json("[]"))
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let reload = [("Cache-Control", "no-cache")];
+    let mut received = Vec::new();
+    for path in ["/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.3"] {
+        received.push(gateway.get_with(path, &reload).await);
+    }
+    assert_eq!(received.iter().map(|received| received.status).collect::<Vec<_>>(), [200, 410, 404]);
+    assert_eq!(received[1].json()["issue"][0]["code"], "deleted");
+    assert_eq!(gateway.get_with("/fhir/ImagingStudy/1.2", &reload).await.status, 200, "it can come back");
+}
+
+#[tokio::test]
+async fn more_rows_than_may_be_looked_through_are_refused_and_never_cut() {
+    let pacs = studies().start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "[search]\nmax_scan = 2\n").await;
+    let received = gateway.get("/fhir/ImagingStudy").await;
+    assert_eq!((received.status, &received.json()["issue"][0]["code"]), (400, &Value::from("too-costly")));
+    assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P1").await["total"], 1);
+}
+
+#[tokio::test]
+async fn a_load_goes_on_when_its_client_has_gone() {
+    let pacs = studies().slow(Duration::from_millis(100)).start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let stream =
+        crate::support::client::ask("GET", &format!("{}/fhir/ImagingStudy/1.2.1", gateway.address()), &[])
+            .await;
+    pacs.until_asked(1).await;
+    drop(stream);
+    // The one study-level search that the client began is still there for the next asker.
+    let study = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+    assert_eq!(study["id"], "1.2.1");
+}
