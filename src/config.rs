@@ -17,6 +17,7 @@ mod telemetry;
 mod values;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 pub use archive::Archive;
@@ -48,13 +49,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the file at `path`, and the variables of `environment` that begin with `GATEWAY_`.
+    /// Reads the file at `path`, and the variables of `environment` that begin with `GATEWAY_`. There need be no file where
+    /// the variables say everything, as they can in a container.
     pub fn load(
         path: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(path, &error))?;
-        Self::parse(&text, path, environment)
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path, environment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let without_file = |errors| ConfigErrors::unreadable(path, &error).and_variables_of(errors);
+                Self::parse("", path, environment).map_err(without_file)
+            }
+            Err(error) => Err(ConfigErrors::unreadable(path, &error)),
+        }
     }
 
     /// Reads `text` as if it stood at `path`.

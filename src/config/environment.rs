@@ -22,14 +22,18 @@ pub(super) fn overlay(
         !value.is_empty() && name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains(LEVEL))
     };
     let mut variables: Vec<_> = environment.into_iter().filter(is_ours).collect();
-    // In order, so that `ARCHIVE__0__…` comes before `ARCHIVE__1__…`.
-    variables.sort();
+    // In the order of their numbers, so that every entry of a list comes after the one before it.
+    variables.sort_by_cached_key(|(name, _)| name.split(LEVEL).map(in_order).collect::<Vec<_>>());
     for (name, value) in variables {
         let segments: Vec<_> = name[PREFIX.len()..].split(LEVEL).collect();
         if let Err(message) = set(table, &segments, &name, value) {
             report.broken(Place::Variable(name), message);
         }
     }
+}
+
+fn in_order(segment: &str) -> (Option<usize>, String) {
+    (segment.parse().ok(), segment.to_owned())
 }
 
 fn set(table: &mut Table, segments: &[&str], variable: &str, text: String) -> Result<(), String> {

@@ -66,6 +66,14 @@ impl ConfigErrors {
         self.0.iter()
     }
 
+    /// With what is wrong about variables; what is missing besides is missing with the file.
+    pub(super) fn and_variables_of(mut self, Self(errors): Self) -> Self {
+        let is_variable =
+            |error: &ConfigError| matches!(error.place, Place::Variable(_)) && !error.is_absence;
+        self.0.extend(errors.into_iter().filter(is_variable));
+        self
+    }
+
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
         let message = format!("cannot be read ({error}); name the configuration with --config FILE");
         let place = Place::File;

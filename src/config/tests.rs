@@ -1,6 +1,7 @@
 use super::*;
 use crate::archive::{Credentials, DetailSource};
 use crate::telemetry::LogFormat;
+use proptest::prelude::*;
 
 const SHIPPED: &str = include_str!("../../config/gateway.toml");
 
@@ -162,8 +163,11 @@ fn a_broken_file_is_told_with_its_line_and_what_it_may_hide_is_not_called_missin
 
 #[test]
 fn a_file_that_is_not_there_is_told() {
-    let error = Config::load(Path::new("/nowhere/gateway.toml"), []).unwrap_err();
-    assert!(error.to_string().contains("/nowhere/gateway.toml: cannot be read"));
+    let variable = ("GATEWAY_CACHE__MEMORY".to_owned(), "much".to_owned());
+    let errors = Config::load(Path::new("/nowhere/gateway.toml"), [variable]).unwrap_err();
+    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("/nowhere/gateway.toml: cannot be read") && told[1].contains("cache.memory"));
 }
 
 #[test]
@@ -280,4 +284,31 @@ fn two_services_may_have_two_addresses_but_not_three() {
     );
     let only_one = MINIMAL.replace("url = ", "qido_url = ");
     assert!(errors(&only_one)[0].contains("archive[0].wado_url: is missing"));
+}
+
+#[test]
+fn archives_may_come_from_the_environment_alone() {
+    let variables: Vec<_> = (0..12)
+        .flat_map(|index| {
+            [
+                (format!("GATEWAY_ARCHIVE__{index}__ID"), format!("pacs-{index}")),
+                (format!("GATEWAY_ARCHIVE__{index}__URL"), format!("http://pacs-{index}/rs")),
+            ]
+        })
+        .chain([("GATEWAY_AUTH__MODE".to_owned(), "open".to_owned())])
+        .collect();
+    let config = Config::load(Path::new("/nowhere/gateway.toml"), variables).unwrap();
+    assert_eq!(config.archives.len(), 12);
+    assert_eq!(config.archives[11].settings.id.as_str(), "pacs-11");
+}
+
+proptest! {
+    #[test]
+    fn no_file_and_no_variable_makes_the_reader_panic(
+        lines in prop::collection::vec("(\\[{1,2}(server|archive|auth|x)\\]{1,2}|(url|mode|issuers|id) = (\"[ -~]{0,8}\"|[0-9]{1,20}|\\{[ -~]{0,9}\\}|\\[.{0,5}\\])|\\PC{0,12})", 0..6),
+        name in "GATEWAY_((ARCHIVE|ARCHIVE__0|AUTH|ISSUERS|[A-Z0-9_]{0,5})(__){0,1}){1,4}",
+        value in "\\PC{0,8}",
+    ) {
+        let _ = Config::parse(&lines.join("\n"), Path::new("gateway.toml"), [(name, value)]);
+    }
 }

@@ -112,22 +112,6 @@ impl PublicAddress {
         Some(PublicBase::assemble(told.scheme, &host, told.prefix.as_deref().unwrap_or_default()))
     }
 
-    /// Who asked: the outermost address that a trusted proxy vouches for.
-    pub fn caller(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-        if !self.trusts(peer) {
-            return peer;
-        }
-        if headers.contains_key(FORWARDED) {
-            let hops = forwarded_hops(headers);
-            return outermost(&hops, |hop| hop.from, |from| self.trusts(from))
-                .and_then(|hop| hop.from)
-                .unwrap_or(peer);
-        }
-        let hops = list(headers, &FORWARDED_FOR);
-        let address = |hop: &&str| node_address(hop);
-        outermost(&hops, address, |from| self.trusts(from)).and_then(address).unwrap_or(peer)
-    }
-
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }

@@ -105,20 +105,6 @@ fn pieces_that_break_their_grammar_are_ignored() {
 }
 
 #[test]
-fn the_caller_is_the_outermost_address_that_a_trusted_proxy_vouches_for() {
-    let address = PublicAddress { fixed: None, trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()] };
-    let caller = |peer: &str, name: &'static str, value: &str| {
-        let mut headers = HeaderMap::new();
-        headers.insert(name, value.parse().unwrap());
-        address.caller(&headers, peer.parse().unwrap()).to_string()
-    };
-    assert_eq!(caller(STRANGER, "x-forwarded-for", "1.2.3.4"), STRANGER);
-    assert_eq!(caller(PROXY, "x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.0.0.2"), "1.2.3.4");
-    assert_eq!(caller(PROXY, "forwarded", "for=6.6.6.6, for=\"[2001:db8::1]:80\""), "2001:db8::1");
-    assert_eq!(caller(PROXY, "x-forwarded-for", "nonsense"), PROXY);
-}
-
-#[test]
 fn only_an_address_that_links_can_begin_with_is_a_public_base() {
     for good in ["http://a", "https://a.b:8443/x/y-z", "http://[::1]:80"] {
         assert_eq!(PublicBase::parse(good).unwrap().as_str(), good);
