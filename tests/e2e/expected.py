@@ -1,0 +1,358 @@
+"""The mapping, once more and in another language: from pydicom's reading of the files to the elements that FHIR should show.
+
+Written from the standards (PS3.3, PS3.5, PS3.16, R4 imagingstudy-mappings), not from the gateway. A file tells for itself
+only; where the files of a study differ, any of them may be right.
+"""
+
+import datetime
+import re
+
+import pydicom
+from pydicom.dataset import Dataset
+
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
+SNOMED_CT = "http://snomed.info/sct"
+V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
+PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
+ABSENT = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]}
+
+SCHEMES = {
+    "DCM": DCM,
+    "SCT": SNOMED_CT,
+    "LN": "http://loinc.org",
+    "RADLEX": "http://www.radlex.org",
+    "RPID": "http://www.radlex.org",
+    "UCUM": "http://unitsofmeasure.org",
+    "I10": "http://hl7.org/fhir/sid/icd-10",
+    "I9C": "http://hl7.org/fhir/sid/icd-9-cm",
+    "I10P": "http://www.cms.gov/Medicare/Coding/ICD10",
+    "C4": "http://www.ama-assn.org/go/cpt",
+    "CPT4": "http://www.ama-assn.org/go/cpt",
+    "UMLS": "http://www.nlm.nih.gov/research/umls",
+}
+# Schemes whose codes are no ids of SNOMED CT, though they are called after it.
+SNOMED_RT = {"SRT", "SNM3", "99SDM"}
+
+# PS3.16 Annex L, the terms that occur in the files.
+BODY_PARTS = {
+    "ABDOMEN": "818981001",
+    "ANKLE": "70258002",
+    "AORTA": "15825003",
+    "BRAIN": "12738006",
+    "CHEST": "816094009",
+    "CSPINE": "122494005",
+    "EXTREMITY": "66019005",
+    "HAND": "85562004",
+    "HEAD": "69536005",
+    "HEART": "80891009",
+    "LSPINE": "122496007",
+    "PANCREAS": "15776009",
+    "PELVIS": "816092008",
+    "SKULL": "89546000",
+    "THYROID": "69748006",
+    "WHOLEBODY": "38266002",
+}
+
+# PS3.16 CID 244.
+LATERALITIES = {"R": "24028007", "L": "7771000", "B": "51440002", "U": "66459002"}
+GENDERS = {"M": "male", "F": "female", "O": "other"}
+
+
+def clean(value: object) -> str | None:
+    """A FHIR string: no control characters, no blanks around, never empty."""
+    if value is None:
+        return None
+    kept = "".join(letter for letter in str(value).strip(" \0") if ord(letter) >= 32 and ord(letter) != 127 and not 128 <= ord(letter) < 160 or letter in "\n\r\t")
+    return kept.strip() or None
+
+
+def values(dataset: Dataset, keyword: str) -> list:
+    """Every value of an element; none when it is missing or unreadable."""
+    try:
+        value = dataset.get(keyword)
+    except (ValueError, TypeError, NotImplementedError):
+        return []
+    if value is None:
+        return []
+    if isinstance(value, (pydicom.multival.MultiValue, pydicom.sequence.Sequence, list, tuple)):
+        return list(value)
+    return [value]
+
+
+def first(dataset: Dataset, keyword: str) -> str | None:
+    texts = values(dataset, keyword)
+    return clean(texts[0]) if texts else None
+
+
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    return [item for item in values(dataset, keyword) if isinstance(item, Dataset)]
+
+
+def number(dataset: Dataset, keyword: str) -> int | None:
+    text = first(dataset, keyword)
+    if text is None or not re.fullmatch(r"[+-]?\d+(\.0*)?", text):
+        return None
+    whole = int(float(text))
+    return whole if 0 <= whole < 2**31 else None
+
+
+def without_nothing(members: dict) -> dict:
+    return {key: value for key, value in members.items() if value not in (None, [], {})}
+
+
+# Dates and times
+
+def day(text: str | None) -> datetime.date | None:
+    found = re.fullmatch(r"(\d{4})(\d\d)(\d\d)|(\d{4})\.(\d\d)\.(\d\d)", text or "")
+    if not found:
+        return None
+    try:
+        return datetime.date(*(int(part) for part in found.groups() if part))
+    except ValueError:
+        return None
+
+
+def moment(dataset: Dataset, date: str, time: str) -> str | None:
+    """A dateTime with the file's own offset, else the day: a time without a zone is nowhere."""
+    on = day(first(dataset, date))
+    if on is None:
+        return None
+    clock = re.fullmatch(r"(\d\d):?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?", first(dataset, time) or "")
+    offset = re.fullmatch(r"([+-])(\d\d)(\d\d)", first(dataset, "TimezoneOffsetFromUTC") or "")
+    if not clock or not offset:
+        return on.isoformat()
+    hour, minute, second, fraction = clock.groups()
+    if int(hour) > 23 or int(minute) > 59 or int(second or 0) > 60:
+        return on.isoformat()
+    fraction = (fraction or "").rstrip("0")
+    zone = f"{offset[1]}{offset[2]}:{offset[3]}"
+    zone = "Z" if zone in ("+00:00", "-00:00") else zone
+    return f"{on}T{hour}:{minute}:{second or '00'}{'.' + fraction if fraction else ''}{zone}"
+
+
+# Codes
+
+def coding(item: Dataset) -> dict | None:
+    code = first(item, "CodeValue") or first(item, "LongCodeValue") or first(item, "URNCodeValue")
+    designator = first(item, "CodingSchemeDesignator")
+    if not code or not designator or designator in SNOMED_RT:
+        return None
+    scheme_uid = first(item, "CodingSchemeUID")
+    system = SCHEMES.get(designator) or (f"urn:oid:{scheme_uid}" if scheme_uid else None)
+    if not system or (system == SNOMED_CT and not code.isdigit()):
+        return None
+    return without_nothing({"system": system, "code": code, "display": first(item, "CodeMeaning")})
+
+
+def concept(item: Dataset) -> dict | None:
+    code, meaning = coding(item), first(item, "CodeMeaning")
+    words = meaning or (None if code else first(item, "CodeValue"))
+    return without_nothing({"coding": [code] if code else [], "text": words}) or None
+
+
+def concepts(dataset: Dataset, keyword: str) -> list[dict]:
+    return [one for one in map(concept, items(dataset, keyword)) if one]
+
+
+def modality(dataset: Dataset) -> dict | None:
+    code = first(dataset, "Modality")
+    return {"system": DCM, "code": code.upper()} if code else None
+
+
+# People
+
+def groups(name: object) -> list[dict]:
+    """The writings of a name: alphabetic, ideographic, phonetic; empty ones too."""
+    found = []
+    for group in (str(name).split("=") + ["", "", ""])[:3]:
+        parts = [clean(part) for part in (group.split("^") + [""] * 5)[:5]]
+        found.append(dict(zip(("family", "given", "middle", "prefix", "suffix"), parts)))
+    return found
+
+
+def words(group: dict) -> str | None:
+    return " ".join(group[part] for part in ("prefix", "given", "middle", "family", "suffix") if group[part]) or None
+
+
+def display(name: object) -> str | None:
+    return next((said for said in map(words, groups(name)) if said), None)
+
+
+def human_names(dataset: Dataset) -> list[dict]:
+    found = []
+    for name in values(dataset, "PatientName"):
+        writings = groups(name)
+        alone = not any(words(group) for group in writings[1:])
+        for group, mark, usage in zip(writings, ("ABC", "IDE", "SYL"), ("usual", None, None)):
+            if words(group):
+                found.append(without_nothing({
+                    "extension": [] if mark == "ABC" and alone else [{"url": REPRESENTATION, "valueCode": mark}],
+                    "use": usage,
+                    "text": words(group),
+                    "family": group["family"],
+                    "given": [part for part in (group["given"], group["middle"]) if part],
+                    "prefix": [group["prefix"]] if group["prefix"] else [],
+                    "suffix": [group["suffix"]] if group["suffix"] else [],
+                }))
+    return found
+
+
+def people(dataset: Dataset, keyword: str, identification: str) -> list[dict]:
+    identifications = items(dataset, identification)
+    found = []
+    for position, name in enumerate(values(dataset, keyword)):
+        identifier = None
+        if position < len(identifications):
+            for code in items(identifications[position], "PersonIdentificationCodeSequence")[:1]:
+                system = SCHEMES.get(first(code, "CodingSchemeDesignator") or "")
+                identifier = without_nothing({"system": system, "value": first(code, "CodeValue")})
+        found.append(without_nothing({"identifier": identifier, "display": display(name)}))
+    return [person for person in found if person]
+
+
+# Identifiers
+
+def issuer(designator: Dataset | None, local: str | None) -> dict:
+    system = None
+    if designator is not None:
+        local = first(designator, "LocalNamespaceEntityID") or local
+        universal, kind = first(designator, "UniversalEntityID"), first(designator, "UniversalEntityIDType")
+        if universal and kind:
+            system = {"ISO": f"urn:oid:{universal}", "UUID": f"urn:uuid:{universal.lower()}", "URI": universal}.get(kind.upper())
+    return {"system": system, "assigner": {"display": local} if local else None}
+
+
+def identifier(value: str | None, kind: tuple[str, str] | None, issued: dict) -> dict | None:
+    if not value:
+        return None
+    typed = {"coding": [{"system": V2_0203, "code": kind[0], "display": kind[1]}]} if kind else None
+    return without_nothing({"type": typed, "system": issued["system"], "value": value, "assigner": issued["assigner"]})
+
+
+def accession(dataset: Dataset) -> dict | None:
+    designator = next(iter(items(dataset, "IssuerOfAccessionNumberSequence")), None)
+    return identifier(first(dataset, "AccessionNumber"), ("ACSN", "Accession ID"), issuer(designator, None))
+
+
+def orders(dataset: Dataset) -> list[dict]:
+    found = [accession(dataset)]
+    for request in items(dataset, "ReferencedRequestSequence") + items(dataset, "RequestAttributesSequence"):
+        found.append(accession(request))
+        for keyword, kind, sequence in (
+            ("PlacerOrderNumberImagingServiceRequest", ("PLAC", "Placer Identifier"), "OrderPlacerIdentifierSequence"),
+            ("FillerOrderNumberImagingServiceRequest", ("FILL", "Filler Identifier"), "OrderFillerIdentifierSequence"),
+        ):
+            designator = next(iter(items(request, sequence)), None)
+            found.append(identifier(first(request, keyword), kind, issuer(designator, None)))
+    distinct = []
+    for one in found:
+        if one and one not in distinct:
+            distinct.append(one)
+    return [{"type": "ServiceRequest", "identifier": one} for one in distinct]
+
+
+def patient_identifier(dataset: Dataset) -> dict | None:
+    designator = next(iter(items(dataset, "IssuerOfPatientIDQualifiersSequence")), None)
+    issued = issuer(designator, None)
+    local = first(dataset, "IssuerOfPatientID")
+    if local:
+        issued["assigner"] = {"display": local}
+    return identifier(first(dataset, "PatientID"), ("MR", "Medical record number"), issued)
+
+
+def visit(dataset: Dataset) -> dict | None:
+    designator = next(iter(items(dataset, "IssuerOfAdmissionIDSequence")), None)
+    number = identifier(first(dataset, "AdmissionID"), ("VN", "Visit number"), issuer(designator, None))
+    return {"type": "Encounter", "identifier": number} if number else None
+
+
+# The three levels
+
+def of_study(dataset: Dataset) -> dict:
+    """The elements of an ImagingStudy that one file tells of."""
+    study_id = first(dataset, "StudyID")
+    referrers = people(dataset, "ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
+    return {
+        "accession": accession(dataset),
+        "study id": {"use": "secondary", "value": study_id} if study_id else None,
+        "started": moment(dataset, "StudyDate", "StudyTime"),
+        "description": first(dataset, "StudyDescription"),
+        "subject identifier": patient_identifier(dataset),
+        "subject display": next((display(name) for name in values(dataset, "PatientName")), None),
+        "referrer": referrers[0] if referrers else None,
+        "interpreter": people(dataset, "NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence"),
+        "procedureCode": concepts(dataset, "ProcedureCodeSequence"),
+        "basedOn": orders(dataset),
+        "encounter": visit(dataset),
+    }
+
+
+def body_site(dataset: Dataset) -> dict | None:
+    for region in items(dataset, "AnatomicRegionSequence"):
+        code = coding(region)
+        meaning = first(region, "CodeMeaning")
+        if code or meaning:
+            return code or {"display": meaning}
+    term = first(dataset, "BodyPartExamined")
+    if term is None:
+        return None
+    code = BODY_PARTS.get(term.upper())
+    return {"system": SNOMED_CT, "code": code} if code else {"display": term}
+
+
+def laterality(dataset: Dataset) -> dict | None:
+    term = first(dataset, "Laterality") or first(dataset, "ImageLaterality")
+    if term is None:
+        return None
+    code = LATERALITIES.get(term.upper())
+    return {"system": SNOMED_CT, "code": code} if code else {"display": term}
+
+
+def performers(dataset: Dataset) -> list[dict]:
+    found = []
+    for keyword, identification, code, said in (
+        ("PerformingPhysicianName", "PerformingPhysicianIdentificationSequence", "PRF", "performer"),
+        ("OperatorsName", "OperatorIdentificationSequence", "SPRF", "secondary performer"),
+    ):
+        function = {"coding": [{"system": PARTICIPATION, "code": code, "display": said}]}
+        found += [{"function": function, "actor": person} for person in people(dataset, keyword, identification)]
+    return found
+
+
+def of_series(dataset: Dataset) -> dict:
+    """The elements of a series that one file tells of."""
+    return {
+        "number": number(dataset, "SeriesNumber"),
+        "modality": modality(dataset) or ABSENT,
+        "description": first(dataset, "SeriesDescription"),
+        "bodySite": body_site(dataset),
+        "laterality": laterality(dataset),
+        "started": moment(dataset, "SeriesDate", "SeriesTime")
+        or moment(dataset, "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
+        "performer": performers(dataset),
+    }
+
+
+def of_instance(dataset: Dataset) -> dict:
+    titles = [first(item, "CodeMeaning") for item in items(dataset, "ConceptNameCodeSequence")[:1]]
+    titles += [first(dataset, "ContentLabel"), first(dataset, "DocumentTitle")]
+    # A title is for people: values that say nothing are not shown.
+    parts = [clean(part) for part in values(dataset, "ImageType")]
+    titles += ["\\".join(part for part in parts if part)]
+    return without_nothing({
+        "uid": str(dataset.SOPInstanceUID),
+        "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{dataset.SOPClassUID}"},
+        "number": number(dataset, "InstanceNumber"),
+        "title": next((title for title in titles if title), None),
+    })
+
+
+def of_patient(dataset: Dataset) -> dict:
+    """The elements of a Patient that one file tells of."""
+    sex, born = first(dataset, "PatientSex"), day(first(dataset, "PatientBirthDate"))
+    return {
+        "name": human_names(dataset),
+        "gender": GENDERS.get(sex, "unknown") if sex else None,
+        "birthDate": born.isoformat() if born else None,
+    }

@@ -1,0 +1,147 @@
+"""The servers that the tests run against: each a child process on free ports of the loopback, stopped by its id."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import requests
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+GATEWAY = TARGET / "debug" / "dicomweb-gateway"
+WRITE_SAMPLES = TARGET / "debug" / "examples" / "write_samples"
+ORTHANC_DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+NGINX = "/usr/sbin/nginx"
+STARTING = 60
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free together, so that they differ."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return ports
+
+
+class Server:
+    """A child process whose output goes to a file."""
+
+    def __init__(self, name: str, command: list, folder: pathlib.Path, ready: str, environment: dict | None = None):
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(part) for part in command], stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environment
+            )
+        self._wait_until_ready(ready)
+
+    def _wait_until_ready(self, url: str) -> None:
+        deadline = time.monotonic() + STARTING
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text(errors='replace')}")
+            try:
+                if requests.get(url, timeout=5).status_code < 500:
+                    return
+            except requests.ConnectionError:
+                time.sleep(0.02)
+        self.stop()
+        raise RuntimeError(f"{self.name} does not answer at {url}:\n{self.log.read_text(errors='replace')}")
+
+    def stop(self) -> int:
+        """Asks it to end, and waits; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+class Orthanc(Server):
+    """Debian's Orthanc with its DICOMweb plugin, empty."""
+
+    def __init__(self, folder: pathlib.Path, **settings):
+        folder.mkdir(parents=True)
+        http, dicom = free_ports(2)
+        self.url = f"http://127.0.0.1:{http}"
+        self.dicomweb = f"{self.url}/dicom-web"
+        configuration = folder / "orthanc.json"
+        configuration.write_text(json.dumps({
+            "Name": "end-to-end",
+            "StorageDirectory": str(folder / "db"),
+            "IndexDirectory": str(folder / "db"),
+            "Plugins": [ORTHANC_DICOMWEB],
+            "HttpPort": http,
+            "DicomPort": dicom,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "KeepAlive": True,
+            "TcpNoDelay": True,
+            # Without it this generation of Orthanc writes every name in Latin-1 and loses the others.
+            "DefaultEncoding": "Utf8",
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            **settings,
+        }))
+        super().__init__("orthanc", ["Orthanc", configuration], folder, f"{self.url}/system")
+        self.version = requests.get(f"{self.url}/system", timeout=5).json()["Version"]
+
+    def store(self, session: requests.Session, content: bytes) -> str:
+        """What Orthanc says of a file: Success, AlreadyStored, or Refused."""
+        answer = session.post(f"{self.url}/instances", data=content, headers={"Content-Type": "application/dicom"})
+        return answer.json()["Status"] if answer.status_code == 200 else "Refused"
+
+
+class Gateway(Server):
+    """The gateway in front of one archive."""
+
+    def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = ""):
+        public, admin = free_ports(2)
+        self.url = f"http://127.0.0.1:{public}"
+        self.admin = f"http://127.0.0.1:{admin}"
+        self.fhir = f"{self.url}/fhir"
+        self.dicomweb = f"{self.url}/dicom-web/main"
+        self.configuration = folder / f"{name}.toml"
+        self.configuration.write_text(
+            f'[server]\nlisten = "127.0.0.1:{public}"\nadmin_listen = "127.0.0.1:{admin}"\n{server}\n'
+            f'[auth]\nmode = "open"\n[cache]\n{cache}\n'
+            f'[[archive]]\nid = "main"\nname = "Main archive"\nurl = "{archive_url}"\nprofile = "orthanc"\n{archive}\n'
+        )
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
+        super().__init__(name, [GATEWAY, "serve", "--config", self.configuration], folder, f"{self.admin}/readyz", environment)
+
+
+class Nginx(Server):
+    """Debian's nginx with a configuration of our own, in front of a gateway, under a path."""
+
+    def __init__(self, folder: pathlib.Path, path: str, upstream: str):
+        home = folder / "nginx"
+        home.mkdir()
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}{path}"
+        places = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (home / "nginx.conf").write_text(f"""
+daemon off; worker_processes 1; pid {home}/nginx.pid; error_log {home}/error.log;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; {places}
+  server {{
+    listen 127.0.0.1:{port};
+    location {path}/ {{
+      proxy_pass {upstream}/;
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Forwarded-Prefix {path};
+    }}
+  }}
+}}""")
+        super().__init__("nginx", [NGINX, "-p", home, "-c", home / "nginx.conf"], home, self.url + "/fhir/metadata")
