@@ -34,6 +34,9 @@ SCHEMES = {
 # Schemes whose codes are no ids of SNOMED CT, though they are called after it.
 SNOMED_RT = {"SRT", "SNM3", "99SDM"}
 
+# Those of them that occur in the files and that PS3.16 Annex L names beside the id.
+RETIRED = {"T-D9200": "72696002"}
+
 # PS3.16 Annex L, the terms that occur in the files.
 BODY_PARTS = {
     "ABDOMEN": "818981001",
@@ -136,6 +139,8 @@ def moment(dataset: Dataset, date: str, time: str) -> str | None:
 def coding(item: Dataset) -> dict | None:
     code = first(item, "CodeValue") or first(item, "LongCodeValue") or first(item, "URNCodeValue")
     designator = first(item, "CodingSchemeDesignator")
+    if designator in SNOMED_RT and code in RETIRED:
+        return without_nothing({"system": SNOMED_CT, "code": RETIRED[code], "display": first(item, "CodeMeaning")})
     if not code or not designator or designator in SNOMED_RT:
         return None
     scheme_uid = first(item, "CodingSchemeUID")
@@ -171,12 +176,14 @@ def groups(name: object) -> list[dict]:
     return found
 
 
-def words(group: dict) -> str | None:
-    return " ".join(group[part] for part in ("prefix", "given", "middle", "family", "suffix") if group[part]) or None
+def words(group: dict, mark: str = "ABC") -> str | None:
+    """As one says it: the family's name first in the writings of East Asia."""
+    order = ("prefix", "given", "middle", "family", "suffix") if mark == "ABC" else ("prefix", "family", "given", "middle", "suffix")
+    return " ".join(group[part] for part in order if group[part]) or None
 
 
 def display(name: object) -> str | None:
-    return next((said for said in map(words, groups(name)) if said), None)
+    return next((said for said in map(words, groups(name), ("ABC", "IDE", "SYL")) if said), None)
 
 
 def human_names(dataset: Dataset) -> list[dict]:
@@ -189,7 +196,7 @@ def human_names(dataset: Dataset) -> list[dict]:
                 found.append(without_nothing({
                     "extension": [] if mark == "ABC" and alone else [{"url": REPRESENTATION, "valueCode": mark}],
                     "use": usage,
-                    "text": words(group),
+                    "text": words(group, mark),
                     "family": group["family"],
                     "given": [part for part in (group["given"], group["middle"]) if part],
                     "prefix": [group["prefix"]] if group["prefix"] else [],
@@ -245,9 +252,10 @@ def orders(dataset: Dataset) -> list[dict]:
         ):
             designator = next(iter(items(request, sequence)), None)
             found.append(identifier(first(request, keyword), kind, issuer(designator, None)))
-    distinct = []
-    for one in found:
-        if one and one not in distinct:
+    distinct: list[dict] = []
+    for one in filter(None, found):
+        # A request that repeats a number without its issuer is no other order.
+        if not any(one == known or ("system" not in one and one["value"] == known["value"] and one["type"] == known["type"]) for known in distinct):
             distinct.append(one)
     return [{"type": "ServiceRequest", "identifier": one} for one in distinct]
 

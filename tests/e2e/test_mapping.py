@@ -51,8 +51,9 @@ def compare_study(differences: Differences, study: Study, resource: dict) -> Non
         compare(element, resource.get(element))
     compare("subject identifier", resource["subject"].get("identifier"))
     compare("subject display", resource["subject"].get("display"))
-    modalities = {coding["code"] for coding in resource.get("modality", [])}
-    of_files = {coding["code"] for coding in map(expected.modality, study.datasets()) if coding}
+    modalities = sorted(resource["modality"], key=str)
+    of_files = [coding for coding in map(expected.modality, study.datasets()) if coding] or [expected.ABSENT]
+    of_files = sorted({str(coding): coding for coding in of_files}.values(), key=str)
     differences.compare((study.uid, "modality"), modalities, [of_files])
     differences.compare((study.uid, "numberOfSeries"), resource["numberOfSeries"], [len(study.series)])
     differences.compare((study.uid, "numberOfInstances"), resource["numberOfInstances"], [len(study.datasets())])
@@ -83,12 +84,19 @@ def compare_series(differences: Differences, study: Study, series, shown: dict) 
 
 JIS = "of ISO_IR 13 (JIS X 0201) it takes the backslash for a yen sign, and beside it loses the escapes of ISO 2022 IR 87"
 QUALIFIERS = "it returns no sequences in searches, so nobody learns the issuer's universal id"
+# Its PatientID is written as UN, in which a blank at the end is no padding: Orthanc shows the value without, and finds it
+# only with.
+PADDED = "1.2.826.0.1.3680043.2.1125.1.38381854871216336385978062044218957"
 NO_UID = "its StudyInstanceUID is hexadecimal: no address can be made of it"
+
+
+def is_jis(study: Study) -> bool:
+    return "ISO 2022 IR 13" in str(study.datasets()[0].get("SpecificCharacterSet"))
 
 
 def excuse(study: Study, difference: tuple) -> str | None:
     element = difference[-3]
-    if "ISO 2022 IR 13" in str(study.datasets()[0].get("SpecificCharacterSet")):
+    if is_jis(study):
         if element == "description" or "¥" in str(difference[-2]):
             return JIS
     if element == "subject identifier" and "system" not in difference[-2] and "system" in difference[-1][0]:
@@ -124,13 +132,19 @@ def test_orthanc_shows_one_study_uid_under_two_studies(orthanc, holdings):
     assert requests.get(f"{orthanc.dicomweb}/studies/1.2.999.999.99.9.9999.8888/metadata").status_code == 404
 
 
-def test_every_patient_is_who_the_files_say(fhir, holdings):
+def test_every_patient_is_who_the_files_say(fhir, orthanc, holdings):
     differences = Differences()
     for study in holdings.studies.values():
         answer = fhir.get(f"/ImagingStudy/{study.uid}?_elements=subject")
         if answer.status_code != 200:
+            assert not study.uid.replace(".", "").isdigit(), NO_UID
             continue
-        patient = fhir.json(f"/{answer.json()['subject']['reference']}")
+        answer = fhir.get(f"/{answer.json()['subject']['reference']}")
+        if answer.status_code == 404:
+            assert study.uid == PADDED, answer.text
+            continue
+        assert answer.status_code == 200, answer.text
+        patient = answer.json()
         wanted = expected.patient_identifier(study.datasets()[0])
         value = wanted["value"] if wanted else None
         shown = patient.get("identifier", [{}])[0].get("value")
@@ -144,5 +158,9 @@ def test_every_patient_is_who_the_files_say(fhir, holdings):
         ]
         for element in ("name", "gender", "birthDate"):
             differences.compare((study.uid, element), patient.get(element), [one[element] for one in told])
-    assert not differences.found, "\n".join(map(str, differences.found))
+    # Names in ISO 2022 IR 13, of which Orthanc loses the other groups' escapes.
+    others = [difference for difference in differences.found if not (is_jis(holdings.studies[difference[0]]) and difference[1] == "name")]
+    assert not others, "\n".join(map(str, others))
     assert differences.compared > 300
+    if orthanc.version.startswith("1.10."):
+        assert len(differences.found) == 3
