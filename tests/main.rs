@@ -5,6 +5,7 @@
 mod architecture;
 mod archive;
 mod command_line;
+mod dialects;
 mod dicomweb;
 mod fhir;
 mod mapping;

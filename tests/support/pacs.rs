@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Pacs {
     studies: Vec<Study>,
     told: Vec<(String, Vec<Answer>)>,
+    told_when: Vec<(String, Vec<(String, String)>, Answer)>,
     otherwise: Option<Answer>,
     habits: Habits,
 }
@@ -55,7 +56,13 @@ struct Habits {
 impl Pacs {
     /// An archive without studies.
     pub fn new() -> Self {
-        Self { studies: Vec::new(), told: Vec::new(), otherwise: None, habits: Habits::default() }
+        Self {
+            studies: Vec::new(),
+            told: Vec::new(),
+            told_when: Vec::new(),
+            otherwise: None,
+            habits: Habits::default(),
+        }
     }
 
     /// It holds `study`, and answers searches and metadata of it.
@@ -72,6 +79,13 @@ impl Pacs {
     /// It answers the first request for `path` with the first answer, and so on; the last answer stands for all others.
     pub fn in_turn(mut self, path: &str, answers: impl IntoIterator<Item = Answer>) -> Self {
         self.told.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
+        self
+    }
+
+    /// It answers requests for `path` whose query has each of these keys, with this value or, for `*`, any, with `answer`; of
+    /// several that fit, the first.
+    pub fn when(mut self, path: &str, keys: Vec<(String, String)>, answer: Answer) -> Self {
+        self.told_when.push((format!("{ROOT}{path}"), keys, answer));
         self
     }
 
@@ -191,6 +205,18 @@ impl Shared {
             }
         }
         let path = seen.target.split('?').next().unwrap_or_default();
+        let query = seen.target.split_once('?').map_or("", |(_, query)| query);
+        let has = |(key, value): &(String, String)| {
+            query
+                .split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .any(|(name, given)| name == key && (value == "*" || value == given))
+        };
+        let fits =
+            |(told, keys, _): &&(String, Vec<(String, String)>, Answer)| told == path && keys.iter().all(has);
+        if let Some((_, _, answer)) = self.pacs.told_when.iter().find(fits) {
+            return answer.clone();
+        }
         let told = self.pacs.told.iter().find(|(told, _)| told == path);
         if let Some((_, answers)) = told {
             let state = self.state.lock().unwrap();
