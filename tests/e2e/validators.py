@@ -1,0 +1,62 @@
+"""Validators of FHIR R4 that this project did not write: Medplum's in Node, and HL7's own JSON schema in jsonschema."""
+
+import functools
+import hashlib
+import json
+import pathlib
+import subprocess
+
+import jsonschema
+
+HERE = pathlib.Path(__file__).parent
+SCHEMA = HERE / "node_modules" / "@medplum" / "definitions" / "dist" / "fhir" / "r4" / "fhir.schema.json"
+
+
+def medplum(folder: pathlib.Path) -> dict[str, list]:
+    """The errors by file."""
+    run = subprocess.run(["node", HERE / "validate.mjs", folder], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    *lines, summary = [json.loads(line) for line in run.stdout.splitlines()]
+    assert summary["looked_at"] == len(list(folder.glob("*.json"))) > 0
+    return {line["file"]: line["errors"] for line in lines}
+
+
+@functools.cache
+def definition(resource_type: str) -> jsonschema.Draft6Validator:
+    schema = json.loads(SCHEMA.read_text())
+    assert schema["id"] == "http://hl7.org/fhir/json-schema/4.0"
+    reference = schema["discriminator"]["mapping"][resource_type]
+    # The schema of one type, so that an error is told by its place and not as "none of 148 types".
+    return jsonschema.Draft6Validator({"definitions": schema["definitions"], "$ref": reference})
+
+
+class Schema:
+    """Looks at each resource once, however many Bundles it stands in."""
+
+    def __init__(self):
+        self.seen: dict[str, list[str]] = {}
+
+    def errors(self, resource: dict) -> list[str]:
+        key = hashlib.sha256(json.dumps(resource, sort_keys=True).encode()).hexdigest()
+        if key not in self.seen:
+            self.seen[key] = self._errors(resource)
+        return self.seen[key]
+
+    def _errors(self, resource: dict) -> list[str]:
+        inside = []
+        if resource["resourceType"] == "Bundle" and "entry" in resource:
+            inside = [error for entry in resource["entry"] for error in self.errors(entry["resource"])]
+            entries = [{**entry, "resource": {"resourceType": "Basic", "code": {}}} for entry in resource["entry"]]
+            resource = {**resource, "entry": entries[:1]}
+        own = definition(resource["resourceType"]).iter_errors(resource)
+        return inside + [f"{resource['resourceType']} {'/'.join(map(str, error.path))}: {error.message[:200]}" for error in own]
+
+
+def hl7_schema(folder: pathlib.Path) -> dict[str, list]:
+    """The errors by file."""
+    schema, found = Schema(), {}
+    for path in folder.glob("*.json"):
+        errors = schema.errors(json.loads(path.read_text()))
+        if errors:
+            found[path.name] = errors[:5]
+    return found
