@@ -86,6 +86,6 @@ fn search_param<C>(parameter: &Parameter<C>) -> SearchParam {
         name: parameter.name,
         definition: parameter.definition,
         kind: parameter.kind.code(),
-        documentation: parameter.note,
+        documentation: parameter.documentation(),
     }
 }

@@ -75,6 +75,14 @@ pub struct Parameter<C: 'static> {
 }
 
 impl<C> Parameter<C> {
+    /// How it is answered and, where there is more than one way, how it may be written.
+    pub fn documentation(&self) -> String {
+        match self.forms {
+            [_, _, ..] => format!("{} Written as {}.", self.note, self.forms_in_words()),
+            _ => self.note.to_owned(),
+        }
+    }
+
     pub(super) fn forms_in_words(&self) -> String {
         self.forms.iter().map(|form| format!("{}{}", self.name, form.suffix)).collect::<Vec<_>>().join(", ")
     }

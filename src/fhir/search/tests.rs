@@ -223,6 +223,16 @@ fn names_in_the_tables_are_sorted_and_stand_once() {
     check(ENDPOINT_PARAMETERS);
 }
 
+#[test]
+fn the_documentation_names_every_form_that_is_parsed() {
+    for parameter in IMAGING_STUDY_PARAMETERS.iter().filter(|parameter| parameter.forms.len() > 1) {
+        let documentation = parameter.documentation();
+        for form in parameter.forms {
+            assert!(documentation.contains(&format!("{}{}", parameter.name, form.suffix)), "{documentation}");
+        }
+    }
+}
+
 fn any_name() -> impl Strategy<Value = String> {
     let known = IMAGING_STUDY_PARAMETERS.iter().flat_map(|parameter| {
         parameter.forms.iter().map(|form| format!("{}{}", parameter.name, form.suffix)).collect::<Vec<_>>()

@@ -105,6 +105,6 @@ pub struct SearchParam {
     /// How its values are read.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// How it is answered.
-    pub documentation: &'static str,
+    /// How it is answered, and how it may be written.
+    pub documentation: String,
 }

@@ -95,8 +95,8 @@ pub static IMAGING_STUDY_PARAMETERS: &[Parameter<StudyCriterion>] = &[
         name: "patient",
         kind: ParameterType::Reference,
         definition: "http://hl7.org/fhir/SearchParameter/clinical-patient",
-        note: "A Patient of this server, by id, Patient/id or absolute address; by patient:identifier or \
-               patient.identifier, the patient's own identifier (PatientID), with or without its system.",
+        note: "A Patient of this server, by id, Patient/id or absolute address; or by the patient's own identifier \
+               (PatientID), with or without its system.",
         forms: &[
             form!("", StudyCriterion::Patient, reference::patients, context),
             form!(":Patient", StudyCriterion::Patient, reference::patients, context),
