@@ -18,7 +18,7 @@ use dicomweb_gateway::demo::{self, Content, Tour};
 use dicomweb_gateway::gateway::Gateway;
 use dicomweb_gateway::server::{self, Admin, ConnectionLimits, Insight};
 use dicomweb_gateway::service::Service;
-use dicomweb_gateway::telemetry::{self, LogFormat, Metrics};
+use dicomweb_gateway::telemetry::{self, LogFormat, LogGuard, Metrics};
 use dicomweb_gateway::{check, demo::archive::Progress};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -122,7 +122,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
-    start_telemetry(config.telemetry.log)?;
+    let _log = start_telemetry(config.telemetry.log)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
     match config.auth.mode {
         AuthMode::Open => {
@@ -135,7 +135,7 @@ async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn run_demo(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Result<ExitCode> {
-    start_telemetry(LogFormat::Text)?;
+    let _log = start_telemetry(LogFormat::Text)?;
     let content = dir.map_or(Content::Samples, Content::Folder);
     let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let archive = demo::start_archive(content, free_port, Progress::Bar).await?;
@@ -156,7 +156,7 @@ async fn run_demo(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Result<Ex
 }
 
 async fn run_archive(dir: PathBuf, listen: SocketAddr) -> anyhow::Result<ExitCode> {
-    start_telemetry(LogFormat::Text)?;
+    let _log = start_telemetry(LogFormat::Text)?;
     let archive = demo::start_archive(Content::Folder(dir), listen, Progress::Bar).await?;
     say(format_args!("{}\nThe archive is at {}", archive.report(), archive.url()))?;
     stop_signal().await;
@@ -181,10 +181,10 @@ async fn run_healthcheck(config: &ConfigFile, url: Option<Url>) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_telemetry(format: LogFormat) -> anyhow::Result<()> {
-    telemetry::start_logs(format)?;
+fn start_telemetry(format: LogFormat) -> anyhow::Result<LogGuard> {
+    let log = telemetry::start_logs(format)?;
     telemetry::log_panics();
-    Ok(())
+    Ok(log)
 }
 
 fn say(text: std::fmt::Arguments<'_>) -> std::io::Result<()> {

@@ -2,13 +2,15 @@
 //! string or a UID above debug level; a failure here is nothing to a request.
 
 mod access_line;
+mod log_queue;
 mod logs;
 mod metrics;
 mod panics;
 mod request_id;
 
 pub use access_line::AccessLine;
-pub use logs::{LogFormat, start_logs};
+pub use log_queue::LogGuard;
+pub use logs::{LogFormat, LogsError, start_logs};
 pub use metrics::{InFlight, Metrics, RequestLabels};
 pub use panics::log_panics;
 pub use request_id::{REQUEST_ID, RequestId};

@@ -1,0 +1,170 @@
+//! Log lines on their way out. Whoever logs hands a line over and goes on: a collector that does not read must not hold up
+//! requests, so lines that find the queue full are counted and lost. A thread of its own writes what is there in one go.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Some seconds of a busy gateway, a few megabytes.
+const LONGEST_QUEUE: usize = 8192;
+
+/// What is written at once.
+const BATCH: usize = 64 * 1024;
+
+/// How long the end of the program waits for a collector that does not read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+enum Message {
+    Line(Vec<u8>),
+    End,
+}
+
+/// Takes lines and never waits.
+#[derive(Clone)]
+pub(super) struct LogQueue {
+    lines: SyncSender<Message>,
+    lost: Arc<AtomicU64>,
+}
+
+/// Sees to it that what was logged is written before the program ends: to be held until then.
+#[derive(Debug)]
+pub struct LogGuard {
+    lines: SyncSender<Message>,
+    writing: JoinHandle<()>,
+}
+
+impl LogQueue {
+    /// A queue that ends in `sink`. `lost_notice` words how many lines were lost.
+    pub(super) fn start(
+        sink: impl Write + Send + 'static,
+        lost_notice: fn(u64) -> String,
+    ) -> io::Result<(Self, LogGuard)> {
+        Self::start_with(sink, lost_notice, LONGEST_QUEUE)
+    }
+
+    fn start_with(
+        sink: impl Write + Send + 'static,
+        lost_notice: fn(u64) -> String,
+        longest: usize,
+    ) -> io::Result<(Self, LogGuard)> {
+        let (lines, queue) = sync_channel(longest);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&lost);
+        let write = move || write_all(&queue, sink, &counted, lost_notice);
+        let writing = std::thread::Builder::new().name("log".to_owned()).spawn(write)?;
+        Ok((Self { lines: lines.clone(), lost }, LogGuard { lines, writing }))
+    }
+}
+
+impl Write for LogQueue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.lines.try_send(Message::Line(line.to_vec())).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        let pause = || std::thread::sleep(Duration::from_millis(1));
+        while let Err(TrySendError::Full(_)) = self.lines.try_send(Message::End)
+            && Instant::now() < deadline
+        {
+            pause();
+        }
+        while !self.writing.is_finished() && Instant::now() < deadline {
+            pause();
+        }
+    }
+}
+
+/// Writes until the end. A sink that fails is nothing: there is nobody who could be told.
+fn write_all(
+    queue: &Receiver<Message>,
+    mut sink: impl Write,
+    lost: &AtomicU64,
+    lost_notice: fn(u64) -> String,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut goes_on = true;
+    while goes_on {
+        let mut next = queue.recv().ok();
+        goes_on = next.is_some();
+        while let Some(message) = next {
+            match message {
+                Message::Line(line) => batch.extend_from_slice(&line),
+                Message::End => goes_on = false,
+            }
+            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
+        }
+        let count = lost.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            batch.extend_from_slice(lost_notice(count).as_bytes());
+        }
+        let _ = sink.write_all(&batch).and_then(|()| sink.flush());
+        batch.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Writes only while it is not held.
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn notice(count: u64) -> String {
+        format!("{count} lost\n")
+    }
+
+    #[test]
+    fn what_was_logged_is_written_before_the_end() {
+        let page = Page::default();
+        let (mut queue, guard) = LogQueue::start(page.clone(), notice).unwrap();
+        for number in 0..1000 {
+            writeln!(queue, "{number}").unwrap();
+        }
+        drop(guard);
+        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let numbers: Vec<usize> = written.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_sink_that_does_not_take_anything_holds_nobody_up() {
+        let page = Page::default();
+        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
+        let held = page.0.lock().unwrap();
+        for _ in 0..100 {
+            queue.write_all(b"line\n").unwrap();
+        }
+        drop(held);
+        drop(guard);
+        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let lost: Vec<u64> =
+            written.lines().filter_map(|line| line.strip_suffix(" lost")?.parse().ok()).collect();
+        assert_eq!(written.matches("line\n").count() as u64 + lost.iter().sum::<u64>(), 100, "{written}");
+        assert!(!lost.is_empty());
+    }
+}
