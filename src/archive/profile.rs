@@ -27,6 +27,9 @@ pub struct Profile {
     pub detail: DetailSource,
     /// Complete answers are known to end without the closing delimiter when frames are asked for without numbers.
     pub open_ended_frames: bool,
+    /// Values are kept with the blank that pads them where a file does so under a VR that its reader does not know, and are
+    /// then found by a pattern only; patterns are understood.
+    pub keeps_padding: bool,
     /// A comma-separated list of UIDs is understood as "any of them".
     pub uid_lists: bool,
 }
@@ -40,6 +43,7 @@ pub const PROFILES: &[Profile] = &[
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
         open_ended_frames: false,
+        keeps_padding: false,
         uid_lists: true,
     },
     // Metadata come from a ready-made attachment, 3 to 20 times faster than rows of instances. A short page is the last
@@ -51,6 +55,7 @@ pub const PROFILES: &[Profile] = &[
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
         open_ended_frames: true,
+        keeps_padding: true,
         uid_lists: true,
     },
     // Metadata make it fetch every pixel by C-MOVE, and come for the whole study whatever was asked for. A repeated key
@@ -62,6 +67,7 @@ pub const PROFILES: &[Profile] = &[
         not_found_means_no_match: false,
         detail: DetailSource::Qido,
         open_ended_frames: false,
+        keeps_padding: false,
         uid_lists: false,
     },
     Profile {
@@ -71,6 +77,7 @@ pub const PROFILES: &[Profile] = &[
         not_found_means_no_match: true,
         detail: DetailSource::Metadata,
         open_ended_frames: false,
+        keeps_padding: false,
         uid_lists: true,
     },
     // A repeated key is answered with "500", and rows of instances hold nothing but UIDs.
@@ -81,6 +88,7 @@ pub const PROFILES: &[Profile] = &[
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
         open_ended_frames: false,
+        keeps_padding: false,
         uid_lists: false,
     },
     Profile {
@@ -90,6 +98,7 @@ pub const PROFILES: &[Profile] = &[
         not_found_means_no_match: false,
         detail: DetailSource::Metadata,
         open_ended_frames: false,
+        keeps_padding: false,
         uid_lists: true,
     },
 ];

@@ -75,6 +75,11 @@ impl MatchValue {
         (pattern != "*" && !pattern.is_empty()).then_some(Self(pattern))
     }
 
+    /// A pattern that the same literal matches with padding behind it too; `None` for what is no literal.
+    pub fn padded(&self) -> Option<Self> {
+        Self::exact(&self.0).map(|Self(exact)| Self(format!("{exact}*")))
+    }
+
     /// Any of `uids` (PS3.18 8.3.4.1: a comma-separated list).
     pub fn any_of(uids: &[Uid]) -> Option<Self> {
         (!uids.is_empty()).then(|| Self(uids.iter().map(Uid::as_str).collect::<Vec<_>>().join(",")))

@@ -20,7 +20,7 @@ use crate::fhir::search::{
 use crate::fhir::types::{Endpoint, OperationOutcome, OutcomeIssue};
 use crate::gateway::Gateway;
 use crate::http::query;
-use crate::studies::FoundStudy;
+use crate::studies::{FoundStudies, FoundStudy};
 
 pub(super) async fn imaging_studies(
     gateway: &Gateway,
@@ -51,10 +51,9 @@ pub(super) async fn imaging_studies(
         }
         distinct(&mut entries);
     }
-    let left_out =
-        (!found.under_two_patients.is_empty()).then(|| under_two_patients(&found.under_two_patients));
-    let mut searchset = page.searchset(ResourceType::ImagingStudy, &search, request, entries, left_out);
-    if !found.under_two_patients.is_empty() {
+    let mut searchset =
+        page.searchset(ResourceType::ImagingStudy, &search, request, entries, left_out(&found));
+    if !found.under_two_patients.is_empty() || found.nameless > 0 {
         // What was left out counts neither as a match nor as none.
         searchset.total = None;
     }
@@ -76,7 +75,7 @@ pub(super) async fn patients(
         let resource = render(&patient.resource, &form)?.json;
         entries.push(entry(request, ResourceType::Patient, &patient.resource.id, resource, Mode::Match));
     }
-    finish(page.searchset(ResourceType::Patient, &search, request, entries, None)).await
+    finish(page.searchset(ResourceType::Patient, &search, request, entries, Vec::new())).await
 }
 
 pub(super) async fn endpoints(gateway: &Gateway, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
@@ -98,7 +97,7 @@ pub(super) async fn endpoints(gateway: &Gateway, request: &FhirRequest<'_>) -> R
             Mode::Match,
         ));
     }
-    finish(page.searchset(ResourceType::Endpoint, &search, request, entries, None)).await
+    finish(page.searchset(ResourceType::Endpoint, &search, request, entries, Vec::new())).await
 }
 
 fn endpoint_matches(criterion: &EndpointCriterion, endpoint: &Endpoint) -> bool {
@@ -154,7 +153,7 @@ impl Page {
         search: &Search<C>,
         request: &FhirRequest<'_>,
         mut entries: Vec<Entry>,
-        left_out: Option<OutcomeIssue>,
+        left_out: Vec<OutcomeIssue>,
     ) -> Searchset {
         let pairs = |cursor: Option<&str>| {
             let applied = search.applied.iter().filter(|(name, _)| cursor.is_none() || name != "_cursor");
@@ -187,18 +186,30 @@ impl Page {
     }
 }
 
-fn under_two_patients(studies: &[StudyUid]) -> OutcomeIssue {
-    let list = studies.iter().map(StudyUid::as_str).collect::<Vec<_>>().join(", ");
-    OutcomeIssue {
+/// What matches and could not be shown.
+fn left_out(found: &FoundStudies) -> Vec<OutcomeIssue> {
+    let warning = |code, diagnostics: String| OutcomeIssue {
         severity: "warning",
-        code: "multiple-matches",
-        diagnostics: format!(
-            "Left out, as each stands under more than one patient and nobody can tell whose it is: {list}. A search by \
-             patient gives what stands under that patient."
-        )
-        .into(),
+        code,
+        diagnostics: diagnostics.into(),
         expression: Vec::new(),
+    };
+    let mut issues = Vec::new();
+    if !found.under_two_patients.is_empty() {
+        let list = found.under_two_patients.iter().map(StudyUid::as_str).collect::<Vec<_>>().join(", ");
+        issues.push(warning(
+            "multiple-matches",
+            format!(
+                "Left out, as each stands under more than one patient and nobody can tell whose it is: {list}. A search by \
+                 patient gives what stands under that patient."
+            ),
+        ));
     }
+    if found.nameless > 0 {
+        let sentence = "matches were left out, as the archive has no legal Study Instance UID for them";
+        issues.push(warning("incomplete", format!("{} {sentence}.", found.nameless)));
+    }
+    issues
 }
 
 fn entry(request: &FhirRequest<'_>, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Entry {

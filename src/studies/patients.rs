@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
+use super::plan::Question;
 use super::row::StudyRow;
 use super::{Freshness, Source, Studies, StudiesError, plan, recheck};
 use crate::access::Access;
-use crate::archive::QidoQuery;
 use crate::cache::KnownPatient;
 use crate::dicom::tags;
 use crate::fhir::search::PatientCriterion;
@@ -30,9 +30,10 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<FoundPatient>, StudiesError> {
-        let Some(queries) = self.patient_queries(criteria).await? else { return Ok(Vec::new()) };
+        let Some(questions) = self.patient_questions(criteria).await? else { return Ok(Vec::new()) };
         let mut found = BTreeMap::new();
-        let answers = self.sources.iter().map(|source| self.patients_at(source, &queries, access, freshness));
+        let answers =
+            self.sources.iter().map(|source| self.patients_at(source, &questions, access, freshness));
         for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
             let times = self.times(source);
             for row in rows {
@@ -72,8 +73,8 @@ impl Studies {
         }
         // Reading the rows remembers every patient that they name, more of them perhaps than the cache keeps.
         for source in self.sources.iter() {
-            let rows = self.rows(source, plan::every_study(), None, Freshness::Reload).await?;
-            if let Some(row) = rows.iter().find(|row| row.patient.id() == id) {
+            let rows = self.rows(source, &plan::all(), Freshness::Reload).await?;
+            if let Some(row) = rows.named.iter().find(|row| row.patient.id() == id) {
                 return Ok(Some(Arc::new(known(row))));
             }
         }
@@ -85,10 +86,10 @@ impl Studies {
     }
 
     /// What the archives are asked for patients who match; `None` when nobody can.
-    async fn patient_queries(
+    async fn patient_questions(
         &self,
         criteria: &[PatientCriterion],
-    ) -> Result<Option<Vec<QidoQuery>>, StudiesError> {
+    ) -> Result<Option<Vec<Question>>, StudiesError> {
         for criterion in criteria {
             match criterion {
                 PatientCriterion::Id(ids) => {
@@ -107,19 +108,19 @@ impl Studies {
                 _ => {}
             }
         }
-        Ok(Some(vec![plan::every_study()]))
+        Ok(Some(vec![plan::all()]))
     }
 
     async fn patients_at(
         &self,
         source: &Source,
-        queries: &[QidoQuery],
+        questions: &[Question],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
         let mut rows = Vec::new();
-        for query in queries {
-            rows.extend(self.rows(source, query.clone(), None, freshness).await?);
+        for question in questions {
+            rows.extend(self.rows(source, question, freshness).await?.named);
         }
         rows.retain(|row| access.may_see_study(&row.attributes));
         rows.sort_by_cached_key(StudyRow::order);

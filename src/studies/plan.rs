@@ -20,48 +20,62 @@ use crate::mapping;
 /// How many UIDs go into one query: a request line of about 3 kB.
 const UIDS_A_QUERY: usize = 50;
 
-/// The queries for one archive.
+/// One question to an archive, and what to ask in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// Their answers together hold every match; without any nothing can match.
-    pub(super) queries: Vec<QidoQuery>,
-    /// What to ask instead when the archive refuses a key of a query.
+pub(super) struct Question {
+    /// What is asked first.
+    pub(super) query: QidoQuery,
+    /// Asked of an archive that keeps padding, when the first found nothing.
+    pub(super) padded: Option<QidoQuery>,
+    /// Asked when the archive refuses a key of the first.
     pub(super) without_optional_keys: Option<QidoQuery>,
 }
 
-/// Plans a search. `patients` are those that the criteria refer to, where they refer to any.
-pub(super) fn studies(criteria: &[StudyCriterion], patients: Option<&[Arc<KnownPatient>]>) -> Plan {
-    let named = criteria.iter().find_map(|criterion| naming_keys(criterion, patients));
-    if let Some(keys) = named {
-        let queries = keys.into_iter().map(|(tag, value)| every_study().matching(tag, value)).collect();
-        return Plan { queries, without_optional_keys: None };
+impl Question {
+    fn plain(query: QidoQuery) -> Self {
+        Self { query, padded: None, without_optional_keys: None }
     }
-    let mut query = every_study();
-    let mut optional = None;
+
+    fn by((tag, value): Key) -> Self {
+        let padded = (tag == tags::PATIENT_ID).then(|| value.padded()).flatten();
+        Self {
+            query: every_study().matching(tag, value),
+            padded: padded.map(|value| every_study().matching(tag, value)),
+            without_optional_keys: None,
+        }
+    }
+}
+
+/// Asks for every study that can match: all answers together hold every match, and without a question nothing can match.
+/// `patients` are those that the criteria refer to, where they refer to any.
+pub(super) fn studies(criteria: &[StudyCriterion], patients: Option<&[Arc<KnownPatient>]>) -> Vec<Question> {
+    if let Some(keys) = criteria.iter().find_map(|criterion| naming_keys(criterion, patients)) {
+        return keys.into_iter().map(Question::by).collect();
+    }
+    let mut question = Question::plain(every_study());
     if let Some(days) = days(criteria) {
-        query = query.matching(tags::STUDY_DATE, days);
+        question.query = question.query.matching(tags::STUDY_DATE, days);
     }
     if let Some(modality) = modality(criteria) {
-        optional = Some(query.clone());
-        query = query.matching(tags::MODALITIES_IN_STUDY, modality);
+        question.without_optional_keys = Some(question.query.clone());
+        question.query = question.query.matching(tags::MODALITIES_IN_STUDY, modality);
     }
-    Plan { queries: vec![query], without_optional_keys: optional }
+    vec![question]
 }
 
-/// The queries for the studies of `patients`; every study when one of them cannot be asked for.
-pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<QidoQuery> {
-    queries_by(patients.iter().map(|patient| patient_key(patient)))
+/// Asks for the studies of `patients`; for every study when one of them cannot be asked for.
+pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<Question> {
+    questions_by(patients.iter().map(|patient| patient_key(patient)))
 }
 
-/// The queries for the studies under any of the PatientIDs; every study when one of them cannot be asked for.
-pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<QidoQuery> {
-    queries_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))))
+/// Asks for the studies under any of the PatientIDs; for every study when one of them cannot be asked for.
+pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<Question> {
+    questions_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))))
 }
 
-fn queries_by(keys: impl Iterator<Item = Option<Key>>) -> Vec<QidoQuery> {
-    let queries: Option<Vec<_>> =
-        keys.map(|key| key.map(|(tag, value)| every_study().matching(tag, value))).collect();
-    queries.unwrap_or_else(|| vec![every_study()])
+fn questions_by(keys: impl Iterator<Item = Option<Key>>) -> Vec<Question> {
+    let keys: Option<Vec<_>> = keys.collect();
+    keys.map_or_else(|| vec![all()], |keys| keys.into_iter().map(Question::by).collect())
 }
 
 fn patient_key(patient: &KnownPatient) -> Option<Key> {
@@ -73,8 +87,13 @@ fn patient_key(patient: &KnownPatient) -> Option<Key> {
     }
 }
 
+/// Asks for every study.
+pub(super) fn all() -> Question {
+    Question::plain(every_study())
+}
+
 /// The query for every study, with all that the mapping reads.
-pub(super) fn every_study() -> QidoQuery {
+fn every_study() -> QidoQuery {
     QidoQuery::new(SearchLevel::Studies).include(mapping::study_tags()).include(mapping::patient_tags())
 }
 

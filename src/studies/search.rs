@@ -52,6 +52,8 @@ pub struct FoundStudies {
     pub studies: Vec<FoundStudy>,
     /// Studies that match but stand under more than one patient in one archive: nobody can tell whose they are.
     pub under_two_patients: Vec<StudyUid>,
+    /// How many rows match but have no Study Instance UID that is one, so that no resource can be made of them.
+    pub nameless: usize,
 }
 
 impl Studies {
@@ -68,8 +70,11 @@ impl Studies {
         }
         let asked = self.sources.iter().filter(|source| may_hold(source, criteria));
         let answers = asked.map(|source| self.search_one(source, criteria, patients.as_deref(), freshness));
-        let rows = try_join_all(answers).await?.into_iter().flatten();
-        Ok(gather(rows.filter(|row| access.may_see_study(&row.attributes))))
+        let answers = try_join_all(answers).await?;
+        let nameless = answers.iter().map(|matches| matches.nameless).sum();
+        let rows = answers.into_iter().flat_map(|matches| matches.rows);
+        let found = gather(rows.filter(|row| access.may_see_study(&row.attributes)));
+        Ok(FoundStudies { nameless, ..found })
     }
 
     /// The study `uid`, if there is one that the caller may see.
@@ -116,41 +121,55 @@ impl Studies {
         criteria: &[StudyCriterion],
         patients: Option<&[Arc<KnownPatient>]>,
         freshness: Freshness,
-    ) -> Result<Vec<StudyRow>, StudiesError> {
-        let plan = plan::studies(criteria, patients);
-        let mut matches = Vec::new();
-        for query in plan.queries {
-            for row in self.rows(source, query, plan.without_optional_keys.as_ref(), freshness).await? {
+    ) -> Result<Matches, StudiesError> {
+        let mut matches = Matches::default();
+        for question in plan::studies(criteria, patients) {
+            let rows = self.rows(source, &question, freshness).await?;
+            for row in rows.named {
                 if self.row_matches(source, &row, criteria).await? {
-                    matches.push(row);
+                    matches.rows.push(row);
                 }
             }
+            // A row without a UID that would match all the same is missing from the answer, and the answer says so.
+            let nameless = rows.nameless.iter().filter(|row| self.nameless_matches(source, row, criteria));
+            matches.nameless += nameless.count();
         }
         Ok(matches)
     }
 
-    /// The rows of a query that name a study, or those of `instead` when the archive refuses a key of it. Every patient
-    /// that they name is remembered.
+    /// The rows that answer a question. Every patient that they name is remembered.
     pub(super) async fn rows(
         &self,
         source: &Source,
-        query: QidoQuery,
-        instead: Option<&QidoQuery>,
+        question: &plan::Question,
         freshness: Freshness,
-    ) -> Result<Vec<StudyRow>, StudiesError> {
-        let rows = match (self.scan(&source.archive, query, freshness).await, instead) {
+    ) -> Result<Rows, StudiesError> {
+        let ask = |query: &QidoQuery| self.scan(&source.archive, query.clone(), freshness);
+        let mut found = match (ask(&question.query).await, &question.without_optional_keys) {
             (Err(StudiesError::Archive(error)), Some(instead))
                 if matches!(error.kind, ArchiveErrorKind::Refused(_)) =>
             {
-                self.scan(&source.archive, instead.clone(), freshness).await?
+                ask(instead).await?
             }
             (rows, _) => rows?,
         };
-        let named: Vec<_> = rows.rows.iter().filter_map(|row| study_row(source, row)).collect();
-        for row in &named {
-            self.remember_patient(row).await;
+        if let Some(padded) = &question.padded
+            && found.rows.is_empty()
+            && source.archive.profile().keeps_padding
+        {
+            found = ask(padded).await?;
         }
-        Ok(named)
+        let mut rows = Rows::default();
+        for row in &found.rows {
+            match study_row(source, row) {
+                Some(row) => {
+                    self.remember_patient(&row).await;
+                    rows.named.push(row);
+                }
+                None => rows.nameless.push(row.clone()),
+            }
+        }
+        Ok(rows)
     }
 
     async fn row_matches(
@@ -172,10 +191,31 @@ impl Studies {
         Ok(recheck::study_matches(criteria, &resource, &self.times(source)))
     }
 
+    fn nameless_matches(&self, source: &Source, row: &Attributes, criteria: &[StudyCriterion]) -> bool {
+        let resource = mapping::imaging_study(&source.context, row, &[source.archive.id().as_str()], None);
+        recheck::study_matches(criteria, &resource, &self.times(source))
+    }
+
     pub(super) fn times(&self, source: &Source) -> Times {
         let zone = source.context.time_zone.clone().unwrap_or(TimeZone::UTC);
         Times { zone, now: self.clock.now() }
     }
+}
+
+/// What one archive has for a search.
+#[derive(Debug, Default)]
+struct Matches {
+    rows: Vec<StudyRow>,
+    nameless: usize,
+}
+
+/// The rows that answer a question.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Those that name a study.
+    pub(super) named: Vec<StudyRow>,
+    /// Those whose Study Instance UID is none.
+    nameless: Vec<Attributes>,
 }
 
 /// Whether the criteria leave the archive in question at all.

@@ -308,6 +308,34 @@ async fn more_rows_than_may_be_looked_through_are_refused_and_never_cut() {
 }
 
 #[tokio::test]
+async fn a_match_without_a_legal_uid_is_told_and_leaves_the_total_open() {
+    let row = |uid: &str, patient: &str| json!({"0020000D": {"vr": "UI", "Value": [uid]}, "00100020": {"vr": "LO", "Value": [patient]}});
+    let rows = json!([row("1.2", "P1"), row("0123456789abcdef", "P1")]);
+    let pacs = Pacs::new().otherwise(Answer::json(rows.to_string())).start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
+    assert_eq!((bundle.get("total"), entries(&bundle, "match").len()), (None, 1));
+    assert!(entries(&bundle, "outcome")[0].to_string().contains("1 matches were left out"));
+    assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await["total"], 0);
+}
+
+#[tokio::test]
+async fn a_padded_identifier_is_found_in_an_archive_that_keeps_padding() {
+    let row =
+        json!([{"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": ["P_1 "]}}])
+            .to_string();
+    let keys = |value: &str| vec![("PatientID".to_owned(), value.to_owned())];
+    let pacs = Pacs::new()
+        .when("/studies", keys("P_1*"), Answer::json(row))
+        .when("/studies", keys("P_1"), Answer::json("[]"))
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    assert_eq!(gateway.ids("/fhir/ImagingStudy?patient.identifier=P_1&_elements=id").await, ["1.2"]);
+    assert_eq!(gateway.json("/fhir/Patient?identifier=P_1").await["total"], 1);
+}
+
+#[tokio::test]
 async fn a_load_goes_on_when_its_client_has_gone() {
     let pacs = studies().slow(Duration::from_millis(100)).start().await;
     let gateway = RunningGateway::over(&pacs.url(), "").await;

@@ -23,7 +23,8 @@ pub struct RunningGateway {
     address: String,
     metrics: Metrics,
     task: JoinHandle<()>,
-    _archive: Option<RunningArchive>,
+    /// Runs as long as this does.
+    archive: Option<RunningArchive>,
 }
 
 impl RunningGateway {
@@ -37,7 +38,7 @@ impl RunningGateway {
         let listen = "127.0.0.1:0".parse().unwrap();
         let archive = demo::start_archive(Content::Samples, listen, Progress::Silent).await.unwrap();
         let mut gateway = Self::over(&archive.url(), more).await;
-        gateway._archive = Some(archive);
+        gateway.archive = Some(archive);
         gateway
     }
 
@@ -56,7 +57,7 @@ impl RunningGateway {
         let task = tokio::spawn(async move {
             server::serve(listener, ConnectionLimits::default(), service, std::future::pending()).await;
         });
-        Self { address, metrics, task, _archive: None }
+        Self { address, metrics, task, archive: None }
     }
 
     /// Where it listens, without a slash at its end.
@@ -118,6 +119,7 @@ impl RunningGateway {
 impl Drop for RunningGateway {
     fn drop(&mut self) {
         self.task.abort();
+        drop(self.archive.take());
     }
 }
 

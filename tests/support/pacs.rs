@@ -36,10 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Pacs {
     studies: Vec<Study>,
     told: Vec<(String, Vec<Answer>)>,
-    told_when: Vec<(String, Vec<(String, String)>, Answer)>,
+    told_when: Vec<Told>,
     otherwise: Option<Answer>,
     habits: Habits,
 }
+
+/// A path, the keys that its query must have, and the answer.
+type Told = (String, Vec<(String, String)>, Answer);
 
 /// What it does to every answer.
 #[derive(Debug, Clone, Default)]
@@ -212,8 +215,7 @@ impl Shared {
                 .filter_map(|pair| pair.split_once('='))
                 .any(|(name, given)| name == key && (value == "*" || value == given))
         };
-        let fits =
-            |(told, keys, _): &&(String, Vec<(String, String)>, Answer)| told == path && keys.iter().all(has);
+        let fits = |(told, keys, _): &&Told| told == path && keys.iter().all(has);
         if let Some((_, _, answer)) = self.pacs.told_when.iter().find(fits) {
             return answer.clone();
         }
