@@ -1,16 +1,18 @@
 //! From rows to rendered resources: what is remembered and still true is taken, the rest is fetched once, as deep as was
 //! asked for, whoever else asks for it at the same time.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::row::StudyRow;
 use super::{FoundStudy, Freshness, Load, Source, Studies, StudiesError, detail};
 use crate::access::Access;
 use crate::cache::{Form, Rendered, StudyEntry};
 use crate::dicom::StudyUid;
 use crate::fhir::types::{Projection, project};
-use crate::mapping;
+use crate::mapping::{self, SeriesSource};
 
 /// How deep a study is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +57,7 @@ impl Studies {
         match self.find(uid, access, Freshness::Reload).await? {
             Some(study) => {
                 self.cache.mark_back(uid).await;
-                self.assembled(&study, form, freshness).await.map(Read::Found)
+                self.assembled(&study, form, freshness, None).await.map(Read::Found)
             }
             None if remembered.is_some() => {
                 self.cache.mark_gone(uid, form).await;
@@ -73,16 +75,60 @@ impl Studies {
         form: &Form,
         freshness: Freshness,
     ) -> Result<Vec<Arc<StudyEntry>>, StudiesError> {
+        let mut series = self.series_of_all(studies, form, freshness).await;
         let width = self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
-        let loads: Vec<_> = studies.iter().map(|study| self.assembled(study, form, freshness)).collect();
+        let loads: Vec<_> = studies
+            .iter()
+            .map(|study| self.assembled(study, form, freshness, series.remove(study.uid())))
+            .collect();
         stream::iter(loads).buffered(width).try_collect().await
     }
 
-    async fn assembled(&self, study: &FoundStudy, form: &Form, freshness: Freshness) -> Load {
+    /// The series of those studies that are not remembered, asked for together where the archive understands a list of
+    /// UIDs, so that a page does not cost a call for each of its studies. What this does not bring is asked for by study.
+    async fn series_of_all(
+        &self,
+        studies: &[FoundStudy],
+        form: &Form,
+        freshness: Freshness,
+    ) -> HashMap<StudyUid, Vec<SeriesSource>> {
+        let mut series = HashMap::new();
+        if form.depth() == Depth::Study {
+            return series;
+        }
+        let mut missing: BTreeMap<_, Vec<&StudyRow>> = BTreeMap::new();
+        for study in studies {
+            if freshness == Freshness::Reload || self.remembered(study, form).await.is_none() {
+                missing.entry(study.first().archive.clone()).or_default().push(study.first());
+            }
+        }
+        for (archive, rows) in missing.into_iter().filter(|(_, rows)| rows.len() > 1) {
+            let Some(source) = self.source(&archive).filter(|source| source.archive.profile().uid_lists)
+            else {
+                continue;
+            };
+            // An archive that cannot do this is asked in the way that every archive can.
+            if let Ok(found) = detail::series_of_many(&source.archive, &rows, form.depth()).await {
+                series.extend(found);
+            }
+        }
+        series
+    }
+
+    async fn remembered(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
+        self.cache.study(study.uid(), form).await.filter(|entry| entry.fingerprint == study.fingerprint())
+    }
+
+    async fn assembled(
+        &self,
+        study: &FoundStudy,
+        form: &Form,
+        freshness: Freshness,
+        series: Option<Vec<SeriesSource>>,
+    ) -> Load {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
-            && let Some(entry) = self.cache.study(study.uid(), form).await
-            && entry.fingerprint == fingerprint
+            && let Some(entry) = self.remembered(study, form).await
         {
             self.metrics.cache_looked_up("revalidated");
             if self.cache.is_fresh(entry.checked_at) {
@@ -101,7 +147,7 @@ impl Studies {
         let flight = (study.uid().clone(), form.clone(), fingerprint);
         let load = || async move {
             let checked_at = cache.elapsed();
-            let rendered = render(&source, &study, &form).await?;
+            let rendered = render(&source, &study, &form, series).await?;
             let entry = Arc::new(StudyEntry { rendered, fingerprint, checked_at });
             cache.keep_study(study.uid(), &form, Arc::clone(&entry)).await;
             Ok(entry)
@@ -110,8 +156,13 @@ impl Studies {
     }
 }
 
-async fn render(source: &Source, study: &FoundStudy, form: &Form) -> Result<Rendered, StudiesError> {
-    let record = detail::record(&source.archive, study.first(), form.depth()).await?;
+async fn render(
+    source: &Source,
+    study: &FoundStudy,
+    form: &Form,
+    series: Option<Vec<SeriesSource>>,
+) -> Result<Rendered, StudiesError> {
+    let record = detail::record(&source.archive, study.first(), form.depth(), series).await?;
     let context = source.context.clone();
     let (study, form) = (study.clone(), form.clone());
     // A study of thousands of instances takes milliseconds to write and to compress.

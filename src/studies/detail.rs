@@ -6,12 +6,14 @@
 //! gives less than the archive itself counts. Every row is checked: archives answer for the whole study when asked for
 //! one series, repeat rows and leave parent UIDs out.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
-use crate::archive::{Archive, DetailSource, Objects, QidoQuery, Retrieval, SearchLevel, UpstreamRequest};
+use crate::archive::{
+    Archive, DetailSource, MatchValue, Objects, QidoQuery, Retrieval, SearchLevel, UpstreamRequest,
+};
 use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
 use crate::mapping::{self, InstanceFacts, SeriesSource};
 
@@ -27,21 +29,22 @@ pub(super) struct StudyRecord {
     pub(super) series: Option<Vec<SeriesSource>>,
 }
 
-/// Fetches what lies below `row`, as deep as `depth`.
+/// Fetches what lies below `row`, as deep as `depth`; `series` are its series, when they are known already.
 pub(super) async fn record(
     archive: &Archive,
     row: &StudyRow,
     depth: Depth,
+    series: Option<Vec<SeriesSource>>,
 ) -> Result<StudyRecord, StudiesError> {
     let mut record = StudyRecord { attributes: row.attributes.clone(), series: None };
     if depth == Depth::Study {
         return Ok(record);
     }
     let sources = archive.profile().detail_sources();
-    let from_metadata = depth == Depth::Instances && sources.first() == Some(&DetailSource::Metadata);
-    // The first instance's metadata tell more of a series than QIDO does, so its rows need no extra attributes, which
-    // cost an archive a look into a file for each series.
-    let mut series = series_of(archive, row, !from_metadata).await?;
+    let mut series = match series {
+        Some(series) => series,
+        None => series_of(archive, row, needs_all_attributes(archive, depth)).await?,
+    };
     if depth == Depth::Instances {
         let width = archive.max_concurrency();
         let fetches: Vec<_> =
@@ -56,6 +59,43 @@ pub(super) async fn record(
     Ok(record)
 }
 
+/// The first instance's metadata tell more of a series than QIDO does; then its rows need no extra attributes, which cost
+/// an archive a look into a file for each series.
+fn needs_all_attributes(archive: &Archive, depth: Depth) -> bool {
+    depth == Depth::Series || archive.profile().detail != DetailSource::Metadata
+}
+
+/// The series of several studies, asked for by lists of their UIDs. A study of which fewer series came than the archive
+/// counts, or none, is left out.
+pub(super) async fn series_of_many(
+    archive: &Archive,
+    studies: &[&StudyRow],
+    depth: Depth,
+) -> Result<HashMap<StudyUid, Vec<SeriesSource>>, StudiesError> {
+    let mut series: HashMap<StudyUid, Vec<SeriesSource>> = HashMap::new();
+    for chunk in studies.chunks(super::plan::UIDS_A_QUERY) {
+        let uids: Vec<_> = chunk.iter().map(|row| row.uid.uid().clone()).collect();
+        let Some(list) = MatchValue::any_of(&uids) else { continue };
+        let mut query = QidoQuery::new(SearchLevel::AllSeries).matching(tags::STUDY_INSTANCE_UID, list);
+        if needs_all_attributes(archive, depth) {
+            query = query.include(mapping::series_tags());
+        }
+        let rows = scan::all_rows(archive, &query, usize::MAX).await?;
+        for row in chunk {
+            let own =
+                rows.iter().filter(|below| below.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str()));
+            let own = series_in(row, own.cloned());
+            let counted = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES);
+            let enough =
+                counted.and_then(|count| usize::try_from(count).ok()).is_none_or(|count| own.len() >= count);
+            if enough && !own.is_empty() {
+                series.insert(row.uid.clone(), own);
+            }
+        }
+    }
+    Ok(series)
+}
+
 /// The series of the study that belong to the row's patient.
 pub(super) async fn series_of(
     archive: &Archive,
@@ -66,9 +106,13 @@ pub(super) async fn series_of(
     if all_attributes {
         query = query.include(mapping::series_tags());
     }
+    Ok(series_in(row, scan::all_rows(archive, &query, usize::MAX).await?))
+}
+
+/// Those rows that are series of the study, each once.
+fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Vec<SeriesSource> {
     let mut seen = HashSet::new();
     let mut series = Vec::new();
-    let rows = scan::all_rows(archive, &query, usize::MAX).await?;
     for attributes in rows {
         let Some(uid) = attributes.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok())
         else {
@@ -78,7 +122,7 @@ pub(super) async fn series_of(
             series.push(SeriesSource { uid, attributes, instances: None });
         }
     }
-    Ok(series)
+    series
 }
 
 /// The series with its instances, and the metadata of the first instance where they were read.

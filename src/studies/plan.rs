@@ -18,7 +18,7 @@ use crate::fhir::search::{StudyCriterion, System, Token};
 use crate::mapping;
 
 /// How many UIDs go into one query: a request line of about 3 kB.
-const UIDS_A_QUERY: usize = 50;
+pub(super) const UIDS_A_QUERY: usize = 50;
 
 /// One question to an archive, and what to ask in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,11 @@ pub(super) fn studies(criteria: &[StudyCriterion], patients: Option<&[Arc<KnownP
         return keys.into_iter().map(Question::by).collect();
     }
     let mut question = Question::plain(every_study());
-    if let Some(days) = days(criteria) {
+    let (first, last) = days(criteria);
+    if first.zip(last).is_some_and(|(first, last)| first > last) {
+        return Vec::new();
+    }
+    if let Some(days) = MatchValue::days(first, last) {
         question.query = question.query.matching(tags::STUDY_DATE, days);
     }
     if let Some(modality) = modality(criteria) {
@@ -151,8 +155,8 @@ fn any_spelling(text: &str) -> Option<MatchValue> {
     MatchValue::exact(text).or_else(|| MatchValue::covering(text))
 }
 
-/// The days within which a match must have begun.
-fn days(criteria: &[StudyCriterion]) -> Option<MatchValue> {
+/// The first and the last day on which a match can have begun.
+fn days(criteria: &[StudyCriterion]) -> (Option<DicomDate>, Option<DicomDate>) {
     let mut bounds: (Option<DicomDate>, Option<DicomDate>) = (None, None);
     for criterion in criteria {
         let StudyCriterion::Started(alternatives) = criterion else { continue };
@@ -163,7 +167,7 @@ fn days(criteria: &[StudyCriterion]) -> Option<MatchValue> {
             (one, other) => one.or(other),
         };
     }
-    MatchValue::days(bounds.0, bounds.1)
+    bounds
 }
 
 /// The days within which something that matches any of the alternatives begins; `None` where there is no bound.
@@ -197,4 +201,62 @@ fn modality(criteria: &[StudyCriterion]) -> Option<MatchValue> {
     };
     let code = criteria.iter().find_map(one)?;
     MatchValue::exact(&code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::search::{Context, Handling, IMAGING_STUDY_PARAMETERS, Search};
+
+    /// The queries for a search, without the attributes that every one asks for.
+    fn asked(query: &str) -> Vec<String> {
+        let context =
+            Context { base: "http://h/fhir", handling: Handling::Lenient, default_count: 50, max_count: 200 };
+        let pair = |part: &str| {
+            let (name, value) = part.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        };
+        let pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(pair).collect();
+        let search = Search::parse(IMAGING_STUDY_PARAMETERS, &pairs, &context).unwrap();
+        let keys = |question: Question| {
+            let canonical = question.query.canonical();
+            let query = canonical.strip_prefix("studies?").unwrap().to_owned();
+            query.split('&').filter(|part| !part.starts_with("includefield=")).collect::<Vec<_>>().join("&")
+        };
+        studies(&search.criteria, None).into_iter().map(keys).collect()
+    }
+
+    #[test]
+    fn what_names_studies_is_asked_for_alone() {
+        assert_eq!(asked("_id=1.2,1.3,abc&modality=CT&started=2024"), ["StudyInstanceUID=1.2,1.3"]);
+        assert_eq!(asked("identifier=urn:oid:1.2&status=available"), ["StudyInstanceUID=1.2"]);
+        assert_eq!(asked("identifier=urn:dicom:uid|urn:oid:1.2"), ["StudyInstanceUID=1.2"]);
+        assert_eq!(asked("identifier=A1"), ["AccessionNumber=A1", "StudyID=A1"]);
+        assert_eq!(asked("identifier=http://h/acc|A1"), ["AccessionNumber=A1"]);
+        assert_eq!(asked("patient.identifier=urn:oid:1.9|P1,P2"), ["PatientID=P1", "PatientID=P2"]);
+        assert!(asked("_id=abc").is_empty(), "what is no UID names no study");
+        assert!(asked("identifier=urn:dicom:uid|").len() == 1);
+    }
+
+    #[test]
+    fn what_could_be_misread_is_widened_and_never_opened() {
+        assert_eq!(asked("patient.identifier=P*1"), ["PatientID=P*1"]);
+        assert_eq!(asked("patient.identifier=M\u{fc}ller"), ["PatientID=M*ller"]);
+        assert_eq!(asked("patient.identifier=*"), [""], "everybody is looked through and rechecked");
+    }
+
+    #[test]
+    fn days_narrow_as_far_as_every_zone_allows() {
+        assert_eq!(asked("started=2024-01"), ["StudyDate=20240101-20240131"]);
+        assert_eq!(asked("started=ge2024-01-15&started=lt2024-02"), ["StudyDate=20240115-20240229"]);
+        assert_eq!(asked("started=2023,2024"), ["StudyDate=20230101-20241231"]);
+        assert_eq!(asked("started=ne2024"), [""]);
+        assert!(asked("started=lt2023&started=gt2024").is_empty());
+    }
+
+    #[test]
+    fn one_modality_is_asked_for_and_can_be_left_out() {
+        assert_eq!(asked("modality=CT"), ["ModalitiesInStudy=CT"]);
+        assert_eq!(asked("modality=CT,MR"), [""]);
+    }
 }

@@ -306,3 +306,14 @@ async fn a_search_can_be_posted() {
             .ends_with("/fhir/ImagingStudy?status=available&modality=CT&_summary=count")
     );
 }
+
+#[tokio::test]
+async fn a_page_of_summaries_costs_no_call_for_each_of_its_studies() {
+    let gateway = RunningGateway::over_samples().await;
+    let before = gateway.asked("search");
+    let bundle = gateway.json("/fhir/ImagingStudy?_summary=true&_count=30").await;
+    assert_eq!(entries(&bundle, "match").len(), 30);
+    // Two pages of studies and two of series: the profile believes a short page only when the next one is empty.
+    assert_eq!(gateway.asked("search") - before, 4);
+    assert_eq!(gateway.asked("metadata"), 0);
+}
