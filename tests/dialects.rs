@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{Answer, Given, Pacs, RunningPacs};
 
 async fn plays(dialect: &str) {
     let folder = Path::new("tests/dialects").join(dialect);
@@ -25,7 +25,7 @@ async fn plays(dialect: &str) {
     let pacs = pacs.start().await;
     let gateway = RunningGateway::over(&pacs.url(), &read("archive.toml")).await;
     for expectation in parsed("expect.json") {
-        meets(&gateway, dialect, &expectation, &pacs.authority()).await;
+        meets(&gateway, dialect, &expectation, &pacs).await;
     }
 }
 
@@ -41,23 +41,43 @@ fn told(pacs: Pacs, exchange: &Value) -> Pacs {
         _ => answer,
     };
     let path = text("path");
-    if path == "*" {
+    let conditions = conditions(exchange);
+    if path == "*" && conditions.is_empty() {
         return pacs.otherwise(answer);
     }
-    let conditions = exchange["when"].as_object().into_iter().flatten();
-    let conditions: Vec<_> =
-        conditions.map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned())).collect();
     pacs.when(&path, conditions, answer)
 }
 
-/// Asks the gateway, and compares: the status, the ids of the matches, values at places of the JSON.
-async fn meets(gateway: &RunningGateway, dialect: &str, expectation: &Value, archive: &str) {
+/// How the query has to be: `"*"` for any value of a key, a text for this one, `{"holds": text}`, `"repeated"`.
+fn conditions(exchange: &Value) -> Vec<(String, Given)> {
+    let conditions = exchange["when"].as_object().into_iter().flatten();
+    let given = |value: &Value| match value.as_str() {
+        Some("*") => Given::Somehow,
+        Some("repeated") => Given::Repeatedly,
+        Some(text) => Given::As(text.to_owned()),
+        None => Given::Holding(value["holds"].as_str().unwrap().to_owned()),
+    };
+    conditions.map(|(key, value)| (key.clone(), given(value))).collect()
+}
+
+/// A key without a value, which archives take for any value.
+const OPEN_QUERY: &str = "=&";
+
+/// Asks the gateway, and compares: the status, the ids of the matches, values at places of the JSON, and what the archive
+/// was asked meanwhile.
+async fn meets(gateway: &RunningGateway, dialect: &str, expectation: &Value, pacs: &RunningPacs) {
     let path = expectation["get"].as_str().unwrap();
+    let asked_before = pacs.requests().len();
     let received = gateway.get(path).await;
+    let asked = pacs.targets().split_off(asked_before);
     let place = format!("{dialect}: {path}: {}", received.text());
     assert_eq!(Value::from(received.status), expectation["status"], "{place}");
-    for hidden in [archive, "inner.example", "healthcare.example.com"] {
+    for hidden in [pacs.authority().as_str(), "inner.example", "healthcare.example.com"] {
         assert!(!received.text().contains(hidden), "{hidden} shows in {place}");
+    }
+    for unasked in expectation["unasked"].as_array().into_iter().flatten().chain(&[OPEN_QUERY.into()]) {
+        let unasked = unasked.as_str().unwrap();
+        assert!(!asked.iter().any(|target| target.contains(unasked)), "{unasked} in {asked:?}: {place}");
     }
     let json = received.json();
     if let Some(ids) = expectation.get("ids") {

@@ -48,8 +48,15 @@ impl Question {
 
 /// Asks for every study that can match: all answers together hold every match, and without a question nothing can match.
 /// `patients` are those that the criteria refer to, where they refer to any.
-pub(super) fn studies(criteria: &[StudyCriterion], patients: Option<&[Arc<KnownPatient>]>) -> Vec<Question> {
-    if let Some(keys) = criteria.iter().find_map(|criterion| naming_keys(criterion, patients)) {
+/// An archive that does not understand lists of UIDs is asked for each alone.
+pub(super) fn studies(
+    criteria: &[StudyCriterion],
+    patients: Option<&[Arc<KnownPatient>]>,
+    uid_lists: bool,
+) -> Vec<Question> {
+    let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
+    let named = |criterion| naming_keys(criterion, patients, uids_a_query);
+    if let Some(keys) = criteria.iter().find_map(named) {
         return keys.into_iter().map(Question::by).collect();
     }
     let mut question = Question::plain(every_study());
@@ -105,10 +112,14 @@ type Key = (Tag, MatchValue);
 
 /// Keys of which each match has one; none when nothing can match; `None` when the criterion names no studies, or names them
 /// in a way that cannot be asked for.
-fn naming_keys(criterion: &StudyCriterion, patients: Option<&[Arc<KnownPatient>]>) -> Option<Vec<Key>> {
+fn naming_keys(
+    criterion: &StudyCriterion,
+    patients: Option<&[Arc<KnownPatient>]>,
+    uids_a_query: usize,
+) -> Option<Vec<Key>> {
     match criterion {
-        StudyCriterion::Id(ids) => Some(uid_keys(ids.iter().map(String::as_str))),
-        StudyCriterion::Identifier(tokens) => identifier_keys(tokens),
+        StudyCriterion::Id(ids) => Some(uid_keys(ids.iter().map(String::as_str), uids_a_query)),
+        StudyCriterion::Identifier(tokens) => identifier_keys(tokens, uids_a_query),
         StudyCriterion::Patient(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
         StudyCriterion::PatientIdentifier(tokens) => tokens
             .iter()
@@ -118,16 +129,16 @@ fn naming_keys(criterion: &StudyCriterion, patients: Option<&[Arc<KnownPatient>]
     }
 }
 
-fn uid_keys<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<Key> {
+fn uid_keys<'a>(ids: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Vec<Key> {
     let mut uids: Vec<Uid> = ids.filter_map(|id| Uid::parse(id).ok()).collect();
     uids.sort_unstable();
     uids.dedup();
     let key = |uids: &[Uid]| Some((tags::STUDY_INSTANCE_UID, MatchValue::any_of(uids)?));
-    uids.chunks(UIDS_A_QUERY).filter_map(key).collect()
+    uids.chunks(uids_a_query).filter_map(key).collect()
 }
 
 /// An identifier is the study's UID, its accession number, or its Study ID.
-fn identifier_keys(tokens: &[Token]) -> Option<Vec<Key>> {
+fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<Key>> {
     let mut keys = Vec::new();
     let mut uids = Vec::new();
     for token in tokens {
@@ -146,7 +157,7 @@ fn identifier_keys(tokens: &[Token]) -> Option<Vec<Key>> {
             }
         }
     }
-    keys.extend(uid_keys(uids.into_iter()));
+    keys.extend(uid_keys(uids.into_iter(), uids_a_query));
     Some(keys)
 }
 

@@ -123,7 +123,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Matches, StudiesError> {
         let mut matches = Matches::default();
-        for question in plan::studies(criteria, patients) {
+        for question in plan::studies(criteria, patients, source.archive.profile().uid_lists) {
             let rows = self.rows(source, &question, freshness).await?;
             for row in rows.named {
                 if self.row_matches(source, &row, criteria).await? {

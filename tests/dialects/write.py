@@ -1,26 +1,52 @@
 #!/usr/bin/env python3
-"""Writes exchanges.json of every dialect: what one small hospital's archive answers, in the manner of each brand.
+"""Writes exchanges.json and expect.json of every dialect: what one small hospital's archive answers in the manner of each
+brand, and what clients of the gateway must get of the hospital, whatever the brand.
 
     python3 tests/dialects/write.py
 
-The hospital has three patients, P1, p1 and X2, and three studies: 1.2.1 (a CT and a report), 1.2.2 (dates as ACR-NEMA wrote
-them, a series without a modality) and 1.2.3 (no date). The manner of each brand is told in its folder's README.md.
+The manner of each brand is told in its folder's README.md.
 """
 
 import json
 import pathlib
+import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 CT, SR, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11", "1.2.840.10008.5.1.4.1.1.4"
+YAMADA = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 
+
+def series(uid, modality, sop_class, count, body=None):
+    return {"uid": uid, "modality": modality, "class": sop_class, "count": count, "body": body}
+
+
+# Patients whom careless matching confuses: P1, p1 and P10; accession numbers likewise. 1.2.2 has dates as ACR-NEMA wrote
+# them and a series without a modality, 1.2.3 no date, 1.2.4 padded values.
 STUDIES = [
-    {"uid": "1.2.1", "id": "P1", "name": "Yamada^Tarou=山田^太郎=やまだ^たろう", "date": "20230805", "time": "101500", "zone": "+0900", "accession": "A1", "description": "CHEST CT",
-     "series": [{"uid": "1.2.1.1", "modality": "CT", "class": CT, "count": 2, "body": "CHEST"}, {"uid": "1.2.1.2", "modality": "SR", "class": SR, "count": 1, "body": None}]},
+    {"uid": "1.2.1", "id": "P1", "name": YAMADA, "date": "20230805", "time": "101500", "zone": "+0900", "accession": "A1", "description": "CHEST CT",
+     "series": [series("1.2.1.1", "CT", CT, 2, "CHEST"), series("1.2.1.2", "SR", SR, 1)]},
     {"uid": "1.2.2", "id": "p1", "name": "Doe^Jane", "date": "1994.01.30", "time": "11:25:01", "zone": None, "accession": "", "description": None,
-     "series": [{"uid": "1.2.2.1", "modality": None, "class": CT, "count": 1, "body": "HEAD"}]},
+     "series": [series("1.2.2.1", None, CT, 1, "HEAD")]},
     {"uid": "1.2.3", "id": "X2", "name": "Иванов^Иван", "date": "", "time": "", "zone": None, "accession": "A3", "description": "KNEE",
-     "series": [{"uid": "1.2.3.1", "modality": "MR", "class": MR, "count": 1, "body": "KNEE"}]},
+     "series": [series("1.2.3.1", "MR", MR, 1, "KNEE")]},
+    {"uid": "1.2.4", "id": "P1", "name": YAMADA, "date": "20240131", "time": "165447.788280 ", "zone": "+0900", "accession": "A4 ", "description": "ABDOMEN ",
+     "series": [series("1.2.4.1", "CT", CT, 8, "ABDOMEN"), series("1.2.4.2", "CT", CT, 3, "ABDOMEN "), series("1.2.4.3", "SR", SR, 1)]},
+    {"uid": "1.2.5", "id": "P10", "name": "Doe^John", "date": "20240201", "time": "0830", "zone": None, "accession": "a1", "description": None,
+     "series": [series("1.2.5.1", "MR", MR, 1, "HEAD")]},
 ]
+UIDS = [study["uid"] for study in STUDIES]
+
+# What the gateway is expected to ask of studies; a value in braces may stand within others.
+QUESTIONS = [
+    *(("StudyInstanceUID", uid) for uid in UIDS), ("StudyInstanceUID", "1.2.1,1.2.3"),
+    *(("PatientID", value) for value in ("P1", "p1", "X2", "P10", "P*")),
+    *(("AccessionNumber", value) for value in ("A1", "a1")),
+    ("StudyDate", {"holds": "2023"}), ("ModalitiesInStudy", "SR"),
+]
+
+
+def modalities(study):
+    return [modality for modality in dict.fromkeys(series["modality"] for series in study["series"]) if modality]
 
 
 class Brand:
@@ -28,6 +54,8 @@ class Brand:
 
     type = "application/dicom+json"
     counts = modalities = parents = description = True
+    uid_lists = True
+    ignored = ()
     host = "http://inner.example:8042/dicom-web"
 
     def empty(self, vr):
@@ -54,7 +82,7 @@ class Brand:
         if self.description and study["description"]:
             row["00081030"] = self.text("LO", study["description"])
         if self.modalities:
-            found = [series["modality"] for series in study["series"] if series["modality"]]
+            found = modalities(study)
             row["00080061"] = {"vr": "CS", "Value": found} if found else self.empty("CS")
         if self.counts:
             row["00201206"] = self.number(len(study["series"]))
@@ -79,6 +107,8 @@ class Brand:
         row = self.study(study) | self.series(study, series) | self.instance(study, series, number)
         row = {tag: element for tag, element in row.items() if tag not in ("00081190", "00080061", "00201206", "00201208", "00201209")}
         row |= {"0020000D": self.text("UI", study["uid"]), "0020000E": self.text("UI", series["uid"]), "00080005": self.text("CS", "ISO_IR 192")}
+        if study["description"]:
+            row["00081030"] = self.text("LO", study["description"])
         if series["body"]:
             row["00180015"] = self.text("CS", series["body"])
         row["7FE00010"] = {"vr": "OW", "BulkDataURI": f"{self.host}/studies/{study['uid']}/series/{series['uid']}/instances/{series['uid']}.{number}/bulk/7fe00010"}
@@ -90,25 +120,40 @@ class Brand:
     def instances_of(self, study, series, write):
         return [write(study, series, number) for number in range(1, series["count"] + 1)]
 
+    def finds(self, study, key, value):
+        """As most match: whatever the case, with `*` and lists as operators."""
+        if key in self.ignored:
+            return True
+        if key == "StudyInstanceUID":
+            return study["uid"] in value.split(",") if self.uid_lists else study["uid"] == value
+        if key == "StudyDate":
+            return study["date"].startswith("2023")
+        if key == "ModalitiesInStudy":
+            return value in modalities(study)
+        held = study["id" if key == "PatientID" else "accession"].strip().lower()
+        return held.startswith(value[:-1].lower()) if value.endswith("*") else held == value.lower()
+
     def searches(self):
         """Studies by what can be asked for; a second page is empty."""
-        rows = {study["uid"]: self.study(study) for study in STUDIES}
         yield self.answer("/studies", [], when={"offset": "*"})
-        for study in STUDIES:
-            yield self.answer("/studies", [rows[study["uid"]]], when={"StudyInstanceUID": study["uid"]})
-            same = [rows[other["uid"]] for other in STUDIES if other["id"].lower() == study["id"].lower()]
-            yield self.answer("/studies", same, when={"PatientID": study["id"]})
-            if study["accession"]:
-                yield self.answer("/studies", [rows[study["uid"]]], when={"AccessionNumber": study["accession"]})
+        for key, value in QUESTIONS:
+            yield self.answer("/studies", self.rows(study for study in STUDIES if self.finds(study, key, value)), when={key: value})
         for key in ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyID"):
-            yield self.answer("/studies", [], when={key: "*"})
-        yield self.answer("/studies", list(rows.values()))
+            if key not in self.ignored:
+                yield self.answer("/studies", [], when={key: "*"})
+        yield self.answer("/studies", self.rows(STUDIES))
+
+    def rows(self, studies):
+        return [self.study(study) for study in studies]
+
+    def series_rows(self, study):
+        return [self.series(study, series) for series in study["series"]]
 
     def below(self):
         for study in STUDIES:
             path = f"/studies/{study['uid']}/series"
             yield self.answer(path, [], when={"offset": "*"})
-            yield self.answer(path, [self.series(study, series) for series in study["series"]])
+            yield self.answer(path, self.series_rows(study))
             for series in study["series"]:
                 yield self.answer(f"{path}/{series['uid']}/instances", [], when={"offset": "*"})
                 yield self.answer(f"{path}/{series['uid']}/instances", self.instances_of(study, series, self.instance))
@@ -122,10 +167,18 @@ class Brand:
 
 
 class Orthanc(Brand):
-    description = False
+    """The description only for those who ask for it; errors as JSON in plain text, with addresses."""
 
-    def text(self, vr, value):
-        return super().text(vr, value)
+    def searches(self):
+        """Everything twice: as it is asked for with the description, and without."""
+        for answer in super().searches():
+            yield answer | {"when": answer.get("when", {}) | {"includefield": {"holds": "00081030"}}}
+            bare = [{tag: element for tag, element in row.items() if tag != "00081030"} for row in answer["body"]]
+            yield answer | {"body": bare}
+
+    def exchanges(self):
+        error = {"HttpError": "Not Found", "Uri": f"{self.host}/studies/1.2.9", "Details": "Doe^Jane"}
+        return [*super().exchanges(), {"path": "*", "status": 404, "type": "text/plain", "text": json.dumps(error)}]
 
 
 class OrthancBookworm(Orthanc):
@@ -162,7 +215,7 @@ class DicomRst(Brand):
     """Integers are padded strings, names are not split, rows leave their parents out, metadata come for the whole study."""
 
     type = "application/json"
-    parents = False
+    parents = uid_lists = False
 
     def number(self, value):
         return {"vr": "IS", "Value": [f"{value} "]}
@@ -179,11 +232,22 @@ class DicomRst(Brand):
             row.pop("7FE00010")
         yield self.answer(path, whole)
 
+    def exchanges(self):
+        refusal = {"path": "*", "when": {"includefield": "repeated"}, "status": 400, "type": "text/plain", "text": "duplicate field `includefield`"}
+        unknown = {"path": "*", "status": 500, "type": "text/plain", "text": "Sub-operation failed"}
+        return [refusal, *super().exchanges(), unknown]
+
 
 class DicomRstDcmqrscp(DicomRst):
     """No counts, no modalities in study, no SOP class in rows of instances; modality keys are ignored."""
 
     counts = modalities = description = False
+    ignored = ("ModalitiesInStudy",)
+
+    def finds(self, study, key, value):
+        """With regard to case."""
+        exact = {"PatientID": study["id"], "AccessionNumber": study["accession"].strip()}.get(key)
+        return super().finds(study, key, value) and (exact is None or value.endswith("*") or exact == value)
 
     def instance(self, study, series, number):
         row = super().instance(study, series, number)
@@ -202,13 +266,13 @@ class DicomRstPynetdicom(DicomRst):
     def name(self, value):
         return super().name(value.encode("ascii", "replace").decode())
 
-    def repeated(self, study):
-        return [self.study(study)] * sum(series["count"] for series in study["series"])
+    ignored = ("ModalitiesInStudy", "StudyDate", "StudyID")
 
-    def searches(self):
-        everybody = [row for study in STUDIES for row in self.repeated(study)]
-        yield self.answer("/studies", [], when={"offset": "*"})
-        yield self.answer("/studies", everybody)
+    def rows(self, studies):
+        return [row for study in studies for row in [self.study(study)] * sum(series["count"] for series in study["series"])]
+
+    def series_rows(self, study):
+        return [self.series(study, series) for series in study["series"] for _ in range(series["count"])]
 
 
 class StaticDicomweb(Brand):
@@ -228,15 +292,25 @@ class StaticDicomweb(Brand):
     def metadata(self, study, series, number):
         return super().metadata(study, series, number) | {"7FE00010": {"vr": "OW", "BulkDataURI": "./frames"}}
 
+    ignored = ("ModalitiesInStudy", "StudyID")
+
+    def finds(self, study, key, value):
+        """What is empty fits every value."""
+        empty = {"StudyDate": study["date"], "AccessionNumber": study["accession"]}.get(key) == ""
+        return empty or super().finds(study, key, value)
+
     def searches(self):
-        yield self.answer("/studies", [self.study(study) for study in STUDIES], encoding="gzip")
+        yield from ({**answer, "encoding": "gzip"} for answer in super().searches() if "offset" not in answer.get("when", {}))
 
     def below(self):
         for study in STUDIES:
             path = f"/studies/{study['uid']}/series"
-            yield self.answer(path, [self.series(study, series) for series in study["series"]], encoding="gzip")
+            yield self.answer(path, self.series_rows(study), encoding="gzip")
             for series in study["series"]:
-                yield self.answer(f"{path}/{series['uid']}/metadata", self.instances_of(study, series, self.metadata), encoding="undeclared gzip")
+                every = self.instances_of(study, series, self.metadata)
+                yield self.answer(f"{path}/{series['uid']}/metadata", every, encoding="gzip")
+                one = self.answer(f"{path}/{series['uid']}/instances/{series['uid']}.1/metadata", every[:1], encoding="undeclared gzip")
+                yield one | {"type": "application/gzip"}
 
     def exchanges(self):
         page = {"path": "*", "status": 404, "type": "text/html", "text": "<html>Cannot GET</html>"}
@@ -244,13 +318,21 @@ class StaticDicomweb(Brand):
 
 
 class DicomwebProxy(Brand):
-    """Errors as 200 with "500", unknown routes as its web page, repeated keys ignored, rows of instances without numbers."""
+    """Errors as 200 with "500", unknown routes as its web page, rows of instances without numbers, a wildcard behind every
+    value, names in UTF-8 read as Latin-1 and written again as UTF-8."""
 
-    def text(self, vr, value):
-        return {"vr": vr, "Value": [value] if value else []}
+    uid_lists = False
+    page = {"status": 200, "type": "text/html", "text": "<!doctype html><title>viewer</title>"}
+
+    def empty(self, vr):
+        return {"vr": vr, "Value": []}
 
     def name(self, value):
-        return {"vr": "PN", "Value": [{"Alphabetic": value}]}
+        return {"vr": "PN", "Value": [{"Alphabetic": value.encode().decode("latin-1")}]}
+
+    def finds(self, study, key, value):
+        whole = key in ("StudyInstanceUID", "StudyDate", "ModalitiesInStudy")
+        return super().finds(study, key, value if whole or value.endswith("*") else f"{value}*")
 
     def instance(self, study, series, number):
         row = super().instance(study, series, number)
@@ -258,10 +340,12 @@ class DicomwebProxy(Brand):
         return row
 
     def details(self, study, series, path):
-        yield {"path": path, "status": 200, "type": "text/html", "text": "<!doctype html><title>viewer</title>"}
+        yield {"path": path, **self.page}
 
     def exchanges(self):
-        return [*super().exchanges(), {"path": "*", "status": 200, "type": "text/html", "text": "<!doctype html><title>viewer</title>"}]
+        error = {"path": "*", "when": {"includefield": "repeated"}, "status": 200, "type": "application/json", "text": "500"}
+        of_studies = [self.answer(f"/studies/{study['uid']}/metadata", self.series_rows(study)) for study in STUDIES]
+        return [error, *super().exchanges(), *of_studies, {"path": "*", **self.page}]
 
 
 class Google(Brand):
@@ -285,9 +369,76 @@ DIALECTS = {
     "dicomweb-proxy": DicomwebProxy, "google": Google,
 }
 
+
+
+def search(query, uids, resource="ImagingStudy", **values):
+    expected = {"get": f"/fhir/{resource}?{query}", "status": 200}
+    return expected | ({"ids": uids} if uids is not None else {}) | ({"values": values} if values else {})
+
+
+def read(brand, study, from_rows):
+    """The study as a client must get it. `from_rows`: it is made of QIDO rows alone."""
+    counted = sum(series["count"] for series in study["series"])
+    values = {"/id": study["uid"], "/numberOfSeries": len(study["series"]), "/numberOfInstances": counted, "/subject/identifier/value": study["id"],
+              "/started": STARTED[study["uid"]], "/description": study["description"] and study["description"].strip()}
+    if from_rows and not brand.description:
+        values["/description"] = None
+    for place, series in enumerate(study["series"]):
+        values |= {f"/series/{place}/uid": series["uid"], f"/series/{place}/numberOfInstances": series["count"],
+                   f"/series/{place}/instance/{series['count']}": None,
+                   f"/series/{place}/instance/0/sopClass/code": f"urn:oid:{series['class']}"}
+        if series["modality"]:
+            values[f"/series/{place}/modality/code"] = series["modality"]
+        else:
+            values[f"/series/{place}/modality/extension/0/valueCode"] = "unknown"
+        if series["body"] and not from_rows:
+            values[f"/series/{place}/bodySite/code"] = BODIES[series["body"].strip()]
+        uids = [f"{series['uid']}.{number}" for number in range(1, series["count"] + 1)]
+        values |= {f"/series/{place}/instance/{index}/uid": uid for index, uid in enumerate(uids)}
+    return {"get": f"/fhir/ImagingStudy/{study['uid']}", "status": 200, "values": values}
+
+
+BODIES = {"CHEST": "816094009", "HEAD": "69536005", "KNEE": "72696002", "ABDOMEN": "818981001"}
+STARTED = {"1.2.1": "2023-08-05T10:15:00+09:00", "1.2.2": "1994-01-30", "1.2.3": None, "1.2.4": "2024-01-31T16:54:47.78828+09:00", "1.2.5": "2024-02-01"}
+
+
+def expectations(name, brand):
+    total = {"/total": 5}
+    yield search("_elements=id", UIDS, **total)
+    for patient in ("P1", "p1", "X2", "P10", "P*", "nobody"):
+        uids = [study["uid"] for study in STUDIES if study["id"] == patient]
+        yield search(f"patient.identifier={urllib.parse.quote(patient)}&_elements=id", uids, **{"/total": len(uids)}) | {"unasked": ["PatientID=*"]}
+    yield search("identifier=A1&_elements=id", ["1.2.1"])
+    yield search("identifier=a1&_elements=id", ["1.2.5"])
+    yield search("identifier=urn:dicom:uid%7Curn:oid:1.2.3&_elements=id", ["1.2.3"])
+    yield search("_id=1.2.1,1.2.3&_elements=id", ["1.2.1", "1.2.3"])
+    yield search("started=2023&_elements=id", ["1.2.1"])
+    yield search("modality=SR&_elements=id", ["1.2.1", "1.2.4"])
+    yield {"get": "/fhir/ImagingStudy/1.2.9", "status": 404, "values": {"/resourceType": "OperationOutcome"}}
+    from_rows = name in ("dicom-rst", "dicom-rst-pynetdicom", "dicomweb-proxy")
+    for study in STUDIES:
+        # Of metadata, this archive moves every pixel.
+        yield read(brand, study, from_rows) | ({"unasked": ["/metadata"]} if name == "dicom-rst" else {})
+    yield search("identifier=P1", None, "Patient", **{"/total": 1, "/entry/0/resource/identifier/0/value": "P1"})
+    yield search("identifier=p1", None, "Patient", **{"/total": 1, "/entry/0/resource/identifier/0/value": "p1"})
+    if name not in ("orthanc-1.10", "dicom-rst-pynetdicom", "dicomweb-proxy"):
+        yield search("identifier=X2", None, "Patient", **{"/total": 1, "/entry/0/resource/name/0/family": "Иванов"})
+        kanji = {"/total": 1, "/entry/0/resource/name/1/family": "山田", "/entry/0/resource/name/1/extension/0/valueCode": "IDE"}
+        yield search(f"name={urllib.parse.quote('山田')}", None, "Patient", **kanji)
+    series = "/dicom-web/main/studies/1.2.1/series/1.2.1.1"
+    if name == "dicomweb-proxy":
+        yield {"get": f"{series}/metadata", "status": 502}
+    else:
+        yield {"get": f"{series}/metadata", "status": 200, "values": {"/0/00080018/Value/0": "1.2.1.1.1", "/0/0020000D/Value/0": "1.2.1"}}
+    if name == "static-dicomweb":
+        yield {"get": f"{series}/instances/1.2.1.1.1/metadata", "status": 200, "values": {"/0/00080018/Value/0": "1.2.1.1.1", "/1": None}}
+
+
+def write(path, entries):
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    path.write_text(f"[\n{lines}\n]\n")
+
+
 for name, brand in DIALECTS.items():
-    folder = HERE / name
-    folder.mkdir(exist_ok=True)
-    exchanges = brand().exchanges()
-    lines = ",\n".join(json.dumps(exchange, ensure_ascii=False) for exchange in exchanges)
-    (folder / "exchanges.json").write_text(f"[\n{lines}\n]\n")
+    write(HERE / name / "exchanges.json", brand().exchanges())
+    write(HERE / name / "expect.json", expectations(name, brand))

@@ -13,6 +13,7 @@
 
 mod answer;
 mod connection;
+mod query;
 mod study;
 
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use answer::{Answer, Framing};
+pub use query::Given;
 pub use study::Study;
 
 /// Where its DICOMweb services stand.
@@ -42,7 +44,7 @@ pub struct Pacs {
 }
 
 /// A path, the keys that its query must have, and the answer.
-type Told = (String, Vec<(String, String)>, Answer);
+type Told = (String, Vec<(String, Given)>, Answer);
 
 /// What it does to every answer.
 #[derive(Debug, Clone, Default)]
@@ -85,10 +87,11 @@ impl Pacs {
         self
     }
 
-    /// It answers requests for `path` whose query has each of these keys, with this value or, for `*`, any, with `answer`; of
-    /// several that fit, the first.
-    pub fn when(mut self, path: &str, keys: Vec<(String, String)>, answer: Answer) -> Self {
-        self.told_when.push((format!("{ROOT}{path}"), keys, answer));
+    /// It answers requests for `path`, or for any with `*`, whose query has each of these keys as it is said, with `answer`;
+    /// of several that fit, the first.
+    pub fn when(mut self, path: &str, keys: Vec<(String, Given)>, answer: Answer) -> Self {
+        let path = if path == "*" { path.to_owned() } else { format!("{ROOT}{path}") };
+        self.told_when.push((path, keys, answer));
         self
     }
 
@@ -209,13 +212,9 @@ impl Shared {
         }
         let path = seen.target.split('?').next().unwrap_or_default();
         let query = seen.target.split_once('?').map_or("", |(_, query)| query);
-        let has = |(key, value): &(String, String)| {
-            query
-                .split('&')
-                .filter_map(|pair| pair.split_once('='))
-                .any(|(name, given)| name == key && (value == "*" || value == given))
+        let fits = |(told, keys, _): &&Told| {
+            (told == "*" || told == path) && keys.iter().all(|(key, given)| given.fits(query, key))
         };
-        let fits = |(told, keys, _): &&Told| told == path && keys.iter().all(has);
         if let Some((_, _, answer)) = self.pacs.told_when.iter().find(fits) {
             return answer.clone();
         }
