@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Pacs, Study};
+use crate::support::pacs::{Answer, Given, Pacs, Study};
 
 const QUICK: &str = "timeout = \"300ms\"";
 
@@ -324,7 +324,7 @@ async fn a_padded_identifier_is_found_in_an_archive_that_keeps_padding() {
     let row =
         json!([{"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": ["P_1 "]}}])
             .to_string();
-    let keys = |value: &str| vec![("PatientID".to_owned(), value.to_owned())];
+    let keys = |value: &str| vec![("PatientID".to_owned(), Given::As(value.to_owned()))];
     let pacs = Pacs::new()
         .when("/studies", keys("P_1*"), Answer::json(row))
         .when("/studies", keys("P_1"), Answer::json("[]"))
