@@ -221,6 +221,11 @@ mod tests {
 
     /// The queries for a search, without the attributes that every one asks for.
     fn asked(query: &str) -> Vec<String> {
+        asked_of(query, true)
+    }
+
+    /// The same, of an archive that understands lists of UIDs or does not.
+    fn asked_of(query: &str, uid_lists: bool) -> Vec<String> {
         let context =
             Context { base: "http://h/fhir", handling: Handling::Lenient, default_count: 50, max_count: 200 };
         let pair = |part: &str| {
@@ -234,7 +239,7 @@ mod tests {
             let query = canonical.strip_prefix("studies?").unwrap().to_owned();
             query.split('&').filter(|part| !part.starts_with("includefield=")).collect::<Vec<_>>().join("&")
         };
-        studies(&search.criteria, None).into_iter().map(keys).collect()
+        studies(&search.criteria, None, uid_lists).into_iter().map(keys).collect()
     }
 
     #[test]
@@ -247,6 +252,13 @@ mod tests {
         assert_eq!(asked("patient.identifier=urn:oid:1.9|P1,P2"), ["PatientID=P1", "PatientID=P2"]);
         assert!(asked("_id=abc").is_empty(), "what is no UID names no study");
         assert!(asked("identifier=urn:dicom:uid|").len() == 1);
+    }
+
+    #[test]
+    fn uids_are_asked_for_one_by_one_where_lists_are_not_understood() {
+        let alone = ["StudyInstanceUID=1.2", "StudyInstanceUID=1.3"];
+        assert_eq!(asked_of("_id=1.2,1.3", false), alone);
+        assert_eq!(asked_of("identifier=urn:oid:1.2,urn:oid:1.3", false), alone);
     }
 
     #[test]
