@@ -4,6 +4,7 @@
 
 mod architecture;
 mod archive;
+mod bad_input;
 mod command_line;
 mod dialects;
 mod dicomweb;

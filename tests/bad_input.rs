@@ -1,0 +1,142 @@
+//! What can be wrong with a question or with an archive, each kind on every way through the gateway: the status, an
+//! OperationOutcome that names the parameter or the archive, and nothing of what is hidden.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::client::Received;
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs};
+
+/// Every way of FHIR to an archive.
+const WAYS: [&str; 6] = [
+    "/fhir/ImagingStudy",
+    "/fhir/ImagingStudy?patient.identifier=P1",
+    "/fhir/ImagingStudy?_summary=count",
+    "/fhir/ImagingStudy/1.2.3",
+    "/fhir/Patient?identifier=P1",
+    "/fhir/Patient?name=Doe",
+];
+
+fn issue(received: &Received, place: &str) -> Value {
+    let outcome = received.json();
+    assert_eq!(outcome["resourceType"], "OperationOutcome", "{place}");
+    assert_eq!(outcome["issue"][0]["severity"], "error", "{place}: {outcome}");
+    outcome["issue"][0].clone()
+}
+
+#[tokio::test]
+async fn a_broken_value_is_a_400_that_names_the_parameter() {
+    let gateway = RunningGateway::over_samples().await;
+    let long = format!("identifier={}", "1".repeat(5_000));
+    for (query, parameter) in [
+        ("ImagingStudy?started=2024-13-45", "started"),
+        ("ImagingStudy?started=2023-02-29", "started"),
+        ("ImagingStudy?started=yesterday", "started"),
+        ("ImagingStudy?started=ge", "started"),
+        ("ImagingStudy?started=2024-01-01T25:00:00Z", "started"),
+        ("ImagingStudy?started=2024-01-01,x", "started"),
+        ("ImagingStudy?_count=abc", "_count"),
+        ("ImagingStudy?_count=-1", "_count"),
+        ("ImagingStudy?_count=1.5", "_count"),
+        ("ImagingStudy?identifier=urn:oid:1.2.x", "identifier"),
+        ("ImagingStudy?identifier=urn:dicom:uid%7Curn:oid:1..2", "identifier"),
+        ("ImagingStudy?_summary=some", "_summary"),
+        (&long, "identifier"),
+        ("Patient?birthdate=2024-00", "birthdate"),
+        ("Patient?birthdate=31.01.2024", "birthdate"),
+        ("Patient?_count=%20", "_count"),
+        ("Endpoint?_count=abc", "_count"),
+    ] {
+        let query = if query.contains('?') { query.to_owned() } else { format!("ImagingStudy?{query}") };
+        let received = gateway.get(&format!("/fhir/{query}")).await;
+        assert_eq!(received.status, 400, "{query}: {}", received.text());
+        assert_eq!(issue(&received, &query)["expression"][0], format!("http.{parameter}"), "{query}");
+    }
+    assert_eq!(gateway.asked("search"), 0, "what is broken never reaches an archive");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_a_400() {
+    let gateway = RunningGateway::over_samples().await;
+    for query in
+        ["identifier=%00", "identifier=%", "identifier=%zz", "identifier=%FF", "patient=%C3%28", "%00=1"]
+    {
+        for resource in ["ImagingStudy", "Patient", "Endpoint"] {
+            let received = gateway.get(&format!("/fhir/{resource}?{query}")).await;
+            assert_eq!(received.status, 400, "{resource}?{query}: {}", received.text());
+            issue(&received, query);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_archive_does_wrong_is_its_own_error_on_every_way() {
+    let compressed = |body: Vec<u8>| Answer::bytes("application/dicom+json", body).gzip();
+    let mut cut = b"[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2.3\"]}}]".to_vec();
+    cut.truncate(30);
+    let page = "<!doctype html><title>Doe^Jane at secret.example</title>";
+    for (answer, statuses) in [
+        (Answer::html(page), [502, 502]),
+        (Answer::bytes("application/dicom+json", page), [502, 502]),
+        (Answer::json(""), [502, 502]),
+        (Answer::json("500"), [502, 502]),
+        (Answer::json("\"Doe^Jane\""), [502, 502]),
+        (Answer::json("[null]"), [502, 502]),
+        (Answer::bytes("application/dicom+json", cut.clone()), [502, 502]),
+        (compressed(cut), [502, 502]),
+        (Answer::bytes("text/html", page).with_status(404), [502, 502]),
+        (Answer::bytes("text/plain", "Doe^Jane").with_status(500), [502, 503]),
+        (Answer::status(501), [502, 503]),
+        (Answer::status(503), [502, 503]),
+        (Answer::status(301).header("Location", "http://secret.example/"), [502, 502]),
+        (Answer::status(307).header("Location", "/dicom-web/studies?secret"), [502, 502]),
+        (Answer::raw("secret\r\n\r\n"), [502, 503]),
+        (Answer::closes(), [502, 503]),
+        (Answer::hangs(), [504, 504]),
+        (Answer::json("[{}]").stalls_after(1), [504, 504]),
+        (Answer::json("[]").slow(Duration::from_secs(5)), [504, 504]),
+    ] {
+        let pacs = Pacs::new().otherwise(answer.clone()).start().await;
+        let gateway = RunningGateway::over(&pacs.url(), "timeout = \"300ms\"").await;
+        for way in WAYS {
+            let received = gateway.get(way).await;
+            let place = format!("{way}: {} {}", received.status, received.text());
+            // After several failures in a row the archive is left alone, which is a 503.
+            assert!(statuses.contains(&received.status) || received.status == 503, "{place}, {statuses:?}");
+            assert!(received.status != 503 || received.header("retry-after").is_some(), "{place}");
+            let issue = issue(&received, &place);
+            assert!(issue["diagnostics"].as_str().unwrap().contains("Archive main"), "{place}");
+            for hidden in ["Doe", "secret", "127.0.0.1", &pacs.authority()] {
+                assert!(!received.text().contains(hidden), "{hidden} shows in {place}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_are_read_however_they_are_written() {
+    for row in [
+        r#"{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00100020":{"vr":"LO","Value":["P1"]}}"#,
+        r#"{"0020000d":{"Value":["1.2.3"]},"00100020":{"Value":["P1"]}}"#,
+        r#"{"StudyInstanceUID":{"vr":"UI","Value":["1.2.3"]},"PatientID":{"vr":"LO","Value":["P1"]}}"#,
+        r#"{"0020000D":{"vr":"UI","Value":["1.2.3 "]},"00100020":{"vr":"LO","Value":[" P1 "]},"00100010":null}"#,
+        r#"{"0020000D":{"vr":"UI","Value":["1.2.3",null]},"00100020":{"vr":"LO","Value":["P1"]},"00100010":{"vr":"PN","Value":[null]},"00080020":{"vr":"DA","Value":[null]}}"#,
+        r#"{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00100020":{"vr":"LO","Value":["P1"]},"00201208":{"vr":"IS","Value":["4 "]},"00201206":{"vr":"DS","Value":1.0}}"#,
+        r#"{"0020000D":{"vr":"UI","Value":["1.2.3"],"more":{"a":[1]}},"00100020":{"vr":"LO","Value":["P1"]},"link":["x"],"":{}}"#,
+        r#"{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00100020":{"vr":"LO","Value":["P1"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"D"#,
+    ] {
+        let mut body = format!("[{row}").into_bytes();
+        if row.ends_with('D') {
+            // Latin-1 where UTF-8 is promised.
+            body.extend_from_slice(b"\xfc\xff^J\"}]}}");
+        }
+        body.extend_from_slice(b"]");
+        let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", body)).start().await;
+        let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+        let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
+        assert_eq!(bundle["total"], 1, "{row}");
+        assert_eq!(bundle["entry"][0]["resource"]["id"], "1.2.3", "{row}");
+    }
+}
