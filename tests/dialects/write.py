@@ -162,8 +162,14 @@ class Brand:
     def details(self, study, series, path):
         yield self.answer(path, self.instances_of(study, series, self.metadata))
 
+    def series_of_all(self):
+        """The series of every study, which are asked for by the list of their UIDs."""
+        rows = [row for study in STUDIES for row in self.series_rows(study)]
+        yield self.answer("/series", [], when={"offset": "*"})
+        yield self.answer("/series", rows, when={"StudyInstanceUID": {"holds": ","}})
+
     def exchanges(self):
-        return [*self.searches(), *self.below()]
+        return [*self.searches(), *(self.series_of_all() if self.uid_lists else ()), *self.below()]
 
 
 class Orthanc(Brand):
@@ -272,6 +278,7 @@ class DicomRstPynetdicom(DicomRst):
         return [row for study in studies for row in [self.study(study)] * sum(series["count"] for series in study["series"])]
 
     def series_rows(self, study):
+        """One for each instance."""
         return [self.series(study, series) for series in study["series"] for _ in range(series["count"])]
 
 
@@ -301,6 +308,10 @@ class StaticDicomweb(Brand):
 
     def searches(self):
         yield from ({**answer, "encoding": "gzip"} for answer in super().searches() if "offset" not in answer.get("when", {}))
+
+    def series_of_all(self):
+        """Not there."""
+        return ()
 
     def below(self):
         for study in STUDIES:
@@ -414,6 +425,9 @@ def expectations(name, brand):
     yield search("_id=1.2.1,1.2.3&_elements=id", ["1.2.1", "1.2.3"])
     yield search("started=2023&_elements=id", ["1.2.1"])
     yield search("modality=SR&_elements=id", ["1.2.1", "1.2.4"])
+    # The newest first, with their series, which are asked for by lists of UIDs only where those are understood.
+    page = {f"/entry/{place}/resource/series/{last}/uid": f"{uid}.{last + 1}" for place, (uid, last) in enumerate((("1.2.5", 0), ("1.2.4", 2), ("1.2.1", 1)))}
+    yield search("_count=5", UIDS, **total, **page) | ({} if brand.uid_lists else {"unasked": ["/dicom-web/series"]})
     yield {"get": "/fhir/ImagingStudy/1.2.9", "status": 404, "values": {"/resourceType": "OperationOutcome"}}
     from_rows = name in ("dicom-rst", "dicom-rst-pynetdicom", "dicomweb-proxy")
     for study in STUDIES:
