@@ -1,0 +1,57 @@
+"""Links, wherever the gateway stands: bare, behind proxies, behind nginx and under a path."""
+
+import json
+import re
+
+import pytest
+
+from conftest import PREFIX, Client
+
+
+
+def hosts(value) -> set[str]:
+    known = ("hl7.org", "snomed.info", "dicom.nema.org", "fhir.org", "loinc.org", "radlex.org", "unitsofmeasure.org")
+    found = set(re.findall(r"https?://([^/\"|]+)", json.dumps(value)))
+    return {host for host in found if not host.endswith(known)}
+
+
+@pytest.fixture
+def behind(proxied, record) -> Client:
+    return Client(proxied.fhir, record)
+
+
+QUERIES = ("/ImagingStudy?_count=2&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient", "/Patient?_count=2", "/Endpoint", "/metadata", "/Endpoint/main")
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_forwarded_addresses_are_used(behind, query):
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "imaging.example.org", "X-Forwarded-Prefix": "/pacs"}
+    body = behind.json(query, headers=headers)
+    assert hosts(body) == {"imaging.example.org"}
+    assert "https://imaging.example.org/pacs/" in json.dumps(body)
+    body = behind.json(query, headers={"Forwarded": "proto=https;host=other.example.org"})
+    assert hosts(body) == {"other.example.org"}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_strangers_are_not_believed(fhir, query):
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example.org", "Forwarded": "host=evil.example.org"}
+    assert hosts(fhir.json(query, headers=headers)) == {fhir.base.split("/")[2]}
+
+
+def test_nginx_under_a_path(nginx, record, orthanc, holdings):
+    client = Client(f"{nginx.url}/fhir", record)
+    pages = client.pages("/ImagingStudy?_count=30&_elements=status")
+    assert sum(len(page["entry"]) for page in pages) == len(holdings.studies) - 1
+    for page in pages:
+        for entry in page["entry"]:
+            assert entry["fullUrl"].startswith(f"{nginx.url}/fhir/ImagingStudy/")
+    endpoint = client.json("/Endpoint/main")
+    assert endpoint["address"] == f"{nginx.url}{'/dicom-web/main'}"
+    rows = client.session.get(f"{endpoint['address']}/studies?limit=5", timeout=30).json()
+    assert len(rows) == 5
+    for row in rows:
+        (address,) = row["00081190"]["Value"]
+        assert address.startswith(f"{nginx.url}/dicom-web/main/studies/") and PREFIX in address
+        assert client.session.get(f"{address}/metadata", timeout=30).status_code in (200, 404)
+    assert orthanc.url.removeprefix("http://") not in json.dumps(rows)

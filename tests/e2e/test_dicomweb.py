@@ -1,0 +1,162 @@
+"""The DICOMweb that passes through: the same as Orthanc's own, apart from addresses."""
+
+import email.parser
+import hashlib
+import json
+
+import pytest
+import requests
+
+DICOM = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+@pytest.fixture(scope="module")
+def session() -> requests.Session:
+    return requests.Session()
+
+
+@pytest.fixture(scope="module")
+def studies(holdings) -> list:
+    return [study for study in holdings.studies.values() if study.uid.replace(".", "").isdigit() and study.uid != "1.2.999.999.99.9.9999.8888"]
+
+
+def both(session, gateway, orthanc, path: str, **headers) -> tuple[requests.Response, requests.Response]:
+    ours = session.get(gateway.dicomweb + path, headers=headers, timeout=60)
+    theirs = session.get(orthanc.dicomweb + path, headers=headers, timeout=60)
+    assert ours.status_code == theirs.status_code == 200, (path, ours.status_code, ours.text[:300], theirs.status_code)
+    return ours, theirs
+
+
+def rewritten(value, gateway, orthanc):
+    """Orthanc's answer with the gateway's addresses."""
+    return json.loads(json.dumps(value).replace(orthanc.dicomweb, gateway.dicomweb))
+
+
+def parts(answer: requests.Response) -> list[tuple[dict, bytes]]:
+    """The parts of a multipart body."""
+    head = b"Content-Type: " + answer.headers["Content-Type"].encode() + b"\r\n\r\n"
+    boundary = email.parser.BytesParser().parsebytes(head, headersonly=True).get_boundary().encode()
+    pieces = answer.content.split(b"--" + boundary)
+    found = []
+    for piece in pieces[1:]:
+        if piece.startswith(b"--"):
+            break
+        head, _, body = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        headers = dict(line.decode().split(": ", 1) for line in head.split(b"\r\n") if line)
+        found.append(({name.lower(): value for name, value in headers.items()}, body.removesuffix(b"\r\n")))
+    return found
+
+
+def digests(answer: requests.Response) -> list[str]:
+    return sorted(hashlib.sha256(body).hexdigest() for _, body in parts(answer))
+
+
+def no_address_of(orthanc, answer: requests.Response) -> None:
+    text = answer.text + str(answer.headers)
+    assert orthanc.url.removeprefix("http://") not in text
+
+
+@pytest.mark.parametrize("path", [
+    "/studies",
+    "/studies?PatientID=DEMO-0001",
+    "/studies?StudyDate=20000101-&limit=5&offset=2",
+    "/studies?includefield=00081030&includefield=00080061",
+    "/series",
+    "/instances?limit=20",
+])
+def test_searches_are_the_same(session, gateway, orthanc, path):
+    ours, theirs = both(session, gateway, orthanc, path)
+    assert ours.json() == rewritten(theirs.json(), gateway, orthanc) and len(ours.json()) > 0
+    no_address_of(orthanc, ours)
+
+
+def test_searches_below_a_study_are_the_same(session, gateway, orthanc, studies):
+    for study in studies[::6]:
+        series = next(iter(study.series))
+        for path in (f"/studies/{study.uid}/series", f"/studies/{study.uid}/instances", f"/studies/{study.uid}/series/{series}/instances"):
+            ours, theirs = both(session, gateway, orthanc, path)
+            assert ours.json() == rewritten(theirs.json(), gateway, orthanc) and ours.json()
+            no_address_of(orthanc, ours)
+
+
+def test_metadata_are_the_same(session, gateway, orthanc, studies):
+    for study in studies:
+        ours, theirs = both(session, gateway, orthanc, f"/studies/{study.uid}/metadata")
+        assert ours.json() == rewritten(theirs.json(), gateway, orthanc), study.uid
+        no_address_of(orthanc, ours)
+
+
+def test_every_instance_is_the_same_to_the_byte(session, gateway, orthanc, studies, holdings):
+    compared = 0
+    for study in studies:
+        for series in study.series.values():
+            for uid in series.instances:
+                path = f"/studies/{study.uid}/series/{series.uid}/instances/{uid}"
+                ours, theirs = both(session, gateway, orthanc, path, Accept=DICOM)
+                assert digests(ours) == digests(theirs) and len(parts(ours)) == 1, path
+                compared += 1
+                if compared % 25 == 0:
+                    # Orthanc keeps files as they came.
+                    assert parts(ours)[0][1] == holdings.contents[uid]
+    assert compared > 450
+
+
+def test_whole_studies_and_series_are_the_same(session, gateway, orthanc, studies):
+    for study in studies[::8]:
+        for path in (f"/studies/{study.uid}", f"/studies/{study.uid}/series/{next(iter(study.series))}"):
+            ours, theirs = both(session, gateway, orthanc, path, Accept=DICOM)
+            assert digests(ours) == digests(theirs) and parts(ours)
+
+
+def test_frames_and_bulk_data_are_the_same(session, gateway, orthanc, studies):
+    sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.2.1"))
+    series = next(iter(sample.series.values()))
+    path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}"
+    accept = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1'
+    ours, theirs = both(session, gateway, orthanc, f"{path}/frames/1", Accept=accept)
+    assert digests(ours) == digests(theirs) and len(parts(ours)) == 1
+    for headers, _ in parts(ours):
+        assert headers.get("content-location", gateway.dicomweb).startswith(gateway.dicomweb)
+    no_address_of(orthanc, ours)
+    metadata = session.get(gateway.dicomweb + path + "/metadata", timeout=60).json()
+    address = metadata[0]["7FE00010"]["BulkDataURI"]
+    assert address.startswith(gateway.dicomweb)
+    bulk = session.get(address, timeout=60)
+    own = session.get(address.replace(gateway.dicomweb, orthanc.dicomweb), timeout=60)
+    assert bulk.status_code == own.status_code == 200 and digests(bulk) == digests(own)
+
+
+def test_rendered_images_are_the_same(session, gateway, orthanc, studies):
+    sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
+    series = next(iter(sample.series.values()))
+    path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}/rendered"
+    ours, theirs = both(session, gateway, orthanc, path, Accept="image/jpeg")
+    assert ours.headers["Content-Type"] == theirs.headers["Content-Type"] == "image/jpeg"
+    assert ours.content == theirs.content
+
+
+@pytest.mark.parametrize("path, status", [
+    ("/studies/1.2.3/metadata", 404),
+    ("/studies/1.2.3/series/%2e%2e/metadata", 400),
+    ("/studies//series", 400),
+    ("/nothing", 404),
+    ("/studies/abc/metadata", 404),
+])
+def test_errors_are_the_gateways_own(session, gateway, orthanc, path, status):
+    request = requests.Request("GET", gateway.dicomweb + path).prepare()
+    request.url = gateway.dicomweb + path
+    answer = session.send(request, timeout=60)
+    assert answer.status_code in (status, 400), answer.text
+    assert "Orthanc" not in answer.text
+    no_address_of(orthanc, answer)
+
+
+def test_a_client_library_finds_its_way(gateway, studies):
+    from dicomweb_client.api import DICOMwebClient
+
+    client = DICOMwebClient(gateway.dicomweb)
+    study = next(study for study in studies if len(study.datasets()) > 3)
+    assert any(row["0020000D"]["Value"] == [study.uid] for row in client.search_for_studies())
+    assert len(client.retrieve_study_metadata(study.uid)) == len(study.datasets())
+    datasets = client.retrieve_study(study.uid)
+    assert {str(dataset.SOPInstanceUID) for dataset in datasets} == {str(one.SOPInstanceUID) for one in study.datasets()}

@@ -1,0 +1,170 @@
+"""How the facade speaks HTTP: statuses, outcomes, validators, representations, unknown parameters, probes."""
+
+import gzip
+import json
+
+import pytest
+import requests
+
+from conftest import link, matches
+from holdings import Holdings
+from servers import Gateway
+
+
+def outcome(answer, status: int) -> dict:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"].startswith("application/fhir+json")
+    body = answer.json()
+    assert body["resourceType"] == "OperationOutcome"
+    assert all(issue["severity"] in ("error", "fatal") for issue in body["issue"])
+    return body
+
+
+def some_study(holdings: Holdings) -> str:
+    return next(uid for uid, study in holdings.studies.items() if len(study.datasets()) > 3)
+
+
+def test_capabilities(fhir):
+    statement = fhir.json("/metadata")
+    assert statement["fhirVersion"] == "4.0.1"
+    types = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
+    assert set(types) == {"ImagingStudy", "Patient", "Endpoint"}
+    for name, resource in types.items():
+        for parameter in resource["searchParam"]:
+            value = {"date": "2000-01-01", "reference": "main"}.get(parameter["type"], "x")
+            answer = fhir.get(f"/{name}?{parameter['name']}={value}", headers={"Prefer": "handling=strict"})
+            assert answer.status_code == 200, (name, parameter, answer.text)
+
+
+@pytest.mark.parametrize("query, parameter", [
+    ("started=2024-13-45", "started"),
+    ("started=gt", "started"),
+    ("_count=abc", "_count"),
+    ("_count=-1", "_count"),
+    ("identifier=urn:oid:1.2.x", "identifier"),
+    ("identifier=" + 10_000 * "1", "identifier"),
+    ("patient.identifier=a%00b", "patient.identifier"),
+    ("_summary=some", "_summary"),
+    ("_include=ImagingStudy:basedon", "_include"),
+    ("modality:above=CT", "modality"),
+    ("_cursor=nonsense", "_cursor"),
+    ("identifier=", None),
+])
+def test_broken_values_are_named(fhir, query, parameter):
+    answer = fhir.get(f"/ImagingStudy?{query}")
+    if parameter is None:
+        # R4 leaves a parameter without a value out; it never opens the search to what it should have narrowed.
+        assert answer.status_code in (200, 400)
+        return
+    text = json.dumps(outcome(answer, 400))
+    assert parameter in text
+
+
+@pytest.mark.parametrize("path", ["/ImagingStudy/1.2.3", "/ImagingStudy/nothing", "/Patient/0000", "/Endpoint/other", "/Observation", "/Observation/1", "/ImagingStudy/1.2.3/_history"])
+def test_what_is_not_there(fhir, path):
+    outcome(fhir.get(path), 404)
+
+
+def test_other_methods(fhir):
+    answer = fhir.request("DELETE", "/ImagingStudy/1.2.3")
+    outcome(answer, 405)
+    assert answer.headers["Allow"] == "GET, HEAD"
+    outcome(fhir.request("POST", "/ImagingStudy", json={}), 405)
+    outcome(fhir.request("PUT", "/Patient/1", json={}), 405)
+
+
+def test_representations(fhir, holdings):
+    path = f"/ImagingStudy/{some_study(holdings)}"
+    outcome(fhir.get(path, headers={"Accept": "application/fhir+xml"}), 406)
+    outcome(fhir.get(f"{path}?_format=xml"), 406)
+    plain = fhir.get(path, headers={"Accept": "application/json"})
+    assert plain.headers["Content-Type"].startswith("application/json")
+    pretty = fhir.get(f"{path}?_pretty=true")
+    assert pretty.text.count("\n") > 20 and pretty.json() == plain.json()
+    packed = fhir.session.get(fhir.base + path, headers={"Accept-Encoding": "gzip"}, stream=True)
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(packed.raw.read(decode_content=False))) == plain.json()
+    head = fhir.request("HEAD", path)
+    assert head.status_code == 200 and head.content == b""
+
+
+def test_searches_by_post(fhir):
+    by_get = fhir.json("/ImagingStudy?modality=CT")
+    by_post = fhir.request("POST", "/ImagingStudy/_search", data={"modality": "CT"})
+    assert by_post.status_code == 200
+    assert [one["id"] for one in matches(by_post.json())] == [one["id"] for one in matches(by_get)]
+    outcome(fhir.request("POST", "/ImagingStudy/_search", data=b"{}", headers={"Content-Type": "application/json"}), 415)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    outcome(fhir.request("POST", "/ImagingStudy/_search", data=b"_id=" + 4_000_000 * b"1", headers=form), 413)
+
+
+def test_too_long_an_address(fhir):
+    outcome(fhir.get("/ImagingStudy?_id=" + 200_000 * "1"), 414)
+
+
+def test_what_has_not_changed_is_not_sent_again(fhir, holdings):
+    for path in (f"/ImagingStudy/{some_study(holdings)}", "/ImagingStudy?modality=MR", "/Endpoint/main"):
+        first = fhir.get(path)
+        again = fhir.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert fhir.get(path, headers={"If-None-Match": '"other"'}).content == first.content
+        assert fhir.get(path, headers={"Cache-Control": "no-cache"}).json() == first.json()
+
+
+def test_unknown_parameters(fhir):
+    lenient = fhir.json("/ImagingStudy?modality=CT&colour=green")
+    assert "colour" not in link(lenient, "self") and "modality" in link(lenient, "self")
+    (told,) = [entry for entry in lenient["entry"] if entry["search"]["mode"] == "outcome"]
+    assert "colour" in json.dumps(told["resource"])
+    assert lenient["total"] == fhir.json("/ImagingStudy?modality=CT")["total"]
+    assert "colour" in json.dumps(outcome(fhir.get("/ImagingStudy?colour=green", headers={"Prefer": "handling=strict"}), 400))
+
+
+def test_parts_of_resources(fhir, holdings):
+    uid = some_study(holdings)
+    whole = fhir.json(f"/ImagingStudy/{uid}")
+    assert all("instance" in series for series in whole["series"])
+    for resource in (fhir.json(f"/ImagingStudy/{uid}?_summary=true"), matches(fhir.json(f"/ImagingStudy?_id={uid}&_summary=true"))[0]):
+        assert not any("instance" in series for series in resource["series"])
+        assert "SUBSETTED" in json.dumps(resource["meta"])
+    some = fhir.json(f"/ImagingStudy/{uid}?_elements=started,modality")
+    assert set(some) <= {"resourceType", "id", "meta", "started", "modality", "status", "subject"} and {"started", "modality"} & set(some)
+    for query in ("_summary=count", "_count=0"):
+        counted = fhir.json(f"/ImagingStudy?modality=CT&{query}")
+        assert "entry" not in counted and counted["total"] == fhir.json("/ImagingStudy?modality=CT")["total"]
+
+
+def test_an_archive_that_is_down(record, tmp_path, holdings):
+    from conftest import Client
+
+    server = Gateway(tmp_path, "alone", "http://127.0.0.1:9/dicom-web")
+    try:
+        client = Client(server.fhir, record)
+        for path in ("/ImagingStudy", "/ImagingStudy/1.2.3", "/Patient?name=x"):
+            answer = client.get(path)
+            text = outcome(answer, answer.status_code)
+            assert answer.status_code in (502, 503, 504)
+            assert "127.0.0.1:9" not in json.dumps(text)
+        assert client.json("/metadata")["status"] == "active"
+    finally:
+        assert server.stop() == 0
+
+
+def test_probes_and_metrics(gateway, fhir):
+    fhir.json("/metadata")
+    assert requests.get(f"{gateway.admin}/livez", timeout=5).status_code == 200
+    assert requests.get(f"{gateway.admin}/readyz", timeout=5).status_code == 200
+    metrics = requests.get(f"{gateway.admin}/metrics", timeout=5).text
+    assert "fhir.capabilities" in metrics
+    for path in ("/livez", "/readyz", "/metrics"):
+        assert requests.get(gateway.url + path, timeout=5).status_code == 404
+
+
+def test_logs_tell_nothing_of_patients(gateway, fhir):
+    fhir.get("/ImagingStudy?patient.identifier=SECRET-4711")
+    fhir.get("/Patient?name=Geheimnis")
+    log = gateway.log.read_text()
+    assert "fhir.search.Patient" in log
+    for word in ("SECRET-4711", "Geheimnis", "DEMO-0001", "Yamada"):
+        assert word not in log
