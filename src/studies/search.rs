@@ -13,7 +13,7 @@ use crate::access::Access;
 use crate::archive::{ArchiveErrorKind, QidoQuery};
 use crate::cache::{Fingerprint, KnownPatient};
 use crate::dicom::{Attributes, StudyUid, tags};
-use crate::fhir::search::{PatientReference, StudyCriterion};
+use crate::fhir::search::{PatientReference, StudyCriterion, System, Token};
 use crate::mapping::{self, PatientKey};
 
 /// A study that was found: its rows, from each archive that holds it, in the order of the configuration.
@@ -187,8 +187,16 @@ impl Studies {
             None
         };
         let endpoints = [source.archive.id().as_str()];
+        let times = self.times(source);
+        if asks_for_issuer(criteria, &row.attributes) {
+            // Many archives return no sequences in a search; who issued the number is known to the objects.
+            let whole = super::detail::record(&source.archive, row, super::Depth::Instances, None).await?;
+            let resource =
+                mapping::imaging_study(&source.context, &whole.attributes, &endpoints, whole.series);
+            return Ok(recheck::study_matches(criteria, &resource, &times));
+        }
         let resource = mapping::imaging_study(&source.context, &row.attributes, &endpoints, series);
-        Ok(recheck::study_matches(criteria, &resource, &self.times(source)))
+        Ok(recheck::study_matches(criteria, &resource, &times))
     }
 
     fn nameless_matches(&self, source: &Source, row: &Attributes, criteria: &[StudyCriterion]) -> bool {
@@ -224,6 +232,18 @@ fn may_hold(source: &Source, criteria: &[StudyCriterion]) -> bool {
         StudyCriterion::Endpoint(ids) => ids.iter().any(|id| id == source.archive.id().as_str()),
         _ => true,
     })
+}
+
+/// Whether a criterion names the row's accession number together with its system, or with none, and the row does not say who
+/// issued it.
+fn asks_for_issuer(criteria: &[StudyCriterion], row: &Attributes) -> bool {
+    let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
+    let names = |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);
+    row.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none()
+        && criteria.iter().any(|criterion| match criterion {
+            StudyCriterion::Identifier(tokens) => tokens.iter().any(names),
+            _ => false,
+        })
 }
 
 fn study_row(source: &Source, attributes: &Attributes) -> Option<StudyRow> {

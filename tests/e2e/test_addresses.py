@@ -8,7 +8,6 @@ import pytest
 from conftest import PREFIX, Client
 
 
-
 def hosts(value) -> set[str]:
     known = ("hl7.org", "snomed.info", "dicom.nema.org", "fhir.org", "loinc.org", "radlex.org", "unitsofmeasure.org")
     found = set(re.findall(r"https?://([^/\"|]+)", json.dumps(value)))

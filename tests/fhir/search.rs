@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use crate::support::client;
 use crate::support::gateway::{RunningGateway, entries, link};
+use crate::support::pacs::{Answer, Pacs, Study};
 
 fn sorted(mut ids: Vec<String>) -> Vec<String> {
     ids.sort();
@@ -316,4 +317,29 @@ async fn a_page_of_summaries_costs_no_call_for_each_of_its_studies() {
     // Two pages of studies and two of series: the profile believes a short page only when the next one is empty.
     assert_eq!(gateway.asked("search") - before, 4);
     assert_eq!(gateway.asked("metadata"), 0);
+}
+
+#[tokio::test]
+async fn an_issuer_that_only_the_objects_know_is_compared_too() {
+    let issuer = serde_json::json!([{
+        "00400032": {"vr": "UT", "Value": ["2.999.7"]},
+        "00400033": {"vr": "CS", "Value": ["ISO"]},
+    }]);
+    let object = serde_json::json!([{
+        "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+        "00080018": {"vr": "UI", "Value": ["1.2.3.4.1"]},
+        "00080050": {"vr": "SH", "Value": ["A1"]},
+        "00080051": {"vr": "SQ", "Value": issuer},
+        "0020000E": {"vr": "UI", "Value": ["1.2.3.4"]},
+    }]);
+    let study = Study::new("1.2.3").accession("A1").series("1.2.3.4", "CT", 1);
+    let metadata = Answer::json(object.to_string());
+    let pacs = Pacs::new().study(study).at("/studies/1.2.3/series/1.2.3.4/metadata", metadata);
+    let pacs = pacs.start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    for (token, found) in [("A1", 1), ("urn:oid:2.999.7%7CA1", 1), ("urn:oid:2.999.8%7CA1", 0), ("%7CA1", 0)]
+    {
+        let bundle = gateway.json(&format!("/fhir/ImagingStudy?identifier={token}")).await;
+        assert_eq!(bundle["total"], found, "{token}");
+    }
 }
