@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import PREFIX, Client
+from conftest import PREFIX, Client, matches
 
 
 def hosts(value) -> set[str]:
@@ -41,10 +41,10 @@ def test_strangers_are_not_believed(fhir, query):
 def test_nginx_under_a_path(nginx, record, orthanc, holdings):
     client = Client(f"{nginx.url}/fhir", record)
     pages = client.pages("/ImagingStudy?_count=30&_elements=status")
-    assert sum(len(page["entry"]) for page in pages) == len(holdings.studies) - 1
+    assert sum(len(matches(page)) for page in pages) == len(holdings.studies) - 1
     for page in pages:
         for entry in page["entry"]:
-            assert entry["fullUrl"].startswith(f"{nginx.url}/fhir/ImagingStudy/")
+            assert entry["search"]["mode"] == "outcome" or entry["fullUrl"].startswith(f"{nginx.url}/fhir/ImagingStudy/")
     endpoint = client.json("/Endpoint/main")
     assert endpoint["address"] == f"{nginx.url}{'/dicom-web/main'}"
     rows = client.session.get(f"{endpoint['address']}/studies?limit=5", timeout=30).json()
