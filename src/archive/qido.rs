@@ -248,7 +248,7 @@ fn name_of(tag: Tag) -> String {
 /// unescaped.
 fn escape_into(query: &mut String, value: &str) {
     for byte in value.bytes() {
-        if means_itself(byte) || matches!(byte, b'*' | b',' | b':') {
+        if means_itself(byte) || matches!(byte, b'*' | b'?' | b',' | b':') {
             query.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.
@@ -316,7 +316,7 @@ mod tests {
             let query = QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::verbatim(&value));
             let text = query.query_string(IncludeStyle::Repeated);
             let written = text.strip_prefix("PatientID=").unwrap();
-            prop_assert!(!written.contains(['&', '=', '#', '?', ' ', '\\']), "{}", written);
+            prop_assert!(!written.contains(['&', '=', '#', ' ', '\\']), "{}", written);
             prop_assert!(written.is_ascii());
         }
 

@@ -175,7 +175,7 @@ pub(super) struct Streamed {
     pub(super) first: Option<Bytes>,
     pub(super) source: Source,
     pub(super) filters: Vec<Filter>,
-    /// What the head of the answer promises, when it promises a length.
+    /// What is still to come, when the head of the answer promises a length.
     pub(super) length: Option<u64>,
     pub(super) finished: bool,
 }
@@ -213,7 +213,10 @@ impl Streamed {
             };
             match out {
                 Ok(bytes) if bytes.is_empty() => {}
-                Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
+                Ok(bytes) => {
+                    self.length = self.length.map(|rest| rest.saturating_sub(bytes.len() as u64));
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
                 Err(error) => {
                     self.finished = true;
                     tracing::warn!(%error, "An answer of an archive broke off; the client's transfer was broken too.");

@@ -21,6 +21,29 @@ async fn a_search_reaches_the_archive_as_typed_parts() {
 }
 
 #[tokio::test]
+async fn operators_of_matching_reach_the_archive_unescaped() {
+    let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
+    let front = Front::of(&pacs).await;
+    for query in [
+        "PatientName=D%3Fe%2A",
+        "StudyInstanceUID=1.2%2C1.3",
+        "StudyDate=20240101-20240131",
+        "PatientID=a%26b%20c",
+    ] {
+        assert_eq!(client::get(&front.url(&format!("studies?{query}"))).await.status, 200);
+    }
+    assert_eq!(
+        pacs.targets(),
+        [
+            "/dicom-web/studies?PatientName=D?e*",
+            "/dicom-web/studies?StudyInstanceUID=1.2,1.3",
+            "/dicom-web/studies?StudyDate=20240101-20240131",
+            "/dicom-web/studies?PatientID=a%26b%20c",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn nothing_that_could_be_read_in_two_ways_reaches_the_archive() {
     let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
     let front = Front::of(&pacs).await;
