@@ -9,6 +9,7 @@
 
 mod address;
 mod answer;
+mod delimiter;
 mod error;
 mod gunzip;
 mod multipart;

@@ -16,9 +16,11 @@ mod search;
 pub use answer::refuse;
 pub use request::FhirRequest;
 
-use http::Response;
+use http::{HeaderMap, Response};
 
 use crate::access::Access;
+use crate::cache::{Form, Rendered};
+use crate::dicom::StudyUid;
 use crate::error::Failure;
 use crate::fhir::search::ResourceType;
 use crate::gateway::Gateway;
@@ -35,7 +37,20 @@ pub enum Interaction<'a> {
     Search(ResourceType),
 }
 
-/// Answers one request, or says why not.
+/// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
+pub async fn remembered(
+    gateway: &Gateway,
+    id: &str,
+    headers: &HeaderMap,
+    access: &Access,
+) -> Option<Response<Body>> {
+    let format = format::accepted(headers)?;
+    let uid = StudyUid::parse(id).ok()?;
+    let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers)).await?;
+    Some(answer::success(&study.rendered, format, false, headers))
+}
+
+/// Answers one request within the deadline, or says why not.
 pub async fn handle(
     gateway: &Gateway,
     interaction: Interaction<'_>,
@@ -43,7 +58,20 @@ pub async fn handle(
     access: &Access,
 ) -> Result<Response<Body>, Failure> {
     let format = format::negotiate(request)?;
-    let rendered = match interaction {
+    let work = work_out(gateway, interaction, request, access);
+    let rendered =
+        tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
+    let pretty = request.parameter("_pretty") == Some("true");
+    Ok(answer::success(&rendered, format, pretty, request.headers))
+}
+
+async fn work_out(
+    gateway: &Gateway,
+    interaction: Interaction<'_>,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(request)?,
         Interaction::Read(ResourceType::ImagingStudy, id) => {
             read::imaging_study(gateway, id, request, access).await?
@@ -55,6 +83,5 @@ pub async fn handle(
         }
         Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
         Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request).await?,
-    };
-    Ok(answer::success(&rendered, format, request))
+    })
 }

@@ -67,12 +67,14 @@ impl<'a> Route<'a> {
         if is_ambiguous(path) {
             return Err(NoRoute::AmbiguousPath);
         }
-        let mut segments = path.strip_prefix('/').ok_or(NoRoute::NotFound)?.splitn(3, '/');
-        match (segments.next(), segments.next(), segments.next()) {
-            (Some("fhir"), Some(first), rest) => Self::parse_fhir(method, first, rest),
-            (Some("dicom-web"), Some(archive), Some(rest)) if !rest.is_empty() => {
+        let (root, below) = parted(path.strip_prefix('/').ok_or(NoRoute::NotFound)?);
+        let (first, rest) = below.map_or(("", None), parted);
+        match (root, rest) {
+            ("fhir", rest) if below.is_some() => Self::parse_fhir(method, first, rest),
+            ("dicom-web", Some(rest)) if !rest.is_empty() => {
+                let archive = first;
                 let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
-                allow_only(method, "GET, HEAD")?;
+                allow_only(method, READ)?;
                 Ok(Self::Dicomweb(archive, rest))
             }
             _ => Err(NoRoute::NotFound),
@@ -82,18 +84,38 @@ impl<'a> Route<'a> {
     fn parse_fhir(method: &Method, first: &'a str, rest: Option<&'a str>) -> Result<Self, NoRoute> {
         if first == "metadata" {
             return match rest {
-                None => allow_only(method, "GET, HEAD").map(|()| Self::Capabilities),
+                None => allow_only(method, READ).map(|()| Self::Capabilities),
                 Some(_) => Err(NoRoute::NotFound),
             };
         }
         let kind = ResourceType::parse(first).ok_or(NoRoute::UnknownType)?;
         match rest {
-            None => allow_only(method, "GET, HEAD").map(|()| Self::Search(kind)),
-            Some("_search") => allow_only(method, "GET, HEAD, POST").map(|()| Self::Search(kind)),
-            Some(id) if is_id(id) => allow_only(method, "GET, HEAD").map(|()| Self::Read(kind, id)),
+            None => allow_only(method, READ).map(|()| Self::Search(kind)),
+            Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
+            Some(id) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
             Some(_) => Err(NoRoute::NotFound),
         }
     }
+
+    /// The id of the study that is read, when one is.
+    pub fn study_read(&self) -> Option<&'a str> {
+        match self {
+            Self::Read(ResourceType::ImagingStudy, id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Every label that a route can have.
+    pub const LABELS: [&'static str; 8] = [
+        "fhir.read.ImagingStudy",
+        "fhir.search.ImagingStudy",
+        "fhir.read.Patient",
+        "fhir.search.Patient",
+        "fhir.read.Endpoint",
+        "fhir.search.Endpoint",
+        "fhir.capabilities",
+        "dicomweb",
+    ];
 
     /// The route without what varies, for metrics and logs.
     pub fn label(&self) -> &'static str {
@@ -110,19 +132,45 @@ impl<'a> Route<'a> {
     }
 }
 
+/// What stands before the first slash, and what behind it.
+fn parted(path: &str) -> (&str, Option<&str>) {
+    match path.bytes().position(|byte| byte == b'/') {
+        // Bytes of ASCII are characters.
+        Some(at) => (&path[..at], Some(&path[at + 1..])),
+        None => (path, None),
+    }
+}
+
+/// What is read only.
+const READ: &str = "GET, HEAD";
+/// What is searched, perhaps by a form.
+const SEARCH: &str = "GET, HEAD, POST";
+
 fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
-    if allow.split(", ").any(|allowed| allowed == method.as_str()) {
-        Ok(())
-    } else {
-        Err(NoRoute::MethodNotAllowed { allow })
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        Method::POST if allow == SEARCH => Ok(()),
+        _ => Err(NoRoute::MethodNotAllowed { allow }),
     }
 }
 
 fn is_ambiguous(path: &str) -> bool {
-    let strange = |byte: u8| matches!(byte, b'%' | b'\\' | b';') || !byte.is_ascii_graphic();
-    path.bytes().any(strange)
-        || path.contains("//")
-        || path.split('/').any(|segment| matches!(segment, "." | ".."))
+    let is_dot_segment = |length: usize, dots: usize| matches!(length, 1 | 2) && dots == length;
+    // Of the segment that is being read: how long it is, and how many of its characters are dots.
+    let (mut length, mut dots) = (0, 0);
+    for (at, byte) in path.bytes().enumerate() {
+        match byte {
+            b'/' if (at > 0 && length == 0) || is_dot_segment(length, dots) => return true,
+            b'/' => (length, dots) = (0, 0),
+            b'%' | b'\\' | b';' => return true,
+            _ if !byte.is_ascii_graphic() => return true,
+            _ => {
+                length += 1;
+                dots += usize::from(byte == b'.');
+            }
+        }
+    }
+    is_dot_segment(length, dots)
 }
 
 /// A FHIR id (R4 datatypes#id).
@@ -153,6 +201,7 @@ mod tests {
             ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
             ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
         ] {
+            assert!(Route::LABELS.contains(&route.label()), "{path}");
             assert_eq!(get(path), Ok(route), "{path}");
         }
     }

@@ -28,7 +28,7 @@ pub use front_door::Refusal;
 pub use limits::ConnectionLimits;
 pub use probe::{ProbeError, ask_whether_ready};
 
-use crate::http::body::{self, Body};
+use crate::http::body::{self, Body, BoxError};
 use crate::telemetry::Metrics;
 
 /// Who is at the other end of the connection: the caller, or the proxy in front of it.
@@ -37,16 +37,19 @@ pub struct PeerAddress(pub SocketAddr);
 
 /// What answers the requests of a listener.
 pub trait Service: Send + Sync + 'static {
+    /// What it answers with.
+    type Body: http_body::Body<Data = Bytes, Error = BoxError> + From<Body> + Send + Unpin + 'static;
+
     /// Answers one request that the front door let in.
     fn answer(
         &self,
         request: Request<Incoming>,
         peer: PeerAddress,
-    ) -> impl Future<Output = Response<Body>> + Send;
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Words the answer to a request that is not let in. The status is the refusal's, whatever is returned.
-    fn refuse(&self, _request: &Request<Incoming>, refusal: Refusal) -> Response<Body> {
-        plain(format!("{refusal}\n"))
+    fn refuse(&self, _request: &Request<Incoming>, refusal: Refusal) -> Response<Self::Body> {
+        plain(format!("{refusal}\n")).map(Into::into)
     }
 
     /// Where the listener's connections are counted, if anywhere.
@@ -60,6 +63,8 @@ where
     F: Fn(Request<Incoming>, PeerAddress) -> A + Send + Sync + 'static,
     A: Future<Output = Response<Body>> + Send,
 {
+    type Body = Body;
+
     fn answer(
         &self,
         request: Request<Incoming>,
@@ -70,7 +75,7 @@ where
 }
 
 /// The answer to what was refused, with the status and the connection's end that the refusal calls for.
-fn refused(service: &impl Service, request: &Request<Incoming>, refusal: Refusal) -> Response<Body> {
+fn refused<S: Service>(service: &S, request: &Request<Incoming>, refusal: Refusal) -> Response<S::Body> {
     let mut response = service.refuse(request, refusal);
     *response.status_mut() = refusal.status();
     if refusal.closes() && request.version() <= http::Version::HTTP_11 {

@@ -3,10 +3,12 @@
 
 mod body;
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use body::Counted;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -22,31 +24,37 @@ use crate::http::body::{Body, empty};
 use crate::http::query::{self, QueryError};
 use crate::route::{Dialect, NoRoute, Route};
 use crate::server::{PeerAddress, Refusal};
-use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, RequestLabels};
+use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
 
 /// Answers the requests of the public listener for one gateway.
 #[derive(Debug, Clone)]
 pub struct Service {
     gateway: Arc<Gateway>,
+    routes: Arc<[RouteMetrics]>,
 }
 
 impl Service {
     /// The service of `gateway`.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway }
+        let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
+        let routes = labels.map(|label| gateway.metrics.route(label)).collect();
+        Self { gateway, routes }
     }
 }
 
 impl crate::server::Service for Service {
-    async fn answer(&self, request: Request<Incoming>, peer: PeerAddress) -> Response<Body> {
-        let begun = Begun::new(&self.gateway.metrics, &request);
+    type Body = Counted;
+
+    async fn answer(&self, request: Request<Incoming>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
+        let begun = Begun::new(self, &request);
         let (parts, body) = request.into_parts();
         let path = without_prefix(&self.gateway, parts.uri.path());
         let dialect = Dialect::of(path);
         let (label, answer) = match Route::parse(&parts.method, path) {
             Ok(route) => {
                 let label = route.label();
-                let answer = AssertUnwindSafe(self.handle(route, &parts, body, peer)).catch_unwind().await;
+                let answer =
+                    AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
                 (label, answer.unwrap_or_else(|_| Err(Failure::internal())))
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
@@ -58,8 +66,8 @@ impl crate::server::Service for Service {
         begun.finish(label, response)
     }
 
-    fn refuse(&self, request: &Request<Incoming>, refusal: Refusal) -> Response<Body> {
-        let begun = Begun::new(&self.gateway.metrics, request);
+    fn refuse(&self, request: &Request<Incoming>, refusal: Refusal) -> Response<Counted> {
+        let begun = Begun::new(self, request);
         let (status, sentence) = (refusal.status(), format!("{refusal}."));
         let code = match status {
             StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "too-long",
@@ -81,13 +89,32 @@ impl Service {
         route: Route<'_>,
         parts: &Parts,
         body: Incoming,
-        PeerAddress(peer): PeerAddress,
+        peer: IpAddr,
+    ) -> Result<Response<Body>, Failure> {
+        let access = Access::everything();
+        // What is asked for most often is a study that is remembered.
+        if let Some(id) = route.study_read()
+            && parts.uri.query().is_none()
+            && let Some(answer) = facade::remembered(&self.gateway, id, &parts.headers, &access).await
+        {
+            return Ok(answer);
+        }
+        // In a box, so that what most requests need does not have the size of what the others do.
+        Box::pin(self.work_out(route, parts, body, peer, &access)).await
+    }
+
+    async fn work_out(
+        &self,
+        route: Route<'_>,
+        parts: &Parts,
+        body: Incoming,
+        peer: IpAddr,
+        access: &Access,
     ) -> Result<Response<Body>, Failure> {
         let gateway = &self.gateway;
-        let public = gateway.public_address.of(parts, peer.ip()).ok_or_else(|| {
+        let public = gateway.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
-        let access = Access::everything();
         let interaction = match route {
             Route::Dicomweb(archive, path) => {
                 let source = gateway.studies.source(&archive);
@@ -101,7 +128,7 @@ impl Service {
                 };
                 // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
                 // wait.
-                let answer = dicomweb::handle(&source.archive, &access, &address, request).await;
+                let answer = dicomweb::handle(&source.archive, access, &address, request).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Capabilities => Interaction::Capabilities,
@@ -113,13 +140,8 @@ impl Service {
         if parts.method == Method::POST {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
-        let base = format!("{public}/fhir");
-        let request = FhirRequest { headers: &parts.headers, pairs, base, public_base: public.to_string() };
-        let answer = facade::handle(gateway, interaction, &request, &access);
-        match tokio::time::timeout(gateway.request_timeout, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failure::too_slow()),
-        }
+        let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
+        facade::handle(gateway, interaction, &request, access).await
     }
 }
 
@@ -158,6 +180,9 @@ fn without_body(response: Response<Body>) -> Response<Body> {
     response
 }
 
+/// What stands for the route of a request that has none.
+const REFUSED_LABELS: [&str; 3] = ["refused", "unknown", "method_not_allowed"];
+
 fn refused_label(no_route: NoRoute) -> &'static str {
     match no_route {
         NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
@@ -167,37 +192,34 @@ fn refused_label(no_route: NoRoute) -> &'static str {
 }
 
 /// A request that is under way.
-struct Begun {
+struct Begun<'a> {
+    service: &'a Service,
     at: Instant,
     id: RequestId,
     method: &'static str,
-    metrics: Metrics,
     in_flight: InFlight,
 }
 
-impl Begun {
-    fn new<B>(metrics: &Metrics, request: &Request<B>) -> Self {
+impl<'a> Begun<'a> {
+    fn new<B>(service: &'a Service, request: &Request<B>) -> Self {
         let method = match *request.method() {
             Method::GET => "GET",
             Method::HEAD => "HEAD",
             Method::POST => "POST",
             _ => "other",
         };
-        Self {
-            at: Instant::now(),
-            id: RequestId::of(request.headers()),
-            method,
-            metrics: metrics.clone(),
-            in_flight: metrics.request_begun(),
-        }
+        let in_flight = service.gateway.metrics.request_begun();
+        Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
-    fn finish(self, route: &'static str, mut response: Response<Body>) -> Response<Body> {
+    fn finish(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
         let status = response.status().as_u16();
-        self.metrics
-            .request_answered(&RequestLabels { route, method: self.method, status }, self.at.elapsed());
+        let routes = &self.service.routes;
+        if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {
+            self.service.gateway.metrics.request_answered(metrics, self.method, status, self.at.elapsed());
+        }
         response.headers_mut().insert(REQUEST_ID, self.id.header_value());
         let line = AccessLine::new(self.at, self.id, self.method, route, status);
-        response.map(|body| body::counted(body, line, self.in_flight))
+        response.map(|body| Counted::new(body, line, self.in_flight))
     }
 }

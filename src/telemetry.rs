@@ -11,6 +11,6 @@ mod request_id;
 pub use access_line::AccessLine;
 pub use log_queue::LogGuard;
 pub use logs::{LogFormat, LogsError, start_logs};
-pub use metrics::{InFlight, Metrics, RequestLabels};
+pub use metrics::{CacheOutcome, InFlight, Metrics, RouteMetrics};
 pub use panics::log_panics;
 pub use request_id::{REQUEST_ID, RequestId};

@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 /// A text longer than this without a complete object in it is refused: no row of an archive is as long.
 const LONGEST_ROW: usize = 64 * 1024 * 1024;
 
+/// A row that was cut off gets so much more at first: most rows are no longer.
+const FIRST_PIECE: usize = 2048;
+
 /// Why a body is no array of objects. Never says what the body holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
@@ -130,15 +133,28 @@ impl<T: DeserializeOwned> RowReader<T> {
         self.push_text(&text, each)
     }
 
-    fn push_text(&mut self, text: &str, each: &mut impl FnMut(T)) -> Result<(), RowError> {
-        if self.pending.is_empty() {
-            let read = self.read(text, each)?;
-            self.pending.push_str(text.get(read..).unwrap_or_default());
-            Ok(())
-        } else {
-            self.pending.push_str(text);
-            self.read_pending(each)
+    /// Only a row that was cut off is put together from its pieces; the rows behind it are read where they stand.
+    fn push_text(&mut self, mut text: &str, each: &mut impl FnMut(T)) -> Result<(), RowError> {
+        while !self.pending.is_empty() {
+            if text.is_empty() {
+                return Ok(());
+            }
+            let size = text.len().min(self.pending.len().max(FIRST_PIECE));
+            let piece = &text[..text.floor_char_boundary(size)];
+            self.pending.push_str(piece);
+            self.read_pending(each)?;
+            if self.pending.len() > piece.len() {
+                text = &text[piece.len()..];
+            } else {
+                // What is left is the end of the piece, and stands in the text.
+                text = &text[piece.len() - self.pending.len()..];
+                self.pending.clear();
+                self.worth_a_look = 0;
+            }
         }
+        let read = self.read(text, each)?;
+        self.pending.push_str(text.get(read..).unwrap_or_default());
+        Ok(())
     }
 
     fn read_pending(&mut self, each: &mut impl FnMut(T)) -> Result<(), RowError> {

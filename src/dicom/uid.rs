@@ -23,9 +23,13 @@ impl Uid {
 
     /// Whether `text` reads as a UID.
     pub fn is_legal(text: &str) -> bool {
-        let digits =
-            |component: &str| !component.is_empty() && component.bytes().all(|byte| byte.is_ascii_digit());
-        text.len() <= 64 && text.split('.').all(digits)
+        let mut previous = b'.';
+        let mut legal = |byte: u8| {
+            let legal = byte.is_ascii_digit() || (byte == b'.' && previous != b'.');
+            previous = byte;
+            legal
+        };
+        text.len() <= 64 && text.bytes().all(&mut legal) && previous != b'.'
     }
 
     /// The UID's text.

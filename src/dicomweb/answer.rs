@@ -8,11 +8,10 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::BodyExt;
 
 use super::error::DicomwebError;
 use super::gunzip::Gunzip;
-use super::multipart::{PartHeaders, boundary_of};
+use super::multipart::{PartHeaders, begins_with_address, boundary_of};
 use super::path::Resource;
 use super::request::Question;
 use super::rewrite::{Rewriter, Syntax};
@@ -138,8 +137,18 @@ async fn with_body(
         kind = kind_of_text(&start, kind, question.is_search()).map_err(unreadable)?;
         first = Some(start);
     }
-    let filters = filters_for(kind, archive, question, &content_type);
-    let changed = decoded || !filters.is_empty() || matches!(source, Source::Gunzip(_));
+    let mut filters = filters_for(kind, archive, question, &content_type);
+    let decoded = decoded || matches!(source, Source::Gunzip(_));
+    let mut changed = decoded || !filters.is_empty();
+    // A length that is promised is kept where nothing need change: progress can be seen, and chunks cost nothing.
+    if let (Some(_), false, [Filter::Parts(parts)]) = (length, decoded, filters.as_mut_slice()) {
+        let start = first_piece(archive, &mut source).await?;
+        if !begins_with_address(&start) {
+            parts.keep_length();
+            changed = false;
+        }
+        first = Some(start);
+    }
     let mut out = kept_headers(&headers, question, changed);
     out.insert(header::CONTENT_TYPE, shown_type(kind, &headers));
     if gzip && !decoded {
@@ -155,7 +164,7 @@ async fn with_body(
         out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let streamed = Streamed { first, source, filters, length, finished: false };
-    let mut response = Response::new(streamed.map_err(Into::into).boxed_unsync());
+    let mut response = Response::new(body::streamed(streamed));
     *response.status_mut() = status;
     *response.headers_mut() = out;
     Ok(response)

@@ -6,16 +6,14 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem::{self, Finder};
+use memchr::memmem;
 
 use super::address::{Addresses, Verdict};
+use super::delimiter::{Behind, Delimiter, LONGEST_BOUNDARY};
 use super::stream::StreamError;
 
 /// The headers of one part; a few hundred bytes are usual.
 const LONGEST_HEADERS: usize = 16 * 1024;
-
-/// RFC 2046 5.1.1 allows 70 characters; Orthanc's boundaries have 73.
-const LONGEST_BOUNDARY: usize = 256;
 
 /// The boundary that a `Content-Type` names, quoted in whatever way.
 pub(super) fn boundary_of(content_type: &str) -> Option<&str> {
@@ -32,11 +30,14 @@ pub(super) fn boundary_of(content_type: &str) -> Option<&str> {
 #[derive(Debug)]
 pub(super) struct PartHeaders {
     addresses: Addresses,
-    delimiter: Delimiter,
-    /// Complete answers of this archive are known to end without the last delimiter.
-    may_end_open: bool,
+    parting: Parting,
+    /// The head of the answer promises a length: what cannot stay is blanked.
+    keeps_length: bool,
     held: Vec<u8>,
     at_line_start: bool,
+    /// So much of the part is still to come, as its headers tell its length: it need not be looked through.
+    ahead: u64,
+    /// The last delimiter has come, or complete answers of this archive are known to end without it.
     closed: bool,
 }
 
@@ -45,12 +46,18 @@ impl PartHeaders {
     pub(super) fn new(addresses: Addresses, boundary: Option<&str>, may_end_open: bool) -> Self {
         Self {
             addresses,
-            delimiter: boundary.map_or(Delimiter::Untold, Delimiter::of),
-            may_end_open,
+            parting: boundary.map_or(Parting::Untold, Parting::by),
+            keeps_length: false,
             held: Vec::new(),
             at_line_start: true,
-            closed: false,
+            ahead: 0,
+            closed: may_end_open,
         }
+    }
+
+    /// Changes nothing that would change the length of the body.
+    pub(super) fn keep_length(&mut self) {
+        self.keeps_length = true;
     }
 
     pub(super) fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
@@ -63,49 +70,52 @@ impl PartHeaders {
             self.held.clear();
             whole.freeze()
         };
-        if matches!(self.delimiter, Delimiter::Untold) {
-            let Some(delimiter) = Delimiter::from_first_line(&chunk) else {
+        if matches!(self.parting, Parting::Untold) {
+            let Some(parting) = Parting::from_first_line(&chunk) else {
                 self.held = chunk.to_vec();
                 return Ok(Bytes::new());
             };
-            self.delimiter = delimiter;
+            self.parting = parting;
         }
-        match &self.delimiter {
-            Delimiter::Known(finder) => {
-                let finder = Arc::clone(finder);
-                self.read(&chunk, &finder)
+        match &self.parting {
+            Parting::By(delimiter) => {
+                let delimiter = Arc::clone(delimiter);
+                self.read(&chunk, &delimiter)
             }
-            Delimiter::Untold | Delimiter::None => Ok(chunk),
+            Parting::Untold | Parting::Unknown => Ok(chunk),
         }
     }
 
     pub(super) fn finish(&mut self) -> Result<Bytes, StreamError> {
-        if let Delimiter::Known(finder) = &self.delimiter {
-            let held = self.held.strip_prefix(finder.needle());
+        if let Parting::By(delimiter) = &self.parting {
+            let held = self.held.strip_prefix(delimiter.text());
             self.closed |= held.is_some_and(|behind| behind == b"--") && self.at_line_start;
         }
-        if self.closed || self.may_end_open || matches!(self.delimiter, Delimiter::None) {
+        if self.closed || matches!(self.parting, Parting::Unknown) {
             return Ok(Bytes::from(std::mem::take(&mut self.held)));
         }
         Err(StreamError::Incomplete)
     }
 
-    fn read(&mut self, chunk: &Bytes, finder: &Finder<'_>) -> Result<Bytes, StreamError> {
+    fn read(&mut self, chunk: &Bytes, delimiter: &Delimiter) -> Result<Bytes, StreamError> {
         let mut written = BytesMut::new();
         let (mut kept, mut position) = (0, 0);
         let end = loop {
+            let told = usize::try_from(self.ahead).unwrap_or(usize::MAX).min(chunk.len() - position);
+            self.ahead -= told as u64;
+            position += told;
             let rest = chunk.get(position..).unwrap_or_default();
-            let Some(found) = finder.find(rest) else {
-                break chunk.len() - begun(rest, finder.needle());
+            let Some(found) = delimiter.find(rest) else {
+                break chunk.len() - delimiter.begun(rest);
             };
             let start = position + found;
             let at_line_start = match start.checked_sub(1) {
                 Some(before) => chunk.get(before) == Some(&b'\n'),
                 None => self.at_line_start,
             };
-            let behind = start + finder.needle().len();
+            let behind = start + delimiter.text().len();
             let rest = chunk.get(behind..).unwrap_or_default();
-            match Behind::delimiter(rest) {
+            match Behind::read(rest) {
                 _ if !at_line_start => position = start + 1,
                 Behind::Data => position = start + 1,
                 Behind::Last => {
@@ -129,6 +139,7 @@ impl PartHeaders {
                         kept = behind + line + length;
                     }
                     position = behind + line + length;
+                    self.ahead = told_length(headers).unwrap_or(0);
                 }
             }
         };
@@ -148,13 +159,12 @@ impl PartHeaders {
         let mut changed = false;
         let mut written = Vec::with_capacity(headers.len() + 64);
         for line in headers.split_inclusive(|byte| *byte == b'\n') {
-            let (name, value) = match memchr::memchr(b':', line) {
-                Some(colon) => {
-                    (line.get(..colon).unwrap_or_default(), line.get(colon + 1..).unwrap_or_default())
-                }
-                None => (line, [].as_slice()),
+            // A line that is no field goes on with the one before it, or is nonsense; either may hold an address.
+            let (name, rest) = match memchr::memchr(b':', line) {
+                Some(colon) => (&line[..colon], &line[colon + 1..]),
+                None => (&line[..0], line),
             };
-            let value = String::from_utf8_lossy(value);
+            let value = String::from_utf8_lossy(rest);
             let verdict = if name.trim_ascii().eq_ignore_ascii_case(b"content-location") {
                 self.addresses.judge(value.trim())
             } else if value.contains("//") {
@@ -166,6 +176,13 @@ impl PartHeaders {
                 Verdict::Same => {
                     written.extend_from_slice(line);
                     continue;
+                }
+                Verdict::Foreign | Verdict::Ours(_) if self.keeps_length => {
+                    let kept = line.len() - rest.len();
+                    let end = line.trim_ascii_end().len();
+                    written.extend_from_slice(&line[..kept]);
+                    written.resize(written.len() + end.saturating_sub(kept), b' ');
+                    written.extend_from_slice(&line[end.max(kept)..]);
                 }
                 Verdict::Foreign => {}
                 Verdict::Ours(address) => {
@@ -183,18 +200,18 @@ impl PartHeaders {
 
 /// What parts the parts.
 #[derive(Debug)]
-enum Delimiter {
+enum Parting {
     /// The head does not tell; the body's first line will.
     Untold,
     /// `--boundary`.
-    Known(Arc<Finder<'static>>),
+    By(Arc<Delimiter>),
     /// The body does not begin with one: nothing is known of its parts.
-    None,
+    Unknown,
 }
 
-impl Delimiter {
-    fn of(boundary: &str) -> Self {
-        Self::Known(Arc::new(Finder::new(&format!("--{boundary}")).into_owned()))
+impl Parting {
+    fn by(boundary: &str) -> Self {
+        Self::By(Arc::new(Delimiter::of(boundary)))
     }
 
     /// Of a body whose head does not tell it; `None` while its first line is incomplete.
@@ -203,49 +220,31 @@ impl Delimiter {
         match memchr::memchr(b'\n', chunk) {
             Some(end) if dashes && end <= LONGEST_BOUNDARY => {
                 let line = chunk.get(2..end).unwrap_or_default().trim_ascii_end();
-                Some(Self::of(&String::from_utf8_lossy(line)))
+                Some(Self::by(&String::from_utf8_lossy(line)))
             }
             None if dashes && chunk.len() <= LONGEST_BOUNDARY => None,
-            _ => Some(Self::None),
+            _ => Some(Self::Unknown),
         }
     }
 }
 
-/// How many bytes at the end of `rest` could be the beginning of `needle`.
-fn begun(rest: &[u8], needle: &[u8]) -> usize {
-    let longest = rest.len().min(needle.len().saturating_sub(1));
-    let begins = |length: &usize| needle.get(..*length).is_some_and(|start| rest.ends_with(start));
-    (1..=longest).rev().find(begins).unwrap_or(0)
+/// What the headers of a part tell of its length. Orthanc does; RFC 2046 knows no such header, and leaves it to be read.
+fn told_length(headers: &[u8]) -> Option<u64> {
+    const NAME: &[u8] = b"content-length:";
+    let lines = headers.split(|byte| *byte == b'\n');
+    let mut values = lines.filter_map(|line| {
+        let (name, value) = line.split_at_checked(NAME.len())?;
+        name.eq_ignore_ascii_case(NAME).then_some(value)
+    });
+    std::str::from_utf8(values.next_back()?.trim_ascii()).ok()?.parse().ok()
 }
 
-/// What stands behind `--boundary`.
-enum Behind {
-    /// The line ends: headers follow after so many bytes.
-    Headers(usize),
-    /// Two more dashes, and the line ends: it was the last delimiter.
-    Last,
-    /// Something else: it was none.
-    Data,
-    /// Nothing yet.
-    CutOff,
-}
-
-impl Behind {
-    fn delimiter(rest: &[u8]) -> Self {
-        let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        match (rest.get(blanks), rest.get(blanks + 1)) {
-            _ if blanks > LONGEST_BOUNDARY => Self::Data,
-            (Some(b'-'), Some(b'-')) if blanks == 0 => match rest.get(2) {
-                Some(b'\r' | b'\n' | b' ' | b'\t') => Self::Last,
-                Some(_) => Self::Data,
-                // At the end of the body it is the last one.
-                None => Self::CutOff,
-            },
-            (Some(b'\r'), Some(b'\n')) => Self::Headers(blanks + 2),
-            (Some(b'\n'), _) => Self::Headers(blanks + 1),
-            (None | Some(b'\r' | b'-'), None) => Self::CutOff,
-            _ => Self::Data,
-        }
+/// Whether the headers of the first part in `start`, the beginning of a body, hold an address, or might.
+pub(super) fn begins_with_address(start: &[u8]) -> bool {
+    let headers = start.get(..LONGEST_HEADERS).unwrap_or(start);
+    match memmem::find(headers, b"\r\n\r\n") {
+        Some(end) => memmem::find(&headers[..end], b"//").is_some(),
+        None => true,
     }
 }
 
@@ -311,6 +310,48 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_tells_its_length_is_not_looked_into() {
+        let body =
+            b"--B\r\nContent-Length: 7\r\n\r\n\r\n--B--\r\n--B\r\ncontent-length:0\r\n\r\n\r\n--B--\r\n";
+        let whole = body.len() - 2;
+        for size in 1..=body.len() {
+            assert_eq!(passed(parts(Some("B")), body, size).unwrap(), body, "{size}");
+            for length in 0..whole {
+                let cut = passed(parts(Some("B")), &body[..length], size);
+                assert_eq!(cut, Err(StreamError::Incomplete), "{length} in chunks of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_shorter_than_it_says_ends_no_body() {
+        let body = b"--B\r\nContent-Length: 99\r\n\r\nx\r\n--B--\r\n";
+        assert_eq!(passed(parts(Some("B")), body, 8), Err(StreamError::Incomplete));
+        let body = b"--B\r\nContent-Length: 1\r\n\r\nxyz\r\n--B--\r\n";
+        assert_eq!(passed(parts(Some("B")), body, 8).unwrap(), body, "a longer one is found all the same");
+    }
+
+    #[test]
+    fn where_the_length_is_promised_addresses_are_blanked() {
+        let body = b"--B\r\nContent-Location: http://pacs:8042/dicom-web/studies/1.2\r\nX: a\r\n //inner/\r\n\r\nx\r\n--B--\r\n";
+        let blanks = " ".repeat(" http://pacs:8042/dicom-web/studies/1.2".len());
+        let after = format!("--B\r\nContent-Location:{blanks}\r\nX: a\r\n         \r\n\r\nx\r\n--B--\r\n");
+        for size in 1..=body.len() {
+            let mut parts = parts(Some("B"));
+            parts.keep_length();
+            let passed = passed(parts, body, size).unwrap();
+            assert_eq!(String::from_utf8_lossy(&passed), after, "{size}");
+        }
+    }
+
+    #[test]
+    fn the_first_part_tells_whether_addresses_are_to_be_expected() {
+        assert!(!begins_with_address(b"--B\r\nContent-Type: application/dicom\r\n\r\nhttp://data"));
+        assert!(begins_with_address(b"--B\r\nContent-Location: http://a/\r\n\r\n"));
+        assert!(begins_with_address(b"--B\r\nContent-Type: application/dicom\r\n"), "cut off: who knows");
+    }
+
+    #[test]
     fn a_body_cut_at_any_byte_is_not_whole() {
         let whole = BODY.len() - 2;
         for length in 0..whole {
@@ -342,7 +383,7 @@ mod tests {
     #[test]
     fn what_is_known_to_end_open_may_end_open() {
         let mut open = parts(Some("B"));
-        open.may_end_open = true;
+        open.closed = true;
         assert_eq!(passed(open, b"--B\r\n\r\nx\r\n--", 3).unwrap(), b"--B\r\n\r\nx\r\n--");
     }
 

@@ -2,7 +2,6 @@
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::FhirRequest;
 use super::format::Format;
 use crate::cache::Rendered;
 use crate::error::Failure;
@@ -10,37 +9,52 @@ use crate::fhir::types::{OperationOutcome, OutcomeIssue};
 use crate::http::body::{self, Body};
 use crate::http::{conditional, negotiation};
 
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// A cache in between may keep it for this caller, and asks before it gives it again.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization");
+
 /// A resource, or that the caller has it already.
-pub(super) fn success(rendered: &Rendered, format: Format, request: &FhirRequest<'_>) -> Response<Body> {
-    let unchanged = conditional::none_match_names(request.headers, &rendered.tag);
+pub(super) fn success(
+    rendered: &Rendered,
+    format: Format,
+    pretty: bool,
+    asked: &HeaderMap,
+) -> Response<Body> {
+    let unchanged = conditional::none_match_names(asked, &rendered.etag);
     let mut response = if unchanged {
         let mut response = Response::new(body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        with_body(rendered, format, request)
+        with_body(rendered, format, pretty, asked)
     };
     let headers = response.headers_mut();
-    if let Ok(tag) = HeaderValue::try_from(conditional::weak(&rendered.tag)) {
-        headers.insert(header::ETAG, tag);
+    if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
+        headers.insert(header::ETAG, etag);
     }
-    // A cache in between may keep it for this caller, and asks before it gives it again.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::CACHE_CONTROL, REVALIDATE);
     common(headers);
     response
 }
 
-fn with_body(rendered: &Rendered, format: Format, request: &FhirRequest<'_>) -> Response<Body> {
-    let mut response;
-    if request.parameter("_pretty") == Some("true") {
-        response = Response::new(body::full(indented(&rendered.json)));
-    } else if let Some(gzip) = rendered.gzip.as_ref().filter(|_| negotiation::accepts_gzip(request.headers)) {
-        response = Response::new(body::full(gzip.clone()));
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+/// So many header fields does an answer have, with those that are added on its way out.
+const HEADERS: usize = 12;
+
+fn with_body(rendered: &Rendered, format: Format, pretty: bool, asked: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    response.headers_mut().reserve(HEADERS);
+    if pretty {
+        *response.body_mut() = body::full(indented(&rendered.json));
+    } else if let Some(gzip) = rendered.gzip.as_ref().filter(|_| negotiation::accepts_gzip(asked)) {
+        *response.body_mut() = body::full(gzip.clone());
+        response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
     } else {
-        response = Response::new(body::full(rendered.json.clone()));
+        *response.body_mut() = body::full(rendered.json.clone());
     }
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
     response
 }
 
@@ -56,16 +70,16 @@ pub fn refuse(failure: &Failure) -> Response<Body> {
     let mut response = Response::new(body::full(serde_json::to_vec(&outcome).unwrap_or_default()));
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Format::FhirJson.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_TYPE, Format::FhirJson.content_type());
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     failure.describe(headers);
     common(headers);
     response
 }
 
 fn common(headers: &mut HeaderMap) {
-    headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Authorization"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::VARY, VARY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
 }
 
 /// JSON for people: the same tokens, a line for each member.

@@ -21,7 +21,7 @@ pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> 
         software: Software { name: "dicomweb-gateway", version: env!("CARGO_PKG_VERSION") },
         implementation: Implementation {
             description: "Imaging studies of DICOMweb archives as FHIR R4 resources, read-only",
-            url: request.base.clone(),
+            url: request.base(),
         },
         fhir_version: "4.0.1",
         format: vec!["application/fhir+json", "json"],

@@ -1,5 +1,7 @@
 //! In which media type a resource is written (R4 http#mime-type).
 
+use http::{HeaderMap, HeaderValue, header};
+
 use super::FhirRequest;
 use crate::error::Failure;
 use crate::http::negotiation::{self, MediaRange};
@@ -17,11 +19,14 @@ pub(super) enum Format {
 }
 
 impl Format {
-    pub(super) fn content_type(self) -> &'static str {
+    pub(super) fn content_type(self) -> HeaderValue {
+        const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json; charset=utf-8");
+        const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+        const TEXT_JSON: HeaderValue = HeaderValue::from_static("text/json; charset=utf-8");
         match self {
-            Self::FhirJson => "application/fhir+json; charset=utf-8",
-            Self::Json => "application/json; charset=utf-8",
-            Self::TextJson => "text/json; charset=utf-8",
+            Self::FhirJson => FHIR_JSON,
+            Self::Json => JSON,
+            Self::TextJson => TEXT_JSON,
         }
     }
 }
@@ -37,8 +42,15 @@ pub(super) fn negotiate(request: &FhirRequest<'_>) -> Result<Format, Failure> {
         let format = short.or_else(|| negotiation::media_range(&format).as_ref().and_then(acceptable));
         return format.ok_or_else(|| Failure::not_acceptable(REFUSAL).at("http._format"));
     }
-    let ranges = negotiation::accepted(request.headers);
-    ranges.iter().find_map(acceptable).ok_or_else(|| Failure::not_acceptable(REFUSAL).at("http.accept"))
+    accepted(request.headers).ok_or_else(|| Failure::not_acceptable(REFUSAL).at("http.accept"))
+}
+
+/// What the headers alone ask for; `None` when it cannot be given.
+pub(super) fn accepted(headers: &HeaderMap) -> Option<Format> {
+    if !headers.contains_key(header::ACCEPT) {
+        return Some(Format::default());
+    }
+    negotiation::accepted(headers).iter().find_map(acceptable)
 }
 
 fn acceptable(range: &MediaRange) -> Option<Format> {
@@ -56,15 +68,14 @@ fn acceptable(range: &MediaRange) -> Option<Format> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, HeaderValue, header};
+    use crate::http::forwarded::PublicBase;
 
     fn negotiated(query: &str, accept: Option<&'static str>) -> Option<Format> {
         let mut headers = HeaderMap::new();
         headers.extend(accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))));
         let pairs = crate::http::query::decode(query).unwrap();
-        let request =
-            FhirRequest { headers: &headers, pairs, base: String::new(), public_base: String::new() };
-        negotiate(&request).ok()
+        let public_base = PublicBase::parse("http://h").unwrap();
+        negotiate(&FhirRequest { headers: &headers, pairs, public_base }).ok()
     }
 
     #[test]

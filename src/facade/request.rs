@@ -6,6 +6,7 @@ use crate::config;
 use crate::error::{Failure, Issue};
 use crate::fhir::search::{Context, Handling, Parameter, Search, SearchError};
 use crate::http::conditional;
+use crate::http::forwarded::PublicBase;
 use crate::studies::Freshness;
 
 /// What the handlers are told of a request.
@@ -15,10 +16,8 @@ pub struct FhirRequest<'a> {
     pub headers: &'a HeaderMap,
     /// Its query and, for a search by POST, its body, decoded.
     pub pairs: Vec<(String, String)>,
-    /// The address of the facade, without a slash at its end.
-    pub base: String,
-    /// The public address of the gateway, without a slash at its end.
-    pub public_base: String,
+    /// The public address of the gateway.
+    pub public_base: PublicBase,
 }
 
 impl FhirRequest<'_> {
@@ -29,7 +28,7 @@ impl FhirRequest<'_> {
         limits: &config::Search,
     ) -> Result<Search<C>, Failure> {
         let context = Context {
-            base: &self.base,
+            base: &self.base(),
             handling: self.handling(),
             default_count: limits.default_count,
             max_count: limits.max_count,
@@ -37,9 +36,14 @@ impl FhirRequest<'_> {
         Search::parse(table, &self.pairs, &context).map_err(|errors| refused(&errors))
     }
 
+    /// The address of the facade, without a slash at its end.
+    pub(super) fn base(&self) -> String {
+        [self.public_base.as_str(), "/fhir"].concat()
+    }
+
     /// Whether what is remembered will do.
     pub(super) fn freshness(&self) -> Freshness {
-        if conditional::wants_reload(self.headers) { Freshness::Reload } else { Freshness::Cached }
+        freshness(self.headers)
     }
 
     /// The last value of a parameter.
@@ -58,6 +62,11 @@ impl FhirRequest<'_> {
             Handling::Lenient
         }
     }
+}
+
+/// Whether what is remembered will do for a request with these headers.
+pub(super) fn freshness(headers: &HeaderMap) -> Freshness {
+    if conditional::wants_reload(headers) { Freshness::Reload } else { Freshness::Cached }
 }
 
 fn refused(errors: &[SearchError]) -> Failure {

@@ -160,7 +160,7 @@ impl Page {
             let pairs = applied.map(|(name, value)| (name.as_str(), value.as_str()));
             let query = query::encode(pairs.chain(cursor.map(|cursor| ("_cursor", cursor))));
             let mark = if query.is_empty() { "" } else { "?" };
-            format!("{}/{kind}{mark}{query}", request.base)
+            format!("{}/{kind}{mark}{query}", request.base())
         };
         let ignored = search.ignored.iter().map(|name| OutcomeIssue {
             severity: "warning",
@@ -213,7 +213,7 @@ fn left_out(found: &FoundStudies) -> Vec<OutcomeIssue> {
 }
 
 fn entry(request: &FhirRequest<'_>, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Entry {
-    Entry { full_url: Some(format!("{}/{kind}/{id}", request.base)), resource, mode }
+    Entry { full_url: Some(format!("{}/{kind}/{id}", request.base())), resource, mode }
 }
 
 /// What the studies of the page refer to.

@@ -57,8 +57,11 @@ impl PublicBase {
     }
 
     fn assemble(scheme: &str, host: &str, prefix: &str) -> Self {
-        let origin = format!("{scheme}://{}", host.to_ascii_lowercase());
-        Self { path: origin.len(), text: format!("{origin}{prefix}").into() }
+        let mut text = [scheme, "://", host].concat();
+        text.make_ascii_lowercase();
+        let path = text.len();
+        text.push_str(prefix);
+        Self { path, text: text.into() }
     }
 
     /// The whole address.

@@ -14,22 +14,33 @@ pub fn is_host_and_port(text: &str) -> bool {
             return address.parse::<Ipv6Addr>().is_ok()
                 && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
         }
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        None => match text.bytes().position(|byte| byte == b':') {
+            Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
+            None => (text, None),
+        },
     };
     is_name(host) && port.is_none_or(is_port)
 }
 
 /// Whether `text` is a port that can be connected to.
 pub fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
+    // A number may begin with a plus, a port may not.
+    text.starts_with(|first: char| first.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// A name or an IPv4 address. The underscore is no letter of DNS, but of container networks.
 fn is_name(text: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_label = |label: &str| !label.is_empty() && label.bytes().all(legal);
+    let mut previous = b'.';
+    let mut legal = |byte: u8| {
+        let legal = match byte {
+            b'.' => previous != b'.',
+            byte => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
+        };
+        previous = byte;
+        legal
+    };
     // One dot may close a name: it says that the name is complete.
-    text.len() <= LONGEST_NAME && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
+    (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(&mut legal)
 }
 
 #[cfg(test)]

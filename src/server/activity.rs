@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::http::body::{Body, BoxError};
+use crate::http::body::BoxError;
 
 /// Shared by everybody who looks after one connection.
 #[derive(Debug, Default)]
@@ -88,19 +88,19 @@ impl Drop for InFlight {
 
 /// An answer's body that keeps its request in flight.
 #[derive(Debug)]
-pub(super) struct AnswerBody {
-    body: Body,
+pub(super) struct AnswerBody<B> {
+    body: B,
     in_flight: InFlight,
 }
 
-impl AnswerBody {
+impl<B> AnswerBody<B> {
     /// Keeps `in_flight` for as long as `body` is being sent.
-    pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
+    pub(super) fn new(body: B, in_flight: InFlight) -> Self {
         Self { body, in_flight }
     }
 }
 
-impl http_body::Body for AnswerBody {
+impl<B: http_body::Body<Data = Bytes, Error = BoxError> + Unpin> http_body::Body for AnswerBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 

@@ -25,6 +25,8 @@ pub trait Insight: Send + Sync + 'static {
 pub struct Admin<I>(pub I);
 
 impl<I: Insight> Service for Admin<I> {
+    type Body = Body;
+
     async fn answer(&self, request: Request<Incoming>, _peer: PeerAddress) -> Response<Body> {
         self.page(request.method(), request.uri().path()).await
     }

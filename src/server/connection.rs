@@ -71,42 +71,53 @@ pub(super) async fn serve_connection<S: Service>(
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_EVERY)
             .serve_connection(stream, answering);
-        tokio::select! {
-            () = drive(connection, &mut stop) => {}
-            () = silence(&activity, limits.idle) => {}
-        }
+        drive(connection, &activity, limits.idle, &mut stop).await;
     } else {
+        // The head is timed by the stream and idleness below: hyper's own timer would be set anew for every request.
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.idle)
+            .header_read_timeout(None)
             .max_buf_size(BUFFER)
             .serve_connection(stream, answering);
-        drive(connection, &mut stop).await;
+        drive(connection, &activity, limits.idle, &mut stop).await;
     }
 }
 
-/// Polls a connection to its end. At the order to stop it finishes what is under way and takes nothing new.
-async fn drive<C: GracefulConnection>(connection: C, stop: &mut watch::Receiver<bool>) {
+/// Polls a connection to its end, or until it has been silent for as long as `idle`. At the order to stop it finishes what
+/// is under way and takes nothing new.
+async fn drive<C: GracefulConnection>(
+    connection: C,
+    activity: &Activity,
+    idle: Duration,
+    stop: &mut watch::Receiver<bool>,
+) {
     tokio::pin!(connection);
+    let silence = silence(activity, idle);
+    tokio::pin!(silence);
     tokio::select! {
+        biased;
         // Why a connection broke is its peer's business; what was asked over it is logged with the request.
         _ = connection.as_mut() => return,
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        () = silence.as_mut() => return,
     }
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        () = silence => {}
+    }
 }
 
-/// Ends when nothing went on for the length of `patience`, and it was not the service that was waited for: the peer asked
-/// for nothing, or took nothing of what it had asked for. A stream that is closed by its window stalls without a byte
-/// waiting in the socket, so no timer of the stream sees it.
+/// How often within its patience a silence is looked at.
+const GLANCES: u32 = 4;
+
+/// Ends when nothing went on for the length of `patience`, or a quarter longer, and it was not the service that was waited
+/// for: the peer asked for nothing, or took nothing of what it had asked for. A stream that is closed by its window stalls
+/// without a byte waiting in the socket, so no timer of the stream sees it. Looking now and then costs a request nothing.
 async fn silence(activity: &Activity, patience: Duration) {
-    let mut earlier = None;
-    loop {
-        sleep(patience).await;
+    let (mut earlier, mut unchanged) = (None, 0);
+    while unchanged < GLANCES {
+        sleep(patience / GLANCES).await;
         let now = activity.standing();
-        if now.is_peers_turn && earlier == Some(now) {
-            return;
-        }
+        unchanged = if now.is_peers_turn && earlier == Some(now) { unchanged + 1 } else { 0 };
         earlier = Some(now);
     }
 }
@@ -117,12 +128,12 @@ async fn answer<S: Service>(
     request: Request<Incoming>,
     peer: PeerAddress,
     activity: Arc<Activity>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
     let in_flight = activity.request_begun();
     let response = match admit(&request) {
         Ok(()) => {
             let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind().await;
-            answer.unwrap_or_else(|_| broken())
+            answer.unwrap_or_else(|_| broken().map(Into::into))
         }
         Err(refusal) => refused(&*service, &request, refusal),
     };

@@ -2,7 +2,7 @@
 //!
 //! hyper's own header timer starts with the end of the last answer, so it is also the time for which a connection may
 //! be idle. Here a head is timed from its first byte, apart from that; and an answer that nobody takes is timed too.
-//! Bytes of a head that came in one read with the end of the request before it are seen by hyper's timer alone.
+//! Bytes of a head that came in one read with the end of the request before it count as silence.
 
 use std::io;
 use std::pin::Pin;
@@ -50,8 +50,10 @@ impl<S> TimedStream<S> {
     }
 
     fn note_read(&mut self) {
-        if self.head_begun_after.is_none() && self.activity.is_idle() {
-            self.head_begun_after = Some(self.activity.heads());
+        let heads = self.activity.heads();
+        if self.activity.is_idle() && self.head_begun_after != Some(heads) {
+            self.head_begun_after = Some(heads);
+            self.head.stop();
         }
     }
 

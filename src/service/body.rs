@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
 use pin_project_lite::pin_project;
 
 use super::unreadable;
@@ -59,20 +58,30 @@ pub(super) async fn form<B: HttpBody>(
 
 pin_project! {
     /// A body that counts as in flight, and whose bytes are counted, until it is sent or dropped.
-    struct Counted {
+    #[derive(Debug)]
+    pub struct Counted {
         #[pin]
         body: Body,
-        line: AccessLine,
-        in_flight: InFlight,
+        line: Option<AccessLine>,
+        in_flight: Option<InFlight>,
     }
 }
 
-/// `body`, with its request in flight as long as it lasts, and `line` in the log when it is over.
-pub(super) fn counted(body: Body, mut line: AccessLine, in_flight: InFlight) -> Body {
-    if body.is_end_stream() {
-        line.ended();
+impl Counted {
+    /// `body`, with its request in flight as long as it lasts, and `line` in the log when it is over.
+    pub(super) fn new(body: Body, mut line: AccessLine, in_flight: InFlight) -> Self {
+        if body.is_end_stream() {
+            line.ended();
+        }
+        Self { body, line: Some(line), in_flight: Some(in_flight) }
     }
-    Counted { body, line, in_flight }.boxed_unsync()
+}
+
+impl From<Body> for Counted {
+    /// Of a request that the service did not see.
+    fn from(body: Body) -> Self {
+        Self { body, line: None, in_flight: None }
+    }
 }
 
 impl HttpBody for Counted {
@@ -85,12 +94,14 @@ impl HttpBody for Counted {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(context));
-        if let Some(Ok(frame)) = &frame {
-            this.line.sent(frame.data_ref().map_or(0, Bytes::len));
-        }
-        // A body whose length is known is not asked again after its last frame.
-        if frame.is_none() || this.body.is_end_stream() {
-            this.line.ended();
+        if let Some(line) = this.line {
+            if let Some(Ok(frame)) = &frame {
+                line.sent(frame.data_ref().map_or(0, Bytes::len));
+            }
+            // A body whose length is known is not asked again after its last frame.
+            if frame.is_none() || this.body.is_end_stream() {
+                line.ended();
+            }
         }
         Poll::Ready(frame)
     }

@@ -13,6 +13,7 @@ use crate::cache::{Form, Rendered, StudyEntry};
 use crate::dicom::StudyUid;
 use crate::fhir::types::{Projection, project};
 use crate::mapping::{self, SeriesSource};
+use crate::telemetry::CacheOutcome;
 
 /// How deep a study is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +38,24 @@ pub enum Read {
 }
 
 impl Studies {
-    /// The study `uid` in this form. What is remembered and fresh is given without asking an archive.
+    /// The study `uid` in this form, if it is remembered and fresh, so that no archive need be asked.
+    pub async fn remembered(
+        &self,
+        uid: &StudyUid,
+        form: &Form,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Option<Arc<StudyEntry>> {
+        if freshness == Freshness::Reload || !access.sees_everything() {
+            return None;
+        }
+        let entry =
+            self.cache.study(uid, form).await.filter(|entry| self.cache.is_fresh(entry.checked_at))?;
+        self.metrics.cache_looked_up(CacheOutcome::Hit);
+        Some(entry)
+    }
+
+    /// The study `uid` in this form, as the archives have it now.
     pub async fn read(
         &self,
         uid: &StudyUid,
@@ -46,14 +64,6 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Read, StudiesError> {
         let remembered = self.cache.study(uid, form).await;
-        if let Some(entry) = &remembered
-            && freshness == Freshness::Cached
-            && access.sees_everything()
-            && self.cache.is_fresh(entry.checked_at)
-        {
-            self.metrics.cache_looked_up("hit");
-            return Ok(Read::Found(Arc::clone(entry)));
-        }
         match self.find(uid, access, Freshness::Reload).await? {
             Some(study) => {
                 self.cache.mark_back(uid).await;
@@ -98,7 +108,7 @@ impl Studies {
         }
         let mut missing: BTreeMap<_, Vec<&StudyRow>> = BTreeMap::new();
         for study in studies {
-            if freshness == Freshness::Reload || self.remembered(study, form).await.is_none() {
+            if freshness == Freshness::Reload || self.still_true(study, form).await.is_none() {
                 missing.entry(study.first().archive.clone()).or_default().push(study.first());
             }
         }
@@ -115,7 +125,7 @@ impl Studies {
         series
     }
 
-    async fn remembered(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
+    async fn still_true(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
         self.cache.study(study.uid(), form).await.filter(|entry| entry.fingerprint == study.fingerprint())
     }
 
@@ -128,9 +138,9 @@ impl Studies {
     ) -> Load {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
-            && let Some(entry) = self.remembered(study, form).await
+            && let Some(entry) = self.still_true(study, form).await
         {
-            self.metrics.cache_looked_up("revalidated");
+            self.metrics.cache_looked_up(CacheOutcome::Revalidated);
             if self.cache.is_fresh(entry.checked_at) {
                 return Ok(entry);
             }
@@ -139,7 +149,7 @@ impl Studies {
             self.cache.keep_study(study.uid(), form, Arc::clone(&entry)).await;
             return Ok(entry);
         }
-        self.metrics.cache_looked_up("miss");
+        self.metrics.cache_looked_up(CacheOutcome::Miss);
         let Some(source) = self.source(&study.first().archive).cloned() else {
             return Err(StudiesError::Unwritable);
         };

@@ -42,14 +42,13 @@ impl AccessLine {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
-        let duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             request_id = self.request_id.as_str(),
             method = self.method,
             route = self.route,
             status = self.status,
             bytes = self.bytes,
-            duration_ms,
+            duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome = if self.is_whole { "sent" } else { "broken off" },
             "request"
         );

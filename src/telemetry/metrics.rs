@@ -16,15 +16,12 @@ use prometheus_client::registry::{Registry, Unit};
 /// Upper bounds in seconds: from a cached read to a slow archive.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 
-/// What is told apart of the requests that come in.
+/// What is told apart of the requests that come in: the route without what varies; GET, HEAD, POST, or `other`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RequestLabels {
-    /// The route without what varies.
-    pub route: &'static str,
-    /// GET, HEAD, POST, or `other`.
-    pub method: &'static str,
-    /// The status, as three digits.
-    pub status: u16,
+struct RequestLabels {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,6 +47,33 @@ struct CacheLabels {
     outcome: &'static str,
 }
 
+/// What came of a look into the cache for a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// It was there and fresh.
+    Hit,
+    /// It was there, and an archive confirmed it.
+    Revalidated,
+    /// It had to be assembled.
+    Miss,
+}
+
+/// The metrics of one route's requests, found once: a request should not have to look for them. Most are a GET that
+/// succeeds.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    route: &'static str,
+    seconds: Histogram,
+    succeeded: Counter,
+}
+
+impl RouteMetrics {
+    /// The route's label.
+    pub fn route(&self) -> &'static str {
+        self.route
+    }
+}
+
 /// The gateway's metrics; cloning gives another handle to the same ones. Each gateway has its own registry, so that two
 /// in one process do not count for each other.
 #[derive(Clone)]
@@ -63,7 +87,9 @@ struct Inner {
     connections: Gauge,
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_seconds: Family<UpstreamClass, Histogram>,
-    cache: Family<CacheLabels, Counter>,
+    hits: Counter,
+    revalidations: Counter,
+    misses: Counter,
     cache_bytes: Gauge<u64, AtomicU64>,
     cache_entries: Gauge<u64, AtomicU64>,
 }
@@ -77,6 +103,8 @@ impl fmt::Debug for Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let histogram = || Histogram::new(BUCKETS);
+        let cache = Family::<CacheLabels, Counter>::default();
+        let outcome = |outcome| cache.get_or_create_owned(&CacheLabels { outcome });
         let mut inner = Inner {
             registry: Registry::with_prefix("gateway"),
             requests: Family::default(),
@@ -85,7 +113,9 @@ impl Default for Metrics {
             connections: Gauge::default(),
             upstream_requests: Family::default(),
             upstream_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
-            cache: Family::default(),
+            hits: outcome("hit"),
+            revalidations: outcome("revalidated"),
+            misses: outcome("miss"),
             cache_bytes: Gauge::default(),
             cache_entries: Gauge::default(),
         };
@@ -108,7 +138,7 @@ impl Default for Metrics {
         );
         let help = "Time from a request to an archive to its answer's head";
         registry.register_with_unit("upstream", help, Unit::Seconds, inner.upstream_seconds.clone());
-        registry.register("cache_lookups", "Studies looked up in the cache, by outcome", inner.cache.clone());
+        registry.register("cache_lookups", "Studies looked up in the cache, by outcome", cache);
         registry.register_with_unit(
             "cache",
             "Bytes held in the cache",
@@ -121,13 +151,33 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The metrics of the requests for `route`.
+    pub fn route(&self, route: &'static str) -> RouteMetrics {
+        RouteMetrics {
+            route,
+            seconds: self.0.request_seconds.get_or_create_owned(&RouteLabels { route }),
+            succeeded: self.0.requests.get_or_create_owned(&RequestLabels {
+                route,
+                method: "GET",
+                status: 200,
+            }),
+        }
+    }
+
     /// A request was answered; `duration` until the head of the answer.
-    pub fn request_answered(&self, labels: &RequestLabels, duration: Duration) {
-        self.0
-            .request_seconds
-            .get_or_create(&RouteLabels { route: labels.route })
-            .observe(duration.as_secs_f64());
-        self.0.requests.get_or_create(labels).inc();
+    pub fn request_answered(
+        &self,
+        route: &RouteMetrics,
+        method: &'static str,
+        status: u16,
+        duration: Duration,
+    ) {
+        route.seconds.observe(duration.as_secs_f64());
+        if (method, status) == ("GET", 200) {
+            route.succeeded.inc();
+        } else {
+            self.0.requests.get_or_create(&RequestLabels { route: route.route, method, status }).inc();
+        }
     }
 
     /// A request has begun; it is in flight until the returned value is dropped.
@@ -148,9 +198,14 @@ impl Metrics {
         self.0.upstream_seconds.get_or_create(&labels).observe(duration.as_secs_f64());
     }
 
-    /// A study was looked up in the cache: `hit`, `revalidated` or `miss`.
-    pub fn cache_looked_up(&self, outcome: &'static str) {
-        self.0.cache.get_or_create(&CacheLabels { outcome }).inc();
+    /// A study was looked up in the cache.
+    pub fn cache_looked_up(&self, outcome: CacheOutcome) {
+        let counter = match outcome {
+            CacheOutcome::Hit => &self.0.hits,
+            CacheOutcome::Revalidated => &self.0.revalidations,
+            CacheOutcome::Miss => &self.0.misses,
+        };
+        counter.inc();
     }
 
     /// What the cache holds now.
@@ -193,17 +248,17 @@ mod tests {
     fn the_page_shows_what_was_counted() {
         let metrics = Metrics::default();
         let open = metrics.request_begun();
-        metrics.request_answered(
-            &RequestLabels { route: "fhir.capabilities", method: "GET", status: 200 },
-            Duration::from_millis(2),
-        );
+        let route = metrics.route("fhir.capabilities");
+        metrics.request_answered(&route, "GET", 200, Duration::from_millis(2));
+        metrics.request_answered(&route, "POST", 405, Duration::from_millis(2));
         metrics.upstream_answered("main", "search", "200", Duration::from_millis(20));
-        metrics.cache_looked_up("hit");
+        metrics.cache_looked_up(CacheOutcome::Hit);
         metrics.cache_holds(3, 4096);
         let page = metrics.to_text();
         for line in [
             "gateway_requests_total{route=\"fhir.capabilities\",method=\"GET\",status=\"200\"} 1",
-            "gateway_request_seconds_count{route=\"fhir.capabilities\"} 1",
+            "gateway_requests_total{route=\"fhir.capabilities\",method=\"POST\",status=\"405\"} 1",
+            "gateway_request_seconds_count{route=\"fhir.capabilities\"} 2",
             "gateway_requests_in_flight 1",
             "gateway_upstream_requests_total{archive=\"main\",class=\"search\",outcome=\"200\"} 1",
             "gateway_cache_lookups_total{outcome=\"hit\"} 1",
@@ -220,7 +275,10 @@ mod tests {
     #[test]
     fn two_gateways_in_one_process_count_for_themselves() {
         let (one, other) = (Metrics::default(), Metrics::default());
-        one.cache_looked_up("hit");
-        assert!(!other.to_text().contains("gateway_cache_lookups_total{"));
+        one.cache_looked_up(CacheOutcome::Hit);
+        let hits = |metrics: &Metrics, count| {
+            metrics.to_text().contains(&format!("gateway_cache_lookups_total{{outcome=\"hit\"}} {count}\n"))
+        };
+        assert!(hits(&one, 1) && hits(&other, 0));
     }
 }

@@ -30,9 +30,12 @@ impl RequestId {
         own.map_or_else(Self::coin, |value| Self(value.clone()))
     }
 
+    /// The process and the request's number in it, in hexadecimal digits.
     fn coin() -> Self {
-        let text = format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown")))
+        let mut text = [b'-'; 25];
+        write_hex(&mut text[..12], *PROCESS);
+        write_hex(&mut text[13..], COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown")))
     }
 
     /// Its text.
@@ -55,6 +58,15 @@ impl fmt::Display for RequestId {
 impl fmt::Debug for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
+    }
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Every request is given an id, most of them a coined one: the formatting machinery would take longer than all else here.
+fn write_hex(text: &mut [u8], number: u64) {
+    for (pair, byte) in text.rchunks_mut(2).zip(number.to_le_bytes()) {
+        pair.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
     }
 }
 

@@ -1,11 +1,11 @@
 //! Bodies of answers. A body is an iterator of chunks whose steps may read files: each step runs on the blocking pool
 //! when the connection wants the next chunk and not before, so a slow client holds one chunk and no thread.
 
-use crate::http::body::{Body, BoxError};
+use crate::http::body::{self, Body, BoxError};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::StreamBody;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {
         let (chunk, chunks) = step;
         Ok::<_, BoxError>(chunk.transpose()?.map(|chunk| (Frame::data(chunk), (chunks, readers))))
     });
-    StreamBody::new(steps).boxed_unsync()
+    body::streamed(StreamBody::new(steps))
 }
 
 /// A stretch of a file, or of what it inflates to.
