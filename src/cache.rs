@@ -101,7 +101,7 @@ impl Kept {
 /// The one store. Cloning it gives another handle to the same store.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    entries: moka::future::Cache<Key, Kept>,
+    entries: moka::sync::Cache<Key, Kept>,
     fresh_for: Duration,
     clock: SharedClock,
 }
@@ -109,7 +109,7 @@ pub struct Cache {
 impl Cache {
     /// A store that holds `memory` bytes at most and trusts an entry without asking again for `fresh_for`.
     pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
-        let entries = moka::future::Cache::builder()
+        let entries = moka::sync::Cache::builder()
             .max_capacity(memory)
             .weigher(|_, kept: &Kept| u32::try_from(kept.size()).unwrap_or(u32::MAX))
             .build();
@@ -127,69 +127,69 @@ impl Cache {
     }
 
     /// The study in this form, fresh or not.
-    pub async fn study(&self, study: &StudyUid, form: &Form) -> Option<Arc<StudyEntry>> {
-        match self.entries.get(&Key::Study(study.clone(), form.clone())).await {
+    pub fn study(&self, study: &StudyUid, form: &Form) -> Option<Arc<StudyEntry>> {
+        match self.entries.get(&Key::Study(study.clone(), form.clone())) {
             Some(Kept::Study(entry)) => Some(entry),
             _ => None,
         }
     }
 
     /// Remembers the study in this form.
-    pub async fn keep_study(&self, study: &StudyUid, form: &Form, entry: Arc<StudyEntry>) {
-        self.entries.insert(Key::Study(study.clone(), form.clone()), Kept::Study(entry)).await;
+    pub fn keep_study(&self, study: &StudyUid, form: &Form, entry: Arc<StudyEntry>) {
+        self.entries.insert(Key::Study(study.clone(), form.clone()), Kept::Study(entry));
     }
 
     /// The rows of a search that is still fresh; `query` is the canonical text of the upstream request.
-    pub async fn rows(&self, archive: &ArchiveId, query: &str) -> Option<Arc<SearchRows>> {
-        match self.entries.get(&Key::Rows(archive.clone(), query.into())).await {
+    pub fn rows(&self, archive: &ArchiveId, query: &str) -> Option<Arc<SearchRows>> {
+        match self.entries.get(&Key::Rows(archive.clone(), query.into())) {
             Some(Kept::Rows(rows)) if self.is_fresh(rows.asked_at) => Some(rows),
             _ => None,
         }
     }
 
     /// Remembers the rows of a search.
-    pub async fn keep_rows(&self, archive: &ArchiveId, query: &str, rows: Arc<SearchRows>) {
-        self.entries.insert(Key::Rows(archive.clone(), query.into()), Kept::Rows(rows)).await;
+    pub fn keep_rows(&self, archive: &ArchiveId, query: &str, rows: Arc<SearchRows>) {
+        self.entries.insert(Key::Rows(archive.clone(), query.into()), Kept::Rows(rows));
     }
 
     /// What the Patient id `id` stands for, if an archive has named it lately.
-    pub async fn patient(&self, id: &str) -> Option<Arc<KnownPatient>> {
-        match self.entries.get(&Key::Patient(id.into())).await {
+    pub fn patient(&self, id: &str) -> Option<Arc<KnownPatient>> {
+        match self.entries.get(&Key::Patient(id.into())) {
             Some(Kept::Patient(patient)) => Some(patient),
             _ => None,
         }
     }
 
     /// Remembers what the Patient id `id` stands for.
-    pub async fn keep_patient(&self, id: &str, patient: KnownPatient) {
+    pub fn keep_patient(&self, id: &str, patient: KnownPatient) {
         let key = Key::Patient(id.into());
         if !self.entries.contains_key(&key) {
-            self.entries.insert(key, Kept::Patient(Arc::new(patient))).await;
+            self.entries.insert(key, Kept::Patient(Arc::new(patient)));
         }
     }
 
     /// Whether the study was served from here and is gone since.
-    pub async fn is_gone(&self, study: &StudyUid) -> bool {
-        self.entries.get(&Key::Gone(study.clone())).await.is_some()
+    pub fn is_gone(&self, study: &StudyUid) -> bool {
+        self.entries.get(&Key::Gone(study.clone())).is_some()
     }
 
     /// Forgets the study in this form and, as it was served once, remembers that it is gone.
-    pub async fn mark_gone(&self, study: &StudyUid, form: &Form) {
-        self.entries.invalidate(&Key::Study(study.clone(), form.clone())).await;
-        self.entries.insert(Key::Gone(study.clone()), Kept::Gone).await;
+    pub fn mark_gone(&self, study: &StudyUid, form: &Form) {
+        self.entries.invalidate(&Key::Study(study.clone(), form.clone()));
+        self.entries.insert(Key::Gone(study.clone()), Kept::Gone);
     }
 
     /// Forgets that the study was gone: an archive holds it again.
-    pub async fn mark_back(&self, study: &StudyUid) {
+    pub fn mark_back(&self, study: &StudyUid) {
         let key = Key::Gone(study.clone());
         if self.entries.contains_key(&key) {
-            self.entries.invalidate(&key).await;
+            self.entries.invalidate(&key);
         }
     }
 
     /// How many entries and bytes are held, after the store has settled.
-    pub async fn usage(&self) -> (u64, u64) {
-        self.entries.run_pending_tasks().await;
+    pub fn usage(&self) -> (u64, u64) {
+        self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 }

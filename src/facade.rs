@@ -38,7 +38,7 @@ pub enum Interaction<'a> {
 }
 
 /// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
-pub async fn remembered(
+pub fn remembered(
     gateway: &Gateway,
     id: &str,
     headers: &HeaderMap,
@@ -46,7 +46,7 @@ pub async fn remembered(
 ) -> Option<Response<Body>> {
     let format = format::accepted(headers)?;
     let uid = StudyUid::parse(id).ok()?;
-    let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers)).await?;
+    let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
     Some(answer::success(&study.rendered, format, false, headers))
 }
 

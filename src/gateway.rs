@@ -58,8 +58,8 @@ impl Gateway {
     }
 
     /// Lets the cache settle and tells the metrics what it holds. To be called now and then.
-    pub async fn take_stock(&self) {
-        let (entries, bytes) = self.cache.usage().await;
+    pub fn take_stock(&self) {
+        let (entries, bytes) = self.cache.usage();
         self.metrics.cache_holds(entries, bytes);
     }
 }

@@ -262,7 +262,7 @@ impl Insight for Inside {
     }
 
     async fn metrics(&self) -> String {
-        self.gateway.take_stock().await;
+        self.gateway.take_stock();
         self.gateway.metrics.to_text()
     }
 }

@@ -155,23 +155,24 @@ fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
 }
 
 fn is_ambiguous(path: &str) -> bool {
-    let is_dot_segment = |length: usize, dots: usize| matches!(length, 1 | 2) && dots == length;
-    // Of the segment that is being read: how long it is, and how many of its characters are dots.
-    let (mut length, mut dots) = (0, 0);
-    for (at, byte) in path.bytes().enumerate() {
-        match byte {
-            b'/' if (at > 0 && length == 0) || is_dot_segment(length, dots) => return true,
-            b'/' => (length, dots) = (0, 0),
-            b'%' | b'\\' | b';' => return true,
-            _ if !byte.is_ascii_graphic() => return true,
-            _ => {
-                length += 1;
-                dots += usize::from(byte == b'.');
-            }
-        }
-    }
-    is_dot_segment(length, dots)
+    let bytes = path.as_bytes();
+    let begins_strangely = |segment: &[u8]| {
+        matches!(segment, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+    };
+    !bytes.iter().all(|byte| PLAIN[usize::from(*byte)])
+        || memchr::memchr_iter(b'/', bytes).any(|slash| begins_strangely(&bytes[slash + 1..]))
 }
+
+/// What may stand in a path: printable characters, none of which anybody decodes, drops or takes for a slash.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'%' | b'\\' | b';');
+        byte += 1;
+    }
+    plain
+};
 
 /// A FHIR id (R4 datatypes#id).
 fn is_id(text: &str) -> bool {

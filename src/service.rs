@@ -95,7 +95,7 @@ impl Service {
         // What is asked for most often is a study that is remembered.
         if let Some(id) = route.study_read()
             && parts.uri.query().is_none()
-            && let Some(answer) = facade::remembered(&self.gateway, id, &parts.headers, &access).await
+            && let Some(answer) = facade::remembered(&self.gateway, id, &parts.headers, &access)
         {
             return Ok(answer);
         }

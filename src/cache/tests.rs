@@ -24,49 +24,49 @@ fn entry(json: Vec<u8>, checked_at: Duration) -> Arc<StudyEntry> {
     Arc::new(StudyEntry { rendered: Rendered::new(json), fingerprint, checked_at })
 }
 
-#[tokio::test]
-async fn the_store_holds_no_more_bytes_than_it_was_given() {
+#[test]
+fn the_store_holds_no_more_bytes_than_it_was_given() {
     let (cache, _) = cache(100_000);
     for number in 0..200 {
         // Noise, so that the compressed form is not smaller and only the plain one is kept.
         let noise: Vec<u8> = Sha256::digest(number.to_string()).iter().copied().cycle().take(5_000).collect();
-        cache.keep_study(&uid(number), &Form::Full, entry(noise, Duration::ZERO)).await;
+        cache.keep_study(&uid(number), &Form::Full, entry(noise, Duration::ZERO));
     }
-    let (entries, bytes) = cache.usage().await;
+    let (entries, bytes) = cache.usage();
     assert!(bytes <= 100_000, "{bytes}");
     assert!((1..=20).contains(&entries), "{entries}");
 }
 
-#[tokio::test]
-async fn rows_are_forgotten_when_they_are_no_longer_fresh() {
+#[test]
+fn rows_are_forgotten_when_they_are_no_longer_fresh() {
     let (cache, clock) = cache(100_000);
     let rows = Arc::new(SearchRows { rows: vec![row("P1")], asked_at: clock.elapsed() });
-    cache.keep_rows(&archive(), "studies?PatientID=P1", rows).await;
+    cache.keep_rows(&archive(), "studies?PatientID=P1", rows);
     clock.advance(Duration::from_secs(29));
-    assert!(cache.rows(&archive(), "studies?PatientID=P1").await.is_some());
-    assert!(cache.rows(&archive(), "studies?PatientID=P2").await.is_none());
+    assert!(cache.rows(&archive(), "studies?PatientID=P1").is_some());
+    assert!(cache.rows(&archive(), "studies?PatientID=P2").is_none());
     clock.advance(Duration::from_secs(1));
-    assert!(cache.rows(&archive(), "studies?PatientID=P1").await.is_none());
+    assert!(cache.rows(&archive(), "studies?PatientID=P1").is_none());
 }
 
-#[tokio::test]
-async fn forms_of_a_study_are_kept_apart() {
+#[test]
+fn forms_of_a_study_are_kept_apart() {
     let (cache, _) = cache(100_000);
-    cache.keep_study(&uid(1), &Form::Full, entry(b"{}".to_vec(), Duration::ZERO)).await;
-    assert!(cache.study(&uid(1), &Form::Full).await.is_some());
-    assert!(cache.study(&uid(1), &Form::Summary).await.is_none());
-    assert!(cache.study(&uid(2), &Form::Full).await.is_none());
+    cache.keep_study(&uid(1), &Form::Full, entry(b"{}".to_vec(), Duration::ZERO));
+    assert!(cache.study(&uid(1), &Form::Full).is_some());
+    assert!(cache.study(&uid(1), &Form::Summary).is_none());
+    assert!(cache.study(&uid(2), &Form::Full).is_none());
 }
 
-#[tokio::test]
-async fn a_study_that_is_gone_can_come_back() {
+#[test]
+fn a_study_that_is_gone_can_come_back() {
     let (cache, _) = cache(100_000);
-    cache.keep_study(&uid(1), &Form::Full, entry(b"{}".to_vec(), Duration::ZERO)).await;
-    cache.mark_gone(&uid(1), &Form::Full).await;
-    assert!(cache.is_gone(&uid(1)).await);
-    assert!(cache.study(&uid(1), &Form::Full).await.is_none());
-    cache.mark_back(&uid(1)).await;
-    assert!(!cache.is_gone(&uid(1)).await);
+    cache.keep_study(&uid(1), &Form::Full, entry(b"{}".to_vec(), Duration::ZERO));
+    cache.mark_gone(&uid(1), &Form::Full);
+    assert!(cache.is_gone(&uid(1)));
+    assert!(cache.study(&uid(1), &Form::Full).is_none());
+    cache.mark_back(&uid(1));
+    assert!(!cache.is_gone(&uid(1)));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) async fn imaging_study(
     let form = form_of_read(gateway, request)?;
     let missing = || Failure::not_found("No archive holds this study.");
     let uid = StudyUid::parse(id).map_err(|_| missing())?;
-    if let Some(study) = gateway.studies.remembered(&uid, &form, access, request.freshness()).await {
+    if let Some(study) = gateway.studies.remembered(&uid, &form, access, request.freshness()) {
         return Ok(study.rendered.clone());
     }
     match gateway.studies.read(&uid, &form, access, request.freshness()).await? {

@@ -39,7 +39,7 @@ pub enum Read {
 
 impl Studies {
     /// The study `uid` in this form, if it is remembered and fresh, so that no archive need be asked.
-    pub async fn remembered(
+    pub fn remembered(
         &self,
         uid: &StudyUid,
         form: &Form,
@@ -49,8 +49,7 @@ impl Studies {
         if freshness == Freshness::Reload || !access.sees_everything() {
             return None;
         }
-        let entry =
-            self.cache.study(uid, form).await.filter(|entry| self.cache.is_fresh(entry.checked_at))?;
+        let entry = self.cache.study(uid, form).filter(|entry| self.cache.is_fresh(entry.checked_at))?;
         self.metrics.cache_looked_up(CacheOutcome::Hit);
         Some(entry)
     }
@@ -63,17 +62,17 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Read, StudiesError> {
-        let remembered = self.cache.study(uid, form).await;
+        let remembered = self.cache.study(uid, form);
         match self.find(uid, access, Freshness::Reload).await? {
             Some(study) => {
-                self.cache.mark_back(uid).await;
+                self.cache.mark_back(uid);
                 self.assembled(&study, form, freshness, None).await.map(Read::Found)
             }
             None if remembered.is_some() => {
-                self.cache.mark_gone(uid, form).await;
+                self.cache.mark_gone(uid, form);
                 Ok(Read::Gone)
             }
-            None if self.cache.is_gone(uid).await => Ok(Read::Gone),
+            None if self.cache.is_gone(uid) => Ok(Read::Gone),
             None => Ok(Read::NotFound),
         }
     }
@@ -108,7 +107,7 @@ impl Studies {
         }
         let mut missing: BTreeMap<_, Vec<&StudyRow>> = BTreeMap::new();
         for study in studies {
-            if freshness == Freshness::Reload || self.still_true(study, form).await.is_none() {
+            if freshness == Freshness::Reload || self.still_true(study, form).is_none() {
                 missing.entry(study.first().archive.clone()).or_default().push(study.first());
             }
         }
@@ -125,8 +124,8 @@ impl Studies {
         series
     }
 
-    async fn still_true(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
-        self.cache.study(study.uid(), form).await.filter(|entry| entry.fingerprint == study.fingerprint())
+    fn still_true(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
+        self.cache.study(study.uid(), form).filter(|entry| entry.fingerprint == study.fingerprint())
     }
 
     async fn assembled(
@@ -138,7 +137,7 @@ impl Studies {
     ) -> Load {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
-            && let Some(entry) = self.still_true(study, form).await
+            && let Some(entry) = self.still_true(study, form)
         {
             self.metrics.cache_looked_up(CacheOutcome::Revalidated);
             if self.cache.is_fresh(entry.checked_at) {
@@ -146,7 +145,7 @@ impl Studies {
             }
             let checked_at = self.cache.elapsed();
             let entry = Arc::new(StudyEntry { rendered: entry.rendered.clone(), fingerprint, checked_at });
-            self.cache.keep_study(study.uid(), form, Arc::clone(&entry)).await;
+            self.cache.keep_study(study.uid(), form, Arc::clone(&entry));
             return Ok(entry);
         }
         self.metrics.cache_looked_up(CacheOutcome::Miss);
@@ -159,7 +158,7 @@ impl Studies {
             let checked_at = cache.elapsed();
             let rendered = render(&source, &study, &form, series).await?;
             let entry = Arc::new(StudyEntry { rendered, fingerprint, checked_at });
-            cache.keep_study(study.uid(), &form, Arc::clone(&entry)).await;
+            cache.keep_study(study.uid(), &form, Arc::clone(&entry));
             Ok(entry)
         };
         self.loads.run(flight, load).await?

@@ -68,7 +68,7 @@ impl Studies {
     /// What a Patient id stands for. An id that was not met lately is looked for in every archive, as a hash cannot be asked
     /// for.
     pub(super) async fn known_patient(&self, id: &str) -> Result<Option<Arc<KnownPatient>>, StudiesError> {
-        if let Some(known) = self.cache.patient(id).await {
+        if let Some(known) = self.cache.patient(id) {
             return Ok(Some(known));
         }
         // Reading the rows remembers every patient that they name, more of them perhaps than the cache keeps.
@@ -81,8 +81,8 @@ impl Studies {
         Ok(None)
     }
 
-    pub(super) async fn remember_patient(&self, row: &StudyRow) {
-        self.cache.keep_patient(&row.patient.id(), known(row)).await;
+    pub(super) fn remember_patient(&self, row: &StudyRow) {
+        self.cache.keep_patient(&row.patient.id(), known(row));
     }
 
     /// What the archives are asked for patients who match; `None` when nobody can.

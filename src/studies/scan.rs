@@ -26,7 +26,7 @@ impl Studies {
     pub(super) async fn scan(&self, archive: &Archive, query: QidoQuery, freshness: Freshness) -> Scan {
         let canonical = query.canonical();
         if freshness == Freshness::Cached
-            && let Some(rows) = self.cache.rows(archive.id(), &canonical).await
+            && let Some(rows) = self.cache.rows(archive.id(), &canonical)
         {
             return Ok(rows);
         }
@@ -36,7 +36,7 @@ impl Studies {
             let asked_at = cache.elapsed();
             let rows = all_rows(&archive, &query, limit).await?;
             let rows = Arc::new(SearchRows { rows, asked_at });
-            cache.keep_rows(archive.id(), &canonical, Arc::clone(&rows)).await;
+            cache.keep_rows(archive.id(), &canonical, Arc::clone(&rows));
             Ok(rows)
         };
         self.scans.run(flight, load).await?

@@ -163,7 +163,7 @@ impl Studies {
         for row in &found.rows {
             match study_row(source, row) {
                 Some(row) => {
-                    self.remember_patient(&row).await;
+                    self.remember_patient(&row);
                     rows.named.push(row);
                 }
                 None => rows.nameless.push(row.clone()),

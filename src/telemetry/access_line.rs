@@ -43,7 +43,7 @@ impl AccessLine {
 impl Drop for AccessLine {
     fn drop(&mut self) {
         tracing::info!(
-            request_id = self.request_id.as_str(),
+            request_id = %self.request_id,
             method = self.method,
             route = self.route,
             status = self.status,

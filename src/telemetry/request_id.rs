@@ -20,50 +20,62 @@ static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// 1 to 64 letters, digits, `-`, `_` and `.`: fits a header, and cannot forge a log line.
+///
+/// Every request has one, and few are ever read: what is coined is a number until somebody wants its text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    /// The how manieth request of this process it is.
+    Coined(u64),
+    /// What the caller named it.
+    Own(HeaderValue),
+}
 
 impl RequestId {
     /// The caller's own, if it sent one that can be repeated, else a new one.
     pub fn of(headers: &HeaderMap) -> Self {
         let own = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
-        own.map_or_else(Self::coin, |value| Self(value.clone()))
-    }
-
-    /// The process and the request's number in it, in hexadecimal digits.
-    fn coin() -> Self {
-        let mut text = [b'-'; 25];
-        write_hex(&mut text[..12], *PROCESS);
-        write_hex(&mut text[13..], COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unknown")))
-    }
-
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        let coined = || Kind::Coined(COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(own.cloned().map_or_else(coined, Kind::Own))
     }
 
     /// As a header has it.
     pub fn header_value(&self) -> HeaderValue {
-        self.0.clone()
+        match &self.0 {
+            // Hexadecimal digits and a hyphen are legal in a header.
+            Kind::Coined(number) => {
+                HeaderValue::from_bytes(&coined(*number)).unwrap_or(HeaderValue::from_static("unknown"))
+            }
+            Kind::Own(value) => value.clone(),
+        }
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
+        formatter.write_str(self.header_value().to_str().unwrap_or_default())
     }
 }
 
 impl fmt::Debug for RequestId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
+        fmt::Display::fmt(self, formatter)
     }
+}
+
+/// The process and the request's number in it, in hexadecimal digits.
+fn coined(number: u64) -> [u8; 25] {
+    let mut text = [b'-'; 25];
+    write_hex(&mut text[..12], *PROCESS);
+    write_hex(&mut text[13..], number);
+    text
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Every request is given an id, most of them a coined one: the formatting machinery would take longer than all else here.
+/// The last digits of `number`, as many as there is room for.
 fn write_hex(text: &mut [u8], number: u64) {
     for (pair, byte) in text.rchunks_mut(2).zip(number.to_le_bytes()) {
         pair.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
@@ -86,13 +98,13 @@ mod tests {
 
     #[test]
     fn a_caller_may_name_its_request() {
-        assert_eq!(of(b"53fefa32-fcbb_4ff8.1").as_str(), "53fefa32-fcbb_4ff8.1");
+        assert_eq!(of(b"53fefa32-fcbb_4ff8.1").to_string(), "53fefa32-fcbb_4ff8.1");
     }
 
     #[test]
     fn a_name_that_could_be_mistaken_for_something_else_is_replaced() {
         for bad in [&b""[..], b"a b", b"a\"b", b"\xff", b"a,b", &[b'a'; 65]] {
-            assert_ne!(of(bad).as_str().as_bytes(), bad);
+            assert_ne!(of(bad).to_string().as_bytes(), bad);
         }
     }
 
