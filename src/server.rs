@@ -40,6 +40,16 @@ pub trait Service: Send + Sync + 'static {
     /// What it answers with.
     type Body: http_body::Body<Data = Bytes, Error = BoxError> + From<Body> + Send + Unpin + 'static;
 
+    /// Answers a request that the front door let in, when that takes no waiting; what gets `None` is asked for again by
+    /// [`answer`](Self::answer).
+    fn answer_at_once(
+        &self,
+        _request: &Request<Incoming>,
+        _peer: PeerAddress,
+    ) -> Option<Response<Self::Body>> {
+        None
+    }
+
     /// Answers one request that the front door let in.
     fn answer(
         &self,

@@ -45,6 +45,19 @@ impl Service {
 impl crate::server::Service for Service {
     type Body = Counted;
 
+    /// What is asked for most often is a study that is remembered.
+    fn answer_at_once(&self, request: &Request<Incoming>, _peer: PeerAddress) -> Option<Response<Counted>> {
+        if request.method() != Method::GET || request.uri().query().is_some() {
+            return None;
+        }
+        let route =
+            Route::parse(request.method(), without_prefix(&self.gateway, request.uri().path())).ok()?;
+        let begun = Begun::new(self, request);
+        let access = Access::everything();
+        let answer = facade::remembered(&self.gateway, route.study_read()?, request.headers(), &access)?;
+        Some(begun.finish(route.label(), answer))
+    }
+
     async fn answer(&self, request: Request<Incoming>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
         let begun = Begun::new(self, &request);
         let (parts, body) = request.into_parts();
@@ -92,25 +105,6 @@ impl Service {
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
         let access = Access::everything();
-        // What is asked for most often is a study that is remembered.
-        if let Some(id) = route.study_read()
-            && parts.uri.query().is_none()
-            && let Some(answer) = facade::remembered(&self.gateway, id, &parts.headers, &access)
-        {
-            return Ok(answer);
-        }
-        // In a box, so that what most requests need does not have the size of what the others do.
-        Box::pin(self.work_out(route, parts, body, peer, &access)).await
-    }
-
-    async fn work_out(
-        &self,
-        route: Route<'_>,
-        parts: &Parts,
-        body: Incoming,
-        peer: IpAddr,
-        access: &Access,
-    ) -> Result<Response<Body>, Failure> {
         let gateway = &self.gateway;
         let public = gateway.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
@@ -128,7 +122,7 @@ impl Service {
                 };
                 // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
                 // wait.
-                let answer = dicomweb::handle(&source.archive, access, &address, request).await;
+                let answer = dicomweb::handle(&source.archive, &access, &address, request).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Capabilities => Interaction::Capabilities,
@@ -141,7 +135,7 @@ impl Service {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
-        facade::handle(gateway, interaction, &request, access).await
+        facade::handle(gateway, interaction, &request, &access).await
     }
 }
 

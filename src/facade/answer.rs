@@ -23,40 +23,33 @@ pub(super) fn success(
     pretty: bool,
     asked: &HeaderMap,
 ) -> Response<Body> {
-    let unchanged = conditional::none_match_names(asked, &rendered.etag);
-    let mut response = if unchanged {
-        let mut response = Response::new(body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        with_body(rendered, format, pretty, asked)
-    };
+    let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    headers.insert(header::CONTENT_TYPE, format.content_type());
+    headers.insert(header::CACHE_CONTROL, REVALIDATE);
+    common(headers);
     if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
         headers.insert(header::ETAG, etag);
     }
-    headers.insert(header::CACHE_CONTROL, REVALIDATE);
-    common(headers);
+    if conditional::none_match_names(asked, &rendered.etag) {
+        headers.remove(header::CONTENT_TYPE);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
+    }
+    if pretty {
+        *response.body_mut() = body::full(indented(&rendered.json));
+    } else if let Some(gzip) = rendered.gzip.as_ref().filter(|_| negotiation::accepts_gzip(asked)) {
+        headers.insert(header::CONTENT_ENCODING, GZIP);
+        *response.body_mut() = body::full(gzip.clone());
+    } else {
+        *response.body_mut() = body::full(rendered.json.clone());
+    }
     response
 }
 
 /// So many header fields does most every answer have, with those that are added on its way out.
 const HEADERS: usize = 6;
-
-fn with_body(rendered: &Rendered, format: Format, pretty: bool, asked: &HeaderMap) -> Response<Body> {
-    let mut response = Response::new(body::empty());
-    response.headers_mut().reserve(HEADERS);
-    if pretty {
-        *response.body_mut() = body::full(indented(&rendered.json));
-    } else if let Some(gzip) = rendered.gzip.as_ref().filter(|_| negotiation::accepts_gzip(asked)) {
-        *response.body_mut() = body::full(gzip.clone());
-        response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
-    } else {
-        *response.body_mut() = body::full(rendered.json.clone());
-    }
-    response.headers_mut().insert(header::CONTENT_TYPE, format.content_type());
-    response
-}
 
 /// A failure as an OperationOutcome.
 pub fn refuse(failure: &Failure) -> Response<Body> {

@@ -1,11 +1,13 @@
 //! The life of one connection: first byte → version → requests → idle or drain → end.
 
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+use std::future::ready;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -55,7 +57,7 @@ pub(super) async fn serve_connection<S: Service>(
     let activity = Arc::new(Activity::default());
     let answering = {
         let activity = Arc::clone(&activity);
-        service_fn(move |request| answer(Arc::clone(&service), request, peer, Arc::clone(&activity)))
+        service_fn(move |request| answer(Arc::clone(&service), request, peer, &activity))
     };
     let head = (!is_http2).then_some(limits.head);
     let stream = TimedStream::new(stream, read, Arc::clone(&activity), head, limits.stall);
@@ -123,19 +125,26 @@ async fn silence(activity: &Activity, patience: Duration) {
 }
 
 /// Answers one request. Whatever breaks down in the service breaks that answer, not the connection.
-async fn answer<S: Service>(
+///
+/// Most answers stand ready: only the others are given a place for what they have to remember while they wait.
+fn answer<S: Service>(
     service: Arc<S>,
     request: Request<Incoming>,
     peer: PeerAddress,
-    activity: Arc<Activity>,
-) -> Result<Response<AnswerBody<S::Body>>, Infallible> {
+    activity: &Arc<Activity>,
+) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> + use<S> {
     let in_flight = activity.request_begun();
-    let response = match admit(&request) {
-        Ok(()) => {
-            let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind().await;
-            answer.unwrap_or_else(|_| broken().map(Into::into))
-        }
-        Err(refusal) => refused(&*service, &request, refusal),
+    let at_once = || match admit(&request) {
+        Ok(()) => service.answer_at_once(&request, peer),
+        Err(refusal) => Some(refused(&*service, &request, refusal)),
     };
-    Ok(response.map(|body| AnswerBody::new(body, in_flight)))
+    let broken = |_| broken().map(Into::into);
+    let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(broken(panic)));
+    if let Some(response) = at_once {
+        return Either::Left(ready(Ok(response.map(|body| AnswerBody::new(body, in_flight)))));
+    }
+    Either::Right(Box::pin(async move {
+        let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind().await;
+        Ok(answer.unwrap_or_else(broken).map(|body| AnswerBody::new(body, in_flight)))
+    }))
 }
