@@ -65,8 +65,8 @@ impl<'de> Deserialize<'de> for InstanceFacts {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<InstanceFacts, A::Error> {
                 let mut facts = InstanceFacts::default();
                 let mut titles: [Option<Box<str>>; 4] = Default::default();
-                while let Some(Borrowed(key)) = members.next_key::<Borrowed<'de>>()? {
-                    match tag_of(&key) {
+                while let Some(Member(tag)) = members.next_key()? {
+                    match tag {
                         Some(tags::SOP_INSTANCE_UID) => facts.uid = first_uid(&mut members)?.map(Into::into),
                         Some(tags::SERIES_INSTANCE_UID) => {
                             facts.series = first_uid(&mut members)?.map(Into::into);
@@ -145,9 +145,38 @@ fn meaning(element: &Element) -> Option<Box<str>> {
     items.filter_map(|item| item.text(tags::CODE_MEANING)).find_map(clean).map(Into::into)
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The name of a row's member, as the tag that it stands for.
+struct Member(Option<Tag>);
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Name(|name: &str| Self(tag_of(name))))
+    }
+}
+
+/// The name of an element's member: whether it holds the values.
+struct IsValue(bool);
+
+impl<'de> Deserialize<'de> for IsValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Name(|name: &str| Self(name == "Value")))
+    }
+}
+
+/// Reads a name where it stands, without keeping it.
+struct Name<F>(F);
+
+impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Name<F> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<T, E> {
+        Ok((self.0)(name))
+    }
+}
 
 /// The first value of an element.
 enum First<'a> {
@@ -201,8 +230,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<First<'de>, A::Error> {
                 let mut first = First::Nothing;
-                while let Some(Borrowed(key)) = members.next_key::<Borrowed<'de>>()? {
-                    if key == "Value" {
+                while let Some(IsValue(is_value)) = members.next_key()? {
+                    if is_value {
                         first = members.next_value()?;
                     } else {
                         members.next_value::<IgnoredAny>()?;
@@ -270,8 +299,8 @@ impl<'de> Deserialize<'de> for Joined {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Joined, A::Error> {
                 let mut joined = Joined(None);
-                while let Some(Borrowed(key)) = members.next_key::<Borrowed<'de>>()? {
-                    if key == "Value" {
+                while let Some(IsValue(is_value)) = members.next_key()? {
+                    if is_value {
                         joined = members.next_value()?;
                     } else {
                         members.next_value::<IgnoredAny>()?;
