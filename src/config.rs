@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod error;
 mod search;
+mod secret;
 mod section;
 mod server;
 mod telemetry;

@@ -190,6 +190,38 @@ impl From<&StudiesError> for Failure {
                      patient, identifier, or a range of started."
                 ),
             ),
+            StudiesError::TooManyToSort { limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "More than {limit} matches would have to be put in order. Leave _sort out, or narrow the search: by \
+                     patient, identifier, or a range of started."
+                ),
+            ),
+            StudiesError::TooManyToOpen { limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "More than {limit} studies would have to be opened, as archives cannot be asked for this. Narrow the \
+                     search: by patient, identifier, modality, or a range of started."
+                ),
+            ),
+            StudiesError::TooManyToInclude { limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "More than {limit} resources would have to go with the matches. Ask for fewer matches on a page, or \
+                     search for what goes with them by itself."
+                ),
+            ),
+            StudiesError::Unpageable { archive } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "Archive {archive} cuts its list of studies short and cannot be asked for the rest. Narrow the search: \
+                     by patient, identifier, or a range of started."
+                ),
+            ),
+            StudiesError::Drifting { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", sentence(&format!("{error}.")))
+                    .after(RETRY_AFTER)
+            }
             StudiesError::Incomplete { .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&format!("{error}.")))
             }

@@ -6,7 +6,6 @@
 mod answer;
 mod bundle;
 mod capabilities;
-mod cursor;
 mod endpoints;
 mod format;
 mod read;
@@ -82,6 +81,6 @@ async fn work_out(
             search::imaging_studies(gateway, request, access).await?
         }
         Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
-        Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request).await?,
+        Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
     })
 }

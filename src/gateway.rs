@@ -2,14 +2,28 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use crate::archive::{Archive, SettingsError};
 use crate::cache::Cache;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
 use crate::mapping::MappingContext;
-use crate::studies::{Source, Studies};
+use crate::studies::{Limits, Source, Studies};
 use crate::telemetry::Metrics;
+
+/// Why what is configured cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// An archive cannot be reached as it is described.
+    #[error(transparent)]
+    Archive(#[from] SettingsError),
+    /// No key for the links of pages.
+    #[error(transparent)]
+    Cursors(#[from] NoKey),
+}
 
 /// One gateway. Two of them in one process share nothing.
 #[derive(Debug)]
@@ -18,6 +32,8 @@ pub struct Gateway {
     pub studies: Studies,
     /// How searches are bounded.
     pub search: config::Search,
+    /// Seals the links of pages.
+    pub cursors: CursorKey,
     /// How long a FHIR request may take.
     pub request_timeout: Duration,
     /// Under which address the gateway is known.
@@ -29,7 +45,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Puts together what `config` describes. Nothing is sent to an archive yet.
-    pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, SettingsError> {
+    pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, GatewayError> {
         let source = |archive: &config::Archive| {
             Ok(Source {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
@@ -38,10 +54,19 @@ impl Gateway {
         };
         let sources = config.archives.iter().map(source).collect::<Result<_, SettingsError>>()?;
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
-        let max_scan = config.search.max_scan;
+        let limits = Limits {
+            max_scan: config.search.max_scan,
+            sort_window: config.search.sort_window,
+            max_opened: config.search.max_opened,
+        };
+        let cursors = match &config.search.cursor_key {
+            Some(secret) => CursorKey::of(secret.expose_secret().as_bytes())?,
+            None => CursorKey::random()?,
+        };
         Ok(Self {
-            studies: Studies::new(sources, cache.clone(), max_scan, clock, metrics.clone()),
+            studies: Studies::new(sources, cache.clone(), limits, clock, metrics.clone()),
             search: config.search.clone(),
+            cursors,
             request_timeout: config.server.request_timeout,
             public_address: PublicAddress {
                 fixed: config.server.public_url.clone(),

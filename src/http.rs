@@ -4,6 +4,7 @@
 pub mod body;
 pub mod bounded;
 pub mod conditional;
+pub mod cursor;
 pub mod forwarded;
 pub mod host;
 pub mod negotiation;

@@ -1,26 +1,31 @@
 //! The heart: from criteria to studies.
 //!
-//! [`plan`] says what the archives are asked, [`scan`] asks them to the end, [`recheck`] decides what matches, [`detail`]
-//! fetches what lies below a study, [`assembly`] makes resources of it and remembers them, [`search`] and [`patients`]
-//! are the ways in. An archive's filter is a hint and never an answer: what counts is what a row says, compared with every
-//! criterion and with the access. Nothing here knows HTTP.
+//! [`plan`] says what the archives are asked, [`scan`] asks them to the end, [`candidates`] gathers what they answer by study,
+//! [`screen`] decides what matches, [`order`] puts it in order, [`detail`] fetches what lies below a study, [`assembly`] makes
+//! resources of it and remembers them; [`search`], [`stream`] and [`patients`] are the ways in. An archive's filter is a hint
+//! and never an answer: what counts is the resource that would be shown, compared with every criterion and with the access.
+//! Nothing here knows HTTP.
 
 mod assembly;
+mod candidates;
 mod detail;
 mod error;
+mod order;
 mod patients;
 mod plan;
-mod recheck;
 mod row;
 mod scan;
+mod screen;
 mod search;
+mod stream;
 
 use std::sync::Arc;
 
 pub use assembly::{Depth, Read};
 pub use error::StudiesError;
+pub use order::{Cut, Standing, cut};
 pub use patients::FoundPatient;
-pub use search::{FoundStudies, FoundStudy};
+pub use search::{FoundStudies, FoundStudy, Place, StudyPage, StudySearch};
 
 use crate::archive::{Archive, ArchiveId};
 use crate::cache::{Cache, Fingerprint, Form, SearchRows, SingleFlight, StudyEntry};
@@ -48,6 +53,17 @@ pub struct Source {
     pub context: MappingContext,
 }
 
+/// How much one search may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of one archive that are looked through.
+    pub max_scan: usize,
+    /// Matches that are put in an order that was asked for.
+    pub sort_window: usize,
+    /// Studies that are opened to be compared with the criteria.
+    pub max_opened: usize,
+}
+
 type Scan = Result<Arc<SearchRows>, StudiesError>;
 type Load = Result<Arc<StudyEntry>, StudiesError>;
 
@@ -58,18 +74,17 @@ pub struct Studies {
     cache: Cache,
     scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
     loads: Arc<SingleFlight<(StudyUid, Form, Fingerprint), Load>>,
-    max_scan: usize,
+    limits: Limits,
     clock: SharedClock,
     metrics: Metrics,
 }
 
 impl Studies {
-    /// Over `sources`, in the order in which they are asked; `max_scan` rows of one archive are looked through for one
-    /// search at most.
+    /// Over `sources`, in the order in which they are asked.
     pub fn new(
         sources: Vec<Source>,
         cache: Cache,
-        max_scan: usize,
+        limits: Limits,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Self {
@@ -78,7 +93,7 @@ impl Studies {
             cache,
             scans: Arc::default(),
             loads: Arc::default(),
-            max_scan,
+            limits,
             clock,
             metrics,
         }

@@ -32,6 +32,9 @@ pub struct Profile {
     pub keeps_padding: bool,
     /// A comma-separated list of UIDs is understood as "any of them".
     pub uid_lists: bool,
+    /// All series and all instances can be searched, not only those of a study (PS3.18 table 10.6.1-1): nothing found so is
+    /// nothing there.
+    pub searches_below: bool,
 }
 
 /// The profiles that there are, the default first.
@@ -45,6 +48,7 @@ pub const PROFILES: &[Profile] = &[
         open_ended_frames: false,
         keeps_padding: false,
         uid_lists: true,
+        searches_below: false,
     },
     // Metadata come from a ready-made attachment, 3 to 20 times faster than rows of instances. A short page is the last
     // one, unless the server limits its answers: then the rest cannot be had by paging either.
@@ -57,6 +61,7 @@ pub const PROFILES: &[Profile] = &[
         open_ended_frames: true,
         keeps_padding: true,
         uid_lists: true,
+        searches_below: true,
     },
     // Metadata make it fetch every pixel by C-MOVE, and come for the whole study whatever was asked for. A repeated key
     // is refused.
@@ -69,6 +74,7 @@ pub const PROFILES: &[Profile] = &[
         open_ended_frames: false,
         keeps_padding: false,
         uid_lists: false,
+        searches_below: false,
     },
     Profile {
         name: "static-dicomweb",
@@ -79,6 +85,7 @@ pub const PROFILES: &[Profile] = &[
         open_ended_frames: false,
         keeps_padding: false,
         uid_lists: true,
+        searches_below: false,
     },
     // A repeated key is answered with "500", and rows of instances hold nothing but UIDs.
     Profile {
@@ -90,6 +97,7 @@ pub const PROFILES: &[Profile] = &[
         open_ended_frames: false,
         keeps_padding: false,
         uid_lists: false,
+        searches_below: false,
     },
     Profile {
         name: "google",
@@ -100,6 +108,7 @@ pub const PROFILES: &[Profile] = &[
         open_ended_frames: false,
         keeps_padding: false,
         uid_lists: true,
+        searches_below: true,
     },
 ];
 

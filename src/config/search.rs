@@ -1,5 +1,8 @@
 //! `[search]`: how much one search may ask for.
 
+use secrecy::SecretString;
+
+use super::secret::Secret;
 use super::section::Section;
 use super::values::count;
 
@@ -13,8 +16,17 @@ const MAX_COUNT: usize = 200;
 /// studies at most, and a search that finds more than thousands wants another criterion.
 const MAX_SCAN: usize = 5000;
 
+/// As many as may be looked through: putting in order costs less than reading.
+const SORT_WINDOW: usize = 5000;
+
+/// Opening a study costs a call for each of its series: some seconds for so many, on an archive of common speed.
+const MAX_OPENED: usize = 200;
+
+/// Some megabytes besides the matches.
+const MAX_INCLUDED: usize = 1000;
+
 /// How much one search may ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Search {
     /// Entries of a page when `_count` is not given.
     pub default_count: usize,
@@ -22,6 +34,14 @@ pub struct Search {
     pub max_count: usize,
     /// Rows read from one archive for one search before it is refused as too costly.
     pub max_scan: usize,
+    /// Matches that `_sort` puts in order at most.
+    pub sort_window: usize,
+    /// Studies that are opened to be compared with criteria which archives cannot be asked for.
+    pub max_opened: usize,
+    /// Resources that go with the matches at most.
+    pub max_included: usize,
+    /// Of what the key is made that seals the links of pages; without it each process makes its own.
+    pub cursor_key: Option<SecretString>,
 }
 
 impl Search {
@@ -32,6 +52,10 @@ impl Search {
             default_count: default_count.as_ref().map_or(DEFAULT_COUNT, |set| set.value),
             max_count: max_count.as_ref().map_or(MAX_COUNT, |set| set.value),
             max_scan: section.or("max_scan", count(1, 1_000_000), MAX_SCAN),
+            sort_window: section.or("sort_window", count(1, 1_000_000), SORT_WINDOW),
+            max_opened: section.or("max_opened", count(1, 100_000), MAX_OPENED),
+            max_included: section.or("max_included", count(1, 100_000), MAX_INCLUDED),
+            cursor_key: Secret::take(section, "cursor_key", "cursor_key_file").optional(),
         };
         if search.default_count > search.max_count
             && let Some(set) = default_count.or(max_count)

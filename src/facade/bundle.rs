@@ -4,6 +4,8 @@ use std::io::Write;
 
 use bytes::Bytes;
 
+use crate::fhir::search::ResourceType;
+
 /// Why a resource stands in the Bundle (R4 valueset-search-entry-mode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
@@ -34,15 +36,22 @@ pub(super) struct Entry {
     pub(super) mode: Mode,
 }
 
+impl Entry {
+    /// Of a resource of this server.
+    pub(super) fn of(base: &str, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Self {
+        Self { full_url: Some(format!("{base}/{kind}/{id}")), resource, mode }
+    }
+}
+
 /// A page of a search.
 #[derive(Debug, Default)]
 pub(super) struct Searchset {
     /// Matches on all pages, when that is known for certain.
     pub(super) total: Option<usize>,
-    /// The search as it was understood.
-    pub(super) self_link: String,
-    /// The page behind this one.
-    pub(super) next_link: Option<String>,
+    /// The moment from which on the next search must ask for changes, where they were asked for.
+    pub(super) last_updated: Option<String>,
+    /// Addresses and what they are: self, first, previous, next.
+    pub(super) links: Vec<(&'static str, String)>,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -51,18 +60,26 @@ impl Searchset {
     pub(super) fn to_json(&self) -> Vec<u8> {
         let size = self.entries.iter().map(|entry| entry.resource.len() + 300).sum::<usize>();
         let mut json = Vec::with_capacity(size + 1024);
-        json.extend_from_slice(br#"{"resourceType":"Bundle","type":"searchset""#);
+        json.extend_from_slice(br#"{"resourceType":"Bundle""#);
+        if let Some(moment) = &self.last_updated {
+            json.extend_from_slice(br#","meta":{"lastUpdated":"#);
+            write_string(&mut json, moment);
+            json.push(b'}');
+        }
+        json.extend_from_slice(br#","type":"searchset""#);
         if let Some(total) = self.total {
             json.extend_from_slice(b",\"total\":");
             json.extend_from_slice(total.to_string().as_bytes());
         }
-        json.extend_from_slice(br#","link":[{"relation":"self","url":"#);
-        write_string(&mut json, &self.self_link);
-        if let Some(next) = &self.next_link {
-            json.extend_from_slice(br#"},{"relation":"next","url":"#);
-            write_string(&mut json, next);
+        json.extend_from_slice(b",\"link\":[");
+        for (index, (relation, address)) in self.links.iter().enumerate() {
+            json.extend_from_slice(if index == 0 { b"{\"relation\":\"" } else { b",{\"relation\":\"" });
+            json.extend_from_slice(relation.as_bytes());
+            json.extend_from_slice(b"\",\"url\":");
+            write_string(&mut json, address);
+            json.push(b'}');
         }
-        json.extend_from_slice(b"}]");
+        json.push(b']');
         // FHIR forbids empty arrays (R4 json#arrays).
         if !self.entries.is_empty() {
             json.extend_from_slice(b",\"entry\":[");
@@ -105,7 +122,7 @@ mod tests {
     fn a_bundle_without_entries_has_no_entry_member() {
         let bundle = json(&Searchset {
             total: Some(0),
-            self_link: "http://h/fhir/Patient?_id=\"".to_owned(),
+            links: vec![("self", "http://h/fhir/Patient?_id=\"".to_owned())],
             ..Searchset::default()
         });
         assert_eq!(
@@ -126,7 +143,7 @@ mod tests {
             mode,
         };
         let searchset = Searchset {
-            next_link: Some("http://h/n".to_owned()),
+            links: vec![("self", "http://h/s".to_owned()), ("next", "http://h/n".to_owned())],
             entries: vec![
                 entry(Mode::Match),
                 entry(Mode::Include),

@@ -3,11 +3,10 @@
 use super::FhirRequest;
 use crate::cache::Rendered;
 use crate::error::Failure;
-use crate::fhir::search::{
-    ENDPOINT_PARAMETERS, IMAGING_STUDY_PARAMETERS, PATIENT_PARAMETERS, Parameter, ResourceType, StudyInclude,
-};
+use crate::fhir::search::{Edge, Parameter, ResourceType, Searched};
 use crate::fhir::types::{
-    CapabilityStatement, Implementation, Interaction, Resource, Rest, SearchParam, Security, Software,
+    CapabilityStatement, Endpoint, ImagingStudy, Implementation, Interaction, Patient, Resource, Rest,
+    SearchParam, Security, Software,
 };
 
 /// When what is said here last changed.
@@ -32,24 +31,18 @@ pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> 
                               who that is.",
             },
             resource: vec![
-                resource(
-                    ResourceType::Endpoint,
+                resource::<Endpoint>(
                     "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint",
                     "One for each archive: the root of its DICOMweb services at this gateway.",
-                    ENDPOINT_PARAMETERS,
                 ),
-                resource(
-                    ResourceType::ImagingStudy,
+                resource::<ImagingStudy>(
                     "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study",
                     "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails; \
                      Bundle.total is left out where studies had to be.",
-                    IMAGING_STUDY_PARAMETERS,
                 ),
-                resource(
-                    ResourceType::Patient,
+                resource::<Patient>(
                     "",
                     "A patient as the archives' studies tell of one. Its id is a hash of the patient's identifier.",
-                    PATIENT_PARAMETERS,
                 ),
             ],
         }],
@@ -57,27 +50,19 @@ pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> 
     serde_json::to_vec(&statement).map(Rendered::new).map_err(|_| Failure::internal())
 }
 
-fn resource<C>(
-    kind: ResourceType,
-    profile: &'static str,
-    documentation: &'static str,
-    parameters: &'static [Parameter<C>],
-) -> Resource {
-    let has_references = kind == ResourceType::ImagingStudy;
+fn resource<R: Searched>(profile: &'static str, documentation: &'static str) -> Resource {
+    let has_references = R::TYPE == ResourceType::ImagingStudy;
     Resource {
-        kind: kind.name(),
+        kind: R::TYPE.name(),
         supported_profile: Some(profile).filter(|profile| !profile.is_empty()).into_iter().collect(),
         documentation,
         interaction: vec![Interaction { code: "read" }, Interaction { code: "search-type" }],
         versioning: "no-version",
         conditional_read: "not-match",
         reference_policy: if has_references { vec!["literal", "logical", "local"] } else { Vec::new() },
-        search_include: parameters
-            .iter()
-            .filter_map(|parameter| parameter.include)
-            .map(StudyInclude::name)
-            .collect(),
-        search_param: parameters.iter().map(search_param).collect(),
+        search_include: Edge::includes_of(R::TYPE),
+        search_rev_include: Edge::reverse_includes_of(R::TYPE),
+        search_param: Parameter::<R>::all().map(search_param).collect(),
     }
 }
 

@@ -1,7 +1,5 @@
 //! Reads (R4 http#read).
 
-use std::convert::Infallible;
-
 use serde::Serialize;
 
 use super::FhirRequest;
@@ -11,13 +9,10 @@ use crate::archive::ArchiveId;
 use crate::cache::{Form, Rendered};
 use crate::dicom::StudyUid;
 use crate::error::Failure;
-use crate::fhir::search::{Parameter, ResultParameters, Summary};
+use crate::fhir::search::{ResultParameters, Summary};
 use crate::fhir::types::{Projection, project};
 use crate::gateway::Gateway;
 use crate::studies::Read;
-
-/// A read has no criteria.
-const NO_CRITERIA: &[Parameter<Infallible>] = &[];
 
 pub(super) async fn imaging_study(
     gateway: &Gateway,
@@ -25,7 +20,7 @@ pub(super) async fn imaging_study(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let form = form_of_read(gateway, request)?;
+    let form = form_of_read(request)?;
     let missing = || Failure::not_found("No archive holds this study.");
     let uid = StudyUid::parse(id).map_err(|_| missing())?;
     if let Some(study) = gateway.studies.remembered(&uid, &form, access, request.freshness()) {
@@ -44,27 +39,27 @@ pub(super) async fn patient(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let form = form_of_read(gateway, request)?;
+    let form = form_of_read(request)?;
     let found = gateway.studies.find_patient(id, access, request.freshness()).await?;
     let found = found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
     render(&found.resource, &form)
 }
 
 pub(super) fn endpoint(gateway: &Gateway, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
-    let form = form_of_read(gateway, request)?;
+    let form = form_of_read(request)?;
     let source = ArchiveId::parse(id).ok().and_then(|id| gateway.studies.source(&id));
     let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
     render(&endpoint_of(source, request), &form)
 }
 
-fn form_of_read(gateway: &Gateway, request: &FhirRequest<'_>) -> Result<Form, Failure> {
-    let search = request.search(NO_CRITERIA, &gateway.search)?;
-    if search.result.summary == Summary::Count {
+fn form_of_read(request: &FhirRequest<'_>) -> Result<Form, Failure> {
+    let shape = request.shape()?;
+    if shape.summary == Summary::Count {
         return Err(
             Failure::bad_request("value", "Parameter _summary: a read has no count.").at("http._summary")
         );
     }
-    Ok(form(&search.result))
+    Ok(form(&shape))
 }
 
 /// How much of each resource is wanted.

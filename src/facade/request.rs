@@ -4,10 +4,14 @@ use http::HeaderMap;
 
 use crate::config;
 use crate::error::{Failure, Issue};
-use crate::fhir::search::{Context, Handling, Parameter, Search, SearchError};
+use crate::fhir::search::{Context, Handling, Parameter, ResultParameters, Search, SearchError, Searched};
+use crate::fhir::types::ImagingStudy;
 use crate::http::conditional;
 use crate::http::forwarded::PublicBase;
 use crate::studies::Freshness;
+
+/// The parameters that a read understands.
+const SHAPING: [&str; 4] = ["_elements", "_format", "_pretty", "_summary"];
 
 /// What the handlers are told of a request.
 #[derive(Debug)]
@@ -21,19 +25,33 @@ pub struct FhirRequest<'a> {
 }
 
 impl FhirRequest<'_> {
-    /// Parses the parameters by `table`; everything that is wrong with them is told at once.
-    pub(super) fn search<C>(
-        &self,
-        table: &[Parameter<C>],
-        limits: &config::Search,
-    ) -> Result<Search<C>, Failure> {
+    /// Parses the parameters of a search for `R`; everything that is wrong with them is told at once.
+    pub(super) fn search<R: Searched>(&self, limits: &config::Search) -> Result<Search<R>, Failure> {
         let context = Context {
             base: &self.base(),
             handling: self.handling(),
             default_count: limits.default_count,
             max_count: limits.max_count,
         };
-        Search::parse(table, &self.pairs, &context).map_err(|errors| refused(&errors))
+        Search::parse(&self.pairs, &context).map_err(|errors| refused(&errors))
+    }
+
+    /// Parses what a read can be told: in which form the resource is wanted (R4 http#read). It has no criteria, so other
+    /// parameters mean nothing.
+    pub(super) fn shape(&self) -> Result<ResultParameters, Failure> {
+        let context = Context { base: "", handling: Handling::Strict, default_count: 0, max_count: 0 };
+        let strict = self.handling() == Handling::Strict;
+        let shapes = |name: &str| SHAPING.contains(&name.split(':').next().unwrap_or_default());
+        let pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| strict || shapes(name)).cloned().collect();
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| !shapes(name)) {
+            let known = Parameter::<ImagingStudy>::named(name).map_or("a parameter", |known| known.name);
+            return Err(Failure::bad_request(
+                "not-supported",
+                format!("{known}: a read has no such parameter."),
+            ));
+        }
+        let search = Search::<ImagingStudy>::parse(&pairs, &context).map_err(|errors| refused(&errors))?;
+        Ok(search.result)
     }
 
     /// The address of the facade, without a slash at its end.

@@ -1,63 +1,64 @@
 //! Searches (R4 http#search): from a query to a page of a Bundle.
 
-use std::collections::HashSet;
+mod include;
+mod page;
 
-use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::FhirRequest;
-use super::bundle::{Entry, Mode, Searchset};
-use super::cursor::Cursor;
+use super::bundle::{Entry, Mode};
 use super::endpoints::endpoint_of;
 use super::read::{form, render};
 use crate::access::Access;
-use crate::cache::{Form, Rendered};
+use crate::cache::Rendered;
 use crate::dicom::StudyUid;
 use crate::error::Failure;
 use crate::fhir::search::{
-    ENDPOINT_PARAMETERS, EndpointCriterion, IMAGING_STUDY_PARAMETERS, PATIENT_PARAMETERS, ResourceType,
-    Search, StudyInclude, Token, Total,
+    Contained, Criterion, Edge, ResourceType, ResultParameters, Search, SortKey, Surroundings, Total,
 };
-use crate::fhir::types::{Endpoint, OperationOutcome, OutcomeIssue};
+use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
 use crate::gateway::Gateway;
-use crate::http::query;
-use crate::studies::{FoundStudies, FoundStudy};
+use crate::studies::{Cut, FoundPatient, Place, Standing, StudyPage, StudySearch, cut};
+use include::{Frontier, included};
+use page::{Page, Pages};
+
+/// By id, where no other order is asked for.
+const BY_ID: [SortKey; 1] = [SortKey { parameter: "_id", descending: false }];
 
 pub(super) async fn imaging_studies(
     gateway: &Gateway,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let search = request.search(IMAGING_STUDY_PARAMETERS, &gateway.search)?;
-    let found = gateway.studies.search(&search.criteria, access, request.freshness()).await?;
-    let ids: Vec<_> = found.studies.iter().map(|study| study.uid().as_str()).collect();
-    let page = Page::of(&search, &ids)?;
-    let studies = found.studies.get(page.begin..page.end).unwrap_or_default();
-    let form = form(&search.result);
-    let mut entries = Vec::with_capacity(studies.len() + 4);
-    if !search.result.only_count() {
-        let resources = gateway.studies.assemble(studies, &form, request.freshness()).await?;
-        for (study, resource) in studies.iter().zip(resources) {
-            let id = study.uid().as_str();
-            entries.push(entry(
-                request,
-                ResourceType::ImagingStudy,
-                id,
-                resource.rendered.json.clone(),
-                Mode::Match,
-            ));
-        }
-        for include in &search.result.includes {
-            entries.extend(included(gateway, request, studies, *include)?);
-        }
-        distinct(&mut entries);
-    }
-    let mut searchset =
-        page.searchset(ResourceType::ImagingStudy, &search, request, entries, left_out(&found));
-    if !found.under_two_patients.is_empty() || found.nameless > 0 {
-        // What was left out counts neither as a match nor as none.
-        searchset.total = None;
-    }
-    finish(searchset).await
+    let search: Search<ImagingStudy> = request.search(&gateway.search)?;
+    let mut pages = Pages::of(&gateway.cursors, request, "ImagingStudy", &search);
+    let place: Option<Place> = pages.place()?;
+    let found = if search.result.contained == Contained::Only {
+        // No resource contains an ImagingStudy.
+        StudyPage { total: Some(0), ..StudyPage::default() }
+    } else {
+        let wanted = StudySearch {
+            criteria: &search.criteria,
+            sort: &search.result.sort,
+            count: if search.result.only_count() { 0 } else { search.result.count },
+            place: place.as_ref(),
+            needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
+        };
+        gateway.studies.page(&wanted, access, request.freshness()).await?
+    };
+    warn_of_what_is_left_out(&mut pages, &found);
+    let StudyPage { studies, total, previous, next, .. } = found;
+    let base = request.base();
+    let resources = gateway.studies.assemble(&studies, &form(&search.result), request.freshness()).await?;
+    let matches = studies.iter().zip(resources).map(|(study, resource)| {
+        let json = resource.rendered.json.clone();
+        Entry::of(&base, ResourceType::ImagingStudy, study.uid().as_str(), json, Mode::Match)
+    });
+    let mut entries: Vec<_> = matches.collect();
+    let frontier = Frontier { studies, ..Frontier::default() };
+    entries.extend(included(gateway, request, access, &search.result, frontier).await?);
+    page::render(pages.searchset(Page { total, previous, next, entries })).await
 }
 
 pub(super) async fn patients(
@@ -65,200 +66,100 @@ pub(super) async fn patients(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let search = request.search(PATIENT_PARAMETERS, &gateway.search)?;
-    let found = gateway.studies.search_patients(&search.criteria, access, request.freshness()).await?;
-    let ids: Vec<_> = found.iter().map(|patient| patient.resource.id.as_str()).collect();
-    let page = Page::of(&search, &ids)?;
-    let form = form(&search.result);
+    let search: Search<Patient> = request.search(&gateway.search)?;
+    let pages = Pages::of(&gateway.cursors, request, "Patient", &search);
+    let place: Option<Place> = pages.place()?;
+    let found = match search.result.contained {
+        Contained::Only => Vec::new(),
+        Contained::No | Contained::Both => {
+            let (criteria, reverse) = (&search.criteria, &search.reverse);
+            gateway.studies.search_patients(criteria, reverse, access, request.freshness()).await?
+        }
+    };
+    let keys = order(&search.result);
+    let standing = |patient: &FoundPatient| Standing::of(keys, &patient.resource, &TimeZone::UTC);
+    let standings = found.into_iter().map(|patient| (standing(&patient), patient)).collect();
+    let Cut { items, total, previous, next } = cut(standings, keys, place.as_ref(), search.result.count);
+    let (form, base) = (form(&search.result), request.base());
     let mut entries = Vec::new();
-    for patient in found.get(page.begin..page.end).unwrap_or_default() {
+    for patient in &items {
         let resource = render(&patient.resource, &form)?.json;
-        entries.push(entry(request, ResourceType::Patient, &patient.resource.id, resource, Mode::Match));
+        entries.push(Entry::of(&base, ResourceType::Patient, &patient.resource.id, resource, Mode::Match));
     }
-    finish(page.searchset(ResourceType::Patient, &search, request, entries, Vec::new())).await
+    let frontier = Frontier { patients: items, ..Frontier::default() };
+    entries.extend(included(gateway, request, access, &search.result, frontier).await?);
+    page::render(pages.searchset(Page { total: Some(total), previous, next, entries })).await
 }
 
-pub(super) async fn endpoints(gateway: &Gateway, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
-    let search = request.search(ENDPOINT_PARAMETERS, &gateway.search)?;
-    let mut found: Vec<_> =
-        gateway.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
-    found.retain(|endpoint| search.criteria.iter().all(|criterion| endpoint_matches(criterion, endpoint)));
-    found.sort_by(|one, other| one.id.cmp(&other.id));
-    let ids: Vec<_> = found.iter().map(|endpoint| endpoint.id.as_str()).collect();
-    let page = Page::of(&search, &ids)?;
-    let form = form(&search.result);
+pub(super) async fn endpoints(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let search: Search<Endpoint> = request.search(&gateway.search)?;
+    let pages = Pages::of(&gateway.cursors, request, "Endpoint", &search);
+    let place: Option<Place> = pages.place()?;
+    let mut found = matching_endpoints(gateway, request, &search.criteria);
+    for has in search.reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
+        let criteria = std::slice::from_ref(&has.criterion);
+        let studies = gateway.studies.search(criteria, access, request.freshness()).await?.studies;
+        found.retain(|endpoint| studies.iter().any(|study| study.endpoints().any(|id| id == endpoint.id)));
+    }
+    if search.result.contained == Contained::Only {
+        found.clear();
+    }
+    let keys = order(&search.result);
+    let standing = |endpoint: &Endpoint| Standing::of(keys, endpoint, &TimeZone::UTC);
+    let standings = found.into_iter().map(|endpoint| (standing(&endpoint), endpoint)).collect();
+    let Cut { items, total, previous, next } = cut(standings, keys, place.as_ref(), search.result.count);
+    let (form, base) = (form(&search.result), request.base());
     let mut entries = Vec::new();
-    for endpoint in found.get(page.begin..page.end).unwrap_or_default() {
-        entries.push(entry(
-            request,
-            ResourceType::Endpoint,
-            &endpoint.id,
-            render(endpoint, &form)?.json,
-            Mode::Match,
-        ));
+    for endpoint in &items {
+        let resource = render(endpoint, &form)?.json;
+        entries.push(Entry::of(&base, ResourceType::Endpoint, &endpoint.id, resource, Mode::Match));
     }
-    finish(page.searchset(ResourceType::Endpoint, &search, request, entries, Vec::new())).await
+    let endpoints = items.into_iter().map(|endpoint| endpoint.id).collect();
+    let frontier = Frontier { endpoints, ..Frontier::default() };
+    entries.extend(included(gateway, request, access, &search.result, frontier).await?);
+    page::render(pages.searchset(Page { total: Some(total), previous, next, entries })).await
 }
 
-fn endpoint_matches(criterion: &EndpointCriterion, endpoint: &Endpoint) -> bool {
-    const STATUS_SYSTEM: &str = "http://hl7.org/fhir/endpoint-status";
-    let any = |tokens: &[Token], system: Option<&str>, code: Option<&str>| {
-        tokens.iter().any(|token| token.matches(system, code))
-    };
-    match criterion {
-        EndpointCriterion::Id(ids) => ids.contains(&endpoint.id),
-        EndpointCriterion::Name(strings) => {
-            endpoint.name.as_deref().is_some_and(|name| strings.iter().any(|string| string.matches(name)))
-        }
-        EndpointCriterion::Status(tokens) => any(tokens, Some(STATUS_SYSTEM), Some(endpoint.status)),
-        EndpointCriterion::ConnectionType(tokens) => {
-            let kind = &endpoint.connection_type;
-            any(tokens, kind.system.as_deref(), kind.code.as_deref())
-        }
-    }
+fn matching_endpoints(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    criteria: &[Criterion<Endpoint>],
+) -> Vec<Endpoint> {
+    let around =
+        Surroundings { zone: &TimeZone::UTC, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
+    let mut endpoints: Vec<_> =
+        gateway.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
+    endpoints.retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &around)));
+    endpoints
 }
 
-/// Which of all matches stand on the page.
-struct Page {
-    begin: usize,
-    end: usize,
-    total: usize,
-    next: Option<Cursor>,
+fn order(result: &ResultParameters) -> &[SortKey] {
+    if result.sort.is_empty() { &BY_ID } else { &result.sort }
 }
 
-impl Page {
-    fn of<C>(search: &Search<C>, ids: &[&str]) -> Result<Self, Failure> {
-        let total = ids.len();
-        let begin = match &search.result.cursor {
-            None => 0,
-            Some(cursor) => Cursor::decode(cursor)
-                .ok_or_else(|| {
-                    let diagnostics = "Parameter _cursor: only a next link of this server has one.";
-                    Failure::bad_request("value", diagnostics).at("http._cursor")
-                })?
-                .position(ids.iter().copied()),
-        };
-        if search.result.only_count() {
-            return Ok(Self { begin: 0, end: 0, total, next: None });
-        }
-        let end = begin.saturating_add(search.result.count).min(total);
-        let last = ids.get(end.wrapping_sub(1)).filter(|_| end < total);
-        let next = last.map(|id| Cursor { after: (*id).to_owned(), passed: end });
-        Ok(Self { begin, end, total, next })
-    }
-
-    fn searchset<C>(
-        &self,
-        kind: ResourceType,
-        search: &Search<C>,
-        request: &FhirRequest<'_>,
-        mut entries: Vec<Entry>,
-        left_out: Vec<OutcomeIssue>,
-    ) -> Searchset {
-        let pairs = |cursor: Option<&str>| {
-            let applied = search.applied.iter().filter(|(name, _)| cursor.is_none() || name != "_cursor");
-            let pairs = applied.map(|(name, value)| (name.as_str(), value.as_str()));
-            let query = query::encode(pairs.chain(cursor.map(|cursor| ("_cursor", cursor))));
-            let mark = if query.is_empty() { "" } else { "?" };
-            format!("{}/{kind}{mark}{query}", request.base())
-        };
-        let ignored = search.ignored.iter().map(|name| OutcomeIssue {
-            severity: "warning",
-            code: "not-supported",
-            diagnostics: format!(
-                "Parameter {name} is not supported, or has no value; it was left out of the search."
-            )
-            .into(),
-            expression: vec![format!("http.{name}")],
-        });
-        let issue: Vec<_> = ignored.chain(left_out).collect();
-        if !issue.is_empty()
-            && let Ok(outcome) = serde_json::to_vec(&OperationOutcome { issue })
-        {
-            entries.push(Entry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
-        }
-        Searchset {
-            total: (search.result.total != Some(Total::None)).then_some(self.total),
-            self_link: pairs(None),
-            next_link: self.next.as_ref().map(|next| pairs(Some(&next.encode()))),
-            entries,
-        }
-    }
-}
-
-/// What matches and could not be shown.
-fn left_out(found: &FoundStudies) -> Vec<OutcomeIssue> {
-    let warning = |code, diagnostics: String| OutcomeIssue {
-        severity: "warning",
-        code,
-        diagnostics: diagnostics.into(),
-        expression: Vec::new(),
-    };
-    let mut issues = Vec::new();
+/// Of what matches and could not be shown.
+fn warn_of_what_is_left_out(pages: &mut Pages<'_>, found: &StudyPage) {
     if !found.under_two_patients.is_empty() {
-        let list = found.under_two_patients.iter().map(StudyUid::as_str).collect::<Vec<_>>().join(", ");
-        issues.push(warning(
+        let uids: Vec<_> = found.under_two_patients.iter().map(StudyUid::as_str).collect();
+        let list = uids.join(", ");
+        pages.warn(
             "multiple-matches",
             format!(
                 "Left out, as each stands under more than one patient and nobody can tell whose it is: {list}. A search by \
                  patient gives what stands under that patient."
             ),
-        ));
+        );
     }
     if found.nameless > 0 {
         let sentence = "matches were left out, as the archive has no legal Study Instance UID for them";
-        issues.push(warning("incomplete", format!("{} {sentence}.", found.nameless)));
+        pages.warn("incomplete", format!("{} {sentence}.", found.nameless));
     }
-    issues
-}
-
-fn entry(request: &FhirRequest<'_>, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Entry {
-    Entry { full_url: Some(format!("{}/{kind}/{id}", request.base())), resource, mode }
-}
-
-/// What the studies of the page refer to.
-fn included(
-    gateway: &Gateway,
-    request: &FhirRequest<'_>,
-    studies: &[FoundStudy],
-    include: StudyInclude,
-) -> Result<Vec<Entry>, Failure> {
-    let mut entries = Vec::new();
-    match include {
-        StudyInclude::Endpoint => {
-            let ids: HashSet<&str> = studies.iter().flat_map(FoundStudy::endpoints).collect();
-            let held =
-                gateway.studies.sources().iter().filter(|source| ids.contains(source.archive.id().as_str()));
-            for source in held {
-                let endpoint = endpoint_of(source, request);
-                let resource = render(&endpoint, &Form::Full)?.json;
-                entries.push(entry(request, ResourceType::Endpoint, &endpoint.id, resource, Mode::Include));
-            }
-        }
-        StudyInclude::Patient | StudyInclude::Subject => {
-            for patient in studies.iter().filter_map(|study| gateway.studies.patient_of(study)) {
-                let resource = render(&patient.resource, &Form::Full)?.json;
-                entries.push(entry(
-                    request,
-                    ResourceType::Patient,
-                    &patient.resource.id,
-                    resource,
-                    Mode::Include,
-                ));
-            }
-        }
+    if found.has_drifted {
+        let sentence = "An archive's list of studies changed between the last page and this one: some may have been jumped over.";
+        pages.warn("incomplete", sentence.to_owned());
     }
-    Ok(entries)
-}
-
-/// A resource stands in a Bundle once (R4 bundle.html, bdl-7).
-fn distinct(entries: &mut Vec<Entry>) {
-    let mut seen = HashSet::new();
-    entries.retain(|entry| entry.full_url.as_ref().is_none_or(|url| seen.insert(url.clone())));
-}
-
-/// A page of many studies takes milliseconds to put together and to compress.
-async fn finish(searchset: Searchset) -> Result<Rendered, Failure> {
-    let rendering = tokio::task::spawn_blocking(move || Rendered::new(searchset.to_json()));
-    rendering.await.map_err(|_| Failure::internal())
 }

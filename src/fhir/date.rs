@@ -75,6 +75,16 @@ impl FhirDate {
         self.offset.is_some()
     }
 
+    /// The first moment, read in `zone` where the date names none.
+    pub fn first_moment(&self, zone: &TimeZone) -> Timestamp {
+        self.interval(zone).low
+    }
+
+    /// Whether a time of day is written.
+    pub fn has_time(&self) -> bool {
+        self.precision >= Precision::Minute
+    }
+
     /// The length of what is written: a year, a day, a millisecond.
     fn unit(&self) -> Span {
         match self.precision {

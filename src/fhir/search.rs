@@ -1,28 +1,38 @@
 //! The grammar of FHIR search (R4 search.html): from the pairs of a query string to typed criteria.
 //!
-//! One table for each resource type ([`parameters`]) declares every parameter with its legal forms; it drives the parsing,
-//! and the CapabilityStatement is printed from it. Nothing here knows what an archive is or how a criterion is answered,
-//! and no message repeats a value: values are patients' identifiers.
+//! One table for each resource type ([`Searched`]) declares every parameter, and where a resource has its values. It drives the
+//! parsing and the comparison, and the CapabilityStatement is printed from it. Nothing here knows what an archive is or how a
+//! criterion is answered, and no message repeats a value: values are patients' identifiers.
 
 mod alternatives;
+mod criterion;
 mod date;
 mod id;
+mod include;
+mod parameter;
 mod parameters;
 mod reference;
 mod result;
 mod string;
 mod token;
+mod uri;
+mod value;
 
 use std::fmt;
 
-pub use parameters::{
-    ENDPOINT_PARAMETERS, EndpointCriterion, Form, IMAGING_STUDY_PARAMETERS, PATIENT_PARAMETERS, Parameter,
-    ParameterType, PatientCriterion, StudyCriterion, StudyInclude,
-};
-pub use reference::PatientReference;
-pub use result::{ResultParameters, Summary, Total};
+pub use criterion::{Criterion, Surroundings, Test};
+pub use include::{Edge, Include};
+pub use parameter::{Parameter, ParameterType, Values};
+pub use parameters::Searched;
+pub use reference::ReferenceMatch;
+pub use result::{Contained, ResultParameters, SortKey, Summary, Total};
 pub use string::{StringMatch, normalise};
-pub use token::{System, Token};
+pub use token::{System, Token, TypedIdentifier};
+pub use uri::UriMatch;
+pub use value::{TokenValue, Value};
+
+use crate::fhir::types::ImagingStudy;
+use result::Unread;
 
 /// No real value is longer: sixty UIDs of full length fit.
 const LONGEST_VALUE: usize = 4096;
@@ -88,17 +98,30 @@ pub struct SearchError {
     pub diagnostics: String,
 }
 
-/// A search of resources whose criteria are of type `C`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Search<C> {
+/// A search for resources of type `R`.
+#[derive(Debug)]
+pub struct Search<R: 'static> {
     /// All of them hold for a match (R4 search#combining).
-    pub criteria: Vec<C>,
+    pub criteria: Vec<Criterion<R>>,
+    /// What must refer to a match (R4 search#has).
+    pub reverse: Vec<Reverse>,
     /// What of the matches is wanted, and how.
     pub result: ResultParameters,
     /// The parameters that were understood, as they were given, for the self link.
     pub applied: Vec<(String, String)>,
-    /// The parameters that were left out, each once.
-    pub ignored: Vec<String>,
+    /// The parameters that were left out, each once, and why.
+    pub ignored: Vec<(String, String)>,
+    /// What is to be said of parameters that were understood.
+    pub remarks: Vec<(String, &'static str)>,
+}
+
+/// `_has:ImagingStudy:patient:modality=CT`: an ImagingStudy that refers to the match by `edge` and for which `criterion` holds.
+#[derive(Debug, Clone)]
+pub struct Reverse {
+    /// By which reference.
+    pub edge: Edge,
+    /// What holds for what refers.
+    pub criterion: Criterion<ImagingStudy>,
 }
 
 /// What the grammar must be told from outside.
@@ -114,19 +137,16 @@ pub struct Context<'a> {
     pub max_count: usize,
 }
 
-impl<C> Search<C> {
-    /// Parses `pairs`, decoded, in the order of the query string, by the declarations of `table`. All that is wrong is
-    /// told at once.
-    pub fn parse(
-        table: &[Parameter<C>],
-        pairs: &[(String, String)],
-        context: &Context<'_>,
-    ) -> Result<Self, Vec<SearchError>> {
+impl<R: Searched> Search<R> {
+    /// Parses `pairs`, decoded, in the order of the query string. All that is wrong is told at once.
+    pub fn parse(pairs: &[(String, String)], context: &Context<'_>) -> Result<Self, Vec<SearchError>> {
         let mut search = Self {
             criteria: Vec::new(),
+            reverse: Vec::new(),
             result: ResultParameters::new(context.default_count),
             applied: Vec::new(),
             ignored: Vec::new(),
+            remarks: Vec::new(),
         };
         let mut errors = Vec::new();
         if pairs.len() > MOST_PARAMETERS {
@@ -138,7 +158,7 @@ impl<C> Search<C> {
             if pairs.get(..index).is_some_and(|before| before.contains(pair)) {
                 continue;
             }
-            if let Err(error) = search.read(table, &pair.0, &pair.1, context) {
+            if let Err(error) = search.read(&pair.0, &pair.1, context) {
                 errors.push(error);
             }
         }
@@ -148,13 +168,7 @@ impl<C> Search<C> {
         if errors.is_empty() { Ok(search) } else { Err(errors) }
     }
 
-    fn read(
-        &mut self,
-        table: &[Parameter<C>],
-        name: &str,
-        value: &str,
-        context: &Context<'_>,
-    ) -> Result<(), SearchError> {
+    fn read(&mut self, name: &str, value: &str, context: &Context<'_>) -> Result<(), SearchError> {
         let base_name = name.split([':', '.']).next().unwrap_or_default();
         let error =
             |code, diagnostics: String| SearchError { parameter: shown(base_name), code, diagnostics };
@@ -164,55 +178,89 @@ impl<C> Search<C> {
         if value.chars().any(char::is_control) {
             return Err(error("value", "a value holds no control characters".to_owned()));
         }
-        let parameter = table.iter().find(|parameter| parameter.name == base_name);
-        // An empty value says nothing (R4 search#escaping); it is named, as it narrowed nothing.
-        if value.is_empty() && (parameter.is_some() || result::is_known(base_name)) {
-            return self.ignore(name, context);
+        // Whoever asks for a query by its name wants that one and no other (R4 search#query).
+        if base_name == "_query" {
+            return Err(error("not-supported", "there are no named queries here".to_owned()));
         }
-        if let Some(parameter) = parameter {
-            let suffix = name.get(base_name.len()..).unwrap_or_default();
-            let form = parameter.forms.iter().find(|form| form.suffix == suffix).ok_or_else(|| {
-                error(
-                    "not-supported",
-                    format!("only these forms are supported: {}", parameter.forms_in_words()),
-                )
-            })?;
-            let criterion =
-                (form.parse)(value, context).map_err(|diagnostics| error("value", diagnostics))?;
-            self.criteria.push(criterion);
-        } else if result::is_known(base_name) {
-            if name != base_name {
-                return Err(error("not-supported", "this parameter has no modifiers here".to_owned()));
+        let shapes_result = result::is_known(base_name);
+        if !shapes_result && base_name != "_has" && Parameter::<R>::named(base_name).is_none() {
+            return self.ignore(name, NOT_SUPPORTED, context);
+        }
+        // An empty value says nothing (R4 search#escaping); it is named, as it narrowed nothing.
+        if value.is_empty() {
+            return self.ignore(name, "It has no value.", context);
+        }
+        if shapes_result {
+            let modifier = name.strip_prefix(base_name).and_then(|rest| rest.strip_prefix(':'));
+            if name.contains('.') {
+                return Err(error("not-supported", "nothing follows this parameter's name".to_owned()));
             }
-            self.result
-                .read(name, value, table, context)
-                .map_err(|(code, diagnostics)| error(code, diagnostics))?;
+            match self.result.read::<R>(base_name, modifier, value, context) {
+                Ok(()) => {}
+                Err(Unread::Wrong(code, diagnostics)) => return Err(error(code, diagnostics)),
+                Err(Unread::LeftOut(why)) => return self.ignore(name, &sentence(&why), context),
+            }
             // The format is a matter of the request, not of the search.
-            if matches!(name, "_format" | "_pretty") {
+            if matches!(base_name, "_format" | "_pretty") {
                 return Ok(());
             }
-        } else {
-            return self.ignore(name, context);
+        } else if base_name == "_has" {
+            self.reverse.push(reverse::<R>(name, value, context)?);
+        } else if let Some(read) = criterion::read::<R>(name, value, context) {
+            let read = read?;
+            self.remarks.extend(read.remark.map(|remark| (shown(name), remark)));
+            self.criteria.push(read.criterion);
         }
         self.applied.push((name.to_owned(), value.to_owned()));
         Ok(())
     }
 
-    fn ignore(&mut self, name: &str, context: &Context<'_>) -> Result<(), SearchError> {
+    fn ignore(&mut self, name: &str, why: &str, context: &Context<'_>) -> Result<(), SearchError> {
         let name = shown(name);
         match context.handling {
             Handling::Strict => {
-                let diagnostics = "this parameter is not supported, or has no value".to_owned();
+                let diagnostics = why.trim_end_matches('.').to_owned();
                 Err(SearchError { parameter: name, code: "not-supported", diagnostics })
             }
             Handling::Lenient => {
-                if !self.ignored.contains(&name) {
-                    self.ignored.push(name);
+                if !self.ignored.iter().any(|(earlier, _)| *earlier == name) {
+                    self.ignored.push((name, why.to_owned()));
                 }
                 Ok(())
             }
         }
     }
+}
+
+const NOT_SUPPORTED: &str = "It is not supported.";
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// Reads `_has:ImagingStudy:reference:parameter` (R4 search#has).
+fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Result<Reverse, SearchError> {
+    let error = |diagnostics: &str| SearchError {
+        parameter: "_has".to_owned(),
+        code: "not-supported",
+        diagnostics: diagnostics.to_owned(),
+    };
+    let expected = || {
+        error("_has:ImagingStudy:reference:parameter, with a reference that leads to what is searched for")
+    };
+    let mut parts = name.splitn(4, ':').skip(1);
+    let (Some(kind), Some(reference), Some(parameter)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(expected());
+    };
+    let include = Include::read(&format!("{kind}:{reference}"), false).filter(|_| reference != "*");
+    let edge = include.and_then(|include| include.edges.into_iter().find(|edge| edge.target() == R::TYPE));
+    let edge = edge.ok_or_else(expected)?;
+    let read = criterion::read::<ImagingStudy>(parameter, value, context);
+    let read = read.ok_or_else(|| error("the parameter behind the reference is none of ImagingStudy"))?;
+    let read = read.map_err(|error| SearchError { parameter: "_has".to_owned(), ..error })?;
+    Ok(Reverse { edge, criterion: read.criterion })
 }
 
 /// A parameter's name as it may be shown: what a caller made up could be anything, so only what looks like a name is.

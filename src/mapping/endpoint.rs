@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::fhir::types::{CodeableConcept, Coding, Endpoint, Extension, Meta, clean};
 
-const PROFILE: &[&str] = &["http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint"];
+const PROFILE: &str = "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint";
 const REQUIRES_ACCESS_TOKEN: &str =
     "http://fhir.org/argonaut/smart-imaging/StructureDefinition/requires-access-token";
 const CONNECTION_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type";
@@ -14,16 +14,16 @@ const PAYLOAD_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-paylo
 pub fn endpoint(id: &str, name: &str, address: String, requires_access_token: bool) -> Endpoint {
     Endpoint {
         id: id.to_owned(),
-        meta: Meta { profile: PROFILE, tag: Vec::new() },
+        meta: Meta { profile: vec![PROFILE.into()], ..Meta::default() },
         extension: vec![Extension::boolean(REQUIRES_ACCESS_TOKEN, requires_access_token)],
-        status: "active",
+        status: "active".into(),
         connection_type: Coding::new(CONNECTION_TYPE, "dicom-wado-rs", Some(Cow::Borrowed("DICOM WADO-RS"))),
         name: clean(name),
         payload_type: vec![CodeableConcept {
             coding: vec![Coding::new(PAYLOAD_TYPE, "any", Some(Cow::Borrowed("Any")))],
             text: None,
         }],
-        payload_mime_type: vec!["application/dicom"],
+        payload_mime_type: vec!["application/dicom".into()],
         address,
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
     let mut identifiers = Vec::with_capacity(3);
     if let Some(uid) = row.text(tags::STUDY_INSTANCE_UID) {
         identifiers.push(Identifier {
-            usage: Some("official"),
+            usage: Some("official".into()),
             system: Some("urn:dicom:uid".to_owned()),
             value: format!("urn:oid:{uid}"),
             ..Identifier::default()
@@ -91,7 +91,11 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
     }
     identifiers.extend(accession(context, row));
     if let Some(study_id) = row.text(tags::STUDY_ID).and_then(clean) {
-        identifiers.push(Identifier { usage: Some("secondary"), value: study_id, ..Identifier::default() });
+        identifiers.push(Identifier {
+            usage: Some("secondary".into()),
+            value: study_id,
+            ..Identifier::default()
+        });
     }
     identifiers
 }
@@ -136,7 +140,7 @@ pub(super) fn of_orders<'a>(
         }
     }
     let reference = |identifier| Reference {
-        kind: Some("ServiceRequest"),
+        kind: Some("ServiceRequest".into()),
         identifier: Some(identifier),
         ..Reference::default()
     };
@@ -164,5 +168,5 @@ pub(super) fn of_visit(context: &MappingContext, row: &Attributes) -> Option<Ref
     let value = row.text(tags::ADMISSION_ID).and_then(clean)?;
     let issuer = Issuer::of(context, row.items(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE).next(), None, None);
     let identifier = issuer.identifier(value, Some(("VN", "Visit number")));
-    Some(Reference { kind: Some("Encounter"), identifier: Some(identifier), ..Reference::default() })
+    Some(Reference { kind: Some("Encounter".into()), identifier: Some(identifier), ..Reference::default() })
 }

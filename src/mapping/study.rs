@@ -5,7 +5,7 @@ use super::{InstanceFacts, MappingContext, PatientKey, coding, dates, identifier
 use crate::dicom::{Attributes, SeriesUid, Tag, tags};
 use crate::fhir::types::{CodeableConcept, Coding, ImagingStudy, Meta, Reference, clean};
 
-const PROFILE: &[&str] = &["http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study"];
+const PROFILE: &str = "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study";
 
 /// The study-level attributes that a search asks for beyond what every archive returns.
 pub fn study_tags() -> &'static [Tag] {
@@ -89,9 +89,9 @@ pub fn imaging_study(
         .then(|| series.iter().filter_map(|series| series.instances.as_ref()).map(Vec::len).sum());
     ImagingStudy {
         id: row.text(tags::STUDY_INSTANCE_UID).unwrap_or_default().to_owned(),
-        meta: Meta { profile: PROFILE, tag: Vec::new() },
+        meta: Meta { profile: vec![PROFILE.into()], ..Meta::default() },
         identifier: identifiers::of_study(context, row),
-        status: status(row),
+        status: status(row).into(),
         modality: modalities(row, &series),
         subject: subject(context, row),
         encounter: identifiers::of_visit(context, row),
@@ -155,7 +155,7 @@ fn subject(context: &MappingContext, row: &Attributes) -> Reference {
 }
 
 fn reference(kind: &'static str, id: &str) -> Reference {
-    Reference { reference: Some(format!("{kind}/{id}")), kind: Some(kind), ..Reference::default() }
+    Reference { reference: Some(format!("{kind}/{id}")), kind: Some(kind.into()), ..Reference::default() }
 }
 
 /// The people under a name element, each with the identification that stands at the same place (PS3.3 10.1). Where there

@@ -20,6 +20,36 @@ pub enum StudiesError {
         /// `search.max_scan`.
         limit: usize,
     },
+    /// More matches would have to be put in order than may.
+    #[error("more than {limit} matches would have to be put in order")]
+    TooManyToSort {
+        /// `search.sort_window`.
+        limit: usize,
+    },
+    /// More studies would have to be opened than may.
+    #[error("more than {limit} studies would have to be opened")]
+    TooManyToOpen {
+        /// `search.max_opened`.
+        limit: usize,
+    },
+    /// More resources would have to go with the matches than may.
+    #[error("more than {limit} resources would have to go with the matches")]
+    TooManyToInclude {
+        /// `search.max_included`.
+        limit: usize,
+    },
+    /// The archive's list changed each time that it was read.
+    #[error("archive {archive} changed its list of studies each time that it was read")]
+    Drifting {
+        /// The archive.
+        archive: ArchiveId,
+    },
+    /// The archive cuts its lists short and gives the first part however it is asked for the rest.
+    #[error("archive {archive} cuts its list of studies short and cannot be asked for the rest")]
+    Unpageable {
+        /// The archive.
+        archive: ArchiveId,
+    },
     /// The archive counts more instances in a series than it gave.
     #[error("archive {archive} gave fewer instances of a series than it counts")]
     Incomplete {

@@ -1,50 +1,74 @@
 //! Patients, as the rows of their studies tell of them. No archive has a search for patients in DICOMweb.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
+use jiff::tz::TimeZone;
 
-use super::plan::Question;
+use super::plan::{self, Question};
 use super::row::StudyRow;
-use super::{Freshness, Source, Studies, StudiesError, plan, recheck};
+use super::screen::zone_of;
+use super::{FoundStudy, Freshness, Source, Studies, StudiesError};
 use crate::access::Access;
 use crate::cache::KnownPatient;
 use crate::dicom::tags;
-use crate::fhir::search::PatientCriterion;
+use crate::fhir::search::{Criterion, Reverse, Surroundings, Test};
 use crate::fhir::types::Patient;
-use crate::mapping;
+use crate::mapping::{self, PatientKey};
 
 /// A patient that was found.
 #[derive(Debug, Clone)]
 pub struct FoundPatient {
     /// The resource.
     pub resource: Patient,
+    /// The zone of dates that name none, at the archive that tells of the patient.
+    pub zone: TimeZone,
 }
 
 impl Studies {
-    /// Every patient who matches all of `criteria` and of whom the caller may see a study, by id.
+    /// Every patient who matches all of `criteria`, of whom there is a study for each of `reverse`, and of whom the caller may
+    /// see a study, by id.
     pub async fn search_patients(
         &self,
-        criteria: &[PatientCriterion],
+        criteria: &[Criterion<Patient>],
+        reverse: &[Reverse],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<FoundPatient>, StudiesError> {
-        let Some(questions) = self.patient_questions(criteria).await? else { return Ok(Vec::new()) };
-        let mut found = BTreeMap::new();
+        let mut referred: Option<BTreeSet<String>> = None;
+        for has in reverse {
+            let studies = self.search(std::slice::from_ref(&has.criterion), access, freshness).await?;
+            let ids: BTreeSet<_> = studies.studies.iter().map(|study| study.first().patient.id()).collect();
+            referred = Some(match referred {
+                Some(earlier) => earlier.intersection(&ids).cloned().collect(),
+                None => ids,
+            });
+        }
+        let Some(questions) = self.patient_questions(criteria, freshness).await? else {
+            return Ok(Vec::new());
+        };
         let answers =
-            self.sources.iter().map(|source| self.patients_at(source, &questions, access, freshness));
+            (0..self.sources.len()).map(|index| self.patients_at(index, &questions, access, freshness));
+        let mut found = BTreeMap::new();
         for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
-            let times = self.times(source);
-            for row in rows {
+            for (id, row) in newest_of_each(rows) {
+                if referred.as_ref().is_some_and(|referred| !referred.contains(&id)) {
+                    continue;
+                }
                 let resource = mapping::patient(&source.context, &row.attributes);
-                if recheck::patient_matches(criteria, &resource, &times) {
-                    // The newest study comes first, and what it says of the patient stands.
-                    found.entry(resource.id.clone()).or_insert(FoundPatient { resource });
+                if self.patient_matches(source, &resource, criteria) {
+                    found.entry(id).or_insert(FoundPatient { resource, zone: zone_of(source) });
                 }
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    fn patient_matches(&self, source: &Source, patient: &Patient, criteria: &[Criterion<Patient>]) -> bool {
+        let zone = zone_of(source);
+        let around = Surroundings { zone: &zone, now: self.clock.now(), patient: None, endpoints: &[] };
+        criteria.iter().all(|criterion| criterion.matches(patient, &around))
     }
 
     /// The patient with this id, if there is one of whom the caller may see a study.
@@ -54,26 +78,38 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Option<FoundPatient>, StudiesError> {
-        let criteria = [PatientCriterion::Id(vec![id.to_owned()])];
-        Ok(self.search_patients(&criteria, access, freshness).await?.pop())
+        let Some(known) = self.known_patient(id, freshness).await? else { return Ok(None) };
+        let questions = plan::studies_of(&[known]);
+        let answers =
+            (0..self.sources.len()).map(|index| self.patients_at(index, &questions, access, freshness));
+        for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
+            if let Some((_, row)) = newest_of_each(rows).into_iter().find(|(other, _)| other == id) {
+                return Ok(Some(patient_in(source, &row)));
+            }
+        }
+        Ok(None)
     }
 
     /// The patient that a study's row tells of.
-    pub fn patient_of(&self, study: &super::FoundStudy) -> Option<FoundPatient> {
+    pub fn patient_of(&self, study: &FoundStudy) -> Option<FoundPatient> {
         let row = study.first();
         let source = self.source(&row.archive)?;
-        Some(FoundPatient { resource: mapping::patient(&source.context, &row.attributes) })
+        Some(patient_in(source, row))
     }
 
     /// What a Patient id stands for. An id that was not met lately is looked for in every archive, as a hash cannot be asked
     /// for.
-    pub(super) async fn known_patient(&self, id: &str) -> Result<Option<Arc<KnownPatient>>, StudiesError> {
+    pub(super) async fn known_patient(
+        &self,
+        id: &str,
+        freshness: Freshness,
+    ) -> Result<Option<Arc<KnownPatient>>, StudiesError> {
         if let Some(known) = self.cache.patient(id) {
             return Ok(Some(known));
         }
         // Reading the rows remembers every patient that they name, more of them perhaps than the cache keeps.
-        for source in self.sources.iter() {
-            let rows = self.rows(source, &plan::all(), Freshness::Reload).await?;
+        for index in 0..self.sources.len() {
+            let rows = self.answers(index, &[plan::all()], freshness).await?;
             if let Some(row) = rows.named.iter().find(|row| row.patient.id() == id) {
                 return Ok(Some(Arc::new(known(row))));
             }
@@ -88,22 +124,26 @@ impl Studies {
     /// What the archives are asked for patients who match; `None` when nobody can.
     async fn patient_questions(
         &self,
-        criteria: &[PatientCriterion],
+        criteria: &[Criterion<Patient>],
+        freshness: Freshness,
     ) -> Result<Option<Vec<Question>>, StudiesError> {
         for criterion in criteria {
-            match criterion {
-                PatientCriterion::Id(ids) => {
+            match (criterion.parameter.name, &criterion.test) {
+                ("_id", Test::Token(tokens)) => {
                     let mut patients = Vec::new();
-                    for id in ids {
-                        patients.extend(self.known_patient(id).await?);
+                    for id in plan::codes(tokens).into_iter().flatten() {
+                        patients.extend(self.known_patient(id, freshness).await?);
                     }
                     return Ok((!patients.is_empty()).then(|| plan::studies_of(&patients)));
                 }
-                PatientCriterion::Identifier(tokens) => {
-                    let values: Option<Vec<_>> = tokens.iter().map(|token| token.code.as_deref()).collect();
-                    if let Some(values) = values {
+                ("identifier", Test::Token(tokens)) => {
+                    if let Some(values) = plan::codes(tokens) {
                         return Ok(Some(plan::studies_under(values)));
                     }
+                }
+                ("identifier", Test::OfType(identifiers)) => {
+                    let values = identifiers.iter().map(|identifier| identifier.value.as_str());
+                    return Ok(Some(plan::studies_under(values)));
                 }
                 _ => {}
             }
@@ -113,19 +153,29 @@ impl Studies {
 
     async fn patients_at(
         &self,
-        source: &Source,
+        index: usize,
         questions: &[Question],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        let mut rows = Vec::new();
-        for question in questions {
-            rows.extend(self.rows(source, question, freshness).await?.named);
-        }
+        let mut rows = self.answers(index, questions, freshness).await?.named;
         rows.retain(|row| access.may_see_study(&row.attributes));
-        rows.sort_by_cached_key(StudyRow::order);
         Ok(rows)
     }
+}
+
+fn patient_in(source: &Source, row: &StudyRow) -> FoundPatient {
+    FoundPatient { resource: mapping::patient(&source.context, &row.attributes), zone: zone_of(source) }
+}
+
+/// Of each patient the newest study's row, as what it says of the patient stands; by the patient's id.
+fn newest_of_each(mut rows: Vec<StudyRow>) -> BTreeMap<String, StudyRow> {
+    rows.sort_by_cached_key(StudyRow::age);
+    let mut newest: BTreeMap<PatientKey, StudyRow> = BTreeMap::new();
+    for row in rows {
+        newest.entry(row.patient.clone()).or_insert(row);
+    }
+    newest.into_iter().map(|(patient, row)| (patient.id(), row)).collect()
 }
 
 /// What to ask an archive by. A patient without an identifier has one study; an empty key would ask for everybody.

@@ -1,11 +1,12 @@
 //! From criteria to QIDO-RS: what an archive is asked, so that its answer holds every study that matches.
 //!
-//! The queries narrow; they do not decide. Each asks for a superset of what matches, because every row is rechecked, and an
+//! The queries narrow; they do not decide. Each asks for a superset of what matches, because every match is compared, and an
 //! archive's own matching cannot be trusted to be more than a hint: it may ignore a key, fold case, or read `*`, `,` and
 //! `\` as operators. So a key is used only where no reading of it could lose a match:
 //!
 //! - one criterion that names studies or patients is enough; adding dates or modalities to it could only lose studies;
 //! - a value that an archive could read as a pattern, or cannot decode, is widened to a pattern that covers it;
+//! - names of people, codes in sequences and whatever else archives match each in its own way are not asked for;
 //! - what cannot be narrowed at all is looked through, within `search.max_scan`.
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::archive::{MatchValue, QidoQuery, SearchLevel};
 use crate::cache::KnownPatient;
 use crate::dicom::{DicomDate, Tag, Uid, tags};
 use crate::fhir::date::{FhirDate, Prefix};
-use crate::fhir::search::{StudyCriterion, System, Token};
+use crate::fhir::search::{Criterion, ReferenceMatch, System, Test, Token};
+use crate::fhir::types::{ImagingStudy, Patient};
 use crate::mapping;
 
 /// How many UIDs go into one query: a request line of about 3 kB.
@@ -29,49 +31,78 @@ pub(super) struct Question {
     pub(super) padded: Option<QidoQuery>,
     /// Asked when the archive refuses a key of the first.
     pub(super) without_optional_keys: Option<QidoQuery>,
+    /// The days that the query is bound to; an archive that refuses to list so much is asked for fewer at a time.
+    pub(super) days: Option<Days>,
 }
+
+/// The first and the last day, both included; `None` where there is no bound.
+pub(super) type Days = (Option<DicomDate>, Option<DicomDate>);
 
 impl Question {
     fn plain(query: QidoQuery) -> Self {
-        Self { query, padded: None, without_optional_keys: None }
+        Self { query, padded: None, without_optional_keys: None, days: None }
     }
 
     fn by((tag, value): Key) -> Self {
         let padded = (tag == tags::PATIENT_ID).then(|| value.padded()).flatten();
         Self {
-            query: every_study().matching(tag, value),
             padded: padded.map(|value| every_study().matching(tag, value)),
-            without_optional_keys: None,
+            ..Self::plain(every_study().matching(tag, value))
         }
+    }
+
+    /// The same question for other days.
+    pub(super) fn on(&self, first: DicomDate, last: DicomDate) -> Option<Self> {
+        let value = MatchValue::days(Some(first), Some(last))?;
+        let on = |query: &QidoQuery| query.clone().matching(tags::STUDY_DATE, value.clone());
+        Some(Self {
+            query: on(&self.query),
+            padded: None,
+            without_optional_keys: self.without_optional_keys.as_ref().map(on),
+            days: Some((Some(first), Some(last))),
+        })
     }
 }
 
-/// Asks for every study that can match: all answers together hold every match, and without a question nothing can match.
-/// `patients` are those that the criteria refer to, where they refer to any.
-/// An archive that does not understand lists of UIDs is asked for each alone.
+/// How an archive is asked for the studies that can match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// All answers together hold every match; without a question nothing can match.
+    Ask(Vec<Question>),
+    /// What lies below the studies is asked for first, and tells whose studies to ask for. Where the archive finds nothing
+    /// so, and cannot be trusted to search at that level, the questions are asked.
+    Below(Vec<QidoQuery>, Vec<Question>),
+}
+
+/// Asks for every study that can match. `patients` are those that the criteria refer to, where they refer to any. An archive
+/// that does not understand lists of UIDs is asked for each alone.
 pub(super) fn studies(
-    criteria: &[StudyCriterion],
+    criteria: &[Criterion<ImagingStudy>],
     patients: Option<&[Arc<KnownPatient>]>,
     uid_lists: bool,
-) -> Vec<Question> {
+) -> Plan {
     let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
-    let named = |criterion| naming_keys(criterion, patients, uids_a_query);
-    if let Some(keys) = criteria.iter().find_map(named) {
-        return keys.into_iter().map(Question::by).collect();
+    let naming = |criterion| naming_keys(criterion, patients, uids_a_query);
+    if let Some(keys) = criteria.iter().find_map(naming) {
+        return Plan::Ask(keys.into_iter().map(Question::by).collect());
     }
-    let mut question = Question::plain(every_study());
     let (first, last) = days(criteria);
     if first.zip(last).is_some_and(|(first, last)| first > last) {
-        return Vec::new();
+        return Plan::Ask(Vec::new());
     }
-    if let Some(days) = MatchValue::days(first, last) {
-        question.query = question.query.matching(tags::STUDY_DATE, days);
+    let mut question = Question::plain(every_study());
+    if let Some(value) = MatchValue::days(first, last) {
+        question.query = question.query.matching(tags::STUDY_DATE, value);
+        question.days = Some((first, last));
     }
     if let Some(modality) = modality(criteria) {
         question.without_optional_keys = Some(question.query.clone());
         question.query = question.query.matching(tags::MODALITIES_IN_STUDY, modality);
     }
-    vec![question]
+    match criteria.iter().find_map(|criterion| below(criterion, uids_a_query)) {
+        Some(queries) => Plan::Below(queries, vec![question]),
+        None => Plan::Ask(vec![question]),
+    }
 }
 
 /// Asks for the studies of `patients`; for every study when one of them cannot be asked for.
@@ -82,6 +113,17 @@ pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<Question> {
 /// Asks for the studies under any of the PatientIDs; for every study when one of them cannot be asked for.
 pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<Question> {
     questions_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))))
+}
+
+/// Asks for these studies.
+pub(super) fn studies_named<'a>(uids: impl Iterator<Item = &'a str>, uid_lists: bool) -> Vec<Question> {
+    let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
+    uid_keys(tags::STUDY_INSTANCE_UID, uids, uids_a_query).into_iter().map(Question::by).collect()
+}
+
+/// Asks for every study.
+pub(super) fn all() -> Question {
+    Question::plain(every_study())
 }
 
 fn questions_by(keys: impl Iterator<Item = Option<Key>>) -> Vec<Question> {
@@ -98,11 +140,6 @@ fn patient_key(patient: &KnownPatient) -> Option<Key> {
     }
 }
 
-/// Asks for every study.
-pub(super) fn all() -> Question {
-    Question::plain(every_study())
-}
-
 /// The query for every study, with all that the mapping reads.
 fn every_study() -> QidoQuery {
     QidoQuery::new(SearchLevel::Studies).include(mapping::study_tags()).include(mapping::patient_tags())
@@ -113,27 +150,70 @@ type Key = (Tag, MatchValue);
 /// Keys of which each match has one; none when nothing can match; `None` when the criterion names no studies, or names them
 /// in a way that cannot be asked for.
 fn naming_keys(
-    criterion: &StudyCriterion,
+    criterion: &Criterion<ImagingStudy>,
     patients: Option<&[Arc<KnownPatient>]>,
     uids_a_query: usize,
 ) -> Option<Vec<Key>> {
-    match criterion {
-        StudyCriterion::Id(ids) => Some(uid_keys(ids.iter().map(String::as_str), uids_a_query)),
-        StudyCriterion::Identifier(tokens) => identifier_keys(tokens, uids_a_query),
-        StudyCriterion::Patient(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
-        StudyCriterion::PatientIdentifier(tokens) => tokens
-            .iter()
-            .map(|token| Some((tags::PATIENT_ID, any_spelling(token.code.as_deref()?)?)))
-            .collect(),
+    match (criterion.parameter.name, &criterion.test) {
+        ("_id", Test::Token(tokens)) => {
+            Some(uid_keys(tags::STUDY_INSTANCE_UID, codes(tokens)?.into_iter(), uids_a_query))
+        }
+        ("identifier", Test::Token(tokens)) => identifier_keys(tokens, uids_a_query),
+        ("identifier", Test::OfType(identifiers)) => {
+            let values = identifiers.iter().map(|identifier| identifier.value.as_str());
+            values_of_identifiers(values, uids_a_query)
+        }
+        ("patient" | "subject", Test::Reference(_)) => {
+            patients?.iter().map(|patient| patient_key(patient)).collect()
+        }
+        ("patient" | "subject", Test::Identifier(tokens)) => patient_id_keys(tokens),
+        ("patient" | "subject", Test::Patient(criterion)) => patient_keys(criterion, patients),
         _ => None,
     }
 }
 
-fn uid_keys<'a>(ids: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Vec<Key> {
+fn patient_keys(criterion: &Criterion<Patient>, patients: Option<&[Arc<KnownPatient>]>) -> Option<Vec<Key>> {
+    match (criterion.parameter.name, &criterion.test) {
+        ("identifier", Test::Token(tokens)) => patient_id_keys(tokens),
+        ("identifier", Test::OfType(identifiers)) => identifiers
+            .iter()
+            .map(|identifier| Some((tags::PATIENT_ID, any_spelling(&identifier.value)?)))
+            .collect(),
+        ("_id", Test::Token(_)) => patients?.iter().map(|patient| patient_key(patient)).collect(),
+        _ => None,
+    }
+}
+
+fn patient_id_keys(tokens: &[Token]) -> Option<Vec<Key>> {
+    codes(tokens)?.into_iter().map(|code| Some((tags::PATIENT_ID, any_spelling(code)?))).collect()
+}
+
+/// The ids of Patients that a criterion refers to; `None` when it refers to none.
+pub(super) fn patients_named(criterion: &Criterion<ImagingStudy>) -> Option<Vec<&str>> {
+    match (criterion.parameter.name, &criterion.test) {
+        ("patient" | "subject", Test::Reference(references)) => Some(
+            references.iter().filter_map(|reference| ReferenceMatch::id_of(reference, "Patient")).collect(),
+        ),
+        ("patient" | "subject", Test::Patient(criterion)) if criterion.parameter.name == "_id" => {
+            match &criterion.test {
+                Test::Token(tokens) => codes(tokens),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The codes, where each token has one.
+pub(super) fn codes(tokens: &[Token]) -> Option<Vec<&str>> {
+    tokens.iter().map(|token| token.code.as_deref()).collect()
+}
+
+fn uid_keys<'a>(tag: Tag, ids: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Vec<Key> {
     let mut uids: Vec<Uid> = ids.filter_map(|id| Uid::parse(id).ok()).collect();
     uids.sort_unstable();
     uids.dedup();
-    let key = |uids: &[Uid]| Some((tags::STUDY_INSTANCE_UID, MatchValue::any_of(uids)?));
+    let key = |uids: &[Uid]| Some((tag, MatchValue::any_of(uids)?));
     uids.chunks(uids_a_query).filter_map(key).collect()
 }
 
@@ -157,7 +237,21 @@ fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<Key>> {
             }
         }
     }
-    keys.extend(uid_keys(uids.into_iter(), uids_a_query));
+    keys.extend(uid_keys(tags::STUDY_INSTANCE_UID, uids.into_iter(), uids_a_query));
+    Some(keys)
+}
+
+/// Of identifiers whose kind is told by their type.
+fn values_of_identifiers<'a>(values: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Option<Vec<Key>> {
+    let mut keys = Vec::new();
+    for value in values {
+        if let Some(uid) = value.strip_prefix("urn:oid:") {
+            keys.extend(uid_keys(tags::STUDY_INSTANCE_UID, std::iter::once(uid), uids_a_query));
+        } else {
+            keys.push((tags::ACCESSION_NUMBER, any_spelling(value)?));
+            keys.push((tags::STUDY_ID, any_spelling(value)?));
+        }
+    }
     Some(keys)
 }
 
@@ -166,11 +260,28 @@ fn any_spelling(text: &str) -> Option<MatchValue> {
     MatchValue::exact(text).or_else(|| MatchValue::covering(text))
 }
 
+/// Searches for series or instances that tell whose studies can match.
+fn below(criterion: &Criterion<ImagingStudy>, uids_a_query: usize) -> Option<Vec<QidoQuery>> {
+    let Test::Token(tokens) = &criterion.test else { return None };
+    let (level, tag) = match criterion.parameter.name {
+        "series" => (SearchLevel::AllSeries, tags::SERIES_INSTANCE_UID),
+        "instance" => (SearchLevel::AllInstances, tags::SOP_INSTANCE_UID),
+        "dicom-class" => (SearchLevel::AllInstances, tags::SOP_CLASS_UID),
+        _ => return None,
+    };
+    let uids = codes(tokens)?.into_iter().map(|code| code.strip_prefix("urn:oid:").unwrap_or(code));
+    let keys = uid_keys(tag, uids, uids_a_query);
+    Some(keys.into_iter().map(|(tag, value)| QidoQuery::new(level.clone()).matching(tag, value)).collect())
+}
+
 /// The first and the last day on which a match can have begun.
-fn days(criteria: &[StudyCriterion]) -> (Option<DicomDate>, Option<DicomDate>) {
-    let mut bounds: (Option<DicomDate>, Option<DicomDate>) = (None, None);
+fn days(criteria: &[Criterion<ImagingStudy>]) -> Days {
+    let mut bounds: Days = (None, None);
     for criterion in criteria {
-        let StudyCriterion::Started(alternatives) = criterion else { continue };
+        let Test::Date(alternatives) = &criterion.test else { continue };
+        if criterion.parameter.name != "started" {
+            continue;
+        }
         let (first, last) = days_of_any(alternatives);
         bounds.0 = bounds.0.max(first);
         bounds.1 = match (bounds.1, last) {
@@ -182,7 +293,7 @@ fn days(criteria: &[StudyCriterion]) -> (Option<DicomDate>, Option<DicomDate>) {
 }
 
 /// The days within which something that matches any of the alternatives begins; `None` where there is no bound.
-fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> (Option<DicomDate>, Option<DicomDate>) {
+fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> Days {
     let days = |(prefix, date): &(Prefix, FhirDate)| {
         let (first, last) = date.day_bounds();
         match prefix {
@@ -202,9 +313,9 @@ fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> (Option<DicomDate>, Optio
 }
 
 /// The modality, when exactly one is asked for: lists of them are understood in different ways, or not at all.
-fn modality(criteria: &[StudyCriterion]) -> Option<MatchValue> {
-    let one = |criterion: &StudyCriterion| match criterion {
-        StudyCriterion::Modality(tokens) => match tokens.as_slice() {
+fn modality(criteria: &[Criterion<ImagingStudy>]) -> Option<MatchValue> {
+    let one = |criterion: &Criterion<ImagingStudy>| match (criterion.parameter.name, &criterion.test) {
+        ("modality", Test::Token(tokens)) => match tokens.as_slice() {
             [token] => token.code.clone(),
             _ => None,
         },
@@ -217,15 +328,9 @@ fn modality(criteria: &[StudyCriterion]) -> Option<MatchValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fhir::search::{Context, Handling, IMAGING_STUDY_PARAMETERS, Search};
+    use crate::fhir::search::{Context, Handling, Parameter, Search};
 
-    /// The queries for a search, without the attributes that every one asks for.
-    fn asked(query: &str) -> Vec<String> {
-        asked_of(query, true)
-    }
-
-    /// The same, of an archive that understands lists of UIDs or does not.
-    fn asked_of(query: &str, uid_lists: bool) -> Vec<String> {
+    fn planned(query: &str, uid_lists: bool) -> Plan {
         let context =
             Context { base: "http://h/fhir", handling: Handling::Lenient, default_count: 50, max_count: 200 };
         let pair = |part: &str| {
@@ -233,13 +338,26 @@ mod tests {
             (name.to_owned(), value.to_owned())
         };
         let pairs: Vec<_> = query.split('&').filter(|part| !part.is_empty()).map(pair).collect();
-        let search = Search::parse(IMAGING_STUDY_PARAMETERS, &pairs, &context).unwrap();
-        let keys = |question: Question| {
-            let canonical = question.query.canonical();
-            let query = canonical.strip_prefix("studies?").unwrap().to_owned();
-            query.split('&').filter(|part| !part.starts_with("includefield=")).collect::<Vec<_>>().join("&")
-        };
-        studies(&search.criteria, None, uid_lists).into_iter().map(keys).collect()
+        studies(&Search::parse(&pairs, &context).unwrap().criteria, None, uid_lists)
+    }
+
+    /// A query without the attributes that every one asks for.
+    fn keys(query: &QidoQuery) -> String {
+        let canonical = query.canonical();
+        let (_, query) = canonical.split_once('?').unwrap();
+        query.split('&').filter(|part| !part.starts_with("includefield=")).collect::<Vec<_>>().join("&")
+    }
+
+    fn asked(query: &str) -> Vec<String> {
+        asked_of(query, true)
+    }
+
+    /// The queries to an archive that understands lists of UIDs or does not.
+    fn asked_of(query: &str, uid_lists: bool) -> Vec<String> {
+        match planned(query, uid_lists) {
+            Plan::Ask(questions) => questions.iter().map(|question| keys(&question.query)).collect(),
+            Plan::Below(queries, _) => queries.iter().map(keys).collect(),
+        }
     }
 
     #[test]
@@ -249,9 +367,20 @@ mod tests {
         assert_eq!(asked("identifier=urn:dicom:uid|urn:oid:1.2"), ["StudyInstanceUID=1.2"]);
         assert_eq!(asked("identifier=A1"), ["AccessionNumber=A1", "StudyID=A1"]);
         assert_eq!(asked("identifier=http://h/acc|A1"), ["AccessionNumber=A1"]);
-        assert_eq!(asked("patient.identifier=urn:oid:1.9|P1,P2"), ["PatientID=P1", "PatientID=P2"]);
+        assert_eq!(asked("identifier:of-type=s|ACSN|A1"), ["AccessionNumber=A1", "StudyID=A1"]);
+        for by_patient in ["patient.identifier", "patient:identifier", "subject:Patient.identifier"] {
+            assert_eq!(asked(&format!("{by_patient}=urn:oid:1.9|P1,P2")), ["PatientID=P1", "PatientID=P2"]);
+        }
         assert!(asked("_id=abc").is_empty(), "what is no UID names no study");
         assert!(asked("identifier=urn:dicom:uid|").len() == 1);
+    }
+
+    #[test]
+    fn what_a_criterion_denies_narrows_nothing() {
+        for open in ["_id:not=1.2", "identifier:not=A1", "patient.identifier:missing=true", "modality:not=CT"]
+        {
+            assert_eq!(asked(open), [""], "{open}");
+        }
     }
 
     #[test]
@@ -265,7 +394,7 @@ mod tests {
     fn what_could_be_misread_is_widened_and_never_opened() {
         assert_eq!(asked("patient.identifier=P*1"), ["PatientID=P*1"]);
         assert_eq!(asked("patient.identifier=M\u{fc}ller"), ["PatientID=M*ller"]);
-        assert_eq!(asked("patient.identifier=*"), [""], "everybody is looked through and rechecked");
+        assert_eq!(asked("patient.identifier=*"), [""], "everybody is looked through and compared");
     }
 
     #[test]
@@ -281,5 +410,36 @@ mod tests {
     fn one_modality_is_asked_for_and_can_be_left_out() {
         assert_eq!(asked("modality=CT"), ["ModalitiesInStudy=CT"]);
         assert_eq!(asked("modality=CT,MR"), [""]);
+    }
+
+    #[test]
+    fn what_lies_below_a_study_tells_which_studies_to_ask_for() {
+        let Plan::Below(queries, otherwise) = planned("series=1.5&started=2024", true) else { panic!() };
+        assert_eq!(queries[0].canonical(), "series?SeriesInstanceUID=1.5");
+        assert_eq!(keys(&otherwise[0].query), "StudyDate=20240101-20241231");
+        assert_eq!(asked("dicom-class=urn:oid:1.2.840.1"), ["SOPClassUID=1.2.840.1"]);
+        assert_eq!(asked("instance=1.7&patient.identifier=P1"), ["PatientID=P1"], "a patient narrows best");
+        let Plan::Below(nothing, _) = planned("instance=s|x", true) else { panic!() };
+        assert!(nothing.is_empty());
+    }
+
+    #[test]
+    fn every_parameter_that_is_planned_by_name_is_in_the_table() {
+        for name in [
+            "_id",
+            "identifier",
+            "patient",
+            "subject",
+            "series",
+            "instance",
+            "dicom-class",
+            "started",
+            "modality",
+        ] {
+            assert!(Parameter::<ImagingStudy>::named(name).is_some(), "{name}");
+        }
+        for name in ["_id", "identifier"] {
+            assert!(Parameter::<Patient>::named(name).is_some(), "{name}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One study as the study search of one archive tells of it.
 
+use super::FoundStudy;
 use crate::archive::ArchiveId;
 use crate::dicom::{Attributes, StudyUid, tags};
 use crate::mapping::PatientKey;
@@ -30,10 +31,16 @@ impl StudyRow {
             && same(tags::ISSUER_OF_PATIENT_ID)
     }
 
-    /// Where the study stands among others: the newest first, undated ones last, and equal times by UID, so that the
-    /// order is the same on every page.
-    pub fn order(&self) -> impl Ord + use<> {
+    /// What puts the newest study first.
+    pub fn age(&self) -> impl Ord + use<> {
         let text = |tag| self.attributes.text(tag).unwrap_or_default().replace(['.', ':'], "");
         (std::cmp::Reverse((text(tags::STUDY_DATE), text(tags::STUDY_TIME))), self.uid.clone())
+    }
+}
+
+impl From<StudyRow> for FoundStudy {
+    /// The study as far as this one row tells of it.
+    fn from(row: StudyRow) -> Self {
+        Self { rows: vec![row] }
     }
 }

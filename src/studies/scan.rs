@@ -3,7 +3,8 @@
 //! What is known of paging in the field: a short page proves nothing, nor does a missing `Warning: 299`; `limit` and
 //! `offset` may be ignored (then every page is the first one); rows come twice. So paging goes on by the number of rows
 //! received and ends at an empty page, at a page that brings nothing new, or, where the archive's profile says that its
-//! paging can be relied on, at a short page.
+//! paging can be relied on, at a short page. Each page begins with the last rows of the one before it: when it does not,
+//! something came or went in between, and rows may have been jumped over, so that all is read again.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -20,6 +21,12 @@ use crate::dicom::{Attributes, Tag, tags};
 /// under a second.
 const PAGE: u32 = 500;
 
+/// How many rows a page repeats of the one before it.
+const OVERLAP: usize = 3;
+
+/// How often a list that changes while it is read is read again from its beginning.
+const MOST_RESTARTS: usize = 2;
+
 impl Studies {
     /// All rows of `query` at `archive`, without repetitions; from the cache while they are fresh. Identical searches in
     /// flight are shared, and go on when the asker has gone.
@@ -31,7 +38,7 @@ impl Studies {
             return Ok(rows);
         }
         let flight = (archive.id().clone(), canonical.clone());
-        let (cache, archive, limit) = (self.cache.clone(), archive.clone(), self.max_scan);
+        let (cache, archive, limit) = (self.cache.clone(), archive.clone(), self.limits.max_scan);
         let load = || async move {
             let asked_at = cache.elapsed();
             let rows = all_rows(&archive, &query, limit).await?;
@@ -54,46 +61,114 @@ pub(super) async fn all_rows(
 
 /// All rows of `query`, in pages of `page`, each identity once; a row without one is left out and logged. More than
 /// `limit` rows are an error.
-pub(super) async fn all<T: DeserializeOwned, I: Eq + Hash>(
+pub(super) async fn all<T: DeserializeOwned, I: Clone + Eq + Hash>(
     archive: &Archive,
     query: &QidoQuery,
     page: u32,
     limit: usize,
     identity: impl Fn(&T) -> Option<I>,
 ) -> Result<Vec<T>, StudiesError> {
-    let mut seen = HashSet::new();
-    let mut rows = Vec::new();
-    let mut received = 0;
-    loop {
-        let (before, mut unnamed) = (rows.len(), 0_usize);
-        let query = query.clone().page(page, u32::try_from(received).unwrap_or(u32::MAX));
-        let each = |row: T| match identity(&row) {
-            Some(identity) => {
-                if seen.insert(identity) {
-                    rows.push(row);
-                }
+    for _ in 0..=MOST_RESTARTS {
+        let mut reading = Reading::new(page, limit);
+        loop {
+            match reading.next_page(archive, query, &identity).await? {
+                Step::More => {}
+                Step::Done => return Ok(reading.rows),
+                Step::Drifted => break,
             }
-            None => unnamed += 1,
+        }
+    }
+    Err(StudiesError::Drifting { archive: archive.id().clone() })
+}
+
+/// A list that is being read.
+struct Reading<T, I> {
+    page: u32,
+    limit: usize,
+    rows: Vec<T>,
+    seen: HashSet<I>,
+    /// Rows received so far, repeated ones once.
+    received: usize,
+    /// The identities of the last page's rows, in their order.
+    last: Vec<Option<I>>,
+}
+
+/// What a page came to.
+enum Step {
+    More,
+    Done,
+    /// The page does not go on where the last one ended.
+    Drifted,
+}
+
+impl<T: DeserializeOwned, I: Clone + Eq + Hash> Reading<T, I> {
+    fn new(page: u32, limit: usize) -> Self {
+        Self { page, limit, rows: Vec::new(), seen: HashSet::new(), received: 0, last: Vec::new() }
+    }
+
+    async fn next_page(
+        &mut self,
+        archive: &Archive,
+        query: &QidoQuery,
+        identity: impl Fn(&T) -> Option<I>,
+    ) -> Result<Step, StudiesError> {
+        let repeated = self.received.min(OVERLAP);
+        let offset = u32::try_from(self.received - repeated).unwrap_or(u32::MAX);
+        let (before, mut identities) = (self.rows.len(), Vec::new());
+        let each = |row: T| {
+            let identity = identity(&row);
+            if identity.as_ref().is_some_and(|identity| self.seen.insert(identity.clone())) {
+                self.rows.push(row);
+            }
+            identities.push(identity);
         };
+        // So that each page brings as many new rows as the first.
+        let limit = self.page.saturating_add(u32::try_from(repeated).unwrap_or(u32::MAX));
+        let query = query.clone().page(limit, offset);
         let end = archive.rows(UpstreamRequest::search(query), each).await?;
+        let unnamed = identities.iter().filter(|identity| identity.is_none()).count();
         if unnamed > 0 {
             tracing::warn!(archive = %archive.id(), rows = unnamed, "The archive gave rows without a UID; they are left out.");
         }
-        received += end.rows;
-        let nothing_new = rows.len() == before;
-        let reliable_end = archive.profile().paging_is_reliable && end.rows < page as usize && !end.more;
-        if rows.len() > limit {
-            return Err(StudiesError::TooManyRows { archive: archive.id().clone(), limit });
+        if self.rows.len() > self.limit {
+            return Err(StudiesError::TooManyRows { archive: archive.id().clone(), limit: self.limit });
         }
-        if nothing_new || reliable_end {
-            return Ok(rows);
+        let brought_news = self.rows.len() > before;
+        let is_short = end.rows < limit as usize && !end.more;
+        let step = if !brought_news || (is_short && archive.profile().paging_is_reliable && repeated == 0) {
+            Step::Done
+        } else {
+            self.judge(archive, is_short, repeated, &identities)?
+        };
+        self.received += end.rows.saturating_sub(repeated);
+        self.last = identities;
+        Ok(step)
+    }
+
+    /// Of a page that brought news, and so stands in a list of several.
+    fn judge(
+        &self,
+        archive: &Archive,
+        is_short: bool,
+        repeated: usize,
+        identities: &[Option<I>],
+    ) -> Result<Step, StudiesError> {
+        // The first page again, a little longer: the archive cuts its answers, and cannot be asked for the rest.
+        if repeated > 0 && self.last.len() > repeated && identities.starts_with(&self.last) {
+            return Err(StudiesError::Unpageable { archive: archive.id().clone() });
         }
+        let tail = self.last.len().checked_sub(repeated).and_then(|from| self.last.get(from..));
+        Ok(match tail == identities.get(..repeated) {
+            false => Step::Drifted,
+            true if is_short && archive.profile().paging_is_reliable => Step::Done,
+            true => Step::More,
+        })
     }
 }
 
 /// What makes a row different from every other of its answer: its UIDs and, as a study UID can stand under two patients,
 /// the patient.
-fn identity(row: &Attributes) -> Option<[Box<str>; 4]> {
+pub(super) fn identity(row: &Attributes) -> Option<[Box<str>; 4]> {
     let text = |tag: Tag| Box::<str>::from(row.text(tag).unwrap_or_default());
     let identity = [
         text(tags::STUDY_INSTANCE_UID),

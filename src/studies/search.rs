@@ -1,20 +1,21 @@
-//! Searches for studies over all archives, and the read of one.
+//! Searches for studies over all archives, page by page.
+//!
+//! As a rule all matches are found, put in order, and the page is cut from them; then the total is known, and a page is told by
+//! the last match before it. An archive that has more than may be looked through is read in its own order instead, as far as
+//! the page needs ([`stream`](super::stream)).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use futures_util::future::try_join_all;
-use jiff::tz::TimeZone;
-
-use super::recheck::{self, Times};
+use super::order::{self, Standing};
 use super::row::StudyRow;
-use super::{Form, Freshness, Source, Studies, StudiesError, plan};
+use super::screen::{shallow, zone_of};
+use super::stream::Position;
+use super::{Form, Freshness, Studies, StudiesError};
 use crate::access::Access;
-use crate::archive::{ArchiveErrorKind, QidoQuery};
-use crate::cache::{Fingerprint, KnownPatient};
-use crate::dicom::{Attributes, StudyUid, tags};
-use crate::fhir::search::{PatientReference, StudyCriterion, System, Token};
-use crate::mapping::{self, PatientKey};
+use crate::cache::Fingerprint;
+use crate::dicom::StudyUid;
+use crate::fhir::search::{Criterion, SortKey};
+use crate::fhir::types::ImagingStudy;
+
+use serde::{Deserialize, Serialize};
 
 /// A study that was found: its rows, from each archive that holds it, in the order of the configuration.
 #[derive(Debug, Clone)]
@@ -45,35 +46,98 @@ impl FoundStudy {
     }
 }
 
-/// What a search found.
+/// What a search found, in no order.
 #[derive(Debug, Clone, Default)]
 pub struct FoundStudies {
-    /// Every match, the newest first.
+    /// Every match.
     pub studies: Vec<FoundStudy>,
     /// Studies that match but stand under more than one patient in one archive: nobody can tell whose they are.
-    pub under_two_patients: Vec<StudyUid>,
+    pub under_two_patients: Vec<FoundStudy>,
     /// How many rows match but have no Study Instance UID that is one, so that no resource can be made of them.
     pub nameless: usize,
 }
 
+/// What a search wants.
+#[derive(Debug, Clone, Copy)]
+pub struct StudySearch<'a> {
+    /// All of them hold for a match.
+    pub criteria: &'a [Criterion<ImagingStudy>],
+    /// In which order; without a key the newest come first.
+    pub sort: &'a [SortKey],
+    /// Matches on a page.
+    pub count: usize,
+    /// Where the page is; the first one without.
+    pub place: Option<&'a Place>,
+    /// Whether the answer is of no use without the total.
+    pub needs_total: bool,
+}
+
+/// Where a page is. Holds all that is needed to go on, so that any gateway in front of the same archives can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// Behind this match, in the order that was asked for.
+    After(Standing),
+    /// Before this match.
+    Before(Standing),
+    /// There, in the archives' own order.
+    At(Position),
+}
+
+/// One page of a search.
+#[derive(Debug, Default)]
+pub struct StudyPage {
+    /// The matches on it.
+    pub studies: Vec<FoundStudy>,
+    /// How many there are on all pages, when that is known.
+    pub total: Option<usize>,
+    /// The page before.
+    pub previous: Option<Place>,
+    /// The page behind.
+    pub next: Option<Place>,
+    /// As in [`FoundStudies`]; of the whole search, or of what was looked through for this page.
+    pub under_two_patients: Vec<StudyUid>,
+    /// As in [`FoundStudies`].
+    pub nameless: usize,
+    /// The archives' lists changed between two pages, so that studies may have been jumped over.
+    pub has_drifted: bool,
+}
+
+/// The newest first.
+const DEFAULT_ORDER: [SortKey; 1] = [SortKey { parameter: "started", descending: true }];
+
 impl Studies {
+    /// One page of the studies that match and that the caller may see.
+    pub async fn page(
+        &self,
+        search: &StudySearch<'_>,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<StudyPage, StudiesError> {
+        if let Some(Place::At(position)) = search.place {
+            return self.streamed(search, position.clone(), access, freshness).await;
+        }
+        match self.search(search.criteria, access, freshness).await {
+            Ok(found) => self.cut(found, search),
+            // Too many to be counted or put in order may still be read one after the other.
+            Err(StudiesError::TooManyRows { .. })
+                if search.place.is_none() && search.sort.is_empty() && !search.needs_total =>
+            {
+                self.streamed(search, Position::default(), access, freshness).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every study that matches all of `criteria` and that the caller may see.
     pub async fn search(
         &self,
-        criteria: &[StudyCriterion],
+        criteria: &[Criterion<ImagingStudy>],
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let patients = self.patients(criteria).await?;
-        if patients.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(FoundStudies::default());
-        }
-        let asked = self.sources.iter().filter(|source| may_hold(source, criteria));
-        let answers = asked.map(|source| self.search_one(source, criteria, patients.as_deref(), freshness));
-        let answers = try_join_all(answers).await?;
-        let nameless = answers.iter().map(|matches| matches.nameless).sum();
-        let rows = answers.into_iter().flat_map(|matches| matches.rows);
-        let found = gather(rows.filter(|row| access.may_see_study(&row.attributes)));
+        let (candidates, nameless) = self.candidates(criteria, access, freshness).await?;
+        let nameless = self.nameless_matches(&nameless, criteria);
+        let found = self.screen(candidates, criteria, freshness).await?;
         Ok(FoundStudies { nameless, ..found })
     }
 
@@ -84,8 +148,7 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Option<FoundStudy>, StudiesError> {
-        let criteria = [StudyCriterion::Id(vec![uid.as_str().to_owned()])];
-        let mut found = self.search(&criteria, access, freshness).await?;
+        let mut found = self.studies_named(&[uid], access, freshness).await?;
         if found.under_two_patients.is_empty() {
             Ok(found.studies.pop())
         } else {
@@ -93,189 +156,36 @@ impl Studies {
         }
     }
 
-    /// The patients that the first such criterion refers to; `None` when no criterion refers to any.
-    async fn patients(
-        &self,
-        criteria: &[StudyCriterion],
-    ) -> Result<Option<Vec<Arc<KnownPatient>>>, StudiesError> {
-        let references = criteria.iter().find_map(|criterion| match criterion {
-            StudyCriterion::Patient(references) => Some(references),
-            _ => None,
-        });
-        let Some(references) = references else { return Ok(None) };
-        let mut patients = Vec::new();
-        for reference in references {
-            let PatientReference::Own(id) = reference else { continue };
-            if let Some(patient) = self.known_patient(id).await?
-                && !patients.contains(&patient)
-            {
-                patients.push(patient);
-            }
+    /// Puts all matches in order and cuts the page from them.
+    fn cut(&self, found: FoundStudies, search: &StudySearch<'_>) -> Result<StudyPage, StudiesError> {
+        let window = self.limits.sort_window;
+        if found.studies.len() > window && !search.sort.is_empty() {
+            return Err(StudiesError::TooManyToSort { limit: window });
         }
-        Ok(Some(patients))
-    }
-
-    async fn search_one(
-        &self,
-        source: &Source,
-        criteria: &[StudyCriterion],
-        patients: Option<&[Arc<KnownPatient>]>,
-        freshness: Freshness,
-    ) -> Result<Matches, StudiesError> {
-        let mut matches = Matches::default();
-        for question in plan::studies(criteria, patients, source.archive.profile().uid_lists) {
-            let rows = self.rows(source, &question, freshness).await?;
-            for row in rows.named {
-                if self.row_matches(source, &row, criteria).await? {
-                    matches.rows.push(row);
-                }
-            }
-            // A row without a UID that would match all the same is missing from the answer, and the answer says so.
-            let nameless = rows.nameless.iter().filter(|row| self.nameless_matches(source, row, criteria));
-            matches.nameless += nameless.count();
-        }
-        Ok(matches)
-    }
-
-    /// The rows that answer a question. Every patient that they name is remembered.
-    pub(super) async fn rows(
-        &self,
-        source: &Source,
-        question: &plan::Question,
-        freshness: Freshness,
-    ) -> Result<Rows, StudiesError> {
-        let ask = |query: &QidoQuery| self.scan(&source.archive, query.clone(), freshness);
-        let mut found = match (ask(&question.query).await, &question.without_optional_keys) {
-            (Err(StudiesError::Archive(error)), Some(instead))
-                if matches!(error.kind, ArchiveErrorKind::Refused(_)) =>
-            {
-                ask(instead).await?
-            }
-            (rows, _) => rows?,
-        };
-        if let Some(padded) = &question.padded
-            && found.rows.is_empty()
-            && source.archive.profile().keeps_padding
-        {
-            found = ask(padded).await?;
-        }
-        let mut rows = Rows::default();
-        for row in &found.rows {
-            match study_row(source, row) {
-                Some(row) => {
-                    self.remember_patient(&row);
-                    rows.named.push(row);
-                }
-                None => rows.nameless.push(row.clone()),
-            }
-        }
-        Ok(rows)
-    }
-
-    async fn row_matches(
-        &self,
-        source: &Source,
-        row: &StudyRow,
-        criteria: &[StudyCriterion],
-    ) -> Result<bool, StudiesError> {
-        let asks_for_modality =
-            criteria.iter().any(|criterion| matches!(criterion, StudyCriterion::Modality(_)));
-        let series = if asks_for_modality && row.attributes.text(tags::MODALITIES_IN_STUDY).is_none() {
-            // The archive does not sum the modalities up, so its series are asked for.
-            Some(super::detail::series_of(&source.archive, row, false).await?)
-        } else {
-            None
-        };
-        let endpoints = [source.archive.id().as_str()];
-        let times = self.times(source);
-        if asks_for_issuer(criteria, &row.attributes) {
-            // Many archives return no sequences in a search; who issued the number is known to the objects.
-            let whole = super::detail::record(&source.archive, row, super::Depth::Instances, None).await?;
-            let resource =
-                mapping::imaging_study(&source.context, &whole.attributes, &endpoints, whole.series);
-            return Ok(recheck::study_matches(criteria, &resource, &times));
-        }
-        let resource = mapping::imaging_study(&source.context, &row.attributes, &endpoints, series);
-        Ok(recheck::study_matches(criteria, &resource, &times))
-    }
-
-    fn nameless_matches(&self, source: &Source, row: &Attributes, criteria: &[StudyCriterion]) -> bool {
-        let resource = mapping::imaging_study(&source.context, row, &[source.archive.id().as_str()], None);
-        recheck::study_matches(criteria, &resource, &self.times(source))
-    }
-
-    pub(super) fn times(&self, source: &Source) -> Times {
-        let zone = source.context.time_zone.clone().unwrap_or(TimeZone::UTC);
-        Times { zone, now: self.clock.now() }
-    }
-}
-
-/// What one archive has for a search.
-#[derive(Debug, Default)]
-struct Matches {
-    rows: Vec<StudyRow>,
-    nameless: usize,
-}
-
-/// The rows that answer a question.
-#[derive(Debug, Default)]
-pub(super) struct Rows {
-    /// Those that name a study.
-    pub(super) named: Vec<StudyRow>,
-    /// Those whose Study Instance UID is none.
-    nameless: Vec<Attributes>,
-}
-
-/// Whether the criteria leave the archive in question at all.
-fn may_hold(source: &Source, criteria: &[StudyCriterion]) -> bool {
-    criteria.iter().all(|criterion| match criterion {
-        StudyCriterion::Endpoint(ids) => ids.iter().any(|id| id == source.archive.id().as_str()),
-        _ => true,
-    })
-}
-
-/// Whether a criterion names the row's accession number together with its system, or with none, and the row does not say who
-/// issued it.
-fn asks_for_issuer(criteria: &[StudyCriterion], row: &Attributes) -> bool {
-    let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
-    let names = |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);
-    row.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none()
-        && criteria.iter().any(|criterion| match criterion {
-            StudyCriterion::Identifier(tokens) => tokens.iter().any(names),
-            _ => false,
+        let keys = if search.sort.is_empty() { &DEFAULT_ORDER } else { search.sort };
+        let standings = found.studies.into_iter().map(|study| (self.standing(&study, keys), study)).collect();
+        let page = order::cut(standings, keys, search.place, search.count);
+        // What was left out counts neither as a match nor as none.
+        let is_certain = found.under_two_patients.is_empty() && found.nameless == 0;
+        Ok(StudyPage {
+            studies: page.items,
+            total: is_certain.then_some(page.total),
+            previous: page.previous,
+            next: page.next,
+            under_two_patients: found.under_two_patients.iter().map(|study| study.uid().clone()).collect(),
+            nameless: found.nameless,
+            has_drifted: false,
         })
-}
+    }
 
-fn study_row(source: &Source, attributes: &Attributes) -> Option<StudyRow> {
-    let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok())?;
-    let patient = PatientKey::of(&source.context, attributes);
-    Some(StudyRow { archive: source.archive.id().clone(), uid, patient, attributes: attributes.clone() })
-}
-
-/// One study of the rows of each UID: two rows of one archive are two patients, rows of two archives are one study.
-fn gather(rows: impl Iterator<Item = StudyRow>) -> FoundStudies {
-    let mut by_uid: BTreeMap<StudyUid, Vec<StudyRow>> = BTreeMap::new();
-    for row in rows {
-        let rows = by_uid.entry(row.uid.clone()).or_default();
-        // Two queries of one search may find the same row.
-        if !rows.iter().any(|other| other.archive == row.archive && other.patient == row.patient) {
-            rows.push(row);
+    /// Where a study stands in an order.
+    pub fn standing(&self, study: &FoundStudy, keys: &[SortKey]) -> Standing {
+        match self.source(&study.first().archive) {
+            Some(source) => Standing::of(keys, &shallow(study, source), &zone_of(source)),
+            // Each row's archive is one of the configuration.
+            None => Standing::default(),
         }
     }
-    let mut found = FoundStudies::default();
-    for (uid, rows) in by_uid {
-        let clash = rows
-            .iter()
-            .enumerate()
-            .any(|(index, row)| rows.iter().skip(index + 1).any(|other| other.archive == row.archive));
-        if clash {
-            found.under_two_patients.push(uid);
-        } else {
-            found.studies.push(FoundStudy { rows });
-        }
-    }
-    found.studies.sort_by_cached_key(|study| study.first().order());
-    found
 }
 
 impl Form {

@@ -31,7 +31,9 @@ def test_capabilities(fhir):
     assert set(types) == {"ImagingStudy", "Patient", "Endpoint"}
     for name, resource in types.items():
         for parameter in resource["searchParam"]:
-            value = {"date": "2000-01-01", "reference": "main"}.get(parameter["type"], "x")
+            value = {"date": "2000-01-01", "reference": "main", "uri": "http://a.example/b"}.get(parameter["type"], "x")
+            if parameter["name"] in ("series", "instance"):
+                value = "1.2"
             answer = fhir.get(f"/{name}?{parameter['name']}={value}", headers={"Prefer": "handling=strict"})
             assert answer.status_code == 200, (name, parameter, answer.text)
 
@@ -44,7 +46,8 @@ def test_capabilities(fhir):
     ("identifier=urn:oid:1.2.x", "identifier"),
     ("patient.identifier=a%00b", "patient.identifier"),
     ("_summary=some", "_summary"),
-    ("_include=ImagingStudy:basedon", "_include"),
+    ("_contained=perhaps", "_contained"),
+    ("series=x", "series"),
     ("modality:above=CT", "modality"),
     ("_cursor=nonsense", "_cursor"),
     ("identifier=", None),

@@ -32,7 +32,9 @@ async fn every_error_is_an_operation_outcome_with_its_status() {
         ("/fhir/ImagingStudy?identifier=urn:oid:1.2.x", 400, "value"),
         ("/fhir/ImagingStudy?patient=%00", 400, "invalid"),
         ("/fhir/ImagingStudy?patient=%", 400, "invalid"),
-        ("/fhir/ImagingStudy?patient:missing=true", 400, "not-supported"),
+        ("/fhir/ImagingStudy?modality:exact=CT", 400, "not-supported"),
+        ("/fhir/ImagingStudy?patient:missing=perhaps", 400, "value"),
+        ("/fhir/ImagingStudy?_query=mine", 400, "not-supported"),
     ] {
         assert_outcome(&gateway.get(path).await, status, code);
     }

@@ -11,8 +11,10 @@ async fn the_capability_statement_names_what_is_parsed() {
         let kind = resource["type"].as_str().unwrap();
         for parameter in resource["searchParam"].as_array().unwrap() {
             let name = parameter["name"].as_str().unwrap();
-            let value = match parameter["type"].as_str().unwrap() {
-                "date" => "2024",
+            let value = match (name, parameter["type"].as_str().unwrap()) {
+                ("series" | "instance", _) => "1.2",
+                (_, "date") => "2024",
+                (_, "uri") => "http://a.example/b",
                 _ => "abc",
             };
             let bundle = gateway.json(&format!("/fhir/{kind}?{name}={value}")).await;
@@ -85,7 +87,7 @@ async fn links_are_made_of_the_address_that_the_caller_knows() {
         assert!(text.contains("https://imaging.example/pacs/dicom-web/main"), "{text}");
         assert!(
             bundle["link"].to_string().matches("https://imaging.example/pacs/fhir/ImagingStudy?").count()
-                == 2
+                == 3
         );
         assert!(!text.contains("127.0.0.1"), "{text}");
     }

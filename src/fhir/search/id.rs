@@ -1,14 +1,11 @@
 //! Ids (R4 datatypes#id) as values of `_id` (R4 search#id): exact, case-sensitive, without a system.
 
-use super::alternatives::{self, unescape};
+use super::token::{System, Token};
 
-/// Reads the alternatives of a value.
-pub(super) fn parse_all(value: &str) -> Result<Vec<String>, String> {
-    alternatives::parse_each(value, |text| {
-        let id = unescape(text);
-        let legal = is_id(&id);
-        legal.then_some(id).ok_or_else(|| "an id is 1 to 64 letters, digits, hyphens and dots".to_owned())
-    })
+/// An id is a code without a system.
+pub(super) fn check(token: &Token) -> Result<(), String> {
+    let legal = matches!(token.system, System::Any) && token.code.as_deref().is_some_and(is_id);
+    legal.then_some(()).ok_or_else(|| "an id is 1 to 64 letters, digits, hyphens and dots".to_owned())
 }
 
 /// Whether `text` is a legal id.
@@ -23,11 +20,12 @@ mod tests {
 
     #[test]
     fn only_what_r4_allows_is_an_id() {
-        assert_eq!(parse_all("1.2.840,pat-1").unwrap(), ["1.2.840", "pat-1"]);
+        let check = |text: &str| Token::parse_all(text).and_then(|tokens| tokens.iter().try_for_each(check));
+        assert!(check("1.2.840,pat-1").is_ok());
         let longest = "a".repeat(64);
         assert!(is_id(&longest) && !is_id(&format!("{longest}a")));
         for bad in ["a b", "a_b", "a*", "é", "Patient/1", "sys|1", ","] {
-            assert!(parse_all(bad).is_err(), "{bad}");
+            assert!(check(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The parameters that shape a result (R4 search#return): how many matches, how much of each, what goes with them.
 
-use super::parameters::{Parameter, StudyInclude};
-use super::{Context, SearchError};
+use super::include::Include;
+use super::{Context, Parameter, SearchError, Searched};
 
 /// `_summary` (R4 search#summary).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -30,12 +30,45 @@ pub enum Total {
     Accurate,
 }
 
-/// All of them.
-const KNOWN: [&str; 8] =
-    ["_count", "_summary", "_elements", "_include", "_total", "_format", "_pretty", "_cursor"];
+/// One key of `_sort` (R4 search#sort).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SortKey {
+    /// The parameter whose values are ordered.
+    pub parameter: &'static str,
+    /// Whether the last comes first.
+    pub descending: bool,
+}
 
-/// What of the matches is wanted, and how. Each can be given once, or again with the same value; `_include` may be given
-/// with several.
+/// `_contained` (R4 search#contained). No resource here contains another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Contained {
+    /// Contained resources are not wanted.
+    #[default]
+    No,
+    /// Only contained resources are wanted.
+    Only,
+    /// Both are.
+    Both,
+}
+
+/// All of them.
+const KNOWN: [&str; 12] = [
+    "_count",
+    "_summary",
+    "_elements",
+    "_sort",
+    "_include",
+    "_revinclude",
+    "_contained",
+    "_containedType",
+    "_total",
+    "_format",
+    "_pretty",
+    "_cursor",
+];
+
+/// What of the matches is wanted, and how. Each can be given once, or again with the same value; `_include` and `_revinclude`
+/// may be given with several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultParameters {
     /// Matches on a page; 0 wants the total only.
@@ -44,13 +77,27 @@ pub struct ResultParameters {
     pub summary: Summary,
     /// `_elements`: names of root elements, sorted, each once.
     pub elements: Option<Vec<String>>,
-    /// What goes with the matches.
-    pub includes: Vec<StudyInclude>,
+    /// In which order.
+    pub sort: Vec<SortKey>,
+    /// What goes with the matches as they refer to it.
+    pub includes: Vec<Include>,
+    /// What goes with the matches as it refers to them.
+    pub reverse_includes: Vec<Include>,
+    /// Whether contained resources are wanted.
+    pub contained: Contained,
     /// Whether the total is wanted.
     pub total: Option<Total>,
     /// Where the page begins.
     pub cursor: Option<String>,
     given: Vec<&'static str>,
+}
+
+/// What could not be read of a result parameter.
+pub(super) enum Unread {
+    /// It is an error: the code, and what was expected.
+    Wrong(&'static str, String),
+    /// It is left out, unless the search is strict: the code, and why.
+    LeftOut(String),
 }
 
 impl ResultParameters {
@@ -59,7 +106,10 @@ impl ResultParameters {
             count,
             summary: Summary::default(),
             elements: None,
+            sort: Vec::new(),
             includes: Vec::new(),
+            reverse_includes: Vec::new(),
+            contained: Contained::default(),
             total: None,
             cursor: None,
             given: Vec::new(),
@@ -71,17 +121,23 @@ impl ResultParameters {
         self.summary == Summary::Count || self.count == 0
     }
 
-    pub(super) fn read<C>(
+    /// Reads one; `name` is one of those [`is_known`].
+    pub(super) fn read<R: Searched>(
         &mut self,
         name: &str,
+        modifier: Option<&str>,
         value: &str,
-        table: &[Parameter<C>],
         context: &Context<'_>,
-    ) -> Result<(), (&'static str, String)> {
-        let bad = |diagnostics: &str| ("value", diagnostics.to_owned());
+    ) -> Result<(), Unread> {
+        let bad = |diagnostics: &str| Unread::Wrong("value", diagnostics.to_owned());
         let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(()) };
-        if known != "_include" && self.given.contains(&known) {
-            return Err(("invalid", "one value only".to_owned()));
+        let repeats = matches!(known, "_include" | "_revinclude");
+        let iterate = repeats && modifier == Some("iterate");
+        if modifier.is_some() && !iterate {
+            return Err(Unread::Wrong("not-supported", "this parameter has no such modifier".to_owned()));
+        }
+        if !repeats && self.given.contains(&known) {
+            return Err(Unread::Wrong("invalid", "one value only".to_owned()));
         }
         self.given.push(known);
         match known {
@@ -103,40 +159,31 @@ impl ResultParameters {
                 };
             }
             "_elements" => {
-                let mut names: Vec<_> = value
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|name| !name.is_empty())
-                    .map(str::to_owned)
-                    .collect();
-                if names.is_empty()
-                    || names
-                        .iter()
-                        .any(|name| name.len() > 64 || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-                {
-                    return Err(bad("names of elements at the root of the resource, parted by commas"));
-                }
-                names.sort_unstable();
-                names.dedup();
-                self.elements = Some(names);
+                let names = elements(value);
+                let expected = "names of elements at the root of the resource, parted by commas";
+                self.elements = Some(names.ok_or_else(|| bad(expected))?);
             }
-            "_include" => {
-                let supported = || table.iter().filter_map(|parameter| parameter.include).collect::<Vec<_>>();
-                let include = supported().into_iter().find(|include| include.accepts(value));
-                let names =
-                    || supported().iter().map(|include| include.name()).collect::<Vec<_>>().join(", ");
-                let include = include.ok_or_else(|| {
-                    let names = names();
-                    let supported = if names.is_empty() {
-                        "nothing can be included here".to_owned()
-                    } else {
-                        format!("one of {names}")
-                    };
-                    ("not-supported", supported)
+            "_sort" => self.sort = sort_keys::<R>(value)?,
+            "_include" | "_revinclude" => {
+                let include = Include::read(value, iterate).ok_or_else(|| {
+                    let expected = "Type:parameter[:Target] with a reference parameter of a type that is served, Type:* or *";
+                    Unread::Wrong("not-supported", expected.to_owned())
                 })?;
-                if !self.includes.contains(&include) {
-                    self.includes.push(include);
+                let list = if known == "_include" { &mut self.includes } else { &mut self.reverse_includes };
+                if !list.contains(&include) {
+                    list.push(include);
                 }
+            }
+            "_contained" => {
+                self.contained = match value {
+                    "false" => Contained::No,
+                    "true" => Contained::Only,
+                    "both" => Contained::Both,
+                    _ => return Err(bad("true, false or both")),
+                };
+            }
+            "_containedType" if !matches!(value, "container" | "contained") => {
+                return Err(bad("container or contained"));
             }
             "_total" => {
                 self.total = Some(match value {
@@ -160,8 +207,8 @@ impl ResultParameters {
             Err(SearchError { parameter, code: "invalid", diagnostics })
         };
         match self.summary {
-            Summary::Text if !self.includes.is_empty() => {
-                conflict("_summary", "text and _include cannot stand together")
+            Summary::Text if !(self.includes.is_empty() && self.reverse_includes.is_empty()) => {
+                conflict("_summary", "text and _include or _revinclude cannot stand together")
             }
             Summary::True | Summary::Text | Summary::Data if self.elements.is_some() => {
                 conflict("_elements", "_summary and _elements cannot stand together")
@@ -169,6 +216,37 @@ impl ResultParameters {
             _ => Ok(()),
         }
     }
+}
+
+/// Names of root elements, sorted, each once.
+fn elements(value: &str) -> Option<Vec<String>> {
+    let legal = |name: &&str| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let names: Vec<_> = value.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() || !names.iter().all(legal) {
+        return None;
+    }
+    let mut names: Vec<_> = names.into_iter().map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    Some(names)
+}
+
+fn sort_keys<R: Searched>(value: &str) -> Result<Vec<SortKey>, Unread> {
+    let sortable = || Parameter::<R>::all().filter(|parameter| parameter.sorts);
+    let key = |name: &str| {
+        let (name, descending) = match name.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let parameter = sortable().find(|parameter| parameter.name == name)?.name;
+        Some(SortKey { parameter, descending })
+    };
+    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let keys: Option<Vec<_>> = names.map(key).collect();
+    keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
+        let names = sortable().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
+        Unread::LeftOut(format!("the order can be by {names}; a hyphen before the name turns it round"))
+    })
 }
 
 /// Whether a parameter shapes the result.

@@ -1,38 +1,103 @@
-//! Strings (R4 search#string): the beginning of a value, whatever the case and the accents.
+//! Strings (R4 search#string): by the beginning of a value, whatever the case and the accents; `:exact`; `:contains`; and, for
+//! names, by their sound.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use super::alternatives::{self, unescape};
 
-/// One string to be found at the beginning of a value, or of a word of it.
+/// One string, and how it is looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct StringMatch(String);
+pub enum StringMatch {
+    /// At the beginning of a value, or of a word of it; normalised.
+    Beginning(String),
+    /// The whole value, to the letter (`:exact`).
+    Exact(String),
+    /// Anywhere in a value (`:contains`); normalised.
+    Containing(String),
+    /// A word that sounds alike, by its Soundex code.
+    Sounding(String),
+}
 
 impl StringMatch {
-    /// Reads the alternatives of a value.
-    pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, String> {
+    /// Reads the alternatives of a value without a modifier.
+    pub(super) fn beginnings(value: &str) -> Result<Vec<Self>, String> {
+        alternatives::parse_each(value, |text| letters(text).map(Self::Beginning))
+    }
+
+    /// Reads the alternatives of a value under `:exact`.
+    pub(super) fn exact(value: &str) -> Result<Vec<Self>, String> {
+        alternatives::parse_each(value, |text| Ok(Self::Exact(unescape(text))))
+    }
+
+    /// Reads the alternatives of a value under `:contains`.
+    pub(super) fn containing(value: &str) -> Result<Vec<Self>, String> {
+        alternatives::parse_each(value, |text| letters(text).map(Self::Containing))
+    }
+
+    /// Reads the alternatives of a value that is compared by its sound.
+    pub(super) fn sounding(value: &str) -> Result<Vec<Self>, String> {
         alternatives::parse_each(value, |text| {
-            let plain = normalise(&unescape(text));
-            // What is nothing but punctuation would stand at the beginning of everything.
-            if plain.is_empty() { Err("at least one letter or digit".to_owned()) } else { Ok(Self(plain)) }
+            soundex(&letters(text)?).map(Self::Sounding).ok_or_else(|| "a word in Latin letters".to_owned())
         })
     }
 
-    /// Whether `value` begins with the string.
+    /// Whether `value` is what is looked for.
     pub fn matches(&self, value: &str) -> bool {
-        normalise(value).starts_with(&self.0)
+        match self {
+            Self::Beginning(wanted) => normalise(value).starts_with(wanted),
+            Self::Exact(wanted) => value == wanted,
+            Self::Containing(wanted) => normalise(value).contains(wanted.as_str()),
+            Self::Sounding(wanted) => {
+                normalise(value).split(' ').any(|word| soundex(word).as_ref() == Some(wanted))
+            }
+        }
     }
 
-    /// Whether `value`, or any word of it, begins with the string: the parts of a family name are found independently of
-    /// each other (R4 datatypes#HumanName).
+    /// Whether `value` is what is looked for, or begins so at any of its words: the parts of a family name are found
+    /// independently of each other (R4 datatypes#HumanName).
     pub fn matches_a_word(&self, value: &str) -> bool {
+        let Self::Beginning(wanted) = self else { return self.matches(value) };
         let plain = normalise(value);
-        plain.starts_with(&self.0)
-            || plain.match_indices(' ').any(|(blank, _)| {
-                plain.get(blank + 1..).is_some_and(|from_word| from_word.starts_with(&self.0))
-            })
+        plain.starts_with(wanted)
+            || plain
+                .match_indices(' ')
+                .any(|(blank, _)| plain.get(blank + 1..).is_some_and(|word| word.starts_with(wanted)))
     }
+}
+
+/// What is nothing but punctuation would stand at the beginning of everything.
+fn letters(text: &str) -> Result<String, String> {
+    let plain = normalise(&unescape(text));
+    if plain.is_empty() { Err("at least one letter or digit".to_owned()) } else { Ok(plain) }
+}
+
+/// American Soundex (US National Archives, General Information Leaflet 55) of the first word; `None` for what is no Latin word.
+fn soundex(text: &str) -> Option<String> {
+    let digit = |letter: u8| match letter {
+        b'b' | b'f' | b'p' | b'v' => Some(b'1'),
+        b'c' | b'g' | b'j' | b'k' | b'q' | b's' | b'x' | b'z' => Some(b'2'),
+        b'd' | b't' => Some(b'3'),
+        b'l' => Some(b'4'),
+        b'm' | b'n' => Some(b'5'),
+        b'r' => Some(b'6'),
+        _ => None,
+    };
+    let word = text.split(' ').next()?.as_bytes();
+    let (&first, rest) = word.split_first().filter(|_| word.iter().all(u8::is_ascii_lowercase))?;
+    let mut code = String::from(char::from(first.to_ascii_uppercase()));
+    let mut last = digit(first);
+    for &letter in rest {
+        let next = digit(letter);
+        // Letters of one digit count once, also with an h or w between them; a vowel parts them.
+        if let Some(digit) = next.filter(|_| next != last) {
+            code.push(char::from(digit));
+        }
+        if !matches!(letter, b'h' | b'w') {
+            last = next;
+        }
+    }
+    Some(code.chars().chain("000".chars()).take(4).collect())
 }
 
 /// `text` in lower case, without accents, in full width, with every run of blanks and punctuation as one blank.
@@ -73,7 +138,7 @@ mod tests {
     use super::*;
 
     fn string(text: &str) -> StringMatch {
-        StringMatch::parse_all(text).unwrap().pop().unwrap()
+        StringMatch::beginnings(text).unwrap().pop().unwrap()
     }
 
     #[test]
@@ -115,8 +180,38 @@ mod tests {
     fn a_prefix_or_a_wildcard_is_no_operator() {
         assert!(string("eq").matches("Equine"));
         assert!(!string("d*e").matches("Doe"));
-        assert!(StringMatch::parse_all("*").is_err());
-        assert!(StringMatch::parse_all(" ").is_err());
+        assert!(StringMatch::beginnings("*").is_err());
+        assert!(StringMatch::beginnings(" ").is_err());
+    }
+
+    #[test]
+    fn modifiers_look_for_the_whole_or_for_any_part() {
+        let exact = |searched: &str, value| StringMatch::exact(searched).unwrap()[0].matches(value);
+        assert!(exact("Müller", "Müller") && !exact("müller", "Müller") && !exact("Muller", "Müller"));
+        assert!(exact(r"a\,b", "a,b") && !exact("Mül", "Müller"));
+        let contains = |searched: &str, value| StringMatch::containing(searched).unwrap()[0].matches(value);
+        assert!(
+            contains("ULL", "Müller") && contains("marquez", "García-Márquez") && !contains("x", "Müller")
+        );
+    }
+
+    #[test]
+    fn names_are_found_by_their_sound() {
+        for (word, code) in [
+            ("robert", "R163"),
+            ("rupert", "R163"),
+            ("rubin", "R150"),
+            ("ashcraft", "A261"),
+            ("tymczak", "T522"),
+            ("pfister", "P236"),
+            ("honeyman", "H555"),
+            ("lee", "L000"),
+        ] {
+            assert_eq!(soundex(word).as_deref(), Some(code), "{word}");
+        }
+        let sounds = |searched: &str, value| StringMatch::sounding(searched).unwrap()[0].matches(value);
+        assert!(sounds("Meier", "Mayer") && sounds("Smyth", "van Smith") && !sounds("Smith", "Jones"));
+        assert!(StringMatch::sounding("山田").is_err());
     }
 
     proptest! {

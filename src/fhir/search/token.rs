@@ -1,6 +1,7 @@
 //! Tokens (R4 search#token): `code`, `system|code`, `|code`, `system|`.
 
 use super::alternatives::{self, split_unescaped, unescape};
+use super::value::{TokenValue, Value};
 
 /// What a token says of the system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,6 +54,23 @@ impl Token {
         }
     }
 
+    /// Whether a resource has what the token says.
+    pub(super) fn is(&self, value: &Value<'_>) -> bool {
+        match value {
+            Value::Token(token) => self.matches(token.system, token.code),
+            Value::Oid(uid) => {
+                let system_fits = match &self.system {
+                    System::Any => true,
+                    System::None => false,
+                    System::Uri(system) => system == "urn:ietf:rfc:3986",
+                };
+                let is_uid = |code: &str| code.strip_prefix("urn:oid:") == Some(uid);
+                system_fits && self.code.as_deref().is_none_or(is_uid)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a system and a code, exactly as they stand in a resource, are what the token says.
     pub fn matches(&self, system: Option<&str>, code: Option<&str>) -> bool {
         let of_system = match &self.system {
@@ -61,6 +79,42 @@ impl Token {
             System::Uri(uri) => system == Some(uri),
         };
         of_system && self.code.as_deref().map_or(code.is_some(), |wanted| code == Some(wanted))
+    }
+}
+
+/// An identifier and its type: `system|code|value` (R4 search#token, `:of-type`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TypedIdentifier {
+    system: String,
+    code: String,
+    /// The identifier itself.
+    pub value: String,
+}
+
+impl TypedIdentifier {
+    /// Reads the alternatives of a value.
+    pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, String> {
+        alternatives::parse_each(value, |text| {
+            let parts: Vec<_> = split_unescaped(text, '|').into_iter().map(unescape).collect();
+            match <[String; 3]>::try_from(parts) {
+                Ok([system, code, value])
+                    if [&system, &code, &value].iter().all(|part| !part.trim().is_empty()) =>
+                {
+                    Ok(Self { system, code, value })
+                }
+                _ => {
+                    Err("system|code|value: the type's system and code, and the identifier's value"
+                        .to_owned())
+                }
+            }
+        })
+    }
+
+    pub(super) fn is(&self, value: &TokenValue<'_>) -> bool {
+        let is_type = |coding: &crate::fhir::types::Coding| {
+            coding.system.as_deref() == Some(&self.system) && coding.code.as_deref() == Some(&self.code)
+        };
+        value.code == Some(&self.value) && value.kind.is_some_and(|kind| kind.coding.iter().any(is_type))
     }
 }
 

@@ -83,7 +83,10 @@ pub struct Resource {
     pub reference_policy: Vec<&'static str>,
     /// What `_include` understands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub search_include: Vec<&'static str>,
+    pub search_include: Vec<String>,
+    /// What `_revinclude` understands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search_rev_include: Vec<String>,
     /// What can be searched by.
     pub search_param: Vec<SearchParam>,
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// `text` as a FHIR string: without control characters and without blanks at its ends; `None` when nothing remains.
 pub fn clean(text: &str) -> Option<String> {
@@ -23,19 +23,19 @@ fn is_kept(character: char) -> bool {
 pub(super) const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 /// R4 datatypes#Coding.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Coding {
     /// Why there is no code.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<Extension>,
     /// Identity of the terminology.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<Cow<'static, str>>,
     /// The code.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'static, str>>,
     /// The code's meaning.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<Cow<'static, str>>,
 }
 
@@ -61,49 +61,49 @@ impl Coding {
 }
 
 /// R4 datatypes#CodeableConcept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CodeableConcept {
     /// Codes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coding: Vec<Coding>,
     /// Words.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Cow<'static, str>>,
 }
 
 /// R4 datatypes#Identifier.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Identifier {
     /// usual, official, secondary.
-    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
-    pub usage: Option<&'static str>,
+    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Cow<'static, str>>,
     /// What kind it is.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<CodeableConcept>,
     /// Who makes it unique.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     /// The identifier itself.
     pub value: String,
     /// Who gave it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigner: Option<Box<Reference>>,
 }
 
 /// R4 references.html.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reference {
     /// Relative, so that it holds under every address of this server.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// The target's type.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<&'static str>,
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Cow<'static, str>>,
     /// The target by what others call it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifier: Option<Identifier>,
     /// The target in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
 }
 
@@ -115,50 +115,63 @@ impl Reference {
 }
 
 /// R4 resource.html#Meta.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Meta {
+    /// Which version of the content it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// When the content was first seen, an instant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_updated: Option<String>,
+    /// Where the resource comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Profiles that the resource conforms to.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub profile: &'static [&'static str],
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profile: Vec<Cow<'static, str>>,
+    /// Security labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security: Vec<Coding>,
     /// Tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tag: Vec<Coding>,
 }
 
 /// R4 extensibility.html, with the values that are used here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Extension {
     /// What it means.
-    pub url: &'static str,
+    pub url: Cow<'static, str>,
     /// A code.
-    #[serde(rename = "valueCode", skip_serializing_if = "Option::is_none")]
-    pub value_code: Option<&'static str>,
+    #[serde(rename = "valueCode", default, skip_serializing_if = "Option::is_none")]
+    pub value_code: Option<Cow<'static, str>>,
     /// A truth value.
-    #[serde(rename = "valueBoolean", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "valueBoolean", default, skip_serializing_if = "Option::is_none")]
     pub value_boolean: Option<bool>,
 }
 
 impl Extension {
     /// With a code.
     pub fn code(url: &'static str, code: &'static str) -> Self {
-        Self { url, value_code: Some(code), value_boolean: None }
+        Self { url: url.into(), value_code: Some(code.into()), value_boolean: None }
     }
 
     /// With a truth value.
     pub fn boolean(url: &'static str, value: bool) -> Self {
-        Self { url, value_code: None, value_boolean: Some(value) }
+        Self { url: url.into(), value_code: None, value_boolean: Some(value) }
     }
 }
 
 /// What stands beside a primitive value under its name with an underscore (R4 json#primitive).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PrimitiveElement {
     /// At least one.
     pub extension: Vec<Extension>,
 }
 
 /// R4 valueset-name-use, as far as it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NameUse {
     /// The name that is used.
@@ -166,28 +179,28 @@ pub enum NameUse {
 }
 
 /// R4 datatypes#HumanName.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HumanName {
     /// In which writing it is.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<Extension>,
     /// How it is used.
-    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<NameUse>,
     /// The whole of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Family name.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<String>,
     /// Given and middle names.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<String>,
     /// Before it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefix: Vec<String>,
     /// Behind it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suffix: Vec<String>,
 }
 

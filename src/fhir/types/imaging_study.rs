@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{CodeableConcept, Coding, Identifier, Meta, Reference};
 
 /// An ImagingStudy.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(tag = "resourceType", rename_all = "camelCase")]
 pub struct ImagingStudy {
     /// The Study Instance UID.
@@ -18,86 +18,86 @@ pub struct ImagingStudy {
     /// UID, accession number, Study ID.
     pub identifier: Vec<Identifier>,
     /// available, unknown.
-    pub status: &'static str,
+    pub status: Cow<'static, str>,
     /// Every modality of its series.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modality: Vec<Coding>,
     /// The Patient.
     pub subject: Reference,
     /// The visit, by its number.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encounter: Option<Reference>,
     /// When it began, as precisely as is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<String>,
     /// The orders, by their numbers.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub based_on: Vec<Reference>,
     /// Who asked for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referrer: Option<Reference>,
     /// Who read it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interpreter: Vec<Reference>,
     /// Where it can be retrieved.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoint: Vec<Reference>,
     /// As the archive counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number_of_series: Option<u32>,
     /// As the archive counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number_of_instances: Option<u32>,
     /// What was done.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub procedure_code: Vec<CodeableConcept>,
     /// Why it was done.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reason_code: Vec<CodeableConcept>,
     /// What the archive calls it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Its series, when they were asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub series: Vec<Series>,
 }
 
 /// ImagingStudy.series.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Series {
     /// The Series Instance UID.
     pub uid: String,
     /// Its number in the study.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u32>,
     /// How it was acquired.
     pub modality: Coding,
     /// What the archive calls it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// As the archive counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number_of_instances: Option<u32>,
     /// What was examined.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_site: Option<Coding>,
     /// Which side of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub laterality: Option<Coding>,
     /// When it began.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<String>,
     /// Who did it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub performer: Vec<Performer>,
     /// Its instances, when they were asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instance: Vec<Instance>,
 }
 
 /// ImagingStudy.series.performer.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Performer {
     /// What they did.
     pub function: CodeableConcept,
@@ -106,7 +106,7 @@ pub struct Performer {
 }
 
 /// ImagingStudy.series.instance. A study has thousands: nothing is copied to write one.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Instance {
     /// The SOP Instance UID.
@@ -114,10 +114,10 @@ pub struct Instance {
     /// What kind of object it is.
     pub sop_class: SopClass,
     /// Its number in the series.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u32>,
     /// What it is called.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Box<str>>,
 }
 
@@ -141,6 +141,14 @@ impl Serialize for SopClass {
             }
             Self::Unknown => Coding::unknown().serialize(serializer),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for SopClass {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = Coding::deserialize(deserializer)?.code;
+        let uid = code.as_deref().and_then(|code| code.strip_prefix("urn:oid:"));
+        Ok(uid.map_or(Self::Unknown, |uid| Self::Uid(uid.to_owned().into())))
     }
 }
 

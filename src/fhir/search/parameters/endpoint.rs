@@ -1,53 +1,63 @@
 //! What Endpoints are searched by (R4 endpoint.html#search).
 
-use super::{Form, Parameter, ParameterType, RESOURCE_ID};
-use crate::fhir::search::{StringMatch, Token, id};
+use super::{Parameter, Searched};
+use crate::fhir::search::{ResourceType, Value};
+use crate::fhir::types::{Endpoint, Meta};
 
-/// A criterion of a search for Endpoints.
-#[derive(Debug, Clone, PartialEq)]
-pub enum EndpointCriterion {
-    /// `_id`.
-    Id(Vec<String>),
-    /// `name`.
-    Name(Vec<StringMatch>),
-    /// `status`.
-    Status(Vec<Token>),
-    /// `connection-type`.
-    ConnectionType(Vec<Token>),
+const STATUS: &str = "http://hl7.org/fhir/endpoint-status";
+
+impl Searched for Endpoint {
+    const TYPE: ResourceType = ResourceType::Endpoint;
+    const ID_NOTE: &'static str = "The archive's id.";
+    const LAST_UPDATED_NOTE: &'static str =
+        "When this server first saw the present configuration of the archive.";
+    const OWN: &'static [Parameter<Self>] = &[
+        Parameter::<Self>::token(
+            "connection-type",
+            "http://hl7.org/fhir/SearchParameter/Endpoint-connection-type",
+            "What is spoken at the address.",
+            |endpoint, each| each(Value::coding(&endpoint.connection_type)),
+        ),
+        Parameter::<Self>::token(
+            "identifier",
+            "http://hl7.org/fhir/SearchParameter/Endpoint-identifier",
+            "No Endpoint here has identifiers.",
+            |_, _| {},
+        )
+        .identifying(),
+        Parameter::<Self>::string(
+            "name",
+            "http://hl7.org/fhir/SearchParameter/Endpoint-name",
+            "The beginning of the archive's name.",
+            |endpoint, each| endpoint.name.iter().for_each(|name| each(Value::Text(name))),
+        )
+        .sorting(),
+        Parameter::<Self>::reference(
+            "organization",
+            "http://hl7.org/fhir/SearchParameter/Endpoint-organization",
+            "No Endpoint here names an organization.",
+            &["Organization"],
+            |_, _| {},
+        ),
+        Parameter::<Self>::token(
+            "payload-type",
+            "http://hl7.org/fhir/SearchParameter/Endpoint-payload-type",
+            "What can be had at the address.",
+            |endpoint, each| endpoint.payload_type.iter().for_each(|kind| Value::each_of_concept(kind, each)),
+        ),
+        Parameter::<Self>::token(
+            "status",
+            "http://hl7.org/fhir/SearchParameter/Endpoint-status",
+            "Every Endpoint that is configured is active.",
+            |endpoint, each| each(Value::code(STATUS, &endpoint.status)),
+        ),
+    ];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn meta(&self) -> Option<&Meta> {
+        Some(&self.meta)
+    }
 }
-
-/// Endpoint (R4 endpoint.html#search).
-pub static ENDPOINT_PARAMETERS: &[Parameter<EndpointCriterion>] = &[
-    Parameter {
-        name: "_id",
-        kind: ParameterType::Token,
-        definition: RESOURCE_ID,
-        note: "The archive's id.",
-        forms: &[form!("", EndpointCriterion::Id, id::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "connection-type",
-        kind: ParameterType::Token,
-        definition: "http://hl7.org/fhir/SearchParameter/Endpoint-connection-type",
-        note: "Every Endpoint is a dicom-wado-rs one.",
-        forms: &[form!("", EndpointCriterion::ConnectionType, Token::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "name",
-        kind: ParameterType::String,
-        definition: "http://hl7.org/fhir/SearchParameter/Endpoint-name",
-        note: "The beginning of the archive's name.",
-        forms: &[form!("", EndpointCriterion::Name, StringMatch::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "status",
-        kind: ParameterType::Token,
-        definition: "http://hl7.org/fhir/SearchParameter/Endpoint-status",
-        note: "Every Endpoint that is configured is active.",
-        forms: &[form!("", EndpointCriterion::Status, Token::parse_all)],
-        include: None,
-    },
-];

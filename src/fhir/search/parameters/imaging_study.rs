@@ -1,160 +1,198 @@
 //! What ImagingStudies are searched by (R4 imagingstudy.html#search).
 
-use super::{Form, Parameter, ParameterType, RESOURCE_ID};
-use crate::fhir::date::{FhirDate, Prefix};
-use crate::fhir::search::{PatientReference, System, Token, date, id, reference};
+use super::{Parameter, Searched};
+use crate::fhir::search::{ResourceType, System, Token, Value};
+use crate::fhir::types::{ImagingStudy, Meta, SopClass};
 
-/// A criterion of a search for ImagingStudies. Within one, any alternative is enough.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StudyCriterion {
-    /// `_id`.
-    Id(Vec<String>),
-    /// `identifier`.
-    Identifier(Vec<Token>),
-    /// `patient`, `subject`.
-    Patient(Vec<PatientReference>),
-    /// `patient.identifier`, `patient:identifier` and the same by the name `subject`.
-    PatientIdentifier(Vec<Token>),
-    /// `started`.
-    Started(Vec<(Prefix, FhirDate)>),
-    /// `modality`.
-    Modality(Vec<Token>),
-    /// `status`.
-    Status(Vec<Token>),
-    /// `endpoint`.
-    Endpoint(Vec<String>),
-}
+const STATUS: &str = "http://hl7.org/fhir/imagingstudy-status";
 
-/// What can go with studies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum StudyInclude {
-    /// `ImagingStudy:endpoint`.
-    Endpoint,
-    /// `ImagingStudy:patient`.
-    Patient,
-    /// `ImagingStudy:subject`, the same resources by the other name.
-    Subject,
-}
+impl Searched for ImagingStudy {
+    const TYPE: ResourceType = ResourceType::ImagingStudy;
+    const ID_NOTE: &'static str = "The Study Instance UID. Asked of the archives as a list of UIDs.";
+    const LAST_UPDATED_NOTE: &'static str = "When this server first saw the present content of the study. A search by it asks the archives in any case.";
+    const OWN: &'static [Parameter<Self>] = &[
+        Parameter::<Self>::reference(
+            "basedon",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-basedon",
+            "The orders are known by their numbers only: basedon:identifier finds accession, placer and filler numbers.",
+            &["ServiceRequest", "CarePlan", "Appointment", "AppointmentResponse", "Task"],
+            |study, each| study.based_on.iter().for_each(|order| each(Value::Reference(order))),
+        ),
+        Parameter::<Self>::token(
+            "bodysite",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-bodysite",
+            "A body part that a series of the study shows, as SNOMED CT has it; series are looked through.",
+            |study, each| {
+                let sites = study.series.iter().filter_map(|series| series.body_site.as_ref());
+                sites.for_each(|site| each(Value::coding(site)));
+            },
+        ),
+        Parameter::<Self>::token(
+            "dicom-class",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-dicom-class",
+            "The SOP class of an instance, as urn:oid:…, with or without the system urn:ietf:rfc:3986; studies are opened.",
+            |study, each| {
+                let instances = study.series.iter().flat_map(|series| &series.instance);
+                instances.for_each(|instance| {
+                    if let SopClass::Uid(uid) = &instance.sop_class {
+                        each(Value::Oid(uid));
+                    }
+                });
+            },
+        ),
+        Parameter::<Self>::reference(
+            "encounter",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-encounter",
+            "The visit is known by its number only: encounter:identifier finds it.",
+            &["Encounter"],
+            |study, each| study.encounter.iter().for_each(|visit| each(Value::Reference(visit))),
+        ),
+        Parameter::<Self>::reference(
+            "endpoint",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-endpoint",
+            "Asks only the archives that are named.",
+            &["Endpoint"],
+            |study, each| study.endpoint.iter().for_each(|endpoint| each(Value::Reference(endpoint))),
+        )
+        .chained(ResourceType::Endpoint),
+        Parameter::<Self>::token(
+            "identifier",
+            "http://hl7.org/fhir/SearchParameter/clinical-identifier",
+            "The Study Instance UID as urn:oid:…, with or without the system urn:dicom:uid; the accession number, with or \
+             without its system; the Study ID.",
+            |study, each| study.identifier.iter().for_each(|identifier| each(Value::identifier(identifier))),
+        )
+        .identifying()
+        .checked(study_uid),
+        Parameter::<Self>::token(
+            "instance",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-instance",
+            "The SOP Instance UID of one of its instances, as it is. Asked of the archives at instance level.",
+            |study, each| {
+                let instances = study.series.iter().flat_map(|series| &series.instance);
+                instances.for_each(|instance| each(Value::bare(&instance.uid)));
+            },
+        )
+        .checked(bare_uid),
+        Parameter::<Self>::reference(
+            "interpreter",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-interpreter",
+            "Readers are known by names and identifiers only: interpreter:identifier finds them.",
+            &["Practitioner", "PractitionerRole"],
+            |study, each| study.interpreter.iter().for_each(|reader| each(Value::Reference(reader))),
+        ),
+        Parameter::<Self>::token(
+            "modality",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-modality",
+            "A modality that a series of the study has.",
+            |study, each| study.modality.iter().for_each(|modality| each(Value::coding(modality))),
+        ),
+        Parameter::<Self>::reference(
+            "patient",
+            "http://hl7.org/fhir/SearchParameter/clinical-patient",
+            "A Patient of this server, by id, Patient/id or absolute address, or by what is known of the Patient.",
+            &["Patient"],
+            |study, each| each(Value::Reference(&study.subject)),
+        )
+        .chained(ResourceType::Patient)
+        .sorting(),
+        Parameter::<Self>::reference(
+            "performer",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-performer",
+            "Who made a series is known by name and identifier only: performer:identifier finds them; studies are opened.",
+            &[
+                "Practitioner",
+                "PractitionerRole",
+                "Organization",
+                "CareTeam",
+                "Patient",
+                "Device",
+                "RelatedPerson",
+            ],
+            |study, each| {
+                let performers = study.series.iter().flat_map(|series| &series.performer);
+                performers.for_each(|performer| each(Value::Reference(&performer.actor)));
+            },
+        ),
+        Parameter::<Self>::token(
+            "reason",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-reason",
+            "A reason for the study, by its code or, with :text, by its words; studies are opened.",
+            |study, each| study.reason_code.iter().for_each(|reason| Value::each_of_concept(reason, each)),
+        ),
+        Parameter::<Self>::reference(
+            "referrer",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-referrer",
+            "Who asked for the study is known by name and identifier only: referrer:identifier finds them.",
+            &["Practitioner", "PractitionerRole"],
+            |study, each| study.referrer.iter().for_each(|referrer| each(Value::Reference(referrer))),
+        ),
+        Parameter::<Self>::token(
+            "series",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-series",
+            "The Series Instance UID of one of its series, as it is. Asked of the archives at series level.",
+            |study, each| study.series.iter().for_each(|series| each(Value::bare(&series.uid))),
+        )
+        .checked(bare_uid),
+        Parameter::<Self>::date(
+            "started",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-started",
+            "All prefixes, all precisions. A day without a zone is the study's own local day.",
+            |study, each| study.started.iter().for_each(|moment| each(Value::Date(moment))),
+        )
+        .sorting(),
+        Parameter::<Self>::token(
+            "status",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-status",
+            "Whether the archive can give the study's objects.",
+            |study, each| each(Value::code(STATUS, &study.status)),
+        ),
+        Parameter::<Self>::reference(
+            "subject",
+            "http://hl7.org/fhir/SearchParameter/ImagingStudy-subject",
+            "The same as patient: every subject is a Patient.",
+            &["Patient", "Device", "Group"],
+            |study, each| each(Value::Reference(&study.subject)),
+        )
+        .chained(ResourceType::Patient)
+        .sorting(),
+    ];
 
-impl StudyInclude {
-    /// As the CapabilityStatement names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Endpoint => "ImagingStudy:endpoint",
-            Self::Patient => "ImagingStudy:patient",
-            Self::Subject => "ImagingStudy:subject",
-        }
+    fn id(&self) -> &str {
+        &self.id
     }
 
-    /// Whether a value of `_include` means it; a target type may follow.
-    pub(in crate::fhir::search) fn accepts(self, value: &str) -> bool {
-        let target = match self {
-            Self::Endpoint => ":Endpoint",
-            Self::Patient | Self::Subject => ":Patient",
-        };
-        value.strip_suffix(target).unwrap_or(value) == self.name()
+    fn meta(&self) -> Option<&Meta> {
+        Some(&self.meta)
     }
 }
 
-/// ImagingStudy (R4 imagingstudy.html#search).
-pub static IMAGING_STUDY_PARAMETERS: &[Parameter<StudyCriterion>] = &[
-    Parameter {
-        name: "_id",
-        kind: ParameterType::Token,
-        definition: RESOURCE_ID,
-        note: "The Study Instance UID. Asked of the archives as a list of UIDs.",
-        forms: &[form!("", StudyCriterion::Id, id::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "endpoint",
-        kind: ParameterType::Reference,
-        definition: "http://hl7.org/fhir/SearchParameter/ImagingStudy-endpoint",
-        note: "Asks only the archives that are named.",
-        forms: &[form!("", StudyCriterion::Endpoint, reference::endpoint_ids, context)],
-        include: Some(StudyInclude::Endpoint),
-    },
-    Parameter {
-        name: "identifier",
-        kind: ParameterType::Token,
-        definition: "http://hl7.org/fhir/SearchParameter/clinical-identifier",
-        note: "The Study Instance UID as urn:oid:…, with or without the system urn:dicom:uid; the accession number, with or \
-               without its system; the Study ID.",
-        forms: &[form!("", StudyCriterion::Identifier, identifiers)],
-        include: None,
-    },
-    Parameter {
-        name: "modality",
-        kind: ParameterType::Token,
-        definition: "http://hl7.org/fhir/SearchParameter/ImagingStudy-modality",
-        note: "A modality that a series of the study has.",
-        forms: &[form!("", StudyCriterion::Modality, Token::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "patient",
-        kind: ParameterType::Reference,
-        definition: "http://hl7.org/fhir/SearchParameter/clinical-patient",
-        note: "A Patient of this server, by id, Patient/id or absolute address; or by the patient's own identifier \
-               (PatientID), with or without its system.",
-        forms: &[
-            form!("", StudyCriterion::Patient, reference::patients, context),
-            form!(":Patient", StudyCriterion::Patient, reference::patients, context),
-            form!(":identifier", StudyCriterion::PatientIdentifier, Token::parse_all),
-            form!(".identifier", StudyCriterion::PatientIdentifier, Token::parse_all),
-        ],
-        include: Some(StudyInclude::Patient),
-    },
-    Parameter {
-        name: "started",
-        kind: ParameterType::Date,
-        definition: "http://hl7.org/fhir/SearchParameter/ImagingStudy-started",
-        note: "All prefixes, all precisions. A day without a zone is the study's own local day.",
-        forms: &[form!("", StudyCriterion::Started, date::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "status",
-        kind: ParameterType::Token,
-        definition: "http://hl7.org/fhir/SearchParameter/ImagingStudy-status",
-        note: "Whether the archive can give the study's objects.",
-        forms: &[form!("", StudyCriterion::Status, Token::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "subject",
-        kind: ParameterType::Reference,
-        definition: "http://hl7.org/fhir/SearchParameter/ImagingStudy-subject",
-        note: "The same as patient: every subject is a Patient.",
-        forms: &[
-            form!("", StudyCriterion::Patient, reference::patients, context),
-            form!(":Patient", StudyCriterion::Patient, reference::patients, context),
-            form!(":identifier", StudyCriterion::PatientIdentifier, Token::parse_all),
-            form!(".identifier", StudyCriterion::PatientIdentifier, Token::parse_all),
-            form!(":Patient.identifier", StudyCriterion::PatientIdentifier, Token::parse_all),
-        ],
-        include: Some(StudyInclude::Subject),
-    },
-];
-
-/// Identifiers, of which those that claim to be Study Instance UIDs must be UIDs.
-fn identifiers(value: &str) -> Result<Vec<Token>, String> {
-    let tokens = Token::parse_all(value)?;
-    if tokens.iter().any(is_broken_uid) {
-        let expected =
-            "a Study Instance UID is written urn:oid: and digits parted by dots, 64 characters at most";
-        return Err(expected.to_owned());
-    }
-    Ok(tokens)
-}
-
-fn is_broken_uid(token: &Token) -> bool {
-    let Some(code) = token.code.as_deref() else { return false };
+/// What claims to be a Study Instance UID must be one.
+fn study_uid(token: &Token) -> Result<(), String> {
+    let Some(code) = token.code.as_deref() else { return Ok(()) };
     let uid = code.strip_prefix("urn:oid:");
-    match &token.system {
+    let is_broken = match &token.system {
         System::Uri(system) if system == "urn:dicom:uid" => !uid.is_some_and(is_uid),
         System::Any => uid.is_some_and(|uid| !is_uid(uid)),
         System::Uri(_) | System::None => false,
+    };
+    if is_broken {
+        return Err(
+            "a Study Instance UID is written urn:oid: and digits parted by dots, 64 characters at most"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// R4 writes the UIDs of series and instances without `urn:oid:`, as they are ids.
+fn bare_uid(token: &Token) -> Result<(), String> {
+    match (&token.system, token.code.as_deref()) {
+        (System::Any | System::None, Some(code)) if !is_uid(code) => {
+            Err("a UID is digits parted by dots, 64 characters at most, without urn:oid: before it"
+                .to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

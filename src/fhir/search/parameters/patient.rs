@@ -1,84 +1,146 @@
 //! What Patients are searched by (R4 patient.html#search).
 
-use super::{Form, Parameter, ParameterType, RESOURCE_ID};
-use crate::fhir::date::{FhirDate, Prefix};
-use crate::fhir::search::{StringMatch, Token, date, id};
+use super::{Parameter, Searched};
+use crate::fhir::search::{ResourceType, Value};
+use crate::fhir::types::{HumanName, Meta, Patient};
 
-/// A criterion of a search for Patients.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PatientCriterion {
-    /// `_id`.
-    Id(Vec<String>),
-    /// `identifier`.
-    Identifier(Vec<Token>),
-    /// `name`.
-    Name(Vec<StringMatch>),
-    /// `family`.
-    Family(Vec<StringMatch>),
-    /// `given`.
-    Given(Vec<StringMatch>),
-    /// `birthdate`.
-    Birthdate(Vec<(Prefix, FhirDate)>),
-    /// `gender`.
-    Gender(Vec<Token>),
+const GENDER: &str = "http://hl7.org/fhir/administrative-gender";
+
+/// Of parameters whose elements no archive tells of.
+const NEVER_TOLD: &str = "No image tells of it: no Patient here has a value.";
+
+const SCANNED: &str =
+    "A part of a name in any of its writings; archives are scanned, within search.max_scan.";
+
+impl Searched for Patient {
+    const TYPE: ResourceType = ResourceType::Patient;
+    const ID_NOTE: &'static str = "The id that this server gives a patient.";
+    const LAST_UPDATED_NOTE: &'static str =
+        "When this server first saw the present content of the Patient, where it can tell.";
+    const OWN: &'static [Parameter<Self>] = &[
+        Parameter::<Self>::token("active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string("address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string(
+            "address-city",
+            "http://hl7.org/fhir/SearchParameter/individual-address-city",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            "address-country",
+            "http://hl7.org/fhir/SearchParameter/individual-address-country",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            "address-postalcode",
+            "http://hl7.org/fhir/SearchParameter/individual-address-postalcode",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            "address-state",
+            "http://hl7.org/fhir/SearchParameter/individual-address-state",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::token(
+            "address-use",
+            "http://hl7.org/fhir/SearchParameter/individual-address-use",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::date(
+            "birthdate",
+            "http://hl7.org/fhir/SearchParameter/individual-birthdate",
+            "All prefixes, all precisions; archives are scanned, within search.max_scan.",
+            |patient, each| patient.birth_date.iter().for_each(|day| each(Value::Date(day))),
+        )
+        .sorting(),
+        Parameter::<Self>::date("death-date", "http://hl7.org/fhir/SearchParameter/Patient-death-date", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::token(
+            "deceased",
+            "http://hl7.org/fhir/SearchParameter/Patient-deceased",
+            "No image tells of it: of no Patient here is it known, so that all of them are found by false.",
+            |_, each| each(Value::bare("false")),
+        ),
+        Parameter::<Self>::token("email", "http://hl7.org/fhir/SearchParameter/individual-email", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string(
+            "family",
+            "http://hl7.org/fhir/SearchParameter/individual-family",
+            SCANNED,
+            |patient, each| patient.name.iter().flat_map(|name| &name.family).for_each(|part| each(Value::Words(part))),
+        )
+        .sorting(),
+        Parameter::<Self>::token(
+            "gender",
+            "http://hl7.org/fhir/SearchParameter/individual-gender",
+            "Archives are scanned, within search.max_scan.",
+            |patient, each| patient.gender.iter().for_each(|gender| each(Value::code(GENDER, gender))),
+        ),
+        Parameter::<Self>::reference(
+            "general-practitioner",
+            "http://hl7.org/fhir/SearchParameter/Patient-general-practitioner",
+            NEVER_TOLD,
+            &["Practitioner", "Organization", "PractitionerRole"],
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            "given",
+            "http://hl7.org/fhir/SearchParameter/individual-given",
+            SCANNED,
+            |patient, each| patient.name.iter().flat_map(|name| &name.given).for_each(|part| each(Value::Words(part))),
+        ),
+        Parameter::<Self>::token(
+            "identifier",
+            "http://hl7.org/fhir/SearchParameter/Patient-identifier",
+            "The patient's own identifier (PatientID), with or without its system; archives cannot be asked for others.",
+            // The first identifier is the patient's own.
+            |patient, each| patient.identifier.iter().take(1).for_each(|own| each(Value::identifier(own))),
+        )
+        .identifying(),
+        Parameter::<Self>::token("language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::reference(
+            "link",
+            "http://hl7.org/fhir/SearchParameter/Patient-link",
+            NEVER_TOLD,
+            &["Patient", "RelatedPerson"],
+            |_, _| {},
+        ),
+        Parameter::<Self>::string("name", "http://hl7.org/fhir/SearchParameter/Patient-name", SCANNED, |patient, each| {
+            patient.name.iter().for_each(|name| each_part(name, each));
+        }),
+        Parameter::<Self>::reference(
+            "organization",
+            "http://hl7.org/fhir/SearchParameter/Patient-organization",
+            NEVER_TOLD,
+            &["Organization"],
+            |_, _| {},
+        ),
+        Parameter::<Self>::token("phone", "http://hl7.org/fhir/SearchParameter/individual-phone", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string(
+            "phonetic",
+            "http://hl7.org/fhir/SearchParameter/individual-phonetic",
+            "A word of a name in Latin letters that sounds alike, by American Soundex; archives are scanned, within \
+             search.max_scan.",
+            |patient, each| patient.name.iter().for_each(|name| each_part(name, each)),
+        )
+        .sounding(),
+        Parameter::<Self>::token("telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_TOLD, |_, _| {}),
+    ];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn meta(&self) -> Option<&Meta> {
+        self.meta.as_ref()
+    }
 }
 
-/// Patient (R4 patient.html#search).
-pub static PATIENT_PARAMETERS: &[Parameter<PatientCriterion>] = &[
-    Parameter {
-        name: "_id",
-        kind: ParameterType::Token,
-        definition: RESOURCE_ID,
-        note: "The id that this server gives a patient.",
-        forms: &[form!("", PatientCriterion::Id, id::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "birthdate",
-        kind: ParameterType::Date,
-        definition: "http://hl7.org/fhir/SearchParameter/individual-birthdate",
-        note: "All prefixes, all precisions.",
-        forms: &[form!("", PatientCriterion::Birthdate, date::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "family",
-        kind: ParameterType::String,
-        definition: "http://hl7.org/fhir/SearchParameter/individual-family",
-        note: "The beginning of a family name in any of its writings; archives are scanned, within search.max_scan.",
-        forms: &[form!("", PatientCriterion::Family, StringMatch::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "gender",
-        kind: ParameterType::Token,
-        definition: "http://hl7.org/fhir/SearchParameter/individual-gender",
-        note: "Archives are scanned, within search.max_scan.",
-        forms: &[form!("", PatientCriterion::Gender, Token::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "given",
-        kind: ParameterType::String,
-        definition: "http://hl7.org/fhir/SearchParameter/individual-given",
-        note: "The beginning of a given name in any of its writings; archives are scanned, within search.max_scan.",
-        forms: &[form!("", PatientCriterion::Given, StringMatch::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "identifier",
-        kind: ParameterType::Token,
-        definition: "http://hl7.org/fhir/SearchParameter/Patient-identifier",
-        note: "The patient's own identifier (PatientID), with or without its system.",
-        forms: &[form!("", PatientCriterion::Identifier, Token::parse_all)],
-        include: None,
-    },
-    Parameter {
-        name: "name",
-        kind: ParameterType::String,
-        definition: "http://hl7.org/fhir/SearchParameter/Patient-name",
-        note: "The beginning of any part of a name in any of its writings; archives are scanned, within search.max_scan.",
-        forms: &[form!("", PatientCriterion::Name, StringMatch::parse_all)],
-        include: None,
-    },
-];
+/// The parts of a name that are searched (R4 patient.html#search: family, given, prefix, suffix, text).
+fn each_part<'a>(name: &'a HumanName, each: &mut dyn FnMut(Value<'a>)) {
+    let lists = [&name.given, &name.prefix, &name.suffix];
+    let parts = lists.into_iter().flatten().chain(&name.family).chain(&name.text);
+    parts.for_each(|part| each(Value::Words(part)));
+}

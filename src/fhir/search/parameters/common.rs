@@ -1,0 +1,74 @@
+//! What every resource is searched by (R4 resource.html#search).
+
+use super::super::{Parameter, Searched, Value, id};
+
+/// The parameters of all resources.
+pub(super) const fn of<R: Searched>() -> [Parameter<R>; 6] {
+    [
+        Parameter::<R>::token(
+            "_id",
+            "http://hl7.org/fhir/SearchParameter/Resource-id",
+            R::ID_NOTE,
+            |resource, each| each(Value::bare(resource.id())),
+        )
+        .checked(id::check)
+        .sorting(),
+        Parameter::<R>::date(
+            "_lastUpdated",
+            "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
+            R::LAST_UPDATED_NOTE,
+            |resource, each| {
+                if let Some(moment) = resource.meta().and_then(|meta| meta.last_updated.as_deref()) {
+                    each(Value::Date(moment));
+                }
+            },
+        )
+        .sorting(),
+        Parameter::<R>::uri(
+            "_profile",
+            "http://hl7.org/fhir/SearchParameter/Resource-profile",
+            "The profiles that a resource names.",
+            |resource, each| {
+                resource
+                    .meta()
+                    .into_iter()
+                    .flat_map(|meta| meta.profile.iter())
+                    .for_each(|uri| each(Value::Uri(uri)));
+            },
+        ),
+        Parameter::<R>::token(
+            "_security",
+            "http://hl7.org/fhir/SearchParameter/Resource-security",
+            "The security labels that a resource has.",
+            |resource, each| {
+                resource
+                    .meta()
+                    .into_iter()
+                    .flat_map(|meta| &meta.security)
+                    .for_each(|label| each(Value::coding(label)));
+            },
+        ),
+        Parameter::<R>::uri(
+            "_source",
+            "http://hl7.org/fhir/SearchParameter/Resource-source",
+            "Where a resource comes from, where it says so.",
+            |resource, each| {
+                if let Some(uri) = resource.meta().and_then(|meta| meta.source.as_deref()) {
+                    each(Value::Uri(uri));
+                }
+            },
+        ),
+        Parameter::<R>::token(
+            "_tag",
+            "http://hl7.org/fhir/SearchParameter/Resource-tag",
+            "The tags that a resource has.",
+            |resource, each| {
+                resource
+                    .meta()
+                    .into_iter()
+                    .flat_map(|meta| &meta.tag)
+                    .for_each(|tag| each(Value::coding(tag)));
+            },
+        ),
+    ]
+}

@@ -1,0 +1,120 @@
+//! Where another page of a search begins, as it stands in a link.
+//!
+//! A cursor holds all that is needed to go on, so any gateway in front of the same archives that has the same key can continue
+//! a search that another began. It is sealed: nobody can read what it names, change it, or use it in another search.
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The version of what is sealed; a cursor of another version is refused.
+const VERSION: u8 = 2;
+
+/// A cursor of a whole trail of pages is about a kilobyte long.
+const LONGEST: usize = 8 * 1024;
+
+/// Seals cursors, and opens them again.
+pub struct CursorKey(LessSafeKey);
+
+impl std::fmt::Debug for CursorKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("CursorKey")
+    }
+}
+
+/// The system gives no random numbers, so that no key can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no key for page links can be made: the system gives no random numbers")]
+pub struct NoKey;
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<P>(u8, P);
+
+impl CursorKey {
+    /// The key that goes with a secret: the same on every gateway that has the same one.
+    pub fn of(secret: &[u8]) -> Result<Self, NoKey> {
+        let mut digest = Sha256::new();
+        digest.update(b"dicomweb-gateway cursors");
+        digest.update(secret);
+        let key = UnboundKey::new(&AES_256_GCM_SIV, &digest.finalize()).map_err(|_| NoKey)?;
+        Ok(Self(LessSafeKey::new(key)))
+    }
+
+    /// A key of this process alone.
+    pub fn random() -> Result<Self, NoKey> {
+        let mut secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| NoKey)?;
+        Self::of(&secret)
+    }
+
+    /// `place` in the search `query`, to be put into a link. The same place always becomes the same text, so that the same page
+    /// has the same bytes; this cipher allows for it (RFC 8452 9).
+    pub fn seal<P: Serialize>(&self, query: &str, place: &P) -> String {
+        let mut text = serde_json::to_vec(&Sealed(VERSION, place)).unwrap_or_default();
+        let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+        // Sealing fails for texts of gigabytes only; what then is left opens nowhere.
+        let _ = self.0.seal_in_place_append_tag(nonce, Aad::from(query.as_bytes()), &mut text);
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    /// Reads what [`seal`](Self::seal) wrote for the same search; `None` for everything else.
+    pub fn open<P: DeserializeOwned>(&self, query: &str, text: &str) -> Option<P> {
+        if text.len() > LONGEST {
+            return None;
+        }
+        let mut sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+        let plain = self.0.open_in_place(nonce, Aad::from(query.as_bytes()), &mut sealed).ok()?;
+        let Sealed(version, place) = serde_json::from_slice(plain).ok()?;
+        (version == VERSION).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(secret: &str) -> CursorKey {
+        CursorKey::of(secret.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_gateway_with_the_same_secret_can_go_on() {
+        let cursor = key("s").seal("patient=a", &(7_u32, "1.2.3"));
+        assert_eq!(key("s").open("patient=a", &cursor), Some((7_u32, "1.2.3".to_owned())));
+        assert_eq!(key("s").seal("patient=a", &(7_u32, "1.2.3")), cursor, "the same place is the same text");
+    }
+
+    #[test]
+    fn a_cursor_tells_nothing_and_fits_no_other_search() {
+        let cursor = key("s").seal("patient=a", &"1.2.3");
+        let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
+        assert!(!bytes.windows(5).any(|window| window == b"1.2.3"));
+        assert_eq!(key("s").open::<String>("patient=b", &cursor), None);
+        assert_eq!(key("t").open::<String>("patient=a", &cursor), None);
+        assert_eq!(CursorKey::random().unwrap().open::<String>("patient=a", &cursor), None);
+    }
+
+    #[test]
+    fn a_cursor_with_any_byte_changed_is_refused() {
+        let cursor = key("s").seal("q", &"1.2.3");
+        let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            assert_eq!(key("s").open::<String>("q", &URL_SAFE_NO_PAD.encode(changed)), None, "{place}");
+        }
+        assert_eq!(key("s").open::<String>("q", &"A".repeat(LONGEST + 1)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_else_comes_is_refused(text in "\\PC{0,60}") {
+            prop_assert_eq!(key("s").open::<String>("q", &text), None);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What the archives hold that may match: the answers to a plan's questions, gathered by study.
+//!
+//! A study that several archives hold is one study. It is made of the record of the first of them, in the order of the
+//! configuration, and says that it can be retrieved from each; so every archive is asked for what another one has found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use jiff::ToSpan;
+use jiff::civil::Date;
+
+use super::plan::{self, Plan, Question};
+use super::row::StudyRow;
+use super::{FoundStudies, FoundStudy, Freshness, Source, Studies, StudiesError, scan};
+use crate::access::Access;
+use crate::archive::{ArchiveErrorKind, QidoQuery};
+use crate::cache::{KnownPatient, SearchRows};
+use crate::dicom::{Attributes, DicomDate, StudyUid, tags};
+use crate::fhir::search::{Criterion, ReferenceMatch, Test};
+use crate::fhir::types::ImagingStudy;
+use crate::mapping::PatientKey;
+
+/// Rows of series or instances that are looked through to learn whose studies to ask for: an archive reads its database
+/// for each, and a search that finds more of them is answered better in another way.
+const MOST_BELOW: usize = 1000;
+
+/// So many windows of days is an archive asked for that refuses to list more at a time.
+const MOST_WINDOWS: usize = 64;
+
+/// The rows that answer a question.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    /// Those that name a study.
+    pub(super) named: Vec<StudyRow>,
+    /// Those whose Study Instance UID is none.
+    pub(super) nameless: Vec<(usize, Attributes)>,
+}
+
+impl Studies {
+    /// Every study that may match `criteria` and that the caller may see, not yet compared with them.
+    pub(super) async fn candidates(
+        &self,
+        criteria: &[Criterion<ImagingStudy>],
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<(FoundStudies, Vec<(usize, Attributes)>), StudiesError> {
+        let patients = self.patients_named(criteria, freshness).await?;
+        let answers = self.sources.iter().enumerate().map(|(index, source)| {
+            let patients = patients.as_deref();
+            async move {
+                if !may_hold(source, criteria) {
+                    return Ok(Rows::default());
+                }
+                let uid_lists = source.archive.profile().uid_lists;
+                self.answers_to(index, plan::studies(criteria, patients, uid_lists), freshness).await
+            }
+        });
+        let mut rows = Rows::default();
+        for answer in try_join_all(answers).await? {
+            rows.named.extend(answer.named);
+            rows.nameless.extend(answer.nameless);
+        }
+        rows.named.retain(|row| access.may_see_study(&row.attributes));
+        rows.nameless.retain(|(_, row)| access.may_see_study(row));
+        let mut found = gather(rows.named);
+        if !names_each_study(criteria) {
+            self.complete(&mut found, access, freshness).await?;
+        }
+        Ok((found, rows.nameless))
+    }
+
+    /// These studies, as every archive has them.
+    pub(super) async fn studies_named(
+        &self,
+        uids: &[&StudyUid],
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<FoundStudies, StudiesError> {
+        let answers = (0..self.sources.len()).map(|index| self.rows_named(index, uids, freshness));
+        let rows = try_join_all(answers).await?.into_iter().flatten();
+        Ok(gather(rows.filter(|row| access.may_see_study(&row.attributes))))
+    }
+
+    async fn rows_named(
+        &self,
+        index: usize,
+        uids: &[&StudyUid],
+        freshness: Freshness,
+    ) -> Result<Vec<StudyRow>, StudiesError> {
+        let Some(source) = self.sources.get(index).filter(|_| !uids.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let uid_lists = source.archive.profile().uid_lists;
+        let questions = plan::studies_named(uids.iter().map(|uid| uid.as_str()), uid_lists);
+        let mut rows = self.answers(index, &questions, freshness).await?.named;
+        // An archive that ignores the key answers with every study that it has.
+        rows.retain(|row| uids.contains(&&row.uid));
+        Ok(rows)
+    }
+
+    /// Asks each archive for what others found and it did not: its rows may not have fitted the question.
+    async fn complete(
+        &self,
+        found: &mut FoundStudies,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<(), StudiesError> {
+        if self.sources.len() < 2 || found.studies.is_empty() {
+            return Ok(());
+        }
+        let asks = self.sources.iter().enumerate().map(|(index, source)| {
+            let missing =
+                |study: &&FoundStudy| !study.rows.iter().any(|row| &row.archive == source.archive.id());
+            let uids: Vec<_> = found.studies.iter().filter(missing).map(FoundStudy::uid).collect();
+            async move { self.rows_named(index, &uids, freshness).await }
+        });
+        let further: Vec<_> = try_join_all(asks).await?.into_iter().flatten().collect();
+        if further.is_empty() {
+            return Ok(());
+        }
+        let known = std::mem::take(&mut found.studies).into_iter().flat_map(|study| study.rows);
+        let further = further.into_iter().filter(|row| access.may_see_study(&row.attributes));
+        let gathered = gather(self.in_order(known.chain(further)));
+        found.studies = gathered.studies;
+        found.under_two_patients.extend(gathered.under_two_patients);
+        Ok(())
+    }
+
+    fn in_order(&self, rows: impl Iterator<Item = StudyRow>) -> Vec<StudyRow> {
+        let mut rows: Vec<_> = rows.collect();
+        let place =
+            |row: &StudyRow| self.sources.iter().position(|source| source.archive.id() == &row.archive);
+        rows.sort_by_key(place);
+        rows
+    }
+
+    async fn answers_to(&self, index: usize, plan: Plan, freshness: Freshness) -> Result<Rows, StudiesError> {
+        match plan {
+            Plan::Ask(questions) => self.answers(index, &questions, freshness).await,
+            Plan::Below(queries, otherwise) => {
+                let told = self.studies_above(index, &queries).await?;
+                self.answers(index, &told.unwrap_or(otherwise), freshness).await
+            }
+        }
+    }
+
+    /// Asks for the studies of what the searches below find; `None` when these tell nothing for certain.
+    async fn studies_above(
+        &self,
+        index: usize,
+        queries: &[QidoQuery],
+    ) -> Result<Option<Vec<Question>>, StudiesError> {
+        let Some(source) = self.sources.get(index) else { return Ok(None) };
+        let mut uids = Vec::new();
+        for query in queries {
+            match scan::all_rows(&source.archive, query, MOST_BELOW).await {
+                Ok(rows) => {
+                    let studies =
+                        rows.iter().map(|row| row.text(tags::STUDY_INSTANCE_UID).map(str::to_owned));
+                    match studies.collect::<Option<Vec<_>>>() {
+                        Some(studies) => uids.extend(studies),
+                        None => return Ok(None),
+                    }
+                }
+                Err(StudiesError::TooManyRows { .. } | StudiesError::Unpageable { .. }) => return Ok(None),
+                Err(StudiesError::Archive(error)) if error.is_about_this_request() => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let profile = source.archive.profile();
+        // Nothing found may mean that the archive only searches from the studies downwards.
+        if uids.is_empty() && !profile.searches_below {
+            return Ok(None);
+        }
+        Ok(Some(plan::studies_named(uids.iter().map(String::as_str), profile.uid_lists)))
+    }
+
+    /// The rows that answer `questions`. Every patient that they name is remembered.
+    pub(super) async fn answers(
+        &self,
+        index: usize,
+        questions: &[Question],
+        freshness: Freshness,
+    ) -> Result<Rows, StudiesError> {
+        let mut rows = Rows::default();
+        let Some(source) = self.sources.get(index) else { return Ok(rows) };
+        for question in questions {
+            for answer in self.answer(source, question, freshness).await? {
+                for row in &answer.rows {
+                    match study_row(source, row) {
+                        Some(row) => {
+                            self.remember_patient(&row);
+                            rows.named.push(row);
+                        }
+                        None => rows.nameless.push((index, row.clone())),
+                    }
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn answer(
+        &self,
+        source: &Source,
+        question: &Question,
+        freshness: Freshness,
+    ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
+        match self.ask(source, question, freshness).await {
+            Err(error) if asks_for_less(&error) => {
+                self.answer_by_windows(source, question, error, freshness).await
+            }
+            Err(error) => Err(error),
+            Ok(rows) => Ok(vec![rows]),
+        }
+    }
+
+    async fn ask(
+        &self,
+        source: &Source,
+        question: &Question,
+        freshness: Freshness,
+    ) -> Result<Arc<SearchRows>, StudiesError> {
+        let ask = |query: &QidoQuery| self.scan(&source.archive, query.clone(), freshness);
+        let found = match (ask(&question.query).await, &question.without_optional_keys) {
+            (Err(error), Some(instead)) if is_refusal(&error) && !asks_for_less(&error) => {
+                ask(instead).await?
+            }
+            (rows, _) => rows?,
+        };
+        if let Some(padded) = &question.padded
+            && found.rows.is_empty()
+            && source.archive.profile().keeps_padding
+        {
+            return ask(padded).await;
+        }
+        Ok(found)
+    }
+
+    /// Of an archive that refuses to list so much: in halves of the time, as often as it takes. Without days to part there is
+    /// nothing to be done, as studies without a date would be lost.
+    async fn answer_by_windows(
+        &self,
+        source: &Source,
+        question: &Question,
+        refusal: StudiesError,
+        freshness: Freshness,
+    ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
+        let Some((first, last)) = question.days else { return Err(refusal) };
+        let first = first.map_or(EARLIEST, DicomDate::civil);
+        let mut windows = vec![(first, last.map_or(Date::MAX, DicomDate::civil))];
+        let mut answers = Vec::new();
+        for _ in 0..MOST_WINDOWS {
+            let Some((first, last)) = windows.pop() else { return Ok(answers) };
+            let Some(narrowed) = question.on(first.into(), last.into()) else { continue };
+            match self.ask(source, &narrowed, freshness).await {
+                Ok(rows) => answers.push(rows),
+                Err(error) if asks_for_less(&error) && first < last => {
+                    let middle = first.saturating_add((days_between(first, last) / 2).days());
+                    windows.push((middle.saturating_add(1.day()), last));
+                    windows.push((first, middle));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if windows.is_empty() { Ok(answers) } else { Err(refusal) }
+    }
+
+    /// The patients that the first such criterion refers to; `None` when no criterion refers to any.
+    async fn patients_named(
+        &self,
+        criteria: &[Criterion<ImagingStudy>],
+        freshness: Freshness,
+    ) -> Result<Option<Vec<Arc<KnownPatient>>>, StudiesError> {
+        let Some(ids) = criteria.iter().find_map(plan::patients_named) else { return Ok(None) };
+        let mut patients = Vec::new();
+        for id in ids {
+            if let Some(patient) = self.known_patient(id, freshness).await?
+                && !patients.contains(&patient)
+            {
+                patients.push(patient);
+            }
+        }
+        Ok(Some(patients))
+    }
+}
+
+/// No study is older.
+const EARLIEST: Date = Date::constant(1, 1, 1);
+
+fn days_between(first: Date, last: Date) -> i32 {
+    first.until(last).map_or(0, |span| span.get_days())
+}
+
+fn is_refusal(error: &StudiesError) -> bool {
+    matches!(error, StudiesError::Archive(error) if matches!(error.kind, ArchiveErrorKind::Refused(_)))
+}
+
+/// Whether the archive says that it would have to list too much (413, as dcm4chee does).
+fn asks_for_less(error: &StudiesError) -> bool {
+    matches!(error, StudiesError::Archive(error)
+        if matches!(error.kind, ArchiveErrorKind::Refused(status) if status.as_u16() == 413))
+}
+
+/// Whether each archive was asked for each study by its name, so that what it did not tell of it does not hold.
+fn names_each_study(criteria: &[Criterion<ImagingStudy>]) -> bool {
+    let is_id = |criterion: &Criterion<_>| {
+        criterion.parameter.name == "_id" && matches!(criterion.test, Test::Token(_))
+    };
+    let leaves_archives_out = |criterion: &Criterion<_>| criterion.parameter.name == "endpoint";
+    criteria.iter().any(is_id) && !criteria.iter().any(leaves_archives_out)
+}
+
+/// Whether the criteria leave the archive in question at all.
+pub(super) fn may_hold(source: &Source, criteria: &[Criterion<ImagingStudy>]) -> bool {
+    let id = source.archive.id().as_str();
+    criteria.iter().all(|criterion| match (criterion.parameter.name, &criterion.test) {
+        ("endpoint", Test::Reference(references)) => {
+            references.iter().any(|reference| ReferenceMatch::id_of(reference, "Endpoint") == Some(id))
+        }
+        _ => true,
+    })
+}
+
+pub(super) fn study_row(source: &Source, attributes: &Attributes) -> Option<StudyRow> {
+    let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok())?;
+    let patient = PatientKey::of(&source.context, attributes);
+    Some(StudyRow { archive: source.archive.id().clone(), uid, patient, attributes: attributes.clone() })
+}
+
+/// One study of the rows of each UID: two rows of one archive are two patients, rows of two archives are one study.
+pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
+    let mut by_uid: BTreeMap<StudyUid, Vec<StudyRow>> = BTreeMap::new();
+    for row in rows {
+        let rows = by_uid.entry(row.uid.clone()).or_default();
+        // Two queries of one search may find the same row.
+        if !rows.iter().any(|other| other.archive == row.archive && other.patient == row.patient) {
+            rows.push(row);
+        }
+    }
+    let mut found = FoundStudies::default();
+    for rows in by_uid.into_values() {
+        let clash = rows
+            .iter()
+            .enumerate()
+            .any(|(index, row)| rows.iter().skip(index + 1).any(|other| other.archive == row.archive));
+        if clash {
+            found.under_two_patients.push(FoundStudy { rows });
+        } else {
+            found.studies.push(FoundStudy { rows });
+        }
+    }
+    found
+}

@@ -1,0 +1,212 @@
+//! Whether studies match: every criterion, compared with the resource that would be shown, by R4's own rules.
+//!
+//! What a row tells is compared first. A study that still may match is assembled no deeper than its criteria need, and
+//! compared as it would be shown: what was assembled is remembered, so that showing it costs nothing more.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{Depth, Form, FoundStudies, FoundStudy, Freshness, Source, Studies, StudiesError};
+use crate::dicom::{Attributes, tags};
+use crate::fhir::search::{Criterion, Surroundings, System, Test, Token};
+use crate::fhir::types::{Endpoint, ImagingStudy};
+use crate::mapping;
+
+/// So many rows are compared before others get their turn.
+const AT_ONCE: usize = 64;
+
+/// What a criterion is compared among.
+pub(super) struct Scene {
+    /// The zone of dates that name none.
+    pub(super) zone: TimeZone,
+    /// For "approximately".
+    pub(super) now: Timestamp,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Studies {
+    /// Those of the candidates that match all of `criteria`.
+    pub(super) async fn screen(
+        &self,
+        candidates: FoundStudies,
+        criteria: &[Criterion<ImagingStudy>],
+        freshness: Freshness,
+    ) -> Result<FoundStudies, StudiesError> {
+        let studies = self.matching(candidates.studies, criteria, freshness).await?;
+        let mut found = FoundStudies { studies, ..FoundStudies::default() };
+        for study in candidates.under_two_patients {
+            // Of the rows of one UID perhaps only one patient's match.
+            let alone = study.rows.into_iter().map(|row| FoundStudy { rows: vec![row] }).collect();
+            let mut matching = self.matching(alone, criteria, freshness).await?;
+            if matching.len() > 1 {
+                let rows = matching.into_iter().flat_map(|study| study.rows).collect();
+                found.under_two_patients.push(FoundStudy { rows });
+            } else {
+                found.studies.append(&mut matching);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn matching(
+        &self,
+        mut studies: Vec<FoundStudy>,
+        criteria: &[Criterion<ImagingStudy>],
+        freshness: Freshness,
+    ) -> Result<Vec<FoundStudy>, StudiesError> {
+        let mut matching = Vec::with_capacity(studies.len());
+        let mut deeper: [Vec<FoundStudy>; 2] = Default::default();
+        while !studies.is_empty() {
+            for study in studies.drain(..studies.len().min(AT_ONCE)) {
+                match self.by_row(&study, criteria) {
+                    Some(Depth::Study) => matching.push(study),
+                    Some(Depth::Series) => deeper[0].push(study),
+                    Some(Depth::Instances) => deeper[1].push(study),
+                    None => {}
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        let [by_series, by_instances] = deeper;
+        if by_instances.len() > self.limits.max_opened {
+            return Err(StudiesError::TooManyToOpen { limit: self.limits.max_opened });
+        }
+        matching.extend(self.by_resource(by_series, &Form::Summary, criteria, freshness).await?);
+        matching.extend(self.by_resource(by_instances, &Form::Full, criteria, freshness).await?);
+        Ok(matching)
+    }
+
+    /// How deep a study that may match must be looked into; `None` when its row tells that it does not.
+    pub(super) fn by_row(&self, study: &FoundStudy, criteria: &[Criterion<ImagingStudy>]) -> Option<Depth> {
+        let source = self.source(&study.first().archive)?;
+        let row = &study.first().attributes;
+        let needed = |criterion: &Criterion<ImagingStudy>| depth_of(criterion, row);
+        let deepest = criteria.iter().map(needed).max().unwrap_or(Depth::Study);
+        let (shallow, scene) = (shallow(study, source), self.scene(source, study));
+        let mut told = criteria.iter().filter(|criterion| needed(criterion) == Depth::Study);
+        told.all(|criterion| holds(criterion, &shallow, source, row, &scene)).then_some(deepest)
+    }
+
+    async fn by_resource(
+        &self,
+        studies: Vec<FoundStudy>,
+        form: &Form,
+        criteria: &[Criterion<ImagingStudy>],
+        freshness: Freshness,
+    ) -> Result<Vec<FoundStudy>, StudiesError> {
+        let mut matching = Vec::new();
+        for studies in studies.chunks(super::plan::UIDS_A_QUERY) {
+            let entries = self.assemble(studies, form, freshness).await?;
+            for (study, entry) in studies.iter().zip(entries) {
+                let json = entry.rendered.json.clone();
+                // A study of thousands of instances takes milliseconds to read.
+                let reading =
+                    tokio::task::spawn_blocking(move || serde_json::from_slice::<ImagingStudy>(&json));
+                let resource = reading.await.ok().and_then(Result::ok).ok_or(StudiesError::Unwritable)?;
+                let Some(source) = self.source(&study.first().archive) else { continue };
+                let scene = self.scene(source, study);
+                let row = &study.first().attributes;
+                if criteria.iter().all(|criterion| holds(criterion, &resource, source, row, &scene)) {
+                    matching.push(study.clone());
+                }
+            }
+        }
+        Ok(matching)
+    }
+
+    /// How many of the rows that name no study would match: they are missing from the answer, and the answer says so.
+    pub(super) fn nameless_matches(
+        &self,
+        rows: &[(usize, Attributes)],
+        criteria: &[Criterion<ImagingStudy>],
+    ) -> usize {
+        let matches = |(index, row): &&(usize, Attributes)| {
+            let Some(source) = self.sources.get(*index) else { return false };
+            let id = source.archive.id().as_str();
+            let resource = mapping::imaging_study(&source.context, row, &[id], None);
+            let scene = self.scene_of(source, &[id]);
+            criteria.iter().all(|criterion| holds(criterion, &resource, source, row, &scene))
+        };
+        rows.iter().filter(matches).count()
+    }
+
+    fn scene(&self, source: &Source, study: &FoundStudy) -> Scene {
+        self.scene_of(source, &study.endpoints().collect::<Vec<_>>())
+    }
+
+    pub(super) fn scene_of(&self, source: &Source, endpoints: &[&str]) -> Scene {
+        let held = self.sources.iter().filter(|source| endpoints.contains(&source.archive.id().as_str()));
+        // The address depends on who asks, and nothing is searched by it.
+        let endpoint = |source: &Source| {
+            let id = source.archive.id().as_str();
+            mapping::endpoint(id, &source.archive.settings().name, String::new(), false)
+        };
+        Scene { zone: zone_of(source), now: self.clock.now(), endpoints: held.map(endpoint).collect() }
+    }
+}
+
+/// The resource as far as the row tells.
+pub(super) fn shallow(study: &FoundStudy, source: &Source) -> ImagingStudy {
+    let endpoints: Vec<_> = study.endpoints().collect();
+    mapping::imaging_study(&source.context, &study.first().attributes, &endpoints, None)
+}
+
+pub(super) fn zone_of(source: &Source) -> TimeZone {
+    source.context.time_zone.clone().unwrap_or(TimeZone::UTC)
+}
+
+fn holds(
+    criterion: &Criterion<ImagingStudy>,
+    resource: &ImagingStudy,
+    source: &Source,
+    row: &Attributes,
+    scene: &Scene,
+) -> bool {
+    let patient = matches!(criterion.test, Test::Patient(_)).then(|| mapping::patient(&source.context, row));
+    let around = Surroundings {
+        zone: &scene.zone,
+        now: scene.now,
+        patient: patient.as_ref(),
+        endpoints: &scene.endpoints,
+    };
+    criterion.matches(resource, &around)
+}
+
+/// How deep a study must be fetched for `criterion` to be compared with what would be shown. Many archives return no sequences
+/// in a search, so that what stands in sequences is known to the objects only.
+fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
+    match (criterion.parameter.name, &criterion.test) {
+        ("series", _) => Depth::Series,
+        ("modality", _) if row.text(tags::MODALITIES_IN_STUDY).is_none() => Depth::Series,
+        // No study of ours refers to such a resource, so that the row is as good as any.
+        ("basedon" | "encounter" | "interpreter" | "performer" | "referrer", Test::Reference(_)) => {
+            Depth::Study
+        }
+        (
+            "basedon" | "bodysite" | "dicom-class" | "encounter" | "instance" | "interpreter" | "performer"
+            | "reason" | "referrer",
+            _,
+        ) => Depth::Instances,
+        ("identifier", test) if asks_for_issuer(test, row) => Depth::Instances,
+        ("started", Test::Date(dates)) => {
+            let zone_is_told = row.text(tags::TIMEZONE_OFFSET_FROM_UTC).is_some();
+            let has_time = row.text(tags::STUDY_TIME).is_some();
+            // Without its zone a time is not shown, and the objects may tell it.
+            let asks_for_time = dates.iter().any(|(_, date)| date.has_time());
+            if asks_for_time && has_time && !zone_is_told { Depth::Instances } else { Depth::Study }
+        }
+        _ => Depth::Study,
+    }
+}
+
+/// Whether the criterion names the row's accession number together with its system, or with none, and the row does not say
+/// who issued it.
+fn asks_for_issuer(test: &Test, row: &Attributes) -> bool {
+    let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
+    let names = |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);
+    row.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none()
+        && match test {
+            Test::Token(tokens) | Test::NotToken(tokens) => tokens.iter().any(names),
+            _ => false,
+        }
+}
