@@ -3,5 +3,6 @@
 mod cache;
 mod errors;
 mod hostile;
+mod oracle;
 mod read;
 mod search;
