@@ -128,6 +128,10 @@ impl Service {
             Route::Capabilities => Interaction::Capabilities,
             Route::Read(kind, id) => Interaction::Read(kind, id),
             Route::Search(kind) => Interaction::Search(kind),
+            Route::SearchAll => Interaction::SearchAll,
+            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
+            Route::Everything(id) => Interaction::Everything(id),
+            Route::Batch => return Err(Failure::internal()),
         };
         let mut pairs =
             query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;

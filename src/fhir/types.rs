@@ -10,7 +10,8 @@ mod patient;
 mod projection;
 
 pub use capability_statement::{
-    CapabilityStatement, Implementation, Interaction, Resource, Rest, SearchParam, Security, Software,
+    CapabilityStatement, Implementation, Interaction, Operation, Resource, Rest, SearchParam, Security,
+    Software,
 };
 pub use datatypes::{
     CodeableConcept, Coding, Extension, HumanName, Identifier, Meta, NameUse, PrimitiveElement, Reference,
