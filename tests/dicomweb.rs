@@ -4,5 +4,6 @@ mod addresses;
 mod cors;
 mod errors;
 mod headers;
+mod negotiation;
 mod requests;
 mod streams;
