@@ -2,6 +2,7 @@
 
 mod cache;
 mod errors;
+mod formats;
 mod hostile;
 mod oracle;
 mod read;
