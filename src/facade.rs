@@ -11,6 +11,7 @@ mod format;
 mod read;
 mod request;
 mod search;
+mod written;
 
 pub use answer::refuse;
 pub use request::FhirRequest;
@@ -24,6 +25,7 @@ use crate::error::Failure;
 use crate::fhir::search::ResourceType;
 use crate::gateway::Gateway;
 use crate::http::body::Body;
+use written::Written;
 
 /// What is asked of the facade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +51,10 @@ pub fn remembered(
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let format = format::accepted(headers)?;
+    let written = Written::accepted(headers).ok().filter(|written| written.is_as_stored())?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    Some(answer::success(&study.rendered, format, false, headers))
+    answer::success(&study.rendered, written, headers).ok()
 }
 
 /// Answers one request within the deadline, or says why not.
@@ -61,13 +63,32 @@ pub async fn handle(
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
+) -> Response<Body> {
+    let written = match Written::asked(request.headers, &request.pairs) {
+        Ok(written) => written,
+        Err(failure) => return answer::refuse_written(&failure, Written::default()),
+    };
+    let answer = answered(gateway, interaction, request, access, written).await;
+    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, written))
+}
+
+async fn answered(
+    gateway: &Gateway,
+    interaction: Interaction<'_>,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    written: Written,
 ) -> Result<Response<Body>, Failure> {
-    let format = format::negotiate(request)?;
     let work = work_out(gateway, interaction, request, access);
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
-    let pretty = request.parameter("_pretty") == Some("true");
-    Ok(answer::success(&rendered, format, pretty, request.headers))
+    if written.is_as_stored() {
+        return answer::success(&rendered, written, request.headers);
+    }
+    // A study of a thousand images takes milliseconds to write anew.
+    let headers = request.headers.clone();
+    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, written, &headers));
+    writing.await.map_err(|_| Failure::internal())?
 }
 
 async fn work_out(

@@ -11,7 +11,7 @@ use std::time::Instant;
 use body::Counted;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -76,7 +76,8 @@ impl crate::server::Service for Service {
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
-        let mut response = answer.unwrap_or_else(|failure| refuse(dialect, &failure));
+        let mut response =
+            answer.unwrap_or_else(|failure| refuse(dialect, &failure, &parts.headers, &parts.uri));
         if parts.method == Method::HEAD {
             response = without_body(response);
         }
@@ -92,7 +93,12 @@ impl crate::server::Service for Service {
             _ => "invalid",
         };
         let failure = Failure::new(status, code, error::sentence(&sentence));
-        begun.finish("refused", request.headers(), refuse(Dialect::of(request.uri().path()), &failure))
+        let dialect = Dialect::of(request.uri().path());
+        begun.finish(
+            "refused",
+            request.headers(),
+            refuse(dialect, &failure, request.headers(), request.uri()),
+        )
     }
 
     fn metrics(&self) -> Option<&Metrics> {
@@ -143,7 +149,7 @@ impl Service {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
-        facade::handle(gateway, interaction, &request, &access).await
+        Ok(facade::handle(gateway, interaction, &request, &access).await)
     }
 }
 
@@ -165,9 +171,9 @@ fn unreadable(error: &QueryError) -> Failure {
     }
 }
 
-fn refuse(dialect: Dialect, failure: &Failure) -> Response<Body> {
+fn refuse(dialect: Dialect, failure: &Failure, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
     match dialect {
-        Dialect::Fhir => facade::refuse(failure),
+        Dialect::Fhir => facade::refuse(failure, headers, uri.query()),
         Dialect::Dicomweb => dicomweb::refuse(failure),
     }
 }

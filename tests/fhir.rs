@@ -3,6 +3,7 @@
 mod cache;
 mod compartment;
 mod errors;
+mod formats;
 mod hostile;
 mod oracle;
 mod read;

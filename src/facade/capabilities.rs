@@ -10,7 +10,7 @@ use crate::fhir::types::{
 };
 
 /// When what is said here last changed.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-25";
 
 pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
     let statement = CapabilityStatement {
@@ -23,7 +23,7 @@ pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> 
             url: request.base(),
         },
         fhir_version: "4.0.1",
-        format: vec!["application/fhir+json", "json"],
+        format: vec!["application/fhir+json", "json", "application/fhir+xml", "xml"],
         rest: vec![Rest {
             mode: "server",
             security: Security {
