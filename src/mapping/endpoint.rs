@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::fhir::types::{CodeableConcept, Coding, Endpoint, Extension, Meta, clean};
+use crate::fhir::types::{CodeableConcept, Coding, Element, Endpoint, Extension, Meta, clean};
 
 const PROFILE: &str = "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint";
 const REQUIRES_ACCESS_TOKEN: &str =
@@ -15,15 +15,17 @@ pub fn endpoint(id: &str, name: &str, address: String, requires_access_token: bo
     Endpoint {
         id: id.to_owned(),
         meta: Meta { profile: vec![PROFILE.into()], ..Meta::default() },
-        extension: vec![Extension::boolean(REQUIRES_ACCESS_TOKEN, requires_access_token)],
+        element: Element::with(vec![Extension::boolean(REQUIRES_ACCESS_TOKEN, requires_access_token)]),
         status: "active".into(),
         connection_type: Coding::new(CONNECTION_TYPE, "dicom-wado-rs", Some(Cow::Borrowed("DICOM WADO-RS"))),
         name: clean(name),
-        payload_type: vec![CodeableConcept {
-            coding: vec![Coding::new(PAYLOAD_TYPE, "any", Some(Cow::Borrowed("Any")))],
-            text: None,
-        }],
+        payload_type: vec![CodeableConcept::of(vec![Coding::new(
+            PAYLOAD_TYPE,
+            "any",
+            Some(Cow::Borrowed("Any")),
+        )])],
         payload_mime_type: vec!["application/dicom".into()],
         address,
+        ..Endpoint::default()
     }
 }

@@ -41,14 +41,13 @@ impl Issuer {
 
     pub(super) fn identifier(self, value: String, kind: Option<(&'static str, &'static str)>) -> Identifier {
         Identifier {
-            usage: None,
-            kind: kind.map(|(code, display)| CodeableConcept {
-                coding: vec![Coding::new(V2_0203, code, Some(Cow::Borrowed(display)))],
-                text: None,
+            kind: kind.map(|(code, display)| {
+                CodeableConcept::of(vec![Coding::new(V2_0203, code, Some(Cow::Borrowed(display)))])
             }),
             system: self.system,
-            value,
+            value: Some(value),
             assigner: self.assigner.map(|name| Box::new(Reference::words(name))),
+            ..Identifier::default()
         }
     }
 }
@@ -85,7 +84,7 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
         identifiers.push(Identifier {
             usage: Some("official".into()),
             system: Some("urn:dicom:uid".to_owned()),
-            value: format!("urn:oid:{uid}"),
+            value: Some(format!("urn:oid:{uid}")),
             ..Identifier::default()
         });
     }
@@ -93,7 +92,7 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
     if let Some(study_id) = row.text(tags::STUDY_ID).and_then(clean) {
         identifiers.push(Identifier {
             usage: Some("secondary".into()),
-            value: study_id,
+            value: Some(study_id),
             ..Identifier::default()
         });
     }

@@ -44,9 +44,10 @@ impl InstanceFacts {
     pub(super) fn into_resource(self) -> Option<Instance> {
         Some(Instance {
             uid: self.uid?,
-            sop_class: self.sop_class.map_or(SopClass::Unknown, SopClass::Uid),
+            sop_class: self.sop_class.map_or_else(SopClass::unknown, SopClass::Uid),
             number: self.number,
             title: self.title,
+            ..Instance::default()
         })
     }
 }

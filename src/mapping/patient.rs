@@ -89,11 +89,11 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
     }
     Patient {
         id: PatientKey::of(context, row).id(),
-        meta: None,
         identifier,
         name: row.names(tags::PATIENT_NAME).flat_map(names::human_names).collect(),
         gender: row.text(tags::PATIENT_SEX).map(|sex| gender(sex).into()),
         birth_date: dates::day(row, tags::PATIENT_BIRTH_DATE).map(|day| day.to_string()),
+        ..Patient::default()
     }
 }
 

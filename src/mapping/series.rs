@@ -60,6 +60,7 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
             .into_iter()
             .filter_map(InstanceFacts::into_resource)
             .collect(),
+        ..Series::default()
     }
 }
 
@@ -116,11 +117,13 @@ fn started(context: &MappingContext, study: &Attributes, attributes: &Attributes
 fn performers(attributes: &Attributes) -> Vec<Performer> {
     let performer = |code: &'static str, display: &'static str| {
         move |actor: Reference| Performer {
-            function: CodeableConcept {
-                coding: vec![Coding::new(PARTICIPATION, code, Some(Cow::Borrowed(display)))],
-                text: None,
-            },
+            function: Some(CodeableConcept::of(vec![Coding::new(
+                PARTICIPATION,
+                code,
+                Some(Cow::Borrowed(display)),
+            )])),
             actor,
+            ..Performer::default()
         }
     };
     let physicians = person(

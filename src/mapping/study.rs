@@ -116,6 +116,7 @@ pub fn imaging_study(
         reason_code: reasons(row, &series),
         description: row.text(tags::STUDY_DESCRIPTION).and_then(clean),
         series: series.into_iter().map(|source| map_series(context, row, source)).collect(),
+        ..ImagingStudy::default()
     }
 }
 
@@ -189,7 +190,8 @@ fn reasons(row: &Attributes, series: &[SeriesSource]) -> Vec<CodeableConcept> {
         let coded =
             place.items(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE).filter_map(coding::concept);
         let words = place.text(tags::REASON_FOR_THE_REQUESTED_PROCEDURE).and_then(clean);
-        let words = words.map(|text| CodeableConcept { coding: Vec::new(), text: Some(text.into()) });
+        let words =
+            words.map(|text| CodeableConcept { text: Some(text.into()), ..CodeableConcept::default() });
         for reason in coded.chain(words) {
             if !reasons.contains(&reason) {
                 reasons.push(reason);

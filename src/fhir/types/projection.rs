@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::Coding;
+use super::element::Name;
 
 /// Which elements are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,9 +151,6 @@ impl Serialize for Members<'_> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
-
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
