@@ -1,6 +1,7 @@
 //! What single values mean. Each reader says in its error what was expected; none of them repeats what it was given
 //! unless that can be no secret.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -133,6 +134,23 @@ pub(super) fn one_of<T: Copy>(names: &[(&str, T)]) -> impl FnOnce(&Value) -> Res
         found
             .map(|(_, value)| *value)
             .ok_or_else(|| format!("one of {} is expected, not {}", list(), kind(value)))
+    }
+}
+
+/// A list of any of `names`, or in the environment one text with commas.
+pub(super) fn several_of<T: Copy + Ord>(
+    names: &[(&str, T)],
+) -> impl FnOnce(&Value) -> Result<BTreeSet<T>, String> {
+    let names: Vec<_> = names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    move |value| {
+        let names: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        match value {
+            Value::Text(text) => {
+                text.split(',').map(|name| one_of(&names)(&Value::Text(name.trim().to_owned()))).collect()
+            }
+            Value::List(items) => items.iter().map(|item| one_of(&names)(&item.value)).collect(),
+            other => Err(format!("a list of names is expected, not {}", kind(other))),
+        }
     }
 }
 
