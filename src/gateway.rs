@@ -100,5 +100,6 @@ fn context(config: &Config, archive: &config::Archive) -> MappingContext {
         issuers: archive.issuers.clone(),
         accession_system: archive.accession_system.clone(),
         guides: config.fhir.guides.clone(),
+        narrative: config.fhir.narrative,
     }
 }

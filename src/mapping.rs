@@ -20,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
+use crate::fhir::types::{Narrated, Narrative};
+
 pub use endpoint::endpoint;
 pub use instance::{InstanceFacts, instance_tags};
 pub use patient::{PatientKey, patient, patient_tags};
@@ -42,9 +44,16 @@ pub struct MappingContext {
     pub accession_system: Option<String>,
     /// The implementation guides that resources follow.
     pub guides: BTreeSet<Guide>,
+    /// Whether resources are told in words too.
+    pub narrative: bool,
 }
 
 impl MappingContext {
+    /// The resource in words, where that is wanted.
+    fn told(&self, resource: &impl Narrated) -> Option<Narrative> {
+        self.narrative.then(|| resource.narrative())
+    }
+
     fn follows(&self, guide: Guide) -> bool {
         self.guides.contains(&guide)
     }

@@ -3,6 +3,7 @@
 mod cache;
 mod errors;
 mod hostile;
+mod narrative;
 mod oracle;
 mod read;
 mod search;

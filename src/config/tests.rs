@@ -330,3 +330,14 @@ fn profiles_are_any_of_those_that_there_are() {
     let error = guides("profiles = [\"us-core\", \"mado\"]", &[]).unwrap_err().to_string();
     assert!(error.contains("fhir.profiles: one of \"smart-imaging-access\", \"ihe-imr\""), "{error}");
 }
+
+#[test]
+fn a_truth_is_true_or_false() {
+    let narrative = |value: &str| load_with(&format!("{MINIMAL}[fhir]\nnarrative = {value}\n"), &[]);
+    assert!(!load_with(MINIMAL, &[]).unwrap().fhir.narrative);
+    assert!(narrative("true").unwrap().fhir.narrative);
+    let variable = [("GATEWAY_FHIR__NARRATIVE", "true")];
+    assert!(load_with(MINIMAL, &variable).unwrap().fhir.narrative);
+    let error = narrative("\"yes\"").unwrap_err().to_string();
+    assert!(error.contains("fhir.narrative: true or false is expected, not \"yes\""), "{error}");
+}

@@ -72,6 +72,16 @@ pub(super) fn count(least: usize, most: usize) -> impl FnOnce(&Value) -> Result<
     }
 }
 
+/// true or false.
+pub(super) fn truth(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Boolean(truth) => Ok(*truth),
+        Value::Text(text) if text == "true" => Ok(true),
+        Value::Text(text) if text == "false" => Ok(false),
+        other => Err(format!("true or false is expected, not {}", kind(other))),
+    }
+}
+
 /// An address that calls are made to. What stands there may hold a password, so it is not repeated.
 pub(super) fn service_url(value: &Value) -> Result<Url, String> {
     let expected = "an address is expected, http:// or https://, without user, query and fragment, like \
@@ -169,6 +179,7 @@ fn kind(value: &Value) -> String {
         Value::Text(text) if text.len() <= 64 => format!("{text:?}"),
         Value::Text(_) => "a long text".to_owned(),
         Value::Integer(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
         Value::List(_) => "a list".to_owned(),
         Value::Table(_) => "a table".to_owned(),
         Value::Other(name) => format!("a value of the kind {name}"),

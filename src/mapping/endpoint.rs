@@ -39,5 +39,6 @@ pub fn endpoint(
         ..Endpoint::default()
     };
     endpoint.meta.profile = profiles_of(&context.guides, &endpoint);
+    endpoint.text = context.told(&endpoint);
     endpoint
 }

@@ -100,6 +100,7 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
         profiles::tell_what_is_missing(&mut patient);
     }
     patient.meta.profile = profiles_of(&context.guides, &patient);
+    patient.text = context.told(&patient);
     patient
 }
 

@@ -117,6 +117,7 @@ pub fn imaging_study(
         ..ImagingStudy::default()
     };
     study.meta.profile = profiles_of(&context.guides, &study);
+    study.text = context.told(&study);
     study
 }
 
