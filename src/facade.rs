@@ -98,7 +98,7 @@ async fn work_out(
     access: &Access,
 ) -> Result<Rendered, Failure> {
     Ok(match interaction {
-        Interaction::Capabilities => capabilities::statement(request)?,
+        Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
         Interaction::Read(ResourceType::ImagingStudy, id) => {
             read::imaging_study(gateway, id, request, access).await?
         }

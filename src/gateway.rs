@@ -31,6 +31,8 @@ pub enum GatewayError {
 pub struct Gateway {
     /// Every study of every archive.
     pub studies: Studies,
+    /// What resources hold beyond R4.
+    pub fhir: config::Fhir,
     /// How searches are bounded.
     pub search: config::Search,
     /// Seals the links of pages.
@@ -52,7 +54,7 @@ impl Gateway {
         let source = |archive: &config::Archive| {
             Ok(Source {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
-                context: context(archive),
+                context: context(config, archive),
             })
         };
         let sources = config.archives.iter().map(source).collect::<Result<_, SettingsError>>()?;
@@ -68,6 +70,7 @@ impl Gateway {
         };
         Ok(Self {
             studies: Studies::new(sources, cache.clone(), limits, clock, metrics.clone()),
+            fhir: config.fhir.clone(),
             search: config.search.clone(),
             cursors,
             request_timeout: config.server.request_timeout,
@@ -93,12 +96,14 @@ impl Gateway {
     }
 }
 
-fn context(archive: &config::Archive) -> MappingContext {
+fn context(config: &Config, archive: &config::Archive) -> MappingContext {
     MappingContext {
         archive: archive.settings.id.to_string(),
         time_zone: archive.time_zone.clone(),
         patient_id_system: archive.patient_id_system.clone(),
         issuers: archive.issuers.clone(),
         accession_system: archive.accession_system.clone(),
+        guides: config.fhir.guides.clone(),
+        narrative: config.fhir.narrative,
     }
 }

@@ -5,6 +5,7 @@ mod compartment;
 mod errors;
 mod formats;
 mod hostile;
+mod narrative;
 mod oracle;
 mod read;
 mod search;

@@ -1,6 +1,7 @@
 //! What single values mean. Each reader says in its error what was expected; none of them repeats what it was given
 //! unless that can be no secret.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -69,6 +70,16 @@ pub(super) fn count(least: usize, most: usize) -> impl FnOnce(&Value) -> Result<
         number
             .filter(|number| (least..=most).contains(number))
             .ok_or_else(|| format!("a whole number from {least} to {most} is expected, not {}", kind(value)))
+    }
+}
+
+/// true or false.
+pub(super) fn truth(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Boolean(truth) => Ok(*truth),
+        Value::Text(text) if text == "true" => Ok(true),
+        Value::Text(text) if text == "false" => Ok(false),
+        other => Err(format!("true or false is expected, not {}", kind(other))),
     }
 }
 
@@ -163,6 +174,23 @@ pub(super) fn one_of<T: Copy>(names: &[(&str, T)]) -> impl FnOnce(&Value) -> Res
     }
 }
 
+/// A list of any of `names`, or in the environment one text with commas.
+pub(super) fn several_of<T: Copy + Ord>(
+    names: &[(&str, T)],
+) -> impl FnOnce(&Value) -> Result<BTreeSet<T>, String> {
+    let names: Vec<_> = names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    move |value| {
+        let names: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        match value {
+            Value::Text(text) => {
+                text.split(',').map(|name| one_of(&names)(&Value::Text(name.trim().to_owned()))).collect()
+            }
+            Value::List(items) => items.iter().map(|item| one_of(&names)(&item.value)).collect(),
+            other => Err(format!("a list of names is expected, not {}", kind(other))),
+        }
+    }
+}
+
 fn parsed<T>(value: &Value, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
     let found = match value {
         Value::Text(text) => parse(text),
@@ -178,6 +206,7 @@ fn kind(value: &Value) -> String {
         Value::Text(text) if text.len() <= 64 => format!("{text:?}"),
         Value::Text(_) => "a long text".to_owned(),
         Value::Integer(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
         Value::List(_) => "a list".to_owned(),
         Value::Table(_) => "a table".to_owned(),
         Value::Other(name) => format!("a value of the kind {name}"),

@@ -1,5 +1,7 @@
 //! What the server says of itself (R4 capabilitystatement.html), printed from the tables that parse.
 
+use std::collections::BTreeSet;
+
 use super::FhirRequest;
 use crate::cache::Rendered;
 use crate::error::Failure;
@@ -8,11 +10,12 @@ use crate::fhir::types::{
     CapabilityStatement, Endpoint, ImagingStudy, Implementation, Interaction, Operation, Patient, Resource,
     Rest, SearchParam, Security, Software,
 };
+use crate::mapping::{self, Guide, Profiled};
 
 /// When what is said here last changed.
 const DATE: &str = "2026-11-25";
 
-pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
     let statement = CapabilityStatement {
         status: "active",
         date: DATE,
@@ -32,16 +35,16 @@ pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> 
             },
             resource: vec![
                 resource::<Endpoint>(
-                    "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint",
+                    guides,
                     "One for each archive: the root of its DICOMweb services at this gateway.",
                 ),
                 resource::<ImagingStudy>(
-                    "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study",
+                    guides,
                     "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails; \
                      Bundle.total is left out where studies had to be.",
                 ),
                 resource::<Patient>(
-                    "",
+                    guides,
                     "A patient as the archives' studies tell of one. Its id is a hash of the patient's identifier.",
                 ),
             ],
@@ -72,11 +75,11 @@ const EVERYTHING: Operation = Operation {
                     start, end, _type and _count.",
 };
 
-fn resource<R: Searched>(profile: &'static str, documentation: &'static str) -> Resource {
+fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {
     let has_references = R::TYPE == ResourceType::ImagingStudy;
     Resource {
         kind: R::TYPE.name(),
-        supported_profile: Some(profile).filter(|profile| !profile.is_empty()).into_iter().collect(),
+        supported_profile: mapping::supported_profiles::<R>(guides),
         documentation,
         interaction: vec![Interaction { code: "read" }, Interaction { code: "search-type" }],
         versioning: "no-version",

@@ -103,7 +103,8 @@ class Orthanc(Server):
 class Gateway(Server):
     """The gateway in front of one archive."""
 
-    def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = ""):
+    def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = "",
+                 fhir: str = ""):
         public, admin = free_ports(2)
         self.url = f"http://127.0.0.1:{public}"
         self.admin = f"http://127.0.0.1:{admin}"
@@ -112,7 +113,7 @@ class Gateway(Server):
         self.configuration = folder / f"{name}.toml"
         self.configuration.write_text(
             f'[server]\nlisten = "127.0.0.1:{public}"\nadmin_listen = "127.0.0.1:{admin}"\n{server.replace("{url}", self.url)}\n'
-            f'[auth]\nmode = "open"\n[cache]\n{cache}\n'
+            f'[auth]\nmode = "open"\n[cache]\n{cache}\n[fhir]\n{fhir}\n'
             f'[[archive]]\nid = "main"\nname = "Main archive"\nurl = "{archive_url}"\nprofile = "orthanc"\n{archive}\n'
         )
         environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}

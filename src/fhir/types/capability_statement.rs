@@ -74,7 +74,7 @@ pub struct Resource {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Profiles that every one conforms to.
+    /// Profiles that some conform to, and name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub supported_profile: Vec<&'static str>,
     /// In words.
