@@ -15,7 +15,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 pub use key::Form;
-pub use rendered::Rendered;
+pub use rendered::{Rendered, compress};
 pub use single_flight::{Interrupted, SingleFlight};
 
 use crate::archive::ArchiveId;

@@ -11,6 +11,7 @@ mod format;
 mod read;
 mod request;
 mod search;
+mod written;
 
 pub use answer::refuse;
 pub use request::FhirRequest;
@@ -24,6 +25,7 @@ use crate::error::Failure;
 use crate::fhir::search::ResourceType;
 use crate::gateway::Gateway;
 use crate::http::body::Body;
+use written::Written;
 
 /// What is asked of the facade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,12 @@ pub enum Interaction<'a> {
     Read(ResourceType, &'a str),
     /// `GET /fhir/{type}?…`.
     Search(ResourceType),
+    /// `GET /fhir?…`.
+    SearchAll,
+    /// `GET /fhir/Patient/{id}/{type}?…`; of all types without one.
+    SearchCompartment(&'a str, Option<ResourceType>),
+    /// `GET /fhir/Patient/{id}/$everything`.
+    Everything(&'a str),
 }
 
 /// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
@@ -43,10 +51,10 @@ pub fn remembered(
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let format = format::accepted(headers)?;
+    let written = Written::accepted(headers).ok().filter(|written| written.is_as_stored())?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    Some(answer::success(&study.rendered, format, false, headers))
+    answer::success(&study.rendered, written, headers).ok()
 }
 
 /// Answers one request within the deadline, or says why not.
@@ -55,13 +63,32 @@ pub async fn handle(
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
+) -> Response<Body> {
+    let written = match Written::asked(request.headers, &request.pairs) {
+        Ok(written) => written,
+        Err(failure) => return answer::refuse_written(&failure, Written::default()),
+    };
+    let answer = answered(gateway, interaction, request, access, written).await;
+    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, written))
+}
+
+async fn answered(
+    gateway: &Gateway,
+    interaction: Interaction<'_>,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    written: Written,
 ) -> Result<Response<Body>, Failure> {
-    let format = format::negotiate(request)?;
     let work = work_out(gateway, interaction, request, access);
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
-    let pretty = request.parameter("_pretty") == Some("true");
-    Ok(answer::success(&rendered, format, pretty, request.headers))
+    if written.is_as_stored() {
+        return answer::success(&rendered, written, request.headers);
+    }
+    // A study of a thousand images takes milliseconds to write anew.
+    let headers = request.headers.clone();
+    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, written, &headers));
+    writing.await.map_err(|_| Failure::internal())?
 }
 
 async fn work_out(
@@ -78,8 +105,16 @@ async fn work_out(
         Interaction::Read(ResourceType::Patient, id) => read::patient(gateway, id, request, access).await?,
         Interaction::Read(ResourceType::Endpoint, id) => read::endpoint(gateway, id, request)?,
         Interaction::Search(ResourceType::ImagingStudy) => {
-            search::imaging_studies(gateway, request, access).await?
+            search::imaging_studies(gateway, request, access, None).await?
         }
+        Interaction::SearchCompartment(id, Some(_)) => {
+            search::imaging_studies(gateway, request, access, Some(id)).await?
+        }
+        Interaction::SearchCompartment(id, None) => {
+            search::all_types(gateway, request, access, Some(id)).await?
+        }
+        Interaction::SearchAll => search::all_types(gateway, request, access, None).await?,
+        Interaction::Everything(id) => search::everything(gateway, request, access, id).await?,
         Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
         Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
     })

@@ -8,6 +8,7 @@ use crate::archive::{Archive, SettingsError};
 use crate::cache::Cache;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::http::cors::Cors;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
 use crate::mapping::MappingContext;
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub request_timeout: Duration,
     /// Under which address the gateway is known.
     pub public_address: PublicAddress,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
     /// Counts.
     pub metrics: Metrics,
     cache: Cache,
@@ -75,6 +78,7 @@ impl Gateway {
                 fixed: config.server.public_url.clone(),
                 trusted_proxies: config.server.trusted_proxies.clone(),
             },
+            cors: config.server.cors.clone(),
             metrics,
             cache,
         })

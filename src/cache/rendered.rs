@@ -26,7 +26,7 @@ pub struct Rendered {
 impl Rendered {
     /// Takes `json` as it is and compresses it once, for every reader to come.
     pub fn new(json: Vec<u8>) -> Self {
-        let gzip = (json.len() >= WORTH_COMPRESSING).then(|| compress(&json)).flatten();
+        let gzip = compress(&json);
         let etag = Bytes::from(format!("W/\"{}\"", content_tag(&json)));
         Self { json: Bytes::from(json), gzip, etag }
     }
@@ -47,12 +47,16 @@ fn content_tag(content: &[u8]) -> String {
     tag
 }
 
-/// Level 1: five times faster than level 6 for a study that ends 7 % longer.
-fn compress(json: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(json.len() / 6), Compression::fast());
-    encoder.write_all(json).ok()?;
+/// The gzip coding of `content`, where that is worth it. Level 1: five times faster than level 6 for a study that ends 7 %
+/// longer.
+pub fn compress(content: &[u8]) -> Option<Bytes> {
+    if content.len() < WORTH_COMPRESSING {
+        return None;
+    }
+    let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 6), Compression::fast());
+    encoder.write_all(content).ok()?;
     let gzip = encoder.finish().ok()?;
-    (gzip.len() < json.len()).then(|| gzip.into())
+    (gzip.len() < content.len()).then(|| gzip.into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::archive::{Credentials, DetailSource};
+use crate::http::cors::Cors;
 use crate::mapping::Guide;
 use crate::telemetry::LogFormat;
 use proptest::prelude::*;
@@ -82,7 +83,8 @@ fn the_shipped_file_shows_the_defaults_as_they_are() {
     assert_eq!(format!("{:?}", shown.search), format!("{:?}", default.search));
     assert_eq!(shown.cache, default.cache);
     assert_eq!(shown.telemetry, default.telemetry);
-    let without_examples = Server { public_url: None, trusted_proxies: Vec::new(), ..shown.server };
+    let without_examples =
+        Server { public_url: None, trusted_proxies: Vec::new(), cors: Cors::None, ..shown.server };
     assert_eq!(without_examples, default.server);
 }
 
@@ -94,7 +96,7 @@ listen = \"localhost\"
 lisen = \"127.0.0.1:1\"
 public_url = \"https://a.example/\"
 trusted_proxies = [\"10.0.0.0/33\"]
-cors = { allowed_origins = [\"*\"] }
+cors = { allowed_origins = [\"https://a.example/\"] }
 [cache]
 memory = 512
 fresh_for = \"soon\"
@@ -121,7 +123,7 @@ log = \"xml\"
         "gateway.toml:3: server.lisen: there is no such key; did you mean `listen`?",
         "gateway.toml:4: server.public_url: a public address is",
         "gateway.toml:5: server.trusted_proxies: \"10.0.0.0/33\": a network is",
-        "gateway.toml:6: server.cors: there is no such key; the keys here are listen, ",
+        "gateway.toml:6: server.cors.allowed_origins: \"https://a.example/\": an origin is",
         "gateway.toml:8: cache.memory: a size",
         "gateway.toml:9: cache.fresh_for: a length of time",
         "gateway.toml:10: cache.stale_for: there is no such key",

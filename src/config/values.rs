@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use url::Url;
 
 use super::document::Value;
+use crate::http::cors::{Cors, Origin};
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
@@ -105,11 +106,37 @@ pub(super) fn public_url(value: &Value) -> Result<PublicBase, String> {
 
 /// A list of networks, or in the environment one text with commas.
 pub(super) fn networks(value: &Value) -> Result<Vec<IpNetwork>, String> {
-    let read = |text: &str| text.trim().parse().map_err(|error| format!("{text:?}: {error}"));
+    list(value, "a list of networks is expected, like [\"10.0.0.0/8\"]", str::parse::<IpNetwork>)
+}
+
+/// The pages that may read the answers: a list of origins, or `"*"` alone for every page.
+pub(super) fn origins(value: &Value) -> Result<Cors, String> {
+    let expected = "a list of origins is expected, like [\"https://viewer.example.org\"]";
+    let texts = list(value, expected, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))?;
+    match texts.as_slice() {
+        [] => Ok(Cors::None),
+        [any] if any == "*" => Ok(Cors::Any),
+        origins => origins
+            .iter()
+            .map(|text| {
+                Origin::parse(text)
+                    .map_err(|error| format!("{text:?}: {error}; or \"*\" alone for every page"))
+            })
+            .collect::<Result<_, _>>()
+            .map(Cors::Of),
+    }
+}
+
+fn list<T, E: std::fmt::Display>(
+    value: &Value,
+    expected: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, String> {
+    let read = |text: &str| parse(text.trim()).map_err(|error| format!("{text:?}: {error}"));
     match value {
         Value::Text(text) => text.split(',').map(read).collect(),
         Value::List(items) => items.iter().map(|item| read(&self::text(&item.value)?)).collect(),
-        other => Err(format!("a list of networks is expected, like [\"10.0.0.0/8\"], not {}", kind(other))),
+        other => Err(format!("{expected}, not {}", kind(other))),
     }
 }
 

@@ -14,7 +14,8 @@ mod patient;
 mod projection;
 
 pub use capability_statement::{
-    CapabilityStatement, Implementation, Interaction, Resource, Rest, SearchParam, Security, Software,
+    CapabilityStatement, Implementation, Interaction, Operation, Resource, Rest, SearchParam, Security,
+    Software,
 };
 pub use datatypes::{
     Address, Annotation, Attachment, CodeableConcept, Coding, ContactPoint, HumanName, Identifier, Meta,
