@@ -1,13 +1,15 @@
 //! The FHIR R4 facade: read and search of ImagingStudy, Patient and Endpoint, and what the server says of itself.
 //!
 //! Handlers take a request that is already routed and give a [`Response`]; what is wrong becomes a [`Failure`], which
-//! [`refuse`] words as an OperationOutcome. Nothing here asks an archive or decides what matches.
+//! [`refuse`] words as an OperationOutcome. Every answer is made as JSON, and written in another format last. Nothing here
+//! asks an archive or decides what matches.
 
 mod answer;
 mod bundle;
 mod capabilities;
 mod endpoints;
 mod format;
+mod page;
 mod read;
 mod request;
 mod search;
@@ -45,10 +47,10 @@ pub fn remembered(
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let written = Written::accepted(headers).ok().filter(|written| written.is_as_stored())?;
+    let written = Written::accepted(headers).ok().filter(Written::is_as_stored)?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    answer::success(&study.rendered, written, headers).ok()
+    answer::success(&study.rendered, &written, headers).ok()
 }
 
 /// Answers one request within the deadline, or says why not.
@@ -58,12 +60,12 @@ pub async fn handle(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    let written = match Written::asked(request.headers, &request.pairs) {
+    let written = match Written::asked(request.headers, &request.pairs, Some(request.base())) {
         Ok(written) => written,
-        Err(failure) => return answer::refuse_written(&failure, Written::default()),
+        Err(failure) => return answer::refuse_written(&failure, &Written::default()),
     };
-    let answer = answered(gateway, interaction, request, access, written).await;
-    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, written))
+    let answer = answered(gateway, interaction, request, access, &written).await;
+    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, &written))
 }
 
 async fn answered(
@@ -71,7 +73,7 @@ async fn answered(
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
-    written: Written,
+    written: &Written,
 ) -> Result<Response<Body>, Failure> {
     let work = work_out(gateway, interaction, request, access);
     let rendered =
@@ -80,8 +82,8 @@ async fn answered(
         return answer::success(&rendered, written, request.headers);
     }
     // A study of a thousand images takes milliseconds to write anew.
-    let headers = request.headers.clone();
-    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, written, &headers));
+    let (headers, written) = (request.headers.clone(), written.clone());
+    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, &written, &headers));
     writing.await.map_err(|_| Failure::internal())?
 }
 
