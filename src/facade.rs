@@ -38,6 +38,12 @@ pub enum Interaction<'a> {
     Read(ResourceType, &'a str),
     /// `GET /fhir/{type}?…`.
     Search(ResourceType),
+    /// `GET /fhir?…`.
+    SearchAll,
+    /// `GET /fhir/Patient/{id}/{type}?…`; of all types without one.
+    SearchCompartment(&'a str, Option<ResourceType>),
+    /// `GET /fhir/Patient/{id}/$everything`.
+    Everything(&'a str),
 }
 
 /// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
@@ -94,15 +100,23 @@ async fn work_out(
     access: &Access,
 ) -> Result<Rendered, Failure> {
     Ok(match interaction {
-        Interaction::Capabilities => capabilities::statement(request)?,
+        Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
         Interaction::Read(ResourceType::ImagingStudy, id) => {
             read::imaging_study(gateway, id, request, access).await?
         }
         Interaction::Read(ResourceType::Patient, id) => read::patient(gateway, id, request, access).await?,
         Interaction::Read(ResourceType::Endpoint, id) => read::endpoint(gateway, id, request)?,
         Interaction::Search(ResourceType::ImagingStudy) => {
-            search::imaging_studies(gateway, request, access).await?
+            search::imaging_studies(gateway, request, access, None).await?
         }
+        Interaction::SearchCompartment(id, Some(_)) => {
+            search::imaging_studies(gateway, request, access, Some(id)).await?
+        }
+        Interaction::SearchCompartment(id, None) => {
+            search::all_types(gateway, request, access, Some(id)).await?
+        }
+        Interaction::SearchAll => search::all_types(gateway, request, access, None).await?,
+        Interaction::Everything(id) => search::everything(gateway, request, access, id).await?,
         Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
         Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
     })

@@ -8,6 +8,7 @@ use crate::archive::{Archive, SettingsError};
 use crate::cache::Cache;
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::http::cors::Cors;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
 use crate::mapping::MappingContext;
@@ -30,6 +31,8 @@ pub enum GatewayError {
 pub struct Gateway {
     /// Every study of every archive.
     pub studies: Studies,
+    /// What resources hold beyond R4.
+    pub fhir: config::Fhir,
     /// How searches are bounded.
     pub search: config::Search,
     /// Seals the links of pages.
@@ -38,6 +41,8 @@ pub struct Gateway {
     pub request_timeout: Duration,
     /// Under which address the gateway is known.
     pub public_address: PublicAddress,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
     /// Counts.
     pub metrics: Metrics,
     cache: Cache,
@@ -49,7 +54,7 @@ impl Gateway {
         let source = |archive: &config::Archive| {
             Ok(Source {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
-                context: context(archive),
+                context: context(config, archive),
             })
         };
         let sources = config.archives.iter().map(source).collect::<Result<_, SettingsError>>()?;
@@ -65,6 +70,7 @@ impl Gateway {
         };
         Ok(Self {
             studies: Studies::new(sources, cache.clone(), limits, clock, metrics.clone()),
+            fhir: config.fhir.clone(),
             search: config.search.clone(),
             cursors,
             request_timeout: config.server.request_timeout,
@@ -72,6 +78,7 @@ impl Gateway {
                 fixed: config.server.public_url.clone(),
                 trusted_proxies: config.server.trusted_proxies.clone(),
             },
+            cors: config.server.cors.clone(),
             metrics,
             cache,
         })
@@ -89,12 +96,14 @@ impl Gateway {
     }
 }
 
-fn context(archive: &config::Archive) -> MappingContext {
+fn context(config: &Config, archive: &config::Archive) -> MappingContext {
     MappingContext {
         archive: archive.settings.id.to_string(),
         time_zone: archive.time_zone.clone(),
         patient_id_system: archive.patient_id_system.clone(),
         issuers: archive.issuers.clone(),
         accession_system: archive.accession_system.clone(),
+        guides: config.fhir.guides.clone(),
+        narrative: config.fhir.narrative,
     }
 }

@@ -20,6 +20,14 @@ pub enum Route<'a> {
     Read(ResourceType, &'a str),
     /// `GET /fhir/{type}`, `GET` and `POST /fhir/{type}/_search`.
     Search(ResourceType),
+    /// `GET /fhir`, `GET` and `POST /fhir/_search`: of all types at once.
+    SearchAll,
+    /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: of that type in the Patient's compartment; of all types for `*`.
+    SearchCompartment(&'a str, Option<ResourceType>),
+    /// `GET /fhir/Patient/{id}/$everything`.
+    Everything(&'a str),
+    /// `POST /fhir`: a batch Bundle.
+    Batch,
     /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
     Dicomweb(ArchiveId, &'a str),
 }
@@ -70,7 +78,12 @@ impl<'a> Route<'a> {
         let (root, below) = parted(path.strip_prefix('/').ok_or(NoRoute::NotFound)?);
         let (first, rest) = below.map_or(("", None), parted);
         match (root, rest) {
-            ("fhir", rest) if below.is_some() => Self::parse_fhir(method, first, rest),
+            ("fhir", None) if first.is_empty() => match *method {
+                Method::POST => Ok(Self::Batch),
+                _ => allow_only(method, SEARCH).map(|()| Self::SearchAll),
+            },
+            ("fhir", None) if first == "_search" => allow_only(method, SEARCH).map(|()| Self::SearchAll),
+            ("fhir", rest) => Self::parse_fhir(method, first, rest),
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
                 let archive = first;
                 let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
@@ -93,6 +106,28 @@ impl<'a> Route<'a> {
             None => allow_only(method, READ).map(|()| Self::Search(kind)),
             Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
             Some(id) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
+            Some(below) if kind == ResourceType::Patient => Self::parse_patient(method, below),
+            Some(_) => Err(NoRoute::NotFound),
+        }
+    }
+
+    /// What stands below `/fhir/Patient/` besides Patients. Of the types that are served only ImagingStudy is in a Patient's
+    /// compartment (R4 compartmentdefinition-patient).
+    fn parse_patient(method: &Method, below: &'a str) -> Result<Self, NoRoute> {
+        let (id, Some(rest)) = parted(below) else { return Err(NoRoute::NotFound) };
+        let (name, search) = parted(rest);
+        let kind = match name {
+            "$everything" if search.is_none() && is_id(id) => {
+                return allow_only(method, READ).map(|()| Self::Everything(id));
+            }
+            "*" => None,
+            _ if name == ResourceType::ImagingStudy.name() => Some(ResourceType::ImagingStudy),
+            _ => return Err(NoRoute::NotFound),
+        };
+        match search {
+            _ if !is_id(id) => Err(NoRoute::NotFound),
+            None => allow_only(method, READ).map(|()| Self::SearchCompartment(id, kind)),
+            Some("_search") => allow_only(method, SEARCH).map(|()| Self::SearchCompartment(id, kind)),
             Some(_) => Err(NoRoute::NotFound),
         }
     }
@@ -106,13 +141,17 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 12] = [
         "fhir.read.ImagingStudy",
         "fhir.search.ImagingStudy",
         "fhir.read.Patient",
         "fhir.search.Patient",
         "fhir.read.Endpoint",
         "fhir.search.Endpoint",
+        "fhir.search",
+        "fhir.compartment",
+        "fhir.everything",
+        "fhir.batch",
         "fhir.capabilities",
         "dicomweb",
     ];
@@ -127,6 +166,10 @@ impl<'a> Route<'a> {
             Self::Search(ResourceType::ImagingStudy) => "fhir.search.ImagingStudy",
             Self::Search(ResourceType::Patient) => "fhir.search.Patient",
             Self::Search(ResourceType::Endpoint) => "fhir.search.Endpoint",
+            Self::SearchAll => "fhir.search",
+            Self::SearchCompartment(..) => "fhir.compartment",
+            Self::Everything(_) => "fhir.everything",
+            Self::Batch => "fhir.batch",
             Self::Dicomweb(..) => "dicomweb",
         }
     }
@@ -199,6 +242,13 @@ mod tests {
             ("/fhir/ImagingStudy/1.2.3", Route::Read(ResourceType::ImagingStudy, "1.2.3")),
             ("/fhir/Patient/0a1b", Route::Read(ResourceType::Patient, "0a1b")),
             ("/fhir/Endpoint/main", Route::Read(ResourceType::Endpoint, "main")),
+            ("/fhir", Route::SearchAll),
+            ("/fhir/", Route::SearchAll),
+            ("/fhir/_search", Route::SearchAll),
+            ("/fhir/Patient/a/ImagingStudy", Route::SearchCompartment("a", Some(ResourceType::ImagingStudy))),
+            ("/fhir/Patient/a/*", Route::SearchCompartment("a", None)),
+            ("/fhir/Patient/a/*/_search", Route::SearchCompartment("a", None)),
+            ("/fhir/Patient/a/$everything", Route::Everything("a")),
             ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
             ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
         ] {
@@ -208,12 +258,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_posted_to_the_base_is_a_batch() {
+        assert_eq!(Route::parse(&Method::POST, "/fhir"), Ok(Route::Batch));
+        assert_eq!(Route::parse(&Method::POST, "/fhir/_search"), Ok(Route::SearchAll));
+    }
+
+    #[test]
     fn what_is_not_there_is_told_apart_from_what_is_there_for_another_method() {
         for path in [
             "",
             "/",
-            "/fhir",
             "/fhir/metadata/x",
+            "/fhir/Patient/a/Endpoint",
+            "/fhir/Patient/a_b/ImagingStudy",
+            "/fhir/Patient/a/ImagingStudy/1",
+            "/fhir/Patient/a/$everything/x",
+            "/fhir/Endpoint/a/ImagingStudy",
             "/fhir/ImagingStudy/1/2",
             "/fhir/ImagingStudy/",
             "/dicom-web/main",
@@ -222,13 +282,15 @@ mod tests {
         ] {
             assert_eq!(get(path), Err(NoRoute::NotFound), "{path}");
         }
-        for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/"] {
+        for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/$everything"] {
             assert_eq!(get(path), Err(NoRoute::UnknownType), "{path}");
         }
         for (method, path, allow) in [
             (Method::POST, "/fhir/ImagingStudy", "GET, HEAD"),
             (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD"),
             (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, POST"),
+            (Method::PUT, "/fhir", "GET, HEAD, POST"),
+            (Method::POST, "/fhir/Patient/a/*", "GET, HEAD"),
             (Method::POST, "/dicom-web/main/studies", "GET, HEAD"),
         ] {
             assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");

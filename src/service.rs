@@ -11,7 +11,7 @@ use std::time::Instant;
 use body::Counted;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -21,6 +21,7 @@ use crate::error::{self, Failure};
 use crate::facade::{self, FhirRequest, Interaction};
 use crate::gateway::Gateway;
 use crate::http::body::{Body, empty};
+use crate::http::cors::Cors;
 use crate::http::query::{self, QueryError};
 use crate::route::{Dialect, NoRoute, Route};
 use crate::server::{PeerAddress, Refusal};
@@ -55,11 +56,14 @@ impl crate::server::Service for Service {
         let begun = Begun::new(self, request);
         let access = Access::everything();
         let answer = facade::remembered(&self.gateway, route.study_read()?, request.headers(), &access)?;
-        Some(begun.finish(route.label(), answer))
+        Some(begun.finish(route.label(), request.headers(), answer))
     }
 
     async fn answer(&self, request: Request<Incoming>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
         let begun = Begun::new(self, &request);
+        if Cors::is_preflight(request.method(), request.headers()) {
+            return begun.finish_preflight(request.headers());
+        }
         let (parts, body) = request.into_parts();
         let path = without_prefix(&self.gateway, parts.uri.path());
         let dialect = Dialect::of(path);
@@ -82,7 +86,7 @@ impl crate::server::Service for Service {
         if parts.method == Method::HEAD {
             response = without_body(response);
         }
-        begun.finish(label, response)
+        begun.finish(label, &parts.headers, response)
     }
 
     fn refuse(&self, request: &Request<Incoming>, refusal: Refusal) -> Response<Counted> {
@@ -98,7 +102,7 @@ impl crate::server::Service for Service {
             Dialect::Fhir => facade::refuse(&failure, request.headers(), request.uri().query(), None),
             Dialect::Dicomweb => dicomweb::refuse(&failure),
         };
-        begun.finish("refused", response)
+        begun.finish("refused", request.headers(), response)
     }
 
     fn metrics(&self) -> Option<&Metrics> {
@@ -138,6 +142,10 @@ impl Service {
             Route::Capabilities => Interaction::Capabilities,
             Route::Read(kind, id) => Interaction::Read(kind, id),
             Route::Search(kind) => Interaction::Search(kind),
+            Route::SearchAll => Interaction::SearchAll,
+            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
+            Route::Everything(id) => Interaction::Everything(id),
+            Route::Batch => return Err(Failure::internal()),
         };
         let mut pairs =
             query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;
@@ -178,7 +186,7 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 }
 
 /// What stands for the route of a request that has none.
-const REFUSED_LABELS: [&str; 3] = ["refused", "unknown", "method_not_allowed"];
+const REFUSED_LABELS: [&str; 4] = ["refused", "unknown", "method_not_allowed", "preflight"];
 
 fn refused_label(no_route: NoRoute) -> &'static str {
     match no_route {
@@ -209,7 +217,25 @@ impl<'a> Begun<'a> {
         Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
-    fn finish(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
+    /// Tells a browser what a page may ask for. Nobody need have said who they are: browsers do not at this point.
+    fn finish_preflight(self, request: &HeaderMap) -> Response<Counted> {
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        self.service.gateway.cors.allow_beforehand(request, response.headers_mut());
+        self.count("preflight", response)
+    }
+
+    fn finish(
+        self,
+        route: &'static str,
+        request: &HeaderMap,
+        mut response: Response<Body>,
+    ) -> Response<Counted> {
+        self.service.gateway.cors.allow(request, response.headers_mut());
+        self.count(route, response)
+    }
+
+    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {

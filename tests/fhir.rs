@@ -1,9 +1,11 @@
 //! The FHIR facade over HTTP, in front of the embedded archive with the sample studies.
 
 mod cache;
+mod compartment;
 mod errors;
 mod formats;
 mod hostile;
+mod narrative;
 mod oracle;
 mod read;
 mod search;

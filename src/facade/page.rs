@@ -55,8 +55,8 @@ impl Place {
 
     /// Where a member's text leads, when that is a resource of this server.
     fn target(&self, name: &str, text: &str) -> Option<String> {
-        let below = text.strip_prefix(&self.base).and_then(|rest| rest.strip_prefix('/'));
-        if below.is_some_and(|below| !below.is_empty()) {
+        // A search of all types has its parameters right behind the base.
+        if text.strip_prefix(&self.base).is_some_and(|rest| rest.starts_with(['/', '?'])) {
             return Some(text.to_owned());
         }
         let (kind, id) = text.split_once('/').filter(|_| name == "reference")?;

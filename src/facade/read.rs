@@ -1,7 +1,5 @@
 //! Reads (R4 http#read).
 
-use serde::Serialize;
-
 use super::FhirRequest;
 use super::endpoints::endpoint_of;
 use crate::access::Access;
@@ -10,7 +8,7 @@ use crate::cache::{Form, Rendered};
 use crate::dicom::StudyUid;
 use crate::error::Failure;
 use crate::fhir::search::{ResultParameters, Summary};
-use crate::fhir::types::{Projection, project};
+use crate::fhir::types::{Narrated, Projection, project};
 use crate::gateway::Gateway;
 use crate::studies::Read;
 
@@ -73,7 +71,7 @@ pub(super) fn form(result: &ResultParameters) -> Form {
     }
 }
 
-pub(super) fn render(resource: &impl Serialize, form: &Form) -> Result<Rendered, Failure> {
+pub(super) fn render(resource: &impl Narrated, form: &Form) -> Result<Rendered, Failure> {
     let json = match form {
         Form::Full => project(resource, Projection::Full),
         Form::Data => project(resource, Projection::Data),

@@ -138,8 +138,7 @@ impl Studies {
         let held = self.sources.iter().filter(|source| endpoints.contains(&source.archive.id().as_str()));
         // The address depends on who asks, and nothing is searched by it.
         let endpoint = |source: &Source| {
-            let id = source.archive.id().as_str();
-            mapping::endpoint(id, &source.archive.settings().name, String::new(), false)
+            mapping::endpoint(&source.context, &source.archive.settings().name, String::new(), false)
         };
         Scene { zone: zone_of(source), now: self.clock.now(), endpoints: held.map(endpoint).collect() }
     }

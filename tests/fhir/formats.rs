@@ -25,6 +25,8 @@ async fn everything_that_is_said_in_json_is_said_in_xml() {
         "/fhir/Patient?_count=50",
         "/fhir/ImagingStudy?_count=0",
         "/fhir/ImagingStudy?_summary=true&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient&colour=green",
+        "/fhir/ImagingStudy?_summary=text&_count=50",
+        "/fhir?_type=Patient,Endpoint&_summary=text&_count=50",
         "/fhir/Patient?name=nobody",
         "/fhir/ImagingStudy?started=yesterday&_count=x",
         "/fhir/ImagingStudy/1.2.3",

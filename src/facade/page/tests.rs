@@ -74,6 +74,7 @@ fn only_what_stands_here_is_linked() {
         "endpoint": [{"reference": "Endpoint/main"}, {"reference": "Practitioner/1"}, {"reference": "Endpoint/a b"}],
         "url": "https://h.example/x/fhir/ImagingStudy?_cursor=1&x='2'",
         "elsewhere": ["https://evil.example/x/fhir/Patient/1", "javascript:alert(1)", "https://h.example/x/fhir.evil.example/", "Patient/1"],
+        "whole": "https://h.example/x/fhir?_type=Patient",
     });
     let page = page(&resource, &[]);
     let pre = page.split("<pre>").nth(1).unwrap();
@@ -83,6 +84,7 @@ fn only_what_stands_here_is_linked() {
             "https://h.example/x/fhir/Endpoint/main",
             "https://h.example/x/fhir/Patient/0a1b",
             "https://h.example/x/fhir/ImagingStudy?_cursor=1&x='2'",
+            "https://h.example/x/fhir?_type=Patient",
         ]
     );
 }

@@ -134,7 +134,7 @@ impl Searched for Patient {
     }
 
     fn meta(&self) -> Option<&Meta> {
-        self.meta.as_ref()
+        Some(&self.meta)
     }
 }
 
