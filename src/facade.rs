@@ -1,7 +1,8 @@
 //! The FHIR R4 facade: read and search of ImagingStudy, Patient and Endpoint, and what the server says of itself.
 //!
 //! Handlers take a request that is already routed and give a [`Response`]; what is wrong becomes a [`Failure`], which
-//! [`refuse`] words as an OperationOutcome. Nothing here asks an archive or decides what matches.
+//! [`refuse`] words as an OperationOutcome. Every answer is made as JSON, and written in another format last. Nothing here
+//! asks an archive or decides what matches.
 
 mod answer;
 mod batch;
@@ -9,6 +10,7 @@ mod bundle;
 mod capabilities;
 mod endpoints;
 mod format;
+mod page;
 mod read;
 mod request;
 mod search;
@@ -68,10 +70,10 @@ pub fn remembered(
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let written = Written::accepted(headers).ok().filter(|written| written.is_as_stored())?;
+    let written = Written::accepted(headers).ok().filter(Written::is_as_stored)?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    answer::success(&study.rendered, written, headers).ok()
+    answer::success(&study.rendered, &written, headers).ok()
 }
 
 /// Answers a batch, or says why not; `body` is the Bundle that was sent.
@@ -99,19 +101,19 @@ async fn respond(
     request: &FhirRequest<'_>,
     work: impl Future<Output = Result<Rendered, Failure>>,
 ) -> Response<Body> {
-    let written = match Written::asked(request.headers, &request.pairs) {
+    let written = match Written::asked(request.headers, &request.pairs, Some(request.base())) {
         Ok(written) => written,
-        Err(failure) => return answer::refuse_written(&failure, Written::default()),
+        Err(failure) => return answer::refuse_written(&failure, &Written::default()),
     };
-    let answer = answered(gateway, request, work, written).await;
-    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, written))
+    let answer = answered(gateway, request, work, &written).await;
+    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, &written))
 }
 
 async fn answered(
     gateway: &Gateway,
     request: &FhirRequest<'_>,
     work: impl Future<Output = Result<Rendered, Failure>>,
-    written: Written,
+    written: &Written,
 ) -> Result<Response<Body>, Failure> {
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
@@ -119,8 +121,8 @@ async fn answered(
         return answer::success(&rendered, written, request.headers);
     }
     // A study of a thousand images takes milliseconds to write anew.
-    let headers = request.headers.clone();
-    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, written, &headers));
+    let (headers, written) = (request.headers.clone(), written.clone());
+    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, &written, &headers));
     writing.await.map_err(|_| Failure::internal())?
 }
 

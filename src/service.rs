@@ -11,7 +11,7 @@ use std::time::Instant;
 use body::Counted;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -76,8 +76,13 @@ impl crate::server::Service for Service {
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
-        let mut response =
-            answer.unwrap_or_else(|failure| refuse(dialect, &failure, &parts.headers, &parts.uri));
+        let mut response = answer.unwrap_or_else(|failure| match dialect {
+            Dialect::Fhir => {
+                let public = self.gateway.public_address.of(&parts, peer.ip());
+                facade::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
+            }
+            Dialect::Dicomweb => dicomweb::refuse(&failure),
+        });
         if parts.method == Method::HEAD {
             response = without_body(response);
         }
@@ -93,12 +98,11 @@ impl crate::server::Service for Service {
             _ => "invalid",
         };
         let failure = Failure::new(status, code, error::sentence(&sentence));
-        let dialect = Dialect::of(request.uri().path());
-        begun.finish(
-            "refused",
-            request.headers(),
-            refuse(dialect, &failure, request.headers(), request.uri()),
-        )
+        let response = match Dialect::of(request.uri().path()) {
+            Dialect::Fhir => facade::refuse(&failure, request.headers(), request.uri().query(), None),
+            Dialect::Dicomweb => dicomweb::refuse(&failure),
+        };
+        begun.finish("refused", request.headers(), response)
     }
 
     fn metrics(&self) -> Option<&Metrics> {
@@ -171,13 +175,6 @@ fn unreadable(error: &QueryError) -> Failure {
     match error.parameter() {
         Some(name) => failure.at(format!("http.{name}")),
         None => failure,
-    }
-}
-
-fn refuse(dialect: Dialect, failure: &Failure, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
-    match dialect {
-        Dialect::Fhir => facade::refuse(failure, headers, uri.query()),
-        Dialect::Dicomweb => dicomweb::refuse(failure),
     }
 }
 
