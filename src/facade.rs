@@ -46,7 +46,7 @@ pub fn remembered(
     let format = format::accepted(headers)?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    Some(answer::success(&study.rendered, format, false, headers))
+    Some(answer::success(&study.rendered, format, false, headers, gateway.clock.now()))
 }
 
 /// Answers one request within the deadline, or says why not.
@@ -61,7 +61,7 @@ pub async fn handle(
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
     let pretty = request.parameter("_pretty") == Some("true");
-    Ok(answer::success(&rendered, format, pretty, request.headers))
+    Ok(answer::success(&rendered, format, pretty, request.headers, gateway.clock.now()))
 }
 
 async fn work_out(
@@ -72,11 +72,7 @@ async fn work_out(
 ) -> Result<Rendered, Failure> {
     Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(request)?,
-        Interaction::Read(ResourceType::ImagingStudy, id) => {
-            read::imaging_study(gateway, id, request, access).await?
-        }
-        Interaction::Read(ResourceType::Patient, id) => read::patient(gateway, id, request, access).await?,
-        Interaction::Read(ResourceType::Endpoint, id) => read::endpoint(gateway, id, request)?,
+        Interaction::Read(kind, id) => read::resource(gateway, kind, id, request, access).await?,
         Interaction::Search(ResourceType::ImagingStudy) => {
             search::imaging_studies(gateway, request, access).await?
         }

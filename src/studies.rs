@@ -21,6 +21,8 @@ mod stream;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 pub use assembly::{Depth, Read};
 pub use error::StudiesError;
 pub use order::{Cut, Standing, cut};
@@ -28,7 +30,7 @@ pub use patients::FoundPatient;
 pub use search::{FoundStudies, FoundStudy, Place, StudyPage, StudySearch};
 
 use crate::archive::{Archive, ArchiveId};
-use crate::cache::{Cache, Fingerprint, Form, SearchRows, SingleFlight, StudyEntry};
+use crate::cache::{Cache, Fingerprint, Form, Ledger, SearchRows, SingleFlight, StudyEntry};
 use crate::clock::SharedClock;
 use crate::dicom::StudyUid;
 use crate::mapping::MappingContext;
@@ -51,6 +53,10 @@ pub struct Source {
     pub archive: Archive,
     /// How its attributes are read.
     pub context: MappingContext,
+    /// The context's [`rules`](MappingContext::rules).
+    pub rules: String,
+    /// When what is configured of it was first seen as it is.
+    pub since: Timestamp,
 }
 
 /// How much one search may cost.
@@ -72,6 +78,7 @@ type Load = Result<Arc<StudyEntry>, StudiesError>;
 pub struct Studies {
     sources: Arc<[Source]>,
     cache: Cache,
+    ledger: Ledger,
     scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
     loads: Arc<SingleFlight<(StudyUid, Form, Fingerprint), Load>>,
     limits: Limits,
@@ -84,6 +91,7 @@ impl Studies {
     pub fn new(
         sources: Vec<Source>,
         cache: Cache,
+        ledger: Ledger,
         limits: Limits,
         clock: SharedClock,
         metrics: Metrics,
@@ -91,6 +99,7 @@ impl Studies {
         Self {
             sources: sources.into(),
             cache,
+            ledger,
             scans: Arc::default(),
             loads: Arc::default(),
             limits,

@@ -78,7 +78,7 @@ fn the_shipped_file_shows_the_defaults_as_they_are() {
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
             .unwrap();
     assert_eq!(format!("{:?}", shown.search), format!("{:?}", default.search));
-    assert_eq!(shown.cache, default.cache);
+    assert_eq!(Cache { state_dir: None, ..shown.cache }, default.cache);
     assert_eq!(shown.telemetry, default.telemetry);
     let without_examples = Server { public_url: None, trusted_proxies: Vec::new(), ..shown.server };
     assert_eq!(without_examples, default.server);

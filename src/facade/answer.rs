@@ -1,9 +1,10 @@
 //! From a rendered resource, or a failure, to the response: headers, encodings, conditions.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
 
 use super::format::Format;
-use crate::cache::Rendered;
+use crate::cache::{LastModified, Rendered};
 use crate::error::Failure;
 use crate::fhir::types::{OperationOutcome, OutcomeIssue};
 use crate::http::body::{self, Body};
@@ -16,12 +17,13 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization");
 
-/// A resource, or that the caller has it already.
+/// A resource at `now`, or that the caller has it already.
 pub(super) fn success(
     rendered: &Rendered,
     format: Format,
     pretty: bool,
     asked: &HeaderMap,
+    now: Timestamp,
 ) -> Response<Body> {
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
@@ -32,7 +34,11 @@ pub(super) fn success(
     if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
         headers.insert(header::ETAG, etag);
     }
-    if conditional::none_match_names(asked, &rendered.etag) {
+    let modified = rendered.last_modified.as_ref();
+    if let Some(Ok(date)) = modified.map(|modified| HeaderValue::from_maybe_shared(modified.text_at(now))) {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+    if conditional::has_it_already(asked, &rendered.etag, modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
@@ -49,7 +55,7 @@ pub(super) fn success(
 }
 
 /// So many header fields does most every answer have, with those that are added on its way out.
-const HEADERS: usize = 6;
+const HEADERS: usize = 7;
 
 /// A failure as an OperationOutcome.
 pub fn refuse(failure: &Failure) -> Response<Body> {
