@@ -12,10 +12,10 @@ mod read;
 mod request;
 mod search;
 
-pub use answer::refuse;
+pub use answer::{allowed, refuse};
 pub use request::FhirRequest;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::access::Access;
 use crate::cache::{Form, Rendered};
@@ -32,6 +32,8 @@ pub enum Interaction<'a> {
     Capabilities,
     /// `GET /fhir/{type}/{id}`.
     Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
     /// `GET /fhir/{type}?…`.
     Search(ResourceType),
 }
@@ -61,7 +63,13 @@ pub async fn handle(
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
     let pretty = request.parameter("_pretty") == Some("true");
-    Ok(answer::success(&rendered, format, pretty, request.headers, gateway.clock.now()))
+    let mut response = answer::success(&rendered, format, pretty, request.headers, gateway.clock.now());
+    if let Interaction::VersionRead(kind, id, version) = interaction {
+        let address = format!("{}/{kind}/{id}/_history/{version}", request.base());
+        let address = HeaderValue::from_str(&address).map_err(|_| Failure::internal())?;
+        response.headers_mut().insert(header::CONTENT_LOCATION, address);
+    }
+    Ok(response)
 }
 
 async fn work_out(
@@ -73,6 +81,10 @@ async fn work_out(
     Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(request)?,
         Interaction::Read(kind, id) => read::resource(gateway, kind, id, request, access).await?,
+        Interaction::VersionRead(kind, id, version) => {
+            let current = read::resource(gateway, kind, id, request, access).await?;
+            read::only_if(current, version)?
+        }
         Interaction::Search(ResourceType::ImagingStudy) => {
             search::imaging_studies(gateway, request, access).await?
         }

@@ -18,6 +18,8 @@ pub enum Route<'a> {
     Capabilities,
     /// `GET /fhir/{type}/{id}`.
     Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
     /// `GET /fhir/{type}`, `GET` and `POST /fhir/{type}/_search`.
     Search(ResourceType),
     /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
@@ -35,6 +37,8 @@ pub enum NoRoute {
     NotFound,
     /// `/fhir/{type}` with a type that is not served.
     UnknownType,
+    /// `/fhir/_history`, `/fhir/{type}/_history`, `/fhir/{type}/{id}/_history`.
+    NoHistory,
     /// Something stands there, but not for this method.
     MethodNotAllowed {
         /// The methods there are, as `Allow` has them.
@@ -74,7 +78,7 @@ impl<'a> Route<'a> {
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
                 let archive = first;
                 let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
-                allow_only(method, READ)?;
+                allow_only(method, RETRIEVE)?;
                 Ok(Self::Dicomweb(archive, rest))
             }
             _ => Err(NoRoute::NotFound),
@@ -88,12 +92,24 @@ impl<'a> Route<'a> {
                 Some(_) => Err(NoRoute::NotFound),
             };
         }
+        if first == "_history" {
+            return Err(if rest.is_none() { NoRoute::NoHistory } else { NoRoute::NotFound });
+        }
         let kind = ResourceType::parse(first).ok_or(NoRoute::UnknownType)?;
         match rest {
+            Some("_history") => Err(NoRoute::NoHistory),
             None => allow_only(method, READ).map(|()| Self::Search(kind)),
             Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
-            Some(id) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
-            Some(_) => Err(NoRoute::NotFound),
+            Some(rest) => match parted(rest) {
+                (id, None) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
+                (id, Some("_history")) if is_id(id) => Err(NoRoute::NoHistory),
+                (id, Some(rest)) if is_id(id) => {
+                    let version = rest.strip_prefix("_history/").filter(|version| is_id(version));
+                    let version = version.ok_or(NoRoute::NotFound)?;
+                    allow_only(method, READ).map(|()| Self::VersionRead(kind, id, version))
+                }
+                _ => Err(NoRoute::NotFound),
+            },
         }
     }
 
@@ -106,8 +122,11 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 11] = [
         "fhir.read.ImagingStudy",
+        "fhir.vread.ImagingStudy",
+        "fhir.vread.Patient",
+        "fhir.vread.Endpoint",
         "fhir.search.ImagingStudy",
         "fhir.read.Patient",
         "fhir.search.Patient",
@@ -124,6 +143,9 @@ impl<'a> Route<'a> {
             Self::Read(ResourceType::ImagingStudy, _) => "fhir.read.ImagingStudy",
             Self::Read(ResourceType::Patient, _) => "fhir.read.Patient",
             Self::Read(ResourceType::Endpoint, _) => "fhir.read.Endpoint",
+            Self::VersionRead(ResourceType::ImagingStudy, ..) => "fhir.vread.ImagingStudy",
+            Self::VersionRead(ResourceType::Patient, ..) => "fhir.vread.Patient",
+            Self::VersionRead(ResourceType::Endpoint, ..) => "fhir.vread.Endpoint",
             Self::Search(ResourceType::ImagingStudy) => "fhir.search.ImagingStudy",
             Self::Search(ResourceType::Patient) => "fhir.search.Patient",
             Self::Search(ResourceType::Endpoint) => "fhir.search.Endpoint",
@@ -142,9 +164,11 @@ fn parted(path: &str) -> (&str, Option<&str>) {
 }
 
 /// What is read only.
-const READ: &str = "GET, HEAD";
+const READ: &str = "GET, HEAD, OPTIONS";
 /// What is searched, perhaps by a form.
-const SEARCH: &str = "GET, HEAD, POST";
+const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
+/// What archives serve.
+const RETRIEVE: &str = "GET, HEAD";
 
 fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
     match *method {
@@ -198,6 +222,7 @@ mod tests {
             ("/fhir/ImagingStudy/_search", Route::Search(ResourceType::ImagingStudy)),
             ("/fhir/ImagingStudy/1.2.3", Route::Read(ResourceType::ImagingStudy, "1.2.3")),
             ("/fhir/Patient/0a1b", Route::Read(ResourceType::Patient, "0a1b")),
+            ("/fhir/Patient/0a1b/_history/7f", Route::VersionRead(ResourceType::Patient, "0a1b", "7f")),
             ("/fhir/Endpoint/main", Route::Read(ResourceType::Endpoint, "main")),
             ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
             ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
@@ -225,10 +250,14 @@ mod tests {
         for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/"] {
             assert_eq!(get(path), Err(NoRoute::UnknownType), "{path}");
         }
+        for path in ["/fhir/_history", "/fhir/Patient/_history", "/fhir/Patient/0a1b/_history"] {
+            assert_eq!(get(path), Err(NoRoute::NoHistory), "{path}");
+        }
         for (method, path, allow) in [
-            (Method::POST, "/fhir/ImagingStudy", "GET, HEAD"),
-            (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD"),
-            (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, POST"),
+            (Method::POST, "/fhir/ImagingStudy", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/ImagingStudy/1/_history/2", "GET, HEAD, OPTIONS"),
+            (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, OPTIONS, POST"),
             (Method::POST, "/dicom-web/main/studies", "GET, HEAD"),
         ] {
             assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");

@@ -70,6 +70,11 @@ impl crate::server::Service for Service {
                     AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
                 (label, answer.unwrap_or_else(|_| Err(Failure::internal())))
             }
+            Err(NoRoute::MethodNotAllowed { allow })
+                if parts.method == Method::OPTIONS && dialect == Dialect::Fhir =>
+            {
+                ("options", Ok(facade::allowed(allow)))
+            }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
         let mut response = answer.unwrap_or_else(|failure| refuse(dialect, &failure));
@@ -127,6 +132,7 @@ impl Service {
             }
             Route::Capabilities => Interaction::Capabilities,
             Route::Read(kind, id) => Interaction::Read(kind, id),
+            Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
             Route::Search(kind) => Interaction::Search(kind),
         };
         let mut pairs =
@@ -175,12 +181,12 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 }
 
 /// What stands for the route of a request that has none.
-const REFUSED_LABELS: [&str; 3] = ["refused", "unknown", "method_not_allowed"];
+const REFUSED_LABELS: [&str; 4] = ["refused", "unknown", "method_not_allowed", "options"];
 
 fn refused_label(no_route: NoRoute) -> &'static str {
     match no_route {
         NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
-        NoRoute::NotFound | NoRoute::UnknownType => "unknown",
+        NoRoute::NotFound | NoRoute::UnknownType | NoRoute::NoHistory => "unknown",
         NoRoute::MethodNotAllowed { .. } => "method_not_allowed",
     }
 }

@@ -6,3 +6,4 @@ mod hostile;
 mod oracle;
 mod read;
 mod search;
+mod versions;

@@ -76,6 +76,14 @@ pub fn refuse(failure: &Failure) -> Response<Body> {
     response
 }
 
+/// What can be done at an address (RFC 9110 9.3.7).
+pub fn allowed(methods: &'static str) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
 fn common(headers: &mut HeaderMap) {
     headers.insert(header::VARY, VARY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);

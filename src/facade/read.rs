@@ -1,6 +1,7 @@
-//! Reads (R4 http#read). Each resource has a version, which changes with its content; of a Patient it cannot be
+//! Reads (R4 http#read, http#vread). Each resource has a version, which changes with its content; of a Patient it cannot be
 //! told when that was, as archives tell of patients only in passing, and each study in its own words.
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::FhirRequest;
@@ -28,6 +29,18 @@ pub(super) async fn resource(
         ResourceType::Patient => patient(gateway, id, request, access).await,
         ResourceType::Endpoint => endpoint(gateway, id, request),
     }
+}
+
+/// `current`, if it is this version: no other is kept.
+pub(super) fn only_if(current: Rendered, version: &str) -> Result<Rendered, Failure> {
+    if current.etag == format!("W/\"{version}\"") {
+        return Ok(current);
+    }
+    Err(Failure::new(
+        StatusCode::NOT_FOUND,
+        "not-supported",
+        "No history is kept: only the current version can be read, and this is another one.",
+    ))
 }
 
 async fn imaging_study(

@@ -74,8 +74,10 @@ pub struct Resource {
     pub documentation: &'static str,
     /// What can be done.
     pub interaction: Vec<Interaction>,
-    /// no-version.
+    /// no-version, versioned.
     pub versioning: &'static str,
+    /// Whether versions that are no longer current can be read.
+    pub read_history: bool,
     /// Which conditions a read understands.
     pub conditional_read: &'static str,
     /// How references are written.
@@ -94,7 +96,7 @@ pub struct Resource {
 /// CapabilityStatement.rest.resource.interaction.
 #[derive(Debug, Clone, Serialize)]
 pub struct Interaction {
-    /// read, search-type.
+    /// read, vread, search-type.
     pub code: &'static str,
 }
 
