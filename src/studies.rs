@@ -2,7 +2,7 @@
 //!
 //! [`plan`] says what the archives are asked, [`scan`] asks them to the end, [`candidates`] gathers what they answer by study,
 //! [`screen`] decides what matches, [`order`] puts it in order, [`detail`] fetches what lies below a study, [`assembly`] makes
-//! resources of it and remembers them; [`search`], [`stream`] and [`patients`] are the ways in. An archive's filter is a hint
+//! resources of it and remembers them, [`versions`] tells which version each is; [`search`], [`stream`] and [`patients`] are the ways in. An archive's filter is a hint
 //! and never an answer: what counts is the resource that would be shown, compared with every criterion and with the access.
 //! Nothing here knows HTTP.
 
@@ -18,6 +18,7 @@ mod scan;
 mod screen;
 mod search;
 mod stream;
+mod versions;
 
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub enum Freshness {
     Cached,
     /// The archives are asked in any case (`Cache-Control: no-cache`).
     Reload,
+    /// They are asked from now on: what somebody else is asking already will not do either.
+    Anew,
 }
 
 /// An archive, and what its configuration says of its identifiers and times.

@@ -23,6 +23,9 @@ use crate::studies::{Cut, FoundPatient, Place, Standing, StudyPage, StudySearch,
 use include::{Frontier, included};
 use page::{Page, Pages};
 
+const NEVER_UPDATED: &str = "Parameter _lastUpdated: of no Patient can it be told when it changed, as archives tell of patients only in \
+     their studies. Search for ImagingStudy by _lastUpdated, and include ImagingStudy:patient.";
+
 /// By id, where no other order is asked for.
 const BY_ID: [SortKey; 1] = [SortKey { parameter: "_id", descending: false }];
 
@@ -48,7 +51,7 @@ pub(super) async fn imaging_studies(
         gateway.studies.page(&wanted, access, request.freshness()).await?
     };
     warn_of_what_is_left_out(&mut pages, &found);
-    let StudyPage { studies, total, previous, next, .. } = found;
+    let StudyPage { studies, total, previous, next, asked_at, .. } = found;
     let base = request.base();
     let resources = gateway.studies.assemble(&studies, &form(&search.result), request.freshness()).await?;
     let matches = studies.iter().zip(resources).map(|(study, resource)| {
@@ -58,7 +61,9 @@ pub(super) async fn imaging_studies(
     let mut entries: Vec<_> = matches.collect();
     let frontier = Frontier { studies, ..Frontier::default() };
     entries.extend(included(gateway, request, access, &search.result, frontier).await?);
-    page::render(pages.searchset(Page { total, previous, next, entries })).await
+    let mut searchset = pages.searchset(Page { total, previous, next, entries });
+    searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
+    page::render(searchset).await
 }
 
 pub(super) async fn patients(
@@ -67,7 +72,10 @@ pub(super) async fn patients(
     access: &Access,
 ) -> Result<Rendered, Failure> {
     let search: Search<Patient> = request.search(&gateway.search)?;
-    let pages = Pages::of(&gateway.cursors, request, "Patient", &search);
+    let mut pages = Pages::of(&gateway.cursors, request, "Patient", &search);
+    if search.criteria.iter().any(|criterion| criterion.parameter.name == "_lastUpdated") {
+        pages.warn("informational", NEVER_UPDATED.to_owned());
+    }
     let place: Option<Place> = pages.place()?;
     let found = match search.result.contained {
         Contained::Only => Vec::new(),

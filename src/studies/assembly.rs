@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::row::StudyRow;
 use super::{FoundStudy, Freshness, Load, Source, Studies, StudiesError, detail};
 use crate::access::Access;
-use crate::cache::{ContentDigest, Fingerprint, Form, Rendered, Sight, StudyEntry, Subject, Version};
+use crate::cache::{ContentDigest, Form, Rendered, Sight, StudyEntry, Subject, Version};
 use crate::dicom::StudyUid;
 use crate::fhir::types::{Projection, project};
 use crate::mapping::{self, SeriesSource};
@@ -92,34 +92,23 @@ impl Studies {
         stream::iter(loads).buffered(width).try_collect().await
     }
 
-    /// The versions of those studies about which the archives were asked again since they were looked up. The others are
-    /// given as they stand: what is fresh is not looked up.
+    /// The versions of those studies of which the archives were asked again since they were looked up. The others are given
+    /// as they stand: what is fresh is not looked up.
     async fn versions(
         &self,
         studies: &[FoundStudy],
         form: &Form,
         freshness: Freshness,
     ) -> HashMap<StudyUid, Version> {
-        let is_settled = |study: &&FoundStudy| {
+        let is_settled = |study: &FoundStudy| {
             freshness == Freshness::Cached
                 && self.still_true(study, form).is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
         };
-        let asked: Vec<_> = studies.iter().filter(|study| !is_settled(study)).collect();
+        let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
+        let asked: Vec<_> =
+            studies.iter().filter(|study| study.version.is_none() && !is_settled(study)).collect();
         let versions = self.ledger.observe(asked.iter().map(|study| self.sight(study)).collect()).await;
-        asked.into_iter().map(|study| study.uid().clone()).zip(versions).collect()
-    }
-
-    /// What the rows of a study are to the ledger.
-    fn sight(&self, study: &FoundStudy) -> Sight {
-        let (subject, fingerprint) = (Subject::study(study.uid()), self.fingerprint(study));
-        Sight { subject, fingerprint, content: None }
-    }
-
-    /// Changes with a study's rows, and with the rules by which they are read.
-    fn fingerprint(&self, study: &FoundStudy) -> Fingerprint {
-        let is_first = |source: &&Source| source.archive.id() == &study.first().archive;
-        let rules = self.sources.iter().find(is_first).map_or("", |source| source.rules.as_str());
-        study.fingerprint().read_by(rules.as_bytes())
+        known.chain(asked.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
     /// The series of those studies that are not remembered, asked for together where the archive understands a list of
