@@ -3,10 +3,11 @@
 //! A request is read into typed parts and asked anew; its answer streams back with its status and a few of its headers.
 //! Nothing of the archive's own errors and addresses goes out. This room knows no FHIR and keeps nothing.
 //!
-//! - [`path`] and [`query`] read what is asked for, and refuse what an archive could read in another way
+//! - [`path`], [`query`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
 //! - [`stream`] carries the body, through [`rewrite`] where it is text and through `multipart` where it has parts
 
+mod accept;
 mod address;
 mod answer;
 mod delimiter;
@@ -47,8 +48,22 @@ pub async fn handle(
         return Err(DicomwebError::Forbidden);
     }
     let question = Question::read(archive, public, &request)?;
-    let upstream = archive.send(question.upstream()).await?;
-    let answer = answer::pass_on(archive, question, upstream).await?;
+    let answer = ask(archive, &question).await?;
     // Archives answer HEAD with 404, so that they are asked with GET, and the body is dropped unread.
     Ok(if request.method == Method::HEAD { answer.map(|_| body::empty()) } else { answer })
+}
+
+/// Asks until the archive does not refuse what the client takes; the first refusal stands when it always does.
+async fn ask(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
+    let mut refusal = None;
+    for request in question.upstream() {
+        let upstream = archive.send(request.clone()).await?;
+        match answer::pass_on(archive, question, &request, upstream).await {
+            Err(refused) if refused.may_be_about_media_types() => {
+                refusal.get_or_insert(refused);
+            }
+            answer => return answer,
+        }
+    }
+    Err(refusal.unwrap_or(DicomwebError::NotAcceptable))
 }

@@ -9,6 +9,7 @@ use crate::archive::{Archive, SettingsError};
 use crate::cache::{Cache, Fingerprint, Ledger, LedgerError, Sight, Subject};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::http::cors::Cors;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
 use crate::mapping::{self, MappingContext};
@@ -34,6 +35,8 @@ pub enum GatewayError {
 pub struct Gateway {
     /// Every study of every archive.
     pub studies: Studies,
+    /// What resources hold beyond R4.
+    pub fhir: config::Fhir,
     /// How searches are bounded.
     pub search: config::Search,
     /// Seals the links of pages.
@@ -44,6 +47,8 @@ pub struct Gateway {
     pub public_address: PublicAddress,
     /// The time of day.
     pub clock: SharedClock,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
     /// Counts.
     pub metrics: Metrics,
     cache: Cache,
@@ -59,9 +64,9 @@ impl Gateway {
             SharedClock::clone(&clock),
             metrics.clone(),
         )?;
-        let since = endpoints_since(&config.archives, &ledger);
+        let since = endpoints_since(config, &ledger);
         let source = |(archive, since): (&config::Archive, Timestamp)| {
-            let context = context(archive);
+            let context = context(config, archive);
             Ok(Source {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
                 rules: context.rules(),
@@ -89,6 +94,7 @@ impl Gateway {
                 SharedClock::clone(&clock),
                 metrics.clone(),
             ),
+            fhir: config.fhir.clone(),
             search: config.search.clone(),
             cursors,
             request_timeout: config.server.request_timeout,
@@ -97,6 +103,7 @@ impl Gateway {
                 trusted_proxies: config.server.trusted_proxies.clone(),
             },
             clock,
+            cors: config.server.cors.clone(),
             metrics,
             cache,
             ledger,
@@ -121,25 +128,27 @@ impl Gateway {
 }
 
 /// Since when each archive's Endpoint is as it is, but for its address, which is each caller's own.
-fn endpoints_since(archives: &[config::Archive], ledger: &Ledger) -> Vec<Timestamp> {
+fn endpoints_since(config: &Config, ledger: &Ledger) -> Vec<Timestamp> {
     let sight = |archive: &config::Archive| {
-        let (id, name) = (&archive.settings.id, &archive.settings.name);
-        let endpoint = mapping::endpoint(id.as_str(), name, String::new(), false);
+        let settings = &archive.settings;
+        let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
         // What cannot be written is never shown.
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
         let fingerprint = Fingerprint::of([]).read_by(&json);
-        Sight { subject: Subject::endpoint(id), fingerprint, content: None }
+        Sight { subject: Subject::endpoint(&settings.id), fingerprint, content: None }
     };
-    let sights: Vec<_> = archives.iter().map(sight).collect();
+    let sights: Vec<_> = config.archives.iter().map(sight).collect();
     ledger.observe_at_start(&sights).into_iter().map(|version| version.last_updated).collect()
 }
 
-fn context(archive: &config::Archive) -> MappingContext {
+fn context(config: &Config, archive: &config::Archive) -> MappingContext {
     MappingContext {
         archive: archive.settings.id.to_string(),
         time_zone: archive.time_zone.clone(),
         patient_id_system: archive.patient_id_system.clone(),
         issuers: archive.issuers.clone(),
         accession_system: archive.accession_system.clone(),
+        guides: config.fhir.guides.clone(),
+        narrative: config.fhir.narrative,
     }
 }

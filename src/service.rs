@@ -11,7 +11,7 @@ use std::time::Instant;
 use body::Counted;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -21,6 +21,7 @@ use crate::error::{self, Failure};
 use crate::facade::{self, FhirRequest, Interaction};
 use crate::gateway::Gateway;
 use crate::http::body::{Body, empty};
+use crate::http::cors::Cors;
 use crate::http::query::{self, QueryError};
 use crate::route::{Dialect, NoRoute, Route};
 use crate::server::{PeerAddress, Refusal};
@@ -55,11 +56,14 @@ impl crate::server::Service for Service {
         let begun = Begun::new(self, request);
         let access = Access::everything();
         let answer = facade::remembered(&self.gateway, route.study_read()?, request.headers(), &access)?;
-        Some(begun.finish(route.label(), answer))
+        Some(begun.finish(route.label(), request.headers(), answer))
     }
 
     async fn answer(&self, request: Request<Incoming>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
         let begun = Begun::new(self, &request);
+        if Cors::is_preflight(request.method(), request.headers()) {
+            return begun.finish_preflight(request.headers());
+        }
         let (parts, body) = request.into_parts();
         let path = without_prefix(&self.gateway, parts.uri.path());
         let dialect = Dialect::of(path);
@@ -77,11 +81,12 @@ impl crate::server::Service for Service {
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
-        let mut response = answer.unwrap_or_else(|failure| refuse(dialect, &failure));
+        let mut response =
+            answer.unwrap_or_else(|failure| refuse(dialect, &failure, &parts.headers, &parts.uri));
         if parts.method == Method::HEAD {
             response = without_body(response);
         }
-        begun.finish(label, response)
+        begun.finish(label, &parts.headers, response)
     }
 
     fn refuse(&self, request: &Request<Incoming>, refusal: Refusal) -> Response<Counted> {
@@ -93,7 +98,12 @@ impl crate::server::Service for Service {
             _ => "invalid",
         };
         let failure = Failure::new(status, code, error::sentence(&sentence));
-        begun.finish("refused", refuse(Dialect::of(request.uri().path()), &failure))
+        let dialect = Dialect::of(request.uri().path());
+        begun.finish(
+            "refused",
+            request.headers(),
+            refuse(dialect, &failure, request.headers(), request.uri()),
+        )
     }
 
     fn metrics(&self) -> Option<&Metrics> {
@@ -134,6 +144,10 @@ impl Service {
             Route::Read(kind, id) => Interaction::Read(kind, id),
             Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
             Route::Search(kind) => Interaction::Search(kind),
+            Route::SearchAll => Interaction::SearchAll,
+            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
+            Route::Everything(id) => Interaction::Everything(id),
+            Route::Batch => return Err(Failure::internal()),
         };
         let mut pairs =
             query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;
@@ -141,7 +155,7 @@ impl Service {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
-        facade::handle(gateway, interaction, &request, &access).await
+        Ok(facade::handle(gateway, interaction, &request, &access).await)
     }
 }
 
@@ -163,9 +177,9 @@ fn unreadable(error: &QueryError) -> Failure {
     }
 }
 
-fn refuse(dialect: Dialect, failure: &Failure) -> Response<Body> {
+fn refuse(dialect: Dialect, failure: &Failure, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
     match dialect {
-        Dialect::Fhir => facade::refuse(failure),
+        Dialect::Fhir => facade::refuse(failure, headers, uri.query()),
         Dialect::Dicomweb => dicomweb::refuse(failure),
     }
 }
@@ -181,7 +195,7 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 }
 
 /// What stands for the route of a request that has none.
-const REFUSED_LABELS: [&str; 4] = ["refused", "unknown", "method_not_allowed", "options"];
+const REFUSED_LABELS: [&str; 5] = ["refused", "unknown", "method_not_allowed", "options", "preflight"];
 
 fn refused_label(no_route: NoRoute) -> &'static str {
     match no_route {
@@ -212,7 +226,25 @@ impl<'a> Begun<'a> {
         Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
-    fn finish(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
+    /// Tells a browser what a page may ask for. Nobody need have said who they are: browsers do not at this point.
+    fn finish_preflight(self, request: &HeaderMap) -> Response<Counted> {
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        self.service.gateway.cors.allow_beforehand(request, response.headers_mut());
+        self.count("preflight", response)
+    }
+
+    fn finish(
+        self,
+        route: &'static str,
+        request: &HeaderMap,
+        mut response: Response<Body>,
+    ) -> Response<Counted> {
+        self.service.gateway.cors.allow(request, response.headers_mut());
+        self.count(route, response)
+    }
+
+    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {

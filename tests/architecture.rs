@@ -12,7 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("http", &["clock"]),
     ("telemetry", &["clock"]),
-    ("config", &["archive", "http", "telemetry"]),
+    ("config", &["archive", "http", "mapping", "telemetry"]),
     ("mapping", &["dicom", "fhir"]),
     ("archive", &["clock", "dicom", "telemetry"]),
     ("access", &["dicom"]),

@@ -2,8 +2,11 @@
 
 mod cache;
 mod changes;
+mod compartment;
 mod errors;
+mod formats;
 mod hostile;
+mod narrative;
 mod oracle;
 mod read;
 mod search;

@@ -5,3 +5,4 @@ pub mod client;
 pub mod front;
 pub mod gateway;
 pub mod pacs;
+pub mod xml;

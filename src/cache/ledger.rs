@@ -57,7 +57,7 @@ impl Subject {
     }
 }
 
-/// A hash of a resource as it is rendered in full, without its version.
+/// A hash of a resource as it is rendered in full, of no version yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentDigest([u8; 16]);
 

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::section::Section;
-use super::values::{count, duration, networks, public_url, socket_address};
+use super::values::{count, duration, networks, origins, public_url, socket_address};
+use crate::http::cors::Cors;
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
@@ -40,6 +41,8 @@ pub struct Server {
     pub request_timeout: Duration,
     /// How many connections there may be.
     pub max_connections: usize,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
 }
 
 impl Server {
@@ -52,6 +55,11 @@ impl Server {
             drain_timeout: section.or("drain_timeout", duration, DRAIN_TIMEOUT),
             request_timeout: section.or("request_timeout", duration, REQUEST_TIMEOUT),
             max_connections: section.or("max_connections", count(1, 1_000_000), MAX_CONNECTIONS),
+            cors: section.table("cors", |section| Some(read_cors(section))).unwrap_or_default(),
         }
     }
+}
+
+fn read_cors(section: &mut Section<'_>) -> Cors {
+    section.or("allowed_origins", origins, Cors::None)
 }

@@ -20,6 +20,9 @@ pub enum DicomwebError {
     /// Neither GET nor HEAD.
     #[error("archives are only read from here: use GET or HEAD")]
     Method,
+    /// The client takes nothing that there is.
+    #[error("nothing that is accepted can be had here")]
+    NotAcceptable,
     /// The caller may not see everything.
     #[error("you may not see everything that this archive holds")]
     Forbidden,
@@ -68,6 +71,7 @@ impl DicomwebError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Query(_) | Self::Encoding(_) => StatusCode::BAD_REQUEST,
@@ -85,6 +89,15 @@ impl DicomwebError {
                 | ArchiveErrorKind::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
                 _ => StatusCode::BAD_GATEWAY,
             },
+        }
+    }
+
+    /// Whether asking for another media type may help: archives say 400 as well as 406 to one that they do not have.
+    pub(super) fn may_be_about_media_types(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 406 | 415),
+            Self::NotAcceptable => true,
+            _ => false,
         }
     }
 

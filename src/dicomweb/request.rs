@@ -2,11 +2,13 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::accept::Accepted;
 use super::address::Addresses;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::query;
 use crate::archive::{Archive, SearchLevel, UpstreamRequest};
+use crate::http::negotiation;
 use crate::http::query::decode;
 
 /// A request below `/dicom-web/{archive}/`, raw as it came.
@@ -29,8 +31,8 @@ pub(super) struct Question {
     pub(super) addresses: Addresses,
     /// The client takes gzip.
     pub(super) takes_gzip: bool,
-    /// The client names HTML among what it wants.
-    pub(super) wants_html: bool,
+    /// What the client takes.
+    pub(super) accepted: Accepted,
     upstream: UpstreamRequest,
 }
 
@@ -68,21 +70,19 @@ impl Question {
         let settings = archive.settings();
         Ok(Self {
             addresses: Addresses::new(public, &settings.qido_url, &settings.wado_url, request.path),
-            takes_gzip: names(&headers, &header::ACCEPT_ENCODING, "gzip"),
-            wants_html: names(&headers, &header::ACCEPT, "text/html"),
+            takes_gzip: negotiation::accepts_gzip(&headers),
+            accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             upstream: upstream.carrying(&headers),
             resource,
         })
     }
 
-    /// What the archive is asked.
-    pub(super) fn upstream(&self) -> UpstreamRequest {
-        self.upstream.clone()
-    }
-
-    /// The same without the range that was wanted.
-    pub(super) fn upstream_in_full(&self) -> UpstreamRequest {
-        self.upstream.clone().in_full()
+    /// What the archive is asked, one after the other until it does not refuse.
+    pub(super) fn upstream(&self) -> impl Iterator<Item = UpstreamRequest> {
+        self.accepted.attempts().map(|accept| match accept {
+            Some(media_types) => self.upstream.clone().accepting(media_types),
+            None => self.upstream.clone(),
+        })
     }
 
     /// Whether studies are searched for, so that "not found" can only mean a wrong address.
@@ -93,33 +93,5 @@ impl Question {
     /// Whether something is searched for.
     pub(super) fn is_search(&self) -> bool {
         matches!(self.resource, Resource::Search(_))
-    }
-}
-
-/// Whether a header that is a list names `wanted` without refusing it by `q=0`.
-fn names(headers: &HeaderMap, header: &header::HeaderName, wanted: &str) -> bool {
-    let lists = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|item| {
-        let mut parts = item.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok());
-        named && quality.is_none_or(|quality| quality > 0.0)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_names_what_it_does_not_refuse() {
-        let accepts = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]);
-            names(&headers, &header::ACCEPT_ENCODING, "gzip")
-        };
-        assert!(accepts("br, gzip;q=0.5"));
-        assert!(accepts("GZIP"));
-        assert!(!accepts("gzip;q=0, br"));
-        assert!(!accepts("identity"));
     }
 }

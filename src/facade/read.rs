@@ -2,7 +2,6 @@
 //! told when that was, as archives tell of patients only in passing, and each study in its own words.
 
 use http::StatusCode;
-use serde::Serialize;
 
 use super::FhirRequest;
 use super::endpoints::endpoint_of;
@@ -12,7 +11,7 @@ use crate::cache::{Form, Rendered, VersionId};
 use crate::dicom::StudyUid;
 use crate::error::Failure;
 use crate::fhir::search::{ResourceType, ResultParameters, Summary};
-use crate::fhir::types::{Endpoint, Meta, Patient, Projection, project};
+use crate::fhir::types::{Endpoint, Meta, Narrated, Patient, Projection, project};
 use crate::gateway::Gateway;
 use crate::studies::Read;
 
@@ -103,13 +102,13 @@ pub(super) fn form(result: &ResultParameters) -> Form {
 }
 
 /// A resource that its content names the version of.
-pub(super) trait Versioned: Clone + Serialize {
+pub(super) trait Versioned: Clone + Narrated {
     fn meta(&mut self) -> &mut Meta;
 }
 
 impl Versioned for Patient {
     fn meta(&mut self) -> &mut Meta {
-        self.meta.get_or_insert_default()
+        &mut self.meta
     }
 }
 

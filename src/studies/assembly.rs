@@ -186,7 +186,7 @@ impl Studies {
                     .pop()
                     .ok_or(StudiesError::Unwritable)?,
             };
-            let rendered = stamped(move || version.stamp(&json), version).await?;
+            let rendered = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
             let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
             cache.keep_study(study.uid(), &form, Arc::clone(&entry));
             Ok(entry)
@@ -201,7 +201,7 @@ async fn renewed(entry: &StudyEntry, version: Version) -> Result<Rendered, Studi
         return Ok(entry.rendered.clone());
     }
     let (json, old) = (entry.rendered.json.clone(), entry.version);
-    stamped(move || version.stamp_over(&old, &json), version).await
+    stamped(move || version.stamp_over(&old, json.into()), version).await
 }
 
 /// Compresses what `stamp` writes. A study of thousands of instances takes milliseconds.
@@ -215,7 +215,7 @@ async fn stamped(
     stamping.await.ok().flatten().ok_or(StudiesError::Unwritable)
 }
 
-/// The resource's JSON, without a version; with the digest of its content when that is all of it.
+/// The resource's JSON, of no version yet; with the digest of its content when that is all of it.
 async fn write(
     source: &Source,
     study: &FoundStudy,
@@ -228,7 +228,9 @@ async fn write(
     // A study of thousands of instances takes milliseconds to write.
     let writing = tokio::task::spawn_blocking(move || {
         let endpoints: Vec<_> = study.endpoints().collect();
-        let resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
+        let mut resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
+        resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
+        resource.meta.last_updated = Some(Version::UNKNOWN.instant());
         let json = match &form {
             Form::Full => project(&resource, Projection::Full),
             Form::Data => project(&resource, Projection::Data),

@@ -144,8 +144,8 @@ impl Studies {
         let held = self.sources.iter().filter(|source| endpoints.contains(&source.archive.id().as_str()));
         // The address depends on who asks, and nothing is searched by it.
         let endpoint = |source: &Source| {
-            let id = source.archive.id().as_str();
-            let mut endpoint = mapping::endpoint(id, &source.archive.settings().name, String::new(), false);
+            let mut endpoint =
+                mapping::endpoint(&source.context, &source.archive.settings().name, String::new(), false);
             endpoint.meta.last_updated = Some(format!("{:.3}", source.since));
             endpoint
         };

@@ -126,7 +126,7 @@ impl Studies {
         let is_dated = asks_when(search.criteria, search.sort);
         let asked_at =
             if is_dated && search.place.is_none() { Some(self.ledger.moment().await) } else { None };
-        let page = match self.matches(search.criteria, is_dated, access, freshness).await {
+        let page = match self.search_to_sort(search.criteria, search.sort, access, freshness).await {
             Ok(found) => self.cut(found, search)?,
             // Too many to be counted or put in order may still be read one after the other.
             Err(StudiesError::TooManyRows { .. })
@@ -146,16 +146,18 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        self.matches(criteria, asks_when(criteria, &[]), access, freshness).await
+        self.search_to_sort(criteria, &[], access, freshness).await
     }
 
-    async fn matches(
+    /// The same, to be put in the order of `sort`.
+    pub async fn search_to_sort(
         &self,
         criteria: &[Criterion<ImagingStudy>],
-        is_dated: bool,
+        sort: &[SortKey],
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
+        let is_dated = asks_when(criteria, sort);
         let asking = if is_dated { Freshness::Anew } else { freshness };
         let (mut candidates, nameless) = self.candidates(criteria, access, asking).await?;
         if is_dated {

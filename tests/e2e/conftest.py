@@ -8,7 +8,7 @@ import pytest
 import requests
 
 import holdings as held
-from servers import GATEWAY, WRITE_SAMPLES, Gateway, Nginx, Orthanc
+from servers import GATEWAY, WRITE_SAMPLES, Gateway, Ingress, Orthanc
 
 PREFIX = "/pacs"
 
@@ -109,6 +109,6 @@ def proxied(orthanc, holdings, folder):
 
 @pytest.fixture(scope="session")
 def nginx(proxied, folder):
-    server = Nginx(folder, PREFIX, proxied.url)
+    server = Ingress(folder, PREFIX, proxied.url)
     yield server
     server.stop()

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 import holdings as held
-from conftest import Client
+from conftest import Client, matches
 from servers import Gateway, Orthanc
 
 ANEW = {"Cache-Control": "no-cache"}
@@ -149,6 +149,31 @@ def test_the_life_of_a_study(archive, gateway):
     archive.store(len(archive.files))
     _, since_back = version(gateway.read())
     assert since_back > since_grown
+
+
+def test_changes_can_be_followed(archive, gateway):
+    archive.store(2)
+    gateway.read()
+
+    def changed_since(moment: str) -> tuple[list[str], str]:
+        bundle = gateway.client.json(f"/ImagingStudy?_lastUpdated=gt{moment}&_summary=true")
+        return [study["id"] for study in matches(bundle)], bundle["meta"]["lastUpdated"]
+
+    studies, moment = changed_since("1970-01-01")
+    assert studies == [archive.uid]
+    # What was seen by this very search comes once more, and then no more.
+    _, moment = changed_since(moment)
+    studies, moment = changed_since(moment)
+    assert studies == []
+    archive.describe("Described once more")
+    studies, moment = changed_since(moment)
+    assert studies == [archive.uid]
+    archive.delete()
+    assert gateway.read().status_code == 410
+    archive.store(2)
+    gateway.restart()
+    studies, _ = changed_since(moment)
+    assert studies == [archive.uid]
 
 
 def test_the_ledger_holds_nothing_of_a_patient(archive, gateway, home):

@@ -51,10 +51,11 @@ pub struct Version {
     pub shares_second: bool,
 }
 
-/// What `meta` begins with in the JSON of every resource that has one.
-const META: &[u8] = b"\"meta\":{";
-
 impl Version {
+    /// Stands in a resource whose version is not known yet, as long as any other.
+    pub const UNKNOWN: Self =
+        Self { id: VersionId([0; 12]), last_updated: Timestamp::UNIX_EPOCH, shares_second: false };
+
     /// The time that may go into HTTP's dates.
     pub fn date(&self) -> Option<Timestamp> {
         (!self.shares_second).then_some(self.last_updated)
@@ -65,19 +66,12 @@ impl Version {
         format!("{:.3}", self.last_updated)
     }
 
-    /// `json`, a resource without a version and with a `meta` that is not empty, with this version written into it.
-    pub fn stamp(&self, json: &[u8]) -> Option<Vec<u8>> {
-        let place = memmem::find(json, META)? + META.len();
-        let (before, behind) = json.split_at(place);
-        Some([before, self.members().as_bytes(), b",", behind].concat())
-    }
-
     /// `json`, into which `old` was written, with this version in its place.
-    pub fn stamp_over(&self, old: &Self, json: &[u8]) -> Option<Vec<u8>> {
+    pub fn stamp_over(&self, old: &Self, mut json: Vec<u8>) -> Option<Vec<u8>> {
         let written = old.members();
-        let place = memmem::find(json, written.as_bytes())?;
-        let behind = json.get(place + written.len()..)?;
-        Some([json.get(..place)?, self.members().as_bytes(), behind].concat())
+        let place = memmem::find(&json, written.as_bytes())?;
+        drop(json.splice(place..place + written.len(), self.members().into_bytes()));
+        Some(json)
     }
 
     fn members(&self) -> String {
@@ -103,18 +97,21 @@ mod tests {
     }
 
     #[test]
-    fn a_version_goes_into_the_bytes_and_can_be_replaced_there() {
-        let json =
-            br#"{"resourceType":"ImagingStudy","id":"1.2","meta":{"profile":["p"]},"series":[{"meta":{}}]}"#;
+    fn a_version_replaces_another_in_the_bytes() {
+        let json = |version: Version| {
+            let (id, instant) = (version.id, version.instant());
+            format!(
+                r#"{{"id":"1.2","meta":{{"versionId":"{id}","lastUpdated":"{instant}","profile":["p"]}}}}"#
+            )
+        };
         let (one, other) = (version(b"one", 0), version(b"other", 1_700_000_000_123));
-        let stamped = one.stamp(json).unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&stamped).unwrap();
-        assert_eq!(value["meta"]["versionId"], one.id.to_string());
-        assert_eq!(value["meta"]["lastUpdated"], "1970-01-01T00:00:00.000Z");
-        assert_eq!(value["meta"]["profile"][0], "p");
-        assert_eq!(other.stamp_over(&one, &stamped).unwrap(), other.stamp(json).unwrap());
-        assert_eq!(one.stamp_over(&other, &stamped), None);
+        assert_eq!(one.instant(), "1970-01-01T00:00:00.000Z");
         assert_eq!(other.instant(), "2023-11-14T22:13:20.123Z");
+        for (old, new) in [(Version::UNKNOWN, one), (one, other)] {
+            let replaced = new.stamp_over(&old, json(old).into_bytes()).unwrap();
+            assert_eq!(String::from_utf8(replaced).unwrap(), json(new));
+        }
+        assert_eq!(one.stamp_over(&other, json(one).into_bytes()), None);
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Searched for Patient {
     }
 
     fn meta(&self) -> Option<&Meta> {
-        self.meta.as_ref()
+        Some(&self.meta)
     }
 }
 
