@@ -123,7 +123,7 @@ async fn answer_or_failure(
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
     let headers = headers(asked, request.headers)?;
     let own = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
-    let rendered = work_out(gateway, interaction, &own, access).await?;
+    let rendered = Box::pin(work_out(gateway, interaction, &own, access)).await?;
     let modified = rendered.last_modified.as_ref().map(LastModified::second);
     let is_known = conditional::has_it_already(&headers, &rendered.etag, modified);
     let full_url = match interaction {
