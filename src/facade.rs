@@ -5,6 +5,7 @@
 //! asks an archive or decides what matches.
 
 mod answer;
+mod batch;
 mod bundle;
 mod capabilities;
 mod endpoints;
@@ -27,6 +28,7 @@ use crate::error::Failure;
 use crate::fhir::search::ResourceType;
 use crate::gateway::Gateway;
 use crate::http::body::Body;
+use crate::route::Route;
 use written::Written;
 
 /// What is asked of the facade.
@@ -46,6 +48,21 @@ pub enum Interaction<'a> {
     Everything(&'a str),
 }
 
+impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
+    /// What a route asks of the facade by GET; a batch is no such thing.
+    fn from(route: Route<'a>) -> Self {
+        Some(match route {
+            Route::Capabilities => Interaction::Capabilities,
+            Route::Read(kind, id) => Interaction::Read(kind, id),
+            Route::Search(kind) => Interaction::Search(kind),
+            Route::SearchAll => Interaction::SearchAll,
+            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
+            Route::Everything(id) => Interaction::Everything(id),
+            Route::Batch | Route::Dicomweb(..) => return None,
+        })
+    }
+}
+
 /// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
 pub fn remembered(
     gateway: &Gateway,
@@ -59,6 +76,16 @@ pub fn remembered(
     answer::success(&study.rendered, &written, headers).ok()
 }
 
+/// Answers a batch, or says why not; `body` is the Bundle that was sent.
+pub async fn handle_batch(
+    gateway: &Gateway,
+    body: &[u8],
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Response<Body> {
+    respond(gateway, request, batch::answered(gateway, body, request, access)).await
+}
+
 /// Answers one request within the deadline, or says why not.
 pub async fn handle(
     gateway: &Gateway,
@@ -66,22 +93,28 @@ pub async fn handle(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
+    respond(gateway, request, work_out(gateway, interaction, request, access)).await
+}
+
+async fn respond(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    work: impl Future<Output = Result<Rendered, Failure>>,
+) -> Response<Body> {
     let written = match Written::asked(request.headers, &request.pairs, Some(request.base())) {
         Ok(written) => written,
         Err(failure) => return answer::refuse_written(&failure, &Written::default()),
     };
-    let answer = answered(gateway, interaction, request, access, &written).await;
+    let answer = answered(gateway, request, work, &written).await;
     answer.unwrap_or_else(|failure| answer::refuse_written(&failure, &written))
 }
 
 async fn answered(
     gateway: &Gateway,
-    interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
-    access: &Access,
+    work: impl Future<Output = Result<Rendered, Failure>>,
     written: &Written,
 ) -> Result<Response<Body>, Failure> {
-    let work = work_out(gateway, interaction, request, access);
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
     if written.is_as_stored() {
@@ -99,6 +132,7 @@ async fn work_out(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
+    // What a search needs between its steps is large; a read must not make room for it.
     Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
         Interaction::Read(ResourceType::ImagingStudy, id) => {
@@ -107,17 +141,21 @@ async fn work_out(
         Interaction::Read(ResourceType::Patient, id) => read::patient(gateway, id, request, access).await?,
         Interaction::Read(ResourceType::Endpoint, id) => read::endpoint(gateway, id, request)?,
         Interaction::Search(ResourceType::ImagingStudy) => {
-            search::imaging_studies(gateway, request, access, None).await?
+            Box::pin(search::imaging_studies(gateway, request, access, None)).await?
         }
         Interaction::SearchCompartment(id, Some(_)) => {
-            search::imaging_studies(gateway, request, access, Some(id)).await?
+            Box::pin(search::imaging_studies(gateway, request, access, Some(id))).await?
         }
         Interaction::SearchCompartment(id, None) => {
-            search::all_types(gateway, request, access, Some(id)).await?
+            Box::pin(search::all_types(gateway, request, access, Some(id))).await?
         }
-        Interaction::SearchAll => search::all_types(gateway, request, access, None).await?,
-        Interaction::Everything(id) => search::everything(gateway, request, access, id).await?,
-        Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
-        Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
+        Interaction::SearchAll => Box::pin(search::all_types(gateway, request, access, None)).await?,
+        Interaction::Everything(id) => Box::pin(search::everything(gateway, request, access, id)).await?,
+        Interaction::Search(ResourceType::Patient) => {
+            Box::pin(search::patients(gateway, request, access)).await?
+        }
+        Interaction::Search(ResourceType::Endpoint) => {
+            Box::pin(search::endpoints(gateway, request, access)).await?
+        }
     })
 }

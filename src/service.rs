@@ -123,7 +123,7 @@ impl Service {
         let public = gateway.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
-        let interaction = match route {
+        let interaction: Option<Interaction<'_>> = match route {
             Route::Dicomweb(archive, path) => {
                 let source = gateway.studies.source(&archive);
                 let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
@@ -139,16 +139,19 @@ impl Service {
                 let answer = dicomweb::handle(&source.archive, &access, &address, request).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
-            Route::Capabilities => Interaction::Capabilities,
-            Route::Read(kind, id) => Interaction::Read(kind, id),
-            Route::Search(kind) => Interaction::Search(kind),
-            Route::SearchAll => Interaction::SearchAll,
-            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
-            Route::Everything(id) => Interaction::Everything(id),
-            Route::Batch => return Err(Failure::internal()),
+            Route::Batch => None,
+            route => route.into(),
         };
         let mut pairs =
             query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;
+        let Some(interaction) = interaction else {
+            let bundle = body::bundle(&parts.headers, body).await?;
+            // The conditions of a batch stand in its entries.
+            let mut headers = parts.headers.clone();
+            headers.remove(header::IF_NONE_MATCH);
+            let request = FhirRequest { headers: &headers, pairs, public_base: public };
+            return Ok(facade::handle_batch(gateway, &bundle, &request, &access).await);
+        };
         if parts.method == Method::POST {
             pairs.extend(body::form(&parts.headers, body).await?);
         }

@@ -76,15 +76,19 @@ pub fn refuse(
     refuse_written(failure, &Written::asked(asked, &pairs.unwrap_or_default(), base).unwrap_or_default())
 }
 
-pub(super) fn refuse_written(failure: &Failure, written: &Written) -> Response<Body> {
+/// A failure as an OperationOutcome, in JSON.
+pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
     let issue = failure.issues.iter().map(|issue| OutcomeIssue {
         severity: "error",
         code: issue.code,
         diagnostics: issue.diagnostics.clone(),
         expression: issue.expression.clone().into_iter().collect(),
     });
-    let outcome = OperationOutcome { issue: issue.collect() };
-    let json = serde_json::to_vec(&outcome).unwrap_or_default();
+    serde_json::to_vec(&OperationOutcome { issue: issue.collect() }).unwrap_or_default()
+}
+
+pub(super) fn refuse_written(failure: &Failure, written: &Written) -> Response<Body> {
+    let json = outcome(failure);
     let (content, format) = match written.write(&json) {
         Some(content) => (content, written.format),
         None => (json, Format::default()),
