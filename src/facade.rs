@@ -16,10 +16,10 @@ mod request;
 mod search;
 mod written;
 
-pub use answer::refuse;
+pub use answer::{allowed, refuse};
 pub use request::FhirRequest;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::access::Access;
 use crate::cache::{Form, Rendered};
@@ -38,6 +38,8 @@ pub enum Interaction<'a> {
     Capabilities,
     /// `GET /fhir/{type}/{id}`.
     Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
     /// `GET /fhir/{type}?…`.
     Search(ResourceType),
     /// `GET /fhir?…`.
@@ -54,6 +56,7 @@ impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
         Some(match route {
             Route::Capabilities => Interaction::Capabilities,
             Route::Read(kind, id) => Interaction::Read(kind, id),
+            Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
             Route::Search(kind) => Interaction::Search(kind),
             Route::SearchAll => Interaction::SearchAll,
             Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
@@ -73,7 +76,7 @@ pub fn remembered(
     let written = Written::accepted(headers).ok().filter(Written::is_as_stored)?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    answer::success(&study.rendered, &written, headers).ok()
+    answer::success(&study.rendered, &written, headers, gateway.clock.now()).ok()
 }
 
 /// Answers a batch, or says why not; `body` is the Bundle that was sent.
@@ -93,7 +96,16 @@ pub async fn handle(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    respond(gateway, request, work_out(gateway, interaction, request, access)).await
+    let mut response = respond(gateway, request, work_out(gateway, interaction, request, access)).await;
+    if let Interaction::VersionRead(kind, id, version) = interaction
+        && !response.status().is_client_error()
+        && !response.status().is_server_error()
+        && let Ok(address) =
+            HeaderValue::from_str(&format!("{}/{kind}/{id}/_history/{version}", request.base()))
+    {
+        response.headers_mut().insert(header::CONTENT_LOCATION, address);
+    }
+    response
 }
 
 async fn respond(
@@ -117,12 +129,13 @@ async fn answered(
 ) -> Result<Response<Body>, Failure> {
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
+    let now = gateway.clock.now();
     if written.is_as_stored() {
-        return answer::success(&rendered, written, request.headers);
+        return answer::success(&rendered, written, request.headers, now);
     }
     // A study of a thousand images takes milliseconds to write anew.
     let (headers, written) = (request.headers.clone(), written.clone());
-    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, &written, &headers));
+    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, &written, &headers, now));
     writing.await.map_err(|_| Failure::internal())?
 }
 
@@ -135,11 +148,11 @@ async fn work_out(
     // What a search needs between its steps is large; a read must not make room for it.
     Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
-        Interaction::Read(ResourceType::ImagingStudy, id) => {
-            read::imaging_study(gateway, id, request, access).await?
+        Interaction::Read(kind, id) => read::resource(gateway, kind, id, request, access).await?,
+        Interaction::VersionRead(kind, id, version) => {
+            let current = read::resource(gateway, kind, id, request, access).await?;
+            read::only_if(current, version)?
         }
-        Interaction::Read(ResourceType::Patient, id) => read::patient(gateway, id, request, access).await?,
-        Interaction::Read(ResourceType::Endpoint, id) => read::endpoint(gateway, id, request)?,
         Interaction::Search(ResourceType::ImagingStudy) => {
             Box::pin(search::imaging_studies(gateway, request, access, None)).await?
         }

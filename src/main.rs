@@ -234,7 +234,9 @@ impl Running {
                 std::process::exit(1);
             });
         };
-        let drained = server::serve(self.public, limits, Service::new(self.gateway), order).await;
+        let drained =
+            server::serve(self.public, limits, Service::new(Arc::clone(&self.gateway)), order).await;
+        self.gateway.close().await;
         drop(all_done);
         // Its only task is the listener that was just told to end.
         let _ = admin.await;

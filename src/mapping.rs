@@ -59,5 +59,17 @@ impl MappingContext {
     }
 }
 
+/// What the rules of this room are called. It changes with every change of what they make of the same attributes, so that
+/// what was made by older rules counts as changed.
+const REVISION: u32 = 1;
+
+impl MappingContext {
+    /// Names the rules by which this archive's attributes are read: those of this room, and what is configured.
+    pub fn rules(&self) -> String {
+        // Every field is in it, also those that are yet to come.
+        format!("{REVISION} {self:?}")
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ pub enum Route<'a> {
     Capabilities,
     /// `GET /fhir/{type}/{id}`.
     Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
     /// `GET /fhir/{type}`, `GET` and `POST /fhir/{type}/_search`.
     Search(ResourceType),
     /// `GET /fhir`, `GET` and `POST /fhir/_search`: of all types at once.
@@ -43,6 +45,8 @@ pub enum NoRoute {
     NotFound,
     /// `/fhir/{type}` with a type that is not served.
     UnknownType,
+    /// `/fhir/_history`, `/fhir/{type}/_history`, `/fhir/{type}/{id}/_history`.
+    NoHistory,
     /// Something stands there, but not for this method.
     MethodNotAllowed {
         /// The methods there are, as `Allow` has them.
@@ -87,7 +91,7 @@ impl<'a> Route<'a> {
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
                 let archive = first;
                 let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
-                allow_only(method, READ)?;
+                allow_only(method, RETRIEVE)?;
                 Ok(Self::Dicomweb(archive, rest))
             }
             _ => Err(NoRoute::NotFound),
@@ -101,31 +105,45 @@ impl<'a> Route<'a> {
                 Some(_) => Err(NoRoute::NotFound),
             };
         }
+        if first == "_history" {
+            return Err(if rest.is_none() { NoRoute::NoHistory } else { NoRoute::NotFound });
+        }
         let kind = ResourceType::parse(first).ok_or(NoRoute::UnknownType)?;
         match rest {
+            Some("_history") => Err(NoRoute::NoHistory),
             None => allow_only(method, READ).map(|()| Self::Search(kind)),
             Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
-            Some(id) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
-            Some(below) if kind == ResourceType::Patient => Self::parse_patient(method, below),
-            Some(_) => Err(NoRoute::NotFound),
+            Some(rest) => match parted(rest) {
+                (id, None) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
+                (id, Some("_history")) if is_id(id) => Err(NoRoute::NoHistory),
+                (id, Some(below)) if is_id(id) => Self::parse_below(method, kind, id, below),
+                _ => Err(NoRoute::NotFound),
+            },
         }
     }
 
-    /// What stands below `/fhir/Patient/` besides Patients. Of the types that are served only ImagingStudy is in a Patient's
-    /// compartment (R4 compartmentdefinition-patient).
-    fn parse_patient(method: &Method, below: &'a str) -> Result<Self, NoRoute> {
-        let (id, Some(rest)) = parted(below) else { return Err(NoRoute::NotFound) };
-        let (name, search) = parted(rest);
-        let kind = match name {
-            "$everything" if search.is_none() && is_id(id) => {
+    /// What stands below `/fhir/{type}/{id}/`. Of the types that are served only ImagingStudy is in a Patient's compartment
+    /// (R4 compartmentdefinition-patient).
+    fn parse_below(
+        method: &Method,
+        kind: ResourceType,
+        id: &'a str,
+        below: &'a str,
+    ) -> Result<Self, NoRoute> {
+        let is_patient = kind == ResourceType::Patient;
+        let (name, search) = parted(below);
+        let kind = match (name, search) {
+            ("_history", Some(version)) if is_id(version) => {
+                return allow_only(method, READ).map(|()| Self::VersionRead(kind, id, version));
+            }
+            ("$everything", None) if is_patient => {
                 return allow_only(method, READ).map(|()| Self::Everything(id));
             }
-            "*" => None,
-            _ if name == ResourceType::ImagingStudy.name() => Some(ResourceType::ImagingStudy),
+            ("*", _) if is_patient => None,
+            _ if is_patient && name == ResourceType::ImagingStudy.name() => Some(ResourceType::ImagingStudy),
             _ => return Err(NoRoute::NotFound),
         };
         match search {
-            _ if !is_id(id) => Err(NoRoute::NotFound),
             None => allow_only(method, READ).map(|()| Self::SearchCompartment(id, kind)),
             Some("_search") => allow_only(method, SEARCH).map(|()| Self::SearchCompartment(id, kind)),
             Some(_) => Err(NoRoute::NotFound),
@@ -141,8 +159,11 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 12] = [
+    pub const LABELS: [&'static str; 15] = [
         "fhir.read.ImagingStudy",
+        "fhir.vread.ImagingStudy",
+        "fhir.vread.Patient",
+        "fhir.vread.Endpoint",
         "fhir.search.ImagingStudy",
         "fhir.read.Patient",
         "fhir.search.Patient",
@@ -163,6 +184,9 @@ impl<'a> Route<'a> {
             Self::Read(ResourceType::ImagingStudy, _) => "fhir.read.ImagingStudy",
             Self::Read(ResourceType::Patient, _) => "fhir.read.Patient",
             Self::Read(ResourceType::Endpoint, _) => "fhir.read.Endpoint",
+            Self::VersionRead(ResourceType::ImagingStudy, ..) => "fhir.vread.ImagingStudy",
+            Self::VersionRead(ResourceType::Patient, ..) => "fhir.vread.Patient",
+            Self::VersionRead(ResourceType::Endpoint, ..) => "fhir.vread.Endpoint",
             Self::Search(ResourceType::ImagingStudy) => "fhir.search.ImagingStudy",
             Self::Search(ResourceType::Patient) => "fhir.search.Patient",
             Self::Search(ResourceType::Endpoint) => "fhir.search.Endpoint",
@@ -185,9 +209,11 @@ fn parted(path: &str) -> (&str, Option<&str>) {
 }
 
 /// What is read only.
-const READ: &str = "GET, HEAD";
+const READ: &str = "GET, HEAD, OPTIONS";
 /// What is searched, perhaps by a form.
-const SEARCH: &str = "GET, HEAD, POST";
+const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
+/// What archives serve.
+const RETRIEVE: &str = "GET, HEAD";
 
 fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
     match *method {
@@ -241,6 +267,7 @@ mod tests {
             ("/fhir/ImagingStudy/_search", Route::Search(ResourceType::ImagingStudy)),
             ("/fhir/ImagingStudy/1.2.3", Route::Read(ResourceType::ImagingStudy, "1.2.3")),
             ("/fhir/Patient/0a1b", Route::Read(ResourceType::Patient, "0a1b")),
+            ("/fhir/Patient/0a1b/_history/7f", Route::VersionRead(ResourceType::Patient, "0a1b", "7f")),
             ("/fhir/Endpoint/main", Route::Read(ResourceType::Endpoint, "main")),
             ("/fhir", Route::SearchAll),
             ("/fhir/", Route::SearchAll),
@@ -285,12 +312,16 @@ mod tests {
         for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/$everything"] {
             assert_eq!(get(path), Err(NoRoute::UnknownType), "{path}");
         }
+        for path in ["/fhir/_history", "/fhir/Patient/_history", "/fhir/Patient/0a1b/_history"] {
+            assert_eq!(get(path), Err(NoRoute::NoHistory), "{path}");
+        }
         for (method, path, allow) in [
-            (Method::POST, "/fhir/ImagingStudy", "GET, HEAD"),
-            (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD"),
-            (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, POST"),
-            (Method::PUT, "/fhir", "GET, HEAD, POST"),
-            (Method::POST, "/fhir/Patient/a/*", "GET, HEAD"),
+            (Method::POST, "/fhir/ImagingStudy", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/ImagingStudy/1/_history/2", "GET, HEAD, OPTIONS"),
+            (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, OPTIONS, POST"),
+            (Method::PUT, "/fhir", "GET, HEAD, OPTIONS, POST"),
+            (Method::POST, "/fhir/Patient/a/*", "GET, HEAD, OPTIONS"),
             (Method::POST, "/dicom-web/main/studies", "GET, HEAD"),
         ] {
             assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");

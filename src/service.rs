@@ -74,6 +74,11 @@ impl crate::server::Service for Service {
                     AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
                 (label, answer.unwrap_or_else(|_| Err(Failure::internal())))
             }
+            Err(NoRoute::MethodNotAllowed { allow })
+                if parts.method == Method::OPTIONS && dialect == Dialect::Fhir =>
+            {
+                ("options", Ok(facade::allowed(allow)))
+            }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
         let mut response = answer.unwrap_or_else(|failure| match dialect {
@@ -149,6 +154,7 @@ impl Service {
             // The conditions of a batch stand in its entries.
             let mut headers = parts.headers.clone();
             headers.remove(header::IF_NONE_MATCH);
+            headers.remove(header::IF_MODIFIED_SINCE);
             let request = FhirRequest { headers: &headers, pairs, public_base: public };
             return Ok(facade::handle_batch(gateway, &bundle, &request, &access).await);
         };
@@ -189,12 +195,12 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 }
 
 /// What stands for the route of a request that has none.
-const REFUSED_LABELS: [&str; 4] = ["refused", "unknown", "method_not_allowed", "preflight"];
+const REFUSED_LABELS: [&str; 5] = ["refused", "unknown", "method_not_allowed", "options", "preflight"];
 
 fn refused_label(no_route: NoRoute) -> &'static str {
     match no_route {
         NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
-        NoRoute::NotFound | NoRoute::UnknownType => "unknown",
+        NoRoute::NotFound | NoRoute::UnknownType | NoRoute::NoHistory => "unknown",
         NoRoute::MethodNotAllowed { .. } => "method_not_allowed",
     }
 }

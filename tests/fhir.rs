@@ -2,6 +2,7 @@
 
 mod batch;
 mod cache;
+mod changes;
 mod compartment;
 mod errors;
 mod formats;
@@ -10,3 +11,4 @@ mod narrative;
 mod oracle;
 mod read;
 mod search;
+mod versions;

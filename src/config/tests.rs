@@ -81,7 +81,7 @@ fn the_shipped_file_shows_the_defaults_as_they_are() {
             .unwrap();
     assert_eq!(shown.fhir, default.fhir);
     assert_eq!(format!("{:?}", shown.search), format!("{:?}", default.search));
-    assert_eq!(shown.cache, default.cache);
+    assert_eq!(Cache { state_dir: None, ..shown.cache }, default.cache);
     assert_eq!(shown.telemetry, default.telemetry);
     let without_examples =
         Server { public_url: None, trusted_proxies: Vec::new(), cors: Cors::None, ..shown.server };

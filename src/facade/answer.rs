@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
 
 use super::format::Format;
 use super::page;
 use super::request::base_of;
 use super::written::Written;
-use crate::cache::{self, Rendered};
+use crate::cache::{self, LastModified, Rendered};
 use crate::error::Failure;
 use crate::fhir::types::{OperationOutcome, OutcomeIssue};
 use crate::http::body::{self, Body};
@@ -23,11 +24,12 @@ const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Prefer");
 
-/// A resource, or that the caller has it already.
+/// A resource at `now`, or that the caller has it already.
 pub(super) fn success(
     rendered: &Rendered,
     written: &Written,
     asked: &HeaderMap,
+    now: Timestamp,
 ) -> Result<Response<Body>, Failure> {
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
@@ -37,7 +39,11 @@ pub(super) fn success(
     if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
         headers.insert(header::ETAG, etag);
     }
-    if conditional::none_match_names(asked, &rendered.etag) {
+    let modified = rendered.last_modified.as_ref();
+    if let Some(Ok(date)) = modified.map(|modified| HeaderValue::from_maybe_shared(modified.text_at(now))) {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+    if conditional::has_it_already(asked, &rendered.etag, modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
@@ -61,7 +67,7 @@ pub(super) fn success(
 }
 
 /// So many header fields does most every answer have, with those that are added on its way out.
-const HEADERS: usize = 6;
+const HEADERS: usize = 7;
 
 /// A failure as an OperationOutcome, written as the request wants it; in JSON where it wants nothing that there is.
 pub fn refuse(
@@ -99,6 +105,14 @@ pub(super) fn refuse_written(failure: &Failure, written: &Written) -> Response<B
     common(headers, format);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     failure.describe(headers);
+    response
+}
+
+/// What can be done at an address (RFC 9110 9.3.7).
+pub fn allowed(methods: &'static str) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
 }
 

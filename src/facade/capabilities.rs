@@ -72,7 +72,7 @@ const EVERYTHING: Operation = Operation {
     name: "everything",
     definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
     documentation: "By GET: the Patient, their ImagingStudies, and the Endpoints of these, page by page, by type and id. Asked by \
-                    start, end, _type and _count.",
+                    start, end, _since, _type and _count.",
 };
 
 fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {
@@ -81,9 +81,11 @@ fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'s
         kind: R::TYPE.name(),
         supported_profile: mapping::supported_profiles::<R>(guides),
         documentation,
-        interaction: vec![Interaction { code: "read" }, Interaction { code: "search-type" }],
-        versioning: "no-version",
-        conditional_read: "not-match",
+        interaction: ["read", "vread", "search-type"].map(|code| Interaction { code }).to_vec(),
+        // R4 versioning-policy: a version id is there, and vread answers the current version; no other is kept.
+        versioning: "versioned",
+        read_history: false,
+        conditional_read: "full-support",
         reference_policy: if has_references { vec!["literal", "logical", "local"] } else { Vec::new() },
         search_include: Edge::includes_of(R::TYPE),
         search_rev_include: Edge::reverse_includes_of(R::TYPE),

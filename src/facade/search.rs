@@ -67,11 +67,13 @@ pub(super) async fn imaging_studies(
         let sentence = "An archive's list of studies changed between the last page and this one: some may have been jumped over.";
         pages.warn("incomplete", sentence.to_owned());
     }
-    let StudyPage { studies, total, previous, next, .. } = found;
+    let StudyPage { studies, total, previous, next, asked_at, .. } = found;
     let studies: Vec<_> = studies.into_iter().map(Found::Study).collect();
     let mut entries = written(gateway, request, &studies, &form(&search.result), Mode::Match).await?;
     entries.extend(included(gateway, request, access, &search.result, studies).await?);
-    page::render(pages.searchset(Page { total, previous, next, entries })).await
+    let mut searchset = pages.searchset(Page { total, previous, next, entries });
+    searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
+    page::render(searchset).await
 }
 
 pub(super) async fn patients(
@@ -80,7 +82,8 @@ pub(super) async fn patients(
     access: &Access,
 ) -> Result<Rendered, Failure> {
     let search: Search<Patient> = request.search(&gateway.search)?;
-    let pages = Pages::of(&gateway.cursors, request, "Patient", &search);
+    let mut pages = Pages::of(&gateway.cursors, request, "Patient", &search);
+    warn_of_what_patients_do_not_tell(&mut pages, &search.criteria);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
@@ -165,6 +168,15 @@ async fn cut_from(
     let mut entries = written(gateway, request, &items, &form(result), Mode::Match).await?;
     entries.extend(included(gateway, request, access, result, items).await?);
     page::render(pages.searchset(Page { total: Some(total), previous, next, entries })).await
+}
+
+/// Of a criterion that no Patient can match.
+fn warn_of_what_patients_do_not_tell(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
+    if criteria.iter().any(|criterion| criterion.parameter.name == "_lastUpdated") {
+        let sentence = "Parameter _lastUpdated: of no Patient can it be told when it changed, as archives tell of patients only \
+                        in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
+        pages.warn("informational", sentence.to_owned());
+    }
 }
 
 /// Of what matches and could not be shown.

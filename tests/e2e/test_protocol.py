@@ -70,7 +70,7 @@ def test_what_is_not_there(fhir, path):
 def test_other_methods(fhir):
     answer = fhir.request("DELETE", "/ImagingStudy/1.2.3")
     outcome(answer, 405)
-    assert answer.headers["Allow"] == "GET, HEAD"
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
     outcome(fhir.request("POST", "/ImagingStudy", json={}), 405)
     outcome(fhir.request("PUT", "/Patient/1", json={}), 405)
 

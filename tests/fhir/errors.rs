@@ -42,7 +42,7 @@ async fn every_error_is_an_operation_outcome_with_its_status() {
     assert_outcome(&accept, 406, "not-supported");
     let deletion = client::send("DELETE", &format!("{}/fhir/ImagingStudy/1.2", gateway.address()), &[]).await;
     assert_outcome(&deletion, 405, "not-supported");
-    assert_eq!(deletion.header("allow"), Some("GET, HEAD"));
+    assert_eq!(deletion.header("allow"), Some("GET, HEAD, OPTIONS"));
     let long = gateway.get(&format!("/fhir/ImagingStudy?identifier={}", "x".repeat(10_000))).await;
     assert_eq!(long.status, 414);
     assert_eq!(long.json()["resourceType"], "OperationOutcome");

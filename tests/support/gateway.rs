@@ -11,6 +11,7 @@ use dicomweb_gateway::service::Service;
 use dicomweb_gateway::telemetry::Metrics;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::{self, Received};
@@ -21,6 +22,7 @@ use super::samples::{self, SampleArchive};
 pub struct RunningGateway {
     address: String,
     metrics: Metrics,
+    order_to_stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     /// Runs as long as this does.
     archive: Option<Arc<SampleArchive>>,
@@ -52,11 +54,21 @@ impl RunningGateway {
         let gateway = Gateway::new(&config, Arc::new(SystemClock::default()), metrics.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let service = Service::new(Arc::new(gateway));
+        let gateway = Arc::new(gateway);
+        let service = Service::new(Arc::clone(&gateway));
+        let (order_to_stop, ordered) = oneshot::channel();
         let task = tokio::spawn(async move {
-            server::serve(listener, ConnectionLimits::default(), service, std::future::pending()).await;
+            let stop = async { drop(ordered.await) };
+            server::serve(listener, ConnectionLimits::default(), service, stop).await;
+            gateway.close().await;
         });
-        Self { address, metrics, task, archive: None }
+        Self { address, metrics, order_to_stop: Some(order_to_stop), task, archive: None }
+    }
+
+    /// Stops it as an orchestrator does; what it has open is closed then.
+    pub async fn stop(mut self) {
+        drop(self.order_to_stop.take());
+        (&mut self.task).await.unwrap();
     }
 
     /// Where it listens, without a slash at its end.

@@ -189,6 +189,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     seen: Vec<Seen>,
+    /// What it holds now, when that has changed.
+    studies: Option<Vec<Study>>,
     answering: usize,
     most_answering: usize,
     connections: usize,
@@ -227,9 +229,12 @@ impl Shared {
         }
         let own_port = || format!("http://127.0.0.1:{}", self.port);
         let address = self.pacs.habits.says_host.clone().unwrap_or_else(own_port);
-        let told_otherwise = self.pacs.otherwise.clone().filter(|_| self.pacs.studies.is_empty());
+        let changed = self.state.lock().unwrap().studies.clone();
+        let changed = changed.map(|studies| Pacs { studies, ..self.pacs.clone() });
+        let pacs = changed.as_ref().unwrap_or(&self.pacs);
+        let told_otherwise = pacs.otherwise.clone().filter(|_| pacs.studies.is_empty());
         told_otherwise
-            .or_else(|| study::answer(&self.pacs, &address, &seen.target))
+            .or_else(|| study::answer(pacs, &address, &seen.target))
             .or_else(|| self.pacs.otherwise.clone())
             .unwrap_or_else(|| Answer::status(404))
     }
@@ -246,6 +251,11 @@ impl RunningPacs {
     /// The root of its DICOMweb services.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}{ROOT}", self.shared.port)
+    }
+
+    /// It holds these studies from now on, and no others.
+    pub fn holds_now(&self, studies: impl IntoIterator<Item = Study>) {
+        self.shared.change(|state| state.studies = Some(studies.into_iter().collect()));
     }
 
     /// What names it in an answer.

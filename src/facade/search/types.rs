@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::found::Found;
 use super::page::{Pages, Reading};
-use super::{compartment, cut_from, matching_endpoints, matching_patients, warn_of_what_is_left_out};
+use super::{
+    compartment, cut_from, matching_endpoints, matching_patients, warn_of_what_is_left_out,
+    warn_of_what_patients_do_not_tell,
+};
 use crate::access::Access;
 use crate::cache::Rendered;
 use crate::dicom::StudyUid;
@@ -124,11 +127,16 @@ impl Searches {
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
             criteria.extend(focus.map(|focus| compartment::refers_to(&focus.resource.id)).transpose()?);
-            let matching = gateway.studies.search(&criteria, access, request.freshness()).await?;
+            let sort = &search.result.sort;
+            let matching =
+                gateway.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
             let uids: Vec<StudyUid> =
                 matching.under_two_patients.iter().map(|study| study.uid().clone()).collect();
             warn_of_what_is_left_out(pages, &uids, matching.nameless);
             found.extend(matching.studies.into_iter().map(Found::Study));
+        }
+        if let Some(search) = &self.patients {
+            warn_of_what_patients_do_not_tell(pages, &search.criteria);
         }
         match (&self.patients, focus) {
             (Some(search), Some(focus)) => {

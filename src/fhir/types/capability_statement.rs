@@ -81,8 +81,10 @@ pub struct Resource {
     pub documentation: &'static str,
     /// What can be done.
     pub interaction: Vec<Interaction>,
-    /// no-version.
+    /// no-version, versioned.
     pub versioning: &'static str,
+    /// Whether versions that are no longer current can be read.
+    pub read_history: bool,
     /// Which conditions a read understands.
     pub conditional_read: &'static str,
     /// How references are written.
@@ -115,7 +117,7 @@ pub struct Operation {
 /// CapabilityStatement.rest.resource.interaction.
 #[derive(Debug, Clone, Serialize)]
 pub struct Interaction {
-    /// read, search-type, batch.
+    /// read, vread, search-type, batch.
     pub code: &'static str,
 }
 
