@@ -91,7 +91,7 @@ struct Page<'a> {
 impl Page<'_> {
     fn head(&mut self, kind: &str, resource: &Json<'_>) {
         let id = resource.get("id").and_then(Json::as_text).unwrap_or_default();
-        let heading = if kind == "Bundle" { "Search" } else { kind };
+        let heading = if is_search(resource) { "Search" } else { kind };
         self.html.push_str(
             "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>",
@@ -269,6 +269,10 @@ impl Page<'_> {
     }
 }
 
+fn is_search(resource: &Json<'_>) -> bool {
+    resource.get("type").and_then(Json::as_text) == Some("searchset")
+}
+
 /// What is worth to be known before the JSON is read.
 fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
     let word = |json: Option<&Json<'_>>| match json {
@@ -277,7 +281,7 @@ fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
         _ => None,
     };
     match kind {
-        "Bundle" => {
+        "Bundle" if is_search(resource) => {
             let entries = resource.get("entry").map_or(&[][..], Json::items);
             let is_match = |entry: &&Json<'_>| {
                 let mode = entry.get("search").and_then(|search| search.get("mode")?.as_text());

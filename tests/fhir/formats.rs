@@ -1,6 +1,6 @@
 use std::io::Read;
 
-use crate::support::client::Received;
+use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
 use crate::support::xml::{said_by_json, said_by_xml};
 
@@ -41,6 +41,20 @@ async fn everything_that_is_said_in_json_is_said_in_xml() {
         in_both_formats(&gateway, &format!("/fhir/ImagingStudy/{id}")).await;
         in_both_formats(&gateway, &format!("/fhir/ImagingStudy/{id}?_elements=started")).await;
     }
+}
+
+#[tokio::test]
+async fn batches_are_answered_in_xml_too() {
+    let gateway = RunningGateway::over_samples().await;
+    let urls = ["ImagingStudy?_count=2&_summary=true", "Endpoint/main", "Patient/0", "Patient?_count=x"];
+    let entries = urls.map(|url| serde_json::json!({"request": {"method": "GET", "url": url}}));
+    let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
+    let answered = async |query: &str| {
+        client::post(&format!("{}/fhir{query}", gateway.address()), "application/fhir+json", &batch).await
+    };
+    let (json, xml) = (answered("").await.json(), answered("?_format=xml").await.text());
+    assert_eq!(json["entry"].as_array().unwrap().len(), 4);
+    assert_eq!(said_by_xml(&xml), said_by_json(&json));
 }
 
 #[tokio::test]

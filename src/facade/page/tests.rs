@@ -93,7 +93,7 @@ fn only_what_stands_here_is_linked() {
 fn a_bundle_leads_to_its_other_pages_and_to_other_formats() {
     let link = |relation: &str| serde_json::json!({"relation": relation, "url": format!("https://h.example/x/fhir/Patient?{relation}")});
     let bundle = serde_json::json!({
-        "resourceType": "Bundle", "total": 30, "link": [link("self"), link("first"), link("next")],
+        "resourceType": "Bundle", "type": "searchset", "total": 30, "link": [link("self"), link("first"), link("next")],
         "entry": [
             {"resource": {"resourceType": "Patient"}, "search": {"mode": "match"}},
             {"resource": {"resourceType": "ImagingStudy"}, "search": {"mode": "include"}},
