@@ -1,13 +1,16 @@
 //! The FHIR R4 facade: read and search of ImagingStudy, Patient and Endpoint, and what the server says of itself.
 //!
 //! Handlers take a request that is already routed and give a [`Response`]; what is wrong becomes a [`Failure`], which
-//! [`refuse`] words as an OperationOutcome. Nothing here asks an archive or decides what matches.
+//! [`refuse`] words as an OperationOutcome. Every answer is made as JSON, and written in another format last. Nothing here
+//! asks an archive or decides what matches.
 
 mod answer;
+mod batch;
 mod bundle;
 mod capabilities;
 mod endpoints;
 mod format;
+mod page;
 mod read;
 mod request;
 mod search;
@@ -25,6 +28,7 @@ use crate::error::Failure;
 use crate::fhir::search::ResourceType;
 use crate::gateway::Gateway;
 use crate::http::body::Body;
+use crate::route::Route;
 use written::Written;
 
 /// What is asked of the facade.
@@ -46,6 +50,22 @@ pub enum Interaction<'a> {
     Everything(&'a str),
 }
 
+impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
+    /// What a route asks of the facade by GET; a batch is no such thing.
+    fn from(route: Route<'a>) -> Self {
+        Some(match route {
+            Route::Capabilities => Interaction::Capabilities,
+            Route::Read(kind, id) => Interaction::Read(kind, id),
+            Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
+            Route::Search(kind) => Interaction::Search(kind),
+            Route::SearchAll => Interaction::SearchAll,
+            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
+            Route::Everything(id) => Interaction::Everything(id),
+            Route::Batch | Route::Dicomweb(..) => return None,
+        })
+    }
+}
+
 /// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
 pub fn remembered(
     gateway: &Gateway,
@@ -53,10 +73,20 @@ pub fn remembered(
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let written = Written::accepted(headers).ok().filter(|written| written.is_as_stored())?;
+    let written = Written::accepted(headers).ok().filter(Written::is_as_stored)?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    answer::success(&study.rendered, written, headers, gateway.clock.now()).ok()
+    answer::success(&study.rendered, &written, headers, gateway.clock.now()).ok()
+}
+
+/// Answers a batch, or says why not; `body` is the Bundle that was sent.
+pub async fn handle_batch(
+    gateway: &Gateway,
+    body: &[u8],
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Response<Body> {
+    respond(gateway, request, batch::answered(gateway, body, request, access)).await
 }
 
 /// Answers one request within the deadline, or says why not.
@@ -66,39 +96,49 @@ pub async fn handle(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    let written = match Written::asked(request.headers, &request.pairs) {
+    let mut response = respond(gateway, request, work_out(gateway, interaction, request, access)).await;
+    if let Interaction::VersionRead(kind, id, version) = interaction
+        && !response.status().is_client_error()
+        && !response.status().is_server_error()
+    {
+        let address = format!("{}/{kind}/{id}/_history/{version}", request.base());
+        // All of it stood in a request's head.
+        if let Ok(address) = HeaderValue::try_from(address) {
+            response.headers_mut().insert(header::CONTENT_LOCATION, address);
+        }
+    }
+    response
+}
+
+async fn respond(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    work: impl Future<Output = Result<Rendered, Failure>>,
+) -> Response<Body> {
+    let written = match Written::asked(request.headers, &request.pairs, Some(request.base())) {
         Ok(written) => written,
-        Err(failure) => return answer::refuse_written(&failure, Written::default()),
+        Err(failure) => return answer::refuse_written(&failure, &Written::default()),
     };
-    let answer = answered(gateway, interaction, request, access, written).await;
-    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, written))
+    let answer = answered(gateway, request, work, &written).await;
+    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, &written))
 }
 
 async fn answered(
     gateway: &Gateway,
-    interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
-    access: &Access,
-    written: Written,
+    work: impl Future<Output = Result<Rendered, Failure>>,
+    written: &Written,
 ) -> Result<Response<Body>, Failure> {
-    let work = work_out(gateway, interaction, request, access);
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
     let now = gateway.clock.now();
-    let mut response = if written.is_as_stored() {
-        answer::success(&rendered, written, request.headers, now)?
-    } else {
-        // A study of a thousand images takes milliseconds to write anew.
-        let headers = request.headers.clone();
-        let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, written, &headers, now));
-        writing.await.map_err(|_| Failure::internal())??
-    };
-    if let Interaction::VersionRead(kind, id, version) = interaction {
-        let address = format!("{}/{kind}/{id}/_history/{version}", request.base());
-        let address = HeaderValue::from_str(&address).map_err(|_| Failure::internal())?;
-        response.headers_mut().insert(header::CONTENT_LOCATION, address);
+    if written.is_as_stored() {
+        return answer::success(&rendered, written, request.headers, now);
     }
-    Ok(response)
+    // A study of a thousand images takes milliseconds to write anew.
+    let (headers, written) = (request.headers.clone(), written.clone());
+    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, &written, &headers, now));
+    writing.await.map_err(|_| Failure::internal())?
 }
 
 async fn work_out(
@@ -107,6 +147,7 @@ async fn work_out(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
+    // What a search needs between its steps is large; a read must not make room for it.
     Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
         Interaction::Read(kind, id) => read::resource(gateway, kind, id, request, access).await?,
@@ -115,17 +156,21 @@ async fn work_out(
             read::only_if(current, version)?
         }
         Interaction::Search(ResourceType::ImagingStudy) => {
-            search::imaging_studies(gateway, request, access, None).await?
+            Box::pin(search::imaging_studies(gateway, request, access, None)).await?
         }
         Interaction::SearchCompartment(id, Some(_)) => {
-            search::imaging_studies(gateway, request, access, Some(id)).await?
+            Box::pin(search::imaging_studies(gateway, request, access, Some(id))).await?
         }
         Interaction::SearchCompartment(id, None) => {
-            search::all_types(gateway, request, access, Some(id)).await?
+            Box::pin(search::all_types(gateway, request, access, Some(id))).await?
         }
-        Interaction::SearchAll => search::all_types(gateway, request, access, None).await?,
-        Interaction::Everything(id) => search::everything(gateway, request, access, id).await?,
-        Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
-        Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
+        Interaction::SearchAll => Box::pin(search::all_types(gateway, request, access, None)).await?,
+        Interaction::Everything(id) => Box::pin(search::everything(gateway, request, access, id)).await?,
+        Interaction::Search(ResourceType::Patient) => {
+            Box::pin(search::patients(gateway, request, access)).await?
+        }
+        Interaction::Search(ResourceType::Endpoint) => {
+            Box::pin(search::endpoints(gateway, request, access)).await?
+        }
     })
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use body::Counted;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -81,8 +81,13 @@ impl crate::server::Service for Service {
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
-        let mut response =
-            answer.unwrap_or_else(|failure| refuse(dialect, &failure, &parts.headers, &parts.uri));
+        let mut response = answer.unwrap_or_else(|failure| match dialect {
+            Dialect::Fhir => {
+                let public = self.gateway.public_address.of(&parts, peer.ip());
+                facade::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
+            }
+            Dialect::Dicomweb => dicomweb::refuse(&failure),
+        });
         if parts.method == Method::HEAD {
             response = without_body(response);
         }
@@ -98,12 +103,11 @@ impl crate::server::Service for Service {
             _ => "invalid",
         };
         let failure = Failure::new(status, code, error::sentence(&sentence));
-        let dialect = Dialect::of(request.uri().path());
-        begun.finish(
-            "refused",
-            request.headers(),
-            refuse(dialect, &failure, request.headers(), request.uri()),
-        )
+        let response = match Dialect::of(request.uri().path()) {
+            Dialect::Fhir => facade::refuse(&failure, request.headers(), request.uri().query(), None),
+            Dialect::Dicomweb => dicomweb::refuse(&failure),
+        };
+        begun.finish("refused", request.headers(), response)
     }
 
     fn metrics(&self) -> Option<&Metrics> {
@@ -124,7 +128,7 @@ impl Service {
         let public = gateway.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
-        let interaction = match route {
+        let interaction: Option<Interaction<'_>> = match route {
             Route::Dicomweb(archive, path) => {
                 let source = gateway.studies.source(&archive);
                 let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
@@ -140,17 +144,20 @@ impl Service {
                 let answer = dicomweb::handle(&source.archive, &access, &address, request).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
-            Route::Capabilities => Interaction::Capabilities,
-            Route::Read(kind, id) => Interaction::Read(kind, id),
-            Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
-            Route::Search(kind) => Interaction::Search(kind),
-            Route::SearchAll => Interaction::SearchAll,
-            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
-            Route::Everything(id) => Interaction::Everything(id),
-            Route::Batch => return Err(Failure::internal()),
+            Route::Batch => None,
+            route => route.into(),
         };
         let mut pairs =
             query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;
+        let Some(interaction) = interaction else {
+            let bundle = body::bundle(&parts.headers, body).await?;
+            // The conditions of a batch stand in its entries.
+            let mut headers = parts.headers.clone();
+            headers.remove(header::IF_NONE_MATCH);
+            headers.remove(header::IF_MODIFIED_SINCE);
+            let request = FhirRequest { headers: &headers, pairs, public_base: public };
+            return Ok(facade::handle_batch(gateway, &bundle, &request, &access).await);
+        };
         if parts.method == Method::POST {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
@@ -174,13 +181,6 @@ fn unreadable(error: &QueryError) -> Failure {
     match error.parameter() {
         Some(name) => failure.at(format!("http.{name}")),
         None => failure,
-    }
-}
-
-fn refuse(dialect: Dialect, failure: &Failure, headers: &HeaderMap, uri: &Uri) -> Response<Body> {
-    match dialect {
-        Dialect::Fhir => facade::refuse(failure, headers, uri.query()),
-        Dialect::Dicomweb => dicomweb::refuse(failure),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The FHIR facade over HTTP, in front of the embedded archive with the sample studies.
 
+mod batch;
 mod cache;
 mod changes;
 mod compartment;

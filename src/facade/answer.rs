@@ -5,16 +5,21 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 
 use super::format::Format;
+use super::page;
+use super::request::base_of;
 use super::written::Written;
 use crate::cache::{self, LastModified, Rendered};
 use crate::error::Failure;
 use crate::fhir::types::{OperationOutcome, OutcomeIssue};
 use crate::http::body::{self, Body};
+use crate::http::forwarded::PublicBase;
 use crate::http::{conditional, negotiation, query};
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The address of a page may hold the criteria of a search, which are nobody else's business.
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 /// A cache in between may keep it for this caller, and asks before it gives it again.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Prefer");
@@ -22,16 +27,15 @@ const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Aut
 /// A resource at `now`, or that the caller has it already.
 pub(super) fn success(
     rendered: &Rendered,
-    written: Written,
+    written: &Written,
     asked: &HeaderMap,
     now: Timestamp,
 ) -> Result<Response<Body>, Failure> {
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
-    headers.insert(header::CONTENT_TYPE, written.format.content_type());
+    common(headers, written.format);
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
-    common(headers);
     if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
         headers.insert(header::ETAG, etag);
     }
@@ -66,20 +70,31 @@ pub(super) fn success(
 const HEADERS: usize = 7;
 
 /// A failure as an OperationOutcome, written as the request wants it; in JSON where it wants nothing that there is.
-pub fn refuse(failure: &Failure, asked: &HeaderMap, query: Option<&str>) -> Response<Body> {
-    let pairs = query.and_then(|query| query::decode(query).ok()).unwrap_or_default();
-    refuse_written(failure, Written::asked(asked, &pairs).unwrap_or_default())
+pub fn refuse(
+    failure: &Failure,
+    asked: &HeaderMap,
+    query: Option<&str>,
+    public: Option<&PublicBase>,
+) -> Response<Body> {
+    let pairs = query::decode(query.unwrap_or_default());
+    // What cannot be read cannot stand in a link.
+    let base = public.filter(|_| pairs.is_ok()).map(base_of);
+    refuse_written(failure, &Written::asked(asked, &pairs.unwrap_or_default(), base).unwrap_or_default())
 }
 
-pub(super) fn refuse_written(failure: &Failure, written: Written) -> Response<Body> {
+/// A failure as an OperationOutcome, in JSON.
+pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
     let issue = failure.issues.iter().map(|issue| OutcomeIssue {
         severity: "error",
         code: issue.code,
         diagnostics: issue.diagnostics.clone(),
         expression: issue.expression.clone().into_iter().collect(),
     });
-    let outcome = OperationOutcome { issue: issue.collect() };
-    let json = serde_json::to_vec(&outcome).unwrap_or_default();
+    serde_json::to_vec(&OperationOutcome { issue: issue.collect() }).unwrap_or_default()
+}
+
+pub(super) fn refuse_written(failure: &Failure, written: &Written) -> Response<Body> {
+    let json = outcome(failure);
     let (content, format) = match written.write(&json) {
         Some(content) => (content, written.format),
         None => (json, Format::default()),
@@ -87,10 +102,9 @@ pub(super) fn refuse_written(failure: &Failure, written: Written) -> Response<Bo
     let mut response = Response::new(body::full(content));
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, format.content_type());
+    common(headers, format);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     failure.describe(headers);
-    common(headers);
     response
 }
 
@@ -102,9 +116,14 @@ pub fn allowed(methods: &'static str) -> Response<Body> {
     response
 }
 
-fn common(headers: &mut HeaderMap) {
+fn common(headers: &mut HeaderMap, format: Format) {
+    headers.insert(header::CONTENT_TYPE, format.content_type());
     headers.insert(header::VARY, VARY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if format == Format::Html {
+        headers.insert(header::CONTENT_SECURITY_POLICY, page::policy());
+        headers.insert(header::REFERRER_POLICY, NO_REFERRER);
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +134,7 @@ mod tests {
     fn a_failure_says_when_to_come_back_and_what_is_allowed() {
         let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "Archive main is busy.");
         failure.retry_after = Some(std::time::Duration::from_secs(5));
-        let response = refuse(&failure, &HeaderMap::new(), None);
+        let response = refuse(&failure, &HeaderMap::new(), None, None);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "5");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
@@ -126,7 +145,10 @@ mod tests {
         let failure = Failure::not_found("There is no archive with this id.");
         let told = |accept, query| {
             let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
-            refuse(&failure, &headers, query).headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned()
+            refuse(&failure, &headers, query, None).headers()[header::CONTENT_TYPE]
+                .to_str()
+                .unwrap()
+                .to_owned()
         };
         assert_eq!(told("text/xml", None), "text/xml; charset=utf-8");
         assert_eq!(told("text/xml", Some("_format=json&a=b")), "application/fhir+json; charset=utf-8");

@@ -48,7 +48,7 @@ pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> 
                     "A patient as the archives' studies tell of one. Its id is a hash of the patient's identifier.",
                 ),
             ],
-            interaction: vec![Interaction { code: "search-system" }],
+            interaction: vec![Interaction { code: "batch" }, Interaction { code: "search-system" }],
             search_param: of_all_types(),
             compartment: vec!["http://hl7.org/fhir/CompartmentDefinition/patient"],
         }],

@@ -22,6 +22,8 @@ pub(super) enum Format {
     Xml,
     /// `text/xml`.
     TextXml,
+    /// `text/html`: a page for browsers.
+    Html,
 }
 
 /// How the bytes are written, whatever they are called.
@@ -29,23 +31,26 @@ pub(super) enum Format {
 pub(super) enum Syntax {
     Json,
     Xml,
+    Html,
 }
 
 /// Every media type that is understood, in the server's order of preference.
-const OFFERED: [(&str, Format); 8] = [
+const OFFERED: [(&str, Format); 9] = [
     ("application/fhir+json", Format::FhirJson),
     ("application/json", Format::Json),
     ("text/json", Format::TextJson),
     ("application/fhir+xml", Format::FhirXml),
     ("application/xml", Format::Xml),
     ("text/xml", Format::TextXml),
+    ("text/html", Format::Html),
     // What STU2 called them.
     ("application/json+fhir", Format::FhirJson),
     ("application/xml+fhir", Format::FhirXml),
 ];
 
 /// What `_format` knows besides media types.
-const SHORT: [(&str, Format); 2] = [("json", Format::FhirJson), ("xml", Format::FhirXml)];
+const SHORT: [(&str, Format); 3] =
+    [("json", Format::FhirJson), ("xml", Format::FhirXml), ("html", Format::Html)];
 
 impl Format {
     pub(super) fn content_type(self) -> HeaderValue {
@@ -55,6 +60,7 @@ impl Format {
         const FHIR_XML: HeaderValue = HeaderValue::from_static("application/fhir+xml; charset=utf-8");
         const XML: HeaderValue = HeaderValue::from_static("application/xml; charset=utf-8");
         const TEXT_XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
+        const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
         match self {
             Self::FhirJson => FHIR_JSON,
             Self::Json => JSON,
@@ -62,6 +68,7 @@ impl Format {
             Self::FhirXml => FHIR_XML,
             Self::Xml => XML,
             Self::TextXml => TEXT_XML,
+            Self::Html => HTML,
         }
     }
 
@@ -69,6 +76,7 @@ impl Format {
         match self {
             Self::FhirJson | Self::Json | Self::TextJson => Syntax::Json,
             Self::FhirXml | Self::Xml | Self::TextXml => Syntax::Xml,
+            Self::Html => Syntax::Html,
         }
     }
 }
@@ -140,8 +148,8 @@ fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure
 
 fn refusal(expression: &str) -> Failure {
     Failure::not_acceptable(
-        "Resources are written as application/fhir+json or application/fhir+xml, FHIR version 4.0; nothing that the request \
-         accepts is one of these.",
+        "Resources are written as application/fhir+json, application/fhir+xml and, for browsers, text/html, FHIR version 4.0; \
+         nothing that the request accepts is one of these.",
     )
     .at(expression)
 }
@@ -172,6 +180,7 @@ mod tests {
             ),
             (&["application/xml"], Format::Xml),
             (&["text/xml"], Format::TextXml),
+            (&["html", "text/html"], Format::Html),
         ] {
             for spelling in spellings {
                 assert_eq!(asked(Some(spelling), Some("image/png")), Ok(format), "{spelling}");
@@ -201,7 +210,7 @@ mod tests {
             ("*/*, application/fhir+json;q=0", Format::Json),
             ("application/fhir+json; fhirVersion=4.0", Format::FhirJson),
             ("application/fhir+json; fhirVersion=\"4.0\"; charset=UTF-8", Format::FhirJson),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Xml),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Html),
             ("text/turtle, application/fhir+json;q=0.2", Format::FhirJson),
         ] {
             assert_eq!(asked(None, Some(accept)), Ok(format), "{accept}");

@@ -56,7 +56,7 @@ impl FhirRequest<'_> {
 
     /// The address of the facade, without a slash at its end.
     pub(super) fn base(&self) -> String {
-        [self.public_base.as_str(), "/fhir"].concat()
+        base_of(&self.public_base)
     }
 
     /// Whether what is remembered will do.
@@ -92,6 +92,11 @@ impl FhirRequest<'_> {
             Handling::Lenient
         }
     }
+}
+
+/// The address of the facade of a gateway that is known as `public`, without a slash at its end.
+pub(super) fn base_of(public: &PublicBase) -> String {
+    [public.as_str(), "/fhir"].concat()
 }
 
 /// Whether what is remembered will do for a request with these headers.

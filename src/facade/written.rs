@@ -3,44 +3,53 @@
 use http::HeaderMap;
 
 use super::format::{self, Format, Syntax};
+use super::page::{self, Place};
 use crate::error::Failure;
 use crate::fhir::xml;
 
-/// A format, and whether it is for people.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// A format, and what only people want to have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) format: Format,
     pretty: bool,
+    /// Of a page that has links.
+    place: Option<Place>,
 }
 
 impl Written {
-    /// As the request asks by `_format` and `_pretty` (R4 http#parameters) and its headers.
-    pub(super) fn asked(headers: &HeaderMap, pairs: &[(String, String)]) -> Result<Self, Failure> {
+    /// As the request asks by `_format` and `_pretty` (R4 http#parameters) and its headers. `base` is the address of the
+    /// facade, as far as it is known.
+    pub(super) fn asked(
+        headers: &HeaderMap,
+        pairs: &[(String, String)],
+        base: Option<String>,
+    ) -> Result<Self, Failure> {
         let last =
             |name| pairs.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
         let format = format::negotiate(headers, last("_format"))?;
-        Ok(Self { format, pretty: last("_pretty") == Some("true") })
+        let base = base.filter(|_| format.syntax() == Syntax::Html);
+        let place = base.map(|base| Place::new(base, pairs));
+        Ok(Self { format, pretty: last("_pretty") == Some("true"), place })
     }
 
     /// As a request without parameters asks.
     pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Failure> {
-        Ok(Self { format: format::accepted(headers)?, pretty: false })
+        Ok(Self { format: format::accepted(headers)?, ..Self::default() })
     }
 
     /// The JSON that stands ready is what is wanted.
-    pub(super) fn is_as_stored(self) -> bool {
+    pub(super) fn is_as_stored(&self) -> bool {
         self.format.syntax() == Syntax::Json && !self.pretty
     }
 
     /// The bytes that are wanted, made of a resource's JSON; `None` for what is no resource.
-    pub(super) fn write(self, json: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn write(&self, json: &[u8]) -> Option<Vec<u8>> {
+        let text = || std::str::from_utf8(json).ok();
         match self.format.syntax() {
             Syntax::Json if self.pretty => Some(indented(json)),
             Syntax::Json => Some(json.to_vec()),
-            Syntax::Xml => {
-                let json = std::str::from_utf8(json).ok()?;
-                xml::from_json(json, self.pretty).ok().map(String::into_bytes)
-            }
+            Syntax::Xml => xml::from_json(text()?, self.pretty).ok().map(String::into_bytes),
+            Syntax::Html => page::of(text()?, self.place.as_ref()).map(String::into_bytes),
         }
     }
 }

@@ -77,8 +77,8 @@ def test_other_methods(fhir):
 
 def test_representations(fhir, holdings):
     path = f"/ImagingStudy/{some_study(holdings)}"
-    outcome(fhir.get(path, headers={"Accept": "application/fhir+xml"}), 406)
-    outcome(fhir.get(f"{path}?_format=xml"), 406)
+    outcome(fhir.get(path, headers={"Accept": "application/fhir+turtle"}), 406)
+    outcome(fhir.get(f"{path}?_format=ttl"), 406)
     plain = fhir.get(path, headers={"Accept": "application/json"})
     assert plain.headers["Content-Type"].startswith("application/json")
     pretty = fhir.get(f"{path}?_pretty=true")

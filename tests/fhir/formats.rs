@@ -25,6 +25,8 @@ async fn everything_that_is_said_in_json_is_said_in_xml() {
         "/fhir/Patient?_count=50",
         "/fhir/ImagingStudy?_count=0",
         "/fhir/ImagingStudy?_summary=true&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient&colour=green",
+        "/fhir/ImagingStudy?_summary=text&_count=50",
+        "/fhir?_type=Patient,Endpoint&_summary=text&_count=50",
         "/fhir/Patient?name=nobody",
         "/fhir/ImagingStudy?started=yesterday&_count=x",
         "/fhir/ImagingStudy/1.2.3",
@@ -106,4 +108,30 @@ async fn xml_is_compressed_and_revalidated_as_json_is() {
     let etag = plain.header("etag").unwrap().to_owned();
     let again = gateway.get_with("/fhir/metadata", &[XML, ("If-None-Match", &etag)]).await;
     assert_eq!((again.status, again.body.len()), (304, 0));
+}
+
+const BROWSER: (&str, &str) =
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8");
+
+#[tokio::test]
+async fn browsers_get_a_page_and_everybody_else_what_they_got_before() {
+    let gateway = RunningGateway::over_samples().await;
+    let id = gateway.ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
+    let study = format!("/fhir/ImagingStudy/{id}");
+    let read = gateway.json(&study).await;
+    for path in
+        [&study, "/fhir/ImagingStudy?_count=2", "/fhir/metadata", "/fhir/Patient/0", "/", "/fhir/Observation"]
+    {
+        let page = gateway.get_with(path, &[BROWSER]).await;
+        assert_eq!(page.status, gateway.get(path).await.status, "{path}");
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
+        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+        assert!(page.text().contains(&format!("<a href=\"{}/fhir/metadata\">", gateway.address())), "{path}");
+    }
+    let page = gateway.get(&format!("{study}?_format=html")).await.text();
+    let patient = read["subject"]["reference"].as_str().unwrap();
+    assert!(page.contains(&format!("<a href=\"{}/fhir/{patient}\">", gateway.address())), "{page}");
+    assert_eq!(gateway.json(&study).await, read);
+    assert_eq!(gateway.get(&study).await.header("content-security-policy"), None);
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use dicomweb_gateway::clock::SystemClock;
 use dicomweb_gateway::config::Config;
-use dicomweb_gateway::demo::archive::Progress;
-use dicomweb_gateway::demo::{self, Content, RunningArchive};
 use dicomweb_gateway::gateway::Gateway;
 use dicomweb_gateway::server::{self, ConnectionLimits};
 use dicomweb_gateway::service::Service;
@@ -17,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::{self, Received};
+use super::samples::{self, SampleArchive};
 
 /// A gateway that runs until it is dropped, and its archive, if that is an embedded one.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ pub struct RunningGateway {
     order_to_stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     /// Runs as long as this does.
-    archive: Option<RunningArchive>,
+    archive: Option<Arc<SampleArchive>>,
 }
 
 impl RunningGateway {
@@ -37,9 +36,9 @@ impl RunningGateway {
 
     /// The same, with more lines of configuration.
     pub async fn over_samples_with(more: &str) -> Self {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let archive = demo::start_archive(Content::Samples, listen, Progress::Silent).await.unwrap();
-        let mut gateway = Self::over(&archive.url(), more).await;
+        // Filling an archive blocks.
+        let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
+        let mut gateway = Self::over(&archive.url, more).await;
         gateway.archive = Some(archive);
         gateway
     }
