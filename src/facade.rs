@@ -96,16 +96,16 @@ pub async fn handle(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    let mut response = respond(gateway, request, work_out(gateway, interaction, request, access)).await;
+    // What the largest kind of work needs between its steps is too much to be handed up by value.
+    let work = Box::pin(work_out(gateway, interaction, request, access));
+    let mut response = respond(gateway, request, work).await;
     if let Interaction::VersionRead(kind, id, version) = interaction
         && !response.status().is_client_error()
         && !response.status().is_server_error()
+        && let Ok(address) =
+            HeaderValue::from_str(&format!("{}/{kind}/{id}/_history/{version}", request.base()))
     {
-        let address = format!("{}/{kind}/{id}/_history/{version}", request.base());
-        // All of it stood in a request's head.
-        if let Ok(address) = HeaderValue::try_from(address) {
-            response.headers_mut().insert(header::CONTENT_LOCATION, address);
-        }
+        response.headers_mut().insert(header::CONTENT_LOCATION, address);
     }
     response
 }
@@ -147,7 +147,6 @@ async fn work_out(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    // What a search needs between its steps is large; a read must not make room for it.
     Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
         Interaction::Read(kind, id) => read::resource(gateway, kind, id, request, access).await?,
@@ -156,21 +155,17 @@ async fn work_out(
             read::only_if(current, version)?
         }
         Interaction::Search(ResourceType::ImagingStudy) => {
-            Box::pin(search::imaging_studies(gateway, request, access, None)).await?
+            search::imaging_studies(gateway, request, access, None).await?
         }
         Interaction::SearchCompartment(id, Some(_)) => {
-            Box::pin(search::imaging_studies(gateway, request, access, Some(id))).await?
+            search::imaging_studies(gateway, request, access, Some(id)).await?
         }
         Interaction::SearchCompartment(id, None) => {
-            Box::pin(search::all_types(gateway, request, access, Some(id))).await?
+            search::all_types(gateway, request, access, Some(id)).await?
         }
-        Interaction::SearchAll => Box::pin(search::all_types(gateway, request, access, None)).await?,
-        Interaction::Everything(id) => Box::pin(search::everything(gateway, request, access, id)).await?,
-        Interaction::Search(ResourceType::Patient) => {
-            Box::pin(search::patients(gateway, request, access)).await?
-        }
-        Interaction::Search(ResourceType::Endpoint) => {
-            Box::pin(search::endpoints(gateway, request, access)).await?
-        }
+        Interaction::SearchAll => search::all_types(gateway, request, access, None).await?,
+        Interaction::Everything(id) => search::everything(gateway, request, access, id).await?,
+        Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
+        Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
     })
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::bundle::{BatchEntry, batch_response};
@@ -122,19 +123,18 @@ async fn answer_or_failure(
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
     let headers = headers(asked, request.headers)?;
     let own = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
-    let rendered = work_out(gateway, interaction, &own, access).await?;
+    let rendered = Box::pin(work_out(gateway, interaction, &own, access)).await?;
     let modified = rendered.last_modified.as_ref().map(LastModified::second);
     let is_known = conditional::has_it_already(&headers, &rendered.etag, modified);
     let full_url = match interaction {
-        Interaction::Read(kind, id) | Interaction::VersionRead(kind, id, _) => {
-            Some(format!("{base}/{kind}/{id}"))
-        }
+        Interaction::Read(kind, id) => Some(format!("{base}/{kind}/{id}")),
         _ => None,
     };
     Ok(BatchEntry {
         full_url: full_url.filter(|_| !is_known),
         status: if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
         etag: Some(String::from_utf8_lossy(&rendered.etag).into_owned()),
+        last_modified: modified.and_then(|second| Timestamp::try_from(second).ok()).map(|at| at.to_string()),
         outcome: None,
         resource: Some(rendered.json).filter(|_| !is_known && method == Method::GET),
     })
@@ -162,6 +162,7 @@ fn failed(failure: &Failure) -> BatchEntry {
         full_url: None,
         status: failure.status,
         etag: None,
+        last_modified: None,
         outcome: Some(answer::outcome(failure).into()),
         resource: None,
     }

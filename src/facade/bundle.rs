@@ -110,6 +110,8 @@ pub(super) struct BatchEntry {
     pub(super) full_url: Option<String>,
     pub(super) status: StatusCode,
     pub(super) etag: Option<String>,
+    /// An instant.
+    pub(super) last_modified: Option<String>,
     /// What went wrong, an OperationOutcome.
     pub(super) outcome: Option<Bytes>,
     pub(super) resource: Option<Bytes>,
@@ -137,6 +139,10 @@ pub(super) fn batch_response(entries: &[BatchEntry]) -> Vec<u8> {
         if let Some(etag) = &entry.etag {
             json.extend_from_slice(b",\"etag\":");
             write_string(&mut json, etag);
+        }
+        if let Some(moment) = &entry.last_modified {
+            json.extend_from_slice(b",\"lastModified\":");
+            write_string(&mut json, moment);
         }
         if let Some(outcome) = &entry.outcome {
             json.extend_from_slice(b",\"outcome\":");
@@ -169,6 +175,7 @@ mod tests {
             full_url: Some("http://h/fhir/Patient/a".to_owned()),
             status: StatusCode::OK,
             etag: Some("W/\"1\"".to_owned()),
+            last_modified: Some("2024-05-05T10:00:00Z".to_owned()),
             outcome: None,
             resource: Some(Bytes::from_static(br#"{"resourceType":"Patient"}"#)),
         };
@@ -176,6 +183,7 @@ mod tests {
             full_url: None,
             status: StatusCode::NOT_FOUND,
             etag: None,
+            last_modified: None,
             outcome: Some(Bytes::from_static(br#"{"resourceType":"OperationOutcome"}"#)),
             resource: None,
         };
@@ -186,7 +194,7 @@ mod tests {
                 "resourceType": "Bundle", "type": "batch-response",
                 "entry": [
                     {"fullUrl": "http://h/fhir/Patient/a", "resource": {"resourceType": "Patient"},
-                     "response": {"status": "200 OK", "etag": "W/\"1\""}},
+                     "response": {"status": "200 OK", "etag": "W/\"1\"", "lastModified": "2024-05-05T10:00:00Z"}},
                     {"response": {"status": "404 Not Found", "outcome": {"resourceType": "OperationOutcome"}}},
                 ],
             })

@@ -72,7 +72,7 @@ const EVERYTHING: Operation = Operation {
     name: "everything",
     definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
     documentation: "By GET: the Patient, their ImagingStudies, and the Endpoints of these, page by page, by type and id. Asked by \
-                    start, end, _type and _count.",
+                    start, end, _since, _type and _count.",
 };
 
 fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {

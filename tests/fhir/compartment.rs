@@ -99,7 +99,14 @@ async fn everything_of_a_patient_is_what_is_theirs_and_what_that_refers_to() {
     let both = names(&gateway, &both).await;
     assert!(!both.is_empty());
     assert_eq!(until.len() + from.len() - both.len(), days.len());
-    for refused in ["_since=2024", "start=ge2024", "start=2024,2025", "favourite=yes", "start=2024-13"] {
+    let since = |moment: &str| format!("/fhir/{patient}/$everything?_type=ImagingStudy&_since={moment}");
+    assert_eq!(
+        names(&gateway, &since("2020")).await,
+        studies,
+        "all of it was seen for the first time just now"
+    );
+    assert!(names(&gateway, &since("2999-01-01")).await.is_empty());
+    for refused in ["_since=yesterday", "start=ge2024", "start=2024,2025", "favourite=yes", "start=2024-13"] {
         let path = format!("/fhir/{patient}/$everything?{refused}");
         assert_eq!(gateway.get(&path).await.status, 400, "{refused}");
     }

@@ -1,4 +1,5 @@
 //! `Patient/{id}/$everything` (R4 operation-patient-everything): the Patient, their studies, and the Endpoints where those are.
+//! Of the Patient it cannot be told when they changed, so they are always there.
 
 use std::collections::HashSet;
 
@@ -17,7 +18,8 @@ use crate::gateway::Gateway;
 
 /// The parameters of the operation, and the criteria that they are for a study. Whoever asks for what is new since a moment
 /// must not be given a part of it, so that a parameter that is not known is refused.
-const CRITERIA: [(&str, &str, &str); 2] = [("start", "started", "ge"), ("end", "started", "le")];
+const CRITERIA: [(&str, &str, &str); 3] =
+    [("start", "started", "ge"), ("end", "started", "le"), ("_since", "_lastUpdated", "ge")];
 
 /// Of all that there is, by type and id, a page.
 pub(in crate::facade) async fn everything(
@@ -76,7 +78,7 @@ fn asked<'a>(request: &FhirRequest<'a>) -> Result<Asked<'a>, Failure> {
                     CRITERIA.iter().find(|(known, ..)| known == name).filter(|_| is_plain_date(value));
                 let Some((_, parameter, prefix)) = criterion else {
                     let diagnostics =
-                        "The operation has the parameters start and end (dates), _type and _count.";
+                        "The operation has the parameters start, end and _since (dates), _type and _count.";
                     return Err(Failure::bad_request("not-supported", diagnostics));
                 };
                 asked.request.pairs.push(((*parameter).to_owned(), format!("{prefix}{value}")));

@@ -1,0 +1,38 @@
+"""What PyPI's fhirpy makes of the gateway; its answers are as test_clients.py describes them."""
+
+import json
+
+import fhirpy
+from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
+
+
+def failure(asking) -> dict:
+    """Its exceptions: that of a missing resource carries the body, the others the OperationOutcome that was read."""
+    try:
+        return {"unexpected": asking()}
+    except ResourceNotFound as error:
+        return {"kind": "ResourceNotFound", "outcome": json.loads(str(error))}
+    except OperationOutcome as error:
+        return {"kind": "OperationOutcome", "outcome": error.resource}
+
+
+def answers(question: dict) -> dict:
+    client = fhirpy.SyncFHIRClient(question["base"])
+    studies = client.resources("ImagingStudy")
+    of_modality = studies.search(modality=question["modality"])
+    one = studies.search(_id=question["study"])
+    with_includes = one.include("ImagingStudy", "patient").include("ImagingStudy", "endpoint").fetch_raw()
+    study = client.reference("ImagingStudy", question["study"]).to_resource()
+    return {
+        "version": client.execute("metadata", method="get")["fhirVersion"],
+        "study": study.serialize(),
+        "patient": study["subject"].to_resource().serialize(),
+        "found": [found.id for found in of_modality.limit(question["count"])],
+        "included": [entry.resource.serialize() for entry in with_includes.entry if entry.search.mode == "include"],
+        "summary": one.search(_summary="true").get().serialize(),
+        # Asks for `_count=0&_totalMethod=count`, which is no parameter of R4.
+        "total": of_modality.count(),
+        "elements": one.elements("started").get().serialize(),
+        "missing": failure(lambda: client.get("ImagingStudy", "1.2.3.4.5")),
+        "wrong": failure(lambda: studies.search(started="yesterday").fetch()),
+    }

@@ -1,0 +1,111 @@
+"""What HAPI's generic client, in a JVM of this process, makes of the gateway; its answers are as test_clients.py describes them.
+
+Its parser is told to be strict: an element that R4 does not know, or a value that its type does not take, is an exception.
+"""
+
+import json
+import pathlib
+
+import jpype
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+# PyPI's pathling is made around a jar that holds all of HAPI but for the logging, which is Debian's.
+JARS = [*(ROOT / ".cache" / "hapi" / "pathling" / "jars").glob("*.jar"), *map(pathlib.Path, ("/usr/share/java/slf4j-api.jar", "/usr/share/java/slf4j-nop.jar"))]
+R4 = "org.hl7.fhir.r4.model."
+CLIENT = "ca.uhn.fhir.rest."
+
+
+class Hapi:
+    """A client of the server at `base`."""
+
+    def __init__(self, base: str):
+        if not jpype.isJVMStarted():
+            assert len(JARS) == 3 and all(jar.exists() for jar in JARS), JARS
+            jpype.startJVM(classpath=[str(jar) for jar in JARS])
+        self.context = jpype.JClass("ca.uhn.fhir.context.FhirContext").forR4Cached()
+        self.context.setParserErrorHandler(jpype.JClass("ca.uhn.fhir.parser.StrictErrorHandler")())
+        # The first request asks for the CapabilityStatement, and refuses a server that is not of R4.
+        self.context.getRestfulClientFactory().setSocketTimeout(60_000)
+        self.client = self.context.newRestfulGenericClient(base)
+        self.bundle = jpype.JClass(R4 + "Bundle").class_
+        self.post = jpype.JClass(CLIENT + "api.SearchStyleEnum").POST
+
+    def json(self, resource) -> dict:
+        return json.loads(str(self.context.newJsonParser().encodeResourceToString(resource)))
+
+    def read(self, kind: str, identifier: str):
+        return self.client.read().resource(kind).withId(identifier).execute()
+
+    def search(self, **parameters):
+        """A search for studies; the parameters are tokens."""
+        token = jpype.JClass(CLIENT + "gclient.TokenClientParam")
+        search = self.client.search().forResource("ImagingStudy").returnBundle(self.bundle)
+        for name, code in parameters.items():
+            search = search.where(token(name).exactly().code(code))
+        return search
+
+    def pages(self, first, relation: str) -> list:
+        """This page, and all behind it or before it."""
+        pages = [first]
+        while pages[-1].getLink(relation) is not None:
+            page = self.client.loadPage()
+            step = page.next(pages[-1]) if relation == "next" else page.previous(pages[-1])
+            pages.append(step.execute())
+        return pages
+
+    @staticmethod
+    def ids(bundle, mode: str = "match") -> list[str]:
+        entries = [entry for entry in bundle.getEntry() if str(entry.getSearch().getMode().toCode()) == mode]
+        return [str(entry.getResource().getIdElement().getIdPart()) for entry in entries]
+
+    def failure(self, asking) -> dict:
+        """What the client throws, which names the kind of failure, and the OperationOutcome that it read."""
+        try:
+            return {"unexpected": self.json(asking())}
+        except jpype.JClass(CLIENT + "server.exceptions.BaseServerResponseException") as error:
+            outcome = error.getOperationOutcome()
+            return {
+                "kind": str(error.getClass().getSimpleName()),
+                "status": int(error.getStatusCode()),
+                "outcome": outcome and self.json(outcome),
+            }
+
+
+def answers(question: dict) -> dict:
+    hapi = Hapi(question["base"])
+    include = jpype.JClass("ca.uhn.fhir.model.api.Include")
+    summary = jpype.JClass(CLIENT + "api.SummaryEnum")
+    date = jpype.JClass(CLIENT + "gclient.StringClientParam")
+    statement = hapi.client.capabilities().ofType(jpype.JClass(R4 + "CapabilityStatement").class_).execute()
+    capabilities = {
+        str(resource.getType()): {
+            "interactions": [str(one.getCode().toCode()) for one in resource.getInteraction()],
+            "parameters": [str(one.getName()) for one in resource.getSearchParam()],
+        }
+        for resource in statement.getRest()[0].getResource()
+    }
+    first = hapi.search(modality=question["modality"]).count(question["count"]).execute()
+    forth = hapi.pages(first, "next")
+    back = hapi.pages(forth[-1], "previous")
+    posted = hapi.search(modality=question["modality"]).count(200).usingStyle(hapi.post).execute()
+    with_search = jpype.JClass(CLIENT + "api.SearchStyleEnum").GET_WITH_SEARCH
+    by_get_with_search = hapi.search(modality=question["modality"]).count(200).usingStyle(with_search).execute()
+    included = hapi.search(_id=question["study"]).include(include("ImagingStudy:patient")).include(include("ImagingStudy:endpoint")).execute()
+    of_summary = hapi.search(_id=question["study"]).summaryMode(summary.TRUE).execute()
+    counted = hapi.search(modality=question["modality"]).summaryMode(summary.COUNT).execute()
+    yesterday = hapi.client.search().forResource("ImagingStudy").where(date("started").matches().value("yesterday")).returnBundle(hapi.bundle)
+    return {
+        "version": str(statement.getFhirVersion().toCode()),
+        "capabilities": capabilities,
+        "study": hapi.json(hapi.read("ImagingStudy", question["study"])),
+        "patient": hapi.json(hapi.read("Patient", question["patient"])),
+        "forth": [hapi.ids(page) for page in forth],
+        "back": [hapi.ids(page) for page in back],
+        "posted": hapi.ids(posted),
+        "found": hapi.ids(by_get_with_search),
+        "included": [hapi.json(entry.getResource()) for entry in included.getEntry() if str(entry.getSearch().getMode().toCode()) == "include"],
+        "summary": hapi.json(of_summary.getEntry()[0].getResource()),
+        "total": int(counted.getTotal()),
+        "missing": hapi.failure(lambda: hapi.read("ImagingStudy", "1.2.3.4.5")),
+        "wrong": hapi.failure(yesterday.execute),
+    }

@@ -1,0 +1,61 @@
+// What npm's fhir-kit-client makes of the gateway: node kit.mjs QUESTION. Prints its answers as test_clients.py describes them.
+import { CapabilityTool, Client } from 'fhir-kit-client';
+
+const { base, study, patient, modality, count } = JSON.parse(process.argv[2]);
+const client = new Client({ baseUrl: base });
+const resourceType = 'ImagingStudy';
+const matches = (bundle) => (bundle.entry ?? []).filter((entry) => entry.search.mode === 'match').map((entry) => entry.resource);
+const ids = (bundle) => matches(bundle).map((resource) => resource.id);
+
+async function walk(first, step) {
+  const pages = [];
+  for (let bundle = first; bundle; bundle = await step(bundle)) {
+    pages.push(bundle);
+  }
+  return pages;
+}
+
+async function failure(asking) {
+  try {
+    return { unexpected: await asking };
+  } catch (error) {
+    return { status: error.response.status, outcome: error.response.data };
+  }
+}
+
+const statement = await client.capabilityStatement();
+const tool = new CapabilityTool(statement);
+const capabilities = Object.fromEntries(
+  ['ImagingStudy', 'Patient', 'Endpoint'].map((type) => [
+    type,
+    { interactions: tool.interactionsFor({ resourceType: type }), parameters: tool.searchParamsFor({ resourceType: type }) },
+  ]),
+);
+const first = await client.search({ resourceType, searchParams: { modality, _count: count } });
+const forth = await walk(first, (bundle) => client.nextPage({ bundle }));
+const back = await walk(forth.at(-1), (bundle) => client.prevPage({ bundle }));
+const posted = await client.search({ resourceType, searchParams: { modality, _count: 200 }, options: { postSearch: true } });
+const withIncludes = await client.search({
+  resourceType,
+  searchParams: { _id: study, _include: ['ImagingStudy:patient', 'ImagingStudy:endpoint'] },
+});
+const summary = await client.search({ resourceType, searchParams: { _id: study, _summary: 'true' } });
+const counted = await client.search({ resourceType, searchParams: { modality, _summary: 'count' } });
+const resolved = await client.resolve({ reference: `Patient/${patient}` });
+
+console.log(
+  JSON.stringify({
+    version: statement.fhirVersion,
+    capabilities,
+    study: await client.read({ resourceType, id: study }),
+    patient: resolved,
+    forth: forth.map(ids),
+    back: back.map(ids),
+    posted: ids(posted),
+    included: withIncludes.entry.filter((entry) => entry.search.mode === 'include').map((entry) => entry.resource),
+    summary: matches(summary)[0],
+    total: counted.total,
+    missing: await failure(client.read({ resourceType, id: '1.2.3.4.5' })),
+    wrong: await failure(client.search({ resourceType, searchParams: { started: 'yesterday' } })),
+  }),
+);

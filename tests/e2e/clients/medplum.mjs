@@ -1,0 +1,49 @@
+// What npm's @medplum/core makes of the gateway: node medplum.mjs QUESTION. Prints its answers as test_clients.py describes
+// them.
+import { MedplumClient, OperationOutcomeError } from '@medplum/core';
+
+const { base, study, patient, modality, count } = JSON.parse(process.argv[2]);
+const baseUrl = base.slice(0, base.lastIndexOf('/') + 1);
+const client = new MedplumClient({ baseUrl, fhirUrlPath: base.slice(baseUrl.length), fetch });
+const ids = (resources) => resources.map((resource) => resource.id);
+
+async function failure(asking) {
+  try {
+    return { unexpected: await asking };
+  } catch (error) {
+    return { kind: error instanceof OperationOutcomeError ? 'OperationOutcomeError' : String(error), outcome: error.outcome };
+  }
+}
+
+const statement = await client.get(client.fhirUrl('metadata'));
+const forth = [];
+for await (const page of client.searchResourcePages('ImagingStudy', { modality, _count: count })) {
+  forth.push(ids(page));
+}
+const posted = await client.post(
+  client.fhirUrl('ImagingStudy', '_search'),
+  String(new URLSearchParams({ modality, _count: 200 })),
+  'application/x-www-form-urlencoded',
+);
+const withIncludes = await client.search('ImagingStudy', [
+  ['_id', study],
+  ['_include', 'ImagingStudy:patient'],
+  ['_include', 'ImagingStudy:endpoint'],
+]);
+const read = await client.readResource('ImagingStudy', study);
+
+console.log(
+  JSON.stringify({
+    version: statement.fhirVersion,
+    study: read,
+    patient: await client.readReference(read.subject),
+    forth,
+    posted: posted.entry.map((entry) => entry.resource.id),
+    included: withIncludes.entry.filter((entry) => entry.search.mode === 'include').map((entry) => entry.resource),
+    summary: await client.searchOne('ImagingStudy', { _id: study, _summary: 'true' }),
+    total: (await client.search('ImagingStudy', { modality, _summary: 'count' })).total,
+    missing: await failure(client.readResource('ImagingStudy', '1.2.3.4.5')),
+    wrong: await failure(client.search('ImagingStudy', { started: 'yesterday' })),
+    patients: ids(await client.searchResources('Patient', { _id: patient })),
+  }),
+);

@@ -1,0 +1,57 @@
+// What npm's fhirclient, the SMART client, makes of an open server: node smart.mjs QUESTION. Prints its answers as
+// test_clients.py describes them.
+import smart from 'fhirclient';
+
+const { base, study, patient, modality, count } = JSON.parse(process.argv[2]);
+// Of the request that an app would be answering it wants no more than the address.
+const client = smart({ url: '/', headers: {}, session: {} }, {}).client(base);
+const query = (parameters) => `ImagingStudy?${new URLSearchParams(parameters)}`;
+const matches = (bundle) => (bundle.entry ?? []).filter((entry) => entry.search.mode === 'match').map((entry) => entry.resource);
+const ids = (bundle) => matches(bundle).map((resource) => resource.id);
+
+async function failure(asking) {
+  try {
+    return { unexpected: await asking };
+  } catch (error) {
+    // Its errors carry the body behind an empty line of their message.
+    return { status: error.status, outcome: JSON.parse(error.message.slice(error.message.indexOf('\n\n'))) };
+  }
+}
+
+const forth = [];
+for await (const page of client.pages(query({ modality, _count: count }))) {
+  forth.push(page);
+}
+const streamed = [];
+for await (const resource of client.resources(query({ modality, _count: count }))) {
+  streamed.push(resource.id);
+}
+const posted = await client.request({
+  url: 'ImagingStudy/_search',
+  method: 'POST',
+  headers: { 'content-type': 'application/x-www-form-urlencoded' },
+  body: String(new URLSearchParams({ modality, _count: 200 })),
+});
+const read = await client.request(`ImagingStudy/${study}`);
+const graph = await client.request(`ImagingStudy/${study}`, { resolveReferences: ['subject', 'endpoint.0'], graph: true });
+const flat = await client.request(query({ modality, _count: count }), { pageLimit: 0, flat: true });
+const summary = await client.request(query({ _id: study, _summary: 'true' }));
+const counted = await client.request(query({ modality, _summary: 'count' }));
+
+console.log(
+  JSON.stringify({
+    version: await client.getFhirVersion(),
+    release: await client.getFhirRelease(),
+    study: read,
+    patient: await client.request(`Patient/${patient}`),
+    forth: forth.map(ids),
+    found: flat.map((resource) => resource.id),
+    streamed,
+    posted: ids(posted),
+    included: [graph.subject, graph.endpoint[0]],
+    summary: matches(summary)[0],
+    total: counted.total,
+    missing: await failure(client.request('ImagingStudy/1.2.3.4.5')),
+    wrong: await failure(client.request(query({ started: 'yesterday' }))),
+  }),
+);
