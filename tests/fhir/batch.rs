@@ -113,7 +113,7 @@ async fn what_is_no_batch_is_refused_as_a_whole() {
     let large = client::post(&url, "application/fhir+json", &" ".repeat(1024 * 1024 + 1)).await;
     assert_eq!(large.status, 413);
     let put = client::send("PUT", &url, &[]).await;
-    assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, POST")));
+    assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, OPTIONS, POST")));
 }
 
 #[tokio::test]

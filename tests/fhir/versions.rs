@@ -187,6 +187,25 @@ async fn the_current_version_can_be_read_by_its_name_and_no_other() {
 }
 
 #[tokio::test]
+async fn each_entry_of_a_batch_has_its_own_condition() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let (id, _) = version(&gateway.json(STUDY).await);
+    let since = "Fri, 01 Jan 2100 00:00:00 GMT";
+    let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": [
+        {"request": {"method": "GET", "url": "ImagingStudy/1.2", "ifModifiedSince": since}},
+        {"request": {"method": "GET", "url": format!("ImagingStudy/1.2/_history/{id}")}},
+        {"request": {"method": "GET", "url": "ImagingStudy/1.2/_history"}},
+    ]});
+    let url = format!("{}/fhir", gateway.address());
+    let answer = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
+    let status =
+        |index: usize| answer["entry"][index]["response"]["status"].as_str().unwrap()[..3].to_owned();
+    assert_eq!((status(0), status(1), status(2)), ("304".to_owned(), "200".to_owned(), "404".to_owned()));
+    assert_eq!(answer["entry"][1]["resource"]["meta"]["versionId"], *id);
+}
+
+#[tokio::test]
 async fn what_is_claimed_of_versions_is_so() {
     let gateway = RunningGateway::over_samples().await;
     for resource in gateway.json("/fhir/metadata").await["rest"][0]["resource"].as_array().unwrap() {
