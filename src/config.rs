@@ -25,7 +25,7 @@ pub use auth::{Auth, AuthMode};
 pub use cache::Cache;
 pub use error::{ConfigError, ConfigErrors};
 pub use search::Search;
-pub use server::Server;
+pub use server::{Server, Tls};
 pub use telemetry::Telemetry;
 
 use document::Table;

@@ -49,6 +49,7 @@ impl Gateway {
             public_address: PublicAddress {
                 fixed: config.server.public_url.clone(),
                 trusted_proxies: config.server.trusted_proxies.clone(),
+                is_secure: config.server.tls.is_some(),
             },
             cors: config.server.cors.clone(),
             metrics,

@@ -22,6 +22,8 @@ pub enum Route<'a> {
     Search(ResourceType),
     /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
     Dicomweb(ArchiveId, &'a str),
+    /// `GET /dicom-web/studies…`, `/series`, `/instances`: what follows `/dicom-web/`.
+    EveryArchive(&'a str),
 }
 
 /// Why a request asks for nothing that there is.
@@ -71,6 +73,10 @@ impl<'a> Route<'a> {
         let (first, rest) = below.map_or(("", None), parted);
         match (root, rest) {
             ("fhir", rest) if below.is_some() => Self::parse_fhir(method, first, rest),
+            ("dicom-web", _) if matches!(first, "studies" | "series" | "instances") => {
+                allow_only(method, READ)?;
+                Ok(Self::EveryArchive(below.unwrap_or_default()))
+            }
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
                 let archive = first;
                 let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
@@ -106,7 +112,7 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 9] = [
         "fhir.read.ImagingStudy",
         "fhir.search.ImagingStudy",
         "fhir.read.Patient",
@@ -115,6 +121,7 @@ impl<'a> Route<'a> {
         "fhir.search.Endpoint",
         "fhir.capabilities",
         "dicomweb",
+        "dicomweb.every_archive",
     ];
 
     /// The route without what varies, for metrics and logs.
@@ -128,6 +135,7 @@ impl<'a> Route<'a> {
             Self::Search(ResourceType::Patient) => "fhir.search.Patient",
             Self::Search(ResourceType::Endpoint) => "fhir.search.Endpoint",
             Self::Dicomweb(..) => "dicomweb",
+            Self::EveryArchive(_) => "dicomweb.every_archive",
         }
     }
 }
@@ -200,6 +208,8 @@ mod tests {
             ("/fhir/Patient/0a1b", Route::Read(ResourceType::Patient, "0a1b")),
             ("/fhir/Endpoint/main", Route::Read(ResourceType::Endpoint, "main")),
             ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
+            ("/dicom-web/studies", Route::EveryArchive("studies")),
+            ("/dicom-web/studies/1.2/series", Route::EveryArchive("studies/1.2/series")),
             ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
         ] {
             assert!(Route::LABELS.contains(&route.label()), "{path}");

@@ -10,4 +10,5 @@ mod dialects;
 mod dicomweb;
 mod fhir;
 mod mapping;
+mod secure;
 mod support;

@@ -8,7 +8,7 @@ use dicomweb_gateway::config::Config;
 use dicomweb_gateway::demo::archive::Progress;
 use dicomweb_gateway::demo::{self, Content, RunningArchive};
 use dicomweb_gateway::gateway::Gateway;
-use dicomweb_gateway::server::{self, ConnectionLimits};
+use dicomweb_gateway::server::{self, ConnectionLimits, Tls};
 use dicomweb_gateway::service::Service;
 use dicomweb_gateway::telemetry::Metrics;
 use serde_json::Value;
@@ -52,10 +52,13 @@ impl RunningGateway {
         let metrics = Metrics::default();
         let gateway = Gateway::new(&config, Arc::new(SystemClock::default()), metrics.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key).unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let service = Service::new(Arc::new(gateway));
         let task = tokio::spawn(async move {
-            server::serve(listener, ConnectionLimits::default(), service, std::future::pending()).await;
+            let limits = ConnectionLimits::default();
+            server::serve_with_tls(listener, tls, limits, service, std::future::pending()).await;
         });
         Self { address, metrics, task, archive: None }
     }
