@@ -28,7 +28,7 @@ pub use cache::Cache;
 pub use error::{ConfigError, ConfigErrors};
 pub use fhir::Fhir;
 pub use search::Search;
-pub use server::Server;
+pub use server::{Server, Tls};
 pub use telemetry::Telemetry;
 
 use document::Table;

@@ -61,7 +61,7 @@ impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
             Route::SearchAll => Interaction::SearchAll,
             Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
             Route::Everything(id) => Interaction::Everything(id),
-            Route::Batch | Route::Dicomweb(..) => return None,
+            Route::Batch | Route::Dicomweb(..) | Route::EveryArchive(_) => return None,
         })
     }
 }

@@ -101,6 +101,7 @@ impl Gateway {
             public_address: PublicAddress {
                 fixed: config.server.public_url.clone(),
                 trusted_proxies: config.server.trusted_proxies.clone(),
+                is_secure: config.server.tls.is_some(),
             },
             clock,
             cors: config.server.cors.clone(),

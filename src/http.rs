@@ -3,6 +3,7 @@
 
 pub mod body;
 pub mod bounded;
+pub mod compression;
 pub mod conditional;
 pub mod cors;
 pub mod cursor;

@@ -32,6 +32,8 @@ pub enum Route<'a> {
     Batch,
     /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
     Dicomweb(ArchiveId, &'a str),
+    /// `GET /dicom-web/studies…`, `/series`, `/instances`: what follows `/dicom-web/`.
+    EveryArchive(&'a str),
 }
 
 /// Why a request asks for nothing that there is.
@@ -88,6 +90,10 @@ impl<'a> Route<'a> {
             },
             ("fhir", None) if first == "_search" => allow_only(method, SEARCH).map(|()| Self::SearchAll),
             ("fhir", rest) => Self::parse_fhir(method, first, rest),
+            ("dicom-web", _) if matches!(first, "studies" | "series" | "instances") => {
+                allow_only(method, READ)?;
+                Ok(Self::EveryArchive(below.unwrap_or_default()))
+            }
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
                 let archive = first;
                 let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
@@ -159,7 +165,7 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 15] = [
+    pub const LABELS: [&'static str; 16] = [
         "fhir.read.ImagingStudy",
         "fhir.vread.ImagingStudy",
         "fhir.vread.Patient",
@@ -175,6 +181,7 @@ impl<'a> Route<'a> {
         "fhir.batch",
         "fhir.capabilities",
         "dicomweb",
+        "dicomweb.every_archive",
     ];
 
     /// The route without what varies, for metrics and logs.
@@ -195,6 +202,7 @@ impl<'a> Route<'a> {
             Self::Everything(_) => "fhir.everything",
             Self::Batch => "fhir.batch",
             Self::Dicomweb(..) => "dicomweb",
+            Self::EveryArchive(_) => "dicomweb.every_archive",
         }
     }
 }
@@ -277,6 +285,8 @@ mod tests {
             ("/fhir/Patient/a/*/_search", Route::SearchCompartment("a", None)),
             ("/fhir/Patient/a/$everything", Route::Everything("a")),
             ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
+            ("/dicom-web/studies", Route::EveryArchive("studies")),
+            ("/dicom-web/studies/1.2/series", Route::EveryArchive("studies/1.2/series")),
             ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
         ] {
             assert!(Route::LABELS.contains(&route.label()), "{path}");

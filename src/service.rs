@@ -16,7 +16,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::access::Access;
-use crate::dicomweb::{self, DicomwebRequest};
+use crate::dicomweb::{self, DicomwebRequest, EveryArchive};
 use crate::error::{self, Failure};
 use crate::facade::{self, FhirRequest, Interaction};
 use crate::gateway::Gateway;
@@ -31,6 +31,7 @@ use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, Rou
 #[derive(Debug, Clone)]
 pub struct Service {
     gateway: Arc<Gateway>,
+    every_archive: Arc<EveryArchive>,
     routes: Arc<[RouteMetrics]>,
 }
 
@@ -39,7 +40,9 @@ impl Service {
     pub fn new(gateway: Arc<Gateway>) -> Self {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
         let routes = labels.map(|label| gateway.metrics.route(label)).collect();
-        Self { gateway, routes }
+        let archives = gateway.archives().cloned().collect();
+        let every_archive = Arc::new(EveryArchive::new(archives, gateway.search.max_scan));
+        Self { gateway, every_archive, routes }
     }
 }
 
@@ -128,20 +131,25 @@ impl Service {
         let public = gateway.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
+        let dicomweb = |path| DicomwebRequest {
+            method: &parts.method,
+            path,
+            query: parts.uri.query(),
+            headers: &parts.headers,
+        };
         let interaction: Option<Interaction<'_>> = match route {
+            Route::EveryArchive(path) => {
+                let address = format!("{public}/dicom-web");
+                let answer = self.every_archive.answer(&access, &address, dicomweb(path)).await;
+                return answer.map_err(|error| Failure::from(&error));
+            }
             Route::Dicomweb(archive, path) => {
                 let source = gateway.studies.source(&archive);
                 let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
                 let address = format!("{public}/dicom-web/{archive}");
-                let request = DicomwebRequest {
-                    method: &parts.method,
-                    path,
-                    query: parts.uri.query(),
-                    headers: &parts.headers,
-                };
                 // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
                 // wait.
-                let answer = dicomweb::handle(&source.archive, &access, &address, request).await;
+                let answer = dicomweb::handle(&source.archive, &access, &address, dicomweb(path)).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Batch => None,

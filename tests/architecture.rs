@@ -41,7 +41,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "dicomweb",
-        &["access", "archive", "clock", "config", "dicom", "error", "gateway", "http", "route", "telemetry"],
+        &[
+            "access",
+            "archive",
+            "cache",
+            "clock",
+            "config",
+            "dicom",
+            "error",
+            "gateway",
+            "http",
+            "route",
+            "telemetry",
+        ],
     ),
     (
         "gateway",

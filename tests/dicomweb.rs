@@ -1,8 +1,10 @@
 //! DICOMweb as a viewer sees it, below `/dicom-web/{archive}/`.
 
 mod addresses;
+mod compression;
 mod cors;
 mod errors;
+mod every_archive;
 mod headers;
 mod negotiation;
 mod requests;

@@ -11,4 +11,5 @@ mod dicomweb;
 mod fhir;
 mod hl7;
 mod mapping;
+mod secure;
 mod support;

@@ -185,6 +185,16 @@ impl QidoQuery {
         self
     }
 
+    /// Where it searches.
+    pub fn level(&self) -> &SearchLevel {
+        &self.level
+    }
+
+    /// How many rows it asks for, and behind how many.
+    pub fn window(&self) -> (Option<u32>, u32) {
+        (self.limit, self.offset.unwrap_or(0))
+    }
+
     /// The search as text, the same for the same search: the key of caches and single flights.
     pub fn canonical(&self) -> String {
         format!("{}?{}", self.level.path(), self.query_string(IncludeStyle::Repeated))

@@ -73,9 +73,10 @@ fn the_shipped_file_names_every_key_and_no_other() {
 #[test]
 fn the_shipped_file_shows_the_defaults_as_they_are() {
     let (shown, default) = (with_everything_switched_on(), load_with(MINIMAL, &[]).unwrap());
-    let before_archives = &shown[..shown.find("[[archive]]").unwrap()];
-    // The secret is an example, and it stands in a file or here.
-    let before_archives = before_archives.replace("\ncursor_key", "\n#cursor_key");
+    let before_archives = &shown[..shown.find("[[archive]]").unwrap()]
+        .replace("/etc/ssl/gateway.", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server."))
+        // The secret is an example, and it stands in a file or here.
+        .replace("\ncursor_key", "\n#cursor_key");
     let shown =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
             .unwrap();
@@ -84,8 +85,18 @@ fn the_shipped_file_shows_the_defaults_as_they_are() {
     assert_eq!(Cache { state_dir: None, ..shown.cache }, default.cache);
     assert_eq!(shown.telemetry, default.telemetry);
     let without_examples =
-        Server { public_url: None, trusted_proxies: Vec::new(), cors: Cors::None, ..shown.server };
+        Server { public_url: None, trusted_proxies: Vec::new(), cors: Cors::None, tls: None, ..shown.server };
     assert_eq!(without_examples, default.server);
+}
+
+#[test]
+fn a_certificate_has_a_key_and_both_can_be_read() {
+    let tls = |lines: &str| errors(&format!("{MINIMAL}[server.tls]\n{lines}")).join("\n");
+    let file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    assert!(tls(&format!("cert = \"{}\"", file("server.pem"))).contains("server.tls.key: is missing"));
+    assert!(tls(&format!("key = \"{}\"", file("server.key"))).contains("server.tls.cert: is missing"));
+    let unreadable = tls(&format!("cert = \"nowhere.pem\"\nkey = \"{}\"", file("server.key")));
+    assert!(unreadable.contains("server.tls.cert: nowhere.pem cannot be read"), "{unreadable}");
 }
 
 #[test]

@@ -60,14 +60,12 @@ pub(super) async fn pass_on(
 
 /// An empty list (PS3.18 CP-2473); of parts there can be no empty list, so that nothing is sent.
 fn no_match(question: &Question) -> Response<Body> {
-    let mut response = Response::new(body::empty());
-    *response.headers_mut() = kept_headers(&HeaderMap::new(), question, true);
     if question.accepted.takes(Format::Json) {
-        *response.body_mut() = body::full("[]");
-        response.headers_mut().insert(header::CONTENT_TYPE, DICOM_JSON);
-    } else {
-        *response.status_mut() = StatusCode::NO_CONTENT;
+        return rows("[]");
     }
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    describe(response.headers_mut());
     response
 }
 
@@ -310,13 +308,26 @@ fn kept_headers(upstream: &HeaderMap, question: &Question, changed: bool) -> Hea
     {
         headers.insert(header::CONTENT_LOCATION, location);
     }
+    describe(&mut headers);
+    headers
+}
+
+/// Rows that were put together here.
+pub(super) fn rows(text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(text));
+    describe(response.headers_mut());
+    response.headers_mut().insert(header::CONTENT_TYPE, DICOM_JSON);
+    response
+}
+
+/// What every answer says of itself.
+fn describe(headers: &mut HeaderMap) {
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What is drawn for people may be HTML or SVG, with scripts in them.
     let policy = HeaderValue::from_static("default-src 'none'; sandbox");
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    headers
 }
 
 /// A strong validator stands for bytes (RFC 9110 8.8.1), which are other ones when addresses were replaced in them.

@@ -2,12 +2,12 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::accept::Accepted;
+use super::accept::{Accepted, Format};
 use super::address::Addresses;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::query;
-use crate::archive::{Archive, SearchLevel, UpstreamRequest};
+use crate::archive::{Archive, QidoQuery, SearchLevel, UpstreamRequest};
 use crate::http::negotiation;
 use crate::http::query::decode;
 
@@ -42,9 +42,6 @@ impl Question {
         public: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Self, DicomwebError> {
-        if !matches!(*request.method, Method::GET | Method::HEAD) {
-            return Err(DicomwebError::Method);
-        }
         let resource = Resource::parse(request.path)?;
         let pairs = decode(request.query.unwrap_or_default())?;
         let (upstream, common) = match resource.clone() {
@@ -58,10 +55,7 @@ impl Question {
                 (UpstreamRequest::retrieve(retrieval), common)
             }
         };
-        let mut headers = request.headers.clone();
-        if let Some(accept) = common.accept.and_then(|accept| HeaderValue::from_str(&accept).ok()) {
-            headers.insert(header::ACCEPT, accept);
-        }
+        let mut headers = common.headers_of(request);
         // What is rewritten has other lengths here, so that a range of it would be a range of something else.
         if resource.is_text() {
             headers.remove(header::RANGE);
@@ -93,5 +87,36 @@ impl Question {
     /// Whether something is searched for.
     pub(super) fn is_search(&self) -> bool {
         matches!(self.resource, Resource::Search(_))
+    }
+}
+
+/// A search whose rows are put together here, out of those of several archives.
+#[derive(Debug)]
+pub(super) struct SearchQuestion {
+    pub(super) query: QidoQuery,
+}
+
+impl SearchQuestion {
+    pub(super) fn read(request: &DicomwebRequest<'_>, resource: &Resource) -> Result<Self, DicomwebError> {
+        let Resource::Search(level) = resource else { return Err(super::PathError::Unknown.into()) };
+        let pairs = decode(request.query.unwrap_or_default())?;
+        let (query, common) = query::search(level.clone(), &pairs)?;
+        let accepted = Accepted::read(&common.headers_of(request), resource);
+        // XML is an archive's own to write.
+        match accepted.filter(|accepted| accepted.takes(Format::Json)) {
+            Some(_) => Ok(Self { query }),
+            None => Err(DicomwebError::NotAcceptable),
+        }
+    }
+}
+
+impl query::Common {
+    /// The request's headers, with what takes their place in the query.
+    fn headers_of(&self, request: &DicomwebRequest<'_>) -> HeaderMap {
+        let mut headers = request.headers.clone();
+        if let Some(accept) = self.accept.as_ref().and_then(|accept| HeaderValue::from_str(accept).ok()) {
+            headers.insert(header::ACCEPT, accept);
+        }
+        headers
     }
 }

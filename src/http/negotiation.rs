@@ -111,19 +111,25 @@ pub fn media_range(text: &str) -> Option<MediaRange> {
 
 /// Whether the caller takes a gzip body.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    coding_quality(headers, "gzip") > 0.0
+}
+
+/// How much the caller wants a body in `coding`: 0 for not at all.
+pub fn coding_quality(headers: &HeaderMap, coding: &str) -> f32 {
     let mut any = None;
     for element in elements(headers, &header::ACCEPT_ENCODING) {
         let mut parts = element.split(';').map(str::trim);
-        let coding = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let named = parts.next().unwrap_or_default().to_ascii_lowercase();
         let quality =
             parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0_f32));
-        match coding.as_str() {
-            "gzip" | "x-gzip" => return quality > 0.0,
-            "*" => any = Some(quality > 0.0),
-            _ => {}
+        if named.strip_prefix("x-").unwrap_or(&named) == coding {
+            return quality;
+        }
+        if named == "*" {
+            any = Some(quality);
         }
     }
-    any.unwrap_or(false)
+    any.unwrap_or(0.0)
 }
 
 /// The elements of a list header, over all its lines.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dicomweb_gateway::clock::SystemClock;
 use dicomweb_gateway::config::Config;
 use dicomweb_gateway::gateway::Gateway;
-use dicomweb_gateway::server::{self, ConnectionLimits};
+use dicomweb_gateway::server::{self, ConnectionLimits, Tls};
 use dicomweb_gateway::service::Service;
 use dicomweb_gateway::telemetry::Metrics;
 use serde_json::Value;
@@ -53,13 +53,15 @@ impl RunningGateway {
         let metrics = Metrics::default();
         let gateway = Gateway::new(&config, Arc::new(SystemClock::default()), metrics.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key).unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let gateway = Arc::new(gateway);
         let service = Service::new(Arc::clone(&gateway));
         let (order_to_stop, ordered) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stop = async { drop(ordered.await) };
-            server::serve(listener, ConnectionLimits::default(), service, stop).await;
+            server::serve_with_tls(listener, tls, ConnectionLimits::default(), service, stop).await;
             gateway.close().await;
         });
         Self { address, metrics, order_to_stop: Some(order_to_stop), task, archive: None }
