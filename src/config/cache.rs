@@ -12,7 +12,7 @@ const MEMORY: u64 = 512 << 20;
 /// A page that is reloaded costs the archives nothing; an image that has just arrived is seen within half a minute.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
-/// The studies of a hospital's decade. A record takes some 130 bytes in the state directory, or in memory without one.
+/// The studies of a hospital's decade. A record takes some 180 bytes in the state directory, or in memory without one.
 const LEDGER_ENTRIES: usize = 1_000_000;
 
 /// What the gateway remembers.
