@@ -20,7 +20,7 @@ pub use client::Archive;
 pub use error::{ArchiveError, ArchiveErrorKind};
 pub use id::{ArchiveId, ArchiveIdError};
 pub use profile::{DetailSource, PROFILES, Profile};
-pub use qido::{IncludeStyle, MatchValue, QidoQuery, SearchLevel};
+pub use qido::{IncludeStyle, MatchValue, MatchingManner, QidoQuery, SearchLevel};
 pub use request::{CARRIED, Class, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};
 pub use retrieve::{Objects, PathSegment, Rendering, Retrieval};

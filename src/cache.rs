@@ -1,11 +1,12 @@
-//! What the gateway remembers: rendered studies, the rows of recent searches, what a Patient id stands for, and which
-//! studies are gone; all in one store that is bounded by the bytes it really holds.
+//! What the gateway remembers: rendered studies, the rows of recent searches and what a Patient id stands for, in one store
+//! that is bounded by the bytes it really holds; and, in the [`Ledger`], since when each study is as it is.
 //!
 //! Cached bytes never depend on who asked or under which address: access is decided outside, on every hit, and every
 //! reference inside a cached resource is relative. Nothing here knows HTTP or asks an archive; what is kept is handed in.
 //! Whether a thing is still fresh is told by the clock that the gateway was given.
 
 mod key;
+mod ledger;
 mod rendered;
 mod single_flight;
 
@@ -15,7 +16,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 pub use key::Form;
-pub use rendered::Rendered;
+pub use ledger::{ContentDigest, Ledger, LedgerError, Sight, Subject, Version, VersionId};
+pub use rendered::{LastModified, Rendered, compress};
 pub use single_flight::{Interrupted, SingleFlight};
 
 use crate::archive::ArchiveId;
@@ -44,6 +46,23 @@ impl Fingerprint {
         }
         Self(short)
     }
+
+    /// The same rows, read by the rules that `rules` names: what is made of them changes with either.
+    #[must_use]
+    pub fn read_by(&self, rules: &[u8]) -> Self {
+        let mut short = [0; 16];
+        let hash = Sha256::new().chain_update(self.0).chain_update(rules).finalize();
+        short.iter_mut().zip(hash).for_each(|(short, byte)| *short = byte);
+        Self(short)
+    }
+
+    fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    fn of_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
 }
 
 /// An assembled study as it was rendered, and what tells whether that is still true.
@@ -53,6 +72,8 @@ pub struct StudyEntry {
     pub rendered: Rendered,
     /// Of the rows that it was made of.
     pub fingerprint: Fingerprint,
+    /// Which version of the study it is, as is written in it.
+    pub version: Version,
     /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives last confirmed it.
     pub checked_at: Duration,
 }
@@ -80,7 +101,6 @@ enum Kept {
     Study(Arc<StudyEntry>),
     Rows(Arc<SearchRows>),
     Patient(Arc<KnownPatient>),
-    Gone,
 }
 
 impl Kept {
@@ -93,7 +113,6 @@ impl Kept {
                     KnownPatient::Identified(id) => id.len(),
                     KnownPatient::OfStudy(study) => study.as_str().len(),
                 },
-                Self::Gone => 0,
             }
     }
 }
@@ -168,23 +187,9 @@ impl Cache {
         }
     }
 
-    /// Whether the study was served from here and is gone since.
-    pub fn is_gone(&self, study: &StudyUid) -> bool {
-        self.entries.get(&Key::Gone(study.clone())).is_some()
-    }
-
-    /// Forgets the study in this form and, as it was served once, remembers that it is gone.
-    pub fn mark_gone(&self, study: &StudyUid, form: &Form) {
+    /// Forgets the study in this form.
+    pub fn forget_study(&self, study: &StudyUid, form: &Form) {
         self.entries.invalidate(&Key::Study(study.clone(), form.clone()));
-        self.entries.insert(Key::Gone(study.clone()), Kept::Gone);
-    }
-
-    /// Forgets that the study was gone: an archive holds it again.
-    pub fn mark_back(&self, study: &StudyUid) {
-        let key = Key::Gone(study.clone());
-        if self.entries.contains_key(&key) {
-            self.entries.invalidate(&key);
-        }
     }
 
     /// How many entries and bytes are held, after the store has settled.

@@ -10,6 +10,7 @@ mod cache;
 mod document;
 mod environment;
 mod error;
+mod fhir;
 mod search;
 mod secret;
 mod section;
@@ -25,8 +26,9 @@ pub use archive::Archive;
 pub use auth::{Auth, AuthMode};
 pub use cache::Cache;
 pub use error::{ConfigError, ConfigErrors};
+pub use fhir::Fhir;
 pub use search::Search;
-pub use server::Server;
+pub use server::{Server, Tls};
 pub use telemetry::Telemetry;
 
 use document::Table;
@@ -43,6 +45,8 @@ pub struct Config {
     pub cache: Cache,
     /// `[auth]`
     pub auth: Auth,
+    /// `[fhir]`
+    pub fhir: Fhir,
     /// `[search]`
     pub search: Search,
     /// `[telemetry]`
@@ -86,6 +90,7 @@ impl Config {
         let archives = root.tables("archive", |section| Archive::read(section, &mut ids));
         let cache = root.table("cache", |section| Some(Cache::read(section)));
         let auth = root.table("auth", Auth::read);
+        let fhir = root.table("fhir", |section| Some(Fhir::read(section)));
         let search = root.table("search", |section| Some(Search::read(section)));
         let telemetry = root.table("telemetry", |section| Some(Telemetry::read(section)));
         root.end();
@@ -94,6 +99,7 @@ impl Config {
             archives: archives?,
             cache: cache?,
             auth: auth?,
+            fhir: fhir?,
             search: search?,
             telemetry: telemetry?,
         })

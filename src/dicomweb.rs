@@ -3,14 +3,17 @@
 //! A request is read into typed parts and asked anew; its answer streams back with its status and a few of its headers.
 //! Nothing of the archive's own errors and addresses goes out. This room knows no FHIR and keeps nothing.
 //!
-//! - [`path`] and [`query`] read what is asked for, and refuse what an archive could read in another way
+//! - [`path`], [`query`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
+//! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
 //! - [`stream`] carries the body, through [`rewrite`] where it is text and through `multipart` where it has parts
 
+mod accept;
 mod address;
 mod answer;
 mod delimiter;
 mod error;
+mod every_archive;
 mod gunzip;
 mod multipart;
 mod path;
@@ -23,6 +26,7 @@ use http::{Method, Response};
 
 pub use address::{Addresses, Verdict};
 pub use error::{DicomwebError, refuse};
+pub use every_archive::EveryArchive;
 pub use path::{PathError, Resource};
 pub use query::QueryError;
 pub use request::DicomwebRequest;
@@ -32,6 +36,7 @@ pub use stream::StreamError;
 use crate::access::Access;
 use crate::archive::Archive;
 use crate::http::body::{self, Body};
+use crate::http::compression::compressed;
 use request::Question;
 
 /// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
@@ -42,13 +47,47 @@ pub async fn handle(
     public: &str,
     request: DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
+    admit(access, &request)?;
+    let answer = pass_through(archive, public, &request).await?;
+    Ok(finish(&request, answer))
+}
+
+fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<(), DicomwebError> {
     // Who may see a part of an archive only is told by rows of attributes, which no opaque body has.
     if !access.sees_everything() {
         return Err(DicomwebError::Forbidden);
     }
-    let question = Question::read(archive, public, &request)?;
-    let upstream = archive.send(question.upstream()).await?;
-    let answer = answer::pass_on(archive, question, upstream).await?;
-    // Archives answer HEAD with 404, so that they are asked with GET, and the body is dropped unread.
-    Ok(if request.method == Method::HEAD { answer.map(|_| body::empty()) } else { answer })
+    if matches!(*request.method, Method::GET | Method::HEAD) { Ok(()) } else { Err(DicomwebError::Method) }
+}
+
+/// Texts are compressed where that is wanted; pixel data never are, being compressed already or larger for it.
+///
+/// Archives answer HEAD with 404, so that they are asked with GET, and the body is dropped unread.
+fn finish(request: &DicomwebRequest<'_>, answer: Response<Body>) -> Response<Body> {
+    let is_text = Resource::parse(request.path).is_ok_and(|resource| resource.is_text());
+    let answer = if is_text { compressed(request.headers, answer) } else { answer };
+    if request.method == Method::HEAD { answer.map(|_| body::empty()) } else { answer }
+}
+
+async fn pass_through(
+    archive: &Archive,
+    public: &str,
+    request: &DicomwebRequest<'_>,
+) -> Result<Response<Body>, DicomwebError> {
+    ask(archive, &Question::read(archive, public, request)?).await
+}
+
+/// Asks until the archive does not refuse what the client takes; the first refusal stands when it always does.
+async fn ask(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
+    let mut refusal = None;
+    for request in question.upstream() {
+        let upstream = archive.send(request.clone()).await?;
+        match answer::pass_on(archive, question, &request, upstream).await {
+            Err(refused) if refused.may_be_about_media_types() => {
+                refusal.get_or_insert(refused);
+            }
+            answer => return answer,
+        }
+    }
+    Err(refusal.unwrap_or(DicomwebError::NotAcceptable))
 }

@@ -138,6 +138,11 @@ impl From<NoRoute> for Failure {
                 "not-supported",
                 "This resource type is not served; /fhir/metadata lists those that are.",
             ),
+            NoRoute::NoHistory => Self::new(
+                StatusCode::NOT_FOUND,
+                "not-supported",
+                "No history is kept. The current version can be read at {type}/{id} and {type}/{id}/_history/{versionId}.",
+            ),
             NoRoute::MethodNotAllowed { allow } => {
                 let mut failure = Self::new(
                     StatusCode::METHOD_NOT_ALLOWED,

@@ -1,21 +1,25 @@
 //! The FHIR R4 facade: read and search of ImagingStudy, Patient and Endpoint, and what the server says of itself.
 //!
 //! Handlers take a request that is already routed and give a [`Response`]; what is wrong becomes a [`Failure`], which
-//! [`refuse`] words as an OperationOutcome. Nothing here asks an archive or decides what matches.
+//! [`refuse`] words as an OperationOutcome. Every answer is made as JSON, and written in another format last. Nothing here
+//! asks an archive or decides what matches.
 
 mod answer;
+mod batch;
 mod bundle;
 mod capabilities;
 mod endpoints;
 mod format;
+mod page;
 mod read;
 mod request;
 mod search;
+mod written;
 
-pub use answer::refuse;
+pub use answer::{allowed, refuse};
 pub use request::FhirRequest;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::access::Access;
 use crate::cache::{Form, Rendered};
@@ -24,6 +28,8 @@ use crate::error::Failure;
 use crate::fhir::search::ResourceType;
 use crate::gateway::Gateway;
 use crate::http::body::Body;
+use crate::route::Route;
+use written::Written;
 
 /// What is asked of the facade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +38,32 @@ pub enum Interaction<'a> {
     Capabilities,
     /// `GET /fhir/{type}/{id}`.
     Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
     /// `GET /fhir/{type}?…`.
     Search(ResourceType),
+    /// `GET /fhir?…`.
+    SearchAll,
+    /// `GET /fhir/Patient/{id}/{type}?…`; of all types without one.
+    SearchCompartment(&'a str, Option<ResourceType>),
+    /// `GET /fhir/Patient/{id}/$everything`.
+    Everything(&'a str),
+}
+
+impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
+    /// What a route asks of the facade by GET; a batch is no such thing.
+    fn from(route: Route<'a>) -> Self {
+        Some(match route {
+            Route::Capabilities => Interaction::Capabilities,
+            Route::Read(kind, id) => Interaction::Read(kind, id),
+            Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
+            Route::Search(kind) => Interaction::Search(kind),
+            Route::SearchAll => Interaction::SearchAll,
+            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
+            Route::Everything(id) => Interaction::Everything(id),
+            Route::Batch | Route::Dicomweb(..) | Route::EveryArchive(_) => return None,
+        })
+    }
 }
 
 /// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
@@ -43,10 +73,20 @@ pub fn remembered(
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let format = format::accepted(headers)?;
+    let written = Written::accepted(headers).ok().filter(Written::is_as_stored)?;
     let uid = StudyUid::parse(id).ok()?;
     let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    Some(answer::success(&study.rendered, format, false, headers))
+    answer::success(&study.rendered, &written, headers, gateway.clock.now()).ok()
+}
+
+/// Answers a batch, or says why not; `body` is the Bundle that was sent.
+pub async fn handle_batch(
+    gateway: &Gateway,
+    body: &[u8],
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Response<Body> {
+    respond(gateway, request, batch::answered(gateway, body, request, access)).await
 }
 
 /// Answers one request within the deadline, or says why not.
@@ -55,13 +95,50 @@ pub async fn handle(
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
+) -> Response<Body> {
+    // What the largest kind of work needs between its steps is too much to be handed up by value.
+    let work = Box::pin(work_out(gateway, interaction, request, access));
+    let mut response = respond(gateway, request, work).await;
+    if let Interaction::VersionRead(kind, id, version) = interaction
+        && !response.status().is_client_error()
+        && !response.status().is_server_error()
+        && let Ok(address) =
+            HeaderValue::from_str(&format!("{}/{kind}/{id}/_history/{version}", request.base()))
+    {
+        response.headers_mut().insert(header::CONTENT_LOCATION, address);
+    }
+    response
+}
+
+async fn respond(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    work: impl Future<Output = Result<Rendered, Failure>>,
+) -> Response<Body> {
+    let written = match Written::asked(request.headers, &request.pairs, Some(request.base())) {
+        Ok(written) => written,
+        Err(failure) => return answer::refuse_written(&failure, &Written::default()),
+    };
+    let answer = answered(gateway, request, work, &written).await;
+    answer.unwrap_or_else(|failure| answer::refuse_written(&failure, &written))
+}
+
+async fn answered(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    work: impl Future<Output = Result<Rendered, Failure>>,
+    written: &Written,
 ) -> Result<Response<Body>, Failure> {
-    let format = format::negotiate(request)?;
-    let work = work_out(gateway, interaction, request, access);
     let rendered =
         tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
-    let pretty = request.parameter("_pretty") == Some("true");
-    Ok(answer::success(&rendered, format, pretty, request.headers))
+    let now = gateway.clock.now();
+    if written.is_as_stored() {
+        return answer::success(&rendered, written, request.headers, now);
+    }
+    // A study of a thousand images takes milliseconds to write anew.
+    let (headers, written) = (request.headers.clone(), written.clone());
+    let writing = tokio::task::spawn_blocking(move || answer::success(&rendered, &written, &headers, now));
+    writing.await.map_err(|_| Failure::internal())?
 }
 
 async fn work_out(
@@ -71,15 +148,23 @@ async fn work_out(
     access: &Access,
 ) -> Result<Rendered, Failure> {
     Ok(match interaction {
-        Interaction::Capabilities => capabilities::statement(request)?,
-        Interaction::Read(ResourceType::ImagingStudy, id) => {
-            read::imaging_study(gateway, id, request, access).await?
+        Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
+        Interaction::Read(kind, id) => read::resource(gateway, kind, id, request, access).await?,
+        Interaction::VersionRead(kind, id, version) => {
+            let current = read::resource(gateway, kind, id, request, access).await?;
+            read::only_if(current, version)?
         }
-        Interaction::Read(ResourceType::Patient, id) => read::patient(gateway, id, request, access).await?,
-        Interaction::Read(ResourceType::Endpoint, id) => read::endpoint(gateway, id, request)?,
         Interaction::Search(ResourceType::ImagingStudy) => {
-            search::imaging_studies(gateway, request, access).await?
+            search::imaging_studies(gateway, request, access, None).await?
         }
+        Interaction::SearchCompartment(id, Some(_)) => {
+            search::imaging_studies(gateway, request, access, Some(id)).await?
+        }
+        Interaction::SearchCompartment(id, None) => {
+            search::all_types(gateway, request, access, Some(id)).await?
+        }
+        Interaction::SearchAll => search::all_types(gateway, request, access, None).await?,
+        Interaction::Everything(id) => search::everything(gateway, request, access, id).await?,
         Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
         Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
     })

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use crate::archive::{Archive, SettingsError};
-use crate::cache::Cache;
+use crate::cache::{Cache, Fingerprint, Ledger, LedgerError, Sight, Subject};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::http::cors::Cors;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
-use crate::mapping::MappingContext;
+use crate::mapping::{self, MappingContext};
 use crate::studies::{Limits, Source, Studies};
 use crate::telemetry::Metrics;
 
@@ -23,6 +25,9 @@ pub enum GatewayError {
     /// No key for the links of pages.
     #[error(transparent)]
     Cursors(#[from] NoKey),
+    /// The change ledger cannot be opened in `[cache] state_dir`.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
 }
 
 /// One gateway. Two of them in one process share nothing.
@@ -30,6 +35,8 @@ pub enum GatewayError {
 pub struct Gateway {
     /// Every study of every archive.
     pub studies: Studies,
+    /// What resources hold beyond R4.
+    pub fhir: config::Fhir,
     /// How searches are bounded.
     pub search: config::Search,
     /// Seals the links of pages.
@@ -38,21 +45,36 @@ pub struct Gateway {
     pub request_timeout: Duration,
     /// Under which address the gateway is known.
     pub public_address: PublicAddress,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
     /// Counts.
     pub metrics: Metrics,
     cache: Cache,
+    ledger: Ledger,
 }
 
 impl Gateway {
     /// Puts together what `config` describes. Nothing is sent to an archive yet.
     pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, GatewayError> {
-        let source = |archive: &config::Archive| {
+        let ledger = Ledger::open(
+            config.cache.state_dir.as_deref(),
+            u64::try_from(config.cache.ledger_entries).unwrap_or(u64::MAX),
+            SharedClock::clone(&clock),
+            metrics.clone(),
+        )?;
+        let since = endpoints_since(config, &ledger);
+        let source = |(archive, since): (&config::Archive, Timestamp)| {
+            let context = context(config, archive);
             Ok(Source {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
-                context: context(archive),
+                rules: context.rules(),
+                context,
+                since,
             })
         };
-        let sources = config.archives.iter().map(source).collect::<Result<_, SettingsError>>()?;
+        let sources = config.archives.iter().zip(since).map(source).collect::<Result<_, SettingsError>>()?;
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
         let limits = Limits {
             max_scan: config.search.max_scan,
@@ -64,16 +86,28 @@ impl Gateway {
             None => CursorKey::random()?,
         };
         Ok(Self {
-            studies: Studies::new(sources, cache.clone(), limits, clock, metrics.clone()),
+            studies: Studies::new(
+                sources,
+                cache.clone(),
+                ledger.clone(),
+                limits,
+                SharedClock::clone(&clock),
+                metrics.clone(),
+            ),
+            fhir: config.fhir.clone(),
             search: config.search.clone(),
             cursors,
             request_timeout: config.server.request_timeout,
             public_address: PublicAddress {
                 fixed: config.server.public_url.clone(),
                 trusted_proxies: config.server.trusted_proxies.clone(),
+                is_secure: config.server.tls.is_some(),
             },
+            clock,
+            cors: config.server.cors.clone(),
             metrics,
             cache,
+            ledger,
         })
     }
 
@@ -87,14 +121,35 @@ impl Gateway {
         let (entries, bytes) = self.cache.usage();
         self.metrics.cache_holds(entries, bytes);
     }
+
+    /// Makes durable what is to survive the process. To be called when no more requests will come.
+    pub async fn close(&self) {
+        self.ledger.flush().await;
+    }
 }
 
-fn context(archive: &config::Archive) -> MappingContext {
+/// Since when each archive's Endpoint is as it is, but for its address, which is each caller's own.
+fn endpoints_since(config: &Config, ledger: &Ledger) -> Vec<Timestamp> {
+    let sight = |archive: &config::Archive| {
+        let settings = &archive.settings;
+        let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
+        // What cannot be written is never shown.
+        let json = serde_json::to_vec(&endpoint).unwrap_or_default();
+        let fingerprint = Fingerprint::of([]).read_by(&json);
+        Sight { subject: Subject::endpoint(&settings.id), fingerprint, content: None }
+    };
+    let sights: Vec<_> = config.archives.iter().map(sight).collect();
+    ledger.observe_at_start(&sights).into_iter().map(|version| version.last_updated).collect()
+}
+
+fn context(config: &Config, archive: &config::Archive) -> MappingContext {
     MappingContext {
         archive: archive.settings.id.to_string(),
         time_zone: archive.time_zone.clone(),
         patient_id_system: archive.patient_id_system.clone(),
         issuers: archive.issuers.clone(),
         accession_system: archive.accession_system.clone(),
+        guides: config.fhir.guides.clone(),
+        narrative: config.fhir.narrative,
     }
 }

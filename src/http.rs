@@ -1,9 +1,11 @@
 //! What RFC 9110 and its neighbours ask of anybody who speaks HTTP: bodies, query strings, content negotiation,
-//! conditional requests, the address under which the gateway is known. Nothing here knows FHIR or DICOM.
+//! conditional requests, pages of other origins, the address under which the gateway is known. Nothing here knows FHIR or DICOM.
 
 pub mod body;
 pub mod bounded;
+pub mod compression;
 pub mod conditional;
+pub mod cors;
 pub mod cursor;
 pub mod forwarded;
 pub mod host;

@@ -16,7 +16,7 @@ use dicomweb_gateway::clock::SystemClock;
 use dicomweb_gateway::config::{AuthMode, Config, ConfigErrors};
 use dicomweb_gateway::demo::{self, Content, Tour};
 use dicomweb_gateway::gateway::Gateway;
-use dicomweb_gateway::server::{self, Admin, ConnectionLimits, Insight};
+use dicomweb_gateway::server::{self, Admin, ConnectionLimits, Insight, Tls};
 use dicomweb_gateway::service::Service;
 use dicomweb_gateway::telemetry::{self, LogFormat, LogGuard, Metrics};
 use dicomweb_gateway::{check, demo::archive::Progress};
@@ -196,6 +196,7 @@ struct Running {
     address: SocketAddr,
     public: TcpListener,
     admin: TcpListener,
+    tls: Option<Tls>,
     gateway: Arc<Gateway>,
 }
 
@@ -203,11 +204,13 @@ impl Running {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let gateway = Gateway::new(config, Arc::new(SystemClock::default()), Metrics::default())?;
         let gateway = Arc::new(gateway);
+        let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key));
+        let tls = tls.transpose().context("server.tls")?;
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
         let address = public.local_addr()?;
         tracing::info!(%address, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
-        Ok(Self { address, public, admin, gateway })
+        Ok(Self { address, public, admin, tls, gateway })
     }
 
     /// Answers until the order to stop; then says that it is not ready, and finishes what is under way. The admin
@@ -234,7 +237,9 @@ impl Running {
                 std::process::exit(1);
             });
         };
-        let drained = server::serve(self.public, limits, Service::new(self.gateway), order).await;
+        let service = Service::new(Arc::clone(&self.gateway));
+        let drained = server::serve_with_tls(self.public, self.tls, limits, service, order).await;
+        self.gateway.close().await;
         drop(all_done);
         // Its only task is the listener that was just told to end.
         let _ = admin.await;

@@ -11,21 +11,25 @@ mod identifiers;
 mod instance;
 mod names;
 mod patient;
+mod profiles;
 mod series;
 mod study;
 mod terminology;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
+
+use crate::fhir::types::{Narrated, Narrative};
 
 pub use endpoint::endpoint;
 pub use instance::{InstanceFacts, instance_tags};
 pub use patient::{PatientKey, patient, patient_tags};
+pub use profiles::{Guide, Profiled, supported_profiles};
 pub use series::{overlay_series, series_tags};
 pub use study::{SeriesSource, imaging_study, overlay_study, study_tags};
 
-/// What an archive's configuration says of its identifiers and times.
+/// What the configuration says of an archive's identifiers and times, and of what resources hold.
 #[derive(Debug, Clone, Default)]
 pub struct MappingContext {
     /// The archive's id: part of the Patient ids of patients whose identifiers have no system.
@@ -38,6 +42,33 @@ pub struct MappingContext {
     pub issuers: BTreeMap<String, String>,
     /// The system of accession numbers that name no issuer.
     pub accession_system: Option<String>,
+    /// The implementation guides that resources follow.
+    pub guides: BTreeSet<Guide>,
+    /// Whether resources are told in words too.
+    pub narrative: bool,
+}
+
+impl MappingContext {
+    /// The resource in words, where that is wanted.
+    fn told(&self, resource: &impl Narrated) -> Option<Narrative> {
+        self.narrative.then(|| resource.narrative())
+    }
+
+    fn follows(&self, guide: Guide) -> bool {
+        self.guides.contains(&guide)
+    }
+}
+
+/// What the rules of this room are called. It changes with every change of what they make of the same attributes, so that
+/// what was made by older rules counts as changed.
+const REVISION: u32 = 1;
+
+impl MappingContext {
+    /// Names the rules by which this archive's attributes are read: those of this room, and what is configured.
+    pub fn rules(&self) -> String {
+        // Every field is in it, also those that are yet to come.
+        format!("{REVISION} {self:?}")
+    }
 }
 
 #[cfg(test)]

@@ -18,10 +18,22 @@ pub enum Route<'a> {
     Capabilities,
     /// `GET /fhir/{type}/{id}`.
     Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
     /// `GET /fhir/{type}`, `GET` and `POST /fhir/{type}/_search`.
     Search(ResourceType),
+    /// `GET /fhir`, `GET` and `POST /fhir/_search`: of all types at once.
+    SearchAll,
+    /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: of that type in the Patient's compartment; of all types for `*`.
+    SearchCompartment(&'a str, Option<ResourceType>),
+    /// `GET /fhir/Patient/{id}/$everything`.
+    Everything(&'a str),
+    /// `POST /fhir`: a batch Bundle.
+    Batch,
     /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
     Dicomweb(ArchiveId, &'a str),
+    /// `GET /dicom-web/studies…`, `/series`, `/instances`: what follows `/dicom-web/`.
+    EveryArchive(&'a str),
 }
 
 /// Why a request asks for nothing that there is.
@@ -35,6 +47,8 @@ pub enum NoRoute {
     NotFound,
     /// `/fhir/{type}` with a type that is not served.
     UnknownType,
+    /// `/fhir/_history`, `/fhir/{type}/_history`, `/fhir/{type}/{id}/_history`.
+    NoHistory,
     /// Something stands there, but not for this method.
     MethodNotAllowed {
         /// The methods there are, as `Allow` has them.
@@ -70,11 +84,20 @@ impl<'a> Route<'a> {
         let (root, below) = parted(path.strip_prefix('/').ok_or(NoRoute::NotFound)?);
         let (first, rest) = below.map_or(("", None), parted);
         match (root, rest) {
-            ("fhir", rest) if below.is_some() => Self::parse_fhir(method, first, rest),
+            ("fhir", None) if first.is_empty() => match *method {
+                Method::POST => Ok(Self::Batch),
+                _ => allow_only(method, SEARCH).map(|()| Self::SearchAll),
+            },
+            ("fhir", None) if first == "_search" => allow_only(method, SEARCH).map(|()| Self::SearchAll),
+            ("fhir", rest) => Self::parse_fhir(method, first, rest),
+            ("dicom-web", _) if matches!(first, "studies" | "series" | "instances") => {
+                allow_only(method, READ)?;
+                Ok(Self::EveryArchive(below.unwrap_or_default()))
+            }
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
                 let archive = first;
                 let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
-                allow_only(method, READ)?;
+                allow_only(method, RETRIEVE)?;
                 Ok(Self::Dicomweb(archive, rest))
             }
             _ => Err(NoRoute::NotFound),
@@ -88,11 +111,47 @@ impl<'a> Route<'a> {
                 Some(_) => Err(NoRoute::NotFound),
             };
         }
+        if first == "_history" {
+            return Err(if rest.is_none() { NoRoute::NoHistory } else { NoRoute::NotFound });
+        }
         let kind = ResourceType::parse(first).ok_or(NoRoute::UnknownType)?;
         match rest {
+            Some("_history") => Err(NoRoute::NoHistory),
             None => allow_only(method, READ).map(|()| Self::Search(kind)),
             Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
-            Some(id) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
+            Some(rest) => match parted(rest) {
+                (id, None) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
+                (id, Some("_history")) if is_id(id) => Err(NoRoute::NoHistory),
+                (id, Some(below)) if is_id(id) => Self::parse_below(method, kind, id, below),
+                _ => Err(NoRoute::NotFound),
+            },
+        }
+    }
+
+    /// What stands below `/fhir/{type}/{id}/`. Of the types that are served only ImagingStudy is in a Patient's compartment
+    /// (R4 compartmentdefinition-patient).
+    fn parse_below(
+        method: &Method,
+        kind: ResourceType,
+        id: &'a str,
+        below: &'a str,
+    ) -> Result<Self, NoRoute> {
+        let is_patient = kind == ResourceType::Patient;
+        let (name, search) = parted(below);
+        let kind = match (name, search) {
+            ("_history", Some(version)) if is_id(version) => {
+                return allow_only(method, READ).map(|()| Self::VersionRead(kind, id, version));
+            }
+            ("$everything", None) if is_patient => {
+                return allow_only(method, READ).map(|()| Self::Everything(id));
+            }
+            ("*", _) if is_patient => None,
+            _ if is_patient && name == ResourceType::ImagingStudy.name() => Some(ResourceType::ImagingStudy),
+            _ => return Err(NoRoute::NotFound),
+        };
+        match search {
+            None => allow_only(method, READ).map(|()| Self::SearchCompartment(id, kind)),
+            Some("_search") => allow_only(method, SEARCH).map(|()| Self::SearchCompartment(id, kind)),
             Some(_) => Err(NoRoute::NotFound),
         }
     }
@@ -106,15 +165,23 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 8] = [
+    pub const LABELS: [&'static str; 16] = [
         "fhir.read.ImagingStudy",
+        "fhir.vread.ImagingStudy",
+        "fhir.vread.Patient",
+        "fhir.vread.Endpoint",
         "fhir.search.ImagingStudy",
         "fhir.read.Patient",
         "fhir.search.Patient",
         "fhir.read.Endpoint",
         "fhir.search.Endpoint",
+        "fhir.search",
+        "fhir.compartment",
+        "fhir.everything",
+        "fhir.batch",
         "fhir.capabilities",
         "dicomweb",
+        "dicomweb.every_archive",
     ];
 
     /// The route without what varies, for metrics and logs.
@@ -124,10 +191,18 @@ impl<'a> Route<'a> {
             Self::Read(ResourceType::ImagingStudy, _) => "fhir.read.ImagingStudy",
             Self::Read(ResourceType::Patient, _) => "fhir.read.Patient",
             Self::Read(ResourceType::Endpoint, _) => "fhir.read.Endpoint",
+            Self::VersionRead(ResourceType::ImagingStudy, ..) => "fhir.vread.ImagingStudy",
+            Self::VersionRead(ResourceType::Patient, ..) => "fhir.vread.Patient",
+            Self::VersionRead(ResourceType::Endpoint, ..) => "fhir.vread.Endpoint",
             Self::Search(ResourceType::ImagingStudy) => "fhir.search.ImagingStudy",
             Self::Search(ResourceType::Patient) => "fhir.search.Patient",
             Self::Search(ResourceType::Endpoint) => "fhir.search.Endpoint",
+            Self::SearchAll => "fhir.search",
+            Self::SearchCompartment(..) => "fhir.compartment",
+            Self::Everything(_) => "fhir.everything",
+            Self::Batch => "fhir.batch",
             Self::Dicomweb(..) => "dicomweb",
+            Self::EveryArchive(_) => "dicomweb.every_archive",
         }
     }
 }
@@ -142,9 +217,11 @@ fn parted(path: &str) -> (&str, Option<&str>) {
 }
 
 /// What is read only.
-const READ: &str = "GET, HEAD";
+const READ: &str = "GET, HEAD, OPTIONS";
 /// What is searched, perhaps by a form.
-const SEARCH: &str = "GET, HEAD, POST";
+const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
+/// What archives serve.
+const RETRIEVE: &str = "GET, HEAD";
 
 fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
     match *method {
@@ -198,8 +275,18 @@ mod tests {
             ("/fhir/ImagingStudy/_search", Route::Search(ResourceType::ImagingStudy)),
             ("/fhir/ImagingStudy/1.2.3", Route::Read(ResourceType::ImagingStudy, "1.2.3")),
             ("/fhir/Patient/0a1b", Route::Read(ResourceType::Patient, "0a1b")),
+            ("/fhir/Patient/0a1b/_history/7f", Route::VersionRead(ResourceType::Patient, "0a1b", "7f")),
             ("/fhir/Endpoint/main", Route::Read(ResourceType::Endpoint, "main")),
+            ("/fhir", Route::SearchAll),
+            ("/fhir/", Route::SearchAll),
+            ("/fhir/_search", Route::SearchAll),
+            ("/fhir/Patient/a/ImagingStudy", Route::SearchCompartment("a", Some(ResourceType::ImagingStudy))),
+            ("/fhir/Patient/a/*", Route::SearchCompartment("a", None)),
+            ("/fhir/Patient/a/*/_search", Route::SearchCompartment("a", None)),
+            ("/fhir/Patient/a/$everything", Route::Everything("a")),
             ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
+            ("/dicom-web/studies", Route::EveryArchive("studies")),
+            ("/dicom-web/studies/1.2/series", Route::EveryArchive("studies/1.2/series")),
             ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
         ] {
             assert!(Route::LABELS.contains(&route.label()), "{path}");
@@ -208,12 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_posted_to_the_base_is_a_batch() {
+        assert_eq!(Route::parse(&Method::POST, "/fhir"), Ok(Route::Batch));
+        assert_eq!(Route::parse(&Method::POST, "/fhir/_search"), Ok(Route::SearchAll));
+    }
+
+    #[test]
     fn what_is_not_there_is_told_apart_from_what_is_there_for_another_method() {
         for path in [
             "",
             "/",
-            "/fhir",
             "/fhir/metadata/x",
+            "/fhir/Patient/a/Endpoint",
+            "/fhir/Patient/a_b/ImagingStudy",
+            "/fhir/Patient/a/ImagingStudy/1",
+            "/fhir/Patient/a/$everything/x",
+            "/fhir/Endpoint/a/ImagingStudy",
             "/fhir/ImagingStudy/1/2",
             "/fhir/ImagingStudy/",
             "/dicom-web/main",
@@ -222,13 +319,19 @@ mod tests {
         ] {
             assert_eq!(get(path), Err(NoRoute::NotFound), "{path}");
         }
-        for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/"] {
+        for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/$everything"] {
             assert_eq!(get(path), Err(NoRoute::UnknownType), "{path}");
         }
+        for path in ["/fhir/_history", "/fhir/Patient/_history", "/fhir/Patient/0a1b/_history"] {
+            assert_eq!(get(path), Err(NoRoute::NoHistory), "{path}");
+        }
         for (method, path, allow) in [
-            (Method::POST, "/fhir/ImagingStudy", "GET, HEAD"),
-            (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD"),
-            (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, POST"),
+            (Method::POST, "/fhir/ImagingStudy", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/ImagingStudy/1/_history/2", "GET, HEAD, OPTIONS"),
+            (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, OPTIONS, POST"),
+            (Method::PUT, "/fhir", "GET, HEAD, OPTIONS, POST"),
+            (Method::POST, "/fhir/Patient/a/*", "GET, HEAD, OPTIONS"),
             (Method::POST, "/dicom-web/main/studies", "GET, HEAD"),
         ] {
             assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");

@@ -1,4 +1,4 @@
-//! Listeners and connections: HTTP/1.1, and HTTP/2 by prior knowledge, on hyper without a framework.
+//! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, with TLS or without, on hyper without a framework.
 //!
 //! A connection costs something from its first packet, long before there is a request, so everything here is bounded:
 //! how many there are, how long the first byte, a head, silence and a stalled reader may take, how large a head may be.
@@ -14,6 +14,7 @@ mod limits;
 mod preface;
 mod probe;
 mod timed_stream;
+mod tls;
 
 use std::net::SocketAddr;
 
@@ -22,11 +23,12 @@ use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-pub use accept::{Drained, serve};
+pub use accept::{Drained, serve, serve_with_tls};
 pub use admin::{Admin, Insight};
 pub use front_door::Refusal;
 pub use limits::ConnectionLimits;
 pub use probe::{ProbeError, ask_whether_ready};
+pub use tls::{Tls, TlsError};
 
 use crate::http::body::{self, Body, BoxError};
 use crate::telemetry::Metrics;

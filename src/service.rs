@@ -11,16 +11,17 @@ use std::time::Instant;
 use body::Counted;
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::access::Access;
-use crate::dicomweb::{self, DicomwebRequest};
+use crate::dicomweb::{self, DicomwebRequest, EveryArchive};
 use crate::error::{self, Failure};
 use crate::facade::{self, FhirRequest, Interaction};
 use crate::gateway::Gateway;
 use crate::http::body::{Body, empty};
+use crate::http::cors::Cors;
 use crate::http::query::{self, QueryError};
 use crate::route::{Dialect, NoRoute, Route};
 use crate::server::{PeerAddress, Refusal};
@@ -30,6 +31,7 @@ use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, Rou
 #[derive(Debug, Clone)]
 pub struct Service {
     gateway: Arc<Gateway>,
+    every_archive: Arc<EveryArchive>,
     routes: Arc<[RouteMetrics]>,
 }
 
@@ -38,7 +40,9 @@ impl Service {
     pub fn new(gateway: Arc<Gateway>) -> Self {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
         let routes = labels.map(|label| gateway.metrics.route(label)).collect();
-        Self { gateway, routes }
+        let archives = gateway.archives().cloned().collect();
+        let every_archive = Arc::new(EveryArchive::new(archives, gateway.search.max_scan));
+        Self { gateway, every_archive, routes }
     }
 }
 
@@ -55,11 +59,14 @@ impl crate::server::Service for Service {
         let begun = Begun::new(self, request);
         let access = Access::everything();
         let answer = facade::remembered(&self.gateway, route.study_read()?, request.headers(), &access)?;
-        Some(begun.finish(route.label(), answer))
+        Some(begun.finish(route.label(), request.headers(), answer))
     }
 
     async fn answer(&self, request: Request<Incoming>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
         let begun = Begun::new(self, &request);
+        if Cors::is_preflight(request.method(), request.headers()) {
+            return begun.finish_preflight(request.headers());
+        }
         let (parts, body) = request.into_parts();
         let path = without_prefix(&self.gateway, parts.uri.path());
         let dialect = Dialect::of(path);
@@ -70,13 +77,24 @@ impl crate::server::Service for Service {
                     AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
                 (label, answer.unwrap_or_else(|_| Err(Failure::internal())))
             }
+            Err(NoRoute::MethodNotAllowed { allow })
+                if parts.method == Method::OPTIONS && dialect == Dialect::Fhir =>
+            {
+                ("options", Ok(facade::allowed(allow)))
+            }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
-        let mut response = answer.unwrap_or_else(|failure| refuse(dialect, &failure));
+        let mut response = answer.unwrap_or_else(|failure| match dialect {
+            Dialect::Fhir => {
+                let public = self.gateway.public_address.of(&parts, peer.ip());
+                facade::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
+            }
+            Dialect::Dicomweb => dicomweb::refuse(&failure),
+        });
         if parts.method == Method::HEAD {
             response = without_body(response);
         }
-        begun.finish(label, response)
+        begun.finish(label, &parts.headers, response)
     }
 
     fn refuse(&self, request: &Request<Incoming>, refusal: Refusal) -> Response<Counted> {
@@ -88,7 +106,11 @@ impl crate::server::Service for Service {
             _ => "invalid",
         };
         let failure = Failure::new(status, code, error::sentence(&sentence));
-        begun.finish("refused", refuse(Dialect::of(request.uri().path()), &failure))
+        let response = match Dialect::of(request.uri().path()) {
+            Dialect::Fhir => facade::refuse(&failure, request.headers(), request.uri().query(), None),
+            Dialect::Dicomweb => dicomweb::refuse(&failure),
+        };
+        begun.finish("refused", request.headers(), response)
     }
 
     fn metrics(&self) -> Option<&Metrics> {
@@ -109,33 +131,46 @@ impl Service {
         let public = gateway.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
-        let interaction = match route {
+        let dicomweb = |path| DicomwebRequest {
+            method: &parts.method,
+            path,
+            query: parts.uri.query(),
+            headers: &parts.headers,
+        };
+        let interaction: Option<Interaction<'_>> = match route {
+            Route::EveryArchive(path) => {
+                let address = format!("{public}/dicom-web");
+                let answer = self.every_archive.answer(&access, &address, dicomweb(path)).await;
+                return answer.map_err(|error| Failure::from(&error));
+            }
             Route::Dicomweb(archive, path) => {
                 let source = gateway.studies.source(&archive);
                 let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
                 let address = format!("{public}/dicom-web/{archive}");
-                let request = DicomwebRequest {
-                    method: &parts.method,
-                    path,
-                    query: parts.uri.query(),
-                    headers: &parts.headers,
-                };
                 // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
                 // wait.
-                let answer = dicomweb::handle(&source.archive, &access, &address, request).await;
+                let answer = dicomweb::handle(&source.archive, &access, &address, dicomweb(path)).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
-            Route::Capabilities => Interaction::Capabilities,
-            Route::Read(kind, id) => Interaction::Read(kind, id),
-            Route::Search(kind) => Interaction::Search(kind),
+            Route::Batch => None,
+            route => route.into(),
         };
         let mut pairs =
             query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;
+        let Some(interaction) = interaction else {
+            let bundle = body::bundle(&parts.headers, body).await?;
+            // The conditions of a batch stand in its entries.
+            let mut headers = parts.headers.clone();
+            headers.remove(header::IF_NONE_MATCH);
+            headers.remove(header::IF_MODIFIED_SINCE);
+            let request = FhirRequest { headers: &headers, pairs, public_base: public };
+            return Ok(facade::handle_batch(gateway, &bundle, &request, &access).await);
+        };
         if parts.method == Method::POST {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
-        facade::handle(gateway, interaction, &request, &access).await
+        Ok(facade::handle(gateway, interaction, &request, &access).await)
     }
 }
 
@@ -157,13 +192,6 @@ fn unreadable(error: &QueryError) -> Failure {
     }
 }
 
-fn refuse(dialect: Dialect, failure: &Failure) -> Response<Body> {
-    match dialect {
-        Dialect::Fhir => facade::refuse(failure),
-        Dialect::Dicomweb => dicomweb::refuse(failure),
-    }
-}
-
 /// The same head, with the length that the body would have had (RFC 9110 9.3.2).
 fn without_body(response: Response<Body>) -> Response<Body> {
     let length = response.body().size_hint().exact();
@@ -175,12 +203,12 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 }
 
 /// What stands for the route of a request that has none.
-const REFUSED_LABELS: [&str; 3] = ["refused", "unknown", "method_not_allowed"];
+const REFUSED_LABELS: [&str; 5] = ["refused", "unknown", "method_not_allowed", "options", "preflight"];
 
 fn refused_label(no_route: NoRoute) -> &'static str {
     match no_route {
         NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
-        NoRoute::NotFound | NoRoute::UnknownType => "unknown",
+        NoRoute::NotFound | NoRoute::UnknownType | NoRoute::NoHistory => "unknown",
         NoRoute::MethodNotAllowed { .. } => "method_not_allowed",
     }
 }
@@ -206,7 +234,25 @@ impl<'a> Begun<'a> {
         Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
-    fn finish(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
+    /// Tells a browser what a page may ask for. Nobody need have said who they are: browsers do not at this point.
+    fn finish_preflight(self, request: &HeaderMap) -> Response<Counted> {
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        self.service.gateway.cors.allow_beforehand(request, response.headers_mut());
+        self.count("preflight", response)
+    }
+
+    fn finish(
+        self,
+        route: &'static str,
+        request: &HeaderMap,
+        mut response: Response<Body>,
+    ) -> Response<Counted> {
+        self.service.gateway.cors.allow(request, response.headers_mut());
+        self.count(route, response)
+    }
+
+    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {

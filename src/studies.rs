@@ -2,7 +2,7 @@
 //!
 //! [`plan`] says what the archives are asked, [`scan`] asks them to the end, [`candidates`] gathers what they answer by study,
 //! [`screen`] decides what matches, [`order`] puts it in order, [`detail`] fetches what lies below a study, [`assembly`] makes
-//! resources of it and remembers them; [`search`], [`stream`] and [`patients`] are the ways in. An archive's filter is a hint
+//! resources of it and remembers them, [`versions`] tells which version each is; [`search`], [`stream`] and [`patients`] are the ways in. An archive's filter is a hint
 //! and never an answer: what counts is the resource that would be shown, compared with every criterion and with the access.
 //! Nothing here knows HTTP.
 
@@ -18,8 +18,11 @@ mod scan;
 mod screen;
 mod search;
 mod stream;
+mod versions;
 
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 pub use assembly::{Depth, Read};
 pub use error::StudiesError;
@@ -28,7 +31,7 @@ pub use patients::FoundPatient;
 pub use search::{FoundStudies, FoundStudy, Place, StudyPage, StudySearch};
 
 use crate::archive::{Archive, ArchiveId};
-use crate::cache::{Cache, Fingerprint, Form, SearchRows, SingleFlight, StudyEntry};
+use crate::cache::{Cache, Fingerprint, Form, Ledger, SearchRows, SingleFlight, StudyEntry};
 use crate::clock::SharedClock;
 use crate::dicom::StudyUid;
 use crate::mapping::MappingContext;
@@ -42,6 +45,8 @@ pub enum Freshness {
     Cached,
     /// The archives are asked in any case (`Cache-Control: no-cache`).
     Reload,
+    /// They are asked from now on: what somebody else is asking already will not do either.
+    Anew,
 }
 
 /// An archive, and what its configuration says of its identifiers and times.
@@ -51,6 +56,10 @@ pub struct Source {
     pub archive: Archive,
     /// How its attributes are read.
     pub context: MappingContext,
+    /// The context's [`rules`](MappingContext::rules).
+    pub rules: String,
+    /// When what is configured of it was first seen as it is.
+    pub since: Timestamp,
 }
 
 /// How much one search may cost.
@@ -72,6 +81,7 @@ type Load = Result<Arc<StudyEntry>, StudiesError>;
 pub struct Studies {
     sources: Arc<[Source]>,
     cache: Cache,
+    ledger: Ledger,
     scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
     loads: Arc<SingleFlight<(StudyUid, Form, Fingerprint), Load>>,
     limits: Limits,
@@ -84,6 +94,7 @@ impl Studies {
     pub fn new(
         sources: Vec<Source>,
         cache: Cache,
+        ledger: Ledger,
         limits: Limits,
         clock: SharedClock,
         metrics: Metrics,
@@ -91,6 +102,7 @@ impl Studies {
         Self {
             sources: sources.into(),
             cache,
+            ledger,
             scans: Arc::default(),
             loads: Arc::default(),
             limits,

@@ -1,7 +1,11 @@
 //! DICOMweb as a viewer sees it, below `/dicom-web/{archive}/`.
 
 mod addresses;
+mod compression;
+mod cors;
 mod errors;
+mod every_archive;
 mod headers;
+mod negotiation;
 mod requests;
 mod streams;

@@ -9,5 +9,7 @@ mod command_line;
 mod dialects;
 mod dicomweb;
 mod fhir;
+mod hl7;
 mod mapping;
+mod secure;
 mod support;

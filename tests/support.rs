@@ -5,3 +5,5 @@ pub mod client;
 pub mod front;
 pub mod gateway;
 pub mod pacs;
+pub mod samples;
+pub mod xml;

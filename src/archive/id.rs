@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 /// Why a text is no archive id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an archive id is 1 to 32 lower-case letters, digits and hyphens")]
+#[error(
+    "an archive id is 1 to 32 lower-case letters, digits and hyphens, and none of studies, series and instances"
+)]
 pub struct ArchiveIdError;
 
 /// `[a-z0-9-]{1,32}`: fits a path segment, a FHIR id and a metric label as it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArchiveId(Arc<str>);
 
+/// What stands below the root of all archives together, where an archive's id could stand.
+const RESERVED: [&str; 3] = ["studies", "series", "instances"];
+
 impl ArchiveId {
     /// Reads `text` as it stands.
     pub fn parse(text: &str) -> Result<Self, ArchiveIdError> {
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=32).contains(&text.len()) && text.bytes().all(legal) {
+        if (1..=32).contains(&text.len()) && text.bytes().all(legal) && !RESERVED.contains(&text) {
             Ok(Self(text.into()))
         } else {
             Err(ArchiveIdError)
@@ -50,7 +55,8 @@ mod tests {
         for good in ["main", "pacs-2", "0"] {
             assert!(ArchiveId::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "Main", "a b", "a/b", "a.b", "ä", &"a".repeat(33)] {
+        for bad in ["", "Main", "a b", "a/b", "a.b", "ä", "studies", "series", "instances", &"a".repeat(33)]
+        {
             assert_eq!(ArchiveId::parse(bad), Err(ArchiveIdError), "{bad}");
         }
     }

@@ -116,7 +116,7 @@ pub struct QidoQuery {
     matches: Vec<(Tag, MatchValue)>,
     include: Vec<Tag>,
     include_all: bool,
-    fuzzy: Option<bool>,
+    manners: Vec<(MatchingManner, bool)>,
     limit: Option<u32>,
     offset: Option<u32>,
 }
@@ -129,7 +129,7 @@ impl QidoQuery {
             matches: Vec::new(),
             include: Vec::new(),
             include_all: false,
-            fuzzy: None,
+            manners: Vec::new(),
             limit: None,
             offset: None,
         }
@@ -157,10 +157,11 @@ impl QidoQuery {
         self
     }
 
-    /// Fuzzy matching of names, or explicitly none (PS3.18 8.3.4.2).
+    /// Matching in that manner, or explicitly not.
     #[must_use]
-    pub fn fuzzy(mut self, fuzzy: bool) -> Self {
-        self.fuzzy = Some(fuzzy);
+    pub fn manner(mut self, manner: MatchingManner, wanted: bool) -> Self {
+        self.manners.retain(|(earlier, _)| *earlier != manner);
+        self.manners.push((manner, wanted));
         self
     }
 
@@ -182,6 +183,16 @@ impl QidoQuery {
     pub fn offset(mut self, offset: u32) -> Self {
         self.offset = Some(offset);
         self
+    }
+
+    /// Where it searches.
+    pub fn level(&self) -> &SearchLevel {
+        &self.level
+    }
+
+    /// How many rows it asks for, and behind how many.
+    pub fn window(&self) -> (Option<u32>, u32) {
+        (self.limit, self.offset.unwrap_or(0))
     }
 
     /// The search as text, the same for the same search: the key of caches and single flights.
@@ -216,8 +227,8 @@ impl QidoQuery {
                 );
             }
         }
-        if let Some(fuzzy) = self.fuzzy {
-            push("fuzzymatching", if fuzzy { "true" } else { "false" });
+        for (manner, wanted) in &self.manners {
+            push(manner.parameter(), if *wanted { "true" } else { "false" });
         }
         if let Some(limit) = self.limit {
             push("limit", &limit.to_string());
@@ -227,6 +238,27 @@ impl QidoQuery {
             push("offset", &offset.to_string());
         }
         query
+    }
+}
+
+/// Matching that a search asks for beyond that of PS3.4 C.2.2.2 (PS3.18 8.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MatchingManner {
+    /// Names that sound alike.
+    Fuzzy,
+    /// `""` finds attributes without a value.
+    EmptyValue,
+    /// A list of values, parted by `\`, finds any of them.
+    MultipleValue,
+}
+
+impl MatchingManner {
+    fn parameter(self) -> &'static str {
+        match self {
+            Self::Fuzzy => "fuzzymatching",
+            Self::EmptyValue => "emptyvaluematching",
+            Self::MultipleValue => "multiplevaluematching",
+        }
     }
 }
 

@@ -45,21 +45,24 @@ impl Class {
     }
 }
 
-/// The request headers that a caller's request may hand on to an archive.
-pub const CARRIED: [header::HeaderName; 5] =
-    [header::ACCEPT, header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+/// The request headers that a caller's request may hand on to an archive as they are.
+pub const CARRIED: [header::HeaderName; 4] =
+    [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+
+/// What is read by the gateway itself.
+const ROWS: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
 
 impl UpstreamRequest {
     /// A search, to be read by the gateway.
     pub fn search(query: QidoQuery) -> Self {
-        Self::get(What::Search(query)).accepting("application/dicom+json, application/json;q=0.9")
+        Self::get(What::Search(query)).accepting(ROWS)
     }
 
     /// A retrieval. [`Retrieval::metadata`] is to be read by the gateway; others are carried through.
     pub fn retrieve(retrieval: Retrieval) -> Self {
         let request = Self::get(What::Retrieve(retrieval));
         match request.class() {
-            Class::Metadata => request.accepting("application/dicom+json, application/json;q=0.9"),
+            Class::Metadata => request.accepting(ROWS),
             _ => request,
         }
     }
@@ -92,8 +95,8 @@ impl UpstreamRequest {
 
     /// With `Accept` in the gateway's own words.
     #[must_use]
-    pub fn accepting(mut self, media_types: &'static str) -> Self {
-        self.headers.insert(header::ACCEPT, HeaderValue::from_static(media_types));
+    pub fn accepting(mut self, media_types: HeaderValue) -> Self {
+        self.headers.insert(header::ACCEPT, media_types);
         self
     }
 

@@ -29,6 +29,4 @@ pub(super) enum Key {
     Rows(ArchiveId, Box<str>),
     /// What a Patient id stands for.
     Patient(Box<str>),
-    /// That a study was served once and then was gone.
-    Gone(StudyUid),
 }

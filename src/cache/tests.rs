@@ -21,7 +21,9 @@ fn row(patient_id: &str) -> Attributes {
 
 fn entry(json: Vec<u8>, checked_at: Duration) -> Arc<StudyEntry> {
     let fingerprint = Fingerprint::of([(&archive(), &row("P1"))]);
-    Arc::new(StudyEntry { rendered: Rendered::new(json), fingerprint, checked_at })
+    let last_updated = jiff::Timestamp::UNIX_EPOCH;
+    let version = Version { id: VersionId::of_content(&json), last_updated, shares_second: false };
+    Arc::new(StudyEntry { rendered: Rendered::new(json), fingerprint, version, checked_at })
 }
 
 #[test]
@@ -59,14 +61,13 @@ fn forms_of_a_study_are_kept_apart() {
 }
 
 #[test]
-fn a_study_that_is_gone_can_come_back() {
+fn a_study_can_be_forgotten_in_one_form() {
     let (cache, _) = cache(100_000);
     cache.keep_study(&uid(1), &Form::Full, entry(b"{}".to_vec(), Duration::ZERO));
-    cache.mark_gone(&uid(1), &Form::Full);
-    assert!(cache.is_gone(&uid(1)));
+    cache.keep_study(&uid(1), &Form::Text, entry(b"{}".to_vec(), Duration::ZERO));
+    cache.forget_study(&uid(1), &Form::Full);
     assert!(cache.study(&uid(1), &Form::Full).is_none());
-    cache.mark_back(&uid(1));
-    assert!(!cache.is_gone(&uid(1)));
+    assert!(cache.study(&uid(1), &Form::Text).is_some());
 }
 
 #[test]
@@ -76,4 +77,6 @@ fn a_fingerprint_changes_with_any_value_and_with_the_archive() {
     assert_eq!(one, Fingerprint::of([(&archive(), &row("P1"))]));
     assert_ne!(one, Fingerprint::of([(&archive(), &row("P2"))]));
     assert_ne!(one, Fingerprint::of([(&other, &row("P1"))]));
+    assert_ne!(one, one.read_by(b"rules"));
+    assert_ne!(one.read_by(b"rules"), one.read_by(b"other rules"));
 }

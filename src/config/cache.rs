@@ -1,15 +1,19 @@
 //! `[cache]`: what the gateway remembers, and for how long it trusts its memory.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::Section;
-use super::values::{duration, size};
+use super::values::{count, duration, size, text};
 
 /// Some 20,000 studies as they are rendered, or the archives' rows behind as many; half of a small container.
 const MEMORY: u64 = 512 << 20;
 
 /// A page that is reloaded costs the archives nothing; an image that has just arrived is seen within half a minute.
 const FRESH_FOR: Duration = Duration::from_secs(30);
+
+/// The studies of a hospital's decade. A record takes some 130 bytes in the state directory, or in memory without one.
+const LEDGER_ENTRIES: usize = 1_000_000;
 
 /// What the gateway remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +22,10 @@ pub struct Cache {
     pub memory: u64,
     /// How long an answer is given again without asking the archive whether it is still true.
     pub fresh_for: Duration,
+    /// Where what must survive a restart stands: the change ledger. Without it, in memory.
+    pub state_dir: Option<PathBuf>,
+    /// Studies of which is known since when they are as they are.
+    pub ledger_entries: usize,
 }
 
 impl Cache {
@@ -25,6 +33,10 @@ impl Cache {
         Self {
             memory: section.or("memory", size, MEMORY),
             fresh_for: section.or("fresh_for", duration, FRESH_FOR),
+            state_dir: section
+                .take("state_dir", text)
+                .map(|set| section.beside_the_file(&PathBuf::from(set.value))),
+            ledger_entries: section.or("ledger_entries", count(1000, 100_000_000), LEDGER_ENTRIES),
         }
     }
 }

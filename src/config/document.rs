@@ -31,6 +31,8 @@ pub(super) enum Value {
     Text(String),
     /// A whole number.
     Integer(i64),
+    /// true or false.
+    Boolean(bool),
     /// A list of anything.
     List(Vec<Node>),
     /// A table, inline or with a header.
@@ -65,6 +67,7 @@ fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Value {
         DeValue::String(string) => Value::Text(string.to_string()),
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map_or(Value::Other("integer beyond 64 bits"), Value::Integer),
+        DeValue::Boolean(truth) => Value::Boolean(*truth),
         DeValue::Array(items) => {
             let node = |item: &Spanned<_>| Node {
                 value: read_value(text, item),

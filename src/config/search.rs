@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use super::secret::Secret;
 use super::section::Section;
-use super::values::count;
+use super::values::{count, size};
 
 /// What fits a screen or two, and what common clients ask for when they ask.
 const DEFAULT_COUNT: usize = 50;
@@ -25,6 +25,15 @@ const MAX_OPENED: usize = 200;
 /// Some megabytes besides the matches.
 const MAX_INCLUDED: usize = 1000;
 
+/// More than the screens of a client ask for at once.
+const MAX_BATCH: usize = 100;
+
+/// A client with patience for a batch leaves archives to others in between.
+const BATCH_PARALLELISM: usize = 4;
+
+/// A page of studies with all their instances is some megabytes.
+const BATCH_MEMORY: u64 = 64 << 20;
+
 /// How much one search may ask for.
 #[derive(Debug, Clone)]
 pub struct Search {
@@ -40,6 +49,12 @@ pub struct Search {
     pub max_opened: usize,
     /// Resources that go with the matches at most.
     pub max_included: usize,
+    /// Entries of a batch at most.
+    pub max_batch: usize,
+    /// So many entries of a batch are worked on at a time.
+    pub batch_parallelism: usize,
+    /// Bytes of all answers of a batch together at most.
+    pub batch_memory: usize,
     /// Of what the key is made that seals the links of pages; without it each process makes its own.
     pub cursor_key: Option<SecretString>,
 }
@@ -55,6 +70,10 @@ impl Search {
             sort_window: section.or("sort_window", count(1, 1_000_000), SORT_WINDOW),
             max_opened: section.or("max_opened", count(1, 100_000), MAX_OPENED),
             max_included: section.or("max_included", count(1, 100_000), MAX_INCLUDED),
+            max_batch: section.or("max_batch", count(1, 10_000), MAX_BATCH),
+            batch_parallelism: section.or("batch_parallelism", count(1, 1000), BATCH_PARALLELISM),
+            batch_memory: usize::try_from(section.or("batch_memory", size, BATCH_MEMORY))
+                .unwrap_or(usize::MAX),
             cursor_key: Secret::take(section, "cursor_key", "cursor_key_file").optional(),
         };
         if search.default_count > search.max_count

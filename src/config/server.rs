@@ -1,10 +1,13 @@
 //! `[server]`: where the gateway listens and how it is known.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use super::section::Section;
-use super::values::{count, duration, networks, public_url, socket_address};
+use super::section::{Section, Set};
+use super::values::{count, duration, networks, origins, public_url, socket_address, text};
+use crate::http::cors::Cors;
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
@@ -40,6 +43,10 @@ pub struct Server {
     pub request_timeout: Duration,
     /// How many connections there may be.
     pub max_connections: usize,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
+    /// The certificate of the public listener; it speaks no TLS without.
+    pub tls: Option<Tls>,
 }
 
 impl Server {
@@ -52,6 +59,47 @@ impl Server {
             drain_timeout: section.or("drain_timeout", duration, DRAIN_TIMEOUT),
             request_timeout: section.or("request_timeout", duration, REQUEST_TIMEOUT),
             max_connections: section.or("max_connections", count(1, 1_000_000), MAX_CONNECTIONS),
+            cors: section.table("cors", |section| Some(read_cors(section))).unwrap_or_default(),
+            tls: section.table("tls", read_tls),
         }
     }
+}
+
+fn read_cors(section: &mut Section<'_>) -> Cors {
+    section.or("allowed_origins", origins, Cors::None)
+}
+
+/// A certificate with its key, both PEM, as the files hold them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those that vouch for it.
+    pub certificates: Vec<u8>,
+    /// Its private key.
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
+    if !section.has("cert") && !section.has("key") {
+        // Asked for, so that they are known.
+        let _ = (section.take("cert", text), section.take("key", text));
+        return None;
+    }
+    let certificates = section.required("cert", text, "the certificate that belongs to key, a PEM file");
+    let key = section.required("key", text, "the private key that belongs to cert, a PEM file");
+    let mut read = |key: &'static str, Set { value, place }: Set<String>| {
+        let path = section.beside_the_file(Path::new(&value));
+        let content = std::fs::read(&path);
+        content
+            .map_err(|error| section.error(place, key, format!("{} cannot be read: {error}", path.display())))
+            .ok()
+    };
+    let certificates = certificates.and_then(|set| read("cert", set));
+    let key = key.and_then(|set| read("key", set));
+    Some(Tls { certificates: certificates?, key: key? })
 }

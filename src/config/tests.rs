@@ -1,5 +1,7 @@
 use super::*;
 use crate::archive::{Credentials, DetailSource};
+use crate::http::cors::Cors;
+use crate::mapping::Guide;
 use crate::telemetry::LogFormat;
 use proptest::prelude::*;
 
@@ -71,17 +73,30 @@ fn the_shipped_file_names_every_key_and_no_other() {
 #[test]
 fn the_shipped_file_shows_the_defaults_as_they_are() {
     let (shown, default) = (with_everything_switched_on(), load_with(MINIMAL, &[]).unwrap());
-    let before_archives = &shown[..shown.find("[[archive]]").unwrap()];
-    // The secret is an example, and it stands in a file or here.
-    let before_archives = before_archives.replace("\ncursor_key", "\n#cursor_key");
+    let before_archives = &shown[..shown.find("[[archive]]").unwrap()]
+        .replace("/etc/ssl/gateway.", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server."))
+        // The secret is an example, and it stands in a file or here.
+        .replace("\ncursor_key", "\n#cursor_key");
     let shown =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
             .unwrap();
+    assert_eq!(shown.fhir, default.fhir);
     assert_eq!(format!("{:?}", shown.search), format!("{:?}", default.search));
-    assert_eq!(shown.cache, default.cache);
+    assert_eq!(Cache { state_dir: None, ..shown.cache }, default.cache);
     assert_eq!(shown.telemetry, default.telemetry);
-    let without_examples = Server { public_url: None, trusted_proxies: Vec::new(), ..shown.server };
+    let without_examples =
+        Server { public_url: None, trusted_proxies: Vec::new(), cors: Cors::None, tls: None, ..shown.server };
     assert_eq!(without_examples, default.server);
+}
+
+#[test]
+fn a_certificate_has_a_key_and_both_can_be_read() {
+    let tls = |lines: &str| errors(&format!("{MINIMAL}[server.tls]\n{lines}")).join("\n");
+    let file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    assert!(tls(&format!("cert = \"{}\"", file("server.pem"))).contains("server.tls.key: is missing"));
+    assert!(tls(&format!("key = \"{}\"", file("server.key"))).contains("server.tls.cert: is missing"));
+    let unreadable = tls(&format!("cert = \"nowhere.pem\"\nkey = \"{}\"", file("server.key")));
+    assert!(unreadable.contains("server.tls.cert: nowhere.pem cannot be read"), "{unreadable}");
 }
 
 #[test]
@@ -92,7 +107,7 @@ listen = \"localhost\"
 lisen = \"127.0.0.1:1\"
 public_url = \"https://a.example/\"
 trusted_proxies = [\"10.0.0.0/33\"]
-cors = { allowed_origins = [\"*\"] }
+cors = { allowed_origins = [\"https://a.example/\"] }
 [cache]
 memory = 512
 fresh_for = \"soon\"
@@ -119,7 +134,7 @@ log = \"xml\"
         "gateway.toml:3: server.lisen: there is no such key; did you mean `listen`?",
         "gateway.toml:4: server.public_url: a public address is",
         "gateway.toml:5: server.trusted_proxies: \"10.0.0.0/33\": a network is",
-        "gateway.toml:6: server.cors: there is no such key; the keys here are listen, ",
+        "gateway.toml:6: server.cors.allowed_origins: \"https://a.example/\": an origin is",
         "gateway.toml:8: cache.memory: a size",
         "gateway.toml:9: cache.fresh_for: a length of time",
         "gateway.toml:10: cache.stale_for: there is no such key",
@@ -313,4 +328,29 @@ proptest! {
     ) {
         let _ = Config::parse(&lines.join("\n"), Path::new("gateway.toml"), [(name, value)]);
     }
+}
+
+#[test]
+fn profiles_are_any_of_those_that_there_are() {
+    let guides = |line: &str, environment: &[(&str, &str)]| {
+        load_with(&format!("{MINIMAL}[fhir]\n{line}\n"), environment).map(|config| config.fhir.guides)
+    };
+    assert_eq!(guides("", &[]).unwrap(), [Guide::SmartImagingAccess].into());
+    assert_eq!(guides("profiles = []", &[]).unwrap(), [].into());
+    assert_eq!(guides("profiles = [\"ipa\", \"us-core\"]", &[]).unwrap(), [Guide::UsCore, Guide::Ipa].into());
+    let variable = [("GATEWAY_FHIR__PROFILES", "ihe-imr, eu-imaging")];
+    assert_eq!(guides("", &variable).unwrap(), [Guide::IheImr, Guide::EuImaging].into());
+    let error = guides("profiles = [\"us-core\", \"mado\"]", &[]).unwrap_err().to_string();
+    assert!(error.contains("fhir.profiles: one of \"smart-imaging-access\", \"ihe-imr\""), "{error}");
+}
+
+#[test]
+fn a_truth_is_true_or_false() {
+    let narrative = |value: &str| load_with(&format!("{MINIMAL}[fhir]\nnarrative = {value}\n"), &[]);
+    assert!(!load_with(MINIMAL, &[]).unwrap().fhir.narrative);
+    assert!(narrative("true").unwrap().fhir.narrative);
+    let variable = [("GATEWAY_FHIR__NARRATIVE", "true")];
+    assert!(load_with(MINIMAL, &variable).unwrap().fhir.narrative);
+    let error = narrative("\"yes\"").unwrap_err().to_string();
+    assert!(error.contains("fhir.narrative: true or false is expected, not \"yes\""), "{error}");
 }

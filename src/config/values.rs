@@ -1,6 +1,7 @@
 //! What single values mean. Each reader says in its error what was expected; none of them repeats what it was given
 //! unless that can be no secret.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use bytesize::ByteSize;
 use url::Url;
 
 use super::document::Value;
+use crate::http::cors::{Cors, Origin};
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
@@ -71,6 +73,16 @@ pub(super) fn count(least: usize, most: usize) -> impl FnOnce(&Value) -> Result<
     }
 }
 
+/// true or false.
+pub(super) fn truth(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Boolean(truth) => Ok(*truth),
+        Value::Text(text) if text == "true" => Ok(true),
+        Value::Text(text) if text == "false" => Ok(false),
+        other => Err(format!("true or false is expected, not {}", kind(other))),
+    }
+}
+
 /// An address that calls are made to. What stands there may hold a password, so it is not repeated.
 pub(super) fn service_url(value: &Value) -> Result<Url, String> {
     let expected = "an address is expected, http:// or https://, without user, query and fragment, like \
@@ -94,11 +106,37 @@ pub(super) fn public_url(value: &Value) -> Result<PublicBase, String> {
 
 /// A list of networks, or in the environment one text with commas.
 pub(super) fn networks(value: &Value) -> Result<Vec<IpNetwork>, String> {
-    let read = |text: &str| text.trim().parse().map_err(|error| format!("{text:?}: {error}"));
+    list(value, "a list of networks is expected, like [\"10.0.0.0/8\"]", str::parse::<IpNetwork>)
+}
+
+/// The pages that may read the answers: a list of origins, or `"*"` alone for every page.
+pub(super) fn origins(value: &Value) -> Result<Cors, String> {
+    let expected = "a list of origins is expected, like [\"https://viewer.example.org\"]";
+    let texts = list(value, expected, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))?;
+    match texts.as_slice() {
+        [] => Ok(Cors::None),
+        [any] if any == "*" => Ok(Cors::Any),
+        origins => origins
+            .iter()
+            .map(|text| {
+                Origin::parse(text)
+                    .map_err(|error| format!("{text:?}: {error}; or \"*\" alone for every page"))
+            })
+            .collect::<Result<_, _>>()
+            .map(Cors::Of),
+    }
+}
+
+fn list<T, E: std::fmt::Display>(
+    value: &Value,
+    expected: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, String> {
+    let read = |text: &str| parse(text.trim()).map_err(|error| format!("{text:?}: {error}"));
     match value {
         Value::Text(text) => text.split(',').map(read).collect(),
         Value::List(items) => items.iter().map(|item| read(&self::text(&item.value)?)).collect(),
-        other => Err(format!("a list of networks is expected, like [\"10.0.0.0/8\"], not {}", kind(other))),
+        other => Err(format!("{expected}, not {}", kind(other))),
     }
 }
 
@@ -136,6 +174,23 @@ pub(super) fn one_of<T: Copy>(names: &[(&str, T)]) -> impl FnOnce(&Value) -> Res
     }
 }
 
+/// A list of any of `names`, or in the environment one text with commas.
+pub(super) fn several_of<T: Copy + Ord>(
+    names: &[(&str, T)],
+) -> impl FnOnce(&Value) -> Result<BTreeSet<T>, String> {
+    let names: Vec<_> = names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+    move |value| {
+        let names: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        match value {
+            Value::Text(text) => {
+                text.split(',').map(|name| one_of(&names)(&Value::Text(name.trim().to_owned()))).collect()
+            }
+            Value::List(items) => items.iter().map(|item| one_of(&names)(&item.value)).collect(),
+            other => Err(format!("a list of names is expected, not {}", kind(other))),
+        }
+    }
+}
+
 fn parsed<T>(value: &Value, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
     let found = match value {
         Value::Text(text) => parse(text),
@@ -151,6 +206,7 @@ fn kind(value: &Value) -> String {
         Value::Text(text) if text.len() <= 64 => format!("{text:?}"),
         Value::Text(_) => "a long text".to_owned(),
         Value::Integer(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
         Value::List(_) => "a list".to_owned(),
         Value::Table(_) => "a table".to_owned(),
         Value::Other(name) => format!("a value of the kind {name}"),

@@ -39,7 +39,7 @@ impl fmt::Display for Tour<'_> {
         let dicomweb = format!("{}/dicom-web/{}", self.gateway, self.archive);
         let mut show = |what: &str, address: String| writeln!(formatter, "  {what}\n    {address}");
         show("What can be asked", format!("{fhir}/metadata"))?;
-        show("The newest studies", format!("{fhir}/ImagingStudy?_count=10"))?;
+        show("The newest studies; a browser gets a page of them", format!("{fhir}/ImagingStudy?_count=10"))?;
         show("The patients", format!("{fhir}/Patient?_count=10"))?;
         show("The archive as an Endpoint", format!("{fhir}/Endpoint/{}", self.archive))?;
         show("The same studies by DICOMweb", format!("{dicomweb}/studies"))?;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 
+use super::accept::Format;
 use super::error::DicomwebError;
 use super::gunzip::Gunzip;
 use super::multipart::{PartHeaders, begins_with_address, boundary_of};
@@ -17,7 +18,7 @@ use super::request::Question;
 use super::rewrite::{Rewriter, Syntax};
 use super::stream::{Filter, JsonEnd, Source, StreamError, Streamed};
 use super::{Addresses, Verdict};
-use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
+use crate::archive::{Archive, ArchiveErrorKind, UpstreamRequest, UpstreamResponse};
 use crate::http::body::{self, Body};
 
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
@@ -25,10 +26,11 @@ const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Passes on what the archive answered to `question`.
+/// Passes on what the archive answered to `request`, which asked `question`.
 pub(super) async fn pass_on(
     archive: &Archive,
-    question: Question,
+    question: &Question,
+    request: &UpstreamRequest,
     upstream: UpstreamResponse,
 ) -> Result<Response<Body>, DicomwebError> {
     let upstream = match upstream.status {
@@ -37,29 +39,34 @@ pub(super) async fn pass_on(
             if upstream.headers.contains_key(header::CONTENT_RANGE) && !is_opaque(&upstream.headers) =>
         {
             drop(upstream);
-            archive.send(question.upstream_in_full()).await?
+            archive.send(request.clone().in_full()).await?
         }
         _ => upstream,
     };
     match upstream.status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, &question, upstream).await,
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, question, upstream).await,
         StatusCode::NOT_MODIFIED => {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = kept_headers(&upstream.headers, &question, false);
+            *response.headers_mut() = kept_headers(&upstream.headers, question, false);
             Ok(response)
         }
-        status if question.is_search() && means_no_match(archive, &question, status) => {
-            let mut response = Response::new(body::full("[]"));
-            let headers = response.headers_mut();
-            *headers = kept_headers(&HeaderMap::new(), &question, true);
-            headers.insert(header::CONTENT_TYPE, DICOM_JSON);
-            Ok(response)
-        }
+        status if question.is_search() && means_no_match(archive, question, status) => Ok(no_match(question)),
         // Nothing to send is nothing found.
         StatusCode::NO_CONTENT => Err(refused(archive, StatusCode::NOT_FOUND, &upstream.headers)),
         status => Err(refused(archive, status, &upstream.headers)),
     }
+}
+
+/// An empty list (PS3.18 CP-2473); of parts there can be no empty list, so that nothing is sent.
+fn no_match(question: &Question) -> Response<Body> {
+    if question.accepted.takes(Format::Json) {
+        return rows("[]");
+    }
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    describe(response.headers_mut());
+    response
 }
 
 /// Archives say "no match" as an empty list, as 204, or as 404 of what is searched in.
@@ -114,7 +121,7 @@ async fn with_body(
     let is_text = question.resource.is_text();
     if essence(&content_type) == "text/html"
         && !is_text
-        && !(question.resource.is_for_people() && question.wants_html)
+        && !(question.resource.is_for_people() && question.accepted.html)
     {
         return Err(unreadable("a web page"));
     }
@@ -135,6 +142,9 @@ async fn with_body(
             };
         }
         kind = kind_of_text(&start, kind, question.is_search()).map_err(unreadable)?;
+        if !question.accepted.takes(if kind == Kind::Json { Format::Json } else { Format::Xml }) {
+            return Err(DicomwebError::NotAcceptable);
+        }
         first = Some(start);
     }
     let mut filters = filters_for(kind, archive, question, &content_type);
@@ -298,13 +308,26 @@ fn kept_headers(upstream: &HeaderMap, question: &Question, changed: bool) -> Hea
     {
         headers.insert(header::CONTENT_LOCATION, location);
     }
+    describe(&mut headers);
+    headers
+}
+
+/// Rows that were put together here.
+pub(super) fn rows(text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(text));
+    describe(response.headers_mut());
+    response.headers_mut().insert(header::CONTENT_TYPE, DICOM_JSON);
+    response
+}
+
+/// What every answer says of itself.
+fn describe(headers: &mut HeaderMap) {
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What is drawn for people may be HTML or SVG, with scripts in them.
     let policy = HeaderValue::from_static("default-src 'none'; sandbox");
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    headers
 }
 
 /// A strong validator stands for bytes (RFC 9110 8.8.1), which are other ones when addresses were replaced in them.

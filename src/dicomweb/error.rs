@@ -20,6 +20,28 @@ pub enum DicomwebError {
     /// Neither GET nor HEAD.
     #[error("archives are only read from here: use GET or HEAD")]
     Method,
+    /// The client takes nothing that there is.
+    #[error("nothing that is accepted can be had here")]
+    NotAcceptable,
+    /// No archive holds it.
+    #[error("no archive holds it")]
+    HeldNowhere,
+    /// No archive holds all of a study.
+    #[error(
+        "the study is spread over several archives, none of which holds all of it; its series can be retrieved one by one"
+    )]
+    Spread,
+    /// More rows than may be looked through.
+    #[error(
+        "more than {limit} rows would have to be looked through; narrow the search, or ask for a page nearer to the beginning"
+    )]
+    TooCostly {
+        /// How many may be.
+        limit: usize,
+    },
+    /// The work that others shared broke down.
+    #[error("the gateway failed; its log has more under the request's id")]
+    Interrupted,
     /// The caller may not see everything.
     #[error("you may not see everything that this archive holds")]
     Forbidden,
@@ -68,8 +90,13 @@ impl DicomwebError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Spread => StatusCode::NOT_IMPLEMENTED,
+            // PS3.18 table 10.6.3-1.
+            Self::TooCostly { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
+            Self::HeldNowhere | Self::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Query(_) | Self::Encoding(_) => StatusCode::BAD_REQUEST,
             Self::Refused { status, .. } => match status.as_u16() {
                 400 | 404 | 406 | 410 | 413 | 414 | 415 | 416 | 501 | 504 => *status,
@@ -86,6 +113,20 @@ impl DicomwebError {
                 _ => StatusCode::BAD_GATEWAY,
             },
         }
+    }
+
+    /// Whether asking for another media type may help: archives say 400 as well as 406 to one that they do not have.
+    pub(super) fn may_be_about_media_types(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 406 | 415),
+            Self::NotAcceptable => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the archive that was asked does not hold it.
+    pub(super) fn says_that_it_is_not_there(&self) -> bool {
+        matches!(self.status(), StatusCode::NOT_FOUND | StatusCode::GONE)
     }
 
     /// In how many seconds asking again may help; `None` when it will not.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::archive::{MatchValue, QidoQuery, Rendering, SearchLevel};
+use crate::archive::{MatchValue, MatchingManner, QidoQuery, Rendering, SearchLevel};
 use crate::dicom::{Tag, tag};
 
 /// No archive answers with more rows at once.
@@ -122,9 +122,9 @@ pub(super) fn search(
             Key::Offset => {
                 query.offset(number(key, value, 0, FURTHEST_OFFSET, "a number from 0 to 1000000")?)
             }
-            Key::Fuzzy => match value.as_str() {
-                "true" => query.fuzzy(true),
-                "false" => query.fuzzy(false),
+            Key::Manner(manner) => match value.as_str() {
+                "true" => query.manner(manner, true),
+                "false" => query.manner(manner, false),
                 _ => return Err(QueryError::value(key, "\"true\" or \"false\"")),
             },
             // A key without a value matches everything and asks for the attribute (PS3.4 C.2.2.2.3). Sent as it is, some
@@ -169,7 +169,7 @@ pub(super) fn retrieval(drawn: bool, pairs: &[(String, String)]) -> Result<(Rend
 enum Key {
     Limit,
     Offset,
-    Fuzzy,
+    Manner(MatchingManner),
     Attribute(Tag),
 }
 
@@ -178,7 +178,9 @@ impl Key {
         match key {
             "limit" => Ok(Self::Limit),
             "offset" => Ok(Self::Offset),
-            "fuzzymatching" => Ok(Self::Fuzzy),
+            "fuzzymatching" => Ok(Self::Manner(MatchingManner::Fuzzy)),
+            "emptyvaluematching" => Ok(Self::Manner(MatchingManner::EmptyValue)),
+            "multiplevaluematching" => Ok(Self::Manner(MatchingManner::MultipleValue)),
             _ => match tag::parse(key) {
                 Some(tag) if tag::keyword(tag).is_some() => Ok(Self::Attribute(tag)),
                 None if key.split_once('.').is_some_and(|(first, _)| tag::parse(first).is_some()) => {

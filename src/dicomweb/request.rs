@@ -2,11 +2,13 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::accept::{Accepted, Format};
 use super::address::Addresses;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::query;
-use crate::archive::{Archive, SearchLevel, UpstreamRequest};
+use crate::archive::{Archive, QidoQuery, SearchLevel, UpstreamRequest};
+use crate::http::negotiation;
 use crate::http::query::decode;
 
 /// A request below `/dicom-web/{archive}/`, raw as it came.
@@ -29,8 +31,8 @@ pub(super) struct Question {
     pub(super) addresses: Addresses,
     /// The client takes gzip.
     pub(super) takes_gzip: bool,
-    /// The client names HTML among what it wants.
-    pub(super) wants_html: bool,
+    /// What the client takes.
+    pub(super) accepted: Accepted,
     upstream: UpstreamRequest,
 }
 
@@ -40,9 +42,6 @@ impl Question {
         public: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Self, DicomwebError> {
-        if !matches!(*request.method, Method::GET | Method::HEAD) {
-            return Err(DicomwebError::Method);
-        }
         let resource = Resource::parse(request.path)?;
         let pairs = decode(request.query.unwrap_or_default())?;
         let (upstream, common) = match resource.clone() {
@@ -56,10 +55,7 @@ impl Question {
                 (UpstreamRequest::retrieve(retrieval), common)
             }
         };
-        let mut headers = request.headers.clone();
-        if let Some(accept) = common.accept.and_then(|accept| HeaderValue::from_str(&accept).ok()) {
-            headers.insert(header::ACCEPT, accept);
-        }
+        let mut headers = common.headers_of(request);
         // What is rewritten has other lengths here, so that a range of it would be a range of something else.
         if resource.is_text() {
             headers.remove(header::RANGE);
@@ -68,21 +64,19 @@ impl Question {
         let settings = archive.settings();
         Ok(Self {
             addresses: Addresses::new(public, &settings.qido_url, &settings.wado_url, request.path),
-            takes_gzip: names(&headers, &header::ACCEPT_ENCODING, "gzip"),
-            wants_html: names(&headers, &header::ACCEPT, "text/html"),
+            takes_gzip: negotiation::accepts_gzip(&headers),
+            accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             upstream: upstream.carrying(&headers),
             resource,
         })
     }
 
-    /// What the archive is asked.
-    pub(super) fn upstream(&self) -> UpstreamRequest {
-        self.upstream.clone()
-    }
-
-    /// The same without the range that was wanted.
-    pub(super) fn upstream_in_full(&self) -> UpstreamRequest {
-        self.upstream.clone().in_full()
+    /// What the archive is asked, one after the other until it does not refuse.
+    pub(super) fn upstream(&self) -> impl Iterator<Item = UpstreamRequest> {
+        self.accepted.attempts().map(|accept| match accept {
+            Some(media_types) => self.upstream.clone().accepting(media_types),
+            None => self.upstream.clone(),
+        })
     }
 
     /// Whether studies are searched for, so that "not found" can only mean a wrong address.
@@ -96,30 +90,33 @@ impl Question {
     }
 }
 
-/// Whether a header that is a list names `wanted` without refusing it by `q=0`.
-fn names(headers: &HeaderMap, header: &header::HeaderName, wanted: &str) -> bool {
-    let lists = headers.get_all(header).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|item| {
-        let mut parts = item.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse::<f32>().ok());
-        named && quality.is_none_or(|quality| quality > 0.0)
-    })
+/// A search whose rows are put together here, out of those of several archives.
+#[derive(Debug)]
+pub(super) struct SearchQuestion {
+    pub(super) query: QidoQuery,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl SearchQuestion {
+    pub(super) fn read(request: &DicomwebRequest<'_>, resource: &Resource) -> Result<Self, DicomwebError> {
+        let Resource::Search(level) = resource else { return Err(super::PathError::Unknown.into()) };
+        let pairs = decode(request.query.unwrap_or_default())?;
+        let (query, common) = query::search(level.clone(), &pairs)?;
+        let accepted = Accepted::read(&common.headers_of(request), resource);
+        // XML is an archive's own to write.
+        match accepted.filter(|accepted| accepted.takes(Format::Json)) {
+            Some(_) => Ok(Self { query }),
+            None => Err(DicomwebError::NotAcceptable),
+        }
+    }
+}
 
-    #[test]
-    fn a_list_names_what_it_does_not_refuse() {
-        let accepts = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]);
-            names(&headers, &header::ACCEPT_ENCODING, "gzip")
-        };
-        assert!(accepts("br, gzip;q=0.5"));
-        assert!(accepts("GZIP"));
-        assert!(!accepts("gzip;q=0, br"));
-        assert!(!accepts("identity"));
+impl query::Common {
+    /// The request's headers, with what takes their place in the query.
+    fn headers_of(&self, request: &DicomwebRequest<'_>) -> HeaderMap {
+        let mut headers = request.headers.clone();
+        if let Some(accept) = self.accept.as_ref().and_then(|accept| HeaderValue::from_str(accept).ok()) {
+            headers.insert(header::ACCEPT, accept);
+        }
+        headers
     }
 }

@@ -1,156 +1,158 @@
 //! From a rendered resource, or a failure, to the response: headers, encodings, conditions.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
 
 use super::format::Format;
-use crate::cache::Rendered;
+use super::page;
+use super::request::base_of;
+use super::written::Written;
+use crate::cache::{self, LastModified, Rendered};
 use crate::error::Failure;
 use crate::fhir::types::{OperationOutcome, OutcomeIssue};
 use crate::http::body::{self, Body};
-use crate::http::{conditional, negotiation};
+use crate::http::forwarded::PublicBase;
+use crate::http::{conditional, negotiation, query};
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The address of a page may hold the criteria of a search, which are nobody else's business.
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 /// A cache in between may keep it for this caller, and asks before it gives it again.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
-const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization");
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Prefer");
 
-/// A resource, or that the caller has it already.
+/// A resource at `now`, or that the caller has it already.
 pub(super) fn success(
     rendered: &Rendered,
-    format: Format,
-    pretty: bool,
+    written: &Written,
     asked: &HeaderMap,
-) -> Response<Body> {
+    now: Timestamp,
+) -> Result<Response<Body>, Failure> {
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
-    headers.insert(header::CONTENT_TYPE, format.content_type());
+    common(headers, written.format);
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
-    common(headers);
     if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
         headers.insert(header::ETAG, etag);
     }
-    if conditional::none_match_names(asked, &rendered.etag) {
+    let modified = rendered.last_modified.as_ref();
+    if let Some(Ok(date)) = modified.map(|modified| HeaderValue::from_maybe_shared(modified.text_at(now))) {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+    if conditional::has_it_already(asked, &rendered.etag, modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return response;
+        return Ok(response);
     }
-    if pretty {
-        *response.body_mut() = body::full(indented(&rendered.json));
-    } else if let Some(gzip) = rendered.gzip.as_ref().filter(|_| negotiation::accepts_gzip(asked)) {
-        headers.insert(header::CONTENT_ENCODING, GZIP);
-        *response.body_mut() = body::full(gzip.clone());
+    let accepts_gzip = negotiation::accepts_gzip(asked);
+    let (plain, gzip) = if written.is_as_stored() {
+        (rendered.json.clone(), rendered.gzip.clone())
     } else {
-        *response.body_mut() = body::full(rendered.json.clone());
-    }
-    response
+        let plain = written.write(&rendered.json).ok_or_else(Failure::internal)?;
+        let gzip = accepts_gzip.then(|| cache::compress(&plain)).flatten();
+        (Bytes::from(plain), gzip)
+    };
+    *response.body_mut() = body::full(match gzip.filter(|_| accepts_gzip) {
+        Some(gzip) => {
+            response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
+            gzip
+        }
+        None => plain,
+    });
+    Ok(response)
 }
 
 /// So many header fields does most every answer have, with those that are added on its way out.
-const HEADERS: usize = 6;
+const HEADERS: usize = 7;
 
-/// A failure as an OperationOutcome.
-pub fn refuse(failure: &Failure) -> Response<Body> {
+/// A failure as an OperationOutcome, written as the request wants it; in JSON where it wants nothing that there is.
+pub fn refuse(
+    failure: &Failure,
+    asked: &HeaderMap,
+    query: Option<&str>,
+    public: Option<&PublicBase>,
+) -> Response<Body> {
+    let pairs = query::decode(query.unwrap_or_default());
+    // What cannot be read cannot stand in a link.
+    let base = public.filter(|_| pairs.is_ok()).map(base_of);
+    refuse_written(failure, &Written::asked(asked, &pairs.unwrap_or_default(), base).unwrap_or_default())
+}
+
+/// A failure as an OperationOutcome, in JSON.
+pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
     let issue = failure.issues.iter().map(|issue| OutcomeIssue {
         severity: "error",
         code: issue.code,
         diagnostics: issue.diagnostics.clone(),
         expression: issue.expression.clone().into_iter().collect(),
     });
-    let outcome = OperationOutcome { issue: issue.collect() };
-    let mut response = Response::new(body::full(serde_json::to_vec(&outcome).unwrap_or_default()));
+    serde_json::to_vec(&OperationOutcome { issue: issue.collect() }).unwrap_or_default()
+}
+
+pub(super) fn refuse_written(failure: &Failure, written: &Written) -> Response<Body> {
+    let json = outcome(failure);
+    let (content, format) = match written.write(&json) {
+        Some(content) => (content, written.format),
+        None => (json, Format::default()),
+    };
+    let mut response = Response::new(body::full(content));
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, Format::FhirJson.content_type());
+    common(headers, format);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     failure.describe(headers);
-    common(headers);
     response
 }
 
-fn common(headers: &mut HeaderMap) {
-    headers.insert(header::VARY, VARY);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+/// What can be done at an address (RFC 9110 9.3.7).
+pub fn allowed(methods: &'static str) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
-/// JSON for people: the same tokens, a line for each member.
-fn indented(json: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(json.len() * 2);
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    let new_line = |text: &mut Vec<u8>, depth: usize| {
-        text.push(b'\n');
-        text.extend(std::iter::repeat_n(b' ', depth * 2));
-    };
-    for (index, &byte) in json.iter().enumerate() {
-        if in_string {
-            text.push(byte);
-            in_string = escaped || byte != b'"';
-            escaped = byte == b'\\' && !escaped;
-            continue;
-        }
-        match byte {
-            b'{' | b'[' => {
-                text.push(byte);
-                depth += 1;
-                if !matches!(json.get(index + 1), Some(b'}' | b']')) {
-                    new_line(&mut text, depth);
-                }
-            }
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if !matches!(text.last(), Some(b'{' | b'[')) {
-                    new_line(&mut text, depth);
-                }
-                text.push(byte);
-            }
-            b',' => {
-                text.push(byte);
-                new_line(&mut text, depth);
-            }
-            b':' => text.extend_from_slice(b": "),
-            b'"' => {
-                text.push(byte);
-                in_string = true;
-            }
-            byte => text.push(byte),
-        }
+fn common(headers: &mut HeaderMap, format: Format) {
+    headers.insert(header::CONTENT_TYPE, format.content_type());
+    headers.insert(header::VARY, VARY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if format == Format::Html {
+        headers.insert(header::CONTENT_SECURITY_POLICY, page::policy());
+        headers.insert(header::REFERRER_POLICY, NO_REFERRER);
     }
-    text.push(b'\n');
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn people_get_a_line_for_each_member() {
-        let text = String::from_utf8(indented(br#"{"a":[1,{"b":"x,\"{y"}],"c":{}}"#)).unwrap();
-        assert_eq!(
-            text,
-            "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x,\\\"{y\"\n    }\n  ],\n  \"c\": {}\n}\n"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn indenting_changes_no_value(texts in prop::collection::vec("\\PC{0,10}", 0..5)) {
-            let value = serde_json::json!({"a": texts, "b": {"c": [], "d": texts}});
-            let text = indented(&serde_json::to_vec(&value).unwrap());
-            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), value);
-        }
-    }
 
     #[test]
     fn a_failure_says_when_to_come_back_and_what_is_allowed() {
         let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "Archive main is busy.");
         failure.retry_after = Some(std::time::Duration::from_secs(5));
-        let response = refuse(&failure);
+        let response = refuse(&failure, &HeaderMap::new(), None, None);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "5");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn a_failure_is_told_in_the_format_that_was_asked_for() {
+        let failure = Failure::not_found("There is no archive with this id.");
+        let told = |accept, query| {
+            let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+            refuse(&failure, &headers, query, None).headers()[header::CONTENT_TYPE]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(told("text/xml", None), "text/xml; charset=utf-8");
+        assert_eq!(told("text/xml", Some("_format=json&a=b")), "application/fhir+json; charset=utf-8");
+        assert_eq!(told("image/png", None), "application/fhir+json; charset=utf-8");
+        assert_eq!(told("application/xml", Some("a=%zz")), "application/xml; charset=utf-8");
     }
 }

@@ -1,8 +1,9 @@
-//! Searchset Bundles (R4 http#search, bundle.html), written around resources that are bytes already.
+//! Bundles (R4 bundle.html), written around resources that are bytes already: pages of a search, and answers to a batch.
 
 use std::io::Write;
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use crate::fhir::search::ResourceType;
 
@@ -103,6 +104,56 @@ impl Searchset {
     }
 }
 
+/// The answer to an entry of a batch.
+#[derive(Debug)]
+pub(super) struct BatchEntry {
+    pub(super) full_url: Option<String>,
+    pub(super) status: StatusCode,
+    pub(super) etag: Option<String>,
+    /// An instant.
+    pub(super) last_modified: Option<String>,
+    /// What went wrong, an OperationOutcome.
+    pub(super) outcome: Option<Bytes>,
+    pub(super) resource: Option<Bytes>,
+}
+
+/// The JSON of a Bundle of type batch-response.
+pub(super) fn batch_response(entries: &[BatchEntry]) -> Vec<u8> {
+    let size = entries.iter().filter_map(|entry| entry.resource.as_ref()).map(Bytes::len).sum::<usize>();
+    let mut json = Vec::with_capacity(size + entries.len() * 400 + 100);
+    json.extend_from_slice(br#"{"resourceType":"Bundle","type":"batch-response""#);
+    for (index, entry) in entries.iter().enumerate() {
+        json.extend_from_slice(if index == 0 { b",\"entry\":[{" } else { b",{" });
+        if let Some(full_url) = &entry.full_url {
+            json.extend_from_slice(b"\"fullUrl\":");
+            write_string(&mut json, full_url);
+            json.push(b',');
+        }
+        if let Some(resource) = &entry.resource {
+            json.extend_from_slice(b"\"resource\":");
+            json.extend_from_slice(resource);
+            json.push(b',');
+        }
+        json.extend_from_slice(b"\"response\":{\"status\":");
+        write_string(&mut json, &entry.status.to_string());
+        if let Some(etag) = &entry.etag {
+            json.extend_from_slice(b",\"etag\":");
+            write_string(&mut json, etag);
+        }
+        if let Some(moment) = &entry.last_modified {
+            json.extend_from_slice(b",\"lastModified\":");
+            write_string(&mut json, moment);
+        }
+        if let Some(outcome) = &entry.outcome {
+            json.extend_from_slice(b",\"outcome\":");
+            json.extend_from_slice(outcome);
+        }
+        json.extend_from_slice(b"}}");
+    }
+    json.extend_from_slice(if entries.is_empty() { b"}" } else { b"]}" });
+    json
+}
+
 fn write_string(json: &mut Vec<u8>, text: &str) {
     // Writing a string into a vector cannot fail; were it to, an empty string would keep the JSON whole.
     if serde_json::to_writer(&mut *json, text).is_err() {
@@ -116,6 +167,40 @@ mod tests {
 
     fn json(searchset: &Searchset) -> serde_json::Value {
         serde_json::from_slice(&searchset.to_json()).unwrap()
+    }
+
+    #[test]
+    fn the_answers_of_a_batch_stand_in_their_places() {
+        let found = BatchEntry {
+            full_url: Some("http://h/fhir/Patient/a".to_owned()),
+            status: StatusCode::OK,
+            etag: Some("W/\"1\"".to_owned()),
+            last_modified: Some("2024-05-05T10:00:00Z".to_owned()),
+            outcome: None,
+            resource: Some(Bytes::from_static(br#"{"resourceType":"Patient"}"#)),
+        };
+        let missing = BatchEntry {
+            full_url: None,
+            status: StatusCode::NOT_FOUND,
+            etag: None,
+            last_modified: None,
+            outcome: Some(Bytes::from_static(br#"{"resourceType":"OperationOutcome"}"#)),
+            resource: None,
+        };
+        let bundle: serde_json::Value = serde_json::from_slice(&batch_response(&[found, missing])).unwrap();
+        assert_eq!(
+            bundle,
+            serde_json::json!({
+                "resourceType": "Bundle", "type": "batch-response",
+                "entry": [
+                    {"fullUrl": "http://h/fhir/Patient/a", "resource": {"resourceType": "Patient"},
+                     "response": {"status": "200 OK", "etag": "W/\"1\"", "lastModified": "2024-05-05T10:00:00Z"}},
+                    {"response": {"status": "404 Not Found", "outcome": {"resourceType": "OperationOutcome"}}},
+                ],
+            })
+        );
+        let empty: serde_json::Value = serde_json::from_slice(&batch_response(&[])).unwrap();
+        assert_eq!(empty, serde_json::json!({"resourceType": "Bundle", "type": "batch-response"}));
     }
 
     #[test]

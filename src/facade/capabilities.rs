@@ -1,18 +1,21 @@
 //! What the server says of itself (R4 capabilitystatement.html), printed from the tables that parse.
 
+use std::collections::BTreeSet;
+
 use super::FhirRequest;
 use crate::cache::Rendered;
 use crate::error::Failure;
 use crate::fhir::search::{Edge, Parameter, ResourceType, Searched};
 use crate::fhir::types::{
-    CapabilityStatement, Endpoint, ImagingStudy, Implementation, Interaction, Patient, Resource, Rest,
-    SearchParam, Security, Software,
+    CapabilityStatement, Endpoint, ImagingStudy, Implementation, Interaction, Operation, Patient, Resource,
+    Rest, SearchParam, Security, Software,
 };
+use crate::mapping::{self, Guide, Profiled};
 
 /// When what is said here last changed.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-25";
 
-pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
     let statement = CapabilityStatement {
         status: "active",
         date: DATE,
@@ -23,7 +26,7 @@ pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> 
             url: request.base(),
         },
         fhir_version: "4.0.1",
-        format: vec!["application/fhir+json", "json"],
+        format: vec!["application/fhir+json", "json", "application/fhir+xml", "xml"],
         rest: vec![Rest {
             mode: "server",
             security: Security {
@@ -32,44 +35,69 @@ pub(super) fn statement(request: &FhirRequest<'_>) -> Result<Rendered, Failure> 
             },
             resource: vec![
                 resource::<Endpoint>(
-                    "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint",
+                    guides,
                     "One for each archive: the root of its DICOMweb services at this gateway.",
                 ),
                 resource::<ImagingStudy>(
-                    "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study",
+                    guides,
                     "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails; \
                      Bundle.total is left out where studies had to be.",
                 ),
                 resource::<Patient>(
-                    "",
+                    guides,
                     "A patient as the archives' studies tell of one. Its id is a hash of the patient's identifier.",
                 ),
             ],
+            interaction: vec![Interaction { code: "batch" }, Interaction { code: "search-system" }],
+            search_param: of_all_types(),
+            compartment: vec!["http://hl7.org/fhir/CompartmentDefinition/patient"],
         }],
     };
     serde_json::to_vec(&statement).map(Rendered::new).map_err(|_| Failure::internal())
 }
 
-fn resource<R: Searched>(profile: &'static str, documentation: &'static str) -> Resource {
+/// The parameters of all resources, with what the Patient's table says of them; ImagingStudies and Endpoints say their own.
+fn of_all_types() -> Vec<SearchParam> {
+    let of_type = SearchParam {
+        name: "_type",
+        definition: None,
+        kind: "special",
+        documentation: "The types that are searched, parted by commas; all of them without it.".to_owned(),
+    };
+    let common = Patient::COMMON.iter().map(search_param);
+    common.chain(std::iter::once(of_type)).collect()
+}
+
+const EVERYTHING: Operation = Operation {
+    name: "everything",
+    definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+    documentation: "By GET: the Patient, their ImagingStudies, and the Endpoints of these, page by page, by type and id. Asked by \
+                    start, end, _since, _type and _count.",
+};
+
+fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {
     let has_references = R::TYPE == ResourceType::ImagingStudy;
     Resource {
         kind: R::TYPE.name(),
-        supported_profile: Some(profile).filter(|profile| !profile.is_empty()).into_iter().collect(),
+        supported_profile: mapping::supported_profiles::<R>(guides),
         documentation,
-        interaction: vec![Interaction { code: "read" }, Interaction { code: "search-type" }],
-        versioning: "no-version",
-        conditional_read: "not-match",
+        interaction: ["read", "vread", "search-type"].map(|code| Interaction { code }).to_vec(),
+        // R4 versioning-policy: a version id is there, and vread answers the current version; no other is kept.
+        versioning: "versioned",
+        read_history: false,
+        conditional_read: "full-support",
         reference_policy: if has_references { vec!["literal", "logical", "local"] } else { Vec::new() },
         search_include: Edge::includes_of(R::TYPE),
         search_rev_include: Edge::reverse_includes_of(R::TYPE),
         search_param: Parameter::<R>::all().map(search_param).collect(),
+        operation: if R::TYPE == ResourceType::Patient { vec![EVERYTHING] } else { Vec::new() },
     }
 }
 
 fn search_param<C>(parameter: &Parameter<C>) -> SearchParam {
     SearchParam {
         name: parameter.name,
-        definition: parameter.definition,
+        definition: Some(parameter.definition),
         kind: parameter.kind.code(),
         documentation: parameter.documentation(),
     }

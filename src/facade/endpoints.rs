@@ -11,5 +11,8 @@ const REQUIRES_ACCESS_TOKEN: bool = false;
 pub(super) fn endpoint_of(source: &Source, request: &FhirRequest<'_>) -> Endpoint {
     let id = source.archive.id().as_str();
     let address = format!("{}/dicom-web/{id}", request.public_base);
-    mapping::endpoint(id, &source.archive.settings().name, address, REQUIRES_ACCESS_TOKEN)
+    let mut endpoint =
+        mapping::endpoint(&source.context, &source.archive.settings().name, address, REQUIRES_ACCESS_TOKEN);
+    endpoint.meta.last_updated = Some(format!("{:.3}", source.since));
+    endpoint
 }

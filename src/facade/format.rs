@@ -1,12 +1,12 @@
-//! In which media type a resource is written (R4 http#mime-type).
+//! In which representation a resource is written (R4 http#mime-type): by `_format`, else by `Accept`, and never in another one
+//! than was asked for.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::FhirRequest;
 use crate::error::Failure;
 use crate::http::negotiation::{self, MediaRange};
 
-/// The names of JSON, of which the caller gets the one that they asked by.
+/// What there is, each by the name that the caller asked by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Format {
     /// `application/fhir+json`.
@@ -16,99 +16,245 @@ pub(super) enum Format {
     Json,
     /// `text/json`.
     TextJson,
+    /// `application/fhir+xml`.
+    FhirXml,
+    /// `application/xml`.
+    Xml,
+    /// `text/xml`.
+    TextXml,
+    /// `text/html`: a page for browsers.
+    Html,
 }
+
+/// How the bytes are written, whatever they are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Syntax {
+    Json,
+    Xml,
+    Html,
+}
+
+/// Every media type that is understood, in the server's order of preference.
+const OFFERED: [(&str, Format); 9] = [
+    ("application/fhir+json", Format::FhirJson),
+    ("application/json", Format::Json),
+    ("text/json", Format::TextJson),
+    ("application/fhir+xml", Format::FhirXml),
+    ("application/xml", Format::Xml),
+    ("text/xml", Format::TextXml),
+    ("text/html", Format::Html),
+    // What STU2 called them.
+    ("application/json+fhir", Format::FhirJson),
+    ("application/xml+fhir", Format::FhirXml),
+];
+
+/// What `_format` knows besides media types.
+const SHORT: [(&str, Format); 3] =
+    [("json", Format::FhirJson), ("xml", Format::FhirXml), ("html", Format::Html)];
 
 impl Format {
     pub(super) fn content_type(self) -> HeaderValue {
         const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json; charset=utf-8");
         const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
         const TEXT_JSON: HeaderValue = HeaderValue::from_static("text/json; charset=utf-8");
+        const FHIR_XML: HeaderValue = HeaderValue::from_static("application/fhir+xml; charset=utf-8");
+        const XML: HeaderValue = HeaderValue::from_static("application/xml; charset=utf-8");
+        const TEXT_XML: HeaderValue = HeaderValue::from_static("text/xml; charset=utf-8");
+        const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
         match self {
             Self::FhirJson => FHIR_JSON,
             Self::Json => JSON,
             Self::TextJson => TEXT_JSON,
+            Self::FhirXml => FHIR_XML,
+            Self::Xml => XML,
+            Self::TextXml => TEXT_XML,
+            Self::Html => HTML,
+        }
+    }
+
+    pub(super) fn syntax(self) -> Syntax {
+        match self {
+            Self::FhirJson | Self::Json | Self::TextJson => Syntax::Json,
+            Self::FhirXml | Self::Xml | Self::TextXml => Syntax::Xml,
+            Self::Html => Syntax::Html,
         }
     }
 }
 
-const REFUSAL: &str = "Resources are written as application/fhir+json, FHIR version 4.0; nothing that the request accepts is that.";
+/// The FHIR version that is spoken, as the parameter `fhirVersion` of a media type has it (R4 http#version-parameter).
+const VERSION: &str = "4.0";
 
 /// `_format`, else `Accept`. Nothing that fits is a refusal, never another format.
-pub(super) fn negotiate(request: &FhirRequest<'_>) -> Result<Format, Failure> {
-    if let Some(format) = request.parameter("_format").filter(|format| !format.is_empty()) {
-        // A plus that was not escaped has become a blank.
-        let format = format.replace(' ', "+").to_ascii_lowercase();
-        let short = (format == "json").then_some(Format::FhirJson);
-        let format = short.or_else(|| negotiation::media_range(&format).as_ref().and_then(acceptable));
-        return format.ok_or_else(|| Failure::not_acceptable(REFUSAL).at("http._format"));
+pub(super) fn negotiate(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Failure> {
+    let Some(format) = format.filter(|format| !format.is_empty()) else { return accepted(headers) };
+    // A plus that was not escaped has become a blank.
+    let format = format.trim().replace("; ", ";").replace(' ', "+").to_ascii_lowercase();
+    if let Some((_, format)) = SHORT.iter().find(|(name, _)| *name == format) {
+        return one_version(headers, &[]).map(|()| *format);
     }
-    accepted(request.headers).ok_or_else(|| Failure::not_acceptable(REFUSAL).at("http.accept"))
+    let ranges: Vec<_> = negotiation::media_range(&format).into_iter().collect();
+    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| refusal("http._format")))
 }
 
-/// What the headers alone ask for; `None` when it cannot be given.
-pub(super) fn accepted(headers: &HeaderMap) -> Option<Format> {
-    if !headers.contains_key(header::ACCEPT) {
-        return Some(Format::default());
+/// What the headers alone ask for.
+pub(super) fn accepted(headers: &HeaderMap) -> Result<Format, Failure> {
+    if let Some(format) = plainly_accepted(headers) {
+        return Ok(format);
     }
-    negotiation::accepted(headers).iter().find_map(acceptable)
+    let ranges = negotiation::ranges(headers);
+    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| refusal("http.accept")))
 }
 
-fn acceptable(range: &MediaRange) -> Option<Format> {
-    if range.parameter("fhirversion").is_some_and(|version| version != "4.0") {
+/// Most clients name one type or none, and nothing needs to be weighed.
+fn plainly_accepted(headers: &HeaderMap) -> Option<Format> {
+    if headers.contains_key(header::CONTENT_TYPE) {
         return None;
     }
-    match range.essence.as_str() {
-        "application/fhir+json" | "application/json+fhir" | "application/*" | "*/*" => Some(Format::FhirJson),
-        "application/json" => Some(Format::Json),
-        "text/json" | "text/*" => Some(Format::TextJson),
+    let mut lines = headers.get_all(header::ACCEPT).iter();
+    match (lines.next().map(HeaderValue::as_bytes), lines.next()) {
+        (None | Some(b"*/*" | b"application/fhir+json"), None) => Some(Format::FhirJson),
+        (Some(b"application/json"), None) => Some(Format::Json),
         _ => None,
     }
+}
+
+fn choose(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<Format>, Failure> {
+    one_version(headers, ranges)?;
+    let speaks =
+        |range: &&MediaRange| range.parameter("fhirversion").is_none_or(|version| version == VERSION);
+    let spoken: Vec<_> = ranges.iter().filter(speaks).cloned().collect();
+    let preferred = negotiation::preferred(&spoken, &OFFERED.map(|(essence, _)| essence));
+    Ok(preferred.map(|index| OFFERED[index].1))
+}
+
+/// One request speaks one version, and a body in another one than ours cannot be read.
+fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure> {
+    let of_body = headers.get(header::CONTENT_TYPE).and_then(|line| line.to_str().ok());
+    let of_body = of_body.and_then(negotiation::media_range);
+    let wanted = ranges.iter().filter(|range| range.quality > 0.0);
+    let mut versions = wanted.chain(&of_body).filter_map(|range| range.parameter("fhirversion"));
+    let Some(first) = versions.next() else { return Ok(()) };
+    if versions.any(|other| other != first) {
+        let diagnostics = "The request names two values of fhirVersion; an interaction has one.";
+        return Err(Failure::bad_request("invalid", diagnostics));
+    }
+    if of_body.is_some_and(|body| body.parameter("fhirversion").is_some_and(|version| version != VERSION)) {
+        let diagnostics = "The body is in another version of FHIR than 4.0, which is spoken here.";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", diagnostics)
+            .at("http.content-type"));
+    }
+    Ok(())
+}
+
+fn refusal(expression: &str) -> Failure {
+    Failure::not_acceptable(
+        "Resources are written as application/fhir+json, application/fhir+xml and, for browsers, text/html, FHIR version 4.0; \
+         nothing that the request accepts is one of these.",
+    )
+    .at(expression)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::forwarded::PublicBase;
 
-    fn negotiated(query: &str, accept: Option<&'static str>) -> Option<Format> {
+    fn asked(format: Option<&str>, accept: Option<&'static str>) -> Result<Format, u16> {
         let mut headers = HeaderMap::new();
         headers.extend(accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))));
-        let pairs = crate::http::query::decode(query).unwrap();
-        let public_base = PublicBase::parse("http://h").unwrap();
-        negotiate(&FhirRequest { headers: &headers, pairs, public_base }).ok()
+        negotiate(&headers, format).map_err(|failure| failure.status.as_u16())
     }
 
     #[test]
-    fn every_spelling_of_json_is_json() {
-        for query in [
-            "_format=json",
-            "_format=application/fhir+json",
-            "_format=application%2Ffhir%2Bjson",
-            "_format=application/json",
+    fn every_spelling_of_a_format_is_that_format() {
+        for (spellings, format) in [
+            (
+                &["json", "application/fhir+json", "application/fhir json", "application/json+fhir", "JSON"]
+                    [..],
+                Format::FhirJson,
+            ),
+            (&["application/json"], Format::Json),
+            (&["text/json"], Format::TextJson),
+            (
+                &["xml", "application/fhir+xml", "application/fhir xml", "application/xml+fhir"],
+                Format::FhirXml,
+            ),
+            (&["application/xml"], Format::Xml),
+            (&["text/xml"], Format::TextXml),
+            (&["html", "text/html"], Format::Html),
         ] {
-            assert!(negotiated(query, Some("text/html")).is_some(), "{query}");
+            for spelling in spellings {
+                assert_eq!(asked(Some(spelling), Some("image/png")), Ok(format), "{spelling}");
+                let accept: &'static str = Box::leak((*spelling).to_owned().into_boxed_str());
+                if spelling.contains('/') && !spelling.contains(' ') {
+                    assert_eq!(asked(None, Some(accept)), Ok(format), "{spelling}");
+                }
+                let wanted = format!("{spelling}; fhirVersion=4.0");
+                if spelling.contains('/') {
+                    assert_eq!(asked(Some(&wanted), None), Ok(format), "{wanted}");
+                }
+            }
         }
-        assert_eq!(negotiated("", None), Some(Format::FhirJson));
-        assert_eq!(negotiated("", Some("application/json")), Some(Format::Json));
-        assert_eq!(
-            negotiated("", Some("application/fhir+json;q=1.0, application/json+fhir;q=0.9")),
-            Some(Format::FhirJson)
-        );
-        assert_eq!(negotiated("", Some("text/html,application/xhtml+xml,*/*;q=0.8")), Some(Format::FhirJson));
-        assert_eq!(negotiated("", Some("application/fhir+json; fhirVersion=4.0")), Some(Format::FhirJson));
+    }
+
+    #[test]
+    fn what_is_wanted_most_is_given() {
+        for (accept, format) in [
+            ("*/*", Format::FhirJson),
+            ("application/*", Format::FhirJson),
+            ("text/*", Format::TextJson),
+            ("application/fhir+json;q=1.0, application/json+fhir;q=0.9", Format::FhirJson),
+            ("application/fhir+xml;q=1.0, application/fhir+json;q=0.9", Format::FhirXml),
+            ("application/fhir+xml;q=0.5, application/json", Format::Json),
+            ("application/fhir+xml, application/fhir+json", Format::FhirXml),
+            ("application/xml, */*;q=0.1", Format::Xml),
+            ("*/*, application/fhir+json;q=0", Format::Json),
+            ("application/fhir+json; fhirVersion=4.0", Format::FhirJson),
+            ("application/fhir+json; fhirVersion=\"4.0\"; charset=UTF-8", Format::FhirJson),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Html),
+            ("text/turtle, application/fhir+json;q=0.2", Format::FhirJson),
+        ] {
+            assert_eq!(asked(None, Some(accept)), Ok(format), "{accept}");
+        }
+        assert_eq!(asked(None, None), Ok(Format::FhirJson));
+        assert_eq!(asked(Some(""), Some("text/xml")), Ok(Format::TextXml));
     }
 
     #[test]
     fn what_cannot_be_written_is_refused() {
-        for (query, accept) in [
-            ("_format=xml", None),
-            ("_format=ttl", Some("application/json")),
-            ("", Some("application/fhir+xml")),
-            ("", Some("text/html")),
-            ("", Some("application/fhir+json; fhirVersion=3.0")),
-            ("", Some("application/fhir+json;q=0")),
+        for (format, accept, status) in [
+            (Some("ttl"), Some("application/json"), 406),
+            (Some("text/turtle"), None, 406),
+            (Some("application/fhir+turtle"), None, 406),
+            (Some("application/fhir+xml,application/fhir+json"), None, 406),
+            (Some("text/csv"), None, 406),
+            (None, Some("image/png"), 406),
+            (None, Some("application/fhir+json;q=0"), 406),
+            (None, Some("nonsense"), 406),
+            (None, Some("application/fhir+json; fhirVersion=3.0"), 406),
+            (Some("application/fhir+xml; fhirVersion=5.0"), None, 406),
+            (
+                None,
+                Some("application/fhir+json; fhirVersion=4.0, application/fhir+xml; fhirVersion=3.0"),
+                400,
+            ),
         ] {
-            assert_eq!(negotiated(query, accept), None, "{query} {accept:?}");
+            assert_eq!(asked(format, accept), Err(status), "{format:?} {accept:?}");
         }
+    }
+
+    #[test]
+    fn a_body_of_another_version_is_refused() {
+        let asked = |content_type, accept| {
+            let headers = [
+                (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+                (header::ACCEPT, HeaderValue::from_static(accept)),
+            ];
+            accepted(&headers.into_iter().collect()).map_err(|failure| failure.status.as_u16())
+        };
+        let (old, new) = ("application/fhir+json; fhirVersion=3.0", "application/fhir+json; fhirVersion=4.0");
+        assert_eq!(asked(new, new), Ok(Format::FhirJson));
+        assert_eq!(asked(new, "text/xml"), Ok(Format::TextXml));
+        assert_eq!(asked(old, "*/*"), Err(415));
+        assert_eq!(asked(old, new), Err(400));
     }
 }

@@ -1,20 +1,48 @@
-//! Reads (R4 http#read).
+//! Reads (R4 http#read, http#vread). Each resource has a version, which changes with its content; of a Patient it cannot be
+//! told when that was, as archives tell of patients only in passing, and each study in its own words.
 
-use serde::Serialize;
+use http::StatusCode;
 
 use super::FhirRequest;
 use super::endpoints::endpoint_of;
 use crate::access::Access;
 use crate::archive::ArchiveId;
-use crate::cache::{Form, Rendered};
+use crate::cache::{Form, Rendered, VersionId};
 use crate::dicom::StudyUid;
 use crate::error::Failure;
-use crate::fhir::search::{ResultParameters, Summary};
-use crate::fhir::types::{Projection, project};
+use crate::fhir::search::{ResourceType, ResultParameters, Summary};
+use crate::fhir::types::{Endpoint, Meta, Narrated, Patient, Projection, project};
 use crate::gateway::Gateway;
 use crate::studies::Read;
 
-pub(super) async fn imaging_study(
+/// The resource `id`, as it is now.
+pub(super) async fn resource(
+    gateway: &Gateway,
+    kind: ResourceType,
+    id: &str,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    match kind {
+        ResourceType::ImagingStudy => imaging_study(gateway, id, request, access).await,
+        ResourceType::Patient => patient(gateway, id, request, access).await,
+        ResourceType::Endpoint => endpoint(gateway, id, request),
+    }
+}
+
+/// `current`, if it is this version: no other is kept.
+pub(super) fn only_if(current: Rendered, version: &str) -> Result<Rendered, Failure> {
+    if current.etag == format!("W/\"{version}\"") {
+        return Ok(current);
+    }
+    Err(Failure::new(
+        StatusCode::NOT_FOUND,
+        "not-supported",
+        "No history is kept: only the current version can be read, and this is another one.",
+    ))
+}
+
+async fn imaging_study(
     gateway: &Gateway,
     id: &str,
     request: &FhirRequest<'_>,
@@ -33,7 +61,7 @@ pub(super) async fn imaging_study(
     }
 }
 
-pub(super) async fn patient(
+async fn patient(
     gateway: &Gateway,
     id: &str,
     request: &FhirRequest<'_>,
@@ -45,7 +73,7 @@ pub(super) async fn patient(
     render(&found.resource, &form)
 }
 
-pub(super) fn endpoint(gateway: &Gateway, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+fn endpoint(gateway: &Gateway, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
     let form = form_of_read(request)?;
     let source = ArchiveId::parse(id).ok().and_then(|id| gateway.studies.source(&id));
     let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
@@ -73,16 +101,40 @@ pub(super) fn form(result: &ResultParameters) -> Form {
     }
 }
 
-pub(super) fn render(resource: &impl Serialize, form: &Form) -> Result<Rendered, Failure> {
+/// A resource that its content names the version of.
+pub(super) trait Versioned: Clone + Narrated {
+    fn meta(&mut self) -> &mut Meta;
+}
+
+impl Versioned for Patient {
+    fn meta(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+}
+
+impl Versioned for Endpoint {
+    fn meta(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+}
+
+pub(super) fn render<R: Versioned>(resource: &R, form: &Form) -> Result<Rendered, Failure> {
+    let mut resource = resource.clone();
+    let last_updated = resource.meta().last_updated.take();
+    let content = serde_json::to_vec(&resource).map_err(|_| Failure::internal())?;
+    let id = VersionId::of_content(&content);
+    resource.meta().version_id = Some(id.to_string());
+    resource.meta().last_updated.clone_from(&last_updated);
     let json = match form {
-        Form::Full => project(resource, Projection::Full),
-        Form::Data => project(resource, Projection::Data),
-        Form::Summary => project(resource, Projection::Summary),
-        Form::Text => project(resource, Projection::Text),
+        Form::Full => project(&resource, Projection::Full),
+        Form::Data => project(&resource, Projection::Data),
+        Form::Summary => project(&resource, Projection::Summary),
+        Form::Text => project(&resource, Projection::Text),
         Form::Elements(names) => {
             let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-            project(resource, Projection::Elements(&names))
+            project(&resource, Projection::Elements(&names))
         }
     };
-    json.map(Rendered::new).map_err(|_| Failure::internal())
+    let last_updated = last_updated.and_then(|instant| instant.parse().ok());
+    json.map(|json| Rendered::of_version(json, id, last_updated)).map_err(|_| Failure::internal())
 }

@@ -40,7 +40,7 @@ impl FhirRequest<'_> {
     /// parameters mean nothing.
     pub(super) fn shape(&self) -> Result<ResultParameters, Failure> {
         let context = Context { base: "", handling: Handling::Strict, default_count: 0, max_count: 0 };
-        let strict = self.handling() == Handling::Strict;
+        let strict = self.is_strict();
         let shapes = |name: &str| SHAPING.contains(&name.split(':').next().unwrap_or_default());
         let pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| strict || shapes(name)).cloned().collect();
         if let Some((name, _)) = pairs.iter().find(|(name, _)| !shapes(name)) {
@@ -56,12 +56,24 @@ impl FhirRequest<'_> {
 
     /// The address of the facade, without a slash at its end.
     pub(super) fn base(&self) -> String {
-        [self.public_base.as_str(), "/fhir"].concat()
+        base_of(&self.public_base)
     }
 
     /// Whether what is remembered will do.
     pub(super) fn freshness(&self) -> Freshness {
         freshness(self.headers)
+    }
+
+    /// The same request with only the parameters whose names are kept; a name may have a modifier or a chain behind it.
+    pub(super) fn with(&self, keep: impl Fn(&str) -> bool) -> Self {
+        let base = |name: &str| name.split([':', '.']).next().unwrap_or_default().to_owned();
+        let pairs = self.pairs.iter().filter(|(name, _)| keep(&base(name))).cloned().collect();
+        Self { headers: self.headers, pairs, public_base: self.public_base.clone() }
+    }
+
+    /// Whether what is not understood is an error (`Prefer: handling=strict`).
+    pub(super) fn is_strict(&self) -> bool {
+        self.handling() == Handling::Strict
     }
 
     /// The last value of a parameter.
@@ -80,6 +92,11 @@ impl FhirRequest<'_> {
             Handling::Lenient
         }
     }
+}
+
+/// The address of the facade of a gateway that is known as `public`, without a slash at its end.
+pub(super) fn base_of(public: &PublicBase) -> String {
+    [public.as_str(), "/fhir"].concat()
 }
 
 /// Whether what is remembered will do for a request with these headers.

@@ -1,38 +1,53 @@
 //! Searches (R4 http#search): from a query to a page of a Bundle.
 
+mod compartment;
+mod everything;
+mod found;
 mod include;
 mod page;
+mod types;
+
+pub(super) use everything::everything;
+pub(super) use types::all_types;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::FhirRequest;
-use super::bundle::{Entry, Mode};
+use super::bundle::Mode;
 use super::endpoints::endpoint_of;
-use super::read::{form, render};
+use super::read::form;
 use crate::access::Access;
 use crate::cache::Rendered;
 use crate::dicom::StudyUid;
 use crate::error::Failure;
 use crate::fhir::search::{
-    Contained, Criterion, Edge, ResourceType, ResultParameters, Search, SortKey, Surroundings, Total,
+    Contained, Criterion, Edge, ResultParameters, Reverse, Search, SortKey, Surroundings, Total,
 };
 use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
 use crate::gateway::Gateway;
-use crate::studies::{Cut, FoundPatient, Place, Standing, StudyPage, StudySearch, cut};
-use include::{Frontier, included};
+use crate::studies::{Cut, Place, Standing, StudyPage, StudySearch, cut};
+use found::{Found, written};
+use include::included;
 use page::{Page, Pages};
 
 /// By id, where no other order is asked for.
 const BY_ID: [SortKey; 1] = [SortKey { parameter: "_id", descending: false }];
 
+/// Of all studies, or of those in the compartment of `patient`.
 pub(super) async fn imaging_studies(
     gateway: &Gateway,
     request: &FhirRequest<'_>,
     access: &Access,
+    patient: Option<&str>,
 ) -> Result<Rendered, Failure> {
-    let search: Search<ImagingStudy> = request.search(&gateway.search)?;
-    let mut pages = Pages::of(&gateway.cursors, request, "ImagingStudy", &search);
+    let mut search: Search<ImagingStudy> = request.search(&gateway.search)?;
+    let path = compartment::path(patient, "ImagingStudy");
+    if let Some(id) = patient {
+        compartment::focus(gateway, request, access, id).await?;
+        search.criteria.push(compartment::refers_to(id)?);
+    }
+    let mut pages = Pages::of(&gateway.cursors, request, &path, &search);
     let place: Option<Place> = pages.place()?;
     let found = if search.result.contained == Contained::Only {
         // No resource contains an ImagingStudy.
@@ -47,18 +62,18 @@ pub(super) async fn imaging_studies(
         };
         gateway.studies.page(&wanted, access, request.freshness()).await?
     };
-    warn_of_what_is_left_out(&mut pages, &found);
-    let StudyPage { studies, total, previous, next, .. } = found;
-    let base = request.base();
-    let resources = gateway.studies.assemble(&studies, &form(&search.result), request.freshness()).await?;
-    let matches = studies.iter().zip(resources).map(|(study, resource)| {
-        let json = resource.rendered.json.clone();
-        Entry::of(&base, ResourceType::ImagingStudy, study.uid().as_str(), json, Mode::Match)
-    });
-    let mut entries: Vec<_> = matches.collect();
-    let frontier = Frontier { studies, ..Frontier::default() };
-    entries.extend(included(gateway, request, access, &search.result, frontier).await?);
-    page::render(pages.searchset(Page { total, previous, next, entries })).await
+    warn_of_what_is_left_out(&mut pages, &found.under_two_patients, found.nameless);
+    if found.has_drifted {
+        let sentence = "An archive's list of studies changed between the last page and this one: some may have been jumped over.";
+        pages.warn("incomplete", sentence.to_owned());
+    }
+    let StudyPage { studies, total, previous, next, asked_at, .. } = found;
+    let studies: Vec<_> = studies.into_iter().map(Found::Study).collect();
+    let mut entries = written(gateway, request, &studies, &form(&search.result), Mode::Match).await?;
+    entries.extend(included(gateway, request, access, &search.result, studies).await?);
+    let mut searchset = pages.searchset(Page { total, previous, next, entries });
+    searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
+    page::render(searchset).await
 }
 
 pub(super) async fn patients(
@@ -67,28 +82,14 @@ pub(super) async fn patients(
     access: &Access,
 ) -> Result<Rendered, Failure> {
     let search: Search<Patient> = request.search(&gateway.search)?;
-    let pages = Pages::of(&gateway.cursors, request, "Patient", &search);
-    let place: Option<Place> = pages.place()?;
-    let found = match search.result.contained {
-        Contained::Only => Vec::new(),
-        Contained::No | Contained::Both => {
-            let (criteria, reverse) = (&search.criteria, &search.reverse);
-            gateway.studies.search_patients(criteria, reverse, access, request.freshness()).await?
-        }
+    let mut pages = Pages::of(&gateway.cursors, request, "Patient", &search);
+    warn_of_what_patients_do_not_tell(&mut pages, &search.criteria);
+    let found = if search.result.contained == Contained::Only {
+        Vec::new()
+    } else {
+        matching_patients(gateway, request, access, &search.criteria, &search.reverse).await?
     };
-    let keys = order(&search.result);
-    let standing = |patient: &FoundPatient| Standing::of(keys, &patient.resource, &TimeZone::UTC);
-    let standings = found.into_iter().map(|patient| (standing(&patient), patient)).collect();
-    let Cut { items, total, previous, next } = cut(standings, keys, place.as_ref(), search.result.count);
-    let (form, base) = (form(&search.result), request.base());
-    let mut entries = Vec::new();
-    for patient in &items {
-        let resource = render(&patient.resource, &form)?.json;
-        entries.push(Entry::of(&base, ResourceType::Patient, &patient.resource.id, resource, Mode::Match));
-    }
-    let frontier = Frontier { patients: items, ..Frontier::default() };
-    entries.extend(included(gateway, request, access, &search.result, frontier).await?);
-    page::render(pages.searchset(Page { total: Some(total), previous, next, entries })).await
+    in_order(gateway, request, access, pages, &search.result, found).await
 }
 
 pub(super) async fn endpoints(
@@ -98,53 +99,90 @@ pub(super) async fn endpoints(
 ) -> Result<Rendered, Failure> {
     let search: Search<Endpoint> = request.search(&gateway.search)?;
     let pages = Pages::of(&gateway.cursors, request, "Endpoint", &search);
-    let place: Option<Place> = pages.place()?;
-    let mut found = matching_endpoints(gateway, request, &search.criteria);
-    for has in search.reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
+    let found = if search.result.contained == Contained::Only {
+        Vec::new()
+    } else {
+        matching_endpoints(gateway, request, access, &search.criteria, &search.reverse).await?
+    };
+    in_order(gateway, request, access, pages, &search.result, found).await
+}
+
+async fn matching_patients(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    criteria: &[Criterion<Patient>],
+    reverse: &[Reverse],
+) -> Result<Vec<Found>, Failure> {
+    let found = gateway.studies.search_patients(criteria, reverse, access, request.freshness()).await?;
+    Ok(found.into_iter().map(|patient| Found::Patient(Box::new(patient))).collect())
+}
+
+async fn matching_endpoints(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    criteria: &[Criterion<Endpoint>],
+    reverse: &[Reverse],
+) -> Result<Vec<Found>, Failure> {
+    let around =
+        Surroundings { zone: &TimeZone::UTC, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
+    let mut found: Vec<_> =
+        gateway.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
+    found.retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &around)));
+    for has in reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
         let criteria = std::slice::from_ref(&has.criterion);
         let studies = gateway.studies.search(criteria, access, request.freshness()).await?.studies;
         found.retain(|endpoint| studies.iter().any(|study| study.endpoints().any(|id| id == endpoint.id)));
     }
-    if search.result.contained == Contained::Only {
-        found.clear();
-    }
-    let keys = order(&search.result);
-    let standing = |endpoint: &Endpoint| Standing::of(keys, endpoint, &TimeZone::UTC);
-    let standings = found.into_iter().map(|endpoint| (standing(&endpoint), endpoint)).collect();
-    let Cut { items, total, previous, next } = cut(standings, keys, place.as_ref(), search.result.count);
-    let (form, base) = (form(&search.result), request.base());
-    let mut entries = Vec::new();
-    for endpoint in &items {
-        let resource = render(endpoint, &form)?.json;
-        entries.push(Entry::of(&base, ResourceType::Endpoint, &endpoint.id, resource, Mode::Match));
-    }
-    let endpoints = items.into_iter().map(|endpoint| endpoint.id).collect();
-    let frontier = Frontier { endpoints, ..Frontier::default() };
-    entries.extend(included(gateway, request, access, &search.result, frontier).await?);
+    Ok(found.into_iter().map(|endpoint| Found::Endpoint(Box::new(endpoint))).collect())
+}
+
+/// Puts all that was found in the order that was asked for and writes the page.
+async fn in_order(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    pages: Pages<'_>,
+    result: &ResultParameters,
+    found: Vec<Found>,
+) -> Result<Rendered, Failure> {
+    let keys = if result.sort.is_empty() { &BY_ID[..] } else { &result.sort };
+    let found = found.into_iter().map(|found| (found.standing(gateway, keys), found)).collect();
+    cut_from(gateway, request, access, pages, result, found, keys).await
+}
+
+/// Cuts the page from all that was found, and writes it with what goes with it.
+async fn cut_from(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    pages: Pages<'_>,
+    result: &ResultParameters,
+    found: Vec<(Standing, Found)>,
+    keys: &[SortKey],
+) -> Result<Rendered, Failure> {
+    let place: Option<Place> = pages.place()?;
+    let count = if result.only_count() { 0 } else { result.count };
+    let Cut { items, total, previous, next } = cut(found, keys, place.as_ref(), count);
+    let mut entries = written(gateway, request, &items, &form(result), Mode::Match).await?;
+    entries.extend(included(gateway, request, access, result, items).await?);
     page::render(pages.searchset(Page { total: Some(total), previous, next, entries })).await
 }
 
-fn matching_endpoints(
-    gateway: &Gateway,
-    request: &FhirRequest<'_>,
-    criteria: &[Criterion<Endpoint>],
-) -> Vec<Endpoint> {
-    let around =
-        Surroundings { zone: &TimeZone::UTC, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
-    let mut endpoints: Vec<_> =
-        gateway.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
-    endpoints.retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &around)));
-    endpoints
-}
-
-fn order(result: &ResultParameters) -> &[SortKey] {
-    if result.sort.is_empty() { &BY_ID } else { &result.sort }
+/// Of a criterion that no Patient can match.
+fn warn_of_what_patients_do_not_tell(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
+    if criteria.iter().any(|criterion| criterion.parameter.name == "_lastUpdated") {
+        let sentence = "Parameter _lastUpdated: of no Patient can it be told when it changed, as archives tell of patients only \
+                        in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
+        pages.warn("informational", sentence.to_owned());
+    }
 }
 
 /// Of what matches and could not be shown.
-fn warn_of_what_is_left_out(pages: &mut Pages<'_>, found: &StudyPage) {
-    if !found.under_two_patients.is_empty() {
-        let uids: Vec<_> = found.under_two_patients.iter().map(StudyUid::as_str).collect();
+fn warn_of_what_is_left_out(pages: &mut Pages<'_>, under_two_patients: &[StudyUid], nameless: usize) {
+    if !under_two_patients.is_empty() {
+        let uids: Vec<_> = under_two_patients.iter().map(StudyUid::as_str).collect();
         let list = uids.join(", ");
         pages.warn(
             "multiple-matches",
@@ -154,12 +192,8 @@ fn warn_of_what_is_left_out(pages: &mut Pages<'_>, found: &StudyPage) {
             ),
         );
     }
-    if found.nameless > 0 {
+    if nameless > 0 {
         let sentence = "matches were left out, as the archive has no legal Study Instance UID for them";
-        pages.warn("incomplete", format!("{} {sentence}.", found.nameless));
-    }
-    if found.has_drifted {
-        let sentence = "An archive's list of studies changed between the last page and this one: some may have been jumped over.";
-        pages.warn("incomplete", sentence.to_owned());
+        pages.warn("incomplete", format!("{nameless} {sentence}."));
     }
 }

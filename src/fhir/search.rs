@@ -31,7 +31,7 @@ pub use token::{System, Token, TypedIdentifier};
 pub use uri::UriMatch;
 pub use value::{TokenValue, Value};
 
-use crate::fhir::types::ImagingStudy;
+use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
 use result::Unread;
 
 /// No real value is longer: sixty UIDs of full length fit.
@@ -263,8 +263,19 @@ fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Resul
     Ok(Reverse { edge, criterion: read.criterion })
 }
 
+/// Whether a search for `kind` knows the parameter that is called so.
+pub fn has_parameter(kind: ResourceType, name: &str) -> bool {
+    let has = match kind {
+        ResourceType::Endpoint => Parameter::<Endpoint>::named(name).is_some(),
+        ResourceType::ImagingStudy => Parameter::<ImagingStudy>::named(name).is_some(),
+        ResourceType::Patient => Parameter::<Patient>::named(name).is_some(),
+    };
+    // Nothing refers to a study.
+    has || result::is_known(name) || (name == "_has" && kind != ResourceType::ImagingStudy)
+}
+
 /// A parameter's name as it may be shown: what a caller made up could be anything, so only what looks like a name is.
-fn shown(name: &str) -> String {
+pub fn shown(name: &str) -> String {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
     if (1..=64).contains(&name.len()) && name.bytes().all(legal) {
         name.to_owned()

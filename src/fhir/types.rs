@@ -1,23 +1,31 @@
-//! The resources that are emitted, R4 (4.0.1) to the letter, for writing only. Elements stand in the order of the
-//! specification; what is empty is left out, as FHIR knows no empty string, array or object (R4 json.html).
+//! The resources that are emitted, R4 (4.0.1) to the letter. Elements stand in the order of the specification; what is empty is
+//! left out, as FHIR knows no empty string, array or object (R4 json.html). ImagingStudy, Patient and Endpoint are also read, and
+//! lose nothing on the way.
 
 mod capability_statement;
 mod datatypes;
+mod element;
 mod endpoint;
+mod extension;
 mod imaging_study;
+mod narrative;
 mod operation_outcome;
 mod patient;
 mod projection;
 
 pub use capability_statement::{
-    CapabilityStatement, Implementation, Interaction, Resource, Rest, SearchParam, Security, Software,
+    CapabilityStatement, Implementation, Interaction, Operation, Resource, Rest, SearchParam, Security,
+    Software,
 };
 pub use datatypes::{
-    CodeableConcept, Coding, Extension, HumanName, Identifier, Meta, NameUse, PrimitiveElement, Reference,
-    clean,
+    Address, Annotation, Attachment, CodeableConcept, Coding, ContactPoint, HumanName, Identifier, Meta,
+    Narrative, Period, Reference, clean,
 };
+pub use element::{Element, RawJson};
 pub use endpoint::Endpoint;
+pub use extension::{Extension, ExtensionValue};
 pub use imaging_study::{ImagingStudy, Instance, Performer, Series, SopClass};
+pub use narrative::Narrated;
 pub use operation_outcome::{OperationOutcome, OutcomeIssue};
-pub use patient::Patient;
+pub use patient::{Patient, PatientCommunication, PatientContact, PatientLink};
 pub use projection::{Projection, project};

@@ -1,9 +1,26 @@
 //! Conditional requests (RFC 9110 13) and what a caller says of caches (RFC 9111 5.2.1).
 
+use std::time::SystemTime;
+
 use http::{HeaderMap, header};
 
+/// Whether the caller has what there is already: `etag` is its tag as it is sent, `last_modified` the second in which it
+/// was changed last. Of two conditions the tag decides, as it is exact (RFC 9110 13.1.3).
+pub fn has_it_already(headers: &HeaderMap, etag: &[u8], last_modified: Option<SystemTime>) -> bool {
+    if headers.contains_key(header::IF_NONE_MATCH) {
+        return none_match_names(headers, etag);
+    }
+    // A date that is none says nothing, nor does one of two.
+    let mut lines = headers.get_all(header::IF_MODIFIED_SINCE).iter();
+    let since = match (lines.next(), lines.next()) {
+        (Some(line), None) => line.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok()),
+        _ => None,
+    };
+    since.zip(last_modified).is_some_and(|(since, modified)| modified <= since)
+}
+
 /// Whether `If-None-Match` names `etag`, an entity tag as it is sent: in a list, by `*`, weakly compared.
-pub fn none_match_names(headers: &HeaderMap, etag: &[u8]) -> bool {
+fn none_match_names(headers: &HeaderMap, etag: &[u8]) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).iter().map(http::HeaderValue::as_bytes);
     let candidates = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     candidates.into_iter().any(|candidate| candidate == b"*" || opaque(candidate) == opaque(etag))
@@ -44,6 +61,31 @@ mod tests {
         assert!(names("W/\"abc\"") && names("\"abc\"") && names("\"x\", W/\"abc\"") && names("*"));
         assert!(!names("\"ab\"") && !names("abc") && !names("W/abc") && !names("\"\""));
         assert!(!none_match_names(&HeaderMap::new(), b"\"abc\""));
+    }
+
+    #[test]
+    fn a_date_counts_where_there_is_no_tag() {
+        let second = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
+        let has = |pairs: &[(HeaderName, &'static str)], modified| {
+            let pairs = pairs.iter().map(|(name, line)| (name.clone(), HeaderValue::from_static(line)));
+            has_it_already(&pairs.collect(), b"W/\"abc\"", modified)
+        };
+        let since = |line| [(header::IF_MODIFIED_SINCE, line)];
+        for same in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Mon, 07 Nov 1994 08:49:37 GMT",
+        ] {
+            assert!(has(&since(same), Some(second)), "{same}");
+            assert!(!has(&since(same), None), "{same}");
+        }
+        for other in ["Sun, 06 Nov 1994 08:49:36 GMT", "yesterday", "", "784111777"] {
+            assert!(!has(&since(other), Some(second)), "{other}");
+        }
+        let later = (header::IF_MODIFIED_SINCE, "Mon, 07 Nov 1994 08:49:37 GMT");
+        assert!(!has(&[(header::IF_NONE_MATCH, "\"x\""), later.clone()], Some(second)));
+        assert!(has(&[(header::IF_NONE_MATCH, "\"abc\""), later], None));
     }
 
     #[test]

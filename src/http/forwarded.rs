@@ -94,6 +94,8 @@ pub struct PublicAddress {
     pub fixed: Option<PublicBase>,
     /// Whose word about a request is taken.
     pub trusted_proxies: Vec<IpNetwork>,
+    /// The listener speaks TLS.
+    pub is_secure: bool,
 }
 
 impl PublicAddress {
@@ -108,11 +110,12 @@ impl PublicAddress {
             .or_else(|| request.headers.get(HOST)?.to_str().ok())
             .filter(|host| is_host_and_port(host));
         let host = told.host.as_deref().or(own_host)?;
+        let scheme = told.scheme.unwrap_or(if self.is_secure { "https" } else { "http" });
         let host = match &told.port {
-            Some(port) => with_port(host, port, told.scheme),
+            Some(port) => with_port(host, port, scheme),
             None => host.to_owned(),
         };
-        Some(PublicBase::assemble(told.scheme, &host, told.prefix.as_deref().unwrap_or_default()))
+        Some(PublicBase::assemble(scheme, &host, told.prefix.as_deref().unwrap_or_default()))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -125,7 +128,7 @@ impl PublicAddress {
             let hops = forwarded_hops(headers);
             let hop = outermost(&hops, |hop| hop.from, trusted);
             return Told {
-                scheme: hop.and_then(|hop| hop.scheme).unwrap_or("http"),
+                scheme: hop.and_then(|hop| hop.scheme),
                 host: hop.and_then(|hop| hop.host.clone()),
                 port: None,
                 prefix: told_prefix(headers),
@@ -141,7 +144,7 @@ impl PublicAddress {
             entries.get(at).map(|entry| (*entry).to_owned())
         };
         Told {
-            scheme: entry(&FORWARDED_PROTO).as_deref().and_then(known_scheme).unwrap_or("http"),
+            scheme: entry(&FORWARDED_PROTO).as_deref().and_then(known_scheme),
             host: entry(&FORWARDED_HOST).filter(|host| is_host_and_port(host)),
             port: entry(&FORWARDED_PORT).filter(|port| is_port(port)),
             prefix: told_prefix(headers),
@@ -150,17 +153,12 @@ impl PublicAddress {
 }
 
 /// What the proxies tell of the address that the caller used.
+#[derive(Debug, Default)]
 struct Told {
-    scheme: &'static str,
+    scheme: Option<&'static str>,
     host: Option<String>,
     port: Option<String>,
     prefix: Option<String>,
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self { scheme: "http", host: None, port: None, prefix: None }
-    }
 }
 
 /// One `Forwarded` element, as far as it counts here.

@@ -1,5 +1,7 @@
 //! Which of the media types that there are the caller wants (RFC 9110 12.5.1), and whether gzip (12.5.3).
 
+use std::cmp::Reverse;
+
 use http::{HeaderMap, HeaderName, header};
 
 /// A header with more elements than this says nothing that a client means.
@@ -16,6 +18,14 @@ pub struct MediaRange {
     pub quality: f32,
 }
 
+/// How much a range says, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    Anything,
+    Kind,
+    Type,
+}
+
 impl MediaRange {
     /// Whether `essence` is in the range.
     pub fn covers(&self, essence: &str) -> bool {
@@ -23,6 +33,14 @@ impl MediaRange {
             Some(("*", "*")) => true,
             Some((kind, "*")) => essence.split('/').next() == Some(kind),
             _ => self.essence == essence,
+        }
+    }
+
+    fn specificity(&self) -> Specificity {
+        match self.essence.split_once('/') {
+            Some(("*", "*")) => Specificity::Anything,
+            Some((_, "*")) => Specificity::Kind,
+            _ => Specificity::Type,
         }
     }
 
@@ -34,14 +52,40 @@ impl MediaRange {
 
 /// The ranges of every `Accept` header, the most wanted first; equal ones in their order. Without the header, anything.
 pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange> {
+    let mut ranges = ranges(headers);
+    ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
+    ranges.retain(|range| range.quality > 0.0);
+    ranges
+}
+
+/// The ranges of every `Accept` header in their order, unwanted ones too. Without the header, anything.
+pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange> {
     let mut ranges: Vec<_> =
         elements(headers, &header::ACCEPT).filter_map(|element| media_range(&element)).collect();
     if ranges.is_empty() && !headers.contains_key(header::ACCEPT) {
         ranges.push(MediaRange { essence: "*/*".to_owned(), parameters: Vec::new(), quality: 1.0 });
     }
-    ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
-    ranges.retain(|range| range.quality > 0.0);
     ranges
+}
+
+/// Which of `offered`, media types that stand in the server's order, is wanted most. The most specific range that covers a
+/// type tells its quality; of types that are equally wanted, the one that is named goes before one that a wildcard covers,
+/// then the one that is named first, then the one that is offered first.
+pub fn preferred(ranges: &[MediaRange], offered: &[&str]) -> Option<usize> {
+    let mut best: Option<(usize, (f32, Specificity, usize))> = None;
+    for (index, essence) in offered.iter().enumerate() {
+        let covering = ranges.iter().enumerate().filter(|(_, range)| range.covers(essence));
+        let telling = covering.min_by_key(|(at, range)| (Reverse(range.specificity()), *at));
+        let Some((at, range)) = telling.filter(|(_, range)| range.quality > 0.0) else { continue };
+        let is_better = best.is_none_or(|(_, (quality, specificity, place))| {
+            let by_quality = range.quality.total_cmp(&quality);
+            by_quality.then(range.specificity().cmp(&specificity)).then(place.cmp(&at)).is_gt()
+        });
+        if is_better {
+            best = Some((index, (range.quality, range.specificity(), at)));
+        }
+    }
+    best.map(|(index, _)| index)
 }
 
 /// Reads one media type or range.
@@ -67,19 +111,25 @@ pub fn media_range(text: &str) -> Option<MediaRange> {
 
 /// Whether the caller takes a gzip body.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    coding_quality(headers, "gzip") > 0.0
+}
+
+/// How much the caller wants a body in `coding`: 0 for not at all.
+pub fn coding_quality(headers: &HeaderMap, coding: &str) -> f32 {
     let mut any = None;
     for element in elements(headers, &header::ACCEPT_ENCODING) {
         let mut parts = element.split(';').map(str::trim);
-        let coding = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let named = parts.next().unwrap_or_default().to_ascii_lowercase();
         let quality =
             parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0_f32));
-        match coding.as_str() {
-            "gzip" | "x-gzip" => return quality > 0.0,
-            "*" => any = Some(quality > 0.0),
-            _ => {}
+        if named.strip_prefix("x-").unwrap_or(&named) == coding {
+            return quality;
+        }
+        if named == "*" {
+            any = Some(quality);
         }
     }
-    any.unwrap_or(false)
+    any.unwrap_or(0.0)
 }
 
 /// The elements of a list header, over all its lines.
@@ -121,6 +171,24 @@ mod tests {
         let essences: Vec<_> = accepted(&headers).into_iter().map(|range| range.essence).collect();
         assert_eq!(essences, ["application/fhir+json", "text/html", "*/*"]);
         assert!(accepted(&HeaderMap::new())[0].covers("application/json"));
+    }
+
+    #[test]
+    fn the_range_that_says_most_of_a_type_decides() {
+        let preferred = |line: &'static str| {
+            let ranges = ranges(&headers(&header::ACCEPT, &[line]));
+            preferred(&ranges, &["a/json", "b/json", "a/xml"])
+                .map_or("", |at| ["a/json", "b/json", "a/xml"][at])
+        };
+        assert_eq!(preferred("*/*"), "a/json");
+        assert_eq!(preferred("*/*, a/xml"), "a/xml");
+        assert_eq!(preferred("a/*;q=0.5, a/json;q=0.1, */*;q=0.2"), "a/xml");
+        assert_eq!(preferred("*/*;q=0.9, a/json;q=0"), "b/json");
+        assert_eq!(preferred("b/*"), "b/json");
+        assert_eq!(preferred("a/xml, a/json"), "a/xml");
+        assert_eq!(preferred("a/xml;q=0.8, a/json;q=0.9"), "a/json");
+        assert_eq!(preferred("c/*, a/json;q=0"), "");
+        assert_eq!(preferred("a/json;q=2"), "");
     }
 
     #[test]

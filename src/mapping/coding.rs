@@ -47,7 +47,7 @@ pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
         None => code_value(item).map(Cow::Owned),
     });
     (coding.is_some() || text.is_some())
-        .then(|| CodeableConcept { coding: coding.into_iter().collect(), text })
+        .then(|| CodeableConcept { text, ..CodeableConcept::of(coding.into_iter().collect()) })
 }
 
 /// The same as one code; words where there is none.
@@ -92,7 +92,7 @@ pub(super) fn person_identifier(item: &Attributes) -> Option<Identifier> {
     let designator = code.text(tags::CODING_SCHEME_DESIGNATOR).unwrap_or_default();
     Some(Identifier {
         system: system(designator, code.text(tags::CODING_SCHEME_UID)),
-        value,
+        value: Some(value),
         ..Identifier::default()
     })
 }

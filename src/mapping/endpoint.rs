@@ -2,28 +2,43 @@
 
 use std::borrow::Cow;
 
-use crate::fhir::types::{CodeableConcept, Coding, Endpoint, Extension, Meta, clean};
+use super::profiles::{Guide, profiles_of};
+use super::{MappingContext, coding};
+use crate::fhir::types::{CodeableConcept, Coding, Element, Endpoint, Extension, clean};
 
-const PROFILE: &str = "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint";
 const REQUIRES_ACCESS_TOKEN: &str =
     "http://fhir.org/argonaut/smart-imaging/StructureDefinition/requires-access-token";
 const CONNECTION_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type";
 const PAYLOAD_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-payload-type";
 
-/// The Endpoint of the archive `id`, whose WADO-RS root is at `address`, without a slash at its end.
-pub fn endpoint(id: &str, name: &str, address: String, requires_access_token: bool) -> Endpoint {
-    Endpoint {
-        id: id.to_owned(),
-        meta: Meta { profile: vec![PROFILE.into()], ..Meta::default() },
-        extension: vec![Extension::boolean(REQUIRES_ACCESS_TOKEN, requires_access_token)],
+/// The Endpoint of the archive, whose WADO-RS root is at `address`, without a slash at its end.
+pub fn endpoint(
+    context: &MappingContext,
+    name: &str,
+    address: String,
+    requires_access_token: bool,
+) -> Endpoint {
+    let mut extension = Vec::new();
+    if context.follows(Guide::SmartImagingAccess) {
+        extension.push(Extension::boolean(REQUIRES_ACCESS_TOKEN, requires_access_token));
+    }
+    let payload = if context.follows(Guide::IheImr) {
+        Coding::new(coding::DCM, "113014", Some(Cow::Borrowed("Study")))
+    } else {
+        Coding::new(PAYLOAD_TYPE, "any", Some(Cow::Borrowed("Any")))
+    };
+    let mut endpoint = Endpoint {
+        id: context.archive.clone(),
+        element: Element::with(extension),
         status: "active".into(),
         connection_type: Coding::new(CONNECTION_TYPE, "dicom-wado-rs", Some(Cow::Borrowed("DICOM WADO-RS"))),
         name: clean(name),
-        payload_type: vec![CodeableConcept {
-            coding: vec![Coding::new(PAYLOAD_TYPE, "any", Some(Cow::Borrowed("Any")))],
-            text: None,
-        }],
+        payload_type: vec![CodeableConcept::of(vec![payload])],
         payload_mime_type: vec!["application/dicom".into()],
         address,
-    }
+        ..Endpoint::default()
+    };
+    endpoint.meta.profile = profiles_of(&context.guides, &endpoint);
+    endpoint.text = context.told(&endpoint);
+    endpoint
 }

@@ -2,12 +2,28 @@
 
 use std::borrow::Cow;
 
-use super::MappingContext;
+use super::profiles::Guide;
+use super::{MappingContext, coding};
 use crate::dicom::{Attributes, Tag, Uid, tags};
 use crate::fhir::types::{CodeableConcept, Coding, Identifier, Reference, clean};
 
 /// R4 identifier-type.
 const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
+
+/// A type of identifier as DICOM codes it (PS3.16 annex D); IHE RAD MADO wants it beside, or in place of, HL7's own.
+struct DicomType {
+    code: &'static str,
+    display: &'static str,
+}
+
+const STUDY_UID: DicomType = DicomType { code: "110180", display: "Study Instance UID" };
+const ACCESSION_NUMBER: DicomType = DicomType { code: "121022", display: "Accession Number" };
+
+impl DicomType {
+    fn coding(&self) -> Coding {
+        Coding::new(coding::DCM, self.code, Some(Cow::Borrowed(self.display)))
+    }
+}
 
 /// An identifier's system, and its issuer's local name where that is all that is known.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,14 +57,13 @@ impl Issuer {
 
     pub(super) fn identifier(self, value: String, kind: Option<(&'static str, &'static str)>) -> Identifier {
         Identifier {
-            usage: None,
-            kind: kind.map(|(code, display)| CodeableConcept {
-                coding: vec![Coding::new(V2_0203, code, Some(Cow::Borrowed(display)))],
-                text: None,
+            kind: kind.map(|(code, display)| {
+                CodeableConcept::of(vec![Coding::new(V2_0203, code, Some(Cow::Borrowed(display)))])
             }),
             system: self.system,
-            value,
+            value: Some(value),
             assigner: self.assigner.map(|name| Box::new(Reference::words(name))),
+            ..Identifier::default()
         }
     }
 }
@@ -84,8 +99,9 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
     if let Some(uid) = row.text(tags::STUDY_INSTANCE_UID) {
         identifiers.push(Identifier {
             usage: Some("official".into()),
+            kind: context.follows(Guide::EuImaging).then(|| CodeableConcept::of(vec![STUDY_UID.coding()])),
             system: Some("urn:dicom:uid".to_owned()),
-            value: format!("urn:oid:{uid}"),
+            value: Some(format!("urn:oid:{uid}")),
             ..Identifier::default()
         });
     }
@@ -93,7 +109,7 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
     if let Some(study_id) = row.text(tags::STUDY_ID).and_then(clean) {
         identifiers.push(Identifier {
             usage: Some("secondary".into()),
-            value: study_id,
+            value: Some(study_id),
             ..Identifier::default()
         });
     }
@@ -105,7 +121,13 @@ fn accession(context: &MappingContext, attributes: &Attributes) -> Option<Identi
     let number = attributes.text(tags::ACCESSION_NUMBER).and_then(clean)?;
     let designator = attributes.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next();
     let issuer = Issuer::of(context, designator, None, context.accession_system.as_deref());
-    Some(issuer.identifier(number, Some(("ACSN", "Accession ID"))))
+    let mut identifier = issuer.identifier(number, Some(("ACSN", "Accession ID")));
+    if context.follows(Guide::EuImaging)
+        && let Some(kind) = &mut identifier.kind
+    {
+        kind.coding.push(ACCESSION_NUMBER.coding());
+    }
+    Some(identifier)
 }
 
 /// The orders that led to the study, by their numbers: accession, placer and filler, of the study itself and of each

@@ -8,8 +8,11 @@ use dicom_dictionary_std::StandardSopClassDictionary;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::dicom::{Element, Tag, Uid, Value, tag, tags};
-use crate::fhir::types::{Instance, SopClass, clean};
+use crate::dicom::{self, Tag, Uid, Value, tag, tags};
+use crate::fhir::types::{Element, Extension, Instance, SopClass, clean};
+
+/// IHE RAD MADO 1.0.0.
+const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames";
 
 /// The instance-level attributes that a search asks for beyond what every archive returns.
 pub fn instance_tags() -> &'static [Tag] {
@@ -35,16 +38,21 @@ pub struct InstanceFacts {
     pub number: Option<u32>,
     /// The first that there is of the concept name of a document, the content label, the document title, the image type.
     pub title: Option<Box<str>>,
+    /// NumberOfFrames (0028,0008), of objects that have several or could have.
+    pub frames: Option<u32>,
     /// ImageLaterality (0020,0062), which makes the series' side when all of its images agree.
     pub laterality: Option<Cow<'static, str>>,
 }
 
 impl InstanceFacts {
     /// `None` without a UID, which the element must have.
-    pub(super) fn into_resource(self) -> Option<Instance> {
+    pub(super) fn into_resource(self, tells_frames: bool) -> Option<Instance> {
+        let frames = self.frames.filter(|_| tells_frames).and_then(|frames| i32::try_from(frames).ok());
+        let extension = frames.map(|frames| Extension::integer(NUMBER_OF_FRAMES, frames));
         Some(Instance {
+            element: Element::with(extension.into_iter().collect()),
             uid: self.uid?,
-            sop_class: self.sop_class.map_or(SopClass::Unknown, SopClass::Uid),
+            sop_class: self.sop_class.map_or_else(SopClass::unknown, SopClass::Uid),
             number: self.number,
             title: self.title,
         })
@@ -78,8 +86,12 @@ impl<'de> Deserialize<'de> for InstanceFacts {
                         Some(tags::IMAGE_LATERALITY) => {
                             facts.laterality = members.next_value::<First<'de>>()?.side();
                         }
+                        Some(tags::NUMBER_OF_FRAMES) => {
+                            facts.frames =
+                                members.next_value::<First<'de>>()?.number().filter(|frames| *frames > 0);
+                        }
                         Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
-                            titles[0] = meaning(&members.next_value::<Element>()?);
+                            titles[0] = meaning(&members.next_value::<dicom::Element>()?);
                         }
                         Some(tags::CONTENT_LABEL) => titles[1] = members.next_value::<First<'de>>()?.title(),
                         Some(tags::DOCUMENT_TITLE) => titles[2] = members.next_value::<First<'de>>()?.title(),
@@ -103,6 +115,7 @@ fn tag_of(key: &str) -> Option<Tag> {
         "0020000E" => Some(tags::SERIES_INSTANCE_UID),
         "00080016" => Some(tags::SOP_CLASS_UID),
         "00200013" => Some(tags::INSTANCE_NUMBER),
+        "00280008" => Some(tags::NUMBER_OF_FRAMES),
         "00200062" => Some(tags::IMAGE_LATERALITY),
         "0040A043" => Some(tags::CONCEPT_NAME_CODE_SEQUENCE),
         "00700080" => Some(tags::CONTENT_LABEL),
@@ -137,7 +150,7 @@ fn interned(uid: Cow<'_, str>) -> Cow<'static, str> {
     }
 }
 
-fn meaning(element: &Element) -> Option<Box<str>> {
+fn meaning(element: &dicom::Element) -> Option<Box<str>> {
     let items = element.values.iter().filter_map(|value| match value {
         Value::Item(item) => Some(item),
         Value::Text(_) | Value::Name(_) => None,

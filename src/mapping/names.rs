@@ -1,7 +1,7 @@
 //! Person names (PS3.5 6.2.1) as FHIR names (R4 datatypes#HumanName) and as words.
 
 use crate::dicom::{NameGroup, PersonName};
-use crate::fhir::types::{Extension, HumanName, NameUse, clean};
+use crate::fhir::types::{Extension, HumanName, clean};
 
 /// In which writing a name is (R4 extension iso21090-EN-representation).
 const REPRESENTATION: &str = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation";
@@ -13,10 +13,10 @@ pub(super) fn human_names(name: &PersonName) -> Vec<HumanName> {
         .filter_map(|(group, writing)| {
             let mut human = human_name(group, writing)?;
             if writing == "ABC" {
-                human.usage = Some(NameUse::Usual);
+                human.usage = Some("usual".into());
             }
             if !(writing == "ABC" && alone) {
-                human.extension.push(Extension::code(REPRESENTATION, writing));
+                human.element.extend(Extension::code(REPRESENTATION, writing));
             }
             Some(human)
         })
@@ -34,13 +34,12 @@ fn human_name(group: &NameGroup, writing: &str) -> Option<HumanName> {
     let several = |text: &str| clean(text).into_iter().collect::<Vec<_>>();
     let given: Vec<_> = [&group.given, &group.middle].into_iter().filter_map(|text| clean(text)).collect();
     Some(HumanName {
-        extension: Vec::new(),
-        usage: None,
         text: Some(in_words(group, writing)?),
         family: clean(&group.family),
         given,
         prefix: several(&group.prefix),
         suffix: several(&group.suffix),
+        ..HumanName::default()
     })
 }
 

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::identifiers::Issuer;
+use super::profiles::{self, Guide, profiles_of};
 use super::{MappingContext, dates, names};
 use crate::dicom::{Attributes, Tag, tags};
 use crate::fhir::types::{Identifier, Patient, clean};
@@ -87,14 +88,20 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
             identifier.push(other);
         }
     }
-    Patient {
+    let mut patient = Patient {
         id: PatientKey::of(context, row).id(),
-        meta: None,
         identifier,
         name: row.names(tags::PATIENT_NAME).flat_map(names::human_names).collect(),
         gender: row.text(tags::PATIENT_SEX).map(|sex| gender(sex).into()),
         birth_date: dates::day(row, tags::PATIENT_BIRTH_DATE).map(|day| day.to_string()),
+        ..Patient::default()
+    };
+    if context.follows(Guide::UsCore) {
+        profiles::tell_what_is_missing(&mut patient);
     }
+    patient.meta.profile = profiles_of(&context.guides, &patient);
+    patient.text = context.told(&patient);
+    patient
 }
 
 /// R4 administrative-gender; a value that the standard does not know is still one.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::profiles::Guide;
 use super::study::{SeriesSource, count, overlay, person};
 use super::terminology::{body_part, laterality};
 use super::{InstanceFacts, MappingContext, coding, dates};
@@ -44,6 +45,7 @@ pub fn overlay_series(row: &mut Attributes, object: &Attributes) {
 
 pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: SeriesSource) -> Series {
     let SeriesSource { uid, attributes, instances } = source;
+    let tells_frames = context.follows(Guide::EuImaging);
     let known_instances = instances.as_ref().map(Vec::len);
     Series {
         uid: uid.as_str().to_owned(),
@@ -58,8 +60,9 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
         instance: instances
             .unwrap_or_default()
             .into_iter()
-            .filter_map(InstanceFacts::into_resource)
+            .filter_map(|facts| facts.into_resource(tells_frames))
             .collect(),
+        ..Series::default()
     }
 }
 
@@ -116,11 +119,13 @@ fn started(context: &MappingContext, study: &Attributes, attributes: &Attributes
 fn performers(attributes: &Attributes) -> Vec<Performer> {
     let performer = |code: &'static str, display: &'static str| {
         move |actor: Reference| Performer {
-            function: CodeableConcept {
-                coding: vec![Coding::new(PARTICIPATION, code, Some(Cow::Borrowed(display)))],
-                text: None,
-            },
+            function: Some(CodeableConcept::of(vec![Coding::new(
+                PARTICIPATION,
+                code,
+                Some(Cow::Borrowed(display)),
+            )])),
             actor,
+            ..Performer::default()
         }
     };
     let physicians = person(

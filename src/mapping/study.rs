@@ -1,11 +1,10 @@
 //! ImagingStudy (R4 imagingstudy.html).
 
+use super::profiles::{Guide, profiles_of};
 use super::series::{map_series, number};
 use super::{InstanceFacts, MappingContext, PatientKey, coding, dates, identifiers, names, patient};
 use crate::dicom::{Attributes, SeriesUid, Tag, tags};
-use crate::fhir::types::{CodeableConcept, Coding, ImagingStudy, Meta, Reference, clean};
-
-const PROFILE: &str = "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study";
+use crate::fhir::types::{CodeableConcept, Coding, ImagingStudy, Reference, clean};
 
 /// The study-level attributes that a search asks for beyond what every archive returns.
 pub fn study_tags() -> &'static [Tag] {
@@ -87,12 +86,11 @@ pub fn imaging_study(
     let series = series.unwrap_or_default();
     let known_instances = (known_series.is_some() && series.iter().all(|series| series.instances.is_some()))
         .then(|| series.iter().filter_map(|series| series.instances.as_ref()).map(Vec::len).sum());
-    ImagingStudy {
+    let mut study = ImagingStudy {
         id: row.text(tags::STUDY_INSTANCE_UID).unwrap_or_default().to_owned(),
-        meta: Meta { profile: vec![PROFILE.into()], ..Meta::default() },
         identifier: identifiers::of_study(context, row),
         status: status(row).into(),
-        modality: modalities(row, &series),
+        modality: modalities(context, row, &series),
         subject: subject(context, row),
         encounter: identifiers::of_visit(context, row),
         started: dates::date_time(context, row, row, (tags::STUDY_DATE, tags::STUDY_TIME)),
@@ -116,7 +114,11 @@ pub fn imaging_study(
         reason_code: reasons(row, &series),
         description: row.text(tags::STUDY_DESCRIPTION).and_then(clean),
         series: series.into_iter().map(|source| map_series(context, row, source)).collect(),
-    }
+        ..ImagingStudy::default()
+    };
+    study.meta.profile = profiles_of(&context.guides, &study);
+    study.text = context.told(&study);
+    study
 }
 
 /// R4 imagingstudy-status: what cannot be retrieved now may be cancelled, lost or on a tape; nobody knows.
@@ -127,9 +129,8 @@ fn status(row: &Attributes) -> &'static str {
     }
 }
 
-/// What the archive sums up, else what its series have. SMART Imaging Access wants one at least, so that nobody knows is
-/// said too.
-fn modalities(row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
+/// What the archive sums up, else what its series have. Some guides want one at least: then it is said, too, that nobody knows.
+fn modalities(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
     let mut modalities: Vec<Coding> = Vec::new();
     let summed_up = row.texts(tags::MODALITIES_IN_STUDY);
     let of_series = series.iter().filter_map(|series| series.attributes.text(tags::MODALITY));
@@ -140,7 +141,8 @@ fn modalities(row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
             modalities.push(modality);
         }
     }
-    if modalities.is_empty() {
+    let wants_one = context.follows(Guide::SmartImagingAccess) || context.follows(Guide::IheImr);
+    if modalities.is_empty() && wants_one {
         modalities.push(Coding::unknown());
     }
     modalities
@@ -189,7 +191,8 @@ fn reasons(row: &Attributes, series: &[SeriesSource]) -> Vec<CodeableConcept> {
         let coded =
             place.items(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE).filter_map(coding::concept);
         let words = place.text(tags::REASON_FOR_THE_REQUESTED_PROCEDURE).and_then(clean);
-        let words = words.map(|text| CodeableConcept { coding: Vec::new(), text: Some(text.into()) });
+        let words =
+            words.map(|text| CodeableConcept { text: Some(text.into()), ..CodeableConcept::default() });
         for reason in coded.chain(words) {
             if !reasons.contains(&reason) {
                 reasons.push(reason);

@@ -8,6 +8,7 @@ mod dates;
 mod identifiers;
 mod instances;
 mod patients;
+mod profiles;
 mod series;
 mod studies;
 
@@ -32,6 +33,7 @@ fn context() -> MappingContext {
     MappingContext {
         archive: "main".to_owned(),
         issuers: [("HOSP".to_owned(), "urn:oid:1.2.840.1".to_owned())].into(),
+        guides: [Guide::SmartImagingAccess].into(),
         ..MappingContext::default()
     }
 }

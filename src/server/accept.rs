@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::connection::serve_connection;
-use super::{ConnectionLimits, PeerAddress, Service};
+use super::connection::{serve_connection, serve_tls_connection};
+use super::{ConnectionLimits, PeerAddress, Service, Tls};
 use crate::telemetry::Metrics;
 
 /// The wait after a failed accept: doubled each time, since what is missing (descriptors, memory) comes back only when
@@ -32,6 +32,17 @@ pub async fn serve<S: Service>(
     service: S,
     stop: impl Future<Output = ()>,
 ) -> Drained {
+    serve_with_tls(listener, None, limits, service, stop).await
+}
+
+/// The same, with TLS where there is a certificate.
+pub async fn serve_with_tls<S: Service>(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    limits: ConnectionLimits,
+    service: S,
+    stop: impl Future<Output = ()>,
+) -> Drained {
     let (limits, service) = (Arc::new(limits), Arc::new(service));
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let (stopping, stopped) = watch::channel(false);
@@ -44,9 +55,13 @@ pub async fn serve<S: Service>(
             accepted = accept(&listener, &permits) => accepted,
         };
         let (limits, service, stopped) = (Arc::clone(&limits), Arc::clone(&service), stopped.clone());
+        let tls = tls.clone();
         connections.spawn(async move {
             let _open = service.metrics().map(Metrics::connection_opened);
-            serve_connection(stream, peer, &limits, service, stopped).await;
+            match tls {
+                Some(tls) => serve_tls_connection(stream, &tls, peer, &limits, service, stopped).await,
+                None => serve_connection(stream, peer, &limits, service, stopped).await,
+            }
             drop(permit);
         });
     }

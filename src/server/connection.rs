@@ -14,6 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -22,6 +23,7 @@ use super::activity::{Activity, AnswerBody};
 use super::front_door::admit;
 use super::preface::{Opening, read_opening};
 use super::timed_stream::TimedStream;
+use super::tls::{Tls, chose_http2};
 use super::{ConnectionLimits, PeerAddress, Service, broken, refused};
 
 /// Bytes that hyper holds of an answer that is not yet taken, and of a head that is not yet whole.
@@ -52,8 +54,36 @@ pub(super) async fn serve_connection<S: Service>(
         // Nothing has been asked for yet, so nothing is lost.
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let Ok(Ok(Some(Opening { is_http2, read }))) = opening else { return };
+    let Ok(Ok(Some(opening))) = opening else { return };
+    serve_opened(stream, opening, peer, limits, service, stop).await;
+}
 
+/// Shakes hands over `stream`, within the time that a first byte has, and serves what the client chose in it.
+pub(super) async fn serve_tls_connection<S: Service>(
+    stream: TcpStream,
+    tls: &Tls,
+    peer: PeerAddress,
+    limits: &ConnectionLimits,
+    service: Arc<S>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let shaken = tokio::select! {
+        shaken = timeout(limits.first_byte, tls.accept(stream)) => shaken,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let Ok(Ok(stream)) = shaken else { return };
+    let opening = Opening { is_http2: chose_http2(&stream), read: Vec::new() };
+    serve_opened(stream, opening, peer, limits, service, stop).await;
+}
+
+async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: T,
+    Opening { is_http2, read }: Opening,
+    peer: PeerAddress,
+    limits: &ConnectionLimits,
+    service: Arc<S>,
+    mut stop: watch::Receiver<bool>,
+) {
     let activity = Arc::new(Activity::default());
     let answering = {
         let activity = Arc::clone(&activity);

@@ -19,8 +19,11 @@ use crate::telemetry::{AccessLine, InFlight};
 /// A search's parameters are a few hundred bytes; this leaves room for lists of hundreds of UIDs.
 const LARGEST_FORM: usize = 64 * 1024;
 
-/// Who sends a form has it ready.
-const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+/// An entry of a batch is a few hundred bytes, too; this leaves room for as many as may be configured.
+const LARGEST_BUNDLE: usize = 1024 * 1024;
+
+/// Who sends a body has it ready.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pairs of a form (R4 search#searching: POST `_search`).
 pub(super) async fn form<B: HttpBody>(
@@ -32,14 +35,7 @@ pub(super) async fn form<B: HttpBody>(
         let utf8 = media.parameter("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
         media.essence == "application/x-www-form-urlencoded" && utf8
     });
-    let bytes = bounded::read(body, LARGEST_FORM, FORM_TIMEOUT).await.map_err(|error| match error {
-        ReadError::TooLarge { .. } => {
-            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", sentence(&format!("{error}.")))
-        }
-        ReadError::TooSlow { .. } | ReadError::Broken => {
-            Failure::bad_request("invalid", sentence(&format!("{error}.")))
-        }
-    })?;
+    let bytes = whole(body, LARGEST_FORM).await?;
     // Some clients send no body and no type, with everything in the query.
     if bytes.is_empty() {
         return Ok(Vec::new());
@@ -54,6 +50,37 @@ pub(super) async fn form<B: HttpBody>(
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Failure::bad_request("invalid", "The body is not in UTF-8."))?;
     query::decode(text).map_err(|error| unreadable(&error))
+}
+
+/// A Bundle in JSON (R4 http#transaction).
+pub(super) async fn bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_json = content_type.and_then(negotiation::media_range).is_some_and(|media| {
+        matches!(
+            media.essence.as_str(),
+            "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json"
+        )
+    });
+    if !is_json {
+        return Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-supported",
+            "A batch is sent as application/fhir+json.",
+        )
+        .at("http.content-type"));
+    }
+    whole(body, LARGEST_BUNDLE).await
+}
+
+async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
+    bounded::read(body, limit, BODY_TIMEOUT).await.map_err(|error| match error {
+        ReadError::TooLarge { .. } => {
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", sentence(&format!("{error}.")))
+        }
+        ReadError::TooSlow { .. } | ReadError::Broken => {
+            Failure::bad_request("invalid", sentence(&format!("{error}.")))
+        }
+    })
 }
 
 pin_project! {

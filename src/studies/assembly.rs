@@ -1,5 +1,5 @@
 //! From rows to rendered resources: what is remembered and still true is taken, the rest is fetched once, as deep as was
-//! asked for, whoever else asks for it at the same time.
+//! asked for, whoever else asks for it at the same time. The ledger says which version each study is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::row::StudyRow;
 use super::{FoundStudy, Freshness, Load, Source, Studies, StudiesError, detail};
 use crate::access::Access;
-use crate::cache::{Form, Rendered, StudyEntry};
+use crate::cache::{ContentDigest, Form, Rendered, Sight, StudyEntry, Subject, Version};
 use crate::dicom::StudyUid;
 use crate::fhir::types::{Projection, project};
 use crate::mapping::{self, SeriesSource};
@@ -62,19 +62,14 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Read, StudiesError> {
-        let remembered = self.cache.study(uid, form);
-        match self.find(uid, access, Freshness::Reload).await? {
-            Some(study) => {
-                self.cache.mark_back(uid);
-                self.assembled(&study, form, freshness, None).await.map(Read::Found)
-            }
-            None if remembered.is_some() => {
-                self.cache.mark_gone(uid, form);
-                Ok(Read::Gone)
-            }
-            None if self.cache.is_gone(uid) => Ok(Read::Gone),
-            None => Ok(Read::NotFound),
+        if let Some(study) = self.find(uid, access, Freshness::Reload).await? {
+            let found = self.assemble(&[study], form, freshness).await?.pop();
+            return found.map(Read::Found).ok_or(StudiesError::Unwritable);
         }
+        self.cache.forget_study(uid, form);
+        // Who sees a part of the studies must not learn that there was one that they could not see.
+        let was_served = access.sees_everything() && self.ledger.mark_gone(Subject::study(uid)).await;
+        Ok(if was_served { Read::Gone } else { Read::NotFound })
     }
 
     /// Each of `studies` in this form, in the same order.
@@ -85,12 +80,35 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Vec<Arc<StudyEntry>>, StudiesError> {
         let mut series = self.series_of_all(studies, form, freshness).await;
+        let mut versions = self.versions(studies, form, freshness).await;
         let width = self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
         let loads: Vec<_> = studies
             .iter()
-            .map(|study| self.assembled(study, form, freshness, series.remove(study.uid())))
+            .map(|study| {
+                let version = versions.remove(study.uid());
+                self.assembled(study, form, freshness, version, series.remove(study.uid()))
+            })
             .collect();
         stream::iter(loads).buffered(width).try_collect().await
+    }
+
+    /// The versions of those studies of which the archives were asked again since they were looked up. The others are given
+    /// as they stand: what is fresh is not looked up.
+    async fn versions(
+        &self,
+        studies: &[FoundStudy],
+        form: &Form,
+        freshness: Freshness,
+    ) -> HashMap<StudyUid, Version> {
+        let is_settled = |study: &FoundStudy| {
+            freshness == Freshness::Cached
+                && self.still_true(study, form).is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
+        };
+        let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
+        let asked: Vec<_> =
+            studies.iter().filter(|study| study.version.is_none() && !is_settled(study)).collect();
+        let versions = self.ledger.observe(asked.iter().map(|study| self.sight(study)).collect()).await;
+        known.chain(asked.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
     /// The series of those studies that are not remembered, asked for together where the archive understands a list of
@@ -133,6 +151,7 @@ impl Studies {
         study: &FoundStudy,
         form: &Form,
         freshness: Freshness,
+        version: Option<Version>,
         series: Option<Vec<SeriesSource>>,
     ) -> Load {
         let fingerprint = study.fingerprint();
@@ -140,11 +159,10 @@ impl Studies {
             && let Some(entry) = self.still_true(study, form)
         {
             self.metrics.cache_looked_up(CacheOutcome::Revalidated);
-            if self.cache.is_fresh(entry.checked_at) {
-                return Ok(entry);
-            }
+            let Some(version) = version else { return Ok(entry) };
+            let rendered = renewed(&entry, version).await?;
             let checked_at = self.cache.elapsed();
-            let entry = Arc::new(StudyEntry { rendered: entry.rendered.clone(), fingerprint, checked_at });
+            let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
             self.cache.keep_study(study.uid(), form, Arc::clone(&entry));
             return Ok(entry);
         }
@@ -152,12 +170,24 @@ impl Studies {
         let Some(source) = self.source(&study.first().archive).cloned() else {
             return Err(StudiesError::Unwritable);
         };
-        let (study, form, cache) = (study.clone(), form.clone(), self.cache.clone());
+        let sight = self.sight(study);
+        let (study, form) = (study.clone(), form.clone());
+        let (cache, ledger) = (self.cache.clone(), self.ledger.clone());
         let flight = (study.uid().clone(), form.clone(), fingerprint);
         let load = || async move {
             let checked_at = cache.elapsed();
-            let rendered = render(&source, &study, &form, series).await?;
-            let entry = Arc::new(StudyEntry { rendered, fingerprint, checked_at });
+            let (json, content) = write(&source, &study, &form, series).await?;
+            // What was looked at in full is named by its content. What was forgotten meanwhile is looked up anew.
+            let version = match version.filter(|_| content.is_none()) {
+                Some(version) => version,
+                None => ledger
+                    .observe(vec![Sight { content, ..sight }])
+                    .await
+                    .pop()
+                    .ok_or(StudiesError::Unwritable)?,
+            };
+            let rendered = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
+            let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
             cache.keep_study(study.uid(), &form, Arc::clone(&entry));
             Ok(entry)
         };
@@ -165,19 +195,42 @@ impl Studies {
     }
 }
 
-async fn render(
+/// The entry's resource as this version, which is most often the one that it is.
+async fn renewed(entry: &StudyEntry, version: Version) -> Result<Rendered, StudiesError> {
+    if entry.version == version {
+        return Ok(entry.rendered.clone());
+    }
+    let (json, old) = (entry.rendered.json.clone(), entry.version);
+    stamped(move || version.stamp_over(&old, json.into()), version).await
+}
+
+/// Compresses what `stamp` writes. A study of thousands of instances takes milliseconds.
+async fn stamped(
+    stamp: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
+    version: Version,
+) -> Result<Rendered, StudiesError> {
+    let stamping = tokio::task::spawn_blocking(move || {
+        stamp().map(|json| Rendered::of_version(json, version.id, version.date()))
+    });
+    stamping.await.ok().flatten().ok_or(StudiesError::Unwritable)
+}
+
+/// The resource's JSON, of no version yet; with the digest of its content when that is all of it.
+async fn write(
     source: &Source,
     study: &FoundStudy,
     form: &Form,
     series: Option<Vec<SeriesSource>>,
-) -> Result<Rendered, StudiesError> {
+) -> Result<(Vec<u8>, Option<ContentDigest>), StudiesError> {
     let record = detail::record(&source.archive, study.first(), form.depth(), series).await?;
     let context = source.context.clone();
     let (study, form) = (study.clone(), form.clone());
-    // A study of thousands of instances takes milliseconds to write and to compress.
-    let rendering = tokio::task::spawn_blocking(move || {
+    // A study of thousands of instances takes milliseconds to write.
+    let writing = tokio::task::spawn_blocking(move || {
         let endpoints: Vec<_> = study.endpoints().collect();
-        let resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
+        let mut resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
+        resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
+        resource.meta.last_updated = Some(Version::UNKNOWN.instant());
         let json = match &form {
             Form::Full => project(&resource, Projection::Full),
             Form::Data => project(&resource, Projection::Data),
@@ -188,7 +241,9 @@ async fn render(
                 project(&resource, Projection::Elements(&names))
             }
         };
-        json.map(Rendered::new).map_err(|_| StudiesError::Unwritable)
+        let json = json.map_err(|_| StudiesError::Unwritable)?;
+        let content = (form == Form::Full).then(|| ContentDigest::of(&json));
+        Ok((json, content))
     });
-    rendering.await.map_err(|_| StudiesError::Unwritable)?
+    writing.await.map_err(|_| StudiesError::Unwritable)?
 }

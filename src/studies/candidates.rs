@@ -345,9 +345,9 @@ pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
             .enumerate()
             .any(|(index, row)| rows.iter().skip(index + 1).any(|other| other.archive == row.archive));
         if clash {
-            found.under_two_patients.push(FoundStudy { rows });
+            found.under_two_patients.push(FoundStudy { rows, version: None });
         } else {
-            found.studies.push(FoundStudy { rows });
+            found.studies.push(FoundStudy { rows, version: None });
         }
     }
     found

@@ -33,9 +33,10 @@ impl Standing {
         Self { values, id: resource.id().to_owned() }
     }
 
-    /// Of something that is ordered by its name alone.
-    pub fn named(name: String) -> Self {
-        Self { values: Vec::new(), id: name }
+    /// The same, where ids alone do not tell apart: `name` names the type, too.
+    #[must_use]
+    pub fn under(self, name: String) -> Self {
+        Self { id: name, ..self }
     }
 
     /// Compares two standings by the same keys. What has no value comes last, whichever way the key is turned.
@@ -164,8 +165,9 @@ mod tests {
 
     #[test]
     fn pages_hold_everything_once_forwards_and_backwards() {
-        let items =
-            |count: usize| (0..count).map(|n| (Standing::named(format!("{n:03}")), n)).collect::<Vec<_>>();
+        let items = |count: usize| {
+            (0..count).map(|n| (Standing::default().under(format!("{n:03}")), n)).collect::<Vec<_>>()
+        };
         for (total, count) in [(0, 3), (1, 3), (3, 3), (7, 3), (9, 1)] {
             let (mut place, mut seen, mut pages) = (None, Vec::new(), Vec::new());
             loop {
@@ -187,8 +189,8 @@ mod tests {
 
     #[test]
     fn a_page_goes_on_in_the_right_place_when_its_last_match_is_gone() {
-        let items = ["a", "c", "d"].map(|name| (Standing::named(name.to_owned()), name)).to_vec();
-        let place = Place::After(Standing::named("b".to_owned()));
+        let items = ["a", "c", "d"].map(|name| (Standing::default().under(name.to_owned()), name)).to_vec();
+        let place = Place::After(Standing::default().under("b".to_owned()));
         assert_eq!(cut(items, &[], Some(&place), 2).items, ["c", "d"]);
     }
 

@@ -41,6 +41,6 @@ impl StudyRow {
 impl From<StudyRow> for FoundStudy {
     /// The study as far as this one row tells of it.
     fn from(row: StudyRow) -> Self {
-        Self { rows: vec![row] }
+        Self { rows: vec![row], version: None }
     }
 }

@@ -33,7 +33,7 @@ const MOST_RESTARTS: usize = 2;
 
 impl Studies {
     /// All rows of `query` at `archive`, without repetitions; from the cache while they are fresh. Identical searches in
-    /// flight are shared, and go on when the asker has gone.
+    /// flight are shared, and go on when the asker has gone, unless all of the answer must be newer than the question.
     pub(super) async fn scan(&self, archive: &Archive, query: QidoQuery, freshness: Freshness) -> Scan {
         let canonical = query.canonical();
         if freshness == Freshness::Cached
@@ -50,7 +50,10 @@ impl Studies {
             cache.keep_rows(archive.id(), &canonical, Arc::clone(&rows));
             Ok(rows)
         };
-        self.scans.run(flight, load).await?
+        match freshness {
+            Freshness::Cached | Freshness::Reload => self.scans.run(flight, load).await?,
+            Freshness::Anew => load().await,
+        }
     }
 }
 

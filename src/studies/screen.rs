@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::versions::is_about_time;
 use super::{Depth, Form, FoundStudies, FoundStudy, Freshness, Source, Studies, StudiesError};
 use crate::dicom::{Attributes, tags};
 use crate::fhir::search::{Criterion, Surroundings, System, Test, Token};
@@ -36,11 +37,12 @@ impl Studies {
         let mut found = FoundStudies { studies, ..FoundStudies::default() };
         for study in candidates.under_two_patients {
             // Of the rows of one UID perhaps only one patient's match.
-            let alone = study.rows.into_iter().map(|row| FoundStudy { rows: vec![row] }).collect();
+            let version = study.version;
+            let alone = study.rows.into_iter().map(|row| FoundStudy { rows: vec![row], version }).collect();
             let mut matching = self.matching(alone, criteria, freshness).await?;
             if matching.len() > 1 {
                 let rows = matching.into_iter().flat_map(|study| study.rows).collect();
-                found.under_two_patients.push(FoundStudy { rows });
+                found.under_two_patients.push(FoundStudy { rows, version });
             } else {
                 found.studies.append(&mut matching);
             }
@@ -83,7 +85,9 @@ impl Studies {
         let needed = |criterion: &Criterion<ImagingStudy>| depth_of(criterion, row);
         let deepest = criteria.iter().map(needed).max().unwrap_or(Depth::Study);
         let (shallow, scene) = (shallow(study, source), self.scene(source, study));
-        let mut told = criteria.iter().filter(|criterion| needed(criterion) == Depth::Study);
+        // Without its version a study may have changed at any time.
+        let is_known = |criterion: &&Criterion<_>| study.version.is_some() || !is_about_time(criterion);
+        let mut told = criteria.iter().filter(|criterion| needed(criterion) == Depth::Study).filter(is_known);
         told.all(|criterion| holds(criterion, &shallow, source, row, &scene)).then_some(deepest)
     }
 
@@ -125,7 +129,9 @@ impl Studies {
             let id = source.archive.id().as_str();
             let resource = mapping::imaging_study(&source.context, row, &[id], None);
             let scene = self.scene_of(source, &[id]);
-            criteria.iter().all(|criterion| holds(criterion, &resource, source, row, &scene))
+            // What has no name has no version.
+            let mut told = criteria.iter().filter(|criterion| !is_about_time(criterion));
+            told.all(|criterion| holds(criterion, &resource, source, row, &scene))
         };
         rows.iter().filter(matches).count()
     }
@@ -138,8 +144,10 @@ impl Studies {
         let held = self.sources.iter().filter(|source| endpoints.contains(&source.archive.id().as_str()));
         // The address depends on who asks, and nothing is searched by it.
         let endpoint = |source: &Source| {
-            let id = source.archive.id().as_str();
-            mapping::endpoint(id, &source.archive.settings().name, String::new(), false)
+            let mut endpoint =
+                mapping::endpoint(&source.context, &source.archive.settings().name, String::new(), false);
+            endpoint.meta.last_updated = Some(format!("{:.3}", source.since));
+            endpoint
         };
         Scene { zone: zone_of(source), now: self.clock.now(), endpoints: held.map(endpoint).collect() }
     }
@@ -148,7 +156,9 @@ impl Studies {
 /// The resource as far as the row tells.
 pub(super) fn shallow(study: &FoundStudy, source: &Source) -> ImagingStudy {
     let endpoints: Vec<_> = study.endpoints().collect();
-    mapping::imaging_study(&source.context, &study.first().attributes, &endpoints, None)
+    let mut resource = mapping::imaging_study(&source.context, &study.first().attributes, &endpoints, None);
+    resource.meta.last_updated = study.version.map(|version| version.instant());
+    resource
 }
 
 pub(super) fn zone_of(source: &Source) -> TimeZone {

@@ -8,19 +8,23 @@ use super::order::{self, Standing};
 use super::row::StudyRow;
 use super::screen::{shallow, zone_of};
 use super::stream::Position;
+use super::versions::asks_when;
 use super::{Form, Freshness, Studies, StudiesError};
 use crate::access::Access;
-use crate::cache::Fingerprint;
+use crate::cache::{Fingerprint, Version};
 use crate::dicom::StudyUid;
 use crate::fhir::search::{Criterion, SortKey};
 use crate::fhir::types::ImagingStudy;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A study that was found: its rows, from each archive that holds it, in the order of the configuration.
 #[derive(Debug, Clone)]
 pub struct FoundStudy {
     pub(super) rows: Vec<StudyRow>,
+    /// Which version it is, where that was asked for.
+    pub(super) version: Option<Version>,
 }
 
 impl FoundStudy {
@@ -100,6 +104,9 @@ pub struct StudyPage {
     pub nameless: usize,
     /// The archives' lists changed between two pages, so that studies may have been jumped over.
     pub has_drifted: bool,
+    /// Of the first page of a search by when studies changed: the moment before the archives were asked. Whoever asks for
+    /// what has changed since then misses nothing.
+    pub asked_at: Option<Timestamp>,
 }
 
 /// The newest first.
@@ -116,16 +123,20 @@ impl Studies {
         if let Some(Place::At(position)) = search.place {
             return self.streamed(search, position.clone(), access, freshness).await;
         }
-        match self.search(search.criteria, access, freshness).await {
-            Ok(found) => self.cut(found, search),
+        let is_dated = asks_when(search.criteria, search.sort);
+        let asked_at =
+            if is_dated && search.place.is_none() { Some(self.ledger.moment().await) } else { None };
+        let page = match self.search_to_sort(search.criteria, search.sort, access, freshness).await {
+            Ok(found) => self.cut(found, search)?,
             // Too many to be counted or put in order may still be read one after the other.
             Err(StudiesError::TooManyRows { .. })
                 if search.place.is_none() && search.sort.is_empty() && !search.needs_total =>
             {
-                self.streamed(search, Position::default(), access, freshness).await
+                self.streamed(search, Position::default(), access, freshness).await?
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        Ok(StudyPage { asked_at, ..page })
     }
 
     /// Every study that matches all of `criteria` and that the caller may see.
@@ -135,7 +146,23 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let (candidates, nameless) = self.candidates(criteria, access, freshness).await?;
+        self.search_to_sort(criteria, &[], access, freshness).await
+    }
+
+    /// The same, to be put in the order of `sort`.
+    pub async fn search_to_sort(
+        &self,
+        criteria: &[Criterion<ImagingStudy>],
+        sort: &[SortKey],
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<FoundStudies, StudiesError> {
+        let is_dated = asks_when(criteria, sort);
+        let asking = if is_dated { Freshness::Anew } else { freshness };
+        let (mut candidates, nameless) = self.candidates(criteria, access, asking).await?;
+        if is_dated {
+            self.date(&mut candidates).await;
+        }
         let nameless = self.nameless_matches(&nameless, criteria);
         let found = self.screen(candidates, criteria, freshness).await?;
         Ok(FoundStudies { nameless, ..found })
@@ -175,6 +202,7 @@ impl Studies {
             under_two_patients: found.under_two_patients.iter().map(|study| study.uid().clone()).collect(),
             nameless: found.nameless,
             has_drifted: false,
+            asked_at: None,
         })
     }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::candidates::{may_hold, study_row};
 use super::plan::{self, Plan};
 use super::search::{Place, StudyPage, StudySearch};
+use super::versions::asks_when;
 use super::{FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::access::Access;
 use crate::archive::{Archive, QidoQuery, UpstreamRequest};
@@ -227,7 +228,12 @@ impl Studies {
             page.studies.iter().any(|study| study.uid() == uid) || page.under_two_patients.contains(uid)
         };
         uids.retain(|uid| !is_there(uid));
-        let everywhere = self.studies_named(&uids.iter().collect::<Vec<_>>(), access, freshness).await?;
+        let is_dated = asks_when(search.criteria, search.sort);
+        let asking = if is_dated { Freshness::Anew } else { freshness };
+        let mut everywhere = self.studies_named(&uids.iter().collect::<Vec<_>>(), access, asking).await?;
+        if is_dated {
+            self.date(&mut everywhere).await;
+        }
         let mut screened = self.screen(everywhere, search.criteria, freshness).await?;
         let belongs_to_earlier = |study: &FoundStudy| {
             let first = &study.first().archive;

@@ -92,6 +92,7 @@ struct Inner {
     misses: Counter,
     cache_bytes: Gauge<u64, AtomicU64>,
     cache_entries: Gauge<u64, AtomicU64>,
+    ledger_failures: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -118,6 +119,7 @@ impl Default for Metrics {
             misses: outcome("miss"),
             cache_bytes: Gauge::default(),
             cache_entries: Gauge::default(),
+            ledger_failures: Counter::default(),
         };
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut inner.registry;
@@ -146,6 +148,11 @@ impl Default for Metrics {
             inner.cache_bytes.clone(),
         );
         registry.register("cache_entries", "Entries held in the cache", inner.cache_entries.clone());
+        registry.register(
+            "ledger_failures",
+            "Times that the change ledger broke and went on in memory",
+            inner.ledger_failures.clone(),
+        );
         Self(Arc::new(inner))
     }
 }
@@ -212,6 +219,11 @@ impl Metrics {
     pub fn cache_holds(&self, entries: u64, bytes: u64) {
         self.0.cache_entries.set(entries);
         self.0.cache_bytes.set(bytes);
+    }
+
+    /// The change ledger broke.
+    pub fn ledger_broke(&self) {
+        self.0.ledger_failures.inc();
     }
 
     /// Everything as OpenMetrics text.

@@ -140,6 +140,29 @@ async fn a_client_that_goes_away_ends_the_call_to_the_archive() {
 }
 
 #[tokio::test]
+async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
+    let pacs = Pacs::new()
+        .at("/studies/1.2/bulkdata/1", Answer::endless("image/png", vec![7; 65536]))
+        .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", "whole"))
+        .start()
+        .await;
+    // Eight retrievals may be under way at once: one permit that stays away is soon missed.
+    let front = Front::told(&pacs.url(), "max_concurrency = 1").await;
+    for _ in 0..125 {
+        let clients = (0..8).map(|_| async {
+            let mut stream = client::ask("GET", &front.url("studies/1.2/bulkdata/1"), &[]).await;
+            let mut some = vec![0; 1000];
+            stream.read_exact(&mut some).await.unwrap();
+        });
+        futures_util::future::join_all(clients).await;
+    }
+    pacs.until_idle().await;
+    assert_eq!(pacs.targets().len(), 1000);
+    let whole = client::get(&front.url("studies/1.2/bulkdata/2")).await;
+    assert_eq!((whole.complete, whole.text().as_str()), (true, "whole"));
+}
+
+#[tokio::test]
 async fn gzip_that_nobody_asked_for_is_decoded_where_it_must_be() {
     let row = r#"[{"00080005":{"vr":"CS"}}]"#;
     let pacs = Pacs::new()

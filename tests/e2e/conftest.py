@@ -8,7 +8,7 @@ import pytest
 import requests
 
 import holdings as held
-from servers import GATEWAY, WRITE_SAMPLES, Gateway, Nginx, Orthanc
+from servers import GATEWAY, WRITE_SAMPLES, Gateway, Ingress, Orthanc
 
 PREFIX = "/pacs"
 
@@ -24,8 +24,10 @@ class Client:
     def request(self, method: str, path: str, **options) -> requests.Response:
         url = path if path.startswith("http") else self.base + path
         answer = self.session.request(method, url, timeout=60, **options)
-        if "fhir+json" in answer.headers.get("Content-Type", "") and answer.content:
-            (self.record / f"{hashlib.sha256(answer.content).hexdigest()}.json").write_bytes(answer.content)
+        content_type = answer.headers.get("Content-Type", "").split(";")[0]
+        kind = {"application/fhir+json": "json", "application/fhir+xml": "xml"}.get(content_type)
+        if kind and answer.content:
+            (self.record / f"{hashlib.sha256(answer.content).hexdigest()}.{kind}").write_bytes(answer.content)
         return answer
 
     def get(self, path: str, **options) -> requests.Response:
@@ -109,6 +111,6 @@ def proxied(orthanc, holdings, folder):
 
 @pytest.fixture(scope="session")
 def nginx(proxied, folder):
-    server = Nginx(folder, PREFIX, proxied.url)
+    server = Ingress(folder, PREFIX, proxied.url)
     yield server
     server.stop()

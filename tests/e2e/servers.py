@@ -16,6 +16,8 @@ GATEWAY = TARGET / "debug" / "dicomweb-gateway"
 WRITE_SAMPLES = TARGET / "debug" / "examples" / "write_samples"
 ORTHANC_DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 NGINX = "/usr/sbin/nginx"
+CHROMIUM = "/usr/bin/chromium"
+OHIF = ROOT / ".cache" / "ohif" / "dist"
 STARTING = 60
 
 
@@ -101,7 +103,8 @@ class Orthanc(Server):
 class Gateway(Server):
     """The gateway in front of one archive."""
 
-    def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = ""):
+    def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = "",
+                 fhir: str = ""):
         public, admin = free_ports(2)
         self.url = f"http://127.0.0.1:{public}"
         self.admin = f"http://127.0.0.1:{admin}"
@@ -109,8 +112,8 @@ class Gateway(Server):
         self.dicomweb = f"{self.url}/dicom-web/main"
         self.configuration = folder / f"{name}.toml"
         self.configuration.write_text(
-            f'[server]\nlisten = "127.0.0.1:{public}"\nadmin_listen = "127.0.0.1:{admin}"\n{server}\n'
-            f'[auth]\nmode = "open"\n[cache]\n{cache}\n'
+            f'[server]\nlisten = "127.0.0.1:{public}"\nadmin_listen = "127.0.0.1:{admin}"\n{server.replace("{url}", self.url)}\n'
+            f'[auth]\nmode = "open"\n[cache]\n{cache}\n[fhir]\n{fhir}\n'
             f'[[archive]]\nid = "main"\nname = "Main archive"\nurl = "{archive_url}"\nprofile = "orthanc"\n{archive}\n'
         )
         environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
@@ -118,21 +121,23 @@ class Gateway(Server):
 
 
 class Nginx(Server):
-    """Debian's nginx with a configuration of our own, in front of a gateway, under a path."""
+    """Debian's nginx with one server of our own."""
 
-    def __init__(self, folder: pathlib.Path, path: str, upstream: str):
+    def __init__(self, folder: pathlib.Path, server: str, ready: str):
         home = folder / "nginx"
         home.mkdir()
-        (port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{port}{path}"
         places = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        user = "user root;" if os.geteuid() == 0 else ""
         (home / "nginx.conf").write_text(f"""
-daemon off; worker_processes 1; pid {home}/nginx.pid; error_log {home}/error.log;
+{user} daemon off; worker_processes 1; pid {home}/nginx.pid; error_log {home}/error.log;
 events {{ worker_connections 256; }}
-http {{
-  access_log off; {places}
-  server {{
-    listen 127.0.0.1:{port};
+http {{ access_log off; {places} server {{ {server} }} }}""")
+        super().__init__("nginx", [NGINX, "-p", home, "-c", home / "nginx.conf"], home, ready)
+
+    @staticmethod
+    def proxying(path: str, upstream: str) -> str:
+        """A location that leads to a gateway, as an ingress is configured."""
+        return f"""
     location {path}/ {{
       proxy_pass {upstream}/;
       proxy_http_version 1.1;
@@ -141,7 +146,14 @@ http {{
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Forwarded-Host $http_host;
       proxy_set_header X-Forwarded-Prefix {path};
-    }}
-  }}
-}}""")
-        super().__init__("nginx", [NGINX, "-p", home, "-c", home / "nginx.conf"], home, self.url + "/fhir/metadata")
+    }}"""
+
+
+class Ingress(Nginx):
+    """In front of a gateway, under a path."""
+
+    def __init__(self, folder: pathlib.Path, path: str, upstream: str):
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}{path}"
+        server = f"listen 127.0.0.1:{port}; {self.proxying(path, upstream)}"
+        super().__init__(folder, server, self.url + "/fhir/metadata")

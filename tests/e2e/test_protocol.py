@@ -70,15 +70,15 @@ def test_what_is_not_there(fhir, path):
 def test_other_methods(fhir):
     answer = fhir.request("DELETE", "/ImagingStudy/1.2.3")
     outcome(answer, 405)
-    assert answer.headers["Allow"] == "GET, HEAD"
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
     outcome(fhir.request("POST", "/ImagingStudy", json={}), 405)
     outcome(fhir.request("PUT", "/Patient/1", json={}), 405)
 
 
 def test_representations(fhir, holdings):
     path = f"/ImagingStudy/{some_study(holdings)}"
-    outcome(fhir.get(path, headers={"Accept": "application/fhir+xml"}), 406)
-    outcome(fhir.get(f"{path}?_format=xml"), 406)
+    outcome(fhir.get(path, headers={"Accept": "application/fhir+turtle"}), 406)
+    outcome(fhir.get(f"{path}?_format=ttl"), 406)
     plain = fhir.get(path, headers={"Accept": "application/json"})
     assert plain.headers["Content-Type"].startswith("application/json")
     pretty = fhir.get(f"{path}?_pretty=true")

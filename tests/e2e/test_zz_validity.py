@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import fhir_xml
 import validators
 
 
@@ -15,6 +16,15 @@ def test_every_body_is_valid_for_medplum(fhir, record):
 def test_every_body_is_valid_by_the_schema_of_hl7(fhir, record):
     fhir.get("/metadata")
     assert validators.hl7_schema(record) == {}
+
+
+def test_every_xml_body_is_valid_by_the_schema_of_hl7(fhir, record):
+    fhir.get("/metadata", headers={"Accept": "application/fhir+xml"})
+    schema = validators.Schema()
+    bodies = list(record.glob("*.xml"))
+    assert bodies
+    for path in bodies:
+        assert schema.errors(fhir_xml.read(path.read_bytes())) == [], path
 
 
 BROKEN = {
@@ -33,3 +43,24 @@ def test_what_is_broken_is_refused_by_each(tmp_path, validate, flaw):
     bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": BROKEN[flaw]}]}
     (tmp_path / "broken.json").write_text(json.dumps(bundle))
     assert validate(tmp_path)
+
+
+BROKEN_XML = {
+    "an element that there is not": '<surname value="x"/>',
+    "elements out of order": '<name><given value="a"/><family value="b"/></name>',
+    "one where one may stand, twice": '<gender value="male"/><gender value="male"/>',
+    "an attribute that is an element": '<identifier value="x"/>',
+    "an element that is an attribute": '<extension><url value="x"/></extension>',
+    "text": "<name>x</name>",
+    "nothing": "<gender/>",
+    "a resource that is none": "<contained><Nothing/></contained>",
+    "a foreign namespace": '<gender xmlns="x" value="male"/>',
+}
+
+
+@pytest.mark.parametrize("flaw", BROKEN_XML)
+def test_broken_xml_is_refused(flaw):
+    whole = '<Patient xmlns="http://hl7.org/fhir">%s<active value="true"/></Patient>'
+    assert fhir_xml.read((whole % "").encode()) == {"resourceType": "Patient", "active": True}
+    with pytest.raises(fhir_xml.NotFhir):
+        fhir_xml.read(f'<Patient xmlns="http://hl7.org/fhir">{BROKEN_XML[flaw]}</Patient>'.encode())

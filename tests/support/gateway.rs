@@ -5,26 +5,27 @@ use std::sync::Arc;
 
 use dicomweb_gateway::clock::SystemClock;
 use dicomweb_gateway::config::Config;
-use dicomweb_gateway::demo::archive::Progress;
-use dicomweb_gateway::demo::{self, Content, RunningArchive};
 use dicomweb_gateway::gateway::Gateway;
-use dicomweb_gateway::server::{self, ConnectionLimits};
+use dicomweb_gateway::server::{self, ConnectionLimits, Tls};
 use dicomweb_gateway::service::Service;
 use dicomweb_gateway::telemetry::Metrics;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::{self, Received};
+use super::samples::{self, SampleArchive};
 
 /// A gateway that runs until it is dropped, and its archive, if that is an embedded one.
 #[derive(Debug)]
 pub struct RunningGateway {
     address: String,
     metrics: Metrics,
+    order_to_stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     /// Runs as long as this does.
-    archive: Option<RunningArchive>,
+    archive: Option<Arc<SampleArchive>>,
 }
 
 impl RunningGateway {
@@ -35,9 +36,9 @@ impl RunningGateway {
 
     /// The same, with more lines of configuration.
     pub async fn over_samples_with(more: &str) -> Self {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let archive = demo::start_archive(Content::Samples, listen, Progress::Silent).await.unwrap();
-        let mut gateway = Self::over(&archive.url(), more).await;
+        // Filling an archive blocks.
+        let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
+        let mut gateway = Self::over(&archive.url, more).await;
         gateway.archive = Some(archive);
         gateway
     }
@@ -52,12 +53,24 @@ impl RunningGateway {
         let metrics = Metrics::default();
         let gateway = Gateway::new(&config, Arc::new(SystemClock::default()), metrics.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let service = Service::new(Arc::new(gateway));
+        let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key).unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let gateway = Arc::new(gateway);
+        let service = Service::new(Arc::clone(&gateway));
+        let (order_to_stop, ordered) = oneshot::channel();
         let task = tokio::spawn(async move {
-            server::serve(listener, ConnectionLimits::default(), service, std::future::pending()).await;
+            let stop = async { drop(ordered.await) };
+            server::serve_with_tls(listener, tls, ConnectionLimits::default(), service, stop).await;
+            gateway.close().await;
         });
-        Self { address, metrics, task, archive: None }
+        Self { address, metrics, order_to_stop: Some(order_to_stop), task, archive: None }
+    }
+
+    /// Stops it as an orchestrator does; what it has open is closed then.
+    pub async fn stop(mut self) {
+        drop(self.order_to_stop.take());
+        (&mut self.task).await.unwrap();
     }
 
     /// Where it listens, without a slash at its end.

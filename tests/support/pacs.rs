@@ -320,6 +320,11 @@ impl RunningPacs {
         format!("http://127.0.0.1:{}{ROOT}", self.shared.port)
     }
 
+    /// It holds these studies from now on, and no others.
+    pub fn holds_now(&self, studies: impl IntoIterator<Item = Study>) {
+        self.shared.change(|state| state.studies = studies.into_iter().collect());
+    }
+
     /// What names it in an answer.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.shared.port)

@@ -7,7 +7,7 @@ use crate::cache::Rendered;
 use crate::error::Failure;
 use crate::facade::FhirRequest;
 use crate::facade::bundle::{Entry, Mode, Searchset};
-use crate::fhir::search::{Search, Searched, Total};
+use crate::fhir::search::{ResultParameters, Search, Searched, Total};
 use crate::fhir::types::{OperationOutcome, OutcomeIssue};
 use crate::http::cursor::CursorKey;
 use crate::http::query;
@@ -17,6 +17,8 @@ pub(in crate::facade) struct Pages<'a> {
     key: &'a CursorKey,
     /// `[base]/ImagingStudy`.
     address: String,
+    /// `ImagingStudy`.
+    path: String,
     /// The parameters as they were understood, without the page's place.
     query: String,
     /// In which format the answer was asked for, to be carried from page to page.
@@ -36,14 +38,31 @@ pub(in crate::facade) struct Page<P> {
     pub(in crate::facade) entries: Vec<Entry>,
 }
 
+/// How the parameters of a search were understood.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::facade) struct Reading<'a> {
+    pub(in crate::facade) result: &'a ResultParameters,
+    pub(in crate::facade) applied: &'a [(String, String)],
+    pub(in crate::facade) ignored: &'a [(String, String)],
+    pub(in crate::facade) remarks: &'a [(String, &'static str)],
+}
+
+impl<'a, R: Searched> From<&'a Search<R>> for Reading<'a> {
+    fn from(search: &'a Search<R>) -> Self {
+        let Search { result, applied, ignored, remarks, .. } = search;
+        Self { result, applied, ignored, remarks }
+    }
+}
+
 impl<'a> Pages<'a> {
     /// Of the search of what stands at `path` below the base.
-    pub(in crate::facade) fn of<R: Searched>(
+    pub(in crate::facade) fn of(
         key: &'a CursorKey,
         request: &FhirRequest<'_>,
         path: &str,
-        search: &'a Search<R>,
+        search: impl Into<Reading<'a>>,
     ) -> Self {
+        let search = search.into();
         let warning = |code, name: &str, diagnostics: String| OutcomeIssue {
             severity: "warning",
             code,
@@ -63,6 +82,7 @@ impl<'a> Pages<'a> {
         Self {
             key,
             address: format!("{}{}{path}", request.base(), if path.is_empty() { "" } else { "/" }),
+            path: path.to_owned(),
             query: query::encode(applied.map(|(name, value)| (name.as_str(), value.as_str()))),
             format: query::encode(format),
             cursor: search.result.cursor.as_deref(),
@@ -117,8 +137,7 @@ impl<'a> Pages<'a> {
 
     /// What a cursor is bound to: the search, but not the address under which the caller knows this server.
     fn sealed_for(&self) -> String {
-        let kind = self.address.rsplit('/').next().unwrap_or_default();
-        format!("{kind}?{}", self.query)
+        format!("{}?{}", self.path, self.query)
     }
 }
 

@@ -63,7 +63,7 @@ impl<'a> Value<'a> {
     pub fn identifier(identifier: &'a Identifier) -> Self {
         Self::Token(TokenValue {
             system: identifier.system.as_deref(),
-            code: Some(&identifier.value),
+            code: identifier.value.as_deref(),
             words: [identifier.kind.as_ref().and_then(|kind| kind.text.as_deref()), None],
             kind: identifier.kind.as_ref(),
         })

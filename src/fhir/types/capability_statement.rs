@@ -44,6 +44,7 @@ pub struct Implementation {
 
 /// CapabilityStatement.rest.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rest {
     /// server.
     pub mode: &'static str,
@@ -51,6 +52,12 @@ pub struct Rest {
     pub security: Security,
     /// What is served.
     pub resource: Vec<Resource>,
+    /// What can be done with all of it at once.
+    pub interaction: Vec<Interaction>,
+    /// What a search over all types can be asked by.
+    pub search_param: Vec<SearchParam>,
+    /// Compartments that can be searched.
+    pub compartment: Vec<&'static str>,
 }
 
 /// CapabilityStatement.rest.security.
@@ -67,15 +74,17 @@ pub struct Resource {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Profiles that every one conforms to.
+    /// Profiles that some conform to, and name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub supported_profile: Vec<&'static str>,
     /// In words.
     pub documentation: &'static str,
     /// What can be done.
     pub interaction: Vec<Interaction>,
-    /// no-version.
+    /// no-version, versioned.
     pub versioning: &'static str,
+    /// Whether versions that are no longer current can be read.
+    pub read_history: bool,
     /// Which conditions a read understands.
     pub conditional_read: &'static str,
     /// How references are written.
@@ -89,12 +98,26 @@ pub struct Resource {
     pub search_rev_include: Vec<String>,
     /// What can be searched by.
     pub search_param: Vec<SearchParam>,
+    /// What else can be done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operation: Vec<Operation>,
+}
+
+/// CapabilityStatement.rest.resource.operation.
+#[derive(Debug, Clone, Serialize)]
+pub struct Operation {
+    /// As it stands in a path, without the dollar sign.
+    pub name: &'static str,
+    /// What defines it.
+    pub definition: &'static str,
+    /// How it is answered.
+    pub documentation: &'static str,
 }
 
 /// CapabilityStatement.rest.resource.interaction.
 #[derive(Debug, Clone, Serialize)]
 pub struct Interaction {
-    /// read, search-type.
+    /// read, vread, search-type, batch.
     pub code: &'static str,
 }
 
@@ -104,7 +127,8 @@ pub struct SearchParam {
     /// As it stands in a query.
     pub name: &'static str,
     /// What defines it.
-    pub definition: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<&'static str>,
     /// How its values are read.
     #[serde(rename = "type")]
     pub kind: &'static str,

@@ -1,8 +1,9 @@
-//! Data types (R4 datatypes.html, references.html, extensibility.html).
+//! Data types (R4 datatypes.html, references.html, resource.html#Meta, narrative.html).
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use super::element::element;
+use super::{Element, Extension};
 
 /// `text` as a FHIR string: without control characters and without blanks at its ends; `None` when nothing remains.
 pub fn clean(text: &str) -> Option<String> {
@@ -19,24 +20,20 @@ fn is_kept(character: char) -> bool {
     !illegal || matches!(character, '\n' | '\r' | '\t')
 }
 
-/// R4 extension data-absent-reason.
-pub(super) const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
-
-/// R4 datatypes#Coding.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Coding {
-    /// Why there is no code.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extension: Vec<Extension>,
-    /// Identity of the terminology.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system: Option<Cow<'static, str>>,
-    /// The code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<Cow<'static, str>>,
-    /// The code's meaning.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display: Option<Cow<'static, str>>,
+element! {
+    /// R4 datatypes#Coding.
+    pub struct Coding {
+        /// Identity of the terminology.
+        system: Option<Cow<'static, str>> = "system" + "_system",
+        /// Which version of it.
+        version: Option<String> = "version" + "_version",
+        /// The code.
+        code: Option<Cow<'static, str>> = "code" + "_code",
+        /// The code's meaning.
+        display: Option<Cow<'static, str>> = "display" + "_display",
+        /// Whether somebody chose it.
+        user_selected: Option<bool> = "userSelected" + "_userSelected",
+    }
 }
 
 impl Coding {
@@ -46,7 +43,7 @@ impl Coding {
         code: impl Into<Cow<'static, str>>,
         display: Option<Cow<'static, str>>,
     ) -> Self {
-        Self { extension: Vec::new(), system: Some(system.into()), code: Some(code.into()), display }
+        Self { system: Some(system.into()), code: Some(code.into()), display, ..Self::default() }
     }
 
     /// Words where there is no code.
@@ -56,55 +53,57 @@ impl Coding {
 
     /// That there should be a code, and nobody knows which.
     pub fn unknown() -> Self {
-        Self { extension: vec![Extension::code(DATA_ABSENT_REASON, "unknown")], ..Self::default() }
+        Self { element: Element::with(vec![Extension::unknown()]), ..Self::default() }
     }
 }
 
-/// R4 datatypes#CodeableConcept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct CodeableConcept {
-    /// Codes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub coding: Vec<Coding>,
-    /// Words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<Cow<'static, str>>,
+element! {
+    /// R4 datatypes#CodeableConcept.
+    pub struct CodeableConcept {
+        /// Codes.
+        coding: Vec<Coding> = "coding",
+        /// Words.
+        text: Option<Cow<'static, str>> = "text" + "_text",
+    }
 }
 
-/// R4 datatypes#Identifier.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Identifier {
-    /// usual, official, secondary.
-    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Cow<'static, str>>,
-    /// What kind it is.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<CodeableConcept>,
-    /// Who makes it unique.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system: Option<String>,
-    /// The identifier itself.
-    pub value: String,
-    /// Who gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assigner: Option<Box<Reference>>,
+impl CodeableConcept {
+    /// Codes without words of their own.
+    pub fn of(coding: Vec<Coding>) -> Self {
+        Self { coding, ..Self::default() }
+    }
 }
 
-/// R4 references.html.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Reference {
-    /// Relative, so that it holds under every address of this server.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    /// The target's type.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Cow<'static, str>>,
-    /// The target by what others call it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identifier: Option<Identifier>,
-    /// The target in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display: Option<String>,
+element! {
+    /// R4 datatypes#Identifier.
+    pub struct Identifier {
+        /// usual, official, secondary.
+        usage: Option<Cow<'static, str>> = "use" + "_use",
+        /// What kind it is.
+        kind: Option<CodeableConcept> = "type",
+        /// Who makes it unique.
+        system: Option<String> = "system" + "_system",
+        /// The identifier itself.
+        value: Option<String> = "value" + "_value",
+        /// When it is valid.
+        period: Option<Period> = "period",
+        /// Who gave it.
+        assigner: Option<Box<Reference>> = "assigner",
+    }
+}
+
+element! {
+    /// R4 references.html.
+    pub struct Reference {
+        /// Relative, so that it holds under every address of this server.
+        reference: Option<String> = "reference" + "_reference",
+        /// The target's type.
+        kind: Option<Cow<'static, str>> = "type" + "_type",
+        /// The target by what others call it.
+        identifier: Option<Identifier> = "identifier",
+        /// The target in words.
+        display: Option<String> = "display" + "_display",
+    }
 }
 
 impl Reference {
@@ -114,94 +113,140 @@ impl Reference {
     }
 }
 
-/// R4 resource.html#Meta.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Meta {
-    /// Which version of the content it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version_id: Option<String>,
-    /// When the content was first seen, an instant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_updated: Option<String>,
-    /// Where the resource comes from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// Profiles that the resource conforms to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub profile: Vec<Cow<'static, str>>,
-    /// Security labels.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub security: Vec<Coding>,
-    /// Tags.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tag: Vec<Coding>,
-}
-
-/// R4 extensibility.html, with the values that are used here.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Extension {
-    /// What it means.
-    pub url: Cow<'static, str>,
-    /// A code.
-    #[serde(rename = "valueCode", default, skip_serializing_if = "Option::is_none")]
-    pub value_code: Option<Cow<'static, str>>,
-    /// A truth value.
-    #[serde(rename = "valueBoolean", default, skip_serializing_if = "Option::is_none")]
-    pub value_boolean: Option<bool>,
-}
-
-impl Extension {
-    /// With a code.
-    pub fn code(url: &'static str, code: &'static str) -> Self {
-        Self { url: url.into(), value_code: Some(code.into()), value_boolean: None }
-    }
-
-    /// With a truth value.
-    pub fn boolean(url: &'static str, value: bool) -> Self {
-        Self { url: url.into(), value_code: None, value_boolean: Some(value) }
+element! {
+    /// R4 resource.html#Meta.
+    pub struct Meta {
+        /// Which version of the content it is.
+        version_id: Option<String> = "versionId" + "_versionId",
+        /// When the content was first seen, an instant.
+        last_updated: Option<String> = "lastUpdated" + "_lastUpdated",
+        /// Where the resource comes from.
+        source: Option<String> = "source" + "_source",
+        /// Profiles that the resource conforms to.
+        profile: Vec<Cow<'static, str>> = "profile" + "_profile",
+        /// Security labels.
+        security: Vec<Coding> = "security",
+        /// Tags.
+        tag: Vec<Coding> = "tag",
     }
 }
 
-/// What stands beside a primitive value under its name with an underscore (R4 json#primitive).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct PrimitiveElement {
-    /// At least one.
-    pub extension: Vec<Extension>,
+element! {
+    /// R4 narrative.html.
+    pub struct Narrative {
+        /// generated, extensions, additional, empty.
+        status: Cow<'static, str> = "status" + "_status",
+        /// XHTML.
+        div: String = "div",
+    }
 }
 
-/// R4 valueset-name-use, as far as it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NameUse {
-    /// The name that is used.
-    Usual,
+element! {
+    /// R4 datatypes#Period.
+    pub struct Period {
+        /// From here.
+        start: Option<String> = "start" + "_start",
+        /// To there.
+        end: Option<String> = "end" + "_end",
+    }
 }
 
-/// R4 datatypes#HumanName.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct HumanName {
-    /// In which writing it is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extension: Vec<Extension>,
-    /// How it is used.
-    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<NameUse>,
-    /// The whole of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// Family name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub family: Option<String>,
-    /// Given and middle names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub given: Vec<String>,
-    /// Before it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prefix: Vec<String>,
-    /// Behind it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub suffix: Vec<String>,
+element! {
+    /// R4 datatypes#HumanName.
+    pub struct HumanName {
+        /// How it is used.
+        usage: Option<Cow<'static, str>> = "use" + "_use",
+        /// The whole of it.
+        text: Option<String> = "text" + "_text",
+        /// Family name.
+        family: Option<String> = "family" + "_family",
+        /// Given and middle names.
+        given: Vec<String> = "given" + "_given",
+        /// Before it.
+        prefix: Vec<String> = "prefix" + "_prefix",
+        /// Behind it.
+        suffix: Vec<String> = "suffix" + "_suffix",
+        /// When it was used.
+        period: Option<Period> = "period",
+    }
+}
+
+element! {
+    /// R4 datatypes#Address.
+    pub struct Address {
+        /// home, work, temp, old, billing.
+        usage: Option<String> = "use" + "_use",
+        /// postal, physical, both.
+        kind: Option<String> = "type" + "_type",
+        /// The whole of it.
+        text: Option<String> = "text" + "_text",
+        /// Street and number.
+        line: Vec<String> = "line" + "_line",
+        /// Town.
+        city: Option<String> = "city" + "_city",
+        /// County.
+        district: Option<String> = "district" + "_district",
+        /// State.
+        state: Option<String> = "state" + "_state",
+        /// Postal code.
+        postal_code: Option<String> = "postalCode" + "_postalCode",
+        /// Country.
+        country: Option<String> = "country" + "_country",
+        /// When it was used.
+        period: Option<Period> = "period",
+    }
+}
+
+element! {
+    /// R4 datatypes#ContactPoint.
+    pub struct ContactPoint {
+        /// phone, email and others.
+        system: Option<String> = "system" + "_system",
+        /// The number or address.
+        value: Option<String> = "value" + "_value",
+        /// home, work, temp, old, mobile.
+        usage: Option<String> = "use" + "_use",
+        /// Which is tried first.
+        rank: Option<u32> = "rank" + "_rank",
+        /// When it was used.
+        period: Option<Period> = "period",
+    }
+}
+
+element! {
+    /// R4 datatypes#Attachment.
+    pub struct Attachment {
+        /// Media type.
+        content_type: Option<String> = "contentType" + "_contentType",
+        /// In which language it is.
+        language: Option<String> = "language" + "_language",
+        /// The content, in base64.
+        data: Option<String> = "data" + "_data",
+        /// Where the content is.
+        url: Option<String> = "url" + "_url",
+        /// Its length.
+        size: Option<u32> = "size" + "_size",
+        /// Its SHA-1, in base64.
+        hash: Option<String> = "hash" + "_hash",
+        /// What it is called.
+        title: Option<String> = "title" + "_title",
+        /// When it was made.
+        creation: Option<String> = "creation" + "_creation",
+    }
+}
+
+element! {
+    /// R4 datatypes#Annotation.
+    pub struct Annotation {
+        /// Who wrote it.
+        author_reference: Option<Reference> = "authorReference",
+        /// Who wrote it, in words.
+        author_string: Option<String> = "authorString" + "_authorString",
+        /// When it was written.
+        time: Option<String> = "time" + "_time",
+        /// Markdown.
+        text: String = "text" + "_text",
+    }
 }
 
 #[cfg(test)]

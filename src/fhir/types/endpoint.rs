@@ -2,31 +2,33 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use super::element::resource;
+use super::{CodeableConcept, Coding, ContactPoint, Identifier, Period, Reference};
 
-use super::{CodeableConcept, Coding, Extension, Meta};
-
-/// An Endpoint.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(tag = "resourceType", rename_all = "camelCase")]
-pub struct Endpoint {
-    /// The archive's id.
-    pub id: String,
-    /// Profiles and tags.
-    pub meta: Meta,
-    /// Whether retrieval needs a token.
-    pub extension: Vec<Extension>,
-    /// active.
-    pub status: Cow<'static, str>,
-    /// What is spoken there.
-    pub connection_type: Coding,
-    /// The archive's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// What can be had there.
-    pub payload_type: Vec<CodeableConcept>,
-    /// In which format.
-    pub payload_mime_type: Vec<Cow<'static, str>>,
-    /// The root of the service, without a slash at its end.
-    pub address: String,
+resource! {
+    /// An Endpoint: where something can be retrieved.
+    pub struct Endpoint = "Endpoint" {
+        /// What others call it.
+        identifier: Vec<Identifier> = "identifier",
+        /// active.
+        status: Cow<'static, str> = "status" + "_status",
+        /// What is spoken there.
+        connection_type: Coding = "connectionType",
+        /// The archive's name.
+        name: Option<String> = "name" + "_name",
+        /// Who runs it.
+        managing_organization: Option<Reference> = "managingOrganization",
+        /// Whom to ask about it.
+        contact: Vec<ContactPoint> = "contact",
+        /// When it is there.
+        period: Option<Period> = "period",
+        /// What can be had there; at least one.
+        payload_type: Vec<CodeableConcept> = "payloadType",
+        /// In which format.
+        payload_mime_type: Vec<Cow<'static, str>> = "payloadMimeType" + "_payloadMimeType",
+        /// The root of the service, without a slash at its end.
+        address: String = "address" + "_address",
+        /// What is to be sent along. Never a secret.
+        header: Vec<String> = "header" + "_header",
+    }
 }

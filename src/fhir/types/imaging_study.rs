@@ -5,129 +5,131 @@ use std::borrow::Cow;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{CodeableConcept, Coding, Identifier, Meta, Reference};
+use super::element::{element, resource};
+use super::{Annotation, CodeableConcept, Coding, Identifier, Reference};
 
-/// An ImagingStudy.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(tag = "resourceType", rename_all = "camelCase")]
-pub struct ImagingStudy {
-    /// The Study Instance UID.
-    pub id: String,
-    /// Profiles and tags.
-    pub meta: Meta,
-    /// UID, accession number, Study ID.
-    pub identifier: Vec<Identifier>,
-    /// available, unknown.
-    pub status: Cow<'static, str>,
-    /// Every modality of its series.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub modality: Vec<Coding>,
-    /// The Patient.
-    pub subject: Reference,
-    /// The visit, by its number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encounter: Option<Reference>,
-    /// When it began, as precisely as is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<String>,
-    /// The orders, by their numbers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub based_on: Vec<Reference>,
-    /// Who asked for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub referrer: Option<Reference>,
-    /// Who read it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub interpreter: Vec<Reference>,
-    /// Where it can be retrieved.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub endpoint: Vec<Reference>,
-    /// As the archive counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number_of_series: Option<u32>,
-    /// As the archive counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number_of_instances: Option<u32>,
-    /// What was done.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub procedure_code: Vec<CodeableConcept>,
-    /// Why it was done.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reason_code: Vec<CodeableConcept>,
-    /// What the archive calls it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Its series, when they were asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub series: Vec<Series>,
+resource! {
+    /// An ImagingStudy.
+    pub struct ImagingStudy = "ImagingStudy" {
+        /// UID, accession number, Study ID.
+        identifier: Vec<Identifier> = "identifier",
+        /// available, unknown.
+        status: Cow<'static, str> = "status" + "_status",
+        /// Every modality of its series.
+        modality: Vec<Coding> = "modality",
+        /// The Patient.
+        subject: Reference = "subject",
+        /// The visit, by its number.
+        encounter: Option<Reference> = "encounter",
+        /// When it began, as precisely as is known.
+        started: Option<String> = "started" + "_started",
+        /// The orders, by their numbers.
+        based_on: Vec<Reference> = "basedOn",
+        /// Who asked for it.
+        referrer: Option<Reference> = "referrer",
+        /// Who read it.
+        interpreter: Vec<Reference> = "interpreter",
+        /// Where it can be retrieved.
+        endpoint: Vec<Reference> = "endpoint",
+        /// As the archive counts.
+        number_of_series: Option<u32> = "numberOfSeries" + "_numberOfSeries",
+        /// As the archive counts.
+        number_of_instances: Option<u32> = "numberOfInstances" + "_numberOfInstances",
+        /// The Procedure that was done.
+        procedure_reference: Option<Reference> = "procedureReference",
+        /// What was done.
+        procedure_code: Vec<CodeableConcept> = "procedureCode",
+        /// Where it was done.
+        location: Option<Reference> = "location",
+        /// Why it was done.
+        reason_code: Vec<CodeableConcept> = "reasonCode",
+        /// Findings for which it was done.
+        reason_reference: Vec<Reference> = "reasonReference",
+        /// Comments.
+        note: Vec<Annotation> = "note",
+        /// What the archive calls it.
+        description: Option<String> = "description" + "_description",
+        /// Its series, when they were asked for.
+        series: Vec<Series> = "series",
+    }
 }
 
-/// ImagingStudy.series.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Series {
-    /// The Series Instance UID.
-    pub uid: String,
-    /// Its number in the study.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number: Option<u32>,
-    /// How it was acquired.
-    pub modality: Coding,
-    /// What the archive calls it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// As the archive counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number_of_instances: Option<u32>,
-    /// What was examined.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body_site: Option<Coding>,
-    /// Which side of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub laterality: Option<Coding>,
-    /// When it began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<String>,
-    /// Who did it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub performer: Vec<Performer>,
-    /// Its instances, when they were asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub instance: Vec<Instance>,
+element! {
+    /// ImagingStudy.series.
+    pub struct Series {
+        /// The Series Instance UID.
+        uid: String = "uid" + "_uid",
+        /// Its number in the study.
+        number: Option<u32> = "number" + "_number",
+        /// How it was acquired.
+        modality: Coding = "modality",
+        /// What the archive calls it.
+        description: Option<String> = "description" + "_description",
+        /// As the archive counts.
+        number_of_instances: Option<u32> = "numberOfInstances" + "_numberOfInstances",
+        /// Where it can be retrieved, if elsewhere than the study.
+        endpoint: Vec<Reference> = "endpoint",
+        /// What was examined.
+        body_site: Option<Coding> = "bodySite",
+        /// Which side of it.
+        laterality: Option<Coding> = "laterality",
+        /// What was taken from the patient and examined.
+        specimen: Vec<Reference> = "specimen",
+        /// When it began.
+        started: Option<String> = "started" + "_started",
+        /// Who did it.
+        performer: Vec<Performer> = "performer",
+        /// Its instances, when they were asked for.
+        instance: Vec<Instance> = "instance",
+    }
 }
 
-/// ImagingStudy.series.performer.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-pub struct Performer {
-    /// What they did.
-    pub function: CodeableConcept,
-    /// Who they are.
-    pub actor: Reference,
+element! {
+    /// ImagingStudy.series.performer.
+    pub struct Performer {
+        /// What they did.
+        function: Option<CodeableConcept> = "function",
+        /// Who they are.
+        actor: Reference = "actor",
+    }
 }
 
-/// ImagingStudy.series.instance. A study has thousands: nothing is copied to write one.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Instance {
-    /// The SOP Instance UID.
-    pub uid: Box<str>,
-    /// What kind of object it is.
-    pub sop_class: SopClass,
-    /// Its number in the series.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub number: Option<u32>,
-    /// What it is called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<Box<str>>,
+element! {
+    /// ImagingStudy.series.instance. A study has thousands: nothing is copied to write one.
+    pub struct Instance {
+        /// The SOP Instance UID.
+        uid: Box<str> = "uid" + "_uid",
+        /// What kind of object it is.
+        sop_class: SopClass = "sopClass",
+        /// Its number in the series.
+        number: Option<u32> = "number" + "_number",
+        /// What it is called.
+        title: Option<Box<str>> = "title" + "_title",
+    }
 }
 
-/// ImagingStudy.series.instance.sopClass: a UID, or that it is not known, as the element must be there.
+/// ImagingStudy.series.instance.sopClass: as a rule a UID and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SopClass {
     /// The SOP Class UID.
     Uid(Cow<'static, str>),
-    /// The archive does not say.
-    Unknown,
+    /// Any other coding.
+    Coded(Box<Coding>),
+}
+
+const URI: &str = "urn:ietf:rfc:3986";
+
+impl SopClass {
+    /// That the archive does not say, as the element must be there.
+    pub fn unknown() -> Self {
+        Self::Coded(Box::new(Coding::unknown()))
+    }
+}
+
+impl Default for SopClass {
+    fn default() -> Self {
+        Self::unknown()
+    }
 }
 
 impl Serialize for SopClass {
@@ -135,20 +137,23 @@ impl Serialize for SopClass {
         match self {
             Self::Uid(uid) => {
                 let mut coding = serializer.serialize_struct("Coding", 2)?;
-                coding.serialize_field("system", "urn:ietf:rfc:3986")?;
+                coding.serialize_field("system", URI)?;
                 coding.serialize_field("code", &Urn(uid))?;
                 coding.end()
             }
-            Self::Unknown => Coding::unknown().serialize(serializer),
+            Self::Coded(coding) => coding.serialize(serializer),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for SopClass {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let code = Coding::deserialize(deserializer)?.code;
-        let uid = code.as_deref().and_then(|code| code.strip_prefix("urn:oid:"));
-        Ok(uid.map_or(Self::Unknown, |uid| Self::Uid(uid.to_owned().into())))
+        let coding = Coding::deserialize(deserializer)?;
+        let uid = coding.code.as_deref().and_then(|code| code.strip_prefix("urn:oid:")).map(str::to_owned);
+        Ok(match uid {
+            Some(uid) if coding == Coding::new(URI, format!("urn:oid:{uid}"), None) => Self::Uid(uid.into()),
+            _ => Self::Coded(Box::new(coding)),
+        })
     }
 }
 

@@ -9,6 +9,7 @@ fn base(peer: &str, headers: &[(&str, &str)]) -> String {
     let address = PublicAddress {
         fixed: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+        is_secure: false,
     };
     let request =
         headers.iter().fold(Request::get("/fhir"), |request, (name, value)| request.header(*name, *value));
@@ -19,8 +20,11 @@ fn base(peer: &str, headers: &[(&str, &str)]) -> String {
 #[test]
 fn a_configured_address_stands_whatever_a_request_says() {
     let fixed = PublicBase::parse("https://imaging.example.org/gw").unwrap();
-    let address =
-        PublicAddress { fixed: Some(fixed.clone()), trusted_proxies: vec!["0.0.0.0/0".parse().unwrap()] };
+    let address = PublicAddress {
+        fixed: Some(fixed.clone()),
+        trusted_proxies: vec!["0.0.0.0/0".parse().unwrap()],
+        is_secure: true,
+    };
     let request =
         Request::get("/").header("host", "evil").header("x-forwarded-host", "evil").body(()).unwrap();
     assert_eq!(address.of(&request.into_parts().0, PROXY.parse().unwrap()), Some(fixed.clone()));

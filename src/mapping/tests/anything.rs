@@ -114,7 +114,11 @@ fn data_set() -> impl Strategy<Value = Value> {
 }
 
 fn contexts() -> impl Strategy<Value = MappingContext> {
-    prop::sample::select(vec![context(), zone("Europe/Berlin"), zone("America/St_Johns")])
+    let everything = MappingContext {
+        guides: Guide::ALL.into_iter().map(|(_, guide)| guide).collect(),
+        ..zone("Europe/Berlin")
+    };
+    prop::sample::select(vec![context(), zone("America/St_Johns"), everything])
 }
 
 /// R4 json.html and datatypes.html: nothing is null or empty, strings hold something and no control characters.

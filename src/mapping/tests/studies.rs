@@ -108,7 +108,7 @@ fn no_attribute_is_asked_for_twice() {
 #[test]
 fn an_endpoint_has_the_shape_that_smart_imaging_access_asks_for() {
     let address = "https://gateway.example/dicom-web/main".to_owned();
-    let mapped = serde_json::to_value(endpoint("main", "Main archive", address, true)).unwrap();
+    let mapped = serde_json::to_value(endpoint(&context(), "Main archive", address, true)).unwrap();
     assert_eq!(
         mapped,
         json!({

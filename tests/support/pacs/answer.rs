@@ -113,6 +113,12 @@ impl Answer {
         self
     }
 
+    /// With another Content-Type.
+    pub fn with_type(mut self, content_type: &str) -> Self {
+        self.headers.retain(|(name, _)| name != "Content-Type");
+        self.header("Content-Type", content_type)
+    }
+
     /// With one more header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

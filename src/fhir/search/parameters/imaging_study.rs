@@ -9,7 +9,7 @@ const STATUS: &str = "http://hl7.org/fhir/imagingstudy-status";
 impl Searched for ImagingStudy {
     const TYPE: ResourceType = ResourceType::ImagingStudy;
     const ID_NOTE: &'static str = "The Study Instance UID. Asked of the archives as a list of UIDs.";
-    const LAST_UPDATED_NOTE: &'static str = "When this server first saw the present content of the study. A search by it asks the archives in any case.";
+    const LAST_UPDATED_NOTE: &'static str = "When this server first saw the present content of the study, as archives do not tell. A search by it asks the archives in any case. meta.lastUpdated of its first page is the moment to ask from the next time.";
     const OWN: &'static [Parameter<Self>] = &[
         Parameter::<Self>::reference(
             "basedon",

@@ -15,8 +15,7 @@ const SCANNED: &str =
 impl Searched for Patient {
     const TYPE: ResourceType = ResourceType::Patient;
     const ID_NOTE: &'static str = "The id that this server gives a patient.";
-    const LAST_UPDATED_NOTE: &'static str =
-        "When this server first saw the present content of the Patient, where it can tell.";
+    const LAST_UPDATED_NOTE: &'static str = "A Patient tells no time of change, as archives tell of patients only in their studies: nothing matches but :missing.";
     const OWN: &'static [Parameter<Self>] = &[
         Parameter::<Self>::token("active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_TOLD, |_, _| {}),
         Parameter::<Self>::string("address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_TOLD, |_, _| {}),
@@ -134,7 +133,7 @@ impl Searched for Patient {
     }
 
     fn meta(&self) -> Option<&Meta> {
-        self.meta.as_ref()
+        Some(&self.meta)
     }
 }
 

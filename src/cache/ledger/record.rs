@@ -1,0 +1,157 @@
+//! What is kept of one subject, and what a new sight of it makes of that.
+
+use super::version::{Version, VersionId, timestamp};
+use super::{ContentDigest, Sight};
+use crate::cache::Fingerprint;
+
+/// How many bytes a record takes.
+pub(super) const LENGTH: usize = 41;
+
+const IS_GONE: u8 = 1;
+const HAS_CONTENT: u8 = 2;
+const SHARES_SECOND: u8 = 4;
+
+/// What is known of a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    fingerprint: Fingerprint,
+    content: Option<ContentDigest>,
+    /// When it was first seen as it is, in milliseconds.
+    pub(super) since: i64,
+    pub(super) is_gone: bool,
+    shares_second: bool,
+}
+
+impl Record {
+    /// Of a subject that was seen for the first time at `now`.
+    pub(super) fn first(sight: &Sight, now: i64) -> Self {
+        Self {
+            fingerprint: sight.fingerprint,
+            content: sight.content,
+            since: now,
+            is_gone: false,
+            shares_second: false,
+        }
+    }
+
+    /// What is known after `sight`, at `now`, which is later than every time so far.
+    pub(super) fn after(known: Option<Self>, sight: &Sight, now: i64) -> Self {
+        let Some(known) = known else { return Self::first(sight, now) };
+        let shares_second = second(now) == second(known.since);
+        let changed = Self { shares_second, ..Self::first(sight, now) };
+        if known.is_gone || known.fingerprint != sight.fingerprint {
+            return changed;
+        }
+        match (known.content, sight.content) {
+            (Some(known), Some(seen)) if known != seen => changed,
+            // The same as before, of which perhaps more is known now.
+            (content, seen) => Self { content: content.or(seen), ..known },
+        }
+    }
+
+    pub(super) fn gone(self) -> Self {
+        Self { is_gone: true, ..self }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        Version {
+            id: VersionId::of(self.fingerprint, self.content),
+            last_updated: timestamp(self.since),
+            shares_second: self.shares_second,
+        }
+    }
+
+    pub(super) fn to_bytes(self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        let content = self.content.map_or([0; 16], |content| content.0);
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let flags = flag(self.is_gone, IS_GONE)
+            | flag(self.content.is_some(), HAS_CONTENT)
+            | flag(self.shares_second, SHARES_SECOND);
+        let fields = self.since.to_be_bytes().into_iter().chain([flags]);
+        let fields = fields.chain(self.fingerprint.bytes()).chain(content);
+        bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+        bytes
+    }
+
+    pub(super) fn of_bytes(bytes: &[u8; LENGTH]) -> Self {
+        let [since @ .., _] = bytes.first_chunk::<9>().copied().unwrap_or_default();
+        let flags = bytes[8];
+        let sixteen = |at: usize| bytes[at..].first_chunk::<16>().copied().unwrap_or_default();
+        Self {
+            fingerprint: Fingerprint::of_bytes(sixteen(9)),
+            content: (flags & HAS_CONTENT != 0).then(|| ContentDigest(sixteen(25))),
+            since: i64::from_be_bytes(since),
+            is_gone: flags & IS_GONE != 0,
+            shares_second: flags & SHARES_SECOND != 0,
+        }
+    }
+}
+
+/// The second that a time is rounded up to as a date of HTTP.
+fn second(milliseconds: i64) -> i64 {
+    milliseconds.saturating_add(999).div_euclid(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::ledger::Subject;
+    use proptest::prelude::*;
+
+    fn sight(rows: u8, content: Option<u8>) -> Sight {
+        Sight {
+            subject: Subject([0; 16]),
+            fingerprint: Fingerprint::of_bytes([rows; 16]),
+            content: content.map(|content| ContentDigest([content; 16])),
+        }
+    }
+
+    #[test]
+    fn to_know_more_of_the_same_is_no_change() {
+        let first = Record::first(&sight(1, None), 10);
+        let more = Record::after(Some(first), &sight(1, Some(7)), 5_000);
+        assert_eq!(more.since, 10);
+        assert_ne!(more.version().id, first.version().id);
+        assert_eq!(Record::after(Some(more), &sight(1, None), 5_000), more);
+        assert_eq!(Record::after(Some(more), &sight(1, Some(7)), 5_000), more);
+    }
+
+    #[test]
+    fn other_rows_other_content_and_a_return_are_changes() {
+        let known = Record::first(&sight(1, Some(7)), 10);
+        for seen in [sight(2, None), sight(2, Some(7)), sight(1, Some(8))] {
+            let changed = Record::after(Some(known), &seen, 5_000);
+            assert_eq!(changed, Record::first(&seen, 5_000));
+        }
+        let gone = known.gone();
+        assert_eq!(Record::after(Some(gone), &sight(1, Some(7)), 5_000), Record { since: 5_000, ..known });
+    }
+
+    #[test]
+    fn a_version_tells_whether_a_date_tells_it_from_the_one_before() {
+        let date = |first, now| {
+            let known = Record::first(&sight(1, None), first);
+            Record::after(Some(known), &sight(2, None), now).version().date()
+        };
+        assert_eq!((date(1_001, 1_002), date(1_001, 2_000)), (None, None));
+        assert_eq!(
+            (date(1_000, 1_001), date(1_999, 2_001)),
+            (Some(timestamp(1_001)), Some(timestamp(2_001)))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_what_was_written(
+            rows: u8,
+            content: Option<u8>,
+            since: i64,
+            is_gone: bool,
+            shares_second: bool,
+        ) {
+            let record = Record { is_gone, shares_second, ..Record::first(&sight(rows, content), since) };
+            prop_assert_eq!(Record::of_bytes(&record.to_bytes()), record);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+use super::*;
+use crate::clock::{Clock, ManualClock};
+use proptest::prelude::*;
+use redb::backends::InMemoryBackend;
+use redb::{BackendError, StorageBackend};
+use std::sync::atomic::AtomicI64;
+
+const MANY: u64 = 1000;
+
+/// A clock that can be set to any time, as people set the clocks of machines.
+#[derive(Debug, Default)]
+struct WallClock(AtomicI64);
+
+impl WallClock {
+    fn set(&self, milliseconds: i64) {
+        self.0.store(milliseconds, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Clock for WallClock {
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn now(&self) -> Timestamp {
+        version::timestamp(self.get())
+    }
+}
+
+fn sight(study: u8, rows: u8, content: Option<u8>) -> Sight {
+    Sight {
+        subject: Subject([study; 16]),
+        fingerprint: Fingerprint::of_bytes([rows; 16]),
+        content: content.map(|content| ContentDigest([content; 16])),
+    }
+}
+
+fn book(store: Store, clock: &Arc<WallClock>) -> Book {
+    Book::new(store, MANY, Arc::clone(clock) as SharedClock, Metrics::default()).unwrap()
+}
+
+fn see(book: &Book, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
+    let version = book.observe(&[sight(study, rows, content)])[0];
+    (version, version.last_updated.as_millisecond())
+}
+
+#[test]
+fn a_version_keeps_its_time_until_its_content_changes() {
+    let clock = Arc::new(WallClock::default());
+    let book = book(Store::in_memory(MANY).unwrap(), &clock);
+    clock.set(10_000);
+    let (first, since) = see(&book, 1, 1, None);
+    assert_eq!(since, 10_000, "the clock's time");
+    clock.set(20_000);
+    assert_eq!(see(&book, 1, 1, None).0, first);
+    assert_eq!(see(&book, 1, 1, Some(5)).1, 10_000, "what was not looked at before is no change");
+    clock.set(30_000);
+    let (deeper, since) = see(&book, 1, 1, Some(6));
+    assert_eq!(since, 30_000, "the rows are the same and the content is not");
+    assert_eq!(see(&book, 1, 1, None).0, deeper);
+    assert_eq!(see(&book, 1, 2, None).1, 30_001);
+}
+
+#[test]
+fn times_go_forwards_whatever_the_clock_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(WallClock::default());
+    clock.set(1_000_000);
+    let before = {
+        let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
+        see(&book, 1, 1, None);
+        let moment = book.moment().as_millisecond();
+        clock.set(5_000);
+        let since = see(&book, 2, 1, None).1;
+        assert!(since > moment, "{since} {moment}");
+        since
+    };
+    let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
+    assert!(book.moment().as_millisecond() >= before);
+    assert!(see(&book, 3, 1, None).1 > before);
+}
+
+#[test]
+fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(WallClock::default());
+    clock.set(1_000);
+    let first = {
+        let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
+        assert!(!book.mark_gone(Subject([1; 16])));
+        let first = see(&book, 1, 1, Some(1));
+        see(&book, 2, 1, None);
+        assert!(book.mark_gone(Subject([2; 16])));
+        assert!(Store::in_directory(folder.path(), MANY).is_err(), "two gateways have two folders");
+        first
+    };
+    clock.set(9_000);
+    let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
+    assert_eq!(see(&book, 1, 1, None), first);
+    assert!(book.mark_gone(Subject([2; 16])));
+    assert_eq!(see(&book, 2, 1, None).1, 9_001, "what comes back is told of");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(folder.path().join("ledger.redb")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn the_oldest_are_forgotten_first_and_count_as_new_then() {
+    let clock = Arc::new(WallClock::default());
+    clock.set(1_000);
+    let book = book(Store::in_memory(3).unwrap(), &clock);
+    for study in 1..=3 {
+        see(&book, study, 1, None);
+    }
+    see(&book, 1, 2, None);
+    see(&book, 4, 1, None);
+    clock.set(100_000);
+    assert!(see(&book, 1, 2, None).1 < 100_000);
+    assert!(see(&book, 3, 1, None).1 < 100_000);
+    assert!(!book.mark_gone(Subject([2; 16])));
+    assert_eq!(see(&book, 2, 1, None).1, 100_000);
+}
+
+#[test]
+fn a_file_that_is_none_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("ledger.redb"),
+        "no ledger at all, and long enough to be read as one\n",
+    )
+    .unwrap();
+    let error = Store::in_directory(folder.path(), MANY).unwrap_err().to_string();
+    assert!(error.contains("ledger.redb") && error.contains("can be removed"), "{error}");
+    let error = Store::in_directory(&folder.path().join("nowhere"), MANY).unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+}
+
+/// A disk that stops to work.
+#[derive(Debug)]
+struct Disk(InMemoryBackend, Arc<AtomicBool>);
+
+impl Disk {
+    fn works(&self) -> std::io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(std::io::Error::other("broken")) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> std::io::Result<u64> {
+        self.works()?;
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.works()?;
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> std::io::Result<()> {
+        self.works()?;
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.works()?;
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.works()?;
+        self.0.write(offset, data)
+    }
+
+    fn try_lock_range(&self, _: std::ops::Bound<u64>, _: std::ops::Bound<u64>) -> Result<bool, BackendError> {
+        Err(BackendError::Unsupported)
+    }
+}
+
+#[test]
+fn a_ledger_that_breaks_goes_on_in_memory_and_tells_of_everything_once_more() {
+    let (clock, is_broken) = (Arc::new(WallClock::default()), Arc::new(AtomicBool::new(false)));
+    clock.set(10_000);
+    let disk = Disk(InMemoryBackend::new(), Arc::clone(&is_broken));
+    let book = book(Store::over(disk, MANY).unwrap(), &clock);
+    let first = see(&book, 1, 1, None);
+    is_broken.store(true, Ordering::SeqCst);
+    book.flush();
+    clock.set(5_000);
+    let again = see(&book, 1, 1, None);
+    assert_eq!(again.0.id, first.0.id);
+    assert!(again.1 > first.1, "later, though the clock was set back");
+    assert_eq!(see(&book, 1, 1, None), again, "and remembered from then on");
+    assert!(book.metrics.to_text().contains("gateway_ledger_failures_total 1"));
+}
+
+#[tokio::test]
+async fn what_is_seen_becomes_durable_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::default());
+    clock.advance(Duration::from_mins(1));
+    let open = |path: &Path| {
+        Ledger::open(Some(path), MANY, Arc::clone(&clock) as SharedClock, Metrics::default()).unwrap()
+    };
+    let ledger = open(folder.path());
+    let first = ledger.observe(vec![sight(1, 1, None)]).await;
+    while ledger.0.is_dirty.load(Ordering::Acquire) {
+        tokio::task::yield_now().await;
+    }
+    ledger.flush().await;
+    // A copy of the file while it is open is what a crash leaves.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.path().join("ledger.redb"), copy.path().join("ledger.redb")).unwrap();
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(open(copy.path()).observe(vec![sight(1, 1, None)]).await, first);
+}
+
+/// What happens to a gateway, its archive and its clock.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A study's rows change, or what lies below them, or both.
+    Changes { study: u8, rows: bool, below: bool },
+    /// Somebody reads a study, in full or not.
+    IsRead { study: u8, in_full: bool },
+    /// Somebody's read comes late: its rows are those of an earlier time.
+    IsReadLate { study: u8 },
+    /// A read finds that the archive holds it no more; it comes back as it was.
+    IsAway { study: u8 },
+    /// The client asks for what has changed, in full or not.
+    IsSynced { in_full: bool },
+    /// Time passes, or the clock is set back.
+    ClockMoves(i64),
+    /// The gateway is stopped and started.
+    Restarts,
+    /// The gateway is killed: what was not yet durable is lost.
+    Crashes,
+    /// The ledger's file is lost.
+    Loses,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let study = || 0..STUDIES;
+    prop_oneof![
+        6 => (study(), any::<bool>(), any::<bool>())
+            .prop_map(|(study, rows, below)| Event::Changes { study, rows: rows || !below, below }),
+        4 => (study(), any::<bool>()).prop_map(|(study, in_full)| Event::IsRead { study, in_full }),
+        2 => study().prop_map(|study| Event::IsReadLate { study }),
+        1 => study().prop_map(|study| Event::IsAway { study }),
+        6 => any::<bool>().prop_map(|in_full| Event::IsSynced { in_full }),
+        4 => (-5_000_i64..5_000).prop_map(Event::ClockMoves),
+        1 => Just(Event::Restarts),
+        1 => Just(Event::Crashes),
+        1 => Just(Event::Loses),
+    ]
+}
+
+const STUDIES: u8 = 4;
+
+/// The gateway's ledger, and what is true outside.
+struct World {
+    folder: tempfile::TempDir,
+    clock: Arc<WallClock>,
+    book: Option<Book>,
+    /// Of each study the rows and what lies below, now and before.
+    archive: Vec<[(u8, u8); 2]>,
+    /// What the client knows of each study: the version's name and the rows.
+    client: Vec<Option<(VersionId, u8)>>,
+    /// From when on the client asks for changes.
+    asks_from: i64,
+    /// The latest time that anybody was told.
+    told: i64,
+    next: u8,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(WallClock::default());
+        clock.set(1_000_000);
+        let book = Some(book(Store::in_directory(folder.path(), MANY).unwrap(), &clock));
+        let studies = usize::from(STUDIES);
+        let (archive, client) = (vec![[(0, 0); 2]; studies], vec![None; studies]);
+        Self { folder, clock, book, archive, client, asks_from: -1, told: 0, next: 1 }
+    }
+
+    fn see(&mut self, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
+        let (version, since) = see(self.book.as_ref().unwrap(), study, rows, content);
+        self.told = self.told.max(since);
+        (version, since)
+    }
+
+    /// Only a clock that is right can make up for what was lost.
+    fn set_clock_right(&self) {
+        self.clock.set(self.clock.get().max(self.told) + 1);
+    }
+
+    fn reopen(&mut self, folder: tempfile::TempDir) {
+        self.book = Some(book(Store::in_directory(folder.path(), MANY).unwrap(), &self.clock));
+        self.folder = folder;
+    }
+
+    fn happens(&mut self, event: &Event) {
+        match *event {
+            Event::Changes { study, rows, below } => {
+                let [now, _] = self.archive[usize::from(study)];
+                self.next = self.next.wrapping_add(1);
+                let changed = (if rows { self.next } else { now.0 }, if below { self.next } else { now.1 });
+                self.archive[usize::from(study)] = [changed, now];
+            }
+            Event::IsRead { study, in_full } => {
+                let [(rows, below), _] = self.archive[usize::from(study)];
+                self.see(study, rows, in_full.then_some(below));
+            }
+            Event::IsReadLate { study } => {
+                let [_, (rows, _)] = self.archive[usize::from(study)];
+                self.see(study, rows, None);
+            }
+            Event::IsAway { study } => {
+                if self.book.as_ref().unwrap().mark_gone(Subject([study; 16])) {
+                    self.client[usize::from(study)] = None;
+                }
+            }
+            Event::IsSynced { in_full } => {
+                let begun = self.book.as_ref().unwrap().moment().as_millisecond();
+                self.told = self.told.max(begun);
+                for study in 0..STUDIES {
+                    let [(rows, below), _] = self.archive[usize::from(study)];
+                    let (version, since) = self.see(study, rows, in_full.then_some(below));
+                    if since > self.asks_from {
+                        self.client[usize::from(study)] = Some((version.id, rows));
+                    }
+                }
+                self.asks_from = begun;
+            }
+            Event::ClockMoves(by) => self.clock.set((self.clock.get() + by).max(0)),
+            Event::Restarts => {
+                self.book.take().unwrap().flush();
+                let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+                self.reopen(folder);
+            }
+            Event::Crashes => {
+                let left = tempfile::tempdir().unwrap();
+                std::fs::copy(self.folder.path().join("ledger.redb"), left.path().join("ledger.redb"))
+                    .unwrap();
+                self.book = None;
+                self.set_clock_right();
+                self.reopen(left);
+            }
+            Event::Loses => {
+                self.book = None;
+                self.set_clock_right();
+                self.reopen(tempfile::tempdir().unwrap());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_client_that_asks_for_changes_has_them_all(events in prop::collection::vec(event(), 1..40)) {
+        let mut world = World::new();
+        for event in &events {
+            world.happens(event);
+        }
+        world.happens(&Event::IsSynced { in_full: true });
+        for study in 0..STUDIES {
+            let [(rows, below), _] = world.archive[usize::from(study)];
+            let (current, _) = world.see(study, rows, Some(below));
+            let (known, known_rows) = world.client[usize::from(study)].expect("a study that was told of");
+            prop_assert_eq!(known_rows, rows);
+            // A content that the client has not seen is one that nobody looked at before.
+            let by_rows = VersionId::of(Fingerprint::of_bytes([rows; 16]), None);
+            prop_assert!(known == current.id || known == by_rows, "{:?}", events);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What a client takes (PS3.18 8.7), and how an archive is asked for it.
+//!
+//! Clients write media types in many ways: unquoted, in single quotes, with the transfer syntax inside the quotes, several
+//! with q values. Archives read fewer: many know one range only and refuse a list, or the second spelling of the same
+//! thing. So a range is read into its parts and written anew as the standard has it, and when an archive refuses a list
+//! its ranges are asked for one by one, the most wanted first.
+
+use http::{HeaderMap, HeaderValue};
+
+use super::path::Resource;
+use crate::archive::Objects;
+use crate::dicom::Uid;
+use crate::http::negotiation::{self, MediaRange};
+
+/// So often is an archive asked at most: a browser names as many kinds of images.
+const MOST_ATTEMPTS: usize = 6;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
+const XML_PARTS: HeaderValue = HeaderValue::from_static("multipart/related; type=\"application/dicom+xml\"");
+const XML: HeaderValue = HeaderValue::from_static("application/dicom+xml");
+
+/// How rows and metadata are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// DICOM JSON (PS3.18 Annex F).
+    Json,
+    /// Native DICOM XML (PS3.19 A.1), a part for each object.
+    Xml,
+}
+
+/// What a client takes of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// The `Accept` headers with which the archive is asked, one after the other until it does not refuse; `None` leaves
+    /// the choice to it.
+    attempts: Vec<Option<HeaderValue>>,
+    /// For rows and metadata: the formats, the most wanted first.
+    formats: Vec<Format>,
+    /// HTML is named among the ranges.
+    pub(super) html: bool,
+}
+
+impl Accepted {
+    /// Reads the `Accept` headers of a request for `resource`; `None` when nothing that they name can be had.
+    pub(super) fn read(headers: &HeaderMap, resource: &Resource) -> Option<Self> {
+        let is_silent = !headers.contains_key(http::header::ACCEPT);
+        let ranges = negotiation::accepted(headers);
+        let html = ranges.iter().any(|range| range.essence == "text/html");
+        if resource.is_text() {
+            let mut formats = Vec::new();
+            for format in ranges.iter().filter_map(format_of) {
+                if !formats.contains(&format) {
+                    formats.push(format);
+                }
+            }
+            let attempts = formats.iter().flat_map(|format| match format {
+                Format::Json => vec![JSON],
+                // Archives know the one for metadata and the other for rows, or the other way round.
+                Format::Xml => vec![XML_PARTS, XML],
+            });
+            let attempts: Vec<_> = attempts.map(Some).collect();
+            return (!attempts.is_empty()).then_some(Self { attempts, formats, html });
+        }
+        if is_silent {
+            return Some(Self { attempts: vec![None], formats: Vec::new(), html });
+        }
+        let written: Vec<_> =
+            ranges.iter().filter_map(|range| Some((canonical(range, resource)?, range.quality))).collect();
+        let (first, _) = written.first()?;
+        let mut attempts = vec![list_of(&written)];
+        if written.len() > 1 {
+            attempts.push(first.clone());
+            attempts.extend(written.iter().skip(1).map(|(range, _)| range.clone()));
+            attempts.dedup();
+        }
+        let attempts =
+            attempts.iter().take(MOST_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
+        Some(Self { attempts: attempts.map(Some).collect(), formats: Vec::new(), html })
+    }
+
+    /// The `Accept` headers to be tried, in their order.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = Option<HeaderValue>> + use<> {
+        self.attempts.clone().into_iter()
+    }
+
+    /// Whether rows or metadata may come in `format`.
+    pub(super) fn takes(&self, format: Format) -> bool {
+        self.formats.contains(&format)
+    }
+}
+
+/// The format of rows and metadata that a range means.
+fn format_of(range: &MediaRange) -> Option<Format> {
+    match range.essence.as_str() {
+        "multipart/related" => match inner_type(range).as_deref() {
+            Some("application/dicom+json" | "application/json" | "*/*" | "application/*") => {
+                Some(Format::Json)
+            }
+            None | Some("application/dicom+xml") => Some(Format::Xml),
+            Some(_) => None,
+        },
+        "application/dicom+xml" => Some(Format::Xml),
+        _ if range.covers("application/dicom+json") || range.covers("application/json") => Some(Format::Json),
+        _ => None,
+    }
+}
+
+/// The `type` of a multipart range, in lower case and without what older viewers write behind it.
+fn inner_type(range: &MediaRange) -> Option<String> {
+    let text = range.parameter("type")?.trim_matches('\'');
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// A range as PS3.18 8.7.4 writes it, without its quality; `None` for what is no media type.
+fn canonical(range: &MediaRange, resource: &Resource) -> Option<String> {
+    if !is_media_range(&range.essence) {
+        return None;
+    }
+    let mut text = range.essence.clone();
+    if let Some(inner) = inner_type(range) {
+        let inner = if inner == "*/*" { usual_type(resource) } else { &inner };
+        if !is_media_range(inner) {
+            return None;
+        }
+        text.push_str("; type=\"");
+        text.push_str(inner);
+        text.push('"');
+    }
+    match transfer_syntax(range) {
+        None | Some("") => {}
+        Some(syntax) if syntax == "*" || Uid::parse(syntax).is_ok() => {
+            text.push_str("; transfer-syntax=");
+            text.push_str(syntax);
+        }
+        Some(_) => return None,
+    }
+    Some(text)
+}
+
+/// The transfer syntax that is wanted, beside `type` or inside of its quotes.
+fn transfer_syntax(range: &MediaRange) -> Option<&str> {
+    let inside = || {
+        let mut parameters = range.parameter("type")?.split(';').skip(1);
+        parameters.find_map(|part| part.trim().strip_prefix("transfer-syntax="))
+    };
+    Some(range.parameter("transfer-syntax").or_else(inside)?.trim_matches(['\'', '"', ' ']))
+}
+
+/// What "any type" of parts stands for (PS3.18 table 8.7.3-1: the default of each resource), as archives do not know it.
+fn usual_type(resource: &Resource) -> &'static str {
+    match resource {
+        Resource::Whole(Objects::Frames(..)) | Resource::Bulkdata(..) => "application/octet-stream",
+        _ => "application/dicom",
+    }
+}
+
+fn list_of(ranges: &[(String, f32)]) -> String {
+    let wanted = |(range, quality): &(String, f32)| {
+        if *quality < 1.0 { format!("{range};q={quality:.3}") } else { range.clone() }
+    };
+    match ranges {
+        [(only, _)] => only.clone(),
+        ranges => ranges.iter().map(wanted).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// `type/subtype` of RFC 9110 8.3.1.
+fn is_media_range(text: &str) -> bool {
+    let token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-*".contains(&byte))
+    };
+    text.len() <= 128 && text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.4";
+
+    fn attempts(path: &str, accept: &str) -> Vec<String> {
+        let headers = HeaderMap::from_iter([(http::header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+        let accepted = Accepted::read(&headers, &Resource::parse(path).unwrap());
+        let attempts = accepted.into_iter().flat_map(|accepted| accepted.attempts());
+        attempts.map(|accept| accept.unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_spelling_of_a_range_becomes_that_of_the_standard() {
+        let frames = format!("{INSTANCE}/frames/1");
+        let octets = r#"multipart/related; type="application/octet-stream"; transfer-syntax=*"#;
+        for spelled in [
+            octets,
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+            "multipart/related;type='application/octet-stream';transfer-syntax=*",
+            r#"multipart/related; type="application/octet-stream; transfer-syntax=*""#,
+            "multipart/related; type='application/octet-stream; transfer-syntax=*'",
+            r#"Multipart/Related; Type="application/OCTET-stream"; Transfer-Syntax="*"; boundary=x"#,
+            r#"multipart/related; type="*/*"; transfer-syntax=*"#,
+            r#"multipart/related; type="application/octet-stream"; transfer-syntax=*;q=0.5"#,
+        ] {
+            assert_eq!(attempts(&frames, spelled), [octets], "{spelled}");
+        }
+        assert_eq!(
+            attempts(INSTANCE, "multipart/related; type=\"*/*\""),
+            ["multipart/related; type=\"application/dicom\""]
+        );
+    }
+
+    #[test]
+    fn a_list_is_asked_for_whole_and_then_one_by_one() {
+        assert_eq!(
+            attempts(&format!("{INSTANCE}/rendered"), "image/webp;q=0.2,*/*;q=0.1, image/png, image/gif;q=0"),
+            ["image/png, image/webp;q=0.200, */*;q=0.100", "image/png", "image/webp", "*/*",]
+        );
+    }
+
+    #[test]
+    fn rows_and_metadata_are_asked_for_in_a_format_that_there_is() {
+        let json = "application/dicom+json, application/json;q=0.9";
+        let xml = ["multipart/related; type=\"application/dicom+xml\"", "application/dicom+xml"];
+        for path in ["studies", "studies/1.2/metadata"] {
+            for accept in [
+                "*/*",
+                "application/json",
+                "application/dicom+json;q=0.1",
+                "text/html, application/xhtml+xml, */*;q=0.8",
+                "multipart/related; type=application/dicom+json",
+            ] {
+                assert_eq!(attempts(path, accept), [json], "{accept}");
+            }
+            for accept in ["application/dicom+xml", "multipart/related; type=application/dicom+xml"] {
+                assert_eq!(attempts(path, accept), xml, "{accept}");
+            }
+            assert_eq!(
+                attempts(path, "application/dicom+json;q=0.5, application/dicom+xml"),
+                [xml[0], xml[1], json]
+            );
+            assert_eq!(attempts(path, "text/html"), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_media_type_is_not_asked_for() {
+        for accept in ["nonsense", "image/png;q=0", "a/b c", "image/jpeg; transfer-syntax=1..2"] {
+            assert_eq!(attempts(INSTANCE, accept), [""; 0], "{accept}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_asked_for_in_the_grammar(accept in "[ -~]{0,80}|([a-z/;=\", ']|type=|transfer-syntax=|q=|\\*|1\\.2){0,20}") {
+            for attempt in attempts(INSTANCE, &accept) {
+                for range in attempt.split(", ") {
+                    let mut parts = range.split(';').map(str::trim);
+                    prop_assert!(is_media_range(parts.next().unwrap()), "{}", attempt);
+                    for part in parts {
+                        prop_assert!(
+                            ["type=\"", "transfer-syntax=", "q="].iter().any(|known| part.starts_with(known)),
+                            "{}", attempt
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

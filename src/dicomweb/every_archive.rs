@@ -1,0 +1,152 @@
+//! The aggregate root, `/dicom-web/studies…`: every archive as if it were one (PS3.18 10.4 and 10.6).
+//!
+//! Searches across studies ask every archive and put the rows together by UID. What lies below a study is asked of the
+//! archives that hold it, which is found out once and remembered briefly. Where one archive holds all that is asked for,
+//! its answer streams through as it does below `/dicom-web/{archive}`; a list over several is put together here, and is
+//! complete or is an error. Of several copies the fullest is retrieved.
+
+mod holding;
+mod search;
+
+use http::{HeaderValue, Response, header};
+
+use holding::{Holding, Holdings};
+
+use super::answer;
+use super::error::DicomwebError;
+use super::path::Resource;
+use super::request::{DicomwebRequest, SearchQuestion};
+use crate::access::Access;
+use crate::archive::{Archive, Objects, SearchLevel};
+use crate::dicom::{SeriesUid, StudyUid};
+use crate::http::body::Body;
+
+/// Every archive that is configured, and where studies were found of late.
+#[derive(Debug)]
+pub struct EveryArchive {
+    archives: Vec<Archive>,
+    holdings: Holdings,
+    max_scan: usize,
+}
+
+impl EveryArchive {
+    /// Over `archives`, in the order of the configuration; of each, `max_scan` rows are looked through for one search at
+    /// most.
+    pub fn new(archives: Vec<Archive>, max_scan: usize) -> Self {
+        Self { archives, holdings: Holdings::default(), max_scan }
+    }
+
+    /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
+    pub async fn answer(
+        &self,
+        access: &Access,
+        public: &str,
+        request: DicomwebRequest<'_>,
+    ) -> Result<Response<Body>, DicomwebError> {
+        super::admit(access, &request)?;
+        let resource = Resource::parse(request.path)?;
+        let answer = match resource.study() {
+            None => self.search(public, &request, &resource, &self.all()).await,
+            Some(study) => self.below_study(public, &request, &resource, study).await,
+        };
+        answer.map(|answer| super::finish(&request, answer))
+    }
+
+    async fn below_study(
+        &self,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+        resource: &Resource,
+        study: &StudyUid,
+    ) -> Result<Response<Body>, DicomwebError> {
+        let holding = self.holdings.of(study, series_of(resource), &self.archives, self.max_scan).await?;
+        let is_search = matches!(resource, Resource::Search(_));
+        if is_search {
+            // A list without what a silent archive may hold would be no list.
+            holding.require_every_archive()?;
+        }
+        let holders = holders(&holding, resource)?;
+        match holders.as_slice() {
+            [] if is_search => {
+                SearchQuestion::read(request, resource)?;
+                Ok(answer::rows("[]"))
+            }
+            [] => {
+                holding.require_every_archive()?;
+                Err(DicomwebError::HeldNowhere)
+            }
+            [only] => super::pass_through(&self.archives[*only], public, request).await,
+            several if is_search => {
+                let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
+                self.search(public, request, resource, &several).await
+            }
+            several => self.of_the_first_that_has_it(public, request, several).await,
+        }
+    }
+
+    /// An instance may be missing from one of two copies of its series.
+    async fn of_the_first_that_has_it(
+        &self,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+        holders: &[usize],
+    ) -> Result<Response<Body>, DicomwebError> {
+        let mut missing = DicomwebError::HeldNowhere;
+        for holder in holders {
+            match super::pass_through(&self.archives[*holder], public, request).await {
+                Err(error) if error.says_that_it_is_not_there() => missing = error,
+                answer => return answer,
+            }
+        }
+        Err(missing)
+    }
+
+    async fn search(
+        &self,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+        resource: &Resource,
+        archives: &[&Archive],
+    ) -> Result<Response<Body>, DicomwebError> {
+        let question = SearchQuestion::read(request, resource)?;
+        let found = search::merged(archives, public, request.path, question.query, self.max_scan).await?;
+        let mut response = answer::rows(found.text);
+        if found.more {
+            // PS3.18 8.3.4.4.
+            let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
+            response.headers_mut().insert(header::WARNING, HeaderValue::from_static(more));
+        }
+        Ok(response)
+    }
+
+    fn all(&self) -> Vec<&Archive> {
+        self.archives.iter().collect()
+    }
+}
+
+/// Who is asked for `resource`, the fullest copy first.
+fn holders(holding: &Holding, resource: &Resource) -> Result<Vec<usize>, DicomwebError> {
+    match (resource, series_of(resource)) {
+        (_, Some(series)) => Ok(holding.holders_of(series)),
+        (Resource::Search(_), None) => Ok(holding.holders()),
+        // A study that no archive holds whole is not retrieved as if one did.
+        (_, None) => holding.holders_of_all(),
+    }
+}
+
+fn series_of(resource: &Resource) -> Option<&SeriesUid> {
+    match resource {
+        Resource::Search(SearchLevel::SeriesInstances { series, .. }) => Some(series),
+        Resource::Search(_) => None,
+        Resource::Whole(objects)
+        | Resource::Metadata(objects)
+        | Resource::Rendered(objects)
+        | Resource::Thumbnail(objects)
+        | Resource::Bulkdata(objects, _) => match objects {
+            Objects::Study(_) => None,
+            Objects::Series(_, series) | Objects::Instance(_, series, _) | Objects::Frames(_, series, ..) => {
+                Some(series)
+            }
+        },
+    }
+}

@@ -1,0 +1,207 @@
+//! Which archives hold a study: each is asked for the study's series, once, and the answer is remembered for a minute.
+//!
+//! An archive that cannot say is not taken for one that holds nothing: its error stands where the answer depends on it,
+//! and nothing is remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use moka::sync::Cache;
+
+use super::search::{Row, first_rows};
+use crate::archive::{Archive, QidoQuery, SearchLevel};
+use crate::cache::SingleFlight;
+use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
+use crate::dicomweb::error::DicomwebError;
+
+/// A viewer asks for the images of a study within seconds of each other; a study that is moved is found again soon.
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+
+/// More studies than are being read at once by everybody in a hospital, in some ten megabytes.
+const MOST_REMEMBERED: u64 = 10_000;
+
+/// Where a study was found.
+#[derive(Debug, Clone)]
+pub(super) struct Holding {
+    copies: Vec<Held>,
+    /// Why the answer is not that of every archive.
+    failure: Option<DicomwebError>,
+}
+
+/// What one archive holds of a study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    archive: usize,
+    series: Vec<Series>,
+}
+
+/// A series, with the number of its instances where the archive tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Series {
+    uid: Box<str>,
+    instances: Option<i64>,
+}
+
+impl Held {
+    fn series(&self, uid: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.uid.as_ref() == uid)
+    }
+
+    /// Whether everything that `other` holds is here too, as far as the counts tell.
+    fn covers(&self, other: &Self) -> bool {
+        let is_here =
+            |series: &Series| self.series(&series.uid).is_some_and(|own| own.instances >= series.instances);
+        other.series.iter().all(is_here)
+    }
+}
+
+impl Holding {
+    /// Whoever holds anything of the study, in the order of the configuration.
+    pub(super) fn holders(&self) -> Vec<usize> {
+        self.copies.iter().map(|copy| copy.archive).collect()
+    }
+
+    /// Whoever holds the series, the fullest copy first.
+    pub(super) fn holders_of(&self, series: &SeriesUid) -> Vec<usize> {
+        let mut holders: Vec<_> = self
+            .copies
+            .iter()
+            .filter_map(|copy| Some((copy.series(series.as_str())?.instances, copy.archive)))
+            .collect();
+        holders.sort_by_key(|(instances, _)| std::cmp::Reverse(*instances));
+        holders.into_iter().map(|(_, archive)| archive).collect()
+    }
+
+    /// Who holds all that anybody holds of the study; an error when nobody does.
+    pub(super) fn holders_of_all(&self) -> Result<Vec<usize>, DicomwebError> {
+        let whole = |copy: &&Held| self.copies.iter().all(|other| copy.covers(other));
+        match self.copies.iter().find(whole) {
+            Some(copy) => Ok(vec![copy.archive]),
+            None if self.copies.is_empty() => Ok(Vec::new()),
+            None => Err(DicomwebError::Spread),
+        }
+    }
+
+    /// The failure of an archive that could not say what it holds, if there is one.
+    pub(super) fn require_every_archive(&self) -> Result<(), DicomwebError> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn has(&self, series: Option<&SeriesUid>) -> bool {
+        match series {
+            Some(series) => !self.holders_of(series).is_empty(),
+            None => !self.copies.is_empty(),
+        }
+    }
+}
+
+/// Where studies were found of late.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    remembered: Cache<StudyUid, Arc<Holding>>,
+    flights: SingleFlight<StudyUid, Arc<Holding>>,
+}
+
+impl Default for Holdings {
+    fn default() -> Self {
+        let remembered = Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(REMEMBERED_FOR).build();
+        Self { remembered, flights: SingleFlight::default() }
+    }
+}
+
+impl Holdings {
+    /// Who holds `study`. What is remembered does when it knows `series`, or the study where that is all that is asked for;
+    /// something new may have come since.
+    pub(super) async fn of(
+        &self,
+        study: &StudyUid,
+        series: Option<&SeriesUid>,
+        archives: &[Archive],
+        max_scan: usize,
+    ) -> Result<Arc<Holding>, DicomwebError> {
+        if let Some(holding) = self.remembered.get(study).filter(|holding| holding.has(series)) {
+            return Ok(holding);
+        }
+        let (wanted, archives) = (study.clone(), archives.to_vec());
+        let find = || async move { Arc::new(find(&wanted, &archives, max_scan).await) };
+        let holding = self.flights.run(study.clone(), find).await.map_err(|_| DicomwebError::Interrupted)?;
+        if holding.failure.is_none() && !holding.copies.is_empty() {
+            self.remembered.insert(study.clone(), Arc::clone(&holding));
+        }
+        Ok(holding)
+    }
+}
+
+async fn find(study: &StudyUid, archives: &[Archive], max_scan: usize) -> Holding {
+    let level = SearchLevel::Series { study: study.clone() };
+    let searches = archives.iter().map(|archive| {
+        let query = QidoQuery::new(level.clone()).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
+        first_rows(archive, query, max_scan + 1)
+    });
+    let mut holding = Holding { copies: Vec::new(), failure: None };
+    for (archive, found) in join_all(searches).await.into_iter().enumerate() {
+        match found {
+            Ok(found) if found.rows.len() > max_scan => {
+                holding.failure = Some(DicomwebError::TooCostly { limit: max_scan });
+            }
+            Ok(found) => {
+                let series: Vec<_> = found.rows.iter().filter_map(|row| series_of(study, row)).collect();
+                if !series.is_empty() {
+                    holding.copies.push(Held { archive, series });
+                }
+            }
+            Err(error) => holding.failure = Some(error),
+        }
+    }
+    holding
+}
+
+/// What a row says of a series; nothing when it is of another study.
+fn series_of(study: &StudyUid, row: &Row) -> Option<Series> {
+    let attributes: Attributes = serde_json::from_str(&row.text).ok()?;
+    let is_of_study = attributes.text(tags::STUDY_INSTANCE_UID).is_none_or(|other| other == study.as_str());
+    is_of_study.then(|| Series {
+        uid: row.uid.clone(),
+        instances: attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(archive: usize, series: &[(&str, Option<i64>)]) -> Held {
+        let series =
+            series.iter().map(|(uid, instances)| Series { uid: (*uid).into(), instances: *instances });
+        Held { archive, series: series.collect() }
+    }
+
+    fn holding(copies: &[Held]) -> Holding {
+        Holding { copies: copies.to_vec(), failure: None }
+    }
+
+    #[test]
+    fn the_fullest_copy_of_a_series_is_asked_first() {
+        let holding = holding(&[held(0, &[("1.1", Some(3))]), held(2, &[("1.1", Some(5)), ("1.2", None)])]);
+        let series = |uid| SeriesUid::parse(uid).unwrap();
+        assert_eq!(holding.holders_of(&series("1.1")), [2, 0]);
+        assert_eq!(holding.holders_of(&series("1.2")), [2]);
+        assert_eq!(holding.holders_of(&series("1.3")), [0; 0]);
+    }
+
+    #[test]
+    fn a_study_is_retrieved_whole_or_not_at_all() {
+        let whole = holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.1", Some(3)), ("1.2", Some(1))])]);
+        assert_eq!(whole.holders_of_all().unwrap(), [1]);
+        let copies = holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.1", Some(3))])]);
+        assert_eq!(copies.holders_of_all().unwrap(), [0]);
+        for spread in [
+            holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.2", Some(1))])]),
+            holding(&[held(0, &[("1.1", Some(3)), ("1.2", Some(1))]), held(1, &[("1.1", Some(4))])]),
+        ] {
+            assert!(matches!(spread.holders_of_all(), Err(DicomwebError::Spread)));
+        }
+        assert_eq!(holding(&[]).holders_of_all().unwrap(), [0; 0]);
+    }
+}

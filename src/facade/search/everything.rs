@@ -1,0 +1,97 @@
+//! `Patient/{id}/$everything` (R4 operation-patient-everything): the Patient, their studies, and the Endpoints where those are.
+//! Of the Patient it cannot be told when they changed, so they are always there.
+
+use std::collections::HashSet;
+
+use super::found::Found;
+use super::include::referred;
+use super::page::{Pages, Reading};
+use super::{compartment, cut_from, warn_of_what_is_left_out};
+use crate::access::Access;
+use crate::cache::Rendered;
+use crate::dicom::StudyUid;
+use crate::error::Failure;
+use crate::facade::FhirRequest;
+use crate::fhir::search::{Edge, ResourceType, Search};
+use crate::fhir::types::ImagingStudy;
+use crate::gateway::Gateway;
+
+/// The parameters of the operation, and the criteria that they are for a study. Whoever asks for what is new since a moment
+/// must not be given a part of it, so that a parameter that is not known is refused.
+const CRITERIA: [(&str, &str, &str); 3] =
+    [("start", "started", "ge"), ("end", "started", "le"), ("_since", "_lastUpdated", "ge")];
+
+/// Of all that there is, by type and id, a page.
+pub(in crate::facade) async fn everything(
+    gateway: &Gateway,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    id: &str,
+) -> Result<Rendered, Failure> {
+    let patient = compartment::focus(gateway, request, access, id).await?;
+    let asked = asked(request)?;
+    let mut search: Search<ImagingStudy> = asked.request.search(&gateway.search)?;
+    search.criteria.push(compartment::refers_to(id)?);
+    let reading = Reading { applied: &asked.applied, ..Reading::from(&search) };
+    let mut pages = Pages::of(&gateway.cursors, request, &format!("Patient/{id}/$everything"), reading);
+    let mut found = vec![Found::Patient(Box::new(patient))];
+    if asked.wants(ResourceType::ImagingStudy) || asked.wants(ResourceType::Endpoint) {
+        let studies = gateway.studies.search(&search.criteria, access, request.freshness()).await?;
+        let uids: Vec<StudyUid> =
+            studies.under_two_patients.iter().map(|study| study.uid().clone()).collect();
+        warn_of_what_is_left_out(&mut pages, &uids, studies.nameless);
+        found.extend(studies.studies.into_iter().map(Found::Study));
+        found.extend(referred(gateway, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
+    }
+    found.retain(|found| asked.wants(found.kind()));
+    let standing = |found: &Found| found.standing(gateway, &[]).under(found.name());
+    let found = found.into_iter().map(|found| (standing(&found), found)).collect();
+    cut_from(gateway, request, access, pages, &search.result, found, &[]).await
+}
+
+/// What is asked for, as a search for studies.
+struct Asked<'a> {
+    request: FhirRequest<'a>,
+    types: Option<Vec<String>>,
+    applied: Vec<(String, String)>,
+}
+
+impl Asked<'_> {
+    fn wants(&self, kind: ResourceType) -> bool {
+        self.types.as_ref().is_none_or(|types| types.iter().any(|name| name == kind.name()))
+    }
+}
+
+fn asked<'a>(request: &FhirRequest<'a>) -> Result<Asked<'a>, Failure> {
+    let mut asked = Asked { request: request.with(|_| false), types: None, applied: Vec::new() };
+    for (name, value) in request.pairs.iter().filter(|(_, value)| !value.is_empty()) {
+        match name.as_str() {
+            "_count" | "_cursor" | "_format" | "_pretty" => {
+                asked.request.pairs.push((name.clone(), value.clone()));
+            }
+            "_type" => asked
+                .types
+                .get_or_insert_default()
+                .extend(value.split(',').map(|name| name.trim().to_owned())),
+            _ => {
+                let criterion =
+                    CRITERIA.iter().find(|(known, ..)| known == name).filter(|_| is_plain_date(value));
+                let Some((_, parameter, prefix)) = criterion else {
+                    let diagnostics =
+                        "The operation has the parameters start, end and _since (dates), _type and _count.";
+                    return Err(Failure::bad_request("not-supported", diagnostics));
+                };
+                asked.request.pairs.push(((*parameter).to_owned(), format!("{prefix}{value}")));
+            }
+        }
+        if !matches!(name.as_str(), "_format" | "_pretty") {
+            asked.applied.push((name.clone(), value.clone()));
+        }
+    }
+    Ok(asked)
+}
+
+/// A date of its own, without a prefix and without alternatives.
+fn is_plain_date(value: &str) -> bool {
+    value.starts_with(|first: char| first.is_ascii_digit()) && !value.contains(',')
+}

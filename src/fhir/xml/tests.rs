@@ -1,0 +1,129 @@
+use super::*;
+use proptest::prelude::*;
+
+fn xml(json: &str) -> String {
+    let xml = from_json(json, false).unwrap();
+    let xml = xml.strip_prefix(r#"<?xml version="1.0" encoding="UTF-8"?>"#).unwrap();
+    xml.replacen(r#" xmlns="http://hl7.org/fhir""#, "", 1)
+}
+
+#[test]
+fn a_document_says_what_it_is() {
+    assert_eq!(
+        from_json(r#"{"resourceType":"Patient","id":"a","active":true}"#, false).unwrap(),
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Patient xmlns=\"http://hl7.org/fhir\"><id value=\"a\"/>\
+         <active value=\"true\"/></Patient>"
+    );
+}
+
+#[test]
+fn only_a_resource_has_its_id_as_an_element() {
+    assert_eq!(
+        xml(
+            r#"{"resourceType":"Patient","id":"p","name":[{"id":"n","family":"Doe","given":["Jane","Q."]}]}"#
+        ),
+        r#"<Patient><id value="p"/><name id="n"><family value="Doe"/><given value="Jane"/><given value="Q."/></name></Patient>"#
+    );
+}
+
+#[test]
+fn only_an_extension_has_its_url_as_an_attribute() {
+    assert_eq!(
+        xml(
+            r#"{"resourceType":"Bundle","link":[{"url":"http://h/?a&b"}],"extension":[{"extension":[{"url":"x","valueCode":"y"}],"url":"u"}]}"#
+        ),
+        r#"<Bundle><link><url value="http://h/?a&amp;b"/></link><extension url="u"><extension url="x"><valueCode value="y"/></extension></extension></Bundle>"#
+    );
+}
+
+#[test]
+fn what_stands_beside_a_primitive_in_json_stands_in_it_in_xml() {
+    let absent = r#"{"extension":[{"url":"u","valueCode":"unknown"}]}"#;
+    let inside = r#"<extension url="u"><valueCode value="unknown"/></extension>"#;
+    assert_eq!(
+        xml(&format!(
+            r#"{{"resourceType":"Patient","birthDate":"1970","_birthDate":{{"id":"b","extension":[{{"url":"u","valueCode":"unknown"}}]}},"_gender":{absent}}}"#
+        )),
+        format!(
+            r#"<Patient><birthDate id="b" value="1970">{inside}</birthDate><gender>{inside}</gender></Patient>"#
+        )
+    );
+    assert_eq!(
+        xml(&format!(
+            r#"{{"resourceType":"X","given":["a",null,"c"],"_given":[null,{absent}],"_prefix":[{absent}]}}"#
+        )),
+        format!(
+            r#"<X><given value="a"/><given>{inside}</given><given value="c"/><prefix>{inside}</prefix></X>"#
+        )
+    );
+}
+
+#[test]
+fn a_resource_in_a_resource_is_wrapped_in_its_type() {
+    assert_eq!(
+        xml(
+            r#"{"resourceType":"Bundle","entry":[{"fullUrl":"f","resource":{"resourceType":"Patient","id":"a","contained":[{"resourceType":"Endpoint","id":"e"}]}},{"response":{"status":"404","outcome":{"resourceType":"OperationOutcome"}}}]}"#
+        ),
+        "<Bundle><entry><fullUrl value=\"f\"/><resource><Patient><id value=\"a\"/><contained><Endpoint><id value=\"e\"/></Endpoint>\
+         </contained></Patient></resource></entry><entry><response><status value=\"404\"/><outcome><OperationOutcome/></outcome>\
+         </response></entry></Bundle>"
+    );
+}
+
+#[test]
+fn a_narrative_goes_through_as_it_is() {
+    let div = r#"<div xmlns="http://www.w3.org/1999/xhtml"><p>a &lt; b<br/> c</p></div>"#;
+    let quoted = serde_json::to_string(div).unwrap();
+    let json = format!(r#"{{"resourceType":"Patient","text":{{"status":"generated","div":{quoted}}}}}"#);
+    assert!(xml(&json).contains(div));
+    assert!(from_json(&json, true).unwrap().contains(&format!("\n    {div}\n  </text>\n")));
+}
+
+#[test]
+fn numbers_keep_their_digits_and_strings_their_lines() {
+    assert_eq!(
+        xml(r#"{"resourceType":"X","a":1.50,"b":"x\r\n\ty \"<&>\"","c":"\u0007\ufffe"}"#),
+        "<X><a value=\"1.50\"/><b value=\"x&#xD;&#xA;&#x9;y &quot;&lt;&amp;&gt;&quot;\"/><c value=\"\u{fffd}\u{fffd}\"/></X>"
+    );
+}
+
+#[test]
+fn people_get_a_line_for_each_element() {
+    assert_eq!(
+        from_json(r#"{"resourceType":"Patient","name":[{"family":"Doe"}]}"#, true).unwrap(),
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Patient xmlns=\"http://hl7.org/fhir\">\n  <name>\n    \
+         <family value=\"Doe\"/>\n  </name>\n</Patient>\n"
+    );
+}
+
+#[test]
+fn what_no_resource_holds_is_refused() {
+    for (json, error) in [
+        ("[]", NotFhir::NoResource),
+        (r#"{"id":"a"}"#, NotFhir::NoResource),
+        (r#"{"resourceType":"a><b"}"#, NotFhir::Name),
+        (r#"{"resourceType":"X","a b":1}"#, NotFhir::Name),
+        (r#"{"resourceType":"X","_":1}"#, NotFhir::Value),
+        (r#"{"resourceType":"X","a":[[1]]}"#, NotFhir::Value),
+        (r#"{"resourceType":"X","a":null}"#, NotFhir::Value),
+        (r#"{"resourceType":"X","a":{"id":1}}"#, NotFhir::Value),
+        (r#"{"resourceType":"X","text":{"div":"<script/>"}}"#, NotFhir::Value),
+    ] {
+        assert_eq!(from_json(json, false), Err(error), "{json}");
+    }
+    assert!(matches!(from_json("{", false), Err(NotFhir::Json(_))));
+}
+
+proptest! {
+    /// Whatever an archive wrote into its strings, a strict reader gets it back.
+    #[test]
+    fn any_text_comes_out_as_it_went_in(text: String, pretty: bool) {
+        let json = serde_json::json!({"resourceType": "X", "a": [text, {"b": text}]}).to_string();
+        let xml = from_json(&json, pretty).unwrap();
+        let document = roxmltree::Document::parse(&xml).unwrap();
+        let values: Vec<_> = document.descendants().filter_map(|node| node.attribute("value")).collect();
+        let expected: String =
+            text.chars().map(|character| if is_legal(character) { character } else { ILLEGAL }).collect();
+        prop_assert_eq!(values, [&expected, &expected]);
+    }
+}

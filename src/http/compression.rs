@@ -1,0 +1,304 @@
+//! Compression of texts on their way (RFC 9110 8.4.1; RFC 7932, RFC 8878, RFC 1952).
+//!
+//! A body is compressed as it comes: what has come is flushed whenever nothing more stands ready, so that compression
+//! holds nothing back, and each step is short, so that it does not stand in others' way. A body that breaks off breaks
+//! off here too. What is not text - pixel data above all - must not be given to this room.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::{Body as _, Frame};
+
+use super::body::{self, Body, BoxError};
+use super::negotiation;
+
+/// Shorter texts leave in one packet anyway.
+const SHORTEST: u64 = 1024;
+
+/// So much is compressed in one step: well under a millisecond.
+const STEP: usize = 16 * 1024;
+
+/// Pieces are about as long.
+const PIECE: usize = 16 * 1024;
+
+/// Fast, at half of the best ratio or better: rows and metadata repeat themselves.
+const BROTLI_QUALITY: u32 = 4;
+/// As far back as brotli looks, in powers of two: metadata of one instance are some 10 kB.
+const BROTLI_WINDOW: u32 = 18;
+const ZSTD_LEVEL: i32 = 3;
+const GZIP_LEVEL: u32 = 3;
+
+/// How a text can be compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// The best one first: zstd is the fastest, gzip the oldest.
+    const ALL: [(&'static str, Self); 3] = [("zstd", Self::Zstd), ("br", Self::Brotli), ("gzip", Self::Gzip)];
+
+    /// The one that the caller wants most, the best of equals; `None` when none is wanted.
+    pub fn wanted(headers: &HeaderMap) -> Option<Self> {
+        let mut best: Option<(f32, Self)> = None;
+        for (name, coding) in Self::ALL {
+            let quality = negotiation::coding_quality(headers, name);
+            if quality > best.map_or(0.0, |(quality, _)| quality) {
+                best = Some((quality, coding));
+            }
+        }
+        best.map(|(_, coding)| coding)
+    }
+
+    fn name(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        })
+    }
+}
+
+/// `response` with its text compressed as the request with `headers` wants it; as it was when it is not wanted, not worth
+/// it, or done already.
+pub fn compressed(headers: &HeaderMap, response: Response<Body>) -> Response<Body> {
+    let is_whole = response.status() == StatusCode::OK
+        && !response.headers().contains_key(header::CONTENT_ENCODING)
+        && !response.headers().contains_key(header::CONTENT_RANGE);
+    let is_short = response.body().size_hint().exact().is_some_and(|length| length < SHORTEST);
+    let Some(coding) = Coding::wanted(headers).filter(|_| is_whole && !is_short) else { return response };
+    let Ok(encoder) = Encoder::new(coding) else { return response };
+    let (mut head, body) = response.into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.remove(header::ACCEPT_RANGES);
+    head.headers.insert(header::CONTENT_ENCODING, coding.name());
+    let body = Compressed { body, encoder: Some(encoder), pending: Bytes::new(), is_flushed: true };
+    Response::from_parts(head, body::streamed(body))
+}
+
+enum Encoder {
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+    Gzip(GzEncoder<Vec<u8>>),
+}
+
+impl Encoder {
+    fn new(coding: Coding) -> io::Result<Self> {
+        Ok(match coding {
+            Coding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
+            Coding::Brotli => Self::Brotli(Box::new(brotli::CompressorWriter::new(
+                Vec::new(),
+                STEP,
+                BROTLI_QUALITY,
+                BROTLI_WINDOW,
+            ))),
+            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL))),
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Zstd(encoder) => encoder.write_all(bytes),
+            Self::Brotli(encoder) => encoder.write_all(bytes),
+            Self::Gzip(encoder) => encoder.write_all(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Zstd(encoder) => encoder.flush(),
+            Self::Brotli(encoder) => encoder.flush(),
+            Self::Gzip(encoder) => encoder.flush(),
+        }
+    }
+
+    fn output(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Zstd(encoder) => encoder.get_mut(),
+            Self::Brotli(encoder) => encoder.get_mut(),
+            Self::Gzip(encoder) => encoder.get_mut(),
+        }
+    }
+
+    fn finish(self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Zstd(encoder) => encoder.finish(),
+            Self::Brotli(encoder) => Ok(encoder.into_inner()),
+            Self::Gzip(encoder) => encoder.finish(),
+        }
+    }
+}
+
+/// A body that is compressed while it is read.
+struct Compressed {
+    body: Body,
+    /// None when the end was written.
+    encoder: Option<Encoder>,
+    /// What came and is not yet compressed.
+    pending: Bytes,
+    is_flushed: bool,
+}
+
+impl Compressed {
+    /// One step; `None` at the end.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        loop {
+            let Some(encoder) = &mut self.encoder else { return Poll::Ready(None) };
+            if !self.pending.is_empty() {
+                let step = self.pending.split_to(self.pending.len().min(STEP));
+                encoder.write(&step)?;
+                self.is_flushed = false;
+                if encoder.output().len() >= PIECE {
+                    return Poll::Ready(Some(Ok(std::mem::take(encoder.output()).into())));
+                }
+                continue;
+            }
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => self.pending = frame.into_data().unwrap_or_default(),
+                Poll::Ready(Some(Err(error))) => {
+                    // No end is written: what broke off must not look whole.
+                    self.encoder = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    let rest = self.encoder.take().map_or(Ok(Vec::new()), Encoder::finish)?;
+                    return Poll::Ready((!rest.is_empty()).then(|| Ok(rest.into())));
+                }
+                Poll::Pending if self.is_flushed => return Poll::Pending,
+                Poll::Pending => {
+                    encoder.flush()?;
+                    self.is_flushed = true;
+                    let piece = std::mem::take(encoder.output());
+                    if !piece.is_empty() {
+                        return Poll::Ready(Some(Ok(piece.into())));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+impl http_body::Body for Compressed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let piece = ready!(self.get_mut().poll_piece(context));
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use http_body_util::{BodyExt, StreamBody};
+    use std::io::Read;
+
+    fn headers(accept: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accept))])
+    }
+
+    fn decoded(coding: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        match coding {
+            "zstd" => zstd::stream::read::Decoder::new(bytes)?.read_to_end(&mut text)?,
+            "br" => brotli::Decompressor::new(bytes, 4096).read_to_end(&mut text)?,
+            _ => flate2::read::GzDecoder::new(bytes).read_to_end(&mut text)?,
+        };
+        Ok(text)
+    }
+
+    fn text() -> Vec<u8> {
+        (0..20_000)
+            .flat_map(|row| format!("{{\"00200013\":{{\"vr\":\"IS\",\"Value\":[{row}]}}}},").into_bytes())
+            .collect()
+    }
+
+    #[test]
+    fn the_caller_chooses() {
+        for (accept, expected) in [
+            ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
+            ("gzip, deflate, br", Some(Coding::Brotli)),
+            ("gzip", Some(Coding::Gzip)),
+            ("*", Some(Coding::Zstd)),
+            ("zstd;q=0, *;q=0.5", Some(Coding::Brotli)),
+            ("zstd;q=0.1, gzip;q=0.9", Some(Coding::Gzip)),
+            ("identity", None),
+            ("gzip;q=0", None),
+        ] {
+            assert_eq!(Coding::wanted(&headers(accept)), expected, "{accept}");
+        }
+        assert_eq!(Coding::wanted(&HeaderMap::new()), None);
+    }
+
+    #[tokio::test]
+    async fn a_text_comes_back_as_it_was_and_smaller() {
+        let text = text();
+        for coding in ["zstd", "br", "gzip"] {
+            let answer = compressed(&headers(coding), Response::new(body::full(text.clone())));
+            assert_eq!(answer.headers()[header::CONTENT_ENCODING], coding);
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(bytes.len() < text.len() / 4, "{coding}: {}", bytes.len());
+            assert!(decoded(coding, &bytes).unwrap() == text, "{coding}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_held_back_and_nothing_broken_looks_whole() {
+        for coding in ["zstd", "br", "gzip"] {
+            // A row, then nothing for a while, then the end of the connection.
+            let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, BoxError>>(2);
+            let rows =
+                stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+            let answer =
+                compressed(&headers(coding), Response::new(body::streamed(StreamBody::new(Box::pin(rows)))));
+            let mut body = answer.into_body();
+            sender.send(Ok(Frame::data(Bytes::from_static(b"[{\"a\":1},")))).await.unwrap();
+            let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert!(!first.is_empty());
+            sender.send(Err("broken".into())).await.unwrap();
+            assert!(body.frame().await.unwrap().is_err());
+            assert!(body.frame().await.is_none());
+            let seen = match coding {
+                "zstd" => read_some(zstd::stream::read::Decoder::new(&first[..]).unwrap()),
+                "br" => read_some(brotli::Decompressor::new(&first[..], 4096)),
+                _ => read_some(flate2::read::GzDecoder::new(&first[..])),
+            };
+            assert_eq!(seen, b"[{\"a\":1},", "{coding}");
+            assert!(decoded(coding, &first).is_err(), "{coding}");
+        }
+    }
+
+    fn read_some(mut decoder: impl Read) -> Vec<u8> {
+        let mut some = vec![0; 9];
+        decoder.read_exact(&mut some).unwrap();
+        some
+    }
+
+    #[test]
+    fn what_is_short_partial_or_compressed_stays_as_it_is() {
+        let long = || Response::builder().header(header::CONTENT_TYPE, "application/dicom+json");
+        let is_left = |response: Response<Body>| {
+            let before = response.headers().get(header::CONTENT_ENCODING).cloned();
+            compressed(&headers("gzip"), response).headers().get(header::CONTENT_ENCODING).cloned() == before
+        };
+        assert!(is_left(long().body(body::full("short")).unwrap()));
+        assert!(is_left(long().status(206).body(body::full(text())).unwrap()));
+        assert!(is_left(long().header(header::CONTENT_ENCODING, "br").body(body::full(text())).unwrap()));
+        assert!(!is_left(long().body(body::full(text())).unwrap()));
+    }
+}

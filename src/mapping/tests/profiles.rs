@@ -1,0 +1,127 @@
+use super::*;
+
+fn following(guides: &[Guide]) -> MappingContext {
+    MappingContext { guides: guides.iter().copied().collect(), ..context() }
+}
+
+fn named(resource: &Value) -> Vec<&str> {
+    let profiles = resource["meta"]["profile"].as_array();
+    profiles.into_iter().flatten().map(|profile| profile.as_str().unwrap()).collect()
+}
+
+const IMR_STUDY: &str = "https://profiles.ihe.net/RAD/IMR/StructureDefinition/imr-imagingstudy";
+const US_CORE_PATIENT: &str = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient";
+const IPA_PATIENT: &str = "http://hl7.org/fhir/uv/ipa/StructureDefinition/ipa-patient";
+
+#[test]
+fn without_a_guide_nothing_is_named_and_nothing_added() {
+    let study = study_with(&following(&[]), &row(json!({"StudyInstanceUID": "1.2.3"})), None);
+    assert_eq!((study.get("meta"), study.get("modality")), (None, None));
+    let endpoint = endpoint(&following(&[]), "Main archive", "https://h/dicom-web/main".to_owned(), true);
+    let endpoint = serde_json::to_value(endpoint).unwrap();
+    assert_eq!((endpoint.get("meta"), endpoint.get("extension")), (None, None));
+}
+
+#[test]
+fn a_report_needs_to_know_when_the_study_began() {
+    let context = following(&[Guide::IheImr]);
+    let of = |members| study_with(&context, &study_row(members), None);
+    assert_eq!(named(&of(json!({"StudyDate": "20240131"}))), [IMR_STUDY]);
+    assert_eq!(named(&of(json!({}))), [""; 0]);
+    let endpoint = endpoint(&context, "Main archive", "https://h/dicom-web/main".to_owned(), true);
+    let endpoint = serde_json::to_value(endpoint).unwrap();
+    assert_eq!(
+        named(&endpoint),
+        ["https://profiles.ihe.net/RAD/IMR/StructureDefinition/imaging-study-endpoint"]
+    );
+    assert_eq!(
+        endpoint["payloadType"],
+        json!([{"coding": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "113014", "display": "Study"}]}])
+    );
+}
+
+#[test]
+fn a_study_without_an_endpoint_or_uid_conforms_to_no_guide() {
+    let context = following(&[Guide::SmartImagingAccess, Guide::IheImr]);
+    let row = study_row(json!({"StudyDate": "20240131"}));
+    let nowhere = serde_json::to_value(imaging_study(&context, &row, &[], None)).unwrap();
+    assert_eq!(named(&nowhere), [""; 0]);
+    let nameless = super::row(json!({"PatientID": "P1", "StudyDate": "20240131"}));
+    assert_eq!(named(&study_with(&context, &nameless, None)), [""; 0]);
+    assert_eq!(named(&study_with(&context, &row, None)).len(), 2);
+}
+
+#[test]
+fn europe_wants_identifiers_typed_as_dicom_does_and_frames_counted() {
+    let members = json!({"AccessionNumber": "A1", "StudyID": "S1"});
+    let instances = json!([
+        {"SOPInstanceUID": "1.1", "NumberOfFrames": "24"},
+        {"SOPInstanceUID": "1.2", "NumberOfFrames": 0},
+        {"SOPInstanceUID": "1.3"},
+    ]);
+    let series = || Some(vec![series_source(json!({"Modality": "US"}), Some(instances.clone()))]);
+    let study = study_with(&following(&[Guide::EuImaging]), &study_row(members.clone()), series());
+    let codes = |identifier: &Value| {
+        let codings = identifier["type"]["coding"].as_array().into_iter().flatten();
+        codings.map(|coding| coding["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&study["identifier"][0]), ["110180"]);
+    assert_eq!(codes(&study["identifier"][1]), ["ACSN", "121022"]);
+    assert_eq!(codes(&study["identifier"][2]), [""; 0]);
+    assert_eq!(study["basedOn"][0]["identifier"], study["identifier"][1]);
+    assert_eq!(
+        study["series"][0]["instance"][0]["extension"],
+        json!([{
+            "url": "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames", "valueInteger": 24,
+        }])
+    );
+    for other in [1, 2] {
+        assert_eq!(study["series"][0]["instance"][other].get("extension"), None);
+    }
+    let elsewhere = study_with(&following(&[Guide::SmartImagingAccess]), &study_row(members), series());
+    assert_eq!(elsewhere["identifier"][0].get("type"), None);
+    assert_eq!(elsewhere["series"][0]["instance"][0].get("extension"), None);
+}
+
+#[test]
+fn us_core_is_told_what_is_missing_of_a_patient_who_has_a_number_of_a_known_issuer() {
+    let context = following(&[Guide::UsCore]);
+    let known = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP"});
+    let patient = patient_of(&context, known);
+    assert_eq!(named(&patient), [US_CORE_PATIENT]);
+    assert_eq!(patient["gender"], "unknown");
+    assert_eq!(
+        patient["name"],
+        json!([{"extension": [{
+            "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown",
+        }]}])
+    );
+    let described =
+        json!({"PatientID": "1", "IssuerOfPatientID": "HOSP", "PatientName": "Doe^Jane", "PatientSex": "F"});
+    let patient = patient_of(&context, described);
+    assert_eq!(named(&patient), [US_CORE_PATIENT]);
+    assert_eq!((patient["name"][0].get("extension"), &patient["gender"]), (None, &json!("female")));
+    let title_only = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP", "PatientName": "^^^Dr."});
+    assert_eq!(named(&patient_of(&context, title_only)), [US_CORE_PATIENT]);
+    for unknown in [json!({"PatientID": "1"}), json!({"PatientName": "Doe"})] {
+        assert_eq!(named(&patient_of(&context, unknown)), [""; 0]);
+    }
+}
+
+#[test]
+fn international_patient_access_wants_numbers_that_can_be_placed_and_a_name() {
+    let context = following(&[Guide::Ipa]);
+    let named = |members| named(&patient_of(&context, members)).contains(&IPA_PATIENT);
+    assert!(named(json!({"PatientID": "1", "PatientName": "Doe^Jane"})));
+    assert!(!named(json!({"PatientID": "1"})));
+    assert!(!named(json!({"PatientName": "Doe^Jane"})));
+    let others = json!({"vr": "SQ", "Value": [{"PatientID": "2"}]});
+    assert!(!named(json!({"PatientID": "1", "PatientName": "Doe^Jane", "OtherPatientIDsSequence": others})));
+}
+
+#[test]
+fn what_may_be_named_is_what_the_guides_that_are_on_have() {
+    let all: BTreeSet<_> = Guide::ALL.into_iter().map(|(_, guide)| guide).collect();
+    assert_eq!(supported_profiles::<crate::fhir::types::Patient>(&all), [US_CORE_PATIENT, IPA_PATIENT]);
+    assert_eq!(supported_profiles::<crate::fhir::types::ImagingStudy>(&BTreeSet::new()), [""; 0]);
+}

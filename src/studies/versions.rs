@@ -1,0 +1,45 @@
+//! Which version each study is, as the ledger knows it, and searches by when a study changed.
+//!
+//! Such a search asks the archives in any case, and shows the ledger every study that may match: only what was seen can be
+//! said to have changed or not. It tells the moment before it asked; whoever asks for what has changed since that moment
+//! misses nothing.
+
+use super::{FoundStudies, FoundStudy, Studies};
+use crate::cache::{Fingerprint, Sight, Subject};
+use crate::fhir::search::{Criterion, SortKey};
+
+const LAST_UPDATED: &str = "_lastUpdated";
+
+/// Whether a criterion is about the time of a version.
+pub(super) fn is_about_time<R>(criterion: &Criterion<R>) -> bool {
+    criterion.parameter.name == LAST_UPDATED
+}
+
+/// Whether a search cannot be answered without the time of each version.
+pub(super) fn asks_when<R>(criteria: &[Criterion<R>], sort: &[SortKey]) -> bool {
+    criteria.iter().any(is_about_time) || sort.iter().any(|key| key.parameter == LAST_UPDATED)
+}
+
+impl Studies {
+    /// Notes what was found in the ledger, and which version each study is in `found`.
+    pub(super) async fn date(&self, found: &mut FoundStudies) {
+        let all = || found.studies.iter().chain(&found.under_two_patients);
+        let versions = self.ledger.observe(all().map(|study| self.sight(study)).collect()).await;
+        let studies = found.studies.iter_mut().chain(&mut found.under_two_patients);
+        for (study, version) in studies.zip(versions) {
+            study.version = Some(version);
+        }
+    }
+
+    /// What the rows of a study are to the ledger.
+    pub(super) fn sight(&self, study: &FoundStudy) -> Sight {
+        let (subject, fingerprint) = (Subject::study(study.uid()), self.fingerprint(study));
+        Sight { subject, fingerprint, content: None }
+    }
+
+    /// Changes with a study's rows, and with the rules by which they are read.
+    fn fingerprint(&self, study: &FoundStudy) -> Fingerprint {
+        let rules = self.source(&study.first().archive).map_or("", |source| source.rules.as_str());
+        study.fingerprint().read_by(rules.as_bytes())
+    }
+}

@@ -1,0 +1,129 @@
+//! What a browser lets a page of another origin read (WHATWG Fetch 3.3), on every way and whatever the answer.
+
+use crate::support::client::{self, Received};
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+
+const VIEWER: &str = "https://viewer.example.org";
+const ALLOWED: &str =
+    "[server.cors]\nallowed_origins = [\"https://viewer.example.org\", \"http://localhost:3000\"]\n";
+
+/// What a viewer must be able to read.
+const NEEDED: [&str; 9] = [
+    "ETag",
+    "Last-Modified",
+    "Location",
+    "Content-Location",
+    "Content-Range",
+    "Content-Length",
+    "Warning",
+    "Retry-After",
+    "X-Request-Id",
+];
+
+async fn gateway(more: &str) -> (RunningPacs, RunningGateway) {
+    let pacs = Pacs::new()
+        .study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .at("/studies/1.5", Answer::status(503).header("Access-Control-Allow-Origin", "*"))
+        .at("/studies/1.6", Answer::bytes("image/png", "x").header("Access-Control-Allow-Origin", "*"))
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), more).await;
+    (pacs, gateway)
+}
+
+fn may_read(answer: &Received) -> Option<&str> {
+    answer.header("access-control-allow-origin")
+}
+
+const TARGETS: [(&str, u16); 10] = [
+    ("/dicom-web/main/studies", 200),
+    ("/dicom-web/main/studies/1.6", 200),
+    ("/dicom-web/main/studies/1.5", 503),
+    ("/dicom-web/main/studies/1.4/metadata", 404),
+    ("/dicom-web/main/studies?nonsense=1", 400),
+    ("/dicom-web/none/studies", 404),
+    ("/fhir/ImagingStudy/1.2", 200),
+    ("/fhir/ImagingStudy/1.3", 404),
+    ("/fhir/ImagingStudy?started=x", 400),
+    ("/fhir/%2e%2e", 400),
+];
+
+#[tokio::test]
+async fn an_allowed_page_reads_every_answer_and_a_stranger_none() {
+    let (_pacs, gateway) = gateway(ALLOWED).await;
+    for (target, status) in TARGETS {
+        // Twice, as the second answer may be a remembered one.
+        for _ in 0..2 {
+            let answer = gateway.get_with(target, &[("Origin", VIEWER)]).await;
+            assert_eq!(answer.status, status, "{target}");
+            assert_eq!(may_read(&answer), Some(VIEWER), "{target}");
+            assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{target}");
+            let exposed = answer.header("access-control-expose-headers").unwrap();
+            for name in NEEDED {
+                assert!(exposed.split(", ").any(|exposed| exposed == name), "{target}: {name}");
+            }
+        }
+        for stranger in ["null", "https://viewer.example.org.evil.example", "http://viewer.example.org"] {
+            let answer = gateway.get_with(target, &[("Origin", stranger)]).await;
+            assert_eq!((answer.status, may_read(&answer)), (status, None), "{target} by {stranger}");
+            assert_eq!(answer.header("access-control-allow-credentials"), None);
+        }
+        let varies = |answer: &Received| {
+            answer
+                .headers
+                .iter()
+                .any(|(name, value)| name == "vary" && value.split(", ").any(|v| v == "Origin"))
+        };
+        assert!(varies(&gateway.get(target).await), "{target}: a cache must tell origins apart");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_before_anybody_is_asked() {
+    let (_pacs, gateway) = gateway(ALLOWED).await;
+    for target in ["/dicom-web/main/studies", "/fhir/ImagingStudy/_search", "/nothing"] {
+        let asked = [
+            ("Origin", VIEWER),
+            ("Access-Control-Request-Method", "GET"),
+            ("Access-Control-Request-Headers", "authorization,range"),
+        ];
+        let url = format!("{}{target}", gateway.address());
+        let answer = client::send("OPTIONS", &url, &asked).await;
+        assert_eq!((answer.status, may_read(&answer)), (204, Some(VIEWER)), "{target}");
+        let allowed = answer.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
+        for name in ["authorization", "range", "accept", "if-none-match", "content-type", "prefer"] {
+            assert!(allowed.split(", ").any(|allowed| allowed == name), "{name}");
+        }
+        assert!(answer.header("access-control-allow-methods").unwrap().contains("GET"));
+        assert!(answer.header("access-control-max-age").is_some());
+        let asked = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "GET")];
+        let answer = client::send("OPTIONS", &url, &asked).await;
+        assert_eq!((answer.status, may_read(&answer)), (204, None), "{target}");
+        assert_eq!(answer.header("access-control-allow-methods"), None);
+        // No preflight; what can be done is told below /fhir only.
+        let plain = client::send("OPTIONS", &url, &[("Origin", VIEWER)]).await;
+        assert_eq!(plain.header("access-control-allow-methods"), None);
+        assert_eq!(plain.status / 100, if target.starts_with("/fhir/") { 2 } else { 4 }, "{target}");
+    }
+    assert_eq!(gateway.asked("search") + gateway.asked("retrieve") + gateway.asked("metadata"), 0);
+}
+
+#[tokio::test]
+async fn every_page_may_read_without_credentials_where_that_is_wanted() {
+    let (_pacs, gateway) = gateway("[server.cors]\nallowed_origins = [\"*\"]\n").await;
+    for (target, status) in TARGETS {
+        let answer = gateway.get_with(target, &[("Origin", "https://anywhere.example")]).await;
+        assert_eq!((answer.status, may_read(&answer)), (status, Some("*")), "{target}");
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+    }
+}
+
+#[tokio::test]
+async fn nobody_elses_page_reads_anything_unless_told() {
+    let (_pacs, gateway) = gateway("").await;
+    for (target, status) in TARGETS {
+        let answer = gateway.get_with(target, &[("Origin", VIEWER)]).await;
+        assert_eq!((answer.status, may_read(&answer)), (status, None), "{target}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Every archive as if it were one, below `/dicom-web/studies`.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::support::client::{self, Received};
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+
+const PUBLIC: &str = "https://gateway.example/imaging/dicom-web";
+
+async fn gateway(archives: &[&str]) -> RunningGateway {
+    let mut more =
+        String::from("[server]\npublic_url = \"https://gateway.example/imaging\"\n[search]\nmax_scan = 20\n");
+    for (number, url) in archives.iter().enumerate().skip(1) {
+        write!(more, "[[archive]]\nid = \"archive-{number}\"\nurl = \"{url}\"\n").unwrap();
+    }
+    RunningGateway::over(archives[0], &more).await
+}
+
+async fn over(archives: &[&RunningPacs]) -> RunningGateway {
+    let urls: Vec<_> = archives.iter().map(|pacs| pacs.url()).collect();
+    gateway(&urls.iter().map(String::as_str).collect::<Vec<_>>()).await
+}
+
+async fn get(gateway: &RunningGateway, target: &str) -> Received {
+    gateway.get(&format!("/dicom-web/{target}")).await
+}
+
+fn values(answer: &Received, tag: &str) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let rows = answer.json();
+    let text = |row: &Value| row[tag]["Value"][0].as_str().unwrap_or_default().to_owned();
+    rows.as_array().unwrap().iter().map(text).collect()
+}
+
+fn studies(answer: &Received) -> Vec<String> {
+    values(answer, "0020000D")
+}
+
+fn warnings(answer: &Received) -> Vec<&str> {
+    answer.headers.iter().filter(|(name, _)| name == "warning").map(|(_, value)| value.as_str()).collect()
+}
+
+async fn two_archives() -> (RunningPacs, RunningPacs) {
+    let first = Pacs::new()
+        .study(Study::new("1.1").series("1.1.1", "CT", 1))
+        .study(Study::new("1.2").series("1.2.1", "CT", 2))
+        .study(Study::new("1.3").series("1.3.1", "MR", 1))
+        .says_host("http://first.inner")
+        .start()
+        .await;
+    let second = Pacs::new()
+        .study(Study::new("2.1").of("P2", "Roe^Richard").series("2.1.1", "CT", 1))
+        .study(Study::new("1.2").series("1.2.1", "CT", 2).series("1.2.2", "SR", 1))
+        .study(Study::new("2.2").series("2.2.1", "MR", 1))
+        .says_host("http://second.inner")
+        .start()
+        .await;
+    (first, second)
+}
+
+#[tokio::test]
+async fn one_list_is_made_of_all_by_uid() {
+    let (first, second) = two_archives().await;
+    let gateway = over(&[&first, &second]).await;
+    let all = get(&gateway, "studies").await;
+    assert_eq!(studies(&all), ["1.1", "2.1", "1.2", "1.3", "2.2"]);
+    assert!(!all.text().contains("inner") && !all.text().contains("127.0.0.1"), "{}", all.text());
+    assert!(values(&all, "00081190").iter().all(|url| url.starts_with(&format!("{PUBLIC}/studies/"))));
+    assert_eq!(all.header("content-type"), Some("application/dicom+json"));
+    assert!(warnings(&all).is_empty());
+    assert_eq!(studies(&get(&gateway, "studies?PatientID=P2").await), ["2.1"]);
+    assert_eq!(get(&gateway, "studies?PatientID=none").await.text(), "[]");
+    assert_eq!(get(&gateway, "studies?nonsense=1").await.status, 400);
+    assert_eq!(
+        client::get_with(
+            &format!("{}/dicom-web/studies", gateway.address()),
+            &[("Accept", "application/dicom+xml")]
+        )
+        .await
+        .status,
+        406
+    );
+}
+
+#[tokio::test]
+async fn pages_make_the_list_and_say_whether_it_goes_on() {
+    let (first, second) = two_archives().await;
+    let gateway = over(&[&first, &second]).await;
+    let whole = studies(&get(&gateway, "studies").await);
+    for size in 1..=6 {
+        let mut pages = Vec::new();
+        loop {
+            let page = get(&gateway, &format!("studies?limit={size}&offset={}", pages.len())).await;
+            let rows = studies(&page);
+            let goes_on = warnings(&page).iter().any(|warning| warning.contains("additional results"));
+            pages.extend(rows.iter().cloned());
+            assert_eq!(goes_on, pages.len() < whole.len(), "{size}: {pages:?}");
+            if !goes_on {
+                break;
+            }
+            assert_eq!(rows.len(), size);
+        }
+        assert_eq!(pages, whole, "in pages of {size}");
+    }
+    assert_eq!(
+        get(&gateway, "studies?limit=5&offset=100").await.status,
+        413,
+        "beyond what may be looked through"
+    );
+}
+
+#[tokio::test]
+async fn archives_that_ignore_paging_are_paged_all_the_same() {
+    let mut pacs = Pacs::new().ignores_paging();
+    for number in 1..=9 {
+        pacs = pacs.study(Study::new(&format!("3.{number}")).series("3.1.1", "CT", 1));
+    }
+    let (third, (first, _)) = (pacs.start().await, two_archives().await);
+    let gateway = over(&[&first, &third]).await;
+    assert_eq!(studies(&get(&gateway, "studies?limit=3&offset=5").await), ["3.3", "3.4", "3.5"]);
+}
+
+#[tokio::test]
+async fn a_list_is_complete_or_an_error() {
+    let (first, _) = two_archives().await;
+    for broken in [
+        Answer::status(500),
+        Answer::status(503),
+        Answer::json("[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.9\"]}}").with_status(200),
+        Answer::json("[{}]"),
+        Answer::status(404),
+    ] {
+        let pacs = Pacs::new().otherwise(broken.clone()).start().await;
+        let gateway = over(&[&first, &pacs]).await;
+        let answer = get(&gateway, "studies").await;
+        assert!(answer.status >= 500, "{broken:?}: {}", answer.text());
+        assert!(answer.text().contains("archive-1"), "{}", answer.text());
+    }
+    let mut many = Pacs::new();
+    for number in 1..=21 {
+        many = many.study(Study::new(&format!("4.{number}")));
+    }
+    let many = many.start().await;
+    let gateway = over(&[&first, &many]).await;
+    assert_eq!(get(&gateway, "studies").await.status, 413);
+    assert_eq!(studies(&get(&gateway, "studies?limit=4").await).len(), 4);
+}
+
+#[tokio::test]
+async fn below_a_study_the_archive_that_holds_it_is_asked() {
+    let (first, second) = two_archives().await;
+    let gateway = over(&[&first, &second]).await;
+    for target in [
+        "studies/2.1/series",
+        "studies/2.1/instances",
+        "studies/2.1/metadata",
+        "studies/2.1/series/2.1.1/metadata",
+    ] {
+        let answer = get(&gateway, target).await;
+        assert_eq!(studies(&answer), ["2.1"], "{target}");
+        assert!(answer.text().contains(&format!("\"{PUBLIC}/studies/2.1/")), "{}", answer.text());
+    }
+    assert_eq!(first.targets().len(), 1, "asked once whether it holds the study: {:?}", first.targets());
+    assert_eq!(get(&gateway, "studies/9.9/series").await.text(), "[]");
+    assert_eq!(get(&gateway, "studies/9.9/metadata").await.status, 404);
+    assert_eq!(get(&gateway, "studies/9.9/series?nonsense=1").await.status, 400);
+    assert_eq!(get(&gateway, "studies/2.1/series/9.9/metadata").await.status, 404);
+}
+
+#[tokio::test]
+async fn copies_are_merged_by_uid_and_the_fullest_is_retrieved() {
+    let (first, second) = two_archives().await;
+    let gateway = over(&[&first, &second]).await;
+    assert_eq!(values(&get(&gateway, "studies/1.2/series").await, "0020000E"), ["1.2.1", "1.2.2"]);
+    assert_eq!(
+        values(&get(&gateway, "studies/1.2/instances").await, "00080018"),
+        ["1.2.1.1", "1.2.1.2", "1.2.2.1"]
+    );
+    let metadata = get(&gateway, "studies/1.2/metadata").await;
+    assert_eq!(values(&metadata, "0020000E"), ["1.2.1", "1.2.1", "1.2.2"], "the second holds all of it");
+}
+
+#[tokio::test]
+async fn a_study_that_nobody_holds_whole_is_not_given_as_if_it_were() {
+    let first = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
+    let second = Pacs::new().study(Study::new("1.2").series("1.2.2", "SR", 1)).start().await;
+    let gateway = over(&[&first, &second]).await;
+    assert_eq!(values(&get(&gateway, "studies/1.2/series").await, "0020000E"), ["1.2.1", "1.2.2"]);
+    let whole = get(&gateway, "studies/1.2/metadata").await;
+    assert_eq!(whole.status, 501, "{}", whole.text());
+    for (series, instances) in [("1.2.1", 2), ("1.2.2", 1)] {
+        let metadata = get(&gateway, &format!("studies/1.2/series/{series}/metadata")).await;
+        assert_eq!(values(&metadata, "00080018").len(), instances);
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_is_down_hides_nothing_and_hinders_only_lists() {
+    let (first, _) = two_archives().await;
+    let gateway = gateway(&[&first.url(), "http://127.0.0.1:9/dicom-web"]).await;
+    assert_eq!(get(&gateway, "studies").await.status, 503);
+    assert_eq!(get(&gateway, "studies/1.3/series").await.status, 503);
+    assert_eq!(studies(&get(&gateway, "studies/1.3/metadata").await), ["1.3"]);
+    assert_eq!(get(&gateway, "studies/2.1/metadata").await.status, 503, "who knows whether it is there");
+}

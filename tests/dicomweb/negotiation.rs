@@ -1,0 +1,141 @@
+//! What a client takes, however it writes it, and what an archive understands of it (PS3.18 8.7).
+
+use crate::support::client;
+use crate::support::front::Front;
+use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+
+const FRAME: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1";
+const XML: &str = "<?xml version=\"1.0\"?><NativeDicomModel><DicomAttribute tag=\"00081190\" vr=\"UR\"><Value number=\"1\">http://inner:8042/dicom-web/studies/1.2</Value></DicomAttribute></NativeDicomModel>";
+
+fn accepts(pacs: &RunningPacs) -> Vec<String> {
+    pacs.requests().iter().map(|seen| seen.header("accept").unwrap_or_default().to_owned()).collect()
+}
+
+fn refusal() -> Answer {
+    Answer::bytes("text/plain", "cannot").with_status(400)
+}
+
+#[tokio::test]
+async fn what_older_viewers_write_is_asked_for_as_the_standard_has_it() {
+    let part = Answer::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])]);
+    let pacs = Pacs::new().at(&format!("/{FRAME}"), part).start().await;
+    let front = Front::of(&pacs).await;
+    for accept in [
+        "multipart/related; type=application/octet-stream; transfer-syntax=*",
+        "multipart/related; type='application/octet-stream'; transfer-syntax=*",
+        "multipart/related; type=\"application/octet-stream; transfer-syntax=*\"",
+        "multipart/related; type=\"*/*\"; transfer-syntax=*",
+    ] {
+        assert_eq!(client::get_with(&front.url(FRAME), &[("Accept", accept)]).await.status, 200, "{accept}");
+    }
+    let canonical = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
+    assert_eq!(accepts(&pacs), [canonical; 4]);
+}
+
+#[tokio::test]
+async fn a_list_that_an_archive_cannot_read_is_asked_for_one_by_one() {
+    let image = Answer::bytes("image/jpeg", "jpeg");
+    let pacs = Pacs::new()
+        .in_turn("/studies/1.2/rendered", [refusal(), refusal().with_status(406), image])
+        .at("/studies/1.3/rendered", refusal().with_status(406))
+        .at("/studies/1.4/rendered", Answer::status(404))
+        .start()
+        .await;
+    let front = Front::of(&pacs).await;
+    let browser = [("Accept", "image/webp;q=0.9, */*;q=0.8, text/plain;q=0")];
+    let answer = client::get_with(&front.url("studies/1.2/rendered"), &browser).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "jpeg"));
+    assert_eq!(accepts(&pacs), ["image/webp;q=0.900, */*;q=0.800", "image/webp", "*/*"]);
+    assert_eq!(client::get_with(&front.url("studies/1.3/rendered"), &browser).await.status, 406);
+    assert_eq!(pacs.targets().len(), 6, "each range once");
+    assert_eq!(client::get_with(&front.url("studies/1.4/rendered"), &browser).await.status, 404);
+    assert_eq!(pacs.targets().len(), 7, "what is not there is not asked for again");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_what_nobody_has() {
+    let pacs = Pacs::new().study(Study::new("1.2")).start().await;
+    let front = Front::of(&pacs).await;
+    for (target, accept) in [
+        ("studies", "text/html"),
+        ("studies", "application/dicom+json;q=0"),
+        ("studies/1.2/metadata", "image/png"),
+        ("studies/1.2", "nonsense"),
+    ] {
+        let answer = client::get_with(&front.url(target), &[("Accept", accept)]).await;
+        assert_eq!(answer.status, 406, "{target} as {accept}");
+    }
+    assert_eq!(pacs.targets(), [""; 0]);
+}
+
+#[tokio::test]
+async fn xml_comes_where_the_archive_has_it_whatever_it_calls_it() {
+    let parts = Answer::parts("b", [("Content-Type: application/dicom+xml", XML.as_bytes())]);
+    let parts = parts.with_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
+    let pacs = Pacs::new()
+        // Rows as Orthanc gives them: JSON, unless the plain type is asked for.
+        .in_turn("/studies", [Answer::json("[{}]"), parts.clone()])
+        .at("/studies/1.2/metadata", parts)
+        .at("/studies/1.3/metadata", Answer::json("[{}]"))
+        .at("/studies/1.4/series", Answer::status(404))
+        .start()
+        .await;
+    let front = Front::of(&pacs).await;
+    let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
+    for target in ["studies", "studies/1.2/metadata"] {
+        let answer = client::get_with(&front.url(target), &xml).await;
+        assert_eq!((answer.status, answer.complete), (200, true), "{target}: {}", answer.text());
+        assert!(answer.header("content-type").unwrap().contains("application/dicom+xml"));
+        assert!(
+            answer.text().contains("https://gateway.example/imaging/dicom-web/main/studies/1.2<"),
+            "{}",
+            answer.text()
+        );
+        assert!(!answer.text().contains("inner"));
+    }
+    let json = client::get_with(&front.url("studies/1.3/metadata"), &xml).await;
+    assert_eq!(json.status, 406, "JSON is no answer to who takes XML only");
+    let either = [("Accept", "application/dicom+xml, application/dicom+json;q=0.5")];
+    assert_eq!(client::get_with(&front.url("studies/1.3/metadata"), &either).await.text(), "[{}]");
+    let none = client::get_with(&front.url("studies/1.4/series"), &xml).await;
+    assert_eq!((none.status, none.text().as_str()), (204, ""), "an empty list of parts is nothing");
+}
+
+#[tokio::test]
+async fn every_level_is_searched_with_every_parameter_of_the_standard() {
+    let pacs = Pacs::new()
+        .otherwise(Answer::json("[]").header("Warning", "299 pacs:8042: There are 5 additional results"))
+        .start()
+        .await;
+    let front = Front::of(&pacs).await;
+    let query = "PatientName=a&includefield=StudyDescription,00080060&includefield=00081030&fuzzymatching=true&\
+                 emptyvaluematching=false&multiplevaluematching=true&limit=5&offset=10";
+    let levels = [
+        "studies",
+        "series",
+        "instances",
+        "studies/1.2/series",
+        "studies/1.2/instances",
+        "studies/1.2/series/1.3/instances",
+    ];
+    for level in levels {
+        let answer = client::get(&front.url(&format!("{level}?{query}"))).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{level}");
+        assert_eq!(answer.header("warning"), Some("299 dicomweb-gateway \"There are 5 additional results\""));
+        for unknown in [
+            "nonsense=1",
+            "emptyvaluematching=1",
+            "multiplevaluematching=",
+            "fuzzymatching=true&fuzzymatching=false",
+        ] {
+            assert_eq!(
+                client::get(&front.url(&format!("{level}?{unknown}"))).await.status,
+                400,
+                "{level}?{unknown}"
+            );
+        }
+    }
+    let expected = "PatientName=a&includefield=00080060&includefield=00081030&fuzzymatching=true&emptyvaluematching=false&\
+                    multiplevaluematching=true&limit=5&offset=10";
+    assert_eq!(pacs.targets(), levels.map(|level| format!("/dicom-web/{level}?{expected}")));
+}

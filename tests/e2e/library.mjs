@@ -1,0 +1,67 @@
+// Calls everything that npm's dicomweb-client can search and retrieve, in headless Chromium, once for each root that is named. Says in
+// JSON what came back: rows as they are, bytes by their digests.
+//
+//   node library.mjs CHROMIUM PAGE STUDY SERIES INSTANCE ROOT...
+
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
+
+const [executablePath, address, study, series, instance, ...roots] = process.argv.slice(2);
+const library = createRequire(import.meta.url).resolve('dicomweb-client');
+
+const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+try {
+  const page = await browser.newPage();
+  await page.goto(address);
+  await page.addScriptTag({ path: library });
+  const found = {};
+  for (const root of roots) {
+    found[root] = await page.evaluate(callEverything, { root, study, series, instance });
+  }
+  console.log(JSON.stringify(found));
+} finally {
+  await browser.close();
+}
+
+async function callEverything({ root, study, series, instance }) {
+  const client = new window.DICOMwebClient.api.DICOMwebClient({ url: root });
+  const where = { studyInstanceUID: study, seriesInstanceUID: series, sopInstanceUID: instance };
+  const any = [{ mediaType: 'application/octet-stream', transferSyntaxUID: '*' }];
+  const metadata = await client.retrieveInstanceMetadata(where);
+  const calls = {
+    searchForStudies: () => client.searchForStudies({ queryParams: { PatientID: 'DEMO-0001', limit: 10 } }),
+    searchForSeries: () => client.searchForSeries({ studyInstanceUID: study }),
+    searchForAllSeries: () => client.searchForSeries({}),
+    searchForInstances: () => client.searchForInstances({ studyInstanceUID: study, seriesInstanceUID: series }),
+    searchForAllInstances: () => client.searchForInstances({ studyInstanceUID: study, queryParams: { includefield: 'all' } }),
+    retrieveStudyMetadata: () => client.retrieveStudyMetadata(where),
+    retrieveSeriesMetadata: () => client.retrieveSeriesMetadata(where),
+    retrieveInstanceMetadata: () => metadata,
+    retrieveInstanceFrames: () => client.retrieveInstanceFrames({ ...where, frameNumbers: [1] }),
+    retrieveInstanceFramesAsStored: () => client.retrieveInstanceFrames({ ...where, frameNumbers: [1], mediaTypes: any }),
+    retrieveInstanceRendered: () => client.retrieveInstanceRendered({ ...where, mediaTypes: [{ mediaType: 'image/png' }] }),
+    retrieveInstanceFramesRendered: () => client.retrieveInstanceFramesRendered({ ...where, frameNumbers: [1], mediaTypes: [{ mediaType: 'image/jpeg' }] }),
+    retrieveInstance: () => client.retrieveInstance(where),
+    retrieveSeries: () => client.retrieveSeries(where),
+    retrieveStudy: () => client.retrieveStudy(where),
+    retrieveBulkData: () => client.retrieveBulkData({ BulkDataURI: metadata[0]['7FE00010'].BulkDataURI }),
+  };
+  const digest = async bytes => {
+    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    return { bytes: bytes.byteLength, sha256: [...hash].map(byte => byte.toString(16).padStart(2, '0')).join('') };
+  };
+  const said = async value => {
+    if (value instanceof ArrayBuffer) return digest(value);
+    if (Array.isArray(value) && value[0] instanceof ArrayBuffer) return Promise.all(value.map(digest));
+    return value;
+  };
+  const answers = {};
+  for (const [name, call] of Object.entries(calls)) {
+    try {
+      answers[name] = await said(await call());
+    } catch (error) {
+      answers[name] = { error: String(error?.message ?? error) };
+    }
+  }
+  return answers;
+}

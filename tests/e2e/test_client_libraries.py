@@ -1,0 +1,100 @@
+"""The client libraries that viewers and researchers use: the same answers through the gateway as from Orthanc itself."""
+
+import hashlib
+import io
+import json
+import pathlib
+import subprocess
+
+import pytest
+from dicomweb_client.api import DICOMwebClient
+
+from servers import CHROMIUM, Gateway
+
+STUDY = "2.25.133470007535392751803217985031206560121.1.1"
+SERIES = f"{STUDY}.1"
+
+
+@pytest.fixture(scope="module")
+def instance(holdings) -> str:
+    return sorted(holdings.studies[STUDY].series[SERIES].instances)[0]
+
+
+@pytest.fixture(scope="module")
+def known(orthanc, holdings, folder):
+    """A gateway that knows its own address: one of the libraries leaves the port out of what it says of it."""
+    server = Gateway(folder, "known", orthanc.dicomweb, server=f'public_url = "{{url}}"\ncors.allowed_origins = ["{orthanc.url}"]')
+    yield server
+    server.stop()
+
+
+def rewritten(value, gateway, orthanc):
+    return json.loads(json.dumps(value).replace(orthanc.dicomweb, gateway.dicomweb))
+
+
+def bytes_of(dataset) -> str:
+    file = io.BytesIO()
+    dataset.save_as(file)
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
+OCTETS = (("application/octet-stream", "*"),)
+STORED = (("application/dicom", "*"),)
+CALLS = {
+    "studies": lambda client, _: client.search_for_studies(),
+    "studies of a patient": lambda client, _: client.search_for_studies(search_filters={"PatientID": "DEMO-0001"}, fields=["StudyDescription", "00080060"]),
+    "a page of studies": lambda client, _: client.search_for_studies(limit=5, offset=3, fuzzymatching=True),
+    "every page of studies": lambda client, _: client.search_for_studies(limit=20, get_remaining=True),
+    "series": lambda client, _: client.search_for_series(STUDY),
+    "every series": lambda client, _: client.search_for_series(),
+    "instances": lambda client, _: client.search_for_instances(STUDY, SERIES),
+    "instances of a study": lambda client, _: client.search_for_instances(STUDY, fields=["all"]),
+    "some of all instances": lambda client, _: client.search_for_instances(limit=10),
+    "metadata of a study": lambda client, _: client.retrieve_study_metadata(STUDY),
+    "metadata of a series": lambda client, _: client.retrieve_series_metadata(STUDY, SERIES),
+    "metadata of an instance": lambda client, instance: client.retrieve_instance_metadata(STUDY, SERIES, instance),
+    "a study": lambda client, _: sorted(map(bytes_of, client.retrieve_study(STUDY, media_types=STORED))),
+    "a study piece by piece": lambda client, _: sorted(map(bytes_of, client.iter_study(STUDY, media_types=STORED))),
+    "a series": lambda client, _: sorted(map(bytes_of, client.retrieve_series(STUDY, SERIES))),
+    "a series piece by piece": lambda client, _: sorted(map(bytes_of, client.iter_series(STUDY, SERIES))),
+    "an instance": lambda client, instance: bytes_of(client.retrieve_instance(STUDY, SERIES, instance, media_types=STORED)),
+    "a frame": lambda client, instance: [frame.hex() for frame in client.retrieve_instance_frames(STUDY, SERIES, instance, [1], media_types=OCTETS)],
+    "a frame piece by piece": lambda client, instance: [frame.hex() for frame in client.iter_instance_frames(STUDY, SERIES, instance, [1], media_types=OCTETS)],
+    "an image": lambda client, instance: client.retrieve_instance_rendered(STUDY, SERIES, instance, media_types=("image/png",)).hex(),
+    "an image of a frame": lambda client, instance: client.retrieve_instance_frames_rendered(STUDY, SERIES, instance, [1], media_types=("image/jpeg",)).hex(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_library_of_pypi_gets_the_same(call, known, orthanc, instance):
+    ours = CALLS[call](DICOMwebClient(known.dicomweb), instance)
+    theirs = CALLS[call](DICOMwebClient(orthanc.dicomweb), instance)
+    # Orthanc writes its addresses with the host that it was asked by, which this library says without the port.
+    theirs = json.loads(json.dumps(theirs).replace("http://127.0.0.1/dicom-web", orthanc.dicomweb))
+    assert ours == rewritten(theirs, known, orthanc) and len(ours) > 0
+
+
+def test_the_library_of_pypi_gets_what_orthanc_refuses_it(known, orthanc, instance):
+    """Its own way of asking for frames of any type is none that Orthanc reads, and the addresses that Orthanc writes for it lead
+    nowhere."""
+    ours, theirs = DICOMwebClient(known.dicomweb), DICOMwebClient(orthanc.dicomweb)
+    with pytest.raises(Exception, match="400"):
+        theirs.retrieve_instance_frames(STUDY, SERIES, instance, [1])
+    frames = ours.retrieve_instance_frames(STUDY, SERIES, instance, [1])
+    assert frames == theirs.retrieve_instance_frames(STUDY, SERIES, instance, [1], media_types=OCTETS)
+    address = ours.retrieve_instance_metadata(STUDY, SERIES, instance)["7FE00010"]["BulkDataURI"]
+    assert address.startswith(known.dicomweb)
+    assert ours.retrieve_bulkdata(address) == frames
+
+
+def test_the_library_of_npm_gets_the_same(known, orthanc, instance):
+    """In a page of Orthanc's own, to which the gateway is another origin."""
+    command = ["node", "library.mjs", CHROMIUM, f"{orthanc.url}/system", STUDY, SERIES, instance, orthanc.dicomweb, known.dicomweb]
+    ran = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    theirs, ours = rewritten(found[orthanc.dicomweb], known, orthanc), found[known.dicomweb]
+    for call, answer in theirs.items():
+        assert "error" not in answer, (call, answer)
+        assert ours[call] == answer, call
+    assert len(theirs) == 16

@@ -1,0 +1,108 @@
+"""OHIF as a hospital would set it up, in headless Chromium: from an origin of its own, and behind one ingress under a path."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pydicom
+import pytest
+
+import holdings as held
+from servers import CHROMIUM, OHIF, ROOT, Gateway, Nginx, Orthanc, free_ports
+
+STUDY = "2.25.133470007535392751803217985031206560121.1.1"
+SERIES = f"{STUDY}.1"
+IMAGES = 12
+PREFIX = "/pacs"
+SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / ".cache" / "screenshots"))
+
+CONFIGURATION = """window.config = {
+  routerBasename: '/', showStudyList: true, extensions: [], modes: [], customizationService: {},
+  maxNumberOfWebWorkers: 1, showWarningMessageForCrossOrigin: false, showCPUFallbackMessage: false, showLoadingIndicator: true,
+  investigationalUseDialog: { option: 'never' },
+  defaultDataSourceName: 'dicomweb',
+  dataSources: [{
+    namespace: '@ohif/extension-default.dataSourcesModule.dicomweb', sourceName: 'dicomweb',
+    configuration: {
+      friendlyName: 'The gateway', name: 'gateway', qidoRoot: '%(root)s', wadoRoot: '%(root)s', wadoUriRoot: '%(root)s',
+      qidoSupportsIncludeField: true, supportsFuzzyMatching: true, supportsWildcard: true, imageRendering: 'wadors',
+      thumbnailRendering: 'wadors', enableStudyLazyLoad: true, omitQuotationForMultipartRequest: true,
+      bulkDataURI: { enabled: true },
+    },
+  }],
+};"""
+
+
+class Viewer(Nginx):
+    """The viewer's files, and what else stands behind the same ingress."""
+
+    def __init__(self, folder: pathlib.Path, root: str, port: int, locations: str = ""):
+        folder.mkdir()
+        (folder / "app-config.js").write_text(CONFIGURATION % {"root": root})
+        super().__init__(folder, f"""
+          listen 127.0.0.1:{port};
+          types {{ application/wasm wasm; text/javascript js mjs; text/css css; text/html html; image/svg+xml svg; }}
+          add_header Cross-Origin-Opener-Policy same-origin;
+          add_header Cross-Origin-Embedder-Policy require-corp;
+          location = /app-config.js {{ alias {folder}/app-config.js; }}
+          location / {{ root {OHIF}; try_files $uri /index.html; }}
+          {locations}""", f"http://127.0.0.1:{port}/app-config.js")
+        self.url = f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory, samples):
+    server = Orthanc(tmp_path_factory.mktemp("viewer-archive") / "orthanc")
+    # OHIF shows no list at all when one study is of no modality, as one of the samples is.
+    files = sorted(path for path in samples.rglob("*") if path.is_file())
+    held.fill(server, [path for path in files if pydicom.dcmread(path, stop_before_pixels=True).get("Modality")])
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_origin(archive, tmp_path):
+    """The viewer at an address of its own, which the gateway is told of."""
+    (port,) = free_ports(1)
+    gateway = Gateway(tmp_path, "gateway", archive.dicomweb, server=f'cors.allowed_origins = ["http://127.0.0.1:{port}"]')
+    viewer = Viewer(tmp_path / "viewer", gateway.dicomweb, port)
+    yield viewer, gateway.dicomweb
+    viewer.stop()
+    gateway.stop()
+
+
+@pytest.fixture
+def under_a_path(archive, tmp_path):
+    """One ingress: the viewer at its root, the gateway under a path."""
+    (port,) = free_ports(1)
+    gateway = Gateway(tmp_path, "gateway", archive.dicomweb, server='trusted_proxies = ["127.0.0.1/32"]')
+    viewer = Viewer(tmp_path / "viewer", f"{PREFIX}/dicom-web/main", port, Nginx.proxying(PREFIX, gateway.url))
+    yield viewer, f"{viewer.url}{PREFIX.strip('/')}/dicom-web/main"
+    viewer.stop()
+    gateway.stop()
+
+
+def look(name: str, viewer: str) -> dict:
+    """What a browser saw; the pictures stay for people to look at."""
+    folder = SCREENSHOTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["node", "viewer.mjs", CHROMIUM, viewer, STUDY, str(IMAGES), str(folder)]
+    ran = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, timeout=900)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("place", ["own_origin", "under_a_path"])
+def test_a_radiologist_finds_a_study_and_scrolls_through_it(place, request, archive):
+    viewer, root = request.getfixturevalue(place)
+    seen = look(place, viewer.url)
+    assert "stopped" not in seen, seen["stopped"]
+    assert seen["failed"] == [] and seen["errors"] == [], (seen["failed"], seen["errors"])
+    assert {one["status"] for one in seen["requests"]} <= {200, 204, 304}, [one for one in seen["requests"] if one["status"] >= 400]
+    assert all(one["url"].startswith(root) for one in seen["requests"])
+    assert "Demo" in seen["list"] and "頭部MRI" in seen["list"]
+    assert seen["shown"] == f"{IMAGES}/{IMAGES}"
+    assert seen["first"]["digest"] != seen["last"]["digest"] and min(seen["first"]["shades"], seen["last"]["shades"]) > 16
+    frames = {one["url"] for one in seen["requests"] if f"/series/{SERIES}/" in one["url"] and "/frames/" in one["url"]}
+    assert len(frames) == IMAGES, "every image of the series came through the gateway"

@@ -1,0 +1,134 @@
+//! Batches: each entry is answered for itself, in its place.
+
+use serde_json::{Value, json};
+
+use crate::support::client::{self, Received};
+use crate::support::gateway::RunningGateway;
+
+async fn post(gateway: &RunningGateway, bundle: &Value) -> Received {
+    client::post(&format!("{}/fhir", gateway.address()), "application/fhir+json", &bundle.to_string()).await
+}
+
+fn batch(urls: &[&str]) -> Value {
+    let entry = |url: &&str| json!({"request": {"method": "GET", "url": url}});
+    json!({"resourceType": "Bundle", "type": "batch", "entry": urls.iter().map(entry).collect::<Vec<_>>()})
+}
+
+#[tokio::test]
+async fn each_entry_is_answered_as_it_would_be_alone() {
+    let gateway = RunningGateway::over_samples().await;
+    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=3&modality=CT").await;
+    let id = studies[0]["id"].as_str().unwrap();
+    let read = format!("ImagingStudy/{id}");
+    let absolute =
+        format!("{}/fhir/{}", gateway.address(), studies[0]["subject"]["reference"].as_str().unwrap());
+    let urls = [
+        read.as_str(),
+        "/ImagingStudy?modality=CT&_count=3",
+        &absolute,
+        "metadata",
+        "Patient/nobody",
+        "ImagingStudy?started=never",
+        "?_type=Endpoint",
+        "Observation?code=1",
+        "",
+    ];
+    let received = post(&gateway, &batch(&urls)).await;
+    assert_eq!(received.status, 200, "{}", received.text());
+    let bundle = received.json();
+    assert_eq!(bundle["type"], "batch-response");
+    let answers = bundle["entry"].as_array().unwrap();
+    let statuses: Vec<_> =
+        answers.iter().map(|entry| entry["response"]["status"].as_str().unwrap()).collect();
+    let (found, missing, wrong) = ("200 OK", "404 Not Found", "400 Bad Request");
+    assert_eq!(statuses, [found, found, found, found, missing, wrong, found, missing, found]);
+    for (url, answer) in urls.iter().zip(answers) {
+        let path = url.strip_prefix(&format!("{}/fhir", gateway.address())).unwrap_or(url);
+        let path = format!("/fhir/{}", path.trim_start_matches('/'));
+        let alone = gateway.get(&path).await;
+        if alone.status == 200 {
+            assert_eq!(answer["resource"], alone.json(), "{url}");
+            assert_eq!(answer["response"]["etag"].as_str(), alone.header("etag"), "{url}");
+        } else {
+            assert_eq!(answer["response"]["outcome"], alone.json(), "{url}");
+        }
+    }
+    assert_eq!(answers[0]["fullUrl"], format!("{}/fhir/{read}", gateway.address()));
+    assert_eq!(answers[1].get("fullUrl"), None);
+}
+
+#[tokio::test]
+async fn an_entry_may_ask_for_the_head_or_on_a_condition() {
+    let gateway = RunningGateway::over_samples().await;
+    let etag = gateway.get("/fhir/Endpoint/main").await.header("etag").unwrap().to_owned();
+    let request = |method: &str, tag: Option<&str>| {
+        let mut request = json!({"method": method, "url": "Endpoint/main"});
+        if let Some(tag) = tag {
+            request["ifNoneMatch"] = tag.into();
+        }
+        json!({"request": request})
+    };
+    let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [
+        request("HEAD", None), request("GET", Some(&etag)), request("GET", Some("W/\"other\"")),
+        request("DELETE", None), request("POST", None), request("NO METHOD", None), {"fullUrl": "urn:uuid:1"},
+    ]});
+    let received = post(&gateway, &bundle).await.json();
+    let answers = received["entry"].as_array().unwrap();
+    let statuses: Vec<_> =
+        answers.iter().map(|entry| entry["response"]["status"].as_str().unwrap()[..3].to_owned()).collect();
+    assert_eq!(statuses, ["200", "304", "200", "405", "405", "400", "400"]);
+    for (index, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.get("resource").is_some(), index == 2, "{answer}");
+        assert_eq!(answer["response"].get("outcome").is_some(), index > 2, "{answer}");
+    }
+    assert_eq!(answers[1]["response"]["etag"], etag);
+}
+
+#[tokio::test]
+async fn what_is_no_batch_is_refused_as_a_whole() {
+    let gateway = RunningGateway::over_samples_with("[search]\nmax_batch = 2\n").await;
+    let all = |kind: &str| json!({"resourceType": "Bundle", "type": kind});
+    assert_eq!(
+        post(&gateway, &all("batch")).await.json(),
+        json!({"resourceType": "Bundle", "type": "batch-response"})
+    );
+    for (body, status, code) in [
+        (all("transaction"), 400, "not-supported"),
+        (all("searchset"), 400, "invalid"),
+        (json!({"resourceType": "Patient", "type": "batch"}), 400, "invalid"),
+        (json!({"resourceType": "Bundle"}), 400, "invalid"),
+        (json!([]), 400, "structure"),
+        (json!({"resourceType": "Bundle", "type": "batch", "entry": [{"request": {}}]}), 400, "structure"),
+        (batch(&["metadata", "metadata", "metadata"]), 413, "too-costly"),
+    ] {
+        let received = post(&gateway, &body).await;
+        assert_eq!(
+            (received.status, received.json()["issue"][0]["code"].as_str()),
+            (status, Some(code)),
+            "{body}"
+        );
+    }
+    let url = format!("{}/fhir", gateway.address());
+    assert_eq!(client::post(&url, "application/fhir+xml", "<Bundle/>").await.status, 415);
+    let large = client::post(&url, "application/fhir+json", &" ".repeat(1024 * 1024 + 1)).await;
+    assert_eq!(large.status, 413);
+    let put = client::send("PUT", &url, &[]).await;
+    assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, OPTIONS, POST")));
+}
+
+#[tokio::test]
+async fn answers_that_are_too_large_together_are_refused_one_by_one() {
+    let gateway = RunningGateway::over_samples_with("[search]\nbatch_memory = \"1MiB\"\n").await;
+    let alone = gateway.get("/fhir/ImagingStudy?_count=100").await.text().len();
+    let fitting = (1 << 20) / alone;
+    let received = post(&gateway, &batch(&vec!["ImagingStudy?_count=100"; fitting + 2])).await.json();
+    let statuses: Vec<_> = received["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["response"]["status"].clone())
+        .collect();
+    assert!(statuses[..fitting].iter().all(|status| status == "200 OK"), "{statuses:?}");
+    assert!(statuses[fitting..].iter().all(|status| status == "413 Payload Too Large"), "{statuses:?}");
+    assert_eq!(received["entry"][fitting]["response"]["outcome"]["issue"][0]["code"], "too-costly");
+}

@@ -1,0 +1,158 @@
+//! Searches of several types, and of what is a Patient's.
+
+use serde_json::Value;
+
+use crate::support::client;
+use crate::support::gateway::{RunningGateway, entries, link};
+
+fn name(resource: &Value) -> String {
+    format!("{}/{}", resource["resourceType"].as_str().unwrap(), resource["id"].as_str().unwrap())
+}
+
+async fn names(gateway: &RunningGateway, path: &str) -> Vec<String> {
+    gateway.matches(path).await.0.iter().map(name).collect()
+}
+
+/// The patient with the most studies, and these.
+async fn busiest(gateway: &RunningGateway) -> (String, Vec<String>) {
+    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_elements=subject").await;
+    let mut of_patients = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for study in &studies {
+        let patient = study["subject"]["reference"].as_str().unwrap().to_owned();
+        of_patients.entry(patient).or_default().push(name(study));
+    }
+    let (patient, mut studies) = of_patients.into_iter().max_by_key(|(_, studies)| studies.len()).unwrap();
+    studies.sort();
+    (patient, studies)
+}
+
+#[tokio::test]
+async fn a_patients_compartment_holds_their_studies_and_themselves() {
+    let gateway = RunningGateway::over_samples().await;
+    let (patient, studies) = busiest(&gateway).await;
+    assert!(studies.len() > 2);
+    let mut found = names(&gateway, &format!("/fhir/{patient}/ImagingStudy?_count=2")).await;
+    found.sort();
+    assert_eq!(found, studies);
+    let all = [studies.clone(), vec![patient.clone()]].concat();
+    assert_eq!(names(&gateway, &format!("/fhir/{patient}/*?_count=2")).await, all, "by type and id");
+    let of_type = format!("/fhir/{patient}/*?_type=ImagingStudy");
+    assert_eq!(names(&gateway, &of_type).await, studies);
+    let one = &studies[0];
+    let id = one.split_once('/').unwrap().1;
+    assert_eq!(
+        names(&gateway, &format!("/fhir/{patient}/ImagingStudy?_id={id}")).await,
+        std::slice::from_ref(one)
+    );
+    assert_eq!(names(&gateway, &format!("/fhir/{patient}/*?_id={id}")).await, std::slice::from_ref(one));
+    let bundle = gateway.json(&format!("/fhir/{patient}/ImagingStudy?modality:missing=false&_count=1")).await;
+    assert_eq!(bundle["total"], studies.len());
+    let begin = format!("{}/fhir/{patient}/ImagingStudy?modality:missing=false", gateway.address());
+    for relation in ["self", "first", "next"] {
+        assert!(link(&bundle, relation).unwrap().starts_with(&begin), "{bundle}");
+    }
+    let url = format!("{}/fhir/{patient}/ImagingStudy/_search", gateway.address());
+    let posted = client::post(&url, "application/x-www-form-urlencoded", "_summary=count").await;
+    assert_eq!(posted.json()["total"], studies.len());
+}
+
+#[tokio::test]
+async fn the_compartment_of_nobody_is_not_there() {
+    let gateway = RunningGateway::over_samples().await;
+    for path in
+        ["/fhir/Patient/nobody/ImagingStudy", "/fhir/Patient/nobody/*", "/fhir/Patient/nobody/$everything"]
+    {
+        assert_eq!(gateway.get(path).await.status, 404, "{path}");
+    }
+    assert_eq!(gateway.get("/fhir/Patient/nobody/Endpoint").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_link_of_one_compartment_fits_no_other() {
+    let gateway = RunningGateway::over_samples().await;
+    let (patient, _) = busiest(&gateway).await;
+    let bundle = gateway.json(&format!("/fhir/{patient}/ImagingStudy?_count=1")).await;
+    let next = link(&bundle, "next").unwrap().strip_prefix(gateway.address()).unwrap().to_owned();
+    let (patients, _) = gateway.matches("/fhir/Patient").await;
+    let other = patients.iter().map(name).find(|name| *name != patient).unwrap();
+    assert_eq!(gateway.get(&next).await.status, 200);
+    assert_eq!(gateway.get(&next.replace(&patient, &other)).await.status, 400);
+}
+
+#[tokio::test]
+async fn everything_of_a_patient_is_what_is_theirs_and_what_that_refers_to() {
+    let gateway = RunningGateway::over_samples().await;
+    let (patient, studies) = busiest(&gateway).await;
+    let all = [vec!["Endpoint/main".to_owned()], studies.clone(), vec![patient.clone()]].concat();
+    let (found, page) = gateway.matches(&format!("/fhir/{patient}/$everything?_count=3")).await;
+    assert_eq!(found.iter().map(name).collect::<Vec<_>>(), all);
+    assert_eq!((page["type"].as_str(), page["total"].as_u64()), (Some("searchset"), Some(all.len() as u64)));
+    let started = |study: &&Value| study["started"].as_str().map(|started| started[..10].to_owned());
+    let mut days: Vec<_> = found.iter().filter_map(|study| started(&study)).collect();
+    days.sort();
+    let middle = &days[days.len() / 2];
+    let until =
+        names(&gateway, &format!("/fhir/{patient}/$everything?end={middle}&_type=ImagingStudy")).await;
+    let from =
+        names(&gateway, &format!("/fhir/{patient}/$everything?start={middle}&_type=ImagingStudy")).await;
+    let both = format!("/fhir/{patient}/$everything?start={middle}&end={middle}&_type=ImagingStudy");
+    let both = names(&gateway, &both).await;
+    assert!(!both.is_empty());
+    assert_eq!(until.len() + from.len() - both.len(), days.len());
+    let since = |moment: &str| format!("/fhir/{patient}/$everything?_type=ImagingStudy&_since={moment}");
+    assert_eq!(
+        names(&gateway, &since("2020")).await,
+        studies,
+        "all of it was seen for the first time just now"
+    );
+    assert!(names(&gateway, &since("2999-01-01")).await.is_empty());
+    for refused in ["_since=yesterday", "start=ge2024", "start=2024,2025", "favourite=yes", "start=2024-13"] {
+        let path = format!("/fhir/{patient}/$everything?{refused}");
+        assert_eq!(gateway.get(&path).await.status, 400, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn several_types_are_searched_at_once_by_what_all_of_them_have() {
+    let gateway = RunningGateway::over_samples().await;
+    let (patients, _) = gateway.matches("/fhir/Patient?_elements=id").await;
+    let all = names(&gateway, "/fhir?_count=7&_elements=id").await;
+    assert_eq!(all.len(), 30 + patients.len() + 1);
+    let mut sorted = all.clone();
+    sorted.sort();
+    assert_eq!(all, sorted);
+    let two = names(&gateway, "/fhir?_type=Patient,Endpoint").await;
+    assert_eq!(
+        two,
+        all.iter().filter(|name| !name.starts_with("ImagingStudy/")).cloned().collect::<Vec<_>>()
+    );
+    let bundle = gateway.json("/fhir/?_type=Patient&_type=Endpoint&_id=main").await;
+    assert_eq!(entries(&bundle, "match").iter().map(name).collect::<Vec<_>>(), ["Endpoint/main"]);
+    let url = format!("{}/fhir?_type=Patient&_type=Endpoint&_id=main", gateway.address());
+    assert_eq!(link(&bundle, "self"), Some(url));
+    let backwards = names(&gateway, "/fhir?_sort=-_id&_elements=id&_count=5").await;
+    let id = |name: &String| name.split_once('/').unwrap().1.to_owned();
+    assert!(backwards.windows(2).all(|pair| id(&pair[0]) >= id(&pair[1])), "{backwards:?}");
+    let including = gateway.json("/fhir?_type=ImagingStudy&_count=3&_include=ImagingStudy:patient").await;
+    assert!(!entries(&including, "include").is_empty());
+}
+
+#[tokio::test]
+async fn a_type_or_a_parameter_that_is_not_there_is_told_of() {
+    let gateway = RunningGateway::over_samples().await;
+    let bundle = gateway.json("/fhir?_type=Endpoint,Observation&modality=CT").await;
+    assert_eq!(bundle["total"], 1);
+    let outcome = entries(&bundle, "outcome")[0].to_string();
+    assert!(outcome.contains("Observation") && outcome.contains("modality"), "{outcome}");
+    let bundle = gateway.json("/fhir?_type=Endpoint,Patient&status=active").await;
+    assert!(entries(&bundle, "outcome")[0].to_string().contains("status"), "{bundle}");
+    assert!(!link(&bundle, "self").unwrap().contains("status"));
+    let strict = gateway
+        .get_with("/fhir?_type=Endpoint,Patient&status=active", &[("Prefer", "handling=strict")])
+        .await;
+    assert_eq!(strict.status, 400);
+    for refused in ["_type=Observation", "_type=endpoint", "_type=,"] {
+        assert_eq!(gateway.get(&format!("/fhir?{refused}")).await.status, 400, "{refused}");
+    }
+    assert_eq!(gateway.json("/fhir?_count=0").await.get("entry"), None);
+}

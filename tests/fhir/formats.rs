@@ -1,0 +1,151 @@
+use std::io::Read;
+
+use crate::support::client::{self, Received};
+use crate::support::gateway::RunningGateway;
+use crate::support::xml::{said_by_json, said_by_xml};
+
+const XML: (&str, &str) = ("Accept", "application/fhir+xml");
+
+/// Both formats of what stands at `path`, which must say the same.
+async fn in_both_formats(gateway: &RunningGateway, path: &str) -> (Received, Received) {
+    let (json, xml) = (gateway.get(path).await, gateway.get_with(path, &[XML]).await);
+    assert_eq!(xml.status, json.status, "{path}");
+    assert_eq!(xml.header("content-type"), Some("application/fhir+xml; charset=utf-8"), "{path}");
+    assert_eq!(said_by_xml(&xml.text()), said_by_json(&json.json()), "{path}");
+    (json, xml)
+}
+
+#[tokio::test]
+async fn everything_that_is_said_in_json_is_said_in_xml() {
+    let gateway = RunningGateway::over_samples().await;
+    for path in [
+        "/fhir/metadata",
+        "/fhir/Endpoint/main",
+        "/fhir/Endpoint",
+        "/fhir/Patient?_count=50",
+        "/fhir/ImagingStudy?_count=0",
+        "/fhir/ImagingStudy?_summary=true&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient&colour=green",
+        "/fhir/ImagingStudy?_summary=text&_count=50",
+        "/fhir?_type=Patient,Endpoint&_summary=text&_count=50",
+        "/fhir/Patient?name=nobody",
+        "/fhir/ImagingStudy?started=yesterday&_count=x",
+        "/fhir/ImagingStudy/1.2.3",
+        "/fhir/Observation/1",
+        "/fhir//",
+    ] {
+        in_both_formats(&gateway, path).await;
+    }
+    let (json, _) = in_both_formats(&gateway, "/fhir/ImagingStudy?_count=50").await;
+    for study in json.json()["entry"].as_array().unwrap() {
+        let id = study["resource"]["id"].as_str().unwrap();
+        in_both_formats(&gateway, &format!("/fhir/ImagingStudy/{id}")).await;
+        in_both_formats(&gateway, &format!("/fhir/ImagingStudy/{id}?_elements=started")).await;
+    }
+}
+
+#[tokio::test]
+async fn batches_are_answered_in_xml_too() {
+    let gateway = RunningGateway::over_samples().await;
+    let urls = ["ImagingStudy?_count=2&_summary=true", "Endpoint/main", "Patient/0", "Patient?_count=x"];
+    let entries = urls.map(|url| serde_json::json!({"request": {"method": "GET", "url": url}}));
+    let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
+    let answered = async |query: &str| {
+        client::post(&format!("{}/fhir{query}", gateway.address()), "application/fhir+json", &batch).await
+    };
+    let (json, xml) = (answered("").await.json(), answered("?_format=xml").await.text());
+    assert_eq!(json["entry"].as_array().unwrap().len(), 4);
+    assert_eq!(said_by_xml(&xml), said_by_json(&json));
+}
+
+#[tokio::test]
+async fn the_type_that_was_asked_for_is_the_type_that_comes() {
+    let gateway = RunningGateway::over_samples().await;
+    for (path, accept, content_type) in [
+        ("/fhir/Endpoint/main", "application/json", "application/json; charset=utf-8"),
+        ("/fhir/Endpoint/main", "text/json", "text/json; charset=utf-8"),
+        ("/fhir/Endpoint/main", "text/xml", "text/xml; charset=utf-8"),
+        ("/fhir/Endpoint/main", "application/xml;q=0.9, */*;q=0.1", "application/xml; charset=utf-8"),
+        ("/fhir/Endpoint/main", "application/xml+fhir", "application/fhir+xml; charset=utf-8"),
+        ("/fhir/Endpoint/main?_format=xml", "application/json", "application/fhir+xml; charset=utf-8"),
+        (
+            "/fhir/Endpoint/main?_format=application/fhir+json",
+            "text/xml",
+            "application/fhir+json; charset=utf-8",
+        ),
+        ("/fhir/Endpoint/other?_format=application/fhir+xml", "*/*", "application/fhir+xml; charset=utf-8"),
+        ("/fhir/nothing?_format=text/xml", "*/*", "text/xml; charset=utf-8"),
+        ("/fhir/Patient?name=a%00b&_format=xml", "*/*", "application/fhir+json; charset=utf-8"),
+        ("/fhir/Patient?name=a%00b", "application/fhir+xml", "application/fhir+xml; charset=utf-8"),
+    ] {
+        let received = gateway.get_with(path, &[("Accept", accept)]).await;
+        assert_eq!(received.header("content-type"), Some(content_type), "{path} {accept}");
+        let vary = received.header("vary").unwrap();
+        assert!(vary.contains("Accept,") && vary.contains("Accept-Encoding"), "{vary}");
+    }
+}
+
+#[tokio::test]
+async fn one_request_speaks_one_version_of_fhir() {
+    let gateway = RunningGateway::over_samples().await;
+    for (accept, status) in [
+        ("application/fhir+xml; fhirVersion=4.0", 200),
+        ("application/fhir+json; fhirVersion=3.0", 406),
+        ("application/fhir+json; fhirVersion=4.0, application/fhir+json; fhirVersion=3.0", 400),
+    ] {
+        let received = gateway.get_with("/fhir/metadata", &[("Accept", accept)]).await;
+        assert_eq!(received.status, status, "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn pages_stay_in_their_format() {
+    let gateway = RunningGateway::over_samples().await;
+    let page = gateway.get("/fhir/ImagingStudy?_count=4&_summary=true&_format=xml&_pretty=true").await;
+    let said = said_by_xml(&page.text());
+    let urls: Vec<_> = said.iter().filter(|(path, _)| path.ends_with("/url[0]@value")).collect();
+    assert_eq!(urls.len(), 3, "self, first, next: {urls:?}");
+    for (_, url) in urls {
+        let again = gateway.get(url.strip_prefix(gateway.address()).unwrap()).await;
+        assert!(again.text().starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Bundle "), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn xml_is_compressed_and_revalidated_as_json_is() {
+    let gateway = RunningGateway::over_samples().await;
+    let plain = gateway.get_with("/fhir/metadata", &[XML]).await;
+    let packed = gateway.get_with("/fhir/metadata", &[XML, ("Accept-Encoding", "gzip")]).await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_string(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.text());
+    let etag = plain.header("etag").unwrap().to_owned();
+    let again = gateway.get_with("/fhir/metadata", &[XML, ("If-None-Match", &etag)]).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
+}
+
+const BROWSER: (&str, &str) =
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8");
+
+#[tokio::test]
+async fn browsers_get_a_page_and_everybody_else_what_they_got_before() {
+    let gateway = RunningGateway::over_samples().await;
+    let id = gateway.ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
+    let study = format!("/fhir/ImagingStudy/{id}");
+    let read = gateway.json(&study).await;
+    for path in
+        [&study, "/fhir/ImagingStudy?_count=2", "/fhir/metadata", "/fhir/Patient/0", "/", "/fhir/Observation"]
+    {
+        let page = gateway.get_with(path, &[BROWSER]).await;
+        assert_eq!(page.status, gateway.get(path).await.status, "{path}");
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
+        assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+        assert!(page.text().contains(&format!("<a href=\"{}/fhir/metadata\">", gateway.address())), "{path}");
+    }
+    let page = gateway.get(&format!("{study}?_format=html")).await.text();
+    let patient = read["subject"]["reference"].as_str().unwrap();
+    assert!(page.contains(&format!("<a href=\"{}/fhir/{patient}\">", gateway.address())), "{page}");
+    assert_eq!(gateway.json(&study).await, read);
+    assert_eq!(gateway.get(&study).await.header("content-security-policy"), None);
+}

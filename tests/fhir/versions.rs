@@ -1,0 +1,284 @@
+//! Versions: what a resource's content is called and since when it is so, in front of an archive that changes.
+
+use serde_json::Value;
+
+use crate::support::client::{self, Received};
+use crate::support::gateway::{RunningGateway, entries};
+use crate::support::pacs::{Pacs, RunningPacs, Study};
+
+const STUDY: &str = "/fhir/ImagingStudy/1.2";
+/// The archive is asked in any case.
+const ANEW: (&str, &str) = ("Cache-Control", "no-cache");
+
+fn study(instances: usize) -> Study {
+    Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", instances)
+}
+
+async fn archive() -> RunningPacs {
+    Pacs::new()
+        .study(study(2))
+        .study(Study::new("1.3").of("P2", "Roe^Rob").series("1.3.1", "MR", 1))
+        .start()
+        .await
+}
+
+async fn anew(gateway: &RunningGateway, path: &str) -> Received {
+    gateway.get_with(path, &[ANEW]).await
+}
+
+/// The version's name and its time.
+fn version(resource: &Value) -> (String, String) {
+    let text = |name: &str| {
+        resource["meta"][name].as_str().unwrap_or_else(|| panic!("{name}: {resource}")).to_owned()
+    };
+    (text("versionId"), text("lastUpdated"))
+}
+
+fn tag(version: &str) -> String {
+    format!("W/\"{version}\"")
+}
+
+#[tokio::test]
+async fn every_form_of_a_resource_tells_the_same_version() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let whole = gateway.get(STUDY).await;
+    let (id, since) = version(&whole.json());
+    assert_eq!(whole.header("etag"), Some(tag(&id).as_str()));
+    for form in ["?_summary=true", "?_summary=text", "?_summary=data", "?_elements=started", "?_pretty=true"]
+    {
+        let received = gateway.get(&format!("{STUDY}{form}")).await;
+        assert_eq!(version(&received.json()), (id.clone(), since.clone()), "{form}");
+        assert_eq!(received.header("etag"), whole.header("etag"), "{form}");
+        assert!(received.header("last-modified").is_some(), "{form}");
+    }
+    for search in ["?_id=1.2", "?_id=1.2&_summary=true", "?_id=1.2&_elements=started"] {
+        let bundle = gateway.json(&format!("/fhir/ImagingStudy{search}")).await;
+        assert_eq!(version(&entries(&bundle, "match")[0]), (id.clone(), since.clone()), "{search}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_was_made_before_the_whole_was_looked_at_tells_the_whole_s_version_when_it_is_checked() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), "[cache]\nfresh_for = \"1ms\"\n").await;
+    let path = format!("{STUDY}?_summary=true");
+    let (before, since) = version(&gateway.json(&path).await);
+    let whole = version(&gateway.json(STUDY).await);
+    assert_ne!(whole.0, before);
+    assert_eq!(whole.1, since, "to look at all of it changes nothing");
+    let asked = pacs.targets().len();
+    let summary = gateway.json(&path).await;
+    assert_eq!(version(&summary), whole);
+    let asked = pacs.targets().split_off(asked);
+    assert!(!asked.is_empty() && !asked.iter().any(|target| target.contains("/series")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_changed_study_has_another_version_and_a_later_time() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let before = gateway.get(STUDY).await;
+    let other = version(&gateway.json("/fhir/ImagingStudy/1.3").await);
+    let (id, since) = version(&before.json());
+    assert_eq!(version(&anew(&gateway, STUDY).await.json()), (id.clone(), since.clone()));
+    pacs.holds_now([study(3), Study::new("1.3").of("P2", "Roe^Rob").series("1.3.1", "MR", 1)]);
+    let after = anew(&gateway, STUDY).await;
+    let (changed, later) = version(&after.json());
+    assert_ne!(changed, id);
+    assert!(later > since, "{later} {since}");
+    assert_eq!(version(&anew(&gateway, "/fhir/ImagingStudy/1.3").await.json()), other);
+    for (name, value) in [
+        ("If-None-Match", tag(&id)),
+        ("If-Modified-Since", before.header("last-modified").unwrap().to_owned()),
+    ] {
+        let received = gateway.get_with(STUDY, &[(name, &value)]).await;
+        assert_eq!(received.status, 200, "{name} hides a change");
+    }
+}
+
+#[tokio::test]
+async fn a_change_below_unchanged_rows_is_seen_by_whoever_looks_there() {
+    let said = |uid: &str| {
+        let instance = serde_json::json!({
+            "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+            "00080018": {"vr": "UI", "Value": [uid]},
+        });
+        crate::support::pacs::Answer::json(Value::Array(vec![instance]).to_string())
+    };
+    let pacs = Pacs::new()
+        .study(study(1))
+        .in_turn("/studies/1.2/series/1.2.1/metadata", [said("1.2.1.1"), said("1.2.1.9")])
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let (id, since) = version(&gateway.json(STUDY).await);
+    assert_eq!(version(&gateway.json(&format!("{STUDY}?_summary=true")).await), (id.clone(), since.clone()));
+    let (changed, later) = version(&anew(&gateway, STUDY).await.json());
+    assert_ne!(changed, id);
+    assert!(later > since);
+}
+
+#[tokio::test]
+async fn who_has_a_version_is_told_so() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
+    for path in [STUDY, &format!("{STUDY}?_summary=true"), &format!("/fhir/{patient}"), "/fhir/Endpoint/main"]
+    {
+        let first = gateway.get(path).await;
+        let etag = first.header("etag").unwrap();
+        assert_eq!(etag, tag(first.json()["meta"]["versionId"].as_str().unwrap()), "{path}");
+        let again = gateway.get_with(path, &[("If-None-Match", &format!("\"x\", {etag}"))]).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+        assert_eq!(again.header("etag"), Some(etag));
+        assert_eq!(again.header("last-modified").is_some(), first.header("last-modified").is_some());
+        let Some(date) = first.header("last-modified") else {
+            assert!(path.contains("Patient"), "{path}: it cannot be told when a patient changed");
+            assert_eq!(first.json()["meta"].get("lastUpdated"), None);
+            continue;
+        };
+        // The tag decides, and a date of long ago is not enough.
+        let other = gateway.get_with(path, &[("If-None-Match", "\"x\""), ("If-Modified-Since", date)]).await;
+        assert_eq!(other.status, 200, "{path}");
+        let old = [("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        assert_eq!(gateway.get_with(path, &old).await.status, 200, "{path}");
+        let late = [("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")];
+        assert_eq!(gateway.get_with(path, &late).await.status, 304, "{path}");
+        let head = client::send("HEAD", &format!("{}{path}", gateway.address()), &[]).await;
+        assert_eq!((head.header("etag"), head.status), (Some(etag), 200));
+        assert_eq!(head.header("last-modified").is_some(), first.header("last-modified").is_some());
+    }
+}
+
+#[tokio::test]
+async fn the_current_version_can_be_read_by_its_name_and_no_other() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
+    for path in [STUDY, &format!("/fhir/{patient}"), "/fhir/Endpoint/main"] {
+        let read = gateway.get(path).await;
+        let id = read.json()["meta"]["versionId"].as_str().unwrap().to_owned();
+        let address = format!("{path}/_history/{id}");
+        let vread = gateway.get(&address).await;
+        assert_eq!((vread.status, vread.json()), (200, read.json()), "{path}");
+        assert_eq!(vread.header("etag"), read.header("etag"));
+        assert_eq!(
+            vread.header("content-location"),
+            Some(format!("{}{address}", gateway.address()).as_str())
+        );
+        let again = gateway.get_with(&address, &[("If-None-Match", &tag(&id))]).await;
+        assert_eq!(again.status, 304);
+        let other = gateway.get(&format!("{path}/_history/0123")).await;
+        assert_eq!((other.status, other.json()["issue"][0]["code"].clone()), (404, "not-supported".into()));
+        assert!(other.text().contains("history"), "{}", other.text());
+    }
+    for path in [&format!("{STUDY}/_history"), "/fhir/ImagingStudy/_history", "/fhir/_history"] {
+        let refused = gateway.get(path).await;
+        assert_eq!(
+            (refused.status, refused.json()["issue"][0]["code"].clone()),
+            (404, "not-supported".into())
+        );
+    }
+    assert_eq!(
+        gateway.get("/fhir/ImagingStudy/9.9/_history/1").await.json()["issue"][0]["code"],
+        "not-found"
+    );
+}
+
+#[tokio::test]
+async fn each_entry_of_a_batch_has_its_own_condition() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let (id, _) = version(&gateway.json(STUDY).await);
+    let since = "Fri, 01 Jan 2100 00:00:00 GMT";
+    let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": [
+        {"request": {"method": "GET", "url": "ImagingStudy/1.2", "ifModifiedSince": since}},
+        {"request": {"method": "GET", "url": format!("ImagingStudy/1.2/_history/{id}")}},
+        {"request": {"method": "GET", "url": "ImagingStudy/1.2/_history"}},
+    ]});
+    let url = format!("{}/fhir", gateway.address());
+    let answer = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
+    let status =
+        |index: usize| answer["entry"][index]["response"]["status"].as_str().unwrap()[..3].to_owned();
+    assert_eq!((status(0), status(1), status(2)), ("304".to_owned(), "200".to_owned(), "404".to_owned()));
+    assert_eq!(answer["entry"][1]["resource"]["meta"]["versionId"], *id);
+}
+
+#[tokio::test]
+async fn what_is_claimed_of_versions_is_so() {
+    let gateway = RunningGateway::over_samples().await;
+    for resource in gateway.json("/fhir/metadata").await["rest"][0]["resource"].as_array().unwrap() {
+        assert_eq!(resource["versioning"], "versioned");
+        assert_eq!(resource["readHistory"], false);
+        assert_eq!(resource["conditionalRead"], "full-support");
+        assert!(resource["interaction"].as_array().unwrap().contains(&serde_json::json!({"code": "vread"})));
+    }
+}
+
+#[tokio::test]
+async fn every_address_says_what_can_be_done_there() {
+    let gateway = RunningGateway::over_samples().await;
+    for (path, allow) in [
+        ("/fhir/metadata", "GET, HEAD, OPTIONS"),
+        ("/fhir/ImagingStudy", "GET, HEAD, OPTIONS"),
+        ("/fhir/Patient/_search", "GET, HEAD, OPTIONS, POST"),
+        ("/fhir/Endpoint/main", "GET, HEAD, OPTIONS"),
+        ("/fhir/Endpoint/main/_history/1", "GET, HEAD, OPTIONS"),
+    ] {
+        let received = client::send("OPTIONS", &format!("{}{path}", gateway.address()), &[]).await;
+        assert_eq!((received.status, received.header("allow")), (204, Some(allow)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_served_and_is_gone_stays_gone_until_it_comes_back() {
+    let state = tempfile::tempdir().unwrap();
+    let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404, "it never was here");
+    // One was read, the other was in a list.
+    let (id, since) = version(&gateway.json(STUDY).await);
+    gateway.json("/fhir/ImagingStudy?_summary=true").await;
+    pacs.holds_now([]);
+    for path in [STUDY, "/fhir/ImagingStudy/1.3"] {
+        let gone = anew(&gateway, path).await;
+        assert_eq!((gone.status, gone.json()["issue"][0]["code"].clone()), (410, "deleted".into()), "{path}");
+    }
+    gateway.stop().await;
+    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    assert_eq!(gateway.get(STUDY).await.status, 410, "it is known after a restart");
+    assert_eq!(gateway.get(&format!("{STUDY}/_history/{id}")).await.status, 410);
+    assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404);
+    pacs.holds_now([study(2)]);
+    let (again, later) = version(&gateway.json(STUDY).await);
+    assert_eq!(again, id, "the same content has the same name");
+    assert!(later > since, "and a client that thought it gone is told of it");
+}
+
+#[tokio::test]
+async fn versions_survive_a_restart_and_their_names_the_loss_of_the_ledger() {
+    let state = tempfile::tempdir().unwrap();
+    let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
+    let pacs = archive().await;
+    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    let (study, endpoint) =
+        (version(&gateway.json(STUDY).await), version(&gateway.json("/fhir/Endpoint/main").await));
+    gateway.stop().await;
+    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    assert_eq!(version(&gateway.json(STUDY).await), study);
+    // Its address is another one now, as the listener's port is.
+    assert_eq!(version(&gateway.json("/fhir/Endpoint/main").await).1, endpoint.1);
+    gateway.stop().await;
+    std::fs::remove_file(state.path().join("ledger.redb")).unwrap();
+    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    let (id, since) = version(&gateway.json(STUDY).await);
+    assert_eq!(id, study.0);
+    assert!(since > study.1);
+    gateway.stop().await;
+    let gateway =
+        RunningGateway::over(&pacs.url(), &format!("accession_system = \"urn:oid:2.999\"\n{configured}"))
+            .await;
+    assert_ne!(version(&gateway.json(STUDY).await).0, id, "what is configured is part of what is shown");
+}

@@ -1,0 +1,58 @@
+//! The embedded archive with the sample studies, shared by the tests that are under way: it only reads, and filling it takes
+//! longer than most of them.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::thread::{self, JoinHandle};
+
+use dicomweb_gateway::demo::archive::Progress;
+use dicomweb_gateway::demo::{self, Content};
+use tokio::sync::oneshot;
+
+/// Runs until the last test that holds it has ended.
+#[derive(Debug)]
+pub struct SampleArchive {
+    /// The root of its DICOMweb services.
+    pub url: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+static RUNNING: Mutex<Weak<SampleArchive>> = Mutex::new(Weak::new());
+
+/// The one that runs, or a new one.
+pub fn shared() -> Arc<SampleArchive> {
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(archive) = running.upgrade() {
+        return archive;
+    }
+    let archive = Arc::new(SampleArchive::start());
+    *running = Arc::downgrade(&archive);
+    archive
+}
+
+impl SampleArchive {
+    /// On a runtime of its own: that of a test ends with the test.
+    fn start() -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listen = "127.0.0.1:0".parse().unwrap();
+                let archive = demo::start_archive(Content::Samples, listen, Progress::Silent).await.unwrap();
+                tell.send(archive.url()).unwrap();
+                let _ = stopped.await;
+            });
+        });
+        Self { url: told.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for SampleArchive {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
