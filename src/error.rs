@@ -223,6 +223,13 @@ impl From<&StudiesError> for Failure {
                      by patient, identifier, or a range of started."
                 ),
             ),
+            StudiesError::TooMuchToList { archive } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "Archive {archive} refuses to list as many studies as this search finds. Narrow it: by patient, \
+                     identifier, or a range of started."
+                ),
+            ),
             StudiesError::Drifting { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", sentence(&format!("{error}.")))
                     .after(RETRY_AFTER)

@@ -208,9 +208,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
         match self.ask(source, question, freshness).await {
-            Err(error) if asks_for_less(&error) => {
-                self.answer_by_windows(source, question, error, freshness).await
-            }
+            Err(error) if asks_for_less(&error) => self.answer_by_windows(source, question, freshness).await,
             Err(error) => Err(error),
             Ok(rows) => Ok(vec![rows]),
         }
@@ -244,10 +242,10 @@ impl Studies {
         &self,
         source: &Source,
         question: &Question,
-        refusal: StudiesError,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
-        let Some((first, last)) = question.days else { return Err(refusal) };
+        let refusal = || StudiesError::TooMuchToList { archive: source.archive.id().clone() };
+        let Some((first, last)) = question.days else { return Err(refusal()) };
         let first = first.map_or(EARLIEST, DicomDate::civil);
         let mut windows = vec![(first, last.map_or(Date::MAX, DicomDate::civil))];
         let mut answers = Vec::new();
@@ -261,10 +259,11 @@ impl Studies {
                     windows.push((middle.saturating_add(1.day()), last));
                     windows.push((first, middle));
                 }
+                Err(error) if asks_for_less(&error) => return Err(refusal()),
                 Err(error) => return Err(error),
             }
         }
-        if windows.is_empty() { Ok(answers) } else { Err(refusal) }
+        if windows.is_empty() { Ok(answers) } else { Err(refusal()) }
     }
 
     /// The patients that the first such criterion refers to; `None` when no criterion refers to any.

@@ -50,6 +50,12 @@ pub enum StudiesError {
         /// The archive.
         archive: ArchiveId,
     },
+    /// The archive refuses to list as many studies as the search finds, and the search names no days to part them by.
+    #[error("archive {archive} refuses to list as many studies as this search finds")]
+    TooMuchToList {
+        /// The archive.
+        archive: ArchiveId,
+    },
     /// The archive counts more instances in a series than it gave.
     #[error("archive {archive} gave fewer instances of a series than it counts")]
     Incomplete {

@@ -1,10 +1,11 @@
 //! Every row that one archive has for one search, however it pages.
 //!
 //! What is known of paging in the field: a short page proves nothing, nor does a missing `Warning: 299`; `limit` and
-//! `offset` may be ignored (then every page is the first one); rows come twice. So paging goes on by the number of rows
-//! received and ends at an empty page, at a page that brings nothing new, or, where the archive's profile says that its
-//! paging can be relied on, at a short page. Each page begins with the last rows of the one before it: when it does not,
-//! something came or went in between, and rows may have been jumped over, so that all is read again.
+//! `offset` may be ignored (then every page is the first one); rows come twice, or once for each instance. So paging goes on by
+//! the number of rows received and ends at an empty page, at a page that brings nothing new, or, where the archive's profile
+//! says that its paging can be relied on, at a short page. Each page begins with the last rows of the one before it: when it
+//! does not, something came or went in between, and rows may have been jumped over, so that all is read again. A full page
+//! that goes on where the last one ended and only repeats its rows is no end.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -21,8 +22,11 @@ use crate::dicom::{Attributes, Tag, tags};
 /// under a second.
 const PAGE: u32 = 500;
 
-/// How many rows a page repeats of the one before it.
+/// How many rows a page repeats of the one before it, where that has more of them.
 const OVERLAP: usize = 3;
+
+/// So many full pages may repeat rows and nothing else: of an archive that gives a row for each instance.
+const MOST_REPEATING: usize = 20;
 
 /// How often a list that changes while it is read is read again from its beginning.
 const MOST_RESTARTS: usize = 2;
@@ -94,6 +98,8 @@ struct Reading<T, I> {
     received: usize,
     /// The identities of the last page's rows, in their order.
     last: Vec<Option<I>>,
+    /// How many pages lie behind the last one that brought news.
+    repeating: usize,
 }
 
 /// What a page came to.
@@ -106,7 +112,8 @@ enum Step {
 
 impl<T: DeserializeOwned, I: Clone + Eq + Hash> Reading<T, I> {
     fn new(page: u32, limit: usize) -> Self {
-        Self { page, limit, rows: Vec::new(), seen: HashSet::new(), received: 0, last: Vec::new() }
+        let (rows, seen, last) = (Vec::new(), HashSet::new(), Vec::new());
+        Self { page, limit, rows, seen, received: 0, last, repeating: 0 }
     }
 
     async fn next_page(
@@ -115,7 +122,8 @@ impl<T: DeserializeOwned, I: Clone + Eq + Hash> Reading<T, I> {
         query: &QidoQuery,
         identity: impl Fn(&T) -> Option<I>,
     ) -> Result<Step, StudiesError> {
-        let repeated = self.received.min(OVERLAP);
+        // Fewer than the last page had, so that an archive that gives few at a time gives something new too.
+        let repeated = self.last.len().saturating_sub(1).clamp(1, OVERLAP).min(self.received);
         let offset = u32::try_from(self.received - repeated).unwrap_or(u32::MAX);
         let (before, mut identities) = (self.rows.len(), Vec::new());
         let each = |row: T| {
@@ -138,9 +146,16 @@ impl<T: DeserializeOwned, I: Clone + Eq + Hash> Reading<T, I> {
         }
         let brought_news = self.rows.len() > before;
         let is_short = end.rows < limit as usize && !end.more;
-        let step = if !brought_news || (is_short && archive.profile().paging_is_reliable && repeated == 0) {
+        let is_full = end.rows == limit as usize;
+        let is_end = if brought_news {
+            is_short && archive.profile().paging_is_reliable && repeated == 0
+        } else {
+            !(is_full && self.goes_on(repeated, &identities))
+        };
+        let step = if is_end {
             Step::Done
         } else {
+            self.repeating = if brought_news { 0 } else { self.repeating + 1 };
             self.judge(archive, is_short, repeated, &identities)?
         };
         self.received += end.rows.saturating_sub(repeated);
@@ -148,7 +163,7 @@ impl<T: DeserializeOwned, I: Clone + Eq + Hash> Reading<T, I> {
         Ok(step)
     }
 
-    /// Of a page that brought news, and so stands in a list of several.
+    /// Of a page that does not end the list by itself.
     fn judge(
         &self,
         archive: &Archive,
@@ -156,16 +171,26 @@ impl<T: DeserializeOwned, I: Clone + Eq + Hash> Reading<T, I> {
         repeated: usize,
         identities: &[Option<I>],
     ) -> Result<Step, StudiesError> {
+        let unpageable = || StudiesError::Unpageable { archive: archive.id().clone() };
+        let brought_news = self.repeating == 0;
         // The first page again, a little longer: the archive cuts its answers, and cannot be asked for the rest.
-        if repeated > 0 && self.last.len() > repeated && identities.starts_with(&self.last) {
-            return Err(StudiesError::Unpageable { archive: archive.id().clone() });
+        if brought_news && repeated > 0 && self.last.len() > repeated && identities.starts_with(&self.last) {
+            return Err(unpageable());
         }
-        let tail = self.last.len().checked_sub(repeated).and_then(|from| self.last.get(from..));
-        Ok(match tail == identities.get(..repeated) {
+        if self.repeating > MOST_REPEATING {
+            return Err(unpageable());
+        }
+        Ok(match self.goes_on(repeated, identities) {
             false => Step::Drifted,
             true if is_short && archive.profile().paging_is_reliable => Step::Done,
             true => Step::More,
         })
+    }
+
+    /// Whether a page begins with the rows that the last one ended with.
+    fn goes_on(&self, repeated: usize, identities: &[Option<I>]) -> bool {
+        let tail = self.last.len().checked_sub(repeated).and_then(|from| self.last.get(from..));
+        tail == identities.get(..repeated)
     }
 }
 

@@ -2,7 +2,7 @@
 //! order, from where the last page ended, until the page is full.
 //!
 //! Each page begins with the last row of the one before it. When that is not where it was, the list has changed, and the page
-//! says so. A study that an earlier archive holds too was on a page of that archive's, so it is left out of later ones.
+//! says so; an archive that gives its first rows whatever it is asked for cannot be read so. A study that an earlier archive holds too was on a page of that archive's, so it is left out of later ones.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use super::search::{Place, StudyPage, StudySearch};
 use super::versions::asks_when;
 use super::{FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::access::Access;
-use crate::archive::{QidoQuery, UpstreamRequest};
+use crate::archive::{Archive, QidoQuery, UpstreamRequest};
 use crate::dicom::{Attributes, StudyUid};
 
 /// Rows that are asked for at once: one page's worth or two.
@@ -65,6 +65,8 @@ impl Position {
 struct Batch {
     /// Each with how many rows were received up to and with it.
     rows: Vec<(usize, Attributes)>,
+    /// How many rows were received up to the last one, known or not, and what that is.
+    end: Option<(usize, String)>,
     has_drifted: bool,
     is_last: bool,
 }
@@ -106,8 +108,8 @@ impl Studies {
                 }
                 rows = rest;
             }
-            if let Some((received, row)) = batch.rows.last() {
-                (position.received, position.last) = (*received, Some(identity_of(row)));
+            if let Some((received, last)) = batch.end {
+                (position.received, position.last) = (received, Some(last));
             }
             if batch.is_last {
                 position = position.next_archive();
@@ -171,16 +173,29 @@ impl Studies {
         let limit = u32::try_from(PAGE + repeated).unwrap_or(u32::MAX);
         let mut rows: Vec<Attributes> = Vec::new();
         let request = UpstreamRequest::search(query.clone().page(limit, offset));
-        let end = archive.rows(request, |row| rows.push(row)).await?;
+        let answered = archive.rows(request, |row| rows.push(row)).await?;
         let first = rows.first().map(identity_of);
         let has_drifted = repeated > 0 && first != position.last;
-        let is_known = |row: &Attributes| Some(identity_of(row)) == position.last;
-        let numbered = rows.into_iter().enumerate().map(|(index, row)| (offset as usize + index + 1, row));
+        if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
+            return Err(StudiesError::Unpageable { archive: archive.id().clone() });
+        }
+        let last = rows.last().map(identity_of);
+        let end = last.map(|last| (offset as usize + rows.len(), last));
+        // Of a list that grew at its beginning the last row stands further back, and what is before it was shown.
+        let known = rows.iter().position(|row| Some(identity_of(row)) == position.last);
+        let behind = known.map_or(repeated, |known| known + 1);
+        let mut before = position.last.clone();
+        let mut is_repeated = |row: &Attributes| {
+            let last = before.replace(identity_of(row));
+            last == before
+        };
+        let numbered = rows.into_iter().enumerate().skip(behind);
         // Rows that say the same again, as some archives give one for each instance, are passed over.
-        let new = numbered.filter(|(received, row)| *received > position.received && !is_known(row));
-        let rows: Vec<_> = new.collect();
-        let is_short = end.rows < limit as usize && !end.more && archive.profile().paging_is_reliable;
-        Ok(Batch { is_last: end.rows <= repeated || is_short, rows, has_drifted })
+        let new = numbered.filter(|(_, row)| !is_repeated(row));
+        let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
+        let is_short =
+            answered.rows < limit as usize && !answered.more && archive.profile().paging_is_reliable;
+        Ok(Batch { is_last: answered.rows <= repeated || is_short, rows, end, has_drifted })
     }
 
     fn row_may_match(&self, archive: usize, row: &Attributes, search: &StudySearch<'_>) -> bool {
@@ -230,6 +245,14 @@ impl Studies {
         page.under_two_patients.extend(screened.under_two_patients.iter().map(|study| study.uid().clone()));
         Ok(())
     }
+}
+
+/// What the archive's list begins with.
+async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String>, StudiesError> {
+    let mut first = None;
+    let request = UpstreamRequest::search(query.clone().page(1, 0));
+    archive.rows(request, |row: Attributes| first = first.take().or_else(|| Some(identity_of(&row)))).await?;
+    Ok(first)
 }
 
 /// A short name of what makes the row different from others, which tells nothing of it.

@@ -8,7 +8,7 @@ use dicomweb_gateway::dicom::{Attributes, StudyUid, tags};
 use dicomweb_gateway::telemetry::Metrics;
 
 use super::settings;
-use crate::support::pacs::{Answer, Framing, Pacs, RunningPacs, Study};
+use crate::support::pacs::{Answer, Framing, Pacs, Paging, RunningPacs, Study};
 
 fn search() -> UpstreamRequest {
     UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies))
@@ -70,8 +70,11 @@ async fn a_search_is_narrowed_and_paged_by_what_the_archive_knows() {
     let page = QidoQuery::new(SearchLevel::Studies).page(1, 1);
     let (rows, _) = read(&archive, UpstreamRequest::search(page.clone())).await.unwrap();
     assert_eq!(rows.len(), 1);
-    let heedless =
-        Pacs::new().study(Study::new("1.2")).study(Study::new("1.3")).ignores_filters().ignores_paging();
+    let heedless = Pacs::new()
+        .study(Study::new("1.2"))
+        .study(Study::new("1.3"))
+        .ignores_filters()
+        .pages(Paging::Ignored);
     let heedless = heedless.start().await;
     let archive = self::archive(&heedless);
     assert_eq!(read(&archive, UpstreamRequest::search(of("P9"))).await.unwrap().0.len(), 2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Given, Pacs, Study};
+use crate::support::pacs::{Answer, Given, Pacs, Paging, Study};
 
 const QUICK: &str = "timeout = \"300ms\"";
 
@@ -163,7 +163,7 @@ async fn an_archive_that_ignores_every_filter_gives_nobody_elses_studies() {
 
 #[tokio::test]
 async fn an_archive_that_ignores_paging_is_asked_no_more_than_it_takes_to_see_that() {
-    let pacs = studies().ignores_paging().start().await;
+    let pacs = studies().pages(Paging::Ignored).start().await;
     let gateway = RunningGateway::over(&pacs.url(), "").await;
     assert_eq!(gateway.json("/fhir/ImagingStudy?_count=0").await["total"], 3);
     assert_eq!(pacs.requests().len(), 2);

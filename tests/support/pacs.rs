@@ -27,6 +27,31 @@ pub use answer::{Answer, Framing};
 pub use query::Given;
 pub use study::Study;
 
+/// How it pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Paging {
+    /// As it is asked to.
+    #[default]
+    Honest,
+    /// It ignores `limit` and `offset`.
+    Ignored,
+    /// It ignores `offset`.
+    OffsetIgnored,
+    /// It ignores `limit`.
+    LimitIgnored,
+    /// It never gives more rows than this at once, and does not say so.
+    CutAt(usize),
+}
+
+/// What becomes of its studies.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// This one is new, and stands before all others.
+    New(Study),
+    /// The one with this UID is gone.
+    Gone(String),
+}
+
 /// Where its DICOMweb services stand.
 pub const ROOT: &str = "/dicom-web";
 
@@ -54,7 +79,10 @@ struct Habits {
     says_host: Option<String>,
     closes_silently: bool,
     ignores_filters: bool,
-    ignores_paging: bool,
+    paging: Paging,
+    repeats_rows: usize,
+    lists_at_most: Option<usize>,
+    changes: Vec<(usize, Change)>,
     user_and_password: Option<(String, String)>,
 }
 
@@ -131,9 +159,27 @@ impl Pacs {
         self
     }
 
-    /// It ignores `limit` and `offset`.
-    pub fn ignores_paging(mut self) -> Self {
-        self.habits.ignores_paging = true;
+    /// It pages in that way.
+    pub fn pages(mut self, paging: Paging) -> Self {
+        self.habits.paging = paging;
+        self
+    }
+
+    /// It gives every row so many times more, one after the other.
+    pub fn repeats_rows(mut self, times: usize) -> Self {
+        self.habits.repeats_rows = times;
+        self
+    }
+
+    /// It answers a search for studies that finds more than so many with 413, as dcm4chee does.
+    pub fn lists_at_most(mut self, studies: usize) -> Self {
+        self.habits.lists_at_most = Some(studies);
+        self
+    }
+
+    /// Its studies change so, once it has answered that many searches for studies.
+    pub fn after(mut self, searches: usize, change: Change) -> Self {
+        self.habits.changes.push((searches, change));
         self
     }
 
@@ -144,11 +190,12 @@ impl Pacs {
     }
 
     /// Starts it on a free port.
-    pub async fn start(self) -> RunningPacs {
+    pub async fn start(mut self) -> RunningPacs {
+        let state = State { studies: std::mem::take(&mut self.studies), ..State::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (changed, _) = watch::channel(());
-        let shared = Arc::new(Shared { pacs: self, port, state: Mutex::default(), changed });
+        let shared = Arc::new(Shared { pacs: self, port, state: Mutex::new(state), changed });
         let serving = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -188,12 +235,20 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    studies: Vec<Study>,
     seen: Vec<Seen>,
-    /// What it holds now, when that has changed.
-    studies: Option<Vec<Study>>,
     answering: usize,
     most_answering: usize,
     connections: usize,
+}
+
+impl State {
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::New(study) => self.studies.insert(0, study),
+            Change::Gone(uid) => self.studies.retain(|study| study.uid() != uid),
+        }
+    }
 }
 
 impl Shared {
@@ -201,6 +256,19 @@ impl Shared {
         let result = change(&mut self.state.lock().unwrap());
         self.changed.send_replace(());
         result
+    }
+
+    /// Makes the changes that are due when the latest request has been answered.
+    fn change_after_searches(&self) {
+        let mut state = self.state.lock().unwrap();
+        let is_search = |seen: &Seen| seen.target.split('?').next() == Some(&format!("{ROOT}/studies"));
+        if state.seen.last().is_some_and(is_search) {
+            let searches = state.seen.iter().filter(|seen| is_search(seen)).count();
+            let due = self.pacs.habits.changes.iter().filter(|(after, _)| *after == searches);
+            for (_, change) in due {
+                state.change(change.clone());
+            }
+        }
     }
 
     /// What is answered to a request that has just been seen.
@@ -229,14 +297,13 @@ impl Shared {
         }
         let own_port = || format!("http://127.0.0.1:{}", self.port);
         let address = self.pacs.habits.says_host.clone().unwrap_or_else(own_port);
-        let changed = self.state.lock().unwrap().studies.clone();
-        let changed = changed.map(|studies| Pacs { studies, ..self.pacs.clone() });
-        let pacs = changed.as_ref().unwrap_or(&self.pacs);
-        let told_otherwise = pacs.otherwise.clone().filter(|_| pacs.studies.is_empty());
-        told_otherwise
-            .or_else(|| study::answer(pacs, &address, &seen.target))
-            .or_else(|| self.pacs.otherwise.clone())
-            .unwrap_or_else(|| Answer::status(404))
+        let state = self.state.lock().unwrap();
+        let told_otherwise = self.pacs.otherwise.clone().filter(|_| state.studies.is_empty());
+        let answer = told_otherwise
+            .or_else(|| study::answer(&state.studies, &self.pacs.habits, &address, &seen.target));
+        drop(state);
+        self.change_after_searches();
+        answer.or_else(|| self.pacs.otherwise.clone()).unwrap_or_else(|| Answer::status(404))
     }
 }
 
@@ -255,12 +322,17 @@ impl RunningPacs {
 
     /// It holds these studies from now on, and no others.
     pub fn holds_now(&self, studies: impl IntoIterator<Item = Study>) {
-        self.shared.change(|state| state.studies = Some(studies.into_iter().collect()));
+        self.shared.change(|state| state.studies = studies.into_iter().collect());
     }
 
     /// What names it in an answer.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.shared.port)
+    }
+
+    /// Its studies change so.
+    pub fn change(&self, change: Change) {
+        self.shared.state.lock().unwrap().change(change);
     }
 
     /// Every request that it saw.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Pacs, ROOT};
+use super::{Answer, Habits, Paging, ROOT};
 
 const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 
@@ -55,6 +55,10 @@ impl Study {
     pub fn with(mut self, tag: &str, element: Value) -> Self {
         self.attributes.insert(tag.to_owned(), element);
         self
+    }
+
+    pub(super) fn uid(&self) -> &str {
+        &self.uid
     }
 
     fn row(&self, address: &str) -> Value {
@@ -114,14 +118,13 @@ impl Study {
 }
 
 /// What an archive that holds such studies answers by itself.
-pub(super) fn answer(pacs: &Pacs, address: &str, target: &str) -> Option<Answer> {
+pub(super) fn answer(studies: &[Study], habits: &Habits, address: &str, target: &str) -> Option<Answer> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let segments: Vec<&str> = path.strip_prefix(ROOT)?.trim_start_matches('/').split('/').collect();
-    let study = |uid: &str| pacs.studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
+    let study = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
     let rows: Vec<Value> = match segments.as_slice() {
         ["studies"] => {
-            let wanted =
-                pacs.studies.iter().filter(|study| pacs.habits.ignores_filters || matches(study, query));
+            let wanted = studies.iter().filter(|study| habits.ignores_filters || matches(study, query));
             wanted.map(|study| study.row(address)).collect()
         }
         ["studies", uid, "series"] => {
@@ -141,14 +144,31 @@ pub(super) fn answer(pacs: &Pacs, address: &str, target: &str) -> Option<Answer>
             }
             rows
         }
+        ["series"] => {
+            let rows = studies.iter().flat_map(|study| study.series_rows(address));
+            rows.filter(|row| row_matches(row, query)).collect()
+        }
+        ["instances"] => {
+            let rows = studies.iter().flat_map(|study| study.instance_rows(address, None));
+            rows.filter(|row| row_matches(row, query)).collect()
+        }
         _ => return None,
     };
+    if segments == ["studies"] && habits.lists_at_most.is_some_and(|most| rows.len() > most) {
+        return Some(Answer::status(413));
+    }
+    let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, habits.repeats_rows + 1));
     let number = |key: &str| value_of(query, key).and_then(|value| value.parse::<usize>().ok());
-    let is_metadata = segments.last() == Some(&"metadata");
-    let pages = !pacs.habits.ignores_paging && !is_metadata;
-    let (limit, offset) = if pages { (number("limit"), number("offset")) } else { (None, None) };
-    let page: Vec<_> = rows.into_iter().skip(offset.unwrap_or(0)).take(limit.unwrap_or(usize::MAX)).collect();
-    Some(Answer::json(Value::Array(page).to_string()))
+    let (limit, offset) = (number("limit").unwrap_or(usize::MAX), number("offset").unwrap_or(0));
+    let (limit, offset) = match habits.paging {
+        _ if segments.last() == Some(&"metadata") => (usize::MAX, 0),
+        Paging::Honest => (limit, offset),
+        Paging::Ignored => (usize::MAX, 0),
+        Paging::OffsetIgnored => (limit, 0),
+        Paging::LimitIgnored => (usize::MAX, offset),
+        Paging::CutAt(most) => (limit.min(most), offset),
+    };
+    Some(Answer::json(Value::Array(rows.skip(offset).take(limit).collect()).to_string()))
 }
 
 fn value_of<'a>(query: &'a str, key: &str) -> Option<&'a str> {
@@ -170,4 +190,21 @@ fn matches(study: &Study, query: &str) -> bool {
     any("StudyInstanceUID", &study.uid)
         && any("PatientID", text("00100020"))
         && any("AccessionNumber", text("00080050"))
+        && value_of(query, "StudyDate").is_none_or(|range| is_within(range, text("00080020")))
+}
+
+/// A day, or a range of them that may be open at one end.
+fn is_within(range: &str, date: &str) -> bool {
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    !date.is_empty() && date >= first && (last.is_empty() || date <= last)
+}
+
+/// A row of the levels below is found by the UIDs that it has.
+fn row_matches(row: &Value, query: &str) -> bool {
+    let keys =
+        [("StudyInstanceUID", "0020000D"), ("SeriesInstanceUID", "0020000E"), ("SOPInstanceUID", "00080018")];
+    keys.iter().all(|(key, tag)| {
+        let held = row[tag]["Value"][0].as_str();
+        value_of(query, key).is_none_or(|value| value.split(',').any(|one| Some(one) == held))
+    })
 }

@@ -1,0 +1,378 @@
+//! Pages of a search, in front of archives that page in every way that archives do: all matches, each once, forth and back, or
+//! an error that says what to do.
+
+use serde_json::Value;
+
+use crate::support::client::Received;
+use crate::support::gateway::{RunningGateway, entries, link};
+use crate::support::pacs::{Answer, Change, Given, Pacs, Paging, RunningPacs, Study};
+
+/// So many studies, of five patients, each on a day of its own.
+fn studies(count: usize) -> Pacs {
+    (0..count).fold(Pacs::new(), |pacs, number| pacs.study(study(number)))
+}
+
+fn study(number: usize) -> Study {
+    let uid = uid(number);
+    Study::new(&uid)
+        .of(&format!("P{}", number % 5), "Doe^Jane")
+        .on(&format!("2024{:02}{:02}", number / 28 % 12 + 1, number % 28 + 1))
+        .accession(&format!("A{number}"))
+        .series(&format!("{uid}.1"), if number.is_multiple_of(3) { "CT" } else { "MR" }, 1)
+}
+
+fn uid(number: usize) -> String {
+    format!("1.2.{}", number + 1)
+}
+
+fn uids(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
+    let mut uids: Vec<_> = numbers.into_iter().map(uid).collect();
+    uids.sort();
+    uids
+}
+
+fn ids_of(bundle: &Value) -> Vec<String> {
+    entries(bundle, "match").iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Goes over all pages to the last one and back again, and says what is on them, in order. Every page says where it is.
+async fn walk(gateway: &RunningGateway, path: &str) -> Vec<String> {
+    let at = |url: String| url.strip_prefix(gateway.address()).expect("a link of our own").to_owned();
+    let mut pages = vec![gateway.json(path).await];
+    let begin = link(&pages[0], "self").map(at).unwrap();
+    assert_eq!(link(&pages[0], "previous"), None, "{path}");
+    while let Some(next) = link(pages.last().unwrap(), "next").map(at) {
+        assert!(pages.len() < 1000, "the pages of {path} do not end");
+        let page = gateway.json(&next).await;
+        assert_eq!(link(&page, "self").map(at), Some(next));
+        assert_eq!(link(&page, "first").map(at).as_ref(), Some(&begin));
+        pages.push(page);
+    }
+    let mut back = pages.last().unwrap().clone();
+    for expected in pages.iter().rev().skip(1) {
+        let previous = link(&back, "previous").map(at).expect("a page before this one");
+        back = gateway.json(&previous).await;
+        assert_eq!(ids_of(&back), ids_of(expected), "{path} on the way back");
+    }
+    assert_eq!(ids_of(&gateway.json(&begin).await), ids_of(&pages[0]));
+    pages.iter().flat_map(ids_of).collect()
+}
+
+async fn walked(gateway: &RunningGateway, path: &str) -> Vec<String> {
+    let mut ids = walk(gateway, path).await;
+    ids.sort();
+    ids
+}
+
+fn assert_refused(received: &Received, status: u16, code: &str, advice: &str) {
+    assert_eq!(received.status, status, "{}", received.text());
+    let outcome = received.json();
+    assert_eq!(outcome["issue"][0]["code"], code, "{outcome}");
+    let diagnostics = outcome["issue"][0]["diagnostics"].as_str().unwrap();
+    assert!(diagnostics.contains(advice), "{diagnostics}");
+}
+
+async fn over(pacs: &RunningPacs, more: &str) -> RunningGateway {
+    RunningGateway::over(&pacs.url(), more).await
+}
+
+const NARROW: &str = "Narrow";
+
+#[tokio::test]
+async fn pages_lead_forth_and_back_over_every_match_once_in_every_order() {
+    let gateway = RunningGateway::over_samples().await;
+    let statement = gateway.json("/fhir/metadata").await;
+    for resource in statement["rest"][0]["resource"].as_array().unwrap() {
+        let kind = resource["type"].as_str().unwrap();
+        let base = format!("/fhir/{kind}?_count=11&_elements=id");
+        let all = walked(&gateway, &base).await;
+        assert_eq!(gateway.json(&base).await["total"], all.len());
+        for parameter in resource["searchParam"].as_array().unwrap() {
+            for sign in ["", "-"] {
+                let name = parameter["name"].as_str().unwrap();
+                let sorted = walked(&gateway, &format!("{base}&_sort={sign}{name}")).await;
+                assert_eq!(sorted, all, "{kind} by {sign}{name}");
+            }
+        }
+        let one_each = walk(&gateway, &format!("/fhir/{kind}?_count=1&_elements=id&_sort=-_id")).await;
+        assert_eq!(one_each, all.iter().rev().cloned().collect::<Vec<_>>(), "{kind} by one");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_pages_in_its_own_way_still_gives_everything() {
+    for (name, pacs) in [
+        ("honest", studies(25)),
+        ("cuts at ten", studies(25).pages(Paging::CutAt(10))),
+        ("cuts at three", studies(25).pages(Paging::CutAt(3))),
+        ("cuts at two", studies(25).pages(Paging::CutAt(2))),
+        ("ignores paging", studies(25).pages(Paging::Ignored)),
+        ("ignores paging of a long list", studies(503).pages(Paging::Ignored)),
+        ("ignores the limit", studies(25).pages(Paging::LimitIgnored)),
+        ("ignores the offset of a short list", studies(25).pages(Paging::OffsetIgnored)),
+        ("repeats rows", studies(25).repeats_rows(11)),
+        ("repeats rows and cuts", studies(25).repeats_rows(7).pages(Paging::CutAt(20))),
+        ("repeats rows over many pages", studies(2).repeats_rows(1200)),
+        ("repeats rows and ignores paging", studies(25).repeats_rows(11).pages(Paging::Ignored)),
+    ] {
+        let count = if name.contains("long list") { 503 } else { 25 };
+        let count = if name.contains("many pages") { 2 } else { count };
+        let pacs = pacs.start().await;
+        let gateway = over(&pacs, "").await;
+        let bundle = gateway.json("/fhir/ImagingStudy?_count=200&_elements=id").await;
+        assert_eq!(bundle["total"], count, "{name}");
+        let ids = walked(&gateway, "/fhir/ImagingStudy?_count=99&_elements=id").await;
+        assert_eq!(ids, uids(0..count), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_ignores_the_offset_of_a_long_list_is_told_of() {
+    let pacs = studies(600).pages(Paging::OffsetIgnored).start().await;
+    let gateway = over(&pacs, "").await;
+    for query in ["_elements=id", "_count=0", "_elements=id&_sort=started"] {
+        let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
+        assert_refused(&received, 400, "too-costly", NARROW);
+    }
+    let narrowed = walked(&gateway, "/fhir/ImagingStudy?patient.identifier=P3&_elements=id").await;
+    assert_eq!(narrowed, uids((0..600).filter(|number| number % 5 == 3)));
+}
+
+#[tokio::test]
+async fn an_archive_that_lists_only_so_many_is_asked_by_the_days_of_the_search() {
+    let pacs = studies(100).lists_at_most(6).start().await;
+    let gateway = over(&pacs, "").await;
+    let january = walked(&gateway, "/fhir/ImagingStudy?started=2024-01&_elements=id").await;
+    assert_eq!(january, uids(0..28));
+    let until = walked(&gateway, "/fhir/ImagingStudy?started=lt2024-02-10&_elements=id&_sort=-started").await;
+    assert_eq!(until, uids(0..28 + 9));
+    let modality = walked(&gateway, "/fhir/ImagingStudy?started=2024-02&modality=CT&_elements=id").await;
+    assert_eq!(modality, uids((28..56).filter(|number| number % 3 == 0)));
+    // Studies without a date would be lost, so nothing is asked by days that the search does not name.
+    for query in ["_elements=id", "modality=CT", "_count=0"] {
+        let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
+        assert_refused(&received, 400, "too-costly", NARROW);
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_refuses_modalities_is_asked_without_them() {
+    let key = vec![("ModalitiesInStudy".to_owned(), Given::Somehow)];
+    let pacs = studies(25).when("/studies", key, Answer::status(400)).start().await;
+    let gateway = over(&pacs, "").await;
+    let found = walked(&gateway, "/fhir/ImagingStudy?modality=CT&_elements=id&_count=4").await;
+    assert_eq!(found, uids((0..25).filter(|number| number % 3 == 0)));
+}
+
+#[tokio::test]
+async fn a_list_that_changes_while_it_is_read_is_read_again() {
+    for (change, expected) in [
+        (Change::Gone(uid(0)), uids(1..20)),
+        (Change::Gone(uid(19)), uids(0..19)),
+        (Change::New(study(20)), uids(0..21)),
+    ] {
+        let pacs = studies(20).pages(Paging::CutAt(5)).after(2, change).start().await;
+        let gateway = over(&pacs, "").await;
+        assert_eq!(walked(&gateway, "/fhir/ImagingStudy?_elements=id").await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_never_stands_still_is_an_error_that_passes() {
+    let changing = |pacs: Pacs, search| pacs.after(search, Change::New(study(100 + search)));
+    let pacs = [2, 5, 8].into_iter().fold(studies(20).pages(Paging::CutAt(5)), changing).start().await;
+    let gateway = over(&pacs, "").await;
+    let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
+    assert_refused(&received, 503, "transient", "changed its list");
+    assert!(received.header("retry-after").is_some());
+    assert_eq!(walked(&gateway, "/fhir/ImagingStudy?_elements=id").await.len(), 23);
+}
+
+const FEW: &str = "[search]\nmax_scan = 10\n";
+
+#[tokio::test]
+async fn more_than_may_be_looked_through_is_read_page_by_page_in_the_archives_own_order() {
+    for (paging, count, query) in [
+        (Paging::Honest, 120, "_count=9"),
+        (Paging::CutAt(20), 45, "_count=9&_total=none"),
+        (Paging::CutAt(20), 25, "_count=1"),
+        (Paging::LimitIgnored, 120, "_count=30"),
+    ] {
+        let pacs = studies(count).pages(paging).start().await;
+        let gateway = over(&pacs, FEW).await;
+        let path = format!("/fhir/ImagingStudy?{query}&_elements=id");
+        assert_eq!(walked_within_the_trail(&gateway, &path).await, uids(0..count), "{paging:?} {query}");
+        let first = gateway.json(&path).await;
+        assert_eq!((first.get("total"), entries(&first, "outcome").len()), (None, 0), "{paging:?} {query}");
+    }
+}
+
+/// Forth to the end; of the way back a place knows its last sixteen pages.
+async fn walked_within_the_trail(gateway: &RunningGateway, path: &str) -> Vec<String> {
+    let mut pages = vec![gateway.json(path).await];
+    while let Some(next) = link(pages.last().unwrap(), "next") {
+        assert!(pages.len() < 1000, "the pages of {path} do not end");
+        pages.push(gateway.json(next.strip_prefix(gateway.address()).unwrap()).await);
+    }
+    let mut back = pages.last().unwrap().clone();
+    for expected in pages.iter().rev().skip(1).take(16) {
+        let previous = link(&back, "previous").expect("a page before this one");
+        back = gateway.json(previous.strip_prefix(gateway.address()).unwrap()).await;
+        assert_eq!(ids_of(&back), ids_of(expected), "{path} on the way back");
+    }
+    let mut ids: Vec<_> = pages.iter().flat_map(ids_of).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn rows_that_an_archive_repeats_are_one_study_on_whichever_page() {
+    let pacs = studies(14).repeats_rows(150).start().await;
+    let gateway = over(&pacs, FEW).await;
+    for count in [1, 8] {
+        let path = format!("/fhir/ImagingStudy?_count={count}&_elements=id");
+        assert_eq!(walked_within_the_trail(&gateway, &path).await, uids(0..14), "{count}");
+    }
+}
+
+#[tokio::test]
+async fn more_than_may_be_looked_through_is_neither_counted_nor_put_in_order() {
+    let pacs = studies(30).start().await;
+    let gateway = over(&pacs, FEW).await;
+    for query in ["_count=0", "_summary=count", "_total=accurate", "_sort=started", "_sort=-_id&_count=1"] {
+        let received = gateway.get(&format!("/fhir/ImagingStudy?{query}&_elements=id")).await;
+        assert_refused(&received, 400, "too-costly", NARROW);
+    }
+    assert_refused(&gateway.get("/fhir/Patient").await, 400, "too-costly", NARROW);
+    let narrowed = gateway.json("/fhir/ImagingStudy?_sort=started&patient.identifier=P1&_elements=id").await;
+    assert_eq!(narrowed["total"], 6);
+}
+
+#[tokio::test]
+async fn matches_that_lie_far_apart_are_found_or_the_search_is_too_costly() {
+    let pacs = studies(140).start().await;
+    let gateway = over(&pacs, FEW).await;
+    let every_third = uids((0..140).filter(|number| number % 3 == 0));
+    let found =
+        walked_within_the_trail(&gateway, "/fhir/ImagingStudy?modality=CT&_count=5&_elements=id").await;
+    assert_eq!(found, every_third);
+    // More than may be looked through for one page holds none.
+    let received = gateway.get("/fhir/ImagingStudy?modality=US&_count=5&_elements=id").await;
+    if received.status == 200 {
+        assert!(ids_of(&received.json()).is_empty() && link(&received.json(), "next").is_none());
+    } else {
+        assert_refused(&received, 400, "too-costly", NARROW);
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_of_an_archive_that_ignores_the_offset_does_not_go_round() {
+    for paging in [Paging::Ignored, Paging::OffsetIgnored] {
+        let pacs = studies(140).pages(paging).start().await;
+        let gateway = over(&pacs, FEW).await;
+        let mut path = "/fhir/ImagingStudy?_count=9&_elements=id".to_owned();
+        let mut seen = Vec::new();
+        loop {
+            let received = gateway.get(&path).await;
+            if received.status != 200 {
+                assert_refused(&received, 400, "too-costly", NARROW);
+                break;
+            }
+            let page = received.json();
+            for id in ids_of(&page) {
+                assert!(!seen.contains(&id), "{id} comes again when the archive says {paging:?}");
+                seen.push(id);
+            }
+            let next = link(&page, "next").unwrap_or_else(|| panic!("{} of 140: {paging:?}", seen.len()));
+            path = next.strip_prefix(gateway.address()).unwrap().to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_that_changes_between_two_pages_says_so() {
+    let new = |number| Change::New(study(number));
+    for changes in [vec![Change::Gone(uid(0))], vec![new(200)], vec![new(200), new(201), new(202)]] {
+        let pacs = studies(40).start().await;
+        let gateway = over(&pacs, FEW).await;
+        let first = gateway.json("/fhir/ImagingStudy?_count=9&_elements=id").await;
+        for change in changes {
+            pacs.change(change);
+        }
+        let next = link(&first, "next").unwrap();
+        let second = gateway.json(next.strip_prefix(gateway.address()).unwrap()).await;
+        let outcome = &entries(&second, "outcome")[0];
+        assert_eq!(outcome["issue"][0]["code"], "incomplete", "{outcome}");
+        assert!(ids_of(&second).iter().all(|id| !ids_of(&first).contains(id)), "{second}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_and_goes_between_two_pages_of_a_list_in_order_moves_no_other_study() {
+    let pacs = studies(20).start().await;
+    let gateway = over(&pacs, "[cache]\nfresh_for = \"1ms\"").await;
+    let first = gateway.json("/fhir/ImagingStudy?_count=5&_elements=id&_sort=started").await;
+    assert_eq!(ids_of(&first), (0..5).map(uid).collect::<Vec<_>>());
+    // One that was shown, the last that was shown, and one that was not; and a new one that stands before all.
+    for gone in [2, 4, 7] {
+        pacs.change(Change::Gone(uid(gone)));
+    }
+    pacs.change(Change::New(study(100).on("20230101")));
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    let mut ids = Vec::new();
+    let mut next = link(&first, "next");
+    while let Some(url) = next {
+        let page = gateway.json(url.strip_prefix(gateway.address()).unwrap()).await;
+        ids.extend(ids_of(&page));
+        next = link(&page, "next");
+    }
+    assert_eq!(ids, (5..20).filter(|number| *number != 7).map(uid).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_link_of_one_gateway_is_followed_by_every_other_with_the_same_key() {
+    let pacs = studies(30).start().await;
+    for more in
+        ["[search]\ncursor_key = \"the same for all\"\n", "[search]\ncursor_key = \"k\"\nmax_scan = 10\n"]
+    {
+        let (one, other) = (over(&pacs, more).await, over(&pacs, more).await);
+        let path = "/fhir/ImagingStudy?_count=4&_elements=id";
+        let expected = walk(&one, path).await;
+        let (mut page, mut ids) = (one.json(path).await, Vec::new());
+        for turn in 0.. {
+            ids.extend(ids_of(&page));
+            let Some(next) = link(&page, "next") else { break };
+            let from = if turn % 2 == 0 { &one } else { &other };
+            let to = if turn % 2 == 0 { &other } else { &one };
+            page = to.json(next.strip_prefix(from.address()).unwrap()).await;
+        }
+        assert_eq!(ids, expected);
+        let next = link(&one.json(path).await, "next").unwrap();
+        let stranger = over(&pacs, "").await;
+        let refused = stranger.get(next.strip_prefix(one.address()).unwrap()).await;
+        assert_eq!(
+            (refused.status, &refused.json()["issue"][0]["expression"][0]),
+            (400, &Value::from("http._cursor"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_was_changed_by_a_byte_leads_nowhere() {
+    let pacs = studies(30).start().await;
+    let gateway = over(&pacs, "").await;
+    let first = gateway.json("/fhir/ImagingStudy?_count=4&_elements=id&patient.identifier=P1").await;
+    let next = link(&first, "next").unwrap().strip_prefix(gateway.address()).unwrap().to_owned();
+    let begin = next.find("_cursor=").unwrap() + "_cursor=".len();
+    for place in begin..next.len() {
+        let mut changed = next.clone().into_bytes();
+        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        let received = gateway.get(&changed).await;
+        assert_eq!(received.status, 400, "{changed}: {}", received.text());
+    }
+    let of_another = next.replace("identifier=P1", "identifier=P2");
+    assert_ne!(of_another, next);
+    assert_eq!(gateway.get(&of_another).await.status, 400, "a place in one search is none in another");
+    assert_eq!(gateway.get(&next).await.status, 200);
+}
