@@ -74,7 +74,14 @@ async fn pass_through(
     public: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
-    ask(archive, &Question::read(archive, public, request)?).await
+    let question = Question::read(archive, public, request)?;
+    match ask(archive, &question).await {
+        Err(refused) if refused.may_be_about_the_service() => match question.in_place_of_a_thumbnail() {
+            Some(drawn) => ask(archive, &drawn).await,
+            None => Err(refused),
+        },
+        answer => answer,
+    }
 }
 
 /// Asks until the archive does not refuse what the client takes; the first refusal stands when it always does.

@@ -77,6 +77,13 @@ impl Rendering {
     /// The parameters that there are.
     pub const PARAMETERS: [&'static str; 5] = ["viewport", "window", "quality", "annotation", "iccprofile"];
 
+    /// In a square of so many pixels, unless a size is given.
+    #[must_use]
+    pub fn within(self, side: u32) -> Self {
+        let sized = self.clone().with("viewport", &format!("{side},{side}"));
+        sized.unwrap_or(self)
+    }
+
     /// Adds one parameter of the standard; `None` when the standard knows no such parameter, when the value is none for
     /// it, or when it was given before.
     #[must_use]

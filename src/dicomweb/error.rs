@@ -124,6 +124,14 @@ impl DicomwebError {
         }
     }
 
+    /// Whether asking for another service may help: one that an archive does not have is not found, or not done, there.
+    pub(super) fn may_be_about_the_service(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415 | 501),
+            _ => false,
+        }
+    }
+
     /// Whether the archive that was asked does not hold it.
     pub(super) fn says_that_it_is_not_there(&self) -> bool {
         matches!(self.status(), StatusCode::NOT_FOUND | StatusCode::GONE)

@@ -7,9 +7,12 @@ use super::address::Addresses;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::query;
-use crate::archive::{Archive, QidoQuery, SearchLevel, UpstreamRequest};
+use crate::archive::{Archive, QidoQuery, Rendering, Retrieval, SearchLevel, UpstreamRequest};
 use crate::http::negotiation;
 use crate::http::query::decode;
+
+/// As wide and as high as a thumbnail is in the lists of viewers, where its size is not asked for.
+const THUMBNAIL: u32 = 128;
 
 /// A request below `/dicom-web/{archive}/`, raw as it came.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +28,7 @@ pub struct DicomwebRequest<'a> {
 }
 
 /// What is asked, and what must be known to pass the answer on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Question {
     pub(super) resource: Resource,
     pub(super) addresses: Addresses,
@@ -34,6 +37,8 @@ pub(super) struct Question {
     /// What the client takes.
     pub(super) accepted: Accepted,
     upstream: UpstreamRequest,
+    /// What does as well where the archive does not have what is asked for.
+    substitute: Option<UpstreamRequest>,
 }
 
 impl Question {
@@ -44,15 +49,16 @@ impl Question {
     ) -> Result<Self, DicomwebError> {
         let resource = Resource::parse(request.path)?;
         let pairs = decode(request.query.unwrap_or_default())?;
-        let (upstream, common) = match resource.clone() {
+        let (upstream, substitute, common) = match resource.clone() {
             Resource::Search(level) => {
                 let (query, common) = query::search(level, &pairs)?;
-                (UpstreamRequest::search(query), common)
+                (UpstreamRequest::search(query), None, common)
             }
             retrieved => {
                 let (rendering, common) = query::retrieval(resource.is_for_people(), &pairs)?;
+                let substitute = drawn_small(&retrieved, &rendering).map(UpstreamRequest::retrieve);
                 let retrieval = retrieved.retrieval(rendering).ok_or(super::PathError::Unknown)?;
-                (UpstreamRequest::retrieve(retrieval), common)
+                (UpstreamRequest::retrieve(retrieval), substitute, common)
             }
         };
         let mut headers = common.headers_of(request);
@@ -67,8 +73,15 @@ impl Question {
             takes_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             upstream: upstream.carrying(&headers),
+            substitute: substitute.map(|substitute| substitute.carrying(&headers)),
             resource,
         })
+    }
+
+    /// The same asked of the service that draws images, where it is a thumbnail that is wanted.
+    pub(super) fn in_place_of_a_thumbnail(self) -> Option<Self> {
+        let upstream = self.substitute.clone()?;
+        Some(Self { upstream, substitute: None, ..self })
     }
 
     /// What the archive is asked, one after the other until it does not refuse.
@@ -87,6 +100,16 @@ impl Question {
     /// Whether something is searched for.
     pub(super) fn is_search(&self) -> bool {
         matches!(self.resource, Resource::Search(_))
+    }
+}
+
+/// What a thumbnail is to an archive that has none: an image that is drawn small (PS3.18 10.4.1.1.5).
+fn drawn_small(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> {
+    match resource {
+        Resource::Thumbnail(objects) => {
+            Some(Retrieval::rendered(objects.clone(), rendering.clone().within(THUMBNAIL)))
+        }
+        _ => None,
     }
 }
 

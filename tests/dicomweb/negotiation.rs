@@ -53,6 +53,45 @@ async fn a_list_that_an_archive_cannot_read_is_asked_for_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_thumbnail_that_an_archive_does_not_have_is_drawn_by_it() {
+    let image = Answer::bytes("image/jpeg", "small");
+    let pacs = Pacs::new()
+        .at("/studies/1.2/rendered", image.clone())
+        .at("/studies/1.3/thumbnail", Answer::status(501))
+        .at("/studies/1.3/rendered", image.clone())
+        .at("/studies/1.4/thumbnail", image)
+        .at("/studies/1.5/thumbnail", Answer::status(503))
+        .start()
+        .await;
+    let front = Front::of(&pacs).await;
+    let get = async |target: &str| client::get(&front.url(target)).await;
+    for (target, status) in [
+        ("studies/1.2/thumbnail", 200),
+        ("studies/1.3/thumbnail?viewport=64,64", 200),
+        ("studies/1.4/thumbnail", 200),
+        ("studies/1.5/thumbnail", 503),
+        ("studies/1.6/thumbnail", 404),
+        ("studies/1.6/rendered", 404),
+    ] {
+        assert_eq!(get(target).await.status, status, "{target}");
+    }
+    assert_eq!(
+        pacs.targets(),
+        [
+            "/dicom-web/studies/1.2/thumbnail",
+            "/dicom-web/studies/1.2/rendered?viewport=128,128",
+            "/dicom-web/studies/1.3/thumbnail?viewport=64,64",
+            "/dicom-web/studies/1.3/rendered?viewport=64,64",
+            "/dicom-web/studies/1.4/thumbnail",
+            "/dicom-web/studies/1.5/thumbnail",
+            "/dicom-web/studies/1.6/thumbnail",
+            "/dicom-web/studies/1.6/rendered?viewport=128,128",
+            "/dicom-web/studies/1.6/rendered",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn nobody_is_asked_for_what_nobody_has() {
     let pacs = Pacs::new().study(Study::new("1.2")).start().await;
     let front = Front::of(&pacs).await;

@@ -155,6 +155,16 @@ def test_rendered_images_are_the_same(session, gateway, orthanc, studies):
     assert ours.content == theirs.content
 
 
+def test_thumbnails_that_this_orthanc_does_not_have_are_drawn_small(session, gateway, orthanc, studies):
+    sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
+    series = next(iter(sample.series.values()))
+    path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}"
+    thumbnail = session.get(f"{gateway.dicomweb}{path}/thumbnail", timeout=60)
+    drawn = session.get(f"{orthanc.dicomweb}{path}/rendered?viewport=128,128", timeout=60)
+    assert thumbnail.status_code == drawn.status_code == 200 and thumbnail.headers["Content-Type"] == "image/jpeg"
+    assert thumbnail.content == drawn.content
+
+
 @pytest.mark.parametrize("path, status", [
     ("/studies/1.2.3/metadata", 404),
     ("/studies/1.2.3/series/%2e%2e/metadata", 400),
