@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
+use crate::support::pacs::{Answer, Pacs, Paging, RunningPacs, Study};
 
 const PUBLIC: &str = "https://gateway.example/imaging/dicom-web";
 
@@ -114,7 +114,7 @@ async fn pages_make_the_list_and_say_whether_it_goes_on() {
 
 #[tokio::test]
 async fn archives_that_ignore_paging_are_paged_all_the_same() {
-    let mut pacs = Pacs::new().ignores_paging();
+    let mut pacs = Pacs::new().pages(Paging::Ignored);
     for number in 1..=9 {
         pacs = pacs.study(Study::new(&format!("3.{number}")).series("3.1.1", "CT", 1));
     }
