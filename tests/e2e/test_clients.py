@@ -12,6 +12,12 @@ have. Its answers are a dictionary of
 - included: what came along with the study;
 - summary: the study's summary;
 - total: how many studies of the modality there are;
+- versioned, noVersion: a read of the version that the study has, and of one that it never had;
+- unchanged: what the client says when it has the study already;
+- inXml: the study, read as XML;
+- compartment: the ids of the patient's studies; everything: the names of all that is the patient's;
+- allTypes: the names of what a search of all types finds by the two ids;
+- batch: the statuses of a read, a search, and a read of nothing, asked together;
 - missing, wrong: what the client says of a study that there is not, and of a date that is none.
 
 What a client cannot do is missing from its answers.
@@ -34,6 +40,8 @@ MODALITY, COUNT = "MR", 4
 # These read the statement whole; of the others only its version is known.
 READ_CAPABILITIES = {"hapi", "fhirclient", "kit"}
 GO_BACK = {"hapi", "kit"}
+ASK_WHETHER_CHANGED = {"hapi", "kit"}
+SEARCH_ALL_TYPES = {"hapi", "fhirclient", "fhirpy", "kit", "smart"}
 POST = {"hapi", "kit", "smart", "medplum"}
 
 
@@ -52,7 +60,9 @@ def question(fhir, holdings) -> dict:
     """Of the studies with several series."""
     study = next(uid for uid in sorted(told(holdings, lambda dataset: dataset.get("Modality") == MODALITY)) if len(holdings.studies[uid].series) > 1)
     patient = fhir.json(f"/ImagingStudy/{study}?_elements=subject")["subject"]["reference"].removeprefix("Patient/")
-    return {"base": fhir.base, "study": study, "patient": patient, "modality": MODALITY, "count": COUNT}
+    urls = (f"ImagingStudy/{study}", f"ImagingStudy?modality={MODALITY}&_summary=count", "Patient/nobody")
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": url}} for url in urls]}
+    return {"batch": batch, "base": fhir.base, "study": study, "patient": patient, "modality": MODALITY, "count": COUNT}
 
 
 @pytest.fixture(scope="module", params=["hapi", "fhirclient", "fhirpy", "kit", "smart", "medplum"])
@@ -81,14 +91,42 @@ def test_the_capabilities_are_understood(client, fhir):
 
 
 def test_a_resource_that_is_read_comes_back_whole(client, fhir, question):
-    name, answers = client
+    _, answers = client
     for key, path in (("study", f"/ImagingStudy/{question['study']}"), ("patient", f"/Patient/{question['patient']}")):
-        sent = fhir.get(path)
-        whole = sent.json()
-        if name == "hapi":
-            # It takes the version from the ETag (R4 http#versioning).
-            whole.setdefault("meta", {})["versionId"] = sent.headers["ETag"].removeprefix('W/"').removesuffix('"')
-        assert answers[key] == whole
+        assert answers[key] == fhir.json(path)
+
+
+def test_a_version_is_read_by_its_name(client, fhir):
+    name, answers = client
+    assert answers["versioned"] == answers["study"] and answers["study"]["meta"]["versionId"]
+    failure = answers["noVersion"]
+    assert failure.get("status", 404) == 404 and failure["outcome"]["issue"][0]["code"] == "not-supported"
+    assert ("unchanged" in answers) == (name in ASK_WHETHER_CHANGED)
+    if name in ASK_WHETHER_CHANGED:
+        assert answers["unchanged"] == {"hapi": None, "kit": {"status": 304, "outcome": {}}}[name]
+
+
+def test_a_resource_in_xml_is_the_same_resource(client):
+    name, answers = client
+    assert ("inXml" in answers) == (name == "hapi")
+    if name == "hapi":
+        assert answers["inXml"] == answers["study"]
+
+
+def test_a_patients_studies_and_everything_of_the_patient(client, fhir, question):
+    name, answers = client
+    own = {one["id"] for page in fhir.pages(f"/ImagingStudy?patient={question['patient']}&_elements=id") for one in matches(page)}
+    assert question["study"] in own and sorted(answers["compartment"]) == sorted(own)
+    studies = {f"ImagingStudy/{uid}" for uid in own}
+    assert sorted(answers["everything"]) == sorted({f"Patient/{question['patient']}", "Endpoint/main", *studies})
+    assert ("allTypes" in answers) == (name in SEARCH_ALL_TYPES)
+    if name in SEARCH_ALL_TYPES:
+        assert sorted(answers["allTypes"]) == sorted([f"ImagingStudy/{question['study']}", f"Patient/{question['patient']}"])
+
+
+def test_a_batch_is_answered_entry_by_entry(client):
+    _, answers = client
+    assert [status[:3] for status in answers["batch"]] == ["200", "200", "404"]
 
 
 def test_the_clients_own_paging_brings_every_study_once(client, wanted):

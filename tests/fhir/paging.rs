@@ -196,7 +196,7 @@ async fn more_than_may_be_looked_through_is_read_page_by_page_in_the_archives_ow
         (Paging::Honest, 120, "_count=9"),
         (Paging::CutAt(20), 45, "_count=9&_total=none"),
         (Paging::CutAt(20), 25, "_count=1"),
-        (Paging::LimitIgnored, 120, "_count=30"),
+        (Paging::LimitIgnored, 120, "_count=9"),
     ] {
         let pacs = studies(count).pages(paging).start().await;
         let gateway = over(&pacs, FEW).await;

@@ -5,7 +5,7 @@ Its models check each resource: a property that R4 does not know, one that is mi
 
 import requests
 from fhirclient import client, server
-from fhirclient.models import endpoint, imagingstudy, patient
+from fhirclient.models import bundle, endpoint, imagingstudy, patient
 
 ImagingStudy = imagingstudy.ImagingStudy
 
@@ -42,10 +42,25 @@ def answers(question: dict) -> dict:
     (summary,) = pages(_id=study, _summary="true")
     (counted,) = pages(modality=modality, _summary="count")
     assert {type(one) for one in of_mode(included, "include")} == {patient.Patient, endpoint.Endpoint}
+    read = ImagingStudy.read(study, smart.server)
+    history = f"ImagingStudy/{study}/_history"
+
+    def names(path: str) -> list[str]:
+        found = bundle.Bundle.read_from(path, smart.server)
+        return [f"{entry.resource.resource_type}/{entry.resource.id}" for entry in found.entry]
+
+    of_patient = f"Patient/{question['patient']}"
+    answered = bundle.Bundle(smart.server.post_json("", question["batch"]).json())
     return {
         "version": statement.fhirVersion,
         "capabilities": capabilities,
-        "study": ImagingStudy.read(study, smart.server).as_json(),
+        "study": read.as_json(),
+        "versioned": ImagingStudy.read_from(f"{history}/{read.meta.versionId}", smart.server).as_json(),
+        "noVersion": failure(lambda: ImagingStudy.read_from(f"{history}/none", smart.server)),
+        "compartment": [name.removeprefix("ImagingStudy/") for name in names(f"{of_patient}/ImagingStudy?_count=200")],
+        "allTypes": names(f"?_type=ImagingStudy,Patient&_id={study},{question['patient']}"),
+        "everything": names(f"{of_patient}/$everything"),
+        "batch": [entry.response.status for entry in answered.entry],
         "patient": patient.Patient.read(question["patient"], smart.server).as_json(),
         "forth": [[one.id for one in of_mode(page, "match")] for page in forth],
         "included": [one.as_json() for one in of_mode(included, "include")],

@@ -16,6 +16,10 @@ def failure(asking) -> dict:
         return {"kind": "OperationOutcome", "outcome": error.resource}
 
 
+def names(bundle) -> list[str]:
+    return [f"{entry.resource.resourceType}/{entry.resource.id}" for entry in bundle.entry]
+
+
 def answers(question: dict) -> dict:
     client = fhirpy.SyncFHIRClient(question["base"])
     studies = client.resources("ImagingStudy")
@@ -23,9 +27,19 @@ def answers(question: dict) -> dict:
     one = studies.search(_id=question["study"])
     with_includes = one.include("ImagingStudy", "patient").include("ImagingStudy", "endpoint").fetch_raw()
     study = client.reference("ImagingStudy", question["study"]).to_resource()
+    history = f"ImagingStudy/{question['study']}/_history"
+    of_patient = f"Patient/{question['patient']}"
+    compartment = client.execute(f"{of_patient}/ImagingStudy", method="get", params={"_count": 200})
+    all_types = client.execute("", method="get", params={"_type": "ImagingStudy,Patient", "_id": f"{question['study']},{question['patient']}"})
     return {
         "version": client.execute("metadata", method="get")["fhirVersion"],
         "study": study.serialize(),
+        "versioned": client.execute(f"{history}/{study['meta']['versionId']}", method="get"),
+        "noVersion": failure(lambda: client.execute(f"{history}/none", method="get")),
+        "compartment": [entry.resource.id for entry in compartment.entry],
+        "allTypes": names(all_types),
+        "everything": names(client.execute(f"{of_patient}/$everything", method="get")),
+        "batch": [entry.response.status for entry in client.execute("", data=question["batch"]).entry],
         "patient": study["subject"].to_resource().serialize(),
         "found": [found.id for found in of_modality.limit(question["count"])],
         "included": [entry.resource.serialize() for entry in with_includes.entry if entry.search.mode == "include"],

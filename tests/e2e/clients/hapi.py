@@ -58,6 +58,10 @@ class Hapi:
         entries = [entry for entry in bundle.getEntry() if str(entry.getSearch().getMode().toCode()) == mode]
         return [str(entry.getResource().getIdElement().getIdPart()) for entry in entries]
 
+    @staticmethod
+    def names(bundle) -> list[str]:
+        return [str(entry.getResource().getIdElement().toUnqualifiedVersionless().getValue()) for entry in bundle.getEntry()]
+
     def failure(self, asking) -> dict:
         """What the client throws, which names the kind of failure, and the OperationOutcome that it read."""
         try:
@@ -94,10 +98,28 @@ def answers(question: dict) -> dict:
     of_summary = hapi.search(_id=question["study"]).summaryMode(summary.TRUE).execute()
     counted = hapi.search(modality=question["modality"]).summaryMode(summary.COUNT).execute()
     yesterday = hapi.client.search().forResource("ImagingStudy").where(date("started").matches().value("yesterday")).returnBundle(hapi.bundle)
+    study, patient = hapi.read("ImagingStudy", question["study"]), f"Patient/{question['patient']}"
+    version = study.getMeta().getVersionId()
+    parameters = jpype.JClass(R4 + "Parameters").class_
+    everything = hapi.client.operation().onInstance(patient).named("$everything").withNoParameters(parameters).useHttpGet()
+    batch = hapi.context.newJsonParser().parseResource(hapi.bundle, json.dumps(question["batch"]))
+    in_xml = hapi.client.read().resource("ImagingStudy").withId(question["study"]).encodedXml()
+
+    def by_url(path: str):
+        return hapi.client.search().byUrl(question["base"] + path).returnBundle(hapi.bundle).execute()
+
     return {
         "version": str(statement.getFhirVersion().toCode()),
         "capabilities": capabilities,
-        "study": hapi.json(hapi.read("ImagingStudy", question["study"])),
+        "study": hapi.json(study),
+        "inXml": hapi.json(in_xml.execute()),
+        "versioned": hapi.json(hapi.client.read().resource("ImagingStudy").withIdAndVersion(question["study"], version).execute()),
+        "noVersion": hapi.failure(hapi.client.read().resource("ImagingStudy").withIdAndVersion(question["study"], "none").execute),
+        "unchanged": hapi.client.read().resource("ImagingStudy").withId(question["study"]).ifVersionMatches(version).returnNull().execute(),
+        "compartment": hapi.ids(by_url(f"/{patient}/ImagingStudy?_count=200")),
+        "allTypes": hapi.names(by_url(f"?_type=ImagingStudy,Patient&_id={question['study']},{question['patient']}")),
+        "everything": hapi.names(everything.returnResourceType(hapi.bundle).execute()),
+        "batch": [str(entry.getResponse().getStatus()) for entry in hapi.client.transaction().withBundle(batch).execute().getEntry()],
         "patient": hapi.json(hapi.read("Patient", question["patient"])),
         "forth": [hapi.ids(page) for page in forth],
         "back": [hapi.ids(page) for page in back],

@@ -1,11 +1,13 @@
 // What npm's fhir-kit-client makes of the gateway: node kit.mjs QUESTION. Prints its answers as test_clients.py describes them.
 import { CapabilityTool, Client } from 'fhir-kit-client';
 
-const { base, study, patient, modality, count } = JSON.parse(process.argv[2]);
+const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
 const client = new Client({ baseUrl: base });
 const resourceType = 'ImagingStudy';
 const matches = (bundle) => (bundle.entry ?? []).filter((entry) => entry.search.mode === 'match').map((entry) => entry.resource);
 const ids = (bundle) => matches(bundle).map((resource) => resource.id);
+
+const names = (bundle) => bundle.entry.map((entry) => `${entry.resource.resourceType}/${entry.resource.id}`);
 
 async function walk(first, step) {
   const pages = [];
@@ -41,13 +43,26 @@ const withIncludes = await client.search({
 });
 const summary = await client.search({ resourceType, searchParams: { _id: study, _summary: 'true' } });
 const counted = await client.search({ resourceType, searchParams: { modality, _summary: 'count' } });
+const read = await client.read({ resourceType, id: study });
+const version = read.meta.versionId;
+const compartment = await client.search({ resourceType, compartment: { resourceType: 'Patient', id: patient }, searchParams: { _count: 200 } });
+const allTypes = await client.search({ searchParams: { _type: 'ImagingStudy,Patient', _id: `${study},${patient}` } });
+const everything = await client.operation({ name: 'everything', resourceType: 'Patient', id: patient, method: 'GET' });
+const batch = await client.batch({ body: batchOf });
 const resolved = await client.resolve({ reference: `Patient/${patient}` });
 
 console.log(
   JSON.stringify({
     version: statement.fhirVersion,
     capabilities,
-    study: await client.read({ resourceType, id: study }),
+    study: read,
+    versioned: await client.vread({ resourceType, id: study, version }),
+    noVersion: await failure(client.vread({ resourceType, id: study, version: 'none' })),
+    unchanged: await failure(client.read({ resourceType, id: study, options: { headers: { 'If-None-Match': `W/"${version}"` } } })),
+    compartment: ids(compartment),
+    allTypes: names(allTypes),
+    everything: names(everything),
+    batch: batch.entry.map((entry) => entry.response.status),
     patient: resolved,
     forth: forth.map(ids),
     back: back.map(ids),

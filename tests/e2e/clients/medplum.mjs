@@ -2,10 +2,12 @@
 // them.
 import { MedplumClient, OperationOutcomeError } from '@medplum/core';
 
-const { base, study, patient, modality, count } = JSON.parse(process.argv[2]);
+const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
 const baseUrl = base.slice(0, base.lastIndexOf('/') + 1);
 const client = new MedplumClient({ baseUrl, fhirUrlPath: base.slice(baseUrl.length), fetch });
 const ids = (resources) => resources.map((resource) => resource.id);
+
+const names = (bundle) => bundle.entry.map((entry) => `${entry.resource.resourceType}/${entry.resource.id}`);
 
 async function failure(asking) {
   try {
@@ -31,11 +33,18 @@ const withIncludes = await client.search('ImagingStudy', [
   ['_include', 'ImagingStudy:endpoint'],
 ]);
 const read = await client.readResource('ImagingStudy', study);
+const compartment = await client.get(`${client.fhirUrl('Patient', patient, 'ImagingStudy')}?_count=200`);
+const batch = await client.executeBatch(batchOf);
 
 console.log(
   JSON.stringify({
     version: statement.fhirVersion,
     study: read,
+    versioned: await client.readVersion('ImagingStudy', study, read.meta.versionId),
+    noVersion: await failure(client.readVersion('ImagingStudy', study, 'none')),
+    compartment: ids(compartment.entry.map((entry) => entry.resource)),
+    everything: names(await client.readPatientEverything(patient)),
+    batch: batch.entry.map((entry) => entry.response.status),
     patient: await client.readReference(read.subject),
     forth,
     posted: posted.entry.map((entry) => entry.resource.id),

@@ -2,12 +2,14 @@
 // test_clients.py describes them.
 import smart from 'fhirclient';
 
-const { base, study, patient, modality, count } = JSON.parse(process.argv[2]);
+const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
 // Of the request that an app would be answering it wants no more than the address.
 const client = smart({ url: '/', headers: {}, session: {} }, {}).client(base);
 const query = (parameters) => `ImagingStudy?${new URLSearchParams(parameters)}`;
 const matches = (bundle) => (bundle.entry ?? []).filter((entry) => entry.search.mode === 'match').map((entry) => entry.resource);
 const ids = (bundle) => matches(bundle).map((resource) => resource.id);
+
+const names = (bundle) => bundle.entry.map((entry) => `${entry.resource.resourceType}/${entry.resource.id}`);
 
 async function failure(asking) {
   try {
@@ -33,6 +35,15 @@ const posted = await client.request({
   body: String(new URLSearchParams({ modality, _count: 200 })),
 });
 const read = await client.request(`ImagingStudy/${study}`);
+const history = `ImagingStudy/${study}/_history`;
+const compartment = await client.request(`Patient/${patient}/ImagingStudy?_count=200`);
+const allTypes = await client.request(`?${new URLSearchParams({ _type: 'ImagingStudy,Patient', _id: `${study},${patient}` })}`);
+const batch = await client.request({
+  url: base,
+  method: 'POST',
+  headers: { 'content-type': 'application/fhir+json' },
+  body: JSON.stringify(batchOf),
+});
 const graph = await client.request(`ImagingStudy/${study}`, { resolveReferences: ['subject', 'endpoint.0'], graph: true });
 const flat = await client.request(query({ modality, _count: count }), { pageLimit: 0, flat: true });
 const summary = await client.request(query({ _id: study, _summary: 'true' }));
@@ -43,6 +54,12 @@ console.log(
     version: await client.getFhirVersion(),
     release: await client.getFhirRelease(),
     study: read,
+    versioned: await client.request(`${history}/${read.meta.versionId}`),
+    noVersion: await failure(client.request(`${history}/none`)),
+    compartment: ids(compartment),
+    allTypes: names(allTypes),
+    everything: names(await client.request(`Patient/${patient}/$everything`)),
+    batch: batch.entry.map((entry) => entry.response.status),
     patient: await client.request(`Patient/${patient}`),
     forth: forth.map(ids),
     found: flat.map((resource) => resource.id),
