@@ -6,9 +6,8 @@
 //! restart; a loss of them is harmless, as everything then counts as seen just now: a client that asks for what has
 //! changed gets a study once too often and never once too few.
 //!
-//! Writes become durable in batches, a second late. What a crash loses is that some studies were seen at some time: they
-//! are seen again, at a later time, and are told of again. It may also have lost that a study's content was looked at, so
-//! that after a crash the first look at the content of a study that had been listed only counts as a change. The latest time stands in the file, so that none is handed out
+//! Writes become durable in batches, a second late. A crash may have lost that something was seen and told of, and the study
+//! may be by now as it was before that; so after a crash every record counts as old, and every study as seen just now. The latest time stands in the file, so that none is handed out
 //! twice when the clock is set back; only a clock that is set back while a crash loses that time can make a client miss
 //! something.
 

@@ -35,18 +35,16 @@ impl Record {
     }
 
     /// What is known after `sight`, at `now`, which is later than every time so far. Of records up to `doubtful` it is not known
-    /// whether their content was looked at.
+    /// whether something else was seen since.
     pub(super) fn after(known: Option<Self>, sight: &Sight, now: i64, doubtful: i64) -> Self {
         let Some(known) = known else { return Self::first(sight, now) };
         let shares_second = second(now) == second(known.since);
         let changed = Self { shares_second, ..Self::first(sight, now) };
-        if known.is_gone || known.fingerprint != sight.fingerprint {
+        if known.is_gone || known.since <= doubtful || known.fingerprint != sight.fingerprint {
             return changed;
         }
         match (known.content, sight.content) {
             (Some(known), Some(seen)) if known != seen => changed,
-            // What was looked at before a crash may have been another content.
-            (None, Some(_)) if known.since <= doubtful => changed,
             // The same as before, of which perhaps more is known now.
             (content, seen) => Self { content: content.or(seen), ..known },
         }
@@ -121,12 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn a_first_look_at_what_stands_from_before_a_crash_counts_as_a_change() {
-        let first = Record::first(&sight(1, None), 10);
-        assert_eq!(Record::after(Some(first), &sight(1, Some(7)), 5_000, 10).since, 5_000);
-        assert_eq!(Record::after(Some(first), &sight(1, None), 5_000, 10), first);
-        let looked_at = Record::first(&sight(1, Some(7)), 10);
-        assert_eq!(Record::after(Some(looked_at), &sight(1, Some(7)), 5_000, 10), looked_at);
+    fn what_stands_from_before_a_crash_counts_as_seen_just_now() {
+        let known = Record::first(&sight(1, Some(7)), 10);
+        assert_eq!(Record::after(Some(known), &sight(1, Some(7)), 5_000, 10), Record { since: 5_000, ..known });
+        assert_eq!(Record::after(Some(known), &sight(1, Some(7)), 5_000, 9), known);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 pub(super) struct Store {
     database: Database,
     entries: u64,
-    /// Records up to this time may have lost that their content was looked at.
+    /// After records up to this time others may have been lost.
     doubtful: i64,
 }
 

@@ -1,0 +1,185 @@
+"""A client that follows changes by `_lastUpdated` ends with what the archive holds, whatever happens in between: studies are
+stored, corrected, moved to other patients, merged and deleted in an Orthanc of its own, and the gateway is stopped, killed,
+or loses its ledger. `FOLLOWING_SEED` repeats a run."""
+
+import io
+import os
+import random
+import time
+
+import pydicom
+import pytest
+import requests
+
+from conftest import Client, link, matches
+from servers import Gateway, Orthanc
+
+STUDIES, INSTANCES, EVENTS = 6, 3, 45
+
+
+@pytest.fixture(scope="module")
+def contents(samples) -> dict[int, list[bytes]]:
+    """The files of each study: one of the samples, under UIDs of its own."""
+    template = pydicom.dcmread(next(path for path in sorted(samples.rglob("*")) if path.is_file()))
+    written: dict[int, list[bytes]] = {}
+    for study in range(STUDIES):
+        for instance in range(INSTANCES):
+            template.StudyInstanceUID, template.SeriesInstanceUID = f"2.25.{5000 + study}", f"2.25.{6000 + study}"
+            template.SOPInstanceUID = template.file_meta.MediaStorageSOPInstanceUID = f"2.25.{7000 + 10 * study + instance}"
+            template.PatientID, template.StudyDescription = f"FOLLOWED-{study % 3}", "As stored"
+            buffer = io.BytesIO()
+            template.save_as(buffer)
+            written.setdefault(study, []).append(buffer.getvalue())
+    return written
+
+
+class Archive:
+    """An Orthanc that is changed over its own interface."""
+
+    def __init__(self, orthanc: Orthanc, contents: dict[int, list[bytes]]):
+        self.orthanc, self.contents, self.session = orthanc, contents, requests.Session()
+
+    def post(self, path: str, body: dict) -> list | dict:
+        answer = self.session.post(f"{self.orthanc.url}{path}", json=body, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def held(self) -> dict[str, dict]:
+        """Its studies by its own names of them."""
+        found = self.post("/tools/find", {"Level": "Study", "Query": {}, "Expand": True})
+        return {study["ID"]: study for study in found}
+
+    def truth(self) -> dict[str, tuple]:
+        told = {}
+        for name, study in self.held().items():
+            count = int(self.session.get(f"{self.orthanc.url}/studies/{name}/statistics", timeout=30).json()["CountInstances"])
+            tags = study["MainDicomTags"]
+            told[tags["StudyInstanceUID"]] = (tags["StudyDescription"], count, study["PatientMainDicomTags"]["PatientID"])
+        return told
+
+    def store(self, chance: random.Random) -> None:
+        files = self.contents[chance.randrange(STUDIES)]
+        uid = pydicom.dcmread(io.BytesIO(files[0])).StudyInstanceUID
+        # What was moved to another patient does not come back under the first one beside it.
+        if any(study["MainDicomTags"]["StudyInstanceUID"] == uid for study in self.held().values()):
+            return
+        for content in files[:chance.randrange(1, INSTANCES + 1)]:
+            assert self.orthanc.store(self.session, content) in ("Success", "AlreadyStored")
+
+    def describe(self, name: str, description: str) -> None:
+        self.post(f"/studies/{name}/modify", {
+            "Replace": {"StudyDescription": description}, "Keep": ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"],
+            "Force": True, "KeepSource": True, "Synchronous": True,
+        })
+
+    def move(self, name: str, patient: str) -> None:
+        """Stored under the wrong patient at first, as happens."""
+        instances = self.session.get(f"{self.orthanc.url}/studies/{name}/instances", timeout=30).json()
+        files = [self.session.get(f"{self.orthanc.url}/instances/{one['ID']}/file", timeout=30).content for one in instances]
+        self.delete(name)
+        for content in files:
+            dataset = pydicom.dcmread(io.BytesIO(content))
+            dataset.PatientID = patient
+            buffer = io.BytesIO()
+            dataset.save_as(buffer)
+            assert self.orthanc.store(self.session, buffer.getvalue()) == "Success"
+
+    def delete(self, name: str) -> None:
+        assert self.session.delete(f"{self.orthanc.url}/studies/{name}", timeout=30).status_code == 200
+
+    def change(self, chance: random.Random) -> None:
+        held = sorted(self.held())
+        what = chance.choice(["store", "store", "describe", "describe", "move", "merge", "delete"])
+        if what == "store" or not held:
+            self.store(chance)
+        elif what == "describe":
+            self.describe(chance.choice(held), f"Described {chance.randrange(10**6)}")
+        elif what == "move":
+            self.move(chance.choice(held), f"FOLLOWED-{chance.randrange(100, 200)}")
+        elif what == "merge" and len(held) > 1:
+            target, source = chance.sample(held, 2)
+            self.post(f"/studies/{target}/merge", {"Resources": [source], "KeepSource": False, "Synchronous": True})
+        else:
+            self.delete(chance.choice(held))
+
+
+class Followed:
+    """A gateway that is stopped and started, and a client that keeps a copy of what it tells."""
+
+    def __init__(self, folder, archive: Archive, record):
+        self.folder, self.archive, self.record, self.starts = folder, archive, record, 0
+        self.state = folder / "state"
+        self.state.mkdir()
+        self.copy: dict[str, tuple] = {}
+        self.moment = "1970-01-01"
+        self.start()
+
+    def start(self) -> None:
+        self.starts += 1
+        cache = f'state_dir = "{self.state}"\nfresh_for = "1ms"'
+        self.server = Gateway(self.folder, f"start-{self.starts}", self.archive.orthanc.dicomweb, cache=cache)
+        self.client = Client(self.server.fhir, self.record)
+
+    def restart(self, chance: random.Random) -> None:
+        if chance.random() < 0.4:
+            self.server.process.kill()
+            self.server.process.wait(10)
+        else:
+            assert self.server.stop() == 0
+        if chance.random() < 0.3:
+            (self.state / "ledger.redb").unlink()
+        self.start()
+
+    def read(self, chance: random.Random) -> None:
+        """Somebody else reads a study, in full or not."""
+        uid = f"2.25.{5000 + chance.randrange(STUDIES)}"
+        self.client.get(f"/ImagingStudy/{uid}{chance.choice(['', '?_summary=true'])}")
+
+    def sync(self) -> None:
+        following, moment = f"/ImagingStudy?_lastUpdated=gt{self.moment}&_summary=true&_count=2", None
+        while following:
+            page = self.client.json(following)
+            moment = moment or page["meta"]["lastUpdated"]
+            for study in matches(page):
+                patient = study["subject"]["identifier"]["value"]
+                self.copy[study["id"]] = (study["description"], study["numberOfInstances"], patient)
+            following = link(page, "next")
+        self.moment = moment
+        # A search does not tell of what is gone; reading does.
+        known = sorted(self.copy)
+        bundle = {"resourceType": "Bundle", "type": "batch", "entry": [
+            {"request": {"method": "HEAD", "url": f"ImagingStudy/{uid}?_summary=true"}} for uid in known]}
+        headers = {"Content-Type": "application/fhir+json", "Cache-Control": "no-cache"}
+        answer = requests.post(self.server.fhir, json=bundle, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        for uid, entry in zip(known, answer.json().get("entry", []), strict=True):
+            status = entry["response"]["status"][:3]
+            assert status in ("200", "410", "404"), entry
+            if status != "200":
+                del self.copy[uid]
+
+
+def test_a_client_that_follows_changes_ends_with_what_the_archive_holds(contents, record, tmp_path):
+    seed = int(os.environ.get("FOLLOWING_SEED", time.time_ns() % 10**9))
+    print(f"FOLLOWING_SEED={seed}")
+    chance = random.Random(seed)
+    archive = Archive(Orthanc(tmp_path / "orthanc", OverwriteInstances=True), contents)
+    followed = Followed(tmp_path, archive, record)
+    try:
+        for _ in range(EVENTS):
+            event = chance.choice(["change"] * 5 + ["sync"] * 2 + ["read"] * 2 + ["restart"])
+            if event == "change":
+                archive.change(chance)
+            elif event == "sync":
+                followed.sync()
+            elif event == "read":
+                followed.read(chance)
+            else:
+                followed.restart(chance)
+        while len(archive.held()) < 2:
+            archive.store(chance)
+        followed.sync()
+        assert followed.copy == archive.truth(), f"FOLLOWING_SEED={seed}"
+    finally:
+        followed.server.stop()
+        archive.orthanc.stop()
