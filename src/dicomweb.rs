@@ -6,7 +6,8 @@
 //! - [`path`], [`query`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
 //! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
-//! - [`stream`] carries the body, through [`rewrite`] where it is text and through `multipart` where it has parts
+//! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
+//!   `only_part` where one is wanted as it is
 
 mod accept;
 mod address;
@@ -16,6 +17,7 @@ mod error;
 mod every_archive;
 mod gunzip;
 mod multipart;
+mod only_part;
 mod path;
 mod query;
 mod request;
@@ -87,9 +89,9 @@ async fn pass_through(
 /// Asks until the archive does not refuse what the client takes; the first refusal stands when it always does.
 async fn ask(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
     let mut refusal = None;
-    for request in question.upstream() {
-        let upstream = archive.send(request.clone()).await?;
-        match answer::pass_on(archive, question, &request, upstream).await {
+    for attempt in question.attempts() {
+        let upstream = archive.send(attempt.request.clone()).await?;
+        match answer::pass_on(archive, question, &attempt, upstream).await {
             Err(refused) if refused.may_be_about_media_types() => {
                 refusal.get_or_insert(refused);
             }

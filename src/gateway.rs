@@ -124,7 +124,7 @@ impl Gateway {
 
     /// Makes durable what is to survive the process. To be called when no more requests will come.
     pub async fn close(&self) {
-        self.ledger.flush().await;
+        self.ledger.close().await;
     }
 }
 

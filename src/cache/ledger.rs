@@ -7,7 +7,8 @@
 //! changed gets a study once too often and never once too few.
 //!
 //! Writes become durable in batches, a second late. What a crash loses is that some studies were seen at some time: they
-//! are seen again, at a later time, and are told of again. The latest time stands in the file, so that none is handed out
+//! are seen again, at a later time, and are told of again. It may also have lost that a study's content was looked at, so
+//! that after a crash the first look at the content of a study that had been listed only counts as a change. The latest time stands in the file, so that none is handed out
 //! twice when the clock is set back; only a clock that is set back while a crash loses that time can make a client miss
 //! something.
 
@@ -142,9 +143,9 @@ impl Ledger {
         moment.unwrap_or_else(|| self.0.clock.now())
     }
 
-    /// Makes durable what has been noted so far.
-    pub async fn flush(&self) {
-        self.blocking(Book::flush).await;
+    /// Makes durable what has been noted, and that nothing is missing: the last thing that is done.
+    pub async fn close(&self) {
+        self.blocking(Book::close).await;
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Book) -> T + Send + 'static) -> Option<T> {
@@ -183,8 +184,13 @@ struct Book {
 }
 
 impl Book {
-    fn new(store: Store, entries: u64, clock: SharedClock, metrics: Metrics) -> Result<Self, LedgerError> {
-        let latest = Mutex::new(store.latest()?.max(clock.now().as_millisecond()));
+    fn new(
+        mut store: Store,
+        entries: u64,
+        clock: SharedClock,
+        metrics: Metrics,
+    ) -> Result<Self, LedgerError> {
+        let latest = Mutex::new(store.begin_at(clock.now().as_millisecond())?);
         let (is_dirty, is_flush_due) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self {
             store: RwLock::new(Arc::new(store)),
@@ -227,6 +233,11 @@ impl Book {
     fn flush(&self) {
         self.is_dirty.store(false, Ordering::Release);
         self.attempt(Store::make_durable);
+    }
+
+    fn close(&self) {
+        self.is_dirty.store(false, Ordering::Release);
+        self.attempt(Store::end);
     }
 
     /// What is said of something when nothing can be looked up: that it is new.

@@ -28,12 +28,26 @@ pub(super) enum Format {
     Xml,
 }
 
+/// How an archive is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Its `Accept`; without it the choice is the archive's.
+    pub(super) media_types: Option<HeaderValue>,
+    /// It is asked for parts, of which there is one; the client wants that as it is, and of this type.
+    pub(super) only_part: Option<&'static str>,
+}
+
+impl Asked {
+    fn of(media_types: Option<HeaderValue>) -> Self {
+        Self { media_types, only_part: None }
+    }
+}
+
 /// What a client takes of one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Accepted {
-    /// The `Accept` headers with which the archive is asked, one after the other until it does not refuse; `None` leaves
-    /// the choice to it.
-    attempts: Vec<Option<HeaderValue>>,
+    /// How the archive is asked, one after the other until it does not refuse.
+    attempts: Vec<Asked>,
     /// For rows and metadata: the formats, the most wanted first.
     formats: Vec<Format>,
     /// HTML is named among the ranges.
@@ -58,11 +72,11 @@ impl Accepted {
                 // Archives know the one for metadata and the other for rows, or the other way round.
                 Format::Xml => vec![XML_PARTS, XML],
             });
-            let attempts: Vec<_> = attempts.map(Some).collect();
+            let attempts: Vec<_> = attempts.map(|format| Asked::of(Some(format))).collect();
             return (!attempts.is_empty()).then_some(Self { attempts, formats, html });
         }
         if is_silent {
-            return Some(Self { attempts: vec![None], formats: Vec::new(), html });
+            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html });
         }
         let written: Vec<_> =
             ranges.iter().filter_map(|range| Some((canonical(range, resource)?, range.quality))).collect();
@@ -73,13 +87,15 @@ impl Accepted {
             attempts.extend(written.iter().skip(1).map(|(range, _)| range.clone()));
             attempts.dedup();
         }
-        let attempts =
+        let media_types =
             attempts.iter().take(MOST_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
-        Some(Self { attempts: attempts.map(Some).collect(), formats: Vec::new(), html })
+        let mut attempts: Vec<_> = media_types.map(|media_types| Asked::of(Some(media_types))).collect();
+        attempts.extend(ranges.iter().find_map(|range| only_part(range, resource)));
+        Some(Self { attempts, formats: Vec::new(), html })
     }
 
-    /// The `Accept` headers to be tried, in their order.
-    pub(super) fn attempts(&self) -> impl Iterator<Item = Option<HeaderValue>> + use<> {
+    /// How the archive is asked, in this order.
+    pub(super) fn attempts(&self) -> impl Iterator<Item = Asked> + use<> {
         self.attempts.clone().into_iter()
     }
 
@@ -137,6 +153,27 @@ fn canonical(range: &MediaRange, resource: &Resource) -> Option<String> {
     Some(text)
 }
 
+/// For a range that means a single object as it is: the same as the one part of a body of parts, which every archive has.
+fn only_part(range: &MediaRange, resource: &Resource) -> Option<Asked> {
+    let media_type = match resource {
+        Resource::Whole(Objects::Instance(..)) => "application/dicom",
+        Resource::Whole(Objects::Frames(.., frames)) if frames.len() == 1 => "application/octet-stream",
+        Resource::Bulkdata(..) => "application/octet-stream",
+        _ => return None,
+    };
+    let mut parts = format!("multipart/related; type=\"{media_type}\"");
+    match transfer_syntax(range) {
+        _ if range.essence != media_type => return None,
+        None | Some("") => {}
+        Some(syntax) if syntax == "*" || Uid::parse(syntax).is_ok() => {
+            parts.push_str("; transfer-syntax=");
+            parts.push_str(syntax);
+        }
+        Some(_) => return None,
+    }
+    Some(Asked { media_types: HeaderValue::from_str(&parts).ok(), only_part: Some(media_type) })
+}
+
 /// The transfer syntax that is wanted, beside `type` or inside of its quotes.
 fn transfer_syntax(range: &MediaRange) -> Option<&str> {
     let inside = || {
@@ -184,7 +221,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(http::header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
         let accepted = Accepted::read(&headers, &Resource::parse(path).unwrap());
         let attempts = accepted.into_iter().flat_map(|accepted| accepted.attempts());
-        attempts.map(|accept| accept.unwrap().to_str().unwrap().to_owned()).collect()
+        attempts.map(|asked| asked.media_types.unwrap().to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
@@ -240,6 +277,21 @@ mod tests {
             );
             assert_eq!(attempts(path, "text/html"), [""; 0]);
         }
+    }
+
+    #[test]
+    fn a_single_object_is_the_one_part_of_a_body_of_parts() {
+        assert_eq!(
+            attempts(INSTANCE, "application/dicom; transfer-syntax=*"),
+            [
+                "application/dicom; transfer-syntax=*",
+                "multipart/related; type=\"application/dicom\"; transfer-syntax=*"
+            ]
+        );
+        let frames = |list: &str| attempts(&format!("{INSTANCE}/frames/{list}"), "application/octet-stream");
+        assert_eq!(frames("1").len(), 2);
+        assert_eq!(frames("1,2"), ["application/octet-stream"]);
+        assert_eq!(attempts("studies/1.2", "application/dicom"), ["application/dicom"]);
     }
 
     #[test]

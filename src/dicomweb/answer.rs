@@ -13,24 +13,26 @@ use super::accept::Format;
 use super::error::DicomwebError;
 use super::gunzip::Gunzip;
 use super::multipart::{PartHeaders, begins_with_address, boundary_of};
+use super::only_part::OnlyPart;
 use super::path::Resource;
-use super::request::Question;
+use super::request::{Attempt, Question};
 use super::rewrite::{Rewriter, Syntax};
 use super::stream::{Filter, JsonEnd, Source, StreamError, Streamed};
 use super::{Addresses, Verdict};
-use crate::archive::{Archive, ArchiveErrorKind, UpstreamRequest, UpstreamResponse};
+use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
 use crate::http::body::{self, Body};
+use crate::http::negotiation;
 
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Passes on what the archive answered to `request`, which asked `question`.
+/// Passes on what the archive answered to `attempt`, which asked `question`.
 pub(super) async fn pass_on(
     archive: &Archive,
     question: &Question,
-    request: &UpstreamRequest,
+    attempt: &Attempt,
     upstream: UpstreamResponse,
 ) -> Result<Response<Body>, DicomwebError> {
     let upstream = match upstream.status {
@@ -39,12 +41,12 @@ pub(super) async fn pass_on(
             if upstream.headers.contains_key(header::CONTENT_RANGE) && !is_opaque(&upstream.headers) =>
         {
             drop(upstream);
-            archive.send(request.clone().in_full()).await?
+            archive.send(attempt.request.clone().in_full()).await?
         }
         _ => upstream,
     };
     match upstream.status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, question, upstream).await,
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, question, attempt, upstream).await,
         StatusCode::NOT_MODIFIED => {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -102,6 +104,7 @@ enum Kind {
 async fn with_body(
     archive: &Archive,
     question: &Question,
+    attempt: &Attempt,
     upstream: UpstreamResponse,
 ) -> Result<Response<Body>, DicomwebError> {
     let UpstreamResponse { status, headers, body, .. } = upstream;
@@ -148,6 +151,12 @@ async fn with_body(
         first = Some(start);
     }
     let mut filters = filters_for(kind, archive, question, &content_type);
+    let mut only_part = None;
+    if let (Some(media_type), Kind::Multipart) = (attempt.only_part, kind) {
+        let boundary = boundary_of(&content_type).ok_or_else(|| unreadable("parts without a boundary"))?;
+        filters.push(Filter::OnlyPart(Box::new(OnlyPart::new(boundary))));
+        only_part = Some(type_of_part(&content_type, media_type));
+    }
     let decoded = decoded || matches!(source, Source::Gunzip(_));
     let mut changed = decoded || !filters.is_empty();
     // A length that is promised is kept where nothing need change: progress can be seen, and chunks cost nothing.
@@ -160,7 +169,7 @@ async fn with_body(
         first = Some(start);
     }
     let mut out = kept_headers(&headers, question, changed);
-    out.insert(header::CONTENT_TYPE, shown_type(kind, &headers));
+    out.insert(header::CONTENT_TYPE, only_part.unwrap_or_else(|| shown_type(kind, &headers)));
     if gzip && !decoded {
         out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
@@ -262,6 +271,15 @@ fn shown_type(kind: Kind, headers: &HeaderMap) -> HeaderValue {
         (_, Some(given)) => given.clone(),
         (_, None) => HeaderValue::from_static("application/octet-stream"),
     }
+}
+
+/// The media type of the one part of a body: as the head tells it, with the transfer syntax that it may name, or as it was
+/// asked for.
+fn type_of_part(content_type: &str, asked: &'static str) -> HeaderValue {
+    let range = negotiation::media_range(content_type);
+    let told = range.as_ref().and_then(|range| range.parameter("type"));
+    let told = told.filter(|told| essence(told) == asked).and_then(|told| HeaderValue::from_str(told).ok());
+    told.unwrap_or_else(|| HeaderValue::from_static(asked))
 }
 
 fn filters_for(kind: Kind, archive: &Archive, question: &Question, content_type: &str) -> Vec<Filter> {

@@ -249,7 +249,7 @@ pub(super) fn begins_with_address(start: &[u8]) -> bool {
 }
 
 /// The length of the headers with the empty line behind them; `None` when that has not come.
-fn length_of_headers(text: &[u8]) -> Option<usize> {
+pub(super) fn length_of_headers(text: &[u8]) -> Option<usize> {
     if text.starts_with(b"\r\n") {
         return Some(2);
     }

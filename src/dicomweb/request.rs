@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::accept::{Accepted, Format};
+use super::accept::{Accepted, Asked, Format};
 use super::address::Addresses;
 use super::error::DicomwebError;
 use super::path::Resource;
@@ -25,6 +25,14 @@ pub struct DicomwebRequest<'a> {
     pub query: Option<&'a str>,
     /// All its headers, of which few cross.
     pub headers: &'a HeaderMap,
+}
+
+/// One way of asking.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) request: UpstreamRequest,
+    /// The answer's one part is what is wanted, as this media type.
+    pub(super) only_part: Option<&'static str>,
 }
 
 /// What is asked, and what must be known to pass the answer on.
@@ -85,10 +93,15 @@ impl Question {
     }
 
     /// What the archive is asked, one after the other until it does not refuse.
-    pub(super) fn upstream(&self) -> impl Iterator<Item = UpstreamRequest> {
-        self.accepted.attempts().map(|accept| match accept {
-            Some(media_types) => self.upstream.clone().accepting(media_types),
-            None => self.upstream.clone(),
+    pub(super) fn attempts(&self) -> impl Iterator<Item = Attempt> {
+        self.accepted.attempts().map(|Asked { media_types, only_part }| {
+            let request = match media_types {
+                Some(media_types) => self.upstream.clone().accepting(media_types),
+                None => self.upstream.clone(),
+            };
+            // A range would be one of the parts with what surrounds them.
+            let request = if only_part.is_some() { request.in_full() } else { request };
+            Attempt { request, only_part }
         })
     }
 

@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::gunzip::Gunzip;
 use super::multipart::PartHeaders;
+use super::only_part::OnlyPart;
 use super::rewrite::Rewriter;
 use crate::archive::{ArchiveError, UpstreamBody};
 
@@ -30,6 +31,9 @@ pub enum StreamError {
     /// The headers of a part are longer than any real ones.
     #[error("the archive's answer holds a part with too many headers")]
     PartHeadersTooLong,
+    /// There is more than the one part that was asked for.
+    #[error("the archive's answer holds more than the one part that was asked for")]
+    SeveralParts,
     /// The body is no gzip stream, though it says so.
     #[error("the archive's answer is broken gzip")]
     BrokenGzip,
@@ -51,6 +55,8 @@ pub(super) enum Filter {
     Addresses(Box<Rewriter>),
     /// Replaces addresses in the headers of parts, and watches for the last delimiter.
     Parts(Box<PartHeaders>),
+    /// Lets only the one part of a multipart body pass.
+    OnlyPart(Box<OnlyPart>),
     /// Watches for the end of a JSON text.
     JsonEnd(JsonEnd),
     /// Watches for the end of an XML text.
@@ -65,6 +71,7 @@ impl Filter {
         match self {
             Self::Addresses(rewriter) => rewriter.push(chunk),
             Self::Parts(parts) => parts.push(chunk),
+            Self::OnlyPart(part) => part.push(chunk),
             Self::JsonEnd(end) => {
                 end.read(&chunk);
                 Ok(chunk)
@@ -80,6 +87,7 @@ impl Filter {
         match self {
             Self::Addresses(rewriter) => rewriter.finish(),
             Self::Parts(parts) => parts.finish(),
+            Self::OnlyPart(part) => part.finish(),
             Self::JsonEnd(end) if !end.is_complete() => Err(StreamError::Incomplete),
             Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),
             Self::JsonEnd(_) | Self::XmlEnd { .. } => Ok(Bytes::new()),

@@ -92,6 +92,47 @@ async fn a_thumbnail_that_an_archive_does_not_have_is_drawn_by_it() {
 }
 
 #[tokio::test]
+async fn a_single_object_comes_as_it_is_from_an_archive_that_knows_parts_only() {
+    let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
+    let part = Answer::parts("b", [("Content-Type: application/dicom", &b"DICM \r\n--a"[..])]);
+    let two = Answer::parts("b", [("Content-Type: application/dicom", &b"one"[..]), ("X: y", b"two")]);
+    let frame = Answer::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])])
+        .with_type("multipart/related; type=\"application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1\"; boundary=b");
+    let pacs = Pacs::new()
+        .in_turn(
+            &format!("/{instance}"),
+            [refusal(), part.clone(), refusal(), part.breaks_after(50), refusal(), two],
+        )
+        .in_turn(&format!("/{instance}/frames/1"), [refusal(), frame])
+        .start()
+        .await;
+    let front = Front::of(&pacs).await;
+    let accept = [("Accept", "application/dicom; transfer-syntax=*"), ("Range", "bytes=0-1")];
+    let whole = client::get_with(&front.url(instance), &accept).await;
+    assert_eq!((whole.status, whole.complete, whole.text().as_str()), (200, true, "DICM \r\n--a"));
+    assert_eq!(whole.header("content-type"), Some("application/dicom"));
+    assert_eq!(
+        accepts(&pacs),
+        [
+            "application/dicom; transfer-syntax=*",
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*"
+        ]
+    );
+    assert_eq!(pacs.requests()[1].header("range"), None);
+    for broken in ["cut off", "of two parts"] {
+        let answer = client::get_with(&front.url(instance), &accept).await;
+        assert!(!answer.complete, "{broken}: {}", answer.text());
+    }
+    let octets = [("Accept", "application/octet-stream")];
+    let frame = client::get_with(&front.url(&format!("{instance}/frames/1")), &octets).await;
+    assert_eq!((frame.complete, frame.text().as_str()), (true, "0123"));
+    assert_eq!(
+        frame.header("content-type"),
+        Some("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1")
+    );
+}
+
+#[tokio::test]
 async fn nobody_is_asked_for_what_nobody_has() {
     let pacs = Pacs::new().study(Study::new("1.2")).start().await;
     let front = Front::of(&pacs).await;

@@ -2,8 +2,10 @@
 
 import email.parser
 import hashlib
+import io
 import json
 
+import pydicom
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
@@ -153,6 +155,20 @@ def test_rendered_images_are_the_same(session, gateway, orthanc, studies):
     ours, theirs = both(session, gateway, orthanc, path, Accept="image/jpeg")
     assert ours.headers["Content-Type"] == theirs.headers["Content-Type"] == "image/jpeg"
     assert ours.content == theirs.content
+
+
+def test_a_single_object_comes_as_it_is_though_this_orthanc_knows_parts_only(session, gateway, orthanc, studies, holdings):
+    study = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
+    series = next(iter(study.series.values()))
+    uid = next(iter(series.instances))
+    path = f"/studies/{study.uid}/series/{series.uid}/instances/{uid}"
+    accept = {"Accept": "application/dicom; transfer-syntax=*"}
+    assert session.get(orthanc.dicomweb + path, headers=accept, timeout=60).status_code == 400
+    answer = session.get(gateway.dicomweb + path, headers=accept, timeout=60)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/dicom")
+    assert answer.content == holdings.contents[uid]
+    frame = session.get(f"{gateway.dicomweb}{path}/frames/1", headers={"Accept": "application/octet-stream"}, timeout=60)
+    assert frame.content == pydicom.dcmread(io.BytesIO(holdings.contents[uid])).PixelData
 
 
 def test_thumbnails_that_this_orthanc_does_not_have_are_drawn_small(session, gateway, orthanc, studies):

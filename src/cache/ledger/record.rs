@@ -34,8 +34,9 @@ impl Record {
         }
     }
 
-    /// What is known after `sight`, at `now`, which is later than every time so far.
-    pub(super) fn after(known: Option<Self>, sight: &Sight, now: i64) -> Self {
+    /// What is known after `sight`, at `now`, which is later than every time so far. Of records up to `doubtful` it is not known
+    /// whether their content was looked at.
+    pub(super) fn after(known: Option<Self>, sight: &Sight, now: i64, doubtful: i64) -> Self {
         let Some(known) = known else { return Self::first(sight, now) };
         let shares_second = second(now) == second(known.since);
         let changed = Self { shares_second, ..Self::first(sight, now) };
@@ -44,6 +45,8 @@ impl Record {
         }
         match (known.content, sight.content) {
             (Some(known), Some(seen)) if known != seen => changed,
+            // What was looked at before a crash may have been another content.
+            (None, Some(_)) if known.since <= doubtful => changed,
             // The same as before, of which perhaps more is known now.
             (content, seen) => Self { content: content.or(seen), ..known },
         }
@@ -110,29 +113,38 @@ mod tests {
     #[test]
     fn to_know_more_of_the_same_is_no_change() {
         let first = Record::first(&sight(1, None), 10);
-        let more = Record::after(Some(first), &sight(1, Some(7)), 5_000);
+        let more = Record::after(Some(first), &sight(1, Some(7)), 5_000, 0);
         assert_eq!(more.since, 10);
         assert_ne!(more.version().id, first.version().id);
-        assert_eq!(Record::after(Some(more), &sight(1, None), 5_000), more);
-        assert_eq!(Record::after(Some(more), &sight(1, Some(7)), 5_000), more);
+        assert_eq!(Record::after(Some(more), &sight(1, None), 5_000, 0), more);
+        assert_eq!(Record::after(Some(more), &sight(1, Some(7)), 5_000, 0), more);
+    }
+
+    #[test]
+    fn a_first_look_at_what_stands_from_before_a_crash_counts_as_a_change() {
+        let first = Record::first(&sight(1, None), 10);
+        assert_eq!(Record::after(Some(first), &sight(1, Some(7)), 5_000, 10).since, 5_000);
+        assert_eq!(Record::after(Some(first), &sight(1, None), 5_000, 10), first);
+        let looked_at = Record::first(&sight(1, Some(7)), 10);
+        assert_eq!(Record::after(Some(looked_at), &sight(1, Some(7)), 5_000, 10), looked_at);
     }
 
     #[test]
     fn other_rows_other_content_and_a_return_are_changes() {
         let known = Record::first(&sight(1, Some(7)), 10);
         for seen in [sight(2, None), sight(2, Some(7)), sight(1, Some(8))] {
-            let changed = Record::after(Some(known), &seen, 5_000);
+            let changed = Record::after(Some(known), &seen, 5_000, 0);
             assert_eq!(changed, Record::first(&seen, 5_000));
         }
         let gone = known.gone();
-        assert_eq!(Record::after(Some(gone), &sight(1, Some(7)), 5_000), Record { since: 5_000, ..known });
+        assert_eq!(Record::after(Some(gone), &sight(1, Some(7)), 5_000, 0), Record { since: 5_000, ..known });
     }
 
     #[test]
     fn a_version_tells_whether_a_date_tells_it_from_the_one_before() {
         let date = |first, now| {
             let known = Record::first(&sight(1, None), first);
-            Record::after(Some(known), &sight(2, None), now).version().date()
+            Record::after(Some(known), &sight(2, None), now, 0).version().date()
         };
         assert_eq!((date(1_001, 1_002), date(1_001, 2_000)), (None, None));
         assert_eq!(

@@ -17,6 +17,10 @@ const RECORDS: TableDefinition<'_, &[u8; 16], &[u8; LENGTH]> = TableDefinition::
 const BY_TIME: TableDefinition<'_, (i64, &[u8; 16]), ()> = TableDefinition::new("by_time.1");
 const TIMES: TableDefinition<'_, &str, i64> = TableDefinition::new("times.1");
 const LATEST: &str = "latest";
+/// Whether somebody has the store open, or was killed while they had.
+const IS_OPEN: &str = "is_open";
+/// The latest time before the last crash.
+const DOUBTFUL: &str = "doubtful";
 
 /// The file in the state directory.
 const FILE: &str = "ledger.redb";
@@ -69,6 +73,8 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 pub(super) struct Store {
     database: Database,
     entries: u64,
+    /// Records up to this time may have lost that their content was looked at.
+    doubtful: i64,
 }
 
 impl Store {
@@ -90,21 +96,46 @@ impl Store {
 
     pub(super) fn over(backend: impl StorageBackend, entries: u64) -> Result<Self, StoreError> {
         let database = Builder::new().set_cache_size(PAGES).create_with_backend(backend)?;
-        let store = Self { database, entries };
+        let mut store = Self { database, entries, doubtful: i64::MIN };
         // The tables are there from now on, or this is no ledger.
         let write = store.begin(Durability::Immediate)?;
         write.open_table(RECORDS)?;
         write.open_table(BY_TIME)?;
         write.open_table(TIMES)?;
         write.commit()?;
+        store.doubtful = store.time(DOUBTFUL)?.unwrap_or(i64::MIN);
         Ok(store)
     }
 
-    /// The latest time that was handed out, in milliseconds.
-    pub(super) fn latest(&self) -> Result<i64, StoreError> {
+    /// Begins to write at `now`, or later where later times were handed out already; that time.
+    pub(super) fn begin_at(&mut self, now: i64) -> Result<i64, StoreError> {
+        let latest = self.time(LATEST)?.unwrap_or(0).max(now);
+        if self.time(IS_OPEN)? == Some(1) {
+            self.doubtful = latest;
+        }
+        // What a crash lost is made up for by a clock that is right now; it may be set back before the next write.
+        let write = self.begin(Durability::Immediate)?;
+        {
+            let mut times = write.open_table(TIMES)?;
+            times.insert(LATEST, latest)?;
+            times.insert(IS_OPEN, 1)?;
+            times.insert(DOUBTFUL, self.doubtful)?;
+        }
+        write.commit()?;
+        Ok(latest)
+    }
+
+    /// Makes durable what was written, and that nothing is missing.
+    pub(super) fn end(&self) -> Result<(), StoreError> {
+        let write = self.begin(Durability::Immediate)?;
+        write.open_table(TIMES)?.insert(IS_OPEN, 0)?;
+        Ok(write.commit()?)
+    }
+
+    fn time(&self, name: &str) -> Result<Option<i64>, StoreError> {
         let read = self.database.begin_read()?;
-        let latest = read.open_table(TIMES)?.get(LATEST)?;
-        Ok(latest.map_or(0, |latest| latest.value()))
+        let time = read.open_table(TIMES)?.get(name)?;
+        Ok(time.map(|time| time.value()))
     }
 
     /// The records of what was seen, when it is all as it was known.
@@ -114,7 +145,7 @@ impl Store {
         let mut known = Vec::with_capacity(sights.len());
         for sight in sights {
             let Some(record) = find(&records, sight.subject)? else { return Ok(None) };
-            if Record::after(Some(record), sight, i64::MAX) != record {
+            if Record::after(Some(record), sight, i64::MAX, self.doubtful) != record {
                 return Ok(None);
             }
             known.push(record);
@@ -137,7 +168,7 @@ impl Store {
             let mut by_time = write.open_table(BY_TIME)?;
             for sight in sights {
                 let known = find(&records, sight.subject)?;
-                let record = Record::after(known, sight, now);
+                let record = Record::after(known, sight, now, self.doubtful);
                 if known != Some(record) {
                     if let Some(known) = known {
                         by_time.remove((known.since, &sight.subject.0))?;

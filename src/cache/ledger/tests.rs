@@ -213,7 +213,7 @@ async fn what_is_seen_becomes_durable_by_itself() {
     while ledger.0.is_dirty.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
     }
-    ledger.flush().await;
+    ledger.close().await;
     // A copy of the file while it is open is what a crash leaves.
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join("ledger.redb"), copy.path().join("ledger.redb")).unwrap();
@@ -340,7 +340,7 @@ impl World {
             }
             Event::ClockMoves(by) => self.clock.set((self.clock.get() + by).max(0)),
             Event::Restarts => {
-                self.book.take().unwrap().flush();
+                self.book.take().unwrap().close();
                 let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
                 self.reopen(folder);
             }
