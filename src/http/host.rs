@@ -3,6 +3,8 @@
 
 use std::net::Ipv6Addr;
 
+use url::Host;
+
 /// The longest name that DNS can hold.
 const LONGEST_NAME: usize = 253;
 
@@ -19,7 +21,7 @@ pub fn is_host_and_port(text: &str) -> bool {
             None => (text, None),
         },
     };
-    is_name(host) && port.is_none_or(is_port)
+    is_name(host) && is_read_as_written(host) && port.is_none_or(is_port)
 }
 
 /// Whether `text` is a port that can be connected to.
@@ -41,6 +43,16 @@ fn is_name(text: &str) -> bool {
     };
     // One dot may close a name: it says that the name is complete.
     (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(&mut legal)
+}
+
+/// A name that ends in a number is an IPv4 address in every address that it is set into, or none at all (URL Standard, host
+/// parsing); so is `xn--` the beginning of a name in other letters.
+fn is_read_as_written(name: &str) -> bool {
+    match Host::parse(name) {
+        Ok(Host::Domain(_)) => true,
+        Ok(Host::Ipv4(address)) => address.to_string() == name,
+        Ok(Host::Ipv6(_)) | Err(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +90,12 @@ mod tests {
             "a,b",
             "a\"",
             "http://a",
+            "a.0",
+            "1.2",
+            "0x7f.1",
+            "10.0.0.1.",
+            "10.0.0.256",
+            "xn--a",
         ] {
             assert!(!is_host_and_port(bad), "{bad}");
         }

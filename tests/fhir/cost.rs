@@ -258,3 +258,28 @@ async fn an_archive_without_lists_of_uids_is_asked_for_the_series_of_each_study(
     }
     assert!((0..STUDIES).all(|number| whose.contains(&format!("/studies/1.2.{number}/series"))), "{whose}");
 }
+
+#[tokio::test]
+async fn the_compartment_of_a_patient_who_was_just_met_costs_what_lies_below_the_studies_alone() {
+    for (path, expected) in [
+        ("ImagingStudy?_elements=id", Asked::default()),
+        ("ImagingStudy?_summary=true", asked(0, 1, 0, 0)),
+        ("ImagingStudy", asked(0, 1, 0, STUDIES / 10 * SERIES)),
+        ("$everything", asked(0, 1, 0, STUDIES / 10 * SERIES)),
+    ] {
+        let pacs = fifty().start().await;
+        let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+        let bundle = gateway.json("/fhir/Patient?identifier=P3").await;
+        let id = bundle["entry"][0]["resource"]["id"].as_str().unwrap();
+        let before = pacs.requests().len();
+        gateway.json(&format!("/fhir/Patient/{id}/{path}")).await;
+        assert_eq!(Asked::since(before, &pacs), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_of_all_types_lists_the_studies_once() {
+    let everything = cost("/fhir?_type=ImagingStudy,Patient,Endpoint&_elements=id&_count=50").await;
+    assert_eq!(everything, asked(1, 0, 0, 0));
+    assert_eq!(cost("/fhir?_type=ImagingStudy,Patient,Endpoint&_count=0").await, asked(1, 0, 0, 0));
+}
