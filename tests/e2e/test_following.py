@@ -50,12 +50,11 @@ class Archive:
         return {study["ID"]: study for study in found}
 
     def truth(self) -> dict[str, tuple]:
-        told = {}
-        for name, study in self.held().items():
-            count = int(self.session.get(f"{self.orthanc.url}/studies/{name}/statistics", timeout=30).json()["CountInstances"])
-            tags = study["MainDicomTags"]
-            told[tags["StudyInstanceUID"]] = (tags["StudyDescription"], count, study["PatientMainDicomTags"]["PatientID"])
-        return told
+        """As its DICOMweb tells; its own interface goes on telling of a study as it was before it was overwritten."""
+        fields = {"includefield": ["StudyDescription", "NumberOfStudyRelatedInstances", "PatientID"]}
+        rows = self.session.get(f"{self.orthanc.dicomweb}/studies", params=fields, timeout=30).json()
+        told = {row["0020000D"]["Value"][0]: [row[tag]["Value"][0] for tag in ("00081030", "00201208", "00100020")] for row in rows}
+        return {uid: (description, int(count), patient) for uid, (description, count, patient) in told.items()}
 
     def store(self, chance: random.Random) -> None:
         files = self.contents[chance.randrange(STUDIES)]
@@ -159,8 +158,9 @@ class Followed:
                 del self.copy[uid]
 
 
-def test_a_client_that_follows_changes_ends_with_what_the_archive_holds(contents, record, tmp_path):
-    seed = int(os.environ.get("FOLLOWING_SEED", time.time_ns() % 10**9))
+@pytest.mark.parametrize("time_and_again", range(3))
+def test_a_client_that_follows_changes_ends_with_what_the_archive_holds(contents, record, tmp_path, time_and_again):
+    seed = int(os.environ.get("FOLLOWING_SEED", time.time_ns() % 10**9)) + time_and_again
     print(f"FOLLOWING_SEED={seed}")
     chance = random.Random(seed)
     archive = Archive(Orthanc(tmp_path / "orthanc", OverwriteInstances=True), contents)

@@ -121,7 +121,10 @@ mod tests {
     #[test]
     fn what_stands_from_before_a_crash_counts_as_seen_just_now() {
         let known = Record::first(&sight(1, Some(7)), 10);
-        assert_eq!(Record::after(Some(known), &sight(1, Some(7)), 5_000, 10), Record { since: 5_000, ..known });
+        assert_eq!(
+            Record::after(Some(known), &sight(1, Some(7)), 5_000, 10),
+            Record { since: 5_000, ..known }
+        );
         assert_eq!(Record::after(Some(known), &sight(1, Some(7)), 5_000, 9), known);
     }
 

@@ -96,6 +96,7 @@ fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
         see(&book, 2, 1, None);
         assert!(book.mark_gone(Subject([2; 16])));
         assert!(Store::in_directory(folder.path(), MANY).is_err(), "two gateways have two folders");
+        book.close();
         first
     };
     clock.set(9_000);
@@ -191,7 +192,7 @@ fn a_ledger_that_breaks_goes_on_in_memory_and_tells_of_everything_once_more() {
     let book = book(Store::over(disk, MANY).unwrap(), &clock);
     let first = see(&book, 1, 1, None);
     is_broken.store(true, Ordering::SeqCst);
-    book.flush();
+    book.close();
     clock.set(5_000);
     let again = see(&book, 1, 1, None);
     assert_eq!(again.0.id, first.0.id);
