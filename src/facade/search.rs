@@ -26,7 +26,7 @@ use crate::fhir::search::{
 };
 use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
 use crate::gateway::Gateway;
-use crate::studies::{Cut, Place, Standing, StudyPage, StudySearch, cut};
+use crate::studies::{Cut, Place, Standing, StudiesError, StudyPage, StudySearch, cut};
 use found::{Found, written};
 use include::included;
 use page::{Page, Pages};
@@ -162,6 +162,10 @@ async fn cut_from(
     found: Vec<(Standing, Found)>,
     keys: &[SortKey],
 ) -> Result<Rendered, Failure> {
+    let limit = gateway.search.sort_window;
+    if found.len() > limit && !result.sort.is_empty() {
+        return Err(StudiesError::TooManyToSort { limit }.into());
+    }
     let place: Option<Place> = pages.place()?;
     let count = if result.only_count() { 0 } else { result.count };
     let Cut { items, total, previous, next } = cut(found, keys, place.as_ref(), count);
@@ -191,6 +195,9 @@ fn warn_of_what_is_left_out(pages: &mut Pages<'_>, under_two_patients: &[StudyUi
                  patient gives what stands under that patient."
             ),
         );
+    }
+    if !under_two_patients.is_empty() || nameless > 0 {
+        pages.leave_total_open();
     }
     if nameless > 0 {
         let sentence = "matches were left out, as the archive has no legal Study Instance UID for them";

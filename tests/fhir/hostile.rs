@@ -317,6 +317,29 @@ async fn a_match_without_a_legal_uid_is_told_and_leaves_the_total_open() {
     assert_eq!((bundle.get("total"), entries(&bundle, "match").len()), (None, 1));
     assert!(entries(&bundle, "outcome")[0].to_string().contains("1 matches were left out"));
     assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await["total"], 0);
+    let patient = gateway.ids("/fhir/Patient?identifier=P1").await.remove(0);
+    for path in [
+        "/fhir?_type=ImagingStudy,Endpoint&_elements=id".to_owned(),
+        format!("/fhir/Patient/{patient}/*?_elements=id"),
+        format!("/fhir/Patient/{patient}/$everything?_type=ImagingStudy"),
+    ] {
+        // What is below the study is not there, and not needed.
+        let bundle = gateway.json(&format!("{path}&_count=0")).await;
+        assert_eq!(bundle.get("total"), None, "{path}");
+    }
+    assert_eq!(gateway.json("/fhir?_type=Patient,Endpoint&_count=0").await["total"], 2);
+}
+
+#[tokio::test]
+async fn an_order_over_more_than_the_window_is_too_costly_whatever_else_is_searched() {
+    let gateway = RunningGateway::over_samples_with("[search]\nsort_window = 29\n").await;
+    for path in
+        ["/fhir/ImagingStudy?_sort=started", "/fhir?_sort=-_id", "/fhir?_type=ImagingStudy&_sort=started"]
+    {
+        let refused = gateway.get(&format!("{path}&_elements=id")).await;
+        assert_eq!(refused.json()["issue"][0]["code"], "too-costly", "{path}: {}", refused.text());
+    }
+    assert_eq!(gateway.json("/fhir?_type=ImagingStudy&_elements=id").await["total"], 30);
 }
 
 #[tokio::test]

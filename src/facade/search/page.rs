@@ -25,7 +25,7 @@ pub(in crate::facade) struct Pages<'a> {
     format: String,
     cursor: Option<&'a str>,
     only_count: bool,
-    wants_total: bool,
+    shows_total: bool,
     issues: Vec<OutcomeIssue>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Pages<'a> {
             format: query::encode(format),
             cursor: search.result.cursor.as_deref(),
             only_count: search.result.only_count(),
-            wants_total: search.result.total != Some(Total::None),
+            shows_total: search.result.total != Some(Total::None),
             issues: ignored.chain(remarks).collect(),
         }
     }
@@ -101,6 +101,11 @@ impl<'a> Pages<'a> {
                 "Parameter _cursor: only links of this server have one, and it fits no other search.";
             Failure::bad_request("value", diagnostics).at("http._cursor")
         })
+    }
+
+    /// What was left out counts neither as a match nor as none.
+    pub(in crate::facade) fn leave_total_open(&mut self) {
+        self.shows_total = false;
     }
 
     /// Something to be said of the search.
@@ -124,7 +129,7 @@ impl<'a> Pages<'a> {
         {
             entries.push(Entry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
         }
-        Searchset { total: page.total.filter(|_| self.wants_total), links, entries, last_updated: None }
+        Searchset { total: page.total.filter(|_| self.shows_total), links, entries, last_updated: None }
     }
 
     fn link(&self, cursor: Option<&str>) -> String {
