@@ -70,7 +70,7 @@ pub(super) async fn imaging_studies(
     let StudyPage { studies, total, previous, next, asked_at, .. } = found;
     let studies: Vec<_> = studies.into_iter().map(Found::Study).collect();
     let mut entries = written(gateway, request, &studies, &form(&search.result), Mode::Match).await?;
-    entries.extend(included(gateway, request, access, &search.result, studies).await?);
+    entries.extend(included(gateway, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages.searchset(Page { total, previous, next, entries });
     searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
     page::render(searchset).await
@@ -132,8 +132,9 @@ async fn matching_endpoints(
     found.retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &around)));
     for has in reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
         let criteria = std::slice::from_ref(&has.criterion);
-        let studies = gateway.studies.search(criteria, access, request.freshness()).await?.studies;
-        found.retain(|endpoint| studies.iter().any(|study| study.endpoints().any(|id| id == endpoint.id)));
+        let found_studies = gateway.studies.search(criteria, access, request.freshness()).await?;
+        let studies = || found_studies.studies.iter().chain(&found_studies.under_two_patients);
+        found.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
     }
     Ok(found.into_iter().map(|endpoint| Found::Endpoint(Box::new(endpoint))).collect())
 }
@@ -157,7 +158,7 @@ async fn cut_from(
     gateway: &Gateway,
     request: &FhirRequest<'_>,
     access: &Access,
-    pages: Pages<'_>,
+    mut pages: Pages<'_>,
     result: &ResultParameters,
     found: Vec<(Standing, Found)>,
     keys: &[SortKey],
@@ -170,7 +171,7 @@ async fn cut_from(
     let count = if result.only_count() { 0 } else { result.count };
     let Cut { items, total, previous, next } = cut(found, keys, place.as_ref(), count);
     let mut entries = written(gateway, request, &items, &form(result), Mode::Match).await?;
-    entries.extend(included(gateway, request, access, result, items).await?);
+    entries.extend(included(gateway, request, access, result, items, &mut pages).await?);
     page::render(pages.searchset(Page { total: Some(total), previous, next, entries })).await
 }
 
@@ -183,8 +184,15 @@ fn warn_of_what_patients_do_not_tell(pages: &mut Pages<'_>, criteria: &[Criterio
     }
 }
 
-/// Of what matches and could not be shown.
+/// Of what matches and could not be shown. It counts neither as a match nor as none.
 fn warn_of_what_is_left_out(pages: &mut Pages<'_>, under_two_patients: &[StudyUid], nameless: usize) {
+    if !under_two_patients.is_empty() || nameless > 0 {
+        pages.leave_total_open();
+    }
+    tell_of_what_is_left_out(pages, under_two_patients, nameless);
+}
+
+fn tell_of_what_is_left_out(pages: &mut Pages<'_>, under_two_patients: &[StudyUid], nameless: usize) {
     if !under_two_patients.is_empty() {
         let uids: Vec<_> = under_two_patients.iter().map(StudyUid::as_str).collect();
         let list = uids.join(", ");
@@ -195,9 +203,6 @@ fn warn_of_what_is_left_out(pages: &mut Pages<'_>, under_two_patients: &[StudyUi
                  patient gives what stands under that patient."
             ),
         );
-    }
-    if !under_two_patients.is_empty() || nameless > 0 {
-        pages.leave_total_open();
     }
     if nameless > 0 {
         let sentence = "matches were left out, as the archive has no legal Study Instance UID for them";

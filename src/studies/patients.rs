@@ -39,7 +39,10 @@ impl Studies {
         let mut referred: Option<BTreeSet<String>> = None;
         for has in reverse {
             let studies = self.search(std::slice::from_ref(&has.criterion), access, freshness).await?;
-            let ids: BTreeSet<_> = studies.studies.iter().map(|study| study.first().patient.id()).collect();
+            // What stands under several patients refers to each of them, as a search by patient says.
+            let shared = studies.under_two_patients.iter().flat_map(|study| &study.rows);
+            let rows = studies.studies.iter().map(FoundStudy::first).chain(shared);
+            let ids: BTreeSet<_> = rows.map(|row| row.patient.id()).collect();
             referred = Some(match referred {
                 Some(earlier) => earlier.intersection(&ids).cloned().collect(),
                 None => ids,

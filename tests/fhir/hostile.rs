@@ -205,6 +205,12 @@ async fn a_study_under_two_patients_is_told_apart_by_patient_and_is_nobodys_othe
     let own = gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await;
     assert_eq!(own["total"], 1);
     assert_eq!(entries(&own, "match")[0]["subject"]["identifier"]["value"], "P2");
+    assert_eq!(gateway.json("/fhir/Patient?_has:ImagingStudy:patient:modality=CT").await["total"], 2);
+    assert_eq!(gateway.json("/fhir/Patient?_has:ImagingStudy:patient:modality=MR").await["total"], 0);
+    assert_eq!(gateway.json("/fhir/Endpoint?_has:ImagingStudy:endpoint:modality=CT").await["total"], 1);
+    let with_studies = gateway.json("/fhir/Patient?_revinclude=ImagingStudy:patient").await;
+    assert_eq!((&with_studies["total"], entries(&with_studies, "include").len()), (&Value::from(2), 0));
+    assert!(entries(&with_studies, "outcome")[0].to_string().contains("1.2"), "{with_studies}");
 }
 
 #[tokio::test]

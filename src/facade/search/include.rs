@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 
 use super::found::{Found, written};
+use super::page::Pages;
+use super::tell_of_what_is_left_out;
 use crate::access::Access;
 use crate::cache::Form;
 use crate::error::Failure;
@@ -24,6 +26,7 @@ pub(super) async fn included(
     access: &Access,
     result: &ResultParameters,
     matches: Vec<Found>,
+    pages: &mut Pages<'_>,
 ) -> Result<Vec<Entry>, Failure> {
     let mut seen: HashSet<String> = matches.iter().map(Found::name).collect();
     let (mut frontier, mut is_first) = (matches, true);
@@ -34,7 +37,8 @@ pub(super) async fn included(
             applying.flat_map(|include| include.edges.iter().copied()).collect::<HashSet<_>>()
         };
         let mut next = referred(gateway, request, &edges(&result.includes), &frontier);
-        next.extend(referring(gateway, request, access, &edges(&result.reverse_includes), &frontier).await?);
+        let backwards = edges(&result.reverse_includes);
+        next.extend(referring(gateway, request, access, &backwards, &frontier, pages).await?);
         next.retain(|found| seen.insert(found.name()));
         let limit = gateway.search.max_included;
         if entries.len() + next.len() > limit {
@@ -80,6 +84,7 @@ async fn referring(
     access: &Access,
     edges: &HashSet<Edge>,
     frontier: &[Found],
+    pages: &mut Pages<'_>,
 ) -> Result<Vec<Found>, Failure> {
     let mut referring = Vec::new();
     for edge in edges {
@@ -96,6 +101,8 @@ async fn referring(
         };
         let criterion = Criterion { parameter, test: Test::Reference(references) };
         let found = gateway.studies.search(&[criterion], access, request.freshness()).await?;
+        let shared: Vec<_> = found.under_two_patients.iter().map(|study| study.uid().clone()).collect();
+        tell_of_what_is_left_out(pages, &shared, found.nameless);
         referring.extend(found.studies.into_iter().map(Found::Study));
     }
     Ok(referring)

@@ -103,7 +103,7 @@ impl<'a> Pages<'a> {
         })
     }
 
-    /// What was left out counts neither as a match nor as none.
+    /// The total is not known for certain.
     pub(in crate::facade) fn leave_total_open(&mut self) {
         self.shows_total = false;
     }
