@@ -106,7 +106,17 @@ async fn everything_of_a_patient_is_what_is_theirs_and_what_that_refers_to() {
         "all of it was seen for the first time just now"
     );
     assert!(names(&gateway, &since("2999-01-01")).await.is_empty());
-    for refused in ["_since=yesterday", "start=ge2024", "start=2024,2025", "favourite=yes", "start=2024-13"] {
+    let bundle = gateway.json(&format!("/fhir/{patient}/$everything?_type=Endpoint,Condition")).await;
+    assert_eq!(bundle["total"], 1);
+    assert!(entries(&bundle, "outcome")[0].to_string().contains("Condition"), "{bundle}");
+    for refused in [
+        "_type=endpoint",
+        "_since=yesterday",
+        "start=ge2024",
+        "start=2024,2025",
+        "favourite=yes",
+        "start=2024-13",
+    ] {
         let path = format!("/fhir/{patient}/$everything?{refused}");
         assert_eq!(gateway.get(&path).await.status, 400, "{refused}");
     }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::found::Found;
 use super::include::referred;
 use super::page::{Pages, Reading};
+use super::types::Named;
 use super::{compartment, cut_from, warn_of_what_is_left_out};
 use crate::access::Access;
 use crate::cache::Rendered;
@@ -32,7 +33,7 @@ pub(in crate::facade) async fn everything(
     let asked = asked(request)?;
     let mut search: Search<ImagingStudy> = asked.request.search(&gateway.search)?;
     search.criteria.push(compartment::refers_to(id)?);
-    let reading = Reading { applied: &asked.applied, ..Reading::from(&search) };
+    let reading = Reading { applied: &asked.applied, ignored: &asked.ignored, ..Reading::from(&search) };
     let mut pages = Pages::of(&gateway.cursors, request, &format!("Patient/{id}/$everything"), reading);
     let mut found = vec![Found::Patient(Box::new(patient))];
     if asked.wants(ResourceType::ImagingStudy) || asked.wants(ResourceType::Endpoint) {
@@ -52,27 +53,35 @@ pub(in crate::facade) async fn everything(
 /// What is asked for, as a search for studies.
 struct Asked<'a> {
     request: FhirRequest<'a>,
-    types: Option<Vec<String>>,
+    types: Option<Vec<ResourceType>>,
+    /// Of types that nobody serves here.
+    ignored: Vec<(String, String)>,
     applied: Vec<(String, String)>,
 }
 
 impl Asked<'_> {
     fn wants(&self, kind: ResourceType) -> bool {
-        self.types.as_ref().is_none_or(|types| types.iter().any(|name| name == kind.name()))
+        self.types.as_ref().is_none_or(|types| types.contains(&kind))
     }
 }
 
 fn asked<'a>(request: &FhirRequest<'a>) -> Result<Asked<'a>, Failure> {
-    let mut asked = Asked { request: request.with(|_| false), types: None, applied: Vec::new() };
+    let mut asked =
+        Asked { request: request.with(|_| false), types: None, ignored: Vec::new(), applied: Vec::new() };
     for (name, value) in request.pairs.iter().filter(|(_, value)| !value.is_empty()) {
         match name.as_str() {
             "_count" | "_cursor" | "_format" | "_pretty" => {
                 asked.request.pairs.push((name.clone(), value.clone()));
             }
-            "_type" => asked
-                .types
-                .get_or_insert_default()
-                .extend(value.split(',').map(|name| name.trim().to_owned())),
+            "_type" => {
+                let types = asked.types.get_or_insert_default();
+                for name in value.split(',').map(str::trim) {
+                    match Named::read(name, &ResourceType::ALL)? {
+                        Named::Served(kind) => types.push(kind),
+                        Named::Unserved(remark) => asked.ignored.push(remark),
+                    }
+                }
+            }
             _ => {
                 let criterion =
                     CRITERIA.iter().find(|(known, ..)| known == name).filter(|_| is_plain_date(value));

@@ -181,29 +181,48 @@ impl Types {
         if applied.is_empty() {
             return Ok(Self { served: there, unserved: Vec::new(), applied });
         }
-        let wrong = |diagnostics: &str| {
-            Failure::bad_request("value", format!("Parameter _type: {diagnostics}.")).at("http._type")
-        };
         let mut types = Self { served: Vec::new(), unserved: Vec::new(), applied };
         for name in types.applied.iter().flat_map(|(_, value)| value.split(',')).map(str::trim) {
-            let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
-                && name.len() <= 64
-                && name.bytes().all(|byte| byte.is_ascii_alphabetic());
-            match ResourceType::parse(name).filter(|kind| there.contains(kind)) {
-                Some(kind) if types.served.contains(&kind) => {}
-                Some(kind) => types.served.push(kind),
-                None if is_name => {
-                    let why = format!("There is no {name} here, and none was looked for.");
-                    types.unserved.push(("_type".to_owned(), why));
-                }
-                None => return Err(wrong("names of resource types, parted by commas")),
+            match Named::read(name, &there)? {
+                Named::Served(kind) if types.served.contains(&kind) => {}
+                Named::Served(kind) => types.served.push(kind),
+                Named::Unserved(remark) => types.unserved.push(remark),
             }
         }
         if types.served.is_empty() {
             let names: Vec<_> = there.iter().map(|kind| kind.name()).collect();
-            return Err(wrong(&format!("none of the types is served here; there are {}", names.join(", "))));
+            let names = names.join(", ");
+            return Err(wrong(&format!("none of the types is served here; there are {names}")));
         }
         types.served.sort_unstable();
         Ok(types)
     }
+}
+
+/// A type that a request names.
+pub(super) enum Named {
+    Served(ResourceType),
+    /// Nobody serves it here; the parameter, and what is to be said of it.
+    Unserved((String, String)),
+}
+
+impl Named {
+    /// Of the types that are `there`; what no resource type can be called is refused.
+    pub(super) fn read(name: &str, there: &[ResourceType]) -> Result<Self, Failure> {
+        let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.len() <= 64
+            && name.bytes().all(|byte| byte.is_ascii_alphabetic());
+        match ResourceType::parse(name).filter(|kind| there.contains(kind)) {
+            Some(kind) => Ok(Self::Served(kind)),
+            None if is_name => {
+                let why = format!("There is no {name} here, and none was looked for.");
+                Ok(Self::Unserved(("_type".to_owned(), why)))
+            }
+            None => Err(wrong("names of resource types, parted by commas")),
+        }
+    }
+}
+
+fn wrong(diagnostics: &str) -> Failure {
+    Failure::bad_request("value", format!("Parameter _type: {diagnostics}.")).at("http._type")
 }
