@@ -19,7 +19,7 @@ mod settings;
 pub use client::Archive;
 pub use error::{ArchiveError, ArchiveErrorKind};
 pub use id::{ArchiveId, ArchiveIdError};
-pub use profile::{DetailSource, PROFILES, Profile};
+pub use profile::{DetailSource, PROFILES, Profile, Supplies, Supply};
 pub use qido::{IncludeStyle, MatchValue, MatchingManner, QidoQuery, SearchLevel};
 pub use request::{CARRIED, Class, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};

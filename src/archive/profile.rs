@@ -11,6 +11,49 @@ pub enum DetailSource {
     Qido,
 }
 
+/// A service that the gateway makes out of an archive's other ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Supply {
+    /// `/metadata`, and the large values that they point at, out of the instances.
+    Metadata,
+    /// `/rendered` and `/thumbnail`, out of the instances.
+    Rendered,
+    /// What rows of a search tell of what lies below: counts and modalities, out of further searches.
+    Counts,
+    /// The UIDs of what rows lie below, out of the address that was searched.
+    Parents,
+}
+
+impl Supply {
+    /// Each, as configuration names it.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("metadata", Self::Metadata),
+        ("rendered", Self::Rendered),
+        ("counts", Self::Counts),
+        ("parents", Self::Parents),
+    ];
+}
+
+/// A set of [`Supply`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Supplies(u8);
+
+impl Supplies {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// This set with `supply` in it.
+    #[must_use]
+    pub const fn with(self, supply: Supply) -> Self {
+        Self(self.0 | 1 << supply as u8)
+    }
+
+    /// Whether `supply` is in it.
+    pub const fn has(self, supply: Supply) -> bool {
+        self.0 & 1 << supply as u8 != 0
+    }
+}
+
 /// An archive's quirks. The defaults trust nothing that the standard does not promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each quirk is there or not, whatever the others are")]
@@ -35,6 +78,9 @@ pub struct Profile {
     /// All series and all instances can be searched, not only those of a study (PS3.18 table 10.6.1-1): nothing found so is
     /// nothing there.
     pub searches_below: bool,
+    /// What it lacks or does badly, so that the gateway never asks for it. A service that it only refuses need not stand
+    /// here: the gateway makes that after the refusal.
+    pub supplied: Supplies,
 }
 
 /// The profiles that there are, the default first.
@@ -49,6 +95,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         uid_lists: true,
         searches_below: false,
+        supplied: Supplies::NONE,
     },
     // Metadata come from a ready-made attachment, 3 to 20 times faster than rows of instances. A short page is the last
     // one, unless the server limits its answers: then the rest cannot be had by paging either.
@@ -62,9 +109,10 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: true,
         uid_lists: true,
         searches_below: true,
+        supplied: Supplies::NONE,
     },
     // Metadata make it fetch every pixel by C-MOVE, and come for the whole study whatever was asked for. A repeated key
-    // is refused.
+    // is refused. Rows of series and instances lack the UIDs of what they belong to.
     Profile {
         name: "dicom-rst",
         paging_is_reliable: false,
@@ -75,6 +123,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         uid_lists: false,
         searches_below: false,
+        supplied: Supplies::NONE.with(Supply::Parents),
     },
     Profile {
         name: "static-dicomweb",
@@ -86,6 +135,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         uid_lists: true,
         searches_below: false,
+        supplied: Supplies::NONE,
     },
     // A repeated key is answered with "500", and rows of instances hold nothing but UIDs.
     Profile {
@@ -98,6 +148,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         uid_lists: false,
         searches_below: false,
+        supplied: Supplies::NONE,
     },
     Profile {
         name: "google",
@@ -109,6 +160,7 @@ pub const PROFILES: &[Profile] = &[
         keeps_padding: false,
         uid_lists: true,
         searches_below: true,
+        supplied: Supplies::NONE,
     },
 ];
 

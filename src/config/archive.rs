@@ -11,8 +11,8 @@ use url::Url;
 
 use super::document::Value;
 use super::section::{Section, Set};
-use super::values::{count, duration, identifier_system, one_of, service_url, text};
-use crate::archive::{ArchiveId, DetailSource, PROFILES, Profile, Settings};
+use super::values::{count, duration, identifier_system, one_of, service_url, several_of, text};
+use crate::archive::{ArchiveId, DetailSource, PROFILES, Profile, Settings, Supplies, Supply};
 
 /// A search that has not begun to answer by then will not; viewers and users have gone away before.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -128,6 +128,9 @@ fn read_profile(section: &mut Section<'_>) -> Profile {
     if let Some(source) = section.or("detail", one_of(&sources), None) {
         profile.detail = source;
     }
+    // Besides what its profile says: what a brand lacks, each of its archives does.
+    let supplied = section.or("supply", several_of(&Supply::NAMES), BTreeSet::new());
+    profile.supplied = supplied.into_iter().fold(profile.supplied, Supplies::with);
     profile
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::archive::{Credentials, DetailSource};
+use crate::archive::{Credentials, DetailSource, Supplies, Supply};
 use crate::http::cors::Cors;
 use crate::mapping::Guide;
 use crate::telemetry::LogFormat;
@@ -277,6 +277,14 @@ fn a_secret_that_is_wrong_is_not_repeated() {
 fn the_source_of_instances_may_be_chosen_against_the_profile() {
     let config = load_with(&format!("{MINIMAL}profile = \"orthanc\"\ndetail = \"qido\"\n"), &[]).unwrap();
     assert_eq!(config.archives[0].settings.profile.detail, DetailSource::Qido);
+}
+
+#[test]
+fn what_the_gateway_supplies_is_added_to_what_the_profile_says() {
+    let supply = "profile = \"dicom-rst\"\nsupply = [\"rendered\", \"counts\"]\n";
+    let config = load_with(&format!("{MINIMAL}{supply}"), &[]).unwrap();
+    let supplied = Supplies::NONE.with(Supply::Rendered).with(Supply::Counts).with(Supply::Parents);
+    assert_eq!(config.archives[0].settings.profile.supplied, supplied);
 }
 
 #[test]
