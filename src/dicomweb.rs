@@ -16,6 +16,7 @@ mod delimiter;
 mod error;
 mod every_archive;
 mod gunzip;
+mod json_end;
 mod multipart;
 mod only_part;
 mod path;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::gunzip::Gunzip;
+use super::json_end::JsonEnd;
 use super::multipart::PartHeaders;
 use super::only_part::OnlyPart;
 use super::rewrite::Rewriter;
@@ -92,47 +93,6 @@ impl Filter {
             Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),
             Self::JsonEnd(_) | Self::XmlEnd { .. } => Ok(Bytes::new()),
         }
-    }
-}
-
-/// Watches whether a JSON text is one whole array or object: counts brackets outside of strings.
-#[derive(Debug, Default)]
-pub(super) struct JsonEnd {
-    depth: usize,
-    in_text: bool,
-    escaped: bool,
-    begun: bool,
-}
-
-impl JsonEnd {
-    fn read(&mut self, chunk: &[u8]) {
-        let mut rest = chunk;
-        while let Some((first, further)) = rest.split_first() {
-            if self.escaped {
-                self.escaped = false;
-                rest = further;
-            } else if self.in_text {
-                let Some(at) = memchr::memchr2(b'"', b'\\', rest) else { return };
-                self.in_text = rest.get(at) == Some(&b'\\');
-                self.escaped = self.in_text;
-                rest = rest.get(at + 1..).unwrap_or_default();
-            } else {
-                match first {
-                    b'"' => self.in_text = true,
-                    b'[' | b'{' => {
-                        self.depth += 1;
-                        self.begun = true;
-                    }
-                    b']' | b'}' => self.depth = self.depth.saturating_sub(1),
-                    _ => {}
-                }
-                rest = further;
-            }
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.begun && self.depth == 0 && !self.in_text
     }
 }
 
@@ -254,26 +214,5 @@ impl Body for Streamed {
 
     fn size_hint(&self) -> SizeHint {
         self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_json_text_cut_at_any_byte_is_not_whole() {
-        let text = br#" [{"00081190":{"vr":"UR","Value":["]}"]},"a\"]":[{}]}] "#;
-        let whole = text.trim_ascii_end().len();
-        for length in 0..whole {
-            for size in [1, 7, 100] {
-                let mut end = JsonEnd::default();
-                text.get(..length).unwrap().chunks(size).for_each(|chunk| end.read(chunk));
-                assert!(!end.is_complete(), "{length} in chunks of {size}");
-            }
-        }
-        let mut end = JsonEnd::default();
-        end.read(text);
-        assert!(end.is_complete());
     }
 }
