@@ -122,6 +122,15 @@ impl Addresses {
         plain.then_some(root.len())
     }
 
+    /// Whether `path`, with the slash that it begins with, names a resource which is served here, and could follow the public
+    /// base as it stands.
+    pub(super) fn serves(&self, path: &[u8]) -> bool {
+        let resource = path.strip_prefix(b"/").and_then(|path| str::from_utf8(path).ok());
+        // No resource has a byte in its path that is escaped anywhere.
+        self.public_is_plain
+            && resource.is_some_and(|path| path.starts_with("studies") && Resource::parse(path).is_ok())
+    }
+
     /// Whether the authority between the scheme and `path` is the archive's.
     fn names_archive(&self, address: &str, path: &str) -> bool {
         let before = address.len().saturating_sub(path.len());

@@ -69,6 +69,8 @@ pub struct Rewriter {
     held: Vec<u8>,
     /// The byte before what comes next.
     before: u8,
+    /// How the archive spelled its root the last time that it was not spelled as it is configured.
+    other_root: Vec<u8>,
 }
 
 impl Rewriter {
@@ -79,7 +81,15 @@ impl Rewriter {
             Syntax::Xml => [b"http", b"uri=", b"\"00081190\""],
         };
         let finders = places.map(|place| Finder::new(place).into_owned());
-        Self { addresses, syntax, finders, state: State::Scan, held: Vec::new(), before: 0 }
+        Self {
+            addresses,
+            syntax,
+            finders,
+            state: State::Scan,
+            held: Vec::new(),
+            before: 0,
+            other_root: Vec::new(),
+        }
     }
 
     /// Takes the next chunk and gives what can go out. A chunk without addresses goes out as it came, uncopied.
@@ -248,9 +258,10 @@ impl Rewriter {
     }
 
     /// Judges an address where one must stand.
-    fn replace(&self, output: &mut Output<'_>, start: usize, text: &[u8]) {
-        // Spelled as it is configured, as it nearly always is.
-        if let Some(root) = self.addresses.length_of_root(text) {
+    fn replace(&mut self, output: &mut Output<'_>, start: usize, text: &[u8]) {
+        // Spelled as it is configured, as it nearly always is, or as it was before.
+        let root = self.addresses.length_of_root(text).or_else(|| self.length_of_other_root(text));
+        if let Some(root) = root {
             output.replace(start, root, self.addresses.public().as_bytes());
             return;
         }
@@ -259,8 +270,25 @@ impl Rewriter {
             Verdict::Foreign => output.replace(start, text.len(), b""),
             Verdict::Ours(address) => {
                 output.replace(start, text.len(), self.escaped(&address).as_bytes());
+                self.other_root.clear();
+                if let Some(resource) = address.strip_prefix(self.addresses.public())
+                    && let Some(root) = text.strip_suffix(resource.as_bytes())
+                    // Where resources stand inside one another, which of them is meant depends on all of it.
+                    && !root.ends_with(b"/studies") && memchr::memmem::find(root, b"/studies/").is_none()
+                {
+                    self.other_root.extend_from_slice(root);
+                }
             }
         }
+    }
+
+    /// How long the other root is with which `text` begins, when a resource follows it that is served here.
+    fn length_of_other_root(&self, text: &[u8]) -> Option<usize> {
+        if self.other_root.is_empty() {
+            return None;
+        }
+        let resource = text.strip_prefix(self.other_root.as_slice())?;
+        self.addresses.serves(resource).then_some(self.other_root.len())
     }
 
     /// An absolute address in any text.

@@ -153,3 +153,23 @@ proptest! {
         prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&after).is_ok(), "{}", after);
     }
 }
+
+proptest! {
+    #[test]
+    fn an_address_becomes_the_same_whatever_stood_before_it(
+        spelled in prop::collection::vec(
+            (
+                prop::sample::select(vec!["http://a/rs", "http://a/rs/studies/1.2", "http://a", "//a/rs", "", "HTTP://b/studies"]),
+                prop::sample::select(vec![
+                    "/studies/1.2", "/studies/1.2/series/1.3", "/series", "/app", "/studies/..", "/studies", "/studies/1.2?x", "//studies/1.2",
+                ]),
+            ),
+            1..8,
+        ),
+    ) {
+        let element = |(root, path): &(&str, &str)| format!(r#"{{"BulkDataURI":"{root}{path}"}}"#);
+        let alone: String = spelled.iter().map(|spelled| json(&element(spelled))).collect();
+        let together: String = spelled.iter().map(element).collect();
+        prop_assert_eq!(json(&together), alone);
+    }
+}
