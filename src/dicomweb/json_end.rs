@@ -6,6 +6,10 @@
 /// As many bytes as are looked at together.
 const BLOCK: usize = 64;
 
+/// Brackets are counted in the two halves of a byte.
+const OPENING: u8 = 0x01;
+const CLOSING: u8 = 0x10;
+
 /// Watches a text go by.
 #[derive(Debug, Default)]
 pub(super) struct JsonEnd {
@@ -31,43 +35,38 @@ impl JsonEnd {
 
     /// What a block without escapes changes: strings begin and end at every quote, and brackets between them count.
     fn block(&mut self, block: &[u8; BLOCK]) {
-        let (mut quotes, mut opening, mut closing) = ([0_u8; BLOCK], [0_u8; BLOCK], [0_u8; BLOCK]);
-        let mut escapes = 0;
+        let (mut quotes, mut brackets, mut escapes) = ([0_u8; BLOCK], [0_u8; BLOCK], 0_u8);
         for at in 0..BLOCK {
             let byte = block[at];
             quotes[at] = if byte == b'"' { 0xff } else { 0 };
-            escapes |= u8::from(byte == b'\\');
+            escapes |= if byte == b'\\' { 0xff } else { 0 };
             // Square and curly brackets differ by that bit, and nothing else becomes a bracket by it.
             let bracket = byte | 0x20;
-            opening[at] = u8::from(bracket == b'{');
-            closing[at] = u8::from(bracket == b'}');
+            brackets[at] =
+                (if bracket == b'{' { OPENING } else { 0 }) | (if bracket == b'}' { CLOSING } else { 0 });
         }
         if escapes != 0 || self.escaped {
             return self.bytes(block);
         }
-        let mut outside = [0_u64; BLOCK / 8];
-        for (outside, quotes) in outside.iter_mut().zip(quotes.as_chunks().0) {
+        let mut parities = [0_u64; BLOCK / 8];
+        for (parity, quotes) in parities.iter_mut().zip(quotes.as_chunks().0) {
             // Each byte becomes the parity of the quotes up to it.
-            let mut parity = u64::from_le_bytes(*quotes);
-            parity ^= parity << 8;
-            parity ^= parity << 16;
-            parity ^= parity << 32;
-            *outside = parity;
+            *parity = u64::from_le_bytes(*quotes);
+            *parity ^= *parity << 8;
+            *parity ^= *parity << 16;
+            *parity ^= *parity << 32;
         }
-        for outside in &mut outside {
-            let inside = *outside ^ self.in_text;
-            self.in_text = 0_u64.wrapping_sub(inside >> 63);
-            *outside = !inside;
+        let mut counts = 0;
+        for (parity, brackets) in parities.iter().zip(brackets.as_chunks().0) {
+            let inside = parity ^ self.in_text;
+            self.in_text = (inside.cast_signed() >> 63).cast_unsigned();
+            // Eight at most in each half of a byte, so that none flows over.
+            counts += u64::from_le_bytes(*brackets) & !inside;
         }
-        let count = |brackets: &[u8; BLOCK]| {
-            let words = brackets.as_chunks().0.iter().zip(outside);
-            // Eight at most in each byte, so that none flows over into the next.
-            let each: u64 = words.map(|(word, outside)| u64::from_le_bytes(*word) & outside).sum();
-            each.to_le_bytes().into_iter().map(i64::from).sum::<i64>()
-        };
-        let opened = count(&opening);
+        let sum = |halves: u64| (halves & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(0x0101_0101_0101_0101) >> 56;
+        let (opened, closed) = (sum(counts), sum(counts >> 4));
         self.begun |= opened > 0;
-        self.depth += opened - count(&closing);
+        self.depth += opened.cast_signed() - closed.cast_signed();
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

@@ -59,11 +59,11 @@ impl Resource {
     /// Reads the raw path behind `/dicom-web/{archive}/`, without a leading slash.
     pub fn parse(path: &str) -> Result<Self, PathError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b',' | b'_' | b'-');
-        let dots = |segment: &str| segment.bytes().all(|byte| byte == b'.');
-        if path.split('/').any(|segment| dots(segment) || !segment.bytes().all(legal)) {
+        let dots = |segment: &&str| segment.bytes().all(|byte| byte == b'.');
+        let segments: Vec<&str> = path.split('/').collect();
+        if !path.bytes().all(|byte| byte == b'/' || legal(byte)) || segments.iter().any(dots) {
             return Err(PathError::Illegal);
         }
-        let segments: Vec<&str> = path.split('/').collect();
         match segments.as_slice() {
             ["studies"] => Ok(Self::Search(SearchLevel::Studies)),
             ["series"] => Ok(Self::Search(SearchLevel::AllSeries)),
