@@ -15,6 +15,9 @@ use super::stream::StreamError;
 /// No address is as long; whatever is, where an address must stand, is an attack.
 const LONGEST_ADDRESS: usize = 8 * 1024;
 
+/// As much of a chunk as is copied at first, to complete what was held back before it: a row's worth of an address.
+const JOINED: usize = 512;
+
 /// How the value of RetrieveURL nearly always begins.
 const USUAL: &[u8] = br#""vr":"UR","Value":[""#;
 
@@ -94,26 +97,50 @@ impl Rewriter {
 
     /// Takes the next chunk and gives what can go out. A chunk without addresses goes out as it came, uncopied.
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
-        let chunk = if self.held.is_empty() {
-            chunk
-        } else {
-            let mut whole = BytesMut::with_capacity(self.held.len() + chunk.len());
-            whole.extend_from_slice(&self.held);
-            whole.extend_from_slice(&chunk);
-            self.held.clear();
-            whole.freeze()
-        };
-        self.run(&chunk, false)
+        let mut written = BytesMut::new();
+        let mut joined = JOINED;
+        // What was held back is read with as much of the chunk as completes it, and the rest of the chunk where it stands.
+        while !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            let length = joined.min(chunk.len());
+            let text = Bytes::from([&held, chunk.get(..length).unwrap_or_default()].concat());
+            let (output, end) = self.run(&text, written, false)?;
+            written = output.write(end);
+            if let Some(read) = end.checked_sub(held.len()) {
+                return self.rest(&chunk.slice(read..), written);
+            }
+            if length == chunk.len() {
+                self.held.extend_from_slice(text.get(end..).unwrap_or_default());
+                return Ok(written.freeze());
+            }
+            self.held.extend_from_slice(held.get(end..).unwrap_or_default());
+            joined *= 4;
+        }
+        self.rest(&chunk, written)
     }
 
     /// Gives what was held back, as the text has ended.
     pub fn finish(&mut self) -> Result<Bytes, StreamError> {
         let rest = Bytes::from(std::mem::take(&mut self.held));
-        self.run(&rest, true)
+        let (output, end) = self.run(&rest, BytesMut::new(), true)?;
+        if end < rest.len() { Err(StreamError::Incomplete) } else { Ok(output.take(end)) }
     }
 
-    fn run(&mut self, chunk: &Bytes, last: bool) -> Result<Bytes, StreamError> {
-        let mut output = Output { chunk, written: BytesMut::new(), kept: 0 };
+    /// The rest of a chunk, behind what was `written` already.
+    fn rest(&mut self, chunk: &Bytes, written: BytesMut) -> Result<Bytes, StreamError> {
+        let (output, end) = self.run(chunk, written, false)?;
+        self.held.extend_from_slice(chunk.get(end..).unwrap_or_default());
+        Ok(output.take(end))
+    }
+
+    /// Looks through `chunk`, and tells what goes out and how far the text is looked through.
+    fn run<'a>(
+        &mut self,
+        chunk: &'a Bytes,
+        written: BytesMut,
+        last: bool,
+    ) -> Result<(Output<'a>, usize), StreamError> {
+        let mut output = Output { chunk, written, kept: 0 };
         let mut next: [Option<usize>; 3] = [Some(0); 3];
         let mut position = 0;
         let end = loop {
@@ -133,14 +160,10 @@ impl Rewriter {
                 Step::Done => break chunk.len(),
             }
         };
-        if last && end < chunk.len() {
-            return Err(StreamError::Incomplete);
-        }
-        self.held.extend_from_slice(chunk.get(end..).unwrap_or_default());
         if let Some(byte) = end.checked_sub(1).and_then(|at| chunk.get(at)) {
             self.before = *byte;
         }
-        Ok(output.take(end))
+        Ok((output, end))
     }
 
     /// To the next place of an address.
@@ -408,9 +431,10 @@ fn hold(start: usize, length: usize) -> Result<Step, StreamError> {
     if length > LONGEST_ADDRESS { Err(StreamError::AddressTooLong) } else { Ok(Step::HoldFrom(start)) }
 }
 
-/// What goes out for one chunk: the chunk itself until something is replaced in it.
+/// What goes out for one chunk: the chunk itself until something is replaced in it, or stands before it.
 struct Output<'a> {
     chunk: &'a Bytes,
+    /// What stands before the chunk, and what is written of it.
     written: BytesMut,
     /// Up to there the chunk is written.
     kept: usize,
@@ -418,7 +442,7 @@ struct Output<'a> {
 
 impl Output<'_> {
     fn replace(&mut self, start: usize, length: usize, by: &[u8]) {
-        if self.written.is_empty() {
+        if self.kept == 0 {
             self.written.reserve(self.chunk.len() + self.chunk.len() / 8 + by.len());
         }
         self.written.extend_from_slice(self.chunk.get(self.kept..start).unwrap_or_default());
@@ -426,12 +450,13 @@ impl Output<'_> {
         self.kept = start + length;
     }
 
-    fn take(mut self, end: usize) -> Bytes {
-        if self.kept == 0 {
-            return self.chunk.slice(..end);
-        }
+    fn take(self, end: usize) -> Bytes {
+        if self.written.is_empty() { self.chunk.slice(self.kept..end) } else { self.write(end).freeze() }
+    }
+
+    fn write(mut self, end: usize) -> BytesMut {
         self.written.extend_from_slice(self.chunk.get(self.kept..end).unwrap_or_default());
-        self.written.freeze()
+        self.written
     }
 }
 
