@@ -31,7 +31,7 @@ fn rewriting(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut rewriter = Rewriter::new(addresses.clone(), Syntax::Json);
                 let pushed: usize =
-                    chunks.iter().map(|chunk| rewriter.push(chunk.clone()).map_or(0, |out| out.len())).sum();
+                    chunks.iter().map(|chunk| rewriter.push(chunk).map_or(0, |out| out.len())).sum();
                 pushed + rewriter.finish().map_or(0, |out| out.len())
             });
         });

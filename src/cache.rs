@@ -1,8 +1,8 @@
-//! What the gateway remembers: rendered studies, the rows of recent searches and what a Patient id stands for, in one store
-//! that is bounded by the bytes it really holds; and, in the [`Ledger`], since when each study is as it is.
+//! What the gateway remembers: rendered studies, the rows of recent searches, what a Patient id stands for and small answers
+//! of archives, in one store that is bounded by the bytes it really holds; and, in the [`Ledger`], since when each study is as it is.
 //!
 //! Cached bytes never depend on who asked or under which address: access is decided outside, on every hit, and every
-//! reference inside a cached resource is relative. Nothing here knows HTTP or asks an archive; what is kept is handed in.
+//! reference inside a cached resource is relative. Nothing here speaks HTTP or asks an archive; what is kept is handed in.
 //! Whether a thing is still fresh is told by the clock that the gateway was given.
 
 mod key;
@@ -13,6 +13,8 @@ mod single_flight;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
 
 pub use key::Form;
@@ -96,11 +98,47 @@ pub enum KnownPatient {
     OfStudy(StudyUid),
 }
 
+/// A small answer of one archive, whole, with no address of anybody's in it.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its media type.
+    pub content_type: HeaderValue,
+    /// What the archive tells it from other contents by: ETag, Last-Modified.
+    pub validators: HeaderMap,
+    /// All of it.
+    pub bytes: Bytes,
+    /// Of the rows that told of it, where they were asked for before it was.
+    pub fingerprint: Option<Fingerprint>,
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archive last confirmed it.
+    pub checked_at: Duration,
+}
+
+impl Answer {
+    /// What a caller says, with the archive's own conditions in place of the caller's: is it still this one?
+    pub fn conditions(&self, headers: &HeaderMap) -> HeaderMap {
+        let mut headers = headers.clone();
+        for name in
+            [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE]
+        {
+            headers.remove(name);
+        }
+        for (validator, condition) in
+            [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)]
+        {
+            if let Some(value) = self.validators.get(validator) {
+                headers.insert(condition, value.clone());
+            }
+        }
+        headers
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Kept {
     Study(Arc<StudyEntry>),
     Rows(Arc<SearchRows>),
     Patient(Arc<KnownPatient>),
+    Answer(Arc<Answer>),
 }
 
 impl Kept {
@@ -113,6 +151,7 @@ impl Kept {
                     KnownPatient::Identified(id) => id.len(),
                     KnownPatient::OfStudy(study) => study.as_str().len(),
                 },
+                Self::Answer(answer) => answer.bytes.len(),
             }
     }
 }
@@ -130,7 +169,7 @@ impl Cache {
     pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
         let entries = moka::sync::Cache::builder()
             .max_capacity(memory)
-            .weigher(|_, kept: &Kept| u32::try_from(kept.size()).unwrap_or(u32::MAX))
+            .weigher(|key: &Key, kept: &Kept| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX))
             .build();
         Self { entries, fresh_for, clock }
     }
@@ -185,6 +224,19 @@ impl Cache {
         if !self.entries.contains_key(&key) {
             self.entries.insert(key, Kept::Patient(Arc::new(patient)));
         }
+    }
+
+    /// The answer to what `key` says was asked of the archive, fresh or not.
+    pub fn answer(&self, archive: &ArchiveId, key: &str) -> Option<Arc<Answer>> {
+        match self.entries.get(&Key::Answer(archive.clone(), key.into())) {
+            Some(Kept::Answer(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Remembers the answer to what `key` says was asked of the archive.
+    pub fn keep_answer(&self, archive: &ArchiveId, key: &str, answer: Arc<Answer>) {
+        self.entries.insert(Key::Answer(archive.clone(), key.into()), Kept::Answer(answer));
     }
 
     /// Forgets the study in this form.

@@ -1,11 +1,12 @@
 //! DICOMweb for viewers: searches and retrievals of one archive, passed through (PS3.18 chapters 8 and 10).
 //!
 //! A request is read into typed parts and asked anew; its answer streams back with its status and a few of its headers.
-//! Nothing of the archive's own errors and addresses goes out. This room knows no FHIR and keeps nothing.
+//! Nothing of the archive's own errors and addresses goes out. This room knows no FHIR.
 //!
 //! - [`path`], [`query`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
 //! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
+//! - [`kept`] gives small answers again that viewers ask for again and again
 //! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
 //!   `only_part` where one is wanted as it is
 
@@ -17,6 +18,7 @@ mod error;
 mod every_archive;
 mod gunzip;
 mod json_end;
+mod kept;
 mod multipart;
 mod only_part;
 mod path;
@@ -30,6 +32,7 @@ use http::{Method, Response};
 pub use address::{Addresses, Verdict};
 pub use error::{DicomwebError, refuse};
 pub use every_archive::EveryArchive;
+pub use kept::Kept;
 pub use path::{PathError, Resource};
 pub use query::QueryError;
 pub use request::DicomwebRequest;
@@ -46,12 +49,13 @@ use request::Question;
 /// slash: `https://gateway.example/dicom-web/main`.
 pub async fn handle(
     archive: &Archive,
+    kept: &Kept,
     access: &Access,
     public: &str,
     request: DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     admit(access, &request)?;
-    let answer = pass_through(archive, public, &request).await?;
+    let answer = kept.answer(archive, public, &request).await?;
     Ok(finish(&request, answer))
 }
 
@@ -72,7 +76,8 @@ fn finish(request: &DicomwebRequest<'_>, answer: Response<Body>) -> Response<Bod
     if request.method == Method::HEAD { answer.map(|_| body::empty()) } else { answer }
 }
 
-async fn pass_through(
+/// Asks the archive, whatever is known of it.
+async fn ask_anew(
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,

@@ -41,6 +41,8 @@ pub struct Gateway {
     pub search: config::Search,
     /// Seals the links of pages.
     pub cursors: CursorKey,
+    /// In bytes, the largest answer of an archive that is kept.
+    pub largest_answer: u64,
     /// How long a FHIR request may take.
     pub request_timeout: Duration,
     /// Under which address the gateway is known.
@@ -97,6 +99,7 @@ impl Gateway {
             fhir: config.fhir.clone(),
             search: config.search.clone(),
             cursors,
+            largest_answer: config.cache.largest_answer,
             request_timeout: config.server.request_timeout,
             public_address: PublicAddress {
                 fixed: config.server.public_url.clone(),
@@ -114,6 +117,11 @@ impl Gateway {
     /// The archives, in the order of the configuration.
     pub fn archives(&self) -> impl Iterator<Item = &Archive> {
         self.studies.sources().iter().map(|source| &source.archive)
+    }
+
+    /// What is remembered.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// Lets the cache settle and tells the metrics what it holds. To be called now and then.

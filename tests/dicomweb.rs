@@ -6,6 +6,7 @@ mod cors;
 mod errors;
 mod every_archive;
 mod headers;
+mod kept;
 mod negotiation;
 mod requests;
 mod streams;

@@ -29,4 +29,16 @@ pub(super) enum Key {
     Rows(ArchiveId, Box<str>),
     /// What a Patient id stands for.
     Patient(Box<str>),
+    /// The answer of one archive to one retrieval: its path, its query and the media types that it may have.
+    Answer(ArchiveId, Box<str>),
+}
+
+impl Key {
+    /// Bytes held besides the value's.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Study(study, _) => study.as_str().len(),
+            Self::Rows(_, text) | Self::Patient(text) | Self::Answer(_, text) => text.len(),
+        }
+    }
 }

@@ -12,6 +12,9 @@ const MEMORY: u64 = 512 << 20;
 /// A page that is reloaded costs the archives nothing; an image that has just arrived is seen within half a minute.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
+/// The metadata of a series of a thousand slices.
+const LARGEST_ANSWER: u64 = 8 << 20;
+
 /// The studies of a hospital's decade. A record takes some 180 bytes in the state directory, or in memory without one.
 const LEDGER_ENTRIES: usize = 1_000_000;
 
@@ -22,6 +25,8 @@ pub struct Cache {
     pub memory: u64,
     /// How long an answer is given again without asking the archive whether it is still true.
     pub fresh_for: Duration,
+    /// In bytes: a larger answer of an archive is passed on and not kept.
+    pub largest_answer: u64,
     /// Where what must survive a restart stands: the change ledger. Without it, in memory.
     pub state_dir: Option<PathBuf>,
     /// Studies of which is known since when they are as they are.
@@ -33,6 +38,7 @@ impl Cache {
         Self {
             memory: section.or("memory", size, MEMORY),
             fresh_for: section.or("fresh_for", duration, FRESH_FOR),
+            largest_answer: section.or("largest_answer", size, LARGEST_ANSWER),
             state_dir: section
                 .take("state_dir", text)
                 .map(|set| section.beside_the_file(&PathBuf::from(set.value))),

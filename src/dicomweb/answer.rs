@@ -340,7 +340,7 @@ pub(super) fn rows(text: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// What every answer says of itself.
-fn describe(headers: &mut HeaderMap) {
+pub(super) fn describe(headers: &mut HeaderMap) {
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -374,7 +374,7 @@ fn shown_warning(warning: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{code} dicomweb-gateway \"{said}\"")).ok()
 }
 
-fn shown_location(location: &HeaderValue, addresses: &Addresses) -> Option<HeaderValue> {
+pub(super) fn shown_location(location: &HeaderValue, addresses: &Addresses) -> Option<HeaderValue> {
     match addresses.judge(location.to_str().ok()?) {
         Verdict::Ours(address) => HeaderValue::from_str(&address).ok(),
         Verdict::Same | Verdict::Foreign => None,

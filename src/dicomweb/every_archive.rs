@@ -14,6 +14,7 @@ use holding::{Holding, Holdings};
 
 use super::answer;
 use super::error::DicomwebError;
+use super::kept::Kept;
 use super::path::Resource;
 use super::request::{DicomwebRequest, SearchQuestion};
 use crate::access::Access;
@@ -25,6 +26,7 @@ use crate::http::body::Body;
 #[derive(Debug)]
 pub struct EveryArchive {
     archives: Vec<Archive>,
+    kept: Kept,
     holdings: Holdings,
     max_scan: usize,
 }
@@ -32,8 +34,8 @@ pub struct EveryArchive {
 impl EveryArchive {
     /// Over `archives`, in the order of the configuration; of each, `max_scan` rows are looked through for one search at
     /// most.
-    pub fn new(archives: Vec<Archive>, max_scan: usize) -> Self {
-        Self { archives, holdings: Holdings::default(), max_scan }
+    pub fn new(archives: Vec<Archive>, kept: Kept, max_scan: usize) -> Self {
+        Self { archives, kept, holdings: Holdings::default(), max_scan }
     }
 
     /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
@@ -75,7 +77,7 @@ impl EveryArchive {
                 holding.require_every_archive()?;
                 Err(DicomwebError::HeldNowhere)
             }
-            [only] => super::pass_through(&self.archives[*only], public, request).await,
+            [only] => self.kept.answer(&self.archives[*only], public, request).await,
             several if is_search => {
                 let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
                 self.search(public, request, resource, &several).await
@@ -93,7 +95,7 @@ impl EveryArchive {
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::HeldNowhere;
         for holder in holders {
-            match super::pass_through(&self.archives[*holder], public, request).await {
+            match self.kept.answer(&self.archives[*holder], public, request).await {
                 Err(error) if error.says_that_it_is_not_there() => missing = error,
                 answer => return answer,
             }

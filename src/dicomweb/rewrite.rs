@@ -96,7 +96,7 @@ impl Rewriter {
     }
 
     /// Takes the next chunk and gives what can go out. A chunk without addresses goes out as it came, uncopied.
-    pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
+    pub fn push(&mut self, chunk: &Bytes) -> Result<Bytes, StreamError> {
         let mut written = BytesMut::new();
         let mut joined = JOINED;
         // What was held back is read with as much of the chunk as completes it, and the rest of the chunk where it stands.
@@ -116,7 +116,7 @@ impl Rewriter {
             self.held.extend_from_slice(held.get(end..).unwrap_or_default());
             joined *= 4;
         }
-        self.rest(&chunk, written)
+        self.rest(chunk, written)
     }
 
     /// Gives what was held back, as the text has ended.

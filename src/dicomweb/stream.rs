@@ -70,7 +70,7 @@ pub(super) enum Filter {
 impl Filter {
     fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         match self {
-            Self::Addresses(rewriter) => rewriter.push(chunk),
+            Self::Addresses(rewriter) => rewriter.push(&chunk),
             Self::Parts(parts) => parts.push(chunk),
             Self::OnlyPart(part) => part.push(chunk),
             Self::JsonEnd(end) => {

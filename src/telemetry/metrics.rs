@@ -47,14 +47,14 @@ struct CacheLabels {
     outcome: &'static str,
 }
 
-/// What came of a look into the cache for a study.
+/// What came of a look into the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheOutcome {
     /// It was there and fresh.
     Hit,
     /// It was there, and an archive confirmed it.
     Revalidated,
-    /// It had to be assembled.
+    /// It had to be asked for.
     Miss,
 }
 
@@ -90,6 +90,7 @@ struct Inner {
     hits: Counter,
     revalidations: Counter,
     misses: Counter,
+    answers: Family<CacheLabels, Counter>,
     cache_bytes: Gauge<u64, AtomicU64>,
     cache_entries: Gauge<u64, AtomicU64>,
     ledger_failures: Counter,
@@ -117,6 +118,7 @@ impl Default for Metrics {
             hits: outcome("hit"),
             revalidations: outcome("revalidated"),
             misses: outcome("miss"),
+            answers: Family::default(),
             cache_bytes: Gauge::default(),
             cache_entries: Gauge::default(),
             ledger_failures: Counter::default(),
@@ -141,6 +143,11 @@ impl Default for Metrics {
         let help = "Time from a request to an archive to its answer's head";
         registry.register_with_unit("upstream", help, Unit::Seconds, inner.upstream_seconds.clone());
         registry.register("cache_lookups", "Studies looked up in the cache, by outcome", cache);
+        registry.register(
+            "answer_cache_lookups",
+            "Metadata and thumbnails looked up in the cache, by outcome",
+            inner.answers.clone(),
+        );
         registry.register_with_unit(
             "cache",
             "Bytes held in the cache",
@@ -213,6 +220,16 @@ impl Metrics {
             CacheOutcome::Miss => &self.0.misses,
         };
         counter.inc();
+    }
+
+    /// Metadata or a thumbnail were looked up in the cache.
+    pub fn answer_looked_up(&self, outcome: CacheOutcome) {
+        let outcome = match outcome {
+            CacheOutcome::Hit => "hit",
+            CacheOutcome::Revalidated => "revalidated",
+            CacheOutcome::Miss => "miss",
+        };
+        self.0.answers.get_or_create(&CacheLabels { outcome }).inc();
     }
 
     /// What the cache holds now.

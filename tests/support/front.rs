@@ -1,5 +1,9 @@
 //! The DICOMweb side of the gateway in front of one archive.
 
+use std::sync::Arc;
+
+use dicomweb_gateway::clock::{SharedClock, SystemClock};
+
 use super::gateway::RunningGateway;
 use super::pacs::RunningPacs;
 
@@ -18,8 +22,13 @@ impl Front {
 
     /// In front of the archive at `url`, with these lines in its configuration.
     pub async fn told(url: &str, lines: &str) -> Self {
+        Self::by(Arc::new(SystemClock::default()), url, lines).await
+    }
+
+    /// The same, by `clock`.
+    pub async fn by(clock: SharedClock, url: &str, lines: &str) -> Self {
         let more = format!("{lines}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n");
-        Self(RunningGateway::over(url, &more).await)
+        Self(RunningGateway::over_by(clock, url, &more).await)
     }
 
     /// The address of `target`, which is raw path and query below the archive's.

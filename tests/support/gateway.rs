@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dicomweb_gateway::clock::SystemClock;
+use dicomweb_gateway::clock::{SharedClock, SystemClock};
 use dicomweb_gateway::config::Config;
 use dicomweb_gateway::gateway::Gateway;
 use dicomweb_gateway::server::{self, ConnectionLimits, Tls};
@@ -45,13 +45,18 @@ impl RunningGateway {
 
     /// In front of the archive at `url`.
     pub async fn over(url: &str, more: &str) -> Self {
+        Self::over_by(Arc::new(SystemClock::default()), url, more).await
+    }
+
+    /// In front of the archive at `url`, by `clock`.
+    pub async fn over_by(clock: SharedClock, url: &str, more: &str) -> Self {
         let text = format!(
             "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nname = \"Main archive\"\nurl = \"{url}\"\n{more}"
         );
         let config =
             Config::parse(&text, Path::new("test.toml"), []).unwrap_or_else(|errors| panic!("{errors}"));
         let metrics = Metrics::default();
-        let gateway = Gateway::new(&config, Arc::new(SystemClock::default()), metrics.clone()).unwrap();
+        let gateway = Gateway::new(&config, clock, metrics.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key).unwrap());
         let scheme = if tls.is_some() { "https" } else { "http" };

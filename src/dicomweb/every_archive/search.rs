@@ -92,7 +92,7 @@ pub(super) async fn merged(
         }
         let rewriter = &mut rewriters[place.archive];
         let unreadable = |_| error(archives[place.archive], "a row with an address that is none");
-        let pieces = [rewriter.push(row.text.clone().into_string().into()), rewriter.finish()];
+        let pieces = [rewriter.push(&row.text.clone().into_string().into()), rewriter.finish()];
         for piece in pieces {
             text.push_str(&String::from_utf8_lossy(&piece.map_err(unreadable)?));
         }

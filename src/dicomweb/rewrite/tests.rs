@@ -22,7 +22,7 @@ fn rewritten(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, S
             break;
         }
         let (chunk, further) = rest.split_at(length.min(rest.len()));
-        written.extend_from_slice(&rewriter.push(Bytes::copy_from_slice(chunk))?);
+        written.extend_from_slice(&rewriter.push(&Bytes::copy_from_slice(chunk))?);
         rest = further;
     }
     written.extend_from_slice(&rewriter.finish()?);
