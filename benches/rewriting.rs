@@ -1,10 +1,12 @@
-//! How fast addresses are replaced in rows that stream by, beside a bare scan of the same bytes.
+//! How fast addresses are replaced in rows and metadata that stream by, beside bare searches through the same bytes: for the
+//! archive's root alone, and for each of the three places where an address of any spelling can stand.
 
 #![allow(missing_docs, clippy::expect_used)]
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dicomweb_gateway::dicomweb::{Addresses, Rewriter, Syntax};
+use memchr::memmem;
 use url::Url;
 
 /// Rows of 5,000 instances, each with an address of its own.
@@ -18,32 +20,60 @@ fn rows() -> Vec<u8> {
     format!("[{}]", (1..=5000).map(row).collect::<Vec<_>>().join(",")).into_bytes()
 }
 
+/// Metadata of 1,000 instances as an archive tells them: some 6 kB each, with one address.
+fn metadata() -> Vec<u8> {
+    let study = "1.2.826.0.1.3680043.8.498.1234";
+    let texts: String = (0..70)
+        .map(|number| {
+            format!(
+                r#""0018{:04X}":{{"vr":"LO","Value":["A DESCRIPTION OF SOMETHING {number}"]}},"#,
+                0x1000 + number
+            )
+        })
+        .collect();
+    let numbers: String = (0..20)
+        .map(|number| {
+            format!(r#""0028{:04X}":{{"vr":"DS","Value":[0.703125,0.703125,-{number}.5]}},"#, 0x1000 + number)
+        })
+        .collect();
+    let instance = |number: usize| {
+        format!(
+            r#"{{"00080016":{{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]}},"00080018":{{"vr":"UI","Value":["{study}.5.{number}"]}},{texts}{numbers}"7FE00010":{{"vr":"OW","BulkDataURI":"http://127.0.0.1:8042/dicom-web/studies/{study}/series/{study}.5/instances/{study}.5.{number}/bulk/7fe00010"}}}}"#
+        )
+    };
+    format!("[{}]", (1..=1000).map(instance).collect::<Vec<_>>().join(",")).into_bytes()
+}
+
 fn rewriting(criterion: &mut Criterion) {
     let root = Url::parse("http://127.0.0.1:8042/dicom-web").expect("a literal address");
     let addresses =
         Addresses::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
-    let text = rows();
-    let mut group = criterion.benchmark_group("rewriting");
-    group.throughput(Throughput::Bytes(text.len() as u64));
-    for size in [1024, 16 * 1024, 256 * 1024] {
-        let chunks: Vec<Bytes> = text.chunks(size).map(Bytes::copy_from_slice).collect();
-        group.bench_function(BenchmarkId::new("rewritten", size), |bencher| {
-            bencher.iter(|| {
-                let mut rewriter = Rewriter::new(addresses.clone(), Syntax::Json);
-                let pushed: usize =
-                    chunks.iter().map(|chunk| rewriter.push(chunk).map_or(0, |out| out.len())).sum();
-                pushed + rewriter.finish().map_or(0, |out| out.len())
+    let archive = memmem::Finder::new("http://127.0.0.1:8042/dicom-web");
+    let places = ["http", "\"BulkDataURI\"", "\"00081190\""].map(memmem::Finder::new);
+    for (name, text) in [("rows", rows()), ("metadata", metadata())] {
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        for size in [16 * 1024, 64 * 1024, 256 * 1024] {
+            let chunks: Vec<Bytes> = text.chunks(size).map(Bytes::copy_from_slice).collect();
+            group.bench_function(BenchmarkId::new("rewritten", size), |bencher| {
+                bencher.iter(|| {
+                    let mut rewriter = Rewriter::new(addresses.clone(), Syntax::Json);
+                    let pushed: usize =
+                        chunks.iter().map(|chunk| rewriter.push(chunk).map_or(0, |out| out.len())).sum();
+                    pushed + rewriter.finish().map_or(0, |out| out.len())
+                });
             });
-        });
-        group.bench_function(BenchmarkId::new("scanned", size), |bencher| {
-            let finder = memchr::memmem::Finder::new("http://127.0.0.1:8042/dicom-web");
-            bencher.iter(|| chunks.iter().map(|chunk| finder.find_iter(chunk).count()).sum::<usize>());
-        });
-        group.bench_function(BenchmarkId::new("copied", size), |bencher| {
-            bencher.iter(|| chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk).len()).sum::<usize>());
-        });
+            group.bench_function(BenchmarkId::new("root", size), |bencher| {
+                bencher.iter(|| chunks.iter().map(|chunk| archive.find_iter(chunk).count()).sum::<usize>());
+            });
+            group.bench_function(BenchmarkId::new("places", size), |bencher| {
+                let count =
+                    |chunk: &Bytes| places.iter().map(|place| place.find_iter(chunk).count()).sum::<usize>();
+                bencher.iter(|| chunks.iter().map(count).sum::<usize>());
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, rewriting);
