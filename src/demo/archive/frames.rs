@@ -1,9 +1,9 @@
 //! Where the frames of an image stand in its file: counted off in native pixel data, fragment by fragment in
 //! encapsulated pixel data (PS3.5 8.1.1 and A.4). Nothing is decoded.
 
-use super::body::Stretch;
-use super::dataset::{ByteRange, DataSet, Value};
-use super::part10::{self, Header, ReadError};
+use super::body::{self, Stretch};
+use crate::objects::data_set::{ByteRange, DataSet, Value};
+use crate::objects::part10::{Header, ReadError};
 use bytes::Bytes;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
@@ -55,10 +55,10 @@ impl From<io::Error> for FramesError {
 
 /// Finds the frames of the file at `path`.
 pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
-    let header = part10::read(path, |_| true)?;
+    let header = body::header(path, |_| true)?;
     let pixels = header.pixel_data.ok_or(FramesError::NoPixelData)?;
     let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(0) };
-    let whole = header.stretch(path, pixels.vr, range);
+    let whole = Stretch::of(&header, path, pixels.vr, range);
     let (media, places) = if pixels.length.is_some() {
         ("application/octet-stream", native(&header.data, range)?)
     } else {
@@ -201,7 +201,7 @@ fn encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<Frame>,
 fn extended(path: &Path, header: &Header) -> io::Result<Option<Vec<u64>>> {
     let bytes = match header.data.get(tags::EXTENDED_OFFSET_TABLE).map(|element| &element.value) {
         Some(Value::Binary(bytes)) => bytes.to_vec(),
-        Some(Value::Bulk(range)) => header.stretch(path, VR::OV, *range).bytes()?,
+        Some(Value::Bulk(range)) => Stretch::of(header, path, VR::OV, *range).bytes()?,
         _ => return Ok(None),
     };
     Ok(Some(bytes.as_chunks().0.iter().map(|offset| u64::from_le_bytes(*offset)).collect()))
