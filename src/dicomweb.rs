@@ -18,6 +18,7 @@ mod every_archive;
 mod gunzip;
 mod multipart;
 mod only_part;
+mod parts;
 mod path;
 mod query;
 mod request;
