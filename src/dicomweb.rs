@@ -15,6 +15,7 @@ mod answer;
 mod delimiter;
 mod error;
 mod every_archive;
+mod first_rows;
 mod gunzip;
 mod multipart;
 mod only_part;
@@ -24,6 +25,7 @@ mod query;
 mod request;
 mod rewrite;
 mod stream;
+mod supplied;
 
 use http::{Method, Response};
 
@@ -42,16 +44,24 @@ use crate::http::body::{self, Body};
 use crate::http::compression::compressed;
 use request::Question;
 
+/// How far an answer that is put together here may reach.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// So many rows of one archive are looked through for it at most.
+    pub max_scan: usize,
+}
+
 /// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
 /// slash: `https://gateway.example/dicom-web/main`.
 pub async fn handle(
     archive: &Archive,
     access: &Access,
     public: &str,
+    limits: Limits,
     request: DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     admit(access, &request)?;
-    let answer = pass_through(archive, public, &request).await?;
+    let answer = pass_through(archive, public, limits, &request).await?;
     Ok(finish(&request, answer))
 }
 
@@ -75,14 +85,23 @@ fn finish(request: &DicomwebRequest<'_>, answer: Response<Body>) -> Response<Bod
 async fn pass_through(
     archive: &Archive,
     public: &str,
+    limits: Limits,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     let question = Question::read(archive, public, request)?;
+    if supplied::replaces(archive, &question) {
+        return supplied::made(archive, limits, &question).await;
+    }
     match ask(archive, &question).await {
-        Err(refused) if refused.may_be_about_the_service() => match question.in_place_of_a_thumbnail() {
-            Some(drawn) => ask(archive, &drawn).await,
-            None => Err(refused),
-        },
+        Err(refused) if refused.may_be_about_the_service() => {
+            if supplied::can_make(&question) {
+                return supplied::made(archive, limits, &question).await;
+            }
+            match question.in_place_of_a_thumbnail() {
+                Some(drawn) => ask(archive, &drawn).await,
+                None => Err(refused),
+            }
+        }
         answer => answer,
     }
 }

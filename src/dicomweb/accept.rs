@@ -94,6 +94,11 @@ impl Accepted {
         Some(Self { attempts, formats: Vec::new(), html })
     }
 
+    /// Rows or metadata in DICOM JSON, for what is put together here.
+    pub(super) fn rows() -> Self {
+        Self { attempts: vec![Asked::of(Some(JSON))], formats: vec![Format::Json], html: false }
+    }
+
     /// How the archive is asked, in this order.
     pub(super) fn attempts(&self) -> impl Iterator<Item = Asked> + use<> {
         self.attempts.clone().into_iter()

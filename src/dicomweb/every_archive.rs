@@ -12,10 +12,10 @@ use http::{HeaderValue, Response, header};
 
 use holding::{Holding, Holdings};
 
-use super::answer;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::request::{DicomwebRequest, SearchQuestion};
+use super::{Limits, answer};
 use crate::access::Access;
 use crate::archive::{Archive, Objects, SearchLevel};
 use crate::dicom::{SeriesUid, StudyUid};
@@ -26,14 +26,13 @@ use crate::http::body::Body;
 pub struct EveryArchive {
     archives: Vec<Archive>,
     holdings: Holdings,
-    max_scan: usize,
+    limits: Limits,
 }
 
 impl EveryArchive {
-    /// Over `archives`, in the order of the configuration; of each, `max_scan` rows are looked through for one search at
-    /// most.
-    pub fn new(archives: Vec<Archive>, max_scan: usize) -> Self {
-        Self { archives, holdings: Holdings::default(), max_scan }
+    /// Over `archives`, in the order of the configuration, of each of which an answer may take so much.
+    pub fn new(archives: Vec<Archive>, limits: Limits) -> Self {
+        Self { archives, holdings: Holdings::default(), limits }
     }
 
     /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
@@ -59,7 +58,8 @@ impl EveryArchive {
         resource: &Resource,
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
-        let holding = self.holdings.of(study, series_of(resource), &self.archives, self.max_scan).await?;
+        let holding =
+            self.holdings.of(study, series_of(resource), &self.archives, self.limits.max_scan).await?;
         let is_search = matches!(resource, Resource::Search(_));
         if is_search {
             // A list without what a silent archive may hold would be no list.
@@ -75,7 +75,7 @@ impl EveryArchive {
                 holding.require_every_archive()?;
                 Err(DicomwebError::HeldNowhere)
             }
-            [only] => super::pass_through(&self.archives[*only], public, request).await,
+            [only] => super::pass_through(&self.archives[*only], public, self.limits, request).await,
             several if is_search => {
                 let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
                 self.search(public, request, resource, &several).await
@@ -93,7 +93,7 @@ impl EveryArchive {
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::HeldNowhere;
         for holder in holders {
-            match super::pass_through(&self.archives[*holder], public, request).await {
+            match super::pass_through(&self.archives[*holder], public, self.limits, request).await {
                 Err(error) if error.says_that_it_is_not_there() => missing = error,
                 answer => return answer,
             }
@@ -109,7 +109,8 @@ impl EveryArchive {
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
         let question = SearchQuestion::read(request, resource)?;
-        let found = search::merged(archives, public, request.path, question.query, self.max_scan).await?;
+        let found =
+            search::merged(archives, public, request.path, question.query, self.limits.max_scan).await?;
         let mut response = answer::rows(found.text);
         if found.more {
             // PS3.18 8.3.4.4.

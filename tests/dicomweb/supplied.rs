@@ -1,0 +1,3 @@
+//! What an archive lacks, made out of what it has.
+
+mod metadata;
