@@ -19,6 +19,7 @@ mod first_rows;
 mod gunzip;
 mod multipart;
 mod only_part;
+mod packing;
 mod parts;
 mod path;
 mod query;

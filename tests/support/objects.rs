@@ -1,6 +1,6 @@
 //! DICOM objects in the file format of PS3.10, as small as they can be.
 
-use dicom_core::value::C;
+use dicom_core::value::{C, PixelFragmentSequence};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
@@ -12,7 +12,7 @@ pub fn report(study: &str, series: &str, instance: &str) -> InMemDicomObject {
         text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100"),
         text(tags::SOP_CLASS_UID, VR::UI, uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
         text(tags::SOP_INSTANCE_UID, VR::UI, instance),
-        DataElement::new(tags::PATIENT_NAME, VR::PN, PrimitiveValue::U8(C::from_slice(b"M\xFCller^Eva "))),
+        DataElement::new(tags::PATIENT_NAME, VR::PN, PrimitiveValue::U8(C::from_slice(b"M\xFCller^Eva"))),
         text(tags::STUDY_INSTANCE_UID, VR::UI, study),
         text(tags::SERIES_INSTANCE_UID, VR::UI, series),
     ])
@@ -28,6 +28,21 @@ pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemD
     }
     image.put(DataElement::new(tags::BITS_ALLOCATED, VR::US, dicom_value!(U16, [8])));
     image.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(C::from_slice(pixels))));
+    image
+}
+
+/// The same with so many frames in these fragments.
+pub fn compressed(
+    study: &str,
+    series: &str,
+    instance: &str,
+    frames: usize,
+    offsets: Vec<u32>,
+    fragments: Vec<Vec<u8>>,
+) -> InMemDicomObject {
+    let mut image = image(study, series, instance, &[]);
+    image.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames.to_string())));
+    image.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new(offsets, fragments)));
     image
 }
 
