@@ -2,7 +2,6 @@
 //! to fill it with. Only the command line and tests use this module; the gateway knows archives by their URLs alone.
 
 pub mod archive;
-pub mod charset;
 pub mod samples;
 mod scratch;
 mod tour;

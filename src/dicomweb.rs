@@ -16,16 +16,20 @@ mod answer;
 mod delimiter;
 mod error;
 mod every_archive;
+mod first_rows;
 mod gunzip;
 mod json_end;
 mod kept;
 mod multipart;
 mod only_part;
+mod packing;
+mod parts;
 mod path;
 mod query;
 mod request;
 mod rewrite;
 mod stream;
+mod supplied;
 
 use http::{Method, Response};
 
@@ -45,17 +49,33 @@ use crate::http::body::{self, Body};
 use crate::http::compression::compressed;
 use request::Question;
 
+/// What answers are made with.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// The answers that are kept.
+    pub kept: Kept,
+    /// How far an answer may reach.
+    pub limits: Limits,
+}
+
+/// How far an answer that is put together here may reach.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// So many rows of one archive are looked through for it at most.
+    pub max_scan: usize,
+}
+
 /// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
 /// slash: `https://gateway.example/dicom-web/main`.
 pub async fn handle(
+    means: &Means,
     archive: &Archive,
-    kept: &Kept,
     access: &Access,
     public: &str,
     request: DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     admit(access, &request)?;
-    let answer = kept.answer(archive, public, &request).await?;
+    let answer = kept::answer(means, archive, public, &request).await?;
     Ok(finish(&request, answer))
 }
 
@@ -78,16 +98,25 @@ fn finish(request: &DicomwebRequest<'_>, answer: Response<Body>) -> Response<Bod
 
 /// Asks the archive, whatever is known of it.
 async fn ask_anew(
+    means: &Means,
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     let question = Question::read(archive, public, request)?;
+    if supplied::replaces(archive, &question) {
+        return supplied::made(archive, means.limits, &question).await;
+    }
     match ask(archive, &question).await {
-        Err(refused) if refused.may_be_about_the_service() => match question.in_place_of_a_thumbnail() {
-            Some(drawn) => ask(archive, &drawn).await,
-            None => Err(refused),
-        },
+        Err(refused) if refused.may_be_about_the_service() => {
+            if supplied::can_make(&question) {
+                return supplied::made(archive, means.limits, &question).await;
+            }
+            match question.in_place_of_a_thumbnail() {
+                Some(drawn) => ask(archive, &drawn).await,
+                None => Err(refused),
+            }
+        }
         answer => answer,
     }
 }

@@ -2,6 +2,7 @@
 //! conditional requests, pages of other origins, the address under which the gateway is known. Nothing here knows FHIR or DICOM.
 
 pub mod body;
+pub mod boundary;
 pub mod bounded;
 pub mod compression;
 pub mod conditional;

@@ -24,7 +24,7 @@
 //!
 //! [`config`] reads what an operator says, [`gateway`] is built of it, [`clock`] tells the time so that tests can move it,
 //! [`check`] asks archives what they can do, and [`demo`] is an archive of its own with sample studies, so that all of it
-//! can be tried without a PACS.
+//! can be tried without a PACS. [`objects`] reads DICOM objects as files hold them.
 
 pub mod access;
 pub mod archive;
@@ -41,6 +41,7 @@ pub mod fhir;
 pub mod gateway;
 pub mod http;
 pub mod mapping;
+pub mod objects;
 pub mod route;
 pub mod server;
 pub mod service;

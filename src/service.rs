@@ -16,7 +16,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::access::Access;
-use crate::dicomweb::{self, DicomwebRequest, EveryArchive, Kept};
+use crate::dicomweb::{self, DicomwebRequest, EveryArchive, Kept, Limits, Means};
 use crate::error::{self, Failure};
 use crate::facade::{self, FhirRequest, Interaction};
 use crate::gateway::Gateway;
@@ -31,7 +31,7 @@ use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, Rou
 #[derive(Debug, Clone)]
 pub struct Service {
     gateway: Arc<Gateway>,
-    kept: Kept,
+    means: Means,
     every_archive: Arc<EveryArchive>,
     routes: Arc<[RouteMetrics]>,
 }
@@ -42,9 +42,12 @@ impl Service {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
         let routes = labels.map(|label| gateway.metrics.route(label)).collect();
         let archives = gateway.archives().cloned().collect();
-        let kept = Kept::new(gateway.cache().clone(), gateway.largest_answer, gateway.metrics.clone());
-        let every_archive = Arc::new(EveryArchive::new(archives, kept.clone(), gateway.search.max_scan));
-        Self { gateway, kept, every_archive, routes }
+        let means = Means {
+            kept: Kept::new(gateway.cache().clone(), gateway.largest_answer, gateway.metrics.clone()),
+            limits: Limits { max_scan: gateway.search.max_scan },
+        };
+        let every_archive = Arc::new(EveryArchive::new(archives, means.clone()));
+        Self { gateway, means, every_archive, routes }
     }
 }
 
@@ -152,7 +155,7 @@ impl Service {
                 // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
                 // wait.
                 let answer =
-                    dicomweb::handle(&source.archive, &self.kept, &access, &address, dicomweb(path)).await;
+                    dicomweb::handle(&self.means, &source.archive, &access, &address, dicomweb(path)).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Batch => None,

@@ -10,3 +10,4 @@ mod kept;
 mod negotiation;
 mod requests;
 mod streams;
+mod supplied;

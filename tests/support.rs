@@ -4,6 +4,7 @@
 pub mod client;
 pub mod front;
 pub mod gateway;
+pub mod objects;
 pub mod pacs;
 pub mod samples;
 pub mod xml;

@@ -26,7 +26,8 @@ impl Objects {
         }
     }
 
-    fn path(&self) -> String {
+    /// Their path below the WADO-RS root, without a leading slash.
+    pub fn path(&self) -> String {
         match self {
             Self::Study(study) => format!("studies/{study}"),
             Self::Series(study, series) => format!("studies/{study}/series/{series}"),
@@ -64,6 +65,11 @@ impl PathSegment {
         let dots_alone = text.bytes().all(|byte| byte == b'.');
         ((1..=128).contains(&text.len()) && text.bytes().all(legal) && !dots_alone)
             .then(|| Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -172,7 +178,8 @@ impl Retrieval {
             && matches!(&self.objects, Objects::Frames(.., frames) if frames.is_empty())
     }
 
-    pub(super) fn path(&self) -> String {
+    /// Its path below the WADO-RS root, without a leading slash.
+    pub fn path(&self) -> String {
         let objects = self.objects.path();
         match &self.aspect {
             Aspect::Whole => objects,

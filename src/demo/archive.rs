@@ -6,21 +6,18 @@
 
 mod accept;
 mod body;
-mod dataset;
 mod frames;
 mod index;
-mod json;
 mod levels;
 mod matching;
-mod metadata;
 mod multipart;
-mod part10;
 mod query;
 mod retrieve;
 mod route;
 mod search;
 
 use crate::http::body::{Body, empty, full};
+use crate::objects::metadata;
 use accept::MediaRange;
 use body::Chunks;
 use bytes::Bytes;
@@ -191,7 +188,8 @@ impl Archive {
         }
         let objects = instances.into_iter().map(|one| {
             let mut object = Vec::new();
-            metadata::write(&mut object, &one.path, one.url)?;
+            let header = body::header(&one.path, |_| true).map_err(io::Error::other)?;
+            metadata::write(&mut object, header, one.url)?;
             Ok(object)
         });
         let mut response = Response::new(body::streamed(array(objects), Arc::clone(&self.readers)));

@@ -44,7 +44,7 @@ impl Asked {
 }
 
 /// What a client takes of one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Accepted {
     /// How the archive is asked, one after the other until it does not refuse.
     attempts: Vec<Asked>,
@@ -52,6 +52,8 @@ pub(super) struct Accepted {
     formats: Vec<Format>,
     /// HTML is named among the ranges.
     pub(super) html: bool,
+    /// The ranges as they were read, the most wanted first.
+    pub(super) ranges: Vec<MediaRange>,
 }
 
 impl Accepted {
@@ -73,10 +75,10 @@ impl Accepted {
                 Format::Xml => vec![XML_PARTS, XML],
             });
             let attempts: Vec<_> = attempts.map(|format| Asked::of(Some(format))).collect();
-            return (!attempts.is_empty()).then_some(Self { attempts, formats, html });
+            return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges });
         }
         if is_silent {
-            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html });
+            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges });
         }
         let written: Vec<_> =
             ranges.iter().filter_map(|range| Some((canonical(range, resource)?, range.quality))).collect();
@@ -91,7 +93,17 @@ impl Accepted {
             attempts.iter().take(MOST_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
         let mut attempts: Vec<_> = media_types.map(|media_types| Asked::of(Some(media_types))).collect();
         attempts.extend(ranges.iter().find_map(|range| only_part(range, resource)));
-        Some(Self { attempts, formats: Vec::new(), html })
+        Some(Self { attempts, formats: Vec::new(), html, ranges })
+    }
+
+    /// Rows or metadata in DICOM JSON, for what is put together here.
+    pub(super) fn rows() -> Self {
+        Self {
+            attempts: vec![Asked::of(Some(JSON))],
+            formats: vec![Format::Json],
+            html: false,
+            ranges: Vec::new(),
+        }
     }
 
     /// How the archive is asked, in this order.
@@ -122,7 +134,7 @@ fn format_of(range: &MediaRange) -> Option<Format> {
 }
 
 /// The `type` of a multipart range, in lower case and without what older viewers write behind it.
-fn inner_type(range: &MediaRange) -> Option<String> {
+pub(super) fn inner_type(range: &MediaRange) -> Option<String> {
     let text = range.parameter("type")?.trim_matches('\'');
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
@@ -175,7 +187,7 @@ fn only_part(range: &MediaRange, resource: &Resource) -> Option<Asked> {
 }
 
 /// The transfer syntax that is wanted, beside `type` or inside of its quotes.
-fn transfer_syntax(range: &MediaRange) -> Option<&str> {
+pub(super) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
     let inside = || {
         let mut parameters = range.parameter("type")?.split(';').skip(1);
         parameters.find_map(|part| part.trim().strip_prefix("transfer-syntax="))

@@ -83,7 +83,7 @@ fn means_no_match(archive: &Archive, question: &Question, status: StatusCode) ->
     }
 }
 
-fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> DicomwebError {
+pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> DicomwebError {
     let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let retry_after = seconds.map(|seconds: u32| seconds.clamp(1, 300));
     DicomwebError::Refused { archive: archive.id().clone(), status, retry_after }
@@ -202,7 +202,7 @@ async fn first_piece(archive: &Archive, source: &mut Source) -> Result<Bytes, Di
     }
 }
 
-fn archive_error(archive: &Archive, kind: ArchiveErrorKind) -> crate::archive::ArchiveError {
+pub(super) fn archive_error(archive: &Archive, kind: ArchiveErrorKind) -> crate::archive::ArchiveError {
     crate::archive::ArchiveError { archive: archive.id().clone(), kind }
 }
 
@@ -253,12 +253,12 @@ fn is_opaque(headers: &HeaderMap) -> bool {
 }
 
 /// The Content-Type; bulkdata without one are octets.
-fn content_type_of(headers: &HeaderMap) -> String {
+pub(super) fn content_type_of(headers: &HeaderMap) -> String {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.unwrap_or("application/octet-stream").to_owned()
 }
 
-fn essence(content_type: &str) -> String {
+pub(super) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
@@ -333,9 +333,19 @@ fn kept_headers(upstream: &HeaderMap, question: &Question, changed: bool) -> Hea
 
 /// Rows that were put together here.
 pub(super) fn rows(text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(body::full(text));
+    rows_in(body::full(text))
+}
+
+/// Rows that are put together here while they stream out.
+pub(super) fn rows_in(body: Body) -> Response<Body> {
+    made(DICOM_JSON, body)
+}
+
+/// What was made here, and is of that type.
+pub(super) fn made(content_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     describe(response.headers_mut());
-    response.headers_mut().insert(header::CONTENT_TYPE, DICOM_JSON);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
 }
 

@@ -12,11 +12,10 @@ use http::{HeaderValue, Response, header};
 
 use holding::{Holding, Holdings};
 
-use super::answer;
 use super::error::DicomwebError;
-use super::kept::Kept;
 use super::path::Resource;
 use super::request::{DicomwebRequest, SearchQuestion};
+use super::{Means, answer, kept};
 use crate::access::Access;
 use crate::archive::{Archive, Objects, SearchLevel};
 use crate::dicom::{SeriesUid, StudyUid};
@@ -26,16 +25,14 @@ use crate::http::body::Body;
 #[derive(Debug)]
 pub struct EveryArchive {
     archives: Vec<Archive>,
-    kept: Kept,
+    means: Means,
     holdings: Holdings,
-    max_scan: usize,
 }
 
 impl EveryArchive {
-    /// Over `archives`, in the order of the configuration; of each, `max_scan` rows are looked through for one search at
-    /// most.
-    pub fn new(archives: Vec<Archive>, kept: Kept, max_scan: usize) -> Self {
-        Self { archives, kept, holdings: Holdings::default(), max_scan }
+    /// Over `archives`, in the order of the configuration, answering by `means`.
+    pub fn new(archives: Vec<Archive>, means: Means) -> Self {
+        Self { archives, means, holdings: Holdings::default() }
     }
 
     /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
@@ -61,7 +58,8 @@ impl EveryArchive {
         resource: &Resource,
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
-        let holding = self.holdings.of(study, series_of(resource), &self.archives, self.max_scan).await?;
+        let holding =
+            self.holdings.of(study, series_of(resource), &self.archives, self.means.limits.max_scan).await?;
         let is_search = matches!(resource, Resource::Search(_));
         if is_search {
             // A list without what a silent archive may hold would be no list.
@@ -77,7 +75,7 @@ impl EveryArchive {
                 holding.require_every_archive()?;
                 Err(DicomwebError::HeldNowhere)
             }
-            [only] => self.kept.answer(&self.archives[*only], public, request).await,
+            [only] => kept::answer(&self.means, &self.archives[*only], public, request).await,
             several if is_search => {
                 let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
                 self.search(public, request, resource, &several).await
@@ -95,7 +93,7 @@ impl EveryArchive {
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::HeldNowhere;
         for holder in holders {
-            match self.kept.answer(&self.archives[*holder], public, request).await {
+            match kept::answer(&self.means, &self.archives[*holder], public, request).await {
                 Err(error) if error.says_that_it_is_not_there() => missing = error,
                 answer => return answer,
             }
@@ -111,7 +109,9 @@ impl EveryArchive {
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
         let question = SearchQuestion::read(request, resource)?;
-        let found = search::merged(archives, public, request.path, question.query, self.max_scan).await?;
+        let found =
+            search::merged(archives, public, request.path, question.query, self.means.limits.max_scan)
+                .await?;
         let mut response = answer::rows(found.text);
         if found.more {
             // PS3.18 8.3.4.4.

@@ -23,11 +23,11 @@ use url::Url;
 use self::collecting::Collecting;
 use self::respelled::Respelled;
 use super::address::Addresses;
-use super::answer;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::request::DicomwebRequest;
 use super::rewrite::{Rewriter, Syntax};
+use super::{Means, answer as passed};
 use crate::archive::{Archive, MatchValue, Objects, QidoQuery, SearchLevel, UpstreamRequest};
 use crate::cache::{Answer, Cache, Fingerprint};
 use crate::dicom::{Attributes, tags};
@@ -78,52 +78,53 @@ impl Small {
     }
 }
 
+/// The answer to `request`: one that is kept, or the archive's, which may be kept from now on. `public` is the address
+/// of the archive here.
+pub(super) async fn answer(
+    means: &Means,
+    archive: &Archive,
+    public: &str,
+    request: &DicomwebRequest<'_>,
+) -> Result<Response<Body>, DicomwebError> {
+    let kept = &means.kept;
+    let Some(small) = Small::read(request) else {
+        return super::ask_anew(means, archive, public, request).await;
+    };
+    let asked_at = kept.cache.elapsed();
+    let known = kept.cache.answer(archive.id(), &small.key).filter(|_| !wants_reload(request.headers));
+    let mut fingerprint = None;
+    if let Some(known) = known {
+        if kept.cache.is_fresh(known.checked_at) {
+            return Ok(kept.give(CacheOutcome::Hit, &known, archive, public, request));
+        }
+        let confirmed = if known.validators.is_empty() {
+            fingerprint = rows(archive, &small.objects).await;
+            fingerprint.is_some() && fingerprint == known.fingerprint
+        } else {
+            let headers = known.conditions(request.headers);
+            let question = DicomwebRequest { headers: &headers, ..*request };
+            let answer = super::ask_anew(means, archive, &spelled(archive), &question).await?;
+            if answer.status() != StatusCode::NOT_MODIFIED {
+                kept.metrics.answer_looked_up(CacheOutcome::Miss);
+                return Ok(kept.keep(small, archive, public, request, answer, (asked_at, None)));
+            }
+            true
+        };
+        if confirmed {
+            let known = Arc::new(Answer { checked_at: asked_at, ..Answer::clone(&known) });
+            kept.cache.keep_answer(archive.id(), &small.key, Arc::clone(&known));
+            return Ok(kept.give(CacheOutcome::Revalidated, &known, archive, public, request));
+        }
+    }
+    kept.metrics.answer_looked_up(CacheOutcome::Miss);
+    let answer = super::ask_anew(means, archive, &spelled(archive), request).await?;
+    Ok(kept.keep(small, archive, public, request, answer, (asked_at, fingerprint)))
+}
+
 impl Kept {
     /// In `cache`, none longer than `largest` bytes.
     pub fn new(cache: Cache, largest: u64, metrics: Metrics) -> Self {
         Self { cache, largest: usize::try_from(largest).unwrap_or(usize::MAX), metrics }
-    }
-
-    /// The answer to `request`: one that is kept, or the archive's, which may be kept from now on. `public` is the address
-    /// of the archive here.
-    pub(super) async fn answer(
-        &self,
-        archive: &Archive,
-        public: &str,
-        request: &DicomwebRequest<'_>,
-    ) -> Result<Response<Body>, DicomwebError> {
-        let Some(small) = Small::read(request) else {
-            return super::ask_anew(archive, public, request).await;
-        };
-        let asked_at = self.cache.elapsed();
-        let known = self.cache.answer(archive.id(), &small.key).filter(|_| !wants_reload(request.headers));
-        let mut fingerprint = None;
-        if let Some(known) = known {
-            if self.cache.is_fresh(known.checked_at) {
-                return Ok(self.give(CacheOutcome::Hit, &known, archive, public, request));
-            }
-            let confirmed = if known.validators.is_empty() {
-                fingerprint = rows(archive, &small.objects).await;
-                fingerprint.is_some() && fingerprint == known.fingerprint
-            } else {
-                let headers = known.conditions(request.headers);
-                let question = DicomwebRequest { headers: &headers, ..*request };
-                let answer = super::ask_anew(archive, &spelled(archive), &question).await?;
-                if answer.status() != StatusCode::NOT_MODIFIED {
-                    self.metrics.answer_looked_up(CacheOutcome::Miss);
-                    return Ok(self.keep(small, archive, public, request, answer, (asked_at, None)));
-                }
-                true
-            };
-            if confirmed {
-                let known = Arc::new(Answer { checked_at: asked_at, ..Answer::clone(&known) });
-                self.cache.keep_answer(archive.id(), &small.key, Arc::clone(&known));
-                return Ok(self.give(CacheOutcome::Revalidated, &known, archive, public, request));
-            }
-        }
-        self.metrics.answer_looked_up(CacheOutcome::Miss);
-        let answer = super::ask_anew(archive, &spelled(archive), request).await?;
-        Ok(self.keep(small, archive, public, request, answer, (asked_at, fingerprint)))
     }
 
     fn give(
@@ -136,7 +137,7 @@ impl Kept {
     ) -> Response<Body> {
         self.metrics.answer_looked_up(outcome);
         let mut headers = HeaderMap::new();
-        answer::describe(&mut headers);
+        passed::describe(&mut headers);
         headers.extend(known.validators.clone());
         let etag = known.validators.get(header::ETAG);
         let mut response = if etag.is_some_and(|etag| has_it_already(request.headers, etag.as_bytes(), None))
@@ -211,7 +212,7 @@ fn respelled(
     let Ok(root) = Url::parse(&spelled(archive)) else { return response };
     let addresses = Addresses::new(public, &root, &root, request.path);
     let location = response.headers_mut().remove(header::CONTENT_LOCATION);
-    if let Some(location) = location.and_then(|location| answer::shown_location(&location, &addresses)) {
+    if let Some(location) = location.and_then(|location| passed::shown_location(&location, &addresses)) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
     let content_type = response.headers().get(header::CONTENT_TYPE);

@@ -7,7 +7,7 @@ use super::address::Addresses;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::query;
-use crate::archive::{Archive, QidoQuery, Rendering, Retrieval, SearchLevel, UpstreamRequest};
+use crate::archive::{Archive, Objects, QidoQuery, Rendering, Retrieval, SearchLevel, UpstreamRequest};
 use crate::http::negotiation;
 use crate::http::query::decode;
 
@@ -84,6 +84,21 @@ impl Question {
             substitute: substitute.map(|substitute| substitute.carrying(&headers)),
             resource,
         })
+    }
+
+    /// Asks for the metadata of `objects` as rows, for a list that is put together here.
+    pub(super) fn of_metadata(archive: &Archive, public: &str, objects: Objects) -> Self {
+        let settings = archive.settings();
+        let retrieval = Retrieval::metadata(objects.clone());
+        let addresses = Addresses::new(public, &settings.qido_url, &settings.wado_url, &retrieval.path());
+        Self {
+            resource: Resource::Metadata(objects),
+            addresses,
+            takes_gzip: false,
+            accepted: Accepted::rows(),
+            upstream: UpstreamRequest::retrieve(retrieval),
+            substitute: None,
+        }
     }
 
     /// The same asked of the service that draws images, where it is a thumbnail that is wanted.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::error::DicomwebError;
 use super::gunzip::Gunzip;
 use super::json_end::JsonEnd;
 use super::multipart::PartHeaders;
@@ -41,6 +42,18 @@ pub enum StreamError {
     /// The body decodes to more than any real one.
     #[error("the archive's answer decodes to too much")]
     TooLarge,
+    /// The body is no list of objects.
+    #[error("the archive's answer holds something else than a list of objects")]
+    NoRows,
+    /// Something in the body cannot be read.
+    #[error("the archive's answer holds {0}")]
+    Unreadable(&'static str),
+    /// A further request that the body is made of has no answer.
+    #[error(transparent)]
+    Refused(Box<DicomwebError>),
+    /// The work on the body broke down, or nobody wants it any more.
+    #[error("the work on the answer was broken off")]
+    Interrupted,
 }
 
 impl PartialEq for StreamError {

@@ -7,13 +7,14 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-use super::dataset::{ByteRange, swap_words};
-use super::part10;
-use std::path::PathBuf;
+use crate::objects::data_set::{ByteRange, swap_words};
+use crate::objects::part10::{Header, Object, ReadError, is_deflated};
+use dicom_core::{Tag, VR};
+use std::path::{Path, PathBuf};
 
 /// How much of a file is in memory for one answer.
 const CHUNK: u64 = 128 * 1024;
@@ -33,6 +34,13 @@ pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {
     body::streamed(StreamBody::new(steps))
 }
 
+/// Reads the header of the file at `path`; of the top-level elements only those that `wanted` accepts.
+pub(super) fn header(path: &Path, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    Object::open(BufReader::new(file), Some(size))?.header(wanted)
+}
+
 /// A stretch of a file, or of what it inflates to.
 #[derive(Debug, Clone)]
 pub(super) struct Stretch {
@@ -47,6 +55,12 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
+    /// The bytes of a value that was left in the file at `path`, whose header this is.
+    pub(super) fn of(header: &Header, path: &Path, vr: VR, range: ByteRange) -> Self {
+        let inflated = is_deflated(header.transfer_syntax);
+        Self { path: path.to_owned(), inflated, range, swap: header.swapped_words(vr) }
+    }
+
     /// All the bytes at once, for what is known to be small.
     pub(super) fn bytes(self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -91,7 +105,7 @@ impl Stretch {
             file.seek(SeekFrom::Start(self.range.offset))?;
             return Ok(Box::new(file));
         }
-        let mut inflated = part10::inflate(file)?;
+        let mut inflated = Object::open(BufReader::new(file), None).map_err(io::Error::other)?;
         io::copy(&mut inflated.by_ref().take(self.range.offset), &mut io::sink())?;
         Ok(Box::new(inflated))
     }

@@ -1,12 +1,13 @@
 //! Where the frames of an image stand in its file: counted off in native pixel data, fragment by fragment in
 //! encapsulated pixel data (PS3.5 8.1.1 and A.4). Nothing is decoded.
 
-use super::body::Stretch;
-use super::dataset::{ByteRange, DataSet, Value};
-use super::part10::{self, Header, ReadError};
+use super::body::{self, Stretch};
+use crate::objects::data_set::{ByteRange, DataSet, Value};
+use crate::objects::fragments::{FragmentsError, item, media_type, number_of_frames};
+use crate::objects::part10::{Header, ReadError};
 use bytes::Bytes;
 use dicom_core::VR;
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -47,6 +48,15 @@ pub(super) enum FramesError {
     Read(#[from] ReadError),
 }
 
+impl From<FragmentsError> for FramesError {
+    fn from(error: FragmentsError) -> Self {
+        match error {
+            FragmentsError::Inconsistent(what) => Self::Inconsistent(what),
+            FragmentsError::Io(error) => error.into(),
+        }
+    }
+}
+
 impl From<io::Error> for FramesError {
     fn from(error: io::Error) -> Self {
         Self::Read(error.into())
@@ -55,10 +65,10 @@ impl From<io::Error> for FramesError {
 
 /// Finds the frames of the file at `path`.
 pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
-    let header = part10::read(path, |_| true)?;
+    let header = body::header(path, |_| true)?;
     let pixels = header.pixel_data.ok_or(FramesError::NoPixelData)?;
     let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(0) };
-    let whole = header.stretch(path, pixels.vr, range);
+    let whole = Stretch::of(&header, path, pixels.vr, range);
     let (media, places) = if pixels.length.is_some() {
         ("application/octet-stream", native(&header.data, range)?)
     } else {
@@ -106,7 +116,7 @@ fn native(data: &DataSet, pixels: ByteRange) -> Result<Vec<Frame>, FramesError> 
     let halved = data.text(tags::PHOTOMETRIC_INTERPRETATION).is_some_and(|text| text.ends_with("_422"));
     let samples = if halved { 2 } else { size(tags::SAMPLES_PER_PIXEL).unwrap_or(1) };
     let bits = rows * columns * bits * samples;
-    let count = count(data);
+    let count = number_of_frames(data);
     if bits == 0 || (bits * count as u64).div_ceil(8) > pixels.length {
         return Err(FramesError::Inconsistent(
             "the pixel data is shorter than Rows, Columns and the rest say",
@@ -123,10 +133,6 @@ fn native(data: &DataSet, pixels: ByteRange) -> Result<Vec<Frame>, FramesError> 
         }
     };
     Ok((0..count).map(frame).collect())
-}
-
-fn count(data: &DataSet) -> usize {
-    data.text(tags::NUMBER_OF_FRAMES).and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
 }
 
 /// Moves pixels of one bit, the first in the lowest bit (PS3.5 8.2), to the start of a byte.
@@ -173,7 +179,7 @@ fn encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<Frame>,
         position = range.offset + range.length;
         file.seek(SeekFrom::Start(position))?;
     }
-    let count = count(&header.data);
+    let count = number_of_frames(&header.data);
     if fragments.len() == count {
         return Ok(fragments.into_iter().map(|fragment| Frame::Ranges(vec![fragment.range])).collect());
     }
@@ -201,39 +207,10 @@ fn encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<Frame>,
 fn extended(path: &Path, header: &Header) -> io::Result<Option<Vec<u64>>> {
     let bytes = match header.data.get(tags::EXTENDED_OFFSET_TABLE).map(|element| &element.value) {
         Some(Value::Binary(bytes)) => bytes.to_vec(),
-        Some(Value::Bulk(range)) => header.stretch(path, VR::OV, *range).bytes()?,
+        Some(Value::Bulk(range)) => Stretch::of(header, path, VR::OV, *range).bytes()?,
         _ => return Ok(None),
     };
     Ok(Some(bytes.as_chunks().0.iter().map(|offset| u64::from_le_bytes(*offset)).collect()))
-}
-
-/// Reads an item header and tells its length; none at the delimiter that ends the fragments (PS3.5 A.4).
-fn item(file: &mut impl Read) -> Result<Option<u32>, FramesError> {
-    let mut header = [0; 8];
-    file.read_exact(&mut header)?;
-    let [tag @ .., a, b, c, d] = header;
-    match tag {
-        [0xFE, 0xFF, 0x00, 0xE0] => Ok(Some(u32::from_le_bytes([a, b, c, d]))),
-        [0xFE, 0xFF, 0xDD, 0xE0] => Ok(None),
-        _ => Err(FramesError::Inconsistent("the fragments are broken")),
-    }
-}
-
-/// The media type of one compressed frame (PS3.18 tables 8.7.3-2 and 8.7.3-5).
-fn media_type(transfer_syntax: &str) -> &'static str {
-    match transfer_syntax {
-        uids::JPEG_BASELINE8_BIT
-        | uids::JPEG_EXTENDED12_BIT
-        | uids::JPEG_LOSSLESS
-        | uids::JPEG_LOSSLESS_SV1 => "image/jpeg",
-        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => "image/jls",
-        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => "image/jp2",
-        uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => "image/jpx",
-        uids::HTJ2K_LOSSLESS | uids::HTJ2K_LOSSLESS_RPCL | uids::HTJ2K => "image/jphc",
-        uids::JPEGXL_LOSSLESS | uids::JPEGXLJPEG_RECOMPRESSION | uids::JPEGXL => "image/jxl",
-        uids::RLE_LOSSLESS => "image/dicom-rle",
-        _ => "application/octet-stream",
-    }
 }
 
 #[cfg(test)]

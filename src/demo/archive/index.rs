@@ -3,10 +3,11 @@
 //! The folder is read once, in parallel. A file that is no DICOM file, a DICOMDIR, a broken or repeated file is counted
 //! and passed over. Pixel data never enters memory: an instance is its path and a few attributes.
 
-use super::dataset::DataSet;
+use super::body;
 use super::levels::{self, Level};
-use super::part10::{self, Header, ReadError};
 use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid};
+use crate::objects::data_set::DataSet;
+use crate::objects::part10::{Header, ReadError};
 use dicom_dictionary_std::tags;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
@@ -229,7 +230,7 @@ fn number(attributes: &DataSet, tag: dicom_core::Tag) -> i64 {
 fn look_at(path: PathBuf) -> Outcome {
     let wanted = |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
     // No file is known that makes the reader panic; should there be one, it is one broken file among many.
-    let read = catch_unwind(AssertUnwindSafe(|| part10::read(&path, wanted)))
+    let read = catch_unwind(AssertUnwindSafe(|| body::header(&path, wanted)))
         .unwrap_or_else(|_| Err(ReadError::Broken("the reader gave up".into())));
     match read {
         Ok(header) => {

@@ -3,7 +3,7 @@
 //! A condition is parsed with the representation of its attribute; what that representation cannot be matched by is
 //! refused, never ignored.
 
-use super::dataset::{Element, Value};
+use crate::objects::data_set::{Element, Value};
 use dicom_core::VR;
 
 /// What an attribute must be like.

@@ -2,7 +2,6 @@
 
 use super::body::Chunks;
 use bytes::Bytes;
-use std::hash::{BuildHasher as _, RandomState};
 use std::iter::once;
 
 /// One part: its media type, and its bytes.
@@ -11,13 +10,6 @@ pub(super) struct Part {
     pub(super) content_type: String,
     /// What it holds.
     pub(super) chunks: Chunks,
-}
-
-/// A boundary that no part can hold but by malice: 128 bits from the randomly keyed hasher of the standard library,
-/// anew for every answer.
-pub(super) fn boundary() -> String {
-    let (one, other) = (RandomState::new(), RandomState::new());
-    format!("{:016x}{:016x}", one.hash_one("multipart"), other.hash_one("related"))
 }
 
 /// The body: every part behind its delimiter, and the closing delimiter.

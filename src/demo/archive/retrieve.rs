@@ -3,17 +3,17 @@
 
 use super::accept::MediaRange;
 use super::body::{self, Chunks, Stretch};
-use super::dataset::{ByteRange, DataSet, Value};
 use super::frames::{self, Frames, FramesError};
-use super::json::Step;
 use super::multipart::{self, Part};
-use super::part10::{self, ReadError};
 use super::route::Scope;
 use super::{Archive, Located, Refusal};
 use crate::http::body::Body;
+use crate::http::boundary;
+use crate::objects::data_set::{ByteRange, DataSet, Value};
+use crate::objects::json::Step;
+use crate::objects::part10::{ReadError, is_pixel_data};
 use bytes::Bytes;
-use dicom_core::Tag;
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::uids;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use std::fs;
@@ -182,7 +182,7 @@ impl Archive {
         media: &str,
         parts: impl Iterator<Item = Part> + Send + 'static,
     ) -> Result<Response<Body>, Refusal> {
-        let boundary = multipart::boundary();
+        let boundary = boundary::random();
         let content_type = format!("multipart/related; type=\"{media}\"; boundary={boundary}");
         self.single(&content_type, None, multipart::body(&boundary, parts))
     }
@@ -230,13 +230,9 @@ fn file(path: &Path, length: u64) -> Chunks {
         .chunks()
 }
 
-fn is_pixel_data(tag: Tag) -> bool {
-    matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
-}
-
 /// The bytes of the value that `steps` lead to, and their number; none when they lead nowhere.
 fn value(path: &Path, steps: &[Step]) -> Result<Option<(Chunks, u64)>, ReadError> {
-    let header = part10::read(path, |_| true)?;
+    let header = body::header(path, |_| true)?;
     let mut data: &DataSet = &header.data;
     let mut steps = steps.iter();
     while let Some(Step::Attribute(tag)) = steps.next() {
@@ -247,7 +243,7 @@ fn value(path: &Path, steps: &[Step]) -> Result<Option<(Chunks, u64)>, ReadError
                 None => return Ok(None),
             },
             (Value::Bulk(range), None) => {
-                return Ok(Some((header.stretch(path, element.vr, *range).chunks(), range.length)));
+                return Ok(Some((Stretch::of(&header, path, element.vr, *range).chunks(), range.length)));
             }
             (Value::Binary(bytes), None) => {
                 let bytes = Bytes::copy_from_slice(bytes);

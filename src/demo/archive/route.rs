@@ -3,9 +3,9 @@
 //! Identifiers are checked as they stand, before any decoding: a percent-escape, a dot segment or a doubled slash
 //! matches nothing.
 
-use super::json::Step;
 use super::levels::Level;
-use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid, tag};
+use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid};
+use crate::objects::json::Step;
 
 /// Under which path the service stands, as in many archives.
 pub const ROOT: &str = "/dicom-web";
@@ -111,7 +111,7 @@ impl Route {
             [] => Resource::Instances,
             ["metadata"] => Resource::Metadata,
             ["frames", list] => Resource::Frames(frames(list)?),
-            ["bulkdata", steps @ ..] if !steps.is_empty() => Resource::BulkData(steps_to(steps)?),
+            ["bulkdata", steps @ ..] => Resource::BulkData(Step::path(steps).ok_or(RouteError::Unknown)?),
             _ => return Err(RouteError::Unknown),
         };
         Ok(Self { scope, resource })
@@ -128,20 +128,6 @@ fn frames(list: &str) -> Result<Vec<usize>, RouteError> {
         text.parse().ok().filter(|number| digits && *number > 0)
     };
     list.split(',').map(|text| number(text).ok_or(RouteError::Frames)).collect()
-}
-
-/// Attributes and item numbers by turns: `7FE00010`, or `00880200/1/00282000`.
-fn steps_to(segments: &[&str]) -> Result<Vec<Step>, RouteError> {
-    let step = |(position, segment): (usize, &&str)| {
-        if position % 2 == 1 {
-            return segment.parse().ok().filter(|item| *item > 0).map(Step::Item);
-        }
-        (segment.len() == 8).then(|| tag::parse(segment)).flatten().map(Step::Attribute)
-    };
-    if segments.len().is_multiple_of(2) {
-        return Err(RouteError::Unknown);
-    }
-    segments.iter().enumerate().map(|pair| step(pair).ok_or(RouteError::Unknown)).collect()
 }
 
 #[cfg(test)]

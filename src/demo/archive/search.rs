@@ -1,13 +1,13 @@
 //! QIDO-RS (PS3.18 10.6): which studies, series or instances meet a query, and the row that is answered for each.
 
-use super::dataset::{DataSet, Element, Value};
+use super::body;
 use super::index::{Index, Instance, Series, Study};
-use super::json::{self, BulkDataLinks, Step};
 use super::levels::{self, Level};
 use super::matching::Condition;
-use super::part10;
 use super::query::{Match, Query, is_computed};
 use super::route::Scope;
+use crate::objects::data_set::{DataSet, Element, Value};
+use crate::objects::json::{self, BulkDataLinks, Step};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use std::cell::OnceCell;
@@ -136,7 +136,7 @@ impl<'a> Row<'a> {
     fn file(&self) -> &DataSet {
         self.file.get_or_init(|| {
             let wanted = |tag| self.query.include_all || (levels::of(tag).is_none() && self.query.names(tag));
-            part10::read(&self.instance.path, |tag| wanted(tag) || tag == tags::SPECIFIC_CHARACTER_SET)
+            body::header(&self.instance.path, |tag| wanted(tag) || tag == tags::SPECIFIC_CHARACTER_SET)
                 .map(|header| header.data)
                 .unwrap_or_default()
         })

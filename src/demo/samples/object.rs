@@ -3,8 +3,8 @@
 
 use super::declaration::{Code, Given, Issuer, Syntax};
 use super::place::ROOT;
-use crate::demo::charset::{CharacterSets, Delimiters, EncodeError};
 use crate::dicom::tag::value_representation;
+use crate::objects::charset::{CharacterSets, Delimiters, EncodeError};
 use dicom_core::value::{C, DataSetSequence, PixelFragmentSequence, PrimitiveValue};
 use dicom_core::{DataElement, Length, Tag, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};

@@ -3,7 +3,7 @@
 
 use super::declaration::{Given, Kind, Patient, Series, Study};
 use super::object::Object;
-use crate::demo::charset::CharacterSets;
+use crate::objects::charset::CharacterSets;
 use dicom_dictionary_std::{tags, uids};
 use std::rc::Rc;
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use moka::sync::Cache;
 
-use super::search::{Row, first_rows};
 use crate::archive::{Archive, QidoQuery, SearchLevel};
 use crate::cache::SingleFlight;
 use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
 use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::first_rows::{Row, first_rows};
 
 /// A viewer asks for the images of a study within seconds of each other; a study that is moved is found again soon.
 const REMEMBERED_FOR: Duration = Duration::from_mins(1);

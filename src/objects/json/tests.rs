@@ -1,6 +1,6 @@
 //! The JSON model to the letter of PS3.18 Annex F, and on any data set at all.
 
-use super::super::dataset::ByteRange;
+use super::super::data_set::ByteRange;
 use super::*;
 use dicom_dictionary_std::tags;
 use proptest::prelude::*;

@@ -2,7 +2,8 @@
 //!
 //! `dicom-json` is not used: it switches on `serde_json/preserve_order` for the whole binary and knows no bulk data.
 
-use super::dataset::{DataSet, Element, Value};
+use super::data_set::{DataSet, Element, Value};
+use crate::dicom::tag;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use dicom_core::{Tag, VR};
@@ -13,26 +14,38 @@ use std::io::{self, Write};
 const UTF_8: &str = "ISO_IR 192";
 
 /// Where a value that is not in the answer can be fetched, by the path of tags and item numbers that leads to it.
-pub(super) trait BulkDataLinks {
+pub trait BulkDataLinks {
     /// The absolute URL of the value.
     fn link(&self, path: &[Step]) -> String;
 }
 
 /// One step on the way to a nested value: an attribute, or an item of a sequence, counted from one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Into an attribute.
     Attribute(Tag),
     /// Into an item.
     Item(usize),
 }
 
+impl Step {
+    /// The path that `segments` spell, attributes and item numbers by turns: `7FE00010`, or `00880200`, `1`, `00282000`.
+    pub fn path(segments: &[&str]) -> Option<Vec<Self>> {
+        let step = |(position, segment): (usize, &&str)| {
+            if position % 2 == 1 {
+                return segment.parse().ok().filter(|item| *item > 0).map(Self::Item);
+            }
+            (segment.len() == 8).then(|| tag::parse(segment)).flatten().map(Self::Attribute)
+        };
+        if segments.len().is_multiple_of(2) {
+            return None;
+        }
+        segments.iter().enumerate().map(step).collect()
+    }
+}
+
 /// Writes `data` as one JSON object.
-pub(super) fn write_data_set(
-    to: &mut Vec<u8>,
-    data: &DataSet,
-    bulk_data: &dyn BulkDataLinks,
-) -> io::Result<()> {
+pub fn write_data_set(to: &mut Vec<u8>, data: &DataSet, bulk_data: &dyn BulkDataLinks) -> io::Result<()> {
     Writer { to, bulk_data, path: Vec::new() }.data_set(data)
 }
 

@@ -1,16 +1,14 @@
-//! Metadata of instances (PS3.18 10.4.1.1.2): the whole data set as DICOM JSON, read from the file when it is asked
-//! for; pixel data and other large values as links.
+//! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links in place of pixel data and of other
+//! large values.
 
-use super::dataset::{ByteRange, Element, Value};
+use super::data_set::{ByteRange, Element, Value};
 use super::json::{self, BulkDataLinks, Step};
-use super::part10;
+use super::part10::Header;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
 
-/// Writes the metadata of the file at `path`; `instance` is the URL of the instance.
-pub(super) fn write(to: &mut Vec<u8>, path: &Path, instance: String) -> io::Result<()> {
-    let mut header = part10::read(path, |_| true).map_err(io::Error::other)?;
+/// Writes the metadata of the instance with this header; `instance` is its address.
+pub fn write(to: &mut Vec<u8>, mut header: Header, instance: String) -> io::Result<()> {
     if let Some(pixels) = header.pixel_data {
         let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(u64::MAX) };
         header.data.insert(pixels.tag, Element { vr: pixels.vr, value: Value::Bulk(range) });
@@ -18,6 +16,7 @@ pub(super) fn write(to: &mut Vec<u8>, path: &Path, instance: String) -> io::Resu
     json::write_data_set(to, &header.data, &Links { instance })
 }
 
+/// `{instance}/bulkdata/00880200/1/7FE00010`: attributes and item numbers by turns.
 struct Links {
     instance: String,
 }

@@ -1,8 +1,9 @@
 //! Building a data set from tokens: the sequences and items that are open, and the character sets in force in each.
 
-use super::super::dataset::{DataSet, Element, Value, is_text, swap_words, word_size};
+use super::super::data_set::{DataSet, Element, Value, is_text, swap_words, word_size};
+use super::super::json::Step;
 use super::ReadError;
-use crate::demo::charset::{CharacterSets, Delimiters};
+use crate::objects::charset::{CharacterSets, Delimiters};
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{DataElementHeader, Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
@@ -50,6 +51,18 @@ impl Tree {
 
     pub(super) fn at_root(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// Whether an element with this tag, where the tree is being built, is the one that `steps` lead to.
+    pub(super) fn leads_to(&self, tag: Tag, steps: &[Step]) -> bool {
+        let mut steps = steps.iter().copied();
+        let mut next = |step| steps.next() == Some(step);
+        let along = self.open.iter().all(|open| match open {
+            Open::Sequence { tag, items } => next(Step::Attribute(*tag)) && next(Step::Item(items.len() + 1)),
+            Open::Item(_) => true,
+            Open::Fragments => false,
+        });
+        along && next(Step::Attribute(tag)) && steps.next().is_none()
     }
 
     /// The representation of an element. Implicit VR leaves the choice between US and SS to Pixel Representation
@@ -138,6 +151,11 @@ impl Tree {
     /// The finished data set; an error when something is still open.
     pub(super) fn finish(self) -> Result<DataSet, ReadError> {
         if self.open.is_empty() { Ok(self.root.data) } else { Err(ReadError::Truncated) }
+    }
+
+    /// The top-level elements that are complete, as the rest is not wanted.
+    pub(super) fn abandon(self) -> DataSet {
+        self.root.data
     }
 
     fn innermost(&mut self) -> &mut Level {

@@ -1,5 +1,5 @@
-//! A data set as the embedded archive holds it: text decoded to Unicode, numbers little endian, anything large left in
-//! the file as a byte range. Knows neither how it was read nor how it will be answered.
+//! A data set as it is read: text decoded to Unicode, numbers little endian, anything large left where it stands as a byte
+//! range. Knows neither how it was read nor how it will be answered.
 
 use dicom_core::{Tag, VR};
 use std::collections::BTreeMap;
@@ -28,11 +28,11 @@ pub enum Value {
     Binary(Box<[u8]>),
     /// The items of a sequence.
     Items(Vec<DataSet>),
-    /// Too large to hold: where the bytes stand in the file.
+    /// Too large to hold: where the bytes stand in the object.
     Bulk(ByteRange),
 }
 
-/// A stretch of a file's data set. For deflated files it counts in the inflated stream.
+/// A stretch of an object's bytes. In a deflated one it counts in the inflated data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
     /// The first byte.
@@ -120,7 +120,7 @@ impl DataSet {
 }
 
 /// Whether values of this representation are text (PS3.5 6.2).
-pub(super) fn is_text(vr: VR) -> bool {
+pub fn is_text(vr: VR) -> bool {
     matches!(
         vr,
         VR::AE
@@ -144,7 +144,7 @@ pub(super) fn is_text(vr: VR) -> bool {
 }
 
 /// How many bytes are swapped together when the byte order changes (PS3.5 7.3).
-pub(super) fn word_size(vr: VR) -> usize {
+pub fn word_size(vr: VR) -> usize {
     match vr {
         VR::US | VR::SS | VR::OW | VR::AT => 2,
         VR::UL | VR::SL | VR::FL | VR::OF | VR::OL => 4,
@@ -154,7 +154,7 @@ pub(super) fn word_size(vr: VR) -> usize {
 }
 
 /// Turns big-endian words into little-endian ones in place.
-pub(super) fn swap_words(bytes: &mut [u8], size: usize) {
+pub fn swap_words(bytes: &mut [u8], size: usize) {
     if size > 1 {
         for word in bytes.chunks_exact_mut(size) {
             word.reverse();

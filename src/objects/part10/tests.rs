@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::demo::samples;
-use dicom_core::value::PrimitiveValue;
+use crate::objects::data_set::swap_words;
+use dicom_core::value::{DataSetSequence, PrimitiveValue};
 use dicom_core::{DataElement, dicom_value};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use proptest::prelude::*;
@@ -19,9 +20,18 @@ static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 });
 
 fn read_bytes(bytes: &[u8]) -> Result<Header, ReadError> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), bytes).unwrap();
-    read(file.path(), |_| true)
+    Object::open(bytes, Some(bytes.len() as u64))?.header(|_| true)
+}
+
+/// The header, and the bytes of the pixel data as they follow it.
+fn read_pixels(bytes: &[u8]) -> (Header, Vec<u8>) {
+    let mut object = Object::open(bytes, None).unwrap();
+    let header = object.header(|_| true).unwrap();
+    let pixel_data = header.pixel_data.unwrap();
+    let mut pixels = Vec::new();
+    object.take(pixel_data.length.unwrap()).read_to_end(&mut pixels).unwrap();
+    swap_words(&mut pixels, header.swapped_words(pixel_data.vr));
+    (header, pixels)
 }
 
 fn small(transfer_syntax: &str) -> Vec<u8> {
@@ -31,15 +41,18 @@ fn small(transfer_syntax: &str) -> Vec<u8> {
         DataElement::new(tags::SMALLEST_IMAGE_PIXEL_VALUE, VR::SS, dicom_value!(I16, [-2])),
         DataElement::new(tags::PIXEL_DATA, VR::OW, dicom_value!(U16, [1, 2, 3])),
     ]);
-    let meta = FileMetaTableBuilder::new()
-        .media_storage_sop_class_uid("1.2")
-        .media_storage_sop_instance_uid("1.2.3")
-        .transfer_syntax(transfer_syntax)
-        .build()
-        .unwrap();
     let mut bytes = Vec::new();
-    object.with_exact_meta(meta).write_all(&mut bytes).unwrap();
-    // `write_all` may leave the preamble to the caller.
+    object.with_exact_meta(meta(transfer_syntax)).write_all(&mut bytes).unwrap();
+    with_preamble(bytes)
+}
+
+fn meta(transfer_syntax: &str) -> FileMetaTable {
+    let meta = FileMetaTableBuilder::new().media_storage_sop_class_uid("1.2");
+    meta.media_storage_sop_instance_uid("1.2.3").transfer_syntax(transfer_syntax).build().unwrap()
+}
+
+/// `write_all` may leave the preamble to the caller.
+fn with_preamble(bytes: Vec<u8>) -> Vec<u8> {
     if bytes.starts_with(b"DICM") { [vec![0; 128], bytes].concat() } else { bytes }
 }
 
@@ -47,9 +60,8 @@ fn small(transfer_syntax: &str) -> Vec<u8> {
 fn numbers_and_pixels_are_found_in_every_byte_order() {
     let big_endian = "1.2.840.10008.1.2.2";
     for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, big_endian] {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), small(syntax)).unwrap();
-        let header = read(file.path(), |_| true).unwrap();
+        let bytes = small(syntax);
+        let (header, pixels) = read_pixels(&bytes);
         assert_eq!(header.transfer_syntax, syntax);
         assert_eq!(header.data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"), "{syntax}");
         let smallest = header.data.get(tags::SMALLEST_IMAGE_PIXEL_VALUE).unwrap();
@@ -58,13 +70,8 @@ fn numbers_and_pixels_are_found_in_every_byte_order() {
             Element { vr: VR::SS, value: Value::Binary(Box::from([0xFE, 0xFF])) },
             "{syntax}"
         );
-        let pixels = header.pixel_data.unwrap();
-        let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap() };
-        assert_eq!(
-            header.stretch(file.path(), pixels.vr, range).bytes().unwrap(),
-            [1, 0, 2, 0, 3, 0],
-            "{syntax}"
-        );
+        assert_eq!(pixels, [1, 0, 2, 0, 3, 0], "{syntax}");
+        assert_eq!(header.pixel_data.unwrap().offset, bytes.len() as u64 - 6, "{syntax}");
     }
 }
 
@@ -75,12 +82,7 @@ fn a_deflated_data_set_is_inflated() {
     FileMetaTable::from_reader(&mut file).unwrap();
     let mut data = Vec::new();
     file.read_to_end(&mut data).unwrap();
-    let meta = FileMetaTableBuilder::new()
-        .media_storage_sop_class_uid("1.2")
-        .media_storage_sop_instance_uid("1.2.3")
-        .transfer_syntax(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
-        .build()
-        .unwrap();
+    let meta = meta(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN);
     let mut bytes = vec![0; 128];
     bytes.extend(b"DICM");
     let mut written = Vec::new();
@@ -88,13 +90,9 @@ fn a_deflated_data_set_is_inflated() {
     bytes.extend(written.strip_prefix(b"DICM").unwrap_or(&written));
     let mut deflated = flate2::read::DeflateEncoder::new(&data[..], flate2::Compression::default());
     deflated.read_to_end(&mut bytes).unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), bytes).unwrap();
-    let header = read(file.path(), |_| true).unwrap();
+    let (header, pixels) = read_pixels(&bytes);
     assert_eq!(header.data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"));
-    let pixels = header.pixel_data.unwrap();
-    let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap() };
-    assert_eq!(header.stretch(file.path(), pixels.vr, range).bytes().unwrap(), [1, 0, 2, 0, 3, 0]);
+    assert_eq!(pixels, [1, 0, 2, 0, 3, 0]);
 }
 
 #[test]
@@ -120,6 +118,60 @@ fn other_files_are_told_apart() {
     assert!(matches!(read_bytes(b"\x89PNG and so on"), Err(ReadError::NotDicom)));
     let bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     assert!(matches!(read_bytes(&bytes[..bytes.len() - 1]), Err(ReadError::Truncated)));
+}
+
+#[test]
+fn an_object_cut_at_any_byte_before_its_pixels_is_not_whole() {
+    let whole = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let pixels = whole.len() - 6;
+    for length in 0..pixels {
+        let header = Object::open(&whole[..length], None).and_then(|mut object| object.header(|_| true));
+        let ends_between_elements =
+            header.as_ref().is_ok_and(|header| header.pixel_data.is_none() && header.data.iter().count() < 4);
+        assert!(header.is_err() || ends_between_elements, "{length}: {header:?}");
+    }
+    let without_pixels = &whole[..pixels - 12];
+    assert!(Object::open(without_pixels, None).unwrap().header(|_| true).is_ok());
+    for cut in 1..18 {
+        let cut = &without_pixels[..without_pixels.len() - cut];
+        let header = Object::open(cut, None).unwrap().header(|_| true);
+        let is_between = header.as_ref().is_ok_and(|header| header.data.iter().count() == 2);
+        assert!(header.is_err() || is_between, "{header:?}");
+    }
+}
+
+#[test]
+fn a_value_is_found_by_the_path_that_leads_to_it() {
+    let item = |text: &str| {
+        InMemDicomObject::from_element_iter([DataElement::new(
+            tags::DERIVATION_DESCRIPTION,
+            VR::ST,
+            PrimitiveValue::from(text),
+        )])
+    };
+    let object = InMemDicomObject::from_element_iter([
+        DataElement::new(
+            tags::SOURCE_IMAGE_SEQUENCE,
+            VR::SQ,
+            DataSetSequence::from(vec![item("one"), item("two ")]),
+        ),
+        DataElement::new(tags::ENCAPSULATED_DOCUMENT, VR::OB, PrimitiveValue::from(vec![7_u8; 3000])),
+    ]);
+    let mut bytes = Vec::new();
+    object.with_exact_meta(meta(uids::EXPLICIT_VR_LITTLE_ENDIAN)).write_all(&mut bytes).unwrap();
+    let bytes = with_preamble(bytes);
+    let value = |path: &[&str]| {
+        let mut object = Object::open(&bytes[..], None).unwrap();
+        let sought = object.header_before(&Step::path(path).unwrap()).unwrap().sought?;
+        let mut value = Vec::new();
+        object.take(sought.length).read_to_end(&mut value).unwrap();
+        Some(value)
+    };
+    assert_eq!(value(&["00420011"]), Some(vec![7; 3000]));
+    assert_eq!(value(&["00082112", "2", "00082111"]).as_deref(), Some(&b"two "[..]));
+    assert_eq!(value(&["00082112", "3", "00082111"]), None);
+    assert_eq!(value(&["00082112"]), None);
+    assert_eq!(value(&["00082112", "1", "00082112"]), None);
 }
 
 #[test]

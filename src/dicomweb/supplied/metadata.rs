@@ -1,0 +1,216 @@
+//! Metadata (PS3.18 10.4.1.1.2) out of the instances themselves, and those of a study out of its series'.
+//!
+//! Instances are read one after the other up to their pixel data, and written as they come: what is held is one header,
+//! whatever the size of an instance, and `objects::part10` bounds that. Where an archive cannot give all instances of a
+//! study or series at once, it is asked for what lies below, as far as [`Limits::max_scan`].
+//!
+//! An archive may answer with more than it was asked for: DICOM-RST does, with the whole study for each of its series and
+//! instances. So only what has the UIDs that the address names is told. They are read in the instances, so that nothing
+//! which belongs to the address is left out.
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use http::StatusCode;
+
+use super::instances::{Instances, Made, Received, retrieve};
+use super::list::{Rows, rows_of};
+use crate::archive::{Archive, Objects, QidoQuery, SearchLevel, Supply};
+use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid, tags};
+use crate::dicomweb::answer::refused;
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::first_rows::{first_rows, unreadable};
+use crate::dicomweb::request::Question;
+use crate::dicomweb::stream::StreamError;
+use crate::dicomweb::{Limits, ask};
+use crate::objects::metadata;
+use crate::objects::part10::{Header, Object, ReadError};
+
+/// So many instances that were not asked for are passed over at most.
+const MOST_ELSEWHERE: usize = 50_000;
+
+/// Makes the metadata of one archive's objects.
+#[derive(Debug, Clone)]
+pub(super) struct Maker {
+    archive: Archive,
+    /// The archive's address here.
+    public: String,
+    limits: Limits,
+}
+
+impl Maker {
+    pub(super) fn new(archive: &Archive, public: &str, limits: Limits) -> Self {
+        Self { archive: archive.clone(), public: public.to_owned(), limits }
+    }
+
+    /// The metadata of each of `objects`, of which there is one at least.
+    pub(super) fn rows(self, objects: Objects) -> BoxFuture<'static, Result<Rows, DicomwebError>> {
+        async move {
+            // Metadata of each series cost an archive less than all instances of a study do.
+            if matches!(objects, Objects::Study(_)) && !self.is_never_asked() {
+                return self.out_of_what_lies_below(&objects).await;
+            }
+            match retrieve(&self.archive, &objects).await {
+                Ok(instances) => self.begun(self.out_of(instances, objects)).await,
+                Err(refusal) if refusal.may_be_about_the_service() => match objects {
+                    Objects::Study(_) | Objects::Series(..) => self.out_of_what_lies_below(&objects).await,
+                    Objects::Instance(..) | Objects::Frames(..) => Err(refusal),
+                },
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn is_never_asked(&self) -> bool {
+        self.archive.profile().supplied.has(Supply::Metadata)
+    }
+
+    /// What is there shows with the first row: an archive that holds nothing is not answered for with an empty list.
+    async fn begun(&self, mut rows: Rows) -> Result<Rows, DicomwebError> {
+        match rows.next().await {
+            Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
+            Some(Err(StreamError::Archive(error))) => Err(error.into()),
+            Some(Err(StreamError::Refused(error))) => Err(*error),
+            Some(Err(StreamError::Unreadable(what))) => Err(unreadable(&self.archive, what).into()),
+            Some(Err(_)) => Err(unreadable(&self.archive, "instances that cannot be read").into()),
+            None => Err(self.not_there()),
+        }
+    }
+
+    fn not_there(&self) -> DicomwebError {
+        refused(&self.archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())
+    }
+
+    /// The metadata of each of `instances` that is among `objects`.
+    fn out_of(&self, instances: Instances, objects: Objects) -> Rows {
+        let public = self.public.clone();
+        instances.worked(move |received, made| write_all(received, made, &public, &objects))
+    }
+
+    /// One series after the other, or one instance of a series after the other.
+    async fn out_of_what_lies_below(&self, objects: &Objects) -> Result<Rows, DicomwebError> {
+        let mut below = self.below(objects).await?.into_iter();
+        let Some(first) = below.next() else { return Err(self.not_there()) };
+        let first = self.clone().rows_of_one_below(first).await?;
+        let maker = self.clone();
+        let others = stream::iter(below.map(Ok)).and_then(move |objects| {
+            let rows = maker.clone().rows_of_one_below(objects);
+            async move { rows.await.map_err(|error| StreamError::Refused(Box::new(error))) }
+        });
+        Ok(first.chain(others.try_flatten()).boxed())
+    }
+
+    /// What the archive finds below `objects`.
+    async fn below(&self, objects: &Objects) -> Result<Vec<Objects>, DicomwebError> {
+        let (study, level) = match objects {
+            Objects::Study(study) => (study, SearchLevel::Series { study: study.clone() }),
+            Objects::Series(study, series)
+            | Objects::Instance(study, series, _)
+            | Objects::Frames(study, series, ..) => {
+                (study, SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() })
+            }
+        };
+        let most = self.limits.max_scan;
+        let found = first_rows(&self.archive, QidoQuery::new(level.clone()), most + 1).await?;
+        if found.rows.len() > most || found.more {
+            return Err(DicomwebError::TooCostly { limit: most });
+        }
+        let no_uid = |_| unreadable(&self.archive, "a row without a valid UID").into();
+        let one = |uid: &str| match &level {
+            SearchLevel::SeriesInstances { series, .. } => SopInstanceUid::parse(uid)
+                .map(|instance| Objects::Instance(study.clone(), series.clone(), instance)),
+            _ => SeriesUid::parse(uid).map(|series| Objects::Series(study.clone(), series)),
+        };
+        let mut below: Vec<_> = found
+            .rows
+            .iter()
+            .map(|row| one(&row.uid).map_err(no_uid))
+            .collect::<Result<_, DicomwebError>>()?;
+        // One object may have a row for each of two patients.
+        below.dedup();
+        Ok(below)
+    }
+
+    /// What was found is there: an archive that then knows nothing of it contradicts itself.
+    async fn rows_of_one_below(self, objects: Objects) -> Result<Rows, DicomwebError> {
+        let archive = self.archive.clone();
+        self.rows_of_one(objects).await.map_err(|error| match error {
+            error if error.says_that_it_is_not_there() => {
+                unreadable(&archive, "a series or instance that it finds and does not have").into()
+            }
+            error => error,
+        })
+    }
+
+    /// As the archive tells it, where it does.
+    async fn rows_of_one(self, objects: Objects) -> Result<Rows, DicomwebError> {
+        if self.is_never_asked() {
+            return self.rows(objects).await;
+        }
+        let question = Question::of_metadata(&self.archive, &self.public, objects.clone());
+        match ask(&self.archive, &question).await {
+            Ok(answer) => self.begun(rows_of(answer.into_body())).await,
+            Err(refusal) if refusal.may_be_about_the_service() => self.rows(objects).await,
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Writes the metadata of every one of `objects` that is received.
+fn write_all(
+    received: &mut Received,
+    made: &Made,
+    public: &str,
+    objects: &Objects,
+) -> Result<(), StreamError> {
+    let mut elsewhere = 0;
+    while received.next()? {
+        let header = Object::open(&mut *received, None)
+            .and_then(|mut object| object.header(|_| true))
+            .map_err(|error| unread(&error))?;
+        let Some(address) = address_of(&header, objects)? else {
+            elsewhere += 1;
+            if elsewhere > MOST_ELSEWHERE {
+                return Err(StreamError::Unreadable(
+                    "more instances that were not asked for than are passed over",
+                ));
+            }
+            continue;
+        };
+        let mut row = Vec::new();
+        metadata::write(&mut row, header, format!("{public}/{address}"))
+            .map_err(|_| StreamError::Unreadable("an instance that cannot be written"))?;
+        made.give(Bytes::from(row))?;
+    }
+    Ok(())
+}
+
+/// Where the instance with that header stands, below the archive's address; `None` when it is none of `objects`.
+fn address_of(header: &Header, objects: &Objects) -> Result<Option<String>, StreamError> {
+    let uid = |tag| header.data.text(tag).ok_or(StreamError::Unreadable("an instance without its UIDs"));
+    let no_uid = |_| StreamError::Unreadable("an instance with a UID that is none");
+    let study = StudyUid::parse(uid(tags::STUDY_INSTANCE_UID)?).map_err(no_uid)?;
+    let series = SeriesUid::parse(uid(tags::SERIES_INSTANCE_UID)?).map_err(no_uid)?;
+    let instance = SopInstanceUid::parse(uid(tags::SOP_INSTANCE_UID)?).map_err(no_uid)?;
+    let is_among = match objects {
+        Objects::Study(of) => *of == study,
+        Objects::Series(of, in_series) => *of == study && *in_series == series,
+        Objects::Instance(of, in_series, own) | Objects::Frames(of, in_series, own, _) => {
+            *of == study && *in_series == series && *own == instance
+        }
+    };
+    Ok(is_among.then(|| Objects::Instance(study, series, instance).path()))
+}
+
+/// Why an instance was not read. The reader's own words may hold values.
+pub(super) fn unread(error: &ReadError) -> StreamError {
+    StreamError::Unreadable(match error {
+        ReadError::NotDicom => "an object that is not in the file format of DICOM",
+        ReadError::Directory => "a DICOMDIR among the instances",
+        ReadError::TransferSyntax(_) => "an instance in a transfer syntax that cannot be read",
+        ReadError::TooLarge => "an instance whose attributes are larger than any real one's",
+        ReadError::Truncated => "an instance that is cut short",
+        ReadError::Broken(_) | ReadError::Io(_) => "an instance whose structure is broken",
+    })
+}

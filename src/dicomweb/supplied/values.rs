@@ -1,0 +1,245 @@
+//! Large values (PS3.18 10.4.1.1.4) out of the instance that holds them, where the metadata that are made here say that they
+//! stand: `{instance}/bulkdata/7FE00010`, with the way of tags and item numbers that leads to a value.
+//!
+//! The instance is read up to the value, and the value passes as it comes. Native values are in little-endian order, whatever
+//! order they are stored in; encapsulated pixel data come frame by frame as they are compressed. Nothing is decoded.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderValue, Response, StatusCode, header};
+use tokio::sync::oneshot;
+
+use super::instances::{Made, Received, retrieve};
+use super::list;
+use super::metadata::unread;
+use crate::archive::{Archive, Objects};
+use crate::dicom::tags;
+use crate::dicomweb::answer::{self, refused};
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::first_rows::unreadable;
+use crate::dicomweb::packing::{OCTETS, Packed, Packing, packing};
+use crate::dicomweb::stream::StreamError;
+use crate::http::body::Body;
+use crate::http::boundary;
+use crate::http::negotiation::MediaRange;
+use crate::objects::data_set::swap_words;
+use crate::objects::fragments::{Fragments, FragmentsError, media_type, number_of_frames};
+use crate::objects::json::Step;
+use crate::objects::part10::{Header, Object, PixelData};
+
+/// So much of a value is held; a multiple of every size of words.
+const CHUNK: u64 = 64 * 1024;
+
+/// In which native values are given.
+const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+
+/// Answers with the value of `instance` that `steps` lead to, packed as one of `ranges` has it.
+pub(super) async fn answered(
+    archive: &Archive,
+    instance: &Objects,
+    steps: Vec<Step>,
+    ranges: &[MediaRange],
+) -> Result<Response<Body>, DicomwebError> {
+    let received = retrieve(archive, instance).await?;
+    let (to, told) = oneshot::channel();
+    let search = Search { uid: uid_of(instance), steps, ranges: ranges.to_vec() };
+    let mut pieces = received.worked(move |received, made| search.run(received, made, to));
+    match told.await {
+        Ok(Found::Value { content_type, length }) => {
+            let content_type =
+                HeaderValue::from_str(&content_type).map_err(|_| DicomwebError::Interrupted)?;
+            let mut response = answer::made(content_type, list::streamed(pieces));
+            if let Some(length) = length {
+                response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            }
+            Ok(response)
+        }
+        Ok(Found::NotAccepted) => Err(DicomwebError::NotAcceptable),
+        Ok(Found::Nothing) => Err(refused(archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())),
+        Err(_) => Err(match pieces.next().await {
+            Some(Err(StreamError::Archive(error))) => error.into(),
+            Some(Err(StreamError::Unreadable(what))) => unreadable(archive, what).into(),
+            _ => unreadable(archive, "an instance that cannot be read").into(),
+        }),
+    }
+}
+
+fn uid_of(instance: &Objects) -> Option<String> {
+    match instance {
+        Objects::Instance(_, _, uid) | Objects::Frames(_, _, uid, _) => Some(uid.to_string()),
+        Objects::Study(_) | Objects::Series(..) => None,
+    }
+}
+
+/// What came of the search.
+#[derive(Debug)]
+enum Found {
+    /// Its bytes follow, so many where that is known.
+    Value { content_type: String, length: Option<u64> },
+    /// In no packing that is accepted.
+    NotAccepted,
+    /// The instance has no such value, or there is no such instance.
+    Nothing,
+}
+
+/// Which value is searched for, and how it may be packed.
+#[derive(Debug)]
+struct Search {
+    uid: Option<String>,
+    steps: Vec<Step>,
+    ranges: Vec<MediaRange>,
+}
+
+impl Search {
+    fn run(
+        self,
+        received: &mut Received,
+        made: &Made,
+        to: oneshot::Sender<Found>,
+    ) -> Result<(), StreamError> {
+        while received.next()? {
+            let mut object = Object::open(&mut *received, None).map_err(|error| unread(&error))?;
+            let header = object.header_before(&self.steps).map_err(|error| unread(&error))?;
+            // An archive may answer with more than it was asked for. No value stands before the instance's UID.
+            if header.data.text(tags::SOP_INSTANCE_UID) != self.uid.as_deref() {
+                continue;
+            }
+            return self.give(&header, &mut object, made, to);
+        }
+        tell(to, Found::Nothing);
+        Ok(())
+    }
+
+    fn give(
+        &self,
+        header: &Header,
+        object: &mut impl Read,
+        made: &Made,
+        to: oneshot::Sender<Found>,
+    ) -> Result<(), StreamError> {
+        let pixels = header.pixel_data.filter(|pixels| self.steps == [Step::Attribute(pixels.tag)]);
+        let (vr, length) = match (header.sought, pixels) {
+            (Some(value), _) => (value.vr, value.length),
+            (None, Some(PixelData { vr, length: Some(length), .. })) => (vr, length),
+            (None, Some(_)) => return self.give_frames(header, object, made, to),
+            (None, None) => {
+                tell(to, Found::Nothing);
+                return Ok(());
+            }
+        };
+        let swap = header.swapped_words(vr);
+        let packed = Packed { media_type: OCTETS, transfer_syntax: EXPLICIT_VR_LITTLE_ENDIAN, is_one: true };
+        match packing(&self.ranges, packed) {
+            Some(Packing::Alone) => {
+                tell(to, Found::Value { content_type: OCTETS.to_owned(), length: Some(length) });
+                pass(object, length, swap, made)
+            }
+            Some(Packing::Parts) => {
+                let parts = Parts::of(OCTETS.to_owned());
+                tell(to, Found::Value { content_type: parts.content_type(OCTETS), length: None });
+                made.give(parts.beginning(true))?;
+                pass(object, length, swap, made)?;
+                made.give(parts.end())
+            }
+            None => {
+                tell(to, Found::NotAccepted);
+                Ok(())
+            }
+        }
+    }
+
+    fn give_frames(
+        &self,
+        header: &Header,
+        object: &mut impl Read,
+        made: &Made,
+        to: oneshot::Sender<Found>,
+    ) -> Result<(), StreamError> {
+        let frames = number_of_frames(&header.data);
+        let transfer_syntax = header.transfer_syntax;
+        let media_type = media_type(transfer_syntax);
+        let packed = Packed { media_type, transfer_syntax, is_one: frames == 1 };
+        let of_part = format!("{media_type}; transfer-syntax={transfer_syntax}");
+        let mut fragments = Fragments::open(object, frames).map_err(|error| untold(&error))?;
+        let parts = match packing(&self.ranges, packed) {
+            Some(Packing::Alone) => {
+                tell(to, Found::Value { content_type: of_part, length: None });
+                None
+            }
+            Some(Packing::Parts) => {
+                let parts = Parts::of(of_part);
+                tell(to, Found::Value { content_type: parts.content_type(media_type), length: None });
+                Some(parts)
+            }
+            None => {
+                tell(to, Found::NotAccepted);
+                return Ok(());
+            }
+        };
+        let mut is_first = true;
+        while let Some(fragment) = fragments.next(object).map_err(|error| untold(&error))? {
+            if let Some(parts) = parts.as_ref().filter(|_| fragment.begins_frame) {
+                made.give(parts.beginning(std::mem::take(&mut is_first)))?;
+            }
+            pass(object, fragment.length.into(), 1, made)?;
+        }
+        parts.map_or(Ok(()), |parts| made.give(parts.end()))
+    }
+}
+
+/// Says what was found; whoever asked may have gone.
+fn tell(to: oneshot::Sender<Found>, found: Found) {
+    let _ = to.send(found);
+}
+
+/// Passes so many bytes on.
+fn pass(from: &mut impl Read, length: u64, swap: usize, made: &Made) -> Result<(), StreamError> {
+    let mut left = length;
+    while left > 0 {
+        let wanted = left.min(CHUNK);
+        let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+        let read = from.take(wanted).read_to_end(&mut bytes);
+        if read.map_or(true, |read| (read as u64) < wanted) {
+            return Err(StreamError::Unreadable("an instance that is cut short"));
+        }
+        swap_words(&mut bytes, swap);
+        left -= wanted;
+        made.give(bytes.into())?;
+    }
+    Ok(())
+}
+
+fn untold(error: &FragmentsError) -> StreamError {
+    StreamError::Unreadable(match error {
+        FragmentsError::Inconsistent(_) => "an image whose frames cannot be told apart",
+        FragmentsError::Io(_) => "an instance that is cut short",
+    })
+}
+
+/// What surrounds parts of one type.
+#[derive(Debug)]
+struct Parts {
+    boundary: String,
+    of_part: String,
+}
+
+impl Parts {
+    fn of(of_part: String) -> Self {
+        Self { boundary: boundary::random(), of_part }
+    }
+
+    fn content_type(&self, media_type: &str) -> String {
+        format!("multipart/related; type=\"{media_type}\"; boundary={}", self.boundary)
+    }
+
+    fn beginning(&self, is_first: bool) -> Bytes {
+        let line_break = if is_first { "" } else { "\r\n" };
+        format!("{line_break}--{}\r\nContent-Type: {}\r\n\r\n", self.boundary, self.of_part).into()
+    }
+
+    fn end(&self) -> Bytes {
+        format!("\r\n--{}--\r\n", self.boundary).into()
+    }
+}

@@ -1,0 +1,260 @@
+//! Metadata out of instances, and those of a study out of its series'.
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+
+use crate::support::client::{self, Received};
+use crate::support::front::{Front, PUBLIC};
+use crate::support::objects::{file, image, report};
+use crate::support::pacs::{Answer, Framing, Pacs};
+use crate::support::samples;
+
+const SUPPLIED: &str = "supply = [\"metadata\"]";
+const PART: &str = "Content-Type: application/dicom";
+
+fn uids(answer: &Received) -> Vec<String> {
+    assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
+    let uid = |row: &Value| row["00080018"]["Value"][0].as_str().unwrap().to_owned();
+    answer.json().as_array().unwrap().iter().map(uid).collect()
+}
+
+/// Two images of a series.
+fn two_instances() -> Answer {
+    let files = ["1.2.3.1", "1.2.3.2"].map(|uid| file(image("1.2", "1.2.3", uid, b"0123")));
+    Answer::parts("b", files.iter().map(|file| (PART, file.as_slice())))
+}
+
+fn rows(tag: &str, uids: &[&str]) -> Answer {
+    let row = |uid: &&str| json!({tag: {"vr": "UI", "Value": [uid]}});
+    Answer::json(Value::Array(uids.iter().map(row).collect()).to_string())
+}
+
+#[tokio::test]
+async fn metadata_made_of_instances_are_those_that_the_archive_tells() {
+    // Filling an archive blocks.
+    let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
+    let (told, made) = (Front::told(&archive.url, "").await, Front::told(&archive.url, SUPPLIED).await);
+    let studies = client::get(&told.url("studies")).await.json();
+    let text = |row: &Value, tag: &str| row[tag]["Value"][0].as_str().unwrap().to_owned();
+    for study in studies.as_array().unwrap() {
+        let study = format!("studies/{}", text(study, "0020000D"));
+        let of_study = client::get(&told.url(&format!("{study}/metadata"))).await;
+        let first = &of_study.json()[0];
+        let series = format!("{study}/series/{}", text(first, "0020000E"));
+        let instance = format!("{series}/instances/{}", text(first, "00080018"));
+        for objects in [study, series, instance] {
+            let [told, made] = [&told, &made].map(|front| front.url(&format!("{objects}/metadata")));
+            let (told, made) = (client::get(&told).await, client::get(&made).await);
+            assert_eq!((made.status, made.complete), (200, true), "{objects}: {}", made.text());
+            assert_eq!(made.header("content-type"), Some("application/dicom+json"));
+            assert_eq!(made.json(), told.json(), "{objects}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn instances_are_read_as_they_are_written() {
+    let pacs = Pacs::new().at("/studies/1.2/series/1.2.3", two_instances()).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let answer = client::get(&front.url("studies/1.2/series/1.2.3/metadata")).await;
+    assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"]);
+    let second = &answer.json()[1];
+    assert_eq!(second["00080005"]["Value"], json!(["ISO_IR 192"]));
+    assert_eq!(second["00100010"]["Value"], json!([{"Alphabetic": "Müller^Eva"}]));
+    let instance = format!("{PUBLIC}/studies/1.2/series/1.2.3/instances/1.2.3.2");
+    assert_eq!(
+        second["7FE00010"],
+        json!({"vr": "OB", "BulkDataURI": format!("{instance}/bulkdata/7FE00010")})
+    );
+    assert_eq!(pacs.targets(), ["/dicom-web/studies/1.2/series/1.2.3"], "metadata are never asked for");
+    let accept = pacs.requests()[0].header("accept").unwrap().to_owned();
+    assert_eq!(accept, "multipart/related; type=\"application/dicom\"; transfer-syntax=*");
+    let xml = [("Accept", "application/dicom+xml")];
+    assert_eq!(client::get_with(&front.url("studies/1.2/metadata"), &xml).await.status, 406);
+}
+
+#[tokio::test]
+async fn two_instances_cut_at_any_byte_are_never_a_complete_list() {
+    let whole = two_instances();
+    let last = whole.length() - 2;
+    let cut = (0..=last).map(|length| whole.clone().breaks_after(length));
+    let pacs = Pacs::new().in_turn("/studies/1.2", cut).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let url = front.url("studies/1.2/metadata");
+    for length in 0..last {
+        let answer = client::get(&url).await;
+        assert!(answer.status == 502 || !answer.complete, "{length}: {} {}", answer.status, answer.text());
+        assert!(serde_json::from_slice::<Vec<Value>>(&answer.body).is_err(), "{length}: {}", answer.text());
+    }
+    assert_eq!(uids(&client::get(&url).await).len(), 2, "the last line break is no part of it");
+}
+
+#[tokio::test]
+async fn an_instance_is_told_before_the_next_one_is_there() {
+    let whole = two_instances();
+    let pacs =
+        Pacs::new().at("/studies/1.2", whole.clone().stalls_after(whole.length() * 2 / 3)).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let mut connection = client::ask("GET", &front.url("studies/1.2/metadata"), &[]).await;
+    let mut received = Vec::new();
+    while !String::from_utf8_lossy(&received).contains("7FE00010") {
+        assert!(connection.read_buf(&mut received).await.unwrap() > 0, "the transfer goes on");
+    }
+    assert!(!String::from_utf8_lossy(&received).contains("1.2.3.2"));
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_read_is_not_left_out() {
+    let good = file(image("1.2", "1.2.3", "1.2.3.1", b"0123"));
+    let broken = file(report("1.2", "1.2.3", "1.2.3.2"));
+    for bad in [&broken[..broken.len() - 3], b"no DICOM", b"", &file(report("1.2", "", "1.2.3.2"))] {
+        for parts in [[good.as_slice(), bad], [bad, &good]] {
+            let answer = Answer::parts("b", parts.map(|part| (PART, part)));
+            let pacs = Pacs::new().at("/studies/1.2", answer).start().await;
+            let front = Front::told(&pacs.url(), SUPPLIED).await;
+            let answer = client::get(&front.url("studies/1.2/metadata")).await;
+            assert!(answer.status == 502 || !answer.complete, "{} {}", answer.status, answer.text());
+        }
+    }
+    let part = two_instances().with_status(206);
+    let pacs = Pacs::new().at("/studies/1.2", part).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    assert_eq!(client::get(&front.url("studies/1.2/metadata")).await.status, 502, "some are missing");
+}
+
+#[tokio::test]
+async fn an_archive_that_answers_with_the_whole_study_is_told_of_as_asked() {
+    let files = [("1.2.3", "1.2.3.1"), ("1.2.3", "1.2.3.2"), ("1.2.4", "1.2.4.1")]
+        .map(|(series, instance)| file(report("1.2", series, instance)));
+    let study = Answer::parts("boundary", files.iter().map(|file| (PART, file.as_slice())));
+    let pacs = Pacs::new().otherwise(study).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    for (objects, expected) in [
+        ("studies/1.2", ["1.2.3.1", "1.2.3.2", "1.2.4.1"].as_slice()),
+        ("studies/1.2/series/1.2.3", &["1.2.3.1", "1.2.3.2"]),
+        ("studies/1.2/series/1.2.3/instances/1.2.3.2", &["1.2.3.2"]),
+    ] {
+        let answer = client::get(&front.url(&format!("{objects}/metadata"))).await;
+        assert_eq!(uids(&answer), expected, "{objects}");
+    }
+    let unknown = client::get(&front.url("studies/1.2/series/1.2.9/metadata")).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
+}
+
+#[tokio::test]
+async fn what_an_archive_refuses_is_made_after_the_refusal() {
+    for refusal in [404, 400, 406, 501] {
+        let pacs = Pacs::new()
+            .at("/studies/1.2/series/1.2.3/metadata", Answer::status(refusal))
+            .at("/studies/1.2/series/1.2.3", two_instances())
+            .at("/studies/1.2/metadata", Answer::status(refusal))
+            .at("/studies/1.2/series", rows("0020000E", &["1.2.3"]))
+            .start()
+            .await;
+        let front = Front::of(&pacs).await;
+        for objects in ["studies/1.2/series/1.2.3", "studies/1.2"] {
+            let answer = client::get(&front.url(&format!("{objects}/metadata"))).await;
+            assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"], "{objects} after {refusal}");
+        }
+    }
+    for failure in [500, 503, 401] {
+        let pacs = Pacs::new()
+            .at("/studies/1.2/series/1.2.3/metadata", Answer::status(failure))
+            .at("/studies/1.2/series/1.2.3", two_instances())
+            .start()
+            .await;
+        let front = Front::of(&pacs).await;
+        let answer = client::get(&front.url("studies/1.2/series/1.2.3/metadata")).await;
+        assert!(answer.status >= 500, "{failure}: {}", answer.status);
+        assert_eq!(pacs.targets().len(), 1, "an archive that fails is left alone");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_stays_not_there() {
+    let pacs = Pacs::new().at("/studies/1.2/series", Answer::json("[]")).start().await;
+    let front = Front::of(&pacs).await;
+    for objects in ["studies/1.2", "studies/1.2/series/1.2.3", "studies/1.2/series/1.2.3/instances/1.2.3.1"] {
+        let answer = client::get(&front.url(&format!("{objects}/metadata"))).await;
+        assert_eq!(answer.status, 404, "{objects}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_study_is_told_series_by_series_where_an_archive_has_no_other_way() {
+    let series = |uids: &[&str], series: &str| {
+        let row = |uid: &&str| {
+            json!({
+                "00080018": {"vr": "UI", "Value": [uid]},
+                "0020000E": {"vr": "UI", "Value": [series]},
+                "7FE00010": {"vr": "OW", "BulkDataURI": "./frames"},
+            })
+        };
+        Answer::json(Value::Array(uids.iter().map(row).collect()).to_string())
+    };
+    let pacs = Pacs::new()
+        .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
+        .at("/studies/1.2/series/1.2.3/metadata", series(&["1.2.3.1", "1.2.3.2"], "1.2.3").gzip())
+        // One that knows instances alone.
+        .at("/studies/1.2/series/1.2.4/instances", rows("00080018", &["1.2.4.1", "1.2.4.2"]))
+        .at(
+            "/studies/1.2/series/1.2.4/instances/1.2.4.1/metadata",
+            series(&["1.2.4.1"], "1.2.4").undeclared_gzip(),
+        )
+        .at(
+            "/studies/1.2/series/1.2.4/instances/1.2.4.2",
+            Answer::bytes("application/dicom", file(report("1.2", "1.2.4", "1.2.4.2"))),
+        )
+        .start()
+        .await;
+    let front = Front::of(&pacs).await;
+    let answer = client::get(&front.url("studies/1.2/metadata")).await;
+    assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2", "1.2.4.1", "1.2.4.2"]);
+}
+
+#[tokio::test]
+async fn a_series_that_fails_breaks_the_study() {
+    let row = r#"[{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}]"#;
+    for (second, series) in [
+        (Answer::status(500), Answer::status(500)),
+        (Answer::json(row).breaks_after(row.len() - 1), Answer::status(500)),
+        (Answer::json("[]"), Answer::status(500)),
+        (Answer::status(404), Answer::status(404)),
+        (Answer::json("[{\"a\":"), Answer::status(404)),
+    ] {
+        let pacs = Pacs::new()
+            .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
+            .at("/studies/1.2/series/1.2.3/metadata", Answer::json(row))
+            .at("/studies/1.2/series/1.2.4/metadata", second.clone())
+            .at("/studies/1.2/series/1.2.4", series)
+            .start()
+            .await;
+        let front = Front::of(&pacs).await;
+        let answer = client::get(&front.url("studies/1.2/metadata")).await;
+        assert!(answer.status >= 500 || !answer.complete, "{second:?}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_single_object_is_whole_only_where_its_length_is_told() {
+    let object = || Answer::bytes("application/dicom", file(report("1.2", "1.2.3", "1.2.3.1")));
+    for (framing, status) in [(Framing::Length, 200), (Framing::Chunked, 200), (Framing::UntilClose, 502)] {
+        let instance = "studies/1.2/series/1.2.3/instances/1.2.3.1";
+        let pacs = Pacs::new().at(&format!("/{instance}"), object().framed(framing)).start().await;
+        let front = Front::told(&pacs.url(), SUPPLIED).await;
+        let answer = client::get(&front.url(&format!("{instance}/metadata"))).await;
+        assert_eq!(answer.status, status, "{framing:?}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_the_call() {
+    let endless = [b"--b\r\n\r\n".as_slice(), &file(image("1.2", "1.2.3", "1.2.3.1", b"0123"))].concat();
+    let endless = Answer::endless("multipart/related; type=\"application/dicom\"; boundary=b", endless);
+    let pacs = Pacs::new().at("/studies/1.2", endless).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let connection = client::ask("GET", &front.url("studies/1.2/metadata"), &[]).await;
+    pacs.until_asked(1).await;
+    drop(connection);
+    pacs.until_idle().await;
+}

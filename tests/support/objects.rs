@@ -1,0 +1,66 @@
+//! DICOM objects in the file format of PS3.10, as small as they can be.
+
+use dicom_core::value::{C, PixelFragmentSequence};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+
+/// An object without pixel data.
+pub fn report(study: &str, series: &str, instance: &str) -> InMemDicomObject {
+    let text = |tag: Tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
+    InMemDicomObject::from_element_iter([
+        text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 100"),
+        text(tags::SOP_CLASS_UID, VR::UI, uids::SECONDARY_CAPTURE_IMAGE_STORAGE),
+        text(tags::SOP_INSTANCE_UID, VR::UI, instance),
+        DataElement::new(tags::PATIENT_NAME, VR::PN, PrimitiveValue::U8(C::from_slice(b"M\xFCller^Eva"))),
+        text(tags::STUDY_INSTANCE_UID, VR::UI, study),
+        text(tags::SERIES_INSTANCE_UID, VR::UI, series),
+    ])
+}
+
+/// The same with frames of 2 by 2 pixels, one after the other.
+pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemDicomObject {
+    let mut image = report(study, series, instance);
+    let frames = (pixels.len() / 4).to_string();
+    image.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames)));
+    for tag in [tags::ROWS, tags::COLUMNS] {
+        image.put(DataElement::new(tag, VR::US, dicom_value!(U16, [2])));
+    }
+    image.put(DataElement::new(tags::BITS_ALLOCATED, VR::US, dicom_value!(U16, [8])));
+    image.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(C::from_slice(pixels))));
+    image
+}
+
+/// The same with so many frames in these fragments.
+pub fn compressed(
+    study: &str,
+    series: &str,
+    instance: &str,
+    frames: usize,
+    offsets: Vec<u32>,
+    fragments: Vec<Vec<u8>>,
+) -> InMemDicomObject {
+    let mut image = image(study, series, instance, &[]);
+    image.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames.to_string())));
+    image.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new(offsets, fragments)));
+    image
+}
+
+/// The bytes of a file.
+pub fn written(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
+    let uid = object.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().into_owned();
+    let meta = FileMetaTableBuilder::new()
+        .media_storage_sop_class_uid(uids::SECONDARY_CAPTURE_IMAGE_STORAGE)
+        .media_storage_sop_instance_uid(uid)
+        .transfer_syntax(transfer_syntax)
+        .build()
+        .unwrap();
+    let mut bytes = Vec::new();
+    object.with_exact_meta(meta).write_all(&mut bytes).unwrap();
+    if bytes.starts_with(b"DICM") { [vec![0; 128], bytes].concat() } else { bytes }
+}
+
+/// The bytes of a file in Explicit VR Little Endian.
+pub fn file(object: InMemDicomObject) -> Vec<u8> {
+    written(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+}
