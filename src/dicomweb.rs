@@ -7,7 +7,7 @@
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
 //! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
 //! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
-//!   `only_part` where one is wanted as it is
+//!   `only_part` where one is wanted as it is; `xml_parts` makes XML of JSON where the archive does not write it
 
 mod accept;
 mod address;
@@ -23,6 +23,7 @@ mod query;
 mod request;
 mod rewrite;
 mod stream;
+mod xml_parts;
 
 use http::{Method, Response};
 

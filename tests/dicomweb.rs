@@ -9,3 +9,4 @@ mod headers;
 mod negotiation;
 mod requests;
 mod streams;
+mod xml;

@@ -1,7 +1,7 @@
 //! What becomes of an archive's answer: its status, a few of its headers, and the way that its body takes.
 //!
 //! Text - DICOM JSON and XML - is recognised by its first bytes rather than by its Content-Type, as archives label it in
-//! many ways and answer errors as 200; everything else is decided by its Content-Type.
+//! many ways and answer errors as 200; everything else is decided by its Content-Type. JSON becomes XML where that is wanted.
 
 use std::future::poll_fn;
 
@@ -18,12 +18,16 @@ use super::path::Resource;
 use super::request::{Attempt, Question};
 use super::rewrite::{Rewriter, Syntax};
 use super::stream::{Filter, JsonEnd, Source, StreamError, Streamed};
+use super::xml_parts::{self, is_empty_list};
 use super::{Addresses, Verdict};
 use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
 use crate::http::body::{self, Body};
 use crate::http::negotiation;
 
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
+
+/// No archive begins a list with as many blanks.
+const LONGEST_BEGINNING: usize = 4 * 1024;
 
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -60,15 +64,9 @@ pub(super) async fn pass_on(
     }
 }
 
-/// An empty list (PS3.18 CP-2473); of parts there can be no empty list, so that nothing is sent.
+/// An empty list (PS3.18 CP-2473).
 fn no_match(question: &Question) -> Response<Body> {
-    if question.accepted.takes(Format::Json) {
-        return rows("[]");
-    }
-    let mut response = Response::new(body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    describe(response.headers_mut());
-    response
+    rows("[]", if question.accepted.takes(Format::Json) { Format::Json } else { Format::Xml })
 }
 
 /// Archives say "no match" as an empty list, as 204, or as 404 of what is searched in.
@@ -92,6 +90,8 @@ fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> Dicomw
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Json,
+    /// Becomes XML on its way.
+    JsonToXml,
     Xml,
     /// Text for people; its addresses are found as in XML.
     Text,
@@ -145,8 +145,26 @@ async fn with_body(
             };
         }
         kind = kind_of_text(&start, kind, question.is_search()).map_err(unreadable)?;
-        if !question.accepted.takes(if kind == Kind::Json { Format::Json } else { Format::Xml }) {
-            return Err(DicomwebError::NotAcceptable);
+        kind = match kind {
+            Kind::Json if question.accepted.wanted() == Format::Xml => Kind::JsonToXml,
+            Kind::Json => kind,
+            _ if question.accepted.takes(Format::Xml) => kind,
+            _ => return Err(DicomwebError::NotAcceptable),
+        };
+        if kind == Kind::JsonToXml {
+            while is_empty_list(&start).is_none() && start.len() < LONGEST_BEGINNING {
+                let piece = first_piece(archive, &mut source).await?;
+                if piece.is_empty() {
+                    break;
+                }
+                start = [start, piece].concat().into();
+            }
+            match is_empty_list(&start) {
+                Some(true) if question.is_search() => return Ok(no_match(question)),
+                // Nothing to send is nothing found.
+                Some(true) => return Err(refused(archive, StatusCode::NOT_FOUND, &headers)),
+                Some(false) | None => {}
+            }
         }
         first = Some(start);
     }
@@ -268,6 +286,7 @@ fn shown_type(kind: Kind, headers: &HeaderMap) -> HeaderValue {
             given.clone()
         }
         (Kind::Json, _) => DICOM_JSON,
+        (Kind::JsonToXml, _) => xml_parts::CONTENT_TYPE,
         (_, Some(given)) => given.clone(),
         (_, None) => HeaderValue::from_static("application/octet-stream"),
     }
@@ -295,6 +314,7 @@ fn filters_for(kind: Kind, archive: &Archive, question: &Question, content_type:
     };
     match kind {
         Kind::Json => vec![Filter::JsonEnd(JsonEnd::default()), rewriter(Syntax::Json)],
+        Kind::JsonToXml => vec![rewriter(Syntax::Json), Filter::XmlParts(Box::default())],
         Kind::Xml => vec![Filter::XmlEnd { last: 0 }, rewriter(Syntax::Xml)],
         Kind::Text => vec![rewriter(Syntax::Xml)],
         Kind::Multipart => vec![parts()],
@@ -330,12 +350,29 @@ fn kept_headers(upstream: &HeaderMap, question: &Question, changed: bool) -> Hea
     headers
 }
 
-/// Rows that were put together here.
-pub(super) fn rows(text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(body::full(text));
+/// Rows that were put together here, as a JSON array, for who wants them in `format`. Of parts there can be no empty list, so
+/// that nothing is sent.
+pub(super) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
+    let text = text.into();
+    let mut response = Response::new(body::empty());
     describe(response.headers_mut());
-    response.headers_mut().insert(header::CONTENT_TYPE, DICOM_JSON);
-    response
+    match format {
+        Format::Json => {
+            response.headers_mut().insert(header::CONTENT_TYPE, DICOM_JSON);
+            response.map(|_| body::full(text))
+        }
+        Format::Xml if is_empty_list(&text) == Some(true) => {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        Format::Xml => {
+            response.headers_mut().insert(header::CONTENT_TYPE, xml_parts::CONTENT_TYPE);
+            let filters = vec![Filter::XmlParts(Box::default())];
+            let source = Source::Ready(text);
+            let streamed = Streamed { first: None, source, filters, length: None, finished: false };
+            response.map(|_| body::streamed(streamed))
+        }
+    }
 }
 
 /// What every answer says of itself.

@@ -14,7 +14,13 @@ use super::gunzip::Gunzip;
 use super::multipart::PartHeaders;
 use super::only_part::OnlyPart;
 use super::rewrite::Rewriter;
+use super::xml_parts::XmlParts;
 use crate::archive::{ArchiveError, UpstreamBody};
+use crate::dicom::json::RowError;
+use crate::dicom::xml::NotNative;
+
+/// So much of a text that stands ready is passed at once: what is made of it takes well under a millisecond.
+const STEP: usize = 16 * 1024;
 
 /// Why the rest of a body cannot be passed on.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,6 +46,12 @@ pub enum StreamError {
     /// The body decodes to more than any real one.
     #[error("the archive's answer decodes to too much")]
     TooLarge,
+    /// The body is no list of objects.
+    #[error("the archive's answer is no list of objects: {0}")]
+    NoList(RowError),
+    /// An object of the body has no XML.
+    #[error("the archive's answer cannot be written as XML: {0}")]
+    NoXml(NotNative),
 }
 
 impl PartialEq for StreamError {
@@ -64,6 +76,8 @@ pub(super) enum Filter {
         /// The last byte that was no blank.
         last: u8,
     },
+    /// Makes XML of a list in JSON.
+    XmlParts(Box<XmlParts>),
 }
 
 impl Filter {
@@ -80,6 +94,7 @@ impl Filter {
                 *last = chunk.trim_ascii_end().last().copied().unwrap_or(*last);
                 Ok(chunk)
             }
+            Self::XmlParts(parts) => parts.push(&chunk),
         }
     }
 
@@ -88,6 +103,7 @@ impl Filter {
             Self::Addresses(rewriter) => rewriter.finish(),
             Self::Parts(parts) => parts.finish(),
             Self::OnlyPart(part) => part.finish(),
+            Self::XmlParts(parts) => parts.finish(),
             Self::JsonEnd(end) if !end.is_complete() => Err(StreamError::Incomplete),
             Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),
             Self::JsonEnd(_) | Self::XmlEnd { .. } => Ok(Bytes::new()),
@@ -143,6 +159,8 @@ pub(super) enum Source {
     Plain(UpstreamBody),
     /// The archive, decoded.
     Gunzip(Box<Gunzip>),
+    /// A text that was put together here.
+    Ready(Bytes),
 }
 
 impl Source {
@@ -154,6 +172,8 @@ impl Source {
         match self {
             Self::Plain(body) => poll_data(body, context),
             Self::Gunzip(gunzip) => gunzip.poll_piece(context),
+            Self::Ready(text) if text.is_empty() => Poll::Ready(None),
+            Self::Ready(text) => Poll::Ready(Some(Ok(text.split_to(text.len().min(STEP))))),
         }
     }
 }
