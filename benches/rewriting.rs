@@ -23,19 +23,21 @@ fn rows() -> Vec<u8> {
 /// Metadata of 1,000 instances as an archive tells them: some 6 kB each, with one address.
 fn metadata() -> Vec<u8> {
     let study = "1.2.826.0.1.3680043.8.498.1234";
-    let texts: String = (0..70)
+    let texts = (0..70)
         .map(|number| {
             format!(
                 r#""0018{:04X}":{{"vr":"LO","Value":["A DESCRIPTION OF SOMETHING {number}"]}},"#,
                 0x1000 + number
             )
         })
-        .collect();
-    let numbers: String = (0..20)
+        .collect::<Vec<_>>()
+        .concat();
+    let numbers = (0..20)
         .map(|number| {
             format!(r#""0028{:04X}":{{"vr":"DS","Value":[0.703125,0.703125,-{number}.5]}},"#, 0x1000 + number)
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let instance = |number: usize| {
         format!(
             r#"{{"00080016":{{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]}},"00080018":{{"vr":"UI","Value":["{study}.5.{number}"]}},{texts}{numbers}"7FE00010":{{"vr":"OW","BulkDataURI":"http://127.0.0.1:8042/dicom-web/studies/{study}/series/{study}.5/instances/{study}.5.{number}/bulk/7fe00010"}}}}"#

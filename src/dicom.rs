@@ -1,4 +1,5 @@
-//! What DICOM itself says: tags, UIDs, dates, names, and the DICOM JSON model (PS3.18 Annex F), read tolerantly.
+//! What DICOM itself says: tags, UIDs, dates, names, and the DICOM JSON model (PS3.18 Annex F), read tolerantly; and the
+//! XML that says the same.
 //!
 //! Real archives write numbers as strings and strings as numbers, keywords for tags, names unsplit, `null`s and
 //! padding; whatever can be read is read, and only what is not JSON at all is refused. This module knows no FHIR, no
@@ -10,6 +11,7 @@ pub mod json;
 pub mod name;
 pub mod tag;
 pub mod uid;
+pub mod xml;
 
 pub use attributes::{Attributes, Element, Value};
 pub use date::{DicomDate, DicomTime, UtcOffset};

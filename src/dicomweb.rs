@@ -8,7 +8,7 @@
 //! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
 //! - [`kept`] gives small answers again that viewers ask for again and again
 //! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
-//!   `only_part` where one is wanted as it is
+//!   `only_part` where one is wanted as it is; `xml_parts` makes XML of JSON where the archive does not write it
 
 mod accept;
 mod address;
@@ -16,6 +16,7 @@ mod answer;
 mod delimiter;
 mod error;
 mod every_archive;
+mod filtered;
 mod first_rows;
 mod gunzip;
 mod json_end;
@@ -30,6 +31,7 @@ mod request;
 mod rewrite;
 mod stream;
 mod supplied;
+mod xml_parts;
 
 use http::{Method, Response};
 

@@ -11,3 +11,4 @@ mod negotiation;
 mod requests;
 mod streams;
 mod supplied;
+mod xml;

@@ -17,7 +17,6 @@ const MOST_ATTEMPTS: usize = 6;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
 const XML_PARTS: HeaderValue = HeaderValue::from_static("multipart/related; type=\"application/dicom+xml\"");
-const XML: HeaderValue = HeaderValue::from_static("application/dicom+xml");
 
 /// How rows and metadata are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +68,18 @@ impl Accepted {
                     formats.push(format);
                 }
             }
-            let attempts = formats.iter().flat_map(|format| match format {
-                Format::Json => vec![JSON],
-                // Archives know the one for metadata and the other for rows, or the other way round.
-                Format::Xml => vec![XML_PARTS, XML],
-            });
-            let attempts: Vec<_> = attempts.map(|format| Asked::of(Some(format))).collect();
+            let mut media_types: Vec<_> = formats
+                .iter()
+                .map(|format| match format {
+                    Format::Json => JSON,
+                    Format::Xml => XML_PARTS,
+                })
+                .collect();
+            // XML is made of it where the archive writes none.
+            if formats == [Format::Xml] {
+                media_types.push(JSON);
+            }
+            let attempts: Vec<_> = media_types.into_iter().map(|format| Asked::of(Some(format))).collect();
             return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges });
         }
         if is_silent {
@@ -114,6 +119,11 @@ impl Accepted {
     /// Whether rows or metadata may come in `format`.
     pub(super) fn takes(&self, format: Format) -> bool {
         self.formats.contains(&format)
+    }
+
+    /// The format in which rows or metadata are wanted most.
+    pub(super) fn wanted(&self) -> Format {
+        self.formats.first().copied().unwrap_or(Format::Json)
     }
 }
 
@@ -269,7 +279,7 @@ mod tests {
     #[test]
     fn rows_and_metadata_are_asked_for_in_a_format_that_there_is() {
         let json = "application/dicom+json, application/json;q=0.9";
-        let xml = ["multipart/related; type=\"application/dicom+xml\"", "application/dicom+xml"];
+        let xml = "multipart/related; type=\"application/dicom+xml\"";
         for path in ["studies", "studies/1.2/metadata"] {
             for accept in [
                 "*/*",
@@ -281,12 +291,9 @@ mod tests {
                 assert_eq!(attempts(path, accept), [json], "{accept}");
             }
             for accept in ["application/dicom+xml", "multipart/related; type=application/dicom+xml"] {
-                assert_eq!(attempts(path, accept), xml, "{accept}");
+                assert_eq!(attempts(path, accept), [xml, json], "{accept}");
             }
-            assert_eq!(
-                attempts(path, "application/dicom+json;q=0.5, application/dicom+xml"),
-                [xml[0], xml[1], json]
-            );
+            assert_eq!(attempts(path, "application/dicom+json;q=0.5, application/dicom+xml"), [xml, json]);
             assert_eq!(attempts(path, "text/html"), [""; 0]);
         }
     }

@@ -1,7 +1,7 @@
 //! What becomes of an archive's answer: its status, a few of its headers, and the way that its body takes.
 //!
 //! Text - DICOM JSON and XML - is recognised by its first bytes rather than by its Content-Type, as archives label it in
-//! many ways and answer errors as 200; everything else is decided by its Content-Type.
+//! many ways and answer errors as 200; everything else is decided by its Content-Type. JSON becomes XML where that is wanted.
 
 use std::future::poll_fn;
 
@@ -11,6 +11,7 @@ use http_body::Body as _;
 
 use super::accept::Format;
 use super::error::DicomwebError;
+use super::filtered::Filtered;
 use super::gunzip::Gunzip;
 use super::json_end::JsonEnd;
 use super::multipart::{PartHeaders, begins_with_address, boundary_of};
@@ -19,12 +20,16 @@ use super::path::Resource;
 use super::request::{Attempt, Question};
 use super::rewrite::{Rewriter, Syntax};
 use super::stream::{Filter, Source, StreamError, Streamed};
+use super::xml_parts::{self, is_empty_list};
 use super::{Addresses, Verdict};
 use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
 use crate::http::body::{self, Body};
 use crate::http::negotiation;
 
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
+
+/// No archive begins a list with as many blanks.
+const LONGEST_BEGINNING: usize = 4 * 1024;
 
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -61,15 +66,9 @@ pub(super) async fn pass_on(
     }
 }
 
-/// An empty list (PS3.18 CP-2473); of parts there can be no empty list, so that nothing is sent.
+/// An empty list (PS3.18 CP-2473).
 fn no_match(question: &Question) -> Response<Body> {
-    if question.accepted.takes(Format::Json) {
-        return rows("[]");
-    }
-    let mut response = Response::new(body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    describe(response.headers_mut());
-    response
+    rows("[]", if question.accepted.takes(Format::Json) { Format::Json } else { Format::Xml })
 }
 
 /// Archives say "no match" as an empty list, as 204, or as 404 of what is searched in.
@@ -93,6 +92,8 @@ pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Json,
+    /// Becomes XML on its way.
+    JsonToXml,
     Xml,
     /// Text for people; its addresses are found as in XML.
     Text,
@@ -146,8 +147,26 @@ async fn with_body(
             };
         }
         kind = kind_of_text(&start, kind, question.is_search()).map_err(unreadable)?;
-        if !question.accepted.takes(if kind == Kind::Json { Format::Json } else { Format::Xml }) {
-            return Err(DicomwebError::NotAcceptable);
+        kind = match kind {
+            Kind::Json if question.accepted.wanted() == Format::Xml => Kind::JsonToXml,
+            Kind::Json => kind,
+            _ if question.accepted.takes(Format::Xml) => kind,
+            _ => return Err(DicomwebError::NotAcceptable),
+        };
+        if kind == Kind::JsonToXml {
+            while is_empty_list(&start).is_none() && start.len() < LONGEST_BEGINNING {
+                let piece = first_piece(archive, &mut source).await?;
+                if piece.is_empty() {
+                    break;
+                }
+                start = [start, piece].concat().into();
+            }
+            match is_empty_list(&start) {
+                Some(true) if question.is_search() => return Ok(no_match(question)),
+                // Nothing to send is nothing found.
+                Some(true) => return Err(refused(archive, StatusCode::NOT_FOUND, &headers)),
+                Some(false) | None => {}
+            }
         }
         first = Some(start);
     }
@@ -269,6 +288,7 @@ fn shown_type(kind: Kind, headers: &HeaderMap) -> HeaderValue {
             given.clone()
         }
         (Kind::Json, _) => DICOM_JSON,
+        (Kind::JsonToXml, _) => xml_parts::CONTENT_TYPE,
         (_, Some(given)) => given.clone(),
         (_, None) => HeaderValue::from_static("application/octet-stream"),
     }
@@ -296,6 +316,7 @@ fn filters_for(kind: Kind, archive: &Archive, question: &Question, content_type:
     };
     match kind {
         Kind::Json => vec![Filter::JsonEnd(JsonEnd::default()), rewriter(Syntax::Json)],
+        Kind::JsonToXml => vec![rewriter(Syntax::Json), Filter::XmlParts(Box::default())],
         Kind::Xml => vec![Filter::XmlEnd { last: 0 }, rewriter(Syntax::Xml)],
         Kind::Text => vec![rewriter(Syntax::Xml)],
         Kind::Multipart => vec![parts()],
@@ -331,14 +352,28 @@ fn kept_headers(upstream: &HeaderMap, question: &Question, changed: bool) -> Hea
     headers
 }
 
-/// Rows that were put together here.
-pub(super) fn rows(text: impl Into<Bytes>) -> Response<Body> {
-    rows_in(body::full(text))
+/// Rows that were put together here, as a JSON array, for who wants them in `format`. Of parts there can be no empty list, so
+/// that nothing is sent.
+pub(super) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
+    let text = text.into();
+    if format == Format::Xml && is_empty_list(&text) == Some(true) {
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        describe(response.headers_mut());
+        return response;
+    }
+    rows_in(body::full(text), format)
 }
 
-/// Rows that are put together here while they stream out.
-pub(super) fn rows_in(body: Body) -> Response<Body> {
-    made(DICOM_JSON, body)
+/// Rows that are put together here while they stream out, as a JSON array, for who wants them in `format`.
+pub(super) fn rows_in(array: Body, format: Format) -> Response<Body> {
+    match format {
+        Format::Json => made(DICOM_JSON, array),
+        Format::Xml => {
+            let parts = Filtered::new(array, Filter::XmlParts(Box::default()));
+            made(xml_parts::CONTENT_TYPE, body::streamed(parts))
+        }
+    }
 }
 
 /// What was made here, and is of that type.

@@ -68,8 +68,8 @@ impl EveryArchive {
         let holders = holders(&holding, resource)?;
         match holders.as_slice() {
             [] if is_search => {
-                SearchQuestion::read(request, resource)?;
-                Ok(answer::rows("[]"))
+                let SearchQuestion { format, .. } = SearchQuestion::read(request, resource)?;
+                Ok(answer::rows("[]", format))
             }
             [] => {
                 holding.require_every_archive()?;
@@ -112,7 +112,7 @@ impl EveryArchive {
         let found =
             search::merged(archives, public, request.path, question.query, self.means.limits.max_scan)
                 .await?;
-        let mut response = answer::rows(found.text);
+        let mut response = answer::rows(found.text, question.format);
         if found.more {
             // PS3.18 8.3.4.4.
             let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";

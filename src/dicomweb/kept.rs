@@ -10,7 +10,6 @@
 //! Only what came whole is kept, and nothing that came with a warning.
 
 mod collecting;
-mod respelled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +20,13 @@ use http_body::Body as _;
 use url::Url;
 
 use self::collecting::Collecting;
-use self::respelled::Respelled;
 use super::address::Addresses;
 use super::error::DicomwebError;
+use super::filtered::Filtered;
 use super::path::Resource;
 use super::request::DicomwebRequest;
 use super::rewrite::{Rewriter, Syntax};
+use super::stream::Filter;
 use super::{Means, answer as passed};
 use crate::archive::{Archive, MatchValue, Objects, QidoQuery, SearchLevel, UpstreamRequest};
 use crate::cache::{Answer, Cache, Fingerprint};
@@ -222,7 +222,10 @@ fn respelled(
             Some(range) if range.essence.starts_with("image/") => return response,
             _ => Syntax::Xml,
         };
-    response.map(|body| body::streamed(Respelled::new(body, Rewriter::new(addresses, syntax))))
+    response.map(|body| {
+        let rewriter = Filter::Addresses(Box::new(Rewriter::new(addresses, syntax)));
+        body::streamed(Filtered::new(body, rewriter))
+    })
 }
 
 /// The fingerprint of the rows that tell of `objects`; `None` when the archive tells no counts, as then a new instance would

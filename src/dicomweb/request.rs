@@ -145,6 +145,8 @@ fn drawn_small(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> 
 #[derive(Debug)]
 pub(super) struct SearchQuestion {
     pub(super) query: QidoQuery,
+    /// How they are written.
+    pub(super) format: Format,
 }
 
 impl SearchQuestion {
@@ -153,11 +155,8 @@ impl SearchQuestion {
         let pairs = decode(request.query.unwrap_or_default())?;
         let (query, common) = query::search(level.clone(), &pairs)?;
         let accepted = Accepted::read(&common.headers_of(request), resource);
-        // XML is an archive's own to write.
-        match accepted.filter(|accepted| accepted.takes(Format::Json)) {
-            Some(_) => Ok(Self { query }),
-            None => Err(DicomwebError::NotAcceptable),
-        }
+        let format = accepted.ok_or(DicomwebError::NotAcceptable)?.wanted();
+        Ok(Self { query, format })
     }
 }
 

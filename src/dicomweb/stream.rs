@@ -16,7 +16,10 @@ use super::json_end::JsonEnd;
 use super::multipart::PartHeaders;
 use super::only_part::OnlyPart;
 use super::rewrite::Rewriter;
+use super::xml_parts::XmlParts;
 use crate::archive::{ArchiveError, UpstreamBody};
+use crate::dicom::json::RowError;
+use crate::dicom::xml::NotNative;
 
 /// Why the rest of a body cannot be passed on.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -43,8 +46,8 @@ pub enum StreamError {
     #[error("the archive's answer decodes to too much")]
     TooLarge,
     /// The body is no list of objects.
-    #[error("the archive's answer holds something else than a list of objects")]
-    NoRows,
+    #[error("the archive's answer is no list of objects: {0}")]
+    NoList(RowError),
     /// Something in the body cannot be read.
     #[error("the archive's answer holds {0}")]
     Unreadable(&'static str),
@@ -54,6 +57,9 @@ pub enum StreamError {
     /// The work on the body broke down, or nobody wants it any more.
     #[error("the work on the answer was broken off")]
     Interrupted,
+    /// An object of the body has no XML.
+    #[error("the archive's answer cannot be written as XML: {0}")]
+    NoXml(NotNative),
 }
 
 impl PartialEq for StreamError {
@@ -78,10 +84,12 @@ pub(super) enum Filter {
         /// The last byte that was no blank.
         last: u8,
     },
+    /// Makes XML of a list in JSON.
+    XmlParts(Box<XmlParts>),
 }
 
 impl Filter {
-    fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
+    pub(super) fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         match self {
             Self::Addresses(rewriter) => rewriter.push(&chunk),
             Self::Parts(parts) => parts.push(chunk),
@@ -94,14 +102,16 @@ impl Filter {
                 *last = chunk.trim_ascii_end().last().copied().unwrap_or(*last);
                 Ok(chunk)
             }
+            Self::XmlParts(parts) => parts.push(&chunk),
         }
     }
 
-    fn finish(&mut self) -> Result<Bytes, StreamError> {
+    pub(super) fn finish(&mut self) -> Result<Bytes, StreamError> {
         match self {
             Self::Addresses(rewriter) => rewriter.finish(),
             Self::Parts(parts) => parts.finish(),
             Self::OnlyPart(part) => part.finish(),
+            Self::XmlParts(parts) => parts.finish(),
             Self::JsonEnd(end) if !end.is_complete() => Err(StreamError::Incomplete),
             Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),
             Self::JsonEnd(_) | Self::XmlEnd { .. } => Ok(Bytes::new()),

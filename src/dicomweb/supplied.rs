@@ -11,7 +11,6 @@ mod values;
 
 use http::Response;
 
-use super::accept::Format;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::request::Question;
@@ -49,11 +48,7 @@ pub(super) fn replaces(archive: &Archive, question: &Question) -> bool {
 
 /// Whether what `question` asks for can be made where the archive refuses it.
 pub(super) fn can_make(question: &Question) -> bool {
-    match Makeable::of(&question.resource) {
-        Some(Makeable::Metadata(_)) => question.accepted.takes(Format::Json),
-        Some(Makeable::Value(..)) => true,
-        None => false,
-    }
+    Makeable::of(&question.resource).is_some()
 }
 
 /// Makes what `question` asks for.
@@ -63,10 +58,10 @@ pub(super) async fn made(
     question: &Question,
 ) -> Result<Response<Body>, DicomwebError> {
     match Makeable::of(&question.resource) {
-        Some(Makeable::Metadata(objects)) if question.accepted.takes(Format::Json) => {
+        Some(Makeable::Metadata(objects)) => {
             let maker = metadata::Maker::new(archive, question.addresses.public(), limits);
             let rows = maker.rows(objects.clone()).await?;
-            Ok(answer::rows_in(list::array(rows)))
+            Ok(answer::rows_in(list::array(rows), question.accepted.wanted()))
         }
         Some(Makeable::Value(instance, steps)) => {
             values::answered(archive, instance, steps, &question.accepted.ranges).await

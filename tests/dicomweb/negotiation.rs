@@ -5,7 +5,6 @@ use crate::support::front::Front;
 use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
 
 const FRAME: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1";
-const XML: &str = "<?xml version=\"1.0\"?><NativeDicomModel><DicomAttribute tag=\"00081190\" vr=\"UR\"><Value number=\"1\">http://inner:8042/dicom-web/studies/1.2</Value></DicomAttribute></NativeDicomModel>";
 
 fn accepts(pacs: &RunningPacs) -> Vec<String> {
     pacs.requests().iter().map(|seen| seen.header("accept").unwrap_or_default().to_owned()).collect()
@@ -146,39 +145,6 @@ async fn nobody_is_asked_for_what_nobody_has() {
         assert_eq!(answer.status, 406, "{target} as {accept}");
     }
     assert_eq!(pacs.targets(), [""; 0]);
-}
-
-#[tokio::test]
-async fn xml_comes_where_the_archive_has_it_whatever_it_calls_it() {
-    let parts = Answer::parts("b", [("Content-Type: application/dicom+xml", XML.as_bytes())]);
-    let parts = parts.with_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
-    let pacs = Pacs::new()
-        // Rows as Orthanc gives them: JSON, unless the plain type is asked for.
-        .in_turn("/studies", [Answer::json("[{}]"), parts.clone()])
-        .at("/studies/1.2/metadata", parts)
-        .at("/studies/1.3/metadata", Answer::json("[{}]"))
-        .at("/studies/1.4/series", Answer::status(404))
-        .start()
-        .await;
-    let front = Front::of(&pacs).await;
-    let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
-    for target in ["studies", "studies/1.2/metadata"] {
-        let answer = client::get_with(&front.url(target), &xml).await;
-        assert_eq!((answer.status, answer.complete), (200, true), "{target}: {}", answer.text());
-        assert!(answer.header("content-type").unwrap().contains("application/dicom+xml"));
-        assert!(
-            answer.text().contains("https://gateway.example/imaging/dicom-web/main/studies/1.2<"),
-            "{}",
-            answer.text()
-        );
-        assert!(!answer.text().contains("inner"));
-    }
-    let json = client::get_with(&front.url("studies/1.3/metadata"), &xml).await;
-    assert_eq!(json.status, 406, "JSON is no answer to who takes XML only");
-    let either = [("Accept", "application/dicom+xml, application/dicom+json;q=0.5")];
-    assert_eq!(client::get_with(&front.url("studies/1.3/metadata"), &either).await.text(), "[{}]");
-    let none = client::get_with(&front.url("studies/1.4/series"), &xml).await;
-    assert_eq!((none.status, none.text().as_str()), (204, ""), "an empty list of parts is nothing");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::dicom::json::RowReader;
 use crate::dicomweb::stream::StreamError;
+use crate::dicomweb::xml_parts::unreadable;
 use crate::http::body::{self, Body};
 
 /// Objects of the DICOM JSON model as text, one after the other. The list ends with the stream; a stream that fails is no
@@ -45,7 +46,7 @@ pub(super) fn rows_of(body: Body) -> Rows {
         match piece {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
-                    reader.push(&chunk, &mut |row| rows.push(row)).map_err(|_| StreamError::NoRows)?;
+                    reader.push(&chunk, &mut |row| rows.push(row)).map_err(unreadable)?;
                 }
             }
             Some(Err(error)) => {
@@ -53,7 +54,7 @@ pub(super) fn rows_of(body: Body) -> Rows {
             }
             None => {
                 if let Some(reader) = reading.reader.take() {
-                    reader.finish(&mut |row| rows.push(row)).map_err(|_| StreamError::NoRows)?;
+                    reader.finish(&mut |row| rows.push(row)).map_err(unreadable)?;
                 }
             }
         }

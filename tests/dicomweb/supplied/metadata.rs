@@ -70,7 +70,10 @@ async fn instances_are_read_as_they_are_written() {
     let accept = pacs.requests()[0].header("accept").unwrap().to_owned();
     assert_eq!(accept, "multipart/related; type=\"application/dicom\"; transfer-syntax=*");
     let xml = [("Accept", "application/dicom+xml")];
-    assert_eq!(client::get_with(&front.url("studies/1.2/metadata"), &xml).await.status, 406);
+    let answer = client::get_with(&front.url("studies/1.2/series/1.2.3/metadata"), &xml).await;
+    assert_eq!((answer.status, answer.complete), (200, true));
+    assert_eq!(answer.text().matches("<NativeDicomModel").count(), 2);
+    assert!(answer.text().contains(&format!("uri=\"{instance}/bulkdata/7FE00010\"")), "{}", answer.text());
 }
 
 #[tokio::test]

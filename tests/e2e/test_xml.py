@@ -1,0 +1,76 @@
+"""Rows and metadata in XML, made of an Orthanc's JSON: the same, read by another reader, and valid."""
+
+import pytest
+import requests
+
+import native_model
+from servers import Gateway, Nginx, free_ports
+from test_dicomweb import no_address_of, parts
+
+XML = {"Accept": 'multipart/related; type="application/dicom+xml"'}
+
+
+@pytest.fixture(scope="module")
+def gateway(orthanc, holdings, tmp_path_factory):
+    """In front of an Orthanc that writes JSON only: it has XML of its own for metadata."""
+    folder = tmp_path_factory.mktemp("json")
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    archive = Nginx(folder, f"""listen 127.0.0.1:{port}; location / {{
+      proxy_pass {orthanc.url}; proxy_set_header Host $http_host; proxy_set_header Accept application/dicom+json; }}""", f"{url}/system")
+    server = Gateway(folder, "gateway", f"{url}/dicom-web")
+    yield server
+    server.stop()
+    archive.stop()
+
+
+def compared(path: str) -> int:
+    """How many objects there are at `path`, which must be the same in both formats."""
+    json = requests.get(path, timeout=60)
+    xml = requests.get(path, headers=XML, timeout=60)
+    assert json.status_code == xml.status_code == 200, (path, json.status_code, xml.status_code, xml.text[:300])
+    assert xml.headers["Content-Type"].startswith('multipart/related; type="application/dicom+xml"; boundary=')
+    objects, documents = json.json(), parts(xml)
+    assert len(objects) == len(documents)
+    for (headers, document), expected in zip(documents, objects):
+        assert headers == {"content-type": "application/dicom+xml"}
+        assert native_model.same(native_model.data_set(document), native_model.of_json(expected)), path
+    return len(objects)
+
+
+@pytest.fixture(scope="module")
+def studies(holdings) -> list:
+    return [uid for uid in holdings.studies if uid.replace(".", "").isdigit()]
+
+
+@pytest.mark.parametrize("root", ["dicom-web/main", "dicom-web"])
+def test_rows_are_the_same(gateway, root):
+    for path, least in (("studies", 80), ("studies?PatientID=DEMO-0001", 1), ("series", 100), ("instances?limit=50", 50)):
+        assert compared(f"{gateway.url}/{root}/{path}") >= least
+
+
+def test_metadata_are_the_same(gateway, studies):
+    counted = 0
+    for uid in studies:
+        path = f"{gateway.dicomweb}/studies/{uid}/metadata"
+        # One study of two patients has none.
+        if requests.head(path, timeout=60).status_code == 200:
+            counted += compared(path)
+    assert counted > 450
+
+
+def test_nothing_found_is_nothing_sent(gateway):
+    for root in ("dicom-web/main", "dicom-web"):
+        answer = requests.get(f"{gateway.url}/{root}/studies?PatientID=nobody", headers=XML, timeout=60)
+        assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_what_an_archive_writes_itself_comes_as_it_is(orthanc, holdings, tmp_path):
+    gateway = Gateway(tmp_path, "gateway", orthanc.dicomweb)
+    path = "/studies/2.25.133470007535392751803217985031206560121.16.3/metadata"
+    try:
+        ours, theirs = (requests.get(root + path, headers=XML, timeout=60) for root in (gateway.dicomweb, orthanc.dicomweb))
+    finally:
+        gateway.stop()
+    assert len(parts(ours)) == len(parts(theirs)) > 3
+    no_address_of(orthanc, ours)
