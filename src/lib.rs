@@ -41,6 +41,7 @@ pub mod fhir;
 pub mod gateway;
 pub mod http;
 pub mod mapping;
+pub mod render;
 pub mod route;
 pub mod server;
 pub mod service;
