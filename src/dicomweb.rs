@@ -8,11 +8,13 @@
 //! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
 //! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
 //!   `only_part` where one is wanted as it is
+//! - [`drawing`] makes the pictures that an archive does not draw
 
 mod accept;
 mod address;
 mod answer;
 mod delimiter;
+mod drawing;
 mod error;
 mod every_archive;
 mod gunzip;
@@ -27,6 +29,7 @@ mod stream;
 use http::{Method, Response};
 
 pub use address::{Addresses, Verdict};
+pub use drawing::DrawingPool;
 pub use error::{DicomwebError, refuse};
 pub use every_archive::EveryArchive;
 pub use path::{PathError, Resource};
@@ -42,15 +45,16 @@ use crate::http::compression::compressed;
 use request::Question;
 
 /// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
-/// slash: `https://gateway.example/dicom-web/main`.
+/// slash: `https://gateway.example/dicom-web/main`. What the archive does not draw is drawn in `pool`.
 pub async fn handle(
     archive: &Archive,
+    pool: &DrawingPool,
     access: &Access,
     public: &str,
     request: DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     admit(access, &request)?;
-    let answer = pass_through(archive, public, &request).await?;
+    let answer = pass_through(archive, pool, public, &request).await?;
     Ok(finish(&request, answer))
 }
 
@@ -73,11 +77,29 @@ fn finish(request: &DicomwebRequest<'_>, answer: Response<Body>) -> Response<Bod
 
 async fn pass_through(
     archive: &Archive,
+    pool: &DrawingPool,
     public: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     let question = Question::read(archive, public, request)?;
-    match ask(archive, &question).await {
+    if question.is_drawn_here(archive) {
+        return drawing::draw(archive, pool, public, &question).await;
+    }
+    match passed_through(archive, &question).await {
+        Err(refused) if question.resource.is_for_people() && refused.may_be_about_the_service() => {
+            match drawing::draw(archive, pool, public, &question).await {
+                // Then the archive's own word is the better one.
+                Err(DicomwebError::HeldNowhere) => Err(refused),
+                answer => answer,
+            }
+        }
+        answer => answer,
+    }
+}
+
+/// What the archive answers, or what it draws in place of a thumbnail that it does not have.
+async fn passed_through(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
+    match ask(archive, question).await {
         Err(refused) if refused.may_be_about_the_service() => match question.in_place_of_a_thumbnail() {
             Some(drawn) => ask(archive, &drawn).await,
             None => Err(refused),

@@ -16,7 +16,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::access::Access;
-use crate::dicomweb::{self, DicomwebRequest, EveryArchive};
+use crate::dicomweb::{self, DicomwebRequest, DrawingPool, EveryArchive};
 use crate::error::{self, Failure};
 use crate::facade::{self, FhirRequest, Interaction};
 use crate::gateway::Gateway;
@@ -32,6 +32,7 @@ use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, Rou
 pub struct Service {
     gateway: Arc<Gateway>,
     every_archive: Arc<EveryArchive>,
+    drawing: DrawingPool,
     routes: Arc<[RouteMetrics]>,
 }
 
@@ -41,8 +42,9 @@ impl Service {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
         let routes = labels.map(|label| gateway.metrics.route(label)).collect();
         let archives = gateway.archives().cloned().collect();
-        let every_archive = Arc::new(EveryArchive::new(archives, gateway.search.max_scan));
-        Self { gateway, every_archive, routes }
+        let drawing = DrawingPool::new(gateway.render.memory, gateway.render.parallelism);
+        let every_archive = EveryArchive::new(archives, gateway.search.max_scan, drawing.clone());
+        Self { gateway, every_archive: Arc::new(every_archive), drawing, routes }
     }
 }
 
@@ -149,7 +151,9 @@ impl Service {
                 let address = format!("{public}/dicom-web/{archive}");
                 // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
                 // wait.
-                let answer = dicomweb::handle(&source.archive, &access, &address, dicomweb(path)).await;
+                let answer =
+                    dicomweb::handle(&source.archive, &self.drawing, &access, &address, dicomweb(path));
+                let answer = answer.await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Batch => None,

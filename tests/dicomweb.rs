@@ -7,5 +7,6 @@ mod errors;
 mod every_archive;
 mod headers;
 mod negotiation;
+mod pictures;
 mod requests;
 mod streams;

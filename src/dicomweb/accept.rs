@@ -94,6 +94,21 @@ impl Accepted {
         Some(Self { attempts, formats: Vec::new(), html })
     }
 
+    /// A whole object, in whatever transfer syntax the archive keeps it, without what may surround it. Every archive has
+    /// parts; some know no `*`, and give their own choice to whoever names none.
+    pub(super) fn object() -> Self {
+        let asked = |media_types| Asked {
+            media_types: Some(HeaderValue::from_static(media_types)),
+            only_part: Some("application/dicom"),
+        };
+        let attempts = [
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+            "application/dicom; transfer-syntax=*",
+            "multipart/related; type=\"application/dicom\"",
+        ];
+        Self { attempts: attempts.map(asked).to_vec(), formats: Vec::new(), html: false }
+    }
+
     /// How the archive is asked, in this order.
     pub(super) fn attempts(&self) -> impl Iterator<Item = Asked> + use<> {
         self.attempts.clone().into_iter()
@@ -122,7 +137,7 @@ fn format_of(range: &MediaRange) -> Option<Format> {
 }
 
 /// The `type` of a multipart range, in lower case and without what older viewers write behind it.
-fn inner_type(range: &MediaRange) -> Option<String> {
+pub(super) fn inner_type(range: &MediaRange) -> Option<String> {
     let text = range.parameter("type")?.trim_matches('\'');
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }

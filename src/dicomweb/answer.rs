@@ -339,7 +339,7 @@ pub(super) fn rows(text: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// What every answer says of itself.
-fn describe(headers: &mut HeaderMap) {
+pub(super) fn describe(headers: &mut HeaderMap) {
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -10,9 +10,12 @@ mod search;
 
 use http::{HeaderValue, Response, header};
 
+pub(super) use search::first_rows;
+
 use holding::{Holding, Holdings};
 
 use super::answer;
+use super::drawing::DrawingPool;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::request::{DicomwebRequest, SearchQuestion};
@@ -27,13 +30,14 @@ pub struct EveryArchive {
     archives: Vec<Archive>,
     holdings: Holdings,
     max_scan: usize,
+    pool: DrawingPool,
 }
 
 impl EveryArchive {
     /// Over `archives`, in the order of the configuration; of each, `max_scan` rows are looked through for one search at
-    /// most.
-    pub fn new(archives: Vec<Archive>, max_scan: usize) -> Self {
-        Self { archives, holdings: Holdings::default(), max_scan }
+    /// most. What they do not draw is drawn in `pool`.
+    pub fn new(archives: Vec<Archive>, max_scan: usize, pool: DrawingPool) -> Self {
+        Self { archives, holdings: Holdings::default(), max_scan, pool }
     }
 
     /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
@@ -75,7 +79,7 @@ impl EveryArchive {
                 holding.require_every_archive()?;
                 Err(DicomwebError::HeldNowhere)
             }
-            [only] => super::pass_through(&self.archives[*only], public, request).await,
+            [only] => super::pass_through(&self.archives[*only], &self.pool, public, request).await,
             several if is_search => {
                 let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
                 self.search(public, request, resource, &several).await
@@ -93,7 +97,7 @@ impl EveryArchive {
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::HeldNowhere;
         for holder in holders {
-            match super::pass_through(&self.archives[*holder], public, request).await {
+            match super::pass_through(&self.archives[*holder], &self.pool, public, request).await {
                 Err(error) if error.says_that_it_is_not_there() => missing = error,
                 answer => return answer,
             }

@@ -26,17 +26,17 @@ const LONGEST_LIST: usize = 64 * 1024 * 1024;
 
 /// One row as an archive wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(in crate::dicomweb) struct Row {
     pub(super) uid: Box<str>,
     /// Of one UID there may be a row for each of two patients.
     patient: Box<str>,
-    pub(super) text: Box<str>,
+    pub(in crate::dicomweb) text: Box<str>,
 }
 
 /// The first rows of one archive, each object's once.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    pub(super) rows: Vec<Row>,
+pub(in crate::dicomweb) struct Rows {
+    pub(in crate::dicomweb) rows: Vec<Row>,
     /// The archive may have more.
     more: bool,
 }
@@ -129,7 +129,7 @@ fn alternating(lists: &[Rows]) -> Vec<Place> {
 
 /// The rows of the first `wanted` UIDs that `archive` has for `query`, without repetitions, however it pages: it is asked until
 /// it gives nothing new.
-pub(super) async fn first_rows(
+pub(in crate::dicomweb) async fn first_rows(
     archive: &Archive,
     query: QidoQuery,
     wanted: usize,
