@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod error;
 mod fhir;
+mod render;
 mod search;
 mod secret;
 mod section;
@@ -27,6 +28,7 @@ pub use auth::{Auth, AuthMode};
 pub use cache::Cache;
 pub use error::{ConfigError, ConfigErrors};
 pub use fhir::Fhir;
+pub use render::Render;
 pub use search::Search;
 pub use server::{Server, Tls};
 pub use telemetry::Telemetry;
@@ -47,6 +49,8 @@ pub struct Config {
     pub auth: Auth,
     /// `[fhir]`
     pub fhir: Fhir,
+    /// `[render]`
+    pub render: Render,
     /// `[search]`
     pub search: Search,
     /// `[telemetry]`
@@ -91,6 +95,7 @@ impl Config {
         let cache = root.table("cache", |section| Some(Cache::read(section)));
         let auth = root.table("auth", Auth::read);
         let fhir = root.table("fhir", |section| Some(Fhir::read(section)));
+        let render = root.table("render", |section| Some(Render::read(section)));
         let search = root.table("search", |section| Some(Search::read(section)));
         let telemetry = root.table("telemetry", |section| Some(Telemetry::read(section)));
         root.end();
@@ -100,6 +105,7 @@ impl Config {
             cache: cache?,
             auth: auth?,
             fhir: fhir?,
+            render: render?,
             search: search?,
             telemetry: telemetry?,
         })

@@ -9,11 +9,13 @@
 //! - [`kept`] gives small answers again that viewers ask for again and again
 //! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
 //!   `only_part` where one is wanted as it is; `xml_parts` makes XML of JSON where the archive does not write it
+//! - [`drawing`] makes the pictures that an archive does not draw
 
 mod accept;
 mod address;
 mod answer;
 mod delimiter;
+mod drawing;
 mod error;
 mod every_archive;
 mod filtered;
@@ -36,6 +38,7 @@ mod xml_parts;
 use http::{Method, Response};
 
 pub use address::{Addresses, Verdict};
+pub use drawing::DrawingPool;
 pub use error::{DicomwebError, refuse};
 pub use every_archive::EveryArchive;
 pub use kept::Kept;
@@ -58,6 +61,8 @@ pub struct Means {
     pub kept: Kept,
     /// How far an answer may reach.
     pub limits: Limits,
+    /// Where what an archive does not draw is drawn.
+    pub drawing: DrawingPool,
 }
 
 /// How far an answer that is put together here may reach.
@@ -106,19 +111,37 @@ async fn ask_anew(
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     let question = Question::read(archive, public, request)?;
+    if question.is_drawn_here(archive) {
+        return drawing::draw(archive, &means.drawing, public, &question).await;
+    }
     if supplied::replaces(archive, &question) {
         return supplied::made(archive, means.limits, &question).await;
     }
-    match ask(archive, &question).await {
+    match passed_through(archive, &question).await {
         Err(refused) if refused.may_be_about_the_service() => {
+            if question.resource.is_for_people() {
+                return match drawing::draw(archive, &means.drawing, public, &question).await {
+                    // Then the archive's own word is the better one.
+                    Err(DicomwebError::HeldNowhere) => Err(refused),
+                    answer => answer,
+                };
+            }
             if supplied::can_make(&question) {
                 return supplied::made(archive, means.limits, &question).await;
             }
-            match question.in_place_of_a_thumbnail() {
-                Some(drawn) => ask(archive, &drawn).await,
-                None => Err(refused),
-            }
+            Err(refused)
         }
+        answer => answer,
+    }
+}
+
+/// What the archive answers, or what it draws in place of a thumbnail that it does not have.
+async fn passed_through(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
+    match ask(archive, question).await {
+        Err(refused) if refused.may_be_about_the_service() => match question.in_place_of_a_thumbnail() {
+            Some(drawn) => ask(archive, &drawn).await,
+            None => Err(refused),
+        },
         answer => answer,
     }
 }

@@ -37,6 +37,8 @@ pub struct Gateway {
     pub studies: Studies,
     /// What resources hold beyond R4.
     pub fhir: config::Fhir,
+    /// How drawing pictures is bounded.
+    pub render: config::Render,
     /// How searches are bounded.
     pub search: config::Search,
     /// Seals the links of pages.
@@ -97,6 +99,7 @@ impl Gateway {
                 metrics.clone(),
             ),
             fhir: config.fhir.clone(),
+            render: config.render,
             search: config.search.clone(),
             cursors,
             largest_answer: config.cache.largest_answer,

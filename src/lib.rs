@@ -10,7 +10,8 @@
 //!    that the caller can follow.
 //! 3. [`access`] is made: what the caller may see. Every call from here on is handed it.
 //! 4. A FHIR request goes to [`facade`], which parses its parameters by the one table in [`fhir::search`]; a DICOMweb
-//!    request goes to [`dicomweb`], which reads the path into typed parts and streams the archive's answer through.
+//!    request goes to [`dicomweb`], which reads the path into typed parts and streams the archive's answer through;
+//!    pictures that the archive does not draw, [`render`] does.
 //! 5. The facade asks [`studies`], the heart: criteria become QIDO-RS queries that narrow no further than an archive can be
 //!    trusted, every row that comes back is rechecked against every criterion, and what lies below a study is fetched only
 //!    as deep as was asked for.
@@ -42,6 +43,7 @@ pub mod gateway;
 pub mod http;
 pub mod mapping;
 pub mod objects;
+pub mod render;
 pub mod route;
 pub mod server;
 pub mod service;

@@ -16,7 +16,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::access::Access;
-use crate::dicomweb::{self, DicomwebRequest, EveryArchive, Kept, Limits, Means};
+use crate::dicomweb::{self, DicomwebRequest, DrawingPool, EveryArchive, Kept, Limits, Means};
 use crate::error::{self, Failure};
 use crate::facade::{self, FhirRequest, Interaction};
 use crate::gateway::Gateway;
@@ -45,6 +45,7 @@ impl Service {
         let means = Means {
             kept: Kept::new(gateway.cache().clone(), gateway.largest_answer, gateway.metrics.clone()),
             limits: Limits { max_scan: gateway.search.max_scan },
+            drawing: DrawingPool::new(gateway.render.memory, gateway.render.parallelism),
         };
         let every_archive = Arc::new(EveryArchive::new(archives, means.clone()));
         Self { gateway, means, every_archive, routes }

@@ -8,6 +8,7 @@ mod every_archive;
 mod headers;
 mod kept;
 mod negotiation;
+mod pictures;
 mod requests;
 mod streams;
 mod supplied;

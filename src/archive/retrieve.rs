@@ -90,6 +90,11 @@ impl Rendering {
         sized.unwrap_or(self)
     }
 
+    /// The value of a parameter, as it was given.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
+    }
+
     /// Adds one parameter of the standard; `None` when the standard knows no such parameter, when the value is none for
     /// it, or when it was given before.
     #[must_use]

@@ -48,6 +48,14 @@ impl fmt::Display for Tour<'_> {
         show("One study with its series and instances", format!("{fhir}/ImagingStudy/{}", study.uid))?;
         show("Studies found by their UID", format!("{fhir}/ImagingStudy?identifier=urn:oid:{}", study.uid))?;
         show("The metadata of an instance", format!("{dicomweb}/{path}/metadata"))?;
-        show("The instance itself", format!("{dicomweb}/{path}"))
+        show("The instance itself", format!("{dicomweb}/{path}"))?;
+        if instance.attributes.get(tags::ROWS).is_none() {
+            return Ok(());
+        }
+        show("A picture of it", format!("{dicomweb}/{path}/rendered"))?;
+        show(
+            "A small one of its series",
+            format!("{dicomweb}/studies/{}/series/{}/thumbnail", study.uid, series.uid),
+        )
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Accepted {
     formats: Vec<Format>,
     /// HTML is named among the ranges.
     pub(super) html: bool,
-    /// The ranges as they were read, the most wanted first.
+    /// The ranges as they were read, in their order, unwanted ones too.
     pub(super) ranges: Vec<MediaRange>,
 }
 
@@ -59,7 +59,8 @@ impl Accepted {
     /// Reads the `Accept` headers of a request for `resource`; `None` when nothing that they name can be had.
     pub(super) fn read(headers: &HeaderMap, resource: &Resource) -> Option<Self> {
         let is_silent = !headers.contains_key(http::header::ACCEPT);
-        let ranges = negotiation::accepted(headers);
+        let said = negotiation::ranges(headers);
+        let ranges = negotiation::most_wanted(said.clone());
         let html = ranges.iter().any(|range| range.essence == "text/html");
         if resource.is_text() {
             let mut formats = Vec::new();
@@ -80,10 +81,10 @@ impl Accepted {
                 media_types.push(JSON);
             }
             let attempts: Vec<_> = media_types.into_iter().map(|format| Asked::of(Some(format))).collect();
-            return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges });
+            return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges: said });
         }
         if is_silent {
-            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges });
+            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges: said });
         }
         let written: Vec<_> =
             ranges.iter().filter_map(|range| Some((canonical(range, resource)?, range.quality))).collect();
@@ -98,7 +99,7 @@ impl Accepted {
             attempts.iter().take(MOST_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
         let mut attempts: Vec<_> = media_types.map(|media_types| Asked::of(Some(media_types))).collect();
         attempts.extend(ranges.iter().find_map(|range| only_part(range, resource)));
-        Some(Self { attempts, formats: Vec::new(), html, ranges })
+        Some(Self { attempts, formats: Vec::new(), html, ranges: said })
     }
 
     /// Rows or metadata in DICOM JSON, for what is put together here.
@@ -109,6 +110,21 @@ impl Accepted {
             html: false,
             ranges: Vec::new(),
         }
+    }
+
+    /// A whole object, in whatever transfer syntax the archive keeps it, without what may surround it. Every archive has
+    /// parts; some know no `*`, and give their own choice to whoever names none.
+    pub(super) fn object() -> Self {
+        let asked = |media_types| Asked {
+            media_types: Some(HeaderValue::from_static(media_types)),
+            only_part: Some("application/dicom"),
+        };
+        let attempts = [
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+            "application/dicom; transfer-syntax=*",
+            "multipart/related; type=\"application/dicom\"",
+        ];
+        Self { attempts: attempts.map(asked).to_vec(), formats: Vec::new(), html: false, ranges: Vec::new() }
     }
 
     /// How the archive is asked, in this order.

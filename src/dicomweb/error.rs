@@ -10,6 +10,7 @@ use super::query::QueryError;
 use crate::archive::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::error::{Failure, sentence};
 use crate::http::body::{self, Body};
+use crate::render::RenderError;
 
 /// How long to wait before asking again, in seconds, where the archive does not say it.
 const RETRY_AFTER: u32 = 5;
@@ -54,6 +55,20 @@ pub enum DicomwebError {
     /// The query is no query.
     #[error(transparent)]
     Encoding(#[from] crate::http::query::QueryError),
+    /// There are several pictures, and the client takes one only.
+    #[error(
+        "there are several pictures: accept multipart/related, or ask for those of single frames at .../frames/{{number}}/rendered"
+    )]
+    SeveralPictures,
+    /// A parameter of rendering that archives may know and that is not done here.
+    #[error("the archive does not draw this, and the gateway draws no {0}: leave the parameter out")]
+    NotDrawn(&'static str),
+    /// As many pictures are being drawn as may be, and go on being drawn.
+    #[error("too many pictures are being drawn; ask again later")]
+    DrawingTooMuch,
+    /// The gateway cannot draw it either.
+    #[error(transparent)]
+    Render(#[from] RenderError),
     /// The archive answered with a status that is no success.
     #[error("archive {archive} answered with status {}: {}", status.as_u16(), meaning(*status))]
     Refused {
@@ -85,13 +100,27 @@ fn meaning(status: StatusCode) -> &'static str {
     }
 }
 
+fn status_of(error: &RenderError) -> StatusCode {
+    match error {
+        RenderError::NoImage => StatusCode::NOT_ACCEPTABLE,
+        RenderError::NoSuchFrame { .. } => StatusCode::NOT_FOUND,
+        RenderError::OutsideOfImage => StatusCode::BAD_REQUEST,
+        RenderError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        RenderError::TransferSyntax(_) | RenderError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        // The archive holds it as it is.
+        RenderError::Broken(_) => StatusCode::BAD_GATEWAY,
+    }
+}
+
 impl DicomwebError {
     /// The status that tells the client on whose side the fault is.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::Spread => StatusCode::NOT_IMPLEMENTED,
+            Self::NotAcceptable | Self::SeveralPictures => StatusCode::NOT_ACCEPTABLE,
+            Self::Spread | Self::NotDrawn(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::DrawingTooMuch => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Render(error) => status_of(error),
             // PS3.18 table 10.6.3-1.
             Self::TooCostly { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,

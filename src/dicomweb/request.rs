@@ -4,15 +4,15 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::accept::{Accepted, Asked, Format};
 use super::address::Addresses;
+use super::drawing::THUMBNAIL;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::query;
-use crate::archive::{Archive, Objects, QidoQuery, Rendering, Retrieval, SearchLevel, UpstreamRequest};
+use crate::archive::{
+    Archive, Objects, QidoQuery, Rendering, Retrieval, SearchLevel, Supply, UpstreamRequest,
+};
 use crate::http::negotiation;
 use crate::http::query::decode;
-
-/// As wide and as high as a thumbnail is in the lists of viewers, where its size is not asked for.
-const THUMBNAIL: u32 = 128;
 
 /// A request below `/dicom-web/{archive}/`, raw as it came.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,8 @@ pub(super) struct Question {
     pub(super) takes_gzip: bool,
     /// What the client takes.
     pub(super) accepted: Accepted,
+    /// How the client wants pictures to look.
+    pub(super) rendering: Rendering,
     upstream: UpstreamRequest,
     /// What does as well where the archive does not have what is asked for.
     substitute: Option<UpstreamRequest>,
@@ -57,16 +59,16 @@ impl Question {
     ) -> Result<Self, DicomwebError> {
         let resource = Resource::parse(request.path)?;
         let pairs = decode(request.query.unwrap_or_default())?;
-        let (upstream, substitute, common) = match resource.clone() {
+        let (upstream, substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
                 let (query, common) = query::search(level, &pairs)?;
-                (UpstreamRequest::search(query), None, common)
+                (UpstreamRequest::search(query), None, Rendering::default(), common)
             }
             retrieved => {
                 let (rendering, common) = query::retrieval(resource.is_for_people(), &pairs)?;
                 let substitute = drawn_small(&retrieved, &rendering).map(UpstreamRequest::retrieve);
-                let retrieval = retrieved.retrieval(rendering).ok_or(super::PathError::Unknown)?;
-                (UpstreamRequest::retrieve(retrieval), substitute, common)
+                let retrieval = retrieved.retrieval(rendering.clone()).ok_or(super::PathError::Unknown)?;
+                (UpstreamRequest::retrieve(retrieval), substitute, rendering, common)
             }
         };
         let mut headers = common.headers_of(request);
@@ -82,6 +84,7 @@ impl Question {
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             upstream: upstream.carrying(&headers),
             substitute: substitute.map(|substitute| substitute.carrying(&headers)),
+            rendering,
             resource,
         })
     }
@@ -96,15 +99,33 @@ impl Question {
             addresses,
             takes_gzip: false,
             accepted: Accepted::rows(),
+            rendering: Rendering::default(),
             upstream: UpstreamRequest::retrieve(retrieval),
             substitute: None,
         }
     }
 
     /// The same asked of the service that draws images, where it is a thumbnail that is wanted.
-    pub(super) fn in_place_of_a_thumbnail(self) -> Option<Self> {
+    pub(super) fn in_place_of_a_thumbnail(&self) -> Option<Self> {
         let upstream = self.substitute.clone()?;
-        Some(Self { upstream, substitute: None, ..self })
+        Some(Self { upstream, substitute: None, ..self.clone() })
+    }
+
+    /// The whole of an instance, of which the gateway makes what was asked for.
+    pub(super) fn for_object(&self, instance: Objects) -> Self {
+        Self {
+            upstream: UpstreamRequest::retrieve(Retrieval::whole(instance.clone())),
+            substitute: None,
+            accepted: Accepted::object(),
+            takes_gzip: false,
+            resource: Resource::Whole(instance),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the gateway draws it without asking the archive for pictures.
+    pub(super) fn is_drawn_here(&self, archive: &Archive) -> bool {
+        self.resource.is_for_people() && archive.profile().supplied.has(Supply::Rendered)
     }
 
     /// What the archive is asked, one after the other until it does not refuse.

@@ -17,6 +17,7 @@ use super::request::Question;
 use super::{Limits, answer};
 use crate::archive::{Archive, Objects, PathSegment, Supply};
 use crate::http::body::Body;
+use crate::http::negotiation::most_wanted;
 use crate::objects::json::Step;
 
 /// What can be made.
@@ -64,7 +65,8 @@ pub(super) async fn made(
             Ok(answer::rows_in(list::array(rows), question.accepted.wanted()))
         }
         Some(Makeable::Value(instance, steps)) => {
-            values::answered(archive, instance, steps, &question.accepted.ranges).await
+            let ranges = most_wanted(question.accepted.ranges.clone());
+            values::answered(archive, instance, steps, &ranges).await
         }
         _ => Err(DicomwebError::NotAcceptable),
     }

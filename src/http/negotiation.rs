@@ -52,7 +52,11 @@ impl MediaRange {
 
 /// The ranges of every `Accept` header, the most wanted first; equal ones in their order. Without the header, anything.
 pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange> {
-    let mut ranges = ranges(headers);
+    most_wanted(ranges(headers))
+}
+
+/// `ranges`, the most wanted first, without those that are not wanted.
+pub fn most_wanted(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
     ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
     ranges.retain(|range| range.quality > 0.0);
     ranges

@@ -46,9 +46,10 @@ async fn a_list_that_an_archive_cannot_read_is_asked_for_one_by_one() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "jpeg"));
     assert_eq!(accepts(&pacs), ["image/webp;q=0.900, */*;q=0.800", "image/webp", "*/*"]);
     assert_eq!(client::get_with(&front.url("studies/1.3/rendered"), &browser).await.status, 406);
-    assert_eq!(pacs.targets().len(), 6, "each range once");
+    let asked = || pacs.targets().iter().filter(|target| target.contains("/rendered")).count();
+    assert_eq!(asked(), 6, "each range once");
     assert_eq!(client::get_with(&front.url("studies/1.4/rendered"), &browser).await.status, 404);
-    assert_eq!(pacs.targets().len(), 7, "what is not there is not asked for again");
+    assert_eq!(asked(), 7, "what is not there is not asked for again");
 }
 
 #[tokio::test]
@@ -74,8 +75,11 @@ async fn a_thumbnail_that_an_archive_does_not_have_is_drawn_by_it() {
     ] {
         assert_eq!(get(target).await.status, status, "{target}");
     }
+    let mut asked = pacs.targets();
+    // Before the gateway gives up it looks for images that it could draw.
+    asked.retain(|target| !target.contains("/series"));
     assert_eq!(
-        pacs.targets(),
+        asked,
         [
             "/dicom-web/studies/1.2/thumbnail",
             "/dicom-web/studies/1.2/rendered?viewport=128,128",

@@ -1,0 +1,121 @@
+//! What of a request for pictures can be done here: the parameters of PS3.18 8.3.5.1, and the formats of 8.7.4.
+//!
+//! A window is for levels of grey; it means nothing to an image in colour, and is not applied there.
+
+use crate::archive::Rendering;
+use crate::dicomweb::accept::inner_type;
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::path::Resource;
+use crate::dicomweb::query::QueryError;
+use crate::dicomweb::request::Question;
+use crate::http::negotiation::{MediaRange, preferred};
+use crate::render::{Appearance, Format, Viewport, Window};
+
+/// As wide and as high as a thumbnail is in the lists of viewers, where its size is not asked for.
+pub(in crate::dicomweb) const THUMBNAIL: u32 = 128;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) appearance: Appearance,
+    /// The format of a picture by itself, where the client takes that.
+    pub(super) single: Option<Format>,
+    /// The format of pictures as parts, where the client takes these.
+    pub(super) parts: Option<Format>,
+}
+
+impl Wanted {
+    pub(super) fn read(question: &Question) -> Result<Self, DicomwebError> {
+        let mut appearance = appearance(&question.rendering)?;
+        if matches!(question.resource, Resource::Thumbnail(_)) {
+            appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL, THUMBNAIL));
+        }
+        let (single, parts) = formats(&question.accepted.ranges);
+        match (single, parts) {
+            (None, None) => Err(DicomwebError::NotAcceptable),
+            _ => Ok(Self { appearance, single, parts }),
+        }
+    }
+}
+
+fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
+    let wrong =
+        |key: &str, expected| DicomwebError::Query(QueryError::Value { key: key.to_owned(), expected });
+    let viewport = rendering.parameter("viewport").map(|text| {
+        Viewport::parse(text).ok_or_else(|| {
+            wrong("viewport", "a width and a height in whole pixels, and a region of the image")
+        })
+    });
+    let window = rendering.parameter("window").map(|text| {
+        Window::parse(text).ok_or_else(|| wrong("window", "a center, a width that is one, and a function"))
+    });
+    if rendering.parameter("annotation").is_some() {
+        return Err(DicomwebError::NotDrawn("annotations"));
+    }
+    if rendering.parameter("iccprofile").is_some_and(|profile| profile != "no") {
+        return Err(DicomwebError::NotDrawn("colour profiles"));
+    }
+    Ok(Appearance {
+        viewport: viewport.transpose()?,
+        window: window.transpose()?,
+        quality: rendering.parameter("quality").and_then(|quality| quality.parse().ok()),
+    })
+}
+
+/// The formats that a client takes: of a picture by itself, and of pictures as parts.
+fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>) {
+    let single = preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
+    let of_parts = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
+        _ if range.quality <= 0.0 => None,
+        // Whoever takes anything takes parts as well (PS3.18 8.7.4 has no other form for several frames).
+        ("*/*", _) => single,
+        ("multipart/related", None | Some("*/*" | "image/*")) => Some(Format::Jpeg),
+        ("multipart/related", Some(inner)) => {
+            Format::ALL.into_iter().find(|format| format.media_type() == inner)
+        }
+        _ => None,
+    };
+    let mut wanted: Vec<_> =
+        ranges.iter().filter_map(|range| Some((range.quality, of_parts(range)?))).collect();
+    wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    (single, wanted.first().map(|(_, format)| *format))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::negotiation;
+    use http::{HeaderMap, HeaderValue, header};
+
+    fn taken(accept: &str) -> (Option<Format>, Option<Format>) {
+        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+        formats(&negotiation::ranges(&headers))
+    }
+
+    #[test]
+    fn the_client_chooses_the_format_and_jpeg_is_the_default() {
+        let (jpeg, png) = (Some(Format::Jpeg), Some(Format::Png));
+        assert_eq!(formats(&negotiation::ranges(&HeaderMap::new())), (jpeg, jpeg));
+        assert_eq!(taken("image/png"), (png, None));
+        assert_eq!(taken("image/*"), (jpeg, None));
+        assert_eq!(taken("image/png, image/jpeg;q=0.9"), (png, None));
+        assert_eq!(taken("image/avif,image/webp,image/png,*/*;q=0.8"), (png, png));
+        assert_eq!(taken("image/gif, video/mp4"), (None, None));
+        assert_eq!(taken("multipart/related; type=\"image/png\""), (None, png));
+        assert_eq!(
+            taken("multipart/related; type=image/gif, multipart/related;q=0.1, image/jpeg"),
+            (jpeg, jpeg)
+        );
+        assert_eq!(taken("*/*, image/jpeg;q=0"), (png, png));
+    }
+
+    #[test]
+    fn what_is_not_drawn_here_is_refused_and_not_left_out() {
+        let with = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
+        assert!(matches!(with("annotation", "patient"), Err(DicomwebError::NotDrawn(_))));
+        assert!(matches!(with("iccprofile", "srgb"), Err(DicomwebError::NotDrawn(_))));
+        assert!(matches!(with("viewport", "1.5,1"), Err(DicomwebError::Query(_))));
+        assert!(matches!(with("window", "1,0,linear"), Err(DicomwebError::Query(_))));
+        assert_eq!(with("iccprofile", "no").unwrap(), Appearance::default());
+        assert_eq!(with("quality", "7").unwrap().quality, Some(7));
+    }
+}

@@ -1,0 +1,338 @@
+//! Small objects made byte by byte. Real ones are compared with another reading of them in tests/e2e.
+
+use dicom_core::Tag;
+use dicom_dictionary_std::uids;
+use image::GenericImageView;
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMIT: usize = 64 << 20;
+
+/// An object under construction, in Explicit VR Little Endian.
+#[derive(Clone)]
+struct File {
+    transfer_syntax: &'static str,
+    elements: Vec<(Tag, Vec<u8>)>,
+}
+
+impl File {
+    /// An image of `rows` and `columns` with samples of `bits`.
+    fn new(rows: u16, columns: u16, bits: u16, photometric: &str) -> Self {
+        let samples: u16 = if ["RGB", "YBR_FULL", "YBR_FULL_422"].contains(&photometric) { 3 } else { 1 };
+        let file = Self { transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN, elements: Vec::new() };
+        file.words(tags::SAMPLES_PER_PIXEL, &[samples])
+            .text(tags::PHOTOMETRIC_INTERPRETATION, "CS", photometric)
+            .words(tags::ROWS, &[rows])
+            .words(tags::COLUMNS, &[columns])
+            .words(tags::BITS_ALLOCATED, &[bits.next_multiple_of(8).min(if bits == 1 { 1 } else { 32 })])
+            .words(tags::BITS_STORED, &[bits])
+            .words(tags::PIXEL_REPRESENTATION, &[0])
+    }
+
+    fn element(mut self, tag: Tag, vr: &str, value: &[u8]) -> Self {
+        let mut bytes = [tag.group().to_le_bytes(), tag.element().to_le_bytes()].concat();
+        bytes.extend_from_slice(vr.as_bytes());
+        if ["OB", "OW", "SQ", "UN"].contains(&vr) {
+            bytes.extend_from_slice(&[0, 0]);
+            bytes.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
+        } else {
+            bytes.extend_from_slice(&u16::try_from(value.len()).unwrap().to_le_bytes());
+        }
+        bytes.extend_from_slice(value);
+        self.elements.retain(|(other, _)| *other != tag);
+        self.elements.push((tag, bytes));
+        self.elements.sort_by_key(|(tag, _)| *tag);
+        self
+    }
+
+    fn words(self, tag: Tag, words: &[u16]) -> Self {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.element(tag, "US", &bytes)
+    }
+
+    fn text(self, tag: Tag, vr: &str, text: &str) -> Self {
+        let padded = if text.len() % 2 == 1 { format!("{text} ") } else { text.to_owned() };
+        self.element(tag, vr, padded.as_bytes())
+    }
+
+    /// With one item, made of the elements of `item`.
+    fn item(self, tag: Tag, item: &Self) -> Self {
+        let content: Vec<u8> = item.elements.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+        let header =
+            [&[0xFE, 0xFF, 0x00, 0xE0][..], &u32::try_from(content.len()).unwrap().to_le_bytes()].concat();
+        self.element(tag, "SQ", &[header, content].concat())
+    }
+
+    fn empty() -> Self {
+        Self { transfer_syntax: "", elements: Vec::new() }
+    }
+
+    fn pixels(self, pixels: &[u8]) -> Self {
+        self.element(tags::PIXEL_DATA, "OW", pixels)
+    }
+
+    fn pixel_words(self, words: &[u16]) -> Self {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.pixels(&bytes)
+    }
+
+    /// With `stream` as its one frame, in `transfer_syntax`.
+    fn encapsulated(self, transfer_syntax: &'static str, stream: &[u8]) -> Self {
+        let mut file = self.element(tags::PIXEL_DATA, "OB", &[]);
+        file.transfer_syntax = transfer_syntax;
+        let (_, bytes) = file.elements.last_mut().unwrap();
+        bytes.truncate(8);
+        bytes.extend_from_slice(&[0xFF; 4]);
+        for fragment in [&[], stream] {
+            bytes.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0]);
+            bytes.extend_from_slice(&u32::try_from(fragment.len()).unwrap().to_le_bytes());
+            bytes.extend_from_slice(fragment);
+        }
+        bytes.extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+        file
+    }
+
+    fn bytes(&self) -> Bytes {
+        let meta = Self::empty().text(tags::TRANSFER_SYNTAX_UID, "UI", self.transfer_syntax);
+        let mut file = vec![0; 128];
+        file.extend_from_slice(b"DICM");
+        for (_, bytes) in meta.elements.iter().chain(&self.elements) {
+            file.extend_from_slice(bytes);
+        }
+        file.into()
+    }
+
+    fn draw(&self, appearance: &Appearance) -> Result<Vec<u8>, RenderError> {
+        let image = Image::open(&self.bytes(), LIMIT)?;
+        let png = image.draw(1, appearance, Format::Png)?;
+        Ok(image::load_from_memory(&png).unwrap().into_bytes())
+    }
+
+    fn drawn(&self) -> Vec<u8> {
+        self.draw(&Appearance::default()).unwrap()
+    }
+}
+
+fn windowed(file: &File, window: &str) -> Vec<u8> {
+    file.draw(&Appearance { window: Window::parse(window), ..Appearance::default() }).unwrap()
+}
+
+#[test]
+fn what_names_no_window_shows_the_whole_range_of_its_numbers() {
+    let file = File::new(1, 4, 16, "MONOCHROME2").pixel_words(&[1000, 1100, 1200, 1255]);
+    assert_eq!(file.drawn(), [0, 100, 200, 255]);
+    let flat = File::new(1, 2, 16, "MONOCHROME2").pixel_words(&[7, 7]);
+    assert_eq!(flat.drawn(), [0, 0]);
+    let padded = file.words(tags::PIXEL_PADDING_VALUE, &[1000]).pixel_words(&[1000, 1100, 1200, 1355]);
+    assert_eq!(padded.drawn(), [0, 0, 100, 255], "padding is as black as the smallest number beside it");
+}
+
+#[test]
+fn a_window_is_of_quantities_not_of_stored_numbers() {
+    let file = File::new(1, 3, 12, "MONOCHROME2")
+        .text(tags::RESCALE_INTERCEPT, "DS", "-1024")
+        .text(tags::RESCALE_SLOPE, "DS", "2")
+        .pixel_words(&[512, 562, 612]);
+    assert_eq!(windowed(&file, "100,200,linear-exact"), [0, 128, 255]);
+    let own = file.text(tags::WINDOW_CENTER, "DS", "100\\5").text(tags::WINDOW_WIDTH, "DS", "401\\6");
+    assert_eq!(own.drawn(), [64, 128, 192], "the first of several windows");
+    assert_eq!(own.clone().text(tags::VOILUT_FUNCTION, "CS", "SIGMOID").drawn(), [69, 128, 186]);
+    let unknown = own.text(tags::VOILUT_FUNCTION, "CS", "CUBIC");
+    assert_eq!(unknown.draw(&Appearance::default()), Err(RenderError::Unsupported("its VOI LUT function")));
+}
+
+#[test]
+fn numbers_are_signed_where_the_object_says_so_and_overlays_are_left_out() {
+    let file = File::new(1, 3, 12, "MONOCHROME2").words(tags::PIXEL_REPRESENTATION, &[1]);
+    // 0xF stands above the twelve bits: an overlay of old.
+    assert_eq!(file.pixel_words(&[0xF800, 0x0000, 0x07FF]).drawn(), [0, 128, 255]);
+    let high = File::new(1, 3, 12, "MONOCHROME2").words(tags::HIGH_BIT, &[15]);
+    assert_eq!(high.pixel_words(&[0x0010, 0x0020, 0x0030]).drawn(), [0, 128, 255]);
+}
+
+#[test]
+fn monochrome1_is_black_where_monochrome2_is_white() {
+    let file = File::new(1, 2, 8, "MONOCHROME1").pixels(&[0, 255]);
+    assert_eq!(file.drawn(), [255, 0]);
+    let shaped = File::new(1, 2, 8, "MONOCHROME1").text(tags::PRESENTATION_LUT_SHAPE, "CS", "INVERSE");
+    assert_eq!(shaped.pixels(&[0, 255]).drawn(), [255, 0], "both say the same");
+}
+
+#[test]
+fn tables_take_the_place_of_slope_window_and_shape() {
+    let table = |first: u16, entries: &[u16]| {
+        let count = u16::try_from(entries.len()).unwrap();
+        File::empty().words(tags::LUT_DESCRIPTOR, &[count, first, 8]).words(tags::LUT_DATA, entries)
+    };
+    let file = File::new(1, 3, 8, "MONOCHROME2").element(tags::PIXEL_DATA, "OW", &[9, 10, 12, 0]);
+    let voi = file.clone().item(tags::VOILUT_SEQUENCE, &table(10, &[50, 60, 70]));
+    assert_eq!(voi.drawn(), [50, 50, 70], "what is below the first entry has it");
+    let modality = voi.item(tags::MODALITY_LUT_SEQUENCE, &table(9, &[11, 11, 12, 10]));
+    assert_eq!(modality.drawn(), [60, 60, 50]);
+    let presentation = file.item(tags::PRESENTATION_LUT_SEQUENCE, &table(0, &[255, 0]));
+    assert_eq!(windowed(&presentation, "10.5,3,linear-exact"), [255, 255, 0]);
+}
+
+#[test]
+fn a_frame_has_the_slope_and_window_of_its_own() {
+    let window = File::empty().text(tags::WINDOW_CENTER, "DS", "100").text(tags::WINDOW_WIDTH, "DS", "200");
+    let linear = window.text(tags::VOILUT_FUNCTION, "CS", "LINEAR_EXACT");
+    let rescaled =
+        File::empty().text(tags::RESCALE_SLOPE, "DS", "2").text(tags::RESCALE_INTERCEPT, "DS", "0");
+    let own = File::empty().item(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, &rescaled);
+    let shared = File::empty().item(tags::FRAME_VOILUT_SEQUENCE, &linear);
+    let file = File::new(1, 2, 8, "MONOCHROME2")
+        .item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, &shared)
+        .item(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, &own)
+        .pixels(&[40, 100]);
+    assert_eq!(file.drawn(), [102, 255]);
+}
+
+#[test]
+fn colours_are_the_same_however_they_are_stored() {
+    let red_and_grey = [255, 0, 0, 128, 128, 128];
+    let rgb = File::new(1, 2, 8, "RGB");
+    assert_eq!(rgb.clone().pixels(&red_and_grey).drawn(), red_and_grey);
+    let planes = rgb.words(tags::PLANAR_CONFIGURATION, &[1]).pixels(&[255, 128, 0, 128, 0, 128]);
+    assert_eq!(planes.drawn(), red_and_grey);
+    // PS3.3 C.7.6.3.1.2: red is 76, 85, 255.
+    let ybr = File::new(1, 2, 8, "YBR_FULL").pixels(&[76, 85, 255, 128, 128, 128]);
+    assert_eq!(ybr.drawn(), [254, 0, 0, 128, 128, 128]);
+    let shared = File::new(1, 2, 8, "YBR_FULL_422").pixels(&[76, 128, 128, 128]);
+    assert_eq!(shared.drawn(), [76, 76, 76, 128, 128, 128]);
+    let palette = File::new(1, 2, 8, "PALETTE COLOR")
+        .words(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
+        .words(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
+        .words(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
+        .words(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0xFFFF, 0x8080])
+        .words(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0, 0x8080])
+        .words(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0, 0x8080]);
+    assert_eq!(palette.pixels(&[7, 8]).drawn(), red_and_grey);
+}
+
+#[test]
+fn bits_of_frames_stand_without_gaps() {
+    let file =
+        File::new(1, 3, 1, "MONOCHROME2").text(tags::NUMBER_OF_FRAMES, "IS", "2").pixels(&[0b0011_1101, 0]);
+    let image = Image::open(&file.bytes(), LIMIT).unwrap();
+    let frame = |number| {
+        let png = image.draw(number, &Appearance::default(), Format::Png).unwrap();
+        image::load_from_memory(&png).unwrap().into_bytes()
+    };
+    assert_eq!((frame(1), frame(2)), (vec![255, 0, 255], vec![255, 255, 255]));
+    for missing in [0, 3] {
+        let refusal = image.draw(missing, &Appearance::default(), Format::Png);
+        assert_eq!(refusal, Err(RenderError::NoSuchFrame { frames: 2 }));
+    }
+}
+
+#[test]
+fn a_picture_is_scaled_by_the_size_of_pixels_in_the_room() {
+    let file =
+        File::new(20, 20, 8, "MONOCHROME2").text(tags::PIXEL_SPACING, "DS", "0.5\\0.25").pixels(&[9; 400]);
+    let appearance = Appearance { viewport: Viewport::parse("40,40"), ..Appearance::default() };
+    let image = Image::open(&file.bytes(), LIMIT).unwrap();
+    for format in Format::ALL {
+        let picture = image::load_from_memory(&image.draw(1, &appearance, format).unwrap()).unwrap();
+        assert_eq!(picture.dimensions(), (20, 40), "{format:?}");
+    }
+}
+
+#[test]
+fn what_is_no_image_or_no_whole_one_is_refused() {
+    let document = File::empty().text(tags::MODALITY, "CS", "SR");
+    let mut document = document;
+    document.transfer_syntax = uids::EXPLICIT_VR_LITTLE_ENDIAN;
+    assert_eq!(document.draw(&Appearance::default()), Err(RenderError::NoImage));
+    let film = File::new(2, 2, 8, "MONOCHROME2").encapsulated(uids::MPEG4HP41, b"film");
+    assert_eq!(
+        film.draw(&Appearance::default()),
+        Err(RenderError::TransferSyntax("1.2.840.10008.1.2.4.102".to_owned()))
+    );
+    let short = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2]);
+    assert_eq!(
+        short.draw(&Appearance::default()),
+        Err(RenderError::Broken("it has fewer pixels than it says"))
+    );
+    let whole = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]).bytes();
+    for length in 0..whole.len() {
+        assert!(Image::open(&whole.slice(..length), LIMIT).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn sizes_that_lie_are_refused_before_room_is_made_for_them() {
+    let jpeg_ls = [0xFF, 0xD8, 0xFF, 0xF7, 0, 11, 8, 0, 2, 0, 2, 1, 1, 0x11, 0];
+    for (syntax, stream) in [
+        (uids::RLE_LOSSLESS, vec![1; 64]),
+        (
+            uids::JPEG_BASELINE8_BIT,
+            vec![0xFF, 0xD8, 0xFF, 0xC0, 0, 11, 8, 0xFF, 0xFF, 0xFF, 0xFF, 1, 1, 0x11, 0],
+        ),
+        (uids::JPEG_LOSSLESS_SV1, vec![0; 100]),
+        (uids::JPEGLS_LOSSLESS, jpeg_ls.to_vec()),
+        (uids::JPEG2000_LOSSLESS, [&[0xFF, 0x4F, 0xFF, 0x51][..], &[0xFF; 100]].concat()),
+    ] {
+        let file = File::new(3, 3, 8, "MONOCHROME2").encapsulated(syntax, &stream);
+        let refusal = file.draw(&Appearance::default());
+        assert!(matches!(refusal, Err(RenderError::Broken(_))), "{syntax}: {refusal:?}");
+        let huge = File::new(65_535, 65_535, 8, "MONOCHROME2").encapsulated(syntax, &stream);
+        assert_eq!(huge.draw(&Appearance::default()), Err(RenderError::TooLarge), "{syntax}");
+    }
+    let small = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]);
+    for viewport in ["60000,60000", "4294967295,4294967295"] {
+        let appearance = Appearance { viewport: Viewport::parse(viewport), ..Appearance::default() };
+        assert_eq!(small.draw(&appearance), Err(RenderError::TooLarge), "{viewport}");
+    }
+}
+
+#[test]
+fn a_data_set_that_inflates_without_end_is_refused() {
+    let mut file = File::empty();
+    file.transfer_syntax = uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+    let mut bytes = file.bytes().to_vec();
+    let mut encoder = flate2::write::DeflateEncoder::new(&mut bytes, flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &vec![0; 4 << 20]).unwrap();
+    encoder.finish().unwrap();
+    assert_eq!(Image::open(&bytes.into(), 1 << 20).unwrap_err(), RenderError::TooLarge);
+}
+
+#[test]
+fn sequences_without_end_are_stepped_over_and_nested_ones_not_for_ever() {
+    let mut nested = vec![0x40, 0x00, 0x75, 0x02];
+    nested.extend_from_slice(b"SQ\0\0");
+    nested.extend_from_slice(&[0xFF; 4]);
+    nested.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
+    let mut file = File::new(1, 1, 8, "MONOCHROME2").pixels(&[5, 0]);
+    let end = [&[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0][..], &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]].concat();
+    file.elements.insert(7, (Tag(0x0040, 0x0275), [nested.clone(), end].concat()));
+    assert_eq!(file.drawn(), [0]);
+    file.elements[7].1 = nested.repeat(10_000);
+    let refusal = file.draw(&Appearance::default());
+    assert_eq!(refusal, Err(RenderError::Broken("its sequences are nested too deeply")));
+}
+
+proptest! {
+    #[test]
+    fn no_object_makes_the_reader_panic(
+        changes in prop::collection::vec((0_usize..400, any::<u8>()), 1..12), cut in 0_usize..400,
+    ) {
+        let stream = [&[1, 0, 0, 0, 64, 0, 0, 0][..], &[0; 56], &[0xF8, 3]].concat();
+        for file in [
+            File::new(3, 3, 8, "MONOCHROME2").pixels(&[1; 10]),
+            File::new(3, 3, 8, "MONOCHROME2").encapsulated(uids::RLE_LOSSLESS, &stream),
+        ] {
+            let mut bytes = file.bytes().to_vec();
+            for (at, byte) in &changes {
+                if let Some(old) = bytes.get_mut(132 + at) {
+                    *old = *byte;
+                }
+            }
+            bytes.truncate(bytes.len().max(cut));
+            if let Ok(image) = Image::open(&bytes.into(), LIMIT) {
+                let _ = image.draw(1, &Appearance::default(), Format::Png);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Which part of an image is shown, and how large (PS3.18 8.3.5.1.3).
+
+use image::DynamicImage;
+use image::imageops::FilterType;
+
+use super::RenderError;
+
+/// A region of the image, scaled to fit a rectangle without being distorted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Viewport {
+    width: u32,
+    height: u32,
+    left: f64,
+    top: f64,
+    /// Negative where left and right are to change places; the rest of the image where it is not given.
+    source_width: Option<f64>,
+    /// Negative where top and bottom are to change places.
+    source_height: Option<f64>,
+}
+
+impl Viewport {
+    /// The whole image within so many pixels.
+    pub fn within(width: u32, height: u32) -> Self {
+        Self { width, height, left: 0.0, top: 0.0, source_width: None, source_height: None }
+    }
+
+    /// Reads `vw,vh` or `vw,vh,sx,sy,sw,sh`, of which the last four may be empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<_> = text.split(',').collect();
+        let (width, height, source) = match *parts.as_slice() {
+            [width, height] => (width, height, [""; 4]),
+            [width, height, left, top, wide, high] => (width, height, [left, top, wide, high]),
+            _ => return None,
+        };
+        let side = |text: &str| text.parse::<u32>().ok().filter(|side| *side > 0);
+        let [left, top, wide, high] = source.map(|text| match text {
+            "" => Some(None),
+            text => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some),
+        });
+        let viewport = Self {
+            width: side(width)?,
+            height: side(height)?,
+            left: left?.unwrap_or(0.0),
+            top: top?.unwrap_or(0.0),
+            source_width: wide?,
+            source_height: high?,
+        };
+        let is_somewhere = viewport.left >= 0.0
+            && viewport.top >= 0.0
+            && viewport.source_width != Some(0.0)
+            && viewport.source_height != Some(0.0);
+        is_somewhere.then_some(viewport)
+    }
+
+    /// What to do with an image of `width` and `height`, whose pixels are `aspect` times as high as they are wide.
+    pub(super) fn geometry(&self, width: u32, height: u32, aspect: f64) -> Result<Geometry, RenderError> {
+        let (left, region_width) = stretch(self.left, self.source_width, width)?;
+        let (top, region_height) = stretch(self.top, self.source_height, height)?;
+        let (shown_width, shown_height) = (f64::from(region_width), f64::from(region_height) * aspect);
+        let scale = (f64::from(self.width) / shown_width).min(f64::from(self.height) / shown_height);
+        let side = |shown: f64, most: u32| ((shown * scale).round() as u32).clamp(1, most);
+        Ok(Geometry {
+            left,
+            top,
+            region_width,
+            region_height,
+            width: side(shown_width, self.width),
+            height: side(shown_height, self.height),
+            flipped_across: self.source_width.is_some_and(f64::is_sign_negative),
+            flipped_down: self.source_height.is_some_and(f64::is_sign_negative),
+        })
+    }
+}
+
+/// Where a stretch of whole pixels begins and how long it is: all that `length` from `start` on touches.
+fn stretch(start: f64, length: Option<f64>, all: u32) -> Result<(u32, u32), RenderError> {
+    let end = length.map_or(f64::from(all), |length| start + length.abs());
+    if start >= f64::from(all) || end > f64::from(all) {
+        return Err(RenderError::OutsideOfImage);
+    }
+    let first = start.floor() as u32;
+    Ok((first, (end.ceil() as u32 - first).max(1)))
+}
+
+/// A region in whole pixels, and the size that it is drawn in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Geometry {
+    left: u32,
+    top: u32,
+    region_width: u32,
+    region_height: u32,
+    width: u32,
+    height: u32,
+    flipped_across: bool,
+    flipped_down: bool,
+}
+
+impl Geometry {
+    /// How many bytes of memory drawing takes at most: the region, each column scaled in floating point numbers of four
+    /// channels, and the picture.
+    pub(super) fn memory(&self, channels: usize) -> usize {
+        let area = |width: u32, height: u32| (width as usize).saturating_mul(height as usize);
+        let region = area(self.region_width, self.region_height).saturating_mul(channels);
+        let columns = area(self.region_width, self.height).saturating_mul(16);
+        let picture = area(self.width, self.height).saturating_mul(2 * channels);
+        region.saturating_add(columns).saturating_add(picture)
+    }
+
+    pub(super) fn apply(&self, image: &DynamicImage) -> DynamicImage {
+        let region = image.crop_imm(self.left, self.top, self.region_width, self.region_height);
+        let is_scaled = (self.width, self.height) != (self.region_width, self.region_height);
+        let scaled = if is_scaled {
+            region.resize_exact(self.width, self.height, FilterType::Triangle)
+        } else {
+            region
+        };
+        match (self.flipped_across, self.flipped_down) {
+            (true, true) => scaled.rotate180(),
+            (true, false) => scaled.fliph(),
+            (false, true) => scaled.flipv(),
+            (false, false) => scaled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(viewport: &str, width: u32, height: u32, aspect: f64) -> (u32, u32) {
+        let geometry = Viewport::parse(viewport).unwrap().geometry(width, height, aspect).unwrap();
+        (geometry.width, geometry.height)
+    }
+
+    #[test]
+    fn an_image_fits_its_viewport_undistorted() {
+        assert_eq!(size("100,100", 512, 256, 1.0), (100, 50));
+        assert_eq!(size("100,100", 256, 512, 1.0), (50, 100));
+        assert_eq!(size("1024,1024", 512, 512, 1.0), (1024, 1024), "it is made larger too");
+        assert_eq!(size("128,128", 4000, 1, 1.0), (128, 1));
+    }
+
+    #[test]
+    fn pixels_that_are_no_squares_are_stretched() {
+        assert_eq!(size("200,200", 100, 100, 2.0), (100, 200));
+        assert_eq!(size("200,200", 100, 100, 0.5), (200, 100));
+    }
+
+    #[test]
+    fn a_region_is_cut_out_and_may_be_turned_round() {
+        let viewport = Viewport::parse("10,10,5,6,-20,10.5").unwrap();
+        let geometry = viewport.geometry(100, 100, 1.0).unwrap();
+        let Geometry { left, top, region_width, region_height, flipped_across, flipped_down, .. } = geometry;
+        assert_eq!((left, top, region_width, region_height), (5, 6, 20, 11));
+        assert!(flipped_across && !flipped_down);
+        assert_eq!((geometry.width, geometry.height), (10, 6));
+        let rest = Viewport::parse("10,10,90,,,").unwrap().geometry(100, 100, 1.0).unwrap();
+        assert_eq!((rest.left, rest.region_width, rest.region_height), (90, 10, 100));
+    }
+
+    #[test]
+    fn a_region_beyond_the_image_is_refused() {
+        for text in ["10,10,100,0,,", "10,10,0,0,101,1", "10,10,50,50,51,1"] {
+            let viewport = Viewport::parse(text).unwrap();
+            assert!(matches!(viewport.geometry(100, 100, 1.0), Err(RenderError::OutsideOfImage)), "{text}");
+        }
+        for text in
+            ["10", "0,10", "10,-1", "1.5,1", "10,10,1", "10,10,-1,0,1,1", "10,10,0,0,0,1", "10,10,0,0,NaN,1"]
+        {
+            assert_eq!(Viewport::parse(text), None, "{text}");
+        }
+    }
+}
