@@ -70,9 +70,9 @@ impl Layout {
         let bits_stored = word(tags::BITS_STORED).unwrap_or(bits_allocated);
         let high_bit = word(tags::HIGH_BIT).unwrap_or(bits_stored.saturating_sub(1));
         let frames = match attributes.decimal(tags::NUMBER_OF_FRAMES) {
-            None => 1,
+            None if attributes.text(tags::NUMBER_OF_FRAMES).is_none() => 1,
             Some(number) if (1.0..=f64::from(u32::MAX)).contains(&number) => number as u32,
-            Some(_) => return Err(RenderError::Broken("its number of frames is none")),
+            _ => return Err(RenderError::Broken("its number of frames is none")),
         };
         let is_right = rows > 0
             && columns > 0

@@ -1,0 +1,243 @@
+"""Pictures that the gateway draws itself, compared with those that pydicom, other decoders and numpy make of the same files.
+
+Levels of grey may differ by one, as one rounds where the other does not. What was compressed with loss is decoded by
+arithmetic that the standards leave open: there greys may differ by two levels and colours by six, and by half a level on
+average.
+"""
+
+import concurrent.futures
+import io
+import pathlib
+import warnings
+
+import numpy
+import pydicom
+import pydicom.uid
+import pytest
+import requests
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+
+import holdings
+import pictures
+from servers import Gateway, Orthanc
+
+LOSSY = {pydicom.uid.JPEGBaseline8Bit, pydicom.uid.JPEGExtended12Bit, pydicom.uid.JPEGLSNearLossless, pydicom.uid.JPEG2000}
+PNG = {"Accept": "image/png"}
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    server = Orthanc(tmp_path_factory.mktemp("images") / "orthanc")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def images(archive, samples) -> list[bytes]:
+    """Every image of pydicom's and every sample that Orthanc takes. Many are one image in several transfer syntaxes, with
+    one UID: all but the first get another, as long as their own."""
+    stored = []
+    with requests.Session() as session:
+        for number, file in enumerate([*holdings.real_files(), *sorted(path for path in samples.rglob("*") if path.is_file())]):
+            content = file.read_bytes()
+            status = archive.store(session, content)
+            if status == "AlreadyStored":
+                uid = str(pydicom.dcmread(io.BytesIO(content), force=True, stop_before_pixels=True).SOPInstanceUID)
+                content = content.replace(uid.encode(), f"{uid[:-5]}1{number:04}".encode())
+                status = archive.store(session, content)
+            if status == "Success" and image(pydicom.dcmread(io.BytesIO(content), force=True)):
+                stored.append(content)
+    return stored
+
+
+@pytest.fixture(scope="module")
+def drawing(archive, images, folder):
+    """A gateway that draws in Orthanc's place."""
+    server = Gateway(folder, "drawing", archive.dicomweb, archive='supply = ["rendered"]')
+    yield server
+    server.stop()
+
+
+def path(dataset: Dataset) -> str:
+    return f"/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}/instances/{dataset.SOPInstanceUID}"
+
+
+def image(dataset: Dataset) -> bool:
+    """In a study that can be asked for: one has no UID, one stands under several patients, of whom Orthanc finds one."""
+    study = str(dataset.get("StudyInstanceUID"))
+    if not study.replace(".", "").isdigit() or study == "1.2.999.999.99.9.9999.8888":
+        return False
+    return "Rows" in dataset and any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+
+
+def frames(dataset: Dataset) -> list[int]:
+    """The first, the middle and the last."""
+    try:
+        count = int(dataset.get("NumberOfFrames") or 1)
+    except ValueError:
+        return [1]
+    return sorted({1, (count + 1) // 2, count})
+
+
+def difference(content: bytes, expected: numpy.ndarray) -> tuple[float, float]:
+    """The greatest and the mean one."""
+    drawn = numpy.asarray(Image.open(io.BytesIO(content))).astype(float)
+    assert drawn.shape == expected.shape
+    differences = numpy.abs(drawn - expected)
+    return differences.max(), differences.mean()
+
+
+def test_every_image_looks_as_another_renderer_draws_it(drawing, images):
+    def compare(content: bytes) -> list[tuple[str, str]]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+            found = []
+            for frame in frames(dataset):
+                answer = requests.get(f"{drawing.dicomweb}{path(dataset)}/frames/{frame}/rendered", headers=PNG, timeout=60)
+                try:
+                    expected = pictures.expected(dataset, frame)
+                except Exception as error:  # Whatever pydicom raises, it cannot tell what is right.
+                    found.append(("not to be told", f"{answer.status_code} {error}"))
+                    continue
+                syntax = dataset.file_meta.TransferSyntaxUID
+                name = f"{dataset.SOPInstanceUID} {syntax.name} {dataset.PhotometricInterpretation} {dataset.BitsStored} bits, frame {frame}"
+                if answer.status_code != 200:
+                    found.append(("refused", f"{answer.status_code} {syntax} {name}: {answer.text[:200]}"))
+                    continue
+                assert answer.headers["Content-Type"] == "image/png"
+                greatest, mean = difference(answer.content, expected)
+                colour = expected.ndim == 3
+                allowed = (1, 1) if syntax not in LOSSY else (6, 0.5) if colour else (2, 0.5)
+                right = greatest <= allowed[0] and mean <= allowed[1]
+                found.append(("right", name) if right else ("wrong", f"{name}: differs by {greatest:.1f}, {mean:.3f} on average"))
+            return found
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        outcomes = [outcome for found in pool.map(compare, images) for outcome in found]
+    told = {kind: [text for other, text in outcomes if other == kind] for kind in ("right", "wrong", "refused", "not to be told")}
+    assert not told["wrong"], told["wrong"]
+    # 12 bits of JPEG with loss: no decoder that is fit for strangers' files reads them.
+    unexpected = [text for text in told["refused"] if not text.startswith(f"501 {pydicom.uid.JPEGExtended12Bit} ")]
+    assert not unexpected, unexpected
+    assert len(told["refused"]) <= 2 and len(told["not to be told"]) <= 20, told["not to be told"]
+    assert len(told["right"]) >= 500, len(told["right"])
+    for syntax in ("JPEG Baseline", "JPEG Lossless", "JPEG-LS Lossless", "JPEG 2000 Image Compression (Lossless", "RLE Lossless",
+                   "Explicit VR Big Endian", "Deflated", "PALETTE COLOR", "MONOCHROME1", "YBR_FULL_422"):
+        assert any(syntax in text for text in told["right"]), syntax
+
+
+def test_a_window_of_the_clients_is_that_of_the_standard(drawing, images):
+    dataset = next(
+        one for one in (pydicom.dcmread(io.BytesIO(content), force=True) for content in images)
+        if one.get("Modality") == "CT" and "PixelData" in one and one.get("BitsStored", 0) > 8 and not one.get("NumberOfFrames")
+    )
+    quantities = pydicom.pixels.apply_modality_lut(dataset.pixel_array, dataset)
+    for function in ("linear", "linear-exact", "sigmoid"):
+        answer = requests.get(f"{drawing.dicomweb}{path(dataset)}/rendered?window=40.5,350,{function}", headers=PNG, timeout=60)
+        assert answer.status_code == 200, answer.text
+        expected = pictures.window(quantities, 40.5, 350, function.upper().replace("-", "_")) * 255
+        assert difference(answer.content, expected)[0] <= 1, function
+
+
+def test_a_jpeg_is_the_same_picture_with_a_little_loss(drawing, images):
+    content = next(one for one in images if pydicom.dcmread(io.BytesIO(one), force=True).get("Modality") == "MR")
+    address = drawing.dicomweb + path(pydicom.dcmread(io.BytesIO(content), force=True)) + "/frames/1/rendered"
+    exact = numpy.asarray(Image.open(io.BytesIO(requests.get(address, headers=PNG, timeout=60).content))).astype(float)
+    sizes = []
+    for quality, mean in (("5", 20), ("", 3), ("100", 1)):
+        answer = requests.get(address, params={"quality": quality} if quality else {}, timeout=60)
+        assert answer.headers["Content-Type"] == "image/jpeg"
+        assert difference(answer.content, exact)[1] <= mean
+        sizes.append(len(answer.content))
+    assert sizes == sorted(sizes)
+
+
+def hostile() -> dict[str, Dataset]:
+    """Objects that lie, made of a real one."""
+    def made(**values) -> Dataset:
+        dataset = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        for name, value in values.items():
+            setattr(dataset, name, value)
+        return dataset
+
+    def encoded(name: str, change) -> Dataset:
+        dataset = pydicom.dcmread(pydicom.data.get_testdata_file(name))
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        stream = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+        dataset.PixelData = encapsulate([change(bytearray(stream))])
+        dataset["PixelData"].is_undefined_length = True
+        return dataset
+
+    def cut(stream: bytearray) -> bytes:
+        return bytes(stream[: len(stream) // 3 // 2 * 2])
+
+    def garbled(stream: bytearray) -> bytes:
+        noise = numpy.random.default_rng(1).integers(0, 256, len(stream), numpy.uint8).tobytes()
+        middle = len(stream) // 3
+        return bytes(stream[:middle] + noise[middle:])
+
+    def noise(stream: bytearray) -> bytes:
+        return numpy.random.default_rng(2).integers(0, 256, len(stream) // 2 * 2, numpy.uint8).tobytes()
+
+    found = {
+        "pixels that are not there": made(Rows=256),
+        "65535 by 65535": made(Rows=65535, Columns=65535),
+        "as many frames as can be counted": made(NumberOfFrames=2**31 - 1),
+        "samples that are not there": made(SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0),
+    }
+    for kind, name in {
+        "JPEG": "SC_rgb_jpeg_dcmtk.dcm", "JPEG-LS": "MR_small_jpeg_ls_lossless.dcm", "JPEG 2000": "MR_small_jp2klossless.dcm",
+        "RLE": "MR_small_RLE.dcm", "lossless JPEG": "JPEG-LL.dcm",
+    }.items():
+        found[f"{kind} that is cut short"] = encoded(name, cut)
+        found[f"{kind} that is garbled"] = encoded(name, garbled)
+        found[f"{kind} that is noise"] = encoded(name, noise)
+        found[f"{kind} of another size"] = encoded(name, bytes)
+        found[f"{kind} of another size"].Rows += 1
+        found[f"{kind} of 65535 by 65535"] = encoded(name, bytes)
+        found[f"{kind} of 65535 by 65535"].Rows = found[f"{kind} of 65535 by 65535"].Columns = 65535
+    return found
+
+
+def peak_memory(server: Gateway) -> int:
+    """Of the process, in bytes."""
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def test_objects_that_lie_are_errors_and_take_nothing_with_them(tmp_path, session_of_requests):
+    archive = Orthanc(tmp_path / "orthanc")
+    gateway = Gateway(tmp_path, "drawing", archive.dicomweb, archive='supply = ["rendered"]\n[render]\nmemory = "64MiB"')
+    try:
+        objects = hostile()
+        for name, dataset in objects.items():
+            content = io.BytesIO()
+            dataset.save_as(content)
+            assert archive.store(session_of_requests, content.getvalue()) == "Success", name
+        before = peak_memory(gateway)
+        for _ in range(2):
+            for name, dataset in objects.items():
+                answer = session_of_requests.get(f"{gateway.dicomweb}{path(dataset)}/frames/1/rendered", timeout=60)
+                # What is garbled may still be a stream: a picture of noise, then.
+                is_right = answer.status_code in (404, 413, 501, 502) or answer.status_code == 200 and "garbled" in name
+                is_right |= answer.status_code == 200 and name == "as many frames as can be counted"
+                is_right |= answer.status_code == 200 and name in ("JPEG that is cut short",)
+                assert is_right, f"{name}: {answer.status_code} {answer.text[:200]}"
+        assert peak_memory(gateway) - before < 96 * MEBIBYTE
+        assert requests.get(f"{gateway.admin}/readyz", timeout=5).status_code == 200
+        log = gateway.log.read_text()
+        assert "CompressedSamples" not in log and "PatientID" not in log
+    finally:
+        gateway.stop()
+        archive.stop()
+
+
+@pytest.fixture
+def session_of_requests():
+    with requests.Session() as session:
+        yield session
