@@ -3,7 +3,7 @@
 //! A request is read into typed parts and asked anew; its answer streams back with its status and a few of its headers.
 //! Nothing of the archive's own errors and addresses goes out. This room knows no FHIR and keeps nothing.
 //!
-//! - [`path`], [`query`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
+//! - [`path`], [`query`], [`wado_uri`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
 //! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
 //! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
@@ -23,6 +23,7 @@ mod query;
 mod request;
 mod rewrite;
 mod stream;
+mod wado_uri;
 mod xml_parts;
 
 use http::{Method, Response};

@@ -9,4 +9,5 @@ mod headers;
 mod negotiation;
 mod requests;
 mod streams;
+mod wado_uri;
 mod xml;

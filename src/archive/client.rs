@@ -194,7 +194,7 @@ impl Archive {
 
     fn assemble(&self, request: &UpstreamRequest) -> reqwest::Request {
         let settings = &self.inner.settings;
-        let url = request.url(&settings.qido_url, &settings.wado_url, &settings.profile);
+        let url = request.url(settings);
         let mut assembled = reqwest::Request::new(request.method.clone(), url);
         assembled.headers_mut().extend(request.headers.clone());
         if let Some((name, value)) = &self.inner.credentials {

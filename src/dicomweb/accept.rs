@@ -99,6 +99,11 @@ impl Accepted {
         Some(Self { attempts, formats: Vec::new(), html })
     }
 
+    /// The choice stands in the query, or is the archive's. `html` says that HTML is named there.
+    pub(super) fn as_asked(html: bool) -> Self {
+        Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html }
+    }
+
     /// How the archive is asked, in this order.
     pub(super) fn attempts(&self) -> impl Iterator<Item = Asked> + use<> {
         self.attempts.clone().into_iter()
