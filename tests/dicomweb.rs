@@ -3,9 +3,12 @@
 mod addresses;
 mod compression;
 mod cors;
+mod cuts;
+mod departures;
 mod errors;
 mod every_archive;
 mod headers;
+mod limits;
 mod negotiation;
 mod requests;
 mod streams;

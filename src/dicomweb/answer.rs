@@ -198,7 +198,7 @@ async fn with_body(
     if let Some(length) = length {
         out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let streamed = Streamed { first, source, filters, length, finished: false };
+    let streamed = Streamed::new(first, source, filters, length);
     let mut response = Response::new(body::streamed(streamed));
     *response.status_mut() = status;
     *response.headers_mut() = out;
@@ -383,7 +383,7 @@ pub(super) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
             response.headers_mut().insert(header::CONTENT_TYPE, xml_parts::CONTENT_TYPE);
             let filters = vec![Filter::XmlParts(Box::default())];
             let source = Source::Ready(text);
-            let streamed = Streamed { first: None, source, filters, length: None, finished: false };
+            let streamed = Streamed::new(None, source, filters, None);
             response.map(|_| body::streamed(streamed))
         }
     }
