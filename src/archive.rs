@@ -15,6 +15,7 @@ mod response;
 mod retrieve;
 mod rows;
 mod settings;
+mod wado_uri;
 
 pub use client::Archive;
 pub use error::{ArchiveError, ArchiveErrorKind};
@@ -26,3 +27,4 @@ pub use response::{UpstreamBody, UpstreamResponse};
 pub use retrieve::{Objects, PathSegment, Rendering, Retrieval};
 pub use rows::RowsEnd;
 pub use settings::{Credentials, Settings, SettingsError};
+pub use wado_uri::{WadoUri, WadoUriError};

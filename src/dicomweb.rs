@@ -3,7 +3,7 @@
 //! A request is read into typed parts and asked anew; its answer streams back with its status and a few of its headers.
 //! Nothing of the archive's own errors and addresses goes out. This room knows no FHIR.
 //!
-//! - [`path`], [`query`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
+//! - [`path`], [`query`], [`wado_uri`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
 //! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
 //! - [`kept`] gives small answers again that viewers ask for again and again
@@ -33,6 +33,7 @@ mod request;
 mod rewrite;
 mod stream;
 mod supplied;
+mod wado_uri;
 mod xml_parts;
 
 use http::{Method, Response};
@@ -111,6 +112,10 @@ async fn ask_anew(
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     let question = Question::read(archive, public, request)?;
+    // It is passed on where the archive has it, and nothing is made in its place.
+    if request.path == wado_uri::PATH {
+        return ask(archive, &question).await;
+    }
     if question.is_drawn_here(archive) {
         return drawing::draw(archive, &means.drawing, public, &question).await;
     }

@@ -14,6 +14,7 @@ fn settings(url: &str) -> Settings {
         name: "Main".to_owned(),
         qido_url: url.parse().unwrap(),
         wado_url: url.parse().unwrap(),
+        wado_uri_url: None,
         profile: Profile::default(),
         credentials: Credentials::None,
         timeout: Duration::from_secs(10),

@@ -3,13 +3,17 @@
 mod addresses;
 mod compression;
 mod cors;
+mod cuts;
+mod departures;
 mod errors;
 mod every_archive;
 mod headers;
 mod kept;
+mod limits;
 mod negotiation;
 mod pictures;
 mod requests;
 mod streams;
 mod supplied;
+mod wado_uri;
 mod xml;

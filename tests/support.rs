@@ -4,7 +4,9 @@
 pub mod client;
 pub mod front;
 pub mod gateway;
+pub mod http2;
 pub mod objects;
 pub mod pacs;
 pub mod samples;
+pub mod secure_pacs;
 pub mod xml;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
 use super::request::{Class, UpstreamRequest};
-use super::response::{UpstreamBody, UpstreamResponse};
+use super::response::{Held, UpstreamBody, UpstreamResponse};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::telemetry::Metrics;
@@ -149,7 +149,8 @@ impl Archive {
         let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&lane.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
         let pass = lane.breaker.pass().map_err(|rest| self.error(ArchiveErrorKind::Resting(rest)))?;
-        let answer = self.send_with_permit(client, request, permit).await;
+        let in_flight = self.inner.metrics.upstream_begun(self.id().as_str(), request.class().label());
+        let answer = self.send_with_permit(client, request, (permit, in_flight)).await;
         match &answer {
             Ok(response) if matches!(response.status.as_u16(), 502..=504) => pass.failed(),
             Err(error) if error.is_about_the_archive() => pass.failed(),
@@ -162,7 +163,7 @@ impl Archive {
         &self,
         client: &reqwest::Client,
         request: UpstreamRequest,
-        permit: OwnedSemaphorePermit,
+        held: Held,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let timeout = self.inner.settings.timeout;
         let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(client, &request)).await {
@@ -173,7 +174,7 @@ impl Archive {
             return Err(self.error(ArchiveErrorKind::Redirected));
         }
         let (head, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
-        let body = UpstreamBody::new(self.id().clone(), timeout, body, permit);
+        let body = UpstreamBody::new(self.id().clone(), timeout, body, held);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
@@ -194,7 +195,7 @@ impl Archive {
 
     fn assemble(&self, request: &UpstreamRequest) -> reqwest::Request {
         let settings = &self.inner.settings;
-        let url = request.url(&settings.qido_url, &settings.wado_url, &settings.profile);
+        let url = request.url(settings);
         let mut assembled = reqwest::Request::new(request.method.clone(), url);
         assembled.headers_mut().extend(request.headers.clone());
         if let Some((name, value)) = &self.inner.credentials {

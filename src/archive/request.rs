@@ -4,9 +4,10 @@
 use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
-use super::profile::Profile;
 use super::qido::{QidoQuery, SearchLevel};
 use super::retrieve::Retrieval;
+use super::settings::Settings;
+use super::wado_uri::WadoUri;
 
 /// What an archive is asked.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct UpstreamRequest {
 pub(super) enum What {
     Search(QidoQuery),
     Retrieve(Retrieval),
+    /// Of the service at that address.
+    Uri(Url, WadoUri),
 }
 
 /// The kind of work that a request is to the archive, for permits and metrics.
@@ -30,7 +33,7 @@ pub enum Class {
     Search,
     /// WADO-RS metadata.
     Metadata,
-    /// Everything else of WADO-RS.
+    /// Everything else of WADO-RS, and WADO-URI.
     Retrieve,
 }
 
@@ -65,6 +68,11 @@ impl UpstreamRequest {
             Class::Metadata => request.accepting(ROWS),
             _ => request,
         }
+    }
+
+    /// A retrieval of one object by the URI service; `None` where the archive has none.
+    pub fn wado_uri(settings: &Settings, object: WadoUri) -> Option<Self> {
+        settings.wado_uri_url.clone().map(|service| Self::get(What::Uri(service, object)))
     }
 
     /// With `HEAD` in place of `GET`.
@@ -105,7 +113,7 @@ impl UpstreamRequest {
         match &self.what {
             What::Search(_) => Class::Search,
             What::Retrieve(retrieval) if retrieval.is_metadata() => Class::Metadata,
-            What::Retrieve(_) => Class::Retrieve,
+            What::Retrieve(_) | What::Uri(..) => Class::Retrieve,
         }
     }
 
@@ -115,13 +123,21 @@ impl UpstreamRequest {
     }
 
     /// The address at the archive: its root, the fixed and typed segments, the keys that are known.
-    pub(super) fn url(&self, qido: &Url, wado: &Url, profile: &Profile) -> Url {
+    pub(super) fn url(&self, settings: &Settings) -> Url {
         let (root, path, query) = match &self.what {
-            What::Search(search) => (qido, search.level.path(), search.query_string(profile.include_style)),
-            What::Retrieve(retrieval) => (wado, retrieval.path(), retrieval.query_string()),
+            What::Search(search) => {
+                let query = search.query_string(settings.profile.include_style);
+                (&settings.qido_url, Some(search.level.path()), query)
+            }
+            What::Retrieve(retrieval) => {
+                (&settings.wado_url, Some(retrieval.path()), retrieval.query_string())
+            }
+            What::Uri(service, object) => (service, None, object.query_string()),
         };
         let mut url = root.clone();
-        url.set_path(&format!("{}/{path}", root.path().trim_end_matches('/')));
+        if let Some(path) = path {
+            url.set_path(&format!("{}/{path}", root.path().trim_end_matches('/')));
+        }
         url.set_query((!query.is_empty()).then_some(&query));
         url
     }

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
+use crate::telemetry::InFlight;
 
 /// An answer whose body is still to be read.
 #[derive(Debug)]
@@ -22,23 +23,21 @@ pub struct UpstreamResponse {
     pub body: UpstreamBody,
 }
 
+/// What a call holds until its answer is read or given up.
+pub(super) type Held = (OwnedSemaphorePermit, InFlight);
+
 /// A body that holds the call's permit until it is dropped.
 #[derive(Debug)]
 pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
     inner: reqwest::Body,
-    _permit: OwnedSemaphorePermit,
+    _held: Held,
 }
 
 impl UpstreamBody {
-    pub(super) fn new(
-        archive: ArchiveId,
-        timeout: Duration,
-        inner: reqwest::Body,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        Self { archive, timeout, inner, _permit: permit }
+    pub(super) fn new(archive: ArchiveId, timeout: Duration, inner: reqwest::Body, held: Held) -> Self {
+        Self { archive, timeout, inner, _held: held }
     }
 
     fn error(&self, error: &reqwest::Error) -> ArchiveError {

@@ -19,6 +19,8 @@ pub struct Settings {
     pub qido_url: Url,
     /// Root of its WADO-RS services.
     pub wado_url: Url,
+    /// Its URI service, where it has one.
+    pub wado_uri_url: Option<Url>,
     /// Its quirks.
     pub profile: Profile,
     /// How the gateway makes itself known to it.

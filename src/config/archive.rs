@@ -54,6 +54,7 @@ impl Archive {
         }
         let name = section.take("name", text);
         let urls = read_urls(section);
+        let wado_uri_url = section.take("wado_uri_url", service_url).map(|set| set.value);
         let profile = read_profile(section);
         let time_zone = section.take("time_zone", time_zone).map(|set| set.value);
         let patient_id_system = section.take("patient_id_system", identifier_system).map(|set| set.value);
@@ -70,6 +71,7 @@ impl Archive {
                 id,
                 qido_url,
                 wado_url,
+                wado_uri_url,
                 profile,
                 credentials: credentials?,
                 timeout,

@@ -127,6 +127,11 @@ impl Accepted {
         Self { attempts: attempts.map(asked).to_vec(), formats: Vec::new(), html: false, ranges: Vec::new() }
     }
 
+    /// The choice stands in the query, or is the archive's. `html` says that HTML is named there.
+    pub(super) fn as_asked(html: bool) -> Self {
+        Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges: Vec::new() }
+    }
+
     /// How the archive is asked, in this order.
     pub(super) fn attempts(&self) -> impl Iterator<Item = Asked> + use<> {
         self.attempts.clone().into_iter()

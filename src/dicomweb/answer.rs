@@ -20,6 +20,7 @@ use super::path::Resource;
 use super::request::{Attempt, Question};
 use super::rewrite::{Rewriter, Syntax};
 use super::stream::{Filter, Source, StreamError, Streamed};
+use super::wado_uri;
 use super::xml_parts::{self, is_empty_list};
 use super::{Addresses, Verdict};
 use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
@@ -28,7 +29,7 @@ use crate::http::negotiation;
 
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
-/// No archive begins a list with as many blanks.
+/// No list begins with as many blanks.
 const LONGEST_BEGINNING: usize = 4 * 1024;
 
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
@@ -154,13 +155,7 @@ async fn with_body(
             _ => return Err(DicomwebError::NotAcceptable),
         };
         if kind == Kind::JsonToXml {
-            while is_empty_list(&start).is_none() && start.len() < LONGEST_BEGINNING {
-                let piece = first_piece(archive, &mut source).await?;
-                if piece.is_empty() {
-                    break;
-                }
-                start = [start, piece].concat().into();
-            }
+            start = to_first_row(archive, start, &mut source).await?;
             match is_empty_list(&start) {
                 Some(true) if question.is_search() => return Ok(no_match(question)),
                 // Nothing to send is nothing found.
@@ -169,6 +164,9 @@ async fn with_body(
             }
         }
         first = Some(start);
+    }
+    if let Some(instance) = &question.anonymous {
+        first = Some(wado_uri::anonymous_start(archive, instance, &mut source).await?);
     }
     let mut filters = filters_for(kind, archive, question, &content_type);
     let mut only_part = None;
@@ -202,15 +200,31 @@ async fn with_body(
     if let Some(length) = length {
         out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let streamed = Streamed { first, source, filters, length, finished: false };
+    let streamed = Streamed::new(first, source, filters, length);
     let mut response = Response::new(body::streamed(streamed));
     *response.status_mut() = status;
     *response.headers_mut() = out;
     Ok(response)
 }
 
+/// Reads on until it is to be seen whether there is a row: of none there is no XML.
+async fn to_first_row(
+    archive: &Archive,
+    mut start: Bytes,
+    source: &mut Source,
+) -> Result<Bytes, DicomwebError> {
+    while is_empty_list(&start).is_none() && start.len() < LONGEST_BEGINNING {
+        let piece = first_piece(archive, source).await?;
+        if piece.is_empty() {
+            break;
+        }
+        start = [start, piece].concat().into();
+    }
+    Ok(start)
+}
+
 /// Reads ahead: an archive that cannot answer often says so as 200 with something that is no answer.
-async fn first_piece(archive: &Archive, source: &mut Source) -> Result<Bytes, DicomwebError> {
+pub(super) async fn first_piece(archive: &Archive, source: &mut Source) -> Result<Bytes, DicomwebError> {
     match poll_fn(|context| source.poll_piece(context)).await {
         None => Ok(Bytes::new()),
         Some(Ok(piece)) => Ok(piece),

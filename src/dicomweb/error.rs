@@ -24,6 +24,16 @@ pub enum DicomwebError {
     /// The client takes nothing that there is.
     #[error("nothing that is accepted can be had here")]
     NotAcceptable,
+    /// The archive's URI service is not configured.
+    #[error(
+        "this archive has no WADO-URI service here; ask its WADO-RS service, or have wado_uri_url configured"
+    )]
+    NoUriService,
+    /// The archive did not do what makes an object anonymous.
+    #[error(
+        "archive {0} answered with an object under its own SOP Instance UID, though it was asked to make it anonymous"
+    )]
+    NotAnonymous(ArchiveId),
     /// No archive holds it.
     #[error("no archive holds it")]
     HeldNowhere,
@@ -118,14 +128,14 @@ impl DicomwebError {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable | Self::SeveralPictures => StatusCode::NOT_ACCEPTABLE,
-            Self::Spread | Self::NotDrawn(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Spread | Self::NotDrawn(_) | Self::NotAnonymous(_) => StatusCode::NOT_IMPLEMENTED,
             Self::DrawingTooMuch => StatusCode::SERVICE_UNAVAILABLE,
             Self::Render(error) => status_of(error),
             // PS3.18 table 10.6.3-1.
             Self::TooCostly { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::HeldNowhere | Self::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
+            Self::HeldNowhere | Self::NoUriService | Self::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
             Self::Path(_) | Self::Query(_) | Self::Encoding(_) => StatusCode::BAD_REQUEST,
             Self::Refused { status, .. } => match status.as_u16() {
                 400 | 404 | 406 | 410 | 413 | 414 | 415 | 416 | 501 | 504 => *status,

@@ -37,6 +37,12 @@ pub enum QueryError {
     /// The key was given before, perhaps as keyword and as tag.
     #[error("\"{0}\" is given more than once, as keyword or as tag")]
     Twice(String),
+    /// The key goes with another one.
+    #[error("\"{0}\" needs \"{1}\" beside it")]
+    Alone(String, &'static str),
+    /// The key must be given.
+    #[error("\"{0}\" is missing")]
+    Missing(&'static str),
     /// The value is none that the parameter can have.
     #[error("\"{key}\" must be {expected}")]
     Value {
@@ -49,11 +55,11 @@ pub enum QueryError {
 
 impl QueryError {
     /// `key` as far as it may be repeated to whoever sent it: no more than a keyword is long, and printable.
-    fn shown(key: &str) -> String {
+    pub(super) fn shown(key: &str) -> String {
         key.chars().filter(char::is_ascii_graphic).take(64).collect()
     }
 
-    fn value(key: &str, expected: &'static str) -> Self {
+    pub(super) fn value(key: &str, expected: &'static str) -> Self {
         Self::Value { key: Self::shown(key), expected }
     }
 }

@@ -8,9 +8,11 @@ use super::drawing::THUMBNAIL;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::query;
+use super::wado_uri;
 use crate::archive::{
     Archive, Objects, QidoQuery, Rendering, Retrieval, SearchLevel, Supply, UpstreamRequest,
 };
+use crate::dicom::SopInstanceUid;
 use crate::http::negotiation;
 use crate::http::query::decode;
 
@@ -46,6 +48,8 @@ pub(super) struct Question {
     pub(super) accepted: Accepted,
     /// How the client wants pictures to look.
     pub(super) rendering: Rendering,
+    /// Nothing may tell whose the object is that has this UID.
+    pub(super) anonymous: Option<SopInstanceUid>,
     upstream: UpstreamRequest,
     /// What does as well where the archive does not have what is asked for.
     substitute: Option<UpstreamRequest>,
@@ -57,6 +61,9 @@ impl Question {
         public: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Self, DicomwebError> {
+        if request.path == wado_uri::PATH {
+            return Self::of_uri_service(archive, public, request);
+        }
         let resource = Resource::parse(request.path)?;
         let pairs = decode(request.query.unwrap_or_default())?;
         let (upstream, substitute, rendering, common) = match resource.clone() {
@@ -82,6 +89,7 @@ impl Question {
             addresses: Addresses::new(public, &settings.qido_url, &settings.wado_url, request.path),
             takes_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
+            anonymous: None,
             upstream: upstream.carrying(&headers),
             substitute: substitute.map(|substitute| substitute.carrying(&headers)),
             rendering,
@@ -100,9 +108,37 @@ impl Question {
             takes_gzip: false,
             accepted: Accepted::rows(),
             rendering: Rendering::default(),
+            anonymous: None,
             upstream: UpstreamRequest::retrieve(retrieval),
             substitute: None,
         }
+    }
+
+    /// The query says what is taken; without it the choice is the archive's (PS3.18 9.4.1.2.1).
+    fn of_uri_service(
+        archive: &Archive,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+    ) -> Result<Self, DicomwebError> {
+        let settings = archive.settings();
+        let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
+        let objects = object.objects();
+        let resource = if object.is_drawn() { Resource::Rendered(objects) } else { Resource::Whole(objects) };
+        let accepted = Accepted::as_asked(object.names("text/html"));
+        let anonymous = object.is_anonymous().then(|| object.instance().clone());
+        let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
+        let upstream = upstream.carrying(request.headers);
+        Ok(Self {
+            addresses: Addresses::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            takes_gzip: negotiation::accepts_gzip(request.headers),
+            accepted,
+            // A range of what must be looked into would not show it.
+            upstream: if anonymous.is_some() { upstream.in_full() } else { upstream },
+            anonymous,
+            rendering: Rendering::default(),
+            substitute: None,
+            resource,
+        })
     }
 
     /// The same asked of the service that draws images, where it is a thumbnail that is wanted.

@@ -163,15 +163,27 @@ pub(super) fn poll_data(
 #[derive(Debug)]
 pub(super) struct Streamed {
     /// What was read ahead to know what the body is.
-    pub(super) first: Option<Bytes>,
-    pub(super) source: Source,
-    pub(super) filters: Vec<Filter>,
+    first: Option<Bytes>,
+    source: Source,
+    filters: Vec<Filter>,
     /// What is still to come, when the head of the answer promises a length.
-    pub(super) length: Option<u64>,
-    pub(super) finished: bool,
+    length: Option<u64>,
+    /// What fulfils that promise. It goes out when the body is known to be whole, as nothing can be said behind it.
+    last: Option<Bytes>,
+    finished: bool,
 }
 
 impl Streamed {
+    /// What `source` gives behind `first`, through `filters`; so many bytes when the head of the answer promises a `length`.
+    pub(super) fn new(
+        first: Option<Bytes>,
+        source: Source,
+        filters: Vec<Filter>,
+        length: Option<u64>,
+    ) -> Self {
+        Self { first, source, filters, length, last: None, finished: false }
+    }
+
     fn pass(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         self.filters.iter_mut().try_fold(chunk, |chunk, filter| filter.push(chunk))
     }
@@ -203,8 +215,20 @@ impl Streamed {
                 self.finish()
             };
             match out {
-                Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
+                    let bytes = match self.last.take() {
+                        Some(last) if bytes.is_empty() => last,
+                        Some(last) => [last, bytes].concat().into(),
+                        None => bytes,
+                    };
+                    let fulfils = self.length == Some(bytes.len() as u64);
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    if fulfils && !self.finished {
+                        self.last = Some(bytes);
+                        continue;
+                    }
                     self.length = self.length.map(|rest| rest.saturating_sub(bytes.len() as u64));
                     return Poll::Ready(Some(Ok(bytes)));
                 }

@@ -87,6 +87,7 @@ struct Inner {
     connections: Gauge,
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_seconds: Family<UpstreamClass, Histogram>,
+    upstream_in_flight: Family<UpstreamClass, Gauge>,
     hits: Counter,
     revalidations: Counter,
     misses: Counter,
@@ -115,6 +116,7 @@ impl Default for Metrics {
             connections: Gauge::default(),
             upstream_requests: Family::default(),
             upstream_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),
+            upstream_in_flight: Family::default(),
             hits: outcome("hit"),
             revalidations: outcome("revalidated"),
             misses: outcome("miss"),
@@ -139,6 +141,11 @@ impl Default for Metrics {
             "upstream_requests",
             "Requests sent to archives, by outcome",
             inner.upstream_requests.clone(),
+        );
+        registry.register(
+            "upstream_requests_in_flight",
+            "Requests to archives whose answer's body is not yet read",
+            inner.upstream_in_flight.clone(),
         );
         let help = "Time from a request to an archive to its answer's head";
         registry.register_with_unit("upstream", help, Unit::Seconds, inner.upstream_seconds.clone());
@@ -202,6 +209,12 @@ impl Metrics {
     /// A connection was opened; it is open until the returned value is dropped.
     pub fn connection_opened(&self) -> InFlight {
         InFlight::new(&self.0.connections)
+    }
+
+    /// A request to an archive has begun; it is in flight until the returned value is dropped.
+    pub fn upstream_begun(&self, archive: &str, class: &'static str) -> InFlight {
+        let labels = UpstreamClass { archive: archive.to_owned(), class };
+        InFlight::new(&self.0.upstream_in_flight.get_or_create_owned(&labels))
     }
 
     /// An archive answered, or failed to; `duration` until the head of the answer.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-
 use crate::support::client;
 use crate::support::front::Front;
 use crate::support::pacs::{Answer, Framing, Pacs, Study};
@@ -36,38 +34,6 @@ async fn a_body_passes_byte_for_byte() {
         let answer = client::get(&front.url(target)).await;
         assert_eq!((answer.status, answer.complete), (200, true));
         assert!(answer.body == body, "{target}");
-    }
-}
-
-#[tokio::test]
-async fn a_multipart_body_cut_at_any_byte_is_never_complete() {
-    let whole = study_of_two_parts();
-    // The line end behind the last delimiter belongs to nothing.
-    let cuts = 0..whole.length() - 2;
-    let told = cuts.clone().map(|bytes| whole.clone().breaks_after(bytes)).chain([whole.clone()]);
-    let pacs = Pacs::new().in_turn("/studies/1.2", told).start().await;
-    let front = Front::of(&pacs).await;
-    for bytes in cuts {
-        let answer = client::get(&front.url("studies/1.2")).await;
-        assert!(!answer.complete || answer.status >= 500, "cut after {bytes} of {}", whole.length());
-    }
-    let answer = client::get(&front.url("studies/1.2")).await;
-    assert!(answer.complete);
-    assert!(answer.text().contains("DICM one") && answer.text().contains("DICM two"));
-}
-
-#[tokio::test]
-async fn a_json_body_cut_at_any_byte_is_never_complete() {
-    let body =
-        r#"[{"00081190":{"vr":"UR","Value":["http://x/studies/1"]},"00400275":{"vr":"SQ","Value":[{}]}}]"#;
-    for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
-        let cut = |bytes| Answer::json(body).framed(framing).breaks_after(bytes);
-        let pacs = Pacs::new().in_turn("/studies", (0..body.len()).map(cut)).start().await;
-        let front = Front::of(&pacs).await;
-        for bytes in 0..body.len() {
-            let answer = client::get(&front.url("studies")).await;
-            assert!(!answer.complete || answer.status >= 500, "{framing:?} cut after {bytes}");
-        }
     }
 }
 
@@ -117,52 +83,6 @@ async fn a_slow_body_goes_through_and_a_stalled_one_is_broken() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_the_call_to_the_archive() {
-    let pacs = Pacs::new()
-        .at("/studies/1.2/bulkdata/1", Answer::endless("image/png", vec![7; 65536]))
-        .at("/studies/1.2/bulkdata/2", Answer::hangs())
-        .start()
-        .await;
-    let front = Front::told(&pacs.url(), "max_concurrency = 1").await;
-    // More often than there are permits, each of which must come back.
-    for round in 1..=12 {
-        let mut stream = client::ask("GET", &front.url("studies/1.2/bulkdata/1"), &[]).await;
-        let mut some = vec![0; 100_000];
-        stream.read_exact(&mut some).await.unwrap();
-        drop(stream);
-        pacs.until_idle().await;
-        assert_eq!(pacs.targets().len(), round);
-    }
-    let waiting = client::ask("GET", &front.url("studies/1.2/bulkdata/2"), &[]).await;
-    pacs.until_asked(13).await;
-    drop(waiting);
-    pacs.until_idle().await;
-}
-
-#[tokio::test]
-async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
-    let pacs = Pacs::new()
-        .at("/studies/1.2/bulkdata/1", Answer::endless("image/png", vec![7; 65536]))
-        .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", "whole"))
-        .start()
-        .await;
-    // Eight retrievals may be under way at once: one permit that stays away is soon missed.
-    let front = Front::told(&pacs.url(), "max_concurrency = 1").await;
-    for _ in 0..125 {
-        let clients = (0..8).map(|_| async {
-            let mut stream = client::ask("GET", &front.url("studies/1.2/bulkdata/1"), &[]).await;
-            let mut some = vec![0; 1000];
-            stream.read_exact(&mut some).await.unwrap();
-        });
-        futures_util::future::join_all(clients).await;
-    }
-    pacs.until_idle().await;
-    assert_eq!(pacs.targets().len(), 1000);
-    let whole = client::get(&front.url("studies/1.2/bulkdata/2")).await;
-    assert_eq!((whole.complete, whole.text().as_str()), (true, "whole"));
-}
-
-#[tokio::test]
 async fn gzip_that_nobody_asked_for_is_decoded_where_it_must_be() {
     let row = r#"[{"00080005":{"vr":"CS"}}]"#;
     let pacs = Pacs::new()
@@ -185,17 +105,6 @@ async fn gzip_that_nobody_asked_for_is_decoded_where_it_must_be() {
     let taken = client::get_with(&front.url("studies/1.2/bulkdata/1"), &[("Accept-Encoding", "gzip")]).await;
     assert_eq!(taken.header("content-encoding"), Some("gzip"));
     assert_ne!(taken.text(), row);
-}
-
-#[tokio::test]
-async fn broken_gzip_breaks_the_transfer() {
-    let row = format!("[{}{{}}]", r#"{"00080005":{"vr":"CS"}},"#.repeat(1000));
-    let whole = Answer::json(row).gzip().framed(Framing::UntilClose);
-    for bytes in [1, 5, 20, whole.length() / 2, whole.length() - 9, whole.length() - 1] {
-        let pacs = Pacs::new().at("/studies", whole.clone().breaks_after(bytes)).start().await;
-        let answer = client::get(&Front::of(&pacs).await.url("studies")).await;
-        assert!(!answer.complete || answer.status >= 500, "cut after {bytes}");
-    }
 }
 
 #[tokio::test]

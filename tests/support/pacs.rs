@@ -360,14 +360,23 @@ impl RunningPacs {
         self.until("idle", |state| state.answering == 0).await;
     }
 
+    /// Waits until it is answering so many, and no longer than `patience`.
+    pub async fn until_answering(&self, count: usize, patience: Duration) {
+        self.until_within(patience, "left alone", |state| state.answering == count).await;
+    }
+
     async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
+        self.until_within(PATIENCE, what, is_so).await;
+    }
+
+    async fn until_within(&self, patience: Duration, what: &str, is_so: impl Fn(&State) -> bool) {
         let mut changes = self.shared.changed.subscribe();
         let waiting = async {
             while !is_so(&self.shared.state.lock().unwrap()) {
                 changes.changed().await.unwrap();
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        let waited = tokio::time::timeout(patience, waiting).await;
         assert!(waited.is_ok(), "the archive was never {what}: {:?}", self.shared.state.lock().unwrap());
     }
 }

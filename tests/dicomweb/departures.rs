@@ -1,0 +1,128 @@
+//! Clients that go away: what they asked of the archive ends within two seconds, and nothing of it stays.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tokio::io::AsyncReadExt;
+
+use crate::support::client;
+use crate::support::gateway::RunningGateway;
+use crate::support::http2::Http2;
+use crate::support::pacs::{Answer, Pacs, RunningPacs};
+
+const ENDLESS: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
+const SMALL: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
+const SILENT: &str = "/dicom-web/main/studies/1.2/bulkdata/3";
+
+/// An archive may not be kept busy for longer by somebody who is gone.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Eight retrievals may be under way at once: one permit that stays away is soon missed.
+async fn servers() -> (RunningPacs, RunningGateway) {
+    let pacs = Pacs::new()
+        .at("/studies/1.2/bulkdata/1", Answer::endless("image/png", vec![7; 65536]))
+        .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", "whole"))
+        .at("/studies/1.2/bulkdata/3", Answer::hangs())
+        .start()
+        .await;
+    let gateway = RunningGateway::over(&pacs.url(), "max_concurrency = 1").await;
+    (pacs, gateway)
+}
+
+/// Nothing is under way, by the archive's word, by the metrics, and as there are permits for eight more.
+async fn nothing_stays(pacs: &RunningPacs, gateway: &RunningGateway) {
+    pacs.until_answering(0, AT_ONCE).await;
+    let none = [
+        "gateway_requests_in_flight 0",
+        "gateway_upstream_requests_in_flight{archive=\"main\",class=\"retrieve\"} 0",
+    ];
+    let deadline = tokio::time::Instant::now() + AT_ONCE;
+    while !none.iter().all(|line| gateway.metrics().contains(line)) {
+        assert!(tokio::time::Instant::now() < deadline, "{}", gateway.metrics());
+        tokio::task::yield_now().await;
+    }
+    let wholes = futures_util::future::join_all((0..8).map(|_| gateway.get(SMALL))).await;
+    assert!(wholes.iter().all(|whole| whole.complete && whole.text() == "whole"));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_the_call_to_the_archive() {
+    let (pacs, gateway) = servers().await;
+    // More often than there are permits, each of which must come back.
+    for round in 1..=12 {
+        let mut stream = client::ask("GET", &format!("{}{ENDLESS}", gateway.address()), &[]).await;
+        let mut some = vec![0; 100_000];
+        stream.read_exact(&mut some).await.unwrap();
+        assert!(
+            gateway.metrics().contains("upstream_requests_in_flight{archive=\"main\",class=\"retrieve\"} 1")
+        );
+        drop(stream);
+        pacs.until_answering(0, AT_ONCE).await;
+        assert_eq!(pacs.targets().len(), round);
+    }
+    let waiting = client::ask("GET", &format!("{}{SILENT}", gateway.address()), &[]).await;
+    pacs.until_asked(13).await;
+    drop(waiting);
+    nothing_stays(&pacs, &gateway).await;
+}
+
+#[tokio::test]
+async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
+    let (pacs, gateway) = servers().await;
+    let url = format!("{}{ENDLESS}", gateway.address());
+    for _ in 0..125 {
+        let clients = (0..8).map(|_| async {
+            let mut stream = client::ask("GET", &url, &[]).await;
+            let mut some = vec![0; 1000];
+            stream.read_exact(&mut some).await.unwrap();
+        });
+        futures_util::future::join_all(clients).await;
+    }
+    pacs.until_answering(0, AT_ONCE).await;
+    assert_eq!(pacs.targets().len(), 1000);
+    nothing_stays(&pacs, &gateway).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_ends_its_own_call_and_no_other() {
+    let (pacs, gateway) = servers().await;
+    let client = Http2::to(gateway.address()).await;
+    let begun = || async {
+        let mut answer = client.ask(ENDLESS, &[]).await.unwrap();
+        answer.body_mut().frame().await.unwrap().unwrap();
+        answer
+    };
+    let mut stays = begun().await;
+    for _ in 0..200 {
+        let answers = futures_util::future::join_all((0..5).map(|_| begun())).await;
+        drop(answers);
+        pacs.until_answering(1, AT_ONCE).await;
+    }
+    // Silent ones are reset before there is an answer.
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { client.ask(SILENT, &[]).await.is_some() }
+    });
+    pacs.until_answering(2, AT_ONCE).await;
+    asking.abort();
+    pacs.until_answering(1, AT_ONCE).await;
+    for _ in 0..100 {
+        stays.body_mut().frame().await.unwrap().unwrap();
+    }
+    assert_eq!(client.get(SMALL, &[]).await.text(), "whole", "the connection serves on");
+    drop(stays);
+    nothing_stays(&pacs, &gateway).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_away_ends_the_calls_of_all_its_streams() {
+    let (pacs, gateway) = servers().await;
+    for _ in 0..20 {
+        let client = Http2::to(gateway.address()).await;
+        let answers = futures_util::future::join_all((0..8).map(|_| client.ask(ENDLESS, &[]))).await;
+        assert!(answers.iter().all(Option::is_some));
+        drop((client, answers));
+        pacs.until_answering(0, AT_ONCE).await;
+    }
+    nothing_stays(&pacs, &gateway).await;
+}

@@ -1,0 +1,132 @@
+//! The URI service (PS3.18 chapter 9), where the archive has one.
+
+use crate::support::client::{self, Received};
+use crate::support::front::Front;
+use crate::support::pacs::{Answer, Pacs, RunningPacs};
+
+const UIDS: &str = "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4";
+
+/// A Part 10 file as far as it names its object.
+fn file_of(instance: &str) -> Vec<u8> {
+    let mut file = [&[0; 128][..], b"DICM\x02\0\x03\0UI"].concat();
+    file.extend(u16::try_from(instance.len()).unwrap().to_le_bytes());
+    file.extend(instance.as_bytes());
+    file.extend([7; 10_000]);
+    file
+}
+
+async fn front(pacs: &RunningPacs) -> Front {
+    Front::told(&pacs.url(), &format!("wado_uri_url = \"{}/uri/wado\"", pacs.url())).await
+}
+
+async fn get(front: &Front, query: &str) -> Received {
+    client::get(&front.url(&format!("wado?{query}"))).await
+}
+
+#[tokio::test]
+async fn an_object_comes_byte_for_byte_and_the_query_is_written_anew() {
+    let pacs =
+        Pacs::new().at("/uri/wado", Answer::bytes("application/dicom", file_of("1.2.3.4"))).start().await;
+    let front = front(&pacs).await;
+    let query = "objectUID=1.2.3.4&contentType=application%2Fdicom&seriesUID=1.2.3&transferSyntax=1.2.840.10008.1.2.1&\
+                 studyUID=1.2&requestType=WADO";
+    let answer = get(&front, query).await;
+    assert_eq!((answer.status, answer.complete), (200, true));
+    assert_eq!(answer.header("content-type"), Some("application/dicom"));
+    assert_eq!(answer.body, file_of("1.2.3.4"));
+    let asked = format!(
+        "/dicom-web/uri/wado?{UIDS}&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2.1"
+    );
+    assert_eq!(pacs.targets(), [asked]);
+    let head = client::send("HEAD", &front.url(&format!("wado?{UIDS}")), &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("10147")));
+}
+
+#[tokio::test]
+async fn images_are_drawn_as_is_asked_and_a_page_only_where_it_is() {
+    let pacs = Pacs::new()
+        .in_turn(
+            "/uri/wado",
+            [
+                Answer::bytes("image/jpeg", "jpeg"),
+                Answer::html("<script>login()</script>"),
+                Answer::html("<p>report</p>"),
+                Answer::bytes("text/plain", "at 1").with_status(500),
+            ],
+        )
+        .start()
+        .await;
+    let front = front(&pacs).await;
+    let drawn =
+        "rows=64&columns=64&windowCenter=40&windowWidth=400&frameNumber=2&region=0,0,0.5,0.5&imageQuality=80";
+    let image = get(&front, &format!("{UIDS}&{drawn}&annotation=patient,technique")).await;
+    assert_eq!((image.status, image.text().as_str()), (200, "jpeg"));
+    assert!(
+        pacs.targets()[0].ends_with(&format!("{drawn}&annotation=patient,technique")),
+        "{:?}",
+        pacs.targets()
+    );
+    assert_eq!(get(&front, UIDS).await.status, 502, "a page of somebody");
+    let page = get(&front, &format!("{UIDS}&contentType=text/html")).await;
+    assert_eq!((page.status, page.text().as_str()), (200, "<p>report</p>"));
+    assert_eq!(page.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+    let failed = get(&front, UIDS).await;
+    assert!(failed.status == 502 && !failed.text().contains("at 1"), "{}", failed.text());
+}
+
+#[tokio::test]
+async fn what_the_service_does_not_have_reaches_no_archive() {
+    let pacs = Pacs::new().otherwise(Answer::bytes("application/dicom", "x")).start().await;
+    let front = front(&pacs).await;
+    for query in [
+        "",
+        "requestType=WADO&studyUID=1.2&seriesUID=1.2.3",
+        "requestType=wado&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4",
+        "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4&objectUID=9",
+        "requestType=WADO&studyUID=1.2/..&seriesUID=1.2.3&objectUID=1.2.3.4",
+        &format!("{UIDS}&studyUID=9"),
+        &format!("{UIDS}&token=x"),
+        &format!("{UIDS}&rows=1&rows=2"),
+        &format!("{UIDS}&rows=-1"),
+        &format!("{UIDS}&contentType=application/dicom&rows=1"),
+        &format!("{UIDS}&anonymize=yes"),
+        &format!("{UIDS}&contentType=application/dicom&anonymize=no"),
+        &format!("{UIDS}&windowCenter=1"),
+        &format!("{UIDS}&contentType=image/png%26x=1"),
+        &format!("{UIDS}&charset=%zz"),
+    ] {
+        let answer = get(&front, query).await;
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+    }
+    assert_eq!(client::send("POST", &front.url(&format!("wado?{UIDS}")), &[]).await.status, 405);
+    assert_eq!(pacs.targets(), [""; 0]);
+    let none = get(&Front::of(&pacs).await, UIDS).await;
+    assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
+}
+
+#[tokio::test]
+async fn an_object_that_was_not_made_anonymous_is_not_passed_off_as_anonymous() {
+    let slowly = std::time::Duration::from_millis(1);
+    let pacs = Pacs::new()
+        .in_turn(
+            "/uri/wado",
+            [
+                Answer::bytes("application/dicom", file_of("2.25.1")),
+                Answer::bytes("application/dicom", file_of("1.2.3.4")),
+                Answer::bytes("application/dicom", file_of("1.2.3.4")).in_pieces(100, slowly),
+            ],
+        )
+        .start()
+        .await;
+    let front = front(&pacs).await;
+    let url = front.url(&format!("wado?{UIDS}&contentType=application/dicom&anonymize=yes"));
+    let anonymous = client::get_with(&url, &[("Range", "bytes=500-")]).await;
+    assert_eq!((anonymous.status, anonymous.complete), (200, true));
+    assert_eq!(anonymous.body, file_of("2.25.1"));
+    assert_eq!(pacs.requests()[0].header("range"), None);
+    for _ in 0..2 {
+        let named = client::get(&url).await;
+        assert_eq!(named.status, 501, "{}", named.text());
+        assert!(!named.text().contains("1.2.3.4"));
+    }
+}
