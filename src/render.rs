@@ -2,12 +2,12 @@
 //! parameters of a request to PNG or JPEG. Functions only: this room knows no archive, no request and no clock.
 //!
 //! Nothing is trusted: values are read in place, sizes are compared with a limit of memory before room is made for
-//! anything, and one frame is decoded at a time. What cannot be drawn as it is meant is refused, with the reason; overlays,
-//! annotations and colour profiles are not drawn.
+//! anything, and one frame is decoded at a time. What cannot be drawn as it is meant is refused, with the reason; overlays
+//! and colour profiles are not drawn.
 //!
 //! - [`object`] finds the few attributes that matter, [`pixels`] the bytes of one frame, [`decode`] its samples
 //! - [`grey`] and [`colour`] turn them into levels and colours, by [`window`] and [`lookup_table`]
-//! - [`viewport`] cuts out, scales and turns round
+//! - [`viewport`] cuts out, scales and turns round; [`annotation`] writes into it whose it is
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -17,6 +17,7 @@
     reason = "numbers are bounded by their bits before they are cast, and floating point numbers saturate"
 )]
 
+mod annotation;
 mod colour;
 mod decode;
 mod grey;
@@ -37,6 +38,7 @@ use grey::{FrameAttributes, GreyScale};
 use object::Object;
 use pixels::Layout;
 
+pub use annotation::Annotation;
 pub use viewport::Viewport;
 pub use window::{Window, WindowFunction};
 
@@ -58,6 +60,9 @@ pub enum RenderError {
     /// The region that is asked for is not all within the image.
     #[error("the source region of the viewport lies outside of the image")]
     OutsideOfImage,
+    /// The picture is too small for what is to be written into it.
+    #[error("the picture is too small for its annotation: ask for a larger viewport")]
+    NoRoom,
     /// It takes more memory than one picture may.
     #[error("the object or the picture is larger than what [render] memory allows for one")]
     TooLarge,
@@ -103,6 +108,8 @@ pub struct Appearance {
     pub window: Option<Window>,
     /// That of a JPEG, from 1 to 100.
     pub quality: Option<u8>,
+    /// What is written into it.
+    pub annotation: Annotation,
 }
 
 /// An image whose frames can be drawn.
@@ -163,10 +170,12 @@ impl Image {
         };
         drop(decoded);
         let picture = picture.ok_or(RenderError::Broken("it has fewer pixels than it says"))?;
-        let picture = match geometry {
+        let mut picture = match geometry {
             Some(geometry) => geometry.apply(&picture),
             None => picture,
         };
+        let lines = appearance.annotation.lines(&self.object.attributes, frame, layout.frames)?;
+        annotation::write(&mut picture, &lines)?;
         encoded(&picture, format, appearance.quality.unwrap_or(QUALITY))
     }
 }

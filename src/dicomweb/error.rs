@@ -114,7 +114,7 @@ fn status_of(error: &RenderError) -> StatusCode {
     match error {
         RenderError::NoImage => StatusCode::NOT_ACCEPTABLE,
         RenderError::NoSuchFrame { .. } => StatusCode::NOT_FOUND,
-        RenderError::OutsideOfImage => StatusCode::BAD_REQUEST,
+        RenderError::OutsideOfImage | RenderError::NoRoom => StatusCode::BAD_REQUEST,
         RenderError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         RenderError::TransferSyntax(_) | RenderError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
         // The archive holds it as it is.

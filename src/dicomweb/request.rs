@@ -159,9 +159,11 @@ impl Question {
         }
     }
 
-    /// Whether the gateway draws it without asking the archive for pictures.
+    /// Whether the gateway draws it without asking the archive for pictures. Archives ignore annotations without a word, and a
+    /// picture that should have said whose it is would not.
     pub(super) fn is_drawn_here(&self, archive: &Archive) -> bool {
-        self.resource.is_for_people() && archive.profile().supplied.has(Supply::Rendered)
+        let is_annotated = self.rendering.parameter("annotation").is_some();
+        self.resource.is_for_people() && (is_annotated || archive.profile().supplied.has(Supply::Rendered))
     }
 
     /// What the archive is asked, one after the other until it does not refuse.

@@ -11,12 +11,12 @@ use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use flate2::bufread::DeflateDecoder;
 
-use super::RenderError;
+use super::{RenderError, annotation};
 
 /// Sequences nested deeper than any standard object's mean that the reader has lost its way.
 const DEEPEST_NESTING: usize = 64;
 
-/// The elements that drawing needs, and the sequences in which some of them stand.
+/// The elements that pixels are drawn with, and the sequences in which some of them stand.
 const NEEDED: &[Tag] = &[
     tags::SAMPLES_PER_PIXEL,
     tags::PHOTOMETRIC_INTERPRETATION,
@@ -299,7 +299,8 @@ impl Reader {
                 let pixels = self.pixels(header)?;
                 return Ok((set, Some(pixels)));
             }
-            let is_new = NEEDED.contains(&header.tag) && set.element(header.tag).is_none();
+            let is_needed = NEEDED.contains(&header.tag) || annotation::ATTRIBUTES.contains(&header.tag);
+            let is_new = is_needed && set.element(header.tag).is_none();
             if header.length.is_none() || header.is_sequence() {
                 let syntax = self.syntax_inside(header);
                 let mut items = Vec::new();

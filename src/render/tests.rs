@@ -336,3 +336,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_picture_says_whose_it_is_where_that_is_wanted() {
+    let pixels = vec![100; 200 * 100];
+    let file = File::new(100, 200, 8, "MONOCHROME2")
+        .text(tags::SPECIFIC_CHARACTER_SET, "CS", "ISO_IR 192")
+        .text(tags::PATIENT_NAME, "PN", "山田^太郎")
+        .text(tags::PATIENT_ID, "LO", "P1")
+        .text(tags::MODALITY, "CS", "CT")
+        .element(tags::PIXEL_DATA, "OB", &pixels);
+    let drawn = |annotation| {
+        let appearance = Appearance { annotation, ..Appearance::default() };
+        Image::open(&file.bytes(), LIMIT).unwrap().draw(1, &appearance, Format::Png)
+    };
+    let white_in = |annotation, rows: std::ops::Range<u32>| {
+        let picture = image::load_from_memory(&drawn(annotation).unwrap()).unwrap().to_luma8();
+        rows.flat_map(|y| (0..200).map(move |x| (x, y))).any(|(x, y)| picture.get_pixel(x, y).0 == [255])
+    };
+    let patient = Annotation { patient: true, technique: false };
+    let technique = Annotation { patient: false, technique: true };
+    let plain = drawn(Annotation::default()).unwrap();
+    assert!(drawn(patient).unwrap() != plain && drawn(technique).unwrap() != plain);
+    assert!(white_in(patient, 0..40) && !white_in(patient, 60..100));
+    assert!(white_in(technique, 80..100) && !white_in(technique, 0..70));
+    let thai = file.clone().text(tags::PATIENT_NAME, "PN", "สมชาย");
+    let appearance = Appearance { annotation: patient, ..Appearance::default() };
+    let refused = Image::open(&thai.bytes(), LIMIT).unwrap().draw(1, &appearance, Format::Png);
+    assert!(matches!(refused, Err(RenderError::Unsupported(_))));
+}

@@ -138,7 +138,7 @@ async fn what_cannot_be_drawn_is_refused_with_the_reason() {
     let (path, rows) = series(&front, "CT").await;
     let image = instance(&path, &rows[0]);
     for (query, accept, status) in [
-        ("annotation=patient", "image/png", 501),
+        ("annotation=patient&viewport=40,40", "image/png", 400),
         ("iccprofile=yes", "image/png", 501),
         ("viewport=0,1", "image/png", 400),
         ("viewport=10,10,5000,0,1,1", "image/png", 400),
@@ -152,6 +152,32 @@ async fn what_cannot_be_drawn_is_refused_with_the_reason() {
     }
     let missing = client::get(&front.url("studies/1.9/thumbnail")).await;
     assert_eq!(missing.status, 404);
+}
+
+/// Archives that draw ignore the parameter, so that the picture would not say whose it is.
+#[tokio::test]
+async fn annotations_are_written_here_whoever_draws_the_rest() {
+    let archive = samples::shared();
+    let front = Front::told(&archive.url, "").await;
+    let (path, rows) = series(&front, "CT").await;
+    let rendered = format!("{}/rendered?viewport=400,400", instance(&path, &rows[0]));
+    let plain = client::get(&front.url(&rendered)).await;
+    let annotated = client::get(&front.url(&format!("{rendered}&annotation=patient,technique"))).await;
+    assert_eq!((plain.status, annotated.status), (200, 200), "{}", annotated.text());
+    assert_eq!(size(&plain.body), size(&annotated.body));
+    assert!(plain.body != annotated.body);
+
+    let pacs = Pacs::new().otherwise(Answer::bytes("image/jpeg", "drawn by the archive")).start().await;
+    let front = Front::of(&pacs).await;
+    let image = "studies/1.2/series/1.2.1/instances/1.2.1.1/rendered";
+    assert_eq!(client::get(&front.url(image)).await.text(), "drawn by the archive");
+    let asked = pacs.targets().len();
+    assert_eq!(client::get(&front.url(&format!("{image}?annotation=patient"))).await.status, 502);
+    assert!(
+        pacs.targets()[asked..].iter().all(|target| !target.contains("rendered")),
+        "{:?}",
+        pacs.targets()
+    );
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::dicomweb::path::Resource;
 use crate::dicomweb::query::QueryError;
 use crate::dicomweb::request::Question;
 use crate::http::negotiation::{MediaRange, preferred};
-use crate::render::{Appearance, Format, Viewport, Window};
+use crate::render::{Annotation, Appearance, Format, Viewport, Window};
 
 /// As wide and as high as a thumbnail is in the lists of viewers, where its size is not asked for.
 pub(in crate::dicomweb) const THUMBNAIL: u32 = 128;
@@ -48,9 +48,11 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
     let window = rendering.parameter("window").map(|text| {
         Window::parse(text).ok_or_else(|| wrong("window", "a center, a width that is one, and a function"))
     });
-    if rendering.parameter("annotation").is_some() {
-        return Err(DicomwebError::NotDrawn("annotations"));
-    }
+    let annotations = || rendering.parameter("annotation").unwrap_or_default().split(',');
+    let annotation = Annotation {
+        patient: annotations().any(|annotation| annotation == "patient"),
+        technique: annotations().any(|annotation| annotation == "technique"),
+    };
     if rendering.parameter("iccprofile").is_some_and(|profile| profile != "no") {
         return Err(DicomwebError::NotDrawn("colour profiles"));
     }
@@ -58,6 +60,7 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
         viewport: viewport.transpose()?,
         window: window.transpose()?,
         quality: rendering.parameter("quality").and_then(|quality| quality.parse().ok()),
+        annotation,
     })
 }
 
@@ -111,11 +114,16 @@ mod tests {
     #[test]
     fn what_is_not_drawn_here_is_refused_and_not_left_out() {
         let with = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
-        assert!(matches!(with("annotation", "patient"), Err(DicomwebError::NotDrawn(_))));
         assert!(matches!(with("iccprofile", "srgb"), Err(DicomwebError::NotDrawn(_))));
         assert!(matches!(with("viewport", "1.5,1"), Err(DicomwebError::Query(_))));
         assert!(matches!(with("window", "1,0,linear"), Err(DicomwebError::Query(_))));
         assert_eq!(with("iccprofile", "no").unwrap(), Appearance::default());
+        let both = Annotation { patient: true, technique: true };
+        assert_eq!(with("annotation", "technique,patient").unwrap().annotation, both);
+        assert_eq!(
+            with("annotation", "patient").unwrap().annotation,
+            Annotation { technique: false, ..both }
+        );
         assert_eq!(with("quality", "7").unwrap().quality, Some(7));
     }
 }
