@@ -90,6 +90,10 @@ impl UpstreamRequest {
                 self.headers.insert(name, value.clone());
             }
         }
+        // Several ranges come as parts of another kind, and many small ones are an attack (RFC 9110 14.2, 17.15).
+        if self.headers.get(header::RANGE).is_some_and(|range| !is_one_range(range)) {
+            return self.in_full();
+        }
         self
     }
 
@@ -144,5 +148,64 @@ impl UpstreamRequest {
 
     fn get(what: What) -> Self {
         Self { what, method: Method::GET, headers: HeaderMap::new() }
+    }
+}
+
+/// `bytes=0-99`, `bytes=100-` or `bytes=-100` (RFC 9110 14.1.2).
+fn is_one_range(value: &HeaderValue) -> bool {
+    let position = |text: &str| text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let range = value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")?.split_once('-'));
+    range.is_some_and(|(first, last)| {
+        position(first) && position(last) && !(first.is_empty() && last.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn carried(range: &HeaderValue) -> Option<HeaderValue> {
+        let headers = [(header::RANGE, range.clone()), (header::IF_RANGE, HeaderValue::from_static("\"a\""))];
+        let query = QidoQuery::new(SearchLevel::Studies);
+        let request = UpstreamRequest::search(query).carrying(&HeaderMap::from_iter(headers));
+        assert_eq!(
+            request.headers.contains_key(header::RANGE),
+            request.headers.contains_key(header::IF_RANGE)
+        );
+        request.headers.get(header::RANGE).cloned()
+    }
+
+    #[test]
+    fn one_range_crosses_and_no_other_kind() {
+        for range in ["bytes=0-0", "bytes=100-", "bytes=-5", "bytes=5-1"] {
+            assert_eq!(carried(&HeaderValue::from_static(range)).unwrap(), range);
+        }
+        for range in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=0-1,3-4",
+            "bytes=a-b",
+            "items=0-1",
+            "bytes= 0-1",
+            "bytes=--1",
+        ] {
+            assert_eq!(carried(&HeaderValue::from_static(range)), None, "{range}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_crosses_is_of_the_grammar(range in prop::collection::vec(any::<u8>(), 0..60), digits in "bytes=[0-9,-]{0,60}") {
+            for range in [range.as_slice(), digits.as_bytes()] {
+                if let Some(carried) = HeaderValue::from_bytes(range).ok().and_then(|range| carried(&range)) {
+                    let text = carried.to_str().unwrap().strip_prefix("bytes=").unwrap();
+                    prop_assert!(text.len() <= 39 && text.matches('-').count() == 1);
+                    prop_assert!(text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
+                }
+            }
+        }
     }
 }

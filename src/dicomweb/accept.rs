@@ -343,6 +343,20 @@ mod tests {
 
     proptest! {
         #[test]
+        fn an_archive_is_asked_no_oftener_than_it_may_be_whatever_is_accepted(
+            units in prop::collection::vec("[a-z]/[a-z*]|multipart/related|;|,|type=|\"|'|q=|transfer-syntax=|\\*|[0-9.]|[ -~]", 0..40),
+            times in 1_usize..400,
+        ) {
+            let accept = units.concat().repeat(times);
+            for path in [INSTANCE, "studies", "studies/1.2/rendered"] {
+                let asked = attempts(path, &accept);
+                prop_assert!(asked.len() <= MOST_ATTEMPTS + 1);
+                // What is put in place of "any type" of parts is longer than it.
+                prop_assert!(asked.iter().all(|list| list.len() <= 2 * accept.len() + 80), "{:?}", asked);
+            }
+        }
+
+        #[test]
         fn whatever_is_accepted_is_asked_for_in_the_grammar(accept in "[ -~]{0,80}|([a-z/;=\", ']|type=|transfer-syntax=|q=|\\*|1\\.2){0,20}") {
             for attempt in attempts(INSTANCE, &accept) {
                 for range in attempt.split(", ") {

@@ -124,8 +124,9 @@ pub fn coding_quality(headers: &HeaderMap, coding: &str) -> f32 {
     for element in elements(headers, &header::ACCEPT_ENCODING) {
         let mut parts = element.split(';').map(str::trim);
         let named = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality =
-            parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |q| q.parse().unwrap_or(0.0_f32));
+        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1.0, |quality| {
+            quality.parse().ok().filter(|quality| (0.0..=1.0).contains(quality)).unwrap_or(0.0_f32)
+        });
         if named.strip_prefix("x-").unwrap_or(&named) == coding {
             return quality;
         }
@@ -157,6 +158,7 @@ fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &st
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     fn headers(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -209,5 +211,40 @@ mod tests {
         assert!(accepts("gzip, deflate, br") && accepts("br, *") && accepts("gzip;q=0.1"));
         assert!(!accepts("gzip;q=0, *") && !accepts("br") && !accepts("identity") && !accepts("*;q=0"));
         assert!(!accepts_gzip(&HeaderMap::new()));
+    }
+
+    /// Lines of any bytes that a header can hold.
+    fn lines() -> impl Strategy<Value = Vec<HeaderValue>> {
+        let line = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "([a-z*]/[a-z*]|;|,|q=|\"|=|[0-9.NaInf-]{1,4}|gzip| ){0,60}".prop_map(String::into_bytes),
+            // As long as the server lets any header be, of whatever costs the most.
+            "[\",;=/*]".prop_map(|unit| unit.repeat(16 * 1024).into_bytes()),
+        ];
+        let legal = |bytes: &Vec<u8>| HeaderValue::from_bytes(bytes).ok();
+        prop::collection::vec(line.prop_filter_map("no header value", move |bytes| legal(&bytes)), 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_read_and_no_more_of_it_than_is_meant(lines in lines()) {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(header::ACCEPT, line.clone());
+                headers.append(header::ACCEPT_ENCODING, line.clone());
+            }
+            let ranges = accepted(&headers);
+            prop_assert!(ranges.len() <= MOST_RANGES);
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].quality >= pair[1].quality));
+            let text = |range: &MediaRange| {
+                range.essence.len() + range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+            };
+            // Nothing is written twice, so that reading is linear in what was sent.
+            let sent: usize = lines.iter().map(HeaderValue::len).sum();
+            prop_assert!(ranges.iter().map(text).sum::<usize>() <= sent.max("*/*".len()));
+            let quality = coding_quality(&headers, "gzip");
+            prop_assert!((0.0..=1.0).contains(&quality), "{}", quality);
+            preferred(&ranges, &["image/png", "a/b"]);
+        }
     }
 }

@@ -131,8 +131,14 @@ mod tests {
         }
 
         #[test]
-        fn no_query_makes_the_decoder_panic(raw in "\\PC{0,60}") {
-            let _ = decode(&raw);
+        fn no_query_makes_the_decoder_panic_or_write_more_than_it_reads(
+            raw in "\\PC{0,60}|[%&=+0-9a-fA-F]{0,60}|(%|&|=|%4|%41|\u{e4}){1,3}", times in 1_usize..3000,
+        ) {
+            let raw = raw.repeat(times);
+            if let Ok(pairs) = decode(&raw) {
+                prop_assert!(pairs.len() <= MOST_PARAMETERS);
+                prop_assert!(pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= raw.len());
+            }
         }
     }
 }

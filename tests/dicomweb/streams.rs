@@ -143,4 +143,8 @@ async fn a_range_of_what_is_rewritten_is_not_asked_for() {
     let octets = client::get_with(&front.url("studies/1.2/bulkdata/1"), &range).await;
     assert_eq!((octets.status, octets.header("content-range")), (206, Some("bytes 0-4/100")));
     assert_eq!(octets.header("content-length"), Some("5"));
+    let several = [("Range", "bytes=0-0,2-2"), ("If-Range", "\"a\"")];
+    client::get_with(&front.url("studies/1.2/bulkdata/1"), &several).await;
+    let asked = pacs.requests().pop().unwrap();
+    assert_eq!((asked.header("range"), asked.header("if-range")), (None, None), "the whole does for several");
 }

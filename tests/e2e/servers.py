@@ -104,7 +104,7 @@ class Gateway(Server):
     """The gateway in front of one archive."""
 
     def __init__(self, folder: pathlib.Path, name: str, archive_url: str, server: str = "", archive: str = "", cache: str = "",
-                 fhir: str = ""):
+                 fhir: str = "", environment: dict | None = None):
         public, admin = free_ports(2)
         self.url = f"http://127.0.0.1:{public}"
         self.admin = f"http://127.0.0.1:{admin}"
@@ -116,8 +116,9 @@ class Gateway(Server):
             f'[auth]\nmode = "open"\n[cache]\n{cache}\n[fhir]\n{fhir}\n'
             f'[[archive]]\nid = "main"\nname = "Main archive"\nurl = "{archive_url}"\nprofile = "orthanc"\n{archive}\n'
         )
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
-        super().__init__(name, [GATEWAY, "serve", "--config", self.configuration], folder, f"{self.admin}/readyz", environment)
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
+        command = [GATEWAY, "serve", "--config", self.configuration]
+        super().__init__(name, command, folder, f"{self.admin}/readyz", inherited | (environment or {}))
 
 
 class Nginx(Server):

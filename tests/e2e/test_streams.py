@@ -7,10 +7,17 @@ import socket
 import time
 
 import pytest
+import requests
 
 from servers import Gateway, Nginx, free_ports
 
 GIGABYTE = 2**30
+
+# What an archive may say, and a client must know.
+REFUSALS = (400, 404, 406, 410, 413, 501, 503)
+
+# What nobody waits for any more must end by then.
+AT_ONCE = 2
 PATH = "/dicom-web/main/studies/1.2.3/bulkdata/1"
 
 
@@ -24,14 +31,17 @@ class Origin(Nginx):
             file.truncate(GIGABYTE)
         (port,) = free_ports(1)
         self.dicomweb = f"http://127.0.0.1:{port}/dicom-web"
-        super().__init__(folder, f"listen 127.0.0.1:{port}; types {{}} default_type application/octet-stream; location / {{ root {folder}; }}",
-                         f"http://127.0.0.1:{port}/")
+        # Whatever it is asked to draw, it refuses with the status that the series ends with.
+        server = f"""listen 127.0.0.1:{port}; types {{}} default_type application/octet-stream; location / {{ root {folder}; }}
+          {" ".join(f"location = /dicom-web/studies/1.2.3/series/{status}/rendered {{ return {status}; }}" for status in REFUSALS)}"""
+        super().__init__(folder, server, f"http://127.0.0.1:{port}/")
 
 
 @pytest.fixture
 def gateway(tmp_path):
     origin = Origin(tmp_path / "origin")
     server = Gateway(tmp_path, "gateway", origin.dicomweb, archive="max_concurrency = 32")
+    server.origin = origin
     yield server
     server.stop()
     origin.stop()
@@ -60,6 +70,13 @@ def descriptors(gateway: Gateway) -> int:
     return len(list(pathlib.Path(f"/proc/{gateway.process.pid}/fd").iterdir()))
 
 
+def in_flight(gateway: Gateway) -> int:
+    metrics = requests.get(f"{gateway.admin}/metrics", timeout=5).text
+    counts = re.findall(r"^gateway_(?:upstream_)?requests_in_flight(?:{.*})? (\d+)$", metrics, re.MULTILINE)
+    assert len(counts) >= 2, metrics
+    return sum(map(int, counts))
+
+
 def until(holds, patience: float = 20) -> bool:
     deadline = time.monotonic() + patience
     while not holds() and time.monotonic() < deadline:
@@ -86,10 +103,72 @@ def test_readers_that_stall_cost_little_memory(gateway):
 def test_a_thousand_clients_that_go_away_leave_nothing_open(gateway):
     with ask(gateway) as client:
         read(client, 1000)
-    assert until(lambda: descriptors(gateway) < 40)
+    assert until(lambda: in_flight(gateway) == 0 and descriptors(gateway) < 40, AT_ONCE)
     before = descriptors(gateway)
     for _ in range(20):
         with contextlib.ExitStack() as open_clients:
             for client in [open_clients.enter_context(ask(gateway)) for _ in range(50)]:
                 read(client, 1000)
-    assert until(lambda: descriptors(gateway) <= before), f"{descriptors(gateway)} descriptors, {before} before"
+    assert until(lambda: in_flight(gateway) == 0 and descriptors(gateway) <= before, AT_ONCE), \
+        f"{descriptors(gateway)} descriptors, {before} before, {in_flight(gateway)} requests in flight"
+
+
+def test_no_proxy_of_the_environment_is_used(tmp_path):
+    origin = Origin(tmp_path / "origin")
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        names = [spelled for name in ("http_proxy", "https_proxy", "all_proxy") for spelled in (name, name.upper())]
+        environment = {name: f"http://127.0.0.1:{proxy.getsockname()[1]}" for name in names}
+        server = Gateway(tmp_path, "gateway", origin.dicomweb, environment=environment | {"NO_PROXY": "", "no_proxy": ""})
+        try:
+            with ask(server) as client:
+                read(client, 1000)
+            proxy.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                proxy.accept()
+        finally:
+            server.stop()
+            origin.stop()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_ranges_and_conditions_are_answered_as_by_the_archive_itself(gateway, method):
+    def ask_both(**headers) -> tuple[requests.Response, requests.Response]:
+        urls = (gateway.url + PATH, gateway.origin.dicomweb + PATH.removeprefix("/dicom-web/main"))
+        return tuple(requests.request(method, url, headers=headers, stream=True, timeout=60) for url in urls)
+
+    known, _ = ask_both()
+    tag, changed = known.headers["ETag"], known.headers["Last-Modified"]
+    long_ago = "Sat, 29 Oct 1994 19:43:31 GMT"
+    for status, headers in (
+        (200, {}),
+        (206, {"Range": "bytes=0-99"}),
+        (206, {"Range": "bytes=-100"}),
+        (206, {"Range": f"bytes={GIGABYTE - 1}-"}),
+        (416, {"Range": f"bytes={GIGABYTE}-"}),
+        (206, {"Range": "bytes=0-99", "If-Range": tag}),
+        (200, {"Range": "bytes=0-99", "If-Range": '"other"'}),
+        (206, {"Range": "bytes=0-99", "If-Range": changed}),
+        (304, {"If-None-Match": tag}),
+        (200, {"If-None-Match": '"other"'}),
+        (304, {"If-Modified-Since": changed}),
+        (200, {"If-Modified-Since": long_ago}),
+        (304, {"If-None-Match": tag, "Range": "bytes=0-99"}),
+    ):
+        ours, theirs = ask_both(**headers)
+        assert ours.status_code == theirs.status_code == status, headers
+        if status != 416:
+            for name in ("Content-Length", "Content-Range", "Content-Type", "ETag", "Last-Modified"):
+                assert ours.headers.get(name) == theirs.headers.get(name), (name, headers)
+        if method == "GET" and status == 206:
+            assert ours.content == theirs.content
+        ours.close()
+        theirs.close()
+
+
+def test_refusals_keep_their_status(gateway):
+    for status in REFUSALS:
+        path = f"/studies/1.2.3/series/{status}/rendered"
+        theirs = requests.get(gateway.origin.dicomweb + path, timeout=60)
+        ours = requests.get(f"{gateway.dicomweb}{path}", timeout=60)
+        assert ours.status_code == theirs.status_code == status
+        assert "nginx" not in ours.text and ours.headers["Content-Type"] == "application/json"

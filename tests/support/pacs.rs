@@ -360,9 +360,14 @@ impl RunningPacs {
         self.until("idle", |state| state.answering == 0).await;
     }
 
-    /// Waits until it is answering so many, and no longer than `patience`.
-    pub async fn until_answering(&self, count: usize, patience: Duration) {
-        self.until_within(patience, "left alone", |state| state.answering == count).await;
+    /// Waits until it is answering so many.
+    pub async fn until_answering(&self, count: usize) {
+        self.until("left alone", |state| state.answering == count).await;
+    }
+
+    /// Waits until it is answering nobody, and no longer than `patience`.
+    pub async fn until_idle_within(&self, patience: Duration) {
+        self.until_within(patience, "idle in time", |state| state.answering == 0).await;
     }
 
     async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
