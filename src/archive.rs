@@ -6,6 +6,7 @@
 
 mod breaker;
 mod client;
+mod clients;
 mod error;
 mod id;
 mod profile;

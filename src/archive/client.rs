@@ -3,21 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
+use super::clients::Clients;
 use super::request::{Class, UpstreamRequest};
 use super::response::{Held, UpstreamBody, UpstreamResponse};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::telemetry::Metrics;
-
-/// A connection is made on a local network, or something is wrong.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Orthanc drops a connection that was idle for a second; waiting longer only finds dead ones.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long a call waits for its turn before the archive counts as busy.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,9 +20,6 @@ const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many retrievals are under way at once for each search that may be: a viewer loads frames in parallel, and a
 /// retrieval costs the archive less than a search.
 const RETRIEVALS_FOR_A_SEARCH: usize = 8;
-
-/// An answer's head has at most so many fields: a dozen is usual.
-const MAX_HEADERS: usize = 200;
 
 /// A handle to one archive; cloning it gives another to the same connections and permits.
 #[derive(Debug, Clone)]
@@ -38,10 +30,7 @@ pub struct Archive {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    /// Decodes gzip: for what the gateway reads itself.
-    reading: reqwest::Client,
-    /// Leaves bodies as they are: for what is carried through.
-    carrying: reqwest::Client,
+    clients: Arc<Clients>,
     credentials: Option<(HeaderName, HeaderValue)>,
     searches: Lane,
     metadata: Lane,
@@ -70,8 +59,7 @@ impl Archive {
         };
         Ok(Self {
             inner: Arc::new(Inner {
-                reading: http_client(&settings, true)?,
-                carrying: http_client(&settings, false)?,
+                clients: Clients::new(&settings)?,
                 credentials,
                 searches: lane(settings.max_concurrency),
                 metadata: lane(settings.max_concurrency),
@@ -105,7 +93,7 @@ impl Archive {
     /// Sends `request` and returns with the head of the answer, whatever its status. The body is as the archive sent it,
     /// with its Content-Encoding.
     pub async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse, ArchiveError> {
-        self.send_by(&self.inner.carrying, request).await
+        self.send_by(&self.inner.clients.carrying(), request).await
     }
 
     /// Sends `request` and returns with the head of the answer, whatever its status. The body is decoded.
@@ -113,7 +101,7 @@ impl Archive {
         &self,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
-        self.send_by(&self.inner.reading, request).await
+        self.send_by(&self.inner.clients.reading(), request).await
     }
 
     pub(super) fn error(&self, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
@@ -150,7 +138,8 @@ impl Archive {
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
         let pass = lane.breaker.pass().map_err(|rest| self.error(ArchiveErrorKind::Resting(rest)))?;
         let in_flight = self.inner.metrics.upstream_begun(self.id().as_str(), request.class().label());
-        let answer = self.send_with_permit(client, request, (permit, in_flight)).await;
+        let answer =
+            self.send_with_permit(client, request, (permit, in_flight, self.inner.clients.call())).await;
         match &answer {
             Ok(response) if matches!(response.status.as_u16(), 502..=504) => pass.failed(),
             Err(error) if error.is_about_the_archive() => pass.failed(),
@@ -215,32 +204,4 @@ impl Archive {
             ArchiveErrorKind::Disconnected
         })
     }
-}
-
-fn http_client(settings: &Settings, decoding: bool) -> Result<reqwest::Client, SettingsError> {
-    let mut headers = HeaderMap::new();
-    if !decoding {
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    }
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("dicomweb-gateway/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .gzip(decoding)
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(settings.timeout)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .http1_max_headers(MAX_HEADERS)
-        .http2_adaptive_window(true)
-        .tcp_nodelay(true);
-    if let Some(pem) = &settings.ca {
-        let certificates = reqwest::Certificate::from_pem_bundle(pem)
-            .ok()
-            .filter(|certificates| !certificates.is_empty())
-            .ok_or_else(|| SettingsError::Certificates(settings.id.clone()))?;
-        builder = builder.tls_certs_only(certificates);
-    }
-    builder.build().map_err(|_| SettingsError::Client(settings.id.clone()))
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::clients::Call;
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::telemetry::InFlight;
 
@@ -24,7 +25,7 @@ pub struct UpstreamResponse {
 }
 
 /// What a call holds until its answer is read or given up.
-pub(super) type Held = (OwnedSemaphorePermit, InFlight);
+pub(super) type Held = (OwnedSemaphorePermit, InFlight, Call);
 
 /// A body that holds the call's permit until it is dropped.
 #[derive(Debug)]
@@ -32,12 +33,21 @@ pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
     inner: reqwest::Body,
-    _held: Held,
+    held: Held,
 }
 
 impl UpstreamBody {
     pub(super) fn new(archive: ArchiveId, timeout: Duration, inner: reqwest::Body, held: Held) -> Self {
-        Self { archive, timeout, inner, _held: held }
+        let mut body = Self { archive, timeout, inner, held };
+        body.note_end();
+        body
+    }
+
+    /// What is at its end need not be given up, though nobody asks for more.
+    fn note_end(&mut self) {
+        if self.inner.is_end_stream() {
+            self.held.2.ends();
+        }
     }
 
     fn error(&self, error: &reqwest::Error) -> ArchiveError {
@@ -59,6 +69,10 @@ impl Body for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ArchiveError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        match &frame {
+            Some(Ok(_)) => self.note_end(),
+            None | Some(Err(_)) => self.held.2.ends(),
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(|error| self.error(&error))))
     }
 

@@ -9,6 +9,7 @@ use crate::support::client;
 use crate::support::gateway::RunningGateway;
 use crate::support::http2::Http2;
 use crate::support::pacs::{Answer, Pacs, RunningPacs};
+use crate::support::secure_pacs::{End, SecurePacs, TRUST};
 
 const ENDLESS: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
 const SMALL: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
@@ -135,4 +136,25 @@ async fn a_connection_that_goes_away_ends_the_calls_of_all_its_streams() {
         pacs.until_idle().await;
     }
     nothing_stays(&pacs, &gateway).await;
+}
+
+/// Over HTTP/2 all retrievals share a connection to the archive, which the library gives up after a thousand resets.
+#[tokio::test]
+async fn clients_that_go_away_break_no_transfer_of_those_who_stay() {
+    let pacs = SecurePacs::start().await;
+    pacs.says("image/png", &[7; 16384], End::Never);
+    let gateway = RunningGateway::over(&pacs.url(), TRUST).await;
+    let url = format!("{}{ENDLESS}", gateway.address());
+    let ask = || async {
+        let mut stream = client::ask("GET", &url, &[]).await;
+        stream.read_exact(&mut [0; 1000]).await.unwrap();
+        stream
+    };
+    let mut stays = ask().await;
+    for _ in 0..150 {
+        drop(futures_util::future::join_all((0..8).map(|_| ask())).await);
+        stays.read_exact(&mut [0; 1000]).await.unwrap();
+    }
+    // More than was under way when it was begun.
+    stays.read_exact(&mut vec![0; 20_000_000]).await.expect("the transfer goes on");
 }

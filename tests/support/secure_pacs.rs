@@ -29,6 +29,8 @@ pub const TRUST: &str = concat!("tls = { ca = \"", env!("CARGO_MANIFEST_DIR"), "
 pub enum End {
     /// Where it should.
     Well,
+    /// Never: it is said again and again.
+    Never,
     /// With END_STREAM after so many bytes, as if it were whole.
     Early(usize),
     /// The same, though the head promised more.
@@ -123,7 +125,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, told: Arc<Mutex<Told>>)
 fn answer(told: &Told, gone: Arc<Notify>) -> Response<Body> {
     let length = told.body.len();
     let bytes = match told.end {
-        End::Well => length,
+        End::Well | End::Never => length,
         End::Early(bytes) | End::Short(bytes) | End::Reset(bytes) | End::Gone(bytes) => bytes,
     };
     let begun = Full::new(told.body.slice(..bytes)).map_err(|never| match never {});
@@ -146,6 +148,11 @@ fn answer(told: &Told, gone: Arc<Notify>) -> Response<Body> {
     };
     let body: Body = match told.end {
         End::Well | End::Early(_) => begun.boxed_unsync(),
+        End::Never => {
+            let again = told.body.clone();
+            let pieces = stream::repeat_with(move || Ok(Frame::data(again.clone())));
+            StreamBody::new(pieces).boxed_unsync()
+        }
         // Its own length would be told otherwise, and found false here.
         End::Short(_) => {
             StreamBody::new(begun.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
