@@ -50,6 +50,8 @@ use request::Question;
 pub struct Limits {
     /// So many rows of one archive are looked through for it at most.
     pub max_scan: usize,
+    /// So many of its studies and series are searched for it at most.
+    pub max_opened: usize,
 }
 
 /// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
@@ -103,7 +105,7 @@ async fn pass_through(
                 None => Err(refused),
             }
         }
-        answer => answer,
+        answer => supplied::completed(archive, limits, &question, answer?).await,
     }
 }
 

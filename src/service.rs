@@ -42,7 +42,7 @@ impl Service {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
         let routes = labels.map(|label| gateway.metrics.route(label)).collect();
         let archives = gateway.archives().cloned().collect();
-        let limits = Limits { max_scan: gateway.search.max_scan };
+        let limits = Limits { max_scan: gateway.search.max_scan, max_opened: gateway.search.max_opened };
         let every_archive = Arc::new(EveryArchive::new(archives, limits));
         Self { gateway, every_archive, limits, routes }
     }

@@ -6,8 +6,9 @@ use super::accept::{Accepted, Asked, Format};
 use super::address::Addresses;
 use super::error::DicomwebError;
 use super::path::Resource;
-use super::query;
+use super::{query, supplied};
 use crate::archive::{Archive, Objects, QidoQuery, Rendering, Retrieval, SearchLevel, UpstreamRequest};
+use crate::dicom::tag;
 use crate::http::negotiation;
 use crate::http::query::decode;
 
@@ -60,6 +61,7 @@ impl Question {
         let (upstream, substitute, common) = match resource.clone() {
             Resource::Search(level) => {
                 let (query, common) = query::search(level, &pairs)?;
+                require_keys(archive, &query)?;
                 (UpstreamRequest::search(query), None, common)
             }
             retrieved => {
@@ -128,6 +130,14 @@ impl Question {
     /// Whether something is searched for.
     pub(super) fn is_search(&self) -> bool {
         matches!(self.resource, Resource::Search(_))
+    }
+}
+
+/// Refuses a search by what the archive does not know.
+pub(super) fn require_keys(archive: &Archive, query: &QidoQuery) -> Result<(), DicomwebError> {
+    match supplied::computed_key(archive, query) {
+        Some(key) => Err(DicomwebError::Computed(tag::keyword(key).unwrap_or_default())),
+        None => Ok(()),
     }
 }
 
