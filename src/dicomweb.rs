@@ -71,6 +71,8 @@ pub struct Means {
 pub struct Limits {
     /// So many rows of one archive are looked through for it at most.
     pub max_scan: usize,
+    /// So many of its studies and series are searched for it at most.
+    pub max_opened: usize,
 }
 
 /// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
@@ -136,7 +138,7 @@ async fn ask_anew(
             }
             Err(refused)
         }
-        answer => answer,
+        answer => supplied::completed(archive, means.limits, &question, answer?).await,
     }
 }
 

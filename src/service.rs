@@ -44,7 +44,7 @@ impl Service {
         let archives = gateway.archives().cloned().collect();
         let means = Means {
             kept: Kept::new(gateway.cache().clone(), gateway.largest_answer, gateway.metrics.clone()),
-            limits: Limits { max_scan: gateway.search.max_scan },
+            limits: Limits { max_scan: gateway.search.max_scan, max_opened: gateway.search.max_opened },
             drawing: DrawingPool::new(gateway.render.memory, gateway.render.parallelism),
         };
         let every_archive = Arc::new(EveryArchive::new(archives, means.clone()));

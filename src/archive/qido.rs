@@ -190,6 +190,11 @@ impl QidoQuery {
         &self.level
     }
 
+    /// Whether it matches by `tag`.
+    pub fn is_matching(&self, tag: Tag) -> bool {
+        self.matches.iter().any(|(key, _)| *key == tag)
+    }
+
     /// How many rows it asks for, and behind how many.
     pub fn window(&self) -> (Option<u32>, u32) {
         (self.limit, self.offset.unwrap_or(0))

@@ -50,6 +50,17 @@ pub enum DicomwebError {
         /// How many may be.
         limit: usize,
     },
+    /// More would have to be searched to tell what rows lack.
+    #[error(
+        "more than {limit} studies and series would have to be searched to count what they hold, as the archive does not tell it; narrow the search, or ask for a smaller page"
+    )]
+    TooManyOpened {
+        /// How many may be.
+        limit: usize,
+    },
+    /// The archive cannot match by it.
+    #[error("an archive that is asked does not know {0}, which is counted here: nothing can be found by it")]
+    Computed(&'static str),
     /// The work that others shared broke down.
     #[error("the gateway failed; its log has more under the request's id")]
     Interrupted,
@@ -128,11 +139,13 @@ impl DicomwebError {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable | Self::SeveralPictures => StatusCode::NOT_ACCEPTABLE,
-            Self::Spread | Self::NotDrawn(_) | Self::NotAnonymous(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::Spread | Self::NotDrawn(_) | Self::NotAnonymous(_) | Self::Computed(_) => {
+                StatusCode::NOT_IMPLEMENTED
+            }
             Self::DrawingTooMuch => StatusCode::SERVICE_UNAVAILABLE,
             Self::Render(error) => status_of(error),
             // PS3.18 table 10.6.3-1.
-            Self::TooCostly { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooCostly { .. } | Self::TooManyOpened { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::HeldNowhere | Self::NoUriService | Self::Path(PathError::Unknown) => StatusCode::NOT_FOUND,

@@ -109,9 +109,7 @@ impl EveryArchive {
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
         let question = SearchQuestion::read(request, resource)?;
-        let found =
-            search::merged(archives, public, request.path, question.query, self.means.limits.max_scan)
-                .await?;
+        let found = search::merged(archives, public, request.path, question.query, self.means.limits).await?;
         let mut response = answer::rows(found.text, question.format);
         if found.more {
             // PS3.18 8.3.4.4.

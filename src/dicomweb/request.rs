@@ -7,12 +7,11 @@ use super::address::Addresses;
 use super::drawing::THUMBNAIL;
 use super::error::DicomwebError;
 use super::path::Resource;
-use super::query;
-use super::wado_uri;
+use super::{query, supplied, wado_uri};
 use crate::archive::{
     Archive, Objects, QidoQuery, Rendering, Retrieval, SearchLevel, Supply, UpstreamRequest,
 };
-use crate::dicom::SopInstanceUid;
+use crate::dicom::{SopInstanceUid, tag};
 use crate::http::negotiation;
 use crate::http::query::decode;
 
@@ -69,6 +68,7 @@ impl Question {
         let (upstream, substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
                 let (query, common) = query::search(level, &pairs)?;
+                require_keys(archive, &query)?;
                 (UpstreamRequest::search(query), None, Rendering::default(), common)
             }
             retrieved => {
@@ -187,6 +187,14 @@ impl Question {
     /// Whether something is searched for.
     pub(super) fn is_search(&self) -> bool {
         matches!(self.resource, Resource::Search(_))
+    }
+}
+
+/// Refuses a search by what the archive does not know.
+pub(super) fn require_keys(archive: &Archive, query: &QidoQuery) -> Result<(), DicomwebError> {
+    match supplied::computed_key(archive, query) {
+        Some(key) => Err(DicomwebError::Computed(tag::keyword(key).unwrap_or_default())),
+        None => Ok(()),
     }
 }
 

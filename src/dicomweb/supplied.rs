@@ -1,24 +1,36 @@
-//! What an archive lacks, made out of what it has: metadata, and the large values that they point at, out of instances.
+//! What an archive lacks, made out of what it has: metadata, and the large values that they point at, out of
+//! instances; what rows of a search lack, out of the address and of further searches.
 //!
 //! A service that its configuration names under `supply` is made in its place, and the archive is never asked for it; one
 //! that it just refuses is made after the refusal. What is made equals what the archive holds or breaks off: nothing is
 //! left out because it cannot be read.
 
+mod counts;
 mod instances;
 mod list;
 mod metadata;
+mod parents;
+mod row;
 mod values;
 
-use http::Response;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::error::DicomwebError;
+use super::first_rows::LONGEST_LIST;
 use super::path::Resource;
 use super::request::Question;
+use super::stream::StreamError;
 use super::{Limits, answer};
-use crate::archive::{Archive, Objects, PathSegment, Supply};
+use crate::archive::{Archive, Objects, PathSegment, QidoQuery, SearchLevel, Supply};
+use crate::dicom::{Attributes, Tag};
 use crate::http::body::Body;
 use crate::http::negotiation::most_wanted;
 use crate::objects::json::Step;
+use list::Rows;
+
+pub(super) use parents::Parents;
 
 /// What can be made.
 #[derive(Debug)]
@@ -70,4 +82,104 @@ pub(super) async fn made(
         }
         _ => Err(DicomwebError::NotAcceptable),
     }
+}
+
+/// An attribute that is made here, by which `query` matches: an archive that lacks it finds anything or nothing by it.
+pub(super) fn computed_key(archive: &Archive, query: &QidoQuery) -> Option<Tag> {
+    let is_made = archive.profile().supplied.has(Supply::Counts);
+    let mut computed = counts::computed(query.level()).iter().copied();
+    computed.find(|tag| is_made && query.is_matching(*tag))
+}
+
+/// An archive's answer to `question`, with what its rows lack and without those that lie elsewhere.
+pub(super) async fn completed(
+    archive: &Archive,
+    limits: Limits,
+    question: &Question,
+    answer: Response<Body>,
+) -> Result<Response<Body>, DicomwebError> {
+    let supplied = archive.profile().supplied;
+    let (parents, level) = match &question.resource {
+        Resource::Search(level) => (Parents::of_search(level), Some(level)),
+        Resource::Metadata(objects) => (Parents::of_objects(objects), None),
+        _ => return Ok(answer),
+    };
+    let parents = if supplied.has(Supply::Parents) { parents } else { Parents::default() };
+    let level = level.filter(|level| supplied.has(Supply::Counts) && !counts::computed(level).is_empty());
+    if answer.status() != StatusCode::OK || parents.is_empty() && level.is_none() {
+        return Ok(answer);
+    }
+    let (mut head, body) = answer.into_parts();
+    if head.headers.get(header::CONTENT_TYPE).is_some_and(|value| !is_json(value)) {
+        return Err(DicomwebError::NotAcceptable);
+    }
+    // The list is another one than the archive's.
+    for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH] {
+        head.headers.remove(name);
+    }
+    let rows = below(list::rows_of(body), parents);
+    let body = match level {
+        Some(level) => {
+            let rows = gathered(archive, limits, rows).await?;
+            let rows = counts::put_into(rows, archive, limits, level).await?;
+            list::array(stream::iter(rows.into_iter().map(Ok)).boxed())
+        }
+        None if question.is_search() => list::array(rows.map_ok(|(row, _)| row).boxed()),
+        None => list::array(list::begun(archive, rows.map_ok(|(row, _)| row).boxed()).await?),
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// The same for rows that are put together with those of other archives.
+pub(super) async fn completed_rows(
+    archive: &Archive,
+    limits: Limits,
+    level: &SearchLevel,
+    rows: Vec<Bytes>,
+) -> Result<Vec<Bytes>, DicomwebError> {
+    let supplied = archive.profile().supplied;
+    let parents = if supplied.has(Supply::Parents) { Parents::of_search(level) } else { Parents::default() };
+    let with_parents = |row: Bytes| {
+        let attributes = serde_json::from_slice(&row).unwrap_or_default();
+        (parents.put_into(row, &attributes), attributes)
+    };
+    let rows: Vec<(Bytes, Attributes)> = rows.into_iter().map(with_parents).collect();
+    if supplied.has(Supply::Counts) {
+        return counts::put_into(rows, archive, limits, level).await;
+    }
+    Ok(rows.into_iter().map(|(row, _)| row).collect())
+}
+
+/// Rows with what they lie below, without those that lie elsewhere; each with what it says.
+fn below(rows: Rows, parents: Parents) -> BoxStream<'static, Result<(Bytes, Attributes), StreamError>> {
+    let row = move |row: Bytes| {
+        let attributes: Attributes =
+            serde_json::from_slice(&row).map_err(|_| StreamError::Unreadable("a row that is none"))?;
+        let row = parents.have(&attributes).then(|| parents.put_into(row, &attributes));
+        Ok(row.map(|row| (row, attributes)))
+    };
+    rows.try_filter_map(move |text| std::future::ready(row(text))).boxed()
+}
+
+/// All of `rows`, as far as they may be held.
+async fn gathered(
+    archive: &Archive,
+    limits: Limits,
+    mut rows: BoxStream<'static, Result<(Bytes, Attributes), StreamError>>,
+) -> Result<Vec<(Bytes, Attributes)>, DicomwebError> {
+    let (mut gathered, mut length) = (Vec::new(), 0);
+    while let Some(row) = rows.next().await {
+        let row = row.map_err(|error| list::refusal(archive, error))?;
+        length += row.0.len();
+        gathered.push(row);
+        if gathered.len() > limits.max_scan || length > LONGEST_LIST {
+            return Err(DicomwebError::TooCostly { limit: limits.max_scan });
+        }
+    }
+    Ok(gathered)
+}
+
+fn is_json(content_type: &HeaderValue) -> bool {
+    let essence = content_type.to_str().map(answer::essence).unwrap_or_default();
+    matches!(essence.as_str(), "application/dicom+json" | "application/json")
 }

@@ -7,13 +7,17 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use futures_util::future::try_join_all;
 
-use crate::archive::{Archive, QidoQuery};
+use crate::archive::{Archive, QidoQuery, SearchLevel, Supply};
+use crate::dicomweb::Limits;
 use crate::dicomweb::address::Addresses;
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::first_rows::{LONGEST_LIST, Rows, first_rows, unreadable};
+use crate::dicomweb::first_rows::{LONGEST_LIST, Row, Rows, first_rows, unreadable};
+use crate::dicomweb::request::require_keys;
 use crate::dicomweb::rewrite::{Rewriter, Syntax};
+use crate::dicomweb::supplied::{Parents, completed_rows};
 
 /// A page of the whole list.
 #[derive(Debug)]
@@ -31,8 +35,12 @@ pub(super) async fn merged(
     public: &str,
     path: &str,
     query: QidoQuery,
-    max_scan: usize,
+    limits: Limits,
 ) -> Result<Found, DicomwebError> {
+    let max_scan = limits.max_scan;
+    for archive in archives {
+        require_keys(archive, &query)?;
+    }
     let (limit, offset) = query.window();
     let offset = offset as usize;
     let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize));
@@ -42,7 +50,10 @@ pub(super) async fn merged(
     }
     // One more than the page needs shows whether the list goes on.
     let searches = archives.iter().map(|archive| first_rows(archive, query.clone(), end + 1));
-    let lists = try_join_all(searches).await?;
+    let mut lists = try_join_all(searches).await?;
+    for (archive, list) in archives.iter().zip(&mut lists) {
+        list.rows.retain(|row| is_among(archive, query.level(), row));
+    }
     if limit.is_none() && lists.iter().any(|list| list.rows.len() > max_scan) {
         return Err(too_costly);
     }
@@ -50,6 +61,7 @@ pub(super) async fn merged(
     let more = order.len() > end || lists.iter().any(|list| list.more);
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
+    let rows = completed(archives, &lists, page, query.level(), limits).await?;
     let mut rewriters: Vec<_> = archives
         .iter()
         .map(|archive| {
@@ -59,14 +71,13 @@ pub(super) async fn merged(
         })
         .collect();
     let mut text = String::from("[");
-    for place in page {
-        let row = &lists[place.archive].rows[place.row];
+    for (place, row) in page.iter().zip(rows) {
         if text.len() > 1 {
             text.push(',');
         }
         let rewriter = &mut rewriters[place.archive];
         let no_address = |_| unreadable(archives[place.archive], "a row with an address that is none");
-        let pieces = [rewriter.push(&row.text.clone().into_string().into()), rewriter.finish()];
+        let pieces = [rewriter.push(&row), rewriter.finish()];
         for piece in pieces {
             text.push_str(&String::from_utf8_lossy(&piece.map_err(no_address)?));
         }
@@ -76,6 +87,33 @@ pub(super) async fn merged(
     }
     text.push(']');
     Ok(Found { text, more: limit.is_some() && more })
+}
+
+/// Whether a row is one of those that were asked for, where the archive is known to give others too.
+fn is_among(archive: &Archive, level: &SearchLevel, row: &Row) -> bool {
+    let parents = Parents::of_search(level);
+    if parents.is_empty() || !archive.profile().supplied.has(Supply::Parents) {
+        return true;
+    }
+    serde_json::from_str(&row.text).is_ok_and(|attributes| parents.have(&attributes))
+}
+
+/// The rows of a page, each with what its archive leaves out.
+async fn completed(
+    archives: &[&Archive],
+    lists: &[Rows],
+    page: &[Place],
+    level: &SearchLevel,
+    limits: Limits,
+) -> Result<Vec<Bytes>, DicomwebError> {
+    let mut of_archives = Vec::new();
+    for (number, archive) in archives.iter().enumerate() {
+        let rows = page.iter().filter(|place| place.archive == number);
+        let rows = rows.map(|place| Bytes::from(lists[number].rows[place.row].text.clone().into_string()));
+        of_archives.push(completed_rows(archive, limits, level, rows.collect()));
+    }
+    let mut of_archives: Vec<_> = try_join_all(of_archives).await?.into_iter().map(Vec::into_iter).collect();
+    Ok(page.iter().filter_map(|place| of_archives[place.archive].next()).collect())
 }
 
 /// Where a row of the whole list stands.
@@ -104,7 +142,6 @@ fn alternating(lists: &[Rows]) -> Vec<Place> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicomweb::first_rows::Row;
     use proptest::prelude::*;
 
     fn list(uids: &[u8]) -> Rows {

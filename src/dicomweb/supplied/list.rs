@@ -1,14 +1,19 @@
 //! A list that is put together here while it streams out: rows one after the other, and what ends them.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::value::RawValue;
 
+use crate::archive::{Archive, ArchiveErrorKind};
 use crate::dicom::json::RowReader;
+use crate::dicomweb::answer::{archive_error, refused};
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::first_rows::unreadable;
 use crate::dicomweb::stream::StreamError;
-use crate::dicomweb::xml_parts::unreadable;
+use crate::dicomweb::xml_parts::unreadable as no_list;
 use crate::http::body::{self, Body};
 
 /// Objects of the DICOM JSON model as text, one after the other. The list ends with the stream; a stream that fails is no
@@ -23,17 +28,37 @@ pub(super) fn streamed(pieces: Rows) -> Body {
     body::streamed(StreamBody::new(pieces.map_ok(Frame::data)))
 }
 
-/// A JSON array of `rows`, of which there is one at least, written as they come.
+/// `rows` when there is one at least: an archive that holds nothing is not answered for with an empty list, and what it
+/// cannot do shows with the first row.
+pub(super) async fn begun(archive: &Archive, mut rows: Rows) -> Result<Rows, DicomwebError> {
+    match rows.next().await {
+        Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
+        Some(Err(error)) => Err(refusal(archive, error)),
+        None => Err(refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())),
+    }
+}
+
+/// What is answered when nothing has been sent yet.
+pub(super) fn refusal(archive: &Archive, error: StreamError) -> DicomwebError {
+    match error {
+        StreamError::Archive(error) => error.into(),
+        StreamError::Refused(error) => *error,
+        StreamError::Unreadable(what) => unreadable(archive, what).into(),
+        StreamError::Incomplete => archive_error(archive, ArchiveErrorKind::BrokenOff).into(),
+        _ => unreadable(archive, "something else than it should").into(),
+    }
+}
+
+/// A JSON array of `rows`, written as they come.
 pub(super) fn array(rows: Rows) -> Body {
     let mut before = "[";
-    let rows = rows.map_ok(move |row| {
-        let mut text = BytesMut::with_capacity(row.len() + 1);
-        text.extend_from_slice(std::mem::replace(&mut before, ",").as_bytes());
-        text.extend_from_slice(&row);
-        text.freeze()
+    let end = stream::once(async { Ok(None) });
+    let pieces = rows.map_ok(Some).chain(end).map_ok(move |row| match row {
+        Some(row) => [std::mem::replace(&mut before, ",").as_bytes(), &row].concat().into(),
+        None if before == "[" => Bytes::from_static(b"[]"),
+        None => Bytes::from_static(b"]"),
     });
-    let end = stream::once(async { Ok(Bytes::from_static(b"]")) });
-    streamed(rows.chain(end).boxed())
+    streamed(pieces.boxed())
 }
 
 /// The rows of `body`, a JSON array.
@@ -46,7 +71,7 @@ pub(super) fn rows_of(body: Body) -> Rows {
         match piece {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
-                    reader.push(&chunk, &mut |row| rows.push(row)).map_err(unreadable)?;
+                    reader.push(&chunk, &mut |row| rows.push(row)).map_err(no_list)?;
                 }
             }
             Some(Err(error)) => {
@@ -54,7 +79,7 @@ pub(super) fn rows_of(body: Body) -> Rows {
             }
             None => {
                 if let Some(reader) = reading.reader.take() {
-                    reader.finish(&mut |row| rows.push(row)).map_err(unreadable)?;
+                    reader.finish(&mut |row| rows.push(row)).map_err(no_list)?;
                 }
             }
         }

@@ -13,8 +13,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
 
+use super::completed;
 use super::instances::{Instances, Made, Received, retrieve};
-use super::list::{Rows, rows_of};
+use super::list::{Rows, begun, rows_of};
 use crate::archive::{Archive, Objects, QidoQuery, SearchLevel, Supply};
 use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid, tags};
 use crate::dicomweb::answer::refused;
@@ -51,7 +52,7 @@ impl Maker {
                 return self.out_of_what_lies_below(&objects).await;
             }
             match retrieve(&self.archive, &objects).await {
-                Ok(instances) => self.begun(self.out_of(instances, objects)).await,
+                Ok(instances) => begun(&self.archive, self.out_of(instances, objects)).await,
                 Err(refusal) if refusal.may_be_about_the_service() => match objects {
                     Objects::Study(_) | Objects::Series(..) => self.out_of_what_lies_below(&objects).await,
                     Objects::Instance(..) | Objects::Frames(..) => Err(refusal),
@@ -64,18 +65,6 @@ impl Maker {
 
     fn is_never_asked(&self) -> bool {
         self.archive.profile().supplied.has(Supply::Metadata)
-    }
-
-    /// What is there shows with the first row: an archive that holds nothing is not answered for with an empty list.
-    async fn begun(&self, mut rows: Rows) -> Result<Rows, DicomwebError> {
-        match rows.next().await {
-            Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
-            Some(Err(StreamError::Archive(error))) => Err(error.into()),
-            Some(Err(StreamError::Refused(error))) => Err(*error),
-            Some(Err(StreamError::Unreadable(what))) => Err(unreadable(&self.archive, what).into()),
-            Some(Err(_)) => Err(unreadable(&self.archive, "instances that cannot be read").into()),
-            None => Err(self.not_there()),
-        }
     }
 
     fn not_there(&self) -> DicomwebError {
@@ -150,7 +139,10 @@ impl Maker {
         }
         let question = Question::of_metadata(&self.archive, &self.public, objects.clone());
         match ask(&self.archive, &question).await {
-            Ok(answer) => self.begun(rows_of(answer.into_body())).await,
+            Ok(answer) => {
+                let answer = completed(&self.archive, self.limits, &question, answer).await?;
+                begun(&self.archive, rows_of(answer.into_body())).await
+            }
             Err(refusal) if refusal.may_be_about_the_service() => self.rows(objects).await,
             Err(error) => Err(error),
         }

@@ -18,7 +18,6 @@ use crate::archive::{Archive, Objects};
 use crate::dicom::tags;
 use crate::dicomweb::answer::{self, refused};
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::first_rows::unreadable;
 use crate::dicomweb::packing::{OCTETS, Packed, Packing, packing};
 use crate::dicomweb::stream::StreamError;
 use crate::http::body::Body;
@@ -59,9 +58,8 @@ pub(super) async fn answered(
         Ok(Found::NotAccepted) => Err(DicomwebError::NotAcceptable),
         Ok(Found::Nothing) => Err(refused(archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())),
         Err(_) => Err(match pieces.next().await {
-            Some(Err(StreamError::Archive(error))) => error.into(),
-            Some(Err(StreamError::Unreadable(what))) => unreadable(archive, what).into(),
-            _ => unreadable(archive, "an instance that cannot be read").into(),
+            Some(Err(error)) => list::refusal(archive, error),
+            _ => DicomwebError::Interrupted,
         }),
     }
 }

@@ -1,0 +1,107 @@
+//! The UIDs of what rows lie below, for archives that leave them out.
+
+use serde_json::json;
+
+use crate::support::client;
+use crate::support::front::{Front, PUBLIC};
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs};
+
+const SUPPLIED: &str = "supply = [\"parents\"]";
+const SERIES: &str = r#"{ "00080060" :{"vr":"CS","Value":["C\u0054"]},"0020000E":{"vr":"UI","Value":["1.2.3"]}, "00200011":{"vr":"IS","Value":["1 "]}}"#;
+
+#[tokio::test]
+async fn rows_get_what_the_address_tells_and_nothing_else() {
+    let has_it = r#"{ "0020000D" : {"vr":"UI","Value":["1.2"]}, "0020000E":{"vr":"UI","Value":["1.2.4"]} }"#;
+    let instance = r#"{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}"#;
+    let pacs = Pacs::new()
+        .at("/studies/1.2/series", Answer::json(format!("[{SERIES}, {has_it}]")).header("ETag", "\"a\""))
+        .at("/studies/1.2/instances", Answer::json(format!("[{instance}]")))
+        .at("/studies/1.2/series/1.2.3/instances", Answer::json(format!("[{instance}]")))
+        .at("/studies", Answer::json("[{\"00100020\":{\"vr\":\"LO\"}}]"))
+        .at("/series", Answer::json(format!("[{SERIES}]")))
+        .start()
+        .await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let study = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;
+    let series = r#""0020000E":{"vr":"UI","Value":["1.2.3"]}"#;
+    let put = SERIES
+        .replace("{ \"00080060\" :", "{\"00080060\":")
+        .replace("\"0020000E\"", &format!("{study},\"0020000E\""));
+    let put = put.replace(", \"00200011\"", ",\"00200011\"");
+    let uid = r#""00080018":{"vr":"UI","Value":["1.2.3.1"]}"#;
+    for (target, expected) in [
+        ("studies/1.2/series", format!("[{put},{has_it}]")),
+        ("studies/1.2/instances", format!("[{{{uid},{study}}}]")),
+        ("studies/1.2/series/1.2.3/instances", format!("[{{{uid},{study},{series}}}]")),
+        ("studies", "[{\"00100020\":{\"vr\":\"LO\"}}]".to_owned()),
+        ("series", format!("[{SERIES}]")),
+    ] {
+        let answer = client::get(&front.url(target)).await;
+        assert_eq!((answer.status, answer.complete), (200, true), "{target}");
+        assert_eq!(answer.text(), expected, "{target}");
+        assert_eq!(answer.header("etag"), None, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_lies_elsewhere_is_no_part_of_the_list() {
+    let row = |series: &str, instance: &str| {
+        json!({
+            "00080018": {"vr": "UI", "Value": [instance]},
+            "0020000D": {"vr": "UI", "Value": ["1.2"]},
+            "0020000E": {"vr": "UI", "Value": [series]},
+        })
+    };
+    let study = json!([row("1.2.3", "1.2.3.1"), row("1.2.3", "1.2.3.2"), row("1.2.4", "1.2.4.1")]);
+    let pacs = Pacs::new().otherwise(Answer::json(study.to_string())).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    for (target, expected) in [
+        ("studies/1.2/metadata", 3),
+        ("studies/1.2/series/1.2.3/metadata", 2),
+        ("studies/1.2/series/1.2.3/instances", 2),
+        ("studies/1.2/series/1.2.4/instances/1.2.4.1/metadata", 1),
+        ("studies/1.2/series/1.2.9/instances", 0),
+        ("studies/1.9/series", 0),
+    ] {
+        let answer = client::get(&front.url(target)).await;
+        assert_eq!((answer.status, answer.complete), (200, true), "{target}");
+        assert_eq!(answer.json().as_array().unwrap().len(), expected, "{target}");
+    }
+    let unknown = client::get(&front.url("studies/1.2/series/1.2.9/metadata")).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_stays_broken() {
+    let list = format!("[{SERIES}, {SERIES}]");
+    let cut = (0..=list.len()).map(|length| Answer::json(list.clone()).breaks_after(length));
+    let pacs = Pacs::new().in_turn("/studies/1.2/series", cut).start().await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    for length in 0..list.len() {
+        let answer = client::get(&front.url("studies/1.2/series")).await;
+        assert!(answer.status >= 500 || !answer.complete, "{length}: {}", answer.text());
+    }
+    assert!(client::get(&front.url("studies/1.2/series")).await.complete);
+}
+
+#[tokio::test]
+async fn rows_of_several_archives_get_them_too() {
+    let answer =
+        |series: &str| Answer::json(format!(r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}}}}]"#));
+    let first = Pacs::new().at("/studies/1.2/series", answer("1.2.3")).start().await;
+    let second = Pacs::new().at("/studies/1.2/series", answer("1.2.4")).start().await;
+    let more = format!(
+        "{SUPPLIED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SUPPLIED}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
+        second.url()
+    );
+    let gateway = RunningGateway::over(&first.url(), &more).await;
+    let rows = gateway.get("/dicom-web/studies/1.2/series").await;
+    let rows = rows.json();
+    for (row, series) in rows.as_array().unwrap().iter().zip(["1.2.3", "1.2.4"]) {
+        assert_eq!(row["0020000D"]["Value"], json!(["1.2"]));
+        assert_eq!(row["0020000E"]["Value"], json!([series]));
+    }
+    assert_eq!(rows.as_array().unwrap().len(), 2);
+    assert!(!rows.to_string().contains(PUBLIC));
+}
