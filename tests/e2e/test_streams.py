@@ -109,7 +109,8 @@ def test_a_thousand_clients_that_go_away_leave_nothing_open(gateway):
         with contextlib.ExitStack() as open_clients:
             for client in [open_clients.enter_context(ask(gateway)) for _ in range(50)]:
                 read(client, 1000)
-    assert until(lambda: in_flight(gateway) == 0 and descriptors(gateway) <= before, AT_ONCE), \
+    # Whoever asks for the metrics has a connection too, and the one before it may still be closing.
+    assert until(lambda: in_flight(gateway) == 0 and descriptors(gateway) <= before + 2, AT_ONCE), \
         f"{descriptors(gateway)} descriptors, {before} before, {in_flight(gateway)} requests in flight"
 
 
