@@ -3,16 +3,17 @@
 //! One study is looked for, and what lies below it read in both ways that there are. Nothing that is read is shown: the
 //! table holds counts and times alone.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use serde::de::IgnoredAny;
+use http::{HeaderValue, StatusCode, header};
 
 use crate::archive::{
-    Archive, ArchiveError, ArchiveId, DetailSource, Objects, QidoQuery, Retrieval, SearchLevel,
-    UpstreamRequest,
+    Archive, ArchiveError, ArchiveId, DetailSource, Objects, QidoQuery, Rendering, Retrieval, SearchLevel,
+    Supply, UpstreamRequest,
 };
-use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
+use crate::dicom::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
 
 /// What one archive answered to one question.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct ArchiveCheck {
     series: Finding,
     metadata: Finding,
     instances: Finding,
+    /// What it lacks or does badly, and the gateway is not told to make.
+    lacking: BTreeSet<Supply>,
 }
 
 /// What every archive can do; printed as a table.
@@ -69,8 +72,11 @@ async fn check_one(archive: &Archive) -> ArchiveCheck {
         series: Finding::NotAsked,
         metadata: Finding::NotAsked,
         instances: Finding::NotAsked,
+        lacking: BTreeSet::new(),
     };
-    let studies = QidoQuery::new(SearchLevel::Studies).page(1, 0);
+    let counts = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
+    let told = [counts.as_slice(), &[tags::MODALITIES_IN_STUDY]].concat();
+    let studies = QidoQuery::new(SearchLevel::Studies).include(&told).page(1, 0);
     let (finding, row) = ask_for_rows(archive, UpstreamRequest::search(studies)).await;
     check.studies = finding;
     let Some(row) = row else { return check };
@@ -79,7 +85,13 @@ async fn check_one(archive: &Archive) -> ArchiveCheck {
         return check;
     };
 
-    let series = QidoQuery::new(SearchLevel::Series { study: study.clone() });
+    let is_told = |tag| row.integer(tag).is_some();
+    if row.text(tags::MODALITIES_IN_STUDY).is_none() || !counts.into_iter().all(is_told) {
+        check.lacking.insert(Supply::Counts);
+    }
+
+    let count = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
+    let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count]);
     let (finding, row) = ask_for_rows(archive, UpstreamRequest::search(series)).await;
     check.series = finding;
     let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
@@ -91,11 +103,50 @@ async fn check_one(archive: &Archive) -> ArchiveCheck {
         return check;
     };
 
+    if let Some(row) = &row {
+        check.lacking.extend(row.integer(count).is_none().then_some(Supply::Counts));
+        check.lacking.extend(row.text(tags::STUDY_INSTANCE_UID).is_none().then_some(Supply::Parents));
+    }
+
     let metadata = Retrieval::metadata(Objects::Series(study.clone(), series.clone()));
-    check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata)).await;
-    let instances = QidoQuery::new(SearchLevel::SeriesInstances { study, series });
-    check.instances = count_rows(archive, UpstreamRequest::search(instances)).await;
+    let (mut is_of_others, mut instance) = (false, None);
+    check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata), |row| {
+        let told = |tag| row.text(tag).is_some();
+        let is_of_series = row.text(tags::SERIES_INSTANCE_UID) == Some(series.as_str());
+        is_of_others |= !is_of_series || !told(tags::SOP_CLASS_UID) || !told(tags::SOP_INSTANCE_UID);
+    })
+    .await;
+    check.lacking.extend(is_of_others.then_some(Supply::Metadata));
+    let instances =
+        QidoQuery::new(SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() });
+    let mut is_without_parents = false;
+    check.instances = count_rows(archive, UpstreamRequest::search(instances), |row| {
+        let parents = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID];
+        is_without_parents |= parents.iter().any(|tag| row.text(*tag).is_none());
+        let uid = row.text(tags::SOP_INSTANCE_UID).and_then(|uid| SopInstanceUid::parse(uid).ok());
+        instance = instance.take().or(uid);
+    })
+    .await;
+    check.lacking.extend(is_without_parents.then_some(Supply::Parents));
+    if let Some(instance) = instance
+        && draws_badly(archive, Objects::Instance(study, series, instance)).await
+    {
+        check.lacking.insert(Supply::Rendered);
+    }
+    let supplied = archive.profile().supplied;
+    check.lacking.retain(|supply| !supplied.has(*supply));
     check
+}
+
+/// Whether it answers with something else where a picture is asked for. Where it refuses, the gateway draws, and nothing need
+/// be said.
+async fn draws_badly(archive: &Archive, instance: Objects) -> bool {
+    let rendered = Retrieval::rendered(instance, Rendering::default());
+    let request = UpstreamRequest::retrieve(rendered).accepting(HeaderValue::from_static("image/jpeg"));
+    archive.send(request).await.is_ok_and(|answer| {
+        let content_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        answer.status == StatusCode::OK && !content_type.is_some_and(|text| text.starts_with("image/"))
+    })
 }
 
 /// The first row too.
@@ -110,9 +161,13 @@ async fn ask_for_rows(archive: &Archive, request: UpstreamRequest) -> (Finding, 
     (finding(end.map(|end| end.rows), started), first)
 }
 
-async fn count_rows(archive: &Archive, request: UpstreamRequest) -> Finding {
+async fn count_rows(
+    archive: &Archive,
+    request: UpstreamRequest,
+    mut each: impl FnMut(&Attributes) + Send,
+) -> Finding {
     let started = Instant::now();
-    let end = archive.rows(request, |_: IgnoredAny| {}).await;
+    let end = archive.rows(request, |row: Attributes| each(&row)).await;
     match finding(end.map(|end| end.rows), started) {
         Finding::Rows(0, _) => Finding::Wrong("a series that it found holds no instances"),
         finding => finding,
@@ -196,8 +251,27 @@ impl fmt::Display for Checks {
             if let Some(hint) = check.hint() {
                 writeln!(formatter, "{}: {hint}", check.archive)?;
             }
+            for supply in &check.lacking {
+                writeln!(formatter, "{}: {}", check.archive, advice(*supply))?;
+            }
         }
         Ok(())
+    }
+}
+
+/// What to do about what is lacking.
+fn advice(supply: Supply) -> &'static str {
+    match supply {
+        Supply::Metadata => {
+            "add \"metadata\" to supply: its metadata hold objects of other series, or none that tell their SOP Class UID"
+        }
+        Supply::Rendered => {
+            "add \"rendered\" to supply: it answers with something else where a picture is asked for"
+        }
+        Supply::Counts => "add \"counts\" to supply if viewers need them: its rows lack counts or modalities",
+        Supply::Parents => {
+            "add \"parents\" to supply: its rows lack the UIDs of the study or series that they lie below"
+        }
     }
 }
 
@@ -235,6 +309,7 @@ mod tests {
             series,
             metadata,
             instances,
+            lacking: BTreeSet::from([Supply::Counts]),
         }])
     }
 
@@ -263,6 +338,7 @@ mod tests {
         let table = checked(rows(1), failed(), rows(9)).to_string();
         assert!(table.contains("1 in 12 ms") && table.contains("works"), "{table}");
         assert!(table.contains("main: metadata of a series: cannot be reached"), "{table}");
+        assert!(table.contains("main: add \"counts\" to supply"), "{table}");
         let empty = checked(rows(0), Finding::NotAsked, Finding::NotAsked);
         assert!(empty.all_well() && empty.to_string().contains("holds no study"));
     }

@@ -1,5 +1,6 @@
 //! One upstream PACS as the gateway's client sees it.
 
+mod check;
 mod connections;
 mod rows;
 

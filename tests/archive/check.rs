@@ -1,0 +1,62 @@
+//! What `check` finds out of what an archive lacks, and what it says is to be done.
+
+use dicomweb_gateway::archive::{Archive, Supplies, Supply};
+use dicomweb_gateway::check::check;
+use dicomweb_gateway::telemetry::Metrics;
+
+use super::settings;
+use crate::support::pacs::{Answer, Pacs, RunningPacs};
+
+const UIDS: &str = r#""0020000D":{"vr":"UI","Value":["1.2"]},"0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
+const INSTANCE: &str = r#""00080016":{"vr":"UI","Value":["1.2.840.10008.5.1.4.1.1.2"]},"00080018":{"vr":"UI","Value":["1.2.1.1"]}"#;
+
+async fn archive_with(
+    study: &str,
+    series: &str,
+    metadata: &str,
+    instance: &str,
+    picture: Answer,
+) -> RunningPacs {
+    let rows = |row: &str| Answer::json(format!("[{{{row}}}]"));
+    Pacs::new()
+        .at("/studies", rows(&format!(r#""0020000D":{{"vr":"UI","Value":["1.2"]}}{study}"#)))
+        .at("/studies/1.2/series", rows(series))
+        .at("/studies/1.2/series/1.2.1/metadata", rows(metadata))
+        .at("/studies/1.2/series/1.2.1/instances", rows(instance))
+        .at("/studies/1.2/series/1.2.1/instances/1.2.1.1/rendered", picture)
+        .start()
+        .await
+}
+
+async fn said(pacs: &RunningPacs, supplied: Supplies) -> String {
+    let mut settings = settings(&pacs.url());
+    settings.profile.supplied = supplied;
+    let checks = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
+    assert!(checks.all_well(), "{checks}");
+    checks.to_string()
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_an_archive_that_lacks_nothing() {
+    let counts = r#","00080061":{"vr":"CS","Value":["CT"]},"00201206":{"vr":"IS","Value":[1]},"00201208":{"vr":"IS","Value":["1"]}"#;
+    let series = format!(r#"{UIDS},"00201209":{{"vr":"IS","Value":[1]}}"#);
+    let whole = format!("{UIDS},{INSTANCE}");
+    // It refuses to draw, which says itself what is to be done.
+    let pacs = archive_with(counts, &series, &whole, &whole, Answer::status(501)).await;
+    let said = said(&pacs, Supplies::NONE).await;
+    assert!(!said.contains("supply"), "{said}");
+}
+
+#[tokio::test]
+async fn what_an_archive_lacks_is_told_until_it_is_supplied() {
+    let series = r#""0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
+    let picture = Answer::json("[]");
+    let pacs = archive_with("", series, series, INSTANCE, picture).await;
+    let told = said(&pacs, Supplies::NONE).await;
+    for name in ["metadata", "rendered", "counts", "parents"] {
+        assert!(told.contains(&format!("main: add \"{name}\" to supply")), "{name}: {told}");
+    }
+    let all = Supply::NAMES.into_iter().fold(Supplies::NONE, |all, (_, supply)| all.with(supply));
+    let told = said(&pacs, all).await;
+    assert!(!told.contains("supply"), "{told}");
+}
