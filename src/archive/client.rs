@@ -152,7 +152,7 @@ impl Archive {
         &self,
         client: &reqwest::Client,
         request: UpstreamRequest,
-        held: Held,
+        mut held: Held,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let timeout = self.inner.settings.timeout;
         let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(client, &request)).await {
@@ -163,6 +163,7 @@ impl Archive {
             return Err(self.error(ArchiveErrorKind::Redirected));
         }
         let (head, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
+        held.2.is_answered_over(head.version);
         let body = UpstreamBody::new(self.id().clone(), timeout, body, held);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
