@@ -76,6 +76,32 @@ fn numbers_and_pixels_are_found_in_every_byte_order() {
 }
 
 #[test]
+fn what_a_writer_did_not_know_is_read_as_the_dictionary_knows_it() {
+    let object = InMemDicomObject::from_element_iter([
+        DataElement::new(tags::STUDY_INSTANCE_UID, VR::UN, PrimitiveValue::U8(b"1.2.3\0".as_slice().into())),
+        DataElement::new(tags::PATIENT_NAME, VR::UN, PrimitiveValue::U8(b"Doe^Jane".as_slice().into())),
+        DataElement::new(tags::ROWS, VR::UN, dicom_value!(U8, [2, 1])),
+        DataElement::new(tags::PIXEL_REPRESENTATION, VR::UN, dicom_value!(U8, [1, 0])),
+        DataElement::new(tags::SMALLEST_IMAGE_PIXEL_VALUE, VR::UN, dicom_value!(U8, [0xFE, 0xFF])),
+        DataElement::new(Tag(0x0019, 0x1001), VR::UN, PrimitiveValue::U8(b"its own ".as_slice().into())),
+    ]);
+    for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"] {
+        let mut bytes = Vec::new();
+        object.clone().with_exact_meta(meta(syntax)).write_all(&mut bytes).unwrap();
+        let data = read_bytes(&with_preamble(bytes)).unwrap().data;
+        assert_eq!(data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"), "{syntax}");
+        assert_eq!(data.text(tags::PATIENT_NAME), Some("Doe^Jane"), "{syntax}");
+        assert_eq!(data.get(Tag(0x0019, 0x1001)).unwrap().vr, VR::UN);
+        if syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN {
+            assert_eq!(data.word(tags::ROWS), Some(0x0102));
+            assert_eq!(data.get(tags::SMALLEST_IMAGE_PIXEL_VALUE).unwrap().vr, VR::SS);
+        } else {
+            assert_eq!(data.get(tags::ROWS).unwrap().vr, VR::UN, "in another order than the file's");
+        }
+    }
+}
+
+#[test]
 fn a_deflated_data_set_is_inflated() {
     let plain = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let mut file = BufReader::new(&plain[128..]);

@@ -66,15 +66,24 @@ impl Tree {
     }
 
     /// The representation of an element. Implicit VR leaves the choice between US and SS to Pixel Representation
-    /// (PS3.5 A.1), which only the data set can tell.
+    /// (PS3.5 A.1), which only the data set can tell. UN is what those write who do not know an attribute: where the
+    /// dictionary does, it is told as what it is (PS3.5 6.2.2 note 3). Sequences are not, whose items stand inside of a value.
     pub(super) fn representation(&mut self, header: &DataElementHeader) -> VR {
-        let depends =
-            |tag| StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::vr) == Some(VirtualVr::Xs);
-        if self.implicit && header.vr == VR::US && depends(header.tag) {
-            let signed = self.innermost().data.word(tags::PIXEL_REPRESENTATION) == Some(1);
-            return if signed { VR::SS } else { VR::US };
+        let known = || StandardDataDictionary.by_tag(header.tag).map(DataDictionaryEntry::vr);
+        let is_signed = |tree: &mut Self| tree.innermost().data.word(tags::PIXEL_REPRESENTATION) == Some(1);
+        match (header.vr, known()) {
+            (VR::US, Some(VirtualVr::Xs)) if self.implicit && is_signed(self) => VR::SS,
+            (VR::UN, Some(VirtualVr::Xs)) if !self.big_endian => {
+                if is_signed(self) {
+                    VR::SS
+                } else {
+                    VR::US
+                }
+            }
+            // What is unknown is little endian, whatever the order of the file.
+            (VR::UN, Some(VirtualVr::Exact(vr))) if vr != VR::SQ && (is_text(vr) || !self.big_endian) => vr,
+            (vr, _) => vr,
         }
-        header.vr
     }
 
     pub(super) fn insert(&mut self, tag: Tag, element: Element) {

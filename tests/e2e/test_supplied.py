@@ -1,0 +1,132 @@
+"""Metadata that the gateway makes of instances, beside two other readings of the same files: pydicom's and Orthanc's."""
+
+import base64
+import io
+
+import pydicom
+import pytest
+import requests
+
+from servers import Gateway
+from test_dicomweb import no_address_of
+
+# Never in metadata, or told in another way by everybody: pixels, the padding behind them, and the character set, which is that
+# of JSON.
+APART = {"00080005", "7FE00010", "7FE00008", "7FE00009", "FFFCFFFC"}
+LUT_DATA = "00283006"
+
+
+@pytest.fixture(scope="module")
+def supplied(orthanc, holdings, tmp_path_factory):
+    server = Gateway(tmp_path_factory.mktemp("supplied"), "gateway", orthanc.dicomweb, archive='supply = ["metadata"]')
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def made(supplied, orthanc, holdings) -> dict[str, dict]:
+    """The metadata of every instance of a study of one patient, by its UID."""
+    objects = {}
+    for study in (study for study in holdings.unambiguous() if study.uid.replace(".", "").isdigit()):
+        answer = requests.get(f"{supplied.dicomweb}/studies/{study.uid}/metadata", timeout=120)
+        # Of one study it lists what it does not retrieve.
+        if requests.get(f"{orthanc.dicomweb}/studies/{study.uid}/metadata", timeout=120).status_code == 404:
+            assert answer.status_code == 502, (study.uid, answer.text[:300])
+            continue
+        # What was stored without the head of PS3.10 7.1 is handed out without it.
+        if any(holdings.contents[str(dataset.SOPInstanceUID)][128:132] != b"DICM" for dataset in study.datasets()):
+            assert answer.status_code == 502 and "file format" in answer.text, (study.uid, answer.text[:300])
+            continue
+        assert answer.status_code == 200, (study.uid, answer.text[:300])
+        rows = answer.json()
+        objects.update({row["00080018"]["Value"][0]: row for row in rows})
+        assert len(rows) == len(study.datasets()), study.uid
+    assert len(objects) > 400
+    return objects
+
+
+def number(value):
+    try:
+        return round(float(value), 6)
+    except (TypeError, ValueError):
+        return value
+
+
+def plain(element: dict, fetch) -> object:
+    """What an element says, however its numbers and its bytes are told."""
+    if "BulkDataURI" in element:
+        return fetch(element["BulkDataURI"])
+    if "InlineBinary" in element:
+        return base64.b64decode(element["InlineBinary"])
+    values = element.get("Value") or []
+    if element["vr"] == "SQ":
+        return [objects(item, fetch) for item in values]
+    if element["vr"] == "PN":
+        values = [{group: text.rstrip(" ^") for group, text in (value or {}).items() if text.strip(" ^")} for value in values]
+    if element["vr"] in ("DS", "IS", "FL", "FD", "US", "SS", "UL", "SL", "SV", "UV"):
+        values = [number(value) for value in values]
+    values = [(value.strip(" \0") or None) if isinstance(value, str) else value for value in values]
+    return [] if all(value in (None, "", {}) for value in values) else values
+
+
+def objects(row: dict, fetch) -> dict:
+    said = {tag: plain(element, fetch) for tag, element in row.items() if tag not in APART and not tag.endswith("0000")}
+    # US or OW, as one likes (PS3.3 C.11.1.1).
+    if isinstance(said.get(LUT_DATA), list):
+        said[LUT_DATA] = b"".join(int(word).to_bytes(2, "little") for word in said[LUT_DATA])
+    return {tag: value for tag, value in said.items() if value not in ([], b"", None)}
+
+
+def test_metadata_are_what_pydicom_reads(supplied, made, holdings):
+    fetched = 0
+
+    def fetch(uri: str) -> bytes:
+        nonlocal fetched
+        fetched += 1
+        assert uri.startswith(f"{supplied.dicomweb}/studies/"), uri
+        answer = requests.get(uri, headers={"Accept": "application/octet-stream"}, timeout=60)
+        assert answer.status_code == 200, (uri, answer.text[:300])
+        return answer.content
+
+    different = {}
+    for uid, row in made.items():
+        file = pydicom.dcmread(io.BytesIO(holdings.contents[uid]), force=True)
+        read = objects(file.to_json_dict(suppress_invalid_tags=True, bulk_data_threshold=2**40), None)
+        ours = objects(row, fetch)
+        for tag in sorted(read.keys() | ours.keys()):
+            # pydicom has dictionaries of private attributes too.
+            if int(tag[:4], 16) % 2 and row.get(tag, {}).get("vr") == "UN":
+                continue
+            if read.get(tag) != ours.get(tag):
+                different.setdefault(tag, []).append((uid, str(read.get(tag))[:80], str(ours.get(tag))[:80]))
+    assert fetched > 10
+    assert not different, "\n".join(f"{tag}: {len(pairs)}, {pairs[0]}" for tag, pairs in different.items())
+
+
+def test_pydicom_reads_what_is_written(made, holdings):
+    for uid, row in made.items():
+        read = pydicom.Dataset.from_json(row, bulk_data_uri_handler=lambda _uri: b"")
+        file = pydicom.dcmread(io.BytesIO(holdings.contents[uid]), force=True, stop_before_pixels=True)
+        for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns"):
+            assert read.get(keyword) == file.get(keyword), (uid, keyword)
+
+
+def test_native_pixels_are_those_of_the_files(made, holdings):
+    compared = 0
+    for uid, row in made.items():
+        if "7FE00010" not in row:
+            continue
+        assert set(row["7FE00010"]) == {"vr", "BulkDataURI"}
+        file = pydicom.dcmread(io.BytesIO(holdings.contents[uid]), force=True)
+        syntax = file.file_meta.TransferSyntaxUID
+        if compared == 60 or syntax.is_compressed or not syntax.is_little_endian:
+            continue
+        answer = requests.get(row["7FE00010"]["BulkDataURI"], headers={"Accept": "application/octet-stream"}, timeout=60)
+        assert answer.status_code == 200 and answer.content == file.PixelData, (uid, answer.status_code)
+        compared += 1
+    assert compared == 60
+
+
+def test_nothing_names_the_archive(supplied, holdings, orthanc):
+    answer = requests.get(f"{supplied.dicomweb}/studies/{holdings.unambiguous()[0].uid}/metadata", timeout=60)
+    no_address_of(orthanc, answer)
