@@ -124,7 +124,8 @@ async fn ask_anew(
     if supplied::replaces(archive, &question) {
         return supplied::made(archive, means.limits, &question).await;
     }
-    match passed_through(archive, &question).await {
+    let asked = if supplied::completes(archive, &question) { question.in_json() } else { question.clone() };
+    match passed_through(archive, &asked).await {
         Err(refused) if refused.may_be_about_the_service() => {
             if question.resource.is_for_people() {
                 return match drawing::draw(archive, &means.drawing, public, &question).await {
@@ -134,7 +135,11 @@ async fn ask_anew(
                 };
             }
             if supplied::can_make(&question) {
-                return supplied::made(archive, means.limits, &question).await;
+                return match supplied::made(archive, means.limits, &question).await {
+                    // Nor has it what that would be made of.
+                    Err(error) if error.says_that_it_is_not_there() => Err(refused),
+                    answer => answer,
+                };
             }
             Err(refused)
         }

@@ -68,7 +68,7 @@ pub(super) async fn pass_on(
 }
 
 /// An empty list (PS3.18 CP-2473).
-fn no_match(question: &Question) -> Response<Body> {
+pub(super) fn no_match(question: &Question) -> Response<Body> {
     rows("[]", if question.accepted.takes(Format::Json) { Format::Json } else { Format::Xml })
 }
 

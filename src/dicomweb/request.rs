@@ -97,6 +97,11 @@ impl Question {
         })
     }
 
+    /// The same in JSON, in which rows are completed, whatever they are written in then.
+    pub(super) fn in_json(&self) -> Self {
+        Self { accepted: Accepted::rows(), ..self.clone() }
+    }
+
     /// Asks for the metadata of `objects` as rows, for a list that is put together here.
     pub(super) fn of_metadata(archive: &Archive, public: &str, objects: Objects) -> Self {
         let settings = archive.settings();

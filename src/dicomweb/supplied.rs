@@ -15,8 +15,9 @@ mod values;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode, header};
 
+use super::accept::Format;
 use super::error::DicomwebError;
 use super::first_rows::LONGEST_LIST;
 use super::path::Resource;
@@ -91,43 +92,64 @@ pub(super) fn computed_key(archive: &Archive, query: &QidoQuery) -> Option<Tag> 
     computed.find(|tag| is_made && query.is_matching(*tag))
 }
 
-/// An archive's answer to `question`, with what its rows lack and without those that lie elsewhere.
+/// What rows are to be completed with: the UIDs that they lie below, and the level at which they are counted.
+fn completion<'a>(archive: &Archive, question: &'a Question) -> Option<(Parents, Option<&'a SearchLevel>)> {
+    let supplied = archive.profile().supplied;
+    let (parents, level) = match &question.resource {
+        Resource::Search(level) => (Parents::of_search(level), Some(level)),
+        Resource::Metadata(objects) => (Parents::of_objects(objects), None),
+        _ => return None,
+    };
+    let parents = if supplied.has(Supply::Parents) { parents } else { Parents::default() };
+    let level = level.filter(|level| supplied.has(Supply::Counts) && !counts::computed(level).is_empty());
+    (!parents.is_empty() || level.is_some()).then_some((parents, level))
+}
+
+/// Whether the archive's answer to `question` lacks something that is put into it here.
+pub(super) fn completes(archive: &Archive, question: &Question) -> bool {
+    completion(archive, question).is_some()
+}
+
+/// An archive's answer to `question`, which was asked for in JSON, with what its rows lack and without those that lie elsewhere.
 pub(super) async fn completed(
     archive: &Archive,
     limits: Limits,
     question: &Question,
     answer: Response<Body>,
 ) -> Result<Response<Body>, DicomwebError> {
-    let supplied = archive.profile().supplied;
-    let (parents, level) = match &question.resource {
-        Resource::Search(level) => (Parents::of_search(level), Some(level)),
-        Resource::Metadata(objects) => (Parents::of_objects(objects), None),
-        _ => return Ok(answer),
-    };
-    let parents = if supplied.has(Supply::Parents) { parents } else { Parents::default() };
-    let level = level.filter(|level| supplied.has(Supply::Counts) && !counts::computed(level).is_empty());
-    if answer.status() != StatusCode::OK || parents.is_empty() && level.is_none() {
+    let Some((parents, level)) = completion(archive, question) else { return Ok(answer) };
+    if answer.status() != StatusCode::OK {
         return Ok(answer);
     }
     let (mut head, body) = answer.into_parts();
-    if head.headers.get(header::CONTENT_TYPE).is_some_and(|value| !is_json(value)) {
-        return Err(DicomwebError::NotAcceptable);
-    }
     // The list is another one than the archive's.
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH] {
         head.headers.remove(name);
     }
     let rows = below(list::rows_of(body), parents);
-    let body = match level {
+    let rows = match level {
         Some(level) => {
             let rows = gathered(archive, limits, rows).await?;
             let rows = counts::put_into(rows, archive, limits, level).await?;
-            list::array(stream::iter(rows.into_iter().map(Ok)).boxed())
+            stream::iter(rows.into_iter().map(Ok)).boxed()
         }
-        None if question.is_search() => list::array(rows.map_ok(|(row, _)| row).boxed()),
-        None => list::array(list::begun(archive, rows.map_ok(|(row, _)| row).boxed()).await?),
+        None => rows.map_ok(|(row, _)| row).boxed(),
     };
-    Ok(Response::from_parts(head, body))
+    let wanted = question.accepted.wanted();
+    let rows = match (question.is_search(), wanted) {
+        (true, Format::Json) => rows,
+        // Of parts there can be no empty list.
+        (true, Format::Xml) => match list::begun(archive, rows).await {
+            Err(none) if none.says_that_it_is_not_there() => return Ok(answer::no_match(question)),
+            rows => rows?,
+        },
+        (false, _) => list::begun(archive, rows).await?,
+    };
+    let written = answer::rows_in(list::array(rows), wanted);
+    if let Some(content_type) = written.headers().get(header::CONTENT_TYPE) {
+        head.headers.insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    Ok(Response::from_parts(head, written.into_body()))
 }
 
 /// The same for rows that are put together with those of other archives.
@@ -177,9 +199,4 @@ async fn gathered(
         }
     }
     Ok(gathered)
-}
-
-fn is_json(content_type: &HeaderValue) -> bool {
-    let essence = content_type.to_str().map(answer::essence).unwrap_or_default();
-    matches!(essence.as_str(), "application/dicom+json" | "application/json")
 }

@@ -52,6 +52,5 @@ def test_nginx_under_a_path(nginx, record, orthanc, holdings):
     for row in rows:
         (address,) = row["00081190"]["Value"]
         assert address.startswith(f"{nginx.url}/dicom-web/main/studies/") and PREFIX in address
-        # One UID stands under two patients: Orthanc lists that study and retrieves nothing of it.
-        assert client.session.get(f"{address}/metadata", timeout=30).status_code in (200, 404, 502)
+        assert client.session.get(f"{address}/metadata", timeout=30).status_code in (200, 404)
     assert orthanc.url.removeprefix("http://") not in json.dumps(rows)

@@ -81,7 +81,12 @@ impl Maker {
     async fn out_of_what_lies_below(&self, objects: &Objects) -> Result<Rows, DicomwebError> {
         let mut below = self.below(objects).await?.into_iter();
         let Some(first) = below.next() else { return Err(self.not_there()) };
-        let first = self.clone().rows_of_one_below(first).await?;
+        // Whoever refused all of them and has not even the first has said so before.
+        let first = if self.is_never_asked() {
+            self.clone().rows_of_one_below(first).await?
+        } else {
+            self.clone().rows_of_one(first).await?
+        };
         let maker = self.clone();
         let others = stream::iter(below.map(Ok)).and_then(move |objects| {
             let rows = maker.clone().rows_of_one_below(objects);

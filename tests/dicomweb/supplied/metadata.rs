@@ -183,6 +183,29 @@ async fn what_is_not_there_stays_not_there() {
     }
 }
 
+/// As Orthanc does with a study whose UID stands under two patients: it lists the series and retrieves nothing of them.
+#[tokio::test]
+async fn a_refusal_stands_where_there_is_nothing_to_make_metadata_of() {
+    for refusal in [404, 501] {
+        let pacs = Pacs::new()
+            .at("/studies/1.2/metadata", Answer::status(refusal))
+            .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
+            .at("/studies/1.2/series/1.2.3/instances", rows("00080018", &["1.2.3.1"]))
+            .start()
+            .await;
+        let answer = client::get(&Front::of(&pacs).await.url("studies/1.2/metadata")).await;
+        assert_eq!(answer.status, refusal, "{}", answer.text());
+        let supplied =
+            client::get(&Front::told(&pacs.url(), SUPPLIED).await.url("studies/1.2/metadata")).await;
+        assert_eq!(
+            supplied.status,
+            502,
+            "where it was not asked, that is a contradiction: {}",
+            supplied.text()
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_study_is_told_series_by_series_where_an_archive_has_no_other_way() {
     let series = |uids: &[&str], series: &str| {

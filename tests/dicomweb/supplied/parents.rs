@@ -73,6 +73,28 @@ async fn what_lies_elsewhere_is_no_part_of_the_list() {
 }
 
 #[tokio::test]
+async fn rows_in_xml_get_them_too() {
+    let pacs = Pacs::new()
+        .at("/studies/1.2/series", Answer::json(format!("[{SERIES}, {SERIES}]")))
+        .at("/studies/1.3/series", Answer::json("[]"))
+        .start()
+        .await;
+    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
+    let answer = client::get_with(&front.url("studies/1.2/series"), &xml).await;
+    assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("multipart/related; type=\"application/dicom+xml\"")
+    );
+    assert_eq!(answer.text().matches("keyword=\"StudyInstanceUID\"").count(), 2, "{}", answer.text());
+    let none = client::get_with(&front.url("studies/1.3/series"), &xml).await;
+    assert_eq!((none.status, none.body.len()), (204, 0));
+}
+
+#[tokio::test]
 async fn a_list_that_breaks_off_stays_broken() {
     let list = format!("[{SERIES}, {SERIES}]");
     let cut = (0..=list.len()).map(|length| Answer::json(list.clone()).breaks_after(length));
