@@ -128,7 +128,10 @@ impl Addresses {
         let resource = path.strip_prefix(b"/").and_then(|path| str::from_utf8(path).ok());
         // No resource has a byte in its path that is escaped anywhere.
         self.public_is_plain
-            && resource.is_some_and(|path| path.starts_with("studies") && Resource::parse(path).is_ok())
+            && resource.is_some_and(|path| {
+                let is_other = || path.starts_with("studies") && Resource::parse(path).is_ok();
+                Resource::is_of_objects(path) || is_other()
+            })
     }
 
     /// Whether the authority between the scheme and `path` is the archive's.

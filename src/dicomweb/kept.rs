@@ -231,31 +231,25 @@ fn respelled(
 /// The fingerprint of the rows that tell of `objects`; `None` when the archive tells no counts, as then a new instance would
 /// not show in it, or nothing at all.
 async fn rows(archive: &Archive, objects: &Objects) -> Option<Fingerprint> {
-    let (query, count) = match objects {
+    let (level, tag, uid, count) = match objects {
         Objects::Study(study) => {
-            let query = QidoQuery::new(SearchLevel::Studies)
-                .matching(tags::STUDY_INSTANCE_UID, MatchValue::any_of(&[study.uid().clone()])?);
-            (query, tags::NUMBER_OF_STUDY_RELATED_INSTANCES)
+            let count = tags::NUMBER_OF_STUDY_RELATED_INSTANCES;
+            (SearchLevel::Studies, tags::STUDY_INSTANCE_UID, study.uid(), count)
         }
         Objects::Series(study, series)
         | Objects::Instance(study, series, _)
         | Objects::Frames(study, series, ..) => {
-            let query = QidoQuery::new(SearchLevel::Series { study: study.clone() })
-                .matching(tags::SERIES_INSTANCE_UID, MatchValue::any_of(&[series.uid().clone()])?);
-            (query, tags::NUMBER_OF_SERIES_RELATED_INSTANCES)
+            let count = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
+            (SearchLevel::Series { study: study.clone() }, tags::SERIES_INSTANCE_UID, series.uid(), count)
         }
     };
-    let uid = match objects {
-        Objects::Study(study) => (tags::STUDY_INSTANCE_UID, study.uid()),
-        Objects::Series(_, series) | Objects::Instance(_, series, _) | Objects::Frames(_, series, ..) => {
-            (tags::SERIES_INSTANCE_UID, series.uid())
-        }
-    };
+    let query =
+        QidoQuery::new(level).matching(tag, MatchValue::any_of(std::slice::from_ref(uid))?).include(&[count]);
     let mut found: Vec<Attributes> = Vec::new();
-    let request = UpstreamRequest::search(query.include(&[count]));
     // Archives answer with rows that were not asked for.
-    let is_meant = |row: &Attributes| row.text(uid.0) == Some(uid.1.as_str());
-    let end = archive.rows(request, |row: Attributes| found.extend(is_meant(&row).then_some(row))).await;
+    let is_meant = |row: &Attributes| row.text(tag) == Some(uid.as_str());
+    let each = |row: Attributes| found.extend(is_meant(&row).then_some(row));
+    let end = archive.rows(UpstreamRequest::search(query), each).await;
     let is_counted = !found.is_empty() && found.iter().all(|row| row.integer(count).is_some());
     (end.is_ok() && is_counted).then(|| Fingerprint::of(found.iter().map(|row| (archive.id(), row))))
 }

@@ -6,7 +6,7 @@
 //! is a value of [`Resource`]; the upstream path is written anew from it.
 
 use crate::archive::{Objects, PathSegment, Rendering, Retrieval, SearchLevel};
-use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid};
+use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid, Uid};
 
 /// More frames than that are asked for by naming none.
 const MOST_FRAMES: usize = 1000;
@@ -74,6 +74,21 @@ impl Resource {
             }
             _ => Err(PathError::Unknown),
         }
+    }
+
+    /// Whether `path` names a study, a series or an instance, as RetrieveURL does in every row: told without making anything
+    /// of it, ten times as fast as [`parse`](Self::parse) tells it.
+    pub(super) fn is_of_objects(path: &str) -> bool {
+        let mut segments = path.split('/').peekable();
+        for level in ["studies", "series", "instances"] {
+            if segments.next() != Some(level) || !segments.next().is_some_and(Uid::is_legal) {
+                return false;
+            }
+            if segments.peek().is_none() {
+                return true;
+            }
+        }
+        false
     }
 
     /// The retrieval of it, drawn as `rendering` says where it is drawn at all; `None` for a search.
@@ -314,6 +329,9 @@ mod tests {
                 prop_assert!(!path.contains(['%', '\\', ';', '?', '#']));
                 prop_assert!(!path.split('/').any(|segment| matches!(segment, "" | "." | "..")));
             }
+            let objects = |objects: &Objects| !matches!(objects, Objects::Frames(..));
+            let is_of_objects = matches!(Resource::parse(&path), Ok(Resource::Whole(named)) if objects(&named));
+            prop_assert_eq!(Resource::is_of_objects(&path), is_of_objects);
         }
     }
 }

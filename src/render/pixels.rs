@@ -210,7 +210,8 @@ fn starts_by_offset(object: &Object, table: &[u8], fragments: &[Fragment]) -> Op
             .collect(),
     };
     let start = |offset: &u64| {
-        fragments.binary_search_by_key(&(base + offset), |fragment| fragment.offset as u64).ok()
+        let place = base.checked_add(*offset)?;
+        fragments.binary_search_by_key(&place, |fragment| fragment.offset as u64).ok()
     };
     let starts: Vec<usize> = offsets.iter().map(start).collect::<Option<_>>()?;
     (!starts.is_empty() && starts.is_sorted()).then_some(starts)

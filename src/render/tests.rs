@@ -365,3 +365,12 @@ fn a_picture_says_whose_it_is_where_that_is_wanted() {
     let refused = Image::open(&thai.bytes(), LIMIT).unwrap().draw(1, &appearance, Format::Png);
     assert!(matches!(refused, Err(RenderError::Unsupported(_))));
 }
+
+#[test]
+fn an_offset_beyond_all_numbers_leads_nowhere() {
+    let file = File::new(2, 2, 8, "MONOCHROME2")
+        .text(tags::NUMBER_OF_FRAMES, "IS", "2")
+        .element(tags::EXTENDED_OFFSET_TABLE, "OB", &[0xFF; 16])
+        .encapsulated(uids::RLE_LOSSLESS, &[0; 64]);
+    assert!(matches!(file.draw(&Appearance::default()), Err(RenderError::Broken(_))));
+}

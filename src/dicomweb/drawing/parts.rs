@@ -1,8 +1,5 @@
 //! Several pictures in one answer (RFC 2387): each is drawn when the one before it was taken.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
-
 use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt};
 use http::{HeaderValue, Response, header};
@@ -13,6 +10,7 @@ use super::{Picture, Pictures};
 use crate::dicomweb::answer::describe;
 use crate::dicomweb::error::DicomwebError;
 use crate::http::body::{self, Body};
+use crate::http::boundary;
 use crate::render::Format;
 
 /// What is to come.
@@ -25,7 +23,7 @@ enum Rest {
 
 /// An answer of `first` and of all that follows it in `pictures`.
 pub(super) fn streamed(first: Picture, pictures: Pictures, format: Format) -> Response<Body> {
-    let boundary = boundary();
+    let boundary = boundary::random();
     let media_type = format.media_type();
     let content_type = format!("multipart/related; type=\"{media_type}\"; boundary={boundary}");
     let end = Bytes::from(format!("\r\n--{boundary}--\r\n"));
@@ -64,10 +62,4 @@ fn part(boundary: &str, media_type: &str, picture: &Picture) -> Bytes {
     let headers =
         format!("\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Location: {location}\r\n\r\n");
     [headers.as_bytes(), bytes].concat().into()
-}
-
-/// A line that stands in no picture: 128 bits by chance.
-fn boundary() -> String {
-    let half = || RandomState::new().build_hasher().finish();
-    format!("{:016x}{:016x}", half(), half())
 }
