@@ -10,6 +10,7 @@ mod activity;
 mod admin;
 mod connection;
 mod front_door;
+mod lent_body;
 mod limits;
 mod preface;
 mod probe;
@@ -21,11 +22,11 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 pub use accept::{Drained, serve, serve_with_tls};
 pub use admin::{Admin, Insight};
 pub use front_door::Refusal;
+pub use lent_body::LentBody;
 pub use limits::ConnectionLimits;
 pub use probe::{ProbeError, ask_whether_ready};
 pub use tls::{Tls, TlsError};
@@ -46,7 +47,7 @@ pub trait Service: Send + Sync + 'static {
     /// [`answer`](Self::answer).
     fn answer_at_once(
         &self,
-        _request: &Request<Incoming>,
+        _request: &Request<LentBody>,
         _peer: PeerAddress,
     ) -> Option<Response<Self::Body>> {
         None
@@ -55,12 +56,12 @@ pub trait Service: Send + Sync + 'static {
     /// Answers one request that the front door let in.
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<LentBody>,
         peer: PeerAddress,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// Words the answer to a request that is not let in. The status is the refusal's, whatever is returned.
-    fn refuse(&self, _request: &Request<Incoming>, refusal: Refusal) -> Response<Self::Body> {
+    fn refuse(&self, _request: &Request<LentBody>, refusal: Refusal) -> Response<Self::Body> {
         plain(format!("{refusal}\n")).map(Into::into)
     }
 
@@ -72,14 +73,14 @@ pub trait Service: Send + Sync + 'static {
 
 impl<F, A> Service for F
 where
-    F: Fn(Request<Incoming>, PeerAddress) -> A + Send + Sync + 'static,
+    F: Fn(Request<LentBody>, PeerAddress) -> A + Send + Sync + 'static,
     A: Future<Output = Response<Body>> + Send,
 {
     type Body = Body;
 
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<LentBody>,
         peer: PeerAddress,
     ) -> impl Future<Output = Response<Body>> + Send {
         self(request, peer)
@@ -87,7 +88,7 @@ where
 }
 
 /// The answer to what was refused, with the status and the connection's end that the refusal calls for.
-fn refused<S: Service>(service: &S, request: &Request<Incoming>, refusal: Refusal) -> Response<S::Body> {
+fn refused<S: Service>(service: &S, request: &Request<LentBody>, refusal: Refusal) -> Response<S::Body> {
     let mut response = service.refuse(request, refusal);
     *response.status_mut() = refusal.status();
     if refusal.closes() && request.version() <= http::Version::HTTP_11 {

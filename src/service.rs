@@ -13,7 +13,6 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use crate::access::Access;
 use crate::dicomweb::{self, DicomwebRequest, DrawingPool, EveryArchive, Kept, Limits, Means};
@@ -24,7 +23,7 @@ use crate::http::body::{Body, empty};
 use crate::http::cors::Cors;
 use crate::http::query::{self, QueryError};
 use crate::route::{Dialect, NoRoute, Route};
-use crate::server::{PeerAddress, Refusal};
+use crate::server::{LentBody, PeerAddress, Refusal};
 use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
 
 /// Answers the requests of the public listener for one gateway.
@@ -56,7 +55,7 @@ impl crate::server::Service for Service {
     type Body = Counted;
 
     /// What is asked for most often is a study that is remembered.
-    fn answer_at_once(&self, request: &Request<Incoming>, _peer: PeerAddress) -> Option<Response<Counted>> {
+    fn answer_at_once(&self, request: &Request<LentBody>, _peer: PeerAddress) -> Option<Response<Counted>> {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
         }
@@ -68,7 +67,7 @@ impl crate::server::Service for Service {
         Some(begun.finish(route.label(), request.headers(), answer))
     }
 
-    async fn answer(&self, request: Request<Incoming>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
+    async fn answer(&self, request: Request<LentBody>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
         let begun = Begun::new(self, &request);
         if Cors::is_preflight(request.method(), request.headers()) {
             return begun.finish_preflight(request.headers());
@@ -103,7 +102,7 @@ impl crate::server::Service for Service {
         begun.finish(label, &parts.headers, response)
     }
 
-    fn refuse(&self, request: &Request<Incoming>, refusal: Refusal) -> Response<Counted> {
+    fn refuse(&self, request: &Request<LentBody>, refusal: Refusal) -> Response<Counted> {
         let begun = Begun::new(self, request);
         let (status, sentence) = (refusal.status(), format!("{refusal}."));
         let code = match status {
@@ -129,7 +128,7 @@ impl Service {
         &self,
         route: Route<'_>,
         parts: &Parts,
-        body: Incoming,
+        body: LentBody,
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
         let access = Access::everything();

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
-use super::{PeerAddress, Service};
+use super::{LentBody, PeerAddress, Service};
 use crate::http::body::{self, Body};
 
 /// What the metrics page is written in (OpenMetrics 1.0).
@@ -27,7 +26,7 @@ pub struct Admin<I>(pub I);
 impl<I: Insight> Service for Admin<I> {
     type Body = Body;
 
-    async fn answer(&self, request: Request<Incoming>, _peer: PeerAddress) -> Response<Body> {
+    async fn answer(&self, request: Request<LentBody>, _peer: PeerAddress) -> Response<Body> {
         self.page(request.method(), request.uri().path()).await
     }
 }

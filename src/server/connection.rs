@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, AnswerBody};
 use super::front_door::admit;
+use super::lent_body::lend;
 use super::preface::{Opening, read_opening};
 use super::timed_stream::TimedStream;
 use super::tls::{Tls, chose_http2};
@@ -86,8 +87,8 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
 ) {
     let activity = Arc::new(Activity::default());
     let answering = {
-        let activity = Arc::clone(&activity);
-        service_fn(move |request| answer(Arc::clone(&service), request, peer, &activity))
+        let (activity, patience) = (Arc::clone(&activity), limits.head);
+        service_fn(move |request| answer(Arc::clone(&service), request, peer, &activity, patience))
     };
     let head = (!is_http2).then_some(limits.head);
     let stream = TimedStream::new(stream, read, Arc::clone(&activity), head, limits.stall);
@@ -162,19 +163,32 @@ fn answer<S: Service>(
     request: Request<Incoming>,
     peer: PeerAddress,
     activity: &Arc<Activity>,
+    patience: Duration,
 ) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> + use<S> {
     let in_flight = activity.request_begun();
+    let broken = |_| broken().map(Into::into);
+    let (request, rest) = lend(request);
     let at_once = || match admit(&request) {
         Ok(()) => service.answer_at_once(&request, peer),
         Err(refusal) => Some(refused(&*service, &request, refusal)),
     };
-    let broken = |_| broken().map(Into::into);
     let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(broken(panic)));
-    if let Some(response) = at_once {
-        return Either::Left(ready(Ok(response.map(|body| AnswerBody::new(body, in_flight)))));
+    match (at_once, rest) {
+        (Some(response), None) => {
+            Either::Left(ready(Ok(response.map(|body| AnswerBody::new(body, in_flight)))))
+        }
+        (at_once, rest) => Either::Right(Box::pin(async move {
+            let mut response = if let Some(response) = at_once {
+                drop(request);
+                response
+            } else {
+                let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind();
+                answer.await.unwrap_or_else(broken)
+            };
+            if let Some(rest) = rest {
+                response = rest.settle(response, patience).await;
+            }
+            Ok(response.map(|body| AnswerBody::new(body, in_flight)))
+        })),
     }
-    Either::Right(Box::pin(async move {
-        let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind().await;
-        Ok(answer.unwrap_or_else(broken).map(|body| AnswerBody::new(body, in_flight)))
-    }))
 }

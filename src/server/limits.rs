@@ -30,7 +30,7 @@ pub struct ConnectionLimits {
     pub max_connections: usize,
     /// From the connection to its first byte, and to the end of an HTTP/2 preface.
     pub first_byte: Duration,
-    /// From the first byte of a head to its last (HTTP/1).
+    /// From the first byte of a head to its last, and to the end of a body that nobody reads (HTTP/1).
     pub head: Duration,
     /// Between requests; on HTTP/2 also while answers are not taken.
     pub idle: Duration,

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{ConnectionLimits, Drained, PeerAddress, serve};
+use super::{ConnectionLimits, Drained, LentBody, PeerAddress, serve};
 use crate::http::body::{self, Body};
 
 const SOON: Duration = Duration::from_millis(100);
@@ -50,7 +49,7 @@ impl Server {
         let (begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let service = {
             let (begun, release) = (Arc::clone(&begun), Arc::clone(&release));
-            move |request: Request<Incoming>, _: PeerAddress| {
+            move |request: Request<LentBody>, _: PeerAddress| {
                 answer(request, Arc::clone(&begun), Arc::clone(&release))
             }
         };
@@ -64,7 +63,7 @@ impl Server {
     }
 }
 
-async fn answer(request: Request<Incoming>, begun: Arc<Notify>, release: Arc<Notify>) -> Response<Body> {
+async fn answer(request: Request<LentBody>, begun: Arc<Notify>, release: Arc<Notify>) -> Response<Body> {
     let body = match request.uri().path() {
         "/panic" => panic!("a request that breaks the service"),
         "/slow" => {
@@ -239,6 +238,46 @@ async fn a_panic_breaks_one_answer_and_not_the_connection() {
     assert!(client.read_until("the server failed\n").await.starts_with("HTTP/1.1 500 "));
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     client.read_until("ok").await;
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_does_not_cost_the_connection() {
+    let server = Server::start(patient()).await;
+    let mut client = server.connect().await;
+    // The second, third and fourth are answered without the service: a target that is too long, a panic.
+    for (target, status) in
+        [("/".to_owned(), 200), (format!("/{}", "a".repeat(9_000)), 414), ("/panic".to_owned(), 500)]
+    {
+        let length = 1 << 20;
+        client.send(&format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")).await;
+        client.send(&"x".repeat(length)).await;
+        let end = if status == 200 { "ok" } else { "\n" };
+        let answer = client.read_until(end).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n").await;
+    client.send("0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(client.read_until("ok").await.matches("HTTP/1.1 200").count() >= 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_leaves_a_body_behind_says_that_the_connection_ends() {
+    for (head, limits) in [
+        // Too much to read for nothing.
+        ("Content-Length: 1000000000", patient()),
+        // Nothing is sent before the server asks for it, and the server does not.
+        ("Content-Length: 2\r\nExpect: 100-continue", patient()),
+        ("Content-Length: 2", ConnectionLimits { head: SOON, ..patient() }),
+        ("Transfer-Encoding: chunked", ConnectionLimits { head: SOON, ..patient() }),
+    ] {
+        let server = Server::start(limits).await;
+        let mut client = server.connect().await;
+        client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n")).await;
+        let answer = String::from_utf8(client.read_to_end().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{head}\n{answer}");
+        assert!(answer.contains("connection: close") && answer.ends_with("ok"), "{head}\n{answer}");
+    }
 }
 
 #[tokio::test]
