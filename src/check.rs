@@ -8,12 +8,16 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
 
 use crate::archive::{
     Archive, ArchiveError, ArchiveId, DetailSource, Objects, QidoQuery, Rendering, Retrieval, SearchLevel,
-    Supply, UpstreamRequest,
+    Supply, UpstreamRequest, WadoUri,
 };
 use crate::dicom::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
+
+/// The preamble and the prefix.
+const HEAD_OF_AN_OBJECT: usize = 132;
 
 /// What one archive answered to one question.
 #[derive(Debug, Clone)]
@@ -38,6 +42,7 @@ pub struct ArchiveCheck {
     series: Finding,
     metadata: Finding,
     instances: Finding,
+    uri_service: Finding,
     /// What it lacks or does badly, and the gateway is not told to make.
     lacking: BTreeSet<Supply>,
 }
@@ -72,6 +77,7 @@ async fn check_one(archive: &Archive) -> ArchiveCheck {
         series: Finding::NotAsked,
         metadata: Finding::NotAsked,
         instances: Finding::NotAsked,
+        uri_service: Finding::NotAsked,
         lacking: BTreeSet::new(),
     };
     let counts = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
@@ -128,14 +134,45 @@ async fn check_one(archive: &Archive) -> ArchiveCheck {
     })
     .await;
     check.lacking.extend(is_without_parents.then_some(Supply::Parents));
-    if let Some(instance) = instance
-        && draws_badly(archive, Objects::Instance(study, series, instance)).await
-    {
-        check.lacking.insert(Supply::Rendered);
+    if let Some(instance) = instance {
+        let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
+        check.uri_service = ask_uri_service(archive, object).await;
+        let is_drawn_badly = draws_badly(archive, Objects::Instance(study, series, instance)).await;
+        check.lacking.extend(is_drawn_badly.then_some(Supply::Rendered));
     }
     let supplied = archive.profile().supplied;
     check.lacking.retain(|supply| !supplied.has(*supply));
     check
+}
+
+/// Where one is configured: whether it gives the object itself, of which no more is read than shows that it is one (PS3.10 7.1).
+async fn ask_uri_service(archive: &Archive, object: WadoUri) -> Finding {
+    let request = object
+        .with("contentType", "application/dicom")
+        .ok()
+        .and_then(|object| UpstreamRequest::wado_uri(archive.settings(), object));
+    let Some(request) = request else { return Finding::NotAsked };
+    let started = Instant::now();
+    let mut answer = match archive.send(request).await {
+        Ok(answer) => answer,
+        Err(error) => return Finding::Failed(error),
+    };
+    if answer.status != StatusCode::OK {
+        return Finding::Wrong("it refused an object that the archive holds; is wado_uri_url right?");
+    }
+    let mut start = Vec::new();
+    while start.len() < HEAD_OF_AN_OBJECT {
+        match answer.body.frame().await {
+            Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
+            Some(Err(error)) => return Finding::Failed(error),
+            None => break,
+        }
+    }
+    if start.get(..HEAD_OF_AN_OBJECT).is_some_and(|head| head.ends_with(b"DICM")) {
+        Finding::Rows(1, started.elapsed())
+    } else {
+        Finding::Wrong("it answered with something that is no DICOM object; is wado_uri_url right?")
+    }
 }
 
 /// Whether it answers with something else where a picture is asked for. Where it refuses, the gateway draws, and nothing need
@@ -211,14 +248,16 @@ impl ArchiveCheck {
         self.studies.is_good()
             && self.series.is_good()
             && (self.metadata.is_good() || self.instances.is_good())
+            && self.uri_service.is_good()
     }
 
-    fn questions(&self) -> [(&'static str, &Finding); 4] {
+    fn questions(&self) -> [(&'static str, &Finding); 5] {
         [
             ("search for studies", &self.studies),
             ("search for series", &self.series),
             ("metadata of a series", &self.metadata),
             ("search for instances", &self.instances),
+            ("WADO-URI", &self.uri_service),
         ]
     }
 }
@@ -227,19 +266,20 @@ impl fmt::Display for Checks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "{:<20} {:<18} {:<18} {:<18} {:<18} verdict",
-            "archive", "studies", "series", "metadata", "instances"
+            "{:<20} {:<18} {:<18} {:<18} {:<18} {:<18} verdict",
+            "archive", "studies", "series", "metadata", "instances", "WADO-URI"
         )?;
         for check in &self.0 {
             let verdict = if check.is_well() { "works" } else { "DOES NOT WORK" };
             writeln!(
                 formatter,
-                "{:<20} {:<18} {:<18} {:<18} {:<18} {verdict}",
+                "{:<20} {:<18} {:<18} {:<18} {:<18} {:<18} {verdict}",
                 check.archive.as_str(),
                 check.studies,
                 check.series,
                 check.metadata,
-                check.instances
+                check.instances,
+                check.uri_service
             )?;
         }
         for check in &self.0 {
@@ -309,6 +349,7 @@ mod tests {
             series,
             metadata,
             instances,
+            uri_service: Finding::NotAsked,
             lacking: BTreeSet::from([Supply::Counts]),
         }])
     }

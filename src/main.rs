@@ -165,6 +165,7 @@ async fn run_archive(dir: PathBuf, listen: SocketAddr) -> anyhow::Result<ExitCod
 }
 
 async fn run_check(config: &Config) -> anyhow::Result<ExitCode> {
+    tls_of(config)?;
     let archives =
         config.archives.iter().map(|archive| Archive::new(archive.settings.clone(), Metrics::default()));
     let checks = check::check(archives.collect::<Result<Vec<_>, _>>()?).await;
@@ -191,6 +192,11 @@ fn say(text: std::fmt::Arguments<'_>) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{text}")
 }
 
+fn tls_of(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key));
+    tls.transpose().context("server.tls")
+}
+
 /// A gateway whose listeners are bound.
 struct Running {
     address: SocketAddr,
@@ -204,8 +210,7 @@ impl Running {
     async fn start(config: &Config) -> anyhow::Result<Self> {
         let gateway = Gateway::new(config, Arc::new(SystemClock::default()), Metrics::default())?;
         let gateway = Arc::new(gateway);
-        let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key));
-        let tls = tls.transpose().context("server.tls")?;
+        let tls = tls_of(config)?;
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
         let address = public.local_addr()?;

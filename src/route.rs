@@ -32,7 +32,7 @@ pub enum Route<'a> {
     Batch,
     /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
     Dicomweb(ArchiveId, &'a str),
-    /// `GET /dicom-web/studies…`, `/series`, `/instances`: what follows `/dicom-web/`.
+    /// `GET /dicom-web/studies…`, `/series`, `/instances`, `/wado`: what follows `/dicom-web/`.
     EveryArchive(&'a str),
 }
 
@@ -93,6 +93,10 @@ impl<'a> Route<'a> {
             ("dicom-web", _) if matches!(first, "studies" | "series" | "instances") => {
                 allow_only(method, READ)?;
                 Ok(Self::EveryArchive(below.unwrap_or_default()))
+            }
+            ("dicom-web", None) if first == "wado" => {
+                allow_only(method, RETRIEVE)?;
+                Ok(Self::EveryArchive(first))
             }
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
                 let archive = first;
@@ -287,6 +291,7 @@ mod tests {
             ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
             ("/dicom-web/studies", Route::EveryArchive("studies")),
             ("/dicom-web/studies/1.2/series", Route::EveryArchive("studies/1.2/series")),
+            ("/dicom-web/wado", Route::EveryArchive("wado")),
             ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
         ] {
             assert!(Route::LABELS.contains(&route.label()), "{path}");

@@ -122,6 +122,22 @@ async fn check_shows_what_an_archive_can_do() {
     assert!(text(&broken.stdout).contains("main: search for studies: cannot be reached"));
 }
 
+#[test]
+fn check_finds_a_certificate_that_serve_could_not_use() {
+    let own = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let file = config(&format!(
+        "[server]\ntls = {{cert = \"{}\", key = \"{}\"}}\n[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
+        own("ca.pem"),
+        own("server.key")
+    ));
+    for command in ["check", "serve"] {
+        let broken = run(&[command, "--config", file.path().to_str().unwrap()]);
+        assert_eq!(broken.status.code(), Some(1), "{command}");
+        let said = text(&broken.stderr);
+        assert!(said.contains("server.tls: the key does not belong to the certificate"), "{command}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_is_ready_answers_and_stops_when_told() {
     let archive = samples().await;

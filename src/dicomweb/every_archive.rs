@@ -1,4 +1,4 @@
-//! The aggregate root, `/dicom-web/studies…`: every archive as if it were one (PS3.18 10.4 and 10.6).
+//! The aggregate root, `/dicom-web/studies…`: every archive as if it were one (PS3.18 chapters 9 and 10).
 //!
 //! Searches across studies ask every archive and put the rows together by UID. What lies below a study is asked of the
 //! archives that hold it, which is found out once and remembered briefly. Where one archive holds all that is asked for,
@@ -15,11 +15,12 @@ use holding::{Holding, Holdings};
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::request::{DicomwebRequest, SearchQuestion};
-use super::{Means, answer, kept};
+use super::{Means, answer, kept, wado_uri};
 use crate::access::Access;
 use crate::archive::{Archive, Objects, SearchLevel};
 use crate::dicom::{SeriesUid, StudyUid};
 use crate::http::body::Body;
+use crate::http::query::decode;
 
 /// Every archive that is configured, and where studies were found of late.
 #[derive(Debug)]
@@ -43,7 +44,11 @@ impl EveryArchive {
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         super::admit(access, &request)?;
-        let resource = Resource::parse(request.path)?;
+        let resource = if request.path == wado_uri::PATH {
+            wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
+        } else {
+            Resource::parse(request.path)?
+        };
         let answer = match resource.study() {
             None => self.search(public, &request, &resource, &self.all()).await,
             Some(study) => self.below_study(public, &request, &resource, study).await,
@@ -65,7 +70,14 @@ impl EveryArchive {
             // A list without what a silent archive may hold would be no list.
             holding.require_every_archive()?;
         }
-        let holders = holders(&holding, resource)?;
+        let mut holders = holders(&holding, resource)?;
+        if request.path == wado_uri::PATH && !holders.is_empty() {
+            // Whoever has no such service cannot be asked, though it holds the object.
+            holders.retain(|holder| self.archives[*holder].settings().wado_uri_url.is_some());
+            if holders.is_empty() {
+                return Err(DicomwebError::NoUriService);
+            }
+        }
         match holders.as_slice() {
             [] if is_search => {
                 let SearchQuestion { format, .. } = SearchQuestion::read(request, resource)?;

@@ -127,8 +127,7 @@ impl Question {
     ) -> Result<Self, DicomwebError> {
         let settings = archive.settings();
         let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
-        let objects = object.objects();
-        let resource = if object.is_drawn() { Resource::Rendered(objects) } else { Resource::Whole(objects) };
+        let resource = wado_uri::resource(&object);
         let accepted = Accepted::as_asked(object.names("text/html"));
         let anonymous = object.is_anonymous().then(|| object.instance().clone());
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;

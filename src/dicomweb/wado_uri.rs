@@ -1,5 +1,5 @@
-//! The URI service (PS3.18 chapter 9), `/dicom-web/{archive}/wado`, where the archive has one: the query read into typed
-//! parts.
+//! The URI service (PS3.18 chapter 9), `/dicom-web/{archive}/wado` and `/dicom-web/wado`, where an archive has one: the query
+//! read into typed parts.
 //!
 //! As in searches, what is not known here is refused, as an archive would ignore it, and each parameter may stand once.
 
@@ -8,12 +8,13 @@ use memchr::memmem;
 
 use super::answer::first_piece;
 use super::error::DicomwebError;
+use super::path::Resource;
 use super::query::QueryError;
 use super::stream::Source;
 use crate::archive::{Archive, WadoUri, WadoUriError};
 use crate::dicom::{SeriesUid, SopInstanceUid, StudyUid};
 
-/// The path below `/dicom-web/{archive}/`.
+/// The path below `/dicom-web/{archive}/`, and below `/dicom-web/` for every archive.
 pub(super) const PATH: &str = "wado";
 
 /// The file meta information of an object, which names it, ends before (PS3.10 7.1).
@@ -45,6 +46,11 @@ pub(super) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
         object.with(key, value).map_err(|error| refused(key, error))
     })?;
     object.checked().map_err(|(key, error)| refused(key, error))
+}
+
+/// The object or the picture that `object` asks for.
+pub(super) fn resource(object: &WadoUri) -> Resource {
+    if object.is_drawn() { Resource::Rendered(object.objects()) } else { Resource::Whole(object.objects()) }
 }
 
 /// Reads ahead as far as the file meta information goes. An anonymous object is a new one and has a UID of its own (PS3.15

@@ -60,3 +60,33 @@ async fn what_an_archive_lacks_is_told_until_it_is_supplied() {
     let told = said(&pacs, all).await;
     assert!(!told.contains("supply"), "{told}");
 }
+
+#[tokio::test]
+async fn a_uri_service_is_tried_where_one_is_configured() {
+    let whole = format!("{UIDS},{INSTANCE}");
+    let object = [&[0; 128][..], b"DICM\x02\0"].concat();
+    for (answer, complaint) in [
+        (Answer::bytes("application/dicom", object), None),
+        (Answer::bytes("application/dicom", "<html>"), Some("no DICOM object")),
+        (Answer::status(404), Some("wado_uri_url")),
+    ] {
+        let rows = |row: &str| Answer::json(format!("[{{{row}}}]"));
+        let pacs = Pacs::new()
+            .at("/studies", rows(UIDS))
+            .at("/studies/1.2/series", rows(UIDS))
+            .at("/studies/1.2/series/1.2.1/metadata", rows(&whole))
+            .at("/studies/1.2/series/1.2.1/instances", rows(&whole))
+            .at("/uri/wado", answer)
+            .start()
+            .await;
+        let mut settings = settings(&pacs.url());
+        let told = check([Archive::new(settings.clone(), Metrics::default()).unwrap()]).await;
+        assert!(told.all_well() && !pacs.targets().iter().any(|target| target.contains("/uri/")), "{told}");
+        settings.wado_uri_url = Some(format!("{}/uri/wado", pacs.url()).parse().unwrap());
+        let told = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
+        assert_eq!(told.all_well(), complaint.is_none(), "{told}");
+        let complained = told.to_string().contains("main: WADO-URI: ");
+        assert_eq!(complained, complaint.is_some(), "{told}");
+        assert!(complaint.is_none_or(|complaint| told.to_string().contains(complaint)), "{told}");
+    }
+}

@@ -2,7 +2,8 @@
 
 use crate::support::client::{self, Received};
 use crate::support::front::Front;
-use crate::support::pacs::{Answer, Pacs, RunningPacs};
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
 
 const UIDS: &str = "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4";
 
@@ -129,4 +130,32 @@ async fn an_object_that_was_not_made_anonymous_is_not_passed_off_as_anonymous() 
         assert_eq!(named.status, 501, "{}", named.text());
         assert!(!named.text().contains("1.2.3.4"));
     }
+}
+
+#[tokio::test]
+async fn below_the_aggregate_root_an_archive_is_asked_that_holds_the_object_and_has_the_service() {
+    let holder_of = |study: &str, file: &str| {
+        let study = Study::new(study).series(&format!("{study}.3"), "CT", 1);
+        Pacs::new().study(study).at("/uri/wado", Answer::bytes("application/dicom", file_of(file))).start()
+    };
+    let (empty, without) = (holder_of("1.8", "9.1").await, holder_of("1.2", "9.2").await);
+    let with = holder_of("1.2", "9.3").await;
+    let uri = |pacs: &RunningPacs| format!("wado_uri_url = \"{}/uri/wado\"\n", pacs.url());
+    let archive = |id: &str, pacs: &RunningPacs, more: &str| {
+        format!("[[archive]]\nid = \"{id}\"\nurl = \"{}\"\n{more}", pacs.url())
+    };
+    let (second, third) = (archive("second", &without, ""), archive("third", &with, &uri(&with)));
+    let gateway = RunningGateway::over(&empty.url(), &format!("{}{second}{third}", uri(&empty))).await;
+    let found = gateway.get(&format!("/dicom-web/wado?{UIDS}")).await;
+    assert_eq!((found.status, found.complete), (200, true), "{}", found.text());
+    assert_eq!(found.body, file_of("9.3"));
+    let elsewhere = UIDS.replace("studyUID=1.2&", "studyUID=1.9&");
+    assert_eq!(gateway.get(&format!("/dicom-web/wado?{elsewhere}")).await.status, 404);
+    assert_eq!(gateway.get("/dicom-web/wado?requestType=WADO").await.status, 400);
+    let asked = |pacs: &RunningPacs| pacs.targets().iter().any(|target| target.contains("/uri/wado"));
+    assert!(!asked(&empty) && !asked(&without) && asked(&with));
+
+    let nobody = RunningGateway::over(&empty.url(), &second).await;
+    let none = nobody.get(&format!("/dicom-web/wado?{UIDS}")).await;
+    assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
 }
