@@ -133,7 +133,11 @@ impl Pictures {
     async fn open_next(&mut self) -> Result<(), DicomwebError> {
         while let Some(objects) = self.instances.pop_front() {
             let open = match Open::read(&self.archive, &self.pool, &self.question, &objects).await {
-                Err(DicomwebError::Render(RenderError::NoImage)) if !self.is_alone => continue,
+                Err(DicomwebError::Render(RenderError::NoImage))
+                    if !self.is_alone && matches!(objects, Objects::Instance(..)) =>
+                {
+                    continue;
+                }
                 open => open?,
             };
             let frames = match objects {
@@ -149,8 +153,9 @@ impl Pictures {
 
     async fn next(&mut self, format: Format) -> Result<Option<Picture>, DicomwebError> {
         loop {
-            let Some((open, frames)) = &mut self.open else { return Ok(None) };
-            if let Some(frame) = frames.pop_front() {
+            if let Some((open, frames)) = &mut self.open
+                && let Some(frame) = frames.pop_front()
+            {
                 let bytes = open.draw(frame, &self.wanted, format).await?;
                 let location = format!("{}/{}", self.public, open.instance.rendered_frame(frame));
                 return Ok(Some(Picture { location, bytes }));
@@ -158,6 +163,18 @@ impl Pictures {
             // Before the next object is fetched this one goes.
             self.open = None;
             self.open_next().await?;
+            if self.open.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Gives up the object, to be fetched once more for the frames that are still to come.
+    fn leave(&mut self) {
+        if let Some((Open { instance, .. }, frames)) = self.open.take()
+            && !frames.is_empty()
+        {
+            self.instances.push_front(instance.frames(frames.into()));
         }
     }
 }

@@ -126,6 +126,29 @@ async fn frames_of_one_object_are_parts_too_and_can_be_had_alone() {
 }
 
 #[tokio::test]
+async fn who_takes_no_more_pictures_keeps_nobody_from_drawing() {
+    let archive = samples::shared();
+    let front = Front::told(&archive.url, "[render]\nparallelism = 1").await;
+    let (path, rows) = series(&front, "XA").await;
+    let object = instance(&path, &rows[0]);
+    let png = [("Accept", "multipart/related; type=image/png")];
+    let alone = front.url(&format!("{object}/frames/1,2/rendered?viewport=1024,1024"));
+    let alone = parts(&client::get_with(&alone, &png).await);
+    // More than the sockets in between hold.
+    let many = format!("{object}/frames/{}/rendered?viewport=1024,1024", vec!["1,2"; 40].join(","));
+    assert!(40 * (alone[0].1.len() + alone[1].1.len()) > 16 << 20, "{} bytes a picture", alone[0].1.len());
+    let untaken = client::ask("GET", &front.url(&many), &png).await;
+    untaken.readable().await.unwrap();
+    let thumbnail = client::get(&front.url(&format!("{path}/thumbnail"))).await;
+    assert_eq!(thumbnail.status, 200, "{}", thumbnail.text());
+    let all = parts(&client::receive("GET", untaken).await);
+    assert_eq!(all.len(), 80);
+    for (number, (headers, picture)) in all.iter().enumerate() {
+        assert_eq!((headers, picture), (&alone[number % 2].0, &alone[number % 2].1), "picture {number}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_drawn_is_refused_with_the_reason() {
     let archive = samples::shared();
     let front = Front::told(&archive.url, "").await;

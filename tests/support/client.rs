@@ -51,7 +51,11 @@ pub async fn get_with(url: &str, headers: &[(&str, &str)]) -> Received {
 
 /// A request for `url`, whose path and query go out as they stand.
 pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Received {
-    let mut stream = ask(method, url, headers).await;
+    receive(method, ask(method, url, headers).await).await
+}
+
+/// Reads the answer to a request of `method` that was sent over `stream`.
+pub async fn receive(method: &str, mut stream: TcpStream) -> Received {
     let mut bytes = Vec::new();
     let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
     let ended = reading.expect("an answer in time").is_ok();

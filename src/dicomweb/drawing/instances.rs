@@ -32,6 +32,11 @@ impl Address {
         Objects::Instance(self.study.clone(), self.series.clone(), self.instance.clone())
     }
 
+    /// Some of its frames.
+    pub(super) fn frames(self, frames: Vec<u32>) -> Objects {
+        Objects::Frames(self.study, self.series, self.instance, frames)
+    }
+
     /// The path of the picture of a frame below an archive's root.
     pub(super) fn rendered_frame(&self, frame: u32) -> String {
         let Self { study, series, instance } = self;

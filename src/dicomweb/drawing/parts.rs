@@ -1,10 +1,17 @@
 //! Several pictures in one answer (RFC 2387): each is drawn when the one before it was taken.
+//!
+//! A client that takes its time keeps neither the memory of an object nor a place in the pool: both are given up, and the
+//! object is fetched once more when the client goes on.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt};
 use http::{HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::timeout;
 
 use super::{Picture, Pictures};
 use crate::dicomweb::answer::describe;
@@ -13,35 +20,28 @@ use crate::http::body::{self, Body};
 use crate::http::boundary;
 use crate::render::Format;
 
-/// What is to come.
-enum Rest {
-    /// This, and what follows it.
-    First(Picture, Box<Pictures>),
-    Following(Box<Pictures>),
-    Nothing,
+/// Whoever reads takes a picture within that time; fetching an object once more costs about as much.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A piece of the body.
+enum Piece {
+    Part(Bytes),
+    /// The delimiter behind the last part.
+    End(Bytes),
 }
+
+type Fed = Result<Piece, DicomwebError>;
 
 /// An answer of `first` and of all that follows it in `pictures`.
 pub(super) fn streamed(first: Picture, pictures: Pictures, format: Format) -> Response<Body> {
     let boundary = boundary::random();
     let media_type = format.media_type();
     let content_type = format!("multipart/related; type=\"{media_type}\"; boundary={boundary}");
-    let end = Bytes::from(format!("\r\n--{boundary}--\r\n"));
-    let pieces = stream::try_unfold(Rest::First(first, Box::new(pictures)), move |rest| {
-        let (boundary, end) = (boundary.clone(), end.clone());
-        async move {
-            let (picture, pictures) = match rest {
-                Rest::First(picture, pictures) => (Some(picture), pictures),
-                Rest::Following(mut pictures) => (next(&mut pictures, format).await?, pictures),
-                Rest::Nothing => return Ok(None),
-            };
-            Ok::<_, DicomwebError>(Some(match picture {
-                Some(picture) => (part(&boundary, media_type, &picture), Rest::Following(pictures)),
-                None => (end, Rest::Nothing),
-            }))
-        }
-    });
-    let mut response = Response::new(body::streamed(StreamBody::new(pieces.map_ok(Frame::data))));
+    let (sender, receiver) = mpsc::channel(1);
+    // It ends with the body, as then nobody takes what it sends.
+    tokio::spawn(feed(sender, first, pictures, format, boundary));
+    let pieces = stream::try_unfold(Some(receiver), taken).map_ok(Frame::data);
+    let mut response = Response::new(body::streamed(StreamBody::new(pieces)));
     describe(response.headers_mut());
     if let Ok(content_type) = HeaderValue::from_str(&content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -49,12 +49,45 @@ pub(super) fn streamed(first: Picture, pictures: Pictures, format: Format) -> Re
     response
 }
 
-async fn next(pictures: &mut Pictures, format: Format) -> Result<Option<Picture>, DicomwebError> {
-    let next = pictures.next(format).await;
-    if let Err(error) = &next {
-        tracing::warn!(%error, "A picture of several could not be drawn; the client's transfer was broken off.");
+/// The next piece, and where those behind it come from.
+async fn taken(
+    receiver: Option<Receiver<Fed>>,
+) -> Result<Option<(Bytes, Option<Receiver<Fed>>)>, DicomwebError> {
+    let Some(mut receiver) = receiver else { return Ok(None) };
+    match receiver.recv().await {
+        Some(Ok(Piece::Part(bytes))) => Ok(Some((bytes, Some(receiver)))),
+        Some(Ok(Piece::End(bytes))) => Ok(Some((bytes, None))),
+        Some(Err(error)) => Err(error),
+        // Whoever fed it broke down.
+        None => Err(DicomwebError::Interrupted),
     }
-    next
+}
+
+/// Draws as fast as pictures are taken.
+async fn feed(sender: Sender<Fed>, first: Picture, mut pictures: Pictures, format: Format, boundary: String) {
+    let mut next = Ok(Some(first));
+    while let Ok(Some(picture)) = &next {
+        let part = part(&boundary, format.media_type(), picture);
+        if sender.send(Ok(Piece::Part(part))).await.is_err() {
+            return;
+        }
+        if timeout(PATIENCE, sender.reserve()).await.is_err() {
+            pictures.leave();
+        }
+        if sender.reserve().await.is_err() {
+            return;
+        }
+        next = pictures.next(format).await;
+    }
+    let last = match next {
+        Ok(_) => Ok(Piece::End(format!("\r\n--{boundary}--\r\n").into())),
+        Err(error) => {
+            tracing::warn!(%error, "A picture of several could not be drawn; the client's transfer was broken off.");
+            Err(error)
+        }
+    };
+    // Nobody waits for it when the client is gone.
+    let _ = sender.send(last).await;
 }
 
 fn part(boundary: &str, media_type: &str, picture: &Picture) -> Bytes {
