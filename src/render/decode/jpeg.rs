@@ -1,4 +1,6 @@
-//! JPEG (ITU-T T.81): baseline, extended of 8 bits, lossless.
+//! JPEG (ITU-T T.81): baseline, extended, lossless. Extended JPEG of 12 bits is read here, all else by a library.
+
+mod extended;
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
@@ -10,6 +12,10 @@ const BROKEN: RenderError = RenderError::Broken("its JPEG stream is broken");
 
 /// The samples of the frame `stream`.
 pub(super) fn decode(stream: &[u8], layout: &Layout) -> Result<Decoded, RenderError> {
+    if extended::is_of_12_bits(stream) {
+        let samples = Samples::Words(extended::decode(stream, layout)?);
+        return Ok(Decoded { samples, photometric: layout.photometric });
+    }
     let mut decoder = Decoder::new(stream);
     decoder.read_info().map_err(|error| refusal(&error))?;
     let info = decoder.info().ok_or(BROKEN)?;
@@ -45,7 +51,7 @@ pub(super) fn decode(stream: &[u8], layout: &Layout) -> Result<Decoded, RenderEr
 fn refusal(error: &jpeg_decoder::Error) -> RenderError {
     match error {
         jpeg_decoder::Error::Unsupported(_) => {
-            RenderError::Unsupported("a kind of JPEG, such as one of 12 bits,")
+            RenderError::Unsupported("a kind of JPEG, such as one with arithmetic codes,")
         }
         _ => BROKEN,
     }

@@ -1,0 +1,63 @@
+//! From coefficients to samples: the inverse cosine transform (T.81 A.3.3).
+
+use std::f32::consts::{FRAC_1_SQRT_2, PI};
+
+/// Samples or coefficients of a block.
+pub(super) const BLOCK: usize = 64;
+
+/// Eight lines of eight.
+pub(super) type Block = [f32; BLOCK];
+
+/// The cosines, those of a place in a line each.
+pub(super) struct Cosine([[f32; 8]; 8]);
+
+impl Cosine {
+    pub(super) fn new() -> Self {
+        let mut cosines = [[0.0; 8]; 8];
+        for (x, cosines) in (0_u8..).zip(&mut cosines) {
+            for (u, cosine) in (0_u8..).zip(cosines) {
+                let angle = f32::from(2 * x + 1) * f32::from(u) * PI / 16.0;
+                *cosine = angle.cos() / 2.0 * if u == 0 { FRAC_1_SQRT_2 } else { 1.0 };
+            }
+        }
+        Self(cosines)
+    }
+
+    /// The samples, counted from the middle of their range.
+    pub(super) fn invert(&self, coefficients: &Block) -> Block {
+        // Lines first, then columns: each step leaves its result turned on its side.
+        self.lines(&self.lines(coefficients))
+    }
+
+    fn lines(&self, block: &Block) -> Block {
+        let mut turned = [0.0; BLOCK];
+        for (y, line) in block.chunks_exact(8).enumerate() {
+            for (x, cosines) in self.0.iter().enumerate() {
+                turned[x * 8 + y] = line.iter().zip(cosines).map(|(value, cosine)| value * cosine).sum();
+            }
+        }
+        turned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_coefficient_is_eight_times_the_mean() {
+        let mut coefficients = [0.0; BLOCK];
+        coefficients[0] = 800.0;
+        let samples = Cosine::new().invert(&coefficients);
+        assert!(samples.iter().all(|sample| (sample - 100.0).abs() < 1e-3), "{samples:?}");
+    }
+
+    #[test]
+    fn a_coefficient_of_the_first_line_changes_along_lines_only() {
+        let mut coefficients = [0.0; BLOCK];
+        coefficients[1] = 100.0;
+        let samples = Cosine::new().invert(&coefficients);
+        assert!((samples[0] + samples[7]).abs() < 1e-3 && samples[0] > samples[1]);
+        assert!(samples.chunks_exact(8).all(|line| line == &samples[..8]));
+    }
+}
