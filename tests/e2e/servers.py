@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ ORTHANC_DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 NGINX = "/usr/sbin/nginx"
 CHROMIUM = "/usr/bin/chromium"
 OHIF = ROOT / ".cache" / "ohif" / "dist"
+VIEWERS = ROOT / "docs" / "viewers.md"
 STARTING = 60
 
 
@@ -28,6 +30,15 @@ def free_ports(count: int) -> list[int]:
     for server in sockets:
         server.close()
     return ports
+
+
+def documented(language: str, replaced: dict[str, str]) -> str:
+    """The one block in that language of the page for viewers, with other addresses in it."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", VIEWERS.read_text(), re.DOTALL | re.MULTILINE)
+    for written, ours in replaced.items():
+        assert written in block, f"{written} does not stand in the block"
+        block = block.replace(written, ours)
+    return block
 
 
 class Server:
@@ -137,17 +148,8 @@ http {{ access_log off; {places} server {{ {server} }} }}""")
 
     @staticmethod
     def proxying(path: str, upstream: str) -> str:
-        """A location that leads to a gateway, as an ingress is configured."""
-        return f"""
-    location {path}/ {{
-      proxy_pass {upstream}/;
-      proxy_http_version 1.1;
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $http_host;
-      proxy_set_header X-Forwarded-Prefix {path};
-    }}"""
+        """A location that leads to a gateway, as the page for viewers has it."""
+        return documented("nginx", {"http://127.0.0.1:8080": upstream, "/pacs": path})
 
 
 class Ingress(Nginx):

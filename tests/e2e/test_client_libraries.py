@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from dicomweb_client.api import DICOMwebClient
 
-from servers import CHROMIUM, Gateway
+from servers import CHROMIUM, Gateway, documented
 
 STUDY = "2.25.133470007535392751803217985031206560121.1.1"
 SERIES = f"{STUDY}.1"
@@ -98,3 +98,9 @@ def test_the_library_of_npm_gets_the_same(known, orthanc, instance):
         assert "error" not in answer, (call, answer)
         assert ours[call] == answer, call
     assert len(theirs) == 16
+
+
+def test_what_the_page_for_viewers_says_in_python_runs(known, capsys):
+    exec(compile(documented("python", {"http://127.0.0.1:8080/dicom-web/demo": known.dicomweb}), "docs/viewers.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1 and all(line.split()[0].replace(".", "").isdigit() for line in lines), lines[:3]

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 import holdings as held
-from servers import CHROMIUM, OHIF, ROOT, Gateway, Nginx, Orthanc, free_ports
+from servers import CHROMIUM, OHIF, ROOT, Gateway, Nginx, Orthanc, documented, free_ports
 
 STUDY = "2.25.133470007535392751803217985031206560121.1.1"
 SERIES = f"{STUDY}.1"
@@ -17,29 +17,12 @@ IMAGES = 12
 PREFIX = "/pacs"
 SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / ".cache" / "screenshots"))
 
-CONFIGURATION = """window.config = {
-  routerBasename: '/', showStudyList: true, extensions: [], modes: [], customizationService: {},
-  maxNumberOfWebWorkers: 1, showWarningMessageForCrossOrigin: false, showCPUFallbackMessage: false, showLoadingIndicator: true,
-  investigationalUseDialog: { option: 'never' },
-  defaultDataSourceName: 'dicomweb',
-  dataSources: [{
-    namespace: '@ohif/extension-default.dataSourcesModule.dicomweb', sourceName: 'dicomweb',
-    configuration: {
-      friendlyName: 'The gateway', name: 'gateway', qidoRoot: '%(root)s', wadoRoot: '%(root)s', wadoUriRoot: '%(root)s',
-      qidoSupportsIncludeField: true, supportsFuzzyMatching: true, supportsWildcard: true, imageRendering: 'wadors',
-      thumbnailRendering: 'wadors', enableStudyLazyLoad: true, omitQuotationForMultipartRequest: true,
-      bulkDataURI: { enabled: true },
-    },
-  }],
-};"""
-
-
 class Viewer(Nginx):
     """The viewer's files, and what else stands behind the same ingress."""
 
     def __init__(self, folder: pathlib.Path, root: str, port: int, locations: str = ""):
         folder.mkdir()
-        (folder / "app-config.js").write_text(CONFIGURATION % {"root": root})
+        (folder / "app-config.js").write_text(documented("js", {"https://gateway.example/dicom-web/main": root}))
         super().__init__(folder, f"""
           listen 127.0.0.1:{port};
           types {{ application/wasm wasm; text/javascript js mjs; text/css css; text/html html; image/svg+xml svg; }}
