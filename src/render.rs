@@ -1,5 +1,5 @@
 //! Pictures for people, made of DICOM images (PS3.18 8.7.4, 10.4.1.1.3): from the bytes of a Part 10 object and the
-//! parameters of a request to PNG or JPEG. Functions only: this room knows no archive, no request and no clock.
+//! parameters of a request to PNG, JPEG or GIF. Functions only: this room knows no archive, no request and no clock.
 //!
 //! Nothing is trusted: values are read in place, sizes are compared with a limit of memory before room is made for
 //! anything, and one frame is decoded at a time. What cannot be drawn as it is meant is refused, with the reason; overlays
@@ -8,6 +8,7 @@
 //! - [`object`] finds the few attributes that matter, [`pixels`] the bytes of one frame, [`decode`] its samples
 //! - [`grey`] and [`colour`] turn them into levels and colours, by [`window`] and [`lookup_table`]
 //! - [`viewport`] cuts out, scales and turns round; [`annotation`] writes into it whose it is
+//! - [`gif`](mod@gif) makes one picture of several frames
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -20,6 +21,7 @@
 mod annotation;
 mod colour;
 mod decode;
+mod gif;
 mod grey;
 mod lookup_table;
 mod object;
@@ -39,6 +41,7 @@ use object::Object;
 use pixels::Layout;
 
 pub use annotation::Annotation;
+pub use gif::Animation;
 pub use viewport::Viewport;
 pub use window::{Window, WindowFunction};
 
@@ -84,17 +87,20 @@ pub enum Format {
     Jpeg,
     /// Without loss.
     Png,
+    /// Of 256 colours, which is all levels of grey; a picture may have several frames.
+    Gif,
 }
 
 impl Format {
     /// Each, the default first.
-    pub const ALL: [Self; 2] = [Self::Jpeg, Self::Png];
+    pub const ALL: [Self; 3] = [Self::Jpeg, Self::Png, Self::Gif];
 
     /// Its media type.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
+            Self::Gif => "image/gif",
         }
     }
 }
@@ -155,7 +161,11 @@ impl Image {
         let channels = if layout.photometric.is_monochrome() { 1 } else { 3 };
         let whole = layout.pixels().saturating_mul(2 * channels);
         let drawn = geometry.map_or(0, |geometry| geometry.memory(channels));
-        if self.coding.memory(layout).saturating_add(whole).saturating_add(drawn) > self.room {
+        let (wide, high) = geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
+        let encoded = if format == Format::Gif { gif::memory(wide, high, channels) } else { 0 };
+        let taken =
+            [whole, drawn, encoded].into_iter().fold(self.coding.memory(layout), usize::saturating_add);
+        if taken > self.room {
             return Err(RenderError::TooLarge);
         }
         let stretch = pixels::stretch(&self.object, layout, index)?;
@@ -176,7 +186,11 @@ impl Image {
         };
         let lines = appearance.annotation.lines(&self.object.attributes, frame, layout.frames)?;
         annotation::write(&mut picture, &lines)?;
-        encoded(&picture, format, appearance.quality.unwrap_or(QUALITY))
+        match format {
+            Format::Gif => gif::encode(picture, gif::delay(&self.object.attributes)),
+            Format::Jpeg => jpeg(&picture, appearance.quality.unwrap_or(QUALITY)),
+            Format::Png => png(&picture),
+        }
     }
 }
 
@@ -204,18 +218,18 @@ fn pixel_aspect(attributes: &FrameAttributes<'_>) -> Result<f64, RenderError> {
     })
 }
 
-fn encoded(picture: &DynamicImage, format: Format, quality: u8) -> Result<Vec<u8>, RenderError> {
+fn png(picture: &DynamicImage) -> Result<Vec<u8>, RenderError> {
     let mut bytes = Vec::new();
-    let written = match format {
-        Format::Jpeg => picture.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, quality)),
-        Format::Png => {
-            let encoder =
-                PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
-            picture.write_with_encoder(encoder)
-        }
-    };
-    // What cannot be written is too wide or too high for the format.
-    written.map_err(|_| RenderError::TooLarge)?;
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
+    picture.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
+    Ok(bytes)
+}
+
+/// What cannot be written is too wide or too high for the format.
+fn jpeg(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, RenderError> {
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
+    picture.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
     Ok(bytes)
 }
 

@@ -1,14 +1,14 @@
 //! Pictures that the archive does not draw, drawn here out of its objects (PS3.18 10.4.1.1.3 to .5).
 //!
-//! A rendered resource of several frames is parts, a picture for each, or is refused to a client that takes a single
-//! picture: one of them would look like all. A thumbnail is of the middle frame of the middle image, and of a study's largest
+//! A rendered resource of several frames is parts, a picture for each, or one GIF where they are of one instance; it is refused
+//! to a client that takes neither, as one of the frames would look like all. A thumbnail is of the middle frame of the middle image, and of a study's largest
 //! series that has images.
 //!
 //! [`pool`] bounds the memory that all of it takes; [`render`](crate::render) does the work, on threads that may block.
 
 mod instances;
-mod parts;
 mod pool;
+mod several;
 mod wanted;
 
 use std::collections::VecDeque;
@@ -93,9 +93,13 @@ async fn rendered(mut pictures: Pictures) -> Result<Response<Body>, DicomwebErro
             let picture = pictures.next(format).await?.ok_or(RenderError::NoImage)?;
             Ok(single(picture.bytes, format))
         }
+        _ if pictures.is_alone && wanted.animated => {
+            let first = pictures.next(Format::Gif).await?.ok_or(RenderError::NoImage)?;
+            Ok(several::streamed(first, pictures, several::Binding::Animation))
+        }
         (_, _, Some(format)) => {
             let first = pictures.next(format).await?.ok_or(RenderError::NoImage)?;
-            Ok(parts::streamed(first, pictures, format))
+            Ok(several::streamed(first, pictures, several::Binding::parts(format)))
         }
         (_, _, None) => Err(DicomwebError::SeveralPictures),
     }

@@ -78,7 +78,7 @@ pub enum DicomwebError {
     Encoding(#[from] crate::http::query::QueryError),
     /// There are several pictures, and the client takes one only.
     #[error(
-        "there are several pictures: accept multipart/related, or ask for those of single frames at .../frames/{{number}}/rendered"
+        "there are several pictures: accept multipart/related, or image/gif for the frames of one instance, or ask for those of single frames at .../frames/{{number}}/rendered"
     )]
     SeveralPictures,
     /// A parameter of rendering that archives may know and that is not done here.

@@ -89,8 +89,8 @@ pub(super) struct Geometry {
     top: u32,
     region_width: u32,
     region_height: u32,
-    width: u32,
-    height: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
     flipped_across: bool,
     flipped_down: bool,
 }

@@ -1,6 +1,9 @@
 //! Pictures that the archive does not draw. What they show is compared with another drawing of them in tests/e2e.
 
-use image::GenericImageView;
+use std::io::Cursor;
+
+use image::codecs::gif::GifDecoder;
+use image::{AnimationDecoder, GenericImageView};
 
 use crate::support::client::{self, Received};
 use crate::support::front::{Front, PUBLIC};
@@ -126,6 +129,34 @@ async fn frames_of_one_object_are_parts_too_and_can_be_had_alone() {
 }
 
 #[tokio::test]
+async fn frames_of_one_object_are_one_gif_for_those_who_ask_for_images() {
+    let archive = samples::shared();
+    let front = Front::told(&archive.url, "").await;
+    let (path, rows) = series(&front, "XA").await;
+    let object = instance(&path, &rows[0]);
+    let in_a_page = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";
+    let moving = client::get_with(&front.url(&format!("{object}/rendered")), &[("Accept", in_a_page)]).await;
+    assert_eq!((moving.status, moving.header("content-type")), (200, Some("image/gif")), "{}", moving.text());
+    assert!(moving.complete);
+    let png = [("Accept", "multipart/related; type=image/png")];
+    let still = parts(&client::get_with(&front.url(&format!("{object}/rendered")), &png).await);
+    let frames = GifDecoder::new(Cursor::new(moving.body)).unwrap().into_frames().collect_frames().unwrap();
+    assert_eq!(frames.len(), still.len());
+    for (frame, (_, still)) in frames.iter().zip(&still) {
+        assert_eq!(frame.buffer(), &image::load_from_memory(still).unwrap().to_rgba8());
+    }
+    // Of one frame it is a picture as any other, and of several instances there is none.
+    let gif = [("Accept", "image/gif")];
+    let one = client::get_with(&front.url(&format!("{object}/frames/2/rendered")), &gif).await;
+    assert_eq!((one.status, one.header("content-type")), (200, Some("image/gif")));
+    let one = image::load_from_memory(&one.body).unwrap().to_rgba8();
+    assert_eq!(one, image::load_from_memory(&still[1].1).unwrap().to_rgba8());
+    let (of_several, _) = series(&front, "CT").await;
+    let refused = client::get_with(&front.url(&format!("{of_several}/rendered")), &gif).await;
+    assert_eq!(refused.status, 406);
+}
+
+#[tokio::test]
 async fn who_takes_no_more_pictures_keeps_nobody_from_drawing() {
     let archive = samples::shared();
     let front = Front::told(&archive.url, "[render]\nparallelism = 1").await;
@@ -167,7 +198,7 @@ async fn what_cannot_be_drawn_is_refused_with_the_reason() {
         ("viewport=10,10,5000,0,1,1", "image/png", 400),
         ("window=1,0,linear", "image/png", 400),
         ("viewport=60000,60000", "image/png", 413),
-        ("quality=50", "image/gif", 406),
+        ("quality=50", "image/webp", 406),
     ] {
         let answer =
             client::get_with(&front.url(&format!("{image}/rendered?{query}")), &[("Accept", accept)]).await;

@@ -154,6 +154,32 @@ def test_a_jpeg_is_the_same_picture_with_a_little_loss(drawing, images):
     assert sizes == sorted(sizes)
 
 
+def test_frames_move_as_fast_as_their_object_says(drawing, images):
+    """As Pillow reads them, and by the display rate that pydicom reads in the object."""
+    looked_at = set()
+    for dataset in (pydicom.dcmread(io.BytesIO(content), force=True) for content in images):
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        photometric = dataset.get("PhotometricInterpretation", "")
+        if not 1 < frames < 40 or photometric in looked_at or "PixelData" not in dataset:
+            continue
+        address = f"{drawing.dicomweb}{path(dataset)}"
+        moving = requests.get(f"{address}/rendered", headers={"Accept": "image/gif"}, timeout=60)
+        assert moving.status_code == 200 and moving.headers["Content-Type"] == "image/gif", moving.text[:200]
+        gif = Image.open(io.BytesIO(moving.content))
+        assert gif.n_frames == frames and gif.info["loop"] == 0
+        rate = float(dataset.get("RecommendedDisplayFrameRate") or dataset.get("CineRate") or 0)
+        time = 1000 / rate if rate else float(dataset.get("FrameTime") or 0) or 100
+        for number in (1, frames):
+            gif.seek(number - 1)
+            assert abs(gif.info["duration"] - max(time, 20)) <= 5, (time, gif.info["duration"])
+            still = requests.get(f"{address}/frames/{number}/rendered", headers=PNG, timeout=60)
+            expected = Image.open(io.BytesIO(still.content)).convert("RGB")
+            differences = numpy.abs(numpy.asarray(gif.convert("RGB")).astype(float) - numpy.asarray(expected))
+            assert differences.mean() <= (0 if "MONOCHROME" in photometric else 5), (photometric, number, differences.mean())
+        looked_at.add(photometric)
+    assert len(looked_at) >= 2 and any("MONOCHROME" in one for one in looked_at), looked_at
+
+
 def hostile() -> dict[str, Dataset]:
     """Objects that lie, made of a real one."""
     def made(**values) -> Dataset:

@@ -21,6 +21,8 @@ pub(super) struct Wanted {
     pub(super) single: Option<Format>,
     /// The format of pictures as parts, where the client takes these.
     pub(super) parts: Option<Format>,
+    /// Whether several frames are wanted as one picture rather than as parts.
+    pub(super) animated: bool,
 }
 
 impl Wanted {
@@ -29,10 +31,10 @@ impl Wanted {
         if matches!(question.resource, Resource::Thumbnail(_)) {
             appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL, THUMBNAIL));
         }
-        let (single, parts) = formats(&question.accepted.ranges);
+        let (single, parts, animated) = formats(&question.accepted.ranges);
         match (single, parts) {
             (None, None) => Err(DicomwebError::NotAcceptable),
-            _ => Ok(Self { appearance, single, parts }),
+            _ => Ok(Self { appearance, single, parts, animated }),
         }
     }
 }
@@ -64,12 +66,13 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
     })
 }
 
-/// The formats that a client takes: of a picture by itself, and of pictures as parts.
-fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>) {
+/// The formats that a client takes: of a picture by itself, and of pictures as parts; and whether it wants a GIF more than these
+/// where there are several frames. It does when it asks for images, and not for whatever there is.
+fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
     let single = preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
     let of_parts = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
         _ if range.quality <= 0.0 => None,
-        // Whoever takes anything takes parts as well (PS3.18 8.7.4 has no other form for several frames).
+        // Whoever takes anything takes parts as well.
         ("*/*", _) => single,
         ("multipart/related", None | Some("*/*" | "image/*")) => Some(Format::Jpeg),
         ("multipart/related", Some(inner)) => {
@@ -80,7 +83,12 @@ fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>) {
     let mut wanted: Vec<_> =
         ranges.iter().filter_map(|range| Some((range.quality, of_parts(range)?))).collect();
     wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-    (single, wanted.first().map(|(_, format)| *format))
+    let parts = wanted.first().copied();
+    let of_gif = |essence: &str| ranges.iter().find(|range| range.essence == essence);
+    let gif =
+        of_gif(Format::Gif.media_type()).or_else(|| of_gif("image/*")).map_or(0.0, |range| range.quality);
+    let animated = gif > 0.0 && parts.is_none_or(|(quality, _)| gif >= quality);
+    (single, parts.map(|(_, format)| format), animated)
 }
 
 #[cfg(test)]
@@ -90,6 +98,11 @@ mod tests {
     use http::{HeaderMap, HeaderValue, header};
 
     fn taken(accept: &str) -> (Option<Format>, Option<Format>) {
+        let (single, parts, _) = all_taken(accept);
+        (single, parts)
+    }
+
+    fn all_taken(accept: &str) -> (Option<Format>, Option<Format>, bool) {
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
         formats(&negotiation::ranges(&headers))
     }
@@ -97,18 +110,36 @@ mod tests {
     #[test]
     fn the_client_chooses_the_format_and_jpeg_is_the_default() {
         let (jpeg, png) = (Some(Format::Jpeg), Some(Format::Png));
-        assert_eq!(formats(&negotiation::ranges(&HeaderMap::new())), (jpeg, jpeg));
+        assert_eq!(formats(&negotiation::ranges(&HeaderMap::new())), (jpeg, jpeg, false));
         assert_eq!(taken("image/png"), (png, None));
         assert_eq!(taken("image/*"), (jpeg, None));
         assert_eq!(taken("image/png, image/jpeg;q=0.9"), (png, None));
         assert_eq!(taken("image/avif,image/webp,image/png,*/*;q=0.8"), (png, png));
-        assert_eq!(taken("image/gif, video/mp4"), (None, None));
+        assert_eq!(taken("image/gif;q=0.5, video/mp4"), (Some(Format::Gif), None));
+        assert_eq!(taken("image/webp, video/mp4"), (None, None));
         assert_eq!(taken("multipart/related; type=\"image/png\""), (None, png));
         assert_eq!(
-            taken("multipart/related; type=image/gif, multipart/related;q=0.1, image/jpeg"),
+            taken("multipart/related; type=image/jp2, multipart/related;q=0.1, image/jpeg"),
             (jpeg, jpeg)
         );
         assert_eq!(taken("*/*, image/jpeg;q=0"), (png, png));
+    }
+
+    #[test]
+    fn several_frames_are_one_picture_for_those_who_ask_for_images() {
+        for (accept, animated) in [
+            ("image/gif", true),
+            ("image/*", true),
+            // What browsers send for an image in a page.
+            ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", true),
+            ("multipart/related; type=image/jpeg, image/gif", true),
+            ("multipart/related; type=image/jpeg, image/gif;q=0.9", false),
+            ("image/gif;q=0, image/*", false),
+            ("image/png", false),
+            ("*/*", false),
+        ] {
+            assert_eq!(all_taken(accept).2, animated, "{accept}");
+        }
     }
 
     #[test]
