@@ -6,7 +6,6 @@
 
 mod breaker;
 mod client;
-mod clients;
 mod error;
 mod id;
 mod profile;
@@ -16,6 +15,7 @@ mod response;
 mod retrieve;
 mod rows;
 mod settings;
+mod transport;
 mod wado_uri;
 
 pub use client::Archive;

@@ -20,6 +20,7 @@ fn settings(url: &str) -> Settings {
         credentials: Credentials::None,
         timeout: Duration::from_secs(10),
         max_concurrency: 4,
+        stream_buffer: 256 * 1024,
         ca: None,
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
-use super::clients::Clients;
 use super::request::{Class, UpstreamRequest};
 use super::response::{Held, UpstreamBody, UpstreamResponse};
+use super::transport::{Incoming, Outgoing, Purpose, Transport, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::telemetry::Metrics;
@@ -30,7 +30,7 @@ pub struct Archive {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    clients: Arc<Clients>,
+    transport: Transport,
     credentials: Option<(HeaderName, HeaderValue)>,
     searches: Lane,
     metadata: Lane,
@@ -59,7 +59,7 @@ impl Archive {
         };
         Ok(Self {
             inner: Arc::new(Inner {
-                clients: Clients::new(&settings)?,
+                transport: Transport::new(&settings)?,
                 credentials,
                 searches: lane(settings.max_concurrency),
                 metadata: lane(settings.max_concurrency),
@@ -93,7 +93,7 @@ impl Archive {
     /// Sends `request` and returns with the head of the answer, whatever its status. The body is as the archive sent it,
     /// with its Content-Encoding.
     pub async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse, ArchiveError> {
-        self.send_by(&self.inner.clients.carrying(), request).await
+        self.send_for(Purpose::Carry, request).await
     }
 
     /// Sends `request` and returns with the head of the answer, whatever its status. The body is decoded.
@@ -101,21 +101,21 @@ impl Archive {
         &self,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
-        self.send_by(&self.inner.clients.reading(), request).await
+        self.send_for(Purpose::Read, request).await
     }
 
     pub(super) fn error(&self, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
         ArchiveError { archive: self.id().clone(), kind: kind.into() }
     }
 
-    async fn send_by(
+    async fn send_for(
         &self,
-        client: &reqwest::Client,
+        purpose: Purpose,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let class = request.class();
         let started = Instant::now();
-        let answer = self.send_within_deadline(client, request).await;
+        let answer = self.send_within_deadline(purpose, request).await;
         let outcome = match &answer {
             Ok(response) => response.status.as_str().to_owned(),
             Err(error) => error.label().to_owned(),
@@ -126,7 +126,7 @@ impl Archive {
 
     async fn send_within_deadline(
         &self,
-        client: &reqwest::Client,
+        purpose: Purpose,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let lane = match request.class() {
@@ -138,8 +138,7 @@ impl Archive {
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
         let pass = lane.breaker.pass().map_err(|rest| self.error(ArchiveErrorKind::Resting(rest)))?;
         let in_flight = self.inner.metrics.upstream_begun(self.id().as_str(), request.class().label());
-        let answer =
-            self.send_with_permit(client, request, (permit, in_flight, self.inner.clients.call())).await;
+        let answer = self.send_with_permit(purpose, request, (permit, in_flight)).await;
         match &answer {
             Ok(response) if matches!(response.status.as_u16(), 502..=504) => pass.failed(),
             Err(error) if error.is_about_the_archive() => pass.failed(),
@@ -150,20 +149,19 @@ impl Archive {
 
     async fn send_with_permit(
         &self,
-        client: &reqwest::Client,
+        purpose: Purpose,
         request: UpstreamRequest,
-        mut held: Held,
+        held: Held,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let timeout = self.inner.settings.timeout;
-        let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(client, &request)).await {
-            Ok(answer) => answer.map_err(|error| self.transport_error(&error))?,
+        let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(purpose, &request)).await {
+            Ok(answer) => answer.map_err(|error| self.transport_error(error))?,
             Err(_) => return Err(self.error(ArchiveErrorKind::Timeout(timeout))),
         };
         if answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED {
             return Err(self.error(ArchiveErrorKind::Redirected));
         }
-        let (head, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
-        held.2.is_answered_over(head.version);
+        let (head, body) = answer.into_parts();
         let body = UpstreamBody::new(self.id().clone(), timeout, body, held);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
@@ -172,37 +170,31 @@ impl Archive {
     /// GET can be said twice.
     async fn send_twice_if_stale(
         &self,
-        client: &reqwest::Client,
+        purpose: Purpose,
         request: &UpstreamRequest,
-    ) -> reqwest::Result<reqwest::Response> {
-        match client.execute(self.assemble(request)).await {
-            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
-                client.execute(self.assemble(request)).await
+    ) -> Result<Response<Incoming>, TransportError> {
+        match self.inner.transport.send(purpose, self.assemble(request)).await {
+            Err(TransportError::Disconnected) => {
+                self.inner.transport.send(purpose, self.assemble(request)).await
             }
             answer => answer,
         }
     }
 
-    fn assemble(&self, request: &UpstreamRequest) -> reqwest::Request {
-        let settings = &self.inner.settings;
-        let url = request.url(settings);
-        let mut assembled = reqwest::Request::new(request.method.clone(), url);
-        assembled.headers_mut().extend(request.headers.clone());
+    fn assemble(&self, request: &UpstreamRequest) -> Outgoing {
+        let url = request.url(&self.inner.settings);
+        let mut headers = request.headers.clone();
         if let Some((name, value)) = &self.inner.credentials {
-            assembled.headers_mut().insert(name, value.clone());
+            headers.insert(name, value.clone());
         }
-        assembled
+        Outgoing { method: request.method.clone(), url, headers }
     }
 
-    fn transport_error(&self, error: &reqwest::Error) -> ArchiveError {
-        self.error(if error.is_timeout() && error.is_connect() {
-            ArchiveErrorKind::Unreachable
-        } else if error.is_timeout() {
-            ArchiveErrorKind::Timeout(self.inner.settings.timeout)
-        } else if error.is_connect() {
-            ArchiveErrorKind::Unreachable
-        } else {
-            ArchiveErrorKind::Disconnected
+    fn transport_error(&self, error: TransportError) -> ArchiveError {
+        self.error(match error {
+            TransportError::Unreachable => ArchiveErrorKind::Unreachable,
+            TransportError::TimedOut => ArchiveErrorKind::Timeout(self.inner.settings.timeout),
+            TransportError::Disconnected => ArchiveErrorKind::Disconnected,
         })
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::clients::Call;
+use super::transport::{Incoming, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::telemetry::InFlight;
 
@@ -25,36 +25,26 @@ pub struct UpstreamResponse {
 }
 
 /// What a call holds until its answer is read or given up.
-pub(super) type Held = (OwnedSemaphorePermit, InFlight, Call);
+pub(super) type Held = (OwnedSemaphorePermit, InFlight);
 
 /// A body that holds the call's permit until it is dropped.
 #[derive(Debug)]
 pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
-    inner: reqwest::Body,
-    held: Held,
+    inner: Incoming,
+    _held: Held,
 }
 
 impl UpstreamBody {
-    pub(super) fn new(archive: ArchiveId, timeout: Duration, inner: reqwest::Body, held: Held) -> Self {
-        let mut body = Self { archive, timeout, inner, held };
-        body.note_end();
-        body
+    pub(super) fn new(archive: ArchiveId, timeout: Duration, inner: Incoming, held: Held) -> Self {
+        Self { archive, timeout, inner, _held: held }
     }
 
-    /// What is at its end need not be given up, though nobody asks for more.
-    fn note_end(&mut self) {
-        if self.inner.is_end_stream() {
-            self.held.2.ends();
-        }
-    }
-
-    fn error(&self, error: &reqwest::Error) -> ArchiveError {
-        let kind = if error.is_timeout() {
-            ArchiveErrorKind::Timeout(self.timeout)
-        } else {
-            ArchiveErrorKind::BrokenOff
+    fn error(&self, error: TransportError) -> ArchiveError {
+        let kind = match error {
+            TransportError::TimedOut => ArchiveErrorKind::Timeout(self.timeout),
+            TransportError::Unreachable | TransportError::Disconnected => ArchiveErrorKind::BrokenOff,
         };
         ArchiveError { archive: self.archive.clone(), kind }
     }
@@ -69,11 +59,7 @@ impl Body for UpstreamBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ArchiveError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        match &frame {
-            Some(Ok(_)) => self.note_end(),
-            None | Some(Err(_)) => self.held.2.ends(),
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| self.error(&error))))
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| self.error(error))))
     }
 
     fn is_end_stream(&self) -> bool {

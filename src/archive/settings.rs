@@ -29,6 +29,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How many searches, and as many metadata reads, are under way at once.
     pub max_concurrency: usize,
+    /// As much of one body is read at once, in bytes; up to four times as much is held while its client takes nothing.
+    pub stream_buffer: usize,
     /// Certificates, PEM, of the authority that signed the archive's own; the system's authorities when there is none.
     pub ca: Option<Vec<u8>>,
 }

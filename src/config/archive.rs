@@ -11,7 +11,7 @@ use url::Url;
 
 use super::document::Value;
 use super::section::{Section, Set};
-use super::values::{count, duration, identifier_system, one_of, service_url, several_of, text};
+use super::values::{buffer_size, count, duration, identifier_system, one_of, service_url, several_of, text};
 use crate::archive::{ArchiveId, DetailSource, PROFILES, Profile, Settings, Supplies, Supply};
 
 /// A search that has not begun to answer by then will not; viewers and users have gone away before.
@@ -19,6 +19,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a PACS of a clinic bears besides its own work; the same number of searches, and of metadata reads.
 const MAX_CONCURRENCY: usize = 8;
+
+/// More makes nothing faster; half of it costs a tenth of the speed.
+const STREAM_BUFFER: usize = 256 * 1024;
 
 /// The profile that trusts nothing which the standard does not promise.
 const PROFILE: &str = "generic";
@@ -62,6 +65,7 @@ impl Archive {
         let accession_system = section.take("accession_system", identifier_system).map(|set| set.value);
         let timeout = section.or("timeout", duration, TIMEOUT);
         let max_concurrency = section.or("max_concurrency", count(1, 1024), MAX_CONCURRENCY);
+        let stream_buffer = section.or("stream_buffer", buffer_size, STREAM_BUFFER);
         let credentials = section.table("auth", credentials::read);
         let ca = section.table("tls", |section| Some(read_ca(section)));
         let (id, (qido_url, wado_url)) = (id?.value, urls?);
@@ -76,6 +80,7 @@ impl Archive {
                 credentials: credentials?,
                 timeout,
                 max_concurrency,
+                stream_buffer,
                 ca: ca?,
             },
             time_zone,

@@ -59,6 +59,15 @@ pub(super) fn size(value: &Value) -> Result<u64, String> {
         .map(|size| size.as_u64())
 }
 
+/// The size of one of many buffers, which is counted in kibibytes.
+pub(super) fn buffer_size(value: &Value) -> Result<usize, String> {
+    let expected = "a size from 16KiB to 16MiB is expected, like \"64KiB\"";
+    let range = ByteSize::kib(16)..=ByteSize::mib(16);
+    let size =
+        parsed(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| range.contains(size)))?;
+    usize::try_from(size.as_u64()).map_err(|_| expected.to_owned())
+}
+
 /// A whole number from `least` to `most`.
 pub(super) fn count(least: usize, most: usize) -> impl FnOnce(&Value) -> Result<usize, String> {
     move |value| {
@@ -233,6 +242,10 @@ mod tests {
         assert_eq!(size(&written("512MiB")), Ok(512 << 20));
         for bad in ["", "512", "MiB", "1KiB", "-1MiB"] {
             assert!(size(&written(bad)).is_err(), "{bad}");
+        }
+        assert_eq!(buffer_size(&written("64KiB")), Ok(64 << 10));
+        for bad in ["", "64", "15KiB", "17MiB"] {
+            assert!(buffer_size(&written(bad)).is_err(), "{bad}");
         }
     }
 

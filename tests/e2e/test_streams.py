@@ -9,9 +9,10 @@ import time
 import pytest
 import requests
 
-from servers import Gateway, Nginx, free_ports
+from servers import ROOT, Gateway, Nginx, free_ports
 
 GIGABYTE = 2**30
+TLS = ROOT / "tests" / "tls"
 
 # What an archive may say, and a client must know.
 REFUSALS = (400, 404, 406, 410, 413, 501, 503)
@@ -24,15 +25,17 @@ PATH = "/dicom-web/main/studies/1.2.3/bulkdata/1"
 class Origin(Nginx):
     """An archive that holds one large value."""
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, secure: bool = False):
         value = folder / "dicom-web" / "studies" / "1.2.3" / "bulkdata" / "1"
         value.parent.mkdir(parents=True)
         with value.open("wb") as file:
             file.truncate(GIGABYTE)
-        (port,) = free_ports(1)
-        self.dicomweb = f"http://127.0.0.1:{port}/dicom-web"
+        port, secure_port = free_ports(2)
+        self.dicomweb = f"https://127.0.0.1:{secure_port}/dicom-web" if secure else f"http://127.0.0.1:{port}/dicom-web"
         # Whatever it is asked to draw, it refuses with the status that the series ends with.
-        server = f"""listen 127.0.0.1:{port}; types {{}} default_type application/octet-stream; location / {{ root {folder}; }}
+        # HTTP/2 is agreed on in TLS.
+        server = f"""listen 127.0.0.1:{port}; listen 127.0.0.1:{secure_port} ssl http2; http2_max_concurrent_streams 256;
+          ssl_certificate {TLS}/server.pem; ssl_certificate_key {TLS}/server.key; types {{}} default_type application/octet-stream; location / {{ root {folder}; }}
           {" ".join(f"location = /dicom-web/studies/1.2.3/series/{status}/rendered {{ return {status}; }}" for status in REFUSALS)}"""
         super().__init__(folder, server, f"http://127.0.0.1:{port}/")
 
@@ -84,20 +87,28 @@ def until(holds, patience: float = 20) -> bool:
     return holds()
 
 
-def test_readers_that_stall_cost_little_memory(gateway):
-    with contextlib.ExitStack() as open_clients:
-        first = open_clients.enter_context(ask(gateway))
-        read(first, 4_000_000)
-        before = resident(gateway)
-        clients = [open_clients.enter_context(ask(gateway)) for _ in range(50)]
-        for client in clients:
-            read(client, 4_000_000)
-        # Until every buffer on the way is full, and nothing grows any more.
-        sizes = []
-        assert until(lambda: (sizes.append(resident(gateway)), len(sizes) > 20 and max(sizes[-20:]) - min(sizes[-20:]) < 2**20)[1])
-        each = (sizes[-1] - before) / len(clients)
-        # The HTTP client reads up to 400 kB at once, and hands on a piece while it holds the next ones.
-        assert each < 2.5 * 2**20, f"{each / 1024:.0f} KiB for a stream of a gigabyte that nobody reads"
+@pytest.mark.parametrize("secure", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize(("buffer", "bound"), [("256KiB", 1280), ("16KiB", 256)])
+def test_readers_that_stall_cost_as_much_memory_as_is_configured(tmp_path, secure, buffer, bound):
+    origin = Origin(tmp_path / "origin", secure)
+    trust = f'\ntls = {{ ca = "{TLS}/ca.pem" }}' if secure else ""
+    gateway = Gateway(tmp_path, "gateway", origin.dicomweb, archive=f'max_concurrency = 32\nstream_buffer = "{buffer}"{trust}')
+    try:
+        with contextlib.ExitStack() as open_clients:
+            first = open_clients.enter_context(ask(gateway))
+            read(first, 4_000_000)
+            before = resident(gateway)
+            clients = [open_clients.enter_context(ask(gateway)) for _ in range(150)]
+            for client in clients:
+                read(client, 4_000_000)
+            # Until every buffer on the way is full, and nothing grows any more.
+            sizes = []
+            assert until(lambda: (sizes.append(resident(gateway)), len(sizes) > 20 and max(sizes[-20:]) - min(sizes[-20:]) < 2**20)[1])
+            each = (sizes[-1] - before) / len(clients) / 1024
+            assert each < bound, f"{each:.0f} KiB for a stream of a gigabyte that nobody reads"
+    finally:
+        gateway.stop()
+        origin.stop()
 
 
 def test_a_thousand_clients_that_go_away_leave_nothing_open(gateway):
