@@ -28,4 +28,5 @@ pub use response::{UpstreamBody, UpstreamResponse};
 pub use retrieve::{Objects, PathSegment, Rendering, Retrieval};
 pub use rows::RowsEnd;
 pub use settings::{Credentials, Settings, SettingsError};
+pub use transport::is_off_limits;
 pub use wado_uri::{WadoUri, WadoUriError};

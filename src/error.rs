@@ -174,6 +174,7 @@ impl From<&ArchiveError> for Failure {
             Kind::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", said()),
             Kind::Disconnected | Kind::BrokenOff => Self::new(StatusCode::BAD_GATEWAY, "transient", said()),
             Kind::Unauthorized(_)
+            | Kind::OffLimits
             | Kind::NotFound
             | Kind::Refused(_)
             | Kind::Redirected
@@ -282,6 +283,7 @@ mod tests {
             (ArchiveErrorKind::Unauthorized(StatusCode::UNAUTHORIZED), 502, false),
             (ArchiveErrorKind::NotFound, 502, false),
             (ArchiveErrorKind::Redirected, 502, false),
+            (ArchiveErrorKind::OffLimits, 502, false),
         ];
         for (kind, status, retry) in statuses {
             let failure = failure(kind);

@@ -21,6 +21,7 @@ fn settings(url: &str) -> Settings {
         timeout: Duration::from_secs(10),
         max_concurrency: 4,
         stream_buffer: 256 * 1024,
+        allow_link_local: false,
         ca: None,
     }
 }

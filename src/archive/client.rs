@@ -193,6 +193,7 @@ impl Archive {
     fn transport_error(&self, error: TransportError) -> ArchiveError {
         self.error(match error {
             TransportError::Unreachable => ArchiveErrorKind::Unreachable,
+            TransportError::OffLimits => ArchiveErrorKind::OffLimits,
             TransportError::TimedOut => ArchiveErrorKind::Timeout(self.inner.settings.timeout),
             TransportError::Disconnected => ArchiveErrorKind::Disconnected,
         })

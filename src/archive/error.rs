@@ -24,6 +24,11 @@ pub enum ArchiveErrorKind {
     /// No connection: nobody listens, the name does not resolve, TLS fails.
     #[error("cannot be reached; is it running, and is its address right?")]
     Unreachable,
+    /// Its name has only addresses that are never called.
+    #[error(
+        "is said to be at a link-local address, where no archive is looked for; allow_link_local = true lifts that"
+    )]
+    OffLimits,
     /// The connection broke before the answer's head was complete.
     #[error("closed the connection without an answer")]
     Disconnected,
@@ -102,6 +107,7 @@ impl ArchiveError {
         use ArchiveErrorKind as Kind;
         match self.kind {
             Kind::Unreachable => "unreachable",
+            Kind::OffLimits => "off_limits",
             Kind::Disconnected => "disconnected",
             Kind::Timeout(_) => "timeout",
             Kind::Busy => "busy",

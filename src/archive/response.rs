@@ -44,7 +44,9 @@ impl UpstreamBody {
     fn error(&self, error: TransportError) -> ArchiveError {
         let kind = match error {
             TransportError::TimedOut => ArchiveErrorKind::Timeout(self.timeout),
-            TransportError::Unreachable | TransportError::Disconnected => ArchiveErrorKind::BrokenOff,
+            TransportError::Unreachable | TransportError::OffLimits | TransportError::Disconnected => {
+                ArchiveErrorKind::BrokenOff
+            }
         };
         ArchiveError { archive: self.archive.clone(), kind }
     }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub max_concurrency: usize,
     /// As much of one body is read at once, in bytes; up to four times as much is held while its client takes nothing.
     pub stream_buffer: usize,
+    /// Addresses of a network's own, at which clouds hand out credentials, may be the archive's.
+    pub allow_link_local: bool,
     /// Certificates, PEM, of the authority that signed the archive's own; the system's authorities when there is none.
     pub ca: Option<Vec<u8>>,
 }

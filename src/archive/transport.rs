@@ -5,6 +5,7 @@
 //! may be sent, and how long it may take, is the business of the room around it.
 
 mod carrying;
+mod dialling;
 mod reading;
 mod tls;
 
@@ -19,7 +20,10 @@ use url::Url;
 
 use super::{Settings, SettingsError};
 use carrying::{Carried, Carrying};
+use dialling::{OffLimits, Resolver};
 use reading::{Read, Reading};
+
+pub use dialling::is_off_limits;
 
 /// A connection is made on a local network, or something is wrong. TLS is a part of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +36,8 @@ const MAX_HEADERS: usize = 200;
 
 /// Who asks.
 const USER_AGENT: &str = concat!("dicomweb-gateway/", env!("CARGO_PKG_VERSION"));
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is sent; it has no body.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ pub(super) enum Purpose {
 pub(super) enum TransportError {
     /// There is no connection.
     Unreachable,
+    /// There is no address that may be called.
+    OffLimits,
     /// Nothing came for too long.
     TimedOut,
     /// The connection broke.
@@ -70,8 +78,13 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        Self::resolving_by(Resolver::system(settings.allow_link_local), settings)
+    }
+
+    fn resolving_by(resolver: Resolver, settings: &Settings) -> Result<Self, SettingsError> {
         let tls = tls::client_config(settings)?;
-        Ok(Self { reading: Reading::new(settings, &tls)?, carrying: Carrying::new(settings, tls) })
+        let reading = Reading::new(settings, &tls, resolver.clone())?;
+        Ok(Self { reading, carrying: Carrying::new(settings, tls, resolver) })
     }
 
     /// Sends `outgoing`, and returns with the head of the answer. Dropping its body ends the call.
@@ -123,3 +136,11 @@ impl Body for Incoming {
         }
     }
 }
+
+/// Why there is no connection.
+fn unconnected(error: &(dyn std::error::Error + 'static)) -> TransportError {
+    if OffLimits::caused(error) { TransportError::OffLimits } else { TransportError::Unreachable }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,16 +3,19 @@
 mod credentials;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use url::Url;
+use url::{Host, Url};
 
 use super::document::Value;
 use super::section::{Section, Set};
-use super::values::{buffer_size, count, duration, identifier_system, one_of, service_url, several_of, text};
-use crate::archive::{ArchiveId, DetailSource, PROFILES, Profile, Settings, Supplies, Supply};
+use super::values::{
+    buffer_size, count, duration, identifier_system, one_of, service_url, several_of, text, truth,
+};
+use crate::archive::{ArchiveId, DetailSource, PROFILES, Profile, Settings, Supplies, Supply, is_off_limits};
 
 /// A search that has not begun to answer by then will not; viewers and users have gone away before.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,8 +59,9 @@ impl Archive {
             );
         }
         let name = section.take("name", text);
-        let urls = read_urls(section);
-        let wado_uri_url = section.take("wado_uri_url", service_url).map(|set| set.value);
+        let allow_link_local = section.or("allow_link_local", truth, false);
+        let urls = read_urls(section, allow_link_local);
+        let wado_uri_url = section.take("wado_uri_url", |value| archive_url(value, allow_link_local));
         let profile = read_profile(section);
         let time_zone = section.take("time_zone", time_zone).map(|set| set.value);
         let patient_id_system = section.take("patient_id_system", identifier_system).map(|set| set.value);
@@ -75,12 +79,13 @@ impl Archive {
                 id,
                 qido_url,
                 wado_url,
-                wado_uri_url,
+                wado_uri_url: wado_uri_url.map(|set| set.value),
                 profile,
                 credentials: credentials?,
                 timeout,
                 max_concurrency,
                 stream_buffer,
+                allow_link_local,
                 ca: ca?,
             },
             time_zone,
@@ -96,8 +101,25 @@ fn archive_id(value: &Value) -> Result<ArchiveId, String> {
     ArchiveId::parse(&text).map_err(|error| error.to_string())
 }
 
+/// An address of an archive. One that is written as a number is looked up by nobody, so that it is judged here.
+fn archive_url(value: &Value, allow_link_local: bool) -> Result<Url, String> {
+    let url = service_url(value)?;
+    let number = match url.host() {
+        Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+        Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+        Some(Host::Domain(_)) | None => None,
+    };
+    match number {
+        Some(address) if is_off_limits(address) && !allow_link_local => Err(format!(
+            "{address} is link-local, or otherwise no archive's; allow_link_local = true lets it be one"
+        )),
+        _ => Ok(url),
+    }
+}
+
 /// `url` for both services, or one for each.
-fn read_urls(section: &mut Section<'_>) -> Option<(Url, Url)> {
+fn read_urls(section: &mut Section<'_>, allow_link_local: bool) -> Option<(Url, Url)> {
+    let service_url = |value: &Value| archive_url(value, allow_link_local);
     let has_url = section.has("url");
     let has_parts = section.has("qido_url") || section.has("wado_url");
     let url = section.take("url", service_url);

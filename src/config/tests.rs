@@ -172,6 +172,25 @@ fn no_mode_is_chosen_for_the_operator() {
 }
 
 #[test]
+fn an_archive_at_a_link_local_address_has_to_be_allowed() {
+    for (key, host) in
+        [("url", "169.254.169.254"), ("url", "[fe80::1]"), ("wado_uri_url", "[::ffff:169.254.1.1]")]
+    {
+        let other = if key == "url" { "" } else { "url = \"http://pacs.example/rs\"\n" };
+        let text = format!(
+            "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\n{other}{key} = \"http://{host}/rs\"\n"
+        );
+        let refused = errors(&text).join("\n");
+        assert!(
+            refused.contains(&format!("archive[0].{key}: ")) && refused.contains("allow_link_local"),
+            "{refused}"
+        );
+        let allowed = format!("{text}allow_link_local = true\n");
+        assert!(Config::parse(&allowed, Path::new("gateway.toml"), []).is_ok(), "{key} {host}");
+    }
+}
+
+#[test]
 fn a_broken_file_is_told_with_its_line_and_what_it_may_hide_is_not_called_missing() {
     let errors = errors("[auth]\nmode = \"open\n[[archive]]\nid = \"main\"\ncolour = 1\n");
     assert!(errors[0].starts_with("gateway.toml:2: this is not TOML: "), "{errors:?}");

@@ -20,7 +20,11 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service;
 
-use super::{CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT};
+use super::dialling::Resolver;
+use super::{
+    BoxError, CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
+    unconnected,
+};
 use crate::archive::Settings;
 
 /// As many streams as that share a connection without waiting for those that nobody takes.
@@ -32,8 +36,6 @@ const LARGEST_WINDOW: u32 = i32::MAX.cast_unsigned();
 /// A peer that is gone without a word is noticed.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// The client of one archive; connections are kept between calls.
 #[derive(Debug)]
 pub(super) struct Carrying {
@@ -43,8 +45,8 @@ pub(super) struct Carrying {
 }
 
 impl Carrying {
-    pub(super) fn new(settings: &Settings, tls: ClientConfig) -> Self {
-        let mut tcp = HttpConnector::new();
+    pub(super) fn new(settings: &Settings, tls: ClientConfig, resolver: Resolver) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
@@ -71,7 +73,7 @@ impl Carrying {
 
     pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Carried>, TransportError> {
         let answer = self.client.request(request(outgoing)?).await.map_err(|error| {
-            if error.is_connect() { TransportError::Unreachable } else { TransportError::Disconnected }
+            if error.is_connect() { unconnected(&error) } else { TransportError::Disconnected }
         })?;
         Ok(answer.map(|body| Carried { body, patience: self.patience, silence: None }))
     }
@@ -92,10 +94,10 @@ fn request(Outgoing { method, url, headers }: Outgoing) -> Result<Request<Empty<
 
 /// Connects within a time that TLS is a part of.
 #[derive(Debug, Clone)]
-struct Connector(HttpsConnector<HttpConnector>);
+struct Connector(HttpsConnector<HttpConnector<Resolver>>);
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = <HttpsConnector<HttpConnector<Resolver>> as Service<Uri>>::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 

@@ -15,7 +15,10 @@ use http_body::{Body, Frame, SizeHint};
 use reqwest::redirect::Policy;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::{CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT};
+use super::dialling::Resolver;
+use super::{
+    CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT, unconnected,
+};
 use crate::archive::{Settings, SettingsError};
 
 /// h2 bears what still comes for as many streams that were reset lately (50). What comes for others counts against the
@@ -30,19 +33,26 @@ pub(super) struct Reading(Arc<Exchanged>);
 struct Exchanged {
     settings: Settings,
     tls: ClientConfig,
+    resolver: Resolver,
     current: RwLock<reqwest::Client>,
     given_up: AtomicUsize,
 }
 
 impl Reading {
-    pub(super) fn new(settings: &Settings, tls: &ClientConfig) -> Result<Self, SettingsError> {
+    pub(super) fn new(
+        settings: &Settings,
+        tls: &ClientConfig,
+        resolver: Resolver,
+    ) -> Result<Self, SettingsError> {
         let mut tls = tls.clone();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let current = client(settings, &tls).map_err(|_| SettingsError::Client(settings.id.clone()))?;
+        let current =
+            client(settings, &tls, &resolver).map_err(|_| SettingsError::Client(settings.id.clone()))?;
         let settings = settings.clone();
         Ok(Self(Arc::new(Exchanged {
             settings,
             tls,
+            resolver,
             current: RwLock::new(current),
             given_up: AtomicUsize::new(0),
         })))
@@ -74,16 +84,17 @@ impl Exchanged {
             return;
         }
         // The old one does while no new one can be made.
-        if let Ok(client) = client(&self.settings, &self.tls) {
+        if let Ok(client) = client(&self.settings, &self.tls, &self.resolver) {
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = client;
             self.given_up.store(0, Ordering::Relaxed);
         }
     }
 }
 
-fn client(settings: &Settings, tls: &ClientConfig) -> reqwest::Result<reqwest::Client> {
+fn client(settings: &Settings, tls: &ClientConfig, resolver: &Resolver) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(Arc::new(resolver.clone()))
         .user_agent(USER_AGENT)
         .gzip(true)
         .redirect(Policy::none())
@@ -100,7 +111,7 @@ fn client(settings: &Settings, tls: &ClientConfig) -> reqwest::Result<reqwest::C
 
 fn failure(error: &reqwest::Error) -> TransportError {
     if error.is_connect() {
-        TransportError::Unreachable
+        unconnected(error)
     } else if error.is_timeout() {
         TransportError::TimedOut
     } else {
