@@ -88,7 +88,7 @@ def until(holds, patience: float = 20) -> bool:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["HTTP/1.1", "HTTP/2"])
-@pytest.mark.parametrize(("buffer", "bound"), [("256KiB", 1280), ("16KiB", 256)])
+@pytest.mark.parametrize(("buffer", "bound"), [("400KiB", 1792), ("16KiB", 256)])
 def test_readers_that_stall_cost_as_much_memory_as_is_configured(tmp_path, secure, buffer, bound):
     origin = Origin(tmp_path / "origin", secure)
     trust = f'\ntls = {{ ca = "{TLS}/ca.pem" }}' if secure else ""
