@@ -244,11 +244,14 @@ impl fmt::Display for Finding {
 
 impl ArchiveCheck {
     /// One way to the instances is enough: the other stands in for it.
-    fn is_well(&self) -> bool {
+    fn gives_studies(&self) -> bool {
         self.studies.is_good()
             && self.series.is_good()
             && (self.metadata.is_good() || self.instances.is_good())
-            && self.uri_service.is_good()
+    }
+
+    fn is_well(&self) -> bool {
+        self.gives_studies() && self.uri_service.is_good()
     }
 
     fn questions(&self) -> [(&'static str, &Finding); 5] {
@@ -270,7 +273,11 @@ impl fmt::Display for Checks {
             "archive", "studies", "series", "metadata", "instances", "WADO-URI"
         )?;
         for check in &self.0 {
-            let verdict = if check.is_well() { "works" } else { "DOES NOT WORK" };
+            let verdict = match (check.is_well(), check.uri_service.is_good()) {
+                (true, _) => "works",
+                (false, false) if check.gives_studies() => "works, WADO-URI DOES NOT",
+                _ => "DOES NOT WORK",
+            };
             writeln!(
                 formatter,
                 "{:<20} {:<18} {:<18} {:<18} {:<18} {:<18} {verdict}",

@@ -85,6 +85,8 @@ async fn a_uri_service_is_tried_where_one_is_configured() {
         settings.wado_uri_url = Some(format!("{}/uri/wado", pacs.url()).parse().unwrap());
         let told = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
         assert_eq!(told.all_well(), complaint.is_none(), "{told}");
+        let verdict = if complaint.is_some() { "works, WADO-URI DOES NOT" } else { "works" };
+        assert!(told.to_string().lines().any(|line| line.ends_with(verdict)), "{told}");
         let complained = told.to_string().contains("main: WADO-URI: ");
         assert_eq!(complained, complaint.is_some(), "{told}");
         assert!(complaint.is_none_or(|complaint| told.to_string().contains(complaint)), "{told}");
