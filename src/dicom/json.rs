@@ -193,7 +193,9 @@ impl<T: DeserializeOwned> RowReader<T> {
                             self.place = Place::AfterRow;
                             length
                         }
-                        Some(Err(error)) if !error.is_eof() => return Err(RowError::Broken { row }),
+                        Some(Err(error)) if !error.is_eof() && !ends_in_a_number(rest) => {
+                            return Err(RowError::Broken { row });
+                        }
                         _ if rest.len() > LONGEST_ROW => return Err(RowError::TooLong { row }),
                         // Looking again only after half as much again has come keeps the work linear for any chunking.
                         _ => {
@@ -214,6 +216,11 @@ impl<T: DeserializeOwned> RowReader<T> {
         self.place = place;
         1
     }
+}
+
+/// Whether `text` may be cut off inside of a number, which serde_json calls no number where it does not keep its value.
+fn ends_in_a_number(text: &str) -> bool {
+    text.ends_with(['-', '+', '.', 'e', 'E'])
 }
 
 /// The text of `bytes` with what is not UTF-8 replaced, and the start of a character that is cut off at the end.

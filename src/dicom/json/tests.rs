@@ -85,3 +85,24 @@ proptest! {
         let _ = read_in_chunks(&body, size);
     }
 }
+
+#[test]
+fn a_number_may_be_cut_anywhere_whatever_is_made_of_it() {
+    let list = br#"[{"00280030":{"vr":"DS","Value":[-2.5,0.5e-3,1E+10,-0]}},{"x":-1.5}]"#;
+    for cut in 1..list.len() {
+        let (first, second) = list.split_at(cut);
+        let (mut raw, mut ignored) =
+            (RowReader::<Box<serde_json::value::RawValue>>::new(), RowReader::<serde::de::IgnoredAny>::new());
+        let mut texts = Vec::new();
+        for piece in [first, second] {
+            raw.push(piece, &mut |row| texts.push(row.get().to_owned())).unwrap();
+            ignored.push(piece, &mut |_| ()).unwrap();
+        }
+        assert_eq!(raw.finish(&mut |row| texts.push(row.get().to_owned())), Ok(2), "{cut}");
+        assert_eq!(ignored.finish(&mut |_| ()), Ok(2), "{cut}");
+        assert_eq!(format!("[{}]", texts.join(",")).as_bytes(), list, "{cut}");
+    }
+    let mut broken = RowReader::<Box<serde_json::value::RawValue>>::new();
+    broken.push(b"[{\"x\":-", &mut |_| ()).unwrap();
+    assert_eq!(broken.push(b"x}]", &mut |_| ()), Err(RowError::Broken { row: 1 }));
+}
