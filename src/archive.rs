@@ -13,7 +13,6 @@ mod qido;
 mod request;
 mod response;
 mod retrieve;
-mod rows;
 mod settings;
 mod transport;
 mod wado_uri;
@@ -22,11 +21,12 @@ pub use client::Archive;
 pub use error::{ArchiveError, ArchiveErrorKind};
 pub use id::{ArchiveId, ArchiveIdError};
 pub use profile::{DetailSource, PROFILES, Profile, Supplies, Supply};
-pub use qido::{IncludeStyle, MatchValue, MatchingManner, QidoQuery, SearchLevel};
+pub use qido::{
+    IncludeStyle, MatchValue, MatchingManner, PageEnd, Pager, QidoQuery, RowIdentity, RowsEnd, SearchLevel,
+};
 pub use request::{CARRIED, Class, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};
 pub use retrieve::{Objects, PathSegment, Rendering, Retrieval};
-pub use rows::RowsEnd;
 pub use settings::{Credentials, Settings, SettingsError};
 pub use transport::is_off_limits;
 pub use wado_uri::{WadoUri, WadoUriError};

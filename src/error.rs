@@ -161,7 +161,7 @@ impl From<&ArchiveError> for Failure {
         use ArchiveErrorKind as Kind;
         let said = || sentence(&format!("{error}."));
         match &error.kind {
-            Kind::Unreachable | Kind::Busy => {
+            Kind::Unreachable | Kind::Busy | Kind::ListChanged => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(RETRY_AFTER)
             }
             Kind::Resting(rest) => {
@@ -171,6 +171,13 @@ impl From<&ArchiveError> for Failure {
                 let wait = retry_after.map_or(RETRY_AFTER, |seconds| Duration::from_secs(seconds.into()));
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(wait)
             }
+            Kind::Unpageable => Self::bad_request(
+                "too-costly",
+                format!(
+                    "Archive {} {}. Narrow the search: by patient, identifier, or a range of started.",
+                    error.archive, error.kind
+                ),
+            ),
             Kind::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", said()),
             Kind::Disconnected | Kind::BrokenOff => Self::new(StatusCode::BAD_GATEWAY, "transient", said()),
             Kind::Unauthorized(_)
@@ -217,13 +224,6 @@ impl From<&StudiesError> for Failure {
                      search for what goes with them by itself."
                 ),
             ),
-            StudiesError::Unpageable { archive } => Self::bad_request(
-                "too-costly",
-                format!(
-                    "Archive {archive} cuts its list of studies short and cannot be asked for the rest. Narrow the search: \
-                     by patient, identifier, or a range of started."
-                ),
-            ),
             StudiesError::TooMuchToList { archive } => Self::bad_request(
                 "too-costly",
                 format!(
@@ -231,10 +231,6 @@ impl From<&StudiesError> for Failure {
                      identifier, or a range of started."
                 ),
             ),
-            StudiesError::Drifting { .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", sentence(&format!("{error}.")))
-                    .after(RETRY_AFTER)
-            }
             StudiesError::Incomplete { .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&format!("{error}.")))
             }

@@ -70,6 +70,12 @@ pub enum ArchiveErrorKind {
     /// The body is longer than any real answer.
     #[error("gave an answer of more than {0} bytes")]
     TooLarge(u64),
+    /// Each time that a list was read, it changed meanwhile.
+    #[error("changed its list each time that it was read")]
+    ListChanged,
+    /// Its lists end early, and it gives the first part however it is asked for the rest.
+    #[error("cuts its list short and cannot be asked for the rest")]
+    Unpageable,
     /// The connection broke in the middle of the body.
     #[error("broke off in the middle of its answer")]
     BrokenOff,
@@ -102,6 +108,16 @@ impl ArchiveError {
         matches!(self.kind, ArchiveErrorKind::NotFound)
     }
 
+    /// Whether the archive cannot be asked for the rest of a list.
+    pub fn is_unpageable(&self) -> bool {
+        matches!(self.kind, ArchiveErrorKind::Unpageable)
+    }
+
+    /// Whether the archive refused because the answer would be too large (PS3.18 table 10.6.3-1: 413, as dcm4chee says).
+    pub fn is_too_much_to_answer(&self) -> bool {
+        matches!(self.kind, ArchiveErrorKind::Refused(StatusCode::PAYLOAD_TOO_LARGE))
+    }
+
     /// A word for metrics.
     pub fn label(&self) -> &'static str {
         use ArchiveErrorKind as Kind;
@@ -119,6 +135,8 @@ impl ArchiveError {
             Kind::Redirected => "redirected",
             Kind::Malformed(_) | Kind::Unreadable(_) => "unreadable",
             Kind::TooLarge(_) => "too_large",
+            Kind::ListChanged => "list_changed",
+            Kind::Unpageable => "unpageable",
             Kind::BrokenOff => "broken_off",
         }
     }

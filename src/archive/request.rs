@@ -123,7 +123,7 @@ impl UpstreamRequest {
 
     /// Whether it searches for studies, so that "not found" can only mean a wrong address.
     pub(super) fn is_study_search(&self) -> bool {
-        matches!(&self.what, What::Search(query) if query.level == SearchLevel::Studies)
+        matches!(&self.what, What::Search(query) if *query.level() == SearchLevel::Studies)
     }
 
     /// The address at the archive: its root, the fixed and typed segments, the keys that are known.
@@ -131,7 +131,7 @@ impl UpstreamRequest {
         let (root, path, query) = match &self.what {
             What::Search(search) => {
                 let query = search.query_string(settings.profile.include_style);
-                (&settings.qido_url, Some(search.level.path()), query)
+                (&settings.qido_url, Some(search.level().path()), query)
             }
             What::Retrieve(retrieval) => {
                 (&settings.wado_url, Some(retrieval.path()), retrieval.query_string())

@@ -161,7 +161,10 @@ impl DicomwebError {
                 ArchiveErrorKind::Unreachable
                 | ArchiveErrorKind::Busy
                 | ArchiveErrorKind::Resting(_)
-                | ArchiveErrorKind::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+                | ArchiveErrorKind::Unavailable { .. }
+                | ArchiveErrorKind::ListChanged => StatusCode::SERVICE_UNAVAILABLE,
+                // Only a narrower search can be answered (PS3.18 table 10.6.3-1).
+                ArchiveErrorKind::Unpageable => StatusCode::PAYLOAD_TOO_LARGE,
                 _ => StatusCode::BAD_GATEWAY,
             },
         }

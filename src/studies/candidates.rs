@@ -163,8 +163,12 @@ impl Studies {
                         None => return Ok(None),
                     }
                 }
-                Err(StudiesError::TooManyRows { .. } | StudiesError::Unpageable { .. }) => return Ok(None),
-                Err(StudiesError::Archive(error)) if error.is_about_this_request() => return Ok(None),
+                Err(StudiesError::TooManyRows { .. }) => return Ok(None),
+                Err(StudiesError::Archive(error))
+                    if error.is_about_this_request() || error.is_unpageable() =>
+                {
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -296,10 +300,9 @@ fn is_refusal(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if matches!(error.kind, ArchiveErrorKind::Refused(_)))
 }
 
-/// Whether the archive says that it would have to list too much (413, as dcm4chee does).
+/// Whether the archive says that it would have to list too much.
 fn asks_for_less(error: &StudiesError) -> bool {
-    matches!(error, StudiesError::Archive(error)
-        if matches!(error.kind, ArchiveErrorKind::Refused(status) if status.as_u16() == 413))
+    matches!(error, StudiesError::Archive(error) if error.is_too_much_to_answer())
 }
 
 /// Whether each archive was asked for each study by its name, so that what it did not tell of it does not hold.

@@ -12,7 +12,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
 
 use crate::archive::{
-    Archive, DetailSource, MatchValue, Objects, QidoQuery, Retrieval, SearchLevel, UpstreamRequest,
+    Archive, DetailSource, MatchValue, Objects, QidoQuery, Retrieval, RowIdentity, SearchLevel,
+    UpstreamRequest,
 };
 use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
 use crate::mapping::{self, InstanceFacts, SeriesSource};
@@ -215,9 +216,8 @@ async fn from_metadata(
 async fn from_qido(archive: &Archive, study: &StudyUid, series: &SeriesUid) -> Result<Found, StudiesError> {
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
-    let rows =
-        scan::all(archive, &query, INSTANCE_PAGE, usize::MAX, |facts: &InstanceFacts| facts.uid.clone())
-            .await?;
+    let identity = |facts: &InstanceFacts| facts.uid.as_deref().map(RowIdentity::of_uid);
+    let rows = scan::all(archive, &query, INSTANCE_PAGE, usize::MAX, identity).await?;
     let mut instances = Instances::of(series);
     for facts in rows {
         instances.take(facts);

@@ -38,18 +38,6 @@ pub enum StudiesError {
         /// `search.max_included`.
         limit: usize,
     },
-    /// The archive's list changed each time that it was read.
-    #[error("archive {archive} changed its list of studies each time that it was read")]
-    Drifting {
-        /// The archive.
-        archive: ArchiveId,
-    },
-    /// The archive cuts its lists short and gives the first part however it is asked for the rest.
-    #[error("archive {archive} cuts its list of studies short and cannot be asked for the rest")]
-    Unpageable {
-        /// The archive.
-        archive: ArchiveId,
-    },
     /// The archive refuses to list as many studies as the search finds, and the search names no days to part them by.
     #[error("archive {archive} refuses to list as many studies as this search finds")]
     TooMuchToList {

@@ -11,9 +11,11 @@ use super::candidates::{may_hold, study_row};
 use super::plan::{self, Plan};
 use super::search::{Place, StudyPage, StudySearch};
 use super::versions::asks_when;
-use super::{FoundStudy, Freshness, Studies, StudiesError, scan};
+use super::{FoundStudy, Freshness, Studies, StudiesError};
 use crate::access::Access;
-use crate::archive::{Archive, QidoQuery, UpstreamRequest};
+use crate::archive::{
+    Archive, ArchiveError, ArchiveErrorKind, QidoQuery, RowIdentity, SearchLevel, UpstreamRequest,
+};
 use crate::dicom::{Attributes, StudyUid};
 
 /// Rows that are asked for at once: one page's worth or two.
@@ -177,7 +179,9 @@ impl Studies {
         let first = rows.first().map(identity_of);
         let has_drifted = repeated > 0 && first != position.last;
         if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
-            return Err(StudiesError::Unpageable { archive: archive.id().clone() });
+            return Err(
+                ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into()
+            );
         }
         let last = rows.last().map(identity_of);
         let end = last.map(|last| (offset as usize + rows.len(), last));
@@ -258,7 +262,8 @@ async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String
 /// A short name of what makes the row different from others, which tells nothing of it.
 fn identity_of(row: &Attributes) -> String {
     let mut digest = Sha256::new();
-    for part in scan::identity(row).iter().flatten() {
+    let identity = RowIdentity::of(&SearchLevel::Studies, row);
+    for part in identity.iter().flat_map(RowIdentity::parts) {
         digest.update(part.as_bytes());
         digest.update([0]);
     }

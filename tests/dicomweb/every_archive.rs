@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs, Paging, RunningPacs, Study};
+use crate::support::pacs::{Answer, Change, Pacs, Paging, RunningPacs, Study};
 
 const PUBLIC: &str = "https://gateway.example/imaging/dicom-web";
 
@@ -138,6 +138,43 @@ async fn a_list_is_complete_or_an_error() {
     let gateway = over(&[&first, &many]).await;
     assert_eq!(get(&gateway, "studies").await.status, 413);
     assert_eq!(studies(&get(&gateway, "studies?limit=4").await).len(), 4);
+}
+
+fn listing(count: usize) -> Pacs {
+    (1..=count).fold(Pacs::new(), |pacs, number| pacs.study(Study::new(&format!("5.{number}"))))
+}
+
+#[tokio::test]
+async fn a_list_that_changes_while_it_is_read_is_read_again() {
+    for (change, first) in [(Change::Gone("5.1".to_owned()), 2), (Change::New(Study::new("5.0")), 0)] {
+        let pacs = listing(15).pages(Paging::CutAt(5)).after(2, change).start().await;
+        let gateway = over(&[&pacs]).await;
+        let expected: Vec<_> = (first..=15).map(|number| format!("5.{number}")).collect();
+        assert_eq!(studies(&get(&gateway, "studies").await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_changes_each_time_that_it_is_read_is_an_error_that_passes() {
+    let changing =
+        |pacs: Pacs, search| pacs.after(search, Change::New(Study::new(&format!("5.{}", 100 + search))));
+    let pacs = [2, 5, 8].into_iter().fold(listing(12).pages(Paging::CutAt(5)), changing).start().await;
+    let gateway = over(&[&pacs]).await;
+    let answer = get(&gateway, "studies").await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+    assert!(answer.text().contains("changed its list"), "{}", answer.text());
+    assert_eq!(studies(&get(&gateway, "studies").await).len(), 15);
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_short_is_not_taken_for_all_of_it() {
+    let pacs = listing(520).pages(Paging::OffsetIgnored).start().await;
+    let gateway = RunningGateway::over(&pacs.url(), "[search]\nmax_scan = 1000\n").await;
+    let answer = get(&gateway, "studies").await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
+    assert!(answer.text().contains("cuts its list short"), "{}", answer.text());
+    assert_eq!(studies(&get(&gateway, "studies?limit=10&offset=20").await).len(), 10);
 }
 
 #[tokio::test]

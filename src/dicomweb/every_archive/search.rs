@@ -149,7 +149,7 @@ mod tests {
         for uid in uids {
             let uid: Box<str> = uid.to_string().into();
             if rows.iter().all(|row| row.uid != uid) {
-                rows.push(Row { uid, patient: Box::default(), text: Box::default() });
+                rows.push(Row { uid, text: Box::default() });
             }
         }
         Rows { rows, more: false }

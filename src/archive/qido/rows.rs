@@ -7,9 +7,9 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use super::request::{Class, UpstreamRequest};
-use super::response::UpstreamBody;
-use super::{Archive, ArchiveError, ArchiveErrorKind};
+use crate::archive::request::{Class, UpstreamRequest};
+use crate::archive::response::UpstreamBody;
+use crate::archive::{Archive, ArchiveError, ArchiveErrorKind};
 use crate::dicom::json::RowReader;
 
 /// A series of 50,000 instances has 300 MB of metadata; whatever is longer is a mistake or an attack.
@@ -113,7 +113,7 @@ impl Archive {
 }
 
 /// What a status that is no success means.
-pub(super) fn refusal(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
+fn refusal(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             ArchiveErrorKind::Unauthorized(status)
