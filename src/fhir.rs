@@ -2,6 +2,7 @@
 //! async, no sockets, no clock, and no DICOM.
 
 pub mod date;
+pub mod id;
 pub mod json;
 pub mod search;
 pub mod types;

@@ -6,6 +6,7 @@
 use http::Method;
 
 use crate::archive::ArchiveId;
+use crate::fhir::id::is_id;
 use crate::fhir::search::ResourceType;
 
 /// A path longer than this is none of ours: archive, study, series, instance and a frame list fit in 8 KiB.
@@ -254,12 +255,6 @@ const PLAIN: [bool; 256] = {
     }
     plain
 };
-
-/// A FHIR id (R4 datatypes#id).
-fn is_id(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
-}
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("mapping", &["dicom", "fhir"]),
     ("archive", &["clock", "dicom", "telemetry"]),
     ("access", &["dicom"]),
-    ("render", &["objects"]),
+    ("render", &["dicom", "objects"]),
     ("cache", &["archive", "clock", "dicom", "telemetry"]),
     ("studies", &["access", "archive", "cache", "clock", "config", "dicom", "fhir", "mapping", "telemetry"]),
     ("error", &["access", "archive", "fhir", "http", "route", "studies"]),

@@ -34,7 +34,7 @@ const PARAMETERS: [Parameter; 14] = [
     ("contentType", Purpose::Either, is_list_of_media_types),
     ("charset", Purpose::Either, is_list_of_names),
     ("anonymize", Purpose::Dicom, |value| value == "yes"),
-    ("transferSyntax", Purpose::Dicom, is_uid),
+    ("transferSyntax", Purpose::Dicom, Uid::is_legal),
     ("annotation", Purpose::Drawn, |value| {
         value.split(',').all(|item| matches!(item, "patient" | "technique"))
     }),
@@ -47,8 +47,8 @@ const PARAMETERS: [Parameter; 14] = [
     ("imageQuality", Purpose::Drawn, |value| {
         value.parse().is_ok_and(|quality: u8| (1..=100).contains(&quality))
     }),
-    ("presentationUID", Purpose::Drawn, is_uid),
-    ("presentationSeriesUID", Purpose::Drawn, is_uid),
+    ("presentationUID", Purpose::Drawn, Uid::is_legal),
+    ("presentationSeriesUID", Purpose::Drawn, Uid::is_legal),
 ];
 
 /// Parameters of which each needs the other.
@@ -154,10 +154,6 @@ impl WadoUri {
     fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
     }
-}
-
-fn is_uid(value: &str) -> bool {
-    Uid::is_legal(value)
 }
 
 /// Such as a charset, or what stands before and behind the slash of a media type.

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
+use crate::fhir::id::is_id;
 use crate::fhir::json::Json;
 use crate::fhir::search::ResourceType;
 use crate::http::query;
@@ -60,8 +61,7 @@ impl Place {
             return Some(text.to_owned());
         }
         let (kind, id) = text.split_once('/').filter(|_| name == "reference")?;
-        let is_id = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
-        (is_id && ResourceType::parse(kind).is_some()).then(|| format!("{}/{text}", self.base))
+        (is_id(id) && ResourceType::parse(kind).is_some()).then(|| format!("{}/{text}", self.base))
     }
 }
 

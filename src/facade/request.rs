@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use crate::config;
+use crate::dicom::Uid;
 use crate::error::{Failure, Issue};
 use crate::fhir::search::{Context, Handling, Parameter, ResultParameters, Search, SearchError, Searched};
 use crate::fhir::types::ImagingStudy;
@@ -32,6 +33,7 @@ impl FhirRequest<'_> {
             handling: self.handling(),
             default_count: limits.default_count,
             max_count: limits.max_count,
+            is_uid: Uid::is_legal,
         };
         Search::parse(&self.pairs, &context).map_err(|errors| refused(&errors))
     }
@@ -39,7 +41,13 @@ impl FhirRequest<'_> {
     /// Parses what a read can be told: in which form the resource is wanted (R4 http#read). It has no criteria, so other
     /// parameters mean nothing.
     pub(super) fn shape(&self) -> Result<ResultParameters, Failure> {
-        let context = Context { base: "", handling: Handling::Strict, default_count: 0, max_count: 0 };
+        let context = Context {
+            base: "",
+            handling: Handling::Strict,
+            default_count: 0,
+            max_count: 0,
+            is_uid: Uid::is_legal,
+        };
         let strict = self.is_strict();
         let shapes = |name: &str| SHAPING.contains(&name.split(':').next().unwrap_or_default());
         let pairs: Vec<_> = self.pairs.iter().filter(|(name, _)| strict || shapes(name)).cloned().collect();

@@ -135,6 +135,8 @@ pub struct Context<'a> {
     pub default_count: usize,
     /// `_count` is never more.
     pub max_count: usize,
+    /// Whether a text is a DICOM UID (PS3.5 9.1), which R4 writes without a grammar of its own.
+    pub is_uid: fn(&str) -> bool,
 }
 
 impl<R: Searched> Search<R> {

@@ -14,6 +14,7 @@ use dicom_dictionary_std::uids;
 use super::RenderError;
 use super::object::BIG_ENDIAN;
 use super::pixels::{Layout, Photometric, Stretch};
+use crate::dicom::Uid;
 
 /// The samples of a frame as they are stored, those of each pixel together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +81,7 @@ impl Coding {
 
 /// A transfer syntax by name where it has one; what is no UID is not repeated.
 fn known_or_shown(uid: &str) -> String {
-    let is_uid =
-        !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if is_uid { uid.to_owned() } else { "without a name".to_owned() }
+    if Uid::is_legal(uid) { uid.to_owned() } else { "without a name".to_owned() }
 }
 
 /// The samples of one frame.

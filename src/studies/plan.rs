@@ -331,8 +331,13 @@ mod tests {
     use crate::fhir::search::{Context, Handling, Parameter, Search};
 
     fn planned(query: &str, uid_lists: bool) -> Plan {
-        let context =
-            Context { base: "http://h/fhir", handling: Handling::Lenient, default_count: 50, max_count: 200 };
+        let context = Context {
+            base: "http://h/fhir",
+            handling: Handling::Lenient,
+            default_count: 50,
+            max_count: 200,
+            is_uid: Uid::is_legal,
+        };
         let pair = |part: &str| {
             let (name, value) = part.split_once('=').unwrap();
             (name.to_owned(), value.to_owned())

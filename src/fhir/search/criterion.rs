@@ -154,8 +154,8 @@ pub(super) fn read<R: Searched>(
     let test = match (parameter.kind, modifier) {
         (_, Some("missing")) => missing(value).map(Test::Missing),
         (ParameterType::Date, None) => date::parse_all(value).map(Test::Date),
-        (ParameterType::Token, None) => checked(parameter, value).map(Test::Token),
-        (ParameterType::Token, Some("not")) => checked(parameter, value).map(Test::NotToken),
+        (ParameterType::Token, None) => checked(parameter, value, context).map(Test::Token),
+        (ParameterType::Token, Some("not")) => checked(parameter, value, context).map(Test::NotToken),
         (ParameterType::Token, Some("text")) => StringMatch::beginnings(value).map(Test::TokenText),
         (ParameterType::Token, Some("of-type")) if parameter.identifies => {
             TypedIdentifier::parse_all(value).map(Test::OfType)
@@ -222,10 +222,10 @@ fn references<R>(
     Ok(ReadCriterion { criterion: Criterion { parameter, test }, remark })
 }
 
-fn checked<R>(parameter: &Parameter<R>, value: &str) -> Result<Vec<Token>, String> {
+fn checked<R>(parameter: &Parameter<R>, value: &str, context: &Context<'_>) -> Result<Vec<Token>, String> {
     let tokens = Token::parse_all(value)?;
     if let Some(check) = parameter.check {
-        tokens.iter().try_for_each(check)?;
+        tokens.iter().try_for_each(|token| check(token, context))?;
     }
     Ok(tokens)
 }

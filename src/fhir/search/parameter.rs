@@ -2,7 +2,7 @@
 
 use super::token::Token;
 use super::value::Value;
-use super::{ResourceType, Searched};
+use super::{Context, ResourceType, Searched};
 
 /// A parameter's type (R4 search-param-type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl ParameterType {
 pub type Values<R> = for<'r> fn(&'r R, &mut dyn FnMut(Value<'r>));
 
 /// Refuses a token, saying what was expected.
-type Check = fn(&Token) -> Result<(), String>;
+type Check = fn(&Token, &Context<'_>) -> Result<(), String>;
 
 /// A row of a table: one declaration that parses, answers and documents a parameter.
 pub struct Parameter<R: 'static> {

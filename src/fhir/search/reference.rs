@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::alternatives::{self, unescape};
-use super::id::is_id;
+use crate::fhir::id::is_id;
 use crate::fhir::types::Reference;
 
 /// What a reference must refer to.
@@ -98,8 +98,13 @@ mod tests {
     use super::*;
     use crate::fhir::search::Handling;
 
-    const CONTEXT: Context<'static> =
-        Context { base: "https://h/x/fhir", handling: Handling::Lenient, default_count: 50, max_count: 200 };
+    const CONTEXT: Context<'static> = Context {
+        base: "https://h/x/fhir",
+        handling: Handling::Lenient,
+        default_count: 50,
+        max_count: 200,
+        is_uid: |_| false,
+    };
 
     fn read(text: &str) -> Result<ReferenceMatch, String> {
         parse(text, None, &CONTEXT).map(|read| read.wanted)

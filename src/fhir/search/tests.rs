@@ -3,8 +3,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::fhir::types::{Endpoint, Patient};
 
-const CONTEXT: Context<'static> =
-    Context { base: "https://h/fhir", handling: Handling::Lenient, default_count: 50, max_count: 200 };
+const CONTEXT: Context<'static> = Context {
+    base: "https://h/fhir",
+    handling: Handling::Lenient,
+    default_count: 50,
+    max_count: 200,
+    is_uid: |text| text.len() <= 64 && text.split('.').all(is_number),
+};
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 fn pairs(query: &str) -> Vec<(String, String)> {
     let pair = |part: &str| {

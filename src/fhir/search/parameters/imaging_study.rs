@@ -1,7 +1,7 @@
 //! What ImagingStudies are searched by (R4 imagingstudy.html#search).
 
 use super::{Parameter, Searched};
-use crate::fhir::search::{ResourceType, System, Token, Value};
+use crate::fhir::search::{Context, ResourceType, System, Token, Value};
 use crate::fhir::types::{ImagingStudy, Meta, SopClass};
 
 const STATUS: &str = "http://hl7.org/fhir/imagingstudy-status";
@@ -168,12 +168,12 @@ impl Searched for ImagingStudy {
 }
 
 /// What claims to be a Study Instance UID must be one.
-fn study_uid(token: &Token) -> Result<(), String> {
+fn study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     let Some(code) = token.code.as_deref() else { return Ok(()) };
     let uid = code.strip_prefix("urn:oid:");
     let is_broken = match &token.system {
-        System::Uri(system) if system == "urn:dicom:uid" => !uid.is_some_and(is_uid),
-        System::Any => uid.is_some_and(|uid| !is_uid(uid)),
+        System::Uri(system) if system == "urn:dicom:uid" => !uid.is_some_and(context.is_uid),
+        System::Any => uid.is_some_and(|uid| !(context.is_uid)(uid)),
         System::Uri(_) | System::None => false,
     };
     if is_broken {
@@ -186,17 +186,12 @@ fn study_uid(token: &Token) -> Result<(), String> {
 }
 
 /// R4 writes the UIDs of series and instances without `urn:oid:`, as they are ids.
-fn bare_uid(token: &Token) -> Result<(), String> {
+fn bare_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     match (&token.system, token.code.as_deref()) {
-        (System::Any | System::None, Some(code)) if !is_uid(code) => {
+        (System::Any | System::None, Some(code)) if !(context.is_uid)(code) => {
             Err("a UID is digits parted by dots, 64 characters at most, without urn:oid: before it"
                 .to_owned())
         }
         _ => Ok(()),
     }
-}
-
-fn is_uid(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.len() <= 64 && text.split('.').all(digits)
 }
