@@ -22,7 +22,8 @@ pub use error::{ArchiveError, ArchiveErrorKind};
 pub use id::{ArchiveId, ArchiveIdError};
 pub use profile::{DetailSource, PROFILES, Profile, Supplies, Supply};
 pub use qido::{
-    IncludeStyle, MatchValue, MatchingManner, PageEnd, Pager, QidoQuery, RowIdentity, RowsEnd, SearchLevel,
+    AskedQuery, IncludeStyle, MatchValue, MatchingManner, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity,
+    RowsEnd, SearchLevel, Unaskable,
 };
 pub use request::{CARRIED, Class, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};

@@ -53,7 +53,7 @@ use crate::access::Access;
 use crate::archive::Archive;
 use crate::http::body::{self, Body};
 use crate::http::compression::compressed;
-use request::Question;
+use request::{Question, SearchQuestion};
 
 /// What answers are made with.
 #[derive(Debug, Clone)]
@@ -118,6 +118,10 @@ async fn ask_anew(
     if request.path == wado_uri::PATH {
         return ask(archive, &question).await;
     }
+    if question.is_search() && is_compared_here(archive, request, &question.resource)? {
+        return every_archive::search::answer(&[archive], public, request, &question.resource, means.limits)
+            .await;
+    }
     if question.is_drawn_here(archive) {
         return drawing::draw(archive, &means.drawing, public, &question).await;
     }
@@ -145,6 +149,17 @@ async fn ask_anew(
         }
         answer => supplied::completed(archive, means.limits, &question, answer?).await,
     }
+}
+
+/// Whether the archive can only be asked for more than a search wants, so that its rows are compared here.
+fn is_compared_here(
+    archive: &Archive,
+    request: &DicomwebRequest<'_>,
+    resource: &Resource,
+) -> Result<bool, DicomwebError> {
+    let asked = SearchQuestion::read(request, resource)?.query.asked_of(archive.profile());
+    let asked = asked.map_err(|why| DicomwebError::Unaskable(archive.id().clone(), why))?;
+    Ok(!asked.filter.is_empty())
 }
 
 /// What the archive answers, or what it draws in place of a thumbnail that it does not have.

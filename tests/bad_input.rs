@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{Answer, Framing, Pacs};
 
 /// Every way of FHIR to an archive.
 const WAYS: [&str; 6] = [
@@ -80,7 +80,7 @@ async fn what_an_archive_does_wrong_is_its_own_error_on_every_way() {
     for (answer, statuses) in [
         (Answer::html(page), [502, 502]),
         (Answer::bytes("application/dicom+json", page), [502, 502]),
-        (Answer::json(""), [502, 502]),
+        (Answer::json("").framed(Framing::UntilClose), [502, 502]),
         (Answer::json("500"), [502, 502]),
         (Answer::json("\"Doe^Jane\""), [502, 502]),
         (Answer::json("[null]"), [502, 502]),

@@ -6,6 +6,7 @@ mod cors;
 mod cuts;
 mod departures;
 mod errors;
+mod escapes;
 mod every_archive;
 mod headers;
 mod kept;

@@ -73,6 +73,8 @@ pub struct Profile {
     /// Values are kept with the blank that pads them where a file does so under a VR that its reader does not know, and are
     /// then found by a pattern only; patterns are understood.
     pub keeps_padding: bool,
+    /// Percent-escapes in a query are decoded (RFC 3986 2.1). Where they are not, what has to be escaped finds nothing.
+    pub decodes_escapes: bool,
     /// A comma-separated list of UIDs is understood as "any of them".
     pub uid_lists: bool,
     /// All series and all instances can be searched, not only those of a study (PS3.18 table 10.6.1-1): nothing found so is
@@ -93,12 +95,14 @@ pub const PROFILES: &[Profile] = &[
         detail: DetailSource::Metadata,
         open_ended_frames: false,
         keeps_padding: false,
+        decodes_escapes: true,
         uid_lists: true,
         searches_below: false,
         supplied: Supplies::NONE,
     },
     // Metadata come from a ready-made attachment, 3 to 20 times faster than rows of instances. A short page is the last
-    // one, unless the server limits its answers: then the rest cannot be had by paging either.
+    // one, unless the server limits its answers: then the rest cannot be had by paging either. As long-term distributions have
+    // it (1.10 to 1.12), it does not decode percent-escapes; newer ones do.
     Profile {
         name: "orthanc",
         paging_is_reliable: true,
@@ -107,6 +111,7 @@ pub const PROFILES: &[Profile] = &[
         detail: DetailSource::Metadata,
         open_ended_frames: true,
         keeps_padding: true,
+        decodes_escapes: false,
         uid_lists: true,
         searches_below: true,
         supplied: Supplies::NONE,
@@ -121,6 +126,7 @@ pub const PROFILES: &[Profile] = &[
         detail: DetailSource::Qido,
         open_ended_frames: false,
         keeps_padding: false,
+        decodes_escapes: true,
         uid_lists: false,
         searches_below: false,
         supplied: Supplies::NONE.with(Supply::Parents),
@@ -133,6 +139,7 @@ pub const PROFILES: &[Profile] = &[
         detail: DetailSource::Metadata,
         open_ended_frames: false,
         keeps_padding: false,
+        decodes_escapes: true,
         uid_lists: true,
         searches_below: false,
         supplied: Supplies::NONE,
@@ -146,6 +153,7 @@ pub const PROFILES: &[Profile] = &[
         detail: DetailSource::Metadata,
         open_ended_frames: false,
         keeps_padding: false,
+        decodes_escapes: true,
         uid_lists: false,
         searches_below: false,
         supplied: Supplies::NONE,
@@ -158,6 +166,7 @@ pub const PROFILES: &[Profile] = &[
         detail: DetailSource::Metadata,
         open_ended_frames: false,
         keeps_padding: false,
+        decodes_escapes: true,
         uid_lists: true,
         searches_below: true,
         supplied: Supplies::NONE,

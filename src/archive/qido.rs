@@ -3,8 +3,10 @@
 //! - [`value`] is what may be sent to match by, and what an archive makes of it
 //! - [`query`] puts a search together and writes it
 //! - [`rows`] reads what one request is answered with
+//! - [`narrowing`] is for archives that do not decode percent-escapes: what they are asked, and which of their rows count
 //! - [`pager`] reads a whole list, however an archive pages
 
+mod narrowing;
 mod pager;
 mod query;
 mod rows;
@@ -12,6 +14,7 @@ mod value;
 
 use crate::dicom::{SeriesUid, StudyUid};
 
+pub use narrowing::{AskedQuery, RowFilter, Unaskable};
 pub use pager::{PageEnd, Pager, RowIdentity};
 pub use query::{IncludeStyle, MatchingManner, QidoQuery};
 pub use rows::RowsEnd;

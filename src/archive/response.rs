@@ -5,8 +5,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::transport::{Incoming, TransportError};
@@ -33,12 +34,38 @@ pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
     inner: Incoming,
+    /// Read ahead of whoever reads the body.
+    first: Option<Bytes>,
     _held: Held,
+}
+
+impl UpstreamResponse {
+    /// Whether the body ends before it begins, as its length or its last chunk says. Where only the end of the connection
+    /// would say so, the body may have been lost.
+    pub(super) async fn is_without_content(&mut self) -> Result<bool, ArchiveError> {
+        if self.headers.contains_key(header::TRANSFER_ENCODING) {
+            return self.body.is_empty().await;
+        }
+        Ok(self.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0"))
+    }
 }
 
 impl UpstreamBody {
     pub(super) fn new(archive: ArchiveId, timeout: Duration, inner: Incoming, held: Held) -> Self {
-        Self { archive, timeout, inner, _held: held }
+        Self { archive, timeout, inner, first: None, _held: held }
+    }
+
+    /// Reads ahead as far as the first bytes.
+    async fn is_empty(&mut self) -> Result<bool, ArchiveError> {
+        while let Some(frame) = self.frame().await {
+            if let Ok(data) = frame?.into_data()
+                && !data.is_empty()
+            {
+                self.first = Some(data);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn error(&self, error: TransportError) -> ArchiveError {
@@ -60,12 +87,15 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ArchiveError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         Poll::Ready(frame.map(|frame| frame.map_err(|error| self.error(error))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.first.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -52,6 +52,9 @@ pub(super) async fn pass_on(
         }
         _ => upstream,
     };
+    let Some(upstream) = archive.unless_no_match(&attempt.request, upstream).await? else {
+        return Ok(no_match(question));
+    };
     match upstream.status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, question, attempt, upstream).await,
         StatusCode::NOT_MODIFIED => {
@@ -60,7 +63,6 @@ pub(super) async fn pass_on(
             *response.headers_mut() = kept_headers(&upstream.headers, question, false);
             Ok(response)
         }
-        status if question.is_search() && means_no_match(archive, question, status) => Ok(no_match(question)),
         // Nothing to send is nothing found.
         StatusCode::NO_CONTENT => Err(refused(archive, StatusCode::NOT_FOUND, &upstream.headers)),
         status => Err(refused(archive, status, &upstream.headers)),
@@ -70,17 +72,6 @@ pub(super) async fn pass_on(
 /// An empty list (PS3.18 CP-2473).
 pub(super) fn no_match(question: &Question) -> Response<Body> {
     rows("[]", if question.accepted.takes(Format::Json) { Format::Json } else { Format::Xml })
-}
-
-/// Archives say "no match" as an empty list, as 204, or as 404 of what is searched in.
-fn means_no_match(archive: &Archive, question: &Question, status: StatusCode) -> bool {
-    match status {
-        StatusCode::NO_CONTENT => true,
-        StatusCode::NOT_FOUND | StatusCode::GONE => {
-            !question.is_study_search() || archive.profile().not_found_means_no_match
-        }
-        _ => false,
-    }
 }
 
 pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> DicomwebError {

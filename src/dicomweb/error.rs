@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::path::PathError;
 use super::query::QueryError;
-use crate::archive::{ArchiveError, ArchiveErrorKind, ArchiveId};
+use crate::archive::{ArchiveError, ArchiveErrorKind, ArchiveId, Unaskable};
 use crate::error::{Failure, sentence};
 use crate::http::body::{self, Body};
 use crate::render::RenderError;
@@ -61,6 +61,9 @@ pub enum DicomwebError {
     /// The archive cannot match by it.
     #[error("an archive that is asked does not know {0}, which is counted here: nothing can be found by it")]
     Computed(&'static str),
+    /// The archive cannot be asked for such a value, and its rows cannot be compared with it.
+    #[error("archive {0} {1}")]
+    Unaskable(ArchiveId, Unaskable),
     /// The work that others shared broke down.
     #[error("the gateway failed; its log has more under the request's id")]
     Interrupted,
@@ -139,9 +142,11 @@ impl DicomwebError {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable | Self::SeveralPictures => StatusCode::NOT_ACCEPTABLE,
-            Self::Spread | Self::NotDrawn(_) | Self::NotAnonymous(_) | Self::Computed(_) => {
-                StatusCode::NOT_IMPLEMENTED
-            }
+            Self::Spread
+            | Self::NotDrawn(_)
+            | Self::NotAnonymous(_)
+            | Self::Computed(_)
+            | Self::Unaskable(..) => StatusCode::NOT_IMPLEMENTED,
             Self::DrawingTooMuch => StatusCode::SERVICE_UNAVAILABLE,
             Self::Render(error) => status_of(error),
             // PS3.18 table 10.6.3-1.

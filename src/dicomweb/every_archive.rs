@@ -6,9 +6,9 @@
 //! complete or is an error. Of several copies the fullest is retrieved.
 
 mod holding;
-mod search;
+pub(super) mod search;
 
-use http::{HeaderValue, Response, header};
+use http::Response;
 
 use holding::{Holding, Holdings};
 
@@ -120,15 +120,7 @@ impl EveryArchive {
         resource: &Resource,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        let question = SearchQuestion::read(request, resource)?;
-        let found = search::merged(archives, public, request.path, question.query, self.means.limits).await?;
-        let mut response = answer::rows(found.text, question.format);
-        if found.more {
-            // PS3.18 8.3.4.4.
-            let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
-            response.headers_mut().insert(header::WARNING, HeaderValue::from_static(more));
-        }
-        Ok(response)
+        search::answer(archives, public, request, resource, self.means.limits).await
     }
 
     fn all(&self) -> Vec<&Archive> {

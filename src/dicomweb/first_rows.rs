@@ -9,7 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::DicomwebError;
-use crate::archive::{Archive, ArchiveError, ArchiveErrorKind, PageEnd, Pager, QidoQuery, RowIdentity};
+use crate::archive::{
+    Archive, ArchiveError, ArchiveErrorKind, AskedQuery, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity,
+    Unaskable,
+};
 use crate::dicom::Attributes;
 
 /// How many rows are asked for at once.
@@ -28,51 +31,83 @@ pub(super) struct Row {
 
 /// The first rows of one archive, each object's once.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct FirstRows {
     pub(super) rows: Vec<Row>,
     /// The archive may have more.
     pub(super) more: bool,
+    /// Names that sound alike were asked for, and matching was literal.
+    pub(super) is_literal_only: bool,
 }
 
-/// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once.
+/// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once. Where the archive has to be asked for
+/// more than that, no more than `max_scan` of its rows are looked through.
 pub(super) async fn first_rows(
     archive: &Archive,
-    query: QidoQuery,
+    query: &QidoQuery,
     wanted: usize,
-) -> Result<Rows, DicomwebError> {
-    let level = query.level().clone();
+    max_scan: usize,
+) -> Result<FirstRows, DicomwebError> {
+    let AskedQuery { query, filter, is_literal_only } = query
+        .asked_of(archive.profile())
+        .map_err(|why| DicomwebError::Unaskable(archive.id().clone(), why))?;
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
-        RowIdentity::of(&level, &Attributes::deserialize(&**text).ok()?)
+        RowIdentity::of(query.level(), &Attributes::deserialize(&**text).ok()?)
     });
-    let (mut found, mut uids, mut length) = (Rows::default(), HashSet::new(), 0);
+    let (mut found, mut uids, mut length) =
+        (FirstRows { is_literal_only, ..FirstRows::default() }, HashSet::new(), 0);
+    let mut looked_through = 0;
     loop {
-        let page = wanted.saturating_sub(uids.len()).clamp(1, PAGE);
-        let mut has_nameless = false;
-        let each = |text: Box<RawValue>, identity: Option<&RowIdentity>| match identity {
-            Some(identity) if uids.len() >= wanted && !uids.contains(identity.uid()) => found.more = true,
-            Some(identity) => {
-                uids.insert(Box::<str>::from(identity.uid()));
-                length += text.get().len();
-                found.rows.push(Row { uid: identity.uid().into(), text: text.into() });
+        let page = if filter.is_empty() { wanted.saturating_sub(uids.len()).clamp(1, PAGE) } else { PAGE };
+        let (mut has_nameless, mut unaskable) = (false, None);
+        let each = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
+            let Some(identity) = identity else {
+                has_nameless = true;
+                return;
+            };
+            looked_through += 1;
+            match admits(&filter, &text) {
+                Ok(true) if uids.len() >= wanted && !uids.contains(identity.uid()) => found.more = true,
+                Ok(true) => {
+                    uids.insert(Box::<str>::from(identity.uid()));
+                    length += text.get().len();
+                    found.rows.push(Row { uid: identity.uid().into(), text: text.into() });
+                }
+                Ok(false) => {}
+                Err(why) => unaskable = Some(why),
             }
-            None => has_nameless = true,
         };
         let end = pager.next_page(u32::try_from(page).unwrap_or(u32::MAX), each).await.map_err(misplaced)?;
         if has_nameless {
             return Err(unreadable(archive, "a row without a UID").into());
+        }
+        if let Some(why) = unaskable {
+            return Err(DicomwebError::Unaskable(archive.id().clone(), why));
         }
         if length > LONGEST_LIST {
             return Err(unreadable(archive, "a list that is too long").into());
         }
         match end {
             PageEnd::Restart => {
-                (found, length) = (Rows::default(), 0);
+                found.rows.clear();
+                found.more = false;
                 uids.clear();
+                (length, looked_through) = (0, 0);
             }
-            PageEnd::More if uids.len() < wanted => {}
-            PageEnd::More | PageEnd::Last => return Ok(found),
+            PageEnd::Last => return Ok(found),
+            PageEnd::More if uids.len() >= wanted => return Ok(found),
+            PageEnd::More if !filter.is_empty() && looked_through > max_scan => {
+                return Err(DicomwebError::TooCostly { limit: max_scan });
+            }
+            PageEnd::More => {}
         }
     }
+}
+
+fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, Unaskable> {
+    if filter.is_empty() {
+        return Ok(true);
+    }
+    Attributes::deserialize(text).map_or(Ok(false), |row| filter.admits(&row))
 }
 
 /// What is not at the archive's address says nothing of what the caller asked for.

@@ -317,7 +317,7 @@ mod tests {
                     let (key, value) = pair.split_once('=').unwrap();
                     prop_assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", pair);
                     prop_assert!(
-                        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_~*?,:%".contains(&byte)),
+                        value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_~*?,:/@!$()%".contains(&byte)),
                         "{}", pair
                     );
                 }

@@ -8,9 +8,7 @@ use super::drawing::THUMBNAIL;
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::{query, supplied, wado_uri};
-use crate::archive::{
-    Archive, Objects, QidoQuery, Rendering, Retrieval, SearchLevel, Supply, UpstreamRequest,
-};
+use crate::archive::{Archive, Objects, QidoQuery, Rendering, Retrieval, Supply, UpstreamRequest};
 use crate::dicom::{SopInstanceUid, tag};
 use crate::http::negotiation;
 use crate::http::query::decode;
@@ -181,11 +179,6 @@ impl Question {
             let request = if only_part.is_some() { request.in_full() } else { request };
             Attempt { request, only_part }
         })
-    }
-
-    /// Whether studies are searched for, so that "not found" can only mean a wrong address.
-    pub(super) fn is_study_search(&self) -> bool {
-        self.resource == Resource::Search(SearchLevel::Studies)
     }
 
     /// Whether something is searched for.

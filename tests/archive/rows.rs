@@ -86,6 +86,8 @@ async fn no_match_is_no_error() {
     for (told, request) in [
         (Pacs::new().at("/studies", Answer::status(204)), search()),
         (Pacs::new().at("/studies", Answer::json("[]")), search()),
+        (Pacs::new().at("/studies", Answer::html("")), search()),
+        (Pacs::new().at("/studies", Answer::json("").framed(Framing::Chunked)), search()),
         (Pacs::new().at("/studies/1.2/series", Answer::status(404)), series_search()),
     ] {
         let pacs = told.start().await;
@@ -112,7 +114,8 @@ async fn what_is_no_list_of_rows_is_an_error_that_says_why() {
         (Answer::bytes("application/json", "500"), "malformed"),
         (Answer::json("null"), "malformed"),
         (Answer::json("{}"), "malformed"),
-        (Answer::json(""), "malformed"),
+        (Answer::json("").framed(Framing::UntilClose), "malformed"),
+        (Answer::json(" "), "malformed"),
         (Answer::html("<!doctype html>"), "malformed"),
         (Answer::json("[1]"), "malformed"),
         (Answer::json(truncated), "malformed"),

@@ -33,6 +33,8 @@ impl Case {
         for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked, Framing::FalseLength(0)] {
             let whole = self.whole.clone().framed(framing);
             let cuts = match framing {
+                // A search that is answered with a length of nothing finds nothing.
+                Framing::FalseLength(_) if self.target == "studies" => 1..whole.length() - self.behind,
                 // The end of the body is then all that tells the end.
                 Framing::UntilClose | Framing::FalseLength(_) => 0..whole.length() - self.behind,
                 // The last chunk is still to come.

@@ -62,7 +62,8 @@ async fn an_answer_that_is_none_is_an_error() {
     for told in [
         Answer::bytes("application/json", "500"),
         Answer::json("null"),
-        Answer::json(""),
+        Answer::json("").framed(Framing::UntilClose),
+        Answer::json(" "),
         Answer::json("{}"),
         Answer::html("<!doctype html><title>Log in</title>"),
         Answer::bytes("application/json", "<html>"),

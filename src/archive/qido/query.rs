@@ -8,7 +8,7 @@ use crate::dicom::{Tag, tag};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QidoQuery {
     level: SearchLevel,
-    matches: Vec<(Tag, MatchValue)>,
+    pub(super) matches: Vec<(Tag, MatchValue)>,
     include: Vec<Tag>,
     include_all: bool,
     manners: Vec<(MatchingManner, bool)>,
@@ -35,6 +35,13 @@ impl QidoQuery {
     pub fn matching(mut self, tag: Tag, value: MatchValue) -> Self {
         self.matches.retain(|(earlier, _)| *earlier != tag);
         self.matches.push((tag, value));
+        self
+    }
+
+    /// Whatever is under `tag`.
+    #[must_use]
+    pub(super) fn without(mut self, tag: Tag) -> Self {
+        self.matches.retain(|(earlier, _)| *earlier != tag);
         self
     }
 
@@ -78,6 +85,11 @@ impl QidoQuery {
     pub fn offset(mut self, offset: u32) -> Self {
         self.offset = Some(offset);
         self
+    }
+
+    /// Whether it asks for matching in that manner.
+    pub(super) fn has_manner(&self, manner: MatchingManner) -> bool {
+        self.manners.contains(&(manner, true))
     }
 
     /// Where it searches.

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use crate::archive::request::{Class, UpstreamRequest};
-use crate::archive::response::UpstreamBody;
+use crate::archive::response::{UpstreamBody, UpstreamResponse};
 use crate::archive::{Archive, ArchiveError, ArchiveErrorKind};
 use crate::dicom::json::RowReader;
 
@@ -40,25 +40,40 @@ impl Archive {
         mut each: impl FnMut(T),
     ) -> Result<RowsEnd, ArchiveError> {
         let none = RowsEnd { rows: 0, more: false };
-        let is_search = request.class() == Class::Search;
-        let is_study_search = request.is_study_search();
-        let answer = self.send_decoding(request).await?;
+        let answer = self.send_decoding(request.clone()).await?;
+        let Some(answer) = self.unless_no_match(&request, answer).await? else { return Ok(none) };
         match answer.status {
             StatusCode::NO_CONTENT => return Ok(none),
-            // What lies below a study that is not there is nothing (PS3.18 CP-2473); a study search that is not there
-            // is a wrong address.
-            StatusCode::NOT_FOUND | StatusCode::GONE if is_search => {
-                if !is_study_search || self.profile().not_found_means_no_match {
-                    return Ok(none);
-                }
-                return Err(self.error(ArchiveErrorKind::NotFound));
-            }
             status if status.is_success() => {}
             status => return Err(self.error(refusal(status, &answer.headers))),
         }
         let more = says_more(&answer.headers);
         let rows = self.read_rows(answer.body, &mut each).await?;
         Ok(RowsEnd { rows, more })
+    }
+
+    /// The answer to `request`; `None` where that is a search, and the answer says that nothing matches. Archives say so as an
+    /// empty list, which is left to be read, as 204, as 404 of what is searched in, or with a success without content, which
+    /// can mean nothing else.
+    pub async fn unless_no_match(
+        &self,
+        request: &UpstreamRequest,
+        mut answer: UpstreamResponse,
+    ) -> Result<Option<UpstreamResponse>, ArchiveError> {
+        if request.class() != Class::Search {
+            return Ok(Some(answer));
+        }
+        let is_no_match = match answer.status {
+            StatusCode::NO_CONTENT => true,
+            // What lies below a study that is not there is nothing (PS3.18 CP-2473); a study search that is not there is a
+            // wrong address.
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                !request.is_study_search() || self.profile().not_found_means_no_match
+            }
+            StatusCode::OK => answer.is_without_content().await?,
+            _ => false,
+        };
+        Ok((!is_no_match).then_some(answer))
     }
 
     async fn read_rows<T: DeserializeOwned>(

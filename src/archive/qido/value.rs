@@ -33,6 +33,21 @@ impl MatchValue {
         (pattern != "*" && !pattern.is_empty()).then_some(Self(pattern))
     }
 
+    /// A pattern without escapes that covers what `pattern` matches, and padding behind it where that `is_padded`; `None` when
+    /// nothing else remains, as that would be an open query.
+    pub(super) fn widened(pattern: &str, is_padded: bool) -> Option<Self> {
+        let mut wide = String::new();
+        let padding = is_padded.then_some('*');
+        for character in pattern.trim_matches(' ').chars().chain(padding) {
+            if character.is_ascii() && is_writable(character as u8) && character != '*' {
+                wide.push(character);
+            } else if !wide.ends_with('*') {
+                wide.push('*');
+            }
+        }
+        wide.chars().any(|character| !matches!(character, '*' | '?')).then_some(Self(wide))
+    }
+
     /// A pattern that the same literal matches with padding behind it too; `None` for what is no literal.
     pub fn padded(&self) -> Option<Self> {
         Self::exact(&self.0).map(|Self(exact)| Self(format!("{exact}*")))
@@ -61,17 +76,25 @@ impl MatchValue {
     }
 }
 
-/// Whether every archive reads the byte as itself, escaped or not. A hyphen makes a range only in dates and times, which
-/// are never made from text.
+/// Whether every archive reads the byte as itself. These need no escape (RFC 3986 3.4), and are no operator of matching. A
+/// hyphen makes a range only in dates and times, which are never made from text.
+///
+/// The others of RFC 3986 are escaped all the same: `&` and `+` mean something else in a form, `;` and `=` separate keys for
+/// some servers, and the apostrophe is escaped by every URL of `http` (WHATWG URL, special-query percent-encode set).
 fn means_itself(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'/' | b':' | b'@' | b'!' | b'$' | b'(' | b')')
 }
 
-/// Percent-escapes all but what means itself in a query and the operators of matching, which some archives know only
-/// unescaped.
+/// Whether the byte is sent as it is: it means itself, or is an operator of matching, which some archives know only unescaped.
+pub(super) fn is_writable(byte: u8) -> bool {
+    means_itself(byte) || matches!(byte, b'*' | b'?' | b',')
+}
+
+/// Percent-escapes what is not sent as it is.
 pub(super) fn escape_into(query: &mut String, value: &str) {
     for byte in value.bytes() {
-        if means_itself(byte) || matches!(byte, b'*' | b'?' | b',' | b':') {
+        if is_writable(byte) {
             query.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.
@@ -87,8 +110,13 @@ mod tests {
 
     #[test]
     fn a_value_that_an_archive_could_misread_is_no_literal() {
-        assert!(MatchValue::exact("P-1.2_3~x").is_some());
-        for misread in ["", " ", "P*1", "P?1", "P\\1", "P,1", "P 1", "P+1", "P%31", "P&x", "Ж", "P\r\n"] {
+        for plain in ["P-1.2_3~x", "25/1807", "A(1)", "a@b:c!$"] {
+            assert!(MatchValue::exact(plain).is_some(), "{plain}");
+        }
+        for misread in [
+            "", " ", "P*1", "P?1", "P\\1", "P,1", "P 1", "P+1", "P%31", "P&x", "P;x", "P=x", "O'N", "Ж",
+            "P\r\n",
+        ] {
             assert_eq!(MatchValue::exact(misread), None, "{misread:?}");
         }
     }

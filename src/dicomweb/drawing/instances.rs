@@ -134,7 +134,7 @@ async fn rows(
     include: &[Tag],
 ) -> Result<Vec<Attributes>, DicomwebError> {
     let query = QidoQuery::new(level).include(include);
-    let found = first_rows(archive, query, MOST_INSTANCES + 1).await?;
+    let found = first_rows(archive, &query, MOST_INSTANCES + 1, MOST_INSTANCES).await?;
     if found.rows.len() > MOST_INSTANCES {
         return Err(DicomwebError::TooCostly { limit: MOST_INSTANCES });
     }

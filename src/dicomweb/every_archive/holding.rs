@@ -135,10 +135,8 @@ impl Holdings {
 
 async fn find(study: &StudyUid, archives: &[Archive], max_scan: usize) -> Holding {
     let level = SearchLevel::Series { study: study.clone() };
-    let searches = archives.iter().map(|archive| {
-        let query = QidoQuery::new(level.clone()).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
-        first_rows(archive, query, max_scan + 1)
-    });
+    let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
+    let searches = archives.iter().map(|archive| first_rows(archive, &query, max_scan + 1, max_scan));
     let mut holding = Holding { copies: Vec::new(), failure: None };
     for (archive, found) in join_all(searches).await.into_iter().enumerate() {
         match found {

@@ -9,37 +9,64 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use http::{HeaderValue, Response, header};
 
 use crate::archive::{Archive, QidoQuery, SearchLevel, Supply};
-use crate::dicomweb::Limits;
 use crate::dicomweb::address::Addresses;
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::first_rows::{LONGEST_LIST, Row, Rows, first_rows, unreadable};
-use crate::dicomweb::request::require_keys;
+use crate::dicomweb::first_rows::{FirstRows, LONGEST_LIST, Row, first_rows, unreadable};
+use crate::dicomweb::path::Resource;
+use crate::dicomweb::request::{DicomwebRequest, SearchQuestion, require_keys};
 use crate::dicomweb::rewrite::{Rewriter, Syntax};
 use crate::dicomweb::supplied::{Parents, completed_rows};
+use crate::dicomweb::{Limits, answer};
+use crate::http::body::Body;
 
 /// A page of the whole list.
 #[derive(Debug)]
-pub(super) struct Found {
+struct Found {
     /// A JSON array.
-    pub(super) text: String,
+    text: String,
     /// The list goes on behind the page.
-    pub(super) more: bool,
+    more: bool,
+    /// Names that sound alike were asked for, and matching was literal.
+    is_literal_only: bool,
+}
+
+/// Answers a search with what `archives` have together. `public` is the address of their root here.
+pub(in crate::dicomweb) async fn answer(
+    archives: &[&Archive],
+    public: &str,
+    request: &DicomwebRequest<'_>,
+    resource: &Resource,
+    limits: Limits,
+) -> Result<Response<Body>, DicomwebError> {
+    let question = SearchQuestion::read(request, resource)?;
+    let found = merged(archives, public, request.path, &question.query, limits).await?;
+    let mut response = answer::rows(found.text, question.format);
+    // PS3.18 8.3.4.4 and 8.3.4.2.
+    let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
+    let literal = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
+    for (holds, warning) in [(found.more, more), (found.is_literal_only, literal)] {
+        if holds {
+            response.headers_mut().append(header::WARNING, HeaderValue::from_static(warning));
+        }
+    }
+    Ok(response)
 }
 
 /// The page that `query` asks for out of what `archives` have. `path` is that of the request below the root, `public` the
 /// address of the root.
-pub(super) async fn merged(
+async fn merged(
     archives: &[&Archive],
     public: &str,
     path: &str,
-    query: QidoQuery,
+    query: &QidoQuery,
     limits: Limits,
 ) -> Result<Found, DicomwebError> {
     let max_scan = limits.max_scan;
     for archive in archives {
-        require_keys(archive, &query)?;
+        require_keys(archive, query)?;
     }
     let (limit, offset) = query.window();
     let offset = offset as usize;
@@ -49,7 +76,7 @@ pub(super) async fn merged(
         return Err(too_costly);
     }
     // One more than the page needs shows whether the list goes on.
-    let searches = archives.iter().map(|archive| first_rows(archive, query.clone(), end + 1));
+    let searches = archives.iter().map(|archive| first_rows(archive, query, end + 1, max_scan));
     let mut lists = try_join_all(searches).await?;
     for (archive, list) in archives.iter().zip(&mut lists) {
         list.rows.retain(|row| is_among(archive, query.level(), row));
@@ -86,7 +113,8 @@ pub(super) async fn merged(
         }
     }
     text.push(']');
-    Ok(Found { text, more: limit.is_some() && more })
+    let is_literal_only = lists.iter().any(|list| list.is_literal_only);
+    Ok(Found { text, more: limit.is_some() && more, is_literal_only })
 }
 
 /// Whether a row is one of those that were asked for, where the archive is known to give others too.
@@ -101,7 +129,7 @@ fn is_among(archive: &Archive, level: &SearchLevel, row: &Row) -> bool {
 /// The rows of a page, each with what its archive leaves out.
 async fn completed(
     archives: &[&Archive],
-    lists: &[Rows],
+    lists: &[FirstRows],
     page: &[Place],
     level: &SearchLevel,
     limits: Limits,
@@ -124,7 +152,7 @@ struct Place {
 }
 
 /// The whole list, as far as the lists reach: by turns, and of each UID only the rows of the archive whose turn came first.
-fn alternating(lists: &[Rows]) -> Vec<Place> {
+fn alternating(lists: &[FirstRows]) -> Vec<Place> {
     let mut owners: HashMap<&str, usize> = HashMap::new();
     let mut order = Vec::new();
     for turn in 0..lists.iter().map(|list| list.rows.len()).max().unwrap_or(0) {
@@ -144,7 +172,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn list(uids: &[u8]) -> Rows {
+    fn list(uids: &[u8]) -> FirstRows {
         let mut rows: Vec<Row> = Vec::new();
         for uid in uids {
             let uid: Box<str> = uid.to_string().into();
@@ -152,10 +180,10 @@ mod tests {
                 rows.push(Row { uid, text: Box::default() });
             }
         }
-        Rows { rows, more: false }
+        FirstRows { rows, ..FirstRows::default() }
     }
 
-    fn uids(lists: &[Rows]) -> Vec<String> {
+    fn uids(lists: &[FirstRows]) -> Vec<String> {
         alternating(lists).iter().map(|place| lists[place.archive].rows[place.row].uid.to_string()).collect()
     }
 

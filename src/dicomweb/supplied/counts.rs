@@ -189,7 +189,7 @@ impl Counter<'_> {
             return Err(self.too_many());
         }
         let most = self.limits.max_scan;
-        let found = first_rows(self.archive, query, most + 1).await?;
+        let found = first_rows(self.archive, &query, most + 1, most).await?;
         if found.rows.len() > most || found.more {
             return Err(DicomwebError::TooCostly { limit: most });
         }

@@ -106,7 +106,7 @@ impl Maker {
             }
         };
         let most = self.limits.max_scan;
-        let found = first_rows(&self.archive, QidoQuery::new(level.clone()), most + 1).await?;
+        let found = first_rows(&self.archive, &QidoQuery::new(level.clone()), most + 1, most).await?;
         if found.rows.len() > most || found.more {
             return Err(DicomwebError::TooCostly { limit: most });
         }

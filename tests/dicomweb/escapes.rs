@@ -1,0 +1,155 @@
+//! Values that a query cannot hold as they are, in front of archives that decode percent-escapes and of those that do not.
+
+use serde_json::{Value, json};
+
+use crate::support::client::Received;
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Framing, Given, Pacs, RunningPacs, Study};
+
+async fn over(pacs: &RunningPacs, more: &str) -> RunningGateway {
+    RunningGateway::over(&pacs.url(), more).await
+}
+
+fn studies(answer: &Received) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let uid = |row: &Value| row["0020000D"]["Value"][0].as_str().unwrap().to_owned();
+    answer.json().as_array().unwrap().iter().map(uid).collect()
+}
+
+fn row(uid: &str, name: &str) -> Value {
+    json!({
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": name}]},
+        "0020000D": {"vr": "UI", "Value": [uid]},
+    })
+}
+
+fn key(name: &str, value: &str) -> Vec<(String, Given)> {
+    vec![(name.to_owned(), Given::As(value.to_owned()))]
+}
+
+const ROOTS: [&str; 2] = ["/dicom-web/main/studies", "/dicom-web/studies"];
+
+/// As long-term distributions have it, with more than one row for what a wide pattern finds.
+async fn without_decoding() -> RunningPacs {
+    let rows =
+        json!([row("1.1", "Doe^Jane"), row("1.2", "Doe-J^X"), row("1.3", "DOE^John"), row("1.4", "Doe^J")]);
+    Pacs::new()
+        .when("/studies", key("PatientName", "Doe*J*"), Answer::json(rows.to_string()))
+        .when(
+            "/studies",
+            key("PatientName", "O*N*"),
+            Answer::json(json!([row("1.5", "O'Neill^A")]).to_string()),
+        )
+        .when(
+            "/studies",
+            key("limit", "500"),
+            Answer::json(json!([row("1.6", "山田^太郎"), row("1.7", "Иванов^Иван")]).to_string()),
+        )
+        .otherwise(Answer::json("[]"))
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn what_a_query_may_hold_reaches_the_archive_as_it_is() {
+    for (given, sent) in [
+        ("25%2F1807", "25/1807"),
+        ("25/1807", "25/1807"),
+        ("A(1)", "A(1)"),
+        ("a%40b%3Ac%21%24", "a@b:c!$"),
+        ("a%26b%2Bc%3Bd%3De%23%25", "a%26b%2Bc%3Bd%3De%23%25"),
+    ] {
+        let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
+        let gateway = over(&pacs, "").await;
+        for root in ROOTS {
+            assert_eq!(gateway.get(&format!("{root}?PatientID={given}&limit=5")).await.status, 200);
+        }
+        for target in pacs.targets() {
+            assert!(target.contains(&format!("?PatientID={sent}&")), "{given}: {target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_does_not_decode_is_asked_without_escapes_and_its_rows_are_compared() {
+    let pacs = without_decoding().await;
+    let gateway = over(&pacs, "profile = \"orthanc\"").await;
+    for root in ROOTS {
+        for (query, expected) in [
+            ("PatientName=Doe%5EJ*", vec!["1.1", "1.3", "1.4"]),
+            ("PatientName=Doe%5EJ*&limit=1&offset=1", vec!["1.3"]),
+            ("PatientName=Doe%5EJ", vec!["1.4"]),
+            ("PatientName=O%27N*", vec!["1.5"]),
+            ("PatientName=%E5%B1%B1%E7%94%B0%5E*", vec!["1.6"]),
+            ("PatientName=Nobody%5EX", vec![]),
+        ] {
+            assert_eq!(studies(&gateway.get(&format!("{root}?{query}")).await), expected, "{root}?{query}");
+        }
+    }
+    assert!(pacs.targets().iter().all(|target| !target.contains('%')), "{:?}", pacs.targets());
+}
+
+#[tokio::test]
+async fn names_that_sound_alike_are_not_promised_where_rows_are_compared() {
+    let pacs = without_decoding().await;
+    let gateway = over(&pacs, "profile = \"orthanc\"").await;
+    let answer = gateway.get("/dicom-web/main/studies?PatientName=Doe%5EJ*&fuzzymatching=true").await;
+    assert_eq!(studies(&answer).len(), 3);
+    assert!(answer.header("warning").is_some_and(|warning| warning.contains("Only literal matching")));
+}
+
+#[tokio::test]
+async fn what_can_be_neither_asked_for_nor_compared_is_refused_with_the_reason() {
+    let latin = json!([{
+        "00080005": {"vr": "CS", "Value": ["ISO_IR 100"]},
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": "^"}]},
+        "0020000D": {"vr": "UI", "Value": ["1.1"]},
+    }]);
+    let pacs = Pacs::new().otherwise(Answer::json(latin.to_string())).start().await;
+    let gateway = over(&pacs, "profile = \"orthanc\"").await;
+    for root in ROOTS {
+        for query in [
+            "PatientName=%E5%B1%B1%E7%94%B0%5E*",
+            "PatientName=Doe%5EJ,Roe%5ER",
+            "StudyDate=2024%2001",
+            "PatientID=A%2B1",
+        ] {
+            let answer = gateway.get(&format!("{root}?{query}")).await;
+            assert_eq!(answer.status, 501, "{root}?{query}: {}", answer.text());
+            assert!(answer.text().contains("does not decode percent-escapes"), "{}", answer.text());
+            assert!(!answer.text().contains("Roe"), "{}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_more_rows_are_compared_than_may_be_looked_through() {
+    let study = |number: usize| Study::new(&format!("1.{}", number + 1)).of("P1", "Roe^Richard");
+    let pacs = (0..600).fold(Pacs::new().ignores_filters(), |pacs, number| pacs.study(study(number)));
+    let pacs = pacs.start().await;
+    let narrow = over(&pacs, "profile = \"orthanc\"\n[search]\nmax_scan = 20\n").await;
+    let answer = narrow.get("/dicom-web/main/studies?PatientName=Doe%5EJane").await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_search_that_is_answered_without_content_finds_nothing() {
+    for answer in
+        [Answer::json(""), Answer::html(""), Answer::json("").framed(Framing::Chunked), Answer::status(204)]
+    {
+        let pacs = Pacs::new().otherwise(answer.clone()).start().await;
+        let gateway = over(&pacs, "").await;
+        for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/dicom-web/main/studies/1.2/series"] {
+            let received = gateway.get(path).await;
+            assert_eq!((received.status, received.text().as_ref()), (200, "[]"), "{answer:?} {path}");
+        }
+        let found = gateway.json("/fhir/ImagingStudy?identifier=X").await;
+        assert_eq!(found["total"], 0, "{answer:?}");
+    }
+    // Where nothing says where the body ends, all of it may have been lost.
+    let pacs = Pacs::new().otherwise(Answer::json("").framed(Framing::UntilClose)).start().await;
+    let gateway = over(&pacs, "").await;
+    for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?identifier=X"] {
+        assert_eq!(gateway.get(path).await.status, 502, "{path}");
+    }
+}
