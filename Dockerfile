@@ -5,6 +5,11 @@ FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends cmake gcc g++ make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
+# There is no .git here. `docker build --build-arg COMMIT=$(git rev-parse HEAD) --build-arg DATE=$(TZ=UTC git log -1
+# --date=short-local --format=%cd)` says what --version prints; without them it prints "unknown".
+ARG COMMIT=
+ARG DATE=
+ENV GATEWAY_BUILD_COMMIT=$COMMIT GATEWAY_BUILD_DATE=$DATE
 RUN cargo build --locked --profile dist --bin dicomweb-gateway
 
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -25,10 +25,11 @@
 //!
 //! [`config`] reads what an operator says, [`gateway`] is built of it, [`clock`] tells the time so that tests can move it,
 //! [`check`] asks archives what they can do, and [`demo`] is an archive of its own with sample studies, so that all of it
-//! can be tried without a PACS. [`objects`] reads DICOM objects as files hold them.
+//! can be tried without a PACS. [`objects`] reads DICOM objects as files hold them. [`build_info`] says which build it is.
 
 pub mod access;
 pub mod archive;
+pub mod build_info;
 pub mod cache;
 pub mod check;
 pub mod clock;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use dicomweb_gateway::archive::Archive;
+use dicomweb_gateway::build_info;
 use dicomweb_gateway::clock::SystemClock;
 use dicomweb_gateway::config::{AuthMode, Config, ConfigErrors};
 use dicomweb_gateway::demo::{self, Content, Tour};
@@ -32,7 +33,7 @@ const WRONG_USAGE: u8 = 64;
 
 /// A FHIR R4 and DICOMweb gateway in front of one or many PACS.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version = build_info::DESCRIPTION, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -123,7 +124,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 
 async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let _log = start_telemetry(config.telemetry.log)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    tracing::info!(version = build_info::DESCRIPTION, "starting");
     match config.auth.mode {
         AuthMode::Open => {
             tracing::warn!("auth.mode is open: everybody who can reach the listener sees every patient");

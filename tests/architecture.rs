@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// For each room, the rooms that it may name. Whoever stands further left in the drawing may name what stands further
 /// right; nothing points back.
 const EDGES: &[(&str, &[&str])] = &[
+    ("build_info", &[]),
     ("dicom", &[]),
     ("fhir", &[]),
     ("objects", &["dicom"]),
@@ -27,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "access",
             "archive",
+            "build_info",
             "cache",
             "clock",
             "config",

@@ -5,6 +5,7 @@
 mod architecture;
 mod archive;
 mod bad_input;
+mod build_info;
 mod command_line;
 mod dialects;
 mod dicomweb;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::FhirRequest;
+use crate::build_info;
 use crate::cache::Rendered;
 use crate::error::Failure;
 use crate::fhir::search::{Edge, Parameter, ResourceType, Searched};
@@ -12,15 +13,12 @@ use crate::fhir::types::{
 };
 use crate::mapping::{self, Guide, Profiled};
 
-/// When what is said here last changed.
-const DATE: &str = "2026-11-25";
-
 pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
     let statement = CapabilityStatement {
         status: "active",
-        date: DATE,
+        date: build_info::STATEMENT_DATE,
         kind: "instance",
-        software: Software { name: "dicomweb-gateway", version: env!("CARGO_PKG_VERSION") },
+        software: Software { name: "dicomweb-gateway", version: build_info::VERSION },
         implementation: Implementation {
             description: "Imaging studies of DICOMweb archives as FHIR R4 resources, read-only",
             url: request.base(),

@@ -1,0 +1,153 @@
+//! Which build this is: the commit and its date, for `--version` and for the CapabilityStatement.
+//!
+//! A checkout is asked through git. Where there is none (a source archive, the container image), `GATEWAY_BUILD_COMMIT` and
+//! `GATEWAY_BUILD_DATE` name them; without these they are unknown, and the date of the release comes from CHANGELOG.md.
+//! A date is never the day of the build: the same sources give the same program.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    println!("cargo::rerun-if-env-changed={COMMIT_VARIABLE}");
+    println!("cargo::rerun-if-env-changed={DATE_VARIABLE}");
+    // Whether there are local changes is asked again whenever what goes into the program changes.
+    for path in ["build.rs", "src", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    for path in watched(&root) {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    let build = Build::of_checkout(&root).map_or_else(
+        || Build::of_variables(variable(COMMIT_VARIABLE).as_deref(), variable(DATE_VARIABLE).as_deref()),
+        Ok,
+    );
+    let dated = build.and_then(|build| {
+        let date = build.date.clone().map_or_else(|| date_of_release(&root, &version), Ok)?;
+        Ok((build.describe(&version), date))
+    });
+    match dated {
+        Ok((description, date)) => {
+            println!("cargo::rustc-env=GATEWAY_BUILD_DESCRIPTION={description}");
+            println!("cargo::rustc-env=GATEWAY_STATEMENT_DATE={date}");
+        }
+        Err(reason) => println!("cargo::error={reason}"),
+    }
+}
+
+const COMMIT_VARIABLE: &str = "GATEWAY_BUILD_COMMIT";
+const DATE_VARIABLE: &str = "GATEWAY_BUILD_DATE";
+
+/// As many digits as nobody mistakes for another commit's.
+const COMMIT_DIGITS: usize = 12;
+
+fn date_of_release(root: &Path, version: &str) -> Result<String, String> {
+    println!("cargo::rerun-if-changed=CHANGELOG.md");
+    let changelog = std::fs::read_to_string(root.join("CHANGELOG.md"));
+    release_date(&changelog.map_err(|error| format!("CHANGELOG.md: {error}"))?, version)
+}
+
+/// What is known of a build.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Build {
+    /// The commit's hash, [`COMMIT_DIGITS`] of it.
+    pub(crate) commit: Option<String>,
+    /// The commit's date, of UTC, as YYYY-MM-DD.
+    pub(crate) date: Option<String>,
+    /// Files under version control differ from the commit.
+    pub(crate) changed: bool,
+}
+
+impl Build {
+    /// What git says of the checkout at `root`; `None` where there is none, or no git. A repository further up is another
+    /// project's.
+    pub(crate) fn of_checkout(root: &Path) -> Option<Self> {
+        if !root.join(".git").exists() {
+            return None;
+        }
+        let commit = git(root, &["rev-parse", "HEAD"])?;
+        let date = git(root, &["log", "-1", "--date=short-local", "--format=%cd"])?;
+        let changes = git(root, &["status", "--porcelain", "--untracked-files=no"])?;
+        Some(Self { commit: Some(shortened(&commit)), date: Some(date), changed: !changes.is_empty() })
+    }
+
+    /// What whoever builds says of the commit. Values that cannot be right are an error, as a wrong answer is worse than none.
+    pub(crate) fn of_variables(commit: Option<&str>, date: Option<&str>) -> Result<Self, String> {
+        if let Some(commit) = commit {
+            let is_hash =
+                commit.len() >= COMMIT_DIGITS && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !is_hash {
+                return Err(format!(
+                    "{COMMIT_VARIABLE} is not a commit hash of {COMMIT_DIGITS} or more digits"
+                ));
+            }
+        }
+        if date.is_some_and(|date| !is_date(date)) {
+            return Err(format!("{DATE_VARIABLE} is not a date (YYYY-MM-DD)"));
+        }
+        Ok(Self { commit: commit.map(shortened), date: date.map(str::to_owned), changed: false })
+    }
+
+    /// What `--version` prints after the program's name.
+    pub(crate) fn describe(&self, version: &str) -> String {
+        let commit = self.commit.as_deref().unwrap_or("unknown");
+        let date = self.date.as_deref().unwrap_or("date unknown");
+        let changed = if self.changed { ", with local changes" } else { "" };
+        format!("{version} (commit {commit}, {date}{changed})")
+    }
+}
+
+/// The date in the heading of `version`: `## [0.1.0] - 2026-01-31`.
+pub(crate) fn release_date(changelog: &str, version: &str) -> Result<String, String> {
+    let heading = format!("## [{version}] - ");
+    let date = changelog.lines().find_map(|line| line.strip_prefix(&heading)).map(str::trim);
+    date.filter(|date| is_date(date))
+        .map(str::to_owned)
+        .ok_or_else(|| format!("CHANGELOG.md has no heading \"{heading}YYYY-MM-DD\""))
+}
+
+/// The files that change when another commit is checked out or made. A path that does not exist would make cargo run this
+/// script at every build.
+pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
+    if !root.join(".git").exists() {
+        return Vec::new();
+    }
+    // In a worktree HEAD is beside the worktree's own files and the branch is the repository's: git knows where.
+    let path = |name: &str| git(root, &["rev-parse", "--git-path", name]).map(|path| root.join(path));
+    let branch = git(root, &["symbolic-ref", "--quiet", "HEAD"]);
+    let loose = branch.and_then(|branch| path(&branch)).filter(|path| path.exists());
+    // The log grows with every commit, also while the branch has no file of its own.
+    let rest = ["HEAD", "logs/HEAD", "packed-refs"].into_iter().filter_map(path).filter(|path| path.exists());
+    let packed_too = loose.is_none();
+    let rest = rest.filter(|path| packed_too || !path.ends_with("packed-refs"));
+    loose.into_iter().chain(rest).collect()
+}
+
+fn is_date(text: &str) -> bool {
+    let part = |range: std::ops::Range<usize>| -> Option<u32> {
+        text.get(range).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+    };
+    let dashes = text.len() == 10 && text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
+    dashes
+        && part(0..4).is_some()
+        && part(5..7).is_some_and(|month| (1..=12).contains(&month))
+        && part(8..10).is_some_and(|day| (1..=31).contains(&day))
+}
+
+fn shortened(commit: &str) -> String {
+    commit.chars().take(COMMIT_DIGITS).collect::<String>().to_ascii_lowercase()
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    // Nothing is written, so that a build beside another git command cannot disturb it.
+    let asked = Command::new("git")
+        .args(["--no-optional-locks", "-C"])
+        .arg(root)
+        .args(arguments)
+        .env("TZ", "UTC")
+        .output()
+        .ok()?;
+    asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).trim().to_owned())
+}
