@@ -18,7 +18,7 @@ fn settings(url: &str) -> Settings {
         wado_uri_url: None,
         profile: Profile::default(),
         credentials: Credentials::None,
-        timeout: Duration::from_secs(10),
+        timeout: Duration::from_mins(5),
         max_concurrency: 4,
         stream_buffer: 256 * 1024,
         allow_link_local: false,

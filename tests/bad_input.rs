@@ -96,10 +96,12 @@ async fn what_an_archive_does_wrong_is_its_own_error_on_every_way() {
         (Answer::closes(), [502, 503]),
         (Answer::hangs(), [504, 504]),
         (Answer::json("[{}]").stalls_after(1), [504, 504]),
-        (Answer::json("[]").slow(Duration::from_secs(5)), [504, 504]),
+        (Answer::json("[]").slow(Duration::from_hours(1)), [504, 504]),
     ] {
         let pacs = Pacs::new().otherwise(answer.clone()).start().await;
-        let gateway = RunningGateway::over(&pacs.url(), "timeout = \"300ms\"").await;
+        // Only what never comes is waited for: a busy machine may need longer than that for the others.
+        let deadline = if statuses[0] == 504 { "timeout = \"300ms\"" } else { "" };
+        let gateway = RunningGateway::over(&pacs.url(), deadline).await;
         for way in WAYS {
             let received = gateway.get(way).await;
             let place = format!("{way}: {} {}", received.status, received.text());

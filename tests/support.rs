@@ -2,6 +2,7 @@
 //! told, byte for byte.
 
 pub mod client;
+pub mod deadline;
 pub mod front;
 pub mod gateway;
 pub mod http2;

@@ -1,8 +1,7 @@
 //! Bodies on their way: whole, broken, slow, and given up by the client.
 
-use std::time::Duration;
-
 use crate::support::client;
+use crate::support::deadline::at_any_speed;
 use crate::support::front::Front;
 use crate::support::pacs::{Answer, Framing, Pacs, Study};
 
@@ -60,26 +59,26 @@ async fn frames_without_a_last_delimiter_are_whole_only_where_that_is_known() {
 
 #[tokio::test]
 async fn a_slow_body_goes_through_and_a_stalled_one_is_broken() {
-    let body = "0123456789";
-    let pacs = Pacs::new()
-        .at(
-            "/studies/1.2/bulkdata/1",
-            Answer::bytes("image/png", body).in_pieces(1, Duration::from_millis(150)),
-        )
-        .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", body).stalls_after(5))
-        .at("/studies/1.2/bulkdata/3", Answer::hangs())
-        .start()
-        .await;
-    let front = Front::told(&pacs.url(), "timeout = \"1s\"").await;
-    let slow = client::get(&front.url("studies/1.2/bulkdata/1")).await;
-    assert_eq!(
-        (slow.complete, slow.text().as_str()),
-        (true, body),
-        "longer than the deadline, but never idle"
-    );
-    let stalled = client::get(&front.url("studies/1.2/bulkdata/2")).await;
-    assert_eq!((stalled.status, stalled.complete), (200, false));
-    assert_eq!(client::get(&front.url("studies/1.2/bulkdata/3")).await.status, 504);
+    at_any_speed(|deadline| async move {
+        let body = "0123456789";
+        let pacs = Pacs::new()
+            .at("/studies/1.2/bulkdata/1", Answer::bytes("image/png", body).in_pieces(1, deadline / 6))
+            .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", body).stalls_after(5))
+            .at("/studies/1.2/bulkdata/3", Answer::hangs())
+            .start()
+            .await;
+        let front = Front::told(&pacs.url(), &format!("timeout = \"{}ms\"", deadline.as_millis())).await;
+        let slow = client::get(&front.url("studies/1.2/bulkdata/1")).await;
+        assert_eq!(
+            (slow.complete, slow.text().as_str()),
+            (true, body),
+            "longer than the deadline, but never idle"
+        );
+        let stalled = client::get(&front.url("studies/1.2/bulkdata/2")).await;
+        assert_eq!((stalled.status, stalled.complete), (200, false));
+        assert_eq!(client::get(&front.url("studies/1.2/bulkdata/3")).await.status, 504);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! What a search costs the archive: how many questions of which kind, for every depth.
 
 use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicomweb_gateway::clock::{ManualClock, SharedClock};
 
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Pacs, RunningPacs, Study};
@@ -57,13 +61,15 @@ fn fifty() -> Pacs {
     })
 }
 
-/// In front of an archive whose paging can be relied on; what it remembers has to be asked for again after [`a_while`].
-async fn forgetful(pacs: &RunningPacs) -> RunningGateway {
-    RunningGateway::over(&pacs.url(), "profile = \"orthanc\"\n[cache]\nfresh_for = \"1ms\"").await
+/// In front of an archive whose paging can be relied on; nothing that it caches is fresh any more after [`a_while`].
+async fn forgetful(pacs: &RunningPacs) -> (RunningGateway, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    let settings = "profile = \"orthanc\"\n[cache]\nfresh_for = \"1m\"";
+    (RunningGateway::over_by(Arc::clone(&clock) as SharedClock, &pacs.url(), settings).await, clock)
 }
 
-async fn a_while() {
-    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+fn a_while(clock: &ManualClock) {
+    clock.advance(Duration::from_mins(2));
 }
 
 /// What one request costs a gateway that remembers nothing, in front of an archive whose paging can be relied on.
@@ -138,7 +144,7 @@ async fn a_whole_page_adds_the_metadata_of_each_series_and_nothing_for_each_stud
 
 #[tokio::test]
 async fn no_more_is_asked_at_once_than_the_archive_is_said_to_bear() {
-    let pacs = fifty().slow(std::time::Duration::from_millis(5)).start().await;
+    let pacs = fifty().answers_metadata_to(3).start().await;
     let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"\nmax_concurrency = 3").await;
     gateway.json("/fhir/ImagingStudy?_count=50").await;
     assert_eq!(pacs.most_at_once(), 3);
@@ -188,18 +194,18 @@ async fn a_search_by_what_only_the_objects_know_opens_what_may_match_and_no_more
 #[tokio::test]
 async fn a_patient_that_was_met_is_asked_for_by_identifier_and_one_that_was_not_is_looked_for() {
     let pacs = fifty().start().await;
-    let gateway = forgetful(&pacs).await;
+    let (gateway, clock) = forgetful(&pacs).await;
     let bundle = gateway.json("/fhir/Patient?identifier=P3").await;
     let id = bundle["entry"][0]["resource"]["id"].as_str().unwrap().to_owned();
     let before = pacs.requests().len();
     for path in [format!("ImagingStudy?patient={id}&_elements=id"), format!("Patient/{id}")] {
-        a_while().await;
+        a_while(&clock);
         gateway.json(&format!("/fhir/{path}")).await;
     }
     let targets = pacs.targets().split_off(before);
     assert_eq!(targets.len(), 2);
     assert!(targets.iter().all(|target| target.contains("PatientID=P3&")), "{targets:?}");
-    let other = forgetful(&pacs).await;
+    let (other, _) = forgetful(&pacs).await;
     let before = pacs.requests().len();
     other.json(&format!("/fhir/ImagingStudy?patient={id}&_elements=id")).await;
     assert_eq!(Asked::since(before, &pacs), asked(2, 0, 0, 0));
@@ -222,10 +228,10 @@ async fn the_next_page_costs_its_own_studies_alone() {
 #[tokio::test]
 async fn what_is_no_longer_fresh_costs_one_list_that_tells_it_is_still_true() {
     let pacs = fifty().start().await;
-    let gateway = forgetful(&pacs).await;
+    let (gateway, clock) = forgetful(&pacs).await;
     let path = "/fhir/ImagingStudy?_count=20";
     let first = gateway.get(path).await;
-    a_while().await;
+    a_while(&clock);
     let before = pacs.requests().len();
     assert_eq!(gateway.get(path).await.body, first.body);
     assert_eq!(Asked::since(before, &pacs), asked(1, 0, 0, 0));

@@ -1,6 +1,10 @@
 //! Pages of a search, in front of archives that page in every way that archives do: all matches, each once, forth and back, or
 //! an error that says what to do.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicomweb_gateway::clock::{ManualClock, SharedClock};
 use serde_json::Value;
 
 use crate::support::client::Received;
@@ -310,7 +314,8 @@ async fn a_long_list_that_changes_between_two_pages_says_so() {
 #[tokio::test]
 async fn what_comes_and_goes_between_two_pages_of_a_list_in_order_moves_no_other_study() {
     let pacs = studies(20).start().await;
-    let gateway = over(&pacs, "[cache]\nfresh_for = \"1ms\"").await;
+    let clock = Arc::new(ManualClock::default());
+    let gateway = RunningGateway::over_by(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
     let first = gateway.json("/fhir/ImagingStudy?_count=5&_elements=id&_sort=started").await;
     assert_eq!(ids_of(&first), (0..5).map(uid).collect::<Vec<_>>());
     // One that was shown, the last that was shown, and one that was not; and a new one that stands before all.
@@ -318,7 +323,7 @@ async fn what_comes_and_goes_between_two_pages_of_a_list_in_order_moves_no_other
         pacs.change(Change::Gone(uid(gone)));
     }
     pacs.change(Change::New(study(100).on("20230101")));
-    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    clock.advance(Duration::from_mins(2));
     let mut ids = Vec::new();
     let mut next = link(&first, "next");
     while let Some(url) = next {

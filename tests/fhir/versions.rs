@@ -1,5 +1,9 @@
 //! Versions: what a resource's content is called and since when it is so, in front of an archive that changes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use dicomweb_gateway::clock::{ManualClock, SharedClock};
 use serde_json::Value;
 
 use crate::support::client::{self, Received};
@@ -61,13 +65,15 @@ async fn every_form_of_a_resource_tells_the_same_version() {
 #[tokio::test]
 async fn a_form_that_was_made_before_the_whole_was_looked_at_tells_the_whole_s_version_when_it_is_checked() {
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), "[cache]\nfresh_for = \"1ms\"\n").await;
+    let clock = Arc::new(ManualClock::default());
+    let gateway = RunningGateway::over_by(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
     let path = format!("{STUDY}?_summary=true");
     let (before, since) = version(&gateway.json(&path).await);
     let whole = version(&gateway.json(STUDY).await);
     assert_ne!(whole.0, before);
     assert_eq!(whole.1, since, "to look at all of it changes nothing");
     let asked = pacs.targets().len();
+    clock.advance(Duration::from_hours(1));
     let summary = gateway.json(&path).await;
     assert_eq!(version(&summary), whole);
     let asked = pacs.targets().split_off(asked);

@@ -1,8 +1,6 @@
 //! The DICOMweb side of the gateway in front of one archive.
 
-use std::sync::Arc;
-
-use dicomweb_gateway::clock::{SharedClock, SystemClock};
+use dicomweb_gateway::clock::SharedClock;
 
 use super::gateway::RunningGateway;
 use super::pacs::RunningPacs;
@@ -22,17 +20,20 @@ impl Front {
 
     /// In front of the archive at `url`, with these lines in its configuration.
     pub async fn told(url: &str, lines: &str) -> Self {
-        Self::by(Arc::new(SystemClock::default()), url, lines).await
+        Self(RunningGateway::over(url, &with_public_url(lines)).await)
     }
 
     /// The same, by `clock`.
     pub async fn by(clock: SharedClock, url: &str, lines: &str) -> Self {
-        let more = format!("{lines}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n");
-        Self(RunningGateway::over_by(clock, url, &more).await)
+        Self(RunningGateway::over_by(clock, url, &with_public_url(lines)).await)
     }
 
     /// The address of `target`, which is raw path and query below the archive's.
     pub fn url(&self, target: &str) -> String {
         format!("{}/dicom-web/main/{target}", self.0.address())
     }
+}
+
+fn with_public_url(lines: &str) -> String {
+    format!("{lines}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n")
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dicomweb_gateway::clock::{SharedClock, SystemClock};
 use dicomweb_gateway::config::Config;
@@ -16,6 +17,37 @@ use tokio::task::JoinHandle;
 
 use super::client::{self, Received};
 use super::samples::{self, SampleArchive};
+
+/// Longer than any test takes: a deadline that a test does not set itself is no part of it, and a busy machine must not reach it.
+const LONG: Duration = Duration::from_hours(1);
+
+/// A client may take as long as it likes.
+const UNHURRIED: ConnectionLimits = ConnectionLimits {
+    first_byte: LONG,
+    head: LONG,
+    idle: LONG,
+    stall: LONG,
+    drain: LONG,
+    max_connections: 4096,
+};
+
+/// Sets every time that `told`, the test's own lines, does not name.
+fn wait_longer(config: &mut Config, told: &str, fresh_for: Option<Duration>) {
+    let names = |key: &str| told.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
+    if !names("request_timeout") {
+        config.server.request_timeout = LONG;
+    }
+    if let Some(fresh_for) = fresh_for
+        && !names("fresh_for")
+    {
+        config.cache.fresh_for = fresh_for;
+    }
+    if !names("timeout") {
+        for archive in &mut config.archives {
+            archive.settings.timeout = LONG;
+        }
+    }
+}
 
 /// A gateway that runs until it is dropped, and its archive, if that is an embedded one.
 #[derive(Debug)]
@@ -45,16 +77,21 @@ impl RunningGateway {
 
     /// In front of the archive at `url`.
     pub async fn over(url: &str, more: &str) -> Self {
-        Self::over_by(Arc::new(SystemClock::default()), url, more).await
+        Self::start(Arc::new(SystemClock::default()), url, more, Some(LONG)).await
     }
 
-    /// In front of the archive at `url`, by `clock`.
+    /// In front of the archive at `url`, by `clock`, which the test moves.
     pub async fn over_by(clock: SharedClock, url: &str, more: &str) -> Self {
+        Self::start(clock, url, more, None).await
+    }
+
+    async fn start(clock: SharedClock, url: &str, more: &str, fresh_for: Option<Duration>) -> Self {
         let text = format!(
             "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nname = \"Main archive\"\nurl = \"{url}\"\n{more}"
         );
-        let config =
+        let mut config =
             Config::parse(&text, Path::new("test.toml"), []).unwrap_or_else(|errors| panic!("{errors}"));
+        wait_longer(&mut config, more, fresh_for);
         let metrics = Metrics::default();
         let gateway = Gateway::new(&config, clock, metrics.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -66,7 +103,7 @@ impl RunningGateway {
         let (order_to_stop, ordered) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stop = async { drop(ordered.await) };
-            server::serve_with_tls(listener, tls, ConnectionLimits::default(), service, stop).await;
+            server::serve_with_tls(listener, tls, UNHURRIED, service, stop).await;
             gateway.close().await;
         });
         Self { address, metrics, order_to_stop: Some(order_to_stop), task, archive: None }

@@ -55,8 +55,8 @@ pub enum Change {
 /// Where its DICOMweb services stand.
 pub const ROOT: &str = "/dicom-web";
 
-/// Nothing that a test waits for takes as long.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Reached only when a test fails, however busy the machine is.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// An archive that is being told what to do.
 #[derive(Debug, Clone)]
@@ -75,6 +75,7 @@ type Told = (String, Vec<(String, Given)>, Answer);
 #[derive(Debug, Clone, Default)]
 struct Habits {
     slow: Option<Duration>,
+    metadata_to: usize,
     breaks_after: Option<usize>,
     says_host: Option<String>,
     closes_silently: bool,
@@ -132,6 +133,12 @@ impl Pacs {
     /// It takes its time before every answer.
     pub fn slow(mut self, duration: Duration) -> Self {
         self.habits.slow = Some(duration);
+        self
+    }
+
+    /// It answers no request for metadata before it has had so many of them at once.
+    pub fn answers_metadata_to(mut self, at_once: usize) -> Self {
+        self.habits.metadata_to = at_once;
         self
     }
 
@@ -252,6 +259,16 @@ impl State {
 }
 
 impl Shared {
+    /// Until it has been answering so many at once.
+    async fn until_most(&self, answering: usize) {
+        let mut changes = self.changed.subscribe();
+        while self.state.lock().unwrap().most_answering < answering {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.state.lock().unwrap());
         self.changed.send_replace(());
@@ -365,23 +382,14 @@ impl RunningPacs {
         self.until("left alone", |state| state.answering == count).await;
     }
 
-    /// Waits until it is answering nobody, and no longer than `patience`.
-    pub async fn until_idle_within(&self, patience: Duration) {
-        self.until_within(patience, "idle in time", |state| state.answering == 0).await;
-    }
-
     async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
-        self.until_within(PATIENCE, what, is_so).await;
-    }
-
-    async fn until_within(&self, patience: Duration, what: &str, is_so: impl Fn(&State) -> bool) {
         let mut changes = self.shared.changed.subscribe();
         let waiting = async {
             while !is_so(&self.shared.state.lock().unwrap()) {
                 changes.changed().await.unwrap();
             }
         };
-        let waited = tokio::time::timeout(patience, waiting).await;
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
         assert!(waited.is_ok(), "the archive was never {what}: {:?}", self.shared.state.lock().unwrap());
     }
 }

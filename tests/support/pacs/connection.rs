@@ -20,6 +20,9 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         if let (Some(bytes), Ends::Well) = (habits.breaks_after, answer.ends) {
             answer = answer.breaks_after(bytes);
         }
+        if seen.target.contains("/metadata") {
+            shared.until_most(habits.metadata_to).await;
+        }
         let pause = answer.slow.or(habits.slow).unwrap_or_default();
         let goes_on = waits(&mut stream, pause).await && sends(&mut stream, &seen, &answer).await;
         drop(answering);
