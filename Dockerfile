@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
 
 FROM rust:1.95-slim-bookworm AS build
-# aws-lc, which rustls computes with, is C.
-RUN apt-get update && apt-get install --yes --no-install-recommends cmake gcc g++ make && rm -rf /var/lib/apt/lists/*
+# aws-lc, which rustls computes with, is C. Python collects the licenses.
+RUN apt-get update && apt-get install --yes --no-install-recommends cmake gcc g++ make python3 && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
 # There is no .git here. `docker build --build-arg COMMIT=$(git rev-parse HEAD) --build-arg DATE=$(TZ=UTC git log -1
@@ -11,10 +11,12 @@ ARG COMMIT=
 ARG DATE=
 ENV GATEWAY_BUILD_COMMIT=$COMMIT GATEWAY_BUILD_DATE=$DATE
 RUN cargo build --locked --profile dist --bin dicomweb-gateway
+RUN python3 scripts/third_party_notices.py >THIRD-PARTY-NOTICES
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /build/target/dist/dicomweb-gateway /usr/local/bin/dicomweb-gateway
-COPY --from=build /build/LICENSE /usr/share/doc/dicomweb-gateway/LICENSE
+COPY --from=build /build/LICENSE /build/NOTICE /build/THIRD-PARTY-NOTICES /usr/share/doc/dicomweb-gateway/
+COPY --from=build /build/licenses /usr/share/doc/dicomweb-gateway/licenses
 # The configuration is mounted at this path, or comes from GATEWAY_… variables beside it. Nothing is written: run it with
 # --read-only.
 ENV GATEWAY_CONFIG=/etc/dicomweb-gateway/gateway.toml \
