@@ -23,7 +23,7 @@ class Client:
 
     def request(self, method: str, path: str, **options) -> requests.Response:
         url = path if path.startswith("http") else self.base + path
-        answer = self.session.request(method, url, timeout=60, **options)
+        answer = self.session.request(method, url, timeout=300, **options)
         content_type = answer.headers.get("Content-Type", "").split(";")[0]
         kind = {"application/fhir+json": "json", "application/fhir+xml": "xml"}.get(content_type)
         if kind and answer.content:

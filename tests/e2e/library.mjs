@@ -12,7 +12,7 @@ const library = createRequire(import.meta.url).resolve('dicomweb-client');
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 try {
   const page = await browser.newPage();
-  await page.goto(address);
+  await page.goto(address, { timeout: 300_000 });
   await page.addScriptTag({ path: library });
   const found = {};
   for (const root of roots) {

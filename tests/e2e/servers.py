@@ -20,7 +20,9 @@ NGINX = "/usr/sbin/nginx"
 CHROMIUM = "/usr/bin/chromium"
 OHIF = ROOT / ".cache" / "ohif" / "dist"
 VIEWERS = ROOT / "docs" / "viewers.md"
-STARTING = 60
+# What starts, ends or answers may take minutes on a busy machine; these limits are reached only when a test fails.
+STARTING = 300
+ENDING = 300
 
 
 def free_ports(count: int) -> list[int]:
@@ -59,7 +61,7 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text(errors='replace')}")
             try:
-                if requests.get(url, timeout=5).status_code < 500:
+                if requests.get(url, timeout=300).status_code < 500:
                     return
             except requests.ConnectionError:
                 time.sleep(0.02)
@@ -71,7 +73,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(ENDING)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -103,7 +105,7 @@ class Orthanc(Server):
             **settings,
         }))
         super().__init__("orthanc", ["Orthanc", configuration], folder, f"{self.url}/system")
-        self.version = requests.get(f"{self.url}/system", timeout=5).json()["Version"]
+        self.version = requests.get(f"{self.url}/system", timeout=300).json()["Version"]
 
     def store(self, session: requests.Session, content: bytes) -> str:
         """What Orthanc says of a file: Success, AlreadyStored, or Refused."""
@@ -123,9 +125,9 @@ class Gateway(Server):
         self.dicomweb = f"{self.url}/dicom-web/main"
         self.configuration = folder / f"{name}.toml"
         self.configuration.write_text(
-            f'[server]\nlisten = "127.0.0.1:{public}"\nadmin_listen = "127.0.0.1:{admin}"\n{server.replace("{url}", self.url)}\n'
+            f'[server]\nlisten = "127.0.0.1:{public}"\nadmin_listen = "127.0.0.1:{admin}"\nrequest_timeout = "10m"\n{server.replace("{url}", self.url)}\n'
             f'[auth]\nmode = "open"\n[cache]\n{cache}\n[fhir]\n{fhir}\n'
-            f'[[archive]]\nid = "main"\nname = "Main archive"\nurl = "{archive_url}"\nprofile = "orthanc"\n{archive}\n'
+            f'[[archive]]\nid = "main"\nname = "Main archive"\nurl = "{archive_url}"\nprofile = "orthanc"\ntimeout = "10m"\n{archive}\n'
         )
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
         command = [GATEWAY, "serve", "--config", self.configuration]

@@ -47,10 +47,10 @@ def test_nginx_under_a_path(nginx, record, orthanc, holdings):
             assert entry["search"]["mode"] == "outcome" or entry["fullUrl"].startswith(f"{nginx.url}/fhir/ImagingStudy/")
     endpoint = client.json("/Endpoint/main")
     assert endpoint["address"] == f"{nginx.url}{'/dicom-web/main'}"
-    rows = client.session.get(f"{endpoint['address']}/studies?limit=5", timeout=30).json()
+    rows = client.session.get(f"{endpoint['address']}/studies?limit=5", timeout=300).json()
     assert len(rows) == 5
     for row in rows:
         (address,) = row["00081190"]["Value"]
         assert address.startswith(f"{nginx.url}/dicom-web/main/studies/") and PREFIX in address
-        assert client.session.get(f"{address}/metadata", timeout=30).status_code in (200, 404)
+        assert client.session.get(f"{address}/metadata", timeout=300).status_code in (200, 404)
     assert orthanc.url.removeprefix("http://") not in json.dumps(rows)

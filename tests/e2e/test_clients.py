@@ -46,7 +46,7 @@ POST = {"hapi", "kit", "smart", "medplum"}
 
 
 def in_node(name: str, question: dict) -> dict:
-    run = subprocess.run(["node", CLIENTS / f"{name}.mjs", json.dumps(question)], capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(["node", CLIENTS / f"{name}.mjs", json.dumps(question)], capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 

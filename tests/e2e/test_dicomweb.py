@@ -24,8 +24,8 @@ def studies(holdings) -> list:
 
 
 def both(session, gateway, orthanc, path: str, **headers) -> tuple[requests.Response, requests.Response]:
-    ours = session.get(gateway.dicomweb + path, headers=headers, timeout=60)
-    theirs = session.get(orthanc.dicomweb + path, headers=headers, timeout=60)
+    ours = session.get(gateway.dicomweb + path, headers=headers, timeout=300)
+    theirs = session.get(orthanc.dicomweb + path, headers=headers, timeout=300)
     assert ours.status_code == theirs.status_code == 200, (path, ours.status_code, ours.text[:300], theirs.status_code)
     return ours, theirs
 
@@ -77,7 +77,7 @@ def test_all_archives_together_are_the_one_that_there_is(session, gateway, ortha
     together = f"{gateway.url}/dicom-web"
 
     def rows(path: str) -> list:
-        answer = session.get(together + path, timeout=60)
+        answer = session.get(together + path, timeout=300)
         assert answer.status_code == 200, (path, answer.text)
         no_address_of(orthanc, answer)
         return answer.json()
@@ -87,7 +87,7 @@ def test_all_archives_together_are_the_one_that_there_is(session, gateway, ortha
         return sorted({json.dumps(row) for row in rows})
 
     for path in ("/studies", "/studies?PatientID=DEMO-0001", "/series", f"/studies/{studies[0].uid}/series", f"/studies/{studies[0].uid}/metadata"):
-        theirs = session.get(orthanc.dicomweb + path, timeout=60).json()
+        theirs = session.get(orthanc.dicomweb + path, timeout=300).json()
         assert in_order(rows(path)) == in_order(json.loads(json.dumps(theirs).replace(orthanc.dicomweb, together))) and theirs, path
     pages = [row for offset in range(0, 140, 7) for row in rows(f"/studies?limit=7&offset={offset}")]
     assert in_order(pages) == in_order(rows("/studies"))
@@ -140,11 +140,11 @@ def test_frames_and_bulk_data_are_the_same(session, gateway, orthanc, studies):
     for headers, _ in parts(ours):
         assert headers.get("content-location", gateway.dicomweb).startswith(gateway.dicomweb)
     no_address_of(orthanc, ours)
-    metadata = session.get(gateway.dicomweb + path + "/metadata", timeout=60).json()
+    metadata = session.get(gateway.dicomweb + path + "/metadata", timeout=300).json()
     address = metadata[0]["7FE00010"]["BulkDataURI"]
     assert address.startswith(gateway.dicomweb)
-    bulk = session.get(address, timeout=60)
-    own = session.get(address.replace(gateway.dicomweb, orthanc.dicomweb), timeout=60)
+    bulk = session.get(address, timeout=300)
+    own = session.get(address.replace(gateway.dicomweb, orthanc.dicomweb), timeout=300)
     assert bulk.status_code == own.status_code == 200 and digests(bulk) == digests(own)
 
 
@@ -163,11 +163,11 @@ def test_a_single_object_comes_as_it_is_though_this_orthanc_knows_parts_only(ses
     uid = next(iter(series.instances))
     path = f"/studies/{study.uid}/series/{series.uid}/instances/{uid}"
     accept = {"Accept": "application/dicom; transfer-syntax=*"}
-    assert session.get(orthanc.dicomweb + path, headers=accept, timeout=60).status_code == 400
-    answer = session.get(gateway.dicomweb + path, headers=accept, timeout=60)
+    assert session.get(orthanc.dicomweb + path, headers=accept, timeout=300).status_code == 400
+    answer = session.get(gateway.dicomweb + path, headers=accept, timeout=300)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/dicom")
     assert answer.content == holdings.contents[uid]
-    frame = session.get(f"{gateway.dicomweb}{path}/frames/1", headers={"Accept": "application/octet-stream"}, timeout=60)
+    frame = session.get(f"{gateway.dicomweb}{path}/frames/1", headers={"Accept": "application/octet-stream"}, timeout=300)
     assert frame.content == pydicom.dcmread(io.BytesIO(holdings.contents[uid])).PixelData
 
 
@@ -175,8 +175,8 @@ def test_thumbnails_that_this_orthanc_does_not_have_are_drawn_small(session, gat
     sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
     series = next(iter(sample.series.values()))
     path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}"
-    thumbnail = session.get(f"{gateway.dicomweb}{path}/thumbnail", timeout=60)
-    drawn = session.get(f"{orthanc.dicomweb}{path}/rendered?viewport=128,128", timeout=60)
+    thumbnail = session.get(f"{gateway.dicomweb}{path}/thumbnail", timeout=300)
+    drawn = session.get(f"{orthanc.dicomweb}{path}/rendered?viewport=128,128", timeout=300)
     assert thumbnail.status_code == drawn.status_code == 200 and thumbnail.headers["Content-Type"] == "image/jpeg"
     assert thumbnail.content == drawn.content
 
@@ -191,7 +191,7 @@ def test_thumbnails_that_this_orthanc_does_not_have_are_drawn_small(session, gat
 def test_errors_are_the_gateways_own(session, gateway, orthanc, path, status):
     request = requests.Request("GET", gateway.dicomweb + path).prepare()
     request.url = gateway.dicomweb + path
-    answer = session.send(request, timeout=60)
+    answer = session.send(request, timeout=300)
     assert answer.status_code in (status, 400), answer.text
     assert "Orthanc" not in answer.text
     no_address_of(orthanc, answer)

@@ -40,12 +40,12 @@ class Store:
         self.held: dict[int, str] = {}
 
     def add(self, number: int) -> None:
-        answer = self.session.post(f"{self.orthanc.url}/instances", data=self.contents[number], timeout=20)
+        answer = self.session.post(f"{self.orthanc.url}/instances", data=self.contents[number], timeout=300)
         assert answer.status_code == 200, answer.text
         self.held[number] = answer.json()["ParentStudy"]
 
     def remove(self, number: int) -> None:
-        assert self.session.delete(f"{self.orthanc.url}/studies/{self.held.pop(number)}", timeout=20).status_code == 200
+        assert self.session.delete(f"{self.orthanc.url}/studies/{self.held.pop(number)}", timeout=300).status_code == 200
 
     def change(self, chance: random.Random) -> int:
         """A few studies go and a few come; how many."""

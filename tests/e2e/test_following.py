@@ -40,7 +40,7 @@ class Archive:
         self.orthanc, self.contents, self.session = orthanc, contents, requests.Session()
 
     def post(self, path: str, body: dict) -> list | dict:
-        answer = self.session.post(f"{self.orthanc.url}{path}", json=body, timeout=30)
+        answer = self.session.post(f"{self.orthanc.url}{path}", json=body, timeout=300)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -52,7 +52,7 @@ class Archive:
     def truth(self) -> dict[str, tuple]:
         """As its DICOMweb tells; its own interface goes on telling of a study as it was before it was overwritten."""
         fields = {"includefield": ["StudyDescription", "NumberOfStudyRelatedInstances", "PatientID"]}
-        rows = self.session.get(f"{self.orthanc.dicomweb}/studies", params=fields, timeout=30).json()
+        rows = self.session.get(f"{self.orthanc.dicomweb}/studies", params=fields, timeout=300).json()
         told = {row["0020000D"]["Value"][0]: [row[tag]["Value"][0] for tag in ("00081030", "00201208", "00100020")] for row in rows}
         return {uid: (description, int(count), patient) for uid, (description, count, patient) in told.items()}
 
@@ -73,8 +73,8 @@ class Archive:
 
     def move(self, name: str, patient: str) -> None:
         """Stored under the wrong patient at first, as happens."""
-        instances = self.session.get(f"{self.orthanc.url}/studies/{name}/instances", timeout=30).json()
-        files = [self.session.get(f"{self.orthanc.url}/instances/{one['ID']}/file", timeout=30).content for one in instances]
+        instances = self.session.get(f"{self.orthanc.url}/studies/{name}/instances", timeout=300).json()
+        files = [self.session.get(f"{self.orthanc.url}/instances/{one['ID']}/file", timeout=300).content for one in instances]
         self.delete(name)
         for content in files:
             dataset = pydicom.dcmread(io.BytesIO(content))
@@ -84,7 +84,7 @@ class Archive:
             assert self.orthanc.store(self.session, buffer.getvalue()) == "Success"
 
     def delete(self, name: str) -> None:
-        assert self.session.delete(f"{self.orthanc.url}/studies/{name}", timeout=30).status_code == 200
+        assert self.session.delete(f"{self.orthanc.url}/studies/{name}", timeout=300).status_code == 200
 
     def change(self, chance: random.Random) -> None:
         held = sorted(self.held())
@@ -149,7 +149,7 @@ class Followed:
         bundle = {"resourceType": "Bundle", "type": "batch", "entry": [
             {"request": {"method": "HEAD", "url": f"ImagingStudy/{uid}?_summary=true"}} for uid in known]}
         headers = {"Content-Type": "application/fhir+json", "Cache-Control": "no-cache"}
-        answer = requests.post(self.server.fhir, json=bundle, headers=headers, timeout=60)
+        answer = requests.post(self.server.fhir, json=bundle, headers=headers, timeout=300)
         assert answer.status_code == 200, answer.text
         for uid, entry in zip(known, answer.json().get("entry", []), strict=True):
             status = entry["response"]["status"][:3]

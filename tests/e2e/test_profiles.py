@@ -123,7 +123,7 @@ def test_identifiers_are_typed_as_dicom_types_them(resources):
 
 
 def test_frames_are_counted_as_the_files_say(resources, holdings, orthanc):
-    stored = requests.get(f"{orthanc.url}/instances?expand", timeout=60).json()
+    stored = requests.get(f"{orthanc.url}/instances?expand", timeout=300).json()
     copies = collections.Counter(instance["MainDicomTags"]["SOPInstanceUID"] for instance in stored)
     told, several = 0, 0
     for study in resources["ImagingStudy"]:

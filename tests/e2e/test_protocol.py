@@ -159,12 +159,12 @@ def test_an_archive_that_is_down(record, tmp_path, holdings):
 
 def test_probes_and_metrics(gateway, fhir):
     fhir.json("/metadata")
-    assert requests.get(f"{gateway.admin}/livez", timeout=5).status_code == 200
-    assert requests.get(f"{gateway.admin}/readyz", timeout=5).status_code == 200
-    metrics = requests.get(f"{gateway.admin}/metrics", timeout=5).text
+    assert requests.get(f"{gateway.admin}/livez", timeout=300).status_code == 200
+    assert requests.get(f"{gateway.admin}/readyz", timeout=300).status_code == 200
+    metrics = requests.get(f"{gateway.admin}/metrics", timeout=300).text
     assert "fhir.capabilities" in metrics
     for path in ("/livez", "/readyz", "/metrics"):
-        assert requests.get(gateway.url + path, timeout=5).status_code == 404
+        assert requests.get(gateway.url + path, timeout=300).status_code == 404
 
 
 def test_logs_tell_nothing_of_patients(gateway, fhir):

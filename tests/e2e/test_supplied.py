@@ -28,9 +28,9 @@ def made(supplied, orthanc, holdings) -> dict[str, dict]:
     """The metadata of every instance of a study of one patient, by its UID."""
     objects = {}
     for study in (study for study in holdings.unambiguous() if study.uid.replace(".", "").isdigit()):
-        answer = requests.get(f"{supplied.dicomweb}/studies/{study.uid}/metadata", timeout=120)
+        answer = requests.get(f"{supplied.dicomweb}/studies/{study.uid}/metadata", timeout=300)
         # Of one study it lists what it does not retrieve.
-        if requests.get(f"{orthanc.dicomweb}/studies/{study.uid}/metadata", timeout=120).status_code == 404:
+        if requests.get(f"{orthanc.dicomweb}/studies/{study.uid}/metadata", timeout=300).status_code == 404:
             assert answer.status_code == 502, (study.uid, answer.text[:300])
             continue
         # What was stored without the head of PS3.10 7.1 is handed out without it.
@@ -84,7 +84,7 @@ def test_metadata_are_what_pydicom_reads(supplied, made, holdings):
         nonlocal fetched
         fetched += 1
         assert uri.startswith(f"{supplied.dicomweb}/studies/"), uri
-        answer = requests.get(uri, headers={"Accept": "application/octet-stream"}, timeout=60)
+        answer = requests.get(uri, headers={"Accept": "application/octet-stream"}, timeout=300)
         assert answer.status_code == 200, (uri, answer.text[:300])
         return answer.content
 
@@ -121,12 +121,12 @@ def test_native_pixels_are_those_of_the_files(made, holdings):
         syntax = file.file_meta.TransferSyntaxUID
         if compared == 60 or syntax.is_compressed or not syntax.is_little_endian:
             continue
-        answer = requests.get(row["7FE00010"]["BulkDataURI"], headers={"Accept": "application/octet-stream"}, timeout=60)
+        answer = requests.get(row["7FE00010"]["BulkDataURI"], headers={"Accept": "application/octet-stream"}, timeout=300)
         assert answer.status_code == 200 and answer.content == file.PixelData, (uid, answer.status_code)
         compared += 1
     assert compared == 60
 
 
 def test_nothing_names_the_archive(supplied, holdings, orthanc):
-    answer = requests.get(f"{supplied.dicomweb}/studies/{holdings.unambiguous()[0].uid}/metadata", timeout=60)
+    answer = requests.get(f"{supplied.dicomweb}/studies/{holdings.unambiguous()[0].uid}/metadata", timeout=300)
     no_address_of(orthanc, answer)

@@ -26,7 +26,7 @@ class Archive:
             assert self.server.store(self.session, content) in ("Success", "AlreadyStored")
 
     def post(self, path: str, body: dict) -> dict:
-        answer = self.session.post(f"{self.server.url}{path}", json=body, timeout=30)
+        answer = self.session.post(f"{self.server.url}{path}", json=body, timeout=300)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -45,7 +45,7 @@ class Archive:
         })
 
     def delete(self) -> None:
-        assert self.session.delete(f"{self.server.url}/studies/{self.study()}", timeout=30).status_code == 200
+        assert self.session.delete(f"{self.server.url}/studies/{self.study()}", timeout=300).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_the_life_of_a_study(archive, gateway):
     assert version(gateway.read()) == (name, since), "the archive did not change"
     # A date of HTTP is rounded up, and stands for the version from then on.
     while gateway.read(**{"If-Modified-Since": first.headers["Last-Modified"]}).status_code != 304:
-        assert time.time() < time.mktime(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")) + 60
+        assert time.time() < time.mktime(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")) + 600
         first = gateway.read()
 
     archive.describe("Described anew")

@@ -71,7 +71,7 @@ def look(name: str, viewer: str) -> dict:
     folder = SCREENSHOTS / name
     folder.mkdir(parents=True, exist_ok=True)
     command = ["node", "viewer.mjs", CHROMIUM, viewer, STUDY, str(IMAGES), str(folder)]
-    ran = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, timeout=900)
+    ran = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, timeout=3000)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)
 

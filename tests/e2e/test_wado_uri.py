@@ -32,7 +32,7 @@ def objects(holdings, step: int):
 def test_objects_are_the_same_to_the_byte(gateway, holdings):
     compared = 0
     for study, series, uid in objects(holdings, 7):
-        answer = requests.get(f"{gateway.dicomweb}/wado", params=query(study, series, uid, contentType="application/dicom"), timeout=60)
+        answer = requests.get(f"{gateway.dicomweb}/wado", params=query(study, series, uid, contentType="application/dicom"), timeout=300)
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/dicom"), (uid, answer.text[:300])
         assert answer.content == holdings.contents[uid]
         compared += 1
@@ -43,7 +43,7 @@ def test_images_are_the_same(gateway, orthanc, holdings):
     study = next(study for study in holdings.studies.values() if study.uid.startswith(SAMPLE))
     series = next(iter(study.series.values()))
     asked = query(study, series, next(iter(series.instances)), contentType="image/jpeg")
-    ours, theirs = (requests.get(url, params=asked, timeout=60) for url in (f"{gateway.dicomweb}/wado", f"{orthanc.url}/wado"))
+    ours, theirs = (requests.get(url, params=asked, timeout=300) for url in (f"{gateway.dicomweb}/wado", f"{orthanc.url}/wado"))
     assert ours.status_code == theirs.status_code == 200
     assert ours.headers["Content-Type"] == theirs.headers["Content-Type"]
     assert ours.content == theirs.content and ours.headers["Content-Type"].startswith("image/")
@@ -52,13 +52,13 @@ def test_images_are_the_same(gateway, orthanc, holdings):
 def test_an_orthanc_makes_nothing_anonymous_and_nobody_is_told_that_it_did(gateway, orthanc, holdings):
     study, series, uid = objects(holdings, 7)[0]
     asked = query(study, series, uid, contentType="application/dicom", anonymize="yes")
-    assert requests.get(f"{orthanc.url}/wado", params=asked, timeout=60).content == holdings.contents[uid]
-    answer = requests.get(f"{gateway.dicomweb}/wado", params=asked, timeout=60)
+    assert requests.get(f"{orthanc.url}/wado", params=asked, timeout=300).content == holdings.contents[uid]
+    answer = requests.get(f"{gateway.dicomweb}/wado", params=asked, timeout=300)
     assert answer.status_code == 501 and uid not in answer.text
 
 
 def test_what_is_not_there_is_not_found(gateway, orthanc, holdings):
     study, series, _ = objects(holdings, 7)[0]
-    answer = requests.get(f"{gateway.dicomweb}/wado", params=query(study, series, "1.2.3.4.5.6"), timeout=60)
+    answer = requests.get(f"{gateway.dicomweb}/wado", params=query(study, series, "1.2.3.4.5.6"), timeout=300)
     assert answer.status_code == 404, answer.text
     assert orthanc.url.removeprefix("http://") not in answer.text and "Orthanc" not in answer.text

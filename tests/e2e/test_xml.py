@@ -26,8 +26,8 @@ def gateway(orthanc, holdings, tmp_path_factory):
 
 def compared(path: str) -> int:
     """How many objects there are at `path`, which must be the same in both formats."""
-    json = requests.get(path, timeout=60)
-    xml = requests.get(path, headers=XML, timeout=60)
+    json = requests.get(path, timeout=300)
+    xml = requests.get(path, headers=XML, timeout=300)
     assert json.status_code == xml.status_code == 200, (path, json.status_code, xml.status_code, xml.text[:300])
     assert xml.headers["Content-Type"].startswith('multipart/related; type="application/dicom+xml"; boundary=')
     objects, documents = json.json(), parts(xml)
@@ -54,14 +54,14 @@ def test_metadata_are_the_same(gateway, studies):
     for uid in studies:
         path = f"{gateway.dicomweb}/studies/{uid}/metadata"
         # One study of two patients has none.
-        if requests.head(path, timeout=60).status_code == 200:
+        if requests.head(path, timeout=300).status_code == 200:
             counted += compared(path)
     assert counted > 450
 
 
 def test_nothing_found_is_nothing_sent(gateway):
     for root in ("dicom-web/main", "dicom-web"):
-        answer = requests.get(f"{gateway.url}/{root}/studies?PatientID=nobody", headers=XML, timeout=60)
+        answer = requests.get(f"{gateway.url}/{root}/studies?PatientID=nobody", headers=XML, timeout=300)
         assert (answer.status_code, answer.content) == (204, b"")
 
 
@@ -69,7 +69,7 @@ def test_what_an_archive_writes_itself_comes_as_it_is(orthanc, holdings, tmp_pat
     gateway = Gateway(tmp_path, "gateway", orthanc.dicomweb)
     path = "/studies/2.25.133470007535392751803217985031206560121.16.3/metadata"
     try:
-        ours, theirs = (requests.get(root + path, headers=XML, timeout=60) for root in (gateway.dicomweb, orthanc.dicomweb))
+        ours, theirs = (requests.get(root + path, headers=XML, timeout=300) for root in (gateway.dicomweb, orthanc.dicomweb))
     finally:
         gateway.stop()
     assert len(parts(ours)) == len(parts(theirs)) > 3

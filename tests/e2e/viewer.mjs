@@ -6,7 +6,8 @@
 import { chromium } from 'playwright-core';
 
 const [executablePath, viewer, study, images, folder] = process.argv.slice(2);
-const PATIENCE = 60_000;
+// Reached only when something fails, however busy the machine is.
+const PATIENCE = 300_000;
 const SIZE = { width: 1400, height: 900 };
 
 const browser = await chromium.launch({
@@ -18,6 +19,7 @@ try {
   const context = await browser.newContext({ viewport: SIZE });
   await context.addInitScript(() => localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour'])));
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
   page.on('pageerror', error => seen.errors.push(String(error)));
   page.on('response', answer => {
     if (answer.url().includes('/dicom-web/')) {
