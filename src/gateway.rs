@@ -162,5 +162,6 @@ fn context(config: &Config, archive: &config::Archive) -> MappingContext {
         accession_system: archive.accession_system.clone(),
         guides: config.fhir.guides.clone(),
         narrative: config.fhir.narrative,
+        notes: config.fhir.notes,
     }
 }

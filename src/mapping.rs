@@ -4,15 +4,23 @@
 //! identifier without an issuer has no system. The published R4 mapping of ImagingStudy has two misprints that are not
 //! repeated here: the issuer of the accession number is (0008,0051), the content label (0070,0080).
 
+mod attributes;
 mod coding;
 mod dates;
 mod endpoint;
+mod equipment;
 mod identifiers;
 mod instance;
+mod location;
 mod names;
+mod notes;
 mod patient;
+mod people;
+mod procedure;
 mod profiles;
+mod record;
 mod series;
+mod specimens;
 mod study;
 mod terminology;
 
@@ -22,12 +30,16 @@ use jiff::tz::TimeZone;
 
 use crate::fhir::types::{Narrated, Narrative};
 
+pub use attributes::{
+    instance_tags, overlay_series, overlay_study, patient_tags, series_note_tags, series_tags,
+    study_note_tags, study_tags,
+};
 pub use endpoint::endpoint;
-pub use instance::{InstanceFacts, instance_tags};
-pub use patient::{PatientKey, patient, patient_tags};
+pub use instance::InstanceFacts;
+pub use patient::{PatientKey, patient};
 pub use profiles::{Guide, Profiled, supported_profiles};
-pub use series::{overlay_series, series_tags};
-pub use study::{SeriesSource, imaging_study, overlay_study, study_tags};
+pub use record::SeriesSource;
+pub use study::imaging_study;
 
 /// What the configuration says of an archive's identifiers and times, and of what resources hold.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +58,8 @@ pub struct MappingContext {
     pub guides: BTreeSet<Guide>,
     /// Whether resources are told in words too.
     pub narrative: bool,
+    /// Whether the comments on studies and series are shown.
+    pub notes: bool,
 }
 
 impl MappingContext {
@@ -61,7 +75,7 @@ impl MappingContext {
 
 /// What the rules of this room are called. It changes with every change of what they make of the same attributes, so that
 /// what was made by older rules counts as changed.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 impl MappingContext {
     /// Names the rules by which this archive's attributes are read: those of this room, and what is configured.

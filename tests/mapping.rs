@@ -27,6 +27,53 @@ async fn every_sample_study_is_mapped_as_it_was() {
     }
 }
 
+/// The page on the mapping says of each element whether it is filled; the samples show it.
+#[tokio::test]
+async fn every_element_is_shown_by_a_sample_or_said_to_be_absent() {
+    let gateway = RunningGateway::over_samples_with("[fhir]\nnotes = true\n").await;
+    for resource in ["ImagingStudy", "Patient", "Endpoint"] {
+        let (all, _) = gateway.matches(&format!("/fhir/{resource}?_count=200")).await;
+        let page = include_str!("../docs/mapping.md");
+        let (_, section) = page.split_once(&format!("\n## {resource}\n")).unwrap();
+        let rows =
+            section.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with('|')).skip(2);
+        for row in rows {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let [element, _, _, rule] = cells[..] else { panic!("{row}") };
+            let is_absent = rule.starts_with("absent: ");
+            assert_eq!(all.iter().any(|one| has(one, element)), !is_absent, "{resource}.{element}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn comments_are_shown_only_where_it_is_configured() {
+    let without = RunningGateway::over_samples().await.matches("/fhir/ImagingStudy?_count=200").await.0;
+    assert!(!without.iter().any(|study| has(study, "note")));
+    // Whichever source the series and instances come from.
+    for detail in ["metadata", "qido"] {
+        let more = format!("detail = \"{detail}\"\n[fhir]\nnotes = true\n");
+        let with =
+            RunningGateway::over_samples_with(&more).await.matches("/fhir/ImagingStudy?_count=200").await.0;
+        let notes: Vec<_> = with.iter().filter_map(|study| study["note"].as_array()).collect();
+        assert_eq!(
+            json!(notes),
+            json!([[{"text": "The phantom lay still."}, {"text": "Second try: the first was cut off at the apex."}]]),
+            "{detail}"
+        );
+    }
+}
+
+/// Whether an element is anywhere in `value`, by its path.
+fn has(value: &Value, path: &str) -> bool {
+    let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+    match (value, rest) {
+        (Value::Array(items), _) => items.iter().any(|item| has(item, path)),
+        (_, Some(rest)) => value.get(first).is_some_and(|inner| has(inner, rest)),
+        (_, None) => value.get(first).is_some(),
+    }
+}
+
 fn reference(subject: &Value) -> String {
     subject["reference"].as_str().unwrap().to_owned()
 }

@@ -12,6 +12,9 @@ const PROFILES: [Guide; 1] = [Guide::SmartImagingAccess];
 /// Programs read elements; a narrative adds a third to a study, and says nothing that they do not.
 const NARRATIVE: bool = false;
 
+/// Comments are free text: names of people and whatever else somebody wrote. A deployment has to want them.
+const NOTES: bool = false;
+
 /// What resources hold beyond what R4 asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fhir {
@@ -19,6 +22,8 @@ pub struct Fhir {
     pub guides: BTreeSet<Guide>,
     /// Whether every resource is told in words too, as `_summary=text` is in any case.
     pub narrative: bool,
+    /// Whether the comments on studies and series are asked for and shown.
+    pub notes: bool,
 }
 
 impl Fhir {
@@ -26,6 +31,7 @@ impl Fhir {
         Self {
             guides: section.or("profiles", several_of(&Guide::ALL), BTreeSet::from(PROFILES)),
             narrative: section.or("narrative", truth, NARRATIVE),
+            notes: section.or("notes", truth, NOTES),
         }
     }
 }

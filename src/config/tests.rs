@@ -372,6 +372,13 @@ fn profiles_are_any_of_those_that_there_are() {
 }
 
 #[test]
+fn comments_are_shown_only_where_it_is_configured() {
+    assert!(!load_with(MINIMAL, &[]).unwrap().fhir.notes);
+    assert!(load_with(&format!("{MINIMAL}[fhir]\nnotes = true\n"), &[]).unwrap().fhir.notes);
+    assert!(load_with(MINIMAL, &[("GATEWAY_FHIR__NOTES", "true")]).unwrap().fhir.notes);
+}
+
+#[test]
 fn a_truth_is_true_or_false() {
     let narrative = |value: &str| load_with(&format!("{MINIMAL}[fhir]\nnarrative = {value}\n"), &[]);
     assert!(!load_with(MINIMAL, &[]).unwrap().fhir.narrative);

@@ -22,7 +22,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-pub use declaration::{Code, Given, Issuer, Kind, Patient, Series, Study};
+pub use declaration::{Code, Given, Issuer, Kind, Patient, Series, Specimen, Study};
 pub use place::ROOT;
 
 /// What was written.

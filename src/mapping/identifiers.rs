@@ -93,6 +93,16 @@ fn is_uuid(text: &str) -> bool {
             .all(|(part, length)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// A DICOM UID as an identifier (R4 datatypes#Identifier); `None` when it is none.
+pub(super) fn of_uid(uid: &str) -> Option<Identifier> {
+    let uid = Uid::parse(uid).ok()?;
+    Some(Identifier {
+        system: Some("urn:dicom:uid".to_owned()),
+        value: Some(format!("urn:oid:{uid}")),
+        ..Identifier::default()
+    })
+}
+
 /// The study's identifiers: its UID, its accession number, its Study ID.
 pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identifier> {
     let mut identifiers = Vec::with_capacity(3);

@@ -8,25 +8,15 @@ use dicom_dictionary_std::StandardSopClassDictionary;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::dicom::{self, Tag, Uid, Value, tag, tags};
+use super::specimens;
+use crate::dicom::{self, Attributes, Tag, Uid, Value, tag, tags};
 use crate::fhir::types::{Element, Extension, Instance, SopClass, clean};
 
 /// IHE RAD MADO 1.0.0.
 const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames";
 
-/// The instance-level attributes that a search asks for beyond what every archive returns.
-pub fn instance_tags() -> &'static [Tag] {
-    &[
-        tags::IMAGE_TYPE,
-        tags::IMAGE_LATERALITY,
-        tags::CONCEPT_NAME_CODE_SEQUENCE,
-        tags::CONTENT_LABEL,
-        tags::DOCUMENT_TITLE,
-    ]
-}
-
 /// What is used of an instance.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceFacts {
     /// SOPInstanceUID (0008,0018).
     pub uid: Option<Box<str>>,
@@ -42,6 +32,8 @@ pub struct InstanceFacts {
     pub frames: Option<u32>,
     /// ImageLaterality (0020,0062), which makes the series' side when all of its images agree.
     pub laterality: Option<Cow<'static, str>>,
+    /// The items of SpecimenDescriptionSequence (0040,0560), as far as they are read.
+    pub specimens: Box<[Attributes]>,
 }
 
 impl InstanceFacts {
@@ -90,6 +82,9 @@ impl<'de> Deserialize<'de> for InstanceFacts {
                             facts.frames =
                                 members.next_value::<First<'de>>()?.number().filter(|frames| *frames > 0);
                         }
+                        Some(tags::SPECIMEN_DESCRIPTION_SEQUENCE) => {
+                            facts.specimens = specimens::described(members.next_value()?);
+                        }
                         Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
                             titles[0] = meaning(&members.next_value::<dicom::Element>()?);
                         }
@@ -117,6 +112,7 @@ fn tag_of(key: &str) -> Option<Tag> {
         "00200013" => Some(tags::INSTANCE_NUMBER),
         "00280008" => Some(tags::NUMBER_OF_FRAMES),
         "00200062" => Some(tags::IMAGE_LATERALITY),
+        "00400560" => Some(tags::SPECIMEN_DESCRIPTION_SEQUENCE),
         "0040A043" => Some(tags::CONCEPT_NAME_CODE_SEQUENCE),
         "00700080" => Some(tags::CONTENT_LABEL),
         "00420010" => Some(tags::DOCUMENT_TITLE),

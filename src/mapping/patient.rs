@@ -5,17 +5,8 @@ use sha2::{Digest, Sha256};
 use super::identifiers::Issuer;
 use super::profiles::{self, Guide, profiles_of};
 use super::{MappingContext, dates, names};
-use crate::dicom::{Attributes, Tag, tags};
+use crate::dicom::{Attributes, tags};
 use crate::fhir::types::{Identifier, Patient, clean};
-
-/// The patient-level attributes that a search asks for (PS3.4 table C.6-1 and what the mapping reads besides).
-pub fn patient_tags() -> &'static [Tag] {
-    &[
-        tags::ISSUER_OF_PATIENT_ID,
-        tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
-        tags::OTHER_PATIENT_I_DS_SEQUENCE,
-    ]
-}
 
 /// What makes a patient the same in two answers: the identifier and who issued it.
 ///

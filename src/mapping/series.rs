@@ -2,46 +2,16 @@
 
 use std::borrow::Cow;
 
+use super::people::people;
 use super::profiles::Guide;
-use super::study::{SeriesSource, count, overlay, person};
+use super::record::{SeriesSource, count, number};
 use super::terminology::{body_part, laterality};
-use super::{InstanceFacts, MappingContext, coding, dates};
-use crate::dicom::{Attributes, Tag, tags};
+use super::{InstanceFacts, MappingContext, coding, dates, equipment, specimens};
+use crate::dicom::{Attributes, tags};
 use crate::fhir::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
 
 /// R4 valueset-series-performer-function.
 const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
-
-/// The series-level attributes that a search asks for beyond what every archive returns.
-pub fn series_tags() -> &'static [Tag] {
-    &TOLD_BY_OBJECTS
-}
-
-/// The series-level attributes that an object tells as well as the archive's database, or better.
-const TOLD_BY_OBJECTS: [Tag; 17] = [
-    tags::MODALITY,
-    tags::SERIES_NUMBER,
-    tags::SERIES_DESCRIPTION,
-    tags::SERIES_DATE,
-    tags::SERIES_TIME,
-    tags::TIMEZONE_OFFSET_FROM_UTC,
-    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
-    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
-    tags::BODY_PART_EXAMINED,
-    tags::ANATOMIC_REGION_SEQUENCE,
-    tags::LATERALITY,
-    tags::IMAGE_LATERALITY,
-    tags::PERFORMING_PHYSICIAN_NAME,
-    tags::PERFORMING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
-    tags::OPERATORS_NAME,
-    tags::OPERATOR_IDENTIFICATION_SEQUENCE,
-    tags::REQUEST_ATTRIBUTES_SEQUENCE,
-];
-
-/// Completes a series' row with what the metadata of one of its objects tell.
-pub fn overlay_series(row: &mut Attributes, object: &Attributes) {
-    overlay(row, object, &TOLD_BY_OBJECTS);
-}
 
 pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: SeriesSource) -> Series {
     let SeriesSource { uid, attributes, instances } = source;
@@ -55,6 +25,10 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
         number_of_instances: count(&attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, known_instances),
         body_site: body_site(&attributes),
         laterality: side(&attributes, instances.as_deref()),
+        specimen: specimens::specimens(
+            context,
+            instances.iter().flatten().flat_map(|instance| instance.specimens.iter()),
+        ),
         started: started(context, study, &attributes),
         performer: performers(&attributes),
         instance: instances
@@ -64,14 +38,6 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
             .collect(),
         ..Series::default()
     }
-}
-
-/// R4 unsignedInt: what is negative or no whole number is no number.
-pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
-    attributes
-        .integer(tag)
-        .and_then(|number| u32::try_from(number).ok())
-        .filter(|number| i32::try_from(*number).is_ok())
 }
 
 /// The coded region wins over the defined term; a term that PS3.16 Annex L does not know stays a word.
@@ -128,15 +94,15 @@ fn performers(attributes: &Attributes) -> Vec<Performer> {
             ..Performer::default()
         }
     };
-    let physicians = person(
+    let physicians = people(
         attributes,
         tags::PERFORMING_PHYSICIAN_NAME,
         tags::PERFORMING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
     )
     .into_iter()
     .map(performer("PRF", "performer"));
-    let operators = person(attributes, tags::OPERATORS_NAME, tags::OPERATOR_IDENTIFICATION_SEQUENCE)
+    let operators = people(attributes, tags::OPERATORS_NAME, tags::OPERATOR_IDENTIFICATION_SEQUENCE)
         .into_iter()
         .map(performer("SPRF", "secondary performer"));
-    physicians.chain(operators).collect()
+    physicians.chain(operators).chain(equipment::performer(attributes)).collect()
 }

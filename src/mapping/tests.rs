@@ -5,11 +5,14 @@
 mod anything;
 mod coding;
 mod dates;
+mod documentation;
 mod identifiers;
 mod instances;
 mod patients;
+mod procedures;
 mod profiles;
 mod series;
+mod specimens;
 mod studies;
 
 use serde_json::{Value, json};

@@ -135,7 +135,7 @@ impl Studies {
                 continue;
             };
             // An archive that cannot do this is asked in the way that every archive can.
-            if let Ok(found) = detail::series_of_many(&source.archive, &rows, form.depth()).await {
+            if let Ok(found) = detail::series_of_many(source, &rows, form.depth()).await {
                 series.extend(found);
             }
         }
@@ -222,7 +222,7 @@ async fn write(
     form: &Form,
     series: Option<Vec<SeriesSource>>,
 ) -> Result<(Vec<u8>, Option<ContentDigest>), StudiesError> {
-    let record = detail::record(&source.archive, study.first(), form.depth(), series).await?;
+    let record = detail::record(source, study.first(), form.depth(), series).await?;
     let context = source.context.clone();
     let (study, form) = (study.clone(), form.clone());
     // A study of thousands of instances takes milliseconds to write.

@@ -19,7 +19,7 @@ use crate::cache::{KnownPatient, SearchRows};
 use crate::dicom::{Attributes, DicomDate, StudyUid, tags};
 use crate::fhir::search::{Criterion, ReferenceMatch, Test};
 use crate::fhir::types::ImagingStudy;
-use crate::mapping::PatientKey;
+use crate::mapping::{self, PatientKey};
 
 /// Rows of series or instances that are looked through to learn whose studies to ask for: an archive reads its database
 /// for each, and a search that finds more of them is answered better in another way.
@@ -224,7 +224,8 @@ impl Studies {
         question: &Question,
         freshness: Freshness,
     ) -> Result<Arc<SearchRows>, StudiesError> {
-        let ask = |query: &QidoQuery| self.scan(&source.archive, query.clone(), freshness);
+        let notes = mapping::study_note_tags(&source.context);
+        let ask = |query: &QidoQuery| self.scan(&source.archive, query.clone().include(notes), freshness);
         let found = match (ask(&question.query).await, &question.without_optional_keys) {
             (Err(error), Some(instead)) if is_refusal(&error) && !asks_for_less(&error) => {
                 ask(instead).await?

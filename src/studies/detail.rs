@@ -19,7 +19,7 @@ use crate::dicom::{Attributes, SeriesUid, StudyUid, tags};
 use crate::mapping::{self, InstanceFacts, SeriesSource};
 
 use super::row::StudyRow;
-use super::{Depth, StudiesError, scan};
+use super::{Depth, Source, StudiesError, scan};
 
 /// A study as one archive describes it.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(super) struct StudyRecord {
 
 /// Fetches what lies below `row`, as deep as `depth`; `series` are its series, when they are known already.
 pub(super) async fn record(
-    archive: &Archive,
+    source: &Source,
     row: &StudyRow,
     depth: Depth,
     series: Option<Vec<SeriesSource>>,
@@ -41,15 +41,16 @@ pub(super) async fn record(
     if depth == Depth::Study {
         return Ok(record);
     }
+    let archive = &source.archive;
     let sources = archive.profile().detail_sources();
     let mut series = match series {
         Some(series) => series,
-        None => series_of(archive, row, needs_all_attributes(archive, depth)).await?,
+        None => series_of(source, row, needs_all_attributes(archive, depth)).await?,
     };
     if depth == Depth::Instances {
         let width = archive.max_concurrency();
         let fetches: Vec<_> =
-            series.into_iter().map(|series| instances_of(archive, row, series, &sources)).collect();
+            series.into_iter().map(|series| instances_of(source, row, series, &sources)).collect();
         let described: Vec<_> = stream::iter(fetches).buffered(width).try_collect().await?;
         if let Some(first) = described.iter().find_map(|(_, first)| first.as_ref()) {
             mapping::overlay_study(&mut record.attributes, first);
@@ -69,7 +70,7 @@ fn needs_all_attributes(archive: &Archive, depth: Depth) -> bool {
 /// The series of several studies, asked for by lists of their UIDs. A study of which fewer series came than the archive
 /// counts, or none, is left out.
 pub(super) async fn series_of_many(
-    archive: &Archive,
+    source: &Source,
     studies: &[&StudyRow],
     depth: Depth,
 ) -> Result<HashMap<StudyUid, Vec<SeriesSource>>, StudiesError> {
@@ -78,10 +79,10 @@ pub(super) async fn series_of_many(
         let uids: Vec<_> = chunk.iter().map(|row| row.uid.uid().clone()).collect();
         let Some(list) = MatchValue::any_of(&uids) else { continue };
         let mut query = QidoQuery::new(SearchLevel::AllSeries).matching(tags::STUDY_INSTANCE_UID, list);
-        if needs_all_attributes(archive, depth) {
-            query = query.include(mapping::series_tags());
+        if needs_all_attributes(&source.archive, depth) {
+            query = with_all_attributes(query, source);
         }
-        let rows = scan::all_rows(archive, &query, usize::MAX).await?;
+        let rows = scan::all_rows(&source.archive, &query, usize::MAX).await?;
         for row in chunk {
             let own =
                 rows.iter().filter(|below| below.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str()));
@@ -99,15 +100,19 @@ pub(super) async fn series_of_many(
 
 /// The series of the study that belong to the row's patient.
 pub(super) async fn series_of(
-    archive: &Archive,
+    source: &Source,
     row: &StudyRow,
     all_attributes: bool,
 ) -> Result<Vec<SeriesSource>, StudiesError> {
     let mut query = QidoQuery::new(SearchLevel::Series { study: row.uid.clone() });
     if all_attributes {
-        query = query.include(mapping::series_tags());
+        query = with_all_attributes(query, source);
     }
-    Ok(series_in(row, scan::all_rows(archive, &query, usize::MAX).await?))
+    Ok(series_in(row, scan::all_rows(&source.archive, &query, usize::MAX).await?))
+}
+
+fn with_all_attributes(query: QidoQuery, source: &Source) -> QidoQuery {
+    query.include(mapping::series_tags()).include(mapping::series_note_tags(&source.context))
 }
 
 /// Those rows that are series of the study, each once.
@@ -128,17 +133,18 @@ fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Vec<
 
 /// The series with its instances, and the metadata of the first instance where they were read.
 async fn instances_of(
-    archive: &Archive,
+    source: &Source,
     row: &StudyRow,
     mut series: SeriesSource,
-    sources: &[DetailSource],
+    detail_sources: &[DetailSource],
 ) -> Result<(SeriesSource, Option<Attributes>), StudiesError> {
+    let archive = &source.archive;
     let counted = series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
     let expected = counted.and_then(|count| usize::try_from(count).ok());
     let mut best: Option<Found> = None;
     let mut failure: Option<StudiesError> = None;
-    for source in sources {
-        let found = match source {
+    for detail_source in detail_sources {
+        let found = match detail_source {
             DetailSource::Metadata => from_metadata(archive, &row.uid, &series.uid).await,
             DetailSource::Qido => from_qido(archive, &row.uid, &series.uid).await,
         };
@@ -163,9 +169,9 @@ async fn instances_of(
     };
     if let Some(first) = &found.first {
         mapping::overlay_series(&mut series.attributes, first);
-    } else if sources.first() == Some(&DetailSource::Metadata) {
+    } else if detail_sources.first() == Some(&DetailSource::Metadata) {
         // The series' own row was asked for without the attributes that metadata would have brought.
-        let described = series_of(archive, row, true).await?;
+        let described = series_of(source, row, true).await?;
         if let Some(same) = described.into_iter().find(|other| other.uid == series.uid) {
             series.attributes = same.attributes;
         }

@@ -225,8 +225,20 @@ impl Form {
             Self::Text => super::Depth::Study,
             Self::Elements(names) => {
                 let below = |name: &str| name == "series";
-                // What the archive does not count or sum up must be counted in its series.
-                let summed = |name: &str| matches!(name, "reasonCode" | "modality" | "numberOfSeries");
+                // What the archive does not count or sum up must be counted in its series, and what belongs to series is
+                // known from them.
+                let summed = |name: &str| {
+                    matches!(
+                        name,
+                        "basedOn"
+                            | "location"
+                            | "modality"
+                            | "note"
+                            | "numberOfSeries"
+                            | "procedureReference"
+                            | "reasonCode"
+                    )
+                };
                 if names.iter().any(|name| below(name)) {
                     super::Depth::Instances
                 } else if names.iter().any(|name| summed(name)) {

@@ -17,6 +17,7 @@ use crate::archive::{
     Archive, ArchiveError, ArchiveErrorKind, QidoQuery, RowIdentity, SearchLevel, UpstreamRequest,
 };
 use crate::dicom::{Attributes, StudyUid};
+use crate::mapping;
 
 /// Rows that are asked for at once: one page's worth or two.
 const PAGE: usize = 100;
@@ -159,7 +160,10 @@ impl Studies {
             plan::studies(search.criteria, None, uid_lists);
         match <[plan::Question; 1]>::try_from(questions) {
             // A key that some archives refuse would be refused on each page again.
-            Ok([question]) => Ok(Some(question.without_optional_keys.unwrap_or(question.query))),
+            Ok([question]) => {
+                let query = question.without_optional_keys.unwrap_or(question.query);
+                Ok(Some(query.include(mapping::study_note_tags(&source.context))))
+            }
             Err(questions) if questions.is_empty() => Ok(None),
             Err(_) => Err(StudiesError::TooManyRows {
                 archive: source.archive.id().clone(),

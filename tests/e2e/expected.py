@@ -277,6 +277,61 @@ def visit(dataset: Dataset) -> dict | None:
     return {"type": "Encounter", "identifier": number} if number else None
 
 
+def uid_identifier(uid: str) -> dict:
+    return {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
+
+
+def procedure(dataset: Dataset) -> dict | None:
+    """The performed procedure step, if the file names one and only one."""
+    uids = {first(step, "ReferencedSOPInstanceUID") for step in items(dataset, "ReferencedPerformedProcedureStepSequence")} - {None}
+    if len(uids) != 1:
+        return None
+    return without_nothing({
+        "type": "Procedure",
+        "identifier": uid_identifier(uids.pop()),
+        "display": first(dataset, "PerformedProcedureStepDescription"),
+    })
+
+
+def location(dataset: Dataset) -> dict | None:
+    place = first(dataset, "InstitutionalDepartmentName") or first(dataset, "CurrentPatientLocation")
+    said = [part for part in (place, first(dataset, "InstitutionName")) if part]
+    return {"type": "Location", "display": ", ".join(said)} if said else None
+
+
+def specimens(dataset: Dataset) -> list[dict]:
+    found = []
+    for item in items(dataset, "SpecimenDescriptionSequence"):
+        designator = next(iter(items(item, "IssuerOfTheSpecimenIdentifierSequence")), None)
+        number = identifier(first(item, "SpecimenIdentifier"), None, issuer(designator, None))
+        uid = first(item, "SpecimenUID")
+        kinds = [first(code, "CodeMeaning") for code in items(item, "SpecimenTypeCodeSequence")]
+        said = without_nothing({
+            "identifier": number or (uid_identifier(uid) if uid else None),
+            "display": first(item, "SpecimenShortDescription") or next(filter(None, kinds), None),
+        })
+        if said:
+            found.append({"type": "Specimen", **said})
+    return found
+
+
+def equipment(dataset: Dataset) -> list[dict]:
+    """The device as an actor, by its serial number and in words."""
+    maker = first(dataset, "Manufacturer")
+    kind = " ".join(part for part in (maker, first(dataset, "ManufacturerModelName")) if part)
+    station = first(dataset, "StationName")
+    serial = identifier(first(dataset, "DeviceSerialNumber"), ("SNO", "Serial Number"), {"system": None, "assigner": {"display": maker} if maker else None})
+    said = without_nothing({"identifier": serial, "display": f"{kind} ({station})" if kind and station else kind or station})
+    said = {key: value for key, value in said.items() if value}
+    return [{"actor": {"type": "Device", **said}}] if said else []
+
+
+def notes(dataset: Dataset) -> list[str]:
+    """The comments in one file: on its study, then on its procedure step."""
+    said = [clean(text) for keyword in ("StudyComments", "CommentsOnThePerformedProcedureStep") for text in values(dataset, keyword)]
+    return [text for text in said if text]
+
+
 # The three levels
 
 def of_study(dataset: Dataset) -> dict:
@@ -295,6 +350,8 @@ def of_study(dataset: Dataset) -> dict:
         "procedureCode": concepts(dataset, "ProcedureCodeSequence"),
         "basedOn": orders(dataset),
         "encounter": visit(dataset),
+        "procedureReference": procedure(dataset),
+        "location": location(dataset),
     }
 
 
@@ -327,7 +384,7 @@ def performers(dataset: Dataset) -> list[dict]:
     ):
         function = {"coding": [{"system": PARTICIPATION, "code": code, "display": said}]}
         found += [{"function": function, "actor": person} for person in people(dataset, keyword, identification)]
-    return found
+    return found + equipment(dataset)
 
 
 def of_series(dataset: Dataset) -> dict:

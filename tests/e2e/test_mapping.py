@@ -2,10 +2,12 @@
 
 import collections
 
+import pydicom
 import requests
 
 import expected
 from holdings import Study
+from servers import Gateway
 
 # InstanceNumber 0 is a number, so a missing number is None and not falsehood.
 NOTHING = (None, [], {})
@@ -47,8 +49,12 @@ def compare_study(differences: Differences, study: Study, resource: dict) -> Non
     rest = identifiers[1:]
     compare("accession", next((one for one in rest if "type" in one), None))
     compare("study id", next((one for one in rest if one.get("use") == "secondary"), None))
-    for element in ("started", "description", "referrer", "interpreter", "procedureCode", "basedOn", "encounter"):
+    for element in ("started", "description", "referrer", "interpreter", "procedureCode", "basedOn", "encounter", "location"):
         compare(element, resource.get(element))
+    compare_procedure(differences, study, resource.get("procedureReference"))
+    # DICOM names no Condition, Observation or report, and without being configured no comment is shown.
+    for element in ("reasonReference", "note"):
+        differences.compare((study.uid, element), resource.get(element), [None])
     compare("subject identifier", resource["subject"].get("identifier"))
     compare("subject display", resource["subject"].get("display"))
     modalities = sorted(resource["modality"], key=str)
@@ -64,6 +70,14 @@ def compare_study(differences: Differences, study: Study, resource: dict) -> Non
             compare_series(differences, study, series, shown[uid])
 
 
+def compare_procedure(differences: Differences, study: Study, shown: dict | None) -> None:
+    """The step that the first file of a series names, where those of all series are the same one."""
+    steps = [expected.procedure(next(iter(series.instances.values()))) for series in study.series.values()]
+    steps = [step for step in steps if step]
+    one = len({step["identifier"]["value"] for step in steps}) == 1
+    differences.compare((study.uid, "procedureReference"), shown, steps if one else [None])
+
+
 def compare_series(differences: Differences, study: Study, series, shown: dict) -> None:
     where = (study.uid, series.uid)
     told = [expected.of_series(dataset) for dataset in series.instances.values()]
@@ -73,6 +87,11 @@ def compare_series(differences: Differences, study: Study, series, shown: dict) 
         candidates = [without_display(one[element]) for one in told]
         differences.compare((*where, element), without_display(shown.get(element)), candidates)
     differences.compare((*where, "numberOfInstances"), shown["numberOfInstances"], [len(series.instances)])
+    # Each image names its own specimens; their order is that of the archive.
+    specimens = {str(one): one for dataset in series.instances.values() for one in expected.specimens(dataset)}
+    in_order = sorted(shown.get("specimen", []), key=str)
+    differences.compare((*where, "specimen"), in_order, [[specimens[key] for key in sorted(specimens)]])
+    differences.compare((*where, "endpoint"), shown.get("endpoint"), [None])
     instances = {one["uid"]: one for one in shown.get("instance", [])}
     differences.compare((*where, "instances"), set(instances), [set(series.instances)])
     for uid, dataset in series.instances.items():
@@ -118,6 +137,36 @@ def test_every_element_is_what_the_files_say(fhir, orthanc, holdings):
     assert differences.compared > 2500
     if orthanc.version.startswith("1.10."):
         assert collections.Counter(excused) == {JIS: 8, QUALIFIERS: 8, NO_UID: 1}
+
+
+def test_every_element_that_dicom_can_fill_is_shown_by_a_sample(fhir, samples, holdings):
+    """The samples are there to show the mapping: what none of them showed would be compared with nothing."""
+    files = [pydicom.dcmread(path, stop_before_pixels=True) for path in samples.rglob("*.dcm")]
+    shown = collections.Counter()
+    for uid in {str(dataset.StudyInstanceUID) for dataset in files}:
+        resource = fhir.json(f"/ImagingStudy/{uid}")
+        shown.update(element for element in ("encounter", "location", "procedureReference") if element in resource)
+        for series in resource["series"]:
+            shown.update({"specimen"} if "specimen" in series else ())
+            shown.update({one["actor"].get("type", "person") for one in series.get("performer", [])})
+    assert shown.keys() == {"encounter", "location", "procedureReference", "specimen", "Device", "person"}
+
+
+def test_comments_are_shown_where_it_is_configured(folder, orthanc, holdings):
+    server = Gateway(folder, "commented", orthanc.dicomweb, fhir="notes = true")
+    try:
+        told = {}
+        for study in holdings.studies.values():
+            answer = requests.get(f"{server.fhir}/ImagingStudy/{study.uid}", timeout=60)
+            if answer.status_code == 200:
+                told[study.uid] = {note["text"] for note in answer.json().get("note", [])}
+    finally:
+        server.stop()
+    of_files = {uid: {text for dataset in holdings.studies[uid].datasets() for text in expected.notes(dataset)} for uid in told}
+    assert {uid for uid, texts in told.items() if texts} == {uid for uid, texts in of_files.items() if texts}
+    assert sum(len(texts) > 0 for texts in told.values()) > 0
+    for uid, texts in told.items():
+        assert texts <= of_files[uid], uid
 
 
 def test_orthanc_shows_one_study_uid_under_two_studies(orthanc, holdings):

@@ -87,7 +87,10 @@ const INSTANCE_ANSWER: [Tag; 13] = [
     tags::AVAILABLE_TRANSFER_SYNTAX_UID,
 ];
 
-const STUDY: [Tag; 52] = [
+#[expect(deprecated, reason = "retired by DICOM, and still what files hold")]
+const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
+
+const STUDY: [Tag; 54] = [
     tags::STUDY_DATE,
     tags::STUDY_TIME,
     tags::ACCESSION_NUMBER,
@@ -140,6 +143,8 @@ const STUDY: [Tag; 52] = [
     tags::REASON_FOR_PERFORMED_PROCEDURE_CODE_SEQUENCE,
     tags::ADMISSION_ID,
     tags::ISSUER_OF_ADMISSION_ID_SEQUENCE,
+    tags::CURRENT_PATIENT_LOCATION,
+    STUDY_COMMENTS,
 ];
 
 const SERIES: [Tag; 42] = [
@@ -187,7 +192,7 @@ const SERIES: [Tag; 42] = [
     tags::INSTITUTION_CODE_SEQUENCE,
 ];
 
-const INSTANCE: [Tag; 28] = [
+const INSTANCE: [Tag; 29] = [
     tags::IMAGE_TYPE,
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
@@ -216,6 +221,7 @@ const INSTANCE: [Tag; 28] = [
     tags::CONTENT_DESCRIPTION,
     tags::DOCUMENT_TITLE,
     tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT,
+    tags::SPECIMEN_DESCRIPTION_SEQUENCE,
 ];
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ codes! {
     KNEE_SRT = ("T-D9200", "SRT", "Knee");
     BREAST = ("76752008", "SCT", "Breast");
     LUNG = ("39607008", "SCT", "Lung");
+    TISSUE_SPECIMEN = ("119376003", "SCT", "Tissue specimen");
     TISSUE = ("85756007", "SCT", "Tissue");
     REPORT = ("18748-4", "LN", "Diagnostic imaging report");
     FINDING = ("121071", "DCM", "Finding");

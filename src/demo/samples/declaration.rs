@@ -51,6 +51,19 @@ pub struct Code {
     pub meaning: &'static str,
 }
 
+/// What was taken from a patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Specimen {
+    /// Specimen Identifier.
+    pub id: &'static str,
+    /// Who issued it.
+    pub issuer: Option<Issuer>,
+    /// Specimen Short Description.
+    pub description: Given,
+    /// `SpecimenTypeCodeSequence`.
+    pub kind: Option<Code>,
+}
+
 /// One study.
 #[derive(Debug, Clone, Copy)]
 pub struct Study {
@@ -82,6 +95,20 @@ pub struct Study {
     pub referrer_identification: Option<(&'static str, &'static str)>,
     /// Name of Physician(s) Reading Study.
     pub readers: &'static [&'static str],
+    /// Admission ID, the number of the visit.
+    pub admission: Given,
+    /// Who issued the admission ID.
+    pub admission_issuer: Option<Issuer>,
+    /// Current Patient Location.
+    pub patient_location: Given,
+    /// Institution Name.
+    pub institution: Given,
+    /// Institutional Department Name.
+    pub department: Given,
+    /// Performed Procedure Step Description; with one, the images belong to a performed procedure step.
+    pub performed_step: Given,
+    /// Study Comments.
+    pub comments: Given,
     /// How the files are written.
     pub syntax: Syntax,
     /// The series.
@@ -118,6 +145,12 @@ pub struct Series {
     pub operators: &'static [&'static str],
     /// Protocol Name.
     pub protocol: Given,
+    /// Device Serial Number.
+    pub serial_number: Given,
+    /// Comments on the Performed Procedure Step.
+    pub comments: Given,
+    /// `SpecimenDescriptionSequence`.
+    pub specimens: &'static [Specimen],
     /// Whether Modality is written: some real series lack it.
     pub with_modality: bool,
     /// How many instances.
@@ -211,6 +244,13 @@ impl Study {
         referrer: Given::Empty,
         referrer_identification: None,
         readers: &[],
+        admission: Given::Absent,
+        admission_issuer: None,
+        patient_location: Given::Absent,
+        institution: Given::Absent,
+        department: Given::Absent,
+        performed_step: Given::Absent,
+        comments: Given::Absent,
         syntax: Syntax::Explicit,
         series: &[],
     };
@@ -227,6 +267,9 @@ impl Series {
         performers: &[],
         operators: &[],
         protocol: Given::Absent,
+        serial_number: Given::Absent,
+        comments: Given::Absent,
+        specimens: &[],
         with_modality: true,
         instances: 1,
         frames: 1,

@@ -14,6 +14,8 @@ const NORTH: Issuer = Issuer { local: "NORTH", universal: Some("2.999.1.1") };
 const SOUTH: Issuer = Issuer { local: "SOUTH", universal: None };
 /// The order system of the first.
 const NORTH_ORDERS: Issuer = Issuer { local: "NORTH-RIS", universal: Some("2.999.1.2") };
+/// Its laboratory.
+const NORTH_PATHOLOGY: Issuer = Issuer { local: "NORTH-PATH", universal: Some("2.999.1.3") };
 
 /// Every patient, in the order in which their UIDs are numbered: new ones are added at the end.
 pub(super) const PATIENTS: &[Patient] = &[

@@ -4,8 +4,12 @@
 use super::declaration::{Given, Kind, Patient, Series, Study};
 use super::object::Object;
 use crate::objects::charset::CharacterSets;
+use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use std::rc::Rc;
+
+#[expect(deprecated, reason = "retired by DICOM, and still what modalities write comments under")]
+const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
 
 /// The root of every sample UID: an OID made of a UUID (ITU-T X.667, PS3.5 B.2), the 128 bits that spell
 /// "dicomweb-gateway", read as a number. Below it stand the numbers of patient, study, series and instance.
@@ -102,6 +106,8 @@ impl Place {
         self.add_patient(&mut object);
         self.add_study(&mut object);
         self.add_series(&mut object);
+        self.add_performed_step(&mut object);
+        self.add_specimens(&mut object);
         object
     }
 
@@ -133,7 +139,13 @@ impl Place {
             .given(tags::STUDY_DESCRIPTION, study.description)
             .given(tags::REFERRING_PHYSICIAN_NAME, study.referrer)
             .texts(tags::NAME_OF_PHYSICIANS_READING_STUDY, study.readers)
-            .codes(tags::PROCEDURE_CODE_SEQUENCE, study.procedures);
+            .codes(tags::PROCEDURE_CODE_SEQUENCE, study.procedures)
+            .given(tags::ADMISSION_ID, study.admission)
+            .given(tags::CURRENT_PATIENT_LOCATION, study.patient_location)
+            .given(STUDY_COMMENTS, study.comments);
+        if let Some(issuer) = study.admission_issuer {
+            object.issuer(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE, issuer);
+        }
         if let Some(issuer) = study.accession_issuer {
             object.issuer(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, issuer);
         }
@@ -163,7 +175,11 @@ impl Place {
             .texts(tags::OPERATORS_NAME, series.operators)
             .text(tags::MANUFACTURER, "dicomweb-gateway samples")
             .text(tags::MANUFACTURER_MODEL_NAME, "Phantom")
-            .text(tags::STATION_NAME, "DEMO");
+            .text(tags::STATION_NAME, "DEMO")
+            .given(tags::DEVICE_SERIAL_NUMBER, series.serial_number)
+            .given(tags::INSTITUTION_NAME, study.institution)
+            .given(tags::INSTITUTIONAL_DEPARTMENT_NAME, study.department)
+            .given(tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP, series.comments);
         if series.with_modality {
             object.text(tags::MODALITY, series.kind.modality());
         }
@@ -185,6 +201,55 @@ impl Place {
                     .codes(tags::REQUESTED_PROCEDURE_CODE_SEQUENCE, study.procedures);
             });
         }
+    }
+}
+
+impl Place {
+    /// The Modality Performed Procedure Step that every series of the study belongs to (PS3.3 C.7.3.1).
+    fn add_performed_step(&self, object: &mut Object) {
+        if self.study.performed_step == Given::Absent {
+            return;
+        }
+        let uid = format!("{}.0.1", self.study_uid());
+        object.given(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, self.study.performed_step).one(
+            tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE,
+            |step| {
+                step.text(tags::REFERENCED_SOP_CLASS_UID, uids::MODALITY_PERFORMED_PROCEDURE_STEP)
+                    .text(tags::REFERENCED_SOP_INSTANCE_UID, &uid);
+            },
+        );
+    }
+
+    /// What the images show in place of the patient (PS3.3 C.7.6.22).
+    fn add_specimens(&self, object: &mut Object) {
+        let specimens = self.series.specimens;
+        if specimens.is_empty() {
+            return;
+        }
+        let items: Vec<Object> = specimens
+            .iter()
+            .enumerate()
+            .map(|(position, specimen)| {
+                let mut item = object.item();
+                item.text(tags::SPECIMEN_IDENTIFIER, specimen.id)
+                    .text(tags::SPECIMEN_UID, &format!("{}.0.{}", self.series_uid(), position + 1))
+                    .given(tags::SPECIMEN_SHORT_DESCRIPTION, specimen.description);
+                match specimen.issuer {
+                    Some(issuer) => item.issuer(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE, issuer),
+                    None => item.empty(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE),
+                };
+                if let Some(kind) = specimen.kind {
+                    item.codes(tags::SPECIMEN_TYPE_CODE_SEQUENCE, &[kind]);
+                }
+                item.empty(tags::SPECIMEN_PREPARATION_SEQUENCE);
+                item
+            })
+            .collect();
+        object
+            .text(tags::CONTAINER_IDENTIFIER, "C1")
+            .empty(tags::ISSUER_OF_THE_CONTAINER_IDENTIFIER_SEQUENCE)
+            .empty(tags::CONTAINER_TYPE_CODE_SEQUENCE)
+            .items(tags::SPECIMEN_DESCRIPTION_SEQUENCE, items);
     }
 }
 

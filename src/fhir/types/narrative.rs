@@ -24,6 +24,8 @@ impl Narrated for ImagingStudy {
             facts.add("Reason", joined(self.reason_code.iter().filter_map(concept)));
             facts.add("Referrer", self.referrer.as_ref().and_then(reference));
             facts.add("Interpreter", joined(self.interpreter.iter().filter_map(reference)));
+            facts.add("Location", self.location.as_ref().and_then(reference));
+            facts.add("Visit", self.encounter.as_ref().and_then(reference));
             facts.add("Order", joined(self.based_on.iter().filter_map(reference)));
             facts.add("Status", Some(self.status.as_ref()));
             facts.add("Series", self.number_of_series);

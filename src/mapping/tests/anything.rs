@@ -48,6 +48,20 @@ const KEYWORDS: &[&str] = &[
     "UniversalEntityID",
     "UniversalEntityIDType",
     "LocalNamespaceEntityID",
+    "InstitutionName",
+    "InstitutionalDepartmentName",
+    "CurrentPatientLocation",
+    "StudyComments",
+    "CommentsOnThePerformedProcedureStep",
+    "PerformedProcedureStepDescription",
+    "ReferencedSOPInstanceUID",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "StationName",
+    "SpecimenIdentifier",
+    "SpecimenUID",
+    "SpecimenShortDescription",
     "PixelData",
 ];
 
@@ -63,6 +77,9 @@ const SEQUENCES: &[&str] = &[
     "ConceptNameCodeSequence",
     "ReferringPhysicianIdentificationSequence",
     "PersonIdentificationCodeSequence",
+    "IssuerOfAdmissionIDSequence",
+    "ReferencedPerformedProcedureStepSequence",
+    "SpecimenDescriptionSequence",
 ];
 
 fn text() -> impl Strategy<Value = String> {
@@ -116,6 +133,7 @@ fn data_set() -> impl Strategy<Value = Value> {
 fn contexts() -> impl Strategy<Value = MappingContext> {
     let everything = MappingContext {
         guides: Guide::ALL.into_iter().map(|(_, guide)| guide).collect(),
+        notes: true,
         ..zone("Europe/Berlin")
     };
     prop::sample::select(vec![context(), zone("America/St_Johns"), everything])

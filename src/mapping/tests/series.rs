@@ -114,6 +114,45 @@ fn physicians_and_operators_are_performers() {
 }
 
 #[test]
+fn the_equipment_is_a_performer_without_a_function() {
+    let equipment = |members: Value| one_series(members, None)["performer"].take();
+    let all = json!({
+        "Manufacturer": "Acme ", "ManufacturerModelName": "Ring 3", "DeviceSerialNumber": "77", "StationName": "CT1",
+    });
+    assert_eq!(
+        equipment(all),
+        json!([{"actor": {
+            "type": "Device",
+            "identifier": {
+                "type": {"coding": [{
+                    "system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "SNO", "display": "Serial Number",
+                }]},
+                "value": "77",
+                "assigner": {"display": "Acme"},
+            },
+            "display": "Acme Ring 3 (CT1)",
+        }}])
+    );
+    let actor = |members: Value| equipment(members)[0]["actor"].take();
+    assert_eq!(actor(json!({"StationName": "CT1"})), json!({"type": "Device", "display": "CT1"}));
+    assert_eq!(actor(json!({"Manufacturer": "Acme"})), json!({"type": "Device", "display": "Acme"}));
+    let number = actor(json!({"DeviceSerialNumber": "77"}));
+    assert_eq!((number["identifier"]["value"].as_str(), number.get("display")), (Some("77"), None));
+    assert_eq!(equipment(json!({"Manufacturer": " ", "StationName": ""})), Value::Null);
+}
+
+#[test]
+fn people_come_before_the_equipment() {
+    let mapped = one_series(
+        json!({"Manufacturer": "Acme", "OperatorsName": {"vr": "PN", "Value": [{"Alphabetic": "Roe^Ann"}]}}),
+        None,
+    );
+    let displays: Vec<_> =
+        mapped["performer"].as_array().unwrap().iter().map(|one| one["actor"]["display"].clone()).collect();
+    assert_eq!(displays, ["Ann Roe", "Acme"]);
+}
+
+#[test]
 fn what_an_archive_does_not_count_is_counted() {
     let instances = Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "1.2"}]));
     assert_eq!(one_series(json!({}), instances.clone())["numberOfInstances"], 2);

@@ -97,8 +97,49 @@ fn an_object_completes_the_row_of_its_study_but_not_its_patient_or_counts() {
 }
 
 #[test]
+fn the_location_is_the_department_else_the_patient_s_and_the_institution() {
+    let location = |study: Value, series: &[Value]| {
+        let series = series.iter().map(|members| series_source(members.clone(), None)).collect();
+        study_with(&context(), &study_row(study), Some(series))["location"].take()
+    };
+    let words = |words: &str| json!({"type": "Location", "display": words});
+    let equipment = json!({"InstitutionalDepartmentName": "Radiology ", "InstitutionName": "North"});
+    let stay = json!({"CurrentPatientLocation": "Ward 7"});
+    assert_eq!(location(json!({}), &[json!({}), equipment.clone()]), words("Radiology, North"));
+    assert_eq!(location(stay.clone(), std::slice::from_ref(&equipment)), words("Radiology, North"));
+    assert_eq!(location(equipment, &[]), words("Radiology, North"));
+    assert_eq!(location(stay.clone(), &[json!({"InstitutionName": "South"})]), words("Ward 7, South"));
+    assert_eq!(location(stay, &[]), words("Ward 7"));
+    assert_eq!(location(json!({"InstitutionName": "South"}), &[]), words("South"));
+    // The department of one place is not put into the institution of another.
+    let elsewhere = json!({"InstitutionalDepartmentName": "Cardiology"});
+    assert_eq!(location(json!({"InstitutionName": "South"}), &[elsewhere]), words("Cardiology"));
+    assert_eq!(location(json!({}), &[json!({"InstitutionName": " "})]), Value::Null);
+}
+
+#[test]
+fn comments_are_shown_and_asked_for_only_where_they_are_wanted() {
+    let row = study_row(json!({"StudyComments": "Lay still."}));
+    let series = |comment: &str| series_source(json!({"CommentsOnThePerformedProcedureStep": comment}), None);
+    let notes = |context: &MappingContext| {
+        let series = vec![series("Second try."), series("Lay still."), series("Second try.")];
+        study_with(context, &row, Some(series))["note"].take()
+    };
+    assert_eq!(notes(&context()), Value::Null);
+    assert!(study_note_tags(&context()).is_empty() && series_note_tags(&context()).is_empty());
+    let wanted = MappingContext { notes: true, ..context() };
+    assert_eq!(notes(&wanted), json!([{"text": "Lay still."}, {"text": "Second try."}]));
+    assert_ne!(wanted.rules(), context().rules(), "what was made without them is made anew");
+}
+
+#[test]
 fn no_attribute_is_asked_for_twice() {
-    let mut tags: Vec<Tag> = [study_tags(), patient_tags()].concat();
+    let wanted = MappingContext { notes: true, ..context() };
+    let mut series = [series_tags(), series_note_tags(&wanted)].concat();
+    series.sort_unstable();
+    series.dedup();
+    assert_eq!(series.len(), series_tags().len() + series_note_tags(&wanted).len());
+    let mut tags: Vec<Tag> = [study_tags(), study_note_tags(&wanted), patient_tags()].concat();
     let all = tags.len();
     tags.sort_unstable();
     tags.dedup();

@@ -1,9 +1,9 @@
 //! Patients of a hospital that records everything.
 
-use super::{NORTH, NORTH_ORDERS};
+use super::{NORTH, NORTH_ORDERS, NORTH_PATHOLOGY};
 use crate::demo::samples::codes;
-use crate::demo::samples::declaration::Given::Is;
-use crate::demo::samples::declaration::{Kind, Patient, Series, Study, Syntax};
+use crate::demo::samples::declaration::Given::{Absent, Is};
+use crate::demo::samples::declaration::{Kind, Patient, Series, Specimen, Study, Syntax};
 
 /// A study of every kind of object, and orders behind it.
 pub(super) const ANNA: Patient = Patient {
@@ -28,6 +28,12 @@ pub(super) const ANNA: Patient = Patient {
             referrer: Is("Invented^Ines^^Dr."),
             referrer_identification: Some(("R-4411", "North Hospital")),
             readers: &["Reader^Rita^^Dr.", "Second^Simon^^Dr."],
+            admission: Is("V2023-0511"),
+            admission_issuer: Some(NORTH),
+            institution: Is("North Hospital"),
+            department: Is("Radiology"),
+            performed_step: Is("CT Thorax, low dose"),
+            comments: Is("The phantom lay still."),
             series: &[
                 Series {
                     kind: Kind::Ct,
@@ -37,6 +43,8 @@ pub(super) const ANNA: Patient = Patient {
                     performers: &["Performer^Pia^^Dr."],
                     operators: &["Operator^Oskar", "Operator^Olga"],
                     protocol: Is("Thorax routine"),
+                    serial_number: Is("CT-4411"),
+                    comments: Is("Second try: the first was cut off at the apex."),
                     instances: 12,
                     size: 96,
                     ..Series::PLAIN
@@ -56,6 +64,8 @@ pub(super) const ANNA: Patient = Patient {
             accession: Is("A10020"),
             accession_issuer: Some(NORTH_ORDERS),
             description: Is("MR Knee left"),
+            institution: Is("North Hospital"),
+            patient_location: Is("Ward 7"),
             procedures: &[codes::MR_OF_KNEE],
             referrer: Is("Invented^Ines^^Dr."),
             series: &[
@@ -94,7 +104,7 @@ pub(super) const ANNA: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Hundreds of slices, and a report on a study made elsewhere.
+/// Hundreds of slices, a specimen, and a report on a study made elsewhere.
 pub(super) const MANY: Patient = Patient {
     id: Is("DEMO-0016"),
     issuer: Some(NORTH),
@@ -135,7 +145,26 @@ pub(super) const MANY: Patient = Patient {
             accession_issuer: Some(NORTH_ORDERS),
             description: Is("Report of an outside study"),
             series: &[
-                Series { kind: Kind::Cr, size: 32, ..Series::PLAIN },
+                Series {
+                    kind: Kind::Cr,
+                    description: Is("Specimen radiograph"),
+                    specimens: &[
+                        Specimen {
+                            id: "S16-2-A",
+                            issuer: Some(NORTH_PATHOLOGY),
+                            description: Is("Lung, wedge resection"),
+                            kind: Some(codes::TISSUE_SPECIMEN),
+                        },
+                        Specimen {
+                            id: "S16-2-B",
+                            issuer: None,
+                            description: Absent,
+                            kind: Some(codes::TISSUE_SPECIMEN),
+                        },
+                    ],
+                    size: 32,
+                    ..Series::PLAIN
+                },
                 Series { kind: Kind::Sr, ..Series::PLAIN },
             ],
             ..Study::PLAIN

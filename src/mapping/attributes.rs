@@ -1,0 +1,142 @@
+//! Which attributes the mapping reads at each level: those that a search asks for by `includefield` (PS3.18 8.3.4.3), and
+//! those that the metadata of an object say better than a row. `docs/mapping.md` names the element that each one fills.
+//!
+//! The comments on a study are asked for only where `[fhir] notes` is on: they can hold anything.
+
+use super::MappingContext;
+use super::record::overlay;
+use crate::dicom::{Attributes, Tag, tags};
+
+#[expect(deprecated, reason = "retired by DICOM, and still what archives keep a study's comments under")]
+pub(super) const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
+
+/// The study-level attributes that a search asks for beyond what every archive returns.
+pub fn study_tags() -> &'static [Tag] {
+    &[
+        tags::MODALITIES_IN_STUDY,
+        tags::NUMBER_OF_STUDY_RELATED_SERIES,
+        tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
+        tags::INSTANCE_AVAILABILITY,
+        tags::TIMEZONE_OFFSET_FROM_UTC,
+        tags::STUDY_DESCRIPTION,
+        tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE,
+        tags::REFERENCED_REQUEST_SEQUENCE,
+        tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
+        tags::NAME_OF_PHYSICIANS_READING_STUDY,
+        tags::PHYSICIANS_READING_STUDY_IDENTIFICATION_SEQUENCE,
+        tags::PROCEDURE_CODE_SEQUENCE,
+        tags::REASON_FOR_THE_REQUESTED_PROCEDURE,
+        tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE,
+        tags::ADMISSION_ID,
+        tags::ISSUER_OF_ADMISSION_ID_SEQUENCE,
+        tags::INSTITUTION_NAME,
+        tags::INSTITUTIONAL_DEPARTMENT_NAME,
+        tags::CURRENT_PATIENT_LOCATION,
+    ]
+}
+
+/// The comments on a study, where they are shown.
+pub fn study_note_tags(context: &MappingContext) -> &'static [Tag] {
+    if context.notes { &[STUDY_COMMENTS] } else { &[] }
+}
+
+/// The patient-level attributes that a search asks for (PS3.4 table C.6-1 and what the mapping reads besides).
+pub fn patient_tags() -> &'static [Tag] {
+    &[
+        tags::ISSUER_OF_PATIENT_ID,
+        tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+        tags::OTHER_PATIENT_I_DS_SEQUENCE,
+    ]
+}
+
+/// The series-level attributes that a search asks for beyond what every archive returns.
+pub fn series_tags() -> &'static [Tag] {
+    &SERIES_IN_OBJECTS
+}
+
+/// The comments on a series, where they are shown.
+pub fn series_note_tags(context: &MappingContext) -> &'static [Tag] {
+    if context.notes { &SERIES_NOTES } else { &[] }
+}
+
+/// The instance-level attributes that a search asks for beyond what every archive returns.
+pub fn instance_tags() -> &'static [Tag] {
+    &[
+        tags::IMAGE_TYPE,
+        tags::IMAGE_LATERALITY,
+        tags::CONCEPT_NAME_CODE_SEQUENCE,
+        tags::CONTENT_LABEL,
+        tags::DOCUMENT_TITLE,
+        tags::SPECIMEN_DESCRIPTION_SEQUENCE,
+    ]
+}
+
+/// The study-level attributes that an object tells as well as the archive's database, or better: some databases forget the
+/// character set, and most know no sequences. Who the patient is, and what the archive counts, is for the row to say.
+const STUDY_IN_OBJECTS: [Tag; 22] = [
+    tags::STUDY_DATE,
+    tags::STUDY_TIME,
+    tags::STUDY_ID,
+    tags::ACCESSION_NUMBER,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::STUDY_DESCRIPTION,
+    tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE,
+    tags::REFERENCED_REQUEST_SEQUENCE,
+    tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
+    tags::NAME_OF_PHYSICIANS_READING_STUDY,
+    tags::PHYSICIANS_READING_STUDY_IDENTIFICATION_SEQUENCE,
+    tags::PROCEDURE_CODE_SEQUENCE,
+    tags::REASON_FOR_THE_REQUESTED_PROCEDURE,
+    tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE,
+    tags::ADMISSION_ID,
+    tags::ISSUER_OF_ADMISSION_ID_SEQUENCE,
+    tags::REQUEST_ATTRIBUTES_SEQUENCE,
+    tags::INSTITUTION_NAME,
+    tags::INSTITUTIONAL_DEPARTMENT_NAME,
+    tags::CURRENT_PATIENT_LOCATION,
+    STUDY_COMMENTS,
+];
+
+/// The series-level attributes that an object tells as well as the archive's database, or better.
+const SERIES_IN_OBJECTS: [Tag; 25] = [
+    tags::MODALITY,
+    tags::SERIES_NUMBER,
+    tags::SERIES_DESCRIPTION,
+    tags::SERIES_DATE,
+    tags::SERIES_TIME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
+    tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION,
+    tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE,
+    tags::BODY_PART_EXAMINED,
+    tags::ANATOMIC_REGION_SEQUENCE,
+    tags::LATERALITY,
+    tags::IMAGE_LATERALITY,
+    tags::PERFORMING_PHYSICIAN_NAME,
+    tags::PERFORMING_PHYSICIAN_IDENTIFICATION_SEQUENCE,
+    tags::OPERATORS_NAME,
+    tags::OPERATOR_IDENTIFICATION_SEQUENCE,
+    tags::REQUEST_ATTRIBUTES_SEQUENCE,
+    tags::MANUFACTURER,
+    tags::MANUFACTURER_MODEL_NAME,
+    tags::DEVICE_SERIAL_NUMBER,
+    tags::STATION_NAME,
+    tags::INSTITUTION_NAME,
+    tags::INSTITUTIONAL_DEPARTMENT_NAME,
+];
+
+/// The comments that an object makes on its series.
+const SERIES_NOTES: [Tag; 1] = [tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP];
+
+/// Completes a study's row with what the metadata of one of its objects say.
+pub fn overlay_study(row: &mut Attributes, object: &Attributes) {
+    overlay(row, object, &STUDY_IN_OBJECTS);
+}
+
+/// Completes a series' row with what the metadata of one of its objects say.
+pub fn overlay_series(row: &mut Attributes, object: &Attributes) {
+    overlay(row, object, &SERIES_IN_OBJECTS);
+    overlay(row, object, &SERIES_NOTES);
+}

@@ -1,0 +1,24 @@
+//! Comments (R4 ImagingStudy.note): those on the study, and those on the procedure steps of its series. People write
+//! anything there, so they are shown only where `[fhir] notes` is on.
+
+use super::attributes::STUDY_COMMENTS;
+use super::{MappingContext, SeriesSource};
+use crate::dicom::{Attributes, tags};
+use crate::fhir::types::{Annotation, clean};
+
+/// The comments, each once.
+pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Annotation> {
+    if !context.notes {
+        return Vec::new();
+    }
+    let of_series = series
+        .iter()
+        .flat_map(|series| series.attributes.texts(tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP));
+    let mut notes: Vec<Annotation> = Vec::new();
+    for text in row.texts(STUDY_COMMENTS).chain(of_series).filter_map(clean) {
+        if !notes.iter().any(|note| note.text == text) {
+            notes.push(Annotation { text, ..Annotation::default() });
+        }
+    }
+    notes
+}

@@ -1,0 +1,21 @@
+//! People in a study (PS3.3 10.1) as references without a resource: by their identifier and their name.
+
+use super::{coding, names};
+use crate::dicom::{Attributes, Tag};
+use crate::fhir::types::Reference;
+
+/// The people under a name element, each with the item of the identification sequence at the same position. Where there are
+/// more of one than of the other, it is not known which belong together, and only the names are shown.
+pub(super) fn people(row: &Attributes, name: Tag, identification: Tag) -> Vec<Reference> {
+    let displays: Vec<_> = row.names(name).map(names::display).collect();
+    let identifiers: Vec<_> = row.items(identification).map(coding::person_identifier).collect();
+    let pairs: Vec<_> = match (displays.len(), identifiers.len()) {
+        (0, _) => identifiers.into_iter().map(|identifier| (None, identifier)).collect(),
+        (names, identifications) if names == identifications => {
+            displays.into_iter().zip(identifiers).collect()
+        }
+        _ => displays.into_iter().map(|display| (display, None)).collect(),
+    };
+    let said = pairs.into_iter().filter(|(display, identifier)| display.is_some() || identifier.is_some());
+    said.map(|(display, identifier)| Reference { identifier, display, ..Reference::default() }).collect()
+}

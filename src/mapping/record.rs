@@ -1,0 +1,39 @@
+//! What an archive says of a study below its own row, before it is mapped: the series, how rows are completed by the
+//! metadata of objects, and how numbers in them are read.
+
+use super::InstanceFacts;
+use crate::dicom::{Attributes, SeriesUid, Tag};
+
+/// One series as an archive describes it.
+#[derive(Debug, Clone)]
+pub struct SeriesSource {
+    /// SeriesInstanceUID (0020,000E).
+    pub uid: SeriesUid,
+    /// Series-level attributes.
+    pub attributes: Attributes,
+    /// The instances, when they were asked for.
+    pub instances: Option<Vec<InstanceFacts>>,
+}
+
+/// Puts those of `tags` that have a value in `object` in place of what `row` says.
+pub(super) fn overlay(row: &mut Attributes, object: &Attributes, tags: &[Tag]) {
+    for tag in tags {
+        if let Some(element) = object.get(*tag).filter(|element| !element.values.is_empty()) {
+            row.insert(*tag, element.clone());
+        }
+    }
+}
+
+/// R4 unsignedInt: what is negative or no whole number is no number.
+pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
+    attributes
+        .integer(tag)
+        .and_then(|number| u32::try_from(number).ok())
+        .filter(|number| i32::try_from(*number).is_ok())
+}
+
+/// As the archive counts; what it does not count, or counts short, is counted here, if all of it is known.
+pub(super) fn count(row: &Attributes, tag: Tag, known: Option<usize>) -> Option<u32> {
+    let known = known.and_then(|count| u32::try_from(count).ok());
+    number(row, tag).max(known)
+}

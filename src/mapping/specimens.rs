@@ -1,0 +1,61 @@
+//! The specimens that a series shows (PS3.3 C.7.6.22) as logical references (R4 ImagingStudy.series.specimen).
+//!
+//! Each image names its own specimens, so those of a series are the ones of all of its images.
+
+use super::MappingContext;
+use super::identifiers::{self, Issuer};
+use crate::dicom::{Attributes, Element, Tag, Value, tags};
+use crate::fhir::types::{Reference, clean};
+
+/// What is read of a specimen; its preparation can be long.
+const READ: [Tag; 5] = [
+    tags::SPECIMEN_IDENTIFIER,
+    tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE,
+    tags::SPECIMEN_UID,
+    tags::SPECIMEN_SHORT_DESCRIPTION,
+    tags::SPECIMEN_TYPE_CODE_SEQUENCE,
+];
+
+/// The items of a SpecimenDescriptionSequence (0040,0560), as far as they are read.
+pub(super) fn described(sequence: Element) -> Box<[Attributes]> {
+    let items = sequence.values.into_iter().filter_map(|value| match value {
+        Value::Item(mut item) => {
+            item.retain(|tag| READ.contains(&tag));
+            Some(item)
+        }
+        Value::Text(_) | Value::Name(_) => None,
+    });
+    items.collect()
+}
+
+/// The specimens, each once.
+pub(super) fn specimens<'a>(
+    context: &MappingContext,
+    items: impl Iterator<Item = &'a Attributes>,
+) -> Vec<Reference> {
+    let mut specimens: Vec<Reference> = Vec::new();
+    for specimen in items.filter_map(|item| specimen(context, item)) {
+        if !specimens.contains(&specimen) {
+            specimens.push(specimen);
+        }
+    }
+    specimens
+}
+
+/// By the identifier that the laboratory gave it, else by the UID that the image gave it.
+fn specimen(context: &MappingContext, item: &Attributes) -> Option<Reference> {
+    let text = |tag| item.text(tag).and_then(clean);
+    let by_laboratory = || {
+        let issuer = item.items(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE).next();
+        let value = text(tags::SPECIMEN_IDENTIFIER)?;
+        Some(Issuer::of(context, issuer, None, None).identifier(value, None))
+    };
+    let identifier = by_laboratory().or_else(|| identifiers::of_uid(item.text(tags::SPECIMEN_UID)?));
+    let kind = || {
+        let mut types = item.items(tags::SPECIMEN_TYPE_CODE_SEQUENCE);
+        types.find_map(|code| code.text(tags::CODE_MEANING).and_then(clean))
+    };
+    let display = text(tags::SPECIMEN_SHORT_DESCRIPTION).or_else(kind);
+    let is_named = identifier.is_some() || display.is_some();
+    is_named.then(|| Reference { kind: Some("Specimen".into()), identifier, display, ..Reference::default() })
+}

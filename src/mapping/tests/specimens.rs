@@ -1,0 +1,50 @@
+use super::*;
+
+fn specimens(instances: &[&[Value]]) -> Value {
+    let instances: Vec<_> = instances
+        .iter()
+        .enumerate()
+        .map(|(index, items)| {
+            json!({"SOPInstanceUID": format!("1.{index}"), "SpecimenDescriptionSequence": {"vr": "SQ", "Value": items}})
+        })
+        .collect();
+    one_series(json!({}), Some(json!(instances)))["specimen"].take()
+}
+
+#[test]
+fn a_specimen_is_known_by_the_number_of_its_laboratory() {
+    let item = json!({
+        "SpecimenIdentifier": "S-1",
+        "IssuerOfTheSpecimenIdentifierSequence": {"vr": "SQ", "Value": [{"LocalNamespaceEntityID": "HOSP"}]},
+        "SpecimenUID": "1.2.9", "SpecimenShortDescription": "Skin, left arm",
+    });
+    assert_eq!(
+        specimens(&[&[item]]),
+        json!([{
+            "type": "Specimen",
+            "identifier": {"system": "urn:oid:1.2.840.1", "value": "S-1", "assigner": {"display": "HOSP"}},
+            "display": "Skin, left arm",
+        }])
+    );
+}
+
+#[test]
+fn a_specimen_without_a_number_is_known_by_its_uid_or_in_words() {
+    let kind = json!({"vr": "SQ", "Value": [{"CodeValue": "1", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Tissue"}]});
+    assert_eq!(
+        specimens(&[&[json!({"SpecimenUID": "1.2.9", "SpecimenTypeCodeSequence": kind})]]),
+        json!([{
+            "type": "Specimen", "identifier": {"system": "urn:dicom:uid", "value": "urn:oid:1.2.9"}, "display": "Tissue",
+        }])
+    );
+    assert_eq!(specimens(&[&[json!({"SpecimenUID": "x"}), json!({})]]), Value::Null);
+}
+
+#[test]
+fn the_specimens_of_a_series_are_those_of_all_its_images_each_once() {
+    let item = |number: &str| json!({"SpecimenIdentifier": number});
+    let found = specimens(&[&[item("A")], &[], &[item("A"), item("B")]]);
+    let numbers: Vec<_> =
+        found.as_array().unwrap().iter().map(|one| one["identifier"]["value"].as_str().unwrap()).collect();
+    assert_eq!(numbers, ["A", "B"]);
+}
