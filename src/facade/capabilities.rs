@@ -92,7 +92,7 @@ fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'s
     }
 }
 
-fn search_param<C>(parameter: &Parameter<C>) -> SearchParam {
+fn search_param<R: Searched>(parameter: &Parameter<R>) -> SearchParam {
     SearchParam {
         name: parameter.name,
         definition: Some(parameter.definition),

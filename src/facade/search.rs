@@ -22,7 +22,7 @@ use crate::cache::Rendered;
 use crate::dicom::StudyUid;
 use crate::error::Failure;
 use crate::fhir::search::{
-    Contained, Criterion, Edge, ResultParameters, Reverse, Search, SortKey, Surroundings, Total,
+    Contained, Criterion, Edge, PatientParam, ResultParameters, Reverse, Search, SortKey, Surroundings, Total,
 };
 use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
 use crate::gateway::Gateway;
@@ -177,7 +177,7 @@ async fn cut_from(
 
 /// Of a criterion that no Patient can match.
 fn warn_of_what_patients_do_not_tell(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
-    if criteria.iter().any(|criterion| criterion.parameter.name == "_lastUpdated") {
+    if criteria.iter().any(|criterion| criterion.parameter.key == PatientParam::LastUpdated) {
         let sentence = "Parameter _lastUpdated: of no Patient can it be told when it changed, as archives tell of patients only \
                         in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
         pages.warn("informational", sentence.to_owned());

@@ -23,7 +23,7 @@ use std::fmt;
 pub use criterion::{Criterion, Surroundings, Test};
 pub use include::{Edge, Include};
 pub use parameter::{Parameter, ParameterType, Values};
-pub use parameters::Searched;
+pub use parameters::{EndpointParam, ImagingStudyParam, PatientParam, Searched};
 pub use reference::ReferenceMatch;
 pub use result::{Contained, ResultParameters, SortKey, Summary, Total};
 pub use string::{StringMatch, normalise};
@@ -100,7 +100,7 @@ pub struct SearchError {
 
 /// A search for resources of type `R`.
 #[derive(Debug)]
-pub struct Search<R: 'static> {
+pub struct Search<R: Searched> {
     /// All of them hold for a match (R4 search#combining).
     pub criteria: Vec<Criterion<R>>,
     /// What must refer to a match (R4 search#has).

@@ -17,7 +17,7 @@ use crate::access::Access;
 use crate::archive::{ArchiveErrorKind, QidoQuery};
 use crate::cache::{KnownPatient, SearchRows};
 use crate::dicom::{Attributes, DicomDate, StudyUid, tags};
-use crate::fhir::search::{Criterion, ReferenceMatch, Test};
+use crate::fhir::search::{Criterion, ImagingStudyParam as Param, ReferenceMatch, Test};
 use crate::fhir::types::ImagingStudy;
 use crate::mapping::{self, PatientKey};
 
@@ -308,18 +308,19 @@ fn asks_for_less(error: &StudiesError) -> bool {
 
 /// Whether each archive was asked for each study by its name, so that what it did not tell of it does not hold.
 fn names_each_study(criteria: &[Criterion<ImagingStudy>]) -> bool {
-    let is_id = |criterion: &Criterion<_>| {
-        criterion.parameter.name == "_id" && matches!(criterion.test, Test::Token(_))
+    let is_id = |criterion: &Criterion<ImagingStudy>| {
+        criterion.parameter.key == Param::Id && matches!(criterion.test, Test::Token(_))
     };
-    let leaves_archives_out = |criterion: &Criterion<_>| criterion.parameter.name == "endpoint";
+    let leaves_archives_out =
+        |criterion: &Criterion<ImagingStudy>| criterion.parameter.key == Param::Endpoint;
     criteria.iter().any(is_id) && !criteria.iter().any(leaves_archives_out)
 }
 
 /// Whether the criteria leave the archive in question at all.
 pub(super) fn may_hold(source: &Source, criteria: &[Criterion<ImagingStudy>]) -> bool {
     let id = source.archive.id().as_str();
-    criteria.iter().all(|criterion| match (criterion.parameter.name, &criterion.test) {
-        ("endpoint", Test::Reference(references)) => {
+    criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.test) {
+        (Param::Endpoint, Test::Reference(references)) => {
             references.iter().any(|reference| ReferenceMatch::id_of(reference, "Endpoint") == Some(id))
         }
         _ => true,

@@ -13,7 +13,7 @@ use super::{FoundStudy, Freshness, Source, Studies, StudiesError};
 use crate::access::Access;
 use crate::cache::KnownPatient;
 use crate::dicom::tags;
-use crate::fhir::search::{Criterion, Reverse, Surroundings, Test};
+use crate::fhir::search::{Criterion, PatientParam, Reverse, Surroundings, Test};
 use crate::fhir::types::Patient;
 use crate::mapping::{self, PatientKey};
 
@@ -131,20 +131,20 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Option<Vec<Question>>, StudiesError> {
         for criterion in criteria {
-            match (criterion.parameter.name, &criterion.test) {
-                ("_id", Test::Token(tokens)) => {
+            match (criterion.parameter.key, &criterion.test) {
+                (PatientParam::Id, Test::Token(tokens)) => {
                     let mut patients = Vec::new();
                     for id in plan::codes(tokens).into_iter().flatten() {
                         patients.extend(self.known_patient(id, freshness).await?);
                     }
                     return Ok((!patients.is_empty()).then(|| plan::studies_of(&patients)));
                 }
-                ("identifier", Test::Token(tokens)) => {
+                (PatientParam::Identifier, Test::Token(tokens)) => {
                     if let Some(values) = plan::codes(tokens) {
                         return Ok(Some(plan::studies_under(values)));
                     }
                 }
-                ("identifier", Test::OfType(identifiers)) => {
+                (PatientParam::Identifier, Test::OfType(identifiers)) => {
                     let values = identifiers.iter().map(|identifier| identifier.value.as_str());
                     return Ok(Some(plan::studies_under(values)));
                 }

@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use super::versions::is_about_time;
 use super::{Depth, Form, FoundStudies, FoundStudy, Freshness, Source, Studies, StudiesError};
 use crate::dicom::{Attributes, tags};
-use crate::fhir::search::{Criterion, Surroundings, System, Test, Token};
+use crate::fhir::date::{FhirDate, Prefix};
+use crate::fhir::search::{Criterion, ImagingStudyParam as Param, Surroundings, System, Test, Token};
 use crate::fhir::types::{Endpoint, ImagingStudy};
 use crate::mapping;
 
@@ -86,7 +87,8 @@ impl Studies {
         let deepest = criteria.iter().map(needed).max().unwrap_or(Depth::Study);
         let (shallow, scene) = (shallow(study, source), self.scene(source, study));
         // Without its version a study may have changed at any time.
-        let is_known = |criterion: &&Criterion<_>| study.version.is_some() || !is_about_time(criterion);
+        let is_known =
+            |criterion: &&Criterion<ImagingStudy>| study.version.is_some() || !is_about_time(criterion);
         let mut told = criteria.iter().filter(|criterion| needed(criterion) == Depth::Study).filter(is_known);
         told.all(|criterion| holds(criterion, &shallow, source, row, &scene)).then_some(deepest)
     }
@@ -185,28 +187,50 @@ fn holds(
 /// How deep a study must be fetched for `criterion` to be compared with what would be shown. Many archives return no sequences
 /// in a search, so that what stands in sequences is known to the objects only.
 fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
-    match (criterion.parameter.name, &criterion.test) {
-        ("series", _) => Depth::Series,
-        ("modality", _) if row.text(tags::MODALITIES_IN_STUDY).is_none() => Depth::Series,
+    match criterion.parameter.key {
+        Param::Series => Depth::Series,
+        Param::Modality if row.text(tags::MODALITIES_IN_STUDY).is_none() => Depth::Series,
         // No study of ours refers to such a resource, so that the row is as good as any.
-        ("basedon" | "encounter" | "interpreter" | "performer" | "referrer", Test::Reference(_)) => {
+        Param::BasedOn | Param::Encounter | Param::Interpreter | Param::Performer | Param::Referrer
+            if matches!(criterion.test, Test::Reference(_)) =>
+        {
             Depth::Study
         }
-        (
-            "basedon" | "bodysite" | "dicom-class" | "encounter" | "instance" | "interpreter" | "performer"
-            | "reason" | "referrer",
-            _,
-        ) => Depth::Instances,
-        ("identifier", test) if asks_for_issuer(test, row) => Depth::Instances,
-        ("started", Test::Date(dates)) => {
-            let zone_is_told = row.text(tags::TIMEZONE_OFFSET_FROM_UTC).is_some();
-            let has_time = row.text(tags::STUDY_TIME).is_some();
-            // Without its zone a time is not shown, and the objects may tell it.
-            let asks_for_time = dates.iter().any(|(_, date)| date.has_time());
-            if asks_for_time && has_time && !zone_is_told { Depth::Instances } else { Depth::Study }
-        }
-        _ => Depth::Study,
+        Param::BasedOn
+        | Param::BodySite
+        | Param::DicomClass
+        | Param::Encounter
+        | Param::Instance
+        | Param::Interpreter
+        | Param::Performer
+        | Param::Reason
+        | Param::Referrer => Depth::Instances,
+        Param::Identifier if asks_for_issuer(&criterion.test, row) => Depth::Instances,
+        Param::Started => match &criterion.test {
+            Test::Date(dates) => depth_of_dates(dates, row),
+            _ => Depth::Study,
+        },
+        Param::Id
+        | Param::LastUpdated
+        | Param::Profile
+        | Param::Security
+        | Param::Source
+        | Param::Tag
+        | Param::Endpoint
+        | Param::Identifier
+        | Param::Modality
+        | Param::Patient
+        | Param::Status
+        | Param::Subject => Depth::Study,
     }
+}
+
+/// Without its zone a time is not shown, and the objects may tell it.
+fn depth_of_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> Depth {
+    let zone_is_told = row.text(tags::TIMEZONE_OFFSET_FROM_UTC).is_some();
+    let has_time = row.text(tags::STUDY_TIME).is_some();
+    let asks_for_time = dates.iter().any(|(_, date)| date.has_time());
+    if asks_for_time && has_time && !zone_is_told { Depth::Instances } else { Depth::Study }
 }
 
 /// Whether the criterion names the row's accession number together with its system, or with none, and the row does not say

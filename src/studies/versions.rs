@@ -6,17 +6,18 @@
 
 use super::{FoundStudies, FoundStudy, Studies};
 use crate::cache::{Fingerprint, Sight, Subject};
-use crate::fhir::search::{Criterion, SortKey};
+use crate::fhir::search::{Criterion, ImagingStudyParam, SortKey};
+use crate::fhir::types::ImagingStudy;
 
 const LAST_UPDATED: &str = "_lastUpdated";
 
 /// Whether a criterion is about the time of a version.
-pub(super) fn is_about_time<R>(criterion: &Criterion<R>) -> bool {
-    criterion.parameter.name == LAST_UPDATED
+pub(super) fn is_about_time(criterion: &Criterion<ImagingStudy>) -> bool {
+    criterion.parameter.key == ImagingStudyParam::LastUpdated
 }
 
 /// Whether a search cannot be answered without the time of each version.
-pub(super) fn asks_when<R>(criteria: &[Criterion<R>], sort: &[SortKey]) -> bool {
+pub(super) fn asks_when(criteria: &[Criterion<ImagingStudy>], sort: &[SortKey]) -> bool {
     criteria.iter().any(is_about_time) || sort.iter().any(|key| key.parameter == LAST_UPDATED)
 }
 

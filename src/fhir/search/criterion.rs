@@ -14,14 +14,14 @@ use crate::fhir::types::{Endpoint, Patient};
 
 /// What must hold for a resource of type `R`. Within one criterion any alternative is enough.
 #[derive(Debug)]
-pub struct Criterion<R: 'static> {
+pub struct Criterion<R: Searched> {
     /// What is compared.
     pub parameter: &'static Parameter<R>,
     /// With what, and how.
     pub test: Test,
 }
 
-impl<R> Clone for Criterion<R> {
+impl<R: Searched> Clone for Criterion<R> {
     fn clone(&self) -> Self {
         Self { parameter: self.parameter, test: self.test.clone() }
     }
@@ -69,7 +69,7 @@ pub struct Surroundings<'a> {
     pub endpoints: &'a [Endpoint],
 }
 
-impl<R> Criterion<R> {
+impl<R: Searched> Criterion<R> {
     /// Whether it holds for `resource`.
     pub fn matches(&self, resource: &R, around: &Surroundings<'_>) -> bool {
         match &self.test {
@@ -123,7 +123,7 @@ impl<R> Criterion<R> {
 }
 
 /// A criterion, and what is to be said of how it was read.
-pub(super) struct ReadCriterion<R: 'static> {
+pub(super) struct ReadCriterion<R: Searched> {
     pub(super) criterion: Criterion<R>,
     pub(super) remark: Option<&'static str>,
 }
@@ -208,7 +208,7 @@ fn read_chain<R: Searched>(
     Ok(ReadCriterion { criterion: Criterion { parameter, test }, remark })
 }
 
-fn references<R>(
+fn references<R: Searched>(
     parameter: &'static Parameter<R>,
     kind: Option<&str>,
     value: &str,
@@ -222,7 +222,11 @@ fn references<R>(
     Ok(ReadCriterion { criterion: Criterion { parameter, test }, remark })
 }
 
-fn checked<R>(parameter: &Parameter<R>, value: &str, context: &Context<'_>) -> Result<Vec<Token>, String> {
+fn checked<R: Searched>(
+    parameter: &Parameter<R>,
+    value: &str,
+    context: &Context<'_>,
+) -> Result<Vec<Token>, String> {
     let tokens = Token::parse_all(value)?;
     if let Some(check) = parameter.check {
         tokens.iter().try_for_each(|token| check(token, context))?;

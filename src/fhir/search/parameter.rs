@@ -39,7 +39,9 @@ pub type Values<R> = for<'r> fn(&'r R, &mut dyn FnMut(Value<'r>));
 type Check = fn(&Token, &Context<'_>) -> Result<(), String>;
 
 /// A row of a table: one declaration that parses, answers and documents a parameter.
-pub struct Parameter<R: 'static> {
+pub struct Parameter<R: Searched> {
+    /// Which it is.
+    pub key: R::Param,
     /// As it stands in a query.
     pub name: &'static str,
     /// How its values are read.
@@ -64,14 +66,15 @@ pub struct Parameter<R: 'static> {
     pub(super) check: Option<Check>,
 }
 
-impl<R> std::fmt::Debug for Parameter<R> {
+impl<R: Searched> std::fmt::Debug for Parameter<R> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Parameter").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl<R> Parameter<R> {
+impl<R: Searched> Parameter<R> {
     const fn new(
+        key: R::Param,
         name: &'static str,
         kind: ParameterType,
         definition: &'static str,
@@ -79,6 +82,7 @@ impl<R> Parameter<R> {
         values: Values<R>,
     ) -> Self {
         Self {
+            key,
             name,
             kind,
             definition,
@@ -94,49 +98,54 @@ impl<R> Parameter<R> {
     }
 
     pub(super) const fn token(
+        key: R::Param,
         name: &'static str,
         definition: &'static str,
         note: &'static str,
         values: Values<R>,
     ) -> Self {
-        Self::new(name, ParameterType::Token, definition, note, values)
+        Self::new(key, name, ParameterType::Token, definition, note, values)
     }
 
     pub(super) const fn string(
+        key: R::Param,
         name: &'static str,
         definition: &'static str,
         note: &'static str,
         values: Values<R>,
     ) -> Self {
-        Self::new(name, ParameterType::String, definition, note, values)
+        Self::new(key, name, ParameterType::String, definition, note, values)
     }
 
     pub(super) const fn date(
+        key: R::Param,
         name: &'static str,
         definition: &'static str,
         note: &'static str,
         values: Values<R>,
     ) -> Self {
-        Self::new(name, ParameterType::Date, definition, note, values)
+        Self::new(key, name, ParameterType::Date, definition, note, values)
     }
 
     pub(super) const fn uri(
+        key: R::Param,
         name: &'static str,
         definition: &'static str,
         note: &'static str,
         values: Values<R>,
     ) -> Self {
-        Self::new(name, ParameterType::Uri, definition, note, values)
+        Self::new(key, name, ParameterType::Uri, definition, note, values)
     }
 
     pub(super) const fn reference(
+        key: R::Param,
         name: &'static str,
         definition: &'static str,
         note: &'static str,
         targets: &'static [&'static str],
         values: Values<R>,
     ) -> Self {
-        Self { targets, ..Self::new(name, ParameterType::Reference, definition, note, values) }
+        Self { targets, ..Self::new(key, name, ParameterType::Reference, definition, note, values) }
     }
 
     pub(super) const fn identifying(self) -> Self {

@@ -6,12 +6,19 @@ mod endpoint;
 mod imaging_study;
 mod patient;
 
+pub use endpoint::EndpointParam;
+pub use imaging_study::ImagingStudyParam;
+pub use patient::PatientParam;
+
 use super::ResourceType;
 use super::parameter::Parameter;
 use crate::fhir::types::Meta;
 
 /// A type of resource that is searched for.
 pub trait Searched: Sized + 'static {
+    /// Its parameters, by which code tells them apart.
+    type Param: Copy + Eq + std::fmt::Debug;
+
     /// Which.
     const TYPE: ResourceType;
     /// How `_id` is answered.
@@ -21,7 +28,7 @@ pub trait Searched: Sized + 'static {
     /// The parameters that only it has.
     const OWN: &'static [Parameter<Self>];
     /// The parameters that every resource has.
-    const COMMON: &'static [Parameter<Self>] = &common::of();
+    const COMMON: &'static [Parameter<Self>];
 
     /// Its id.
     fn id(&self) -> &str;

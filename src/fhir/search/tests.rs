@@ -36,7 +36,7 @@ fn ignored(query: &str) -> Vec<String> {
 }
 
 /// Criteria in words, so that they can be compared.
-fn words<R: fmt::Debug>(search: &Search<R>) -> Vec<String> {
+fn words<R: Searched + fmt::Debug>(search: &Search<R>) -> Vec<String> {
     search.criteria.iter().map(|criterion| format!("{criterion:?}")).collect()
 }
 
@@ -283,6 +283,8 @@ fn names_in_the_tables_are_sorted_and_stand_once() {
             parameter.definition.starts_with("http://hl7.org/fhir/SearchParameter/")
         };
         assert!(Parameter::<R>::all().all(defined));
+        let keys: Vec<_> = Parameter::<R>::all().map(|parameter| parameter.key).collect();
+        assert!((1..keys.len()).all(|index| !keys[..index].contains(&keys[index])), "{keys:?}");
     }
     check::<ImagingStudy>();
     check::<Patient>();

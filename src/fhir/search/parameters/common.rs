@@ -1,19 +1,23 @@
 //! What every resource is searched by (R4 resource.html#search).
 
-use super::super::{Parameter, Searched, Value, id};
+use super::super::{Parameter, Searched, Value, id as ids};
 
 /// The parameters of all resources.
-pub(super) const fn of<R: Searched>() -> [Parameter<R>; 6] {
+/// Under the keys of `R` for `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and `_tag`.
+pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
+    let [id, last_updated, profile, security, source, tag] = keys;
     [
         Parameter::<R>::token(
+            id,
             "_id",
             "http://hl7.org/fhir/SearchParameter/Resource-id",
             R::ID_NOTE,
             |resource, each| each(Value::bare(resource.id())),
         )
-        .checked(id::check)
+        .checked(ids::check)
         .sorting(),
         Parameter::<R>::date(
+            last_updated,
             "_lastUpdated",
             "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
             R::LAST_UPDATED_NOTE,
@@ -25,6 +29,7 @@ pub(super) const fn of<R: Searched>() -> [Parameter<R>; 6] {
         )
         .sorting(),
         Parameter::<R>::uri(
+            profile,
             "_profile",
             "http://hl7.org/fhir/SearchParameter/Resource-profile",
             "The profiles that a resource names.",
@@ -37,6 +42,7 @@ pub(super) const fn of<R: Searched>() -> [Parameter<R>; 6] {
             },
         ),
         Parameter::<R>::token(
+            security,
             "_security",
             "http://hl7.org/fhir/SearchParameter/Resource-security",
             "The security labels that a resource has.",
@@ -49,6 +55,7 @@ pub(super) const fn of<R: Searched>() -> [Parameter<R>; 6] {
             },
         ),
         Parameter::<R>::uri(
+            source,
             "_source",
             "http://hl7.org/fhir/SearchParameter/Resource-source",
             "Where a resource comes from, where it says so.",
@@ -59,6 +66,7 @@ pub(super) const fn of<R: Searched>() -> [Parameter<R>; 6] {
             },
         ),
         Parameter::<R>::token(
+            tag,
             "_tag",
             "http://hl7.org/fhir/SearchParameter/Resource-tag",
             "The tags that a resource has.",

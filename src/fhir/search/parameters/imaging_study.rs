@@ -1,25 +1,87 @@
 //! What ImagingStudies are searched by (R4 imagingstudy.html#search).
 
-use super::{Parameter, Searched};
+use super::{Parameter, Searched, common};
 use crate::fhir::search::{Context, ResourceType, System, Token, Value};
 use crate::fhir::types::{ImagingStudy, Meta, SopClass};
+use ImagingStudyParam as Param;
 
 const STATUS: &str = "http://hl7.org/fhir/imagingstudy-status";
 
+/// What ImagingStudys are searched by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ImagingStudyParam {
+    /// `_id`.
+    Id,
+    /// `_lastUpdated`.
+    LastUpdated,
+    /// `_profile`.
+    Profile,
+    /// `_security`.
+    Security,
+    /// `_source`.
+    Source,
+    /// `_tag`.
+    Tag,
+    /// `basedon`.
+    BasedOn,
+    /// `bodysite`.
+    BodySite,
+    /// `dicom-class`.
+    DicomClass,
+    /// `encounter`.
+    Encounter,
+    /// `endpoint`.
+    Endpoint,
+    /// `identifier`.
+    Identifier,
+    /// `instance`.
+    Instance,
+    /// `interpreter`.
+    Interpreter,
+    /// `modality`.
+    Modality,
+    /// `patient`.
+    Patient,
+    /// `performer`.
+    Performer,
+    /// `reason`.
+    Reason,
+    /// `referrer`.
+    Referrer,
+    /// `series`.
+    Series,
+    /// `started`.
+    Started,
+    /// `status`.
+    Status,
+    /// `subject`.
+    Subject,
+}
+
 impl Searched for ImagingStudy {
+    type Param = ImagingStudyParam;
+
     const TYPE: ResourceType = ResourceType::ImagingStudy;
+    const COMMON: &'static [Parameter<Self>] = &common::of([
+        Param::Id,
+        Param::LastUpdated,
+        Param::Profile,
+        Param::Security,
+        Param::Source,
+        Param::Tag,
+    ]);
     const ID_NOTE: &'static str = "The Study Instance UID. Asked of the archives as a list of UIDs.";
     const LAST_UPDATED_NOTE: &'static str = "When this server first saw the present content of the study, as archives do not tell. A search by it asks the archives in any case. meta.lastUpdated of its first page is the moment to ask from the next time.";
     const OWN: &'static [Parameter<Self>] = &[
         Parameter::<Self>::reference(
-            "basedon",
+            Param::BasedOn, "basedon",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-basedon",
             "The orders are known by their numbers only: basedon:identifier finds accession, placer and filler numbers.",
             &["ServiceRequest", "CarePlan", "Appointment", "AppointmentResponse", "Task"],
             |study, each| study.based_on.iter().for_each(|order| each(Value::Reference(order))),
         ),
         Parameter::<Self>::token(
-            "bodysite",
+            Param::BodySite, "bodysite",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-bodysite",
             "A body part that a series of the study shows, as SNOMED CT has it; series are looked through.",
             |study, each| {
@@ -28,7 +90,7 @@ impl Searched for ImagingStudy {
             },
         ),
         Parameter::<Self>::token(
-            "dicom-class",
+            Param::DicomClass, "dicom-class",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-dicom-class",
             "The SOP class of an instance, as urn:oid:…, with or without the system urn:ietf:rfc:3986; studies are opened.",
             |study, each| {
@@ -41,14 +103,14 @@ impl Searched for ImagingStudy {
             },
         ),
         Parameter::<Self>::reference(
-            "encounter",
+            Param::Encounter, "encounter",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-encounter",
             "The visit is known by its number only: encounter:identifier finds it.",
             &["Encounter"],
             |study, each| study.encounter.iter().for_each(|visit| each(Value::Reference(visit))),
         ),
         Parameter::<Self>::reference(
-            "endpoint",
+            Param::Endpoint, "endpoint",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-endpoint",
             "Asks only the archives that are named.",
             &["Endpoint"],
@@ -56,7 +118,7 @@ impl Searched for ImagingStudy {
         )
         .chained(ResourceType::Endpoint),
         Parameter::<Self>::token(
-            "identifier",
+            Param::Identifier, "identifier",
             "http://hl7.org/fhir/SearchParameter/clinical-identifier",
             "The Study Instance UID as urn:oid:…, with or without the system urn:dicom:uid; the accession number, with or \
              without its system; the Study ID.",
@@ -65,7 +127,7 @@ impl Searched for ImagingStudy {
         .identifying()
         .checked(study_uid),
         Parameter::<Self>::token(
-            "instance",
+            Param::Instance, "instance",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-instance",
             "The SOP Instance UID of one of its instances, as it is. Asked of the archives at instance level.",
             |study, each| {
@@ -75,20 +137,20 @@ impl Searched for ImagingStudy {
         )
         .checked(bare_uid),
         Parameter::<Self>::reference(
-            "interpreter",
+            Param::Interpreter, "interpreter",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-interpreter",
             "Readers are known by names and identifiers only: interpreter:identifier finds them.",
             &["Practitioner", "PractitionerRole"],
             |study, each| study.interpreter.iter().for_each(|reader| each(Value::Reference(reader))),
         ),
         Parameter::<Self>::token(
-            "modality",
+            Param::Modality, "modality",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-modality",
             "A modality that a series of the study has.",
             |study, each| study.modality.iter().for_each(|modality| each(Value::coding(modality))),
         ),
         Parameter::<Self>::reference(
-            "patient",
+            Param::Patient, "patient",
             "http://hl7.org/fhir/SearchParameter/clinical-patient",
             "A Patient of this server, by id, Patient/id or absolute address, or by what is known of the Patient.",
             &["Patient"],
@@ -97,7 +159,7 @@ impl Searched for ImagingStudy {
         .chained(ResourceType::Patient)
         .sorting(),
         Parameter::<Self>::reference(
-            "performer",
+            Param::Performer, "performer",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-performer",
             "Who made a series is known by name and identifier only: performer:identifier finds them; studies are opened.",
             &[
@@ -115,40 +177,40 @@ impl Searched for ImagingStudy {
             },
         ),
         Parameter::<Self>::token(
-            "reason",
+            Param::Reason, "reason",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-reason",
             "A reason for the study, by its code or, with :text, by its words; studies are opened.",
             |study, each| study.reason_code.iter().for_each(|reason| Value::each_of_concept(reason, each)),
         ),
         Parameter::<Self>::reference(
-            "referrer",
+            Param::Referrer, "referrer",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-referrer",
             "Who asked for the study is known by name and identifier only: referrer:identifier finds them.",
             &["Practitioner", "PractitionerRole"],
             |study, each| study.referrer.iter().for_each(|referrer| each(Value::Reference(referrer))),
         ),
         Parameter::<Self>::token(
-            "series",
+            Param::Series, "series",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-series",
             "The Series Instance UID of one of its series, as it is. Asked of the archives at series level.",
             |study, each| study.series.iter().for_each(|series| each(Value::bare(&series.uid))),
         )
         .checked(bare_uid),
         Parameter::<Self>::date(
-            "started",
+            Param::Started, "started",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-started",
             "All prefixes, all precisions. A day without a zone is the study's own local day.",
             |study, each| study.started.iter().for_each(|moment| each(Value::Date(moment))),
         )
         .sorting(),
         Parameter::<Self>::token(
-            "status",
+            Param::Status, "status",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-status",
             "Whether the archive can give the study's objects.",
             |study, each| each(Value::code(STATUS, &study.status)),
         ),
         Parameter::<Self>::reference(
-            "subject",
+            Param::Subject, "subject",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-subject",
             "The same as patient: every subject is a Patient.",
             &["Patient", "Device", "Group"],
