@@ -49,15 +49,16 @@ pub use request::DicomwebRequest;
 pub use rewrite::{Rewriter, Syntax};
 pub use stream::StreamError;
 
-use crate::access::Access;
 use crate::archive::Archive;
+use crate::auth::Access;
 use crate::http::body::{self, Body};
 use crate::http::compression::compressed;
+use crate::http::query::decode;
 use request::{Question, SearchQuestion};
 
-/// What answers are made with.
+/// What DICOMweb requests are answered with; built once.
 #[derive(Debug, Clone)]
-pub struct Means {
+pub struct DicomwebContext {
     /// The answers that are kept.
     pub kept: Kept,
     /// How far an answer may reach.
@@ -77,24 +78,30 @@ pub struct Limits {
 
 /// Answers a request below `/dicom-web/{archive}/`. `public` is the address of that archive here, without a trailing
 /// slash: `https://gateway.example/dicom-web/main`.
-pub async fn handle(
-    means: &Means,
+async fn handle(
+    context: &DicomwebContext,
     archive: &Archive,
     access: &Access,
     public: &str,
     request: DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     admit(access, &request)?;
-    let answer = kept::answer(means, archive, public, &request).await?;
+    let answer = kept::answer(context, archive, public, &request).await?;
     Ok(finish(&request, answer))
 }
 
-fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<(), DicomwebError> {
-    // Who may see a part of an archive only is told by rows of attributes, which no opaque body has.
-    if !access.sees_everything() {
-        return Err(DicomwebError::Forbidden);
+/// What is asked for, when the caller may see the study that it belongs to; what reaches across studies is for those who
+/// may see them all.
+fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, DicomwebError> {
+    if !matches!(*request.method, Method::GET | Method::HEAD) {
+        return Err(DicomwebError::Method);
     }
-    if matches!(*request.method, Method::GET | Method::HEAD) { Ok(()) } else { Err(DicomwebError::Method) }
+    let resource = if request.path == wado_uri::PATH {
+        wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
+    } else {
+        Resource::parse(request.path)?
+    };
+    if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
 }
 
 /// Texts are compressed where that is wanted; pixel data never are, being compressed already or larger for it.
@@ -108,7 +115,7 @@ fn finish(request: &DicomwebRequest<'_>, answer: Response<Body>) -> Response<Bod
 
 /// Asks the archive, whatever is known of it.
 async fn ask_anew(
-    means: &Means,
+    context: &DicomwebContext,
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,
@@ -119,27 +126,33 @@ async fn ask_anew(
         return ask(archive, &question).await;
     }
     if question.is_search() && is_compared_here(archive, request, &question.resource)? {
-        return every_archive::search::answer(&[archive], public, request, &question.resource, means.limits)
-            .await;
+        return every_archive::search::answer(
+            &[archive],
+            public,
+            request,
+            &question.resource,
+            context.limits,
+        )
+        .await;
     }
     if question.is_drawn_here(archive) {
-        return drawing::draw(archive, &means.drawing, public, &question).await;
+        return drawing::draw(archive, &context.drawing, public, &question).await;
     }
     if supplied::replaces(archive, &question) {
-        return supplied::made(archive, means.limits, &question).await;
+        return supplied::made(archive, context.limits, &question).await;
     }
     let asked = if supplied::completes(archive, &question) { question.in_json() } else { question.clone() };
     match passed_through(archive, &asked).await {
         Err(refused) if refused.may_be_about_the_service() => {
             if question.resource.is_for_people() {
-                return match drawing::draw(archive, &means.drawing, public, &question).await {
+                return match drawing::draw(archive, &context.drawing, public, &question).await {
                     // Then the archive's own word is the better one.
                     Err(DicomwebError::HeldNowhere) => Err(refused),
                     answer => answer,
                 };
             }
             if supplied::can_make(&question) {
-                return match supplied::made(archive, means.limits, &question).await {
+                return match supplied::made(archive, context.limits, &question).await {
                     // Nor has it what that would be made of.
                     Err(error) if error.says_that_it_is_not_there() => Err(refused),
                     answer => answer,
@@ -147,7 +160,7 @@ async fn ask_anew(
             }
             Err(refused)
         }
-        answer => supplied::completed(archive, means.limits, &question, answer?).await,
+        answer => supplied::completed(archive, context.limits, &question, answer?).await,
     }
 }
 

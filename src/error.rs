@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::archive::{ArchiveError, ArchiveErrorKind};
+use crate::auth::AuthError;
 use crate::route::NoRoute;
 use crate::studies::StudiesError;
 
@@ -42,6 +43,8 @@ pub struct Failure {
     pub issues: Vec<Issue>,
     /// Asking again after this may succeed.
     pub retry_after: Option<Duration>,
+    /// How to authenticate, for a 401.
+    pub challenge: Option<&'static str>,
     /// The methods that are allowed, for a 405.
     pub allow: Option<&'static str>,
 }
@@ -50,7 +53,7 @@ impl Failure {
     /// A failure with one issue.
     pub fn new(status: StatusCode, code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         let issue = Issue { code, diagnostics: diagnostics.into(), expression: None };
-        Self { status, issues: vec![issue], retry_after: None, allow: None }
+        Self { status, issues: vec![issue], retry_after: None, challenge: None, allow: None }
     }
 
     /// Something in the request itself is wrong.
@@ -101,10 +104,14 @@ impl Failure {
         self
     }
 
-    /// Puts what a caller can act on into the answer's headers: `Allow`, `Retry-After`.
+    /// Puts what a caller can act on into the answer's headers: `Allow`,
+    /// `WWW-Authenticate`, `Retry-After`.
     pub fn describe(&self, headers: &mut HeaderMap) {
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
@@ -151,6 +158,22 @@ impl From<NoRoute> for Failure {
                 );
                 failure.allow = Some(allow);
                 failure
+            }
+        }
+    }
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        let diagnostics = sentence(&format!("{error}."));
+        match error {
+            AuthError::Unauthenticated { challenge } => {
+                let failure = Self::new(StatusCode::UNAUTHORIZED, "login", diagnostics);
+                Self { challenge: Some(challenge), ..failure }
+            }
+            AuthError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", diagnostics),
+            AuthError::Unavailable => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", diagnostics).after(RETRY_AFTER)
             }
         }
     }

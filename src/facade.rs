@@ -8,6 +8,7 @@ mod answer;
 mod batch;
 mod bundle;
 mod capabilities;
+mod context;
 mod endpoints;
 mod format;
 mod page;
@@ -17,16 +18,16 @@ mod search;
 mod written;
 
 pub use answer::{allowed, refuse};
+pub use context::FhirContext;
 pub use request::FhirRequest;
 
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::{Form, Rendered};
 use crate::dicom::StudyUid;
 use crate::error::Failure;
 use crate::fhir::search::ResourceType;
-use crate::gateway::Gateway;
 use crate::http::body::Body;
 use crate::route::Route;
 use written::Written;
@@ -68,37 +69,37 @@ impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
 
 /// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
 pub fn remembered(
-    gateway: &Gateway,
+    context: &FhirContext,
     id: &str,
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
     let written = Written::accepted(headers).ok().filter(Written::is_as_stored)?;
     let uid = StudyUid::parse(id).ok()?;
-    let study = gateway.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    answer::success(&study.rendered, &written, headers, gateway.clock.now()).ok()
+    let study = context.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
+    answer::success(&study.rendered, &written, headers, context.clock.now()).ok()
 }
 
 /// Answers a batch, or says why not; `body` is the Bundle that was sent.
 pub async fn handle_batch(
-    gateway: &Gateway,
+    context: &FhirContext,
     body: &[u8],
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    respond(gateway, request, batch::answered(gateway, body, request, access)).await
+    respond(context, request, batch::answered(context, body, request, access)).await
 }
 
 /// Answers one request within the deadline, or says why not.
 pub async fn handle(
-    gateway: &Gateway,
+    context: &FhirContext,
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
     // What the largest kind of work needs between its steps is too much to be handed up by value.
-    let work = Box::pin(work_out(gateway, interaction, request, access));
-    let mut response = respond(gateway, request, work).await;
+    let work = Box::pin(work_out(context, interaction, request, access));
+    let mut response = respond(context, request, work).await;
     if let Interaction::VersionRead(kind, id, version) = interaction
         && !response.status().is_client_error()
         && !response.status().is_server_error()
@@ -111,7 +112,7 @@ pub async fn handle(
 }
 
 async fn respond(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     work: impl Future<Output = Result<Rendered, Failure>>,
 ) -> Response<Body> {
@@ -119,19 +120,19 @@ async fn respond(
         Ok(written) => written,
         Err(failure) => return answer::refuse_written(&failure, &Written::default()),
     };
-    let answer = answered(gateway, request, work, &written).await;
+    let answer = answered(context, request, work, &written).await;
     answer.unwrap_or_else(|failure| answer::refuse_written(&failure, &written))
 }
 
 async fn answered(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     work: impl Future<Output = Result<Rendered, Failure>>,
     written: &Written,
 ) -> Result<Response<Body>, Failure> {
     let rendered =
-        tokio::time::timeout(gateway.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
-    let now = gateway.clock.now();
+        tokio::time::timeout(context.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
+    let now = context.clock.now();
     if written.is_as_stored() {
         return answer::success(&rendered, written, request.headers, now);
     }
@@ -142,30 +143,30 @@ async fn answered(
 }
 
 async fn work_out(
-    gateway: &Gateway,
+    context: &FhirContext,
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
     Ok(match interaction {
-        Interaction::Capabilities => capabilities::statement(&gateway.fhir.guides, request)?,
-        Interaction::Read(kind, id) => read::resource(gateway, kind, id, request, access).await?,
+        Interaction::Capabilities => capabilities::statement(&context.guides, request)?,
+        Interaction::Read(kind, id) => read::resource(context, kind, id, request, access).await?,
         Interaction::VersionRead(kind, id, version) => {
-            let current = read::resource(gateway, kind, id, request, access).await?;
+            let current = read::resource(context, kind, id, request, access).await?;
             read::only_if(current, version)?
         }
         Interaction::Search(ResourceType::ImagingStudy) => {
-            search::imaging_studies(gateway, request, access, None).await?
+            search::imaging_studies(context, request, access, None).await?
         }
         Interaction::SearchCompartment(id, Some(_)) => {
-            search::imaging_studies(gateway, request, access, Some(id)).await?
+            search::imaging_studies(context, request, access, Some(id)).await?
         }
         Interaction::SearchCompartment(id, None) => {
-            search::all_types(gateway, request, access, Some(id)).await?
+            search::all_types(context, request, access, Some(id)).await?
         }
-        Interaction::SearchAll => search::all_types(gateway, request, access, None).await?,
-        Interaction::Everything(id) => search::everything(gateway, request, access, id).await?,
-        Interaction::Search(ResourceType::Patient) => search::patients(gateway, request, access).await?,
-        Interaction::Search(ResourceType::Endpoint) => search::endpoints(gateway, request, access).await?,
+        Interaction::SearchAll => search::all_types(context, request, access, None).await?,
+        Interaction::Everything(id) => search::everything(context, request, access, id).await?,
+        Interaction::Search(ResourceType::Patient) => search::patients(context, request, access).await?,
+        Interaction::Search(ResourceType::Endpoint) => search::endpoints(context, request, access).await?,
     })
 }

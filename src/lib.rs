@@ -8,7 +8,7 @@
 //! 1. [`route`] parses method and raw path into a `Route`; what could be read in two ways is refused before it is looked at.
 //! 2. [`http`] finds the public address under which the caller knows the gateway, so that every link in the answer is one
 //!    that the caller can follow.
-//! 3. [`access`] is made: what the caller may see. Every call from here on is handed it.
+//! 3. [`auth`] decides once who is asking and what they may see. Every call from here on is handed that `Access`.
 //! 4. A FHIR request goes to [`facade`], which parses its parameters by the one table in [`fhir::search`]; a DICOMweb
 //!    request goes to [`dicomweb`], which reads the path into typed parts and streams the archive's answer through;
 //!    pictures that the archive does not draw, [`render`] does.
@@ -23,12 +23,13 @@
 //! 9. On the way back a failure of any layer becomes an [`error::Failure`], the one place that knows statuses and outcomes;
 //!    [`telemetry`] counts the request and logs it in one line that tells nothing of a patient.
 //!
-//! [`config`] reads what an operator says, [`gateway`] is built of it, [`clock`] tells the time so that tests can move it,
+//! [`config`] reads what an operator says, [`app`] builds everything from it, [`clock`] tells the time so that tests can move it,
 //! [`check`] asks archives what they can do, and [`demo`] is an archive of its own with sample studies, so that all of it
 //! can be tried without a PACS. [`objects`] reads DICOM objects as files hold them. [`build_info`] says which build it is.
 
-pub mod access;
+pub mod app;
 pub mod archive;
+pub mod auth;
 pub mod build_info;
 pub mod cache;
 pub mod check;
@@ -40,7 +41,6 @@ pub mod dicomweb;
 pub mod error;
 pub mod facade;
 pub mod fhir;
-pub mod gateway;
 pub mod http;
 pub mod mapping;
 pub mod objects;

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use dicomweb_gateway::app::App;
 use dicomweb_gateway::archive::Archive;
 use dicomweb_gateway::build_info;
 use dicomweb_gateway::clock::SystemClock;
 use dicomweb_gateway::config::{AuthMode, Config, ConfigErrors};
 use dicomweb_gateway::demo::{self, Content, Tour};
-use dicomweb_gateway::gateway::Gateway;
 use dicomweb_gateway::server::{self, Admin, ConnectionLimits, Insight, Tls};
-use dicomweb_gateway::service::Service;
 use dicomweb_gateway::telemetry::{self, LogFormat, LogGuard, Metrics};
 use dicomweb_gateway::{check, demo::archive::Progress};
 use tokio::net::TcpListener;
@@ -204,19 +203,18 @@ struct Running {
     public: TcpListener,
     admin: TcpListener,
     tls: Option<Tls>,
-    gateway: Arc<Gateway>,
+    app: Arc<App>,
 }
 
 impl Running {
     async fn start(config: &Config) -> anyhow::Result<Self> {
-        let gateway = Gateway::new(config, Arc::new(SystemClock::default()), Metrics::default())?;
-        let gateway = Arc::new(gateway);
+        let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default())?);
         let tls = tls_of(config)?;
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
         let address = public.local_addr()?;
         tracing::info!(%address, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
-        Ok(Self { address, public, admin, tls, gateway })
+        Ok(Self { address, public, admin, tls, app })
     }
 
     /// Answers until the order to stop; then says that it is not ready, and finishes what is under way. The admin
@@ -228,7 +226,7 @@ impl Running {
             ..ConnectionLimits::default()
         };
         let draining = Arc::new(AtomicBool::new(false));
-        let admin = Admin(Inside { gateway: Arc::clone(&self.gateway), draining: Arc::clone(&draining) });
+        let admin = Admin(Inside { app: Arc::clone(&self.app), draining: Arc::clone(&draining) });
         let (all_done, until_all_done) = oneshot::channel::<()>();
         let admin_limits = ConnectionLimits { drain: ADMIN_DRAIN, ..ConnectionLimits::default() };
         let admin = server::serve(self.admin, admin_limits, admin, async { drop(until_all_done.await) });
@@ -243,9 +241,9 @@ impl Running {
                 std::process::exit(1);
             });
         };
-        let service = Service::new(Arc::clone(&self.gateway));
+        let service = self.app.service();
         let drained = server::serve_with_tls(self.public, self.tls, limits, service, order).await;
-        self.gateway.close().await;
+        self.app.close().await;
         drop(all_done);
         // Its only task is the listener that was just told to end.
         let _ = admin.await;
@@ -262,7 +260,7 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// What the admin listener sees.
 struct Inside {
-    gateway: Arc<Gateway>,
+    app: Arc<App>,
     draining: Arc<AtomicBool>,
 }
 
@@ -273,8 +271,7 @@ impl Insight for Inside {
     }
 
     async fn metrics(&self) -> String {
-        self.gateway.take_stock();
-        self.gateway.metrics.to_text()
+        self.app.metrics()
     }
 }
 

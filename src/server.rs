@@ -9,6 +9,7 @@ mod accept;
 mod activity;
 mod admin;
 mod connection;
+mod connection_metrics;
 mod front_door;
 mod lent_body;
 mod limits;
@@ -18,6 +19,7 @@ mod timed_stream;
 mod tls;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
@@ -25,6 +27,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 
 pub use accept::{Drained, serve, serve_with_tls};
 pub use admin::{Admin, Insight};
+pub use connection_metrics::ConnectionMetrics;
 pub use front_door::Refusal;
 pub use lent_body::LentBody;
 pub use limits::ConnectionLimits;
@@ -32,7 +35,6 @@ pub use probe::{ProbeError, ask_whether_ready};
 pub use tls::{Tls, TlsError};
 
 use crate::http::body::{self, Body, BoxError};
-use crate::telemetry::Metrics;
 
 /// Who is at the other end of the connection: the caller, or the proxy in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +47,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// Answers a request that the front door let in, when that takes no waiting; what gets `None` is asked for again by
     /// [`answer`](Self::answer).
+    ///
+    /// What it finds out about the request on the way it may leave in the request's extensions for `answer`.
     fn answer_at_once(
         &self,
-        _request: &Request<LentBody>,
+        _request: &mut Request<LentBody>,
         _peer: PeerAddress,
     ) -> Option<Response<Self::Body>> {
         None
@@ -66,7 +70,7 @@ pub trait Service: Send + Sync + 'static {
     }
 
     /// Where the listener's connections are counted, if anywhere.
-    fn metrics(&self) -> Option<&Metrics> {
+    fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
         None
     }
 }

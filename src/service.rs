@@ -14,40 +14,47 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 
-use crate::access::Access;
-use crate::dicomweb::{self, DicomwebRequest, DrawingPool, EveryArchive, Kept, Limits, Means};
+use crate::auth::{Access, Authentication, Authenticator};
+use crate::dicomweb::{self, DicomwebRequest, EveryArchive};
 use crate::error::{self, Failure};
-use crate::facade::{self, FhirRequest, Interaction};
-use crate::gateway::Gateway;
+use crate::facade::{self, FhirContext, FhirRequest, Interaction};
 use crate::http::body::{Body, empty};
 use crate::http::cors::Cors;
+use crate::http::forwarded::PublicAddress;
 use crate::http::query::{self, QueryError};
 use crate::route::{Dialect, NoRoute, Route};
-use crate::server::{LentBody, PeerAddress, Refusal};
+use crate::server::{ConnectionMetrics, LentBody, PeerAddress, Refusal};
 use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
 
 /// Answers the requests of the public listener for one gateway.
 #[derive(Debug, Clone)]
 pub struct Service {
-    gateway: Arc<Gateway>,
-    means: Means,
+    entrance: Arc<Entrance>,
+    fhir: Arc<FhirContext>,
     every_archive: Arc<EveryArchive>,
     routes: Arc<[RouteMetrics]>,
 }
 
+/// What every request passes on its way in, whatever it asks for.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Decides who is asking.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Under which address the gateway is known.
+    pub public_address: PublicAddress,
+    /// Whose pages may read the answers.
+    pub cors: Cors,
+    /// Counts the requests.
+    pub metrics: Metrics,
+}
+
 impl Service {
-    /// The service of `gateway`.
-    pub fn new(gateway: Arc<Gateway>) -> Self {
+    /// Answers FHIR with `fhir` and DICOMweb with `every_archive`.
+    pub fn new(entrance: Entrance, fhir: FhirContext, every_archive: EveryArchive) -> Self {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
-        let routes = labels.map(|label| gateway.metrics.route(label)).collect();
-        let archives = gateway.archives().cloned().collect();
-        let means = Means {
-            kept: Kept::new(gateway.cache().clone(), gateway.largest_answer, gateway.metrics.clone()),
-            limits: Limits { max_scan: gateway.search.max_scan, max_opened: gateway.search.max_opened },
-            drawing: DrawingPool::new(gateway.render.memory, gateway.render.parallelism),
-        };
-        let every_archive = Arc::new(EveryArchive::new(archives, means.clone()));
-        Self { gateway, means, every_archive, routes }
+        let routes = labels.map(|label| entrance.metrics.route(label)).collect();
+        let (entrance, fhir) = (Arc::new(entrance), Arc::new(fhir));
+        Self { entrance, fhir, every_archive: Arc::new(every_archive), routes }
     }
 }
 
@@ -55,16 +62,29 @@ impl crate::server::Service for Service {
     type Body = Counted;
 
     /// What is asked for most often is a study that is remembered.
-    fn answer_at_once(&self, request: &Request<LentBody>, _peer: PeerAddress) -> Option<Response<Counted>> {
+    fn answer_at_once(
+        &self,
+        request: &mut Request<LentBody>,
+        _peer: PeerAddress,
+    ) -> Option<Response<Counted>> {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
         }
-        let route =
-            Route::parse(request.method(), without_prefix(&self.gateway, request.uri().path())).ok()?;
-        let begun = Begun::new(self, request);
-        let access = Access::everything();
-        let answer = facade::remembered(&self.gateway, route.study_read()?, request.headers(), &access)?;
-        Some(begun.finish(route.label(), request.headers(), answer))
+        let route = Route::parse(request.method(), self.without_prefix(request.uri().path())).ok()?;
+        let study = route.study_read()?;
+        let authentication = self.entrance.authenticator.authenticate(request.headers());
+        let answer = match &authentication {
+            Authentication::Decided(Ok(access)) => {
+                facade::remembered(&self.fhir, study, request.headers(), access)
+            }
+            // What is refused is worded where every other answer is.
+            Authentication::Decided(Err(_)) | Authentication::Pending(_) => None,
+        };
+        let Some(answer) = answer else {
+            request.extensions_mut().insert(authentication);
+            return None;
+        };
+        Some(Begun::new(self, request).finish(route.label(), request.headers(), answer))
     }
 
     async fn answer(&self, request: Request<LentBody>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
@@ -73,7 +93,7 @@ impl crate::server::Service for Service {
             return begun.finish_preflight(request.headers());
         }
         let (parts, body) = request.into_parts();
-        let path = without_prefix(&self.gateway, parts.uri.path());
+        let path = self.without_prefix(parts.uri.path());
         let dialect = Dialect::of(path);
         let (label, answer) = match Route::parse(&parts.method, path) {
             Ok(route) => {
@@ -91,7 +111,7 @@ impl crate::server::Service for Service {
         };
         let mut response = answer.unwrap_or_else(|failure| match dialect {
             Dialect::Fhir => {
-                let public = self.gateway.public_address.of(&parts, peer.ip());
+                let public = self.entrance.public_address.of(&parts, peer.ip());
                 facade::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
             }
             Dialect::Dicomweb => dicomweb::refuse(&failure),
@@ -118,8 +138,8 @@ impl crate::server::Service for Service {
         begun.finish("refused", request.headers(), response)
     }
 
-    fn metrics(&self) -> Option<&Metrics> {
-        Some(&self.gateway.metrics)
+    fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
+        Some(Arc::new(self.entrance.metrics.clone()))
     }
 }
 
@@ -131,9 +151,8 @@ impl Service {
         body: LentBody,
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
-        let access = Access::everything();
-        let gateway = &self.gateway;
-        let public = gateway.public_address.of(parts, peer).ok_or_else(|| {
+        let access = self.access(&route, parts).await?;
+        let public = self.entrance.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
         let dicomweb = |path| DicomwebRequest {
@@ -149,13 +168,12 @@ impl Service {
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Dicomweb(archive, path) => {
-                let source = gateway.studies.source(&archive);
-                let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
                 let address = format!("{public}/dicom-web/{archive}");
-                // No deadline over the whole: a large study takes as long as it takes, and the archive room watches every
-                // wait.
-                let answer =
-                    dicomweb::handle(&self.means, &source.archive, &access, &address, dicomweb(path)).await;
+                let found = self.every_archive.archive(&archive);
+                let found = found.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
+                // No deadline over the whole: a large study takes as long as it takes, and every wait for the archive has a
+                // deadline of its own.
+                let answer = self.every_archive.answer_of(found, &access, &address, dicomweb(path)).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Batch => None,
@@ -170,22 +188,35 @@ impl Service {
             headers.remove(header::IF_NONE_MATCH);
             headers.remove(header::IF_MODIFIED_SINCE);
             let request = FhirRequest { headers: &headers, pairs, public_base: public };
-            return Ok(facade::handle_batch(gateway, &bundle, &request, &access).await);
+            return Ok(facade::handle_batch(&self.fhir, &bundle, &request, &access).await);
         };
         if parts.method == Method::POST {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
-        Ok(facade::handle(gateway, interaction, &request, &access).await)
+        Ok(facade::handle(&self.fhir, interaction, &request, &access).await)
     }
-}
 
-/// The path without the prefix of the configured public address, which an ingress may or may not take off.
-fn without_prefix<'a>(gateway: &Gateway, path: &'a str) -> &'a str {
-    let prefix = gateway.public_address.fixed.as_ref().map_or("", |base| base.prefix());
-    match path.strip_prefix(prefix) {
-        Some(rest) if rest.starts_with('/') => rest,
-        _ => path,
+    /// What the caller may see; the decision is taken over where one was made already. What describes the server is open
+    /// to all, as a client learns there how to authenticate.
+    async fn access(&self, route: &Route<'_>, parts: &Parts) -> Result<Access, Failure> {
+        if matches!(route, Route::Capabilities) {
+            return Ok(Access::nothing());
+        }
+        let authentication = match parts.extensions.get::<Authentication>() {
+            Some(authentication) => authentication.clone(),
+            None => self.entrance.authenticator.authenticate(&parts.headers),
+        };
+        authentication.decision().await.map_err(Failure::from)
+    }
+
+    /// The path without the prefix of the configured public address, which an ingress may or may not take off.
+    fn without_prefix<'a>(&self, path: &'a str) -> &'a str {
+        let prefix = self.entrance.public_address.fixed.as_ref().map_or("", |base| base.prefix());
+        match path.strip_prefix(prefix) {
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => path,
+        }
     }
 }
 
@@ -236,7 +267,7 @@ impl<'a> Begun<'a> {
             Method::POST => "POST",
             _ => "other",
         };
-        let in_flight = service.gateway.metrics.request_begun();
+        let in_flight = service.entrance.metrics.request_begun();
         Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
@@ -244,7 +275,7 @@ impl<'a> Begun<'a> {
     fn finish_preflight(self, request: &HeaderMap) -> Response<Counted> {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        self.service.gateway.cors.allow_beforehand(request, response.headers_mut());
+        self.service.entrance.cors.allow_beforehand(request, response.headers_mut());
         self.count("preflight", response)
     }
 
@@ -254,7 +285,7 @@ impl<'a> Begun<'a> {
         request: &HeaderMap,
         mut response: Response<Body>,
     ) -> Response<Counted> {
-        self.service.gateway.cors.allow(request, response.headers_mut());
+        self.service.entrance.cors.allow(request, response.headers_mut());
         self.count(route, response)
     }
 
@@ -262,7 +293,7 @@ impl<'a> Begun<'a> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {
-            self.service.gateway.metrics.request_answered(metrics, self.method, status, self.at.elapsed());
+            self.service.entrance.metrics.request_answered(metrics, self.method, status, self.at.elapsed());
         }
         response.headers_mut().insert(REQUEST_ID, self.id.header_value());
         let line = AccessLine::new(self.at, self.id, self.method, route, status);

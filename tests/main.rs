@@ -4,6 +4,7 @@
 
 mod architecture;
 mod archive;
+mod auth;
 mod bad_input;
 mod build_info;
 mod command_line;

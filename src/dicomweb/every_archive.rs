@@ -15,25 +15,41 @@ use holding::{Holding, Holdings};
 use super::error::DicomwebError;
 use super::path::Resource;
 use super::request::{DicomwebRequest, SearchQuestion};
-use super::{Means, answer, kept, wado_uri};
-use crate::access::Access;
-use crate::archive::{Archive, Objects, SearchLevel};
+use super::{DicomwebContext, answer, kept, wado_uri};
+use crate::archive::{Archive, ArchiveId, Objects, SearchLevel};
+use crate::auth::Access;
 use crate::dicom::{SeriesUid, StudyUid};
 use crate::http::body::Body;
-use crate::http::query::decode;
 
 /// Every archive that is configured, and where studies were found of late.
 #[derive(Debug)]
 pub struct EveryArchive {
     archives: Vec<Archive>,
-    means: Means,
+    context: DicomwebContext,
     holdings: Holdings,
 }
 
 impl EveryArchive {
-    /// Over `archives`, in the order of the configuration, answering by `means`.
-    pub fn new(archives: Vec<Archive>, means: Means) -> Self {
-        Self { archives, means, holdings: Holdings::default() }
+    /// Over `archives`, in the order of the configuration, answering with `context`.
+    pub fn new(archives: Vec<Archive>, context: DicomwebContext) -> Self {
+        Self { archives, context, holdings: Holdings::default() }
+    }
+
+    /// The archive with this id.
+    pub fn archive(&self, id: &ArchiveId) -> Option<&Archive> {
+        self.archives.iter().find(|archive| archive.id() == id)
+    }
+
+    /// Answers a request below `/dicom-web/{archive}/`, which is `archive`. `public` is the address of that archive here,
+    /// without a trailing slash: `https://gateway.example/dicom-web/main`.
+    pub async fn answer_of(
+        &self,
+        archive: &Archive,
+        access: &Access,
+        public: &str,
+        request: DicomwebRequest<'_>,
+    ) -> Result<Response<Body>, DicomwebError> {
+        super::handle(&self.context, archive, access, public, request).await
     }
 
     /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
@@ -43,12 +59,7 @@ impl EveryArchive {
         public: &str,
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
-        super::admit(access, &request)?;
-        let resource = if request.path == wado_uri::PATH {
-            wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
-        } else {
-            Resource::parse(request.path)?
-        };
+        let resource = super::admit(access, &request)?;
         let answer = match resource.study() {
             None => self.search(public, &request, &resource, &self.all()).await,
             Some(study) => self.below_study(public, &request, &resource, study).await,
@@ -63,8 +74,10 @@ impl EveryArchive {
         resource: &Resource,
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
-        let holding =
-            self.holdings.of(study, series_of(resource), &self.archives, self.means.limits.max_scan).await?;
+        let holding = self
+            .holdings
+            .of(study, series_of(resource), &self.archives, self.context.limits.max_scan)
+            .await?;
         let is_search = matches!(resource, Resource::Search(_));
         if is_search {
             // A list without what a silent archive may hold would be no list.
@@ -87,7 +100,7 @@ impl EveryArchive {
                 holding.require_every_archive()?;
                 Err(DicomwebError::HeldNowhere)
             }
-            [only] => kept::answer(&self.means, &self.archives[*only], public, request).await,
+            [only] => kept::answer(&self.context, &self.archives[*only], public, request).await,
             several if is_search => {
                 let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
                 self.search(public, request, resource, &several).await
@@ -105,7 +118,7 @@ impl EveryArchive {
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::HeldNowhere;
         for holder in holders {
-            match kept::answer(&self.means, &self.archives[*holder], public, request).await {
+            match kept::answer(&self.context, &self.archives[*holder], public, request).await {
                 Err(error) if error.says_that_it_is_not_there() => missing = error,
                 answer => return answer,
             }
@@ -120,7 +133,7 @@ impl EveryArchive {
         resource: &Resource,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        search::answer(archives, public, request, resource, self.means.limits).await
+        search::answer(archives, public, request, resource, self.context.limits).await
     }
 
     fn all(&self) -> Vec<&Archive> {

@@ -27,7 +27,7 @@ use super::path::Resource;
 use super::request::DicomwebRequest;
 use super::rewrite::{Rewriter, Syntax};
 use super::stream::Filter;
-use super::{Means, answer as passed};
+use super::{DicomwebContext, answer as passed};
 use crate::archive::{Archive, MatchValue, Objects, QidoQuery, SearchLevel, UpstreamRequest};
 use crate::cache::{Answer, Cache, Fingerprint};
 use crate::dicom::{Attributes, tags};
@@ -81,14 +81,14 @@ impl Small {
 /// The answer to `request`: one that is kept, or the archive's, which may be kept from now on. `public` is the address
 /// of the archive here.
 pub(super) async fn answer(
-    means: &Means,
+    context: &DicomwebContext,
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
-    let kept = &means.kept;
+    let kept = &context.kept;
     let Some(small) = Small::read(request) else {
-        return super::ask_anew(means, archive, public, request).await;
+        return super::ask_anew(context, archive, public, request).await;
     };
     let asked_at = kept.cache.elapsed();
     let known = kept.cache.answer(archive.id(), &small.key).filter(|_| !wants_reload(request.headers));
@@ -103,7 +103,7 @@ pub(super) async fn answer(
         } else {
             let headers = known.conditions(request.headers);
             let question = DicomwebRequest { headers: &headers, ..*request };
-            let answer = super::ask_anew(means, archive, &spelled(archive), &question).await?;
+            let answer = super::ask_anew(context, archive, &spelled(archive), &question).await?;
             if answer.status() != StatusCode::NOT_MODIFIED {
                 kept.metrics.answer_looked_up(CacheOutcome::Miss);
                 return Ok(kept.keep(small, archive, public, request, answer, (asked_at, None)));
@@ -117,7 +117,7 @@ pub(super) async fn answer(
         }
     }
     kept.metrics.answer_looked_up(CacheOutcome::Miss);
-    let answer = super::ask_anew(means, archive, &spelled(archive), request).await?;
+    let answer = super::ask_anew(context, archive, &spelled(archive), request).await?;
     Ok(kept.keep(small, archive, public, request, answer, (asked_at, fingerprint)))
 }
 

@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::bundle::{BatchEntry, batch_response};
 use super::{FhirRequest, Interaction, answer, work_out};
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::{LastModified, Rendered};
 use crate::error::Failure;
-use crate::gateway::Gateway;
+use crate::facade::FhirContext;
 use crate::http::{conditional, query};
 use crate::route::Route;
 
@@ -43,14 +43,14 @@ struct AskedRequest {
 
 /// Answers every entry of the batch in `body`, JSON, some at a time.
 pub(super) async fn answered(
-    gateway: &Gateway,
+    context: &FhirContext,
     body: &[u8],
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let limits = &gateway.search;
+    let limits = &context.limits;
     let batch = read(body, limits.max_batch)?;
-    let answers: Vec<_> = batch.entry.iter().map(|asked| answer(gateway, asked, request, access)).collect();
+    let answers: Vec<_> = batch.entry.iter().map(|asked| answer(context, asked, request, access)).collect();
     let mut answers = stream::iter(answers).buffered(limits.batch_parallelism);
     let (mut entries, mut size) = (Vec::new(), 0);
     while let Some(entry) = answers.next().await {
@@ -82,19 +82,24 @@ fn read(body: &[u8], most: usize) -> Result<Batch, Failure> {
     Ok(batch)
 }
 
-async fn answer(gateway: &Gateway, asked: &Asked, request: &FhirRequest<'_>, access: &Access) -> BatchEntry {
+async fn answer(
+    context: &FhirContext,
+    asked: &Asked,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> BatchEntry {
     let Some(asked) = &asked.request else {
         let diagnostics = "An entry of a batch has a request with method and url.";
         return failed(&Failure::bad_request("required", diagnostics));
     };
-    match answer_or_failure(gateway, asked, request, access).await {
+    match answer_or_failure(context, asked, request, access).await {
         Ok(entry) => entry,
         Err(failure) => failed(&failure),
     }
 }
 
 async fn answer_or_failure(
-    gateway: &Gateway,
+    context: &FhirContext,
     asked: &AskedRequest,
     request: &FhirRequest<'_>,
     access: &Access,
@@ -123,7 +128,7 @@ async fn answer_or_failure(
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
     let headers = headers(asked, request.headers)?;
     let own = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
-    let rendered = Box::pin(work_out(gateway, interaction, &own, access)).await?;
+    let rendered = Box::pin(work_out(context, interaction, &own, access)).await?;
     let modified = rendered.last_modified.as_ref().map(LastModified::second);
     let is_known = conditional::has_it_already(&headers, &rendered.etag, modified);
     let full_url = match interaction {

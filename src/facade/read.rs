@@ -5,28 +5,28 @@ use http::StatusCode;
 
 use super::FhirRequest;
 use super::endpoints::endpoint_of;
-use crate::access::Access;
 use crate::archive::ArchiveId;
+use crate::auth::Access;
 use crate::cache::{Form, Rendered, VersionId};
 use crate::dicom::StudyUid;
 use crate::error::Failure;
+use crate::facade::FhirContext;
 use crate::fhir::search::{ResourceType, ResultParameters, Summary};
 use crate::fhir::types::{Endpoint, Meta, Narrated, Patient, Projection, project};
-use crate::gateway::Gateway;
 use crate::studies::Read;
 
 /// The resource `id`, as it is now.
 pub(super) async fn resource(
-    gateway: &Gateway,
+    context: &FhirContext,
     kind: ResourceType,
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
     match kind {
-        ResourceType::ImagingStudy => imaging_study(gateway, id, request, access).await,
-        ResourceType::Patient => patient(gateway, id, request, access).await,
-        ResourceType::Endpoint => endpoint(gateway, id, request),
+        ResourceType::ImagingStudy => imaging_study(context, id, request, access).await,
+        ResourceType::Patient => patient(context, id, request, access).await,
+        ResourceType::Endpoint => endpoint(context, id, request),
     }
 }
 
@@ -43,7 +43,7 @@ pub(super) fn only_if(current: Rendered, version: &str) -> Result<Rendered, Fail
 }
 
 async fn imaging_study(
-    gateway: &Gateway,
+    context: &FhirContext,
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
@@ -51,10 +51,10 @@ async fn imaging_study(
     let form = form_of_read(request)?;
     let missing = || Failure::not_found("No archive holds this study.");
     let uid = StudyUid::parse(id).map_err(|_| missing())?;
-    if let Some(study) = gateway.studies.remembered(&uid, &form, access, request.freshness()) {
+    if let Some(study) = context.studies.remembered(&uid, &form, access, request.freshness()) {
         return Ok(study.rendered.clone());
     }
-    match gateway.studies.read(&uid, &form, access, request.freshness()).await? {
+    match context.studies.read(&uid, &form, access, request.freshness()).await? {
         Read::Found(entry) => Ok(entry.rendered.clone()),
         Read::Gone => Err(Failure::gone("The study was here, and no archive holds it any more.")),
         Read::NotFound => Err(missing()),
@@ -62,20 +62,20 @@ async fn imaging_study(
 }
 
 async fn patient(
-    gateway: &Gateway,
+    context: &FhirContext,
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
     let form = form_of_read(request)?;
-    let found = gateway.studies.find_patient(id, access, request.freshness()).await?;
+    let found = context.studies.find_patient(id, access, request.freshness()).await?;
     let found = found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
     render(&found.resource, &form)
 }
 
-fn endpoint(gateway: &Gateway, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+fn endpoint(context: &FhirContext, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
     let form = form_of_read(request)?;
-    let source = ArchiveId::parse(id).ok().and_then(|id| gateway.studies.source(&id));
+    let source = ArchiveId::parse(id).ok().and_then(|id| context.studies.source(&id));
     let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
     render(&endpoint_of(source, request), &form)
 }

@@ -17,15 +17,15 @@ use super::FhirRequest;
 use super::bundle::Mode;
 use super::endpoints::endpoint_of;
 use super::read::form;
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::Rendered;
 use crate::dicom::StudyUid;
 use crate::error::Failure;
+use crate::facade::FhirContext;
 use crate::fhir::search::{
     Contained, Criterion, Edge, PatientParam, ResultParameters, Reverse, Search, SortKey, Surroundings, Total,
 };
 use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
-use crate::gateway::Gateway;
 use crate::studies::{Cut, Place, Standing, StudiesError, StudyPage, StudySearch, cut};
 use found::{Found, written};
 use include::included;
@@ -36,18 +36,18 @@ const BY_ID: [SortKey; 1] = [SortKey { parameter: "_id", descending: false }];
 
 /// Of all studies, or of those in the compartment of `patient`.
 pub(super) async fn imaging_studies(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     patient: Option<&str>,
 ) -> Result<Rendered, Failure> {
-    let mut search: Search<ImagingStudy> = request.search(&gateway.search)?;
+    let mut search: Search<ImagingStudy> = request.search(&context.limits)?;
     let path = compartment::path(patient, "ImagingStudy");
     if let Some(id) = patient {
-        compartment::focus(gateway, request, access, id).await?;
+        compartment::focus(context, request, access, id).await?;
         search.criteria.push(compartment::refers_to(id)?);
     }
-    let mut pages = Pages::of(&gateway.cursors, request, &path, &search);
+    let mut pages = Pages::of(&context.cursors, request, &path, &search);
     let place: Option<Place> = pages.place()?;
     let found = if search.result.contained == Contained::Only {
         // No resource contains an ImagingStudy.
@@ -60,7 +60,7 @@ pub(super) async fn imaging_studies(
             place: place.as_ref(),
             needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
         };
-        gateway.studies.page(&wanted, access, request.freshness()).await?
+        context.studies.page(&wanted, access, request.freshness()).await?
     };
     warn_of_what_is_left_out(&mut pages, &found.under_two_patients, found.nameless);
     if found.has_drifted {
@@ -69,57 +69,57 @@ pub(super) async fn imaging_studies(
     }
     let StudyPage { studies, total, previous, next, asked_at, .. } = found;
     let studies: Vec<_> = studies.into_iter().map(Found::Study).collect();
-    let mut entries = written(gateway, request, &studies, &form(&search.result), Mode::Match).await?;
-    entries.extend(included(gateway, request, access, &search.result, studies, &mut pages).await?);
+    let mut entries = written(context, request, &studies, &form(&search.result), Mode::Match).await?;
+    entries.extend(included(context, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages.searchset(Page { total, previous, next, entries });
     searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
     page::render(searchset).await
 }
 
 pub(super) async fn patients(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let search: Search<Patient> = request.search(&gateway.search)?;
-    let mut pages = Pages::of(&gateway.cursors, request, "Patient", &search);
+    let search: Search<Patient> = request.search(&context.limits)?;
+    let mut pages = Pages::of(&context.cursors, request, "Patient", &search);
     warn_of_what_patients_do_not_tell(&mut pages, &search.criteria);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
-        matching_patients(gateway, request, access, &search.criteria, &search.reverse).await?
+        matching_patients(context, request, access, &search.criteria, &search.reverse).await?
     };
-    in_order(gateway, request, access, pages, &search.result, found).await
+    in_order(context, request, access, pages, &search.result, found).await
 }
 
 pub(super) async fn endpoints(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<Rendered, Failure> {
-    let search: Search<Endpoint> = request.search(&gateway.search)?;
-    let pages = Pages::of(&gateway.cursors, request, "Endpoint", &search);
+    let search: Search<Endpoint> = request.search(&context.limits)?;
+    let pages = Pages::of(&context.cursors, request, "Endpoint", &search);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
-        matching_endpoints(gateway, request, access, &search.criteria, &search.reverse).await?
+        matching_endpoints(context, request, access, &search.criteria, &search.reverse).await?
     };
-    in_order(gateway, request, access, pages, &search.result, found).await
+    in_order(context, request, access, pages, &search.result, found).await
 }
 
 async fn matching_patients(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     criteria: &[Criterion<Patient>],
     reverse: &[Reverse],
 ) -> Result<Vec<Found>, Failure> {
-    let found = gateway.studies.search_patients(criteria, reverse, access, request.freshness()).await?;
+    let found = context.studies.search_patients(criteria, reverse, access, request.freshness()).await?;
     Ok(found.into_iter().map(|patient| Found::Patient(Box::new(patient))).collect())
 }
 
 async fn matching_endpoints(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     criteria: &[Criterion<Endpoint>],
@@ -128,11 +128,11 @@ async fn matching_endpoints(
     let around =
         Surroundings { zone: &TimeZone::UTC, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
     let mut found: Vec<_> =
-        gateway.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
+        context.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
     found.retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &around)));
     for has in reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
         let criteria = std::slice::from_ref(&has.criterion);
-        let found_studies = gateway.studies.search(criteria, access, request.freshness()).await?;
+        let found_studies = context.studies.search(criteria, access, request.freshness()).await?;
         let studies = || found_studies.studies.iter().chain(&found_studies.under_two_patients);
         found.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
     }
@@ -141,7 +141,7 @@ async fn matching_endpoints(
 
 /// Puts all that was found in the order that was asked for and writes the page.
 async fn in_order(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     pages: Pages<'_>,
@@ -149,13 +149,13 @@ async fn in_order(
     found: Vec<Found>,
 ) -> Result<Rendered, Failure> {
     let keys = if result.sort.is_empty() { &BY_ID[..] } else { &result.sort };
-    let found = found.into_iter().map(|found| (found.standing(gateway, keys), found)).collect();
-    cut_from(gateway, request, access, pages, result, found, keys).await
+    let found = found.into_iter().map(|found| (found.standing(context, keys), found)).collect();
+    cut_from(context, request, access, pages, result, found, keys).await
 }
 
 /// Cuts the page from all that was found, and writes it with what goes with it.
 async fn cut_from(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     mut pages: Pages<'_>,
@@ -163,15 +163,15 @@ async fn cut_from(
     found: Vec<(Standing, Found)>,
     keys: &[SortKey],
 ) -> Result<Rendered, Failure> {
-    let limit = gateway.search.sort_window;
+    let limit = context.limits.sort_window;
     if found.len() > limit && !result.sort.is_empty() {
         return Err(StudiesError::TooManyToSort { limit }.into());
     }
     let place: Option<Place> = pages.place()?;
     let count = if result.only_count() { 0 } else { result.count };
     let Cut { items, total, previous, next } = cut(found, keys, place.as_ref(), count);
-    let mut entries = written(gateway, request, &items, &form(result), Mode::Match).await?;
-    entries.extend(included(gateway, request, access, result, items, &mut pages).await?);
+    let mut entries = written(context, request, &items, &form(result), Mode::Match).await?;
+    entries.extend(included(context, request, access, result, items, &mut pages).await?);
     page::render(pages.searchset(Page { total: Some(total), previous, next, entries })).await
 }
 

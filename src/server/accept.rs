@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::connection::{serve_connection, serve_tls_connection};
+use super::connection_metrics::OpenConnection;
 use super::{ConnectionLimits, PeerAddress, Service, Tls};
-use crate::telemetry::Metrics;
 
 /// The wait after a failed accept: doubled each time, since what is missing (descriptors, memory) comes back only when
 /// other connections end.
@@ -57,7 +57,7 @@ pub async fn serve_with_tls<S: Service>(
         let (limits, service, stopped) = (Arc::clone(&limits), Arc::clone(&service), stopped.clone());
         let tls = tls.clone();
         connections.spawn(async move {
-            let _open = service.metrics().map(Metrics::connection_opened);
+            let _open = OpenConnection::new(service.connection_metrics());
             match tls {
                 Some(tls) => serve_tls_connection(stream, &tls, peer, &limits, service, stopped).await,
                 None => serve_connection(stream, peer, &limits, service, stopped).await,

@@ -167,9 +167,9 @@ fn answer<S: Service>(
 ) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> + use<S> {
     let in_flight = activity.request_begun();
     let broken = |_| broken().map(Into::into);
-    let (request, rest) = lend(request);
+    let (mut request, rest) = lend(request);
     let at_once = || match admit(&request) {
-        Ok(()) => service.answer_at_once(&request, peer),
+        Ok(()) => service.answer_at_once(&mut request, peer),
         Err(refusal) => Some(refused(&*service, &request, refusal)),
     };
     let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(broken(panic)));

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::row::StudyRow;
 use super::{FoundStudy, Freshness, Load, Source, Studies, StudiesError, detail};
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::{ContentDigest, Form, Rendered, Sight, StudyEntry, Subject, Version};
 use crate::dicom::StudyUid;
 use crate::fhir::types::{Projection, project};

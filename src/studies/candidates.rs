@@ -13,8 +13,8 @@ use jiff::civil::Date;
 use super::plan::{self, Plan, Question};
 use super::row::StudyRow;
 use super::{FoundStudies, FoundStudy, Freshness, Source, Studies, StudiesError, scan};
-use crate::access::Access;
 use crate::archive::{ArchiveErrorKind, QidoQuery};
+use crate::auth::Access;
 use crate::cache::{KnownPatient, SearchRows};
 use crate::dicom::{Attributes, DicomDate, StudyUid, tags};
 use crate::fhir::search::{Criterion, ImagingStudyParam as Param, ReferenceMatch, Test};
@@ -61,8 +61,8 @@ impl Studies {
             rows.named.extend(answer.named);
             rows.nameless.extend(answer.nameless);
         }
-        rows.named.retain(|row| access.may_see_study(&row.attributes));
-        rows.nameless.retain(|(_, row)| access.may_see_study(row));
+        rows.named.retain(|row| access.may_see(&row.attributes));
+        rows.nameless.retain(|(_, row)| access.may_see(row));
         let mut found = gather(rows.named);
         if !names_each_study(criteria) {
             self.complete(&mut found, access, freshness).await?;
@@ -79,7 +79,7 @@ impl Studies {
     ) -> Result<FoundStudies, StudiesError> {
         let answers = (0..self.sources.len()).map(|index| self.rows_named(index, uids, freshness));
         let rows = try_join_all(answers).await?.into_iter().flatten();
-        Ok(gather(rows.filter(|row| access.may_see_study(&row.attributes))))
+        Ok(gather(rows.filter(|row| access.may_see(&row.attributes))))
     }
 
     async fn rows_named(
@@ -120,7 +120,7 @@ impl Studies {
             return Ok(());
         }
         let known = std::mem::take(&mut found.studies).into_iter().flat_map(|study| study.rows);
-        let further = further.into_iter().filter(|row| access.may_see_study(&row.attributes));
+        let further = further.into_iter().filter(|row| access.may_see(&row.attributes));
         let gathered = gather(self.in_order(known.chain(further)));
         found.studies = gathered.studies;
         found.under_two_patients.extend(gathered.under_two_patients);

@@ -10,7 +10,7 @@ use super::plan::{self, Question};
 use super::row::StudyRow;
 use super::screen::zone_of;
 use super::{FoundStudy, Freshness, Source, Studies, StudiesError};
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::KnownPatient;
 use crate::dicom::tags;
 use crate::fhir::search::{Criterion, PatientParam, Reverse, Surroundings, Test};
@@ -162,7 +162,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
         let mut rows = self.answers(index, questions, freshness).await?.named;
-        rows.retain(|row| access.may_see_study(&row.attributes));
+        rows.retain(|row| access.may_see(&row.attributes));
         Ok(rows)
     }
 }

@@ -10,7 +10,7 @@ use super::screen::{shallow, zone_of};
 use super::stream::Position;
 use super::versions::asks_when;
 use super::{Form, Freshness, Studies, StudiesError};
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::{Fingerprint, Version};
 use crate::dicom::StudyUid;
 use crate::fhir::search::{Criterion, SortKey};

@@ -12,10 +12,10 @@ use super::plan::{self, Plan};
 use super::search::{Place, StudyPage, StudySearch};
 use super::versions::asks_when;
 use super::{FoundStudy, Freshness, Studies, StudiesError};
-use crate::access::Access;
 use crate::archive::{
     Archive, ArchiveError, ArchiveErrorKind, QidoQuery, RowIdentity, SearchLevel, UpstreamRequest,
 };
+use crate::auth::Access;
 use crate::dicom::{Attributes, StudyUid};
 use crate::mapping;
 
@@ -224,7 +224,7 @@ impl Studies {
         let source = &self.sources[archive];
         let mut uids: Vec<StudyUid> = Vec::new();
         let mut nameless = Vec::new();
-        for (_, row) in rows.iter().filter(|(_, row)| access.may_see_study(row)) {
+        for (_, row) in rows.iter().filter(|(_, row)| access.may_see(row)) {
             match study_row(source, row) {
                 Some(named) if !self.row_may_match(archive, row, search) || uids.contains(&named.uid) => {}
                 Some(named) => uids.push(named.uid),

@@ -13,6 +13,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::server::ConnectionMetrics;
+
 /// Upper bounds in seconds: from a cached read to a slow archive.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 
@@ -171,6 +173,16 @@ impl Default for Metrics {
     }
 }
 
+impl ConnectionMetrics for Metrics {
+    fn connection_opened(&self) {
+        self.0.connections.inc();
+    }
+
+    fn connection_closed(&self) {
+        self.0.connections.dec();
+    }
+}
+
 impl Metrics {
     /// The metrics of the requests for `route`.
     pub fn route(&self, route: &'static str) -> RouteMetrics {
@@ -204,11 +216,6 @@ impl Metrics {
     /// A request has begun; it is in flight until the returned value is dropped.
     pub fn request_begun(&self) -> InFlight {
         InFlight::new(&self.0.in_flight)
-    }
-
-    /// A connection was opened; it is open until the returned value is dropped.
-    pub fn connection_opened(&self) -> InFlight {
-        InFlight::new(&self.0.connections)
     }
 
     /// A request to an archive has begun; it is in flight until the returned value is dropped.

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dicomweb_gateway::app::App;
+use dicomweb_gateway::auth::Authenticator;
 use dicomweb_gateway::clock::{SharedClock, SystemClock};
 use dicomweb_gateway::config::Config;
-use dicomweb_gateway::gateway::Gateway;
 use dicomweb_gateway::server::{self, ConnectionLimits, Tls};
-use dicomweb_gateway::service::Service;
 use dicomweb_gateway::telemetry::Metrics;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -77,15 +77,26 @@ impl RunningGateway {
 
     /// In front of the archive at `url`.
     pub async fn over(url: &str, more: &str) -> Self {
-        Self::start(Arc::new(SystemClock::default()), url, more, Some(LONG)).await
+        Self::start(Arc::new(SystemClock::default()), url, more, None, Some(LONG)).await
     }
 
     /// In front of the archive at `url`, by `clock`, which the test moves.
     pub async fn over_by(clock: SharedClock, url: &str, more: &str) -> Self {
-        Self::start(clock, url, more, None).await
+        Self::start(clock, url, more, None, None).await
     }
 
-    async fn start(clock: SharedClock, url: &str, more: &str, fresh_for: Option<Duration>) -> Self {
+    /// In front of the archive at `url`, for those whom `authenticator` lets in.
+    pub async fn guarded(authenticator: Arc<dyn Authenticator>, url: &str) -> Self {
+        Self::start(Arc::new(SystemClock::default()), url, "", Some(authenticator), None).await
+    }
+
+    async fn start(
+        clock: SharedClock,
+        url: &str,
+        more: &str,
+        authenticator: Option<Arc<dyn Authenticator>>,
+        fresh_for: Option<Duration>,
+    ) -> Self {
         let text = format!(
             "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nname = \"Main archive\"\nurl = \"{url}\"\n{more}"
         );
@@ -93,18 +104,21 @@ impl RunningGateway {
             Config::parse(&text, Path::new("test.toml"), []).unwrap_or_else(|errors| panic!("{errors}"));
         wait_longer(&mut config, more, fresh_for);
         let metrics = Metrics::default();
-        let gateway = Gateway::new(&config, clock, metrics.clone()).unwrap();
+        let app = match authenticator {
+            None => App::new(&config, clock, metrics.clone()),
+            Some(authenticator) => App::with_authenticator(&config, clock, metrics.clone(), authenticator),
+        };
+        let app = app.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key).unwrap());
         let scheme = if tls.is_some() { "https" } else { "http" };
         let address = format!("{scheme}://{}", listener.local_addr().unwrap());
-        let gateway = Arc::new(gateway);
-        let service = Service::new(Arc::clone(&gateway));
+        let service = app.service();
         let (order_to_stop, ordered) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stop = async { drop(ordered.await) };
             server::serve_with_tls(listener, tls, UNHURRIED, service, stop).await;
-            gateway.close().await;
+            app.close().await;
         });
         Self { address, metrics, order_to_stop: Some(order_to_stop), task, archive: None }
     }

@@ -1,11 +1,11 @@
 //! The compartment of a Patient (R4 compartmentdefinition-patient): the Patient, and every ImagingStudy whose `patient` it is.
 
-use crate::access::Access;
+use crate::auth::Access;
 use crate::error::Failure;
+use crate::facade::FhirContext;
 use crate::facade::FhirRequest;
 use crate::fhir::search::{Criterion, Parameter, ReferenceMatch, ResourceType, Test};
 use crate::fhir::types::ImagingStudy;
-use crate::gateway::Gateway;
 use crate::studies::FoundPatient;
 
 /// Where `what` is searched for, in the compartment of `patient` or everywhere.
@@ -15,12 +15,12 @@ pub(super) fn path(patient: Option<&str>, what: &str) -> String {
 
 /// The Patient whose compartment is searched. A compartment of nobody is not there; it is not empty.
 pub(super) async fn focus(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     id: &str,
 ) -> Result<FoundPatient, Failure> {
-    let found = gateway.studies.find_patient(id, access, request.freshness()).await?;
+    let found = context.studies.find_patient(id, access, request.freshness()).await?;
     found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))
 }
 

@@ -8,14 +8,14 @@ use super::include::referred;
 use super::page::{Pages, Reading};
 use super::types::Named;
 use super::{compartment, cut_from, warn_of_what_is_left_out};
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::Rendered;
 use crate::dicom::StudyUid;
 use crate::error::Failure;
+use crate::facade::FhirContext;
 use crate::facade::FhirRequest;
 use crate::fhir::search::{Edge, ResourceType, Search};
 use crate::fhir::types::ImagingStudy;
-use crate::gateway::Gateway;
 
 /// The parameters of the operation, and the criteria that they are for a study. Whoever asks for what is new since a moment
 /// must not be given a part of it, so that a parameter that is not known is refused.
@@ -24,30 +24,30 @@ const CRITERIA: [(&str, &str, &str); 3] =
 
 /// Of all that there is, by type and id, a page.
 pub(in crate::facade) async fn everything(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     id: &str,
 ) -> Result<Rendered, Failure> {
-    let patient = compartment::focus(gateway, request, access, id).await?;
+    let patient = compartment::focus(context, request, access, id).await?;
     let asked = asked(request)?;
-    let mut search: Search<ImagingStudy> = asked.request.search(&gateway.search)?;
+    let mut search: Search<ImagingStudy> = asked.request.search(&context.limits)?;
     search.criteria.push(compartment::refers_to(id)?);
     let reading = Reading { applied: &asked.applied, ignored: &asked.ignored, ..Reading::from(&search) };
-    let mut pages = Pages::of(&gateway.cursors, request, &format!("Patient/{id}/$everything"), reading);
+    let mut pages = Pages::of(&context.cursors, request, &format!("Patient/{id}/$everything"), reading);
     let mut found = vec![Found::Patient(Box::new(patient))];
     if asked.wants(ResourceType::ImagingStudy) || asked.wants(ResourceType::Endpoint) {
-        let studies = gateway.studies.search(&search.criteria, access, request.freshness()).await?;
+        let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
         let uids: Vec<StudyUid> =
             studies.under_two_patients.iter().map(|study| study.uid().clone()).collect();
         warn_of_what_is_left_out(&mut pages, &uids, studies.nameless);
         found.extend(studies.studies.into_iter().map(Found::Study));
-        found.extend(referred(gateway, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
+        found.extend(referred(context, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
     }
     found.retain(|found| asked.wants(found.kind()));
-    let standing = |found: &Found| found.standing(gateway, &[]).under(found.name());
+    let standing = |found: &Found| found.standing(context, &[]).under(found.name());
     let found = found.into_iter().map(|found| (standing(&found), found)).collect();
-    cut_from(gateway, request, access, pages, &search.result, found, &[]).await
+    cut_from(context, request, access, pages, &search.result, found, &[]).await
 }
 
 /// What is asked for, as a search for studies.

@@ -4,12 +4,12 @@ use jiff::tz::TimeZone;
 
 use crate::cache::Form;
 use crate::error::Failure;
+use crate::facade::FhirContext;
 use crate::facade::FhirRequest;
 use crate::facade::bundle::{Entry, Mode};
 use crate::facade::read::render;
 use crate::fhir::search::{ResourceType, SortKey};
 use crate::fhir::types::Endpoint;
-use crate::gateway::Gateway;
 use crate::studies::{FoundPatient, FoundStudy, Standing};
 
 /// A resource that was found; a study is not assembled yet.
@@ -43,9 +43,9 @@ impl Found {
     }
 
     /// Where it stands among others of its type.
-    pub(super) fn standing(&self, gateway: &Gateway, keys: &[SortKey]) -> Standing {
+    pub(super) fn standing(&self, context: &FhirContext, keys: &[SortKey]) -> Standing {
         match self {
-            Self::Study(study) => gateway.studies.standing(study, keys),
+            Self::Study(study) => context.studies.standing(study, keys),
             Self::Patient(patient) => Standing::of(keys, &patient.resource, &patient.zone),
             Self::Endpoint(endpoint) => Standing::of(keys, endpoint.as_ref(), &TimeZone::UTC),
         }
@@ -54,7 +54,7 @@ impl Found {
 
 /// Writes what was found, in its order.
 pub(super) async fn written(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     found: &[Found],
     form: &Form,
@@ -67,7 +67,7 @@ pub(super) async fn written(
             Found::Patient(_) | Found::Endpoint(_) => None,
         })
         .collect();
-    let mut assembled = gateway.studies.assemble(&studies, form, request.freshness()).await?.into_iter();
+    let mut assembled = context.studies.assemble(&studies, form, request.freshness()).await?.into_iter();
     let base = request.base();
     let mut entries = Vec::with_capacity(found.len());
     for found in found {

@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use super::found::{Found, written};
 use super::page::Pages;
 use super::tell_of_what_is_left_out;
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::Form;
 use crate::error::Failure;
+use crate::facade::FhirContext;
 use crate::facade::FhirRequest;
 use crate::facade::bundle::{Entry, Mode};
 use crate::facade::endpoints::endpoint_of;
@@ -16,12 +17,11 @@ use crate::fhir::search::{
     Criterion, Edge, Include, Parameter, ReferenceMatch, ResourceType, ResultParameters, Test,
 };
 use crate::fhir::types::ImagingStudy;
-use crate::gateway::Gateway;
 use crate::studies::{FoundStudy, StudiesError};
 
 /// What goes with `matches`, each once, and none of the matches again (R4 bundle.html, bdl-7).
 pub(super) async fn included(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     result: &ResultParameters,
@@ -36,15 +36,15 @@ pub(super) async fn included(
             let applying = includes.iter().filter(|include| is_first || include.iterate);
             applying.flat_map(|include| include.edges.iter().copied()).collect::<HashSet<_>>()
         };
-        let mut next = referred(gateway, request, &edges(&result.includes), &frontier);
+        let mut next = referred(context, request, &edges(&result.includes), &frontier);
         let backwards = edges(&result.reverse_includes);
-        next.extend(referring(gateway, request, access, &backwards, &frontier, pages).await?);
+        next.extend(referring(context, request, access, &backwards, &frontier, pages).await?);
         next.retain(|found| seen.insert(found.name()));
-        let limit = gateway.search.max_included;
+        let limit = context.limits.max_included;
         if entries.len() + next.len() > limit {
             return Err(StudiesError::TooManyToInclude { limit }.into());
         }
-        entries.extend(written(gateway, request, &next, &Form::Full, Mode::Include).await?);
+        entries.extend(written(context, request, &next, &Form::Full, Mode::Include).await?);
         (frontier, is_first) = (next, false);
     }
     Ok(entries)
@@ -52,7 +52,7 @@ pub(super) async fn included(
 
 /// What the studies among `frontier` refer to.
 pub(super) fn referred(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     edges: &HashSet<Edge>,
     frontier: &[Found],
@@ -65,12 +65,12 @@ pub(super) fn referred(
     };
     let mut referred = Vec::new();
     if edges.contains(&Edge::StudyToPatient) {
-        let patients = studies().filter_map(|study| gateway.studies.patient_of(study));
+        let patients = studies().filter_map(|study| context.studies.patient_of(study));
         referred.extend(patients.map(|patient| Found::Patient(Box::new(patient))));
     }
     if edges.contains(&Edge::StudyToEndpoint) {
         let ids: HashSet<&str> = studies().flat_map(FoundStudy::endpoints).collect();
-        let sources = gateway.studies.sources().iter();
+        let sources = context.studies.sources().iter();
         let held = sources.filter(|source| ids.contains(source.archive.id().as_str()));
         referred.extend(held.map(|source| Found::Endpoint(Box::new(endpoint_of(source, request)))));
     }
@@ -79,7 +79,7 @@ pub(super) fn referred(
 
 /// The studies that refer to what is in `frontier`.
 async fn referring(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     edges: &HashSet<Edge>,
@@ -100,7 +100,7 @@ async fn referring(
             continue;
         };
         let criterion = Criterion { parameter, test: Test::Reference(references) };
-        let found = gateway.studies.search(&[criterion], access, request.freshness()).await?;
+        let found = context.studies.search(&[criterion], access, request.freshness()).await?;
         let shared: Vec<_> = found.under_two_patients.iter().map(|study| study.uid().clone()).collect();
         tell_of_what_is_left_out(pages, &shared, found.nameless);
         referring.extend(found.studies.into_iter().map(Found::Study));

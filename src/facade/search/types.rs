@@ -8,16 +8,16 @@ use super::{
     compartment, cut_from, matching_endpoints, matching_patients, warn_of_what_is_left_out,
     warn_of_what_patients_do_not_tell,
 };
-use crate::access::Access;
+use crate::auth::Access;
 use crate::cache::Rendered;
 use crate::dicom::StudyUid;
 use crate::error::Failure;
+use crate::facade::FhirContext;
 use crate::facade::FhirRequest;
 use crate::fhir::search::{
     Contained, Criterion, ResourceType, Search, SortKey, Surroundings, has_parameter, shown,
 };
 use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
-use crate::gateway::Gateway;
 use crate::studies::FoundPatient;
 
 const NOT_OF_ALL: &str = "It is no parameter of every type that is searched for.";
@@ -25,24 +25,24 @@ const NOT_OF_ALL: &str = "It is no parameter of every type that is searched for.
 /// Of all types that `_type` names, or that there are; in the compartment of `patient` where one is given. What is found stands
 /// by type and id, unless another order is asked for.
 pub(in crate::facade) async fn all_types(
-    gateway: &Gateway,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
     patient: Option<&str>,
 ) -> Result<Rendered, Failure> {
     let focus = match patient {
-        Some(id) => Some(compartment::focus(gateway, request, access, id).await?),
+        Some(id) => Some(compartment::focus(context, request, access, id).await?),
         None => None,
     };
-    let search = Searches::read(gateway, request, patient.is_some())?;
+    let search = Searches::read(context, request, patient.is_some())?;
     let path = compartment::path(patient, if patient.is_some() { "*" } else { "" });
-    let mut pages = Pages::of(&gateway.cursors, request, &path, search.reading()?);
-    let found = search.found(gateway, request, access, focus.as_ref(), &mut pages).await?;
+    let mut pages = Pages::of(&context.cursors, request, &path, search.reading()?);
+    let found = search.found(context, request, access, focus.as_ref(), &mut pages).await?;
     let result = search.reading()?.result;
     let keys: &[SortKey] = if search.has_one_order { &result.sort } else { &[] };
-    let standing = |found: &Found| found.standing(gateway, keys).under(found.name());
+    let standing = |found: &Found| found.standing(context, keys).under(found.name());
     let found = found.into_iter().map(|found| (standing(&found), found)).collect();
-    cut_from(gateway, request, access, pages, result, found, keys).await
+    cut_from(context, request, access, pages, result, found, keys).await
 }
 
 /// The same parameters, as each type reads them.
@@ -56,7 +56,7 @@ struct Searches {
 }
 
 impl Searches {
-    fn read(gateway: &Gateway, request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
+    fn read(context: &FhirContext, request: &FhirRequest<'_>, in_compartment: bool) -> Result<Self, Failure> {
         let types = Types::of(request, in_compartment)?;
         let of_all = |name: &str| types.served.iter().all(|kind| has_parameter(*kind, name));
         let common = request.with(|name| name != "_type" && of_all(name));
@@ -71,7 +71,7 @@ impl Searches {
             ignored.push((shown(name), NOT_OF_ALL.to_owned()));
         }
         let is_wanted = |kind| types.served.contains(&kind);
-        let limits = &gateway.search;
+        let limits = &context.limits;
         let endpoints: Option<Search<Endpoint>> =
             is_wanted(ResourceType::Endpoint).then(|| common.search(limits)).transpose()?;
         let studies: Option<Search<ImagingStudy>> =
@@ -110,7 +110,7 @@ impl Searches {
 
     async fn found(
         &self,
-        gateway: &Gateway,
+        context: &FhirContext,
         request: &FhirRequest<'_>,
         access: &Access,
         focus: Option<&FoundPatient>,
@@ -122,14 +122,14 @@ impl Searches {
         }
         if let Some(search) = &self.endpoints {
             let (criteria, reverse) = (&search.criteria, &search.reverse);
-            found.extend(matching_endpoints(gateway, request, access, criteria, reverse).await?);
+            found.extend(matching_endpoints(context, request, access, criteria, reverse).await?);
         }
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
             criteria.extend(focus.map(|focus| compartment::refers_to(&focus.resource.id)).transpose()?);
             let sort = &search.result.sort;
             let matching =
-                gateway.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
+                context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
             let uids: Vec<StudyUid> =
                 matching.under_two_patients.iter().map(|study| study.uid().clone()).collect();
             warn_of_what_is_left_out(pages, &uids, matching.nameless);
@@ -146,7 +146,7 @@ impl Searches {
             }
             (Some(search), None) => {
                 let (criteria, reverse) = (&search.criteria, &search.reverse);
-                found.extend(matching_patients(gateway, request, access, criteria, reverse).await?);
+                found.extend(matching_patients(context, request, access, criteria, reverse).await?);
             }
             (None, _) => {}
         }

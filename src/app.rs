@@ -1,24 +1,27 @@
-//! Everything that a request may need, built once from the configuration.
+//! Builds everything from the configuration, and hands each part what it works with.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use crate::archive::{Archive, SettingsError};
+use crate::auth::{Authenticator, Open};
 use crate::cache::{Cache, Fingerprint, Ledger, LedgerError, Sight, Subject};
 use crate::clock::SharedClock;
-use crate::config::{self, Config};
-use crate::http::cors::Cors;
+use crate::config::{self, AuthMode, Config};
+use crate::dicomweb::{self, DicomwebContext, DrawingPool, EveryArchive, Kept};
+use crate::facade::FhirContext;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
 use crate::mapping::{self, MappingContext};
+use crate::service::{Entrance, Service};
 use crate::studies::{Limits, Source, Studies};
 use crate::telemetry::Metrics;
 
 /// Why what is configured cannot be built.
 #[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
+pub enum AppError {
     /// An archive cannot be reached as it is described.
     #[error(transparent)]
     Archive(#[from] SettingsError),
@@ -32,36 +35,29 @@ pub enum GatewayError {
 
 /// One gateway. Two of them in one process share nothing.
 #[derive(Debug)]
-pub struct Gateway {
-    /// Every study of every archive.
-    pub studies: Studies,
-    /// What resources hold beyond R4.
-    pub fhir: config::Fhir,
-    /// How drawing pictures is bounded.
-    pub render: config::Render,
-    /// How searches are bounded.
-    pub search: config::Search,
-    /// Seals the links of pages.
-    pub cursors: CursorKey,
-    /// In bytes, the largest answer of an archive that is kept.
-    pub largest_answer: u64,
-    /// How long a FHIR request may take.
-    pub request_timeout: Duration,
-    /// Under which address the gateway is known.
-    pub public_address: PublicAddress,
-    /// The time of day.
-    pub clock: SharedClock,
-    /// Whose pages may read the answers.
-    pub cors: Cors,
-    /// Counts.
-    pub metrics: Metrics,
+pub struct App {
+    service: Service,
+    metrics: Metrics,
     cache: Cache,
     ledger: Ledger,
 }
 
-impl Gateway {
+impl App {
     /// Puts together what `config` describes. Nothing is sent to an archive yet.
-    pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, GatewayError> {
+    pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, AppError> {
+        let authenticator = match config.auth.mode {
+            AuthMode::Open => Arc::new(Open),
+        };
+        Self::with_authenticator(config, clock, metrics, authenticator)
+    }
+
+    /// The same with `authenticator` in place of the one that `config` names.
+    pub fn with_authenticator(
+        config: &Config,
+        clock: SharedClock,
+        metrics: Metrics,
+        authenticator: Arc<dyn Authenticator>,
+    ) -> Result<Self, AppError> {
         let ledger = Ledger::open(
             config.cache.state_dir.as_deref(),
             u64::try_from(config.cache.ledger_entries).unwrap_or(u64::MAX),
@@ -78,7 +74,9 @@ impl Gateway {
                 since,
             })
         };
-        let sources = config.archives.iter().zip(since).map(source).collect::<Result<_, SettingsError>>()?;
+        let sources =
+            config.archives.iter().zip(since).map(source).collect::<Result<Vec<_>, SettingsError>>()?;
+        let archives = sources.iter().map(|source| source.archive.clone()).collect();
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
         let limits = Limits {
             max_scan: config.search.max_scan,
@@ -89,7 +87,7 @@ impl Gateway {
             Some(secret) => CursorKey::of(secret.expose_secret().as_bytes())?,
             None => CursorKey::random()?,
         };
-        Ok(Self {
+        let fhir = FhirContext {
             studies: Studies::new(
                 sources,
                 cache.clone(),
@@ -98,39 +96,44 @@ impl Gateway {
                 SharedClock::clone(&clock),
                 metrics.clone(),
             ),
-            fhir: config.fhir.clone(),
-            render: config.render,
-            search: config.search.clone(),
+            guides: config.fhir.guides.clone(),
+            limits: config.search.clone(),
             cursors,
-            largest_answer: config.cache.largest_answer,
             request_timeout: config.server.request_timeout,
+            clock,
+        };
+        let dicomweb = DicomwebContext {
+            kept: Kept::new(cache.clone(), config.cache.largest_answer, metrics.clone()),
+            limits: dicomweb::Limits {
+                max_scan: config.search.max_scan,
+                max_opened: config.search.max_opened,
+            },
+            drawing: DrawingPool::new(config.render.memory, config.render.parallelism),
+        };
+        let entrance = Entrance {
+            authenticator,
             public_address: PublicAddress {
                 fixed: config.server.public_url.clone(),
                 trusted_proxies: config.server.trusted_proxies.clone(),
                 is_secure: config.server.tls.is_some(),
             },
-            clock,
             cors: config.server.cors.clone(),
-            metrics,
-            cache,
-            ledger,
-        })
+            metrics: metrics.clone(),
+        };
+        let service = Service::new(entrance, fhir, EveryArchive::new(archives, dicomweb));
+        Ok(Self { service, metrics, cache, ledger })
     }
 
-    /// The archives, in the order of the configuration.
-    pub fn archives(&self) -> impl Iterator<Item = &Archive> {
-        self.studies.sources().iter().map(|source| &source.archive)
+    /// What answers the requests of the public listener.
+    pub fn service(&self) -> Service {
+        self.service.clone()
     }
 
-    /// What is remembered.
-    pub fn cache(&self) -> &Cache {
-        &self.cache
-    }
-
-    /// Lets the cache settle and tells the metrics what it holds. To be called now and then.
-    pub fn take_stock(&self) {
+    /// What was counted so far, as OpenMetrics text.
+    pub fn metrics(&self) -> String {
         let (entries, bytes) = self.cache.usage();
         self.metrics.cache_holds(entries, bytes);
+        self.metrics.to_text()
     }
 
     /// Makes durable what is to survive the process. To be called when no more requests will come.
