@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 pub use key::Form;
 pub use ledger::{ContentDigest, Ledger, LedgerError, Sight, Subject, Version, VersionId};
-pub use rendered::{LastModified, Rendered, compress};
+pub use rendered::{LastModified, Rendered};
 pub use single_flight::{Interrupted, SingleFlight};
 
 use crate::archive::ArchiveId;

@@ -25,7 +25,10 @@
 //!
 //! [`config`] reads what an operator says, [`app`] builds everything from it, [`clock`] tells the time so that tests can move it,
 //! [`check`] asks archives what they can do, and [`demo`] is an archive of its own with sample studies, so that all of it
-//! can be tried without a PACS. [`objects`] reads DICOM objects as files hold them. [`build_info`] says which build it is.
+//! can be tried without a PACS. [`objects`] reads DICOM objects as files hold them;
+//! [`xml_escape`] is what both kinds of XML have in common, and
+//! [`json_members`] what both kinds of JSON have. [`build_info`] says which build
+//! it is.
 
 pub mod app;
 pub mod archive;
@@ -42,6 +45,7 @@ pub mod error;
 pub mod facade;
 pub mod fhir;
 pub mod http;
+pub mod json_members;
 pub mod mapping;
 pub mod objects;
 pub mod render;
@@ -50,3 +54,4 @@ pub mod server;
 pub mod service;
 pub mod studies;
 pub mod telemetry;
+pub mod xml_escape;

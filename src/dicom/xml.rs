@@ -17,6 +17,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Tag, tag};
+use crate::xml_escape::push_escaped;
 
 /// Structured reports nest a dozen deep; each level is read once for each that it stands in.
 const DEEPEST: usize = 32;
@@ -314,15 +315,7 @@ impl Writer<'_> {
 
     fn text(&mut self, text: &str) {
         // What pads a value to an even length is none of it (PS3.19 A.1.1).
-        let mut rest = text.trim_end_matches('\0');
-        while let Some((at, character)) =
-            rest.char_indices().find(|(_, character)| escape(*character).is_some())
-        {
-            self.xml.push_str(&rest[..at]);
-            self.xml.push_str(escape(character).unwrap_or_default());
-            rest = &rest[at + character.len_utf8()..];
-        }
-        self.xml.push_str(rest);
+        push_escaped(self.xml, text.trim_end_matches('\0'));
     }
 }
 
@@ -347,22 +340,6 @@ fn is_null(value: &RawValue) -> bool {
 
 fn is_object(value: &RawValue) -> bool {
     value.get().starts_with('{')
-}
-
-/// What stands for a character of a value or an attribute. What XML 1.0 cannot hold (production 2) is replaced, so that
-/// nobody takes the rest for the whole: DICOM allows a form feed in texts, and archives leave other controls there.
-fn escape(character: char) -> Option<&'static str> {
-    match character {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '>' => Some("&gt;"),
-        '"' => Some("&quot;"),
-        '\t' => Some("&#9;"),
-        '\n' => Some("&#10;"),
-        '\r' => Some("&#13;"),
-        '\0'..'\u{20}' | '\u{fffe}' | '\u{ffff}' => Some("\u{fffd}"),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

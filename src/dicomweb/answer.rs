@@ -12,10 +12,8 @@ use http_body::Body as _;
 use super::accept::Format;
 use super::error::DicomwebError;
 use super::filtered::Filtered;
-use super::gunzip::Gunzip;
 use super::json_end::JsonEnd;
-use super::multipart::{PartHeaders, begins_with_address, boundary_of};
-use super::only_part::OnlyPart;
+use super::part_headers::{PartAddresses, PartHeaders, begins_with_address};
 use super::path::Resource;
 use super::request::{Attempt, Question};
 use super::rewrite::{Rewriter, Syntax};
@@ -25,15 +23,15 @@ use super::xml_parts::{self, is_empty_list};
 use super::{Addresses, Verdict};
 use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
 use crate::http::body::{self, Body};
+use crate::http::gzip::is_gzip;
+use crate::http::multipart::boundary_of;
+use crate::http::multipart::only_part::OnlyPart;
 use crate::http::negotiation;
 
 const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
 /// No list begins with as many blanks.
 const LONGEST_BEGINNING: usize = 4 * 1024;
-
-/// The first bytes of a gzip stream (RFC 1952 2.3.1).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Passes on what the archive answered to `attempt`, which asked `question`.
 pub(super) async fn pass_on(
@@ -124,14 +122,13 @@ async fn with_body(
     }
     let decoded = gzip && (is_text || kind != Kind::Opaque || !question.takes_gzip);
     let length = body.size_hint().exact();
-    let mut source =
-        if decoded { Source::Gunzip(Box::new(Gunzip::new(Bytes::new(), body))) } else { Source::Plain(body) };
+    let mut source = if decoded { Source::gunzip(Bytes::new(), body) } else { Source::Plain(body) };
     let mut first = None;
     if is_text {
         let mut start = first_piece(archive, &mut source).await?;
         if let Source::Plain(body) = source {
-            source = if start.starts_with(&GZIP_MAGIC) {
-                let mut gunzip = Source::Gunzip(Box::new(Gunzip::new(start, body)));
+            source = if is_gzip(&start) {
+                let mut gunzip = Source::gunzip(start, body);
                 start = first_piece(archive, &mut gunzip).await?;
                 gunzip
             } else {
@@ -166,13 +163,13 @@ async fn with_body(
         filters.push(Filter::OnlyPart(Box::new(OnlyPart::new(boundary))));
         only_part = Some(type_of_part(&content_type, media_type));
     }
-    let decoded = decoded || matches!(source, Source::Gunzip(_));
+    let decoded = decoded || matches!(source, Source::Gunzip(..));
     let mut changed = decoded || !filters.is_empty();
     // A length that is promised is kept where nothing need change: progress can be seen, and chunks cost nothing.
     if let (Some(_), false, [Filter::Parts(parts)]) = (length, decoded, filters.as_mut_slice()) {
         let start = first_piece(archive, &mut source).await?;
         if !begins_with_address(&start) {
-            parts.keep_length();
+            parts.headers_mut().keep_length();
             changed = false;
         }
         first = Some(start);
@@ -317,7 +314,8 @@ fn filters_for(kind: Kind, archive: &Archive, question: &Question, content_type:
             Resource::Whole(crate::archive::Objects::Frames(.., frames)) if frames.is_empty()
         );
         let may_end_open = every_frame && archive.profile().open_ended_frames;
-        Filter::Parts(Box::new(PartHeaders::new(addresses(), boundary_of(content_type), may_end_open)))
+        let addresses = PartAddresses::new(addresses());
+        Filter::Parts(Box::new(PartHeaders::new(addresses, boundary_of(content_type), may_end_open)))
     };
     match kind {
         Kind::Json => vec![Filter::JsonEnd(JsonEnd::default()), rewriter(Syntax::Json)],

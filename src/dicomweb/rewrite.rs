@@ -3,6 +3,27 @@
 //! Addresses are looked for where they stand: in BulkDataURI, in RetrieveURL (0008,1190), and behind `http` anywhere.
 //! Everything else passes byte for byte, and the result is the same however the text is cut into chunks: a token that is
 //! cut off is held back, never more than [`LONGEST_ADDRESS`], and read again with what follows.
+//!
+//! The states in which the reader may be between two bytes; whatever else comes leads back to `Scan`:
+//!
+//! ```text
+//!          http           end of the address
+//!   Scan ──────► Anywhere ──────────────────► Scan
+//!
+//!   JSON   "BulkDataURI"                   :   "            "
+//!   Scan ──────────────► Key { element: false } ──► Text ───────► Scan
+//!
+//!          "00081190"                      :   {            "          "
+//!   Scan ──────────────► Key { element: true } ──► Element ──► Text ──────► Element
+//!                                                     │  { [ deeper, } ] back
+//!                                                     └────────────────────► Scan, when its own bracket closes
+//!
+//!   XML    uri=              " or '          the same quote
+//!   Scan ──────► Attribute ─────────► Text ────────────────► Scan
+//!
+//!          "00081190"       >             <
+//!   Scan ────────────► Tag ───► Content ───► Tag … until the attribute's end tag ──► Scan
+//! ```
 
 use std::borrow::Cow;
 
@@ -11,6 +32,7 @@ use memchr::memmem::Finder;
 
 use super::address::{Addresses, Verdict, is_plain};
 use super::stream::StreamError;
+use crate::xml_escape::escape;
 
 /// No address is as long; whatever is, where an address must stand, is an attack.
 const LONGEST_ADDRESS: usize = 8 * 1024;
@@ -419,9 +441,8 @@ impl Rewriter {
                 let quoted = serde_json::Value::from(address).to_string();
                 Cow::Owned(quoted.trim_matches('"').to_owned())
             }
-            Syntax::Xml => {
-                Cow::Owned(address.replace('&', "&amp;").replace('<', "&lt;").replace(['"', '\''], "&quot;"))
-            }
+            // The archive chose the quotes.
+            Syntax::Xml => Cow::Owned(escape(address).replace('\'', "&#x27;")),
         }
     }
 }

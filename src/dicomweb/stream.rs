@@ -11,15 +11,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::error::DicomwebError;
-use super::gunzip::Gunzip;
 use super::json_end::JsonEnd;
-use super::multipart::PartHeaders;
-use super::only_part::OnlyPart;
+use super::part_headers::PartHeaders;
 use super::rewrite::Rewriter;
 use super::xml_parts::XmlParts;
 use crate::archive::{ArchiveError, UpstreamBody};
 use crate::dicom::json::RowError;
 use crate::dicom::xml::NotNative;
+use crate::http::gzip::{Gunzip, GunzipError};
+use crate::http::multipart::MultipartError;
+use crate::http::multipart::only_part::OnlyPart;
 
 /// Why the rest of a body cannot be passed on.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -62,6 +63,25 @@ pub enum StreamError {
     NoXml(NotNative),
 }
 
+impl From<GunzipError> for StreamError {
+    fn from(error: GunzipError) -> Self {
+        match error {
+            GunzipError::Broken => Self::BrokenGzip,
+            GunzipError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+impl From<MultipartError> for StreamError {
+    fn from(error: MultipartError) -> Self {
+        match error {
+            MultipartError::Incomplete => Self::Incomplete,
+            MultipartError::HeadersTooLong => Self::PartHeadersTooLong,
+            MultipartError::SeveralParts => Self::SeveralParts,
+        }
+    }
+}
+
 impl PartialEq for StreamError {
     fn eq(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
@@ -92,8 +112,8 @@ impl Filter {
     pub(super) fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         match self {
             Self::Addresses(rewriter) => rewriter.push(&chunk),
-            Self::Parts(parts) => parts.push(chunk),
-            Self::OnlyPart(part) => part.push(chunk),
+            Self::Parts(parts) => Ok(parts.push(chunk)?),
+            Self::OnlyPart(part) => Ok(part.push(chunk)?),
             Self::JsonEnd(end) => {
                 end.read(&chunk);
                 Ok(chunk)
@@ -109,8 +129,8 @@ impl Filter {
     pub(super) fn finish(&mut self) -> Result<Bytes, StreamError> {
         match self {
             Self::Addresses(rewriter) => rewriter.finish(),
-            Self::Parts(parts) => parts.finish(),
-            Self::OnlyPart(part) => part.finish(),
+            Self::Parts(parts) => Ok(parts.finish()?),
+            Self::OnlyPart(part) => Ok(part.finish()?),
             Self::XmlParts(parts) => parts.finish(),
             Self::JsonEnd(end) if !end.is_complete() => Err(StreamError::Incomplete),
             Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),
@@ -124,11 +144,18 @@ impl Filter {
 pub(super) enum Source {
     /// The archive, as it sent them.
     Plain(UpstreamBody),
-    /// The archive, decoded.
-    Gunzip(Box<Gunzip>),
+    /// The archive, decoded; no body when it has ended.
+    Gunzip(Option<UpstreamBody>, Box<Gunzip>),
 }
 
 impl Source {
+    /// Decodes `start` and what follows it in `body`.
+    pub(super) fn gunzip(start: Bytes, body: UpstreamBody) -> Self {
+        let mut gunzip = Box::<Gunzip>::default();
+        gunzip.push(start);
+        Self::Gunzip(Some(body), gunzip)
+    }
+
     /// The next piece; `None` at the end.
     pub(super) fn poll_piece(
         &mut self,
@@ -136,7 +163,30 @@ impl Source {
     ) -> Poll<Option<Result<Bytes, StreamError>>> {
         match self {
             Self::Plain(body) => poll_data(body, context),
-            Self::Gunzip(gunzip) => gunzip.poll_piece(context),
+            Self::Gunzip(body, gunzip) => poll_decoded(body, gunzip, context),
+        }
+    }
+}
+
+/// The next piece that `gunzip` makes of `body`, which is taken out at its end.
+fn poll_decoded(
+    body: &mut Option<UpstreamBody>,
+    gunzip: &mut Gunzip,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, StreamError>>> {
+    loop {
+        match gunzip.piece() {
+            Ok(None) => {}
+            piece => return Poll::Ready(piece.map_err(StreamError::from).transpose()),
+        }
+        let Some(encoded) = body else { return Poll::Ready(None) };
+        match ready!(poll_data(encoded, context)) {
+            Some(Ok(data)) => gunzip.push(data),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => {
+                *body = None;
+                return Poll::Ready(gunzip.finish().map_err(StreamError::from).transpose());
+            }
         }
     }
 }

@@ -10,12 +10,13 @@ use serde_json::value::RawValue;
 use super::stream::StreamError;
 use crate::dicom::json::{RowError, RowReader};
 use crate::dicom::xml::native_model;
+use crate::http::multipart::writer::PartWriter;
 
-/// No part holds a line break but the one behind it, so that none can hold the delimiter, whatever the archive says.
-const DELIMITER: &str = "--dicomweb-gateway-part";
+/// No part holds a line break, so that none can hold a delimiter, whatever the archive says.
+const BOUNDARY: &str = "dicomweb-gateway-part";
 
-/// What is before each part.
-const HEADERS: &str = "\r\nContent-Type: application/dicom+xml\r\n\r\n";
+/// What each part is.
+const MEDIA_TYPE: &str = "application/dicom+xml";
 
 /// The Content-Type of a list in XML.
 pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(
@@ -23,41 +24,46 @@ pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(
 );
 
 /// Turns a JSON array that comes in chunks into parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct XmlParts {
     objects: RowReader<Box<RawValue>>,
+    writer: PartWriter,
+}
+
+impl Default for XmlParts {
+    fn default() -> Self {
+        Self { objects: RowReader::default(), writer: PartWriter::with_boundary(BOUNDARY) }
+    }
 }
 
 impl XmlParts {
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, StreamError> {
-        let mut parts = Parts::default();
-        self.objects.push(chunk, &mut |object| parts.add(&object)).map_err(unreadable)?;
+        let (mut parts, writer) = (Written::default(), &mut self.writer);
+        self.objects.push(chunk, &mut |object| parts.add(&object, writer)).map_err(unreadable)?;
         parts.written()
     }
 
     pub(super) fn finish(&mut self) -> Result<Bytes, StreamError> {
-        let mut parts = Parts::default();
-        std::mem::take(&mut self.objects).finish(&mut |object| parts.add(&object)).map_err(unreadable)?;
-        parts.text.push_str(DELIMITER);
-        parts.text.push_str("--\r\n");
+        let (mut parts, mut writer) = (Written::default(), self.writer.clone());
+        let objects = std::mem::take(&mut self.objects);
+        objects.finish(&mut |object| parts.add(&object, &mut writer)).map_err(unreadable)?;
+        parts.text.push_str(&writer.end());
         parts.written()
     }
 }
 
 /// What is written of one chunk.
 #[derive(Debug, Default)]
-struct Parts {
+struct Written {
     text: String,
     problem: Option<StreamError>,
 }
 
-impl Parts {
-    fn add(&mut self, object: &RawValue) {
+impl Written {
+    fn add(&mut self, object: &RawValue, writer: &mut PartWriter) {
         if self.problem.is_none() {
-            self.text.push_str(DELIMITER);
-            self.text.push_str(HEADERS);
+            self.text.push_str(&writer.begin_part(MEDIA_TYPE, None));
             self.problem = native_model(object.get(), &mut self.text).err().map(StreamError::NoXml);
-            self.text.push_str("\r\n");
         }
     }
 
@@ -98,6 +104,8 @@ mod tests {
         Ok(text)
     }
 
+    const DELIMITER: &str = "--dicomweb-gateway-part";
+    const HEADERS: &str = "\r\nContent-Type: application/dicom+xml\r\n\r\n";
     const LIST: &str = r#"[{"00100020":{"vr":"LO","Value":["\r\n--dicomweb-gateway-part--\r\nä"]}},{"00080005":{"vr":"CS"}}]"#;
 
     #[test]
@@ -105,6 +113,7 @@ mod tests {
         let whole = written(LIST.as_bytes(), LIST.len()).unwrap();
         let parts: Vec<_> = whole.split(DELIMITER).filter(|part| part.starts_with(HEADERS)).collect();
         assert_eq!(parts.len(), 2);
+        assert_eq!(XmlParts::default().writer.content_type(MEDIA_TYPE), CONTENT_TYPE);
         for part in parts {
             let xml = part.strip_prefix(HEADERS).unwrap();
             assert!(xml.starts_with("<?xml") && !xml.trim_end().contains('\n'), "{xml}");

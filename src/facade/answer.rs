@@ -8,12 +8,12 @@ use super::format::Format;
 use super::page;
 use super::request::base_of;
 use super::written::Written;
-use crate::cache::{self, LastModified, Rendered};
+use crate::cache::{LastModified, Rendered};
 use crate::error::Failure;
 use crate::fhir::types::{OperationOutcome, OutcomeIssue};
 use crate::http::body::{self, Body};
 use crate::http::forwarded::PublicBase;
-use crate::http::{conditional, negotiation, query};
+use crate::http::{conditional, gzip, negotiation, query};
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -49,17 +49,17 @@ pub(super) fn success(
         return Ok(response);
     }
     let accepts_gzip = negotiation::accepts_gzip(asked);
-    let (plain, gzip) = if written.is_as_stored() {
+    let (plain, compressed) = if written.is_as_stored() {
         (rendered.json.clone(), rendered.gzip.clone())
     } else {
         let plain = written.write(&rendered.json).ok_or_else(Failure::internal)?;
-        let gzip = accepts_gzip.then(|| cache::compress(&plain)).flatten();
-        (Bytes::from(plain), gzip)
+        let compressed = accepts_gzip.then(|| gzip::compress(&plain)).flatten();
+        (Bytes::from(plain), compressed)
     };
-    *response.body_mut() = body::full(match gzip.filter(|_| accepts_gzip) {
-        Some(gzip) => {
+    *response.body_mut() = body::full(match compressed.filter(|_| accepts_gzip) {
+        Some(compressed) => {
             response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
-            gzip
+            compressed
         }
         None => plain,
     });

@@ -1,7 +1,11 @@
 //! A resource's JSON as it was written: members in their order, numbers digit by digit, as `1.0` is not `1` in FHIR
 //! (R4 json#decimal). For what is made of JSON that stands ready; whoever wants to understand a resource reads it by serde.
 
+mod pretty;
+
 use std::borrow::Cow;
+
+pub use pretty::indented;
 
 /// No resource nests as deep, and no stack is too small for it.
 const DEEPEST: usize = 100;
@@ -63,6 +67,20 @@ pub(super) fn member<'m, 'a>(members: &'m [(Cow<'a, str>, Json<'a>)], name: &str
     members.iter().find(|(other, _)| other == name).map(|(_, value)| value)
 }
 
+/// Where the quote is that ends the string whose first character is at `begin`, and whether the string holds escapes; `None` when
+/// it has no end.
+fn end_of_string(json: &[u8], begin: usize) -> Option<(usize, bool)> {
+    let (mut at, mut is_escaped) = (begin, false);
+    loop {
+        at += memchr::memchr2(b'"', b'\\', json.get(at..)?)?;
+        if json[at] == b'"' {
+            return Some((at, is_escaped));
+        }
+        is_escaped = true;
+        at += 2;
+    }
+}
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -121,25 +139,13 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, NotJson> {
         self.expect(b'"')?;
         let begin = self.at;
-        let bytes = self.text.as_bytes();
-        let mut is_escaped = false;
-        loop {
-            let found = memchr::memchr2(b'"', b'\\', &bytes[self.at..]).ok_or(NotJson(begin))?;
-            self.at += found + 1;
-            if bytes[self.at - 1] == b'"' {
-                break;
-            }
-            is_escaped = true;
-            self.at += 1;
-            if self.at > bytes.len() {
-                return Err(NotJson(begin));
-            }
-        }
+        let (end, is_escaped) = end_of_string(self.text.as_bytes(), begin).ok_or(NotJson(begin))?;
+        self.at = end + 1;
         if is_escaped {
             let quoted = &self.text[begin - 1..self.at];
             return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| NotJson(begin));
         }
-        Ok(Cow::Borrowed(&self.text[begin..self.at - 1]))
+        Ok(Cow::Borrowed(&self.text[begin..end]))
     }
 
     fn bare(&mut self) -> Result<Json<'a>, NotJson> {

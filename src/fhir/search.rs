@@ -200,7 +200,7 @@ impl<R: Searched> Search<R> {
             match self.result.read::<R>(base_name, modifier, value, context) {
                 Ok(()) => {}
                 Err(Unread::Wrong(code, diagnostics)) => return Err(error(code, diagnostics)),
-                Err(Unread::LeftOut(why)) => return self.ignore(name, &sentence(&why), context),
+                Err(Unread::LeftOut(why)) => return self.ignore(name, &why, context),
             }
             // The format is a matter of the request, not of the search.
             if matches!(base_name, "_format" | "_pretty") {
@@ -235,12 +235,6 @@ impl<R: Searched> Search<R> {
 }
 
 const NOT_SUPPORTED: &str = "It is not supported.";
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
-}
 
 /// Reads `_has:ImagingStudy:reference:parameter` (R4 search#has).
 fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Result<Reverse, SearchError> {

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::json::{Json, NotJson, member};
+use crate::xml_escape::{push_escaped, push_markup};
 
 /// Why JSON has no XML. None of what is emitted here is such.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -159,7 +160,7 @@ impl Writer {
             return Err(NotFhir::Value);
         }
         self.new_line();
-        self.xml.extend(xhtml.chars().map(|character| if is_legal(character) { character } else { ILLEGAL }));
+        push_markup(&mut self.xml, xhtml);
         Ok(())
     }
 
@@ -178,15 +179,7 @@ impl Writer {
         self.xml.push(' ');
         self.xml.push_str(name);
         self.xml.push_str("=\"");
-        let mut rest = value;
-        while let Some(at) = rest.find(|character| escape(character).is_some()) {
-            let (plain, special) = rest.split_at(at);
-            self.xml.push_str(plain);
-            let mut characters = special.chars();
-            self.xml.push_str(characters.next().and_then(escape).unwrap_or_default());
-            rest = characters.as_str();
-        }
-        self.xml.push_str(rest);
+        push_escaped(&mut self.xml, value);
         self.xml.push('"');
     }
 
@@ -223,28 +216,6 @@ impl Writer {
             self.xml.push('\n');
             self.xml.extend(std::iter::repeat_n("  ", self.depth));
         }
-    }
-}
-
-/// In the place of what XML cannot hold, so that nobody takes the rest for the whole.
-const ILLEGAL: char = char::REPLACEMENT_CHARACTER;
-
-/// XML 1.0, production 2, of what can be a `char` at all.
-fn is_legal(character: char) -> bool {
-    matches!(character, '\t' | '\n' | '\r' | ' '..) && !matches!(character, '\u{fffe}' | '\u{ffff}')
-}
-
-/// What stands for a character in an attribute. White space that is no blank would be read as one (XML 1.0, 3.3.3).
-fn escape(character: char) -> Option<&'static str> {
-    match character {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '>' => Some("&gt;"),
-        '"' => Some("&quot;"),
-        '\t' => Some("&#x9;"),
-        '\n' => Some("&#xA;"),
-        '\r' => Some("&#xD;"),
-        character => (!is_legal(character)).then_some("\u{fffd}"),
     }
 }
 

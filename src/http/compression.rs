@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
 
 use super::body::{self, Body, BoxError};
-use super::negotiation;
+use super::{gzip, negotiation};
 
 /// Shorter texts leave in one packet anyway.
 const SHORTEST: u64 = 1024;
@@ -30,7 +30,6 @@ const BROTLI_QUALITY: u32 = 4;
 /// As far back as brotli looks, in powers of two: metadata of one instance are some 10 kB.
 const BROTLI_WINDOW: u32 = 18;
 const ZSTD_LEVEL: i32 = 3;
-const GZIP_LEVEL: u32 = 3;
 
 /// How a text can be compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +100,7 @@ impl Encoder {
                 BROTLI_QUALITY,
                 BROTLI_WINDOW,
             ))),
-            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL))),
+            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), gzip::STREAMED)),
         })
     }
 

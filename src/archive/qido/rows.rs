@@ -1,8 +1,5 @@
 //! Rows of a search or of metadata, handed over one by one as they stream in.
 
-use std::io::Read;
-
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -11,16 +8,10 @@ use crate::archive::request::{Class, UpstreamRequest};
 use crate::archive::response::{UpstreamBody, UpstreamResponse};
 use crate::archive::{Archive, ArchiveError, ArchiveErrorKind};
 use crate::dicom::json::RowReader;
+use crate::http::gzip::{Gunzip, GunzipError, is_gzip};
 
 /// A series of 50,000 instances has 300 MB of metadata; whatever is longer is a mistake or an attack.
 const LONGEST_ANSWER: u64 = 512 * 1024 * 1024;
-
-/// The first bytes of a gzip stream (RFC 1952 2.3.1).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
-/// A gzip body without its Content-Encoding is decoded in one piece, so it may not be long: it is seen only from a server
-/// of files, for single instances.
-const LONGEST_UNDECLARED_GZIP: usize = 4 * 1024 * 1024;
 
 /// What was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,46 +74,42 @@ impl Archive {
     ) -> Result<usize, ArchiveError> {
         let mut reader = RowReader::new();
         let mut length: u64 = 0;
-        while let Some(frame) = body.frame().await {
-            let Ok(chunk) = frame?.into_data() else { continue };
-            if length == 0 && chunk.starts_with(&GZIP_MAGIC) {
-                return self.read_undeclared_gzip(chunk, body, each).await;
-            }
-            length += chunk.len() as u64;
+        let mut read = |text: &[u8]| {
+            length += text.len() as u64;
             if length > LONGEST_ANSWER {
                 return Err(self.error(ArchiveErrorKind::TooLarge(LONGEST_ANSWER)));
             }
-            reader.push(&chunk, each).map_err(|error| self.error(error))?;
-        }
-        reader.finish(each).map_err(|error| self.error(error))
-    }
-
-    async fn read_undeclared_gzip<T: DeserializeOwned>(
-        &self,
-        first: Bytes,
-        mut body: UpstreamBody,
-        each: &mut impl FnMut(T),
-    ) -> Result<usize, ArchiveError> {
-        let too_large = || self.error(ArchiveErrorKind::TooLarge(LONGEST_UNDECLARED_GZIP as u64));
-        let mut compressed = first.to_vec();
+            reader.push(text, each).map_err(|error| self.error(error))
+        };
+        let undecodable = |error| {
+            self.error(ArchiveErrorKind::Unreadable(match error {
+                GunzipError::Broken => "a gzip body that is broken",
+                GunzipError::TooLarge => "a gzip body that decodes to far more than any list",
+            }))
+        };
+        let (mut gunzip, mut is_first) = (None, true);
         while let Some(frame) = body.frame().await {
             let Ok(chunk) = frame?.into_data() else { continue };
-            compressed.extend_from_slice(&chunk);
-            if compressed.len() > LONGEST_UNDECLARED_GZIP {
-                return Err(too_large());
+            if chunk.is_empty() {
+                continue;
+            }
+            if std::mem::take(&mut is_first) && is_gzip(&chunk) {
+                gunzip = Some(Gunzip::default());
+            }
+            let Some(gunzip) = &mut gunzip else {
+                read(&chunk)?;
+                continue;
+            };
+            gunzip.push(chunk);
+            while let Some(piece) = gunzip.piece().map_err(undecodable)? {
+                read(&piece)?;
             }
         }
-        let mut plain = Vec::new();
-        let bound = 16 * LONGEST_UNDECLARED_GZIP as u64;
-        flate2::read::MultiGzDecoder::new(compressed.as_slice())
-            .take(bound + 1)
-            .read_to_end(&mut plain)
-            .map_err(|_| self.error(ArchiveErrorKind::Unreadable("a gzip body that is broken")))?;
-        if plain.len() as u64 > bound {
-            return Err(too_large());
+        if let Some(gunzip) = &mut gunzip
+            && let Some(piece) = gunzip.finish().map_err(undecodable)?
+        {
+            read(&piece)?;
         }
-        let mut reader = RowReader::new();
-        reader.push(&plain, each).map_err(|error| self.error(error))?;
         reader.finish(each).map_err(|error| self.error(error))
     }
 }

@@ -1,8 +1,7 @@
 //! multipart/related (RFC 2387, PS3.18 8.6.1.2.1): parts one after the other, each streamed from its file.
 
 use super::body::Chunks;
-use bytes::Bytes;
-use std::iter::once;
+use crate::http::multipart::writer::PartWriter;
 
 /// One part: its media type, and its bytes.
 pub(super) struct Part {
@@ -13,12 +12,16 @@ pub(super) struct Part {
 }
 
 /// The body: every part behind its delimiter, and the closing delimiter.
-pub(super) fn body(boundary: &str, parts: impl Iterator<Item = Part> + Send + 'static) -> Chunks {
-    let closing = format!("--{boundary}--\r\n");
-    let delimiter = format!("--{boundary}\r\n");
-    let parts = parts.flat_map(move |part| {
-        let header = format!("{delimiter}Content-Type: {}\r\n\r\n", part.content_type);
-        once(Ok(Bytes::from(header))).chain(part.chunks).chain(once(Ok(Bytes::from_static(b"\r\n"))))
-    });
-    Box::new(parts.chain(once(Ok(Bytes::from(closing)))))
+pub(super) fn body(writer: PartWriter, mut parts: impl Iterator<Item = Part> + Send + 'static) -> Chunks {
+    let (mut writer, mut part) = (Some(writer), None::<Chunks>);
+    Box::new(std::iter::from_fn(move || {
+        if let Some(chunk) = part.as_mut().and_then(Iterator::next) {
+            return Some(chunk);
+        }
+        let Some(Part { content_type, chunks }) = parts.next() else {
+            return writer.take().map(|writer| Ok(writer.end().into()));
+        };
+        part = Some(chunks);
+        writer.as_mut().map(|writer| Ok(writer.begin_part(&content_type, None).into()))
+    }))
 }

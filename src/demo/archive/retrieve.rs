@@ -8,7 +8,7 @@ use super::multipart::{self, Part};
 use super::route::Scope;
 use super::{Archive, Located, Refusal};
 use crate::http::body::Body;
-use crate::http::boundary;
+use crate::http::multipart::writer::PartWriter;
 use crate::objects::data_set::{ByteRange, DataSet, Value};
 use crate::objects::json::Step;
 use crate::objects::part10::{ReadError, is_pixel_data};
@@ -182,9 +182,8 @@ impl Archive {
         media: &str,
         parts: impl Iterator<Item = Part> + Send + 'static,
     ) -> Result<Response<Body>, Refusal> {
-        let boundary = boundary::random();
-        let content_type = format!("multipart/related; type=\"{media}\"; boundary={boundary}");
-        self.single(&content_type, None, multipart::body(&boundary, parts))
+        let writer = PartWriter::new();
+        self.single(&writer.content_type(media), None, multipart::body(writer, parts))
     }
 }
 

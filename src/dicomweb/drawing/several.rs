@@ -17,7 +17,7 @@ use super::{Picture, Pictures};
 use crate::dicomweb::answer::describe;
 use crate::dicomweb::error::DicomwebError;
 use crate::http::body::{self, Body};
-use crate::http::boundary;
+use crate::http::multipart::writer::PartWriter;
 use crate::render::{Animation, Format};
 
 /// Whoever reads takes a picture within that time; fetching an object once more costs about as much.
@@ -34,14 +34,14 @@ type Fed = Result<Piece, DicomwebError>;
 
 /// What holds the pictures together.
 pub(super) enum Binding {
-    Parts { boundary: String, format: Format },
+    Parts { writer: PartWriter, format: Format },
     Animation,
 }
 
 impl Binding {
     /// A part for each, in `format`.
     pub(super) fn parts(format: Format) -> Self {
-        Self::Parts { boundary: boundary::random(), format }
+        Self::Parts { writer: PartWriter::new(), format }
     }
 
     fn format(&self) -> Format {
@@ -54,21 +54,16 @@ impl Binding {
     fn content_type(&self) -> String {
         let media_type = self.format().media_type();
         match self {
-            Self::Parts { boundary, .. } => {
-                format!("multipart/related; type=\"{media_type}\"; boundary={boundary}")
-            }
+            Self::Parts { writer, .. } => writer.content_type(media_type),
             Self::Animation => media_type.to_owned(),
         }
     }
 
     /// A picture as it stands in the answer.
-    fn bound(&self, Picture { location, bytes }: &Picture, is_first: bool) -> Bytes {
+    fn bound(&mut self, Picture { location, bytes }: &Picture, is_first: bool) -> Bytes {
         match self {
-            Self::Parts { boundary, format } => {
-                let media_type = format.media_type();
-                let headers = format!(
-                    "\r\n--{boundary}\r\nContent-Type: {media_type}\r\nContent-Location: {location}\r\n\r\n"
-                );
+            Self::Parts { writer, format } => {
+                let headers = writer.begin_part(format.media_type(), Some(location));
                 [headers.as_bytes(), bytes].concat().into()
             }
             Self::Animation if is_first => Animation::begin(bytes),
@@ -77,9 +72,9 @@ impl Binding {
     }
 
     /// What stands behind the last picture.
-    fn end(&self) -> Bytes {
+    fn end(self) -> Bytes {
         match self {
-            Self::Parts { boundary, .. } => format!("\r\n--{boundary}--\r\n").into(),
+            Self::Parts { writer, .. } => writer.end().into(),
             Self::Animation => Bytes::from_static(Animation::END),
         }
     }
@@ -115,7 +110,7 @@ async fn taken(
 }
 
 /// Draws as fast as pictures are taken.
-async fn feed(sender: Sender<Fed>, first: Picture, mut pictures: Pictures, binding: Binding) {
+async fn feed(sender: Sender<Fed>, first: Picture, mut pictures: Pictures, mut binding: Binding) {
     let (mut next, mut is_first) = (Ok(Some(first)), true);
     while let Ok(Some(picture)) = &next {
         let piece = binding.bound(picture, is_first);

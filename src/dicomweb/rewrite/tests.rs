@@ -173,3 +173,17 @@ proptest! {
         prop_assert_eq!(json(&together), alone);
     }
 }
+
+#[test]
+fn an_apostrophe_in_our_address_ends_no_attribute_of_xml_and_stays_an_apostrophe() {
+    let root = Url::parse("http://pacs:8042/dicom-web/").unwrap();
+    let addresses = Addresses::new("https://gw.example/o'brien", &root, &root, "studies/1.2/metadata");
+    let mut rewriter = Rewriter::new(addresses, Syntax::Xml);
+    let text = "<BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulk/1'/>";
+    let mut written = rewriter.push(&Bytes::from(text)).unwrap().to_vec();
+    written.extend_from_slice(&rewriter.finish().unwrap());
+    let document = String::from_utf8(written).unwrap();
+    let document = roxmltree::Document::parse(&document).unwrap();
+    let uri = document.root_element().attribute("uri");
+    assert_eq!(uri, Some("https://gw.example/o'brien/studies/1.2/bulk/1"));
+}

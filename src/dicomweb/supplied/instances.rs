@@ -17,10 +17,9 @@ use super::list::Rows;
 use crate::archive::{Archive, ArchiveErrorKind, Objects, Retrieval, UpstreamRequest, UpstreamResponse};
 use crate::dicomweb::answer::{archive_error, content_type_of, essence, refused};
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::gunzip::Gunzip;
-use crate::dicomweb::multipart::boundary_of;
-use crate::dicomweb::parts::{Parts, Piece};
 use crate::dicomweb::stream::{Source, StreamError};
+use crate::http::multipart::boundary_of;
+use crate::http::multipart::reader::{PartReader, Piece};
 
 /// How an archive is asked, one after the other until it does not refuse: as PS3.18 8.7.3.3 has it, as archives know it that
 /// cannot read a transfer syntax of any kind, and for a single object as it is.
@@ -44,7 +43,7 @@ pub(super) struct Instances {
 #[derive(Debug)]
 enum Parting {
     /// Each is a part.
-    Parts(Box<Parts>),
+    Parts(Box<PartReader>),
     /// There is only the one.
     Alone,
 }
@@ -81,7 +80,7 @@ impl Instances {
         let parting = match essence(&content_type).as_str() {
             "multipart/related" | "multipart/mixed" => {
                 let boundary = boundary_of(&content_type).ok_or("parts without a boundary")?;
-                Parting::Parts(Box::new(Parts::new(boundary)))
+                Parting::Parts(Box::new(PartReader::new(boundary)))
             }
             // Where nothing tells the length, a connection that breaks ends an object as well as its last byte does.
             "application/dicom"
@@ -95,7 +94,7 @@ impl Instances {
         };
         let source = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity" | b"") => Source::Plain(body),
-            Some(b"gzip" | b"x-gzip") => Source::Gunzip(Box::new(Gunzip::new(Bytes::new(), body))),
+            Some(b"gzip" | b"x-gzip") => Source::gunzip(Bytes::new(), body),
             Some(_) => return Err("a content encoding that was not asked for"),
         };
         Ok(Self { source, parting })
@@ -168,8 +167,8 @@ impl Parting {
         each: &mut impl FnMut(Piece),
     ) -> Result<(), StreamError> {
         match (self, read.transpose()?) {
-            (Self::Parts(parts), Some(chunk)) => parts.push(chunk, each),
-            (Self::Parts(parts), None) => parts.finish(each),
+            (Self::Parts(parts), Some(chunk)) => Ok(parts.push(chunk, each)?),
+            (Self::Parts(parts), None) => Ok(parts.finish(each)?),
             (Self::Alone, Some(chunk)) => {
                 each(Piece::Data(chunk));
                 Ok(())

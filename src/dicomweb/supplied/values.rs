@@ -6,7 +6,6 @@
 
 use std::io::Read;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderValue, Response, StatusCode, header};
 use tokio::sync::oneshot;
@@ -21,7 +20,7 @@ use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::packing::{OCTETS, Packed, Packing, packing};
 use crate::dicomweb::stream::StreamError;
 use crate::http::body::Body;
-use crate::http::boundary;
+use crate::http::multipart::writer::PartWriter;
 use crate::http::negotiation::MediaRange;
 use crate::objects::data_set::swap_words;
 use crate::objects::fragments::{Fragments, FragmentsError, media_type, number_of_frames};
@@ -135,11 +134,11 @@ impl Search {
                 pass(object, length, swap, made)
             }
             Some(Packing::Parts) => {
-                let parts = Parts::of(OCTETS.to_owned());
+                let mut parts = PartWriter::new();
                 tell(to, Found::Value { content_type: parts.content_type(OCTETS), length: None });
-                made.give(parts.beginning(true))?;
+                made.give(parts.begin_part(OCTETS, None).into())?;
                 pass(object, length, swap, made)?;
-                made.give(parts.end())
+                made.give(parts.end().into())
             }
             None => {
                 tell(to, Found::NotAccepted);
@@ -161,13 +160,13 @@ impl Search {
         let packed = Packed { media_type, transfer_syntax, is_one: frames == 1 };
         let of_part = format!("{media_type}; transfer-syntax={transfer_syntax}");
         let mut fragments = Fragments::open(object, frames).map_err(|error| untold(&error))?;
-        let parts = match packing(&self.ranges, packed) {
+        let mut parts = match packing(&self.ranges, packed) {
             Some(Packing::Alone) => {
-                tell(to, Found::Value { content_type: of_part, length: None });
+                tell(to, Found::Value { content_type: of_part.clone(), length: None });
                 None
             }
             Some(Packing::Parts) => {
-                let parts = Parts::of(of_part);
+                let parts = PartWriter::new();
                 tell(to, Found::Value { content_type: parts.content_type(media_type), length: None });
                 Some(parts)
             }
@@ -176,14 +175,13 @@ impl Search {
                 return Ok(());
             }
         };
-        let mut is_first = true;
         while let Some(fragment) = fragments.next(object).map_err(|error| untold(&error))? {
-            if let Some(parts) = parts.as_ref().filter(|_| fragment.begins_frame) {
-                made.give(parts.beginning(std::mem::take(&mut is_first)))?;
+            if let Some(parts) = parts.as_mut().filter(|_| fragment.begins_frame) {
+                made.give(parts.begin_part(&of_part, None).into())?;
             }
             pass(object, fragment.length.into(), 1, made)?;
         }
-        parts.map_or(Ok(()), |parts| made.give(parts.end()))
+        parts.map_or(Ok(()), |parts| made.give(parts.end().into()))
     }
 }
 
@@ -214,30 +212,4 @@ fn untold(error: &FragmentsError) -> StreamError {
         FragmentsError::Inconsistent(_) => "an image whose frames cannot be told apart",
         FragmentsError::Io(_) => "an instance that is cut short",
     })
-}
-
-/// What surrounds parts of one type.
-#[derive(Debug)]
-struct Parts {
-    boundary: String,
-    of_part: String,
-}
-
-impl Parts {
-    fn of(of_part: String) -> Self {
-        Self { boundary: boundary::random(), of_part }
-    }
-
-    fn content_type(&self, media_type: &str) -> String {
-        format!("multipart/related; type=\"{media_type}\"; boundary={}", self.boundary)
-    }
-
-    fn beginning(&self, is_first: bool) -> Bytes {
-        let line_break = if is_first { "" } else { "\r\n" };
-        format!("{line_break}--{}\r\nContent-Type: {}\r\n\r\n", self.boundary, self.of_part).into()
-    }
-
-    fn end(&self) -> Bytes {
-        format!("\r\n--{}--\r\n", self.boundary).into()
-    }
 }

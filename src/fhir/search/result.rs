@@ -245,7 +245,7 @@ fn sort_keys<R: Searched>(value: &str) -> Result<Vec<SortKey>, Unread> {
     let keys: Option<Vec<_>> = names.map(key).collect();
     keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
         let names = sortable().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
-        Unread::LeftOut(format!("the order can be by {names}; a hyphen before the name turns it round"))
+        Unread::LeftOut(format!("The order can be by {names}; a hyphen before the name turns it round."))
     })
 }
 

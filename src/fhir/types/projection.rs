@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::Serializer as _;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::element::Name;
 use super::{Coding, Narrated};
+use crate::json_members::Members;
 
 /// Which elements are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,39 +152,6 @@ fn summary_of(series: &RawValue) -> serde_json::Result<Box<RawValue>> {
         members.retain(|(name, _)| !matches!(name.as_ref(), "id" | "extension" | "instance"));
     }
     to_raw_value(&series)
-}
-
-/// The members of an object in their order, each value as the text that it is.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Members<'de>, A::Error> {
-                let mut kept = Vec::new();
-                while let Some(Name(name)) = members.next_key()? {
-                    kept.push((name, members.next_value()?));
-                }
-                Ok(Members(kept))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-impl Serialize for Members<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
-//! Delimiters of multipart bodies (RFC 2046 5.1.1): finding them, and telling what stands behind.
+//! Delimiters of multipart bodies (RFC 2046 5.1.1): where one is, and what follows it.
 
 use memchr::memmem;
 
-/// RFC 2046 5.1.1 allows 70 characters; Orthanc's boundaries have 73.
-pub(super) const LONGEST_BOUNDARY: usize = 256;
+use super::MAX_BOUNDARY;
 
-/// So often may what ends like a delimiter be none before the search is left to one that never tries twice.
-const MOST_TRIES: usize = 64;
+/// After so many candidates that were no delimiter the search is left to one that never looks at a byte twice.
+const MAX_CANDIDATES: usize = 64;
 
 /// `--boundary`, and how to find it.
 ///
@@ -47,7 +46,7 @@ impl Delimiter {
     pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
         let length = self.text.len();
         let mut end = length - 1;
-        let mut tries = 0;
+        let mut candidates = 0;
         while let Some(&byte) = bytes.get(end) {
             // The next place does not depend on what stands here, so that the processor reads ahead.
             if !self.occurs[usize::from(byte)] {
@@ -63,8 +62,8 @@ impl Delimiter {
             if bytes[start..=end] == self.text {
                 return Some(start);
             }
-            tries += 1;
-            if tries == MOST_TRIES {
+            candidates += 1;
+            if candidates == MAX_CANDIDATES {
                 return memmem::find(&bytes[start..], &self.text).map(|found| start + found);
             }
             end += self.behind_last;
@@ -79,8 +78,8 @@ impl Delimiter {
     }
 }
 
-/// What stands behind `--boundary`.
-pub(super) enum Behind {
+/// What follows `--boundary`.
+pub(super) enum Follows {
     /// The line ends: headers follow after so many bytes.
     Headers(usize),
     /// Two more dashes, and the line ends: it was the last delimiter.
@@ -91,12 +90,12 @@ pub(super) enum Behind {
     CutOff,
 }
 
-impl Behind {
-    /// Reads on behind a delimiter.
+impl Follows {
+    /// What `rest`, the bytes behind a delimiter, make of it.
     pub(super) fn read(rest: &[u8]) -> Self {
         let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match (rest.get(blanks), rest.get(blanks + 1)) {
-            _ if blanks > LONGEST_BOUNDARY => Self::Data,
+            _ if blanks > MAX_BOUNDARY => Self::Data,
             (Some(b'-'), Some(b'-')) if blanks == 0 => match rest.get(2) {
                 Some(b'\r' | b'\n' | b' ' | b'\t') => Self::Last,
                 Some(_) => Self::Data,

@@ -1,20 +1,16 @@
-//! The parts of a multipart body (RFC 2046 5.1), read one after the other as they come: for what is made of several objects,
-//! and for the one part that a client wants without what surrounds it.
+//! The parts of a multipart body (RFC 2046 5.1), read one after the other as they come.
 //!
 //! A part is whole when a delimiter follows it, and the body when that is the last one; what ends before that is an error.
+//! The headers of parts are read over.
 
 use bytes::{Bytes, BytesMut};
 
-use super::delimiter::{Behind, Delimiter};
-use super::multipart::length_of_headers;
-use super::stream::StreamError;
-
-/// What stands before a part: a preamble of a line or two, and its headers.
-const LONGEST_BEGINNING: usize = 16 * 1024;
+use super::delimiter::{Delimiter, Follows};
+use super::{MAX_HEADERS, MultipartError, length_of_headers};
 
 /// What comes next in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub enum Piece {
     /// A part begins.
     Begin,
     /// Bytes of it.
@@ -23,36 +19,36 @@ pub(super) enum Piece {
     End,
 }
 
-/// Where in the body the reader stands.
+/// How far the body has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum State {
     /// Before the first delimiter.
     Before,
-    /// Behind the line of a delimiter.
+    /// After the line of a delimiter.
     Headers,
-    /// In a part, of which some bytes have passed or none.
+    /// In a part, after its first byte or before it.
     Inside { has_begun: bool },
-    /// Behind the last delimiter.
-    Behind,
+    /// After the last delimiter.
+    After,
 }
 
-/// Reads along in a multipart body.
+/// Reads a multipart body that comes in chunks.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub struct PartReader {
     delimiter: Delimiter,
-    place: Place,
-    /// What may be the beginning of a delimiter, with the line break before it that belongs to it, or of headers.
+    state: State,
+    /// What may be the beginning of a delimiter, with the line break that belongs to it, or of headers.
     held: BytesMut,
 }
 
-impl Parts {
+impl PartReader {
     /// Of a body whose head names `boundary`.
-    pub(super) fn new(boundary: &str) -> Self {
-        Self { delimiter: Delimiter::of(boundary), place: Place::Before, held: BytesMut::new() }
+    pub fn new(boundary: &str) -> Self {
+        Self { delimiter: Delimiter::of(boundary), state: State::Before, held: BytesMut::new() }
     }
 
     /// Takes the next bytes of the body and hands what they complete to `each`.
-    pub(super) fn push(&mut self, chunk: Bytes, each: &mut impl FnMut(Piece)) -> Result<(), StreamError> {
+    pub fn push(&mut self, chunk: Bytes, each: &mut impl FnMut(Piece)) -> Result<(), MultipartError> {
         let mut chunk = if self.held.is_empty() {
             chunk
         } else {
@@ -60,32 +56,32 @@ impl Parts {
             self.held.split().freeze()
         };
         loop {
-            let read = match self.place {
-                Place::Before => self.delimiter_line(&chunk),
-                Place::Headers => self.headers(&chunk, each),
-                Place::Inside { has_begun } => self.part(&chunk, has_begun, each),
-                Place::Behind => return Ok(()),
+            let read = match self.state {
+                State::Before => self.delimiter_line(&chunk),
+                State::Headers => self.headers(&chunk, each),
+                State::Inside { has_begun } => self.part(&chunk, has_begun, each),
+                State::After => return Ok(()),
             };
             match read {
                 Some(read) => chunk = chunk.slice(read..),
-                None if self.held.len() > LONGEST_BEGINNING => return Err(StreamError::PartHeadersTooLong),
+                None if self.held.len() > MAX_HEADERS => return Err(MultipartError::HeadersTooLong),
                 None => return Ok(()),
             }
         }
     }
 
     /// Says that the body has ended.
-    pub(super) fn finish(&mut self, each: &mut impl FnMut(Piece)) -> Result<(), StreamError> {
+    pub fn finish(&mut self, each: &mut impl FnMut(Piece)) -> Result<(), MultipartError> {
         // At the end of the body two dashes are enough.
         let is_last = |held: &[u8]| held.trim_ascii_start() == [self.delimiter.text(), b"--"].concat();
-        match self.place {
-            Place::Behind => Ok(()),
-            Place::Inside { .. } if is_last(&self.held) => {
+        match self.state {
+            State::After => Ok(()),
+            State::Inside { .. } if is_last(&self.held) => {
                 each(Piece::End);
-                self.place = Place::Behind;
+                self.state = State::After;
                 Ok(())
             }
-            _ => Err(StreamError::Incomplete),
+            _ => Err(MultipartError::Incomplete),
         }
     }
 
@@ -96,12 +92,12 @@ impl Parts {
             let start = position + found;
             let behind = start + self.delimiter.text().len();
             let is_at_line_start = start == 0 || chunk[start - 1] == b'\n';
-            match Behind::read(&chunk[behind..]) {
-                Behind::Headers(line) if is_at_line_start => {
-                    self.place = Place::Headers;
+            match Follows::read(&chunk[behind..]) {
+                Follows::Headers(line) if is_at_line_start => {
+                    self.state = State::Headers;
                     return Some(behind + line);
                 }
-                Behind::CutOff => break,
+                Follows::CutOff => break,
                 _ => position = start + 1,
             }
         }
@@ -116,7 +112,7 @@ impl Parts {
             return None;
         };
         each(Piece::Begin);
-        self.place = Place::Inside { has_begun: false };
+        self.state = State::Inside { has_begun: false };
         Some(length)
     }
 
@@ -136,23 +132,23 @@ impl Parts {
             let start = position + found;
             let end = line_break_before(chunk, start);
             let behind = start + self.delimiter.text().len();
-            match Behind::read(&chunk[behind..]) {
+            match Follows::read(&chunk[behind..]) {
                 // Before the first byte of a part there is no line break of its own, only the end of its headers.
                 _ if end == start && (start > 0 || has_begun) => position = start + 1,
-                Behind::Data => position = start + 1,
-                Behind::CutOff => break (end, None),
-                Behind::Headers(line) => break (end, Some((behind + line, Place::Headers))),
-                Behind::Last => break (end, Some((chunk.len(), Place::Behind))),
+                Follows::Data => position = start + 1,
+                Follows::CutOff => break (end, None),
+                Follows::Headers(line) => break (end, Some((behind + line, State::Headers))),
+                Follows::Last => break (end, Some((chunk.len(), State::After))),
             }
         };
         give(chunk.slice(..end));
-        let Some((read, place)) = behind else {
+        let Some((read, state)) = behind else {
             self.held.extend_from_slice(&chunk[end..]);
-            self.place = Place::Inside { has_begun: has_begun || end > 0 };
+            self.state = State::Inside { has_begun: has_begun || end > 0 };
             return None;
         };
         each(Piece::End);
-        self.place = place;
+        self.state = state;
         Some(read)
     }
 }
@@ -174,8 +170,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(body: &[u8], size: usize) -> Result<Vec<Vec<u8>>, StreamError> {
-        let mut parts = Parts::new("B");
+    fn read(body: &[u8], size: usize) -> Result<Vec<Vec<u8>>, MultipartError> {
+        let mut parts = PartReader::new("B");
         let (mut whole, mut open) = (Vec::new(), Vec::new());
         let mut each = |piece| match piece {
             Piece::Begin => open.clear(),
@@ -196,15 +192,15 @@ mod tests {
         for size in 1..two.len() {
             assert_eq!(read(two, size), Ok(vec![b"one".to_vec(), Vec::new()]), "{size}");
             for length in 0..whole {
-                assert_eq!(read(&two[..length], size), Err(StreamError::Incomplete), "{length}");
+                assert_eq!(read(&two[..length], size), Err(MultipartError::Incomplete), "{length}");
             }
         }
     }
 
     #[test]
     fn headers_have_an_end() {
-        let endless = format!("--B\r\nA: {}", "a".repeat(2 * LONGEST_BEGINNING));
-        assert_eq!(read(endless.as_bytes(), 1000), Err(StreamError::PartHeadersTooLong));
+        let endless = format!("--B\r\nA: {}", "a".repeat(2 * MAX_HEADERS));
+        assert_eq!(read(endless.as_bytes(), 1000), Err(MultipartError::HeadersTooLong));
     }
 
     proptest! {

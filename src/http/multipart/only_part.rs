@@ -1,27 +1,27 @@
-//! The one part of a multipart body, without what surrounds it (RFC 2046 5.1): for clients that take a single object as it
-//! is (PS3.18 8.7.3.3), from archives that know parts only.
+//! The one part of a multipart body, without its delimiters and headers (RFC 2046 5.1).
 //!
 //! The part passes as it comes. A body of several parts is an error, as the first of them would look like all.
 
 use bytes::{Bytes, BytesMut};
 
-use super::parts::{Parts, Piece};
-use super::stream::StreamError;
+use super::MultipartError;
+use super::reader::{PartReader, Piece};
 
 /// Lets only the part pass.
 #[derive(Debug)]
-pub(super) struct OnlyPart {
-    parts: Parts,
+pub struct OnlyPart {
+    parts: PartReader,
     begun: usize,
 }
 
 impl OnlyPart {
     /// Of a body whose head names `boundary`.
-    pub(super) fn new(boundary: &str) -> Self {
-        Self { parts: Parts::new(boundary), begun: 0 }
+    pub fn new(boundary: &str) -> Self {
+        Self { parts: PartReader::new(boundary), begun: 0 }
     }
 
-    pub(super) fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
+    /// Takes the next chunk of the body, and gives what of the part is in it.
+    pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, MultipartError> {
         let mut passed = Bytes::new();
         let begun = &mut self.begun;
         self.parts.push(chunk, &mut |piece| match piece {
@@ -34,10 +34,11 @@ impl OnlyPart {
             }
             Piece::End => {}
         })?;
-        if self.begun > 1 { Err(StreamError::SeveralParts) } else { Ok(passed) }
+        if self.begun > 1 { Err(MultipartError::SeveralParts) } else { Ok(passed) }
     }
 
-    pub(super) fn finish(&mut self) -> Result<Bytes, StreamError> {
+    /// Says that the body has ended; an error when the part had not.
+    pub fn finish(&mut self) -> Result<Bytes, MultipartError> {
         self.parts.finish(&mut |_| {}).map(|()| Bytes::new())
     }
 }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn passed(body: &[u8], size: usize) -> Result<Vec<u8>, StreamError> {
+    fn passed(body: &[u8], size: usize) -> Result<Vec<u8>, MultipartError> {
         let mut part = OnlyPart::new("B");
         let mut written = Vec::new();
         for chunk in body.chunks(size) {
@@ -65,7 +66,7 @@ mod tests {
     fn a_second_part_is_an_error() {
         let two = b"--B\r\n\r\none\r\n--B\r\n\r\ntwo\r\n--B--\r\n";
         for size in 1..two.len() {
-            assert_eq!(passed(two, size), Err(StreamError::SeveralParts), "{size}");
+            assert_eq!(passed(two, size), Err(MultipartError::SeveralParts), "{size}");
         }
     }
 
@@ -74,7 +75,7 @@ mod tests {
         let whole = body(b"a part\r\n--");
         for length in 0..whole.len() - 2 {
             for size in [1, 7, 100] {
-                assert_eq!(passed(&whole[..length], size), Err(StreamError::Incomplete), "{length}");
+                assert_eq!(passed(&whole[..length], size), Err(MultipartError::Incomplete), "{length}");
             }
         }
         assert_eq!(passed(&whole[..whole.len() - 2], 3).unwrap(), b"a part\r\n--");

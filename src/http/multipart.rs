@@ -1,0 +1,85 @@
+//! Multipart bodies (RFC 2046 5.1, RFC 2387): one grammar for all that reads, rewrites and writes them.
+//!
+//! Delimiters are looked for in linear time, only the headers of one part are ever held, and a body that ends before its last
+//! delimiter is an error. What parts and their headers mean is for others to know.
+
+mod delimiter;
+pub mod header_rewriter;
+pub mod only_part;
+pub mod reader;
+pub mod writer;
+
+use memchr::memmem;
+
+/// RFC 2046 5.1.1 allows 70 characters; Orthanc's boundaries have 73.
+const MAX_BOUNDARY: usize = 256;
+
+/// The headers of one part; a few hundred bytes are usual.
+pub const MAX_HEADERS: usize = 16 * 1024;
+
+/// Why the rest of a multipart body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MultipartError {
+    /// The body ended before its last delimiter.
+    #[error("a multipart body that ended early")]
+    Incomplete,
+    /// The headers of a part are longer than any real ones.
+    #[error("a part with too many headers")]
+    HeadersTooLong,
+    /// There are more parts than the one that is expected.
+    #[error("more than one part")]
+    SeveralParts,
+}
+
+/// The boundary that a `Content-Type` names, quoted in whatever way.
+pub fn boundary_of(content_type: &str) -> Option<&str> {
+    let at = content_type.to_ascii_lowercase().rfind("boundary=")?;
+    let value = content_type.get(at + "boundary=".len()..)?.trim_start();
+    let boundary = match value.bytes().next()? {
+        quote @ (b'"' | b'\'') => value.get(1..)?.split(char::from(quote)).next()?,
+        _ => value.split([';', ' ', '\t']).next()?,
+    };
+    (1..=MAX_BOUNDARY).contains(&boundary.len()).then_some(boundary)
+}
+
+/// The length of the headers with the empty line behind them; `None` while that has not come.
+fn length_of_headers(text: &[u8]) -> Option<usize> {
+    if text.starts_with(b"\r\n") {
+        return Some(2);
+    }
+    if text.starts_with(b"\n") {
+        return Some(1);
+    }
+    let text = text.get(..MAX_HEADERS).unwrap_or(text);
+    let strict = memmem::find(text, b"\r\n\r\n").map(|at| at + 4);
+    let loose = memmem::find(text, b"\n\n").map(|at| at + 2);
+    strict.into_iter().chain(loose).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boundary_is_found_however_it_is_quoted() {
+        for (content_type, boundary) in [
+            ("multipart/related; type=\"application/dicom\"; boundary=abc", Some("abc")),
+            ("multipart/related; boundary=\"a b\"; type=x", Some("a b")),
+            ("multipart/related;Boundary='abc'", Some("abc")),
+            ("multipart/related; boundary=a;type='application/dicom'", Some("a")),
+            ("multipart/related", None),
+            ("multipart/related; boundary=", None),
+            ("multipart/related; boundary=\"\"", None),
+        ] {
+            assert_eq!(boundary_of(content_type), boundary, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn headers_end_at_the_first_empty_line() {
+        assert_eq!(length_of_headers(b"\r\nA: b\r\n\r\n"), Some(2), "there are none");
+        assert_eq!(length_of_headers(b"A: b\r\n\r\n\r\n\r\n"), Some(8));
+        assert_eq!(length_of_headers(b"A: b\n\nx\r\n\r\n"), Some(6));
+        assert_eq!(length_of_headers(b"A: b\r\n\r"), None);
+    }
+}
