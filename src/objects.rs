@@ -6,7 +6,7 @@
 
 pub mod charset;
 pub mod data_set;
-pub mod fragments;
+pub mod encapsulated;
 pub mod json;
 pub mod metadata;
 pub mod part10;

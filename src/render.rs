@@ -124,6 +124,8 @@ pub struct Image {
     object: Object,
     layout: Layout,
     coding: Coding,
+    /// The fragments of each frame, where it has some.
+    frames: Vec<Vec<usize>>,
     /// Bytes that drawing may take besides the object.
     room: usize,
 }
@@ -132,14 +134,15 @@ impl Image {
     /// Reads the Part 10 object `file`. With everything that is made of it, it may take `limit` bytes of memory.
     pub fn open(file: &Bytes, limit: usize) -> Result<Self, RenderError> {
         let room = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
-        let object = Object::read(file, room)?;
-        let layout = Layout::read(&object.attributes)?;
+        let object = object::read(file, room)?;
+        let layout = Layout::read(&object.elements)?;
         if object.pixels.is_none() {
             return Err(RenderError::NoImage);
         }
-        let coding = Coding::of(&object.transfer_syntax)?;
+        let coding = Coding::of(object.transfer_syntax)?;
+        let frames = pixels::frames(&object, &layout)?;
         let room = room.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
-        Ok(Self { object, layout, coding, room })
+        Ok(Self { object, layout, coding, frames, room })
     }
 
     /// How many frames it has.
@@ -152,7 +155,7 @@ impl Image {
         let layout = &self.layout;
         let index = frame.checked_sub(1).filter(|index| *index < layout.frames);
         let index = index.ok_or(RenderError::NoSuchFrame { frames: layout.frames })?;
-        let attributes = FrameAttributes::read(&self.object.attributes, index)?;
+        let attributes = FrameAttributes::read(&self.object.elements, index)?;
         let (width, height) = (layout.columns as u32, layout.rows as u32);
         let geometry = match appearance.viewport {
             Some(viewport) => Some(viewport.geometry(width, height, pixel_aspect(&attributes)?)?),
@@ -168,14 +171,14 @@ impl Image {
         if taken > self.room {
             return Err(RenderError::TooLarge);
         }
-        let stretch = pixels::stretch(&self.object, layout, index)?;
+        let stretch = pixels::stretch(&self.object, layout, &self.frames, index)?;
         let decoded = decode::decode(self.coding, &stretch, layout)?;
         let picture = if channels == 1 {
             let scale = GreyScale::read(&attributes, layout, appearance.window, &decoded.samples)?;
             let levels = scale.levels(&decoded.samples, layout);
             GrayImage::from_raw(width, height, levels).map(DynamicImage::ImageLuma8)
         } else {
-            let colours = colour::colours(&decoded, layout, &self.object.attributes)?;
+            let colours = colour::colours(&decoded, layout, &self.object.elements)?;
             RgbImage::from_raw(width, height, colours).map(DynamicImage::ImageRgb8)
         };
         drop(decoded);
@@ -184,10 +187,10 @@ impl Image {
             Some(geometry) => geometry.apply(&picture),
             None => picture,
         };
-        let lines = appearance.annotation.lines(&self.object.attributes, frame, layout.frames)?;
+        let lines = appearance.annotation.lines(&self.object.elements, frame, layout.frames)?;
         annotation::write(&mut picture, &lines)?;
         match format {
-            Format::Gif => gif::encode(picture, gif::delay(&self.object.attributes)),
+            Format::Gif => gif::encode(picture, gif::delay(&self.object.elements)),
             Format::Jpeg => jpeg(&picture, appearance.quality.unwrap_or(QUALITY)),
             Format::Png => png(&picture),
         }

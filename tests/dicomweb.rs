@@ -12,6 +12,7 @@ mod headers;
 mod kept;
 mod limits;
 mod negotiation;
+mod odd_objects;
 mod pictures;
 mod requests;
 mod streams;

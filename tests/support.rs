@@ -7,6 +7,7 @@ pub mod front;
 pub mod gateway;
 pub mod http2;
 pub mod objects;
+pub mod odd_objects;
 pub mod pacs;
 pub mod samples;
 pub mod secure_pacs;

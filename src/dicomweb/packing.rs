@@ -41,11 +41,11 @@ pub(super) fn packing(ranges: &[MediaRange], packed: Packed<'_>) -> Option<Packi
             let takes = match inner_type(range).as_deref() {
                 None | Some("*/*") => true,
                 Some(OCTETS) if syntax.is_some() => true,
-                Some(inner) => inner == packed.media_type,
+                Some(inner) => inner.eq_ignore_ascii_case(packed.media_type),
             };
             return takes.then_some(Packing::Parts);
         }
-        (packed.is_one && range.covers(packed.media_type)).then_some(Packing::Alone)
+        (packed.is_one && range.covers(&packed.media_type.to_ascii_lowercase())).then_some(Packing::Alone)
     };
     ranges.iter().find_map(of_range)
 }

@@ -2,7 +2,7 @@
 
 mod segments;
 
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use super::RenderError;
@@ -24,7 +24,7 @@ impl Descriptor {
         let [count, first, bits @ 1..=16] = *described.as_slice() else { return Err(BROKEN) };
         let count = if count == 0 { 65_536 } else { usize::from(count) };
         // Writers put US there whatever the numbers are, so that only SS says something.
-        let signed = signed || set.vr(tag) == Some(*b"SS");
+        let signed = signed || set.vr(tag) == Some(VR::SS);
         let first = if signed { i64::from(first.cast_signed()) } else { i64::from(first) };
         Ok(Self { count, first, bits })
     }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use dicom_dictionary_std::tags;
 
 use super::RenderError;
-use super::object::{DataSet, Fragment, Object, Order, PixelData};
+use super::object::{DataSet, Object, Order, Pixels};
+use crate::objects::encapsulated::{Locator, number_of_frames};
 
 /// Photometric Interpretation (0028,0004), as far as there is a way to draw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +70,7 @@ impl Layout {
         let bits_allocated = word(tags::BITS_ALLOCATED).ok_or(missing)?;
         let bits_stored = word(tags::BITS_STORED).unwrap_or(bits_allocated);
         let high_bit = word(tags::HIGH_BIT).unwrap_or(bits_stored.saturating_sub(1));
-        let frames = match attributes.decimal(tags::NUMBER_OF_FRAMES) {
-            None if attributes.text(tags::NUMBER_OF_FRAMES).is_none() => 1,
-            Some(number) if (1.0..=f64::from(u32::MAX)).contains(&number) => number as u32,
-            _ => return Err(RenderError::Broken("its number of frames is none")),
-        };
+        let frames = number_of_frames(attributes.text(tags::NUMBER_OF_FRAMES).as_deref()) as u32;
         let is_right = rows > 0
             && columns > 0
             && samples
@@ -141,14 +138,28 @@ pub(super) enum Stretch {
     Encoded(Bytes),
 }
 
-/// The bytes of `frame`, counted from 0.
-pub(super) fn stretch(object: &Object, layout: &Layout, frame: u32) -> Result<Stretch, RenderError> {
+/// The fragments of each frame of encapsulated pixel data, by index; nothing of native ones.
+pub(super) fn frames(object: &Object, layout: &Layout) -> Result<Vec<Vec<usize>>, RenderError> {
+    let Some(Pixels::Encapsulated { table, fragments }) = &object.pixels else { return Ok(Vec::new()) };
+    let extended = object.elements.bytes(tags::EXTENDED_OFFSET_TABLE).map(AsRef::as_ref);
+    let locator = Locator::new(layout.frames as usize, object.transfer_syntax, table, extended);
+    let fragments: Vec<_> = fragments.iter().map(|(fragment, _)| *fragment).collect();
+    locator.locate(&fragments).map_err(|_| RenderError::Broken("it does not tell where its frames begin"))
+}
+
+/// The bytes of `frame`, counted from 0. `frames` are those of [`frames`].
+pub(super) fn stretch(
+    object: &Object,
+    layout: &Layout,
+    frames: &[Vec<usize>],
+    frame: u32,
+) -> Result<Stretch, RenderError> {
     match &object.pixels {
         None => Err(RenderError::NoImage),
-        Some(PixelData::Native { bytes, order }) => {
+        Some(Pixels::Native { bytes, order }) => {
             let length = layout.native_bits();
-            let start = u64::from(frame) * length;
-            let (mut first, mut last) = (start / 8, (start + length).div_ceil(8));
+            let start = u64::from(frame).saturating_mul(length);
+            let (mut first, mut last) = (start / 8, start.saturating_add(length).div_ceil(8));
             if *order == Order::BigWords {
                 (first, last) = (first & !1, last.next_multiple_of(2));
             }
@@ -158,71 +169,13 @@ pub(super) fn stretch(object: &Object, layout: &Layout, frame: u32) -> Result<St
             let bit = (start - first as u64 * 8) as u32;
             Ok(Stretch::Native { bytes: bytes.slice(first..last), bit, order: *order })
         }
-        Some(PixelData::Encapsulated(items)) => {
-            let (table, fragments) =
-                items.split_first().ok_or(RenderError::Broken("its pixel data are empty"))?;
-            let of_frame = fragments_of(object, layout, &table.bytes, fragments, frame as usize)?;
-            Ok(Stretch::Encoded(match of_frame {
+        Some(Pixels::Encapsulated { fragments, .. }) => {
+            let indices = frames.get(frame as usize).map(Vec::as_slice).unwrap_or_default();
+            Ok(Stretch::Encoded(match indices {
                 [] => return Err(RenderError::Broken("it has fewer frames than it says")),
-                [only] => only.bytes.clone(),
-                several => several.iter().flat_map(|fragment| fragment.bytes.iter().copied()).collect(),
+                [only] => fragments[*only].1.clone(),
+                several => several.iter().flat_map(|index| fragments[*index].1.iter().copied()).collect(),
             }))
         }
     }
-}
-
-/// One fragment or several make a frame (PS3.5 A.4): as many fragments as frames tell it, or else the table of offsets, or
-/// else what the fragments begin with.
-fn fragments_of<'a>(
-    object: &Object,
-    layout: &Layout,
-    table: &[u8],
-    fragments: &'a [Fragment],
-    frame: usize,
-) -> Result<&'a [Fragment], RenderError> {
-    let frames = layout.frames as usize;
-    if fragments.len() == frames {
-        return Ok(&fragments[frame..=frame]);
-    }
-    if frames == 1 {
-        return Ok(fragments);
-    }
-    let starts = starts_by_offset(object, table, fragments).unwrap_or_else(|| starts_by_stream(fragments));
-    if starts.len() != frames {
-        return Err(RenderError::Broken("it does not tell where its frames begin"));
-    }
-    let end = starts.get(frame + 1).copied().unwrap_or(fragments.len());
-    Ok(fragments.get(starts[frame]..end).unwrap_or_default())
-}
-
-/// Which fragments frames begin with, by the Basic or the Extended Offset Table.
-fn starts_by_offset(object: &Object, table: &[u8], fragments: &[Fragment]) -> Option<Vec<usize>> {
-    let base = fragments.first()?.offset as u64;
-    let extended = object.attributes.bytes(tags::EXTENDED_OFFSET_TABLE);
-    let offsets: Vec<u64> = match extended {
-        Some(extended) => extended
-            .chunks_exact(8)
-            .filter_map(|eight| eight.try_into().ok().map(u64::from_le_bytes))
-            .collect(),
-        None => table
-            .chunks_exact(4)
-            .filter_map(|four| four.try_into().ok().map(|four| u64::from(u32::from_le_bytes(four))))
-            .collect(),
-    };
-    let start = |offset: &u64| {
-        let place = base.checked_add(*offset)?;
-        fragments.binary_search_by_key(&place, |fragment| fragment.offset as u64).ok()
-    };
-    let starts: Vec<usize> = offsets.iter().map(start).collect::<Option<_>>()?;
-    (!starts.is_empty() && starts.is_sorted()).then_some(starts)
-}
-
-/// Which fragments begin a stream of JPEG, JPEG-LS or JPEG 2000.
-fn starts_by_stream(fragments: &[Fragment]) -> Vec<usize> {
-    let begins = |fragment: &Fragment| {
-        [[0xFF, 0xD8, 0xFF].as_slice(), &[0xFF, 0x4F, 0xFF]]
-            .iter()
-            .any(|magic| fragment.bytes.starts_with(magic))
-    };
-    fragments.iter().enumerate().filter(|(_, fragment)| begins(fragment)).map(|(index, _)| index).collect()
 }

@@ -54,7 +54,7 @@ impl MediaRange {
 }
 
 fn covers(range: &str, media: &str) -> bool {
-    range == media
+    range.eq_ignore_ascii_case(media)
         || range == "*/*"
         || range.strip_suffix("/*").is_some_and(|main| media.split('/').next() == Some(main))
 }

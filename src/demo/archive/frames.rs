@@ -2,11 +2,12 @@
 //! encapsulated pixel data (PS3.5 8.1.1 and A.4). Nothing is decoded.
 
 use super::body::{self, Stretch};
-use crate::objects::data_set::{ByteRange, DataSet, Value};
-use crate::objects::fragments::{FragmentsError, item, media_type, number_of_frames};
-use crate::objects::part10::{Header, ReadError};
+use crate::objects::data_set::{ByteRange, DataSet};
+use crate::objects::encapsulated::{
+    Fragment, Inconsistent, Locator, MARKER, StreamError, item, media_type, number_of_frames,
+};
+use crate::objects::part10::{Header, PixelData, ReadError};
 use bytes::Bytes;
-use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -48,11 +49,14 @@ pub(super) enum FramesError {
     Read(#[from] ReadError),
 }
 
-impl From<FragmentsError> for FramesError {
-    fn from(error: FragmentsError) -> Self {
+impl From<StreamError> for FramesError {
+    fn from(error: StreamError) -> Self {
         match error {
-            FragmentsError::Inconsistent(what) => Self::Inconsistent(what),
-            FragmentsError::Io(error) => error.into(),
+            StreamError::Inconsistent(Inconsistent) => {
+                Self::Inconsistent("its fragments do not tell where its frames begin")
+            }
+            StreamError::Broken => Self::Inconsistent("its fragments are broken"),
+            StreamError::Io(error) => error.into(),
         }
     }
 }
@@ -61,6 +65,13 @@ impl From<io::Error> for FramesError {
     fn from(error: io::Error) -> Self {
         Self::Read(error.into())
     }
+}
+
+/// All of the pixel data of the file at `path` where they are native.
+pub(super) fn native_value(path: &Path) -> Result<Option<Stretch>, FramesError> {
+    let header = body::header(path, |_| false)?;
+    let PixelData { vr, offset, length, .. } = header.pixel_data.ok_or(FramesError::NoPixelData)?;
+    Ok(length.map(|length| Stretch::of(&header, path, vr, ByteRange { offset, length })))
 }
 
 /// Finds the frames of the file at `path`.
@@ -81,11 +92,6 @@ impl Frames {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.places.len()
-    }
-
-    /// All of native pixel data.
-    pub(super) fn whole(&self) -> Stretch {
-        self.whole.clone()
     }
 
     /// The bytes of the frame with this number, from one.
@@ -116,8 +122,8 @@ fn native(data: &DataSet, pixels: ByteRange) -> Result<Vec<Frame>, FramesError> 
     let halved = data.text(tags::PHOTOMETRIC_INTERPRETATION).is_some_and(|text| text.ends_with("_422"));
     let samples = if halved { 2 } else { size(tags::SAMPLES_PER_PIXEL).unwrap_or(1) };
     let bits = rows * columns * bits * samples;
-    let count = number_of_frames(data);
-    if bits == 0 || (bits * count as u64).div_ceil(8) > pixels.length {
+    let count = number_of_frames(data.text(tags::NUMBER_OF_FRAMES));
+    if bits == 0 || bits.saturating_mul(count as u64).div_ceil(8) > pixels.length {
         return Err(FramesError::Inconsistent(
             "the pixel data is shorter than Rows, Columns and the rest say",
         ));
@@ -158,59 +164,36 @@ fn shifted(stretch: Stretch, skipped: u32, count: u64) -> io::Result<Bytes> {
     Ok(moved.into())
 }
 
-/// A fragment: where its item starts, and where its bytes are.
-struct Fragment {
-    item: u64,
-    range: ByteRange,
-}
-
+/// Passes over the fragments of the file, of which only the beginnings are read.
 fn encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<Frame>, FramesError> {
     let mut file = BufReader::new(File::open(path)?);
+    let size = file.get_ref().metadata()?.len();
     file.seek(SeekFrom::Start(offset))?;
-    let table = item(&mut file)?.ok_or(FramesError::Inconsistent("there is no offset table item"))?;
-    let mut offsets = Vec::new();
-    file.by_ref().take(table.into()).read_to_end(&mut offsets)?;
-    let first = offset + 8 + u64::from(table);
-    let mut fragments = Vec::new();
+    let length = item(&mut file)?.ok_or(FramesError::Inconsistent("there is no offset table item"))?;
+    let mut table = Vec::new();
+    file.by_ref().take(length.into()).read_to_end(&mut table)?;
+    let first = offset + 8 + u64::from(length);
+    let (mut fragments, mut ranges) = (Vec::new(), Vec::new());
     let mut position = first;
     while let Some(length) = item(&mut file)? {
         let range = ByteRange { offset: position + 8, length: length.into() };
-        fragments.push(Fragment { item: position - first, range });
+        let mut start = Vec::new();
+        file.by_ref().take(u64::from(length).min(MARKER as u64)).read_to_end(&mut start)?;
+        fragments.push(Fragment::new(position - first, length, &start));
         position = range.offset + range.length;
-        file.seek(SeekFrom::Start(position))?;
+        if position > size {
+            return Err(ReadError::Truncated.into());
+        }
+        ranges.push(range);
+        let rest = range.length - start.len() as u64;
+        file.seek_relative(i64::try_from(rest).unwrap_or(i64::MAX))?;
     }
-    let count = number_of_frames(&header.data);
-    if fragments.len() == count {
-        return Ok(fragments.into_iter().map(|fragment| Frame::Ranges(vec![fragment.range])).collect());
-    }
-    if count == 1 {
-        return Ok(vec![Frame::Ranges(fragments.into_iter().map(|fragment| fragment.range).collect())]);
-    }
-    let basic: Vec<u64> =
-        offsets.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset).into()).collect();
-    let starts = extended(path, header)?.unwrap_or(basic);
-    if starts.len() != count {
-        return Err(FramesError::Inconsistent("there are more fragments than frames, and no offset table"));
-    }
-    let mut frames = vec![Vec::new(); count];
-    for fragment in fragments {
-        let frame = starts.partition_point(|start| *start <= fragment.item);
-        let Some(ranges) = frame.checked_sub(1).and_then(|frame| frames.get_mut(frame)) else {
-            return Err(FramesError::Inconsistent("a fragment stands before the first frame"));
-        };
-        ranges.push(fragment.range);
-    }
-    Ok(frames.into_iter().map(Frame::Ranges).collect())
-}
-
-/// The Extended Offset Table (7FE0,0001), where there is one.
-fn extended(path: &Path, header: &Header) -> io::Result<Option<Vec<u64>>> {
-    let bytes = match header.data.get(tags::EXTENDED_OFFSET_TABLE).map(|element| &element.value) {
-        Some(Value::Binary(bytes)) => bytes.to_vec(),
-        Some(Value::Bulk(range)) => Stretch::of(header, path, VR::OV, *range).bytes()?,
-        _ => return Ok(None),
-    };
-    Ok(Some(bytes.as_chunks().0.iter().map(|offset| u64::from_le_bytes(*offset)).collect()))
+    let count = number_of_frames(header.data.text(tags::NUMBER_OF_FRAMES));
+    let extended = header.extended_offsets.as_deref();
+    let locator = Locator::new(count, header.transfer_syntax, &table, extended);
+    let frames = locator.locate(&fragments).map_err(StreamError::from)?;
+    let frame = |indices: Vec<usize>| Frame::Ranges(indices.into_iter().map(|index| ranges[index]).collect());
+    Ok(frames.into_iter().map(frame).collect())
 }
 
 #[cfg(test)]

@@ -231,7 +231,7 @@ fn look_at(path: PathBuf) -> Outcome {
     let wanted = |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
     // No file is known that makes the reader panic; should there be one, it is one broken file among many.
     let read = catch_unwind(AssertUnwindSafe(|| body::header(&path, wanted)))
-        .unwrap_or_else(|_| Err(ReadError::Broken("the reader gave up".into())));
+        .unwrap_or_else(|_| Err(ReadError::Broken("the reader gave up")));
     match read {
         Ok(header) => {
             identified(path, header).map_or(Outcome::Unidentified, |found| Outcome::Found(Box::new(found)))

@@ -92,14 +92,15 @@ impl Archive {
         if let [Step::Attribute(tag)] = path.as_slice()
             && is_pixel_data(*tag)
         {
-            let frames = self.locate_frames(located.path.clone()).await?;
-            if frames.compressed {
-                let numbers = (1..=frames.count()).collect();
-                return self.send_frames(frames, numbers, located.transfer_syntax, accepted);
+            let path = located.path.clone();
+            let native = self.blocking(move || frames::native_value(&path)).await?;
+            if let Some(whole) = native.map_err(|error| refused(&error))? {
+                let length = whole.range.length;
+                return self.send_octets(whole.chunks(), length, accepted);
             }
-            let whole = frames.whole();
-            let length = whole.range.length;
-            return self.send_octets(whole.chunks(), length, accepted);
+            let frames = self.locate_frames(located.path.clone()).await?;
+            let numbers = (1..=frames.count()).collect();
+            return self.send_frames(frames, numbers, located.transfer_syntax, accepted);
         }
         let file = located.path.clone();
         let found = self.blocking(move || value(&file, &path)).await?.map_err(|_| Refusal::Internal)?;
@@ -112,11 +113,7 @@ impl Archive {
     }
 
     async fn locate_frames(&self, path: PathBuf) -> Result<Frames, Refusal> {
-        self.blocking(move || frames::locate(&path)).await?.map_err(|error| match error {
-            FramesError::NoPixelData => Refusal::NotFound,
-            FramesError::Inconsistent(what) => Refusal::Inconsistent(what),
-            FramesError::Read(_) => Refusal::Internal,
-        })
+        self.blocking(move || frames::locate(&path)).await?.map_err(|error| refused(&error))
     }
 
     fn send_frames(
@@ -184,6 +181,14 @@ impl Archive {
     ) -> Result<Response<Body>, Refusal> {
         let writer = PartWriter::new();
         self.single(&writer.content_type(media), None, multipart::body(writer, parts))
+    }
+}
+
+fn refused(error: &FramesError) -> Refusal {
+    match error {
+        FramesError::NoPixelData => Refusal::NotFound,
+        FramesError::Inconsistent(what) => Refusal::Inconsistent(what),
+        FramesError::Read(_) => Refusal::Internal,
     }
 }
 

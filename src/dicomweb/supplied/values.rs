@@ -23,7 +23,7 @@ use crate::http::body::Body;
 use crate::http::multipart::writer::PartWriter;
 use crate::http::negotiation::MediaRange;
 use crate::objects::data_set::swap_words;
-use crate::objects::fragments::{Fragments, FragmentsError, media_type, number_of_frames};
+use crate::objects::encapsulated::{self, Stream, is_video, media_type, number_of_frames};
 use crate::objects::json::Step;
 use crate::objects::part10::{Header, Object, PixelData};
 
@@ -154,12 +154,16 @@ impl Search {
         made: &Made,
         to: oneshot::Sender<Found>,
     ) -> Result<(), StreamError> {
-        let frames = number_of_frames(&header.data);
+        let frames = number_of_frames(header.data.text(tags::NUMBER_OF_FRAMES));
         let transfer_syntax = header.transfer_syntax;
         let media_type = media_type(transfer_syntax);
-        let packed = Packed { media_type, transfer_syntax, is_one: frames == 1 };
+        let packed = Packed { media_type, transfer_syntax, is_one: frames == 1 || is_video(transfer_syntax) };
         let of_part = format!("{media_type}; transfer-syntax={transfer_syntax}");
-        let mut fragments = Fragments::open(object, frames).map_err(|error| untold(&error))?;
+        let extended = header.extended_offsets.as_deref();
+        let mut stream =
+            Stream::open(object, frames, transfer_syntax, extended).map_err(|error| untold(&error))?;
+        // Where the frames cannot be told from the beginning, that is an error and no answer.
+        let mut next = stream.next(object).map_err(|error| untold(&error))?;
         let mut parts = match packing(&self.ranges, packed) {
             Some(Packing::Alone) => {
                 tell(to, Found::Value { content_type: of_part.clone(), length: None });
@@ -175,11 +179,12 @@ impl Search {
                 return Ok(());
             }
         };
-        while let Some(fragment) = fragments.next(object).map_err(|error| untold(&error))? {
-            if let Some(parts) = parts.as_mut().filter(|_| fragment.begins_frame) {
+        while let Some(piece) = next {
+            if let Some(parts) = parts.as_mut().filter(|_| piece.begins_frame) {
                 made.give(parts.begin_part(&of_part, None).into())?;
             }
-            pass(object, fragment.length.into(), 1, made)?;
+            made.give(piece.bytes)?;
+            next = stream.next(object).map_err(|error| untold(&error))?;
         }
         parts.map_or(Ok(()), |parts| made.give(parts.end().into()))
     }
@@ -207,9 +212,9 @@ fn pass(from: &mut impl Read, length: u64, swap: usize, made: &Made) -> Result<(
     Ok(())
 }
 
-fn untold(error: &FragmentsError) -> StreamError {
+fn untold(error: &encapsulated::StreamError) -> StreamError {
     StreamError::Unreadable(match error {
-        FragmentsError::Inconsistent(_) => "an image whose frames cannot be told apart",
-        FragmentsError::Io(_) => "an instance that is cut short",
+        encapsulated::StreamError::Io(_) => "an instance that is cut short",
+        _ => "an image whose frames cannot be told apart",
     })
 }

@@ -1,13 +1,16 @@
 //! Files as they should be and as they should not.
 
+use super::in_place::{InPlace, Pixels};
 use super::*;
 use crate::demo::samples;
 use crate::objects::data_set::swap_words;
 use dicom_core::value::{DataSetSequence, PrimitiveValue};
 use dicom_core::{DataElement, dicom_value};
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_dictionary_std::uids;
+use dicom_object::{FileMetaTable, FileMetaTableBuilder, InMemDicomObject};
 use proptest::prelude::*;
 use std::fs;
+use std::io::BufReader;
 use std::sync::LazyLock;
 
 /// Bytes of two sample files: sequences in Explicit VR, and an image in Implicit VR.
@@ -29,7 +32,7 @@ fn read_pixels(bytes: &[u8]) -> (Header, Vec<u8>) {
     let header = object.header(|_| true).unwrap();
     let pixel_data = header.pixel_data.unwrap();
     let mut pixels = Vec::new();
-    object.take(pixel_data.length.unwrap()).read_to_end(&mut pixels).unwrap();
+    Read::take(object, pixel_data.length.unwrap()).read_to_end(&mut pixels).unwrap();
     swap_words(&mut pixels, header.swapped_words(pixel_data.vr));
     (header, pixels)
 }
@@ -190,7 +193,7 @@ fn a_value_is_found_by_the_path_that_leads_to_it() {
         let mut object = Object::open(&bytes[..], None).unwrap();
         let sought = object.header_before(&Step::path(path).unwrap()).unwrap().sought?;
         let mut value = Vec::new();
-        object.take(sought.length).read_to_end(&mut value).unwrap();
+        Read::take(object, sought.length).read_to_end(&mut value).unwrap();
         Some(value)
     };
     assert_eq!(value(&["00420011"]), Some(vec![7; 3000]));
@@ -236,5 +239,76 @@ proptest! {
         bytes.truncate(data);
         bytes.extend(tail);
         let _ = read_bytes(&bytes);
+    }
+}
+
+/// Gives at most so many bytes at once.
+struct Slowly<'a>(&'a [u8], usize);
+
+impl Read for Slowly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+/// A private sequence as UN, in an item that has a length.
+fn unknown_sequence() -> Vec<u8> {
+    let item = b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF\x08\0\0\x01\x04\0\0\0CODE\xFE\xFF\x0D\xE0\0\0\0\0";
+    let unknown = [&b"\x09\0\x10\x10UN\0\0\xFF\xFF\xFF\xFF"[..], item, b"\xFE\xFF\xDD\xE0\0\0\0\0"].concat();
+    let length = u8::try_from(unknown.len()).unwrap();
+    let sequence = [
+        &b"\x08\0\x40\x11SQ\0\0"[..],
+        &[length + 8, 0, 0, 0],
+        b"\xFE\xFF\x00\xE0",
+        &[length, 0, 0, 0],
+        &unknown,
+    ];
+    let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
+    bytes.splice(data..data, sequence.concat());
+    bytes
+}
+
+#[test]
+fn an_unknown_value_without_a_length_is_a_sequence_in_implicit_vr() {
+    let data = read_bytes(&unknown_sequence()).unwrap().data;
+    let items = data.items(tags::REFERENCED_IMAGE_SEQUENCE);
+    let unknown = items[0].get(Tag(0x0009, 0x1010)).unwrap();
+    assert_eq!(unknown.vr, VR::SQ);
+    assert_eq!(items[0].items(Tag(0x0009, 0x1010))[0].text(tags::CODE_VALUE), Some("CODE"));
+}
+
+#[test]
+fn a_length_that_is_declared_takes_no_memory() {
+    let mut bytes = [&[0; 128][..], b"DICM\x02\0\x10\0UT\0\0\0\0\0\x70", b"1.2.840.10008.1.2.1"].concat();
+    assert!(matches!(read_bytes(&bytes), Err(ReadError::Broken(_))));
+    bytes[136..138].copy_from_slice(b"OB");
+    bytes[134] = 1;
+    assert!(matches!(Object::open(&bytes[..], None), Err(ReadError::Truncated)));
+}
+
+#[test]
+fn both_readings_agree_for_every_chunking_and_every_cut() {
+    let syntaxes = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"];
+    for whole in syntaxes.map(small).into_iter().chain([unknown_sequence()]) {
+        let expected = format!("{:?}", read_bytes(&whole).unwrap());
+        for size in 1..20 {
+            let header = Object::open(Slowly(&whole, size), None).unwrap().header(|_| true).unwrap();
+            assert_eq!(format!("{header:?}"), expected, "{size}");
+        }
+        let all = read_bytes(&whole).unwrap().data;
+        for length in 0..=whole.len() {
+            let cut = &whole[..length];
+            let streamed = read_bytes(cut);
+            let in_place = InPlace::read(&Bytes::copy_from_slice(cut), 1 << 20, |_| true);
+            assert_eq!(streamed.is_ok(), in_place.is_ok(), "{length}: {streamed:?} {in_place:?}");
+            let (Ok(streamed), Ok(in_place)) = (streamed, in_place) else { continue };
+            assert_eq!(streamed.pixel_data.is_some(), in_place.pixels.is_some(), "{length}");
+            assert!(streamed.data.iter().all(|(tag, element)| all.get(tag) == Some(element)), "{length}");
+            if let Some(Pixels::Native { bytes, .. }) = in_place.pixels {
+                assert_eq!((bytes.len(), length), (6, whole.len()));
+            }
+        }
     }
 }

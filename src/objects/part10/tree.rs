@@ -1,22 +1,17 @@
-//! Building a data set from tokens: the sequences and items that are open, and the character sets in force in each.
+//! Building a data set from the events of a walk: the sequences and items that are open, and the character sets in force in each.
 
 use super::super::data_set::{DataSet, Element, Value, is_text, swap_words, word_size};
 use super::super::json::Step;
-use super::ReadError;
+use super::syntax::ElementHeader;
 use crate::objects::charset::{CharacterSets, Delimiters};
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
-use dicom_core::{DataElementHeader, Tag, VR};
-use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
-use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
 use std::rc::Rc;
 
-/// Sequences nested deeper than any standard object's mean that the reader has lost its way.
-const DEEPEST_NESTING: usize = 64;
-
 /// A data set under construction.
+#[derive(Default)]
 pub(super) struct Tree {
-    big_endian: bool,
-    implicit: bool,
     root: Level,
     open: Vec<Open>,
 }
@@ -30,25 +25,11 @@ struct Level {
 }
 
 enum Open {
-    Sequence {
-        tag: Tag,
-        items: Vec<DataSet>,
-    },
+    Sequence { tag: Tag, items: Vec<DataSet> },
     Item(Level),
-    /// Encapsulated pixel data inside an item, an icon: stepped over.
-    Fragments,
 }
 
 impl Tree {
-    pub(super) fn new(syntax: &TransferSyntax) -> Self {
-        Self {
-            big_endian: syntax.endianness() == Endianness::Big,
-            implicit: syntax.uid() == uids::IMPLICIT_VR_LITTLE_ENDIAN,
-            root: Level::default(),
-            open: Vec::new(),
-        }
-    }
-
     pub(super) fn at_root(&self) -> bool {
         self.open.is_empty()
     }
@@ -60,7 +41,6 @@ impl Tree {
         let along = self.open.iter().all(|open| match open {
             Open::Sequence { tag, items } => next(Step::Attribute(*tag)) && next(Step::Item(items.len() + 1)),
             Open::Item(_) => true,
-            Open::Fragments => false,
         });
         along && next(Step::Attribute(tag)) && steps.next().is_none()
     }
@@ -68,12 +48,13 @@ impl Tree {
     /// The representation of an element. Implicit VR leaves the choice between US and SS to Pixel Representation
     /// (PS3.5 A.1), which only the data set can tell. UN is what those write who do not know an attribute: where the
     /// dictionary does, it is told as what it is (PS3.5 6.2.2 note 3). Sequences are not, whose items stand inside of a value.
-    pub(super) fn representation(&mut self, header: &DataElementHeader) -> VR {
+    pub(super) fn representation(&mut self, header: &ElementHeader) -> VR {
         let known = || StandardDataDictionary.by_tag(header.tag).map(DataDictionaryEntry::vr);
         let is_signed = |tree: &mut Self| tree.innermost().data.word(tags::PIXEL_REPRESENTATION) == Some(1);
+        let big_endian = header.syntax.big_endian;
         match (header.vr, known()) {
-            (VR::US, Some(VirtualVr::Xs)) if self.implicit && is_signed(self) => VR::SS,
-            (VR::UN, Some(VirtualVr::Xs)) if !self.big_endian => {
+            (VR::US, Some(VirtualVr::Xs)) if !header.syntax.explicit && is_signed(self) => VR::SS,
+            (VR::UN, Some(VirtualVr::Xs)) if !big_endian => {
                 if is_signed(self) {
                     VR::SS
                 } else {
@@ -81,89 +62,64 @@ impl Tree {
                 }
             }
             // What is unknown is little endian, whatever the order of the file.
-            (VR::UN, Some(VirtualVr::Exact(vr))) if vr != VR::SQ && (is_text(vr) || !self.big_endian) => vr,
+            (VR::UN, Some(VirtualVr::Exact(vr))) if vr != VR::SQ && (is_text(vr) || !big_endian) => vr,
             (vr, _) => vr,
         }
     }
 
+    /// Puts an element in. Of several with one tag the first counts.
     pub(super) fn insert(&mut self, tag: Tag, element: Element) {
+        let level = self.innermost();
         // Group lengths describe the file and not the object (PS3.5 7.2).
-        if tag.element() != 0 {
-            self.innermost().data.insert(tag, element);
+        if tag.element() != 0 && level.data.get(tag).is_none() {
+            level.data.insert(tag, element);
         }
     }
 
-    pub(super) fn insert_bytes(&mut self, tag: Tag, vr: VR, mut bytes: Vec<u8>) {
+    pub(super) fn insert_bytes(&mut self, header: &ElementHeader, vr: VR, bytes: &[u8]) {
+        let tag = header.tag;
         if !is_text(vr) {
-            if self.big_endian {
+            let mut bytes: Box<[u8]> = bytes.into();
+            if header.syntax.big_endian {
                 swap_words(&mut bytes, word_size(vr));
             }
-            return self.insert(tag, Element { vr, value: Value::Binary(bytes.into()) });
+            return self.insert(tag, Element { vr, value: Value::Binary(bytes) });
         }
         let level = self.innermost();
-        let values = texts(vr, &bytes, &level.sets);
+        let values = texts(vr, bytes, &level.sets);
         if tag == tags::SPECIFIC_CHARACTER_SET {
             level.sets = Rc::new(CharacterSets::from_terms(values.iter().map(AsRef::as_ref)));
         }
         self.insert(tag, Element { vr, value: Value::Text(values) });
     }
 
-    pub(super) fn enter_sequence(&mut self, tag: Tag) -> Result<(), ReadError> {
-        self.enter(Open::Sequence { tag, items: Vec::new() })
+    pub(super) fn begin_sequence(&mut self, tag: Tag) {
+        self.open.push(Open::Sequence { tag, items: Vec::new() });
     }
 
-    pub(super) fn enter_fragments(&mut self) -> Result<(), ReadError> {
-        self.enter(Open::Fragments)
+    pub(super) fn begin_item(&mut self) {
+        let sets = Rc::clone(&self.innermost().sets);
+        self.open.push(Open::Item(Level { data: DataSet::default(), sets }));
     }
 
-    fn enter(&mut self, open: Open) -> Result<(), ReadError> {
-        if self.open.len() >= DEEPEST_NESTING {
-            return Err(ReadError::Broken("sequences are nested too deeply".into()));
-        }
-        self.open.push(open);
-        Ok(())
-    }
-
-    pub(super) fn enter_item(&mut self) {
-        if !matches!(self.open.last(), Some(Open::Fragments)) {
-            let sets = Rc::clone(&self.innermost().sets);
-            self.open.push(Open::Item(Level { data: DataSet::default(), sets }));
+    pub(super) fn end_item(&mut self) {
+        if let (Some(Open::Item(level)), Some(Open::Sequence { items, .. })) =
+            (self.open.pop(), self.open.last_mut())
+        {
+            items.push(level.data);
         }
     }
 
-    pub(super) fn leave_item(&mut self) -> Result<(), ReadError> {
-        if matches!(self.open.last(), Some(Open::Fragments)) {
-            return Ok(());
-        }
-        match (self.open.pop(), self.open.last_mut()) {
-            (Some(Open::Item(level)), Some(Open::Sequence { items, .. })) => {
-                items.push(level.data);
-                Ok(())
-            }
-            _ => Err(ReadError::Broken("an item ends that never began".into())),
+    pub(super) fn end_sequence(&mut self, wanted: impl Fn(Tag) -> bool) {
+        if let Some(Open::Sequence { tag, items }) = self.open.pop()
+            && (!self.at_root() || wanted(tag))
+        {
+            self.insert(tag, Element { vr: VR::SQ, value: Value::Items(items) });
         }
     }
 
-    pub(super) fn leave_sequence(&mut self, wanted: impl Fn(Tag) -> bool) -> Result<(), ReadError> {
-        match self.open.pop() {
-            Some(Open::Fragments) => Ok(()),
-            Some(Open::Sequence { tag, items }) => {
-                if !self.at_root() || wanted(tag) {
-                    self.insert(tag, Element { vr: VR::SQ, value: Value::Items(items) });
-                }
-                Ok(())
-            }
-            _ => Err(ReadError::Broken("a sequence ends that never began".into())),
-        }
-    }
-
-    /// The finished data set; an error when something is still open.
-    pub(super) fn finish(self) -> Result<DataSet, ReadError> {
-        if self.open.is_empty() { Ok(self.root.data) } else { Err(ReadError::Truncated) }
-    }
-
-    /// The top-level elements that are complete, as the rest is not wanted.
-    pub(super) fn abandon(self) -> DataSet {
+    /// The top-level elements that are complete.
+    pub(super) fn finish(self) -> DataSet {
         self.root.data
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use dicom_core::value::{C, PixelFragmentSequence, PrimitiveValue};
-use dicom_core::{DataElement, dicom_value};
+use dicom_core::{DataElement, VR, dicom_value};
 use dicom_dictionary_std::uids;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use tempfile::NamedTempFile;

@@ -1,0 +1,232 @@
+//! Encapsulated pixel data (PS3.5 A.4): which fragments make up which frame. Nothing is decoded.
+//!
+//! A [`Locator`] is fed with one fragment after the other. Three things may tell where frames begin, and are believed in this
+//! order, each only if it holds to the end: the Extended or the Basic Offset Table, whose offsets have to ascend and to lead
+//! to fragments; the markers with which streams of JPEG, JPEG-LS, JPEG 2000 and JPEG XL begin; and the number of fragments,
+//! where it is that of the frames. An empty fragment belongs to no frame, and no frame is empty. A video is one stream.
+
+mod stream;
+
+use dicom_dictionary_std::uids;
+
+pub use stream::{Piece, Stream, StreamError, item};
+
+/// The Basic Offset Table of a million frames.
+const MAX_TABLE: usize = 4 * 1024 * 1024;
+
+/// With what the streams of frames begin: JPEG and JPEG-LS, JPEG 2000 and HTJ2K, JPEG XL, and the last two in their files.
+const MARKERS: [&[u8]; 5] = [
+    &[0xFF, 0xD8, 0xFF],
+    &[0xFF, 0x4F, 0xFF, 0x51],
+    &[0xFF, 0x0A],
+    &[0, 0, 0, 12, b'j', b'P', b' ', b' '],
+    &[0, 0, 0, 12, b'J', b'X', b'L', b' '],
+];
+
+/// So many bytes of a fragment's beginning are looked at.
+pub const MARKER: usize = 8;
+
+/// The fragments do not go together with the number of frames, and nothing else tells the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its fragments do not tell where its frames begin")]
+pub struct Inconsistent;
+
+/// A fragment, as far as it tells where a frame begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    offset: u64,
+    length: u32,
+    has_marker: bool,
+}
+
+impl Fragment {
+    /// Of `length` bytes that begin with `start`. `offset` is where its item begins, counted from the first one behind the
+    /// Basic Offset Table.
+    pub fn new(offset: u64, length: u32, start: &[u8]) -> Self {
+        Self { offset, length, has_marker: MARKERS.iter().any(|marker| start.starts_with(marker)) }
+    }
+}
+
+/// What tells where frames begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Table,
+    Markers,
+    Count,
+    /// There is one frame only.
+    Whole,
+}
+
+/// By which rules a fragment begins a frame; none is said of an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Begins {
+    table: bool,
+    marker: bool,
+    is_first: bool,
+}
+
+impl Begins {
+    fn by(self, rule: Rule) -> bool {
+        self.is_first
+            || match rule {
+                Rule::Table => self.table,
+                Rule::Markers => self.marker,
+                Rule::Count => true,
+                Rule::Whole => false,
+            }
+    }
+}
+
+/// Finds out which fragments begin frames.
+#[derive(Debug)]
+pub struct Locator {
+    frames: usize,
+    /// Where frames begin by the offset table, as long as that holds.
+    table: Option<Vec<u64>>,
+    /// How many of these offsets led to a fragment.
+    matched: usize,
+    /// An offset led to empty fragments, behind which its frame begins.
+    is_pending: bool,
+    /// How many fragments are not empty, and how many of those begin with a marker.
+    fragments: usize,
+    markers: usize,
+    first_has_marker: bool,
+}
+
+impl Locator {
+    /// For an image of so many frames. `basic` and `extended` are the bytes of the offset tables, which may be wrong.
+    pub fn new(frames: usize, transfer_syntax: &str, basic: &[u8], extended: Option<&[u8]>) -> Self {
+        let frames = if is_video(transfer_syntax) { 1 } else { frames };
+        let long =
+            |bytes: &[u8]| bytes.as_chunks().0.iter().map(|offset| u64::from_le_bytes(*offset)).collect();
+        let short = basic.as_chunks().0.iter().map(|offset| u32::from_le_bytes(*offset).into()).collect();
+        let is_table = |offsets: &Vec<u64>| {
+            offsets.len() == frames
+                && offsets.first() == Some(&0)
+                && offsets.is_sorted_by(|one, next| one < next)
+        };
+        let table = extended.map(long).filter(is_table).or(Some(short).filter(is_table));
+        Self {
+            frames,
+            table: table.filter(|_| frames > 1),
+            matched: 0,
+            is_pending: false,
+            fragments: 0,
+            markers: 0,
+            first_has_marker: false,
+        }
+    }
+
+    fn feed(&mut self, fragment: Fragment) -> Option<Begins> {
+        if let Some(table) = &self.table {
+            let next = table.get(self.matched);
+            if next == Some(&fragment.offset) {
+                // The frame before would be empty.
+                if self.is_pending {
+                    self.table = None;
+                }
+                self.matched += 1;
+                self.is_pending = true;
+            } else if next.is_some_and(|next| *next < fragment.offset) {
+                self.table = None;
+            }
+        }
+        if fragment.length == 0 {
+            return None;
+        }
+        let is_first = self.fragments == 0;
+        self.fragments += 1;
+        self.first_has_marker |= is_first && fragment.has_marker;
+        self.markers += usize::from(fragment.has_marker);
+        let table = std::mem::take(&mut self.is_pending);
+        Some(Begins { table, marker: fragment.has_marker, is_first })
+    }
+
+    /// The rules that may hold to the end, the one that is believed first.
+    fn candidates(&self) -> impl Iterator<Item = Rule> {
+        let by_markers = self.first_has_marker && self.markers <= self.frames;
+        let by_count = self.fragments <= self.frames;
+        let whole = (self.frames == 1).then_some(Rule::Whole);
+        let several =
+            [(self.table.is_some(), Rule::Table), (by_markers, Rule::Markers), (by_count, Rule::Count)];
+        let is_several = self.frames > 1;
+        let several = several.into_iter().filter(move |(may_hold, _)| *may_hold && is_several);
+        whole.into_iter().chain(several.map(|(_, rule)| rule))
+    }
+
+    /// The rule that holds, now that there are no more fragments.
+    fn rule(&self) -> Result<Rule, Inconsistent> {
+        let holds = |rule: &Rule| match rule {
+            Rule::Table => self.matched == self.frames && !self.is_pending,
+            Rule::Markers => self.markers == self.frames,
+            Rule::Count => self.fragments == self.frames,
+            Rule::Whole => self.fragments > 0,
+        };
+        self.candidates().find(holds).ok_or(Inconsistent)
+    }
+
+    /// The frames that `fragments` make up: of each the indices of its fragments, in order.
+    pub fn locate(mut self, fragments: &[Fragment]) -> Result<Vec<Vec<usize>>, Inconsistent> {
+        let begins: Vec<_> = fragments.iter().map(|fragment| self.feed(*fragment)).collect();
+        let rule = self.rule()?;
+        let mut frames: Vec<Vec<usize>> = Vec::new();
+        for (index, begins) in begins.into_iter().enumerate() {
+            let Some(begins) = begins else { continue };
+            if begins.by(rule) {
+                frames.push(Vec::new());
+            }
+            if let Some(frame) = frames.last_mut() {
+                frame.push(index);
+            }
+        }
+        Ok(frames)
+    }
+}
+
+/// How many frames there are where Number of Frames (0028,0008) is `text`. It is one or more (PS3.3 C.7.6.6.1.1): where it is
+/// missing, or none, there is one.
+pub fn number_of_frames(text: Option<&str>) -> usize {
+    let number = text.and_then(|text| text.trim_matches(['\0', ' ']).parse::<f64>().ok()).unwrap_or(1.0);
+    // Casts of floating point numbers saturate.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between those bounds")]
+    let number = number.max(1.0).min(u32::MAX.into()) as u32;
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Whether the pixel data of that transfer syntax are one stream of video, whatever the number of frames and of fragments
+/// (PS3.5 8.2.5 to 8.2.9).
+pub fn is_video(transfer_syntax: &str) -> bool {
+    media_type(transfer_syntax).starts_with("video/")
+}
+
+/// The media type of one compressed frame, or of a video (PS3.18 tables 8.7.3-2 and 8.7.3-5).
+pub fn media_type(transfer_syntax: &str) -> &'static str {
+    match transfer_syntax {
+        uids::JPEG_BASELINE8_BIT
+        | uids::JPEG_EXTENDED12_BIT
+        | uids::JPEG_LOSSLESS
+        | uids::JPEG_LOSSLESS_SV1 => "image/jpeg",
+        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => "image/jls",
+        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => "image/jp2",
+        uids::JPEG2000MC_LOSSLESS | uids::JPEG2000MC => "image/jpx",
+        uids::HTJ2K_LOSSLESS | uids::HTJ2K_LOSSLESS_RPCL | uids::HTJ2K => "image/jphc",
+        uids::JPEGXL_LOSSLESS | uids::JPEGXLJPEG_RECOMPRESSION | uids::JPEGXL => "image/jxl",
+        uids::MPEG2MPML | uids::MPEG2MPMLF | uids::MPEG2MPHL | uids::MPEG2MPHLF => "video/mpeg",
+        uids::MPEG4HP41
+        | uids::MPEG4HP41F
+        | uids::MPEG4HP41BD
+        | uids::MPEG4HP41BDF
+        | uids::MPEG4HP422D
+        | uids::MPEG4HP422DF
+        | uids::MPEG4HP423D
+        | uids::MPEG4HP423DF
+        | uids::MPEG4HP42STEREO
+        | uids::MPEG4HP42STEREOF => "video/mp4",
+        uids::HEVCMP51 | uids::HEVCM10P51 => "video/H265",
+        uids::RLE_LOSSLESS => "image/dicom-rle",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests;

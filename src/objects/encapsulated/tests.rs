@@ -1,0 +1,172 @@
+//! The same frames, located at once and as they stream, in pieces of every size.
+
+use super::*;
+use proptest::prelude::*;
+use std::io::Read;
+
+const JPEG: &str = uids::JPEG_BASELINE8_BIT;
+
+/// Items with these contents behind a table, and the delimiter.
+fn encapsulated(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
+    let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    let mut bytes = Vec::new();
+    for value in std::iter::once(&table).chain(fragments) {
+        bytes.extend([0xFE, 0xFF, 0x00, 0xE0]);
+        bytes.extend(u32::try_from(value.len()).unwrap().to_le_bytes());
+        bytes.extend(value);
+    }
+    bytes.extend([0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    bytes
+}
+
+fn located(
+    count: usize,
+    syntax: &str,
+    table: &[u32],
+    extended: Option<&[u8]>,
+    fragments: &[Vec<u8>],
+) -> Result<Vec<Vec<u8>>, Inconsistent> {
+    let mut offset = 0;
+    let mut found = Vec::new();
+    for bytes in fragments {
+        let length = u32::try_from(bytes.len()).unwrap();
+        found.push(Fragment::new(offset, length, bytes));
+        offset += 8 + u64::from(length);
+    }
+    let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    let frames = Locator::new(count, syntax, &table, extended).locate(&found)?;
+    Ok(frames
+        .iter()
+        .map(|frame| frame.iter().flat_map(|index| fragments[*index].clone()).collect())
+        .collect())
+}
+
+fn streamed(
+    count: usize,
+    syntax: &str,
+    extended: Option<&[u8]>,
+    mut source: impl Read,
+) -> Result<Vec<Vec<u8>>, StreamError> {
+    let mut stream = Stream::open(&mut source, count, syntax, extended)?;
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    while let Some(piece) = stream.next(&mut source)? {
+        if piece.begins_frame {
+            frames.push(Vec::new());
+        }
+        frames.last_mut().unwrap().extend(piece.bytes);
+    }
+    Ok(frames)
+}
+
+/// What both ways find, which is the same.
+fn frames(
+    count: usize,
+    syntax: &str,
+    table: &[u32],
+    extended: Option<&[u8]>,
+    fragments: &[Vec<u8>],
+) -> Option<Vec<Vec<u8>>> {
+    let located = located(count, syntax, table, extended, fragments).ok();
+    let streamed = streamed(count, syntax, extended, &encapsulated(table, fragments)[..]).ok();
+    assert_eq!(located, streamed, "{count} {table:?} {fragments:?}");
+    located
+}
+
+/// A fragment that begins a stream, and one that goes on with it.
+fn begin(number: u8) -> Vec<u8> {
+    vec![0xFF, 0xD8, 0xFF, number]
+}
+
+fn more(number: u8) -> Vec<u8> {
+    vec![number; 6]
+}
+
+#[test]
+fn frames_are_told_by_offsets_markers_or_their_number() {
+    let two = [begin(1), more(1), begin(2), more(2)];
+    let joined = vec![[begin(1), more(1)].concat(), [begin(2), more(2)].concat()];
+    for table in [&[][..], &[0, 26], &[0, 0], &[0, 5], &[26, 0], &[0, 9999], &[8, 34], &[0]] {
+        assert_eq!(frames(2, JPEG, table, None, &two).as_ref(), Some(&joined), "{table:?}");
+    }
+    let unmarked = [more(1), more(2), more(3)];
+    assert_eq!(frames(2, JPEG, &[0, 28], None, &unmarked).unwrap(), [[more(1), more(2)].concat(), more(3)]);
+    assert_eq!(frames(2, JPEG, &[], None, &unmarked), None);
+    for table in [&[][..], &[0, 14, 28], &[0, 6, 12], &[0, 0, 0], &[0, 28, 42]] {
+        assert_eq!(frames(3, JPEG, table, None, &unmarked).unwrap(), unmarked, "{table:?}");
+    }
+    assert_eq!(frames(1, JPEG, &[0], None, &unmarked).unwrap(), [unmarked.concat()]);
+    assert_eq!(frames(4, JPEG, &[], None, &unmarked), None);
+    assert_eq!(frames(1, JPEG, &[], None, &[]), None);
+}
+
+#[test]
+fn the_extended_offset_table_goes_before_the_basic_one() {
+    let long = |offsets: [u64; 2]| offsets.map(u64::to_le_bytes).concat();
+    let fragments = [more(1), more(2), more(3)];
+    let expected = [more(1), [more(2), more(3)].concat()];
+    assert_eq!(frames(2, JPEG, &[0, 28], Some(&long([0, 14])), &fragments).unwrap(), expected);
+    assert_eq!(frames(2, JPEG, &[0, 14], Some(&long([0, 0])), &fragments).unwrap(), expected);
+    assert_eq!(frames(2, JPEG, &[], Some(&long([0, u64::MAX])), &fragments), None);
+}
+
+#[test]
+fn an_empty_fragment_is_no_frame() {
+    let fragments = [more(1), Vec::new(), more(2), Vec::new()];
+    for table in [&[][..], &[0, 14], &[0, 22]] {
+        assert_eq!(frames(2, JPEG, table, None, &fragments).unwrap(), [more(1), more(2)], "{table:?}");
+    }
+    assert_eq!(frames(4, JPEG, &[0, 14, 22, 36], None, &fragments), None);
+}
+
+#[test]
+fn a_video_is_one_stream_of_its_own_type() {
+    let fragments = [begin(1), begin(2), more(3)];
+    for syntax in [uids::MPEG2MPML, uids::MPEG2MPHLF, uids::MPEG4HP41, uids::HEVCM10P51] {
+        assert_eq!(frames(25, syntax, &[0, 12], None, &fragments).unwrap(), [fragments.concat()]);
+        assert!(is_video(syntax));
+    }
+    assert_eq!(media_type(uids::MPEG4HP42STEREOF), "video/mp4");
+    assert_eq!(media_type(uids::HEVCMP51), "video/H265");
+    assert!(!is_video(JPEG));
+}
+
+#[test]
+fn a_number_of_frames_that_is_none_is_one() {
+    for (text, expected) in
+        [(None, 1), (Some("0"), 1), (Some("-3"), 1), (Some("x"), 1), (Some(" 12 "), 12), (Some("NaN"), 1)]
+    {
+        assert_eq!(number_of_frames(text), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn fragments_cut_at_any_byte_are_an_error() {
+    let bytes = encapsulated(&[0, 14], &[more(1), more(2)]);
+    let end = bytes.len() - 8;
+    for length in 0..end + 8 {
+        assert!(streamed(2, JPEG, None, &bytes[..length]).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn a_table_that_claims_gigabytes_takes_no_memory() {
+    let mut bytes = encapsulated(&[], &[more(1)]);
+    bytes[4..8].copy_from_slice(&0xFFFF_FFF0_u32.to_le_bytes());
+    assert!(matches!(streamed(1, JPEG, None, &bytes[..]), Err(StreamError::Io(_))));
+}
+
+proptest! {
+    #[test]
+    fn streaming_finds_what_is_found_at_once(
+        kinds in prop::collection::vec(0_u8..3, 0..9),
+        table in prop::collection::vec(0_u32..90, 0..5),
+        count in 1_usize..6,
+    ) {
+        let fragment = |(number, kind): (usize, &u8)| {
+            let number = u8::try_from(number).unwrap();
+            [begin(number), more(number), Vec::new()][usize::from(*kind)].clone()
+        };
+        let fragments: Vec<_> = kinds.iter().enumerate().map(fragment).collect();
+        frames(count, JPEG, &table, None, &fragments);
+    }
+}

@@ -1,0 +1,77 @@
+//! A deflated data set (PS3.5 A.5, RFC 1951) as it inflates. One that is cut off is an error and no shorter data set.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use std::fmt;
+use std::io::{self, Read};
+
+/// So much of what is deflated is read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// What `R` inflates to.
+pub(super) struct Inflated<R> {
+    deflated: R,
+    state: Decompress,
+    buffer: Box<[u8]>,
+    begin: usize,
+    end: usize,
+    is_done: bool,
+}
+
+impl<R> fmt::Debug for Inflated<R> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Inflated").field("is_done", &self.is_done).finish_non_exhaustive()
+    }
+}
+
+impl<R: Read> Inflated<R> {
+    pub(super) fn new(deflated: R) -> Self {
+        let buffer = vec![0; CHUNK].into_boxed_slice();
+        Self { deflated, state: Decompress::new(false), buffer, begin: 0, end: 0, is_done: false }
+    }
+}
+
+impl<R: Read> Read for Inflated<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !self.is_done && !buffer.is_empty() {
+            if self.begin == self.end {
+                (self.begin, self.end) = (0, self.deflated.read(&mut self.buffer)?);
+            }
+            let (read, written) = (self.state.total_in(), self.state.total_out());
+            let input = &self.buffer[self.begin..self.end];
+            let status = self.state.decompress(input, buffer, FlushDecompress::None);
+            let status = status.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            self.begin += usize::try_from(self.state.total_in() - read).unwrap_or_default();
+            self.is_done = status == Status::StreamEnd;
+            let written = self.state.total_out() - written;
+            if written > 0 {
+                return Ok(usize::try_from(written).unwrap_or_default());
+            }
+            if input.is_empty() && !self.is_done {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn a_stream_inflates_to_its_end_and_no_further() {
+        let plain: Vec<u8> = (0..100_000_u32).map(|number| (number % 251).to_le_bytes()[0]).collect();
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(&plain).unwrap();
+        let mut deflated = encoder.finish().unwrap();
+        for length in 0..deflated.len() {
+            let outcome = Inflated::new(&deflated[..length]).read_to_end(&mut Vec::new());
+            assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{length}");
+        }
+        deflated.extend([0; 3]);
+        let mut inflated = Vec::new();
+        Inflated::new(&deflated[..]).read_to_end(&mut inflated).unwrap();
+        assert!(inflated == plain);
+    }
+}

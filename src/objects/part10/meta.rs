@@ -1,0 +1,46 @@
+//! The preamble and the file meta information (PS3.10 7.1), which are in Explicit VR Little Endian whatever follows.
+
+use super::ReadError;
+use super::source::Source;
+use super::syntax::{EXPLICIT, transfer_syntax};
+use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::transfer_syntax::TransferSyntax;
+
+/// No UID is longer, nor anything that stands for one.
+const MAX_UID: u32 = 256;
+
+/// Reads the file meta information; the transfer syntax of the data set, which comes next. Its group length is not looked at:
+/// some writers leave it out, and others miscount.
+pub(super) fn read(source: &mut impl Source) -> Result<&'static TransferSyntax, ReadError> {
+    match source.take_bytes(132) {
+        Ok(start) if start.ends_with(b"DICM") => {}
+        Ok(_) | Err(ReadError::Truncated) => return Err(ReadError::NotDicom),
+        Err(error) => return Err(error),
+    }
+    let (mut syntax, mut class) = (String::new(), String::new());
+    while let start @ [2, 0, ..] = source.peek(8)? {
+        let start = *start.first_chunk().ok_or(ReadError::Truncated)?;
+        let length = EXPLICIT.header_length(start);
+        let header = EXPLICIT.header(source.peek(length)?.get(..length).ok_or(ReadError::Truncated)?);
+        let header = header.ok_or(ReadError::Truncated)?;
+        source.skip(length as u64)?;
+        let length = header.length.ok_or(ReadError::Broken("file meta information without an end"))?;
+        let uid = match header.tag {
+            tags::TRANSFER_SYNTAX_UID => &mut syntax,
+            tags::MEDIA_STORAGE_SOP_CLASS_UID => &mut class,
+            _ => {
+                source.skip(length.into())?;
+                continue;
+            }
+        };
+        if length > MAX_UID {
+            return Err(ReadError::Broken("a UID that is longer than any"));
+        }
+        let bytes = source.take_bytes(length.into())?;
+        String::from_utf8_lossy(&bytes).trim_matches(['\0', ' ']).clone_into(uid);
+    }
+    if class == uids::MEDIA_STORAGE_DIRECTORY_STORAGE {
+        return Err(ReadError::Directory);
+    }
+    transfer_syntax(&syntax).ok_or(ReadError::TransferSyntax(syntax))
+}

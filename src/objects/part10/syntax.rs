@@ -1,0 +1,193 @@
+//! How a data set is written (PS3.5 7.1 and Annex A): the transfer syntax, and the header of one element.
+
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, uids};
+use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax, TransferSyntaxIndex};
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+
+/// What surrounds items (PS3.5 7.5).
+pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
+pub(super) const SEQUENCE_DELIMITATION: Tag = Tag(0xFFFE, 0xE0DD);
+
+/// How elements are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Syntax {
+    pub(super) explicit: bool,
+    pub(super) big_endian: bool,
+}
+
+pub(super) const EXPLICIT: Syntax = Syntax { explicit: true, big_endian: false };
+pub(super) const IMPLICIT: Syntax = Syntax { explicit: false, big_endian: false };
+
+/// What precedes a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ElementHeader {
+    pub(super) tag: Tag,
+    /// As the file says it; by the dictionary where it does not (PS3.5 A.1), and UN where that does not know either.
+    pub(super) vr: VR,
+    /// None where the value runs to a delimiter.
+    pub(super) length: Option<u32>,
+    pub(super) syntax: Syntax,
+}
+
+/// The transfer syntax with that UID, as far as its data sets can be read.
+pub(super) fn transfer_syntax(uid: &str) -> Option<&'static TransferSyntax> {
+    TransferSyntaxRegistry.get(uid)
+}
+
+/// Whether the data set after the file meta information is one deflated stream (PS3.5 A.5).
+pub fn is_deflated(transfer_syntax: &str) -> bool {
+    matches!(
+        transfer_syntax,
+        uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+            | uids::JPIP_REFERENCED_DEFLATE
+            | uids::JPIPHTJ2K_REFERENCED_DEFLATE
+    )
+}
+
+impl Syntax {
+    /// The one that a data set is really in, by its first bytes: some writers declare Explicit VR and write Implicit VR, or
+    /// the reverse. No first element is longer than 65,535 bytes, so that a representation which is none is told from a
+    /// length of Implicit VR.
+    pub(super) fn observed(declared: &TransferSyntax, start: &[u8]) -> Self {
+        if declared.endianness() == Endianness::Big {
+            return Self { explicit: true, big_endian: true };
+        }
+        match start {
+            [_, _, _, _, first, second, ..] if first.is_ascii_uppercase() && second.is_ascii_uppercase() => {
+                EXPLICIT
+            }
+            [_, _, _, _, _, _, 0, 0, ..] => IMPLICIT,
+            _ if declared.uid() == uids::IMPLICIT_VR_LITTLE_ENDIAN => IMPLICIT,
+            _ => EXPLICIT,
+        }
+    }
+
+    fn word(self, bytes: [u8; 2]) -> u16 {
+        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+
+    fn long(self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    fn tag(self, [a, b, c, d]: [u8; 4]) -> Tag {
+        Tag(self.word([a, b]), self.word([c, d]))
+    }
+
+    /// The tag and the length of an item or a delimiter, which have no representation.
+    pub(super) fn item_header(self, [a, b, c, d, length @ ..]: [u8; 8]) -> (Tag, Option<u32>) {
+        (self.tag([a, b, c, d]), defined(self.long(length)))
+    }
+
+    /// How long the header is that begins so.
+    pub(super) fn header_length(self, start: [u8; 8]) -> usize {
+        let [_, _, _, _, first, second, third, fourth] = start;
+        let is_long = self.explicit
+            && match VR::from_binary([first, second]) {
+                Some(vr) => is_long(vr),
+                // Representations of the future have a length of 32 bits (PS3.5 7.1.2); those that are none have not.
+                None => {
+                    first.is_ascii_uppercase() && second.is_ascii_uppercase() && [third, fourth] == [0, 0]
+                }
+            };
+        if is_long { 12 } else { 8 }
+    }
+
+    /// The header that stands in `bytes`, all of it: 8 or 12 bytes, as [`Self::header_length`] has it.
+    pub(super) fn header(self, bytes: &[u8]) -> Option<ElementHeader> {
+        let [a, b, c, d, first, second, third, fourth] = *bytes.first_chunk()?;
+        let tag = self.tag([a, b, c, d]);
+        if !self.explicit {
+            let known = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed());
+            let length = defined(self.long([first, second, third, fourth]));
+            return Some(ElementHeader { tag, vr: known.unwrap_or(VR::UN), length, syntax: self });
+        }
+        let vr = VR::from_binary([first, second]).unwrap_or(VR::UN);
+        let length = match bytes.get(8..12) {
+            Some(long) => defined(self.long(long.try_into().ok()?)),
+            None => Some(self.word([third, fourth]).into()),
+        };
+        Some(ElementHeader { tag, vr, length, syntax: self })
+    }
+}
+
+/// Representations whose length has 32 bits (PS3.5 table 7.1-1).
+fn is_long(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::OB
+            | VR::OD
+            | VR::OF
+            | VR::OL
+            | VR::OV
+            | VR::OW
+            | VR::SQ
+            | VR::SV
+            | VR::UC
+            | VR::UN
+            | VR::UR
+            | VR::UT
+            | VR::UV
+    )
+}
+
+fn defined(length: u32) -> Option<u32> {
+    (length != u32::MAX).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_dictionary_std::tags;
+
+    fn read(syntax: Syntax, bytes: &[u8]) -> (VR, Option<u32>, usize) {
+        let length = syntax.header_length(*bytes.first_chunk().unwrap());
+        let header = syntax.header(&bytes[..length]).unwrap();
+        assert_eq!(header.tag, tags::PATIENT_ID);
+        (header.vr, header.length, length)
+    }
+
+    #[test]
+    fn headers_are_read_in_every_syntax() {
+        let big = Syntax { explicit: true, big_endian: true };
+        assert_eq!(read(IMPLICIT, b"\x10\0\x20\0\x05\0\0\0rest"), (VR::LO, Some(5), 8));
+        assert_eq!(read(IMPLICIT, b"\x10\0\x20\0\xFF\xFF\xFF\xFFrest"), (VR::LO, None, 8));
+        assert_eq!(read(EXPLICIT, b"\x10\0\x20\0LO\x05\0rest"), (VR::LO, Some(5), 8));
+        assert_eq!(read(EXPLICIT, b"\x10\0\x20\0LO\xFF\xFFrest"), (VR::LO, Some(65_535), 8));
+        assert_eq!(read(big, b"\0\x10\0\x20LO\0\x05rest"), (VR::LO, Some(5), 8));
+        assert_eq!(read(EXPLICIT, b"\x10\0\x20\0UN\0\0\xFF\xFF\xFF\xFF"), (VR::UN, None, 12));
+        assert_eq!(read(big, b"\0\x10\0\x20UT\0\0\0\0\x01\x02"), (VR::UT, Some(258), 12));
+    }
+
+    #[test]
+    fn a_representation_that_is_none_is_unknown_with_a_short_length() {
+        for vr in [b"\0\0", b"  ", b"??", b"lo"] {
+            let bytes = [b"\x10\0\x20\0", &vr[..], b"\x05\0rest"].concat();
+            assert_eq!(read(EXPLICIT, &bytes), (VR::UN, Some(5), 8));
+        }
+        assert_eq!(read(EXPLICIT, b"\x10\0\x20\0ZZ\x05\0rest"), (VR::UN, Some(5), 8));
+        assert_eq!(
+            read(EXPLICIT, b"\x10\0\x20\0ZZ\0\0\x05\0\0\0"),
+            (VR::UN, Some(5), 12),
+            "one of the future"
+        );
+    }
+
+    #[test]
+    fn a_data_set_is_what_its_first_element_shows() {
+        let [implicit, explicit, big] =
+            [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"]
+                .map(|uid| transfer_syntax(uid).unwrap());
+        for declared in [implicit, explicit] {
+            assert_eq!(Syntax::observed(declared, b"\x08\0\x05\0CS\x0A\0"), EXPLICIT);
+            assert_eq!(Syntax::observed(declared, b"\x08\0\x05\0\x0A\0\0\0"), IMPLICIT);
+        }
+        assert_eq!(Syntax::observed(explicit, b"\x08\0\x05\0??\x0A\0"), EXPLICIT);
+        assert_eq!(Syntax::observed(explicit, b""), EXPLICIT);
+        assert_eq!(Syntax::observed(implicit, b""), IMPLICIT);
+        assert!(Syntax::observed(big, b"\0\x08\0\x05??\0\0").big_endian);
+    }
+}
