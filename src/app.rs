@@ -7,15 +7,18 @@ use secrecy::ExposeSecret;
 
 use crate::archive::{Archive, SettingsError};
 use crate::auth::{Authenticator, Open};
-use crate::cache::{Cache, Fingerprint, Ledger, LedgerError, Sight, Subject};
+use crate::cache::Cache;
+use crate::change_log::{ChangeLog, Observation, ResourceKey};
 use crate::clock::SharedClock;
 use crate::config::{self, AuthMode, Config};
 use crate::dicomweb::{self, DicomwebContext, DrawingPool, EveryArchive, Kept};
 use crate::facade::FhirContext;
+use crate::fingerprint::Fingerprint;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
 use crate::mapping::{self, MappingContext};
 use crate::service::{Entrance, Service};
+use crate::store::{self, OpenError, StoreError};
 use crate::studies::{Limits, Source, Studies};
 use crate::telemetry::Metrics;
 
@@ -28,9 +31,12 @@ pub enum AppError {
     /// No key for the links of pages.
     #[error(transparent)]
     Cursors(#[from] NoKey),
-    /// The change ledger cannot be opened in `[cache] state_dir`.
+    /// The store cannot be opened in `[cache] state_dir`.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Store(#[from] OpenError),
+    /// The store cannot be read or written.
+    #[error("the change log cannot be kept: {0}")]
+    ChangeLog(#[from] StoreError),
 }
 
 /// One gateway. Two of them in one process share nothing.
@@ -39,7 +45,7 @@ pub struct App {
     service: Service,
     metrics: Metrics,
     cache: Cache,
-    ledger: Ledger,
+    change_log: ChangeLog,
 }
 
 impl App {
@@ -58,13 +64,13 @@ impl App {
         metrics: Metrics,
         authenticator: Arc<dyn Authenticator>,
     ) -> Result<Self, AppError> {
-        let ledger = Ledger::open(
-            config.cache.state_dir.as_deref(),
+        let change_log = ChangeLog::open(
+            store::open(config.cache.state_dir.as_deref())?,
             u64::try_from(config.cache.ledger_entries).unwrap_or(u64::MAX),
             SharedClock::clone(&clock),
             metrics.clone(),
         )?;
-        let since = endpoints_since(config, &ledger);
+        let since = endpoints_since(config, &change_log);
         let source = |(archive, since): (&config::Archive, Timestamp)| {
             let context = context(config, archive);
             Ok(Source {
@@ -91,7 +97,7 @@ impl App {
             studies: Studies::new(
                 sources,
                 cache.clone(),
-                ledger.clone(),
+                change_log.clone(),
                 limits,
                 SharedClock::clone(&clock),
                 metrics.clone(),
@@ -121,7 +127,7 @@ impl App {
             metrics: metrics.clone(),
         };
         let service = Service::new(entrance, fhir, EveryArchive::new(archives, dicomweb));
-        Ok(Self { service, metrics, cache, ledger })
+        Ok(Self { service, metrics, cache, change_log })
     }
 
     /// What answers the requests of the public listener.
@@ -138,22 +144,22 @@ impl App {
 
     /// Makes durable what is to survive the process. To be called when no more requests will come.
     pub async fn close(&self) {
-        self.ledger.close().await;
+        self.change_log.close().await;
     }
 }
 
 /// Since when each archive's Endpoint is as it is, but for its address, which is each caller's own.
-fn endpoints_since(config: &Config, ledger: &Ledger) -> Vec<Timestamp> {
-    let sight = |archive: &config::Archive| {
+fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
+    let observation = |archive: &config::Archive| {
         let settings = &archive.settings;
         let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
         // What cannot be written is never shown.
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
         let fingerprint = Fingerprint::of([]).read_by(&json);
-        Sight { subject: Subject::endpoint(&settings.id), fingerprint, content: None }
+        Observation { resource: ResourceKey::endpoint(&settings.id), fingerprint, content: None }
     };
-    let sights: Vec<_> = config.archives.iter().map(sight).collect();
-    ledger.observe_at_start(&sights).into_iter().map(|version| version.last_updated).collect()
+    let observations: Vec<_> = config.archives.iter().map(observation).collect();
+    change_log.observe_at_start(&observations).into_iter().map(|version| version.last_updated).collect()
 }
 
 fn context(config: &Config, archive: &config::Archive) -> MappingContext {

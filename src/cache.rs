@@ -1,12 +1,11 @@
 //! What the gateway remembers: rendered studies, the rows of recent searches, what a Patient id stands for and small answers
-//! of archives, in one store that is bounded by the bytes it really holds; and, in the [`Ledger`], since when each study is as it is.
+//! of archives, in one store that is bounded by the bytes it really holds.
 //!
 //! Cached bytes never depend on who asked or under which address: access is decided outside, on every hit, and every
 //! reference inside a cached resource is relative. Nothing here speaks HTTP or asks an archive; what is kept is handed in.
 //! Whether a thing is still fresh is told by the clock that the gateway was given.
 
 mod key;
-mod ledger;
 mod rendered;
 mod single_flight;
 
@@ -15,57 +14,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use sha2::{Digest, Sha256};
 
 pub use key::Form;
-pub use ledger::{ContentDigest, Ledger, LedgerError, Sight, Subject, Version, VersionId};
 pub use rendered::{LastModified, Rendered};
 pub use single_flight::{Interrupted, SingleFlight};
 
 use crate::archive::ArchiveId;
+use crate::change_log::Version;
 use crate::clock::SharedClock;
 use crate::dicom::{Attributes, StudyUid};
+use crate::fingerprint::Fingerprint;
 use key::Key;
 
 /// What an entry costs besides its own bytes: key, bookkeeping of the store, the allocations' heads.
 const OVERHEAD: usize = 512;
-
-/// Tells cheaply whether a study is still what it was: a hash of the rows that the archives gave for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 16]);
-
-impl Fingerprint {
-    /// Of one study's rows, in the order of the archives that hold it.
-    pub fn of<'a>(rows: impl IntoIterator<Item = (&'a ArchiveId, &'a Attributes)>) -> Self {
-        let mut digest = Sha256::new();
-        for (archive, row) in rows {
-            digest.update(archive.as_str().as_bytes());
-            row.digest_into(&mut |bytes| digest.update(bytes));
-        }
-        let mut short = [0; 16];
-        for (short, byte) in short.iter_mut().zip(digest.finalize()) {
-            *short = byte;
-        }
-        Self(short)
-    }
-
-    /// The same rows, read by the rules that `rules` names: what is made of them changes with either.
-    #[must_use]
-    pub fn read_by(&self, rules: &[u8]) -> Self {
-        let mut short = [0; 16];
-        let hash = Sha256::new().chain_update(self.0).chain_update(rules).finalize();
-        short.iter_mut().zip(hash).for_each(|(short, byte)| *short = byte);
-        Self(short)
-    }
-
-    fn bytes(self) -> [u8; 16] {
-        self.0
-    }
-
-    fn of_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
 
 /// An assembled study as it was rendered, and what tells whether that is still true.
 #[derive(Debug)]

@@ -31,9 +31,11 @@ pub use patients::FoundPatient;
 pub use search::{FoundStudies, FoundStudy, Place, StudyPage, StudySearch};
 
 use crate::archive::{Archive, ArchiveId};
-use crate::cache::{Cache, Fingerprint, Form, Ledger, SearchRows, SingleFlight, StudyEntry};
+use crate::cache::{Cache, Form, SearchRows, SingleFlight, StudyEntry};
+use crate::change_log::ChangeLog;
 use crate::clock::SharedClock;
 use crate::dicom::StudyUid;
+use crate::fingerprint::Fingerprint;
 use crate::mapping::MappingContext;
 use crate::telemetry::Metrics;
 
@@ -81,7 +83,7 @@ type Load = Result<Arc<StudyEntry>, StudiesError>;
 pub struct Studies {
     sources: Arc<[Source]>,
     cache: Cache,
-    ledger: Ledger,
+    change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
     loads: Arc<SingleFlight<(StudyUid, Form, Fingerprint), Load>>,
     limits: Limits,
@@ -94,7 +96,7 @@ impl Studies {
     pub fn new(
         sources: Vec<Source>,
         cache: Cache,
-        ledger: Ledger,
+        change_log: ChangeLog,
         limits: Limits,
         clock: SharedClock,
         metrics: Metrics,
@@ -102,7 +104,7 @@ impl Studies {
         Self {
             sources: sources.into(),
             cache,
-            ledger,
+            change_log,
             scans: Arc::default(),
             loads: Arc::default(),
             limits,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::VersionId;
+use crate::change_log::VersionId;
 use crate::http::gzip::compress;
 
 /// A resource's JSON as bytes, once plain and once compressed, with what tells it from an earlier content.

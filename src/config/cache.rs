@@ -27,7 +27,7 @@ pub struct Cache {
     pub fresh_for: Duration,
     /// In bytes: a larger answer of an archive is passed on and not kept.
     pub largest_answer: u64,
-    /// Where what must survive a restart stands: the change ledger. Without it, in memory.
+    /// Where what must survive a restart stands: the change log. Without it, in memory.
     pub state_dir: Option<PathBuf>,
     /// Studies of which is known since when they are as they are.
     pub ledger_entries: usize,

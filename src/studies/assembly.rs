@@ -1,5 +1,5 @@
 //! From rows to rendered resources: what is remembered and still true is taken, the rest is fetched once, as deep as was
-//! asked for, whoever else asks for it at the same time. The ledger says which version each study is.
+//! asked for, whoever else asks for it at the same time. The change log says which version each study is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::row::StudyRow;
 use super::{FoundStudy, Freshness, Load, Source, Studies, StudiesError, detail};
 use crate::auth::Access;
-use crate::cache::{ContentDigest, Form, Rendered, Sight, StudyEntry, Subject, Version};
+use crate::cache::{Form, Rendered, StudyEntry};
+use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
 use crate::dicom::StudyUid;
 use crate::fhir::types::{Projection, project};
 use crate::mapping::{self, SeriesSource};
@@ -68,7 +69,7 @@ impl Studies {
         }
         self.cache.forget_study(uid, form);
         // Who sees a part of the studies must not learn that there was one that they could not see.
-        let was_served = access.sees_everything() && self.ledger.mark_gone(Subject::study(uid)).await;
+        let was_served = access.sees_everything() && self.change_log.mark_gone(ResourceKey::study(uid)).await;
         Ok(if was_served { Read::Gone } else { Read::NotFound })
     }
 
@@ -107,7 +108,8 @@ impl Studies {
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
         let asked: Vec<_> =
             studies.iter().filter(|study| study.version.is_none() && !is_settled(study)).collect();
-        let versions = self.ledger.observe(asked.iter().map(|study| self.sight(study)).collect()).await;
+        let versions =
+            self.change_log.observe(asked.iter().map(|study| self.observation(study)).collect()).await;
         known.chain(asked.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
@@ -170,9 +172,9 @@ impl Studies {
         let Some(source) = self.source(&study.first().archive).cloned() else {
             return Err(StudiesError::Unwritable);
         };
-        let sight = self.sight(study);
+        let observation = self.observation(study);
         let (study, form) = (study.clone(), form.clone());
-        let (cache, ledger) = (self.cache.clone(), self.ledger.clone());
+        let (cache, change_log) = (self.cache.clone(), self.change_log.clone());
         let flight = (study.uid().clone(), form.clone(), fingerprint);
         let load = || async move {
             let checked_at = cache.elapsed();
@@ -180,8 +182,8 @@ impl Studies {
             // What was looked at in full is named by its content. What was forgotten meanwhile is looked up anew.
             let version = match version.filter(|_| content.is_none()) {
                 Some(version) => version,
-                None => ledger
-                    .observe(vec![Sight { content, ..sight }])
+                None => change_log
+                    .observe(vec![Observation { content, ..observation }])
                     .await
                     .pop()
                     .ok_or(StudiesError::Unwritable)?,

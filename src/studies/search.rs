@@ -11,10 +11,11 @@ use super::stream::Position;
 use super::versions::asks_when;
 use super::{Form, Freshness, Studies, StudiesError};
 use crate::auth::Access;
-use crate::cache::{Fingerprint, Version};
+use crate::change_log::Version;
 use crate::dicom::StudyUid;
 use crate::fhir::search::{Criterion, SortKey};
 use crate::fhir::types::ImagingStudy;
+use crate::fingerprint::Fingerprint;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -125,7 +126,7 @@ impl Studies {
         }
         let is_dated = asks_when(search.criteria, search.sort);
         let asked_at =
-            if is_dated && search.place.is_none() { Some(self.ledger.moment().await) } else { None };
+            if is_dated && search.place.is_none() { Some(self.change_log.moment().await) } else { None };
         let page = match self.search_to_sort(search.criteria, search.sort, access, freshness).await {
             Ok(found) => self.cut(found, search)?,
             // Too many to be counted or put in order may still be read one after the other.

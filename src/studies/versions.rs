@@ -1,13 +1,14 @@
-//! Which version each study is, as the ledger knows it, and searches by when a study changed.
+//! Which version each study is, as the change log knows it, and searches by when a study changed.
 //!
-//! Such a search asks the archives in any case, and shows the ledger every study that may match: only what was seen can be
+//! Such a search asks the archives in any case, and shows the change log every study that may match: only what was seen can be
 //! said to have changed or not. It tells the moment before it asked; whoever asks for what has changed since that moment
 //! misses nothing.
 
 use super::{FoundStudies, FoundStudy, Studies};
-use crate::cache::{Fingerprint, Sight, Subject};
+use crate::change_log::{Observation, ResourceKey};
 use crate::fhir::search::{Criterion, ImagingStudyParam, SortKey};
 use crate::fhir::types::ImagingStudy;
+use crate::fingerprint::Fingerprint;
 
 const LAST_UPDATED: &str = "_lastUpdated";
 
@@ -22,20 +23,20 @@ pub(super) fn asks_when(criteria: &[Criterion<ImagingStudy>], sort: &[SortKey]) 
 }
 
 impl Studies {
-    /// Notes what was found in the ledger, and which version each study is in `found`.
+    /// Notes in the change log what was found, and which version each study is in `found`.
     pub(super) async fn date(&self, found: &mut FoundStudies) {
         let all = || found.studies.iter().chain(&found.under_two_patients);
-        let versions = self.ledger.observe(all().map(|study| self.sight(study)).collect()).await;
+        let versions = self.change_log.observe(all().map(|study| self.observation(study)).collect()).await;
         let studies = found.studies.iter_mut().chain(&mut found.under_two_patients);
         for (study, version) in studies.zip(versions) {
             study.version = Some(version);
         }
     }
 
-    /// What the rows of a study are to the ledger.
-    pub(super) fn sight(&self, study: &FoundStudy) -> Sight {
-        let (subject, fingerprint) = (Subject::study(study.uid()), self.fingerprint(study));
-        Sight { subject, fingerprint, content: None }
+    /// What the rows of a study are to the change log.
+    pub(super) fn observation(&self, study: &FoundStudy) -> Observation {
+        let (resource, fingerprint) = (ResourceKey::study(study.uid()), self.fingerprint(study));
+        Observation { resource, fingerprint, content: None }
     }
 
     /// Changes with a study's rows, and with the rules by which they are read.

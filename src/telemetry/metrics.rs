@@ -166,7 +166,7 @@ impl Default for Metrics {
         registry.register("cache_entries", "Entries held in the cache", inner.cache_entries.clone());
         registry.register(
             "ledger_failures",
-            "Times that the change ledger broke and went on in memory",
+            "Times that the change log broke and went on in memory",
             inner.ledger_failures.clone(),
         );
         Self(Arc::new(inner))
@@ -258,7 +258,7 @@ impl Metrics {
         self.0.cache_bytes.set(bytes);
     }
 
-    /// The change ledger broke.
+    /// The change log broke.
     pub fn ledger_broke(&self) {
         self.0.ledger_failures.inc();
     }

@@ -126,7 +126,7 @@ class Followed:
         else:
             assert self.server.stop() == 0
         if chance.random() < 0.3:
-            (self.state / "ledger.redb").unlink()
+            (self.state / "store.redb").unlink()
         self.start()
 
     def read(self, chance: random.Random) -> None:

@@ -133,7 +133,7 @@ enum Event {
     IsFollowed,
     /// The gateway is stopped and started.
     Restarts,
-    /// The same, and its ledger is lost.
+    /// The same, and its store is lost.
     Loses,
 }
 
@@ -192,7 +192,7 @@ async fn a_client_that_follows_changes_ends_with_what_the_archive_holds() {
                 Event::Restarts | Event::Loses => {
                     gateway.stop().await;
                     if matches!(event, Event::Loses) {
-                        std::fs::remove_file(state.path().join("ledger.redb")).unwrap();
+                        std::fs::remove_file(state.path().join("store.redb")).unwrap();
                     }
                     gateway = RunningGateway::over(&pacs.url(), &configured).await;
                 }

@@ -264,7 +264,7 @@ async fn what_was_served_and_is_gone_stays_gone_until_it_comes_back() {
 }
 
 #[tokio::test]
-async fn versions_survive_a_restart_and_their_names_the_loss_of_the_ledger() {
+async fn versions_survive_a_restart_and_their_names_the_loss_of_the_store() {
     let state = tempfile::tempdir().unwrap();
     let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
     let pacs = archive().await;
@@ -277,7 +277,7 @@ async fn versions_survive_a_restart_and_their_names_the_loss_of_the_ledger() {
     // Its address is another one now, as the listener's port is.
     assert_eq!(version(&gateway.json("/fhir/Endpoint/main").await).1, endpoint.1);
     gateway.stop().await;
-    std::fs::remove_file(state.path().join("ledger.redb")).unwrap();
+    std::fs::remove_file(state.path().join("store.redb")).unwrap();
     let gateway = RunningGateway::over(&pacs.url(), &configured).await;
     let (id, since) = version(&gateway.json(STUDY).await);
     assert_eq!(id, study.0);

@@ -1,11 +1,21 @@
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use crate::store::{OpenError, RedbStore};
 use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 use redb::{BackendError, StorageBackend};
+use std::path::Path;
 use std::sync::atomic::AtomicI64;
 
 const MANY: u64 = 1000;
+
+fn in_memory(entries: u64) -> Result<Records, StoreError> {
+    Records::open(store::open(None).unwrap(), entries)
+}
+
+fn in_directory(directory: &Path, entries: u64) -> Result<Records, OpenError> {
+    store::open(Some(directory)).map(|store| Records::open(store, entries).unwrap())
+}
 
 /// A clock that can be set to any time, as people set the clocks of machines.
 #[derive(Debug, Default)]
@@ -31,38 +41,38 @@ impl Clock for WallClock {
     }
 }
 
-fn sight(study: u8, rows: u8, content: Option<u8>) -> Sight {
-    Sight {
-        subject: Subject([study; 16]),
+fn observation(study: u8, rows: u8, content: Option<u8>) -> Observation {
+    Observation {
+        resource: ResourceKey([study; 16]),
         fingerprint: Fingerprint::of_bytes([rows; 16]),
         content: content.map(|content| ContentDigest([content; 16])),
     }
 }
 
-fn book(store: Store, clock: &Arc<WallClock>) -> Book {
-    Book::new(store, MANY, Arc::clone(clock) as SharedClock, Metrics::default()).unwrap()
+fn log(records: Records, clock: &Arc<WallClock>) -> Log {
+    Log::new(records, MANY, Arc::clone(clock) as SharedClock, Metrics::default()).unwrap()
 }
 
-fn see(book: &Book, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
-    let version = book.observe(&[sight(study, rows, content)])[0];
+fn see(log: &Log, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
+    let version = log.observe(&[observation(study, rows, content)])[0];
     (version, version.last_updated.as_millisecond())
 }
 
 #[test]
 fn a_version_keeps_its_time_until_its_content_changes() {
     let clock = Arc::new(WallClock::default());
-    let book = book(Store::in_memory(MANY).unwrap(), &clock);
+    let log = log(in_memory(MANY).unwrap(), &clock);
     clock.set(10_000);
-    let (first, since) = see(&book, 1, 1, None);
+    let (first, since) = see(&log, 1, 1, None);
     assert_eq!(since, 10_000, "the clock's time");
     clock.set(20_000);
-    assert_eq!(see(&book, 1, 1, None).0, first);
-    assert_eq!(see(&book, 1, 1, Some(5)).1, 10_000, "what was not looked at before is no change");
+    assert_eq!(see(&log, 1, 1, None).0, first);
+    assert_eq!(see(&log, 1, 1, Some(5)).1, 10_000, "what was not looked at before is no change");
     clock.set(30_000);
-    let (deeper, since) = see(&book, 1, 1, Some(6));
+    let (deeper, since) = see(&log, 1, 1, Some(6));
     assert_eq!(since, 30_000, "the rows are the same and the content is not");
-    assert_eq!(see(&book, 1, 1, None).0, deeper);
-    assert_eq!(see(&book, 1, 2, None).1, 30_001);
+    assert_eq!(see(&log, 1, 1, None).0, deeper);
+    assert_eq!(see(&log, 1, 2, None).1, 30_001);
 }
 
 #[test]
@@ -71,17 +81,17 @@ fn times_go_forwards_whatever_the_clock_does() {
     let clock = Arc::new(WallClock::default());
     clock.set(1_000_000);
     let before = {
-        let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
-        see(&book, 1, 1, None);
-        let moment = book.moment().as_millisecond();
+        let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+        see(&log, 1, 1, None);
+        let moment = log.moment().as_millisecond();
         clock.set(5_000);
-        let since = see(&book, 2, 1, None).1;
+        let since = see(&log, 2, 1, None).1;
         assert!(since > moment, "{since} {moment}");
         since
     };
-    let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
-    assert!(book.moment().as_millisecond() >= before);
-    assert!(see(&book, 3, 1, None).1 > before);
+    let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+    assert!(log.moment().as_millisecond() >= before);
+    assert!(see(&log, 3, 1, None).1 > before);
 }
 
 #[test]
@@ -90,24 +100,24 @@ fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
     let clock = Arc::new(WallClock::default());
     clock.set(1_000);
     let first = {
-        let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
-        assert!(!book.mark_gone(Subject([1; 16])));
-        let first = see(&book, 1, 1, Some(1));
-        see(&book, 2, 1, None);
-        assert!(book.mark_gone(Subject([2; 16])));
-        assert!(Store::in_directory(folder.path(), MANY).is_err(), "two gateways have two folders");
-        book.close();
+        let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+        assert!(!log.mark_gone(ResourceKey([1; 16])));
+        let first = see(&log, 1, 1, Some(1));
+        see(&log, 2, 1, None);
+        assert!(log.mark_gone(ResourceKey([2; 16])));
+        assert!(in_directory(folder.path(), MANY).is_err(), "two gateways have two folders");
+        log.close();
         first
     };
     clock.set(9_000);
-    let book = book(Store::in_directory(folder.path(), MANY).unwrap(), &clock);
-    assert_eq!(see(&book, 1, 1, None), first);
-    assert!(book.mark_gone(Subject([2; 16])));
-    assert_eq!(see(&book, 2, 1, None).1, 9_001, "what comes back is told of");
+    let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
+    assert_eq!(see(&log, 1, 1, None), first);
+    assert!(log.mark_gone(ResourceKey([2; 16])));
+    assert_eq!(see(&log, 2, 1, None).1, 9_001, "what comes back is told of");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(folder.path().join("ledger.redb")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("store.redb")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }
@@ -116,30 +126,27 @@ fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
 fn the_oldest_are_forgotten_first_and_count_as_new_then() {
     let clock = Arc::new(WallClock::default());
     clock.set(1_000);
-    let book = book(Store::in_memory(3).unwrap(), &clock);
+    let log = log(in_memory(3).unwrap(), &clock);
     for study in 1..=3 {
-        see(&book, study, 1, None);
+        see(&log, study, 1, None);
     }
-    see(&book, 1, 2, None);
-    see(&book, 4, 1, None);
+    see(&log, 1, 2, None);
+    see(&log, 4, 1, None);
     clock.set(100_000);
-    assert!(see(&book, 1, 2, None).1 < 100_000);
-    assert!(see(&book, 3, 1, None).1 < 100_000);
-    assert!(!book.mark_gone(Subject([2; 16])));
-    assert_eq!(see(&book, 2, 1, None).1, 100_000);
+    assert!(see(&log, 1, 2, None).1 < 100_000);
+    assert!(see(&log, 3, 1, None).1 < 100_000);
+    assert!(!log.mark_gone(ResourceKey([2; 16])));
+    assert_eq!(see(&log, 2, 1, None).1, 100_000);
 }
 
 #[test]
 fn a_file_that_is_none_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join("ledger.redb"),
-        "no ledger at all, and long enough to be read as one\n",
-    )
-    .unwrap();
-    let error = Store::in_directory(folder.path(), MANY).unwrap_err().to_string();
-    assert!(error.contains("ledger.redb") && error.contains("can be removed"), "{error}");
-    let error = Store::in_directory(&folder.path().join("nowhere"), MANY).unwrap_err().to_string();
+    std::fs::write(folder.path().join("store.redb"), "no store at all, and long enough to be read as one\n")
+        .unwrap();
+    let error = in_directory(folder.path(), MANY).unwrap_err().to_string();
+    assert!(error.contains("store.redb") && error.contains("can be removed"), "{error}");
+    let error = in_directory(&folder.path().join("nowhere"), MANY).unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }
 
@@ -185,20 +192,20 @@ impl StorageBackend for Disk {
 }
 
 #[test]
-fn a_ledger_that_breaks_goes_on_in_memory_and_tells_of_everything_once_more() {
+fn a_log_that_breaks_goes_on_in_memory_and_everything_counts_as_new_once_more() {
     let (clock, is_broken) = (Arc::new(WallClock::default()), Arc::new(AtomicBool::new(false)));
     clock.set(10_000);
     let disk = Disk(InMemoryBackend::new(), Arc::clone(&is_broken));
-    let book = book(Store::over(disk, MANY).unwrap(), &clock);
-    let first = see(&book, 1, 1, None);
+    let log = log(Records::open(Arc::new(RedbStore::over(disk, true).unwrap()), MANY).unwrap(), &clock);
+    let first = see(&log, 1, 1, None);
     is_broken.store(true, Ordering::SeqCst);
-    book.close();
+    log.close();
     clock.set(5_000);
-    let again = see(&book, 1, 1, None);
+    let again = see(&log, 1, 1, None);
     assert_eq!(again.0.id, first.0.id);
     assert!(again.1 > first.1, "later, though the clock was set back");
-    assert_eq!(see(&book, 1, 1, None), again, "and remembered from then on");
-    assert!(book.metrics.to_text().contains("gateway_ledger_failures_total 1"));
+    assert_eq!(see(&log, 1, 1, None), again, "and remembered from then on");
+    assert!(log.metrics.to_text().contains("gateway_ledger_failures_total 1"));
 }
 
 #[tokio::test]
@@ -207,19 +214,25 @@ async fn what_is_seen_becomes_durable_by_itself() {
     let clock = Arc::new(ManualClock::default());
     clock.advance(Duration::from_mins(1));
     let open = |path: &Path| {
-        Ledger::open(Some(path), MANY, Arc::clone(&clock) as SharedClock, Metrics::default()).unwrap()
+        ChangeLog::open(
+            store::open(Some(path)).unwrap(),
+            MANY,
+            Arc::clone(&clock) as SharedClock,
+            Metrics::default(),
+        )
+        .unwrap()
     };
-    let ledger = open(folder.path());
-    let first = ledger.observe(vec![sight(1, 1, None)]).await;
-    while ledger.0.is_dirty.load(Ordering::Acquire) {
+    let change_log = open(folder.path());
+    let first = change_log.observe(vec![observation(1, 1, None)]).await;
+    while change_log.0.is_dirty.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
     }
-    ledger.close().await;
+    change_log.close().await;
     // A copy of the file while it is open is what a crash leaves.
     let copy = tempfile::tempdir().unwrap();
-    std::fs::copy(folder.path().join("ledger.redb"), copy.path().join("ledger.redb")).unwrap();
+    std::fs::copy(folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
     clock.advance(Duration::from_mins(1));
-    assert_eq!(open(copy.path()).observe(vec![sight(1, 1, None)]).await, first);
+    assert_eq!(open(copy.path()).observe(vec![observation(1, 1, None)]).await, first);
 }
 
 /// What happens to a gateway, its archive and its clock.
@@ -241,7 +254,7 @@ enum Event {
     Restarts,
     /// The gateway is killed: what was not yet durable is lost.
     Crashes,
-    /// The ledger's file is lost.
+    /// The store's file is lost.
     Loses,
 }
 
@@ -263,11 +276,11 @@ fn event() -> impl Strategy<Value = Event> {
 
 const STUDIES: u8 = 4;
 
-/// The gateway's ledger, and what is true outside.
+/// The gateway's change log, and what is true outside.
 struct World {
     folder: tempfile::TempDir,
     clock: Arc<WallClock>,
-    book: Option<Book>,
+    log: Option<Log>,
     /// Of each study the rows and what lies below, now and before.
     archive: Vec<[(u8, u8); 2]>,
     /// What the client knows of each study: the version's name and the rows.
@@ -284,14 +297,14 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(WallClock::default());
         clock.set(1_000_000);
-        let book = Some(book(Store::in_directory(folder.path(), MANY).unwrap(), &clock));
+        let log = Some(log(in_directory(folder.path(), MANY).unwrap(), &clock));
         let studies = usize::from(STUDIES);
         let (archive, client) = (vec![[(0, 0); 2]; studies], vec![None; studies]);
-        Self { folder, clock, book, archive, client, asks_from: -1, told: 0, next: 1 }
+        Self { folder, clock, log, archive, client, asks_from: -1, told: 0, next: 1 }
     }
 
     fn see(&mut self, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
-        let (version, since) = see(self.book.as_ref().unwrap(), study, rows, content);
+        let (version, since) = see(self.log.as_ref().unwrap(), study, rows, content);
         self.told = self.told.max(since);
         (version, since)
     }
@@ -302,7 +315,7 @@ impl World {
     }
 
     fn reopen(&mut self, folder: tempfile::TempDir) {
-        self.book = Some(book(Store::in_directory(folder.path(), MANY).unwrap(), &self.clock));
+        self.log = Some(log(in_directory(folder.path(), MANY).unwrap(), &self.clock));
         self.folder = folder;
     }
 
@@ -323,12 +336,12 @@ impl World {
                 self.see(study, rows, None);
             }
             Event::IsAway { study } => {
-                if self.book.as_ref().unwrap().mark_gone(Subject([study; 16])) {
+                if self.log.as_ref().unwrap().mark_gone(ResourceKey([study; 16])) {
                     self.client[usize::from(study)] = None;
                 }
             }
             Event::IsSynced { in_full } => {
-                let begun = self.book.as_ref().unwrap().moment().as_millisecond();
+                let begun = self.log.as_ref().unwrap().moment().as_millisecond();
                 self.told = self.told.max(begun);
                 for study in 0..STUDIES {
                     let [(rows, below), _] = self.archive[usize::from(study)];
@@ -341,20 +354,19 @@ impl World {
             }
             Event::ClockMoves(by) => self.clock.set((self.clock.get() + by).max(0)),
             Event::Restarts => {
-                self.book.take().unwrap().close();
+                self.log.take().unwrap().close();
                 let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
                 self.reopen(folder);
             }
             Event::Crashes => {
                 let left = tempfile::tempdir().unwrap();
-                std::fs::copy(self.folder.path().join("ledger.redb"), left.path().join("ledger.redb"))
-                    .unwrap();
-                self.book = None;
+                std::fs::copy(self.folder.path().join("store.redb"), left.path().join("store.redb")).unwrap();
+                self.log = None;
                 self.set_clock_right();
                 self.reopen(left);
             }
             Event::Loses => {
-                self.book = None;
+                self.log = None;
                 self.set_clock_right();
                 self.reopen(tempfile::tempdir().unwrap());
             }

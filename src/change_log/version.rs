@@ -4,10 +4,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 use memchr::memmem;
-use sha2::{Digest, Sha256};
 
 use super::ContentDigest;
-use crate::cache::Fingerprint;
+use crate::fingerprint::{Fingerprint, short_hash};
 
 /// A version's name: 96 bits of a hash of the content, in hexadecimal digits, which are a legal FHIR id. It changes whenever
 /// the content does, and is the same on every gateway that sees the same.
@@ -17,20 +16,14 @@ pub struct VersionId([u8; 12]);
 impl VersionId {
     /// Of a resource whose whole content is at hand, without its version.
     pub fn of_content(json: &[u8]) -> Self {
-        Self::of_hash(Sha256::new().chain_update(json))
+        Self(short_hash([json]))
     }
 
     /// Of a resource of which rows tell and whose content may have been looked at. A content that has not been is named by
     /// its rows alone, so the name changes once when it is.
     pub(super) fn of(fingerprint: Fingerprint, content: Option<ContentDigest>) -> Self {
-        let hash = Sha256::new().chain_update(fingerprint.bytes());
-        Self::of_hash(hash.chain_update(content.as_ref().map_or(&[][..], |content| &content.0)))
-    }
-
-    fn of_hash(hash: Sha256) -> Self {
-        let mut short = [0; 12];
-        short.iter_mut().zip(hash.finalize()).for_each(|(short, byte)| *short = byte);
-        Self(short)
+        let content = content.as_ref().map_or(&[][..], |content| &content.0);
+        Self(short_hash([&fingerprint.bytes()[..], content]))
     }
 }
 
@@ -79,7 +72,7 @@ impl Version {
     }
 }
 
-/// A time of the ledger's, in milliseconds, as a moment. The clock gave it, so there is one.
+/// A time of the log, in milliseconds, as a moment. The clock gave it, so there is one.
 pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
 }

@@ -1,8 +1,8 @@
-//! What is kept of one subject, and what a new sight of it makes of that.
+//! What is kept of one resource, and what a new observation of it makes of that.
 
 use super::version::{Version, VersionId, timestamp};
-use super::{ContentDigest, Sight};
-use crate::cache::Fingerprint;
+use super::{ContentDigest, Observation};
+use crate::fingerprint::Fingerprint;
 
 /// How many bytes a record takes.
 pub(super) const LENGTH: usize = 41;
@@ -11,7 +11,7 @@ const IS_GONE: u8 = 1;
 const HAS_CONTENT: u8 = 2;
 const SHARES_SECOND: u8 = 4;
 
-/// What is known of a subject.
+/// What is known of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
     fingerprint: Fingerprint,
@@ -23,27 +23,27 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Of a subject that was seen for the first time at `now`.
-    pub(super) fn first(sight: &Sight, now: i64) -> Self {
+    /// Of a resource that was seen for the first time at `now`.
+    pub(super) fn first(observation: &Observation, now: i64) -> Self {
         Self {
-            fingerprint: sight.fingerprint,
-            content: sight.content,
+            fingerprint: observation.fingerprint,
+            content: observation.content,
             since: now,
             is_gone: false,
             shares_second: false,
         }
     }
 
-    /// What is known after `sight`, at `now`, which is later than every time so far. Of records up to `doubtful` it is not known
+    /// What is known after `observation`, at `now`, which is later than every time so far. Of records up to `doubtful` it is not known
     /// whether something else was seen since.
-    pub(super) fn after(known: Option<Self>, sight: &Sight, now: i64, doubtful: i64) -> Self {
-        let Some(known) = known else { return Self::first(sight, now) };
+    pub(super) fn after(known: Option<Self>, observation: &Observation, now: i64, doubtful: i64) -> Self {
+        let Some(known) = known else { return Self::first(observation, now) };
         let shares_second = second(now) == second(known.since);
-        let changed = Self { shares_second, ..Self::first(sight, now) };
-        if known.is_gone || known.since <= doubtful || known.fingerprint != sight.fingerprint {
+        let changed = Self { shares_second, ..Self::first(observation, now) };
+        if known.is_gone || known.since <= doubtful || known.fingerprint != observation.fingerprint {
             return changed;
         }
-        match (known.content, sight.content) {
+        match (known.content, observation.content) {
             (Some(known), Some(seen)) if known != seen => changed,
             // The same as before, of which perhaps more is known now.
             (content, seen) => Self { content: content.or(seen), ..known },
@@ -97,12 +97,12 @@ fn second(milliseconds: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::ledger::Subject;
+    use crate::change_log::ResourceKey;
     use proptest::prelude::*;
 
-    fn sight(rows: u8, content: Option<u8>) -> Sight {
-        Sight {
-            subject: Subject([0; 16]),
+    fn observation(rows: u8, content: Option<u8>) -> Observation {
+        Observation {
+            resource: ResourceKey([0; 16]),
             fingerprint: Fingerprint::of_bytes([rows; 16]),
             content: content.map(|content| ContentDigest([content; 16])),
         }
@@ -110,40 +110,43 @@ mod tests {
 
     #[test]
     fn to_know_more_of_the_same_is_no_change() {
-        let first = Record::first(&sight(1, None), 10);
-        let more = Record::after(Some(first), &sight(1, Some(7)), 5_000, 0);
+        let first = Record::first(&observation(1, None), 10);
+        let more = Record::after(Some(first), &observation(1, Some(7)), 5_000, 0);
         assert_eq!(more.since, 10);
         assert_ne!(more.version().id, first.version().id);
-        assert_eq!(Record::after(Some(more), &sight(1, None), 5_000, 0), more);
-        assert_eq!(Record::after(Some(more), &sight(1, Some(7)), 5_000, 0), more);
+        assert_eq!(Record::after(Some(more), &observation(1, None), 5_000, 0), more);
+        assert_eq!(Record::after(Some(more), &observation(1, Some(7)), 5_000, 0), more);
     }
 
     #[test]
     fn what_stands_from_before_a_crash_counts_as_seen_just_now() {
-        let known = Record::first(&sight(1, Some(7)), 10);
+        let known = Record::first(&observation(1, Some(7)), 10);
         assert_eq!(
-            Record::after(Some(known), &sight(1, Some(7)), 5_000, 10),
+            Record::after(Some(known), &observation(1, Some(7)), 5_000, 10),
             Record { since: 5_000, ..known }
         );
-        assert_eq!(Record::after(Some(known), &sight(1, Some(7)), 5_000, 9), known);
+        assert_eq!(Record::after(Some(known), &observation(1, Some(7)), 5_000, 9), known);
     }
 
     #[test]
     fn other_rows_other_content_and_a_return_are_changes() {
-        let known = Record::first(&sight(1, Some(7)), 10);
-        for seen in [sight(2, None), sight(2, Some(7)), sight(1, Some(8))] {
+        let known = Record::first(&observation(1, Some(7)), 10);
+        for seen in [observation(2, None), observation(2, Some(7)), observation(1, Some(8))] {
             let changed = Record::after(Some(known), &seen, 5_000, 0);
             assert_eq!(changed, Record::first(&seen, 5_000));
         }
         let gone = known.gone();
-        assert_eq!(Record::after(Some(gone), &sight(1, Some(7)), 5_000, 0), Record { since: 5_000, ..known });
+        assert_eq!(
+            Record::after(Some(gone), &observation(1, Some(7)), 5_000, 0),
+            Record { since: 5_000, ..known }
+        );
     }
 
     #[test]
     fn a_version_tells_whether_a_date_tells_it_from_the_one_before() {
         let date = |first, now| {
-            let known = Record::first(&sight(1, None), first);
-            Record::after(Some(known), &sight(2, None), now, 0).version().date()
+            let known = Record::first(&observation(1, None), first);
+            Record::after(Some(known), &observation(2, None), now, 0).version().date()
         };
         assert_eq!((date(1_001, 1_002), date(1_001, 2_000)), (None, None));
         assert_eq!(
@@ -161,7 +164,7 @@ mod tests {
             is_gone: bool,
             shares_second: bool,
         ) {
-            let record = Record { is_gone, shares_second, ..Record::first(&sight(rows, content), since) };
+            let record = Record { is_gone, shares_second, ..Record::first(&observation(rows, content), since) };
             prop_assert_eq!(Record::of_bytes(&record.to_bytes()), record);
         }
     }

@@ -1,47 +1,47 @@
-//! The change ledger: since when each study is as it is. A PACS has no change feed, so what is told here is the moment at
+//! The change log: since when each study is as it is. A PACS has no change feed, so what is reported here is the moment at
 //! which this gateway first saw the present content, and that never goes backwards.
 //!
 //! For each study one small record is kept: hashes of its UID, of its rows and of its content, a time, and whether it is
-//! gone. No identifier, name or date of a patient goes in, not even a UID. With a state directory the records survive a
+//! gone. No identifier, name or date of a patient goes in, not even a UID. In a store that is durable the records survive a
 //! restart; a loss of them is harmless, as everything then counts as seen just now: a client that asks for what has
 //! changed gets a study once too often and never once too few.
 //!
-//! Writes become durable in batches, a second late. A crash may have lost that something was seen and told of, and the study
-//! may be by now as it was before that; so after a crash every record counts as old, and every study as seen just now. The latest time stands in the file, so that none is handed out
-//! twice when the clock is set back; only a clock that is set back while a crash loses that time can make a client miss
-//! something.
+//! Writes become durable in batches, a second late. A crash may have lost that something was seen and reported, and the study
+//! may be by now as it was before that; so after a crash every record counts as old, and every study as seen just now. The
+//! latest time is in the store, so that none is handed out twice when the clock is set back; only a clock that is set back
+//! while a crash loses that time can make a client miss something.
+//!
+//! It knows no archive and asks none: what was seen is handed in, as fingerprints and digests.
 
 mod record;
-mod store;
+mod records;
 mod version;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
-pub use store::LedgerError;
 pub use version::{Version, VersionId};
 
 use crate::archive::ArchiveId;
-use crate::cache::Fingerprint;
 use crate::clock::SharedClock;
 use crate::dicom::StudyUid;
+use crate::fingerprint::{Fingerprint, short_hash};
+use crate::store::{self, Store, StoreError};
 use crate::telemetry::Metrics;
 use record::Record;
-use store::{Store, StoreError};
+use records::Records;
 
 /// How long a write may wait for others before all of them are made durable together.
 const DURABLE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a record is about: a hash of the resource's type and id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Subject([u8; 16]);
+pub struct ResourceKey([u8; 16]);
 
-impl Subject {
+impl ResourceKey {
     /// A study.
     pub fn study(study: &StudyUid) -> Self {
         Self::named("ImagingStudy", study.as_str())
@@ -68,111 +68,98 @@ impl ContentDigest {
     }
 }
 
-fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 16] {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part);
-    }
-    let mut short = [0; 16];
-    short.iter_mut().zip(digest.finalize()).for_each(|(short, byte)| *short = byte);
-    short
-}
-
-/// What was seen of a subject.
+/// What was seen of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sight {
+pub struct Observation {
     /// Of what.
-    pub subject: Subject,
+    pub resource: ResourceKey,
     /// Of the rows that tell of it, and of how they are read.
     pub fingerprint: Fingerprint,
     /// Of its content, when all of that was looked at.
     pub content: Option<ContentDigest>,
 }
 
-/// The ledger. Cloning it gives another handle to the same one.
+/// The change log. Cloning it gives another handle to the same one.
 #[derive(Debug, Clone)]
-pub struct Ledger(Arc<Book>);
+pub struct ChangeLog(Arc<Log>);
 
-impl Ledger {
-    /// The ledger in this directory, which must be there, or one in memory. It holds so many `entries` at most; the oldest
-    /// are forgotten first, so that they count as new when they are seen again.
+impl ChangeLog {
+    /// The log in `store`. It holds so many `entries` at most; the oldest are forgotten first, so that they count as new when
+    /// they are seen again.
     pub fn open(
-        directory: Option<&Path>,
+        store: Arc<dyn Store>,
         entries: u64,
         clock: SharedClock,
         metrics: Metrics,
-    ) -> Result<Self, LedgerError> {
-        let store = match directory {
-            Some(directory) => Store::in_directory(directory, entries)?,
-            None => Store::in_memory(entries)?,
-        };
-        Ok(Self(Arc::new(Book::new(store, entries, clock, metrics)?)))
+    ) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Log::new(Records::open(store, entries)?, entries, clock, metrics)?)))
     }
 
     /// Notes what was seen, and says of each which version it is: the one that was known, with the time at which it was
     /// first seen, or a new one.
-    pub async fn observe(&self, sights: Vec<Sight>) -> Vec<Version> {
-        if sights.is_empty() {
+    pub async fn observe(&self, observations: Vec<Observation>) -> Vec<Version> {
+        if observations.is_empty() {
             return Vec::new();
         }
-        let seen = sights.clone();
-        let versions = self.blocking(move |book| book.observe(&seen)).await;
+        let seen = observations.clone();
+        let versions = self.blocking(move |log| log.observe(&seen)).await;
         self.make_durable_soon();
         // A panic below was logged; then nothing is known, and everything is new.
-        versions.unwrap_or_else(|| sights.iter().map(|sight| self.0.unknown(sight)).collect())
+        versions
+            .unwrap_or_else(|| observations.iter().map(|observation| self.0.unknown(observation)).collect())
     }
 
     /// The same at the start, where nobody waits.
-    pub fn observe_at_start(&self, sights: &[Sight]) -> Vec<Version> {
-        self.0.observe(sights)
+    pub fn observe_at_start(&self, observations: &[Observation]) -> Vec<Version> {
+        self.0.observe(observations)
     }
 
-    /// Notes that no archive holds the subject any more, if it was ever seen; whether it was. When it is seen again, that
+    /// Notes that no archive holds the resource any more, if it was ever seen; whether it was. When it is seen again, that
     /// counts as a change.
-    pub async fn mark_gone(&self, subject: Subject) -> bool {
-        let was_seen = self.blocking(move |book| book.mark_gone(subject)).await;
+    pub async fn mark_gone(&self, resource: ResourceKey) -> bool {
+        let was_seen = self.blocking(move |log| log.mark_gone(resource)).await;
         self.make_durable_soon();
         was_seen.unwrap_or(false)
     }
 
     /// This moment: no time that was handed out so far is later, and every one that will be is.
     pub async fn moment(&self) -> Timestamp {
-        let moment = self.blocking(Book::moment).await;
+        let moment = self.blocking(Log::moment).await;
         self.make_durable_soon();
         moment.unwrap_or_else(|| self.0.clock.now())
     }
 
     /// Makes durable what has been noted, and that nothing is missing: the last thing that is done.
     pub async fn close(&self) {
-        self.blocking(Book::close).await;
+        self.blocking(Log::close).await;
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Book) -> T + Send + 'static) -> Option<T> {
-        let book = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || work(&book)).await.ok()
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
+        let log = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&log)).await.ok()
     }
 
     fn make_durable_soon(&self) {
         if !self.0.is_dirty.load(Ordering::Acquire) || self.0.is_flush_due.swap(true, Ordering::AcqRel) {
             return;
         }
-        let book = Arc::downgrade(&self.0);
+        let log = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             tokio::time::sleep(DURABLE_WITHIN).await;
-            // Whoever dropped the ledger has closed the store, which makes it durable.
-            let Some(book) = book.upgrade() else { return };
-            book.is_flush_due.store(false, Ordering::Release);
-            if book.is_dirty.load(Ordering::Acquire) {
-                let _ = tokio::task::spawn_blocking(move || book.flush()).await;
+            // Whoever dropped the log has closed the store, which makes it durable.
+            let Some(log) = log.upgrade() else { return };
+            log.is_flush_due.store(false, Ordering::Release);
+            if log.is_dirty.load(Ordering::Acquire) && log.is_durable() {
+                let _ = tokio::task::spawn_blocking(move || log.flush()).await;
             }
         });
     }
 }
 
-/// The ledger as one thread sees it. Its calls wait for the disk.
+/// The log as one thread sees it. Its calls wait for the disk.
 #[derive(Debug)]
-struct Book {
-    store: RwLock<Arc<Store>>,
+struct Log {
+    records: RwLock<Arc<Records>>,
     /// The latest time that was handed out, in milliseconds; a clock that is set back does not set it back.
     latest: Mutex<i64>,
     entries: u64,
@@ -182,17 +169,17 @@ struct Book {
     metrics: Metrics,
 }
 
-impl Book {
+impl Log {
     fn new(
-        mut store: Store,
+        mut records: Records,
         entries: u64,
         clock: SharedClock,
         metrics: Metrics,
-    ) -> Result<Self, LedgerError> {
-        let latest = Mutex::new(store.begin_at(clock.now().as_millisecond())?);
+    ) -> Result<Self, StoreError> {
+        let latest = Mutex::new(records.begin_at(clock.now().as_millisecond())?);
         let (is_dirty, is_flush_due) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self {
-            store: RwLock::new(Arc::new(store)),
+            records: RwLock::new(Arc::new(records)),
             latest,
             entries,
             is_dirty,
@@ -202,27 +189,27 @@ impl Book {
         })
     }
 
-    fn observe(&self, sights: &[Sight]) -> Vec<Version> {
-        let records = self.attempt(|store| match store.known(sights)? {
-            Some(records) => Ok(records),
-            None => self.writing(|latest, now| store.note(sights, latest, now)),
+    fn observe(&self, observations: &[Observation]) -> Vec<Version> {
+        let noted = self.attempt(|records| match records.known(observations)? {
+            Some(known) => Ok(known),
+            None => self.writing(|latest, now| records.note(observations, latest, now)),
         });
-        match records {
+        match noted {
             Some(records) => records.iter().map(Record::version).collect(),
-            None => sights.iter().map(|sight| self.unknown(sight)).collect(),
+            None => observations.iter().map(|observation| self.unknown(observation)).collect(),
         }
     }
 
-    fn mark_gone(&self, subject: Subject) -> bool {
-        let was_seen = self.attempt(|store| self.writing(|_, _| store.mark_gone(subject)));
+    fn mark_gone(&self, resource: ResourceKey) -> bool {
+        let was_seen = self.attempt(|records| self.writing(|_, _| records.mark_gone(resource)));
         was_seen.unwrap_or(false)
     }
 
     fn moment(&self) -> Timestamp {
-        let moment = self.attempt(|store| {
+        let moment = self.attempt(|records| {
             self.writing(|latest, now| {
                 *latest = now.max(*latest);
-                store.keep_latest(*latest)?;
+                records.keep_latest(*latest)?;
                 Ok(*latest)
             })
         });
@@ -231,17 +218,17 @@ impl Book {
 
     fn flush(&self) {
         self.is_dirty.store(false, Ordering::Release);
-        self.attempt(Store::make_durable);
+        self.attempt(Records::make_durable);
     }
 
     fn close(&self) {
         self.is_dirty.store(false, Ordering::Release);
-        self.attempt(Store::end);
+        self.attempt(Records::end);
     }
 
     /// What is said of something when nothing can be looked up: that it is new.
-    fn unknown(&self, sight: &Sight) -> Version {
-        Record::first(sight, self.next_time()).version()
+    fn unknown(&self, observation: &Observation) -> Version {
+        Record::first(observation, self.next_time()).version()
     }
 
     fn next_time(&self) -> i64 {
@@ -261,21 +248,26 @@ impl Book {
     }
 
     /// Does `work`. A store that breaks is given up for an empty one in memory: then everything is new once more.
-    fn attempt<T>(&self, work: impl Fn(&Store) -> Result<T, StoreError>) -> Option<T> {
-        let store = Arc::clone(&self.store.read().unwrap_or_else(PoisonError::into_inner));
-        let error = match work(&store) {
+    fn attempt<T>(&self, work: impl Fn(&Records) -> Result<T, StoreError>) -> Option<T> {
+        let records = Arc::clone(&self.records.read().unwrap_or_else(PoisonError::into_inner));
+        let error = match work(&records) {
             Ok(done) => return Some(done),
             Err(error) => error,
         };
-        tracing::error!(%error, "the change ledger broke; it goes on in memory, and tells of every study as new");
+        tracing::error!(%error, "the change log broke; it goes on in memory, and every study counts as new");
         self.metrics.ledger_broke();
-        let mut current = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        if Arc::ptr_eq(&current, &store) {
-            *current = Arc::new(Store::in_memory(self.entries).ok()?);
+        let mut current = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, &records) {
+            let empty = store::open(None).ok()?;
+            *current = Arc::new(Records::open(empty, self.entries).ok()?);
         }
-        let store = Arc::clone(&current);
+        let records = Arc::clone(&current);
         drop(current);
-        work(&store).ok()
+        work(&records).ok()
+    }
+
+    fn is_durable(&self) -> bool {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).are_durable()
     }
 }
 

@@ -1,0 +1,186 @@
+//! The records in the store: by resource, and by time so that the oldest can be forgotten.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::record::{LENGTH, Record};
+use super::{Observation, ResourceKey};
+use crate::store::{Durability, ReadTable, Store, StoreError, Table};
+
+/// By the resource's key.
+const RECORDS: Table = Table::new("change_log.records.1");
+/// Nothing, by time and resource.
+const BY_TIME: Table = Table::new("change_log.by_time.1");
+/// Times in milliseconds, by their name.
+const TIMES: Table = Table::new("change_log.times.1");
+const LATEST: &[u8] = b"latest";
+/// Whether somebody has the store open, or was killed while they had.
+const IS_OPEN: &[u8] = b"is_open";
+/// The latest time before the last crash.
+const DOUBTFUL: &[u8] = b"doubtful";
+
+/// The records.
+#[derive(Debug)]
+pub(super) struct Records {
+    store: Arc<dyn Store>,
+    entries: u64,
+    /// After records up to this time others may have been lost.
+    doubtful: i64,
+}
+
+impl Records {
+    /// Those in `store`, at most so many.
+    pub(super) fn open(store: Arc<dyn Store>, entries: u64) -> Result<Self, StoreError> {
+        let mut records = Self { store, entries, doubtful: i64::MIN };
+        records.doubtful = records.time(DOUBTFUL)?.unwrap_or(i64::MIN);
+        Ok(records)
+    }
+
+    pub(super) fn are_durable(&self) -> bool {
+        self.store.is_durable()
+    }
+
+    /// Begins to write at `now`, or later where later times were handed out already; that time.
+    pub(super) fn begin_at(&mut self, now: i64) -> Result<i64, StoreError> {
+        let latest = self.time(LATEST)?.unwrap_or(0).max(now);
+        if self.time(IS_OPEN)? == Some(1) {
+            self.doubtful = latest;
+        }
+        // What a crash lost is made up for by a clock that is right now; it may be set back before the next write.
+        self.put_times(Durability::Immediate, &[(LATEST, latest), (IS_OPEN, 1), (DOUBTFUL, self.doubtful)])?;
+        Ok(latest)
+    }
+
+    /// Makes durable what was written, and that nothing is missing.
+    pub(super) fn end(&self) -> Result<(), StoreError> {
+        self.put_times(Durability::Immediate, &[(IS_OPEN, 0)])
+    }
+
+    /// The records of what was observed, when it is all as it was known.
+    pub(super) fn known(&self, observations: &[Observation]) -> Result<Option<Vec<Record>>, StoreError> {
+        let read = self.store.read()?;
+        let records = read.table(RECORDS)?;
+        let mut known = Vec::with_capacity(observations.len());
+        for observation in observations {
+            let Some(record) = find(&*records, observation.resource)? else { return Ok(None) };
+            if Record::after(Some(record), observation, i64::MAX, self.doubtful) != record {
+                return Ok(None);
+            }
+            known.push(record);
+        }
+        Ok(Some(known))
+    }
+
+    /// Writes down what was observed at `now`, and what is forgotten for it. `latest` is the latest time so far, and is moved on.
+    pub(super) fn note(
+        &self,
+        observations: &[Observation],
+        latest: &mut i64,
+        now: i64,
+    ) -> Result<Vec<Record>, StoreError> {
+        let write = self.store.write(Durability::Eventual)?;
+        let now = now.max(latest.saturating_add(1));
+        let mut noted = Vec::with_capacity(observations.len());
+        {
+            let mut records = write.table(RECORDS)?;
+            let mut by_time = write.table(BY_TIME)?;
+            for observation in observations {
+                let resource = observation.resource;
+                let known = find(&*records, resource)?;
+                let record = Record::after(known, observation, now, self.doubtful);
+                if known != Some(record) {
+                    if let Some(known) = known {
+                        by_time.remove(&time_key(known.since, resource))?;
+                    }
+                    records.put(&resource.0, &record.to_bytes())?;
+                    by_time.put(&time_key(record.since, resource), &[])?;
+                    *latest = record.since.max(*latest);
+                }
+                noted.push(record);
+            }
+            while records.count()? > self.entries {
+                let mut oldest = None;
+                by_time.scan(&[], &mut |key, _| {
+                    oldest = Some(key.to_vec());
+                    ControlFlow::Break(())
+                })?;
+                let Some(oldest) = oldest else { break };
+                by_time.remove(&oldest)?;
+                records.remove(&oldest[TIME_LENGTH..])?;
+            }
+            write.table(TIMES)?.put(LATEST, &latest.to_be_bytes())?;
+        }
+        write.commit()?;
+        Ok(noted)
+    }
+
+    /// Writes down that the resource is gone, if it was ever seen. That is durable at once: a caller who was told so and a
+    /// log that forgot it would miss that it has come back.
+    pub(super) fn mark_gone(&self, resource: ResourceKey) -> Result<bool, StoreError> {
+        let Some(known) = find(&*self.store.read()?.table(RECORDS)?, resource)? else { return Ok(false) };
+        if !known.is_gone {
+            let write = self.store.write(Durability::Immediate)?;
+            write.table(RECORDS)?.put(&resource.0, &known.gone().to_bytes())?;
+            write.commit()?;
+        }
+        Ok(true)
+    }
+
+    /// Writes down that no earlier time may be handed out.
+    pub(super) fn keep_latest(&self, latest: i64) -> Result<(), StoreError> {
+        self.put_times(Durability::Eventual, &[(LATEST, latest)])
+    }
+
+    /// Makes durable what was written so far.
+    pub(super) fn make_durable(&self) -> Result<(), StoreError> {
+        self.store.write(Durability::Immediate)?.commit()
+    }
+
+    fn time(&self, name: &[u8]) -> Result<Option<i64>, StoreError> {
+        let Some(time) = self.store.read()?.table(TIMES)?.get(name)? else { return Ok(None) };
+        let time = time.try_into().map_err(|_| StoreError::malformed("a time that is none"))?;
+        Ok(Some(i64::from_be_bytes(time)))
+    }
+
+    fn put_times(&self, durability: Durability, times: &[(&[u8], i64)]) -> Result<(), StoreError> {
+        let write = self.store.write(durability)?;
+        {
+            let mut table = write.table(TIMES)?;
+            for (name, time) in times {
+                table.put(name, &time.to_be_bytes())?;
+            }
+        }
+        write.commit()
+    }
+}
+
+fn find(records: &(impl ReadTable + ?Sized), resource: ResourceKey) -> Result<Option<Record>, StoreError> {
+    let Some(bytes) = records.get(&resource.0)? else { return Ok(None) };
+    let bytes: &[u8; LENGTH] =
+        bytes.as_slice().try_into().map_err(|_| StoreError::malformed("a record that is none"))?;
+    Ok(Some(Record::of_bytes(bytes)))
+}
+
+/// How much of a key of [`BY_TIME`] the time is.
+const TIME_LENGTH: usize = 8;
+
+/// A key whose order is that of the times: their sign bit is turned round, as bytes have no sign.
+fn time_key(time: i64, resource: ResourceKey) -> [u8; TIME_LENGTH + 16] {
+    let mut key = [0; TIME_LENGTH + 16];
+    let ordered = time.cast_unsigned() ^ (1 << 63);
+    let bytes = ordered.to_be_bytes().into_iter().chain(resource.0);
+    key.iter_mut().zip(bytes).for_each(|(byte, field)| *byte = field);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_by_time_are_in_the_order_of_the_times() {
+        let times = [i64::MIN, -1_000, -1, 0, 1, 255, 256, i64::MAX];
+        let keys: Vec<_> = times.iter().map(|time| time_key(*time, ResourceKey([7; 16]))).collect();
+        assert!(keys.is_sorted());
+    }
+}

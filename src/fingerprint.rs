@@ -1,0 +1,79 @@
+//! Fingerprints of rows, and the short hashes that name contents: 96 or 128 bits of SHA-256, as nobody who could make two contents
+//! with the same hash gains anything by it.
+
+use sha2::{Digest, Sha256};
+
+use crate::archive::ArchiveId;
+use crate::dicom::Attributes;
+
+/// The first bytes of the SHA-256 of `parts`, one after the other.
+pub fn short_hash<'a, const LENGTH: usize>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; LENGTH] {
+    shortened(parts.into_iter().fold(Sha256::new(), Digest::chain_update))
+}
+
+fn shortened<const LENGTH: usize>(hash: Sha256) -> [u8; LENGTH] {
+    const { assert!(LENGTH <= 32, "SHA-256 has 32 bytes") };
+    let mut short = [0; LENGTH];
+    short.iter_mut().zip(hash.finalize()).for_each(|(short, byte)| *short = byte);
+    short
+}
+
+/// Tells cheaply whether a study is still what it was: a hash of the rows that the archives gave for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// Of one study's rows, in the order of the archives that hold it.
+    pub fn of<'a>(rows: impl IntoIterator<Item = (&'a ArchiveId, &'a Attributes)>) -> Self {
+        let mut hash = Sha256::new();
+        for (archive, row) in rows {
+            hash.update(archive.as_str().as_bytes());
+            row.digest_into(&mut |bytes| hash.update(bytes));
+        }
+        Self(shortened(hash))
+    }
+
+    /// The same rows, read by the rules that `rules` names: what is made of them changes with either.
+    #[must_use]
+    pub fn read_by(&self, rules: &[u8]) -> Self {
+        Self(short_hash([&self.0[..], rules]))
+    }
+
+    /// As it is written down.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// What was written down.
+    pub fn of_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::{Element, tags};
+
+    fn row(patient_id: &str) -> Attributes {
+        [(tags::PATIENT_ID, Element::text(patient_id))].into_iter().collect()
+    }
+
+    #[test]
+    fn a_fingerprint_changes_with_any_value_and_with_the_archive() {
+        let (main, other) = (ArchiveId::parse("main").unwrap(), ArchiveId::parse("other").unwrap());
+        let one = Fingerprint::of([(&main, &row("P1"))]);
+        assert_eq!(one, Fingerprint::of([(&main, &row("P1"))]));
+        assert_ne!(one, Fingerprint::of([(&main, &row("P2"))]));
+        assert_ne!(one, Fingerprint::of([(&other, &row("P1"))]));
+        assert_ne!(one, one.read_by(b"rules"));
+        assert_ne!(one.read_by(b"rules"), one.read_by(b"other rules"));
+    }
+
+    #[test]
+    fn a_short_hash_is_the_beginning_of_a_long_one() {
+        let long: [u8; 32] = short_hash([&b"a"[..], b"b"]);
+        assert_eq!(long[..], Sha256::digest(b"ab")[..]);
+        assert_eq!(short_hash::<12>([&b"ab"[..]]), long[..12]);
+    }
+}
