@@ -100,17 +100,16 @@ pub trait Transaction {
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
+/// Takes an entry, key and value, and says whether the next one is wanted.
+pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Reads one table.
 pub trait ReadTable {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Hands each entry from the key `from` on to `each`, key and value, in the order of the keys, until it breaks.
-    fn scan(
-        &self,
-        from: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    fn scan(&self, from: &[u8], each: &mut Each<'_>) -> Result<(), StoreError>;
 
     /// How many entries there are.
     fn count(&self) -> Result<u64, StoreError>;

@@ -1,7 +1,6 @@
 //! The embedded store: redb, in one file or in memory.
 
 use std::fs::{File, OpenOptions};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
@@ -10,7 +9,9 @@ use ::redb::{
     ReadableTableMetadata, StorageBackend, TableDefinition, TableError, WriteTransaction,
 };
 
-use super::{Durability, OpenError, ReadTable, Snapshot, Store, StoreError, Table, Transaction, WriteTable};
+use super::{
+    Durability, Each, OpenError, ReadTable, Snapshot, Store, StoreError, Table, Transaction, WriteTable,
+};
 
 /// The file in the state directory.
 const FILE: &str = "store.redb";
@@ -109,11 +110,7 @@ impl ReadTable for Option<ReadOnlyTable<Bytes, Bytes>> {
         self.as_ref().map_or(Ok(None), |table| get(table, key))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], each: &mut Each<'_>) -> Result<(), StoreError> {
         self.as_ref().map_or(Ok(()), |table| scan(table, from, each))
     }
 
@@ -127,11 +124,7 @@ impl ReadTable for ::redb::Table<'_, Bytes, Bytes> {
         get(self, key)
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], each: &mut Each<'_>) -> Result<(), StoreError> {
         scan(self, from, each)
     }
 
@@ -159,7 +152,7 @@ fn get(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<Ve
 fn scan(
     table: &impl ReadableTable<Bytes, Bytes>,
     from: &[u8],
-    each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    each: &mut Each<'_>,
 ) -> Result<(), StoreError> {
     for entry in table.range(from..)? {
         let (key, value) = entry?;

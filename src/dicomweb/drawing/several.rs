@@ -63,8 +63,10 @@ impl Binding {
     fn bound(&mut self, Picture { location, bytes }: &Picture, is_first: bool) -> Bytes {
         match self {
             Self::Parts { writer, format } => {
+                // An empty preamble (RFC 2046 5.1.1): so a line break is before every delimiter, for clients that look for both.
+                let preamble = if is_first { "\r\n" } else { "" };
                 let headers = writer.begin_part(format.media_type(), Some(location));
-                [headers.as_bytes(), bytes].concat().into()
+                [preamble.as_bytes(), headers.as_bytes(), bytes].concat().into()
             }
             Self::Animation if is_first => Animation::begin(bytes),
             Self::Animation => Animation::go_on(bytes),
