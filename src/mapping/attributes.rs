@@ -99,7 +99,7 @@ const STUDY_IN_OBJECTS: [Tag; 22] = [
 ];
 
 /// The series-level attributes that an object tells as well as the archive's database, or better.
-const SERIES_IN_OBJECTS: [Tag; 25] = [
+const SERIES_IN_OBJECTS: [Tag; 26] = [
     tags::MODALITY,
     tags::SERIES_NUMBER,
     tags::SERIES_DESCRIPTION,
@@ -119,6 +119,7 @@ const SERIES_IN_OBJECTS: [Tag; 25] = [
     tags::OPERATORS_NAME,
     tags::OPERATOR_IDENTIFICATION_SEQUENCE,
     tags::REQUEST_ATTRIBUTES_SEQUENCE,
+    tags::REFERENCED_REQUEST_SEQUENCE,
     tags::MANUFACTURER,
     tags::MANUFACTURER_MODEL_NAME,
     tags::DEVICE_SERIAL_NUMBER,

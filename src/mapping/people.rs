@@ -17,5 +17,11 @@ pub(super) fn people(row: &Attributes, name: Tag, identification: Tag) -> Vec<Re
         _ => displays.into_iter().map(|display| (display, None)).collect(),
     };
     let said = pairs.into_iter().filter(|(display, identifier)| display.is_some() || identifier.is_some());
-    said.map(|(display, identifier)| Reference { identifier, display, ..Reference::default() }).collect()
+    let reference = |(display, identifier)| Reference {
+        kind: Some("Practitioner".into()),
+        identifier,
+        display,
+        ..Reference::default()
+    };
+    said.map(reference).collect()
 }

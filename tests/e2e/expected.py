@@ -217,7 +217,7 @@ def people(dataset: Dataset, keyword: str, identification: str) -> list[dict]:
                 system = SCHEMES.get(first(code, "CodingSchemeDesignator") or "")
                 identifier = without_nothing({"system": system, "value": first(code, "CodeValue")})
         found.append(without_nothing({"identifier": identifier, "display": display(name)}))
-    return [person for person in found if person]
+    return [{"type": "Practitioner", **person} for person in found if person]
 
 
 # Identifiers
@@ -244,8 +244,9 @@ def accession(dataset: Dataset) -> dict | None:
     return identifier(first(dataset, "AccessionNumber"), ("ACSN", "Accession ID"), issuer(designator, None))
 
 
-def orders(dataset: Dataset) -> list[dict]:
-    found = [accession(dataset)]
+def requested(dataset: Dataset) -> list[dict | None]:
+    """The numbers of the orders that one file answers, beside its own accession number."""
+    found = []
     for request in items(dataset, "ReferencedRequestSequence") + items(dataset, "RequestAttributesSequence"):
         found.append(accession(request))
         for keyword, kind, sequence in (
@@ -254,6 +255,14 @@ def orders(dataset: Dataset) -> list[dict]:
         ):
             designator = next(iter(items(request, sequence)), None)
             found.append(identifier(first(request, keyword), kind, issuer(designator, None)))
+    return found
+
+
+def orders(dataset: Dataset, series: list[Dataset]) -> list[dict]:
+    """The orders of a study as one of its files tells of it, and those that a file of each of its series names."""
+    found = [accession(dataset), *requested(dataset)]
+    for one in series:
+        found += requested(one)
     distinct: list[dict] = []
     for one in filter(None, found):
         # A request that repeats a number without its issuer is no other order.
@@ -348,7 +357,6 @@ def of_study(dataset: Dataset) -> dict:
         "referrer": referrers[0] if referrers else None,
         "interpreter": people(dataset, "NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence"),
         "procedureCode": concepts(dataset, "ProcedureCodeSequence"),
-        "basedOn": orders(dataset),
         "encounter": visit(dataset),
         "procedureReference": procedure(dataset),
         "location": location(dataset),

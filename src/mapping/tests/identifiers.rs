@@ -111,3 +111,19 @@ fn an_admission_is_an_encounter_by_its_number() {
     assert_eq!(mapped["encounter"]["identifier"]["value"], "V1");
     assert_eq!(mapped["encounter"]["identifier"]["type"]["coding"][0]["code"], "VN");
 }
+
+#[test]
+fn the_orders_that_a_document_answers_are_those_of_the_study_too() {
+    let request = json!({"vr": "SQ", "Value": [{"AccessionNumber": "A1"}, {"AccessionNumber": "A2"}]});
+    let mut series = series_source(json!({}), None);
+    overlay_series(&mut series.attributes, &row(json!({"ReferencedRequestSequence": request})));
+    let row = study_row(json!({"AccessionNumber": "A1"}));
+    let mapped = study_with(&context(), &row, Some(vec![series]));
+    let numbers: Vec<_> = mapped["basedOn"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|order| order["identifier"]["value"].clone())
+        .collect();
+    assert_eq!(numbers, ["A1", "A2"]);
+}

@@ -75,15 +75,13 @@ fn people_are_named_and_identified_where_they_can_be_told_apart() {
     assert_eq!(
         of(vec![identification("1"), identification("2")]),
         json!([
-            {"identifier": {"value": "1"}, "display": "Jane Doe"},
-            {"identifier": {"value": "2"}, "display": "Ann Roe"},
+            {"type": "Practitioner", "identifier": {"value": "1"}, "display": "Jane Doe"},
+            {"type": "Practitioner", "identifier": {"value": "2"}, "display": "Ann Roe"},
         ])
     );
-    assert_eq!(of(vec![identification("1")]), json!([{"display": "Jane Doe"}, {"display": "Ann Roe"}]));
-    assert_eq!(
-        study(json!({"ReferringPhysicianName": "Doe^Jane"}))["referrer"],
-        json!({"display": "Jane Doe"})
-    );
+    let named = |name: &str| json!({"type": "Practitioner", "display": name});
+    assert_eq!(of(vec![identification("1")]), json!([named("Jane Doe"), named("Ann Roe")]));
+    assert_eq!(study(json!({"ReferringPhysicianName": "Doe^Jane"}))["referrer"], named("Jane Doe"));
     assert_eq!(study(json!({"ReferringPhysicianName": "^"})).get("referrer"), None);
 }
 
