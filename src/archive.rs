@@ -18,7 +18,10 @@ mod transport;
 mod wado_uri;
 
 pub use client::Archive;
-pub use error::{ArchiveError, ArchiveErrorKind};
+pub use error::{
+    ArchiveError, ArchiveErrorKind, ConnectFailure, DEFAULT_RETRY_AFTER, ErrorClass, retry_after,
+    whole_seconds,
+};
 pub use id::{ArchiveId, ArchiveIdError};
 pub use profile::{DetailSource, PROFILES, Profile, Supplies, Supply};
 pub use qido::{

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
+use url::Url;
 
 use crate::archive::{
-    Archive, ArchiveError, ArchiveId, DetailSource, Objects, QidoQuery, Rendering, Retrieval, SearchLevel,
-    Supply, UpstreamRequest, WadoUri,
+    Archive, ArchiveError, ArchiveErrorKind, ArchiveId, DetailSource, Objects, QidoQuery, Rendering,
+    Retrieval, SearchLevel, Settings, Supply, UpstreamRequest, WadoUri,
 };
 use crate::dicom::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
 
@@ -36,6 +37,8 @@ enum Finding {
 #[derive(Debug, Clone)]
 pub struct ArchiveCheck {
     archive: ArchiveId,
+    /// Its hosts, as an operator must know which one cannot be reached: the one of searches, of retrievals and of WADO-URI.
+    hosts: Hosts,
     /// Where instances are read from first.
     first_source: DetailSource,
     studies: Finding,
@@ -45,6 +48,28 @@ pub struct ArchiveCheck {
     uri_service: Finding,
     /// What it lacks or does badly, and the gateway is not told to make.
     lacking: BTreeSet<Supply>,
+}
+
+/// `host` or `host:port` of each service of an archive.
+#[derive(Debug, Clone, Default)]
+struct Hosts {
+    qido: String,
+    wado: String,
+    wado_uri: String,
+}
+
+impl Hosts {
+    fn of(settings: &Settings) -> Self {
+        let host = |url: &Url| {
+            let host = url.host_str().unwrap_or_default();
+            url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        };
+        Self {
+            qido: host(&settings.qido_url),
+            wado: host(&settings.wado_url),
+            wado_uri: settings.wado_uri_url.as_ref().map(host).unwrap_or_default(),
+        }
+    }
 }
 
 /// What every archive can do; printed as a table.
@@ -72,6 +97,7 @@ pub async fn check(archives: impl IntoIterator<Item = Archive>) -> Checks {
 async fn check_one(archive: &Archive) -> ArchiveCheck {
     let mut check = ArchiveCheck {
         archive: archive.id().clone(),
+        hosts: Hosts::of(archive.settings()),
         first_source: archive.profile().detail,
         studies: Finding::NotAsked,
         series: Finding::NotAsked,
@@ -220,9 +246,12 @@ impl Finding {
         matches!(self, Self::Rows(..) | Self::NotAsked)
     }
 
-    /// What is wrong, in words.
-    fn complaint(&self) -> Option<String> {
+    /// What is wrong, in words, with the `host` that cannot be reached.
+    fn complaint(&self, host: &str) -> Option<String> {
         match self {
+            Self::Failed(error) if matches!(error.kind, ArchiveErrorKind::Unreachable(_)) => {
+                Some(format!("{} ({host})", error.kind))
+            }
             Self::Failed(error) => Some(error.kind.to_string()),
             Self::Wrong(complaint) => Some((*complaint).to_owned()),
             Self::Rows(..) | Self::NotAsked => None,
@@ -254,13 +283,14 @@ impl ArchiveCheck {
         self.gives_studies() && self.uri_service.is_good()
     }
 
-    fn questions(&self) -> [(&'static str, &Finding); 5] {
+    fn questions(&self) -> [(&'static str, &Finding, &str); 5] {
+        let Hosts { qido, wado, wado_uri } = &self.hosts;
         [
-            ("search for studies", &self.studies),
-            ("search for series", &self.series),
-            ("metadata of a series", &self.metadata),
-            ("search for instances", &self.instances),
-            ("WADO-URI", &self.uri_service),
+            ("search for studies", &self.studies, qido),
+            ("search for series", &self.series, qido),
+            ("metadata of a series", &self.metadata, wado),
+            ("search for instances", &self.instances, qido),
+            ("WADO-URI", &self.uri_service, wado_uri),
         ]
     }
 }
@@ -290,8 +320,8 @@ impl fmt::Display for Checks {
             )?;
         }
         for check in &self.0 {
-            for (question, finding) in check.questions() {
-                if let Some(complaint) = finding.complaint() {
+            for (question, finding, host) in check.questions() {
+                if let Some(complaint) = finding.complaint(host) {
                     writeln!(formatter, "{}: {question}: {complaint}", check.archive)?;
                 }
             }
@@ -344,13 +374,14 @@ impl ArchiveCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::ArchiveErrorKind;
+    use crate::archive::ConnectFailure;
 
     fn checked(studies: Finding, metadata: Finding, instances: Finding) -> Checks {
         let series = studies.clone();
         let archive = ArchiveId::parse("main").unwrap();
         Checks(vec![ArchiveCheck {
             archive,
+            hosts: Hosts::default(),
             first_source: DetailSource::Metadata,
             studies,
             series,
@@ -364,7 +395,7 @@ mod tests {
     fn failed() -> Finding {
         Finding::Failed(ArchiveError {
             archive: ArchiveId::parse("main").unwrap(),
-            kind: ArchiveErrorKind::Unreachable,
+            kind: ArchiveErrorKind::Unreachable(ConnectFailure::Refused),
         })
     }
 

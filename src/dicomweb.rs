@@ -36,7 +36,7 @@ use http::{Method, Response};
 
 pub use address::{Addresses, Verdict};
 pub use drawing::DrawingPool;
-pub use error::{DicomwebError, refuse};
+pub use error::DicomwebError;
 pub use every_archive::EveryArchive;
 pub use kept::Kept;
 pub use path::{PathError, Resource};
@@ -50,7 +50,7 @@ use crate::auth::Access;
 use crate::http::body::{self, Body};
 use crate::http::compression::compressed;
 use crate::http::query::decode;
-use request::{Question, SearchQuestion};
+use request::{Attempt, Question, SearchQuestion};
 
 /// What DICOMweb requests are answered with; built once.
 #[derive(Debug, Clone)]
@@ -139,7 +139,7 @@ async fn ask_anew(
     }
     let asked = if supplied::completes(archive, &question) { question.in_json() } else { question.clone() };
     match passed_through(archive, &asked).await {
-        Err(refused) if refused.may_be_about_the_service() => {
+        Err(refused) if refused.is_unsupported_by_archive() => {
             if question.resource.is_for_people() {
                 return match drawing::draw(archive, &context.drawing, public, &question).await {
                     // Then the archive's own word is the better one.
@@ -150,7 +150,7 @@ async fn ask_anew(
             if supplied::can_make(&question) {
                 return match supplied::made(archive, context.limits, &question).await {
                     // Nor has it what that would be made of.
-                    Err(error) if error.says_that_it_is_not_there() => Err(refused),
+                    Err(error) if error.is_not_found() => Err(refused),
                     answer => answer,
                 };
             }
@@ -174,7 +174,7 @@ fn is_compared_here(
 /// What the archive answers, or what it draws in place of a thumbnail that it does not have.
 async fn passed_through(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
     match ask(archive, question).await {
-        Err(refused) if refused.may_be_about_the_service() => match question.in_place_of_a_thumbnail() {
+        Err(refused) if refused.is_unsupported_by_archive() => match question.in_place_of_a_thumbnail() {
             Some(drawn) => ask(archive, &drawn).await,
             None => Err(refused),
         },
@@ -182,17 +182,50 @@ async fn passed_through(archive: &Archive, question: &Question) -> Result<Respon
     }
 }
 
-/// Asks until the archive does not refuse what the client takes; the first refusal stands when it always does.
+/// Asks for one acceptable media type after the other, until the archive responds with one or says what holds for all of them
+/// (RFC 9110 12.5.1: whatever is acceptable and available is served). The first refusal is the answer when all were refused.
 async fn ask(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
-    let mut refusal = None;
+    let mut refusals = Refusals::default();
     for attempt in question.attempts() {
-        let upstream = archive.send(attempt.request.clone()).await?;
-        match answer::pass_on(archive, question, &attempt, upstream).await {
-            Err(refused) if refused.may_be_about_media_types() => {
-                refusal.get_or_insert(refused);
-            }
+        match ask_for(archive, question, &attempt).await {
+            Err(refused) if refused.leaves_other_media_types() => refusals.add(refused),
             answer => return answer,
         }
     }
-    Err(refusal.unwrap_or(DicomwebError::NotAcceptable))
+    Err(refusals.verdict(question.names_media_types()))
+}
+
+async fn ask_for(
+    archive: &Archive,
+    question: &Question,
+    attempt: &Attempt,
+) -> Result<Response<Body>, DicomwebError> {
+    let upstream = archive.send(attempt.request.clone()).await?;
+    answer::pass_on(archive, question, attempt, upstream).await
+}
+
+/// What an archive said to the media types that it was asked for.
+#[derive(Debug, Default)]
+struct Refusals {
+    first: Option<DicomwebError>,
+    /// One of them was refused for another reason than its media type.
+    others: bool,
+}
+
+impl Refusals {
+    fn add(&mut self, refused: DicomwebError) {
+        self.others |= !refused.is_media_type_rejection();
+        self.first.get_or_insert(refused);
+    }
+
+    /// The first refusal. Archives say 400, too, to a media type that they do not have; where the client named media types and
+    /// every one was rejected, the request is well formed, and 406 is what lets a client try another.
+    fn verdict(self, named_by_client: bool) -> DicomwebError {
+        match self.first {
+            Some(DicomwebError::Refused { archive, status, .. }) if named_by_client && !self.others => {
+                DicomwebError::MediaTypesRejected { archive, status }
+            }
+            first => first.unwrap_or(DicomwebError::NotAcceptable),
+        }
+    }
 }

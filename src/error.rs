@@ -1,21 +1,25 @@
-//! What failed, on whose side, and whether it may be tried again: the one place that knows statuses, OperationOutcomes
-//! (R4 operationoutcome.html, fhir-rules of R4 http#summary) and DICOMweb errors.
+//! What failed, on whose side, and whether it may be tried again: the one table from the errors of every layer to statuses
+//! (RFC 9110 15.5, 15.6), to FHIR's issue codes (R4 valueset-issue-type) and to Retry-After.
 //!
-//! Each layer below has an enum of its own; here each of its variants becomes a [`Failure`]. What a failure says is
-//! written here: no text of an archive, no address and no value of a query ever is part of it.
+//! Each layer below has an enum of its own, which knows no status; here each of its variants becomes a [`Failure`]:
+//! `request` for what is no valid request, `archive` for what an archive did, `studies` for searches and reads of FHIR, and
+//! `dicomweb` for PS3.18, with the form in which DICOMweb clients get a failure. No text of an archive, no URL of one and no
+//! value of a query ever is part of a failure.
+
+mod archive;
+mod auth;
+mod dicomweb;
+mod request;
+mod studies;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::archive::{ArchiveError, ArchiveErrorKind};
-use crate::auth::AuthError;
-use crate::route::NoRoute;
-use crate::studies::StudiesError;
+pub use dicomweb::refuse;
 
-/// How long to wait before asking again, where nobody knows better.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+use crate::archive::whole_seconds;
 
 /// One thing that is wrong, for an OperationOutcome's `issue`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,20 +32,25 @@ pub struct Issue {
     pub expression: Option<String>,
 }
 
-/// `text` with a capital at its beginning, as errors of the layers below are written without.
+/// `text` with a capital at its beginning and a full stop at its end, as errors of the layers below are written without.
 pub fn sentence(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    let mut sentence: String =
+        characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect());
+    if !sentence.ends_with(['.', '?', '!']) {
+        sentence.push('.');
+    }
+    sentence
 }
 
-/// An answer that is no success.
+/// A response that is no success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// 4xx or 5xx.
     pub status: StatusCode,
     /// At least one.
     pub issues: Vec<Issue>,
-    /// Asking again after this may succeed.
+    /// The same request may succeed after this time.
     pub retry_after: Option<Duration>,
     /// How to authenticate, for a 401.
     pub challenge: Option<&'static str>,
@@ -61,19 +70,40 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, code, diagnostics)
     }
 
-    /// There is no such thing.
+    /// There is no such resource.
     pub fn not_found(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", diagnostics)
     }
 
-    /// The thing was there once.
+    /// There could be such a resource, but this server does not offer what is asked for.
+    pub fn not_offered(diagnostics: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-supported", diagnostics)
+    }
+
+    /// The resource was there once.
     pub fn gone(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::GONE, "deleted", diagnostics)
     }
 
-    /// None of the formats that there are is acceptable to the caller.
+    /// The resource has other methods, `allow`.
+    pub fn method_not_allowed(allow: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
+        let failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", diagnostics);
+        Self { allow: Some(allow), ..failure }
+    }
+
+    /// None of the available formats is acceptable to the caller.
     pub fn not_acceptable(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not-supported", diagnostics)
+    }
+
+    /// The body is of a type that is not read.
+    pub fn unsupported_media_type(diagnostics: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", diagnostics)
+    }
+
+    /// The request, or what it asks for, is too large; `code` is `too-long` or `too-costly`.
+    pub fn too_large(code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, diagnostics)
     }
 
     /// Something that must not happen did.
@@ -81,7 +111,7 @@ impl Failure {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "exception",
-            "The gateway failed; its log has more under the request's id.",
+            "Internal error. The gateway's log has details under the request ID of this response.",
         )
     }
 
@@ -90,12 +120,12 @@ impl Failure {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             "timeout",
-            "The archives did not give all that is needed in time. What they have given so far is kept: asking again may \
-             succeed, and a narrower search will be faster.",
+            "The archives did not send everything that is needed in time. What they have sent so far is cached: the same \
+             request may succeed later, and a narrower search is faster.",
         )
     }
 
-    /// Where the issue stands.
+    /// Which part of the request the issue is about.
     #[must_use]
     pub fn at(mut self, expression: impl Into<String>) -> Self {
         if let Some(issue) = self.issues.first_mut() {
@@ -104,8 +134,7 @@ impl Failure {
         self
     }
 
-    /// Puts what a caller can act on into the answer's headers: `Allow`,
-    /// `WWW-Authenticate`, `Retry-After`.
+    /// Writes what a caller can act on into the response's headers: `Allow`, `WWW-Authenticate`, `Retry-After`.
     pub fn describe(&self, headers: &mut HeaderMap) {
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -114,205 +143,25 @@ impl Failure {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(wait) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
     }
 
     #[must_use]
-    fn after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+    fn after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
         self
-    }
-}
-
-impl From<NoRoute> for Failure {
-    fn from(no_route: NoRoute) -> Self {
-        match no_route {
-            NoRoute::AmbiguousPath => Self::bad_request(
-                "invalid",
-                "The path holds dot segments, doubled slashes, escapes or other characters that no address of this server has.",
-            ),
-            NoRoute::PathTooLong => Self::new(
-                StatusCode::URI_TOO_LONG,
-                "too-long",
-                "The path is longer than any address of this server.",
-            ),
-            NoRoute::NotFound => Self::not_found(
-                "Nothing stands at this address. FHIR is below /fhir, DICOMweb below /dicom-web/{archive}.",
-            ),
-            NoRoute::UnknownType => Self::new(
-                StatusCode::NOT_FOUND,
-                "not-supported",
-                "This resource type is not served; /fhir/metadata lists those that are.",
-            ),
-            NoRoute::NoHistory => Self::new(
-                StatusCode::NOT_FOUND,
-                "not-supported",
-                "No history is kept. The current version can be read at {type}/{id} and {type}/{id}/_history/{versionId}.",
-            ),
-            NoRoute::MethodNotAllowed { allow } => {
-                let mut failure = Self::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "not-supported",
-                    format!("Only {allow} can be done here: the gateway reads archives and changes nothing."),
-                );
-                failure.allow = Some(allow);
-                failure
-            }
-        }
-    }
-}
-
-impl From<AuthError> for Failure {
-    fn from(error: AuthError) -> Self {
-        let diagnostics = sentence(&format!("{error}."));
-        match error {
-            AuthError::Unauthenticated { challenge } => {
-                let failure = Self::new(StatusCode::UNAUTHORIZED, "login", diagnostics);
-                Self { challenge: Some(challenge), ..failure }
-            }
-            AuthError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", diagnostics),
-            AuthError::Unavailable => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", diagnostics).after(RETRY_AFTER)
-            }
-        }
-    }
-}
-
-impl From<&ArchiveError> for Failure {
-    fn from(error: &ArchiveError) -> Self {
-        use ArchiveErrorKind as Kind;
-        let said = || sentence(&format!("{error}."));
-        match &error.kind {
-            Kind::Unreachable | Kind::Busy | Kind::ListChanged => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(RETRY_AFTER)
-            }
-            Kind::Resting(rest) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(*rest)
-            }
-            Kind::Unavailable { retry_after, .. } => {
-                let wait = retry_after.map_or(RETRY_AFTER, |seconds| Duration::from_secs(seconds.into()));
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", said()).after(wait)
-            }
-            Kind::Unpageable => Self::bad_request(
-                "too-costly",
-                format!(
-                    "Archive {} {}. Narrow the search: by patient, identifier, or a range of started.",
-                    error.archive, error.kind
-                ),
-            ),
-            Kind::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", said()),
-            Kind::Disconnected | Kind::BrokenOff => Self::new(StatusCode::BAD_GATEWAY, "transient", said()),
-            Kind::Unauthorized(_)
-            | Kind::OffLimits
-            | Kind::NotFound
-            | Kind::Refused(_)
-            | Kind::Redirected
-            | Kind::Malformed(_)
-            | Kind::Unreadable(_)
-            | Kind::TooLarge(_) => Self::new(StatusCode::BAD_GATEWAY, "exception", said()),
-        }
-    }
-}
-
-impl From<&StudiesError> for Failure {
-    fn from(error: &StudiesError) -> Self {
-        match error {
-            StudiesError::Archive(error) => Self::from(error.as_ref()),
-            StudiesError::TooManyRows { archive, limit } => Self::bad_request(
-                "too-costly",
-                format!(
-                    "Archive {archive} has more than {limit} studies to look through for this search. Narrow it: by \
-                     patient, identifier, or a range of started."
-                ),
-            ),
-            StudiesError::TooManyToSort { limit } => Self::bad_request(
-                "too-costly",
-                format!(
-                    "More than {limit} matches would have to be put in order. Leave _sort out, or narrow the search: by \
-                     patient, identifier, or a range of started."
-                ),
-            ),
-            StudiesError::TooManyToOpen { limit } => Self::bad_request(
-                "too-costly",
-                format!(
-                    "More than {limit} studies would have to be opened, as archives cannot be asked for this. Narrow the \
-                     search: by patient, identifier, modality, or a range of started."
-                ),
-            ),
-            StudiesError::TooManyToInclude { limit } => Self::bad_request(
-                "too-costly",
-                format!(
-                    "More than {limit} resources would have to go with the matches. Ask for fewer matches on a page, or \
-                     search for what goes with them by itself."
-                ),
-            ),
-            StudiesError::TooMuchToList { archive } => Self::bad_request(
-                "too-costly",
-                format!(
-                    "Archive {archive} refuses to list as many studies as this search finds. Narrow it: by patient, \
-                     identifier, or a range of started."
-                ),
-            ),
-            StudiesError::Incomplete { .. } => {
-                Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&format!("{error}.")))
-            }
-            StudiesError::TwoPatients { study } => Self::new(
-                StatusCode::BAD_GATEWAY,
-                "multiple-matches",
-                format!(
-                    "Study {study} stands under more than one patient, so nobody can tell whose it is. A search by patient \
-                     gives what stands under that patient."
-                ),
-            ),
-            StudiesError::Unwritable | StudiesError::Interrupted(_) => Self::internal(),
-        }
-    }
-}
-
-impl From<StudiesError> for Failure {
-    fn from(error: StudiesError) -> Self {
-        Self::from(&error)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::ArchiveId;
-    use crate::dicom::json::RowError;
-
-    fn failure(kind: ArchiveErrorKind) -> Failure {
-        Failure::from(&ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind })
-    }
 
     #[test]
-    fn the_side_that_failed_decides_the_status() {
-        let statuses = [
-            (ArchiveErrorKind::Unreachable, 503, true),
-            (ArchiveErrorKind::Busy, 503, true),
-            (
-                ArchiveErrorKind::Unavailable { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(9) },
-                503,
-                true,
-            ),
-            (ArchiveErrorKind::Timeout(Duration::from_secs(1)), 504, false),
-            (ArchiveErrorKind::Disconnected, 502, false),
-            (ArchiveErrorKind::Malformed(RowError::Truncated { rows: 3 }), 502, false),
-            (ArchiveErrorKind::Unauthorized(StatusCode::UNAUTHORIZED), 502, false),
-            (ArchiveErrorKind::NotFound, 502, false),
-            (ArchiveErrorKind::Redirected, 502, false),
-            (ArchiveErrorKind::OffLimits, 502, false),
-        ];
-        for (kind, status, retry) in statuses {
-            let failure = failure(kind);
-            assert_eq!(failure.status.as_u16(), status);
-            assert_eq!(failure.retry_after.is_some(), retry);
-            assert!(
-                failure.issues[0].diagnostics.starts_with("Archive main "),
-                "{}",
-                failure.issues[0].diagnostics
-            );
-        }
+    fn a_sentence_ends_with_one_punctuation_mark() {
+        assert_eq!(sentence("archive main is busy"), "Archive main is busy.");
+        assert_eq!(sentence("is its URL right?"), "Is its URL right?");
+        assert_eq!(sentence("done."), "Done.");
     }
 }

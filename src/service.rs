@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body as _;
 
 use crate::auth::{Access, Authentication, Authenticator};
-use crate::dicomweb::{self, DicomwebRequest, EveryArchive};
+use crate::dicomweb::{DicomwebRequest, EveryArchive};
 use crate::error::{self, Failure};
 use crate::facade::{self, FhirContext, FhirRequest, Interaction};
 use crate::http::body::{Body, empty};
@@ -114,7 +114,7 @@ impl crate::server::Service for Service {
                 let public = self.entrance.public_address.of(&parts, peer.ip());
                 facade::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
             }
-            Dialect::Dicomweb => dicomweb::refuse(&failure),
+            Dialect::Dicomweb => error::refuse(&failure),
         });
         if parts.method == Method::HEAD {
             response = without_body(response);
@@ -124,16 +124,10 @@ impl crate::server::Service for Service {
 
     fn refuse(&self, request: &Request<LentBody>, refusal: Refusal) -> Response<Counted> {
         let begun = Begun::new(self, request);
-        let (status, sentence) = (refusal.status(), format!("{refusal}."));
-        let code = match status {
-            StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "too-long",
-            StatusCode::NOT_IMPLEMENTED => "not-supported",
-            _ => "invalid",
-        };
-        let failure = Failure::new(status, code, error::sentence(&sentence));
+        let failure = Failure::from(refusal);
         let response = match Dialect::of(request.uri().path()) {
             Dialect::Fhir => facade::refuse(&failure, request.headers(), request.uri().query(), None),
-            Dialect::Dicomweb => dicomweb::refuse(&failure),
+            Dialect::Dicomweb => error::refuse(&failure),
         };
         begun.finish("refused", request.headers(), response)
     }
@@ -222,7 +216,7 @@ impl Service {
 
 /// What is wrong with a query or a form, by the name of the parameter where there is one.
 fn unreadable(error: &QueryError) -> Failure {
-    let failure = Failure::bad_request("invalid", error::sentence(&format!("{error}.")));
+    let failure = Failure::bad_request("invalid", error::sentence(&error.to_string()));
     match error.parameter() {
         Some(name) => failure.at(format!("http.{name}")),
         None => failure,

@@ -41,7 +41,8 @@ const EDGES: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("error", &["auth", "archive", "fhir", "http", "route", "studies"]),
+    // The one table of statuses, above every layer whose errors it maps.
+    ("error", &["archive", "auth", "dicom", "dicomweb", "http", "render", "route", "server", "studies"]),
     ("route", &["archive", "fhir"]),
     (
         "facade",
@@ -179,6 +180,39 @@ fn only_the_archive_room_touches_the_http_client() {
         }
     }
 }
+
+/// The statuses of errors (RFC 9110 15.5, 15.6) are decided in one table. Two servers beside the gateway's faces answer for
+/// themselves: the listener, before there is a face and on the admin port, and the embedded archive.
+#[test]
+fn statuses_of_errors_are_decided_in_one_table() {
+    let successes = ["OK", "NO_CONTENT", "PARTIAL_CONTENT", "NOT_MODIFIED"];
+    for file in sources(Path::new("src")) {
+        if ["error", "server", "demo"].contains(&room_of(&file).as_str()) {
+            continue;
+        }
+        // What an archive responded is read, and not decided.
+        let reads_an_archive = room_of(&file) == "archive";
+        for (number, line) in product_lines(&file) {
+            for (at, found) in line.match_indices("StatusCode::") {
+                let rest = &line[at + found.len()..];
+                let name: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+                let is_decided = !name.is_empty() && !successes.contains(&name.as_str());
+                let is_read = reads_an_archive || MAPPED.iter().any(|path| file.ends_with(path));
+                assert!(!is_decided || is_read, "{}:{number} decides on {name}", file.display());
+            }
+        }
+    }
+}
+
+/// Where the status of an archive's response is read or, where a body shows what it should have been, corrected.
+const MAPPED: [&str; 6] = [
+    "dicomweb/answer.rs",
+    "dicomweb/first_rows.rs",
+    "dicomweb/supplied/instances.rs",
+    "dicomweb/supplied/list.rs",
+    "dicomweb/supplied/metadata.rs",
+    "dicomweb/supplied/values.rs",
+];
 
 #[test]
 fn every_room_stands_in_the_drawing_and_in_the_tour() {

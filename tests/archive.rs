@@ -3,6 +3,7 @@
 mod check;
 mod connections;
 mod rows;
+mod unreachable;
 
 use std::time::Duration;
 

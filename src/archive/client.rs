@@ -192,7 +192,7 @@ impl Archive {
 
     fn transport_error(&self, error: TransportError) -> ArchiveError {
         self.error(match error {
-            TransportError::Unreachable => ArchiveErrorKind::Unreachable,
+            TransportError::Unreachable(failure) => ArchiveErrorKind::Unreachable(failure),
             TransportError::OffLimits => ArchiveErrorKind::OffLimits,
             TransportError::TimedOut => ArchiveErrorKind::Timeout(self.inner.settings.timeout),
             TransportError::Disconnected => ArchiveErrorKind::Disconnected,

@@ -71,7 +71,7 @@ impl UpstreamBody {
     fn error(&self, error: TransportError) -> ArchiveError {
         let kind = match error {
             TransportError::TimedOut => ArchiveErrorKind::Timeout(self.timeout),
-            TransportError::Unreachable | TransportError::OffLimits | TransportError::Disconnected => {
+            TransportError::Unreachable(_) | TransportError::OffLimits | TransportError::Disconnected => {
                 ArchiveErrorKind::BrokenOff
             }
         };

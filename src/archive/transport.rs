@@ -8,6 +8,7 @@ mod carrying;
 mod dialling;
 mod reading;
 mod tls;
+mod unconnected;
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,10 +19,11 @@ use http::{HeaderMap, Method, Response};
 use http_body::{Body, Frame, SizeHint};
 use url::Url;
 
-use super::{Settings, SettingsError};
+use super::{ConnectFailure, Settings, SettingsError};
 use carrying::{Carried, Carrying};
-use dialling::{OffLimits, Resolver};
+use dialling::Resolver;
 use reading::{Read, Reading};
+use unconnected::unconnected;
 
 pub use dialling::is_off_limits;
 
@@ -60,7 +62,7 @@ pub(super) enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransportError {
     /// There is no connection.
-    Unreachable,
+    Unreachable(ConnectFailure),
     /// There is no address that may be called.
     OffLimits,
     /// Nothing came for too long.
@@ -135,11 +137,6 @@ impl Body for Incoming {
             Self::Carried(body) => body.size_hint(),
         }
     }
-}
-
-/// Why there is no connection.
-fn unconnected(error: &(dyn std::error::Error + 'static)) -> TransportError {
-    if OffLimits::caused(error) { TransportError::OffLimits } else { TransportError::Unreachable }
 }
 
 #[cfg(test)]

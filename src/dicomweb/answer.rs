@@ -21,7 +21,7 @@ use super::stream::{Filter, Source, StreamError, Streamed};
 use super::wado_uri;
 use super::xml_parts::{self, is_empty_list};
 use super::{Addresses, Verdict};
-use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse};
+use crate::archive::{Archive, ArchiveErrorKind, UpstreamResponse, retry_after};
 use crate::http::body::{self, Body};
 use crate::http::gzip::is_gzip;
 use crate::http::multipart::boundary_of;
@@ -73,9 +73,7 @@ pub(super) fn no_match(question: &Question) -> Response<Body> {
 }
 
 pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> DicomwebError {
-    let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let retry_after = seconds.map(|seconds: u32| seconds.clamp(1, 300));
-    DicomwebError::Refused { archive: archive.id().clone(), status, retry_after }
+    DicomwebError::Refused { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
 }
 
 /// What a body is, and so which way it takes.

@@ -119,7 +119,7 @@ impl EveryArchive {
         let mut missing = DicomwebError::HeldNowhere;
         for holder in holders {
             match kept::answer(&self.context, &self.archives[*holder], public, request).await {
-                Err(error) if error.says_that_it_is_not_there() => missing = error,
+                Err(error) if error.is_not_found() => missing = error,
                 answer => return answer,
             }
         }

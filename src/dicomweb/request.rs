@@ -181,6 +181,14 @@ impl Question {
         })
     }
 
+    /// Whether the client names the media types that it takes, so that not having one is not having the resource in it. For rows
+    /// and metadata the archive is asked for formats of the gateway's choice, and who takes anything names nothing.
+    pub(super) fn names_media_types(&self) -> bool {
+        let ranges = &self.accepted.ranges;
+        let takes_anything = ranges.iter().any(|range| range.essence == "*/*" && range.quality > 0.0);
+        !self.resource.is_text() && !ranges.is_empty() && !takes_anything
+    }
+
     /// Whether something is searched for.
     pub(super) fn is_search(&self) -> bool {
         matches!(self.resource, Resource::Search(_))

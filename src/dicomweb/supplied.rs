@@ -140,7 +140,7 @@ pub(super) async fn completed(
         (true, Format::Json) => rows,
         // Of parts there can be no empty list.
         (true, Format::Xml) => match list::begun(archive, rows).await {
-            Err(none) if none.says_that_it_is_not_there() => return Ok(answer::no_match(question)),
+            Err(none) if none.is_not_found() => return Ok(answer::no_match(question)),
             rows => rows?,
         },
         (false, _) => list::begun(archive, rows).await?,

@@ -77,7 +77,7 @@ fn read(body: &[u8], most: usize) -> Result<Batch, Failure> {
     }
     if batch.entry.len() > most {
         let diagnostics = format!("A batch has at most {most} entries.");
-        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-costly", diagnostics));
+        return Err(Failure::too_large("too-costly", diagnostics));
     }
     Ok(batch)
 }
@@ -116,13 +116,10 @@ async fn answer_or_failure(
         _ => None,
     };
     let interaction: Interaction<'_> = interaction.ok_or_else(|| {
-        let mut failure = Failure::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "not-supported",
-            "An entry of a batch is read by GET or HEAD: the gateway reads archives and changes nothing.",
-        );
-        failure.allow = Some("GET, HEAD");
-        failure
+        Failure::method_not_allowed(
+            "GET, HEAD",
+            "This service is read-only: the entries of a batch use GET or HEAD.",
+        )
     })?;
     let pairs = query::decode(query)
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
@@ -175,5 +172,5 @@ fn failed(failure: &Failure) -> BatchEntry {
 
 fn too_much() -> BatchEntry {
     let diagnostics = "The answers of this batch are too large together; ask for this one by itself.";
-    failed(&Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-costly", diagnostics))
+    failed(&Failure::too_large("too-costly", diagnostics))
 }

@@ -1,7 +1,7 @@
 //! In which representation a resource is written (R4 http#mime-type): by `_format`, else by `Accept`, and never in another one
 //! than was asked for.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::error::Failure;
 use crate::http::negotiation::{self, MediaRange};
@@ -140,8 +140,7 @@ fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure
     }
     if of_body.is_some_and(|body| body.parameter("fhirversion").is_some_and(|version| version != VERSION)) {
         let diagnostics = "The body is in another version of FHIR than 4.0, which is spoken here.";
-        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", diagnostics)
-            .at("http.content-type"));
+        return Err(Failure::unsupported_media_type(diagnostics).at("http.content-type"));
     }
     Ok(())
 }

@@ -1,8 +1,6 @@
 //! Reads (R4 http#read, http#vread). Each resource has a version, which changes with its content; of a Patient it cannot be
 //! told when that was, as archives tell of patients only in passing, and each study in its own words.
 
-use http::StatusCode;
-
 use super::FhirRequest;
 use super::endpoints::endpoint_of;
 use crate::archive::ArchiveId;
@@ -36,9 +34,7 @@ pub(super) fn only_if(current: Rendered, version: &str) -> Result<Rendered, Fail
     if current.etag == format!("W/\"{version}\"") {
         return Ok(current);
     }
-    Err(Failure::new(
-        StatusCode::NOT_FOUND,
-        "not-supported",
+    Err(Failure::not_offered(
         "No history is kept: only the current version can be read, and this is another one.",
     ))
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -41,9 +41,7 @@ pub(super) async fn form<B: HttpBody>(
         return Ok(Vec::new());
     }
     if !is_form {
-        return Err(Failure::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not-supported",
+        return Err(Failure::unsupported_media_type(
             "The parameters of a search are sent as application/x-www-form-urlencoded, in UTF-8.",
         ));
     }
@@ -62,23 +60,17 @@ pub(super) async fn bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<
         )
     });
     if !is_json {
-        return Err(Failure::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not-supported",
-            "A batch is sent as application/fhir+json.",
-        )
-        .at("http.content-type"));
+        return Err(Failure::unsupported_media_type("A batch is sent as application/fhir+json.")
+            .at("http.content-type"));
     }
     whole(body, LARGEST_BUNDLE).await
 }
 
 async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
     bounded::read(body, limit, BODY_TIMEOUT).await.map_err(|error| match error {
-        ReadError::TooLarge { .. } => {
-            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", sentence(&format!("{error}.")))
-        }
+        ReadError::TooLarge { .. } => Failure::too_large("too-long", sentence(&error.to_string())),
         ReadError::TooSlow { .. } | ReadError::Broken => {
-            Failure::bad_request("invalid", sentence(&format!("{error}.")))
+            Failure::bad_request("invalid", sentence(&error.to_string()))
         }
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::support::client;
 use crate::support::front::Front;
+use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Framing, Pacs};
 
 #[tokio::test]
@@ -122,4 +123,34 @@ async fn redirections_are_never_followed() {
         }
     }
     assert_eq!(elsewhere.targets(), [""; 0]);
+}
+
+/// The seconds of `Retry-After`.
+fn wait(answer: &client::Received) -> u64 {
+    answer.header("retry-after").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn both_faces_send_the_wait_of_an_open_circuit_breaker() {
+    let gateway = RunningGateway::over("http://127.0.0.1:9/dicom-web", "").await;
+    // Each asks for something else, as equal calls in flight are one.
+    let fhir = async |id: u32| gateway.get(&format!("/fhir/ImagingStudy?identifier=urn:oid:1.2.{id}")).await;
+    let dicomweb =
+        async |id: u32| gateway.get(&format!("/dicom-web/main/studies?StudyInstanceUID=1.2.{id}")).await;
+    for id in 0..8 {
+        assert_eq!(dicomweb(id).await.status, 503);
+    }
+    // Until some of the rest is over, and no new one began between the calls that are compared.
+    for id in 8..400 {
+        let answers = [fhir(id).await, dicomweb(id).await, fhir(id).await];
+        assert_eq!(answers.each_ref().map(|answer| answer.status), [503; 3]);
+        let [before, between, after] = answers.each_ref().map(wait);
+        if before < 5 && after <= before {
+            assert!((after..=before).contains(&between), "{before} s, {between} s, {after} s");
+            assert!(answers.iter().all(|answer| answer.text().contains("failed several times in a row")));
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the circuit breaker did not stay open");
 }

@@ -173,7 +173,7 @@ async fn a_list_that_is_cut_short_is_not_taken_for_all_of_it() {
     let gateway = RunningGateway::over(&pacs.url(), "[search]\nmax_scan = 1000\n").await;
     let answer = get(&gateway, "studies").await;
     assert_eq!(answer.status, 413, "{}", answer.text());
-    assert!(answer.text().contains("cuts its list short"), "{}", answer.text());
+    assert!(answer.text().contains("truncates its list"), "{}", answer.text());
     assert_eq!(studies(&get(&gateway, "studies?limit=10&offset=20").await).len(), 10);
 }
 

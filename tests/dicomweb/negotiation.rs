@@ -135,6 +135,78 @@ async fn a_single_object_comes_as_it_is_from_an_archive_that_knows_parts_only() 
     );
 }
 
+const OCTETS: &str =
+    "multipart/related; type=\"application/octet-stream\"; transfer-syntax=1.2.840.10008.1.2.1";
+const JPEG: &str = "multipart/related; type=\"image/jpeg\"; transfer-syntax=1.2.840.10008.1.2.4.50";
+
+/// An archive that responds to each media type of a frame as `answer` says.
+async fn frame_that(answer: impl Fn(&str) -> Answer, accept: &str) -> (u16, usize) {
+    // The list is asked for first, and then each of its media types.
+    let answers: Vec<_> = std::iter::once(accept).chain(accept.split(", ")).map(answer).collect();
+    let pacs = Pacs::new().in_turn(&format!("/{FRAME}"), answers).start().await;
+    let front = Front::of(&pacs).await;
+    let answer = client::get_with(&front.url(FRAME), &[("Accept", accept)]).await;
+    (answer.status, pacs.targets().len())
+}
+
+#[tokio::test]
+async fn a_media_type_at_which_an_archive_fails_hides_none_that_it_has() {
+    let part = Answer::parts("b", [("Content-Type: application/octet-stream", &b"0123"[..])]);
+    let page = Answer::html("<!doctype html><title>cannot transcode</title>");
+    for failure in [Answer::status(500), Answer::status(501), Answer::status(409), Answer::status(502), page]
+    {
+        let transcodes_nothing = |accept: &str| if accept == OCTETS { part.clone() } else { failure.clone() };
+        for list in [format!("{OCTETS}, {JPEG}"), format!("{JPEG}, {OCTETS}")] {
+            assert_eq!(frame_that(transcodes_nothing, &list).await.0, 200, "{list} after {failure:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_refusal_is_the_answer_when_every_media_type_was_refused() {
+    let list = format!("{OCTETS}, {JPEG}");
+    let (status, asked) = frame_that(|_| Answer::status(500), &list).await;
+    assert_eq!((status, asked), (502, 3), "the list, and each of its media types");
+    let not_listed = |accept: &str| Answer::status(if accept == JPEG { 406 } else { 500 });
+    assert_eq!(frame_that(not_listed, &list).await, (502, 3));
+    let fails_last = |accept: &str| Answer::status(if accept == JPEG { 500 } else { 400 });
+    assert_eq!(frame_that(fails_last, &list).await, (400, 3));
+}
+
+#[tokio::test]
+async fn what_holds_for_every_media_type_is_not_asked_for_again() {
+    let list = format!("{OCTETS}, {JPEG}");
+    for (archive, client) in
+        [(401, 502), (403, 502), (404, 404), (410, 410), (416, 416), (429, 503), (503, 503)]
+    {
+        assert_eq!(frame_that(|_| Answer::status(archive), &list).await, (client, 1), "{archive}");
+    }
+}
+
+#[tokio::test]
+async fn media_types_that_an_archive_rejects_are_not_acceptable_however_it_says_so() {
+    for status in [400, 406, 415] {
+        for accept in ["application/zip", "text/plain", "image/jphc", JPEG] {
+            let pacs = Pacs::new().at(&format!("/{FRAME}"), Answer::status(status)).start().await;
+            let front = Front::of(&pacs).await;
+            let answer = client::get_with(&front.url(FRAME), &[("Accept", accept)]).await;
+            assert_eq!(answer.status, 406, "{accept} after {status}");
+            let text = answer.text();
+            assert!(
+                text.contains("None of the media types in Accept is available for this resource"),
+                "{text}"
+            );
+            assert!(text.contains("archive main"), "{text}");
+        }
+    }
+    let pacs = Pacs::new().otherwise(Answer::status(400)).start().await;
+    let front = Front::of(&pacs).await;
+    for (target, accept) in [(FRAME, "*/*"), ("studies?PatientID=1", "application/dicom+json")] {
+        let answer = client::get_with(&front.url(target), &[("Accept", accept)]).await;
+        assert_eq!(answer.status, 400, "a 400 for {target} as {accept} is not about media types");
+    }
+}
+
 #[tokio::test]
 async fn nobody_is_asked_for_what_nobody_has() {
     let pacs = Pacs::new().study(Study::new("1.2")).start().await;

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::archive::request::{Class, UpstreamRequest};
 use crate::archive::response::{UpstreamBody, UpstreamResponse};
-use crate::archive::{Archive, ArchiveError, ArchiveErrorKind};
+use crate::archive::{Archive, ArchiveError, ArchiveErrorKind, retry_after};
 use crate::dicom::json::RowReader;
 use crate::http::gzip::{Gunzip, GunzipError, is_gzip};
 
@@ -126,12 +126,6 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
         }
         status => ArchiveErrorKind::Refused(status),
     }
-}
-
-/// `Retry-After` in seconds; a date is not worth the trouble, and an archive does not say when we come back next year.
-fn retry_after(headers: &HeaderMap) -> Option<u32> {
-    let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.min(300))
 }
 
 fn says_more(headers: &HeaderMap) -> bool {

@@ -25,7 +25,7 @@ use super::{
     BoxError, CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
     unconnected,
 };
-use crate::archive::Settings;
+use crate::archive::{ConnectFailure, Settings};
 
 /// As many streams as that share a connection without waiting for those that nobody takes.
 const STREAMS: u32 = 1024;
@@ -73,7 +73,7 @@ impl Carrying {
 
     pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Carried>, TransportError> {
         let answer = self.client.request(request(outgoing)?).await.map_err(|error| {
-            if error.is_connect() { unconnected(&error) } else { TransportError::Disconnected }
+            if error.is_connect() { unconnected(&error, false) } else { TransportError::Disconnected }
         })?;
         Ok(answer.map(|body| Carried { body, patience: self.patience, silence: None }))
     }
@@ -83,7 +83,8 @@ fn request(Outgoing { method, url, headers }: Outgoing) -> Result<Request<Empty<
     let mut request = Request::new(Empty::new());
     *request.method_mut() = method;
     // Whatever a URL is, is a URI.
-    *request.uri_mut() = Uri::try_from(url.as_str()).map_err(|_| TransportError::Unreachable)?;
+    *request.uri_mut() =
+        Uri::try_from(url.as_str()).map_err(|_| TransportError::Unreachable(ConnectFailure::Other))?;
     *request.headers_mut() = headers;
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));

@@ -40,19 +40,10 @@ pub fn is_off_limits(address: IpAddr) -> bool {
 #[error("every address of the name is link-local, or otherwise none of an archive")]
 pub(super) struct OffLimits;
 
-impl OffLimits {
-    /// Whether that is why there was no connection.
-    pub(super) fn caused(error: &(dyn std::error::Error + 'static)) -> bool {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if error.is::<Self>() {
-                return true;
-            }
-            cause = error.source();
-        }
-        false
-    }
-}
+/// The resolver gives no address for a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name has no address")]
+pub(super) struct LookupFailed;
 
 /// Looks a name up, where it may block.
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
@@ -81,7 +72,7 @@ impl Resolver {
 
     async fn resolve(self, name: String) -> Result<IntoIter<SocketAddr>, BoxError> {
         let lookup = Arc::clone(&self.lookup);
-        let found = tokio::task::spawn_blocking(move || lookup(&name)).await??;
+        let found = tokio::task::spawn_blocking(move || lookup(&name)).await?.map_err(|_| LookupFailed)?;
         let allowed: Vec<_> = found
             .into_iter()
             .filter(|address| self.allow_link_local || !is_off_limits(*address))

@@ -111,7 +111,7 @@ fn client(settings: &Settings, tls: &ClientConfig, resolver: &Resolver) -> reqwe
 
 fn failure(error: &reqwest::Error) -> TransportError {
     if error.is_connect() {
-        unconnected(error)
+        unconnected(error, error.is_timeout())
     } else if error.is_timeout() {
         TransportError::TimedOut
     } else {

@@ -91,6 +91,7 @@ async fn a_name_that_has_no_address_is_not_reached() {
     let resolver = Resolver::by(|_| Err(std::io::Error::other("no such name")));
     let transport = Transport::resolving_by(resolver, &settings).unwrap();
     for purpose in [Purpose::Read, Purpose::Carry] {
-        assert_eq!(ask(&transport, purpose, &settings).await, Err(TransportError::Unreachable));
+        let unreachable = Err(TransportError::Unreachable(ConnectFailure::NameLookup));
+        assert_eq!(ask(&transport, purpose, &settings).await, unreachable);
     }
 }

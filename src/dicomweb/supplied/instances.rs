@@ -61,7 +61,7 @@ pub(super) async fn retrieve(archive: &Archive, objects: &Objects) -> Result<Ins
             StatusCode::NO_CONTENT => refused(archive, StatusCode::NOT_FOUND, &upstream.headers),
             status => refused(archive, status, &upstream.headers),
         };
-        if !error.may_be_about_media_types() {
+        if !error.leaves_other_media_types() {
             return Err(error);
         }
         refusal.get_or_insert(error);

@@ -53,7 +53,7 @@ impl Maker {
             }
             match retrieve(&self.archive, &objects).await {
                 Ok(instances) => begun(&self.archive, self.out_of(instances, objects)).await,
-                Err(refusal) if refusal.may_be_about_the_service() => match objects {
+                Err(refusal) if refusal.is_unsupported_by_archive() => match objects {
                     Objects::Study(_) | Objects::Series(..) => self.out_of_what_lies_below(&objects).await,
                     Objects::Instance(..) | Objects::Frames(..) => Err(refusal),
                 },
@@ -130,7 +130,7 @@ impl Maker {
     async fn rows_of_one_below(self, objects: Objects) -> Result<Rows, DicomwebError> {
         let archive = self.archive.clone();
         self.rows_of_one(objects).await.map_err(|error| match error {
-            error if error.says_that_it_is_not_there() => {
+            error if error.is_not_found() => {
                 unreadable(&archive, "a series or instance that it finds and does not have").into()
             }
             error => error,
@@ -148,7 +148,7 @@ impl Maker {
                 let answer = completed(&self.archive, self.limits, &question, answer).await?;
                 begun(&self.archive, rows_of(answer.into_body())).await
             }
-            Err(refusal) if refusal.may_be_about_the_service() => self.rows(objects).await,
+            Err(refusal) if refusal.is_unsupported_by_archive() => self.rows(objects).await,
             Err(error) => Err(error),
         }
     }

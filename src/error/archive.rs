@@ -1,0 +1,109 @@
+//! What an archive did, as a status: for FHIR, where the archive is a part of the server, and for DICOMweb, where the gateway
+//! forwards.
+
+use http::StatusCode;
+
+use super::{Failure, sentence};
+use crate::archive::{ArchiveError, ErrorClass};
+
+/// The status of an archive's failure for a DICOMweb client (PS3.18 8.5).
+///
+/// Two classes differ from FHIR:
+/// - [`ErrorClass::NotFound`]: a DICOMweb request names a resource of this archive, so that its 404 is the answer to exactly what
+///   the client asked. A FHIR request names none: when the gateway's own request for a part of a study finds nothing, that
+///   contradicts what the archive listed before, and the client's resource may well exist.
+/// - [`ErrorClass::TooCostly`]: only a narrower search can be answered, which PS3.18 says with 413 (table 10.6.3-1) and FHIR with
+///   400 and the issue code `too-costly`.
+pub(super) fn dicomweb_status(class: ErrorClass) -> StatusCode {
+    match class {
+        ErrorClass::NotFound => StatusCode::NOT_FOUND,
+        ErrorClass::TooCostly => StatusCode::PAYLOAD_TOO_LARGE,
+        class => fhir_status(class).0,
+    }
+}
+
+/// The status and the issue code of an archive's failure for a FHIR client.
+fn fhir_status(class: ErrorClass) -> (StatusCode, &'static str) {
+    match class {
+        ErrorClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
+        ErrorClass::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        ErrorClass::Disconnected => (StatusCode::BAD_GATEWAY, "transient"),
+        ErrorClass::TooCostly => (StatusCode::BAD_REQUEST, "too-costly"),
+        ErrorClass::NotFound | ErrorClass::BadResponse => (StatusCode::BAD_GATEWAY, "exception"),
+    }
+}
+
+impl From<&ArchiveError> for Failure {
+    fn from(error: &ArchiveError) -> Self {
+        let class = error.class();
+        let (status, code) = fhir_status(class);
+        let mut text = sentence(&error.to_string());
+        if class == ErrorClass::TooCostly {
+            text.push_str(" Narrow the search: by patient, identifier, or a range of started.");
+        }
+        Self::new(status, code, text).after(error.retry_after())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::archive::{ArchiveErrorKind as Kind, ArchiveId, ConnectFailure};
+    use crate::dicom::json::RowError;
+    use crate::dicomweb::DicomwebError;
+
+    fn error(kind: Kind) -> ArchiveError {
+        ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind }
+    }
+
+    /// Every kind, with the statuses for FHIR and DICOMweb, and the seconds to wait.
+    fn table() -> Vec<(Kind, u16, u16, Option<u64>)> {
+        vec![
+            (Kind::Unreachable(ConnectFailure::Refused), 503, 503, Some(5)),
+            (Kind::Busy, 503, 503, Some(5)),
+            (Kind::Resting(Duration::from_secs(42)), 503, 503, Some(42)),
+            (
+                Kind::Unavailable { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(9) },
+                503,
+                503,
+                Some(9),
+            ),
+            (
+                Kind::Unavailable { status: StatusCode::SERVICE_UNAVAILABLE, retry_after: None },
+                503,
+                503,
+                Some(5),
+            ),
+            (Kind::ListChanged, 503, 503, Some(5)),
+            (Kind::Timeout(Duration::from_secs(1)), 504, 504, None),
+            (Kind::Disconnected, 502, 502, None),
+            (Kind::BrokenOff, 502, 502, None),
+            (Kind::Malformed(RowError::Truncated { rows: 3 }), 502, 502, None),
+            (Kind::Unreadable("a web page"), 502, 502, None),
+            (Kind::TooLarge(9), 502, 502, None),
+            (Kind::Unauthorized(StatusCode::UNAUTHORIZED), 502, 502, None),
+            (Kind::Refused(StatusCode::CONFLICT), 502, 502, None),
+            (Kind::Redirected, 502, 502, None),
+            (Kind::OffLimits, 502, 502, None),
+            (Kind::NotFound, 502, 404, None),
+            (Kind::Unpageable, 400, 413, None),
+        ]
+    }
+
+    #[test]
+    fn the_side_that_failed_decides_the_status_and_both_faces_name_the_same_wait() {
+        for (kind, fhir, dicomweb, wait) in table() {
+            let error = error(kind);
+            let wait = wait.map(Duration::from_secs);
+            let failure = Failure::from(&error);
+            assert_eq!((failure.status.as_u16(), failure.retry_after), (fhir, wait), "{error}");
+            let text = &failure.issues[0].diagnostics;
+            assert!(text.starts_with("Archive main ") && text.ends_with('.'), "{text}");
+            assert!(!text.contains("?.") && !text.contains(".."), "{text}");
+            let failure = Failure::from(&DicomwebError::Archive(error.clone()));
+            assert_eq!((failure.status.as_u16(), failure.retry_after), (dicomweb, wait), "{error}");
+        }
+    }
+}

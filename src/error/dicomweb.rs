@@ -1,0 +1,97 @@
+//! What can go wrong with a DICOMweb request, as a status of PS3.18 8.5, and the form in which DICOMweb clients get a failure.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::archive::dicomweb_status;
+use super::{Failure, sentence};
+use crate::archive::DEFAULT_RETRY_AFTER;
+use crate::dicomweb::{DicomwebError, PathError};
+use crate::http::body::{self, Body};
+use crate::render::RenderError;
+
+fn status(error: &DicomwebError) -> StatusCode {
+    match error {
+        DicomwebError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        DicomwebError::NotAcceptable
+        | DicomwebError::SeveralPictures
+        | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,
+        DicomwebError::Spread
+        | DicomwebError::NotDrawn(_)
+        | DicomwebError::NotAnonymous(_)
+        | DicomwebError::Computed(_)
+        | DicomwebError::Unaskable(..) => StatusCode::NOT_IMPLEMENTED,
+        DicomwebError::DrawingTooMuch => StatusCode::SERVICE_UNAVAILABLE,
+        DicomwebError::Render(error) => rendering_status(error),
+        // PS3.18 table 10.6.3-1.
+        DicomwebError::TooCostly { .. } | DicomwebError::TooManyOpened { .. } => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        DicomwebError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+        DicomwebError::Forbidden => StatusCode::FORBIDDEN,
+        DicomwebError::HeldNowhere
+        | DicomwebError::NoUriService
+        | DicomwebError::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
+        DicomwebError::Path(_) | DicomwebError::Query(_) | DicomwebError::Encoding(_) => {
+            StatusCode::BAD_REQUEST
+        }
+        DicomwebError::Refused { status, .. } => forwarded_status(*status),
+        DicomwebError::Archive(error) => dicomweb_status(error.class()),
+    }
+}
+
+/// An archive's status is the client's where it is about the client's own request. What it says of the gateway's request - its
+/// credentials, its method - and whatever PS3.18 does not know is a failure behind the gateway.
+fn forwarded_status(status: StatusCode) -> StatusCode {
+    match status.as_u16() {
+        400 | 404 | 406 | 410 | 413 | 414 | 415 | 416 | 501 | 504 => status,
+        429 | 503 => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_GATEWAY,
+    }
+}
+
+fn rendering_status(error: &RenderError) -> StatusCode {
+    match error {
+        RenderError::NoImage => StatusCode::NOT_ACCEPTABLE,
+        RenderError::NoSuchFrame { .. } => StatusCode::NOT_FOUND,
+        RenderError::OutsideOfImage | RenderError::NoRoom => StatusCode::BAD_REQUEST,
+        RenderError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        RenderError::TransferSyntax(_) | RenderError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        // The archive holds it as it is.
+        RenderError::Broken(_) => StatusCode::BAD_GATEWAY,
+    }
+}
+
+fn retry_after(error: &DicomwebError) -> Option<Duration> {
+    match error {
+        DicomwebError::Archive(error) => error.retry_after(),
+        DicomwebError::Refused { retry_after: Some(seconds), status, .. }
+            if forwarded_status(*status) == StatusCode::SERVICE_UNAVAILABLE =>
+        {
+            Some(Duration::from_secs((*seconds).into()))
+        }
+        error => (status(error) == StatusCode::SERVICE_UNAVAILABLE).then_some(DEFAULT_RETRY_AFTER),
+    }
+}
+
+impl From<&DicomwebError> for Failure {
+    fn from(error: &DicomwebError) -> Self {
+        // The issue codes are those of FHIR; a DICOMweb response shows the sentence alone.
+        Self::new(status(error), "processing", sentence(&error.to_string())).after(retry_after(error))
+    }
+}
+
+/// A failure as DICOMweb clients get it (PS3.18 8.5): the status, and a sentence for people.
+pub fn refuse(failure: &Failure) -> Response<Body> {
+    let sentences: Vec<_> = failure.issues.iter().map(|issue| issue.diagnostics.as_ref()).collect();
+    let message = serde_json::json!({ "status": failure.status.as_u16(), "message": sentences.join(" ") });
+    let mut response = Response::new(body::full(message.to_string()));
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    failure.describe(headers);
+    response
+}

@@ -1,0 +1,47 @@
+//! What is no valid request, before any archive is asked.
+
+use http::StatusCode;
+
+use super::{Failure, sentence};
+use crate::route::NoRoute;
+use crate::server::Refusal;
+
+impl From<NoRoute> for Failure {
+    fn from(no_route: NoRoute) -> Self {
+        match no_route {
+            NoRoute::AmbiguousPath => Self::bad_request(
+                "invalid",
+                "The path contains dot segments, empty segments, escapes or other characters that no URL of this server has.",
+            ),
+            NoRoute::PathTooLong => Self::new(
+                StatusCode::URI_TOO_LONG,
+                "too-long",
+                "The path is longer than that of any resource of this server.",
+            ),
+            NoRoute::NotFound => Self::not_found(
+                "No resource at this URL. FHIR is served under /fhir, DICOMweb under /dicom-web/{archive}.",
+            ),
+            NoRoute::UnknownType => {
+                Self::not_offered("This resource type is not supported; /fhir/metadata lists those that are.")
+            }
+            NoRoute::NoHistory => Self::not_offered(
+                "History is not supported. Read the current version at {type}/{id} or {type}/{id}/_history/{versionId}.",
+            ),
+            NoRoute::MethodNotAllowed { allow } => Self::method_not_allowed(
+                allow,
+                format!("This service is read-only. Allowed methods at this URL: {allow}."),
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::TargetTooLong | Refusal::HeadTooLarge => "too-long",
+            Refusal::Method => "not-supported",
+            Refusal::Host | Refusal::TwoHosts | Refusal::Target | Refusal::Body => "invalid",
+        };
+        Self::new(refusal.status(), code, sentence(&refusal.to_string()))
+    }
+}

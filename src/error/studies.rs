@@ -1,0 +1,67 @@
+//! What stands between a FHIR search or read and its studies.
+
+use http::StatusCode;
+
+use super::{Failure, sentence};
+use crate::studies::StudiesError;
+
+impl From<&StudiesError> for Failure {
+    fn from(error: &StudiesError) -> Self {
+        match error {
+            StudiesError::Archive(error) => Self::from(error.as_ref()),
+            StudiesError::TooManyRows { archive, limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "Archive {archive} has more than {limit} candidate studies for this search. Narrow the search: by patient, \
+                     identifier, or a range of started."
+                ),
+            ),
+            StudiesError::TooManyToSort { limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "More than {limit} matches would have to be sorted. Omit _sort, or narrow the search: by patient, \
+                     identifier, or a range of started."
+                ),
+            ),
+            StudiesError::TooManyToOpen { limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "More than {limit} studies would have to be read in full, as archives cannot search by this. Narrow the \
+                     search: by patient, identifier, modality, or a range of started."
+                ),
+            ),
+            StudiesError::TooManyToInclude { limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "More than {limit} resources would have to be included with the matches. Lower _count, or search for \
+                     the included resources separately."
+                ),
+            ),
+            StudiesError::TooMuchToList { archive } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "Archive {archive} does not list as many studies as this search finds. Narrow the search: by patient, \
+                     identifier, or a range of started."
+                ),
+            ),
+            StudiesError::Incomplete { .. } => {
+                Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&error.to_string()))
+            }
+            StudiesError::TwoPatients { study } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "multiple-matches",
+                format!(
+                    "Study {study} appears under more than one Patient ID, so its subject is ambiguous. A search by patient \
+                     returns the part of it that belongs to that patient."
+                ),
+            ),
+            StudiesError::Unwritable | StudiesError::Interrupted(_) => Self::internal(),
+        }
+    }
+}
+
+impl From<StudiesError> for Failure {
+    fn from(error: StudiesError) -> Self {
+        Self::from(&error)
+    }
+}

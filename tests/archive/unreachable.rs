@@ -1,0 +1,128 @@
+//! Why an archive cannot be reached: each cause is told apart, by both clients, and by `check` with the host's name.
+
+use dicomweb_gateway::archive::{
+    Archive, ArchiveErrorKind as Kind, ConnectFailure, Objects, QidoQuery, Retrieval, SearchLevel, Settings,
+    UpstreamRequest,
+};
+use dicomweb_gateway::check::check;
+use dicomweb_gateway::dicom::{Attributes, StudyUid};
+use dicomweb_gateway::telemetry::Metrics;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::settings;
+use crate::support::client;
+use crate::support::front::Front;
+use crate::support::secure_pacs::SecurePacs;
+
+/// Why both clients have no connection; they must agree.
+async fn failure(settings: &Settings) -> ConnectFailure {
+    let archive = || Archive::new(settings.clone(), Metrics::default()).unwrap();
+    let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
+    let read = archive().rows(search, |_: Attributes| {}).await.unwrap_err();
+    let study = Retrieval::whole(Objects::Study(StudyUid::parse("1.2").unwrap()));
+    let carried = archive().send(UpstreamRequest::retrieve(study)).await.unwrap_err();
+    let Kind::Unreachable(failure) = carried.kind else { panic!("{carried}") };
+    assert!(matches!(read.kind, Kind::Unreachable(other) if other == failure), "{read}, but {carried}");
+    failure
+}
+
+fn trusting(mut settings: Settings) -> Settings {
+    settings.ca = Some(include_bytes!("../tls/ca.pem").to_vec());
+    settings
+}
+
+/// A port at another address of this host that leads to `port`.
+async fn forward(to: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut server).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_a_failed_lookup() {
+    let failure = failure(&settings("http://pacs.invalid/dicom-web")).await;
+    assert_eq!(failure, ConnectFailure::NameLookup);
+}
+
+#[tokio::test]
+async fn a_port_on_which_nothing_listens_refuses_the_connection() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for scheme in ["http", "https"] {
+        let failure = failure(&settings(&format!("{scheme}://127.0.0.1:{port}/dicom-web"))).await;
+        assert_eq!(failure, ConnectFailure::Refused, "{scheme}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_unknown_authority_is_not_trusted() {
+    let pacs = SecurePacs::start().await;
+    assert_eq!(failure(&settings(&pacs.url())).await, ConnectFailure::UntrustedCertificate);
+    let text = ConnectFailure::UntrustedCertificate.to_string();
+    assert!(text.contains("set archive.tls.ca"), "{text}");
+    let archive = Archive::new(trusting(settings(&pacs.url())), Metrics::default()).unwrap();
+    let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
+    assert_eq!(archive.rows(search, |_: Attributes| {}).await.unwrap().rows, 0, "trusted, it works");
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_host_is_for_another_name() {
+    let pacs = SecurePacs::start().await;
+    let port: url::Url = pacs.url().parse().unwrap();
+    let port = forward(port.port().unwrap()).await;
+    let settings = trusting(settings(&format!("https://127.0.0.2:{port}/dicom-web")));
+    assert_eq!(failure(&settings).await, ConnectFailure::WrongName);
+}
+
+#[tokio::test]
+async fn a_server_of_plain_http_at_an_https_url_does_not_speak_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // What servers of HTTP say to a TLS handshake, which is no request.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+        }
+    });
+    let failure = failure(&settings(&format!("https://127.0.0.1:{port}/dicom-web"))).await;
+    assert_eq!(failure, ConnectFailure::NotTls);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_the_connection_may_speak_tls() {
+    let pacs = SecurePacs::start().await;
+    let url = pacs.url().replace("https://", "http://");
+    let archive = Archive::new(settings(&url), Metrics::default()).unwrap();
+    let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
+    let error = archive.rows(search, |_: Attributes| {}).await.unwrap_err();
+    assert!(matches!(error.kind, Kind::Disconnected), "{error}");
+    assert!(error.to_string().contains("https://"), "{error}");
+}
+
+#[tokio::test]
+async fn clients_see_the_cause_without_the_host_and_check_names_it() {
+    let front = Front::told("http://pacs.invalid/dicom-web", "").await;
+    let answer = client::get(&front.url("studies")).await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.text().contains("Archive main cannot be reached: name lookup failed."),
+        "{}",
+        answer.text()
+    );
+    assert!(!answer.text().contains("pacs.invalid"), "{}", answer.text());
+    let archive = Archive::new(settings("http://pacs.invalid/dicom-web"), Metrics::default()).unwrap();
+    let checks = check([archive]).await.to_string();
+    assert!(
+        checks.contains("main: search for studies: cannot be reached: name lookup failed (pacs.invalid)"),
+        "{checks}"
+    );
+}
