@@ -19,25 +19,25 @@ const LARGEST_HEAD: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// CONNECT, TRACE and what is no method of HTTP.
-    #[error("the method is none that this server knows")]
+    #[error("the request method is not supported by this server")]
     Method,
     /// No `Host`, several, or one that is no host.
-    #[error("the request must name one valid host")]
+    #[error("the request must have one Host header with a valid host")]
     Host,
     /// The target names another host than `Host` does.
-    #[error("the request's target and its Host header name two hosts")]
+    #[error("the request target and the Host header name different hosts; send the same one")]
     TwoHosts,
     /// The target is no path.
-    #[error("the request's target must be a path")]
+    #[error("the request target must be a path that begins with /")]
     Target,
     /// The target is too long.
-    #[error("the address is longer than 8 KiB; send the parameters of a search in a POST to _search")]
+    #[error("the URL is longer than 8 KiB; send the parameters of a FHIR search in a POST to _search")]
     TargetTooLong,
     /// The header fields are too many or too large.
-    #[error("the header fields are more than 64 or larger than 16 KiB")]
+    #[error("the request has more than 64 header fields, or more than 16 KiB of them; send fewer")]
     HeadTooLarge,
     /// A GET or HEAD with a body.
-    #[error("a GET or HEAD request has no body")]
+    #[error("a GET or HEAD request must not have a body")]
     Body,
 }
 
