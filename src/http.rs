@@ -10,6 +10,7 @@ pub mod cursor;
 pub mod forwarded;
 pub mod gzip;
 pub mod host;
+pub mod media_range;
 pub mod multipart;
 pub mod negotiation;
 pub mod network;

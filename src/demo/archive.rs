@@ -17,8 +17,8 @@ mod route;
 mod search;
 
 use crate::http::body::{Body, empty, full};
+use crate::http::media_range::MediaRange;
 use crate::objects::metadata;
-use accept::MediaRange;
 use body::Chunks;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HOST, WARNING};

@@ -297,7 +297,7 @@ fn shown_type(kind: Kind, headers: &HeaderMap) -> HeaderValue {
 /// The media type of the one part of a body: as the head tells it, with the transfer syntax that it may name, or as it was
 /// asked for.
 fn type_of_part(content_type: &str, asked: &'static str) -> HeaderValue {
-    let range = negotiation::media_range(content_type);
+    let range = negotiation::MediaRange::parse(content_type);
     let told = range.as_ref().and_then(|range| range.parameter("type"));
     let told = told.filter(|told| essence(told) == asked).and_then(|told| HeaderValue::from_str(told).ok());
     told.unwrap_or_else(|| HeaderValue::from_static(asked))

@@ -190,7 +190,7 @@ impl Kept {
 
 /// Whether an answer of that type is what was asked for: rows as JSON, or an image.
 fn is_kept(content_type: &HeaderValue, is_text: bool) -> bool {
-    let range = content_type.to_str().ok().and_then(negotiation::media_range);
+    let range = content_type.to_str().ok().and_then(negotiation::MediaRange::parse);
     range.is_some_and(|range| {
         let is_json = matches!(range.essence.as_str(), "application/dicom+json" | "application/json");
         if is_text { is_json } else { range.essence.starts_with("image/") }
@@ -217,12 +217,13 @@ fn respelled(
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
     let content_type = response.headers().get(header::CONTENT_TYPE);
-    let syntax =
-        match content_type.and_then(|content_type| negotiation::media_range(content_type.to_str().ok()?)) {
-            Some(range) if range.essence.ends_with("json") => Syntax::Json,
-            Some(range) if range.essence.starts_with("image/") => return response,
-            _ => Syntax::Xml,
-        };
+    let syntax = match content_type
+        .and_then(|content_type| negotiation::MediaRange::parse(content_type.to_str().ok()?))
+    {
+        Some(range) if range.essence.ends_with("json") => Syntax::Json,
+        Some(range) if range.essence.starts_with("image/") => return response,
+        _ => Syntax::Xml,
+    };
     response.map(|body| {
         let rewriter = Filter::Addresses(Box::new(Rewriter::new(addresses, syntax)));
         body::streamed(Filtered::new(body, rewriter))

@@ -53,7 +53,6 @@ pub(super) fn packing(ranges: &[MediaRange], packed: Packed<'_>) -> Option<Packi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::negotiation::media_range;
 
     #[test]
     fn parts_and_single_objects_are_given_as_they_are_accepted() {
@@ -78,7 +77,7 @@ mod tests {
             ("image/jpeg", jpeg, None),
             ("image/jpeg", Packed { is_one: true, ..jpeg }, Some(Packing::Alone)),
         ] {
-            assert_eq!(packing(&[media_range(range).unwrap()], packed), expected, "{range}");
+            assert_eq!(packing(&[MediaRange::parse(range).unwrap()], packed), expected, "{range}");
         }
     }
 }

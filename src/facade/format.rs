@@ -92,7 +92,7 @@ pub(super) fn negotiate(headers: &HeaderMap, format: Option<&str>) -> Result<For
     if let Some((_, format)) = SHORT.iter().find(|(name, _)| *name == format) {
         return one_version(headers, &[]).map(|()| *format);
     }
-    let ranges: Vec<_> = negotiation::media_range(&format).into_iter().collect();
+    let ranges: Vec<_> = MediaRange::parse(&format).into_iter().collect();
     choose(headers, &ranges).and_then(|format| format.ok_or_else(|| refusal("http._format")))
 }
 
@@ -130,7 +130,7 @@ fn choose(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<Format>, 
 /// One request speaks one version, and a body in another one than ours cannot be read.
 fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure> {
     let of_body = headers.get(header::CONTENT_TYPE).and_then(|line| line.to_str().ok());
-    let of_body = of_body.and_then(negotiation::media_range);
+    let of_body = of_body.and_then(MediaRange::parse);
     let wanted = ranges.iter().filter(|range| range.quality > 0.0);
     let mut versions = wanted.chain(&of_body).filter_map(|range| range.parameter("fhirversion"));
     let Some(first) = versions.next() else { return Ok(()) };

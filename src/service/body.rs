@@ -31,7 +31,7 @@ pub(super) async fn form<B: HttpBody>(
     body: B,
 ) -> Result<Vec<(String, String)>, Failure> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_form = content_type.and_then(negotiation::media_range).is_some_and(|media| {
+    let is_form = content_type.and_then(negotiation::MediaRange::parse).is_some_and(|media| {
         let utf8 = media.parameter("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
         media.essence == "application/x-www-form-urlencoded" && utf8
     });
@@ -53,7 +53,7 @@ pub(super) async fn form<B: HttpBody>(
 /// A Bundle in JSON (R4 http#transaction).
 pub(super) async fn bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_json = content_type.and_then(negotiation::media_range).is_some_and(|media| {
+    let is_json = content_type.and_then(negotiation::MediaRange::parse).is_some_and(|media| {
         matches!(
             media.essence.as_str(),
             "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json"

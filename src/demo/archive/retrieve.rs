@@ -1,13 +1,14 @@
 //! WADO-RS (PS3.18 10.4): instances, frames and bulk data, as they are stored. The archive compresses and decompresses
 //! nothing: what is not stored in an accepted transfer syntax is not acceptable.
 
-use super::accept::MediaRange;
+use super::accept::{self, takes_alone, takes_parts_of, transfer_syntax};
 use super::body::{self, Chunks, Stretch};
 use super::frames::{self, Frames, FramesError};
 use super::multipart::{self, Part};
 use super::route::Scope;
 use super::{Archive, Located, Refusal};
 use crate::http::body::Body;
+use crate::http::media_range::MediaRange;
 use crate::http::multipart::writer::PartWriter;
 use crate::objects::data_set::{ByteRange, DataSet, Value};
 use crate::objects::json::Step;
@@ -199,22 +200,21 @@ fn packing(
     alone: bool,
     takes: impl Fn(&MediaRange) -> bool,
 ) -> Option<Packing> {
-    accepted.iter().filter(|range| takes(range)).find_map(|range| {
-        if range.takes_parts_of(media) {
+    accept::wanted(accepted).filter(|range| takes(range)).find_map(|range| {
+        if takes_parts_of(range, media) {
             Some(Packing::Multipart)
         } else {
-            (alone && range.takes(media)).then_some(Packing::Single)
+            (alone && takes_alone(range, accepted, media)).then_some(Packing::Single)
         }
     })
 }
 
 /// Viewers ask for octets in any transfer syntax and look at the part's type to see what they got.
 fn any_octets(accepted: &[MediaRange], stored: &str) -> Option<Packing> {
-    accepted
-        .iter()
+    accept::wanted(accepted)
         .any(|range| {
-            range.takes_parts_of(OCTETS)
-                && range.transfer_syntax.as_deref().is_some_and(|uid| uid == "*" || uid == stored)
+            takes_parts_of(range, OCTETS)
+                && transfer_syntax(range).is_some_and(|uid| uid == "*" || uid == stored)
         })
         .then_some(Packing::Multipart)
 }
@@ -222,7 +222,7 @@ fn any_octets(accepted: &[MediaRange], stored: &str) -> Option<Packing> {
 /// No transfer syntax in the range means the stored one here: the standard's default is Explicit VR Little Endian
 /// (PS3.18 8.7.3.5.2), but an archive that cannot decompress would then refuse every compressed image.
 fn takes_syntax(range: &MediaRange, sent: &str) -> bool {
-    range.transfer_syntax.as_deref().is_none_or(|uid| uid == "*" || uid == sent)
+    transfer_syntax(range).is_none_or(|uid| uid == "*" || uid == sent)
 }
 
 fn dicom(transfer_syntax: &str) -> String {

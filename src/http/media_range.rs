@@ -1,0 +1,255 @@
+//! Media types and ranges as HTTP writes them (RFC 9110 8.3.1, 12.5.1): the one reader for every face and server of this program.
+//!
+//! What a face makes of the ranges - which formats it offers, what DICOMweb's `transfer-syntax` means - stays with the face.
+//! This file depends on nothing else of the program.
+//!
+//! Where clients depart from the grammar and mean one thing all the same, they are read: blanks around `=`, parameters without
+//! a value, values with characters that no token has. A weight that is none makes its range unreadable, as it could mean "not
+//! at all".
+
+use std::cmp::Reverse;
+
+/// One element of an `Accept` header, or one media type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MediaRange {
+    /// `type/subtype` in lower case, with `*` where anything will do.
+    pub essence: String,
+    /// The parameters but `q`; names in lower case, values without quotes and escapes.
+    pub parameters: Vec<(String, String)>,
+    /// The weight, 0 (not acceptable) to 1.
+    pub quality: f32,
+}
+
+/// How precisely a range names a type, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Specificity {
+    /// `*/*`
+    Anything,
+    /// `type/*`
+    Type,
+    /// `type/subtype`
+    Subtype,
+}
+
+impl MediaRange {
+    /// `*/*`, which stands for a header that was not sent.
+    pub fn anything() -> Self {
+        Self { essence: "*/*".to_owned(), parameters: Vec::new(), quality: 1.0 }
+    }
+
+    /// Reads one media type or range; `None` for what is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = split_outside_quotes(text, ';');
+        let essence = parts.next()?.trim().to_ascii_lowercase();
+        let (kind, subtype) = essence.split_once('/')?;
+        if kind.is_empty() || subtype.is_empty() || essence.contains(char::is_whitespace) {
+            return None;
+        }
+        let mut range = Self { essence, parameters: Vec::new(), quality: 1.0 };
+        for part in parts {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let (name, value) = (name.trim().to_ascii_lowercase(), unquoted(value.trim()));
+            if name == "q" {
+                range.quality = weight(&value)?;
+            } else if !name.is_empty() {
+                range.parameters.push((name, value));
+            }
+        }
+        Some(range)
+    }
+
+    /// Reads a list of ranges, in its order; those that are none are left out.
+    pub fn parse_list(text: &str) -> impl Iterator<Item = Self> + '_ {
+        elements(text).filter_map(Self::parse)
+    }
+
+    /// Whether `essence`, a `type/subtype` in lower case, is in the range.
+    pub fn covers(&self, essence: &str) -> bool {
+        covers(&self.essence, essence)
+    }
+
+    /// How precisely it names a type.
+    pub fn specificity(&self) -> Specificity {
+        match self.essence.split_once('/') {
+            Some(("*", "*")) => Specificity::Anything,
+            Some((_, "*")) => Specificity::Type,
+            _ => Specificity::Subtype,
+        }
+    }
+
+    /// A parameter's value; `name` is in lower case.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether `essence` is in the range that `range` writes, both in lower case and without parameters.
+pub fn covers(range: &str, essence: &str) -> bool {
+    match range.split_once('/') {
+        Some(("*", "*")) => true,
+        Some((kind, "*")) => essence.split('/').next() == Some(kind),
+        _ => range == essence,
+    }
+}
+
+/// The range that decides on `essence`, with its place in `ranges`: the most specific one that covers it, and of equally specific
+/// ones the first (RFC 9110 12.5.1). Its quality may be 0.
+pub fn deciding<'a>(ranges: &'a [MediaRange], essence: &str) -> Option<(usize, &'a MediaRange)> {
+    let covering = ranges.iter().enumerate().filter(|(_, range)| range.covers(essence));
+    covering.min_by_key(|(at, range)| (Reverse(range.specificity()), *at))
+}
+
+/// `ranges` with the highest quality first, equal ones in their order, without those that are not acceptable.
+pub fn most_wanted(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
+    ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
+    ranges.retain(|range| range.quality > 0.0);
+    ranges
+}
+
+/// Which of `offered`, media types in the server's order, is wanted most. Of types that are equally wanted, the one that is named
+/// goes before one that a wildcard covers, then the one that is named first, then the one that is offered first.
+pub fn preferred(ranges: &[MediaRange], offered: &[&str]) -> Option<usize> {
+    let mut best: Option<(usize, (f32, Specificity, usize))> = None;
+    for (index, essence) in offered.iter().enumerate() {
+        let decision = deciding(ranges, essence).filter(|(_, range)| range.quality > 0.0);
+        let Some((at, range)) = decision else { continue };
+        let is_better = best.is_none_or(|(_, (quality, specificity, first))| {
+            let by_quality = range.quality.total_cmp(&quality);
+            by_quality.then(range.specificity().cmp(&specificity)).then(first.cmp(&at)).is_gt()
+        });
+        if is_better {
+            best = Some((index, (range.quality, range.specificity(), at)));
+        }
+    }
+    best.map(|(index, _)| index)
+}
+
+/// The elements of a list (RFC 9110 5.6.1), without empty ones.
+pub fn elements(text: &str) -> impl Iterator<Item = &str> {
+    split_outside_quotes(text, ',').map(str::trim).filter(|element| !element.is_empty())
+}
+
+/// A weight (RFC 9110 12.4.2); more digits than three are read, signs, exponents and names of numbers are not.
+pub fn weight(text: &str) -> Option<f32> {
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|quality| is_decimal && (0.0..=1.0).contains(quality))
+}
+
+/// The text of a quoted-string (RFC 9110 5.6.4), or a token as it is.
+fn unquoted(value: &str) -> String {
+    let Some(quoted) = value.strip_prefix('"') else { return value.to_owned() };
+    let mut text = String::with_capacity(quoted.len());
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => break,
+            '\\' => text.extend(characters.next()),
+            character => text.push(character),
+        }
+    }
+    text
+}
+
+/// Splits at a separator that is not inside a quoted-string.
+fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |character: char| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        escaped = quoted && character == '\\';
+        quoted ^= character == '"';
+        !quoted && character == separator
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(text: &str) -> MediaRange {
+        MediaRange::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_quoted_string_holds_separators_and_escapes() {
+        let read = range(r#"multipart/related; type="application/dicom; a,b"; transfer-syntax=*"#);
+        assert_eq!(read.parameter("type"), Some("application/dicom; a,b"));
+        assert_eq!(read.parameter("transfer-syntax"), Some("*"));
+        let list: Vec<_> = MediaRange::parse_list(r#"a/b; x="\"; q=0, c/d\\", e/f; y=" z ""#).collect();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list[0].parameter("x"), Some(r#""; q=0, c/d\"#));
+        assert_eq!((list[0].quality, list[1].parameter("y")), (1.0, Some(" z ")));
+    }
+
+    #[test]
+    fn a_weight_is_a_decimal_between_0_and_1() {
+        for (text, quality) in [("0", 0.0), ("0.5", 0.5), ("1.000", 1.0), ("1", 1.0), ("0.0001", 0.0001)] {
+            assert_eq!(range(&format!("a/b;q={text}")).quality.to_bits(), f32::to_bits(quality));
+            assert_eq!(range(&format!("a/b; Q = \"{text}\"")).quality.to_bits(), f32::to_bits(quality));
+        }
+        for text in ["2", "1.1", "-0", "+1", "1e-1", "NaN", "inf", "", "x", "0.5.0"] {
+            let read: Vec<_> = MediaRange::parse_list(&format!("a/b;q={text}")).collect();
+            assert_eq!(read, [], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_most_specific_range_decides_wherever_it_is_in_the_list() {
+        let decides = |list: &str, essence: &str| {
+            let ranges: Vec<_> = MediaRange::parse_list(list).collect();
+            deciding(&ranges, essence).map(|(_, range)| range.quality)
+        };
+        assert_eq!(decides("*/*, application/dicom+json;q=0", "application/dicom+json"), Some(0.0));
+        assert_eq!(decides("application/*;q=0.3, */*;q=0.9", "application/json"), Some(0.3));
+        assert_eq!(decides("a/b;q=0.1, a/b;q=0.2", "a/b"), Some(0.1));
+        assert_eq!(decides("a/*", "b/c"), None);
+    }
+
+    #[test]
+    fn what_is_no_media_range_is_none() {
+        for text in ["", "a", "a/", "/b", "a b/c", "text / html", ";q=1", "*"] {
+            assert_eq!(MediaRange::parse(text), None, "{text}");
+        }
+    }
+
+    /// A range of tokens and quoted values, as it is written and as it is to be read.
+    fn written() -> impl Strategy<Value = (String, MediaRange)> {
+        let essence = "[a-z]{1,4}/[a-z+.-]{1,4}|[a-z]{1,4}/\\*|\\*/\\*";
+        let parameters = prop::collection::vec(("[a-pr-z]{1,5}", "[ -~]{0,8}"), 0..3);
+        (essence, parameters, 0_u16..=1000).prop_map(|(essence, parameters, thousandths)| {
+            let quality = f32::from(thousandths) / 1000.0;
+            let mut text = essence.to_uppercase();
+            for (name, value) in &parameters {
+                let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+                text = format!("{text}; {name}=\"{escaped}\"");
+            }
+            let text = format!("{text};q={quality:.3}");
+            (text, MediaRange { essence, parameters, quality })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_is_read_as_it_was_written(list in prop::collection::vec(written(), 0..5)) {
+            let text = list.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" , ,");
+            let read: Vec<_> = MediaRange::parse_list(&text).collect();
+            prop_assert_eq!(read.len(), list.len());
+            for (read, (_, meant)) in read.iter().zip(&list) {
+                prop_assert_eq!((&read.essence, &read.parameters), (&meant.essence, &meant.parameters));
+                prop_assert!((read.quality - meant.quality).abs() < 0.0005);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_without_more_than_it_holds(text in "[ -~]{0,80}|([a-z/;=\",\\\\]|q=|\\*){0,40}") {
+            for range in MediaRange::parse_list(&text) {
+                prop_assert!((0.0..=1.0).contains(&range.quality));
+                let held: usize = range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum();
+                prop_assert!(range.essence.len() + held <= text.len());
+            }
+        }
+    }
+}
