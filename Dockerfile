@@ -10,7 +10,8 @@ COPY . .
 ARG COMMIT=
 ARG DATE=
 ENV GATEWAY_BUILD_COMMIT=$COMMIT GATEWAY_BUILD_DATE=$DATE
-RUN cargo build --locked --profile dist --bin dicomweb-gateway
+# Without the embedded archive, which a deployment has no use for.
+RUN cargo build --locked --profile dist --no-default-features --bin dicomweb-gateway
 RUN python3 scripts/third_party_notices.py >THIRD-PARTY-NOTICES
 
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -14,7 +14,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed={COMMIT_VARIABLE}");
     println!("cargo::rerun-if-env-changed={DATE_VARIABLE}");
     // Whether there are local changes is asked again whenever what goes into the program changes.
-    for path in ["build.rs", "src", "Cargo.toml", "Cargo.lock"] {
+    for path in ["build.rs", "src", "crates", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }
     for path in watched(&root) {

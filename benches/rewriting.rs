@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dicomweb_gateway::dicomweb::{Addresses, Rewriter, Syntax};
+use dicomweb_gateway::dicomweb::{Rewriter, Syntax, UrlMap};
 use memchr::memmem;
 use url::Url;
 
@@ -49,7 +49,7 @@ fn metadata() -> Vec<u8> {
 fn rewriting(criterion: &mut Criterion) {
     let root = Url::parse("http://127.0.0.1:8042/dicom-web").expect("a literal address");
     let addresses =
-        Addresses::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
+        UrlMap::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
     let archive = memmem::Finder::new("http://127.0.0.1:8042/dicom-web");
     let places = ["http", "\"BulkDataURI\"", "\"00081190\""].map(memmem::Finder::new);
     for (name, text) in [("rows", rows()), ("metadata", metadata())] {

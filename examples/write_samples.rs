@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dicomweb_gateway::demo::samples;
+use dicomweb_archive::samples;
 
 fn main() -> anyhow::Result<()> {
     let folder: PathBuf = std::env::args_os()

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use dicomweb_gateway::fhir::xml;
+use fhir_r4::xml;
 
 fn main() -> anyhow::Result<()> {
     let file = std::env::args_os().nth(1).ok_or_else(|| anyhow::anyhow!("the file is missing"))?;

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
-use crate::archive::{Archive, SettingsError};
 use crate::auth::{Authenticator, Open};
 use crate::cache::Cache;
 use crate::change_log::{ChangeLog, Observation, ResourceKey};
 use crate::clock::SharedClock;
 use crate::config::{self, AuthMode, Config};
-use crate::dicomweb::{self, DicomwebContext, DrawingPool, EveryArchive, Kept};
-use crate::facade::FhirContext;
+use crate::dicomweb::{self, DicomwebContext, Federation, RenderPool, ResponseCache};
+use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
 use crate::mapping::{self, MappingContext};
 use crate::service::{Entrance, Service};
 use crate::store::{self, OpenError, StoreError};
-use crate::studies::{Limits, Source, Studies};
+use crate::studies::{ArchiveSource, SearchLimits, Studies};
 use crate::telemetry::Metrics;
+use crate::upstream::{Archive, SettingsError};
 
 /// Why what is configured cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +71,9 @@ impl App {
             metrics.clone(),
         )?;
         let since = endpoints_since(config, &change_log);
-        let source = |(archive, since): (&config::Archive, Timestamp)| {
+        let source = |(archive, since): (&config::ArchiveConfig, Timestamp)| {
             let context = context(config, archive);
-            Ok(Source {
+            Ok(ArchiveSource {
                 archive: Archive::new(archive.settings.clone(), metrics.clone())?,
                 rules: context.rules(),
                 context,
@@ -84,7 +84,7 @@ impl App {
             config.archives.iter().zip(since).map(source).collect::<Result<Vec<_>, SettingsError>>()?;
         let archives = sources.iter().map(|source| source.archive.clone()).collect();
         let cache = Cache::new(config.cache.memory, config.cache.fresh_for, SharedClock::clone(&clock));
-        let limits = Limits {
+        let limits = SearchLimits {
             max_scan: config.search.max_scan,
             sort_window: config.search.sort_window,
             max_opened: config.search.max_opened,
@@ -109,12 +109,12 @@ impl App {
             clock,
         };
         let dicomweb = DicomwebContext {
-            kept: Kept::new(cache.clone(), config.cache.largest_answer, metrics.clone()),
-            limits: dicomweb::Limits {
+            kept: ResponseCache::new(cache.clone(), config.cache.largest_answer, metrics.clone()),
+            limits: dicomweb::DicomwebLimits {
                 max_scan: config.search.max_scan,
                 max_opened: config.search.max_opened,
             },
-            drawing: DrawingPool::new(config.render.memory, config.render.parallelism),
+            drawing: RenderPool::new(config.render.memory, config.render.parallelism),
         };
         let entrance = Entrance {
             authenticator,
@@ -126,7 +126,7 @@ impl App {
             cors: config.server.cors.clone(),
             metrics: metrics.clone(),
         };
-        let service = Service::new(entrance, fhir, EveryArchive::new(archives, dicomweb));
+        let service = Service::new(entrance, fhir, Federation::new(archives, dicomweb));
         Ok(Self { service, metrics, cache, change_log })
     }
 
@@ -150,7 +150,7 @@ impl App {
 
 /// Since when each archive's Endpoint is as it is, but for its address, which is each caller's own.
 fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
-    let observation = |archive: &config::Archive| {
+    let observation = |archive: &config::ArchiveConfig| {
         let settings = &archive.settings;
         let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
         // What cannot be written is never shown.
@@ -162,7 +162,7 @@ fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
     change_log.observe_at_start(&observations).into_iter().map(|version| version.last_updated).collect()
 }
 
-fn context(config: &Config, archive: &config::Archive) -> MappingContext {
+fn context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
     MappingContext {
         archive: archive.settings.id.to_string(),
         time_zone: archive.time_zone.clone(),

@@ -19,12 +19,12 @@ pub use key::Form;
 pub use rendered::{LastModified, Rendered};
 pub use single_flight::{Interrupted, SingleFlight};
 
-use crate::archive::ArchiveId;
 use crate::change_log::Version;
 use crate::clock::SharedClock;
-use crate::dicom::{Attributes, StudyUid};
 use crate::fingerprint::Fingerprint;
-use key::Key;
+use crate::upstream::ArchiveId;
+use dicom_model::{Attributes, StudyUid};
+use key::CacheKey;
 
 /// What an entry costs besides its own bytes: key, bookkeeping of the store, the allocations' heads.
 const OVERHEAD: usize = 512;
@@ -121,7 +121,7 @@ impl Kept {
 /// The one store. Cloning it gives another handle to the same store.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    entries: moka::sync::Cache<Key, Kept>,
+    entries: moka::sync::Cache<CacheKey, Kept>,
     fresh_for: Duration,
     clock: SharedClock,
 }
@@ -131,7 +131,9 @@ impl Cache {
     pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
         let entries = moka::sync::Cache::builder()
             .max_capacity(memory)
-            .weigher(|key: &Key, kept: &Kept| u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX))
+            .weigher(|key: &CacheKey, kept: &Kept| {
+                u32::try_from(key.size() + kept.size()).unwrap_or(u32::MAX)
+            })
             .build();
         Self { entries, fresh_for, clock }
     }
@@ -148,7 +150,7 @@ impl Cache {
 
     /// The study in this form, fresh or not.
     pub fn study(&self, study: &StudyUid, form: &Form) -> Option<Arc<StudyEntry>> {
-        match self.entries.get(&Key::Study(study.clone(), form.clone())) {
+        match self.entries.get(&CacheKey::Study(study.clone(), form.clone())) {
             Some(Kept::Study(entry)) => Some(entry),
             _ => None,
         }
@@ -156,25 +158,25 @@ impl Cache {
 
     /// Remembers the study in this form.
     pub fn keep_study(&self, study: &StudyUid, form: &Form, entry: Arc<StudyEntry>) {
-        self.entries.insert(Key::Study(study.clone(), form.clone()), Kept::Study(entry));
+        self.entries.insert(CacheKey::Study(study.clone(), form.clone()), Kept::Study(entry));
     }
 
     /// The rows of a search that is still fresh; `query` is the canonical text of the upstream request.
     pub fn rows(&self, archive: &ArchiveId, query: &str) -> Option<Arc<SearchRows>> {
-        match self.entries.get(&Key::Rows(archive.clone(), query.into())) {
+        match self.entries.get(&CacheKey::Rows(archive.clone(), query.into())) {
             Some(Kept::Rows(rows)) if self.is_fresh(rows.asked_at) => Some(rows),
             _ => None,
         }
     }
 
     /// Remembers the rows of a search.
-    pub fn keep_rows(&self, archive: &ArchiveId, query: &str, rows: Arc<SearchRows>) {
-        self.entries.insert(Key::Rows(archive.clone(), query.into()), Kept::Rows(rows));
+    pub fn insert_rows(&self, archive: &ArchiveId, query: &str, rows: Arc<SearchRows>) {
+        self.entries.insert(CacheKey::Rows(archive.clone(), query.into()), Kept::Rows(rows));
     }
 
     /// What the Patient id `id` stands for, if an archive has named it lately.
     pub fn patient(&self, id: &str) -> Option<Arc<KnownPatient>> {
-        match self.entries.get(&Key::Patient(id.into())) {
+        match self.entries.get(&CacheKey::Patient(id.into())) {
             Some(Kept::Patient(patient)) => Some(patient),
             _ => None,
         }
@@ -182,7 +184,7 @@ impl Cache {
 
     /// Remembers what the Patient id `id` stands for.
     pub fn keep_patient(&self, id: &str, patient: KnownPatient) {
-        let key = Key::Patient(id.into());
+        let key = CacheKey::Patient(id.into());
         if !self.entries.contains_key(&key) {
             self.entries.insert(key, Kept::Patient(Arc::new(patient)));
         }
@@ -190,7 +192,7 @@ impl Cache {
 
     /// The answer to what `key` says was asked of the archive, fresh or not.
     pub fn answer(&self, archive: &ArchiveId, key: &str) -> Option<Arc<Answer>> {
-        match self.entries.get(&Key::Answer(archive.clone(), key.into())) {
+        match self.entries.get(&CacheKey::Answer(archive.clone(), key.into())) {
             Some(Kept::Answer(answer)) => Some(answer),
             _ => None,
         }
@@ -198,12 +200,12 @@ impl Cache {
 
     /// Remembers the answer to what `key` says was asked of the archive.
     pub fn keep_answer(&self, archive: &ArchiveId, key: &str, answer: Arc<Answer>) {
-        self.entries.insert(Key::Answer(archive.clone(), key.into()), Kept::Answer(answer));
+        self.entries.insert(CacheKey::Answer(archive.clone(), key.into()), Kept::Answer(answer));
     }
 
     /// Forgets the study in this form.
     pub fn forget_study(&self, study: &StudyUid, form: &Form) {
-        self.entries.invalidate(&Key::Study(study.clone(), form.clone()));
+        self.entries.invalidate(&CacheKey::Study(study.clone(), form.clone()));
     }
 
     /// How many entries and bytes are held, after the store has settled.

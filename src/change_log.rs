@@ -25,12 +25,12 @@ use jiff::Timestamp;
 
 pub use version::{Version, VersionId};
 
-use crate::archive::ArchiveId;
 use crate::clock::SharedClock;
-use crate::dicom::StudyUid;
 use crate::fingerprint::{Fingerprint, short_hash};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::Metrics;
+use crate::upstream::ArchiveId;
+use dicom_model::StudyUid;
 use record::Record;
 use records::Records;
 

@@ -23,15 +23,15 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-pub use archive::Archive;
-pub use auth::{Auth, AuthMode};
-pub use cache::Cache;
+pub use archive::ArchiveConfig;
+pub use auth::{AuthConfig, AuthMode};
+pub use cache::CacheConfig;
 pub use error::{ConfigError, ConfigErrors};
-pub use fhir::Fhir;
-pub use render::Render;
-pub use search::Search;
-pub use server::{Server, Tls};
-pub use telemetry::Telemetry;
+pub use fhir::FhirConfig;
+pub use render::RenderConfig;
+pub use search::SearchConfig;
+pub use server::{ServerConfig, TlsConfig};
+pub use telemetry::TelemetryConfig;
 
 use document::Table;
 use section::{Report, Section};
@@ -40,21 +40,21 @@ use section::{Report, Section};
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[server]`
-    pub server: Server,
+    pub server: ServerConfig,
     /// `[[archive]]`, in the order in which they are asked; at least one.
-    pub archives: Vec<Archive>,
+    pub archives: Vec<ArchiveConfig>,
     /// `[cache]`
-    pub cache: Cache,
+    pub cache: CacheConfig,
     /// `[auth]`
-    pub auth: Auth,
+    pub auth: AuthConfig,
     /// `[fhir]`
-    pub fhir: Fhir,
+    pub fhir: FhirConfig,
     /// `[render]`
-    pub render: Render,
+    pub render: RenderConfig,
     /// `[search]`
-    pub search: Search,
+    pub search: SearchConfig,
     /// `[telemetry]`
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryConfig,
 }
 
 impl Config {
@@ -90,14 +90,14 @@ impl Config {
     fn read(table: Table, report: &mut Report) -> Option<Self> {
         let mut ids = BTreeSet::new();
         let mut root = Section::root(table, report);
-        let server = root.table("server", |section| Some(Server::read(section)));
-        let archives = root.tables("archive", |section| Archive::read(section, &mut ids));
-        let cache = root.table("cache", |section| Some(Cache::read(section)));
-        let auth = root.table("auth", Auth::read);
-        let fhir = root.table("fhir", |section| Some(Fhir::read(section)));
-        let render = root.table("render", |section| Some(Render::read(section)));
-        let search = root.table("search", |section| Some(Search::read(section)));
-        let telemetry = root.table("telemetry", |section| Some(Telemetry::read(section)));
+        let server = root.table("server", |section| Some(ServerConfig::read(section)));
+        let archives = root.tables("archive", |section| ArchiveConfig::read(section, &mut ids));
+        let cache = root.table("cache", |section| Some(CacheConfig::read(section)));
+        let auth = root.table("auth", AuthConfig::read);
+        let fhir = root.table("fhir", |section| Some(FhirConfig::read(section)));
+        let render = root.table("render", |section| Some(RenderConfig::read(section)));
+        let search = root.table("search", |section| Some(SearchConfig::read(section)));
+        let telemetry = root.table("telemetry", |section| Some(TelemetryConfig::read(section)));
         root.end();
         Some(Self {
             server: server?,

@@ -5,67 +5,55 @@
 //!
 //! - [`path`], [`query`], [`wado_uri`] and [`accept`] read what is asked for, and refuse what an archive could read in another way
 //! - [`answer`](mod@answer) decides what becomes of the archive's answer by its status and Content-Type
-//! - [`every_archive`] is the aggregate root: one list, and the archive that holds a study
+//! - [`federation`] is the aggregate root: one list, and the archive that holds a study
 //! - [`kept`] gives small answers again that viewers ask for again and again
 //! - [`stream`] carries the body, through [`rewrite`] where it is text, through `multipart` where it has parts, and through
 //!   `only_part` where one is wanted as it is; `xml_parts` makes XML of JSON where the archive does not write it
 //! - [`drawing`] makes the pictures that an archive does not draw
 
-mod accept;
-mod address;
-mod answer;
-mod drawing;
 mod error;
-mod every_archive;
-mod filtered;
-mod first_rows;
-mod json_end;
-mod kept;
-mod packing;
-mod part_headers;
-mod path;
-mod query;
+mod federation;
+mod proxy;
+mod rendering;
 mod request;
-mod rewrite;
-mod stream;
-mod supplied;
-mod wado_uri;
-mod xml_parts;
+mod response_cache;
+mod synthesis;
+mod url_rewrite;
 
 use http::{Method, Response};
 
-pub use address::{Addresses, Verdict};
-pub use drawing::DrawingPool;
 pub use error::DicomwebError;
-pub use every_archive::EveryArchive;
-pub use kept::Kept;
-pub use path::{PathError, Resource};
-pub use query::QueryError;
+pub use federation::Federation;
+pub use proxy::stream::StreamError;
+pub use rendering::RenderPool;
 pub use request::DicomwebRequest;
-pub use rewrite::{Rewriter, Syntax};
-pub use stream::StreamError;
+pub use request::path::{PathError, Resource};
+pub use request::query::QueryError;
+pub use response_cache::ResponseCache;
+pub use url_rewrite::text::{Rewriter, Syntax};
+pub use url_rewrite::url_map::{UrlMap, UrlRewrite};
 
-use crate::archive::Archive;
 use crate::auth::Access;
-use crate::http::body::{self, Body};
 use crate::http::compression::compressed;
 use crate::http::query::decode;
-use request::{Attempt, Question, SearchQuestion};
+use crate::upstream::Archive;
+use http_messages::body::{self, Body};
+use request::{Attempt, ProxyRequest, SearchQuestion};
 
 /// What DICOMweb requests are answered with; built once.
 #[derive(Debug, Clone)]
 pub struct DicomwebContext {
     /// The answers that are kept.
-    pub kept: Kept,
+    pub kept: ResponseCache,
     /// How far an answer may reach.
-    pub limits: Limits,
+    pub limits: DicomwebLimits,
     /// Where what an archive does not draw is drawn.
-    pub drawing: DrawingPool,
+    pub drawing: RenderPool,
 }
 
 /// How far an answer that is put together here may reach.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct DicomwebLimits {
     /// So many rows of one archive are looked through for it at most.
     pub max_scan: usize,
     /// So many of its studies and series are searched for it at most.
@@ -82,7 +70,7 @@ async fn handle(
     request: DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     admit(access, &request)?;
-    let answer = kept::answer(context, archive, public, &request).await?;
+    let answer = response_cache::answer(context, archive, public, &request).await?;
     Ok(finish(&request, answer))
 }
 
@@ -92,8 +80,8 @@ fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, Dic
     if !matches!(*request.method, Method::GET | Method::HEAD) {
         return Err(DicomwebError::Method);
     }
-    let resource = if request.path == wado_uri::PATH {
-        wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
+    let resource = if request.path == request::wado_uri::PATH {
+        request::wado_uri::resource(&request::wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
     } else {
         Resource::parse(request.path)?
     };
@@ -110,45 +98,39 @@ fn finish(request: &DicomwebRequest<'_>, answer: Response<Body>) -> Response<Bod
 }
 
 /// Asks the archive, whatever is known of it.
-async fn ask_anew(
+async fn fetch_upstream(
     context: &DicomwebContext,
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
-    let question = Question::read(archive, public, request)?;
+    let question = ProxyRequest::read(archive, public, request)?;
     // It is passed on where the archive has it, and nothing is made in its place.
-    if request.path == wado_uri::PATH {
+    if request.path == request::wado_uri::PATH {
         return ask(archive, &question).await;
     }
     if question.is_search() && is_compared_here(archive, request, &question.resource)? {
-        return every_archive::search::answer(
-            &[archive],
-            public,
-            request,
-            &question.resource,
-            context.limits,
-        )
-        .await;
+        return federation::search::answer(&[archive], public, request, &question.resource, context.limits)
+            .await;
     }
-    if question.is_drawn_here(archive) {
-        return drawing::draw(archive, &context.drawing, public, &question).await;
+    if question.is_rendered_here(archive) {
+        return rendering::draw(archive, &context.drawing, public, &question).await;
     }
-    if supplied::replaces(archive, &question) {
-        return supplied::made(archive, context.limits, &question).await;
+    if synthesis::replaces(archive, &question) {
+        return synthesis::made(archive, context.limits, &question).await;
     }
-    let asked = if supplied::completes(archive, &question) { question.in_json() } else { question.clone() };
-    match passed_through(archive, &asked).await {
+    let asked = if synthesis::completes(archive, &question) { question.in_json() } else { question.clone() };
+    match forward_or_thumbnail(archive, &asked).await {
         Err(refused) if refused.is_unsupported_by_archive() => {
             if question.resource.is_for_people() {
-                return match drawing::draw(archive, &context.drawing, public, &question).await {
+                return match rendering::draw(archive, &context.drawing, public, &question).await {
                     // Then the archive's own word is the better one.
-                    Err(DicomwebError::HeldNowhere) => Err(refused),
+                    Err(DicomwebError::NotFound) => Err(refused),
                     answer => answer,
                 };
             }
-            if supplied::can_make(&question) {
-                return match supplied::made(archive, context.limits, &question).await {
+            if synthesis::can_make(&question) {
+                return match synthesis::made(archive, context.limits, &question).await {
                     // Nor has it what that would be made of.
                     Err(error) if error.is_not_found() => Err(refused),
                     answer => answer,
@@ -156,7 +138,7 @@ async fn ask_anew(
             }
             Err(refused)
         }
-        answer => supplied::completed(archive, context.limits, &question, answer?).await,
+        answer => synthesis::completed(archive, context.limits, &question, answer?).await,
     }
 }
 
@@ -172,9 +154,12 @@ fn is_compared_here(
 }
 
 /// What the archive answers, or what it draws in place of a thumbnail that it does not have.
-async fn passed_through(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
+async fn forward_or_thumbnail(
+    archive: &Archive,
+    question: &ProxyRequest,
+) -> Result<Response<Body>, DicomwebError> {
     match ask(archive, question).await {
-        Err(refused) if refused.is_unsupported_by_archive() => match question.in_place_of_a_thumbnail() {
+        Err(refused) if refused.is_unsupported_by_archive() => match question.thumbnail_fallback() {
             Some(drawn) => ask(archive, &drawn).await,
             None => Err(refused),
         },
@@ -184,7 +169,7 @@ async fn passed_through(archive: &Archive, question: &Question) -> Result<Respon
 
 /// Asks for one acceptable media type after the other, until the archive responds with one or says what holds for all of them
 /// (RFC 9110 12.5.1: whatever is acceptable and available is served). The first refusal is the answer when all were refused.
-async fn ask(archive: &Archive, question: &Question) -> Result<Response<Body>, DicomwebError> {
+async fn ask(archive: &Archive, question: &ProxyRequest) -> Result<Response<Body>, DicomwebError> {
     let mut refusals = Refusals::default();
     for attempt in question.attempts() {
         match ask_for(archive, question, &attempt).await {
@@ -197,11 +182,11 @@ async fn ask(archive: &Archive, question: &Question) -> Result<Response<Body>, D
 
 async fn ask_for(
     archive: &Archive,
-    question: &Question,
+    question: &ProxyRequest,
     attempt: &Attempt,
 ) -> Result<Response<Body>, DicomwebError> {
     let upstream = archive.send(attempt.request.clone()).await?;
-    answer::pass_on(archive, question, attempt, upstream).await
+    proxy::response::forward(archive, question, attempt, upstream).await
 }
 
 /// What an archive said to the media types that it was asked for.

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 pub use dicomweb::refuse;
 
-use crate::archive::whole_seconds;
+use crate::upstream::whole_seconds;
 
 /// One thing that is wrong, for an OperationOutcome's `issue`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,172 @@
-//! FHIR R4 (4.0.1) as far as it is spoken here: the grammar of search, dates, and the resources that are emitted. Pure: no
-//! async, no sockets, no clock, and no DICOM.
+//! The FHIR R4 facade: read and search of ImagingStudy, Patient and Endpoint, and what the server says of itself.
+//!
+//! Handlers take a request that is already routed and give a [`Response`]; what is wrong becomes a [`Failure`], which
+//! [`refuse`] words as an OperationOutcome. Every answer is made as JSON, and written in another format last. Nothing here
+//! asks an archive or decides what matches.
 
-pub mod date;
-pub mod id;
-pub mod json;
-pub mod search;
-pub mod types;
-pub mod xml;
+mod batch;
+mod bundle;
+mod capabilities;
+mod context;
+mod endpoints;
+mod format;
+mod html;
+mod read;
+mod request;
+mod response;
+mod response_format;
+mod search;
+
+pub use context::FhirContext;
+pub use request::FhirRequest;
+pub use response::{allowed, refuse};
+
+use http::{HeaderMap, HeaderValue, Response, header};
+
+use crate::auth::Access;
+use crate::cache::{Form, Rendered};
+use crate::error::Failure;
+use crate::routes::Route;
+use dicom_model::StudyUid;
+use fhir_r4::search::ResourceType;
+use http_messages::body::Body;
+use response_format::ResponseFormat;
+
+/// What is asked of the facade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interaction<'a> {
+    /// `GET /fhir/metadata`.
+    Capabilities,
+    /// `GET /fhir/{type}/{id}`.
+    Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
+    /// `GET /fhir/{type}?…`.
+    Search(ResourceType),
+    /// `GET /fhir?…`.
+    SearchAll,
+    /// `GET /fhir/Patient/{id}/{type}?…`; of all types without one.
+    SearchCompartment(&'a str, Option<ResourceType>),
+    /// `GET /fhir/Patient/{id}/$everything`.
+    Everything(&'a str),
+}
+
+impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
+    /// What a route asks of the facade by GET; a batch is no such thing.
+    fn from(route: Route<'a>) -> Self {
+        Some(match route {
+            Route::Capabilities => Interaction::Capabilities,
+            Route::Read(kind, id) => Interaction::Read(kind, id),
+            Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
+            Route::Search(kind) => Interaction::Search(kind),
+            Route::SearchAll => Interaction::SearchAll,
+            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
+            Route::Everything(id) => Interaction::Everything(id),
+            Route::Batch | Route::Dicomweb(..) | Route::Federation(_) => return None,
+        })
+    }
+}
+
+/// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
+pub fn remembered(
+    context: &FhirContext,
+    id: &str,
+    headers: &HeaderMap,
+    access: &Access,
+) -> Option<Response<Body>> {
+    let written = ResponseFormat::accepted(headers).ok().filter(ResponseFormat::is_as_stored)?;
+    let uid = StudyUid::parse(id).ok()?;
+    let study = context.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
+    response::success(&study.rendered, &written, headers, context.clock.now()).ok()
+}
+
+/// Answers a batch, or says why not; `body` is the Bundle that was sent.
+pub async fn handle_batch(
+    context: &FhirContext,
+    body: &[u8],
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Response<Body> {
+    respond(context, request, batch::answered(context, body, request, access)).await
+}
+
+/// Answers one request within the deadline, or says why not.
+pub async fn handle(
+    context: &FhirContext,
+    interaction: Interaction<'_>,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Response<Body> {
+    // What the largest kind of work needs between its steps is too much to be handed up by value.
+    let work = Box::pin(work_out(context, interaction, request, access));
+    let mut response = respond(context, request, work).await;
+    if let Interaction::VersionRead(kind, id, version) = interaction
+        && !response.status().is_client_error()
+        && !response.status().is_server_error()
+        && let Ok(address) =
+            HeaderValue::from_str(&format!("{}/{kind}/{id}/_history/{version}", request.base()))
+    {
+        response.headers_mut().insert(header::CONTENT_LOCATION, address);
+    }
+    response
+}
+
+async fn respond(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    work: impl Future<Output = Result<Rendered, Failure>>,
+) -> Response<Body> {
+    let written = match ResponseFormat::asked(request.headers, &request.pairs, Some(request.base())) {
+        Ok(written) => written,
+        Err(failure) => return response::refuse_written(&failure, &ResponseFormat::default()),
+    };
+    let answer = answered(context, request, work, &written).await;
+    answer.unwrap_or_else(|failure| response::refuse_written(&failure, &written))
+}
+
+async fn answered(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    work: impl Future<Output = Result<Rendered, Failure>>,
+    written: &ResponseFormat,
+) -> Result<Response<Body>, Failure> {
+    let rendered =
+        tokio::time::timeout(context.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
+    let now = context.clock.now();
+    if written.is_as_stored() {
+        return response::success(&rendered, written, request.headers, now);
+    }
+    // A study of a thousand images takes milliseconds to write anew.
+    let (headers, written) = (request.headers.clone(), written.clone());
+    let writing = tokio::task::spawn_blocking(move || response::success(&rendered, &written, &headers, now));
+    writing.await.map_err(|_| Failure::internal())?
+}
+
+async fn work_out(
+    context: &FhirContext,
+    interaction: Interaction<'_>,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    Ok(match interaction {
+        Interaction::Capabilities => capabilities::statement(&context.guides, request)?,
+        Interaction::Read(kind, id) => read::resource(context, kind, id, request, access).await?,
+        Interaction::VersionRead(kind, id, version) => {
+            let current = read::resource(context, kind, id, request, access).await?;
+            read::only_if(current, version)?
+        }
+        Interaction::Search(ResourceType::ImagingStudy) => {
+            search::imaging_studies(context, request, access, None).await?
+        }
+        Interaction::SearchCompartment(id, Some(_)) => {
+            search::imaging_studies(context, request, access, Some(id)).await?
+        }
+        Interaction::SearchCompartment(id, None) => {
+            search::all_types(context, request, access, Some(id)).await?
+        }
+        Interaction::SearchAll => search::all_types(context, request, access, None).await?,
+        Interaction::Everything(id) => search::everything(context, request, access, id).await?,
+        Interaction::Search(ResourceType::Patient) => search::patients(context, request, access).await?,
+        Interaction::Search(ResourceType::Endpoint) => search::endpoints(context, request, access).await?,
+    })
+}

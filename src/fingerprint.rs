@@ -3,8 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::archive::ArchiveId;
-use crate::dicom::Attributes;
+use crate::upstream::ArchiveId;
+use dicom_model::Attributes;
 
 /// The first bytes of the SHA-256 of `parts`, one after the other.
 pub fn short_hash<'a, const LENGTH: usize>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; LENGTH] {
@@ -53,7 +53,7 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::{Element, tags};
+    use dicom_model::{Element, tags};
 
     fn row(patient_id: &str) -> Attributes {
         [(tags::PATIENT_ID, Element::text(patient_id))].into_iter().collect()

@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
-use crate::fhir::types::{Narrated, Narrative};
+use fhir_r4::types::{Narrated, Narrative};
 
 pub use attributes::{
     instance_tags, overlay_series, overlay_study, patient_tags, series_note_tags, series_tags,

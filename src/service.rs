@@ -8,30 +8,30 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use body::Counted;
+use body::MeteredBody;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 
 use crate::auth::{Access, Authentication, Authenticator};
-use crate::dicomweb::{DicomwebRequest, EveryArchive};
+use crate::dicomweb::{DicomwebRequest, Federation};
 use crate::error::{self, Failure};
-use crate::facade::{self, FhirContext, FhirRequest, Interaction};
-use crate::http::body::{Body, empty};
+use crate::fhir::{self, FhirContext, FhirRequest, Interaction};
 use crate::http::cors::Cors;
 use crate::http::forwarded::PublicAddress;
-use crate::http::query::{self, QueryError};
-use crate::route::{Dialect, NoRoute, Route};
-use crate::server::{ConnectionMetrics, LentBody, PeerAddress, Refusal};
-use crate::telemetry::{AccessLine, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
+use crate::http::query::{self, QueryStringError};
+use crate::routes::{Dialect, NoRoute, Route};
+use crate::telemetry::{AccessLogEntry, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
+use http_messages::body::{Body, empty};
+use http_server::{ConnectionMetrics, InvalidRequest, PeerAddress, RequestBody};
 
 /// Answers the requests of the public listener for one gateway.
 #[derive(Debug, Clone)]
 pub struct Service {
     entrance: Arc<Entrance>,
     fhir: Arc<FhirContext>,
-    every_archive: Arc<EveryArchive>,
+    federation: Arc<Federation>,
     routes: Arc<[RouteMetrics]>,
 }
 
@@ -49,24 +49,24 @@ pub struct Entrance {
 }
 
 impl Service {
-    /// Answers FHIR with `fhir` and DICOMweb with `every_archive`.
-    pub fn new(entrance: Entrance, fhir: FhirContext, every_archive: EveryArchive) -> Self {
+    /// Answers FHIR with `fhir` and DICOMweb with `federation`.
+    pub fn new(entrance: Entrance, fhir: FhirContext, federation: Federation) -> Self {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
         let routes = labels.map(|label| entrance.metrics.route(label)).collect();
         let (entrance, fhir) = (Arc::new(entrance), Arc::new(fhir));
-        Self { entrance, fhir, every_archive: Arc::new(every_archive), routes }
+        Self { entrance, fhir, federation: Arc::new(federation), routes }
     }
 }
 
-impl crate::server::Service for Service {
-    type Body = Counted;
+impl http_server::Service for Service {
+    type Body = MeteredBody;
 
     /// What is asked for most often is a study that is remembered.
     fn answer_at_once(
         &self,
-        request: &mut Request<LentBody>,
+        request: &mut Request<RequestBody>,
         _peer: PeerAddress,
-    ) -> Option<Response<Counted>> {
+    ) -> Option<Response<MeteredBody>> {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
         }
@@ -75,7 +75,7 @@ impl crate::server::Service for Service {
         let authentication = self.entrance.authenticator.authenticate(request.headers());
         let answer = match &authentication {
             Authentication::Decided(Ok(access)) => {
-                facade::remembered(&self.fhir, study, request.headers(), access)
+                fhir::remembered(&self.fhir, study, request.headers(), access)
             }
             // What is refused is worded where every other answer is.
             Authentication::Decided(Err(_)) | Authentication::Pending(_) => None,
@@ -84,11 +84,15 @@ impl crate::server::Service for Service {
             request.extensions_mut().insert(authentication);
             return None;
         };
-        Some(Begun::new(self, request).finish(route.label(), request.headers(), answer))
+        Some(RequestContext::new(self, request).finish(route.label(), request.headers(), answer))
     }
 
-    async fn answer(&self, request: Request<LentBody>, PeerAddress(peer): PeerAddress) -> Response<Counted> {
-        let begun = Begun::new(self, &request);
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        PeerAddress(peer): PeerAddress,
+    ) -> Response<MeteredBody> {
+        let begun = RequestContext::new(self, &request);
         if Cors::is_preflight(request.method(), request.headers()) {
             return begun.finish_preflight(request.headers());
         }
@@ -105,14 +109,14 @@ impl crate::server::Service for Service {
             Err(NoRoute::MethodNotAllowed { allow })
                 if parts.method == Method::OPTIONS && dialect == Dialect::Fhir =>
             {
-                ("options", Ok(facade::allowed(allow)))
+                ("options", Ok(fhir::allowed(allow)))
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
         let mut response = answer.unwrap_or_else(|failure| match dialect {
             Dialect::Fhir => {
                 let public = self.entrance.public_address.of(&parts, peer.ip());
-                facade::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
+                fhir::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
             }
             Dialect::Dicomweb => error::refuse(&failure),
         });
@@ -122,11 +126,11 @@ impl crate::server::Service for Service {
         begun.finish(label, &parts.headers, response)
     }
 
-    fn refuse(&self, request: &Request<LentBody>, refusal: Refusal) -> Response<Counted> {
-        let begun = Begun::new(self, request);
+    fn refuse(&self, request: &Request<RequestBody>, refusal: InvalidRequest) -> Response<MeteredBody> {
+        let begun = RequestContext::new(self, request);
         let failure = Failure::from(refusal);
         let response = match Dialect::of(request.uri().path()) {
-            Dialect::Fhir => facade::refuse(&failure, request.headers(), request.uri().query(), None),
+            Dialect::Fhir => fhir::refuse(&failure, request.headers(), request.uri().query(), None),
             Dialect::Dicomweb => error::refuse(&failure),
         };
         begun.finish("refused", request.headers(), response)
@@ -142,7 +146,7 @@ impl Service {
         &self,
         route: Route<'_>,
         parts: &Parts,
-        body: LentBody,
+        body: RequestBody,
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
         let access = self.access(&route, parts).await?;
@@ -156,18 +160,18 @@ impl Service {
             headers: &parts.headers,
         };
         let interaction: Option<Interaction<'_>> = match route {
-            Route::EveryArchive(path) => {
+            Route::Federation(path) => {
                 let address = format!("{public}/dicom-web");
-                let answer = self.every_archive.answer(&access, &address, dicomweb(path)).await;
+                let answer = self.federation.answer(&access, &address, dicomweb(path)).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Dicomweb(archive, path) => {
                 let address = format!("{public}/dicom-web/{archive}");
-                let found = self.every_archive.archive(&archive);
+                let found = self.federation.archive(&archive);
                 let found = found.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
                 // No deadline over the whole: a large study takes as long as it takes, and every wait for the archive has a
                 // deadline of its own.
-                let answer = self.every_archive.answer_of(found, &access, &address, dicomweb(path)).await;
+                let answer = self.federation.answer_of(found, &access, &address, dicomweb(path)).await;
                 return answer.map_err(|error| Failure::from(&error));
             }
             Route::Batch => None,
@@ -182,13 +186,13 @@ impl Service {
             headers.remove(header::IF_NONE_MATCH);
             headers.remove(header::IF_MODIFIED_SINCE);
             let request = FhirRequest { headers: &headers, pairs, public_base: public };
-            return Ok(facade::handle_batch(&self.fhir, &bundle, &request, &access).await);
+            return Ok(fhir::handle_batch(&self.fhir, &bundle, &request, &access).await);
         };
         if parts.method == Method::POST {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
-        Ok(facade::handle(&self.fhir, interaction, &request, &access).await)
+        Ok(fhir::handle(&self.fhir, interaction, &request, &access).await)
     }
 
     /// What the caller may see; the decision is taken over where one was made already. What describes the server is open
@@ -215,7 +219,7 @@ impl Service {
 }
 
 /// What is wrong with a query or a form, by the name of the parameter where there is one.
-fn unreadable(error: &QueryError) -> Failure {
+fn unreadable(error: &QueryStringError) -> Failure {
     let failure = Failure::bad_request("invalid", error::sentence(&error.to_string()));
     match error.parameter() {
         Some(name) => failure.at(format!("http.{name}")),
@@ -245,7 +249,7 @@ fn refused_label(no_route: NoRoute) -> &'static str {
 }
 
 /// A request that is under way.
-struct Begun<'a> {
+struct RequestContext<'a> {
     service: &'a Service,
     at: Instant,
     id: RequestId,
@@ -253,7 +257,7 @@ struct Begun<'a> {
     in_flight: InFlight,
 }
 
-impl<'a> Begun<'a> {
+impl<'a> RequestContext<'a> {
     fn new<B>(service: &'a Service, request: &Request<B>) -> Self {
         let method = match *request.method() {
             Method::GET => "GET",
@@ -266,7 +270,7 @@ impl<'a> Begun<'a> {
     }
 
     /// Tells a browser what a page may ask for. Nobody need have said who they are: browsers do not at this point.
-    fn finish_preflight(self, request: &HeaderMap) -> Response<Counted> {
+    fn finish_preflight(self, request: &HeaderMap) -> Response<MeteredBody> {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         self.service.entrance.cors.allow_beforehand(request, response.headers_mut());
@@ -278,19 +282,19 @@ impl<'a> Begun<'a> {
         route: &'static str,
         request: &HeaderMap,
         mut response: Response<Body>,
-    ) -> Response<Counted> {
+    ) -> Response<MeteredBody> {
         self.service.entrance.cors.allow(request, response.headers_mut());
         self.count(route, response)
     }
 
-    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<Counted> {
+    fn count(self, route: &'static str, mut response: Response<Body>) -> Response<MeteredBody> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {
             self.service.entrance.metrics.request_answered(metrics, self.method, status, self.at.elapsed());
         }
         response.headers_mut().insert(REQUEST_ID, self.id.header_value());
-        let line = AccessLine::new(self.at, self.id, self.method, route, status);
-        response.map(|body| Counted::new(body, line, self.in_flight))
+        let line = AccessLogEntry::new(self.at, self.id, self.method, route, status);
+        response.map(|body| MeteredBody::new(body, line, self.in_flight))
     }
 }

@@ -15,9 +15,9 @@ pub use self::redb::RedbStore;
 
 /// A named set of entries, ordered by their keys, byte by byte. The name carries the revision of what is written in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Table(&'static str);
+pub struct StoreTable(&'static str);
 
-impl Table {
+impl StoreTable {
     /// The table of this name.
     pub const fn new(name: &'static str) -> Self {
         Self(name)
@@ -88,13 +88,13 @@ pub trait Store: fmt::Debug + Send + Sync {
 /// Entries at one moment.
 pub trait Snapshot {
     /// The table; an empty one where nothing was ever written.
-    fn table(&self, table: Table) -> Result<Box<dyn ReadTable + '_>, StoreError>;
+    fn table(&self, table: StoreTable) -> Result<Box<dyn ReadTable + '_>, StoreError>;
 }
 
 /// A batch of writes that is done as a whole.
 pub trait Transaction {
     /// The table, which is there from then on. Each may be open once at a time.
-    fn table(&self, table: Table) -> Result<Box<dyn WriteTable + '_>, StoreError>;
+    fn table(&self, table: StoreTable) -> Result<Box<dyn WriteTable + '_>, StoreError>;
 
     /// Does what was written.
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
@@ -136,7 +136,7 @@ pub fn open(directory: Option<&Path>) -> Result<Arc<dyn Store>, OpenError> {
 mod tests {
     use super::*;
 
-    const TABLE: Table = Table::new("test.1");
+    const TABLE: StoreTable = StoreTable::new("test.1");
 
     fn entries(store: &dyn Store, from: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut entries = Vec::new();

@@ -8,36 +8,36 @@
 
 mod assembly;
 mod candidates;
-mod detail;
 mod error;
-mod order;
+mod fetch;
+mod filter;
 mod patients;
 mod plan;
 mod row;
 mod scan;
-mod screen;
 mod search;
-mod stream;
+mod sort;
+mod unsorted;
 mod versions;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use assembly::{Depth, Read};
+pub use assembly::{Depth, ReadOutcome};
 pub use error::StudiesError;
-pub use order::{Cut, Standing, cut};
 pub use patients::FoundPatient;
-pub use search::{FoundStudies, FoundStudy, Place, StudyPage, StudySearch};
+pub use search::{Cursor, FoundStudies, FoundStudy, StudyPage, StudySearch};
+pub use sort::{PageSlice, SortPosition, paginate};
 
-use crate::archive::{Archive, ArchiveId};
 use crate::cache::{Cache, Form, SearchRows, SingleFlight, StudyEntry};
 use crate::change_log::ChangeLog;
 use crate::clock::SharedClock;
-use crate::dicom::StudyUid;
 use crate::fingerprint::Fingerprint;
 use crate::mapping::MappingContext;
 use crate::telemetry::Metrics;
+use crate::upstream::{Archive, ArchiveId};
+use dicom_model::StudyUid;
 
 /// Whether what is remembered will do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,12 +48,12 @@ pub enum Freshness {
     /// The archives are asked in any case (`Cache-Control: no-cache`).
     Reload,
     /// They are asked from now on: what somebody else is asking already will not do either.
-    Anew,
+    Bypass,
 }
 
 /// An archive, and what its configuration says of its identifiers and times.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct ArchiveSource {
     /// The way to it.
     pub archive: Archive,
     /// How its attributes are read.
@@ -66,8 +66,8 @@ pub struct Source {
 
 /// How much one search may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Rows of one archive that are looked through.
+pub struct SearchLimits {
+    /// StudyRows of one archive that are looked through.
     pub max_scan: usize,
     /// Matches that are put in an order that was asked for.
     pub sort_window: usize,
@@ -81,12 +81,12 @@ type Load = Result<Arc<StudyEntry>, StudiesError>;
 /// Every study of every archive. Cloning gives another handle to the same one.
 #[derive(Debug, Clone)]
 pub struct Studies {
-    sources: Arc<[Source]>,
+    sources: Arc<[ArchiveSource]>,
     cache: Cache,
     change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
     loads: Arc<SingleFlight<(StudyUid, Form, Fingerprint), Load>>,
-    limits: Limits,
+    limits: SearchLimits,
     clock: SharedClock,
     metrics: Metrics,
 }
@@ -94,10 +94,10 @@ pub struct Studies {
 impl Studies {
     /// Over `sources`, in the order in which they are asked.
     pub fn new(
-        sources: Vec<Source>,
+        sources: Vec<ArchiveSource>,
         cache: Cache,
         change_log: ChangeLog,
-        limits: Limits,
+        limits: SearchLimits,
         clock: SharedClock,
         metrics: Metrics,
     ) -> Self {
@@ -114,12 +114,12 @@ impl Studies {
     }
 
     /// The archives, in the order of the configuration.
-    pub fn sources(&self) -> &[Source] {
+    pub fn sources(&self) -> &[ArchiveSource] {
         &self.sources
     }
 
     /// The source that is called `id`.
-    pub fn source(&self, id: &ArchiveId) -> Option<&Source> {
+    pub fn source(&self, id: &ArchiveId) -> Option<&ArchiveSource> {
         self.sources.iter().find(|source| source.archive.id() == id)
     }
 }

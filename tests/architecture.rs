@@ -1,299 +1,268 @@
-//! The house as it is drawn in ARCHITECTURE.md: which room may know which, and how large a file may grow.
+//! What ARCHITECTURE.md says about the code, compared with the code: which module may import which, which subject has one
+//! owner, how large a file may grow. The sources are parsed, so that an import counts however it is written.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod imports;
+mod sources;
 
-/// For each room, the rooms that it may name. Whoever stands further left in the drawing may name what stands further
-/// right; nothing points back.
-const EDGES: &[(&str, &[&str])] = &[
-    ("build_info", &[]),
-    ("xml_escape", &[]),
-    ("json_members", &[]),
-    ("dicom", &["xml_escape"]),
-    ("fhir", &["json_members", "xml_escape"]),
-    ("objects", &["dicom"]),
-    ("clock", &[]),
-    ("http", &["clock"]),
-    ("telemetry", &["clock", "server"]),
-    ("config", &["archive", "http", "mapping", "telemetry"]),
-    ("mapping", &["dicom", "fhir"]),
-    ("archive", &["clock", "dicom", "http", "telemetry"]),
-    ("auth", &["dicom"]),
-    ("render", &["dicom", "objects"]),
-    ("store", &[]),
-    ("fingerprint", &["archive", "dicom"]),
-    ("change_log", &["archive", "clock", "dicom", "fingerprint", "store", "telemetry"]),
-    ("cache", &["archive", "change_log", "clock", "dicom", "fingerprint", "http"]),
-    (
-        "studies",
-        &[
-            "auth",
-            "archive",
-            "cache",
-            "change_log",
-            "clock",
-            "config",
-            "dicom",
-            "fhir",
-            "fingerprint",
-            "mapping",
-            "telemetry",
-        ],
-    ),
-    // The one table of statuses, above every layer whose errors it maps.
-    ("error", &["archive", "auth", "dicom", "dicomweb", "http", "render", "route", "server", "studies"]),
-    ("route", &["archive", "fhir"]),
-    (
-        "facade",
-        &[
-            "archive",
-            "auth",
-            "build_info",
-            "cache",
-            "change_log",
-            "clock",
-            "config",
-            "dicom",
-            "error",
-            "fhir",
-            "http",
-            "mapping",
-            "route",
-            "studies",
-            "telemetry",
-        ],
-    ),
-    (
-        "dicomweb",
-        &[
-            "archive",
-            "auth",
-            "cache",
-            "clock",
-            "config",
-            "dicom",
-            "error",
-            "fingerprint",
-            "http",
-            "json_members",
-            "objects",
-            "render",
-            "route",
-            "telemetry",
-            "xml_escape",
-        ],
-    ),
-    (
-        "app",
-        &[
-            "change_log",
-            "fingerprint",
-            "store",
-            "archive",
-            "auth",
-            "cache",
-            "clock",
-            "config",
-            "dicomweb",
-            "facade",
-            "http",
-            "mapping",
-            "service",
-            "studies",
-            "telemetry",
-        ],
-    ),
-    (
-        "service",
-        &["archive", "auth", "clock", "dicomweb", "error", "facade", "http", "route", "server", "telemetry"],
-    ),
-    ("server", &["http"]),
-    ("check", &["archive", "clock", "config", "dicom", "mapping", "telemetry"]),
-    ("demo", &["dicom", "http", "objects", "server"]),
+use std::collections::{BTreeMap, BTreeSet};
+
+use imports::{Graph, circles};
+use sources::{Source, crates, document, product_sources};
+
+/// Names that every module may define for itself: the associated types of common traits, and the error of a small module.
+const SHARED_TYPE_NAMES: [&str; 3] = ["Error", "Data", "Value"];
+
+/// Lines of a file, its tests included. Tables of terminology are data.
+const MAX_LINES: usize = 520;
+
+#[test]
+fn imports_between_modules_are_those_that_are_drawn() {
+    let graph = Graph::of(product_sources("src"));
+    let used = graph.edges_between(Source::top_module);
+    let drawn = edges_drawn("Imports between the modules of src");
+    let undrawn: Vec<_> = used.iter().filter(|edge| !drawn.contains(*edge)).collect();
+    let unused: Vec<_> = drawn.iter().filter(|edge| !used.contains(*edge)).collect();
+    assert!(
+        undrawn.is_empty() && unused.is_empty(),
+        "ARCHITECTURE.md and the code disagree\nimported, but not drawn: {undrawn:?}\ndrawn, but not imported: {unused:?}"
+    );
+}
+
+#[test]
+fn crates_depend_on_those_that_are_drawn() {
+    let used: BTreeSet<_> = crates()
+        .iter()
+        .flat_map(|member| member.local_dependencies.iter().map(|on| (member.name.clone(), on.clone())))
+        .collect();
+    assert_eq!(used, edges_drawn("Dependencies between the crates"));
+}
+
+#[test]
+fn modules_have_no_import_circle() {
+    let graph = Graph::of(product_sources("src"));
+    assert_eq!(circles(&graph.edges_between(Source::top_module)), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn type_names_are_defined_once_in_a_crate() {
+    let mut twice = Vec::new();
+    for member in crates() {
+        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for source in product_sources(&member.sources) {
+            for name in source.type_names() {
+                places.entry(name).or_default().push(source.path.clone());
+            }
+        }
+        twice.extend(
+            places
+                .into_iter()
+                .filter(|(name, at)| at.len() > 1 && !SHARED_TYPE_NAMES.contains(&name.as_str())),
+        );
+    }
+    assert!(twice.is_empty(), "{twice:#?}");
+}
+
+#[test]
+fn statuses_of_errors_are_named_in_the_error_table_alone() {
+    const ERRORS: [&str; 14] = [
+        "BAD_REQUEST",
+        "UNAUTHORIZED",
+        "FORBIDDEN",
+        "NOT_FOUND",
+        "METHOD_NOT_ALLOWED",
+        "NOT_ACCEPTABLE",
+        "GONE",
+        "PAYLOAD_TOO_LARGE",
+        "UNSUPPORTED_MEDIA_TYPE",
+        "INTERNAL_SERVER_ERROR",
+        "NOT_IMPLEMENTED",
+        "BAD_GATEWAY",
+        "SERVICE_UNAVAILABLE",
+        "GATEWAY_TIMEOUT",
+    ];
+    // Where the status of an archive's response is read or, where a body shows what it should have been, corrected.
+    const READ: [&str; 6] = [
+        "src/upstream/",
+        "src/dicomweb/proxy/response.rs",
+        "src/dicomweb/proxy/first_rows.rs",
+        "src/dicomweb/synthesis/",
+        "src/dicomweb/rendering/instances.rs",
+        "src/commands/check.rs",
+    ];
+    for source in product_sources("src") {
+        let owns = source.path == "src/error.rs" || source.path.starts_with("src/error/");
+        if owns || READ.iter().any(|path| source.path.starts_with(path)) {
+            continue;
+        }
+        for name in source.paths().into_iter().filter(|path| path.len() >= 2) {
+            let [.., owner, constant] = name.as_slice() else { continue };
+            assert!(
+                owner != "StatusCode" || !ERRORS.contains(&constant.as_str()),
+                "{} names StatusCode::{constant}: statuses of errors belong to src/error.rs",
+                source.path
+            );
+        }
+    }
+}
+
+/// A text that only the owner of a subject needs, and the files that may hold it.
+const OWNERS: [(&str, &str, &[&str]); 6] = [
+    ("walk through the elements of Part 10", "struct Walk", &["crates/dicom-model/src/part10"]),
+    ("escape of an ampersand in XML", "Some(\"&amp;", &["crates/xml-escape/src/lib.rs"]),
+    ("detection of gzip", "0x1f, 0x8b", &["crates/http-messages/src/gzip"]),
+    ("predicate of UIDs", "pub fn is_legal(text", &["crates/dicom-model/src/uid.rs"]),
+    ("delimiter of multipart bodies", "--{", &["crates/http-messages/src/multipart"]),
+    ("parser of media ranges", "struct MediaRange", &["crates/http-messages/src/media_range"]),
 ];
 
 #[test]
-fn knowledge_runs_one_way() {
-    let allowed: BTreeMap<_, _> = EDGES.iter().copied().collect();
-    let mut forbidden = Vec::new();
-    for file in sources(Path::new("src")) {
-        let room = room_of(&file);
-        if room == "main" || room == "lib" {
+fn subjects_have_one_owner() {
+    for (subject, text, owners) in OWNERS {
+        let mut found = 0;
+        for source in all_product_sources() {
+            if source.text.contains(text) {
+                found += 1;
+                assert!(
+                    owners.iter().any(|owner| source.path.starts_with(owner)),
+                    "{} seems to hold a second {subject}: {text}",
+                    source.path
+                );
+            }
+        }
+        assert!(found > 0, "no file holds {text}: the check of the {subject} checks nothing");
+    }
+}
+
+#[test]
+fn bounds_are_named_as_the_configuration_names_them() {
+    const PRIVATE: [&str; 9] = [
+        "MOST_",
+        "LONGEST",
+        "LARGEST",
+        "DEEPEST",
+        "SHORTEST",
+        "SMALLEST",
+        "PATIENCE",
+        "GLANCES",
+        "LAST_WORDS",
+    ];
+    for source in all_product_sources() {
+        for name in source.constant_names() {
+            assert!(
+                !PRIVATE.iter().any(|word| name.contains(word)),
+                "{}: {name}: say MAX_, MIN_, _TIMEOUT or _LIMIT",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_crates_know_no_async_no_sockets_and_no_clock() {
+    for member in crates() {
+        if ["http-messages", "http-server", "dicomweb-archive", "dicomweb-gateway"]
+            .contains(&member.name.as_str())
+        {
             continue;
         }
-        let rooms = allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} stands in no drawing"));
-        for (number, line) in product_lines(&file) {
-            for named in rooms_named(&line) {
-                if named != room && !rooms.contains(&named.as_str()) {
-                    forbidden.push(format!("{}:{number}: {room} names {named}", file.display()));
-                }
-            }
+        for dependency in ["tokio", "hyper", "reqwest", "http", "futures-util"] {
+            assert!(!member.dependencies.contains(dependency), "{} depends on {dependency}", member.name);
         }
+        assert_knows_no_clock(&member.sources);
     }
-    assert!(forbidden.is_empty(), "\n{}", forbidden.join("\n"));
+    assert_knows_no_clock("src/mapping");
 }
 
-#[test]
-fn the_drawing_has_no_circle() {
-    let edges: BTreeMap<_, _> = EDGES.iter().copied().collect();
-    for start in edges.keys() {
-        let mut reached = Vec::new();
-        let mut next: Vec<_> = edges[start].to_vec();
-        while let Some(room) = next.pop() {
-            assert_ne!(room, *start, "{start} reaches itself");
-            if !reached.contains(&room) {
-                reached.push(room);
-                next.extend(edges[room]);
-            }
+fn assert_knows_no_clock(folder: &str) {
+    for source in product_sources(folder) {
+        for word in ["async fn", "SystemTime", "Instant::now", "Timestamp::now", "std::net"] {
+            assert!(!source.text.contains(word), "{} says {word}", source.path);
         }
     }
 }
 
 #[test]
-fn pure_rooms_know_no_sockets_and_no_clock() {
-    for room in ["dicom", "fhir", "mapping", "objects", "render", "xml_escape", "json_members"] {
-        for file in sources(Path::new("src")).into_iter().filter(|file| room_of(file) == room) {
-            for (number, line) in product_lines(&file) {
-                for word in [
-                    "tokio",
-                    "reqwest",
-                    "hyper",
-                    "async fn",
-                    "SystemTime",
-                    "Instant::now",
-                    "Timestamp::now",
-                    "std::net",
-                ] {
-                    assert!(!line.contains(word), "{}:{number} says {word}", file.display());
-                }
-            }
-        }
+fn only_upstream_names_the_http_client() {
+    for source in
+        product_sources("src").into_iter().filter(|source| source.top_module().as_deref() != Some("upstream"))
+    {
+        assert!(source.paths().iter().all(|path| path[0] != "reqwest"), "{} names reqwest", source.path);
     }
 }
 
 #[test]
-fn only_the_archive_room_touches_the_http_client() {
-    for file in sources(Path::new("src")).into_iter().filter(|file| room_of(file) != "archive") {
-        for (number, line) in product_lines(&file) {
-            assert!(!line.contains("reqwest::"), "{}:{number}", file.display());
-        }
-    }
-}
-
-/// The statuses of errors (RFC 9110 15.5, 15.6) are decided in one table. Two servers beside the gateway's faces answer for
-/// themselves: the listener, before there is a face and on the admin port, and the embedded archive.
-#[test]
-fn statuses_of_errors_are_decided_in_one_table() {
-    let successes = ["OK", "NO_CONTENT", "PARTIAL_CONTENT", "NOT_MODIFIED"];
-    for file in sources(Path::new("src")) {
-        if ["error", "server", "demo"].contains(&room_of(&file).as_str()) {
-            continue;
-        }
-        // What an archive responded is read, and not decided.
-        let reads_an_archive = room_of(&file) == "archive";
-        for (number, line) in product_lines(&file) {
-            for (at, found) in line.match_indices("StatusCode::") {
-                let rest = &line[at + found.len()..];
-                let name: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
-                let is_decided = !name.is_empty() && !successes.contains(&name.as_str());
-                let is_read = reads_an_archive || MAPPED.iter().any(|path| file.ends_with(path));
-                assert!(!is_decided || is_read, "{}:{number} decides on {name}", file.display());
-            }
-        }
-    }
-}
-
-/// Where the status of an archive's response is read or, where a body shows what it should have been, corrected.
-const MAPPED: [&str; 6] = [
-    "dicomweb/answer.rs",
-    "dicomweb/first_rows.rs",
-    "dicomweb/supplied/instances.rs",
-    "dicomweb/supplied/list.rs",
-    "dicomweb/supplied/metadata.rs",
-    "dicomweb/supplied/values.rs",
-];
-
-#[test]
-fn every_room_stands_in_the_drawing_and_in_the_tour() {
-    let tour = fs::read_to_string("ARCHITECTURE.md").unwrap();
-    for file in sources(Path::new("src")) {
-        let room = room_of(&file);
+fn modules_and_crates_are_described_in_the_architecture() {
+    let architecture = document("ARCHITECTURE.md");
+    let modules = product_sources("src").into_iter().filter_map(|source| source.top_module());
+    for module in modules.collect::<BTreeSet<_>>() {
         assert!(
-            tour.contains(&format!("`{room}/`")) || tour.contains(&format!("`{room}.rs`")),
-            "{room} is not in ARCHITECTURE.md"
+            architecture.contains(&format!("`{module}/`"))
+                || architecture.contains(&format!("`{module}.rs`")),
+            "{module} is not in ARCHITECTURE.md"
+        );
+    }
+    for member in crates().into_iter().filter(|member| member.name != "dicomweb-gateway") {
+        assert!(
+            architecture.contains(&format!("`{}`", member.name)),
+            "{} is not in ARCHITECTURE.md",
+            member.name
         );
     }
 }
 
 #[test]
-fn every_dependency_is_justified() {
-    let manifest = fs::read_to_string("Cargo.toml").unwrap();
-    let dependencies = manifest.split("\n[").find(|table| table.starts_with("dependencies]")).unwrap();
-    let tour = fs::read_to_string("ARCHITECTURE.md").unwrap();
-    for line in dependencies.lines().skip(1).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let name = line.split([' ', '=']).next().unwrap();
-        assert!(tour.contains(&format!("`{name}`")), "{name} is not justified in ARCHITECTURE.md");
+fn dependencies_are_justified() {
+    let architecture = document("ARCHITECTURE.md");
+    let names: BTreeSet<_> = crates().into_iter().flat_map(|member| member.dependencies).collect();
+    for name in names {
+        assert!(architecture.contains(&format!("`{name}`")), "{name} is not justified in ARCHITECTURE.md");
     }
 }
 
 #[test]
-fn no_file_grows_past_what_one_subject_needs() {
-    for file in sources(Path::new("src")) {
-        let lines = fs::read_to_string(&file).unwrap().lines().count();
-        let table = file.components().any(|part| part.as_os_str() == "terminology");
-        assert!(lines <= 600 || table, "{} has {lines} lines", file.display());
+fn a_build_without_the_demo_has_none_of_its_dependencies() {
+    let gateway = crates().into_iter().find(|member| member.name == "dicomweb-gateway").unwrap();
+    assert!(gateway.optional.contains("dicomweb-archive"), "the embedded archive is optional");
+    for name in ["rayon", "walkdir", "indicatif"] {
+        assert!(!gateway.dependencies.contains(name), "{name} belongs to dicomweb-archive");
     }
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
+#[test]
+fn files_hold_one_subject() {
+    for source in all_product_sources() {
+        let lines = source.text_with_tests.lines().count();
+        assert!(
+            lines <= MAX_LINES || source.path.contains("/terminology/"),
+            "{} has {lines} lines, more than {MAX_LINES}",
+            source.path
+        );
     }
-    files.sort();
-    files
 }
 
-/// `src/studies/plan.rs` and `src/studies.rs` belong to the room `studies`.
-fn room_of(file: &Path) -> String {
-    let first = file.components().nth(1).unwrap();
-    first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+#[test]
+fn module_heads_say_what_a_file_does() {
+    for source in all_product_sources() {
+        assert!(source.text.trim_start().starts_with("//!"), "{} has no head", source.path);
+    }
 }
 
-/// The lines before the tests, without comments.
-fn product_lines(file: &Path) -> Vec<(usize, String)> {
-    let is_test_file = file.file_name().is_some_and(|name| name == "tests.rs")
-        || file.components().any(|part| part.as_os_str() == "tests");
-    if is_test_file {
-        return Vec::new();
-    }
-    let text = fs::read_to_string(file).unwrap();
-    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line.to_owned()));
-    numbered
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
-        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+fn all_product_sources() -> Vec<Source> {
+    crates().iter().flat_map(|member| product_sources(&member.sources)).collect()
+}
+
+/// The edges of the list below `heading` in ARCHITECTURE.md: lines `- name → other, another`.
+fn edges_drawn(heading: &str) -> BTreeSet<(String, String)> {
+    let architecture = document("ARCHITECTURE.md");
+    let section = architecture
+        .split("\n## ")
+        .flat_map(|part| part.split("\n### "))
+        .find(|part| part.starts_with(heading));
+    let section = section.unwrap_or_else(|| panic!("ARCHITECTURE.md has no section {heading}"));
+    let lines = section.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(" → "));
+    lines
+        .flat_map(|(from, to)| {
+            to.split(", ").map(move |to| (from.trim_matches('`').to_owned(), to.trim_matches('`').to_owned()))
+        })
         .collect()
-}
-
-/// The rooms that a line names as `crate::room`, also in a group: `crate::{a::X, b}`.
-fn rooms_named(line: &str) -> Vec<String> {
-    let word =
-        |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
-    let mut rooms = Vec::new();
-    for (_, rest) in line.match_indices("crate::").map(|(at, found)| line.split_at(at + found.len())) {
-        match rest.strip_prefix('{') {
-            Some(group) => {
-                rooms.extend(group.trim_end_matches(['}', ';']).split(',').map(|part| word(part.trim())));
-            }
-            None => rooms.push(word(rest)),
-        }
-    }
-    rooms.retain(|room| !room.is_empty());
-    rooms
 }

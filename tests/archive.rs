@@ -7,7 +7,7 @@ mod unreachable;
 
 use std::time::Duration;
 
-use dicomweb_gateway::archive::{ArchiveId, Credentials, Profile, Settings};
+use dicomweb_gateway::upstream::{ArchiveId, Credentials, Profile, Settings};
 
 /// What is told to the gateway about the archive at `url`.
 fn settings(url: &str) -> Settings {

@@ -114,7 +114,7 @@ async fn what_describes_the_server_is_open_to_all() {
     let (_pacs, gateway, guard) = guarded().await;
     guard.refuses.store(true, Ordering::SeqCst);
     assert_eq!(send(&gateway, "GET", "/fhir/metadata").await.status, 200);
-    assert_eq!(send(&gateway, "OPTIONS", CACHED).await.status, 200);
+    assert_eq!(send(&gateway, "OPTIONS", CACHED).await.status, 204);
     assert_eq!(guard.decisions_since_last(), 0);
 }
 

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use dicomweb_gateway::demo::archive::Progress;
-use dicomweb_gateway::demo::{Content, RunningArchive, start_archive};
+use dicomweb_archive::archive::Progress;
+use dicomweb_archive::{Content, RunningArchive, start_archive};
 use serde_json::Value;
 
 use crate::support::client::get;

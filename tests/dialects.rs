@@ -55,7 +55,7 @@ fn conditions(exchange: &Value) -> Vec<(String, Given)> {
         Some("*") => Given::Somehow,
         Some("repeated") => Given::Repeatedly,
         Some(text) => Given::As(text.to_owned()),
-        None => Given::Holding(value["holds"].as_str().unwrap().to_owned()),
+        None => Given::StudyLocation(value["holds"].as_str().unwrap().to_owned()),
     };
     conditions.map(|(key, value)| (key.clone(), given(value))).collect()
 }

@@ -1,21 +1,21 @@
 //! DICOMweb as a viewer sees it, below `/dicom-web/{archive}/`.
 
-mod addresses;
+mod cancellation;
 mod compression;
 mod cors;
 mod cuts;
-mod departures;
 mod errors;
 mod escapes;
-mod every_archive;
+mod federation;
 mod headers;
-mod kept;
 mod limits;
 mod negotiation;
 mod odd_objects;
-mod pictures;
+mod rendering;
 mod requests;
+mod response_cache;
 mod streams;
-mod supplied;
+mod synthesis;
+mod url_rewrite;
 mod wado_uri;
 mod xml;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dicomweb_gateway::fhir::types::{Endpoint, ImagingStudy, Patient};
+use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

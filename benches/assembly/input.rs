@@ -1,9 +1,9 @@
 //! What an archive answers when it is asked for the instances of a large study, and the way from there to the resource.
 
-use dicomweb_gateway::dicom::json::RowReader;
-use dicomweb_gateway::dicom::{Attributes, SeriesUid};
-use dicomweb_gateway::fhir::types::{Projection, project};
+use dicom_model::json::reader::RowReader;
+use dicom_model::{Attributes, SeriesUid};
 use dicomweb_gateway::mapping::{InstanceFacts, MappingContext, SeriesSource, imaging_study};
+use fhir_r4::types::{Projection, project};
 
 pub const SERIES: usize = 20;
 pub const INSTANCES_OF_A_SERIES: usize = 250;

@@ -1,7 +1,7 @@
 //! What the caller of one request may see: made once for each request and carried through every call, so that no code can
 //! reach a study without it.
 
-use crate::dicom::{Attributes, StudyUid};
+use dicom_model::{Attributes, StudyUid};
 
 /// What the caller of one request may see.
 #[derive(Debug, Clone, PartialEq, Eq)]

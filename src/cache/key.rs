@@ -1,7 +1,7 @@
 //! What a remembered thing is found by. A key names upstream facts only: no caller, no address, no raw user input.
 
-use crate::archive::ArchiveId;
-use crate::dicom::StudyUid;
+use crate::upstream::ArchiveId;
+use dicom_model::StudyUid;
 
 /// How much of a resource was rendered (R4 search#summary, search#elements).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub enum Form {
 /// The key of a remembered thing. There is no other way to make one, and no default: a key that says too little is how a
 /// cache serves the wrong patient.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Key {
+pub(super) enum CacheKey {
     /// An assembled study, rendered in one form.
     Study(StudyUid, Form),
     /// The rows of one search at one archive, by the canonical text of the upstream request.
@@ -33,7 +33,7 @@ pub(super) enum Key {
     Answer(ArchiveId, Box<str>),
 }
 
-impl Key {
+impl CacheKey {
     /// Bytes held besides the value's.
     pub(super) fn size(&self) -> usize {
         match self {

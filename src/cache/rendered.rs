@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::change_log::VersionId;
-use crate::http::gzip::compress;
+use http_messages::gzip::compress;
 
 /// A resource's JSON as bytes, once plain and once compressed, with what tells it from an earlier content.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::change_log::VersionId;
 use crate::clock::{Clock, ManualClock};
-use crate::dicom::{Element, tags};
+use dicom_model::{Element, tags};
 use sha2::{Digest, Sha256};
 
 fn cache(memory: u64) -> (Cache, Arc<ManualClock>) {
@@ -45,7 +45,7 @@ fn the_store_holds_no_more_bytes_than_it_was_given() {
 fn rows_are_forgotten_when_they_are_no_longer_fresh() {
     let (cache, clock) = cache(100_000);
     let rows = Arc::new(SearchRows { rows: vec![row("P1")], asked_at: clock.elapsed() });
-    cache.keep_rows(&archive(), "studies?PatientID=P1", rows);
+    cache.insert_rows(&archive(), "studies?PatientID=P1", rows);
     clock.advance(Duration::from_secs(29));
     assert!(cache.rows(&archive(), "studies?PatientID=P1").is_some());
     assert!(cache.rows(&archive(), "studies?PatientID=P2").is_none());

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::record::{LENGTH, Record};
 use super::{Observation, ResourceKey};
-use crate::store::{Durability, ReadTable, Store, StoreError, Table};
+use crate::store::{Durability, ReadTable, Store, StoreError, StoreTable};
 
 /// By the resource's key.
-const RECORDS: Table = Table::new("change_log.records.1");
+const RECORDS: StoreTable = StoreTable::new("change_log.records.1");
 /// Nothing, by time and resource.
-const BY_TIME: Table = Table::new("change_log.by_time.1");
+const BY_TIME: StoreTable = StoreTable::new("change_log.by_time.1");
 /// Times in milliseconds, by their name.
-const TIMES: Table = Table::new("change_log.times.1");
+const TIMES: StoreTable = StoreTable::new("change_log.times.1");
 const LATEST: &[u8] = b"latest";
 /// Whether somebody has the store open, or was killed while they had.
 const IS_OPEN: &[u8] = b"is_open";

@@ -15,7 +15,9 @@ use super::section::{Section, Set};
 use super::values::{
     buffer_size, count, duration, identifier_system, one_of, service_url, several_of, text, truth,
 };
-use crate::archive::{ArchiveId, DetailSource, PROFILES, Profile, Settings, Supplies, Supply, is_off_limits};
+use crate::upstream::{
+    ArchiveId, DetailSource, PROFILES, Profile, Settings, Synthesized, SynthesizedSet, is_forbidden_address,
+};
 
 /// A search that has not begun to answer by then will not; viewers and users have gone away before.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +33,7 @@ const PROFILE: &str = "generic";
 
 /// One archive.
 #[derive(Debug, Clone)]
-pub struct Archive {
+pub struct ArchiveConfig {
     /// How it is reached.
     pub settings: Settings,
     /// The zone of times that name none; without it such times become days.
@@ -44,8 +46,8 @@ pub struct Archive {
     pub accession_system: Option<String>,
 }
 
-impl Archive {
-    /// Reads one archive. Addresses and Endpoint ids are made of its id, so none of the `others` may have it.
+impl ArchiveConfig {
+    /// Reads one archive. UrlMap and Endpoint ids are made of its id, so none of the `others` may have it.
     pub(super) fn read(section: &mut Section<'_>, others: &mut BTreeSet<ArchiveId>) -> Option<Self> {
         let id =
             section.required("id", archive_id, "a short name for addresses and logs, like id = \"main\"");
@@ -110,7 +112,7 @@ fn archive_url(value: &Value, allow_link_local: bool) -> Result<Url, String> {
         Some(Host::Domain(_)) | None => None,
     };
     match number {
-        Some(address) if is_off_limits(address) && !allow_link_local => Err(format!(
+        Some(address) if is_forbidden_address(address) && !allow_link_local => Err(format!(
             "{address} is link-local, or otherwise no archive's; allow_link_local = true lets it be one"
         )),
         _ => Ok(url),
@@ -158,8 +160,8 @@ fn read_profile(section: &mut Section<'_>) -> Profile {
         profile.detail = source;
     }
     // Besides what its profile says: what a brand lacks, each of its archives does.
-    let supplied = section.or("supply", several_of(&Supply::NAMES), BTreeSet::new());
-    profile.supplied = supplied.into_iter().fold(profile.supplied, Supplies::with);
+    let supplied = section.or("supply", several_of(&Synthesized::NAMES), BTreeSet::new());
+    profile.supplied = supplied.into_iter().fold(profile.supplied, SynthesizedSet::with);
     profile
 }
 

@@ -12,12 +12,12 @@ pub enum AuthMode {
 
 /// Who may ask, and how that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
+pub struct AuthConfig {
     /// The way in which callers are told apart.
     pub mode: AuthMode,
 }
 
-impl Auth {
+impl AuthConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let expected = "choose who may ask; mode = \"open\" answers everybody who can reach the listener";
         let mode = section.required("mode", read_mode, expected)?;

@@ -13,14 +13,14 @@ const MEMORY: u64 = 512 << 20;
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
 /// The metadata of a series of a thousand slices.
-const LARGEST_ANSWER: u64 = 8 << 20;
+const MAX_ANSWER_SIZE: u64 = 8 << 20;
 
 /// The studies of a hospital's decade. A record takes some 180 bytes in the state directory, or in memory without one.
 const LEDGER_ENTRIES: usize = 1_000_000;
 
 /// What the gateway remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cache {
+pub struct CacheConfig {
     /// In bytes, of everything that is held.
     pub memory: u64,
     /// How long an answer is given again without asking the archive whether it is still true.
@@ -33,12 +33,12 @@ pub struct Cache {
     pub ledger_entries: usize,
 }
 
-impl Cache {
+impl CacheConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
             memory: section.or("memory", size, MEMORY),
             fresh_for: section.or("fresh_for", duration, FRESH_FOR),
-            largest_answer: section.or("largest_answer", size, LARGEST_ANSWER),
+            largest_answer: section.or("largest_answer", size, MAX_ANSWER_SIZE),
             state_dir: section
                 .take("state_dir", text)
                 .map(|set| section.beside_the_file(&PathBuf::from(set.value))),

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::Place;
+use super::error::ConfigLocation;
 use super::section::Report;
 
 /// Values by key.
@@ -14,14 +14,14 @@ use super::section::Report;
 pub(super) struct Table {
     pub(super) entries: BTreeMap<String, Node>,
     /// Where it begins, for what is missing in it.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<ConfigLocation>,
 }
 
 /// A value and where it stands.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) place: Place,
+    pub(super) place: ConfigLocation,
 }
 
 /// What a key can hold.
@@ -44,16 +44,19 @@ pub(super) enum Value {
 /// Reads TOML. Broken lines are reported, and what stands around them is read all the same.
 pub(super) fn read(text: &str, report: &mut Report) -> Table {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let line_of = |span: Range<usize>| Place::Line(line_at(text, span.start));
+    let line_of = |span: Range<usize>| ConfigLocation::Line(line_at(text, span.start));
     for error in errors {
-        let place = error.span().map_or(Place::File, line_of);
+        let place = error.span().map_or(ConfigLocation::File, line_of);
         report.broken(place, format!("this is not TOML: {}", error.message()));
     }
     read_table(text, table.get_ref(), None)
 }
 
-fn read_table(text: &str, table: &DeTable<'_>, place: Option<Place>) -> Table {
-    let node = |key: &Spanned<_>, value| Node { value, place: Place::Line(line_at(text, key.span().start)) };
+fn read_table(text: &str, table: &DeTable<'_>, place: Option<ConfigLocation>) -> Table {
+    let node = |key: &Spanned<_>, value| Node {
+        value,
+        place: ConfigLocation::Line(line_at(text, key.span().start)),
+    };
     let entries = table
         .iter()
         .map(|(key, value)| (key.get_ref().to_string(), node(key, read_value(text, value))))
@@ -62,7 +65,7 @@ fn read_table(text: &str, table: &DeTable<'_>, place: Option<Place>) -> Table {
 }
 
 fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Value {
-    let place = || Place::Line(line_at(text, value.span().start));
+    let place = || ConfigLocation::Line(line_at(text, value.span().start));
     match value.get_ref() {
         DeValue::String(string) => Value::Text(string.to_string()),
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
@@ -71,7 +74,7 @@ fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Value {
         DeValue::Array(items) => {
             let node = |item: &Spanned<_>| Node {
                 value: read_value(text, item),
-                place: Place::Line(line_at(text, item.span().start)),
+                place: ConfigLocation::Line(line_at(text, item.span().start)),
             };
             Value::List(items.iter().map(node).collect())
         }

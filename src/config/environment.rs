@@ -3,7 +3,7 @@
 //! orchestrator sets `GATEWAY_SERVICE_HOST` and the like for a service called `gateway`. An empty variable sets nothing.
 
 use super::document::{Node, Table, Value};
-use super::error::Place;
+use super::error::ConfigLocation;
 use super::section::Report;
 
 const PREFIX: &str = "GATEWAY_";
@@ -27,7 +27,7 @@ pub(super) fn overlay(
     for (name, value) in variables {
         let segments: Vec<_> = name[PREFIX.len()..].split(LEVEL).collect();
         if let Err(message) = set(table, &segments, &name, value) {
-            report.broken(Place::Variable(name), message);
+            report.broken(ConfigLocation::Variable(name), message);
         }
     }
 }
@@ -37,7 +37,7 @@ fn in_order(segment: &str) -> (Option<usize>, String) {
 }
 
 fn set(table: &mut Table, segments: &[&str], variable: &str, text: String) -> Result<(), String> {
-    let place = || Place::Variable(variable.to_owned());
+    let place = || ConfigLocation::Variable(variable.to_owned());
     let (Some((key, rest)), false) = (segments.split_first(), segments.contains(&"")) else {
         return Err("the name has an empty part; a key is written like GATEWAY_SERVER__LISTEN".to_owned());
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a setting stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ConfigLocation {
     /// A line of the file, counted from 1.
     Line(usize),
     /// An environment variable.
@@ -19,7 +19,7 @@ pub(super) enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub(super) file: PathBuf,
-    pub(super) place: Place,
+    pub(super) place: ConfigLocation,
     /// The key from the root, like `archive[0].url`; empty when what is wrong is no key.
     pub(super) key: String,
     pub(super) message: String,
@@ -36,8 +36,8 @@ impl ConfigError {
     /// The line of the file, counted from 1, when it stands there.
     pub fn line(&self) -> Option<usize> {
         match self.place {
-            Place::Line(line) => Some(line),
-            Place::Variable(_) | Place::File => None,
+            ConfigLocation::Line(line) => Some(line),
+            ConfigLocation::Variable(_) | ConfigLocation::File => None,
         }
     }
 }
@@ -45,9 +45,9 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Line(line) => write!(formatter, "{}:{line}: ", self.file.display())?,
-            Place::Variable(name) => write!(formatter, "environment variable {name}: ")?,
-            Place::File => write!(formatter, "{}: ", self.file.display())?,
+            ConfigLocation::Line(line) => write!(formatter, "{}:{line}: ", self.file.display())?,
+            ConfigLocation::Variable(name) => write!(formatter, "environment variable {name}: ")?,
+            ConfigLocation::File => write!(formatter, "{}: ", self.file.display())?,
         }
         if !self.key.is_empty() {
             write!(formatter, "{}: ", self.key)?;
@@ -69,14 +69,14 @@ impl ConfigErrors {
     /// With what is wrong about variables; what is missing besides is missing with the file.
     pub(super) fn and_variables_of(mut self, Self(errors): Self) -> Self {
         let is_variable =
-            |error: &ConfigError| matches!(error.place, Place::Variable(_)) && !error.is_absence;
+            |error: &ConfigError| matches!(error.place, ConfigLocation::Variable(_)) && !error.is_absence;
         self.0.extend(errors.into_iter().filter(is_variable));
         self
     }
 
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
         let message = format!("cannot be read ({error}); name the configuration with --config FILE");
-        let place = Place::File;
+        let place = ConfigLocation::File;
         Self(vec![ConfigError {
             file: path.to_owned(),
             place,

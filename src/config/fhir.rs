@@ -17,7 +17,7 @@ const NOTES: bool = false;
 
 /// What resources hold beyond what R4 asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fhir {
+pub struct FhirConfig {
     /// The implementation guides that resources follow, and whose profiles they name where they conform to them.
     pub guides: BTreeSet<Guide>,
     /// Whether every resource is told in words too, as `_summary=text` is in any case.
@@ -26,7 +26,7 @@ pub struct Fhir {
     pub notes: bool,
 }
 
-impl Fhir {
+impl FhirConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
             guides: section.or("profiles", several_of(&Guide::ALL), BTreeSet::from(PROFILES)),

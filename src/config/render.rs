@@ -11,14 +11,14 @@ const PARALLELISM: usize = 2;
 
 /// How much pictures may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Render {
+pub struct RenderConfig {
     /// In bytes, of all objects and pictures that are being worked on.
     pub memory: u64,
     /// So many pictures are drawn at a time.
     pub parallelism: usize,
 }
 
-impl Render {
+impl RenderConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
             memory: section.or("memory", size, MEMORY),

@@ -36,7 +36,7 @@ const BATCH_MEMORY: u64 = 64 << 20;
 
 /// How much one search may ask for.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub struct SearchConfig {
     /// Entries of a page when `_count` is not given.
     pub default_count: usize,
     /// Entries of a page at most, whatever `_count` says.
@@ -59,7 +59,7 @@ pub struct Search {
     pub cursor_key: Option<SecretString>,
 }
 
-impl Search {
+impl SearchConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let max_count = section.take("max_count", count(1, 10_000));
         let default_count = section.take("default_count", count(1, 10_000));

@@ -6,12 +6,12 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::document::Value;
-use super::error::Place;
+use super::error::ConfigLocation;
 use super::section::{Section, Set};
 use super::values::text;
 
 /// A token with all its claims takes a few kilobytes; what is larger is another file.
-const LARGEST_SECRET: usize = 16 * 1024;
+const MAX_SECRET_SIZE: usize = 16 * 1024;
 
 /// A secret that may be there, may be wrong, or may be missing.
 pub(super) enum Secret {
@@ -67,7 +67,7 @@ impl Secret {
         }
     }
 
-    pub(super) fn place(&self) -> Option<&Place> {
+    pub(super) fn place(&self) -> Option<&ConfigLocation> {
         match self {
             Self::Found(set) => Some(&set.place),
             Self::Missing | Self::Wrong => None,
@@ -98,8 +98,8 @@ fn sound_secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() {
         return Err("the secret is empty".to_owned());
     }
-    if text.len() > LARGEST_SECRET {
-        return Err(format!("the secret is longer than {LARGEST_SECRET} bytes"));
+    if text.len() > MAX_SECRET_SIZE {
+        return Err(format!("the secret is longer than {MAX_SECRET_SIZE} bytes"));
     }
     let secret = SecretString::from(text);
     if HeaderValue::from_str(secret.expose_secret()).is_err() {

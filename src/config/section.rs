@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::document::{Node, Table, Value};
-use super::error::{ConfigError, ConfigErrors, Place};
+use super::error::{ConfigError, ConfigErrors, ConfigLocation};
 
 /// Everything that was found wrong so far.
 #[derive(Debug)]
@@ -24,12 +24,12 @@ impl Report {
     }
 
     /// Notes that something cannot be read at all.
-    pub(super) fn broken(&mut self, place: Place, message: String) {
+    pub(super) fn broken(&mut self, place: ConfigLocation, message: String) {
         self.is_broken = true;
         self.note(place, String::new(), message, false);
     }
 
-    fn note(&mut self, place: Place, key: String, message: String, is_absence: bool) {
+    fn note(&mut self, place: ConfigLocation, key: String, message: String, is_absence: bool) {
         self.errors.push(ConfigError { file: self.file.clone(), place, key, message, is_absence });
     }
 
@@ -55,12 +55,12 @@ impl Report {
 #[derive(Debug, Clone)]
 pub(super) struct Set<T> {
     pub(super) value: T,
-    pub(super) place: Place,
+    pub(super) place: ConfigLocation,
 }
 
 impl<T> Set<T> {
     pub(super) fn is_from_environment(&self) -> bool {
-        matches!(self.place, Place::Variable(_))
+        matches!(self.place, ConfigLocation::Variable(_))
     }
 }
 
@@ -199,13 +199,13 @@ impl<'a> Section<'a> {
     }
 
     /// Notes what is wrong with the value of `key` that stands at `place`.
-    pub(super) fn error(&mut self, place: Place, key: &str, message: String) {
+    pub(super) fn error(&mut self, place: ConfigLocation, key: &str, message: String) {
         self.note(place, self.path_of(key), message, false);
     }
 
     /// Notes that `key` is missing.
     pub(super) fn absent(&mut self, key: &str, expected: &str) {
-        let place = self.table.place.clone().unwrap_or(Place::File);
+        let place = self.table.place.clone().unwrap_or(ConfigLocation::File);
         self.note(place, self.path_of(key), format!("is missing: {expected}"), true);
     }
 
@@ -254,7 +254,7 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn note(&mut self, place: Place, path: String, message: String, is_absence: bool) {
+    fn note(&mut self, place: ConfigLocation, path: String, message: String, is_absence: bool) {
         self.report.note(place, path, message, is_absence);
     }
 }

@@ -28,7 +28,7 @@ const MAX_CONNECTIONS: usize = 1024;
 
 /// Where the gateway listens and how it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerConfig {
     /// The public listener.
     pub listen: SocketAddr,
     /// The listener for health checks and metrics.
@@ -46,10 +46,10 @@ pub struct Server {
     /// Whose pages may read the answers.
     pub cors: Cors,
     /// The certificate of the public listener; it speaks no TLS without.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsConfig>,
 }
 
-impl Server {
+impl ServerConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
             listen: section.or("listen", socket_address, LISTEN),
@@ -71,20 +71,20 @@ fn read_cors(section: &mut Section<'_>) -> Cors {
 
 /// A certificate with its key, both PEM, as the files hold them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The certificate, and those that vouch for it.
     pub certificates: Vec<u8>,
     /// Its private key.
     pub key: Vec<u8>,
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Tls").finish_non_exhaustive()
+        formatter.debug_struct("TlsConfig").finish_non_exhaustive()
     }
 }
 
-fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
+fn read_tls(section: &mut Section<'_>) -> Option<TlsConfig> {
     if !section.has("cert") && !section.has("key") {
         // Asked for, so that they are known.
         let _ = (section.take("cert", text), section.take("key", text));
@@ -101,5 +101,5 @@ fn read_tls(section: &mut Section<'_>) -> Option<Tls> {
     };
     let certificates = certificates.and_then(|set| read("cert", set));
     let key = key.and_then(|set| read("key", set));
-    Some(Tls { certificates: certificates?, key: key? })
+    Some(TlsConfig { certificates: certificates?, key: key? })
 }

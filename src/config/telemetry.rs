@@ -9,12 +9,12 @@ const LOG: LogFormat = LogFormat::Text;
 
 /// How the gateway tells what it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Telemetry {
+pub struct TelemetryConfig {
     /// How a log line is written.
     pub log: LogFormat,
 }
 
-impl Telemetry {
+impl TelemetryConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let names = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         Self { log: section.or("log", one_of(&names), LOG) }

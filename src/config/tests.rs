@@ -1,8 +1,8 @@
 use super::*;
-use crate::archive::{Credentials, DetailSource, Supplies, Supply};
 use crate::http::cors::Cors;
 use crate::mapping::Guide;
 use crate::telemetry::LogFormat;
+use crate::upstream::{Credentials, DetailSource, Synthesized, SynthesizedSet};
 use proptest::prelude::*;
 
 const SHIPPED: &str = include_str!("../../config/gateway.toml");
@@ -82,10 +82,15 @@ fn the_shipped_file_shows_the_defaults_as_they_are() {
             .unwrap();
     assert_eq!(shown.fhir, default.fhir);
     assert_eq!(format!("{:?}", shown.search), format!("{:?}", default.search));
-    assert_eq!(Cache { state_dir: None, ..shown.cache }, default.cache);
+    assert_eq!(CacheConfig { state_dir: None, ..shown.cache }, default.cache);
     assert_eq!(shown.telemetry, default.telemetry);
-    let without_examples =
-        Server { public_url: None, trusted_proxies: Vec::new(), cors: Cors::None, tls: None, ..shown.server };
+    let without_examples = ServerConfig {
+        public_url: None,
+        trusted_proxies: Vec::new(),
+        cors: Cors::None,
+        tls: None,
+        ..shown.server
+    };
     assert_eq!(without_examples, default.server);
 }
 
@@ -302,7 +307,8 @@ fn the_source_of_instances_may_be_chosen_against_the_profile() {
 fn what_the_gateway_supplies_is_added_to_what_the_profile_says() {
     let supply = "profile = \"dicom-rst\"\nsupply = [\"rendered\", \"counts\"]\n";
     let config = load_with(&format!("{MINIMAL}{supply}"), &[]).unwrap();
-    let supplied = Supplies::NONE.with(Supply::Rendered).with(Supply::Counts).with(Supply::Parents);
+    let supplied =
+        SynthesizedSet::NONE.with(Synthesized::Rendered).with(Synthesized::Counts).with(Synthesized::Parents);
     assert_eq!(config.archives[0].settings.profile.supplied, supplied);
 }
 

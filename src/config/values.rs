@@ -14,7 +14,7 @@ use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
 /// A day: no wait of the gateway's is longer.
-const LONGEST_DURATION: Duration = Duration::from_hours(24);
+const MAX_DURATION: Duration = Duration::from_hours(24);
 
 /// Text that is not empty.
 pub(super) fn text(value: &Value) -> Result<String, String> {
@@ -48,7 +48,7 @@ fn read_duration(text: &str) -> Option<Duration> {
         "h" => Duration::from_secs(number.checked_mul(3600)?),
         _ => return None,
     };
-    (Duration::from_millis(1)..=LONGEST_DURATION).contains(&duration).then_some(duration)
+    (Duration::from_millis(1)..=MAX_DURATION).contains(&duration).then_some(duration)
 }
 
 /// `512MiB` and the like.

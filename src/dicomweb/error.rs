@@ -5,10 +5,10 @@
 
 use http::StatusCode;
 
-use super::path::PathError;
-use super::query::QueryError;
-use crate::archive::{ArchiveError, ArchiveErrorKind, ArchiveId, Unaskable};
-use crate::render::RenderError;
+use super::request::path::PathError;
+use super::request::query::QueryError;
+use crate::upstream::{ArchiveError, ArchiveErrorKind, ArchiveId, Unaskable};
+use dicom_render::RenderError;
 
 /// Why a DICOMweb request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -31,12 +31,12 @@ pub enum DicomwebError {
     NotAnonymous(ArchiveId),
     /// No archive holds it.
     #[error("no archive has this resource")]
-    HeldNowhere,
+    NotFound,
     /// No archive holds all of a study.
     #[error(
         "the study is split across several archives, and none has all of it; retrieve its series one by one"
     )]
-    Spread,
+    StudySplitAcrossArchives,
     /// More rows than may be looked through.
     #[error("more than {limit} rows would have to be read to answer this search; narrow it, or lower offset")]
     TooCostly {
@@ -55,7 +55,7 @@ pub enum DicomwebError {
     #[error(
         "searching by {0} is not supported, as the gateway computes it for an archive that does not provide it; omit it"
     )]
-    Computed(&'static str),
+    UnsearchableAttribute(&'static str),
     /// The archive cannot be asked for such a value, and its rows cannot be compared with it.
     #[error("archive {0} {1}")]
     Unaskable(ArchiveId, Unaskable),
@@ -75,20 +75,20 @@ pub enum DicomwebError {
     Query(#[from] QueryError),
     /// The query is no query.
     #[error(transparent)]
-    Encoding(#[from] crate::http::query::QueryError),
+    Encoding(#[from] crate::http::query::QueryStringError),
     /// There are several pictures, and the client takes one only.
     #[error(
         "there are several images, and Accept takes a single one; accept multipart/related, or image/gif for the frames of one instance, or request one frame at .../frames/{{number}}/rendered"
     )]
-    SeveralPictures,
+    MultipleImages,
     /// A parameter of rendering that archives may know and that is not done here.
     #[error(
         "rendering parameter {0} is not supported by the gateway, nor does the archive render this; omit it"
     )]
-    NotDrawn(&'static str),
+    UnsupportedRenderParameter(&'static str),
     /// As many pictures are being drawn as may be, and go on being drawn.
     #[error("the gateway is rendering as many images as it can; try again later")]
-    DrawingTooMuch,
+    RenderPoolBusy,
     /// The gateway cannot draw it either.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -180,7 +180,7 @@ impl DicomwebError {
         match self {
             Self::Refused { status, .. } => matches!(status.as_u16(), 404 | 410),
             Self::Archive(error) => error.is_not_found(),
-            Self::HeldNowhere | Self::NoUriService | Self::Path(PathError::Unknown) => true,
+            Self::NotFound | Self::NoUriService | Self::Path(PathError::Unknown) => true,
             Self::Render(error) => matches!(error, RenderError::NoSuchFrame { .. }),
             _ => false,
         }

@@ -1,17 +1,25 @@
 //! What a client asks, read into what the archive is asked.
 
+pub(crate) mod accept;
+pub(crate) mod path;
+pub(crate) mod payload;
+pub(crate) mod query;
+pub(crate) mod wado_uri;
+
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::accept::{Accepted, Asked, Format};
-use super::address::Addresses;
-use super::drawing::THUMBNAIL;
 use super::error::DicomwebError;
-use super::path::Resource;
-use super::{query, supplied, wado_uri};
-use crate::archive::{Archive, Objects, QidoQuery, Rendering, Retrieval, Supply, UpstreamRequest};
-use crate::dicom::{SopInstanceUid, tag};
+use super::rendering::THUMBNAIL;
+use super::request::accept::{Accepted, Asked, Format};
+use super::request::path::Resource;
+use super::synthesis;
+use super::url_rewrite::url_map::UrlMap;
 use crate::http::negotiation;
 use crate::http::query::decode;
+use crate::upstream::{
+    Archive, DicomResource, QidoQuery, Rendering, Retrieval, Synthesized, UpstreamRequest,
+};
+use dicom_model::{SopInstanceUid, tag};
 
 /// A request below `/dicom-web/{archive}/`, raw as it came.
 #[derive(Debug, Clone, Copy)]
@@ -36,9 +44,9 @@ pub(super) struct Attempt {
 
 /// What is asked, and what must be known to pass the answer on.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
+pub(super) struct ProxyRequest {
     pub(super) resource: Resource,
-    pub(super) addresses: Addresses,
+    pub(super) addresses: UrlMap,
     /// The client takes gzip.
     pub(super) takes_gzip: bool,
     /// What the client takes.
@@ -52,7 +60,7 @@ pub(super) struct Question {
     substitute: Option<UpstreamRequest>,
 }
 
-impl Question {
+impl ProxyRequest {
     pub(super) fn read(
         archive: &Archive,
         public: &str,
@@ -84,12 +92,12 @@ impl Question {
         }
         let settings = archive.settings();
         Ok(Self {
-            addresses: Addresses::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
             takes_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             anonymous: None,
-            upstream: upstream.carrying(&headers),
-            substitute: substitute.map(|substitute| substitute.carrying(&headers)),
+            upstream: upstream.forwarding_headers(&headers),
+            substitute: substitute.map(|substitute| substitute.forwarding_headers(&headers)),
             rendering,
             resource,
         })
@@ -101,10 +109,10 @@ impl Question {
     }
 
     /// Asks for the metadata of `objects` as rows, for a list that is put together here.
-    pub(super) fn of_metadata(archive: &Archive, public: &str, objects: Objects) -> Self {
+    pub(super) fn of_metadata(archive: &Archive, public: &str, objects: DicomResource) -> Self {
         let settings = archive.settings();
         let retrieval = Retrieval::metadata(objects.clone());
-        let addresses = Addresses::new(public, &settings.qido_url, &settings.wado_url, &retrieval.path());
+        let addresses = UrlMap::new(public, &settings.qido_url, &settings.wado_url, &retrieval.path());
         Self {
             resource: Resource::Metadata(objects),
             addresses,
@@ -129,13 +137,13 @@ impl Question {
         let accepted = Accepted::as_asked(object.names("text/html"));
         let anonymous = object.is_anonymous().then(|| object.instance().clone());
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
-        let upstream = upstream.carrying(request.headers);
+        let upstream = upstream.forwarding_headers(request.headers);
         Ok(Self {
-            addresses: Addresses::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
             takes_gzip: negotiation::accepts_gzip(request.headers),
             accepted,
             // A range of what must be looked into would not show it.
-            upstream: if anonymous.is_some() { upstream.in_full() } else { upstream },
+            upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
             anonymous,
             rendering: Rendering::default(),
             substitute: None,
@@ -144,13 +152,13 @@ impl Question {
     }
 
     /// The same asked of the service that draws images, where it is a thumbnail that is wanted.
-    pub(super) fn in_place_of_a_thumbnail(&self) -> Option<Self> {
+    pub(super) fn thumbnail_fallback(&self) -> Option<Self> {
         let upstream = self.substitute.clone()?;
         Some(Self { upstream, substitute: None, ..self.clone() })
     }
 
     /// The whole of an instance, of which the gateway makes what was asked for.
-    pub(super) fn for_object(&self, instance: Objects) -> Self {
+    pub(super) fn for_object(&self, instance: DicomResource) -> Self {
         Self {
             upstream: UpstreamRequest::retrieve(Retrieval::whole(instance.clone())),
             substitute: None,
@@ -163,9 +171,10 @@ impl Question {
 
     /// Whether the gateway draws it without asking the archive for pictures. Archives ignore annotations without a word, and a
     /// picture that should have said whose it is would not.
-    pub(super) fn is_drawn_here(&self, archive: &Archive) -> bool {
+    pub(super) fn is_rendered_here(&self, archive: &Archive) -> bool {
         let is_annotated = self.rendering.parameter("annotation").is_some();
-        self.resource.is_for_people() && (is_annotated || archive.profile().supplied.has(Supply::Rendered))
+        self.resource.is_for_people()
+            && (is_annotated || archive.profile().supplied.has(Synthesized::Rendered))
     }
 
     /// What the archive is asked, one after the other until it does not refuse.
@@ -176,7 +185,7 @@ impl Question {
                 None => self.upstream.clone(),
             };
             // A range would be one of the parts with what surrounds them.
-            let request = if only_part.is_some() { request.in_full() } else { request };
+            let request = if only_part.is_some() { request.without_range() } else { request };
             Attempt { request, only_part }
         })
     }
@@ -197,8 +206,8 @@ impl Question {
 
 /// Refuses a search by what the archive does not know.
 pub(super) fn require_keys(archive: &Archive, query: &QidoQuery) -> Result<(), DicomwebError> {
-    match supplied::computed_key(archive, query) {
-        Some(key) => Err(DicomwebError::Computed(tag::keyword(key).unwrap_or_default())),
+    match synthesis::computed_key(archive, query) {
+        Some(key) => Err(DicomwebError::UnsearchableAttribute(tag::keyword(key).unwrap_or_default())),
         None => Ok(()),
     }
 }

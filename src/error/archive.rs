@@ -4,7 +4,7 @@
 use http::StatusCode;
 
 use super::{Failure, sentence};
-use crate::archive::{ArchiveError, ErrorClass};
+use crate::upstream::{ArchiveError, ErrorClass};
 
 /// The status of an archive's failure for a DICOMweb client (PS3.18 8.5).
 ///
@@ -50,9 +50,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::archive::{ArchiveErrorKind as Kind, ArchiveId, ConnectFailure};
-    use crate::dicom::json::RowError;
     use crate::dicomweb::DicomwebError;
+    use crate::upstream::{ArchiveErrorKind as Kind, ArchiveId, ConnectFailure};
+    use dicom_model::json::reader::RowError;
 
     fn error(kind: Kind) -> ArchiveError {
         ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind }
@@ -63,7 +63,7 @@ mod tests {
         vec![
             (Kind::Unreachable(ConnectFailure::Refused), 503, 503, Some(5)),
             (Kind::Busy, 503, 503, Some(5)),
-            (Kind::Resting(Duration::from_secs(42)), 503, 503, Some(42)),
+            (Kind::CircuitOpen(Duration::from_secs(42)), 503, 503, Some(42)),
             (
                 Kind::Unavailable { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(9) },
                 503,
@@ -79,14 +79,14 @@ mod tests {
             (Kind::ListChanged, 503, 503, Some(5)),
             (Kind::Timeout(Duration::from_secs(1)), 504, 504, None),
             (Kind::Disconnected, 502, 502, None),
-            (Kind::BrokenOff, 502, 502, None),
+            (Kind::Truncated, 502, 502, None),
             (Kind::Malformed(RowError::Truncated { rows: 3 }), 502, 502, None),
             (Kind::Unreadable("a web page"), 502, 502, None),
             (Kind::TooLarge(9), 502, 502, None),
             (Kind::Unauthorized(StatusCode::UNAUTHORIZED), 502, 502, None),
             (Kind::Refused(StatusCode::CONFLICT), 502, 502, None),
             (Kind::Redirected, 502, 502, None),
-            (Kind::OffLimits, 502, 502, None),
+            (Kind::ForbiddenAddress, 502, 502, None),
             (Kind::NotFound, 502, 404, None),
             (Kind::Unpageable, 400, 413, None),
         ]

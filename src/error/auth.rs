@@ -3,8 +3,8 @@
 use http::StatusCode;
 
 use super::{Failure, sentence};
-use crate::archive::DEFAULT_RETRY_AFTER;
 use crate::auth::AuthError;
+use crate::upstream::DEFAULT_RETRY_AFTER;
 
 impl From<AuthError> for Failure {
     fn from(error: AuthError) -> Self {

@@ -6,23 +6,23 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::archive::dicomweb_status;
 use super::{Failure, sentence};
-use crate::archive::DEFAULT_RETRY_AFTER;
 use crate::dicomweb::{DicomwebError, PathError};
-use crate::http::body::{self, Body};
-use crate::render::RenderError;
+use crate::upstream::DEFAULT_RETRY_AFTER;
+use dicom_render::RenderError;
+use http_messages::body::{self, Body};
 
 fn status(error: &DicomwebError) -> StatusCode {
     match error {
         DicomwebError::Method => StatusCode::METHOD_NOT_ALLOWED,
         DicomwebError::NotAcceptable
-        | DicomwebError::SeveralPictures
+        | DicomwebError::MultipleImages
         | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,
-        DicomwebError::Spread
-        | DicomwebError::NotDrawn(_)
+        DicomwebError::StudySplitAcrossArchives
+        | DicomwebError::UnsupportedRenderParameter(_)
         | DicomwebError::NotAnonymous(_)
-        | DicomwebError::Computed(_)
+        | DicomwebError::UnsearchableAttribute(_)
         | DicomwebError::Unaskable(..) => StatusCode::NOT_IMPLEMENTED,
-        DicomwebError::DrawingTooMuch => StatusCode::SERVICE_UNAVAILABLE,
+        DicomwebError::RenderPoolBusy => StatusCode::SERVICE_UNAVAILABLE,
         DicomwebError::Render(error) => rendering_status(error),
         // PS3.18 table 10.6.3-1.
         DicomwebError::TooCostly { .. } | DicomwebError::TooManyOpened { .. } => {
@@ -30,9 +30,9 @@ fn status(error: &DicomwebError) -> StatusCode {
         }
         DicomwebError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
         DicomwebError::Forbidden => StatusCode::FORBIDDEN,
-        DicomwebError::HeldNowhere
-        | DicomwebError::NoUriService
-        | DicomwebError::Path(PathError::Unknown) => StatusCode::NOT_FOUND,
+        DicomwebError::NotFound | DicomwebError::NoUriService | DicomwebError::Path(PathError::Unknown) => {
+            StatusCode::NOT_FOUND
+        }
         DicomwebError::Path(_) | DicomwebError::Query(_) | DicomwebError::Encoding(_) => {
             StatusCode::BAD_REQUEST
         }

@@ -3,8 +3,8 @@
 use http::StatusCode;
 
 use super::{Failure, sentence};
-use crate::route::NoRoute;
-use crate::server::Refusal;
+use crate::routes::NoRoute;
+use http_server::InvalidRequest;
 
 impl From<NoRoute> for Failure {
     fn from(no_route: NoRoute) -> Self {
@@ -35,12 +35,15 @@ impl From<NoRoute> for Failure {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<InvalidRequest> for Failure {
+    fn from(refusal: InvalidRequest) -> Self {
         let code = match refusal {
-            Refusal::TargetTooLong | Refusal::HeadTooLarge => "too-long",
-            Refusal::Method => "not-supported",
-            Refusal::Host | Refusal::TwoHosts | Refusal::Target | Refusal::Body => "invalid",
+            InvalidRequest::TargetTooLong | InvalidRequest::HeadTooLarge => "too-long",
+            InvalidRequest::Method => "not-supported",
+            InvalidRequest::Host
+            | InvalidRequest::TwoHosts
+            | InvalidRequest::Target
+            | InvalidRequest::Body => "invalid",
         };
         Self::new(refusal.status(), code, sentence(&refusal.to_string()))
     }

@@ -1,284 +1,212 @@
-//! The grammar of FHIR search (R4 search.html): from the pairs of a query string to typed criteria.
-//!
-//! One table for each resource type ([`Searched`]) declares every parameter, and where a resource has its values. It drives the
-//! parsing and the comparison, and the CapabilityStatement is printed from it. Nothing here knows what an archive is or how a
-//! criterion is answered, and no message repeats a value: values are patients' identifiers.
+//! Searches (R4 http#search): from a query to a page of a Bundle.
 
-mod alternatives;
-mod criterion;
-mod date;
-mod id;
+mod compartment;
+mod everything;
 mod include;
-mod parameter;
-mod parameters;
-mod reference;
-mod result;
-mod string;
-mod token;
-mod uri;
-mod value;
+mod page;
+mod search_match;
+mod types;
 
-use std::fmt;
+pub(super) use everything::everything;
+pub(super) use types::all_types;
 
-pub use criterion::{Criterion, Surroundings, Test};
-pub use include::{Edge, Include};
-pub use parameter::{Parameter, ParameterType, Values};
-pub use parameters::{EndpointParam, ImagingStudyParam, PatientParam, Searched};
-pub use reference::ReferenceMatch;
-pub use result::{Contained, ResultParameters, SortKey, Summary, Total};
-pub use string::{StringMatch, normalise};
-pub use token::{System, Token, TypedIdentifier};
-pub use uri::UriMatch;
-pub use value::{TokenValue, Value};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
-use result::Unread;
+use super::FhirRequest;
+use super::bundle::Mode;
+use super::endpoints::endpoint_of;
+use super::read::form;
+use crate::auth::Access;
+use crate::cache::Rendered;
+use crate::error::Failure;
+use crate::fhir::FhirContext;
+use crate::studies::{Cursor, PageSlice, SortPosition, StudiesError, StudyPage, StudySearch, paginate};
+use dicom_model::StudyUid;
+use fhir_r4::search::{
+    Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, SortKey,
+    Total,
+};
+use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
+use include::included;
+use page::{Pages, SearchPage};
+use search_match::{SearchMatch, written};
 
-/// No real value is longer: sixty UIDs of full length fit.
-const LONGEST_VALUE: usize = 4096;
+/// By id, where no other order is asked for.
+const BY_ID: [SortKey; 1] = [SortKey { parameter: "_id", descending: false }];
 
-/// More parameters than any client sends.
-const MOST_PARAMETERS: usize = 100;
-
-/// The types that are served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ResourceType {
-    /// R4 endpoint.html.
-    Endpoint,
-    /// R4 imagingstudy.html.
-    ImagingStudy,
-    /// R4 patient.html.
-    Patient,
-}
-
-impl ResourceType {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Endpoint, Self::ImagingStudy, Self::Patient];
-
-    /// Reads the type's name; names are case-sensitive (R4 http#general).
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text)
+/// Of all studies, or of those in the compartment of `patient`.
+pub(super) async fn imaging_studies(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    patient: Option<&str>,
+) -> Result<Rendered, Failure> {
+    let mut search: Search<ImagingStudy> = request.search(&context.limits)?;
+    let path = compartment::path(patient, "ImagingStudy");
+    if let Some(id) = patient {
+        compartment::focus(context, request, access, id).await?;
+        search.criteria.push(compartment::refers_to(id)?);
     }
-
-    /// The type's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Endpoint => "Endpoint",
-            Self::ImagingStudy => "ImagingStudy",
-            Self::Patient => "Patient",
-        }
-    }
-}
-
-impl fmt::Display for ResourceType {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-/// What is done with a parameter that is not known (R4 search#errors).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Handling {
-    /// It is left out, and named in the answer.
-    #[default]
-    Lenient,
-    /// It is an error.
-    Strict,
-}
-
-/// What is wrong with one parameter. Says what was expected, never what was given.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{parameter}: {diagnostics}")]
-pub struct SearchError {
-    /// The parameter's name without modifier, or what stands in its place if it is not known.
-    pub parameter: String,
-    /// A code of R4's value set issue-type.
-    pub code: &'static str,
-    /// What was expected.
-    pub diagnostics: String,
-}
-
-/// A search for resources of type `R`.
-#[derive(Debug)]
-pub struct Search<R: Searched> {
-    /// All of them hold for a match (R4 search#combining).
-    pub criteria: Vec<Criterion<R>>,
-    /// What must refer to a match (R4 search#has).
-    pub reverse: Vec<Reverse>,
-    /// What of the matches is wanted, and how.
-    pub result: ResultParameters,
-    /// The parameters that were understood, as they were given, for the self link.
-    pub applied: Vec<(String, String)>,
-    /// The parameters that were left out, each once, and why.
-    pub ignored: Vec<(String, String)>,
-    /// What is to be said of parameters that were understood.
-    pub remarks: Vec<(String, &'static str)>,
-}
-
-/// `_has:ImagingStudy:patient:modality=CT`: an ImagingStudy that refers to the match by `edge` and for which `criterion` holds.
-#[derive(Debug, Clone)]
-pub struct Reverse {
-    /// By which reference.
-    pub edge: Edge,
-    /// What holds for what refers.
-    pub criterion: Criterion<ImagingStudy>,
-}
-
-/// What the grammar must be told from outside.
-#[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
-    /// The base address under which absolute references are our own, without a slash at its end.
-    pub base: &'a str,
-    /// What is done with unknown parameters.
-    pub handling: Handling,
-    /// `_count` when none is given.
-    pub default_count: usize,
-    /// `_count` is never more.
-    pub max_count: usize,
-    /// Whether a text is a DICOM UID (PS3.5 9.1), which R4 writes without a grammar of its own.
-    pub is_uid: fn(&str) -> bool,
-}
-
-impl<R: Searched> Search<R> {
-    /// Parses `pairs`, decoded, in the order of the query string. All that is wrong is told at once.
-    pub fn parse(pairs: &[(String, String)], context: &Context<'_>) -> Result<Self, Vec<SearchError>> {
-        let mut search = Self {
-            criteria: Vec::new(),
-            reverse: Vec::new(),
-            result: ResultParameters::new(context.default_count),
-            applied: Vec::new(),
-            ignored: Vec::new(),
-            remarks: Vec::new(),
-        };
-        let mut errors = Vec::new();
-        if pairs.len() > MOST_PARAMETERS {
-            let diagnostics = format!("at most {MOST_PARAMETERS} parameters can be given");
-            return Err(vec![SearchError { parameter: "query".to_owned(), code: "too-long", diagnostics }]);
-        }
-        for (index, pair) in pairs.iter().enumerate() {
-            // Said twice, in the address and in the body of a POST perhaps, it says the same.
-            if pairs.get(..index).is_some_and(|before| before.contains(pair)) {
-                continue;
-            }
-            if let Err(error) = search.read(&pair.0, &pair.1, context) {
-                errors.push(error);
-            }
-        }
-        if let Err(error) = search.result.check() {
-            errors.push(error);
-        }
-        if errors.is_empty() { Ok(search) } else { Err(errors) }
-    }
-
-    fn read(&mut self, name: &str, value: &str, context: &Context<'_>) -> Result<(), SearchError> {
-        let base_name = name.split([':', '.']).next().unwrap_or_default();
-        let error =
-            |code, diagnostics: String| SearchError { parameter: shown(base_name), code, diagnostics };
-        if value.len() > LONGEST_VALUE {
-            return Err(error("too-long", format!("a value is at most {LONGEST_VALUE} bytes long")));
-        }
-        if value.chars().any(char::is_control) {
-            return Err(error("value", "a value holds no control characters".to_owned()));
-        }
-        // Whoever asks for a query by its name wants that one and no other (R4 search#query).
-        if base_name == "_query" {
-            return Err(error("not-supported", "there are no named queries here".to_owned()));
-        }
-        let shapes_result = result::is_known(base_name);
-        if !shapes_result && base_name != "_has" && Parameter::<R>::named(base_name).is_none() {
-            return self.ignore(name, NOT_SUPPORTED, context);
-        }
-        // An empty value says nothing (R4 search#escaping); it is named, as it narrowed nothing.
-        if value.is_empty() {
-            return self.ignore(name, "It has no value.", context);
-        }
-        if shapes_result {
-            let modifier = name.strip_prefix(base_name).and_then(|rest| rest.strip_prefix(':'));
-            if name.contains('.') {
-                return Err(error("not-supported", "nothing follows this parameter's name".to_owned()));
-            }
-            match self.result.read::<R>(base_name, modifier, value, context) {
-                Ok(()) => {}
-                Err(Unread::Wrong(code, diagnostics)) => return Err(error(code, diagnostics)),
-                Err(Unread::LeftOut(why)) => return self.ignore(name, &why, context),
-            }
-            // The format is a matter of the request, not of the search.
-            if matches!(base_name, "_format" | "_pretty") {
-                return Ok(());
-            }
-        } else if base_name == "_has" {
-            self.reverse.push(reverse::<R>(name, value, context)?);
-        } else if let Some(read) = criterion::read::<R>(name, value, context) {
-            let read = read?;
-            self.remarks.extend(read.remark.map(|remark| (shown(name), remark)));
-            self.criteria.push(read.criterion);
-        }
-        self.applied.push((name.to_owned(), value.to_owned()));
-        Ok(())
-    }
-
-    fn ignore(&mut self, name: &str, why: &str, context: &Context<'_>) -> Result<(), SearchError> {
-        let name = shown(name);
-        match context.handling {
-            Handling::Strict => {
-                let diagnostics = why.trim_end_matches('.').to_owned();
-                Err(SearchError { parameter: name, code: "not-supported", diagnostics })
-            }
-            Handling::Lenient => {
-                if !self.ignored.iter().any(|(earlier, _)| *earlier == name) {
-                    self.ignored.push((name, why.to_owned()));
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-const NOT_SUPPORTED: &str = "It is not supported.";
-
-/// Reads `_has:ImagingStudy:reference:parameter` (R4 search#has).
-fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Result<Reverse, SearchError> {
-    let error = |diagnostics: &str| SearchError {
-        parameter: "_has".to_owned(),
-        code: "not-supported",
-        diagnostics: diagnostics.to_owned(),
-    };
-    let expected = || {
-        error("_has:ImagingStudy:reference:parameter, with a reference that leads to what is searched for")
-    };
-    let mut parts = name.splitn(4, ':').skip(1);
-    let (Some(kind), Some(reference), Some(parameter)) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(expected());
-    };
-    let include = Include::read(&format!("{kind}:{reference}"), false).filter(|_| reference != "*");
-    let edge = include.and_then(|include| include.edges.into_iter().find(|edge| edge.target() == R::TYPE));
-    let edge = edge.ok_or_else(expected)?;
-    let read = criterion::read::<ImagingStudy>(parameter, value, context);
-    let read = read.ok_or_else(|| error("the parameter behind the reference is none of ImagingStudy"))?;
-    let read = read.map_err(|error| SearchError { parameter: "_has".to_owned(), ..error })?;
-    Ok(Reverse { edge, criterion: read.criterion })
-}
-
-/// Whether a search for `kind` knows the parameter that is called so.
-pub fn has_parameter(kind: ResourceType, name: &str) -> bool {
-    let has = match kind {
-        ResourceType::Endpoint => Parameter::<Endpoint>::named(name).is_some(),
-        ResourceType::ImagingStudy => Parameter::<ImagingStudy>::named(name).is_some(),
-        ResourceType::Patient => Parameter::<Patient>::named(name).is_some(),
-    };
-    // Nothing refers to a study.
-    has || result::is_known(name) || (name == "_has" && kind != ResourceType::ImagingStudy)
-}
-
-/// A parameter's name as it may be shown: what a caller made up could be anything, so only what looks like a name is.
-pub fn shown(name: &str) -> String {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
-    if (1..=64).contains(&name.len()) && name.bytes().all(legal) {
-        name.to_owned()
+    let mut pages = Pages::of(&context.cursors, request, &path, &search);
+    let place: Option<Cursor> = pages.place()?;
+    let found = if search.result.contained == Contained::Only {
+        // No resource contains an ImagingStudy.
+        StudyPage { total: Some(0), ..StudyPage::default() }
     } else {
-        "unknown parameter".to_owned()
+        let wanted = StudySearch {
+            criteria: &search.criteria,
+            sort: &search.result.sort,
+            count: if search.result.only_count() { 0 } else { search.result.count },
+            place: place.as_ref(),
+            needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
+        };
+        context.studies.page(&wanted, access, request.freshness()).await?
+    };
+    warn_of_what_is_left_out(&mut pages, &found.patient_conflicts, found.missing_uid);
+    if found.has_drifted {
+        let sentence = "An archive's list of studies changed between the last page and this one: some may have been jumped over.";
+        pages.warn("incomplete", sentence.to_owned());
+    }
+    let StudyPage { studies, total, previous, next, asked_at, .. } = found;
+    let studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
+    let mut entries = written(context, request, &studies, &form(&search.result), Mode::Match).await?;
+    entries.extend(included(context, request, access, &search.result, studies, &mut pages).await?);
+    let mut searchset = pages.searchset(SearchPage { total, previous, next, entries });
+    searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
+    page::render(searchset).await
+}
+
+pub(super) async fn patients(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let search: Search<Patient> = request.search(&context.limits)?;
+    let mut pages = Pages::of(&context.cursors, request, "Patient", &search);
+    warn_of_what_patients_do_not_tell(&mut pages, &search.criteria);
+    let found = if search.result.contained == Contained::Only {
+        Vec::new()
+    } else {
+        matching_patients(context, request, access, &search.criteria, &search.reverse).await?
+    };
+    in_order(context, request, access, pages, &search.result, found).await
+}
+
+pub(super) async fn endpoints(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let search: Search<Endpoint> = request.search(&context.limits)?;
+    let pages = Pages::of(&context.cursors, request, "Endpoint", &search);
+    let found = if search.result.contained == Contained::Only {
+        Vec::new()
+    } else {
+        matching_endpoints(context, request, access, &search.criteria, &search.reverse).await?
+    };
+    in_order(context, request, access, pages, &search.result, found).await
+}
+
+async fn matching_patients(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    criteria: &[Criterion<Patient>],
+    reverse: &[Reverse],
+) -> Result<Vec<SearchMatch>, Failure> {
+    let found = context.studies.search_patients(criteria, reverse, access, request.freshness()).await?;
+    Ok(found.into_iter().map(|patient| SearchMatch::Patient(Box::new(patient))).collect())
+}
+
+async fn matching_endpoints(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    criteria: &[Criterion<Endpoint>],
+    reverse: &[Reverse],
+) -> Result<Vec<SearchMatch>, Failure> {
+    let around =
+        EvaluationContext { zone: &TimeZone::UTC, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
+    let mut found: Vec<_> =
+        context.studies.sources().iter().map(|source| endpoint_of(source, request)).collect();
+    found.retain(|endpoint| criteria.iter().all(|criterion| criterion.matches(endpoint, &around)));
+    for has in reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
+        let criteria = std::slice::from_ref(&has.criterion);
+        let found_studies = context.studies.search(criteria, access, request.freshness()).await?;
+        let studies = || found_studies.studies.iter().chain(&found_studies.patient_conflicts);
+        found.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
+    }
+    Ok(found.into_iter().map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))).collect())
+}
+
+/// Puts all that was found in the order that was asked for and writes the page.
+async fn in_order(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    pages: Pages<'_>,
+    result: &ResultParameters,
+    found: Vec<SearchMatch>,
+) -> Result<Rendered, Failure> {
+    let keys = if result.sort.is_empty() { &BY_ID[..] } else { &result.sort };
+    let found = found.into_iter().map(|found| (found.standing(context, keys), found)).collect();
+    cut_from(context, request, access, pages, result, found, keys).await
+}
+
+/// Cuts the page from all that was found, and writes it with what goes with it.
+async fn cut_from(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    mut pages: Pages<'_>,
+    result: &ResultParameters,
+    found: Vec<(SortPosition, SearchMatch)>,
+    keys: &[SortKey],
+) -> Result<Rendered, Failure> {
+    let limit = context.limits.sort_window;
+    if found.len() > limit && !result.sort.is_empty() {
+        return Err(StudiesError::TooManyToSort { limit }.into());
+    }
+    let place: Option<Cursor> = pages.place()?;
+    let count = if result.only_count() { 0 } else { result.count };
+    let PageSlice { items, total, previous, next } = paginate(found, keys, place.as_ref(), count);
+    let mut entries = written(context, request, &items, &form(result), Mode::Match).await?;
+    entries.extend(included(context, request, access, result, items, &mut pages).await?);
+    page::render(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await
+}
+
+/// Of a criterion that no Patient can match.
+fn warn_of_what_patients_do_not_tell(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
+    if criteria.iter().any(|criterion| criterion.parameter.key == PatientParam::LastUpdated) {
+        let sentence = "Parameter _lastUpdated: of no Patient can it be told when it changed, as archives tell of patients only \
+                        in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
+        pages.warn("informational", sentence.to_owned());
     }
 }
 
-#[cfg(test)]
-mod tests;
+/// Of what matches and could not be shown. It counts neither as a match nor as none.
+fn warn_of_what_is_left_out(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
+    if !patient_conflicts.is_empty() || missing_uid > 0 {
+        pages.leave_total_open();
+    }
+    tell_of_what_is_left_out(pages, patient_conflicts, missing_uid);
+}
+
+fn tell_of_what_is_left_out(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
+    if !patient_conflicts.is_empty() {
+        let uids: Vec<_> = patient_conflicts.iter().map(StudyUid::as_str).collect();
+        let list = uids.join(", ");
+        pages.warn(
+            "multiple-matches",
+            format!(
+                "Left out, as each stands under more than one patient and nobody can tell whose it is: {list}. A search by \
+                 patient gives what stands under that patient."
+            ),
+        );
+    }
+    if missing_uid > 0 {
+        let sentence = "matches were left out, as the archive has no legal Study Instance UID for them";
+        pages.warn("incomplete", format!("{missing_uid} {sentence}."));
+    }
+}

@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(read(chunks(&["abc", "de"]), 5, LONG).await.unwrap(), "abcde");
         assert_eq!(read(chunks(&["abc", "def"]), 5, LONG).await, Err(ReadError::TooLarge { limit: 5 }));
         assert_eq!(
-            read(crate::http::body::full("abcdef"), 5, LONG).await,
+            read(http_messages::body::full("abcdef"), 5, LONG).await,
             Err(ReadError::TooLarge { limit: 5 })
         );
     }

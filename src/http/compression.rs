@@ -13,11 +13,12 @@ use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
 
-use super::body::{self, Body, BoxError};
-use super::{gzip, negotiation};
+use super::negotiation;
+use http_messages::body::{self, Body, BoxError};
+use http_messages::gzip;
 
 /// Shorter texts leave in one packet anyway.
-const SHORTEST: u64 = 1024;
+const MIN_LEN: u64 = 1024;
 
 /// So much is compressed in one step: well under a millisecond.
 const STEP: usize = 16 * 1024;
@@ -73,7 +74,7 @@ pub fn compressed(headers: &HeaderMap, response: Response<Body>) -> Response<Bod
     let is_whole = response.status() == StatusCode::OK
         && !response.headers().contains_key(header::CONTENT_ENCODING)
         && !response.headers().contains_key(header::CONTENT_RANGE);
-    let is_short = response.body().size_hint().exact().is_some_and(|length| length < SHORTEST);
+    let is_short = response.body().size_hint().exact().is_some_and(|length| length < MIN_LEN);
     let Some(coding) = Coding::wanted(headers).filter(|_| is_whole && !is_short) else { return response };
     let Ok(encoder) = Encoder::new(coding) else { return response };
     let (mut head, body) = response.into_parts();

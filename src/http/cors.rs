@@ -9,7 +9,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
 
-use super::host::is_host_and_port;
+use http_messages::host::is_host_and_port;
 
 /// What a page may send. `Authorization` is covered by no `*`, so all of them are named.
 const SENT: HeaderValue = HeaderValue::from_static(

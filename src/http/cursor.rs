@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 const VERSION: u8 = 2;
 
 /// A cursor of a whole trail of pages is about a kilobyte long.
-const LONGEST: usize = 8 * 1024;
+const MAX_LEN: usize = 8 * 1024;
 
 /// Seals cursors, and opens them again.
 pub struct CursorKey(LessSafeKey);
@@ -64,7 +64,7 @@ impl CursorKey {
 
     /// Reads what [`seal`](Self::seal) wrote for the same search; `None` for everything else.
     pub fn open<P: DeserializeOwned>(&self, query: &str, text: &str) -> Option<P> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_LEN {
             return None;
         }
         let mut sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
@@ -110,7 +110,7 @@ mod tests {
             changed[place] ^= 1;
             assert_eq!(key("s").open::<String>("q", &URL_SAFE_NO_PAD.encode(changed)), None, "{place}");
         }
-        assert_eq!(key("s").open::<String>("q", &"A".repeat(LONGEST + 1)), None);
+        assert_eq!(key("s").open::<String>("q", &"A".repeat(MAX_LEN + 1)), None);
     }
 
     proptest! {

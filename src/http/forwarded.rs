@@ -13,8 +13,8 @@ use http::header::{FORWARDED, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
-use super::host::{is_host_and_port, is_port};
 use super::network::IpNetwork;
+use http_messages::host::{is_host_and_port, is_port};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -23,10 +23,10 @@ const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// More proxies in a row than anybody has; what stands before them is not read.
-const MOST_HOPS: usize = 16;
+const MAX_HOPS: usize = 16;
 
 /// A prefix longer than this is no path that anybody configured.
-const LONGEST_PREFIX: usize = 256;
+const MAX_PREFIX_LEN: usize = 256;
 
 /// `scheme://host[:port][/prefix]`, without a slash at its end: what links begin with.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -200,12 +200,12 @@ fn read_hop(element: &str) -> Hop {
     hop
 }
 
-/// The comma-separated entries of all fields called `name`, the last [`MOST_HOPS`] of them.
+/// The comma-separated entries of all fields called `name`, the last [`MAX_HOPS`] of them.
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     let fields = headers.get_all(name).iter();
     let mut entries: Vec<_> =
         fields.flat_map(|field| field.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
-    entries.drain(..entries.len().saturating_sub(MOST_HOPS));
+    entries.drain(..entries.len().saturating_sub(MAX_HOPS));
     entries
 }
 
@@ -237,7 +237,7 @@ fn is_prefix(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     let is_segment =
         |segment: &str| !segment.is_empty() && !matches!(segment, "." | "..") && segment.bytes().all(legal);
-    text.len() <= LONGEST_PREFIX && text.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
+    text.len() <= MAX_PREFIX_LEN && text.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }
 
 /// `host` with `port` in place of its own; left out when it goes without saying.

@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-pub use super::media_range::{MediaRange, most_wanted, preferred};
-use super::media_range::{elements, weight};
+pub use http_messages::media_range::{MediaRange, most_wanted, preferred};
+use http_messages::media_range::{elements, weight};
 
 /// A header with more elements than this says nothing that a client means.
 const MAX_ELEMENTS: usize = 64;

@@ -4,11 +4,11 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// No request of anybody has more parameters.
-const MOST_PARAMETERS: usize = 1000;
+const MAX_PARAMETERS: usize = 1000;
 
 /// Why a query string cannot be read. Names the parameter, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
+pub enum QueryStringError {
     /// A percent sign without two hexadecimal digits behind it.
     #[error("parameter \"{0}\" holds a percent sign that begins no escape; a literal one is written %25")]
     Escape(String),
@@ -19,11 +19,11 @@ pub enum QueryError {
     #[error("parameter \"{0}\" holds a control character")]
     Control(String),
     /// More parameters than any request has.
-    #[error("the query holds more than {MOST_PARAMETERS} parameters")]
+    #[error("the query holds more than {MAX_PARAMETERS} parameters")]
     TooMany,
 }
 
-impl QueryError {
+impl QueryStringError {
     /// The parameter that is wrong, as far as it can be shown; `None` when it is no single one.
     pub fn parameter(&self) -> Option<&str> {
         match self {
@@ -40,31 +40,32 @@ impl QueryError {
 /// let pairs = decode("name=Doe%5EJane&_summary=&x")?;
 /// assert_eq!(pairs[0], ("name".to_owned(), "Doe^Jane".to_owned()));
 /// assert_eq!(pairs[2], ("x".to_owned(), String::new()));
-/// # Ok::<(), dicomweb_gateway::http::query::QueryError>(())
+/// # Ok::<(), dicomweb_gateway::http::query::QueryStringError>(())
 /// ```
-pub fn decode(raw: &str) -> Result<Vec<(String, String)>, QueryError> {
+pub fn decode(raw: &str) -> Result<Vec<(String, String)>, QueryStringError> {
     let mut pairs = Vec::new();
     for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if pairs.len() == MOST_PARAMETERS {
-            return Err(QueryError::TooMany);
+        if pairs.len() == MAX_PARAMETERS {
+            return Err(QueryStringError::TooMany);
         }
         pairs.push((decode_part(name, name)?, decode_part(name, value)?));
     }
     Ok(pairs)
 }
 
-fn decode_part(name: &str, text: &str) -> Result<String, QueryError> {
+fn decode_part(name: &str, text: &str) -> Result<String, QueryStringError> {
     let shown = || name.chars().filter(char::is_ascii_graphic).take(64).collect();
     let escapes = text.split('%').skip(1);
     let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if !escapes.into_iter().all(is_escape) {
-        return Err(QueryError::Escape(shown()));
+        return Err(QueryStringError::Escape(shown()));
     }
     let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| QueryError::NotUtf8(shown()))?;
+    let decoded =
+        percent_decode_str(&spaced).decode_utf8().map_err(|_| QueryStringError::NotUtf8(shown()))?;
     if decoded.chars().any(char::is_control) {
-        return Err(QueryError::Control(shown()));
+        return Err(QueryStringError::Control(shown()));
     }
     Ok(decoded.into_owned())
 }
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(raw: &str) -> Result<(String, String), QueryError> {
+    fn one(raw: &str) -> Result<(String, String), QueryStringError> {
         decode(raw).map(|pairs| pairs.into_iter().next().unwrap())
     }
 
@@ -112,14 +113,14 @@ mod tests {
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for raw in ["a=%", "a=%4", "a=%zz", "a=%%41", "a=%+1"] {
-            assert_eq!(decode(raw), Err(QueryError::Escape("a".to_owned())), "{raw}");
+            assert_eq!(decode(raw), Err(QueryStringError::Escape("a".to_owned())), "{raw}");
         }
-        assert_eq!(decode("a=%ff"), Err(QueryError::NotUtf8("a".to_owned())));
+        assert_eq!(decode("a=%ff"), Err(QueryStringError::NotUtf8("a".to_owned())));
         for raw in ["a=%00", "a=x%0d%0aY:", "a=%7f"] {
-            assert_eq!(decode(raw), Err(QueryError::Control("a".to_owned())), "{raw}");
+            assert_eq!(decode(raw), Err(QueryStringError::Control("a".to_owned())), "{raw}");
         }
-        assert_eq!(decode(&"a&".repeat(MOST_PARAMETERS + 1)), Err(QueryError::TooMany));
-        assert_eq!(decode(&"a&".repeat(MOST_PARAMETERS)).map(|pairs| pairs.len()), Ok(MOST_PARAMETERS));
+        assert_eq!(decode(&"a&".repeat(MAX_PARAMETERS + 1)), Err(QueryStringError::TooMany));
+        assert_eq!(decode(&"a&".repeat(MAX_PARAMETERS)).map(|pairs| pairs.len()), Ok(MAX_PARAMETERS));
     }
 
     proptest! {
@@ -136,7 +137,7 @@ mod tests {
         ) {
             let raw = raw.repeat(times);
             if let Ok(pairs) = decode(&raw) {
-                prop_assert!(pairs.len() <= MOST_PARAMETERS);
+                prop_assert!(pairs.len() <= MAX_PARAMETERS);
                 prop_assert!(pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= raw.len());
             }
         }

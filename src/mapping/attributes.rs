@@ -5,7 +5,7 @@
 
 use super::MappingContext;
 use super::record::overlay;
-use crate::dicom::{Attributes, Tag, tags};
+use dicom_model::{Attributes, Tag, tags};
 
 #[expect(deprecated, reason = "retired by DICOM, and still what archives keep a study's comments under")]
 pub(super) const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;

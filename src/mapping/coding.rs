@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::terminology::{snomed, snomed_rt};
-use crate::dicom::{Attributes, Uid, tags};
-use crate::fhir::types::{CodeableConcept, Coding, Identifier, clean};
+use dicom_model::{Attributes, Uid, tags};
+use fhir_r4::types::{CodeableConcept, Coding, Identifier, clean};
 
 pub(super) const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 pub(super) const SNOMED_CT: &str = "http://snomed.info/sct";

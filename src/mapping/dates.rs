@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
 
 use super::MappingContext;
-use crate::dicom::{Attributes, DicomDate, DicomTime, Tag, UtcOffset, tags};
+use dicom_model::{Attributes, DicomDate, DicomTime, Tag, UtcOffset, tags};
 
 /// The moment under `date` and `time` of `attributes`; the offset from UTC may stand in `study` instead, as it is the same
 /// for all that one machine wrote of it.

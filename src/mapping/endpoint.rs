@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::profiles::{Guide, profiles_of};
 use super::{MappingContext, coding};
-use crate::fhir::types::{CodeableConcept, Coding, Element, Endpoint, Extension, clean};
+use fhir_r4::types::{CodeableConcept, Coding, Element, Endpoint, Extension, clean};
 
 const REQUIRES_ACCESS_TOKEN: &str =
     "http://fhir.org/argonaut/smart-imaging/StructureDefinition/requires-access-token";

@@ -5,8 +5,8 @@
 //! for devices that work without people, and the others are for people.
 
 use super::identifiers::Issuer;
-use crate::dicom::{Attributes, tags};
-use crate::fhir::types::{Identifier, Performer, Reference, clean};
+use dicom_model::{Attributes, tags};
+use fhir_r4::types::{Identifier, Performer, Reference, clean};
 
 /// The equipment as a performer; `None` when nothing is said of it.
 pub(super) fn performer(attributes: &Attributes) -> Option<Performer> {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::profiles::Guide;
 use super::{MappingContext, coding};
-use crate::dicom::{Attributes, Tag, Uid, tags};
-use crate::fhir::types::{CodeableConcept, Coding, Identifier, Reference, clean};
+use dicom_model::{Attributes, Tag, Uid, tags};
+use fhir_r4::types::{CodeableConcept, Coding, Identifier, Reference, clean};
 
 /// R4 identifier-type.
 const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::specimens;
-use crate::dicom::{self, Attributes, Tag, Uid, Value, tag, tags};
-use crate::fhir::types::{Element, Extension, Instance, SopClass, clean};
+use dicom_model;
+use dicom_model::{Attributes, Tag, Uid, Value, tag, tags};
+use fhir_r4::types::{Element, Extension, Instance, SopClass, clean};
 
 /// IHE RAD MADO 1.0.0.
 const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames";
@@ -86,7 +87,7 @@ impl<'de> Deserialize<'de> for InstanceFacts {
                             facts.specimens = specimens::described(members.next_value()?);
                         }
                         Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
-                            titles[0] = meaning(&members.next_value::<dicom::Element>()?);
+                            titles[0] = meaning(&members.next_value::<dicom_model::Element>()?);
                         }
                         Some(tags::CONTENT_LABEL) => titles[1] = members.next_value::<First<'de>>()?.title(),
                         Some(tags::DOCUMENT_TITLE) => titles[2] = members.next_value::<First<'de>>()?.title(),
@@ -146,7 +147,7 @@ fn interned(uid: Cow<'_, str>) -> Cow<'static, str> {
     }
 }
 
-fn meaning(element: &dicom::Element) -> Option<Box<str>> {
+fn meaning(element: &dicom_model::Element) -> Option<Box<str>> {
     let items = element.values.iter().filter_map(|value| match value {
         Value::Item(item) => Some(item),
         Value::Text(_) | Value::Name(_) => None,

@@ -1,8 +1,8 @@
 //! Where a study was made (R4 ImagingStudy.location), in words: DICOM has no identifier of a place that a Location would have.
 
 use super::SeriesSource;
-use crate::dicom::{Attributes, tags};
-use crate::fhir::types::{Reference, clean};
+use dicom_model::{Attributes, tags};
+use fhir_r4::types::{Reference, clean};
 
 /// The department whose equipment made the study, else where the patient stays; and the institution.
 ///

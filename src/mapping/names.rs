@@ -1,7 +1,7 @@
 //! Person names (PS3.5 6.2.1) as FHIR names (R4 datatypes#HumanName) and as words.
 
-use crate::dicom::{NameGroup, PersonName};
-use crate::fhir::types::{Extension, HumanName, clean};
+use dicom_model::{NameGroup, PersonName};
+use fhir_r4::types::{Extension, HumanName, clean};
 
 /// In which writing a name is (R4 extension iso21090-EN-representation).
 const REPRESENTATION: &str = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation";

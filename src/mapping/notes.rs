@@ -3,8 +3,8 @@
 
 use super::attributes::STUDY_COMMENTS;
 use super::{MappingContext, SeriesSource};
-use crate::dicom::{Attributes, tags};
-use crate::fhir::types::{Annotation, clean};
+use dicom_model::{Attributes, tags};
+use fhir_r4::types::{Annotation, clean};
 
 /// The comments, each once.
 pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Annotation> {

@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use super::identifiers::Issuer;
 use super::profiles::{self, Guide, profiles_of};
 use super::{MappingContext, dates, names};
-use crate::dicom::{Attributes, tags};
-use crate::fhir::types::{Identifier, Patient, clean};
+use dicom_model::{Attributes, tags};
+use fhir_r4::types::{Identifier, Patient, clean};
 
 /// What makes a patient the same in two answers: the identifier and who issued it.
 ///

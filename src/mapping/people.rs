@@ -1,8 +1,8 @@
 //! People in a study (PS3.3 10.1) as references without a resource: by their identifier and their name.
 
 use super::{coding, names};
-use crate::dicom::{Attributes, Tag};
-use crate::fhir::types::Reference;
+use dicom_model::{Attributes, Tag};
+use fhir_r4::types::Reference;
 
 /// The people under a name element, each with the item of the identification sequence at the same position. Where there are
 /// more of one than of the other, it is not known which belong together, and only the names are shown.

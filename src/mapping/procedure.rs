@@ -2,8 +2,8 @@
 //! name (PS3.3 C.7.3.1), as a logical reference.
 
 use super::{SeriesSource, identifiers};
-use crate::dicom::tags;
-use crate::fhir::types::{Reference, clean};
+use dicom_model::tags;
+use fhir_r4::types::{Reference, clean};
 
 /// The one step of which all series are that name any. R4 has room for one: of several none is the study's.
 pub(super) fn performed(series: &[SeriesSource]) -> Option<Reference> {

@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::fhir::types::{Element, Endpoint, Extension, HumanName, Identifier, ImagingStudy, Patient};
+use fhir_r4::types::{Element, Endpoint, Extension, HumanName, Identifier, ImagingStudy, Patient};
 
 /// An implementation guide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub enum Guide {
     SmartImagingAccess,
     /// IHE Radiology: Interactive Multimedia Report.
     IheImr,
-    /// IHE Radiology: Manifest-based Access to DICOM Objects, the ground of HL7 Europe's imaging guides.
+    /// IHE Radiology: Manifest-based Access to DICOM DicomResource, the ground of HL7 Europe's imaging guides.
     EuImaging,
     /// HL7 US Core.
     UsCore,
@@ -45,16 +45,16 @@ impl Guide {
 }
 
 /// A profile: whose it is, its canonical, and whether a resource conforms to it.
-type Profile<R> = (Guide, &'static str, fn(&R) -> bool);
+type ProfileRule<R> = (Guide, &'static str, fn(&R) -> bool);
 
 /// A resource that may name profiles.
 pub trait Profiled: Sized + 'static {
     /// Those of the guides.
-    const PROFILES: &'static [Profile<Self>];
+    const PROFILES: &'static [ProfileRule<Self>];
 }
 
 impl Profiled for ImagingStudy {
-    const PROFILES: &'static [Profile<Self>] = &[
+    const PROFILES: &'static [ProfileRule<Self>] = &[
         (
             Guide::SmartImagingAccess,
             "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study",
@@ -75,7 +75,7 @@ fn can_be_retrieved(study: &ImagingStudy) -> bool {
 }
 
 impl Profiled for Endpoint {
-    const PROFILES: &'static [Profile<Self>] = &[
+    const PROFILES: &'static [ProfileRule<Self>] = &[
         (
             Guide::SmartImagingAccess,
             "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-wado-endpoint",
@@ -90,7 +90,7 @@ impl Profiled for Endpoint {
 }
 
 impl Profiled for Patient {
-    const PROFILES: &'static [Profile<Self>] = &[
+    const PROFILES: &'static [ProfileRule<Self>] = &[
         (Guide::UsCore, "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient", |patient| {
             let is_known =
                 |identifier: &Identifier| identifier.system.is_some() && identifier.value.is_some();

@@ -2,7 +2,7 @@
 //! metadata of objects, and how numbers in them are read.
 
 use super::InstanceFacts;
-use crate::dicom::{Attributes, SeriesUid, Tag};
+use dicom_model::{Attributes, SeriesUid, Tag};
 
 /// One series as an archive describes it.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ use super::profiles::Guide;
 use super::record::{SeriesSource, count, number};
 use super::terminology::{body_part, laterality};
 use super::{InstanceFacts, MappingContext, coding, dates, equipment, specimens};
-use crate::dicom::{Attributes, tags};
-use crate::fhir::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
+use dicom_model::{Attributes, tags};
+use fhir_r4::types::{CodeableConcept, Coding, Performer, Reference, Series, clean};
 
 /// R4 valueset-series-performer-function.
 const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";

@@ -4,8 +4,8 @@
 
 use super::MappingContext;
 use super::identifiers::{self, Issuer};
-use crate::dicom::{Attributes, Element, Tag, Value, tags};
-use crate::fhir::types::{Reference, clean};
+use dicom_model::{Attributes, Element, Tag, Value, tags};
+use fhir_r4::types::{Reference, clean};
 
 /// What is read of a specimen; its preparation can be long.
 const READ: [Tag; 5] = [

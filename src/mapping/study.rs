@@ -7,8 +7,8 @@ use super::series::map_series;
 use super::{
     MappingContext, PatientKey, coding, dates, identifiers, location, names, notes, patient, procedure,
 };
-use crate::dicom::{Attributes, tags};
-use crate::fhir::types::{CodeableConcept, Coding, ImagingStudy, Reference, clean};
+use dicom_model::{Attributes, tags};
+use fhir_r4::types::{CodeableConcept, Coding, ImagingStudy, Reference, clean};
 
 /// The ImagingStudy of a row and, when they were asked for, its series. `endpoints` are ids of the archives that hold it.
 pub fn imaging_study(

@@ -18,7 +18,7 @@ mod studies;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dicom::{Attributes, SeriesUid};
+use dicom_model::{Attributes, SeriesUid};
 
 /// Attributes by keyword; the tolerant reader takes values without their array.
 fn row(members: Value) -> Attributes {

@@ -11,16 +11,16 @@ use pin_project_lite::pin_project;
 
 use super::unreadable;
 use crate::error::{Failure, sentence};
-use crate::http::body::{Body, BoxError};
 use crate::http::bounded::{self, ReadError};
 use crate::http::{negotiation, query};
-use crate::telemetry::{AccessLine, InFlight};
+use crate::telemetry::{AccessLogEntry, InFlight};
+use http_messages::body::{Body, BoxError};
 
 /// A search's parameters are a few hundred bytes; this leaves room for lists of hundreds of UIDs.
-const LARGEST_FORM: usize = 64 * 1024;
+const MAX_FORM_SIZE: usize = 64 * 1024;
 
 /// An entry of a batch is a few hundred bytes, too; this leaves room for as many as may be configured.
-const LARGEST_BUNDLE: usize = 1024 * 1024;
+const MAX_BUNDLE_SIZE: usize = 1024 * 1024;
 
 /// Who sends a body has it ready.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub(super) async fn form<B: HttpBody>(
         let utf8 = media.parameter("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
         media.essence == "application/x-www-form-urlencoded" && utf8
     });
-    let bytes = whole(body, LARGEST_FORM).await?;
+    let bytes = whole(body, MAX_FORM_SIZE).await?;
     // Some clients send no body and no type, with everything in the query.
     if bytes.is_empty() {
         return Ok(Vec::new());
@@ -63,7 +63,7 @@ pub(super) async fn bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<
         return Err(Failure::unsupported_media_type("A batch is sent as application/fhir+json.")
             .at("http.content-type"));
     }
-    whole(body, LARGEST_BUNDLE).await
+    whole(body, MAX_BUNDLE_SIZE).await
 }
 
 async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
@@ -78,17 +78,17 @@ async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
 pin_project! {
     /// A body that counts as in flight, and whose bytes are counted, until it is sent or dropped.
     #[derive(Debug)]
-    pub struct Counted {
+    pub struct MeteredBody {
         #[pin]
         body: Body,
-        line: Option<AccessLine>,
+        line: Option<AccessLogEntry>,
         in_flight: Option<InFlight>,
     }
 }
 
-impl Counted {
+impl MeteredBody {
     /// `body`, with its request in flight as long as it lasts, and `line` in the log when it is over.
-    pub(super) fn new(body: Body, mut line: AccessLine, in_flight: InFlight) -> Self {
+    pub(super) fn new(body: Body, mut line: AccessLogEntry, in_flight: InFlight) -> Self {
         if body.is_end_stream() {
             line.ended();
         }
@@ -96,14 +96,14 @@ impl Counted {
     }
 }
 
-impl From<Body> for Counted {
+impl From<Body> for MeteredBody {
     /// Of a request that the service did not see.
     fn from(body: Body) -> Self {
         Self { body, line: None, in_flight: None }
     }
 }
 
-impl HttpBody for Counted {
+impl HttpBody for MeteredBody {
     type Data = Bytes;
     type Error = BoxError;
 

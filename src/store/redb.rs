@@ -10,7 +10,7 @@ use ::redb::{
 };
 
 use super::{
-    Durability, Each, OpenError, ReadTable, Snapshot, Store, StoreError, Table, Transaction, WriteTable,
+    Durability, Each, OpenError, ReadTable, Snapshot, Store, StoreError, StoreTable, Transaction, WriteTable,
 };
 
 /// The file in the state directory.
@@ -29,7 +29,7 @@ impl<E: Into<::redb::Error>> From<E> for StoreError {
 /// Keys and values as redb knows them.
 type Bytes = &'static [u8];
 
-fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
+fn definition(table: StoreTable) -> TableDefinition<'static, Bytes, Bytes> {
     TableDefinition::new(table.0)
 }
 
@@ -86,7 +86,7 @@ impl Store for RedbStore {
 }
 
 impl Snapshot for ReadTransaction {
-    fn table(&self, table: Table) -> Result<Box<dyn ReadTable + '_>, StoreError> {
+    fn table(&self, table: StoreTable) -> Result<Box<dyn ReadTable + '_>, StoreError> {
         match self.open_table(definition(table)) {
             Ok(table) => Ok(Box::new(Some(table))),
             Err(TableError::TableDoesNotExist(_)) => Ok(Box::new(None)),
@@ -96,7 +96,7 @@ impl Snapshot for ReadTransaction {
 }
 
 impl Transaction for WriteTransaction {
-    fn table(&self, table: Table) -> Result<Box<dyn WriteTable + '_>, StoreError> {
+    fn table(&self, table: StoreTable) -> Result<Box<dyn WriteTable + '_>, StoreError> {
         Ok(Box::new(self.open_table(definition(table))?))
     }
 

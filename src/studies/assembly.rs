@@ -7,14 +7,14 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::row::StudyRow;
-use super::{FoundStudy, Freshness, Load, Source, Studies, StudiesError, detail};
+use super::{ArchiveSource, FoundStudy, Freshness, Load, Studies, StudiesError, fetch};
 use crate::auth::Access;
 use crate::cache::{Form, Rendered, StudyEntry};
 use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
-use crate::dicom::StudyUid;
-use crate::fhir::types::{Projection, project};
 use crate::mapping::{self, SeriesSource};
 use crate::telemetry::CacheOutcome;
+use dicom_model::StudyUid;
+use fhir_r4::types::{Projection, project};
 
 /// How deep a study is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,7 @@ pub enum Depth {
 
 /// What came of the read of one study.
 #[derive(Debug, Clone)]
-pub enum Read {
+pub enum ReadOutcome {
     /// Here it is.
     Found(Arc<StudyEntry>),
     /// It was served once, and no archive holds it any more.
@@ -62,15 +62,15 @@ impl Studies {
         form: &Form,
         access: &Access,
         freshness: Freshness,
-    ) -> Result<Read, StudiesError> {
+    ) -> Result<ReadOutcome, StudiesError> {
         if let Some(study) = self.find(uid, access, Freshness::Reload).await? {
             let found = self.assemble(&[study], form, freshness).await?.pop();
-            return found.map(Read::Found).ok_or(StudiesError::Unwritable);
+            return found.map(ReadOutcome::Found).ok_or(StudiesError::Unwritable);
         }
         self.cache.forget_study(uid, form);
         // Who sees a part of the studies must not learn that there was one that they could not see.
         let was_served = access.sees_everything() && self.change_log.mark_gone(ResourceKey::study(uid)).await;
-        Ok(if was_served { Read::Gone } else { Read::NotFound })
+        Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
     }
 
     /// Each of `studies` in this form, in the same order.
@@ -137,7 +137,7 @@ impl Studies {
                 continue;
             };
             // An archive that cannot do this is asked in the way that every archive can.
-            if let Ok(found) = detail::series_of_many(source, &rows, form.depth()).await {
+            if let Ok(found) = fetch::series_of_many(source, &rows, form.depth()).await {
                 series.extend(found);
             }
         }
@@ -219,12 +219,12 @@ async fn stamped(
 
 /// The resource's JSON, of no version yet; with the digest of its content when that is all of it.
 async fn write(
-    source: &Source,
+    source: &ArchiveSource,
     study: &FoundStudy,
     form: &Form,
     series: Option<Vec<SeriesSource>>,
 ) -> Result<(Vec<u8>, Option<ContentDigest>), StudiesError> {
-    let record = detail::record(source, study.first(), form.depth(), series).await?;
+    let record = fetch::record(source, study.first(), form.depth(), series).await?;
     let context = source.context.clone();
     let (study, form) = (study.clone(), form.clone());
     // A study of thousands of instances takes milliseconds to write.

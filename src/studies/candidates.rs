@@ -10,31 +10,31 @@ use futures_util::future::try_join_all;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
-use super::plan::{self, Plan, Question};
+use super::plan::{self, Plan, PlannedQuery};
 use super::row::StudyRow;
-use super::{FoundStudies, FoundStudy, Freshness, Source, Studies, StudiesError, scan};
-use crate::archive::{ArchiveErrorKind, QidoQuery};
+use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::auth::Access;
 use crate::cache::{KnownPatient, SearchRows};
-use crate::dicom::{Attributes, DicomDate, StudyUid, tags};
-use crate::fhir::search::{Criterion, ImagingStudyParam as Param, ReferenceMatch, Test};
-use crate::fhir::types::ImagingStudy;
 use crate::mapping::{self, PatientKey};
+use crate::upstream::{ArchiveErrorKind, QidoQuery};
+use dicom_model::{Attributes, DicomDate, StudyUid, tags};
+use fhir_r4::search::{Criterion, ImagingStudyParam as Param, ReferenceMatch, Test};
+use fhir_r4::types::ImagingStudy;
 
-/// Rows of series or instances that are looked through to learn whose studies to ask for: an archive reads its database
+/// StudyRows of series or instances that are looked through to learn whose studies to ask for: an archive reads its database
 /// for each, and a search that finds more of them is answered better in another way.
-const MOST_BELOW: usize = 1000;
+const MAX_BELOW: usize = 1000;
 
 /// So many windows of days is an archive asked for that refuses to list more at a time.
-const MOST_WINDOWS: usize = 64;
+const MAX_WINDOWS: usize = 64;
 
 /// The rows that answer a question.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct StudyRows {
     /// Those that name a study.
     pub(super) named: Vec<StudyRow>,
     /// Those whose Study Instance UID is none.
-    pub(super) nameless: Vec<(usize, Attributes)>,
+    pub(super) missing_uid: Vec<(usize, Attributes)>,
 }
 
 impl Studies {
@@ -50,24 +50,24 @@ impl Studies {
             let patients = patients.as_deref();
             async move {
                 if !may_hold(source, criteria) {
-                    return Ok(Rows::default());
+                    return Ok(StudyRows::default());
                 }
                 let uid_lists = source.archive.profile().uid_lists;
                 self.answers_to(index, plan::studies(criteria, patients, uid_lists), freshness).await
             }
         });
-        let mut rows = Rows::default();
+        let mut rows = StudyRows::default();
         for answer in try_join_all(answers).await? {
             rows.named.extend(answer.named);
-            rows.nameless.extend(answer.nameless);
+            rows.missing_uid.extend(answer.missing_uid);
         }
         rows.named.retain(|row| access.may_see(&row.attributes));
-        rows.nameless.retain(|(_, row)| access.may_see(row));
+        rows.missing_uid.retain(|(_, row)| access.may_see(row));
         let mut found = gather(rows.named);
         if !names_each_study(criteria) {
             self.complete(&mut found, access, freshness).await?;
         }
-        Ok((found, rows.nameless))
+        Ok((found, rows.missing_uid))
     }
 
     /// These studies, as every archive has them.
@@ -123,7 +123,7 @@ impl Studies {
         let further = further.into_iter().filter(|row| access.may_see(&row.attributes));
         let gathered = gather(self.in_order(known.chain(further)));
         found.studies = gathered.studies;
-        found.under_two_patients.extend(gathered.under_two_patients);
+        found.patient_conflicts.extend(gathered.patient_conflicts);
         Ok(())
     }
 
@@ -135,7 +135,12 @@ impl Studies {
         rows
     }
 
-    async fn answers_to(&self, index: usize, plan: Plan, freshness: Freshness) -> Result<Rows, StudiesError> {
+    async fn answers_to(
+        &self,
+        index: usize,
+        plan: Plan,
+        freshness: Freshness,
+    ) -> Result<StudyRows, StudiesError> {
         match plan {
             Plan::Ask(questions) => self.answers(index, &questions, freshness).await,
             Plan::Below(queries, otherwise) => {
@@ -150,11 +155,11 @@ impl Studies {
         &self,
         index: usize,
         queries: &[QidoQuery],
-    ) -> Result<Option<Vec<Question>>, StudiesError> {
+    ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
         let Some(source) = self.sources.get(index) else { return Ok(None) };
         let mut uids = Vec::new();
         for query in queries {
-            match scan::all_rows(&source.archive, query, MOST_BELOW).await {
+            match scan::all_rows(&source.archive, query, MAX_BELOW).await {
                 Ok(rows) => {
                     let studies =
                         rows.iter().map(|row| row.text(tags::STUDY_INSTANCE_UID).map(str::to_owned));
@@ -184,10 +189,10 @@ impl Studies {
     pub(super) async fn answers(
         &self,
         index: usize,
-        questions: &[Question],
+        questions: &[PlannedQuery],
         freshness: Freshness,
-    ) -> Result<Rows, StudiesError> {
-        let mut rows = Rows::default();
+    ) -> Result<StudyRows, StudiesError> {
+        let mut rows = StudyRows::default();
         let Some(source) = self.sources.get(index) else { return Ok(rows) };
         for question in questions {
             for answer in self.answer(source, question, freshness).await? {
@@ -197,7 +202,7 @@ impl Studies {
                             self.remember_patient(&row);
                             rows.named.push(row);
                         }
-                        None => rows.nameless.push((index, row.clone())),
+                        None => rows.missing_uid.push((index, row.clone())),
                     }
                 }
             }
@@ -207,8 +212,8 @@ impl Studies {
 
     async fn answer(
         &self,
-        source: &Source,
-        question: &Question,
+        source: &ArchiveSource,
+        question: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
         match self.ask(source, question, freshness).await {
@@ -220,8 +225,8 @@ impl Studies {
 
     async fn ask(
         &self,
-        source: &Source,
-        question: &Question,
+        source: &ArchiveSource,
+        question: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Arc<SearchRows>, StudiesError> {
         let notes = mapping::study_note_tags(&source.context);
@@ -245,8 +250,8 @@ impl Studies {
     /// nothing to be done, as studies without a date would be lost.
     async fn answer_by_windows(
         &self,
-        source: &Source,
-        question: &Question,
+        source: &ArchiveSource,
+        question: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
         let refusal = || StudiesError::TooMuchToList { archive: source.archive.id().clone() };
@@ -254,7 +259,7 @@ impl Studies {
         let first = first.map_or(EARLIEST, DicomDate::civil);
         let mut windows = vec![(first, last.map_or(Date::MAX, DicomDate::civil))];
         let mut answers = Vec::new();
-        for _ in 0..MOST_WINDOWS {
+        for _ in 0..MAX_WINDOWS {
             let Some((first, last)) = windows.pop() else { return Ok(answers) };
             let Some(narrowed) = question.on(first.into(), last.into()) else { continue };
             match self.ask(source, &narrowed, freshness).await {
@@ -317,7 +322,7 @@ fn names_each_study(criteria: &[Criterion<ImagingStudy>]) -> bool {
 }
 
 /// Whether the criteria leave the archive in question at all.
-pub(super) fn may_hold(source: &Source, criteria: &[Criterion<ImagingStudy>]) -> bool {
+pub(super) fn may_hold(source: &ArchiveSource, criteria: &[Criterion<ImagingStudy>]) -> bool {
     let id = source.archive.id().as_str();
     criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.test) {
         (Param::Endpoint, Test::Reference(references)) => {
@@ -327,7 +332,7 @@ pub(super) fn may_hold(source: &Source, criteria: &[Criterion<ImagingStudy>]) ->
     })
 }
 
-pub(super) fn study_row(source: &Source, attributes: &Attributes) -> Option<StudyRow> {
+pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Option<StudyRow> {
     let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok())?;
     let patient = PatientKey::of(&source.context, attributes);
     Some(StudyRow { archive: source.archive.id().clone(), uid, patient, attributes: attributes.clone() })
@@ -350,7 +355,7 @@ pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
             .enumerate()
             .any(|(index, row)| rows.iter().skip(index + 1).any(|other| other.archive == row.archive));
         if clash {
-            found.under_two_patients.push(FoundStudy { rows, version: None });
+            found.patient_conflicts.push(FoundStudy { rows, version: None });
         } else {
             found.studies.push(FoundStudy { rows, version: None });
         }

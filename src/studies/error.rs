@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::archive::{ArchiveError, ArchiveId};
 use crate::cache::Interrupted;
-use crate::dicom::StudyUid;
+use crate::upstream::{ArchiveError, ArchiveId};
+use dicom_model::StudyUid;
 
 /// Why there is no answer. Shared by everyone who waited for the same work.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use jiff::tz::TimeZone;
 
-use super::plan::{self, Question};
+use super::filter::zone_of;
+use super::plan::{self, PlannedQuery};
 use super::row::StudyRow;
-use super::screen::zone_of;
-use super::{FoundStudy, Freshness, Source, Studies, StudiesError};
+use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::cache::KnownPatient;
-use crate::dicom::tags;
-use crate::fhir::search::{Criterion, PatientParam, Reverse, Surroundings, Test};
-use crate::fhir::types::Patient;
 use crate::mapping::{self, PatientKey};
+use dicom_model::tags;
+use fhir_r4::search::{Criterion, EvaluationContext, PatientParam, Reverse, Test};
+use fhir_r4::types::Patient;
 
 /// A patient that was found.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Studies {
         for has in reverse {
             let studies = self.search(std::slice::from_ref(&has.criterion), access, freshness).await?;
             // What stands under several patients refers to each of them, as a search by patient says.
-            let shared = studies.under_two_patients.iter().flat_map(|study| &study.rows);
+            let shared = studies.patient_conflicts.iter().flat_map(|study| &study.rows);
             let rows = studies.studies.iter().map(FoundStudy::first).chain(shared);
             let ids: BTreeSet<_> = rows.map(|row| row.patient.id()).collect();
             referred = Some(match referred {
@@ -68,9 +68,14 @@ impl Studies {
         Ok(found.into_values().collect())
     }
 
-    fn patient_matches(&self, source: &Source, patient: &Patient, criteria: &[Criterion<Patient>]) -> bool {
+    fn patient_matches(
+        &self,
+        source: &ArchiveSource,
+        patient: &Patient,
+        criteria: &[Criterion<Patient>],
+    ) -> bool {
         let zone = zone_of(source);
-        let around = Surroundings { zone: &zone, now: self.clock.now(), patient: None, endpoints: &[] };
+        let around = EvaluationContext { zone: &zone, now: self.clock.now(), patient: None, endpoints: &[] };
         criteria.iter().all(|criterion| criterion.matches(patient, &around))
     }
 
@@ -129,7 +134,7 @@ impl Studies {
         &self,
         criteria: &[Criterion<Patient>],
         freshness: Freshness,
-    ) -> Result<Option<Vec<Question>>, StudiesError> {
+    ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
         for criterion in criteria {
             match (criterion.parameter.key, &criterion.test) {
                 (PatientParam::Id, Test::Token(tokens)) => {
@@ -157,7 +162,7 @@ impl Studies {
     async fn patients_at(
         &self,
         index: usize,
-        questions: &[Question],
+        questions: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
@@ -167,7 +172,7 @@ impl Studies {
     }
 }
 
-fn patient_in(source: &Source, row: &StudyRow) -> FoundPatient {
+fn patient_in(source: &ArchiveSource, row: &StudyRow) -> FoundPatient {
     FoundPatient { resource: mapping::patient(&source.context, &row.attributes), zone: zone_of(source) }
 }
 

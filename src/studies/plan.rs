@@ -11,22 +11,22 @@
 
 use std::sync::Arc;
 
-use crate::archive::{MatchValue, QidoQuery, SearchLevel};
 use crate::cache::KnownPatient;
-use crate::dicom::{DicomDate, Tag, Uid, tags};
-use crate::fhir::date::{FhirDate, Prefix};
-use crate::fhir::search::{
+use crate::mapping;
+use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
+use dicom_model::{DicomDate, Tag, Uid, tags};
+use fhir_r4::date::{FhirDate, Prefix};
+use fhir_r4::search::{
     Criterion, ImagingStudyParam as Param, PatientParam, ReferenceMatch, System, Test, Token,
 };
-use crate::fhir::types::{ImagingStudy, Patient};
-use crate::mapping;
+use fhir_r4::types::{ImagingStudy, Patient};
 
 /// How many UIDs go into one query: a request line of about 3 kB.
 pub(super) const UIDS_A_QUERY: usize = 50;
 
 /// One question to an archive, and what to ask in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Question {
+pub(super) struct PlannedQuery {
     /// What is asked first.
     pub(super) query: QidoQuery,
     /// Asked of an archive that keeps padding, when the first found nothing.
@@ -40,12 +40,12 @@ pub(super) struct Question {
 /// The first and the last day, both included; `None` where there is no bound.
 pub(super) type Days = (Option<DicomDate>, Option<DicomDate>);
 
-impl Question {
+impl PlannedQuery {
     fn plain(query: QidoQuery) -> Self {
         Self { query, padded: None, without_optional_keys: None, days: None }
     }
 
-    fn by((tag, value): Key) -> Self {
+    fn by((tag, value): MatchKey) -> Self {
         let padded = (tag == tags::PATIENT_ID).then(|| value.padded()).flatten();
         Self {
             padded: padded.map(|value| every_study().matching(tag, value)),
@@ -70,10 +70,10 @@ impl Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan {
     /// All answers together hold every match; without a question nothing can match.
-    Ask(Vec<Question>),
+    Ask(Vec<PlannedQuery>),
     /// What lies below the studies is asked for first, and tells whose studies to ask for. Where the archive finds nothing
     /// so, and cannot be trusted to search at that level, the questions are asked.
-    Below(Vec<QidoQuery>, Vec<Question>),
+    Below(Vec<QidoQuery>, Vec<PlannedQuery>),
 }
 
 /// Asks for every study that can match. `patients` are those that the criteria refer to, where they refer to any. An archive
@@ -86,13 +86,13 @@ pub(super) fn studies(
     let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
     let naming = |criterion| naming_keys(criterion, patients, uids_a_query);
     if let Some(keys) = criteria.iter().find_map(naming) {
-        return Plan::Ask(keys.into_iter().map(Question::by).collect());
+        return Plan::Ask(keys.into_iter().map(PlannedQuery::by).collect());
     }
     let (first, last) = days(criteria);
     if first.zip(last).is_some_and(|(first, last)| first > last) {
         return Plan::Ask(Vec::new());
     }
-    let mut question = Question::plain(every_study());
+    let mut question = PlannedQuery::plain(every_study());
     if let Some(value) = MatchValue::days(first, last) {
         question.query = question.query.matching(tags::STUDY_DATE, value);
         question.days = Some((first, last));
@@ -108,32 +108,32 @@ pub(super) fn studies(
 }
 
 /// Asks for the studies of `patients`; for every study when one of them cannot be asked for.
-pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<Question> {
+pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<PlannedQuery> {
     questions_by(patients.iter().map(|patient| patient_key(patient)))
 }
 
 /// Asks for the studies under any of the PatientIDs; for every study when one of them cannot be asked for.
-pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<Question> {
+pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<PlannedQuery> {
     questions_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))))
 }
 
 /// Asks for these studies.
-pub(super) fn studies_named<'a>(uids: impl Iterator<Item = &'a str>, uid_lists: bool) -> Vec<Question> {
+pub(super) fn studies_named<'a>(uids: impl Iterator<Item = &'a str>, uid_lists: bool) -> Vec<PlannedQuery> {
     let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
-    uid_keys(tags::STUDY_INSTANCE_UID, uids, uids_a_query).into_iter().map(Question::by).collect()
+    uid_keys(tags::STUDY_INSTANCE_UID, uids, uids_a_query).into_iter().map(PlannedQuery::by).collect()
 }
 
 /// Asks for every study.
-pub(super) fn all() -> Question {
-    Question::plain(every_study())
+pub(super) fn all() -> PlannedQuery {
+    PlannedQuery::plain(every_study())
 }
 
-fn questions_by(keys: impl Iterator<Item = Option<Key>>) -> Vec<Question> {
+fn questions_by(keys: impl Iterator<Item = Option<MatchKey>>) -> Vec<PlannedQuery> {
     let keys: Option<Vec<_>> = keys.collect();
-    keys.map_or_else(|| vec![all()], |keys| keys.into_iter().map(Question::by).collect())
+    keys.map_or_else(|| vec![all()], |keys| keys.into_iter().map(PlannedQuery::by).collect())
 }
 
-fn patient_key(patient: &KnownPatient) -> Option<Key> {
+fn patient_key(patient: &KnownPatient) -> Option<MatchKey> {
     match patient {
         KnownPatient::Identified(id) => Some((tags::PATIENT_ID, any_spelling(id)?)),
         KnownPatient::OfStudy(study) => {
@@ -147,7 +147,7 @@ fn every_study() -> QidoQuery {
     QidoQuery::new(SearchLevel::Studies).include(mapping::study_tags()).include(mapping::patient_tags())
 }
 
-type Key = (Tag, MatchValue);
+type MatchKey = (Tag, MatchValue);
 
 /// Keys of which each match has one; none when nothing can match; `None` when the criterion names no studies, or names them
 /// in a way that cannot be asked for.
@@ -155,7 +155,7 @@ fn naming_keys(
     criterion: &Criterion<ImagingStudy>,
     patients: Option<&[Arc<KnownPatient>]>,
     uids_a_query: usize,
-) -> Option<Vec<Key>> {
+) -> Option<Vec<MatchKey>> {
     match criterion.parameter.key {
         Param::Id => match &criterion.test {
             Test::Token(tokens) => {
@@ -199,7 +199,10 @@ fn naming_keys(
     }
 }
 
-fn patient_keys(criterion: &Criterion<Patient>, patients: Option<&[Arc<KnownPatient>]>) -> Option<Vec<Key>> {
+fn patient_keys(
+    criterion: &Criterion<Patient>,
+    patients: Option<&[Arc<KnownPatient>]>,
+) -> Option<Vec<MatchKey>> {
     match (criterion.parameter.key, &criterion.test) {
         (PatientParam::Identifier, Test::Token(tokens)) => patient_id_keys(tokens),
         (PatientParam::Identifier, Test::OfType(identifiers)) => identifiers
@@ -211,7 +214,7 @@ fn patient_keys(criterion: &Criterion<Patient>, patients: Option<&[Arc<KnownPati
     }
 }
 
-fn patient_id_keys(tokens: &[Token]) -> Option<Vec<Key>> {
+fn patient_id_keys(tokens: &[Token]) -> Option<Vec<MatchKey>> {
     codes(tokens)?.into_iter().map(|code| Some((tags::PATIENT_ID, any_spelling(code)?))).collect()
 }
 
@@ -238,7 +241,7 @@ pub(super) fn codes(tokens: &[Token]) -> Option<Vec<&str>> {
     tokens.iter().map(|token| token.code.as_deref()).collect()
 }
 
-fn uid_keys<'a>(tag: Tag, ids: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Vec<Key> {
+fn uid_keys<'a>(tag: Tag, ids: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Vec<MatchKey> {
     let mut uids: Vec<Uid> = ids.filter_map(|id| Uid::parse(id).ok()).collect();
     uids.sort_unstable();
     uids.dedup();
@@ -247,7 +250,7 @@ fn uid_keys<'a>(tag: Tag, ids: impl Iterator<Item = &'a str>, uids_a_query: usiz
 }
 
 /// An identifier is the study's UID, its accession number, or its Study ID.
-fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<Key>> {
+fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<MatchKey>> {
     let mut keys = Vec::new();
     let mut uids = Vec::new();
     for token in tokens {
@@ -271,7 +274,10 @@ fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<Key>> {
 }
 
 /// Of identifiers whose kind is told by their type.
-fn values_of_identifiers<'a>(values: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Option<Vec<Key>> {
+fn values_of_identifiers<'a>(
+    values: impl Iterator<Item = &'a str>,
+    uids_a_query: usize,
+) -> Option<Vec<MatchKey>> {
     let mut keys = Vec::new();
     for value in values {
         if let Some(uid) = value.strip_prefix("urn:oid:") {
@@ -286,7 +292,7 @@ fn values_of_identifiers<'a>(values: impl Iterator<Item = &'a str>, uids_a_query
 
 /// A value that finds `text` however an archive reads it.
 fn any_spelling(text: &str) -> Option<MatchValue> {
-    MatchValue::exact(text).or_else(|| MatchValue::covering(text))
+    MatchValue::exact(text).or_else(|| MatchValue::wildcard(text))
 }
 
 /// Searches for series or instances that tell whose studies can match.
@@ -357,7 +363,7 @@ fn modality(criteria: &[Criterion<ImagingStudy>]) -> Option<MatchValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fhir::search::{Context, Handling, Search};
+    use fhir_r4::search::{Context, Handling, Search};
 
     fn planned(query: &str, uid_lists: bool) -> Plan {
         let context = Context {

@@ -1,9 +1,9 @@
 //! One study as the study search of one archive tells of it.
 
 use super::FoundStudy;
-use crate::archive::ArchiveId;
-use crate::dicom::{Attributes, StudyUid, tags};
 use crate::mapping::PatientKey;
+use crate::upstream::ArchiveId;
+use dicom_model::{Attributes, StudyUid, tags};
 
 /// A row of a study search that names a study.
 #[derive(Debug, Clone)]

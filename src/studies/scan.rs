@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::{Freshness, Scan, Studies, StudiesError};
-use crate::archive::{Archive, PageEnd, Pager, QidoQuery, RowIdentity};
 use crate::cache::SearchRows;
-use crate::dicom::Attributes;
+use crate::upstream::{Archive, PageEnd, Pager, QidoQuery, RowIdentity};
+use dicom_model::Attributes;
 
 /// How many rows of studies or series are asked for at once: few calls for long lists, and a page that is read in well
 /// under a second.
@@ -30,12 +30,12 @@ impl Studies {
             let asked_at = cache.elapsed();
             let rows = all_rows(&archive, &query, limit).await?;
             let rows = Arc::new(SearchRows { rows, asked_at });
-            cache.keep_rows(archive.id(), &canonical, Arc::clone(&rows));
+            cache.insert_rows(archive.id(), &canonical, Arc::clone(&rows));
             Ok(rows)
         };
         match freshness {
             Freshness::Cached | Freshness::Reload => self.scans.run(flight, load).await?,
-            Freshness::Anew => load().await,
+            Freshness::Bypass => load().await,
         }
     }
 }

@@ -1,21 +1,21 @@
 //! Searches for studies over all archives, page by page.
 //!
-//! As a rule all matches are found, put in order, and the page is cut from them; then the total is known, and a page is told by
+//! As a rule all matches are found, put in order, and the page is paginate from them; then the total is known, and a page is told by
 //! the last match before it. An archive that has more than may be looked through is read in its own order instead, as far as
-//! the page needs ([`stream`](super::stream)).
+//! the page needs ([`stream`](super::unsorted)).
 
-use super::order::{self, Standing};
+use super::filter::{shallow, zone_of};
 use super::row::StudyRow;
-use super::screen::{shallow, zone_of};
-use super::stream::Position;
+use super::sort::{self, SortPosition};
+use super::unsorted::UpstreamPosition;
 use super::versions::asks_when;
 use super::{Form, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::change_log::Version;
-use crate::dicom::StudyUid;
-use crate::fhir::search::{Criterion, SortKey};
-use crate::fhir::types::ImagingStudy;
 use crate::fingerprint::Fingerprint;
+use dicom_model::StudyUid;
+use fhir_r4::search::{Criterion, SortKey};
+use fhir_r4::types::ImagingStudy;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -57,9 +57,9 @@ pub struct FoundStudies {
     /// Every match.
     pub studies: Vec<FoundStudy>,
     /// Studies that match but stand under more than one patient in one archive: nobody can tell whose they are.
-    pub under_two_patients: Vec<FoundStudy>,
+    pub patient_conflicts: Vec<FoundStudy>,
     /// How many rows match but have no Study Instance UID that is one, so that no resource can be made of them.
-    pub nameless: usize,
+    pub missing_uid: usize,
 }
 
 /// What a search wants.
@@ -72,20 +72,20 @@ pub struct StudySearch<'a> {
     /// Matches on a page.
     pub count: usize,
     /// Where the page is; the first one without.
-    pub place: Option<&'a Place>,
+    pub place: Option<&'a Cursor>,
     /// Whether the answer is of no use without the total.
     pub needs_total: bool,
 }
 
 /// Where a page is. Holds all that is needed to go on, so that any gateway in front of the same archives can.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Place {
+pub enum Cursor {
     /// Behind this match, in the order that was asked for.
-    After(Standing),
+    After(SortPosition),
     /// Before this match.
-    Before(Standing),
+    Before(SortPosition),
     /// There, in the archives' own order.
-    At(Position),
+    At(UpstreamPosition),
 }
 
 /// One page of a search.
@@ -96,13 +96,13 @@ pub struct StudyPage {
     /// How many there are on all pages, when that is known.
     pub total: Option<usize>,
     /// The page before.
-    pub previous: Option<Place>,
+    pub previous: Option<Cursor>,
     /// The page behind.
-    pub next: Option<Place>,
+    pub next: Option<Cursor>,
     /// As in [`FoundStudies`]; of the whole search, or of what was looked through for this page.
-    pub under_two_patients: Vec<StudyUid>,
+    pub patient_conflicts: Vec<StudyUid>,
     /// As in [`FoundStudies`].
-    pub nameless: usize,
+    pub missing_uid: usize,
     /// The archives' lists changed between two pages, so that studies may have been jumped over.
     pub has_drifted: bool,
     /// Of the first page of a search by when studies changed: the moment before the archives were asked. Whoever asks for
@@ -121,19 +121,19 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<StudyPage, StudiesError> {
-        if let Some(Place::At(position)) = search.place {
+        if let Some(Cursor::At(position)) = search.place {
             return self.streamed(search, position.clone(), access, freshness).await;
         }
         let is_dated = asks_when(search.criteria, search.sort);
         let asked_at =
             if is_dated && search.place.is_none() { Some(self.change_log.moment().await) } else { None };
         let page = match self.search_to_sort(search.criteria, search.sort, access, freshness).await {
-            Ok(found) => self.cut(found, search)?,
+            Ok(found) => self.paginate(found, search)?,
             // Too many to be counted or put in order may still be read one after the other.
             Err(StudiesError::TooManyRows { .. })
                 if search.place.is_none() && search.sort.is_empty() && !search.needs_total =>
             {
-                self.streamed(search, Position::default(), access, freshness).await?
+                self.streamed(search, UpstreamPosition::default(), access, freshness).await?
             }
             Err(error) => return Err(error),
         };
@@ -159,14 +159,14 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
         let is_dated = asks_when(criteria, sort);
-        let asking = if is_dated { Freshness::Anew } else { freshness };
-        let (mut candidates, nameless) = self.candidates(criteria, access, asking).await?;
+        let asking = if is_dated { Freshness::Bypass } else { freshness };
+        let (mut candidates, missing_uid) = self.candidates(criteria, access, asking).await?;
         if is_dated {
             self.date(&mut candidates).await;
         }
-        let nameless = self.nameless_matches(&nameless, criteria);
+        let missing_uid = self.nameless_matches(&missing_uid, criteria);
         let found = self.screen(candidates, criteria, freshness).await?;
-        Ok(FoundStudies { nameless, ..found })
+        Ok(FoundStudies { missing_uid, ..found })
     }
 
     /// The study `uid`, if there is one that the caller may see.
@@ -177,7 +177,7 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Option<FoundStudy>, StudiesError> {
         let mut found = self.studies_named(&[uid], access, freshness).await?;
-        if found.under_two_patients.is_empty() {
+        if found.patient_conflicts.is_empty() {
             Ok(found.studies.pop())
         } else {
             Err(StudiesError::TwoPatients { study: uid.clone() })
@@ -185,34 +185,34 @@ impl Studies {
     }
 
     /// Puts all matches in order and cuts the page from them.
-    fn cut(&self, found: FoundStudies, search: &StudySearch<'_>) -> Result<StudyPage, StudiesError> {
+    fn paginate(&self, found: FoundStudies, search: &StudySearch<'_>) -> Result<StudyPage, StudiesError> {
         let window = self.limits.sort_window;
         if found.studies.len() > window && !search.sort.is_empty() {
             return Err(StudiesError::TooManyToSort { limit: window });
         }
         let keys = if search.sort.is_empty() { &DEFAULT_ORDER } else { search.sort };
         let standings = found.studies.into_iter().map(|study| (self.standing(&study, keys), study)).collect();
-        let page = order::cut(standings, keys, search.place, search.count);
+        let page = sort::paginate(standings, keys, search.place, search.count);
         // What was left out counts neither as a match nor as none.
-        let is_certain = found.under_two_patients.is_empty() && found.nameless == 0;
+        let is_certain = found.patient_conflicts.is_empty() && found.missing_uid == 0;
         Ok(StudyPage {
             studies: page.items,
             total: is_certain.then_some(page.total),
             previous: page.previous,
             next: page.next,
-            under_two_patients: found.under_two_patients.iter().map(|study| study.uid().clone()).collect(),
-            nameless: found.nameless,
+            patient_conflicts: found.patient_conflicts.iter().map(|study| study.uid().clone()).collect(),
+            missing_uid: found.missing_uid,
             has_drifted: false,
             asked_at: None,
         })
     }
 
     /// Where a study stands in an order.
-    pub fn standing(&self, study: &FoundStudy, keys: &[SortKey]) -> Standing {
+    pub fn standing(&self, study: &FoundStudy, keys: &[SortKey]) -> SortPosition {
         match self.source(&study.first().archive) {
-            Some(source) => Standing::of(keys, &shallow(study, source), &zone_of(source)),
+            Some(source) => SortPosition::of(keys, &shallow(study, source), &zone_of(source)),
             // Each row's archive is one of the configuration.
-            None => Standing::default(),
+            None => SortPosition::default(),
         }
     }
 }

@@ -6,9 +6,9 @@
 
 use super::{FoundStudies, FoundStudy, Studies};
 use crate::change_log::{Observation, ResourceKey};
-use crate::fhir::search::{Criterion, ImagingStudyParam, SortKey};
-use crate::fhir::types::ImagingStudy;
 use crate::fingerprint::Fingerprint;
+use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey};
+use fhir_r4::types::ImagingStudy;
 
 const LAST_UPDATED: &str = "_lastUpdated";
 
@@ -25,9 +25,9 @@ pub(super) fn asks_when(criteria: &[Criterion<ImagingStudy>], sort: &[SortKey]) 
 impl Studies {
     /// Notes in the change log what was found, and which version each study is in `found`.
     pub(super) async fn date(&self, found: &mut FoundStudies) {
-        let all = || found.studies.iter().chain(&found.under_two_patients);
+        let all = || found.studies.iter().chain(&found.patient_conflicts);
         let versions = self.change_log.observe(all().map(|study| self.observation(study)).collect()).await;
-        let studies = found.studies.iter_mut().chain(&mut found.under_two_patients);
+        let studies = found.studies.iter_mut().chain(&mut found.patient_conflicts);
         for (study, version) in studies.zip(versions) {
             study.version = Some(version);
         }

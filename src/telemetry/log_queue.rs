@@ -9,13 +9,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Some seconds of a busy gateway, a few megabytes.
-const LONGEST_QUEUE: usize = 8192;
+const MAX_QUEUE_LEN: usize = 8192;
 
 /// What is written at once.
 const BATCH: usize = 64 * 1024;
 
 /// How long the end of the program waits for a collector that does not read.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 enum Message {
     Line(Vec<u8>),
@@ -42,7 +42,7 @@ impl LogQueue {
         sink: impl Write + Send + 'static,
         lost_notice: fn(u64) -> String,
     ) -> io::Result<(Self, LogGuard)> {
-        Self::start_with(sink, lost_notice, LONGEST_QUEUE)
+        Self::start_with(sink, lost_notice, MAX_QUEUE_LEN)
     }
 
     fn start_with(
@@ -74,7 +74,7 @@ impl Write for LogQueue {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        let deadline = Instant::now() + LAST_WORDS;
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
         let pause = || std::thread::sleep(Duration::from_millis(1));
         while let Err(TrySendError::Full(_)) = self.lines.try_send(Message::End)
             && Instant::now() < deadline

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::server::ConnectionMetrics;
+use http_server::ConnectionMetrics;
 
 /// Upper bounds in seconds: from a cached read to a slow archive.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
@@ -79,9 +79,9 @@ impl RouteMetrics {
 /// The gateway's metrics; cloning gives another handle to the same ones. Each gateway has its own registry, so that two
 /// in one process do not count for each other.
 #[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<MetricFamilies>);
 
-struct Inner {
+struct MetricFamilies {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<RouteLabels, Histogram>,
@@ -110,7 +110,7 @@ impl Default for Metrics {
         let histogram = || Histogram::new(BUCKETS);
         let cache = Family::<CacheLabels, Counter>::default();
         let outcome = |outcome| cache.get_or_create_owned(&CacheLabels { outcome });
-        let mut inner = Inner {
+        let mut inner = MetricFamilies {
             registry: Registry::with_prefix("gateway"),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(histogram as fn() -> Histogram),

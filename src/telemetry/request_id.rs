@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A UUID has 36 characters; some proxies write longer ones.
-const LONGEST: usize = 64;
+const MAX_LEN: usize = 64;
 
 /// Sets this process apart from every other one.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
@@ -23,10 +23,10 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 ///
 /// Every request has one, and few are ever read: what is coined is a number until somebody wants its text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RequestId(Kind);
+pub struct RequestId(IdOrigin);
 
 #[derive(Clone, PartialEq, Eq)]
-enum Kind {
+enum IdOrigin {
     /// The how manieth request of this process it is.
     Coined(u64),
     /// What the caller named it.
@@ -37,18 +37,18 @@ impl RequestId {
     /// The caller's own, if it sent one that can be repeated, else a new one.
     pub fn of(headers: &HeaderMap) -> Self {
         let own = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
-        let coined = || Kind::Coined(COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(own.cloned().map_or_else(coined, Kind::Own))
+        let coined = || IdOrigin::Coined(COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(own.cloned().map_or_else(coined, IdOrigin::Own))
     }
 
     /// As a header has it.
     pub fn header_value(&self) -> HeaderValue {
         match &self.0 {
             // Hexadecimal digits and a hyphen are legal in a header.
-            Kind::Coined(number) => {
+            IdOrigin::Coined(number) => {
                 HeaderValue::from_bytes(&coined(*number)).unwrap_or(HeaderValue::from_static("unknown"))
             }
-            Kind::Own(value) => value.clone(),
+            IdOrigin::Own(value) => value.clone(),
         }
     }
 }
@@ -84,7 +84,7 @@ fn write_hex(text: &mut [u8], number: u64) {
 
 fn is_legal(bytes: &[u8]) -> bool {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(legal)
+    (1..=MAX_LEN).contains(&bytes.len()) && bytes.iter().all(legal)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! What `check` finds out of what an archive lacks, and what it says is to be done.
 
-use dicomweb_gateway::archive::{Archive, Supplies, Supply};
-use dicomweb_gateway::check::check;
+use dicomweb_gateway::commands::check::check;
 use dicomweb_gateway::telemetry::Metrics;
+use dicomweb_gateway::upstream::{Archive, Synthesized, SynthesizedSet};
 
 use super::settings;
 use crate::support::pacs::{Answer, Pacs, RunningPacs};
@@ -28,7 +28,7 @@ async fn archive_with(
         .await
 }
 
-async fn said(pacs: &RunningPacs, supplied: Supplies) -> String {
+async fn said(pacs: &RunningPacs, supplied: SynthesizedSet) -> String {
     let mut settings = settings(&pacs.url());
     settings.profile.supplied = supplied;
     let checks = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
@@ -43,7 +43,7 @@ async fn nothing_is_said_of_an_archive_that_lacks_nothing() {
     let whole = format!("{UIDS},{INSTANCE}");
     // It refuses to draw, which says itself what is to be done.
     let pacs = archive_with(counts, &series, &whole, &whole, Answer::status(501)).await;
-    let said = said(&pacs, Supplies::NONE).await;
+    let said = said(&pacs, SynthesizedSet::NONE).await;
     assert!(!said.contains("supply"), "{said}");
 }
 
@@ -52,11 +52,11 @@ async fn what_an_archive_lacks_is_told_until_it_is_supplied() {
     let series = r#""0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
     let picture = Answer::json("[]");
     let pacs = archive_with("", series, series, INSTANCE, picture).await;
-    let told = said(&pacs, Supplies::NONE).await;
+    let told = said(&pacs, SynthesizedSet::NONE).await;
     for name in ["metadata", "rendered", "counts", "parents"] {
         assert!(told.contains(&format!("main: add \"{name}\" to supply")), "{name}: {told}");
     }
-    let all = Supply::NAMES.into_iter().fold(Supplies::NONE, |all, (_, supply)| all.with(supply));
+    let all = Synthesized::NAMES.into_iter().fold(SynthesizedSet::NONE, |all, (_, supply)| all.with(supply));
     let told = said(&pacs, all).await;
     assert!(!told.contains("supply"), "{told}");
 }

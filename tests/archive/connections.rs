@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use dicomweb_gateway::archive::{
-    Archive, ArchiveErrorKind as Kind, Objects, QidoQuery, Retrieval, SearchLevel, Settings, UpstreamRequest,
-};
-use dicomweb_gateway::dicom::{Attributes, StudyUid};
+use dicom_model::{Attributes, StudyUid};
 use dicomweb_gateway::telemetry::Metrics;
+use dicomweb_gateway::upstream::{
+    Archive, ArchiveErrorKind as Kind, DicomResource, QidoQuery, Retrieval, SearchLevel, Settings,
+    UpstreamRequest,
+};
 use http_body_util::BodyExt;
 
 use super::settings;
@@ -18,7 +19,7 @@ fn search() -> UpstreamRequest {
 }
 
 fn study() -> UpstreamRequest {
-    UpstreamRequest::retrieve(Retrieval::whole(Objects::Study(StudyUid::parse("1.2").unwrap())))
+    UpstreamRequest::retrieve(Retrieval::whole(DicomResource::Study(StudyUid::parse("1.2").unwrap())))
 }
 
 fn archive(settings: Settings) -> Archive {
@@ -98,7 +99,7 @@ async fn a_body_that_breaks_off_is_an_error_at_its_end() {
     let pacs =
         Pacs::new().at("/studies/1.2", Answer::bytes("image/png", "0123")).breaks_after(2).start().await;
     let answer = archive(settings(&pacs.url())).send(study()).await.unwrap();
-    assert!(matches!(answer.body.collect().await.unwrap_err().kind, Kind::BrokenOff));
+    assert!(matches!(answer.body.collect().await.unwrap_err().kind, Kind::Truncated));
 }
 
 #[tokio::test]
@@ -123,7 +124,7 @@ async fn an_archive_that_fails_again_and_again_is_left_alone() {
     let mut rests = false;
     for _ in 0..10 {
         let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();
-        rests = matches!(error.kind, Kind::Resting(_));
+        rests = matches!(error.kind, Kind::CircuitOpen(_));
         if rests {
             break;
         }

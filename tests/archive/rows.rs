@@ -1,11 +1,11 @@
 //! Rows of searches and metadata, from archives that answer in all the ways that archives do.
 
-use dicomweb_gateway::archive::{
-    Archive, ArchiveError, ArchiveErrorKind as Kind, MatchValue, Objects, Profile, QidoQuery, Retrieval,
-    RowsEnd, SearchLevel, UpstreamRequest,
-};
-use dicomweb_gateway::dicom::{Attributes, StudyUid, tags};
+use dicom_model::{Attributes, StudyUid, tags};
 use dicomweb_gateway::telemetry::Metrics;
+use dicomweb_gateway::upstream::{
+    Archive, ArchiveError, ArchiveErrorKind as Kind, DicomResource, MatchValue, Profile, QidoQuery,
+    Retrieval, RowsEnd, SearchLevel, UpstreamRequest,
+};
 
 use super::settings;
 use crate::support::pacs::{Answer, Framing, Pacs, Paging, RunningPacs, Study};
@@ -21,7 +21,7 @@ fn series_search() -> UpstreamRequest {
 
 fn metadata() -> UpstreamRequest {
     let study = StudyUid::parse("1.2").unwrap();
-    UpstreamRequest::retrieve(Retrieval::metadata(Objects::Study(study)))
+    UpstreamRequest::retrieve(Retrieval::metadata(DicomResource::Study(study)))
 }
 
 fn archive(pacs: &RunningPacs) -> Archive {
@@ -139,7 +139,7 @@ async fn what_is_no_list_of_rows_is_an_error_that_says_why() {
         let error = read(&archive(&pacs), search()).await.unwrap_err();
         let kind = match error.kind {
             Kind::Malformed(_) => "malformed",
-            Kind::BrokenOff => "broken off",
+            Kind::Truncated => "broken off",
             Kind::Unreadable(_) => "unreadable",
             Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound => "not found",

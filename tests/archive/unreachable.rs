@@ -1,12 +1,12 @@
 //! Why an archive cannot be reached: each cause is told apart, by both clients, and by `check` with the host's name.
 
-use dicomweb_gateway::archive::{
-    Archive, ArchiveErrorKind as Kind, ConnectFailure, Objects, QidoQuery, Retrieval, SearchLevel, Settings,
-    UpstreamRequest,
-};
-use dicomweb_gateway::check::check;
-use dicomweb_gateway::dicom::{Attributes, StudyUid};
+use dicom_model::{Attributes, StudyUid};
+use dicomweb_gateway::commands::check::check;
 use dicomweb_gateway::telemetry::Metrics;
+use dicomweb_gateway::upstream::{
+    Archive, ArchiveErrorKind as Kind, ConnectFailure, DicomResource, QidoQuery, Retrieval, SearchLevel,
+    Settings, UpstreamRequest,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,7 +20,7 @@ async fn failure(settings: &Settings) -> ConnectFailure {
     let archive = || Archive::new(settings.clone(), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
     let read = archive().rows(search, |_: Attributes| {}).await.unwrap_err();
-    let study = Retrieval::whole(Objects::Study(StudyUid::parse("1.2").unwrap()));
+    let study = Retrieval::whole(DicomResource::Study(StudyUid::parse("1.2").unwrap()));
     let carried = archive().send(UpstreamRequest::retrieve(study)).await.unwrap_err();
     let Kind::Unreachable(failure) = carried.kind else { panic!("{carried}") };
     assert!(matches!(read.kind, Kind::Unreachable(other) if other == failure), "{read}, but {carried}");

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use dicomweb_gateway::demo::archive::Progress;
-use dicomweb_gateway::demo::{self, Content};
+use dicomweb_archive::Content;
+use dicomweb_archive::archive::Progress;
 use serde_json::{Value, json};
 
 use crate::support::client::{self, Received};
@@ -23,7 +23,7 @@ const NATIVE: [u8; 4] = [10, 60, 120, 250];
 
 /// What everyone finds in an object.
 #[derive(Debug, Clone)]
-enum Verdict {
+enum UrlRewrite {
     /// Nothing: it cannot be read.
     Unreadable,
     /// Frames of octets.
@@ -35,7 +35,7 @@ enum Verdict {
 struct Case {
     name: &'static str,
     file: Vec<u8>,
-    verdict: Verdict,
+    verdict: UrlRewrite,
     /// Elements that its metadata have, by tag.
     told: Value,
 }
@@ -54,14 +54,14 @@ impl Corpus {
         Odd::image(writing, syntax, self.0.len() + 1)
     }
 
-    fn add(&mut self, name: &'static str, file: Vec<u8>, verdict: Verdict, told: Value) {
+    fn add(&mut self, name: &'static str, file: Vec<u8>, verdict: UrlRewrite, told: Value) {
         self.0.push(Case { name, file, verdict, told });
     }
 
     /// A native image of one frame, with these elements beside.
     fn native(&mut self, name: &'static str, syntax: &'static str, told: Value, change: impl Fn(Odd) -> Odd) {
         let image = change(self.image(syntax).pixels(&NATIVE));
-        self.add(name, image.file(), Verdict::Native(vec![NATIVE.to_vec()]), told);
+        self.add(name, image.file(), UrlRewrite::Native(vec![NATIVE.to_vec()]), told);
     }
 
     /// A compressed image with these frames in these fragments.
@@ -75,7 +75,7 @@ impl Corpus {
     ) {
         let image = self.image(JPEG).size(8).frames(&frames.len().to_string());
         let image = change(image.with(PIXEL_DATA, encapsulated(table, fragments)));
-        let verdict = Verdict::Compressed {
+        let verdict = UrlRewrite::Compressed {
             media_type: "image/jpeg",
             syntax: JPEG,
             frames: frames.to_vec(),
@@ -224,19 +224,19 @@ fn odd_elements(corpus: &mut Corpus) {
     }
     let several = [NATIVE, [1, 2, 3, 4], [9, 8, 7, 6]].map(|frame| frame.to_vec()).to_vec();
     let image = corpus.image(EXPLICIT).frames("3").pixels(&several.concat());
-    corpus.add("several frames", image.file(), Verdict::Native(several), json!({}));
+    corpus.add("several frames", image.file(), UrlRewrite::Native(several), json!({}));
     let unlike = Odd::image(IMPLICIT_LITTLE, EXPLICIT, corpus.0.len() + 1).pixels(&NATIVE);
     corpus.add(
         "Implicit VR that says Explicit",
         unlike.file(),
-        Verdict::Native(vec![NATIVE.to_vec()]),
+        UrlRewrite::Native(vec![NATIVE.to_vec()]),
         name.clone(),
     );
     let unlike = Odd::image(EXPLICIT_LITTLE, IMPLICIT, corpus.0.len() + 1).pixels(&NATIVE);
     corpus.add(
         "Explicit VR that says Implicit",
         unlike.file(),
-        Verdict::Native(vec![NATIVE.to_vec()]),
+        UrlRewrite::Native(vec![NATIVE.to_vec()]),
         name.clone(),
     );
     corpus.native("file meta information with a length and more", EXPLICIT, name, |odd| {
@@ -301,7 +301,7 @@ fn fragments(corpus: &mut Corpus) {
         let image = image.with(PIXEL_DATA, encapsulated(&offsets, &octets));
         let frames = expected.unwrap_or_default();
         let verdict =
-            Verdict::Compressed { media_type: "image/dicom-rle", syntax: RLE, frames, rendered: false };
+            UrlRewrite::Compressed { media_type: "image/dicom-rle", syntax: RLE, frames, rendered: false };
         corpus.add(name, image.file(), verdict, json!({}));
     }
 }
@@ -319,7 +319,7 @@ fn films(corpus: &mut Corpus) {
         for fragments in [vec![film.clone()], film.chunks(4000).map(<[_]>::to_vec).collect()] {
             let image = corpus.image(syntax).frames("25").with(PIXEL_DATA, encapsulated(&[], &fragments));
             let verdict =
-                Verdict::Compressed { media_type, syntax, frames: vec![film.clone()], rendered: false };
+                UrlRewrite::Compressed { media_type, syntax, frames: vec![film.clone()], rendered: false };
             corpus.add("film", image.file(), verdict, json!({}));
         }
     }
@@ -328,7 +328,7 @@ fn films(corpus: &mut Corpus) {
 fn unreadable(corpus: &mut Corpus) {
     let mut add = |name, change: &dyn Fn(Odd) -> Vec<u8>| {
         let file = change(corpus.image(EXPLICIT).pixels(&NATIVE));
-        corpus.add(name, file, Verdict::Unreadable, json!({}));
+        corpus.add(name, file, UrlRewrite::Unreadable, json!({}));
     };
     add("no preamble", &|odd| odd.file().split_off(128));
     add("no file meta information", &|odd| odd.data_set());
@@ -382,7 +382,7 @@ impl Readers {
         let made = client::get(&self.made.url(&format!("{instance}/metadata"))).await;
         let embedded = client::get(&self.embedded.url(&format!("{instance}/metadata"))).await;
         let readable = |answer: &Received| answer.status == 200 && answer.complete;
-        let expected = !matches!(case.verdict, Verdict::Unreadable);
+        let expected = !matches!(case.verdict, UrlRewrite::Unreadable);
         if (readable(&made), readable(&embedded)) != (expected, expected) {
             let _ = writeln!(wrong, "  metadata: made {}, embedded {}", made.status, embedded.status);
         } else if expected {
@@ -396,13 +396,13 @@ impl Readers {
             }
         }
         let (parts_of_value, frames, rendered) = match &case.verdict {
-            Verdict::Unreadable => (None, None, false),
-            Verdict::Native(frames) => {
+            UrlRewrite::Unreadable => (None, None, false),
+            UrlRewrite::Native(frames) => {
                 let octets = "application/octet-stream";
                 (Some((octets.to_owned(), vec![frames.concat()])), Some((octets.to_owned(), frames)), true)
             }
-            Verdict::Compressed { frames, .. } if frames.is_empty() => (None, None, false),
-            Verdict::Compressed { media_type, syntax, frames, rendered } => {
+            UrlRewrite::Compressed { frames, .. } if frames.is_empty() => (None, None, false),
+            UrlRewrite::Compressed { media_type, syntax, frames, rendered } => {
                 let content_type = format!("{media_type}; transfer-syntax={syntax}");
                 (Some((content_type.clone(), frames.clone())), Some((content_type, frames)), *rendered)
             }
@@ -455,8 +455,9 @@ async fn everyone_who_reads_an_odd_object_reads_the_same() {
     }
     let pacs = pacs.start().await;
     let content = Content::Folder(folder.path().to_owned());
-    let archive =
-        demo::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent).await.unwrap();
+    let archive = dicomweb_archive::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent)
+        .await
+        .unwrap();
     let readers = Readers {
         made: Front::told(&pacs.url(), "supply = [\"metadata\"]").await,
         embedded: Front::told(&archive.url(), "").await,
@@ -482,8 +483,9 @@ async fn a_film_is_given_as_what_it_is() {
     let part = Answer::parts("b", [("Content-Type: application/dicom", file.as_slice())]);
     let pacs = Pacs::new().at(&format!("/{instance}"), part).start().await;
     let content = Content::Folder(folder.path().to_owned());
-    let archive =
-        demo::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent).await.unwrap();
+    let archive = dicomweb_archive::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent)
+        .await
+        .unwrap();
     let made = Front::told(&pacs.url(), "supply = [\"metadata\"]").await;
     let embedded = Front::told(&archive.url(), "").await;
     let value = format!("{instance}/bulkdata/7FE00010");

@@ -8,8 +8,9 @@ use dicomweb_gateway::app::App;
 use dicomweb_gateway::auth::Authenticator;
 use dicomweb_gateway::clock::{SharedClock, SystemClock};
 use dicomweb_gateway::config::Config;
-use dicomweb_gateway::server::{self, ConnectionLimits, Tls};
 use dicomweb_gateway::telemetry::Metrics;
+use http_server;
+use http_server::{ConnectionLimits, Tls};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -117,7 +118,7 @@ impl RunningGateway {
         let (order_to_stop, ordered) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stop = async { drop(ordered.await) };
-            server::serve_with_tls(listener, tls, UNHURRIED, service, stop).await;
+            http_server::serve_with_tls(listener, tls, UNHURRIED, service, stop).await;
             app.close().await;
         });
         Self { address, metrics, order_to_stop: Some(order_to_stop), task, archive: None }

@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 
-use dicomweb_gateway::demo::archive::Progress;
-use dicomweb_gateway::demo::{self, Content};
+use dicomweb_archive;
+use dicomweb_archive::Content;
+use dicomweb_archive::archive::Progress;
 use tokio::sync::oneshot;
 
 /// Runs until the last test that holds it has ended.
@@ -39,7 +40,9 @@ impl SampleArchive {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listen = "127.0.0.1:0".parse().unwrap();
-                let archive = demo::start_archive(Content::Samples, listen, Progress::Silent).await.unwrap();
+                let archive = dicomweb_archive::start_archive(Content::Samples, listen, Progress::Silent)
+                    .await
+                    .unwrap();
                 tell.send(archive.url()).unwrap();
                 let _ = stopped.await;
             });

@@ -7,18 +7,22 @@ use super::super::document::Value;
 use super::super::secret::Secret;
 use super::super::section::Section;
 use super::super::values::{one_of, text};
-use crate::archive::Credentials;
+use crate::upstream::Credentials;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CredentialKind {
     None,
     Basic,
     Bearer,
     Header,
 }
 
-const KINDS: [(&str, Kind); 4] =
-    [("none", Kind::None), ("basic", Kind::Basic), ("bearer", Kind::Bearer), ("header", Kind::Header)];
+const KINDS: [(&str, CredentialKind); 4] = [
+    ("none", CredentialKind::None),
+    ("basic", CredentialKind::Basic),
+    ("bearer", CredentialKind::Bearer),
+    ("header", CredentialKind::Header),
+];
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
     let has_kind = section.has("kind");
@@ -31,14 +35,14 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
     let kind = match kind {
         Some(kind) => kind.value,
         None if has_kind => return None,
-        None => Kind::None,
+        None => CredentialKind::None,
     };
     let foreign = [
-        ("username", username.as_ref().map(|set| &set.place), Kind::Basic),
-        ("password", password.place(), Kind::Basic),
-        ("token", token.place(), Kind::Bearer),
-        ("name", name.as_ref().map(|set| &set.place), Kind::Header),
-        ("value", value.place(), Kind::Header),
+        ("username", username.as_ref().map(|set| &set.place), CredentialKind::Basic),
+        ("password", password.place(), CredentialKind::Basic),
+        ("token", token.place(), CredentialKind::Bearer),
+        ("name", name.as_ref().map(|set| &set.place), CredentialKind::Header),
+        ("value", value.place(), CredentialKind::Header),
     ];
     for (key, place, owner) in foreign {
         if let Some(place) = place.filter(|_| owner != kind) {
@@ -47,16 +51,16 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         }
     }
     match kind {
-        Kind::None => Some(Credentials::None),
-        Kind::Basic => {
+        CredentialKind::None => Some(Credentials::None),
+        CredentialKind::Basic => {
             if username.is_none() {
                 section.absent("username", "kind = \"basic\" needs it");
             }
             let password = password.required(section, "password");
             Some(Credentials::Basic { username: username?.value, password: password? })
         }
-        Kind::Bearer => token.required(section, "token").map(|token| Credentials::Bearer { token }),
-        Kind::Header => {
+        CredentialKind::Bearer => token.required(section, "token").map(|token| Credentials::Bearer { token }),
+        CredentialKind::Header => {
             if name.is_none() {
                 section.absent("name", "kind = \"header\" needs the header's name");
             }

@@ -1,134 +1,109 @@
-//! What goes with the matches (R4 search#include, search#revinclude): resources that they refer to, or that refer to them.
+//! What goes with the matches of a page (R4 search#include, search#revinclude): what they refer to and what refers to them, and
+//! with `:iterate` what that refers to in turn, until nothing new comes.
 
-use super::{Parameter, ParameterType, ResourceType, Searched};
-use crate::fhir::types::{Endpoint, ImagingStudy, Patient};
+use std::collections::HashSet;
 
-/// The references between resources of this server. Studies refer to other things too, but none of those is served here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Edge {
-    /// From an ImagingStudy to its Patient.
-    StudyToPatient,
-    /// From an ImagingStudy to its Endpoints.
-    StudyToEndpoint,
+use super::page::Pages;
+use super::search_match::{SearchMatch, written};
+use super::tell_of_what_is_left_out;
+use crate::auth::Access;
+use crate::cache::Form;
+use crate::error::Failure;
+use crate::fhir::FhirContext;
+use crate::fhir::FhirRequest;
+use crate::fhir::bundle::{Entry, Mode};
+use crate::fhir::endpoints::endpoint_of;
+use crate::studies::{FoundStudy, StudiesError};
+use fhir_r4::search::{
+    Criterion, Edge, Include, Parameter, ReferenceMatch, ResourceType, ResultParameters, Test,
+};
+use fhir_r4::types::ImagingStudy;
+
+/// What goes with `matches`, each once, and none of the matches again (R4 bundle.html, bdl-7).
+pub(super) async fn included(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    result: &ResultParameters,
+    matches: Vec<SearchMatch>,
+    pages: &mut Pages<'_>,
+) -> Result<Vec<Entry>, Failure> {
+    let mut seen: HashSet<String> = matches.iter().map(SearchMatch::name).collect();
+    let (mut frontier, mut is_first) = (matches, true);
+    let mut entries = Vec::new();
+    while !frontier.is_empty() {
+        let edges = |includes: &[Include]| {
+            let applying = includes.iter().filter(|include| is_first || include.iterate);
+            applying.flat_map(|include| include.edges.iter().copied()).collect::<HashSet<_>>()
+        };
+        let mut next = referred(context, request, &edges(&result.includes), &frontier);
+        let backwards = edges(&result.reverse_includes);
+        next.extend(referring(context, request, access, &backwards, &frontier, pages).await?);
+        next.retain(|found| seen.insert(found.name()));
+        let limit = context.limits.max_included;
+        if entries.len() + next.len() > limit {
+            return Err(StudiesError::TooManyToInclude { limit }.into());
+        }
+        entries.extend(written(context, request, &next, &Form::Full, Mode::Include).await?);
+        (frontier, is_first) = (next, false);
+    }
+    Ok(entries)
 }
 
-impl Edge {
-    const ALL: [Self; 2] = [Self::StudyToPatient, Self::StudyToEndpoint];
-
-    /// What it leads to.
-    pub fn target(self) -> ResourceType {
-        match self {
-            Self::StudyToPatient => ResourceType::Patient,
-            Self::StudyToEndpoint => ResourceType::Endpoint,
-        }
+/// What the studies among `frontier` refer to.
+pub(super) fn referred(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    edges: &HashSet<Edge>,
+    frontier: &[SearchMatch],
+) -> Vec<SearchMatch> {
+    let studies = || {
+        frontier.iter().filter_map(|found| match found {
+            SearchMatch::Study(study) => Some(study),
+            SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
+        })
+    };
+    let mut referred = Vec::new();
+    if edges.contains(&Edge::StudyToPatient) {
+        let patients = studies().filter_map(|study| context.studies.patient_of(study));
+        referred.extend(patients.map(|patient| SearchMatch::Patient(Box::new(patient))));
     }
-
-    fn parameters(self) -> &'static [&'static str] {
-        match self {
-            Self::StudyToPatient => &["patient", "subject"],
-            Self::StudyToEndpoint => &["endpoint"],
-        }
+    if edges.contains(&Edge::StudyToEndpoint) {
+        let ids: HashSet<&str> = studies().flat_map(FoundStudy::endpoints).collect();
+        let sources = context.studies.sources().iter();
+        let held = sources.filter(|source| ids.contains(source.archive.id().as_str()));
+        referred.extend(held.map(|source| SearchMatch::Endpoint(Box::new(endpoint_of(source, request)))));
     }
-
-    /// What can be included in a search of `kind`, as the CapabilityStatement names it.
-    pub fn includes_of(kind: ResourceType) -> Vec<String> {
-        if kind != ResourceType::ImagingStudy {
-            return Vec::new();
-        }
-        std::iter::once("*".to_owned()).chain(Self::ALL.into_iter().flat_map(Self::names)).collect()
-    }
-
-    /// What can be included in a search of `kind` because it refers to the matches, as the CapabilityStatement names it.
-    pub fn reverse_includes_of(kind: ResourceType) -> Vec<String> {
-        Self::ALL.into_iter().filter(|edge| edge.target() == kind).flat_map(Self::names).collect()
-    }
-
-    fn names(self) -> Vec<String> {
-        self.parameters().iter().map(|parameter| format!("ImagingStudy:{parameter}")).collect()
-    }
+    referred
 }
 
-/// One `_include` or `_revinclude`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Include {
-    /// Where it leads; a parameter that leads to nothing that is served leads nowhere.
-    pub edges: Vec<Edge>,
-    /// Whether it applies to what was included, too (`:iterate`).
-    pub iterate: bool,
-}
-
-impl Include {
-    /// Reads `Type:parameter[:Target]`, `Type:*` or `*`; `None` for what names no reference parameter.
-    pub(super) fn read(value: &str, iterate: bool) -> Option<Self> {
-        let all = || Some(Self { edges: Edge::ALL.to_vec(), iterate });
-        let nowhere = || Some(Self { edges: Vec::new(), iterate });
-        let mut parts = value.split(':');
-        let (source, parameter, target) = (parts.next()?, parts.next(), parts.next());
-        if parts.next().is_some() {
-            return None;
-        }
-        match (ResourceType::parse(source), parameter, target) {
-            (None, None, None) if source == "*" => all(),
-            (Some(ResourceType::ImagingStudy), Some("*"), None) => all(),
-            (Some(_), Some("*"), None) => nowhere(),
-            (Some(ResourceType::ImagingStudy), Some(parameter), target) => {
-                is_reference::<ImagingStudy>(parameter, target)?;
-                let leads = |edge: &Edge| {
-                    edge.parameters().contains(&parameter)
-                        && target.is_none_or(|target| target == edge.target().name())
-                };
-                Some(Self { edges: Edge::ALL.into_iter().filter(leads).collect(), iterate })
-            }
-            (Some(ResourceType::Patient), Some(parameter), target) => {
-                is_reference::<Patient>(parameter, target).and_then(|()| nowhere())
-            }
-            (Some(ResourceType::Endpoint), Some(parameter), target) => {
-                is_reference::<Endpoint>(parameter, target).and_then(|()| nowhere())
-            }
-            _ => None,
-        }
+/// The studies that refer to what is in `frontier`.
+async fn referring(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    edges: &HashSet<Edge>,
+    frontier: &[SearchMatch],
+    pages: &mut Pages<'_>,
+) -> Result<Vec<SearchMatch>, Failure> {
+    let mut referring = Vec::new();
+    for edge in edges {
+        let (name, kind) = match edge {
+            Edge::StudyToPatient => ("patient", ResourceType::Patient),
+            Edge::StudyToEndpoint => ("endpoint", ResourceType::Endpoint),
+        };
+        let targets = frontier.iter().filter(|found| found.kind() == kind);
+        let own = |found: &SearchMatch| ReferenceMatch::Own { kind: None, id: found.id().to_owned() };
+        let references: Vec<_> = targets.map(own).collect();
+        let Some(parameter) = Parameter::<ImagingStudy>::named(name).filter(|_| !references.is_empty())
+        else {
+            continue;
+        };
+        let criterion = Criterion { parameter, test: Test::Reference(references) };
+        let found = context.studies.search(&[criterion], access, request.freshness()).await?;
+        let shared: Vec<_> = found.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
+        tell_of_what_is_left_out(pages, &shared, found.missing_uid);
+        referring.extend(found.studies.into_iter().map(SearchMatch::Study));
     }
-}
-
-fn is_reference<R: Searched>(parameter: &str, target: Option<&str>) -> Option<()> {
-    let parameter = Parameter::<R>::named(parameter)?;
-    let fits = parameter.kind == ParameterType::Reference
-        && target.is_none_or(|target| parameter.targets.contains(&target));
-    fits.then_some(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn edges(value: &str) -> Option<Vec<Edge>> {
-        Include::read(value, false).map(|include| include.edges)
-    }
-
-    #[test]
-    fn an_include_leads_where_its_parameter_does() {
-        assert_eq!(edges("ImagingStudy:endpoint"), Some(vec![Edge::StudyToEndpoint]));
-        assert_eq!(edges("ImagingStudy:subject:Patient"), Some(vec![Edge::StudyToPatient]));
-        assert_eq!(edges("ImagingStudy:subject:Group"), Some(vec![]));
-        assert_eq!(edges("ImagingStudy:referrer"), Some(vec![]));
-        assert_eq!(edges("ImagingStudy:*"), Some(Edge::ALL.to_vec()));
-        assert_eq!(edges("*"), Some(Edge::ALL.to_vec()));
-        assert_eq!(edges("Patient:link"), Some(vec![]));
-    }
-
-    #[test]
-    fn what_names_no_reference_is_refused() {
-        for bad in [
-            "",
-            "ImagingStudy",
-            "ImagingStudy:started",
-            "ImagingStudy:nonsense",
-            "ImagingStudy:patient:Device",
-            "Observation:subject",
-            "imagingstudy:endpoint",
-            "ImagingStudy:patient:Patient:x",
-        ] {
-            assert_eq!(edges(bad), None, "{bad}");
-        }
-    }
+    Ok(referring)
 }

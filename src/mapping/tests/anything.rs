@@ -160,7 +160,7 @@ fn assert_is_fhir(value: &Value) {
                 match (name.as_str(), value.as_str()) {
                     ("id" | "uid", Some(id)) => assert!(is_id(id), "{id}"),
                     ("started" | "birthDate", Some(date)) => {
-                        assert!(crate::fhir::date::FhirDate::parse(date).is_some(), "{date}");
+                        assert!(fhir_r4::date::FhirDate::parse(date).is_some(), "{date}");
                     }
                     ("code", Some(code)) => {
                         assert!(!code.starts_with(' ') && !code.contains("  "), "{code:?}");
@@ -199,7 +199,7 @@ proptest! {
     fn an_object_s_facts_are_those_of_its_attributes(object in data_set()) {
         let facts: InstanceFacts = serde_json::from_value(object.clone()).unwrap();
         let attributes = row(object);
-        let uid = attributes.text(crate::dicom::tags::SOP_INSTANCE_UID).filter(|uid| crate::dicom::Uid::is_legal(uid));
+        let uid = attributes.text(dicom_model::tags::SOP_INSTANCE_UID).filter(|uid| dicom_model::Uid::is_legal(uid));
         if facts.uid.is_some() {
             prop_assert_eq!(facts.uid.as_deref(), uid);
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
-use crate::dicom::{Tag, tag, tags};
+use dicom_model::{Tag, tag, tags};
 
 const PAGE: &str = include_str!("../../../docs/mapping.md");
 

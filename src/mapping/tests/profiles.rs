@@ -46,8 +46,8 @@ fn a_study_without_an_endpoint_or_uid_conforms_to_no_guide() {
     let row = study_row(json!({"StudyDate": "20240131"}));
     let nowhere = serde_json::to_value(imaging_study(&context, &row, &[], None)).unwrap();
     assert_eq!(named(&nowhere), [""; 0]);
-    let nameless = super::row(json!({"PatientID": "P1", "StudyDate": "20240131"}));
-    assert_eq!(named(&study_with(&context, &nameless, None)), [""; 0]);
+    let missing_uid = super::row(json!({"PatientID": "P1", "StudyDate": "20240131"}));
+    assert_eq!(named(&study_with(&context, &missing_uid, None)), [""; 0]);
     assert_eq!(named(&study_with(&context, &row, None)).len(), 2);
 }
 
@@ -122,6 +122,6 @@ fn international_patient_access_wants_numbers_that_can_be_placed_and_a_name() {
 #[test]
 fn what_may_be_named_is_what_the_guides_that_are_on_have() {
     let all: BTreeSet<_> = Guide::ALL.into_iter().map(|(_, guide)| guide).collect();
-    assert_eq!(supported_profiles::<crate::fhir::types::Patient>(&all), [US_CORE_PATIENT, IPA_PATIENT]);
-    assert_eq!(supported_profiles::<crate::fhir::types::ImagingStudy>(&BTreeSet::new()), [""; 0]);
+    assert_eq!(supported_profiles::<fhir_r4::types::Patient>(&all), [US_CORE_PATIENT, IPA_PATIENT]);
+    assert_eq!(supported_profiles::<fhir_r4::types::ImagingStudy>(&BTreeSet::new()), [""; 0]);
 }

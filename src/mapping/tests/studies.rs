@@ -1,5 +1,5 @@
 use super::*;
-use crate::dicom::Tag;
+use dicom_model::Tag;
 
 #[test]
 fn a_study_has_the_shape_that_smart_imaging_access_asks_for() {

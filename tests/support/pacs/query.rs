@@ -8,7 +8,7 @@ pub enum Given {
     /// With this value, raw.
     As(String),
     /// With this text in a value.
-    Holding(String),
+    StudyLocation(String),
     /// More than once.
     Repeatedly,
 }
@@ -21,7 +21,7 @@ impl Given {
         match self {
             Self::Somehow => values.next().is_some(),
             Self::As(expected) => values.any(|value| value == expected),
-            Self::Holding(part) => values.any(|value| value.contains(part.as_str())),
+            Self::StudyLocation(part) => values.any(|value| value.contains(part.as_str())),
             Self::Repeatedly => values.count() > 1,
         }
     }

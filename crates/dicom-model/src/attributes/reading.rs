@@ -1,0 +1,305 @@
+//! The tolerant reader of [`Attributes`]: serde visitors that refuse nothing but what is not JSON.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{Attributes, Element, Value};
+use crate::{NameGroup, PersonName, Tag, tag};
+use dicom_core::VR;
+
+/// What separates and pads values inside a string (PS3.5 6.2), besides blanks that the standard calls insignificant.
+const PADDING: [char; 2] = [' ', '\0'];
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AttributesVisitor;
+
+        impl<'de> Visitor<'de> for AttributesVisitor {
+            type Value = Attributes;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object of the DICOM JSON model")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Attributes, A::Error> {
+                let mut attributes = Attributes::default();
+                while let Some(key) = members.next_key::<Key<'de>>()? {
+                    match tag::parse(key.as_str()) {
+                        Some(tag) => {
+                            attributes.insert(tag, members.next_value::<RawElement>()?.into_element(tag));
+                        }
+                        None => drop(members.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(attributes)
+            }
+        }
+
+        deserializer.deserialize_map(AttributesVisitor)
+    }
+}
+
+/// A member name, borrowed from the input where it holds no escape.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
+
+impl Key<'_> {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The next member's value as text, where it is one.
+fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>, A::Error> {
+    Ok(match members.next_value::<MaybeValue>()?.0 {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    })
+}
+
+/// `{"vr": …, "Value": […]}`, or a value that stands without them.
+#[derive(Default)]
+struct RawElement {
+    vr: Option<VR>,
+    values: Vec<Value>,
+}
+
+impl RawElement {
+    fn into_element(self, tag: Tag) -> Element {
+        let vr = self.vr.filter(|vr| *vr != VR::UN).or_else(|| tag::value_representation(tag));
+        let values = self.values.into_iter().flat_map(|value| refine(value, vr)).collect();
+        Element { values }
+    }
+}
+
+/// A text becomes a name, or several values, where its representation says that it is.
+fn refine(value: Value, vr: Option<VR>) -> Vec<Value> {
+    let Value::Text(text) = value else { return vec![value] };
+    match vr {
+        Some(VR::PN) => {
+            text.split('\\').filter_map(PersonName::parse).map(|name| Value::Name(Box::new(name))).collect()
+        }
+        Some(VR::LT | VR::ST | VR::UT | VR::UR) | None => vec![Value::Text(text)],
+        Some(_) if text.contains('\\') => text.split('\\').filter_map(text_value).collect(),
+        Some(_) => vec![Value::Text(text)],
+    }
+}
+
+fn text_value(text: &str) -> Option<Value> {
+    let text = text.trim_matches(|c: char| PADDING.contains(&c) || c.is_ascii_whitespace());
+    (!text.is_empty()).then(|| Value::Text(text.into()))
+}
+
+impl<'de> Deserialize<'de> for RawElement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut element = Self::default();
+        deserializer.deserialize_any(ElementVisitor(&mut element))?;
+        Ok(element)
+    }
+}
+
+impl<'de> Deserialize<'de> for Element {
+    /// Without knowing the tag, so that a text stays one text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RawElement::deserialize(deserializer).map(|raw| Self { values: raw.values })
+    }
+}
+
+struct ElementVisitor<'a>(&'a mut RawElement);
+
+impl<'de> Visitor<'de> for ElementVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an element of the DICOM JSON model")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(key) = members.next_key::<Key<'de>>()? {
+            match key.as_str() {
+                "vr" => self.0.vr = next_text(&mut members)?.and_then(|vr| vr.parse().ok()),
+                "Value" => self.0.values = members.next_value::<Values>()?.0,
+                // PS3.18 F.2.2 has BulkDataURI and InlineBinary besides; neither is a value that is mapped.
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, sequence: A) -> Result<(), A::Error> {
+        self.0.values = ValuesVisitor.visit_seq(sequence)?.0;
+        Ok(())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.values.extend(text_value(text));
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.0.values.push(Value::Text(number.to_string().into()));
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.0.values.push(Value::Text(number.to_string().into()));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        self.0.values.push(Value::Text(number.to_string().into()));
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// The content of `Value`: an array, or a single value that should have stood in one.
+struct Values(Vec<Value>);
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesVisitor)
+    }
+}
+
+struct ValuesVisitor;
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = Values;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the values of an element")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Values, A::Error> {
+        let mut values = Vec::new();
+        while let Some(MaybeValue(value)) = sequence.next_element()? {
+            values.extend(value);
+        }
+        Ok(Values(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Values, A::Error> {
+        Ok(Values(MaybeValueVisitor.visit_map(members)?.0.into_iter().collect()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Values, E> {
+        Ok(Values(text_value(text).into_iter().collect()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Values, E> {
+        Ok(Values(Vec::new()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Values, E> {
+        Ok(Values(vec![Value::Text(number.to_string().into())]))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Values, E> {
+        Ok(Values(vec![Value::Text(number.to_string().into())]))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Values, E> {
+        Ok(Values(vec![Value::Text(number.to_string().into())]))
+    }
+
+    fn visit_unit<E>(self) -> Result<Values, E> {
+        Ok(Values(Vec::new()))
+    }
+}
+
+/// One value, or nothing where a `null`, an empty string or something without a meaning stands.
+struct MaybeValue(Option<Value>);
+
+impl<'de> Deserialize<'de> for MaybeValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MaybeValueVisitor)
+    }
+}
+
+struct MaybeValueVisitor;
+
+impl<'de> Visitor<'de> for MaybeValueVisitor {
+    type Value = MaybeValue;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    /// A name object or the item of a sequence: the member names tell which.
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MaybeValue, A::Error> {
+        let mut name: Option<PersonName> = None;
+        let mut item = Attributes::default();
+        while let Some(key) = members.next_key::<Key<'de>>()? {
+            match key.as_str() {
+                "Alphabetic" | "alphabetic" => {
+                    let text = next_text(&mut members)?;
+                    // Some archives leave the three groups unsplit under the first.
+                    let parsed = text.and_then(|text| PersonName::parse(&text)).unwrap_or_default();
+                    let earlier = name.take().unwrap_or_default();
+                    name = Some(PersonName {
+                        alphabetic: parsed.alphabetic,
+                        ideographic: parsed.ideographic.or(earlier.ideographic),
+                        phonetic: parsed.phonetic.or(earlier.phonetic),
+                    });
+                }
+                "Ideographic" | "ideographic" => {
+                    let text = next_text(&mut members)?;
+                    let group = text.and_then(|text| NameGroup::parse(&text));
+                    name.get_or_insert_default().ideographic = group;
+                }
+                "Phonetic" | "phonetic" => {
+                    let text = next_text(&mut members)?;
+                    name.get_or_insert_default().phonetic = text.and_then(|text| NameGroup::parse(&text));
+                }
+                key => match tag::parse(key) {
+                    Some(tag) => item.insert(tag, members.next_value::<RawElement>()?.into_element(tag)),
+                    None => drop(members.next_value::<IgnoredAny>()?),
+                },
+            }
+        }
+        Ok(MaybeValue(match name {
+            Some(name) if name == PersonName::default() => None,
+            Some(name) => Some(Value::Name(Box::new(name))),
+            None => Some(Value::Item(item)),
+        }))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<MaybeValue, A::Error> {
+        while sequence.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(MaybeValue(None))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<MaybeValue, E> {
+        Ok(MaybeValue(text_value(text)))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<MaybeValue, E> {
+        Ok(MaybeValue(None))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<MaybeValue, E> {
+        Ok(MaybeValue(Some(Value::Text(number.to_string().into()))))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<MaybeValue, E> {
+        Ok(MaybeValue(Some(Value::Text(number.to_string().into()))))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<MaybeValue, E> {
+        Ok(MaybeValue(Some(Value::Text(number.to_string().into()))))
+    }
+
+    fn visit_unit<E>(self) -> Result<MaybeValue, E> {
+        Ok(MaybeValue(None))
+    }
+}

@@ -1,0 +1,193 @@
+//! Specific Character Set (PS3.5 6.1, PS3.3 C.12.1.1.2): text of DICOM files to and from Unicode, code extensions
+//! (ISO 2022 escapes) included.
+//!
+//! `dicom-encoding` reads only the first value of (0008,0005) and knows no escapes, so names in Japanese or Korean
+//! files would come out wrong. Here the bytes are walked once: escapes designate the G0 and G1 sets, delimiters put
+//! the initial sets back (PS3.5 6.1.2.5.3). Decoding never fails: a byte that has no meaning becomes U+FFFD.
+//! This module knows neither files nor attributes.
+
+mod decode;
+mod encode;
+
+use encoding_rs::Encoding;
+use std::borrow::Cow;
+
+pub use encode::EncodeError;
+
+/// What separates pieces of text inside a value, and so ends the reach of an escape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delimiters {
+    /// One text with line ends: ST, LT, UT.
+    Text,
+    /// Values parted by backslashes: LO, SH, UC.
+    Values,
+    /// Values parted by backslashes, with `^` and `=` inside: PN.
+    Names,
+}
+
+impl Delimiters {
+    fn ends_reach(self, byte: u8) -> bool {
+        match byte {
+            b'\n' | b'\r' | b'\t' | 0x0C => true,
+            b'\\' => self != Self::Text,
+            b'^' | b'=' => self == Self::Names,
+            _ => false,
+        }
+    }
+}
+
+/// A set of characters that an escape can designate (PS3.3 tables C.12-2 to C.12-4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repertoire {
+    Ascii,
+    /// JIS X 0201 romaji: ASCII but for the yen sign and the overline.
+    Romaji,
+    Katakana,
+    /// The right half of a single-byte code.
+    Single(&'static Encoding),
+    /// ISO 8859-1; `encoding_rs` has only its extension windows-1252.
+    Latin1,
+    /// JIS X 0208, two bytes in G0.
+    Kanji,
+    /// JIS X 0212, two bytes in G0.
+    SupplementaryKanji,
+    /// KS X 1001, two bytes in G1.
+    Korean,
+    /// GB 2312, two bytes in G1.
+    Chinese,
+}
+
+/// A (0008,0005) value, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CharacterSets {
+    kind: Encodings,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Encodings {
+    /// One multi-byte encoding for everything, without escapes: `ISO_IR 192`, GB18030, GBK.
+    Whole(&'static Encoding),
+    /// ISO 2022: the sets in force at the start of every piece of text.
+    Extensions { g0: Repertoire, g1: Option<Repertoire>, declared: Vec<Repertoire> },
+}
+
+impl Default for CharacterSets {
+    fn default() -> Self {
+        Self {
+            kind: Encodings::Extensions {
+                g0: Repertoire::Ascii,
+                g1: None,
+                declared: vec![Repertoire::Ascii],
+            },
+        }
+    }
+}
+
+impl CharacterSets {
+    /// Reads the defined terms of (0008,0005). Unknown terms count as the default repertoire; common misspellings
+    /// (`ISO_IR_100`, `ISO 2022 100`) are understood.
+    pub fn from_terms<'a>(terms: impl IntoIterator<Item = &'a str>) -> Self {
+        let terms: Vec<Cow<'_, str>> = terms.into_iter().map(normalised).collect();
+        for term in &terms {
+            match term.as_ref() {
+                "192" => return Self { kind: Encodings::Whole(encoding_rs::UTF_8) },
+                "GB18030" => return Self { kind: Encodings::Whole(encoding_rs::GB18030) },
+                "GBK" | "GB2312" => return Self { kind: Encodings::Whole(encoding_rs::GBK) },
+                _ => {}
+            }
+        }
+        let declared: Vec<Repertoire> = terms.iter().map(|term| repertoire(term)).collect();
+        let (g0, g1) = match declared.first().copied().unwrap_or(Repertoire::Ascii) {
+            Repertoire::Ascii => (Repertoire::Ascii, None),
+            Repertoire::Katakana => (Repertoire::Romaji, Some(Repertoire::Katakana)),
+            // Two-byte G0 sets may not come first (PS3.3 C.12.1.1.2); where they do, text still begins in ASCII.
+            Repertoire::Kanji | Repertoire::SupplementaryKanji | Repertoire::Romaji => {
+                (Repertoire::Ascii, None)
+            }
+            other => (Repertoire::Ascii, Some(other)),
+        };
+        Self { kind: Encodings::Extensions { g0, g1, declared } }
+    }
+
+    /// The text that `bytes` spell, with delimiters still in it.
+    pub fn decode(&self, bytes: &[u8], delimiters: Delimiters) -> String {
+        decode::decode(self, bytes, delimiters)
+    }
+
+    /// The values that `bytes` spell, parted at backslashes that are delimiters and not half a character.
+    pub fn decode_values(&self, bytes: &[u8], delimiters: Delimiters) -> Vec<String> {
+        // A backslash that is half of a two-byte character has already become that character; a yen sign can only
+        // be a delimiter where values are parted (PS3.5 6.1.2.3 note 1).
+        self.decode(bytes, delimiters).split('\\').map(str::to_owned).collect()
+    }
+
+    /// The bytes that spell `text` in these sets.
+    pub fn encode(&self, text: &str, delimiters: Delimiters) -> Result<Vec<u8>, EncodeError> {
+        encode::encode(self, text, delimiters)
+    }
+}
+
+/// The number in a defined term, or the whole term where there is none.
+fn normalised(term: &str) -> Cow<'_, str> {
+    let term = term.trim_matches(|c: char| c == ' ' || c == '\0');
+    for prefix in ["ISO_IR ", "ISO 2022 IR ", "ISO_IR_", "ISO-IR ", "ISO IR ", "ISO 2022 ", "ISO_2022_IR_"] {
+        if let Some(number) = term.strip_prefix(prefix) {
+            return Cow::Borrowed(number.trim());
+        }
+    }
+    Cow::Borrowed(term)
+}
+
+fn repertoire(term: &str) -> Repertoire {
+    match term {
+        "13" => Repertoire::Katakana,
+        "58" => Repertoire::Chinese,
+        "87" => Repertoire::Kanji,
+        "100" => Repertoire::Latin1,
+        "101" => Repertoire::Single(encoding_rs::ISO_8859_2),
+        "109" => Repertoire::Single(encoding_rs::ISO_8859_3),
+        "110" => Repertoire::Single(encoding_rs::ISO_8859_4),
+        "126" => Repertoire::Single(encoding_rs::ISO_8859_7),
+        "127" => Repertoire::Single(encoding_rs::ISO_8859_6),
+        "138" => Repertoire::Single(encoding_rs::ISO_8859_8),
+        "144" => Repertoire::Single(encoding_rs::ISO_8859_5),
+        "148" => Repertoire::Single(encoding_rs::WINDOWS_1254),
+        "149" => Repertoire::Korean,
+        "159" => Repertoire::SupplementaryKanji,
+        "166" => Repertoire::Single(encoding_rs::WINDOWS_874),
+        "203" => Repertoire::Single(encoding_rs::ISO_8859_15),
+        _ => Repertoire::Ascii,
+    }
+}
+
+/// The escape that designates a set (PS3.3 tables C.12-3 and C.12-4), without the ESC byte.
+const ESCAPES: [(&[u8], Repertoire, Register); 19] = [
+    (b"(B", Repertoire::Ascii, Register::G0),
+    (b"(J", Repertoire::Romaji, Register::G0),
+    (b")I", Repertoire::Katakana, Register::G1),
+    (b"-A", Repertoire::Latin1, Register::G1),
+    (b"-B", Repertoire::Single(encoding_rs::ISO_8859_2), Register::G1),
+    (b"-C", Repertoire::Single(encoding_rs::ISO_8859_3), Register::G1),
+    (b"-D", Repertoire::Single(encoding_rs::ISO_8859_4), Register::G1),
+    (b"-F", Repertoire::Single(encoding_rs::ISO_8859_7), Register::G1),
+    (b"-G", Repertoire::Single(encoding_rs::ISO_8859_6), Register::G1),
+    (b"-H", Repertoire::Single(encoding_rs::ISO_8859_8), Register::G1),
+    (b"-L", Repertoire::Single(encoding_rs::ISO_8859_5), Register::G1),
+    (b"-M", Repertoire::Single(encoding_rs::WINDOWS_1254), Register::G1),
+    (b"-T", Repertoire::Single(encoding_rs::WINDOWS_874), Register::G1),
+    (b"-b", Repertoire::Single(encoding_rs::ISO_8859_15), Register::G1),
+    (b"$B", Repertoire::Kanji, Register::G0),
+    (b"$@", Repertoire::Kanji, Register::G0),
+    (b"$(D", Repertoire::SupplementaryKanji, Register::G0),
+    (b"$)C", Repertoire::Korean, Register::G1),
+    (b"$)A", Repertoire::Chinese, Register::G1),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Register {
+    G0,
+    G1,
+}
+
+#[cfg(test)]
+mod tests;

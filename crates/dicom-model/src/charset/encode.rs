@@ -1,0 +1,116 @@
+//! Text to bytes, for the sample files: the declared sets are tried in their order, escapes written where a set is
+//! not in force, and the initial sets restored before every delimiter (PS3.5 6.1.2.5.3).
+
+use super::{CharacterSets, Delimiters, ESCAPES, Encodings, Register, Repertoire};
+use encoding_rs::Encoding;
+
+/// The text holds a character that none of the declared character sets has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no declared character set can spell U+{0:04X}; declare one in SpecificCharacterSet that can")]
+pub struct EncodeError(pub u32);
+
+pub(super) fn encode(
+    sets: &CharacterSets,
+    text: &str,
+    delimiters: Delimiters,
+) -> Result<Vec<u8>, EncodeError> {
+    match &sets.kind {
+        Encodings::Whole(encoding) => whole(encoding, text),
+        Encodings::Extensions { g0, g1, declared } => extended((*g0, *g1), declared, text, delimiters),
+    }
+}
+
+fn whole(encoding: &'static Encoding, text: &str) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        bytes.extend(spelled(encoding, character).ok_or(EncodeError(character.into()))?);
+    }
+    Ok(bytes)
+}
+
+fn extended(
+    initial: (Repertoire, Option<Repertoire>),
+    declared: &[Repertoire],
+    text: &str,
+    delimiters: Delimiters,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut g0, mut g1) = initial;
+    for character in text.chars() {
+        let ends = u8::try_from(character).is_ok_and(|byte| delimiters.ends_reach(byte));
+        if character.is_ascii() {
+            if g0 != initial.0 {
+                bytes.extend(escape(initial.0));
+                g0 = initial.0;
+            }
+            bytes.push(character as u8);
+            if ends {
+                g1 = initial.1;
+            }
+            continue;
+        }
+        let (repertoire, spelling) = initial
+            .1
+            .iter()
+            .chain(declared)
+            .find_map(|repertoire| Some((*repertoire, character_in(*repertoire, character)?)))
+            .ok_or(EncodeError(character.into()))?;
+        match register(repertoire) {
+            Register::G0 if g0 != repertoire => {
+                bytes.extend(escape(repertoire));
+                g0 = repertoire;
+            }
+            Register::G1 if g1 != Some(repertoire) => {
+                bytes.extend(escape(repertoire));
+                g1 = Some(repertoire);
+            }
+            _ => {}
+        }
+        bytes.extend(spelling);
+    }
+    if g0 != initial.0 {
+        bytes.extend(escape(initial.0));
+    }
+    Ok(bytes)
+}
+
+/// A character above ASCII in one set, or nothing when the set does not have it.
+fn character_in(repertoire: Repertoire, character: char) -> Option<Vec<u8>> {
+    let euc = |bytes: Vec<u8>| (bytes.len() == 2).then_some(bytes);
+    match repertoire {
+        Repertoire::Latin1 => {
+            u8::try_from(character).ok().filter(|byte| *byte >= 0xA0).map(|byte| vec![byte])
+        }
+        Repertoire::Single(encoding) => spelled(encoding, character),
+        Repertoire::Katakana => spelled(encoding_rs::SHIFT_JIS, character).filter(|bytes| bytes.len() == 1),
+        Repertoire::Kanji => euc(spelled(encoding_rs::EUC_JP, character)?)
+            .map(|bytes| bytes.iter().map(|byte| byte & 0x7F).collect()),
+        // `encoding_rs` decodes JIS X 0212 but does not encode it.
+        Repertoire::Ascii | Repertoire::Romaji | Repertoire::SupplementaryKanji => None,
+        Repertoire::Korean => euc(spelled(encoding_rs::EUC_KR, character)?),
+        Repertoire::Chinese => euc(spelled(encoding_rs::GBK, character)?),
+    }
+}
+
+fn spelled(encoding: &'static Encoding, character: char) -> Option<Vec<u8>> {
+    let mut buffer = [0; 4];
+    let (bytes, _, failed) = encoding.encode(character.encode_utf8(&mut buffer));
+    (!failed).then(|| bytes.into_owned())
+}
+
+fn register(repertoire: Repertoire) -> Register {
+    designation(repertoire).map_or(Register::G0, |(_, register)| register)
+}
+
+fn escape(repertoire: Repertoire) -> impl Iterator<Item = u8> {
+    designation(repertoire)
+        .into_iter()
+        .flat_map(|(sequence, _)| std::iter::once(0x1B).chain(sequence.iter().copied()))
+}
+
+fn designation(repertoire: Repertoire) -> Option<(&'static [u8], Register)> {
+    ESCAPES
+        .iter()
+        .find(|(_, set, _)| *set == repertoire)
+        .map(|(sequence, _, register)| (*sequence, *register))
+}

@@ -1,0 +1,163 @@
+//! A data set as it is read: text decoded to Unicode, numbers little endian, anything large left where it stands as a byte
+//! range. Knows neither how it was read nor how it will be answered.
+
+use dicom_core::{Tag, VR};
+use std::collections::BTreeMap;
+
+/// Elements by tag, in tag order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DataSet {
+    elements: BTreeMap<Tag, DataElement>,
+}
+
+/// One data element.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataElement {
+    /// How the value is represented (PS3.5 6.2).
+    pub vr: VR,
+    /// The value; empty when the element has none.
+    pub value: DataValue,
+}
+
+/// The value of an element.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DataValue {
+    /// The values of a textual representation, padding removed; an empty text is an empty value among others.
+    Text(Vec<Box<str>>),
+    /// The bytes of a binary representation, little endian.
+    Binary(Box<[u8]>),
+    /// The items of a sequence.
+    Items(Vec<DataSet>),
+    /// Too large to hold: where the bytes stand in the object.
+    Bulk(ByteRange),
+}
+
+/// A stretch of an object's bytes. In a deflated one it counts in the inflated data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: u64,
+}
+
+impl DataElement {
+    /// An element of one text value; an empty text makes an empty element.
+    pub fn text(vr: VR, value: &str) -> Self {
+        let values = if value.is_empty() { Vec::new() } else { vec![value.into()] };
+        Self { vr, value: DataValue::Text(values) }
+    }
+
+    /// Whether the element is there but says nothing.
+    pub fn is_empty(&self) -> bool {
+        match &self.value {
+            DataValue::Text(values) => values.is_empty(),
+            DataValue::Binary(bytes) => bytes.is_empty(),
+            DataValue::Items(items) => items.is_empty(),
+            DataValue::Bulk(range) => range.length == 0,
+        }
+    }
+
+    /// Unsigned 16-bit integers, for elements of representation US.
+    pub fn words(&self) -> impl Iterator<Item = u16> + '_ {
+        let bytes = if let DataValue::Binary(bytes) = &self.value { &bytes[..] } else { &[] };
+        bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+    }
+}
+
+impl DataSet {
+    /// The element with this tag.
+    pub fn get(&self, tag: Tag) -> Option<&DataElement> {
+        self.elements.get(&tag)
+    }
+
+    /// Puts an element in, in place of any other with its tag.
+    pub fn insert(&mut self, tag: Tag, element: DataElement) {
+        self.elements.insert(tag, element);
+    }
+
+    /// The first text value, none when empty.
+    pub fn text(&self, tag: Tag) -> Option<&str> {
+        self.texts(tag).first().map(AsRef::as_ref).filter(|text: &&str| !text.is_empty())
+    }
+
+    /// All text values.
+    pub fn texts(&self, tag: Tag) -> &[Box<str>] {
+        match self.get(tag) {
+            Some(DataElement { value: DataValue::Text(values), .. }) => values,
+            _ => &[],
+        }
+    }
+
+    /// The first unsigned 16-bit value.
+    pub fn word(&self, tag: Tag) -> Option<u16> {
+        self.get(tag).and_then(|element| element.words().next())
+    }
+
+    /// The items of a sequence.
+    pub fn items(&self, tag: Tag) -> &[Self] {
+        match self.get(tag) {
+            Some(DataElement { value: DataValue::Items(items), .. }) => items,
+            _ => &[],
+        }
+    }
+
+    /// Every element, in tag order.
+    pub fn iter(&self) -> impl Iterator<Item = (Tag, &DataElement)> {
+        self.elements.iter().map(|(tag, element)| (*tag, element))
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// Parts the set in two: the elements that `chosen` accepts, and the rest.
+    pub fn part(self, mut chosen: impl FnMut(Tag) -> bool) -> (Self, Self) {
+        let (chosen, rest) = self.elements.into_iter().partition(|(tag, _)| chosen(*tag));
+        (Self { elements: chosen }, Self { elements: rest })
+    }
+}
+
+/// Whether values of this representation are text (PS3.5 6.2).
+pub fn is_text(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::AE
+            | VR::AS
+            | VR::CS
+            | VR::DA
+            | VR::DS
+            | VR::DT
+            | VR::IS
+            | VR::LO
+            | VR::LT
+            | VR::PN
+            | VR::SH
+            | VR::ST
+            | VR::TM
+            | VR::UC
+            | VR::UI
+            | VR::UR
+            | VR::UT
+    )
+}
+
+/// How many bytes are swapped together when the byte order changes (PS3.5 7.3).
+pub fn word_size(vr: VR) -> usize {
+    match vr {
+        VR::US | VR::SS | VR::OW | VR::AT => 2,
+        VR::UL | VR::SL | VR::FL | VR::OF | VR::OL => 4,
+        VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
+        _ => 1,
+    }
+}
+
+/// Turns big-endian words into little-endian ones in place.
+pub fn swap_words(bytes: &mut [u8], size: usize) {
+    if size > 1 {
+        for word in bytes.chunks_exact_mut(size) {
+            word.reverse();
+        }
+    }
+}

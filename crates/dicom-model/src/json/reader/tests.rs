@@ -1,0 +1,108 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Attributes, tags};
+
+fn read_in_chunks(body: &[u8], size: usize) -> Result<Vec<Attributes>, RowError> {
+    let mut rows = Vec::new();
+    let mut reader = RowReader::<Attributes>::new();
+    for chunk in body.chunks(size.max(1)) {
+        reader.push(chunk, &mut |row| rows.push(row))?;
+    }
+    reader.finish(&mut |row| rows.push(row))?;
+    Ok(rows)
+}
+
+fn read(body: &str) -> Result<Vec<Attributes>, RowError> {
+    read_in_chunks(body.as_bytes(), body.len())
+}
+
+#[test]
+fn an_empty_array_has_no_rows() {
+    for body in ["[]", " [ ] ", "\u{feff}[]\n"] {
+        assert_eq!(read(body), Ok(vec![]), "{body:?}");
+    }
+}
+
+#[test]
+fn what_is_no_array_of_objects_is_refused_with_a_reason() {
+    for (body, error) in [
+        ("", RowError::NotAnArray("nothing")),
+        ("null", RowError::NotAnArray("null")),
+        ("500", RowError::NotAnArray("a number")),
+        ("{}", RowError::NotAnArray("an object")),
+        ("<!doctype html>", RowError::NotAnArray("markup")),
+        ("[1]", RowError::NotAnObject { row: 1 }),
+        ("[null]", RowError::NotAnObject { row: 1 }),
+        ("[{},]", RowError::NotAnObject { row: 2 }),
+        ("[{} {}]", RowError::Broken { row: 2 }),
+        ("[{\"a\":}]", RowError::Broken { row: 1 }),
+        ("[{}", RowError::Truncated { rows: 1 }),
+        ("[{},", RowError::Truncated { rows: 1 }),
+        ("[{},{\"00100020\":{", RowError::Truncated { rows: 1 }),
+        ("[{}]]", RowError::Trailing),
+        ("[{}][{}]", RowError::Trailing),
+    ] {
+        assert_eq!(read(body), Err(error), "{body:?}");
+    }
+}
+
+#[test]
+fn a_body_cut_at_any_byte_is_never_taken_for_a_complete_one() {
+    let body =
+        r#"[{"00100020":{"vr":"LO","Value":["Ж]}"]}},{"00080061":{"vr":"CS","Value":["CT"]}}]"#.as_bytes();
+    for length in 0..body.len() {
+        assert!(read_in_chunks(&body[..length], 7).is_err(), "{length}");
+    }
+    assert_eq!(read_in_chunks(body, 7).map(|rows| rows.len()), Ok(2));
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_replaced() {
+    let body = b"[{\"00100020\":{\"vr\":\"LO\",\"Value\":[\"M\xFCller\"]}}]";
+    for size in 1..body.len() {
+        let rows = read_in_chunks(body, size).unwrap();
+        assert_eq!(rows[0].text(tags::PATIENT_ID), Some("M\u{fffd}ller"), "chunks of {size}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_do_not_depend_on_how_the_body_is_cut(
+        ids in prop::collection::vec("\\PC{0,20}", 0..6), size in 1usize..90,
+    ) {
+        let rows: Vec<_> = ids.iter()
+            .map(|id| serde_json::json!({"00100020": {"vr": "LO", "Value": [id]}, "x": {"]": ["}"]}}))
+            .collect();
+        let body = serde_json::to_vec_pretty(&rows).unwrap();
+        let whole = read_in_chunks(&body, body.len());
+        prop_assert!(whole.as_ref().is_ok_and(|rows| rows.len() == ids.len()));
+        prop_assert_eq!(read_in_chunks(&body, size), whole);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..200), size in 1usize..50) {
+        let _ = read_in_chunks(&body, size);
+    }
+}
+
+#[test]
+fn a_number_may_be_cut_anywhere_whatever_is_made_of_it() {
+    let list = br#"[{"00280030":{"vr":"DS","Value":[-2.5,0.5e-3,1E+10,-0]}},{"x":-1.5}]"#;
+    for cut in 1..list.len() {
+        let (first, second) = list.split_at(cut);
+        let (mut raw, mut ignored) =
+            (RowReader::<Box<serde_json::value::RawValue>>::new(), RowReader::<serde::de::IgnoredAny>::new());
+        let mut texts = Vec::new();
+        for piece in [first, second] {
+            raw.push(piece, &mut |row| texts.push(row.get().to_owned())).unwrap();
+            ignored.push(piece, &mut |_| ()).unwrap();
+        }
+        assert_eq!(raw.finish(&mut |row| texts.push(row.get().to_owned())), Ok(2), "{cut}");
+        assert_eq!(ignored.finish(&mut |_| ()), Ok(2), "{cut}");
+        assert_eq!(format!("[{}]", texts.join(",")).as_bytes(), list, "{cut}");
+    }
+    let mut broken = RowReader::<Box<serde_json::value::RawValue>>::new();
+    broken.push(b"[{\"x\":-", &mut |_| ()).unwrap();
+    assert_eq!(broken.push(b"x}]", &mut |_| ()), Err(RowError::Broken { row: 1 }));
+}

@@ -1,0 +1,36 @@
+//! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links in place of pixel data and of other
+//! large values.
+
+use super::data_set::{ByteRange, DataElement, DataValue};
+use super::json::writer::{self, BulkDataLinks, Step};
+use super::part10::Header;
+use std::fmt::Write as _;
+use std::io;
+
+/// Writes the metadata of the instance with this header; `instance` is its address.
+pub fn write(to: &mut Vec<u8>, mut header: Header, instance: String) -> io::Result<()> {
+    if let Some(pixels) = header.pixel_data {
+        let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(u64::MAX) };
+        header.data.insert(pixels.tag, DataElement { vr: pixels.vr, value: DataValue::Bulk(range) });
+    }
+    writer::write_data_set(to, &header.data, &Links { instance })
+}
+
+/// `{instance}/bulkdata/00880200/1/7FE00010`: attributes and item numbers by turns.
+struct Links {
+    instance: String,
+}
+
+impl BulkDataLinks for Links {
+    fn link(&self, path: &[Step]) -> String {
+        let mut link = format!("{}/bulkdata", self.instance);
+        for step in path {
+            // Writing to a string cannot fail.
+            let _ = match step {
+                Step::Attribute(tag) => write!(link, "/{:04X}{:04X}", tag.group(), tag.element()),
+                Step::Item(number) => write!(link, "/{number}"),
+            };
+        }
+        link
+    }
+}

@@ -1,0 +1,346 @@
+//! The Native DICOM Model (PS3.19 A.1), made of one object of the DICOM JSON model (PS3.18 Annex F).
+//!
+//! Both say the same, so that nothing is interpreted: numbers stay digit by digit as they were written, and an attribute is
+//! written whatever it holds. Attributes stand in the order of their tags. As PS3.19 wants it, the private creators become
+//! attributes of what they created and the blocks that they reserved are left out, as are group lengths.
+//!
+//! What stands between tags holds no line break: each is an escape, which readers keep as it is (XML 1.0 2.11), and no
+//! delimiter of a multipart body can stand there.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Tag, tag};
+use xml_escape::push_escaped;
+
+/// Structured reports nest a dozen deep; each level is read once for each that it stands in.
+const MAX_DEPTH: usize = 32;
+
+/// Before the attributes (PS3.19 table A.1.5-1: `xml:space` shall be there).
+const BEGINNING: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><NativeDicomModel \
+                         xmlns=\"http://dicom.nema.org/PS3.19/models/NativeDICOM\" xml:space=\"preserve\">";
+
+/// Behind the attributes.
+const END: &str = "</NativeDicomModel>";
+
+/// Why an object has no Native DICOM Model. Never says what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotNative {
+    /// It is no object of the DICOM JSON model.
+    #[error("an object is none of the DICOM JSON model")]
+    Json,
+    /// A value is none that its value representation has, or stands beside one that excludes it.
+    #[error(
+        "an attribute holds a value of another kind than the one before, or than its value representation has"
+    )]
+    Value,
+    /// Sequences in sequences.
+    #[error("sequences are nested more than {MAX_DEPTH} deep")]
+    TooDeep,
+}
+
+/// Appends the XML document that says what `object` says.
+///
+/// ```
+/// use dicom_model::native_xml::native_model;
+/// let mut xml = String::new();
+/// native_model(r#"{"00100020":{"vr":"LO","Value":["P1"]}}"#, &mut xml)?;
+/// assert!(xml.contains(r#"<DicomAttribute tag="00100020" vr="LO" keyword="PatientID"><Value number="1">P1</Value>"#));
+/// # Ok::<(), dicom_model::native_xml::NotNative>(())
+/// ```
+pub fn native_model(object: &str, xml: &mut String) -> Result<(), NotNative> {
+    xml.push_str(BEGINNING);
+    XmlWriter { xml, depth: 0 }.data_set(object)?;
+    xml.push_str(END);
+    Ok(())
+}
+
+/// An object's elements by their tags.
+struct JsonDataSet<'a>(BTreeMap<Tag, JsonElement<'a>>);
+
+/// What stands behind a tag. Members that the model does not have say nothing that XML could.
+#[derive(Deserialize)]
+struct JsonElement<'a> {
+    #[serde(borrow, default)]
+    vr: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "Value")]
+    values: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, default, rename = "BulkDataURI")]
+    bulk_data: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "InlineBinary")]
+    inline_binary: Option<Text<'a>>,
+}
+
+/// A name in up to three writings; from archives that do not part them, a text.
+#[derive(Deserialize)]
+struct Name<'a> {
+    #[serde(borrow, default, rename = "Alphabetic")]
+    alphabetic: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "Ideographic")]
+    ideographic: Option<Text<'a>>,
+    #[serde(borrow, default, rename = "Phonetic")]
+    phonetic: Option<Text<'a>>,
+}
+
+/// A text, borrowed where it holds no escape.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonDataSet<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = JsonDataSet<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object of the DICOM JSON model")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<JsonDataSet<'de>, A::Error> {
+                let mut elements = BTreeMap::new();
+                while let Some((Text(key), element)) = members.next_entry::<Text<'de>, JsonElement<'de>>()? {
+                    let tag = tag::parse(&key).ok_or_else(|| A::Error::custom("no tag"))?;
+                    match elements.entry(tag) {
+                        Entry::Vacant(place) => drop(place.insert(element)),
+                        Entry::Occupied(_) => return Err(A::Error::custom("a tag that stands there twice")),
+                    }
+                }
+                Ok(JsonDataSet(elements))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl JsonDataSet<'_> {
+    /// Who made up the block that a private element stands in (PS3.5 7.8.1); `None` for all others.
+    fn creator_of(&self, tag: Tag) -> Option<Cow<'_, str>> {
+        let block = tag.element() >> 8;
+        self.creator(Tag(tag.group(), block)).filter(|_| is_block(tag.group(), block))
+    }
+
+    /// What a private creator element says.
+    fn creator(&self, tag: Tag) -> Option<Cow<'_, str>> {
+        let first = self.0.get(&tag)?.values.as_ref()?.first()?;
+        let Text(creator) = serde_json::from_str(first.get()).ok()?;
+        (!creator.trim().is_empty()).then_some(creator)
+    }
+
+    /// Whether `tag` only says what its block's elements say themselves.
+    fn is_told_elsewhere(&self, tag: Tag) -> bool {
+        tag.element() == 0 || is_block(tag.group(), tag.element()) && self.creator(tag).is_some()
+    }
+}
+
+/// Whether the elements of `group` can stand in `block`.
+fn is_block(group: u16, block: u16) -> bool {
+    !group.is_multiple_of(2) && (0x10..=0xFF).contains(&block)
+}
+
+/// What the values of one element are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ValueKind {
+    Value,
+    PersonName,
+    Item,
+}
+
+impl ValueKind {
+    /// By the value representation where that tells it, else by the first value that is one.
+    fn of(vr: &str, values: &[&RawValue]) -> Self {
+        let is_object = || values.iter().find(|value| !is_null(value)).is_some_and(|value| is_object(value));
+        match vr {
+            "PN" => Self::PersonName,
+            "SQ" => Self::Item,
+            _ if is_object() => Self::Item,
+            _ => Self::Value,
+        }
+    }
+
+    fn element(self) -> &'static str {
+        match self {
+            Self::Value => "Value",
+            Self::PersonName => "PersonName",
+            Self::Item => "Item",
+        }
+    }
+}
+
+struct XmlWriter<'a> {
+    xml: &'a mut String,
+    depth: usize,
+}
+
+impl XmlWriter<'_> {
+    fn data_set(&mut self, object: &str) -> Result<(), NotNative> {
+        let set: JsonDataSet<'_> = serde_json::from_str(object).map_err(|_| NotNative::Json)?;
+        set.0.iter().filter(|(tag, _)| !set.is_told_elsewhere(**tag)).try_for_each(|(tag, element)| {
+            let creator = set.creator_of(*tag);
+            self.attribute_begins(*tag, element, creator.as_deref());
+            self.element(*tag, element)
+        })
+    }
+
+    fn attribute_begins(&mut self, tag: Tag, element: &JsonElement<'_>, creator: Option<&str>) {
+        let shown = if creator.is_some() { Tag(tag.group(), tag.element() & 0xFF) } else { tag };
+        self.xml.push_str("<DicomAttribute");
+        self.property("tag", &tag::hex(shown));
+        self.property("vr", &vr_of(tag, element));
+        let keyword = tag::keyword(tag).filter(|_| tag.group().is_multiple_of(2));
+        for (name, text) in [("keyword", keyword), ("privateCreator", creator)] {
+            if let Some(text) = text {
+                self.property(name, text);
+            }
+        }
+    }
+
+    /// The rest of an attribute, from the end of its first tag on.
+    fn element(&mut self, tag: Tag, element: &JsonElement<'_>) -> Result<(), NotNative> {
+        let values = element.values.as_deref().unwrap_or_default();
+        match (values, &element.bulk_data, &element.inline_binary) {
+            ([], None, None) => {
+                self.xml.push_str("/>");
+                return Ok(());
+            }
+            ([], Some(Text(address)), None) => {
+                self.xml.push_str("><BulkData");
+                self.property("uri", address);
+                self.xml.push_str("/>");
+            }
+            ([], None, Some(Text(octets))) => {
+                self.xml.push_str("><InlineBinary>");
+                self.text(octets);
+                self.xml.push_str("</InlineBinary>");
+            }
+            (values, None, None) => {
+                self.xml.push('>');
+                let kind = ValueKind::of(&vr_of(tag, element), values);
+                for (index, value) in values.iter().enumerate() {
+                    self.numbered(kind, index + 1, value)?;
+                }
+            }
+            _ => return Err(NotNative::Value),
+        }
+        self.xml.push_str("</DicomAttribute>");
+        Ok(())
+    }
+
+    /// One value. An empty one among others keeps its place (PS3.19 table A.1.5-2).
+    fn numbered(&mut self, kind: ValueKind, number: usize, value: &RawValue) -> Result<(), NotNative> {
+        let element = kind.element();
+        self.xml.push('<');
+        self.xml.push_str(element);
+        self.property("number", &number.to_string());
+        self.xml.push('>');
+        match kind {
+            _ if is_null(value) => {}
+            ValueKind::Value => self.value(value)?,
+            ValueKind::PersonName => self.name(value)?,
+            ValueKind::Item if !is_object(value) => return Err(NotNative::Value),
+            ValueKind::Item if self.depth == MAX_DEPTH => return Err(NotNative::TooDeep),
+            ValueKind::Item => XmlWriter { xml: self.xml, depth: self.depth + 1 }.data_set(value.get())?,
+        }
+        self.xml.push_str("</");
+        self.xml.push_str(element);
+        self.xml.push('>');
+        Ok(())
+    }
+
+    fn value(&mut self, value: &RawValue) -> Result<(), NotNative> {
+        match value.get().as_bytes().first() {
+            Some(b'"') => self.text(&text_of(value)?),
+            Some(b'0'..=b'9' | b'-') => self.xml.push_str(value.get()),
+            _ => return Err(NotNative::Value),
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, value: &RawValue) -> Result<(), NotNative> {
+        const GROUPS: [&str; 3] = ["Alphabetic", "Ideographic", "Phonetic"];
+        if is_object(value) {
+            let name: Name<'_> = serde_json::from_str(value.get()).map_err(|_| NotNative::Value)?;
+            for (group, written) in GROUPS.into_iter().zip([name.alphabetic, name.ideographic, name.phonetic])
+            {
+                self.name_group(group, written.as_ref().map_or("", |Text(written)| written));
+            }
+        } else {
+            let name = text_of(value)?;
+            for (group, written) in GROUPS.into_iter().zip(name.splitn(GROUPS.len(), '=')) {
+                self.name_group(group, written);
+            }
+        }
+        Ok(())
+    }
+
+    /// The components of a group (PS3.5 6.2.1.1). More carets than there are components stay in the last one.
+    fn name_group(&mut self, group: &str, written: &str) {
+        const COMPONENTS: [&str; 5] = ["FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix"];
+        if written.is_empty() {
+            return;
+        }
+        self.enclosed(group, |writer| {
+            let components = COMPONENTS.into_iter().zip(written.splitn(COMPONENTS.len(), '^'));
+            for (name, component) in components.filter(|(_, component)| !component.is_empty()) {
+                writer.enclosed(name, |writer| writer.text(component));
+            }
+        });
+    }
+
+    fn enclosed(&mut self, element: &str, write: impl FnOnce(&mut Self)) {
+        self.xml.push('<');
+        self.xml.push_str(element);
+        self.xml.push('>');
+        write(self);
+        self.xml.push_str("</");
+        self.xml.push_str(element);
+        self.xml.push('>');
+    }
+
+    /// An attribute of the tag that is open.
+    fn property(&mut self, name: &str, value: &str) {
+        self.xml.push(' ');
+        self.xml.push_str(name);
+        self.xml.push_str("=\"");
+        self.text(value);
+        self.xml.push('"');
+    }
+
+    fn text(&mut self, text: &str) {
+        // What pads a value to an even length is none of it (PS3.19 A.1.1).
+        push_escaped(self.xml, text.trim_end_matches('\0'));
+    }
+}
+
+/// As the archive tells it, else as PS3.6 has it; unknown where neither does.
+fn vr_of<'e>(tag: Tag, element: &'e JsonElement<'_>) -> Cow<'e, str> {
+    let told = element.vr.as_ref().map(|Text(vr)| vr.as_ref());
+    match told.filter(|vr| vr.len() == 2 && vr.bytes().all(|byte| byte.is_ascii_uppercase())) {
+        Some(vr) => Cow::Borrowed(vr),
+        None => {
+            Cow::Owned(tag::value_representation(tag).map_or("UN".to_owned(), |vr| vr.to_string().to_owned()))
+        }
+    }
+}
+
+fn text_of(value: &RawValue) -> Result<Cow<'_, str>, NotNative> {
+    serde_json::from_str(value.get()).map(|Text(text)| text).map_err(|_| NotNative::Value)
+}
+
+fn is_null(value: &RawValue) -> bool {
+    value.get() == "null"
+}
+
+fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+use proptest::prelude::*;
+use roxmltree::{Document, Node};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn written(object: &Value) -> Result<String, NotNative> {
+    let mut xml = String::new();
+    native_model(&object.to_string(), &mut xml).map(|()| xml)
+}
+
+/// What stands between the first and the last tag.
+fn inside(object: &Value) -> String {
+    let xml = written(object).unwrap();
+    Document::parse(&xml).unwrap();
+    xml.strip_prefix(BEGINNING).unwrap().strip_suffix(END).unwrap().to_owned()
+}
+
+#[test]
+fn values_are_numbered_and_an_empty_one_keeps_its_place() {
+    assert_eq!(
+        inside(&json!({"00080061": {"vr": "CS", "Value": ["MPG", null, "XR3"]}, "00080005": {"vr": "CS"}})),
+        "<DicomAttribute tag=\"00080005\" vr=\"CS\" keyword=\"SpecificCharacterSet\"/>\
+         <DicomAttribute tag=\"00080061\" vr=\"CS\" keyword=\"ModalitiesInStudy\"><Value number=\"1\">MPG</Value>\
+         <Value number=\"2\"></Value><Value number=\"3\">XR3</Value></DicomAttribute>"
+    );
+}
+
+#[test]
+fn a_number_is_written_digit_by_digit() {
+    let mut xml = String::new();
+    native_model(r#"{"00101030":{"vr":"DS","Value":[70.50, 1e2,-0, 18446744073709551615]}}"#, &mut xml)
+        .unwrap();
+    for (number, value) in ["70.50", "1e2", "-0", "18446744073709551615"].iter().enumerate() {
+        assert!(xml.contains(&format!("<Value number=\"{}\">{value}</Value>", number + 1)), "{xml}");
+    }
+}
+
+#[test]
+fn names_are_parted_into_groups_and_components() {
+    let parted = "<DicomAttribute tag=\"00100010\" vr=\"PN\" keyword=\"PatientName\"><PersonName number=\"1\"><Alphabetic>\
+                  <FamilyName>Yamada</FamilyName><NamePrefix>Dr</NamePrefix></Alphabetic><Ideographic>\
+                  <FamilyName>山田</FamilyName><GivenName>太郎</GivenName></Ideographic></PersonName></DicomAttribute>";
+    let name = json!({"Alphabetic": "Yamada^^^Dr", "Ideographic": "山田^太郎", "Phonetic": null});
+    assert_eq!(inside(&json!({"00100010": {"vr": "PN", "Value": [name]}})), parted);
+    assert_eq!(inside(&json!({"00100010": {"Value": ["Yamada^^^Dr=山田^太郎"]}})), parted);
+    let more = inside(&json!({"00100010": {"vr": "PN", "Value": ["a^b^c^d^e^f", null]}}));
+    assert!(more.contains(
+        "<NameSuffix>e^f</NameSuffix></Alphabetic></PersonName><PersonName number=\"2\"></PersonName>"
+    ));
+}
+
+#[test]
+fn items_hold_data_sets_and_large_values_stand_elsewhere() {
+    assert_eq!(
+        inside(&json!({
+            "00400275": {"vr": "SQ", "Value": [{"00400007": {"vr": "LO", "Value": ["x"]}}, {}]},
+            "7FE00010": {"vr": "OW", "BulkDataURI": "https://gw/a?b&c"},
+            "00420011": {"vr": "OB", "InlineBinary": "AAECAw=="},
+        })),
+        "<DicomAttribute tag=\"00400275\" vr=\"SQ\" keyword=\"RequestAttributesSequence\"><Item number=\"1\">\
+         <DicomAttribute tag=\"00400007\" vr=\"LO\" keyword=\"ScheduledProcedureStepDescription\">\
+         <Value number=\"1\">x</Value></DicomAttribute></Item><Item number=\"2\"></Item></DicomAttribute>\
+         <DicomAttribute tag=\"00420011\" vr=\"OB\" keyword=\"EncapsulatedDocument\"><InlineBinary>AAECAw==</InlineBinary>\
+         </DicomAttribute><DicomAttribute tag=\"7FE00010\" vr=\"OW\" keyword=\"PixelData\">\
+         <BulkData uri=\"https://gw/a?b&amp;c\"/></DicomAttribute>"
+    );
+}
+
+#[test]
+fn private_elements_name_their_creator_in_place_of_their_block() {
+    assert_eq!(
+        inside(&json!({
+            "00090000": {"vr": "UL", "Value": [20]},
+            "00090010": {"vr": "LO", "Value": ["ACME"]},
+            "00091001": {"vr": "UN", "InlineBinary": "AA=="},
+            "00091101": {"vr": "LO", "Value": ["whose?"]},
+        })),
+        "<DicomAttribute tag=\"00090001\" vr=\"UN\" privateCreator=\"ACME\"><InlineBinary>AA==</InlineBinary>\
+         </DicomAttribute><DicomAttribute tag=\"00091101\" vr=\"LO\"><Value number=\"1\">whose?</Value></DicomAttribute>"
+    );
+}
+
+#[test]
+fn a_representation_that_is_not_told_is_that_of_the_dictionary() {
+    let text = inside(&json!({"0020000D": {"Value": ["1.2\u{0}"]}, "00280106": {}, "00091001": {"vr": "?"}}));
+    assert!(text.contains("tag=\"0020000D\" vr=\"UI\"") && text.contains(">1.2</Value>"), "{text}");
+    assert!(text.contains("tag=\"00280106\" vr=\"UN\""), "US or SS: {text}");
+    assert!(text.contains("tag=\"00091001\" vr=\"UN\""), "{text}");
+}
+
+#[test]
+fn what_is_no_dicom_json_is_refused() {
+    for (object, error) in [
+        (json!({"nonsense": {"vr": "LO"}}), NotNative::Json),
+        (json!({"00100020": "P1"}), NotNative::Json),
+        (json!({"00100020": {"Value": "P1"}}), NotNative::Json),
+        (json!({"00100020": {}, "PatientID": {}}), NotNative::Json),
+        (json!({"00100020": {"vr": "LO", "Value": [["P1"]]}}), NotNative::Value),
+        (json!({"00100020": {"vr": "LO", "Value": [true]}}), NotNative::Value),
+        (json!({"00100020": {"vr": "LO", "Value": ["P1", {}]}}), NotNative::Value),
+        (json!({"00400275": {"vr": "SQ", "Value": ["x"]}}), NotNative::Value),
+        (json!({"00100010": {"vr": "PN", "Value": [1]}}), NotNative::Value),
+        (json!({"7FE00010": {"vr": "OW", "Value": [1], "BulkDataURI": "x"}}), NotNative::Value),
+        (json!({"7FE00010": {"vr": "OW", "InlineBinary": "", "BulkDataURI": "x"}}), NotNative::Value),
+    ] {
+        assert_eq!(written(&object), Err(error), "{object}");
+    }
+}
+
+#[test]
+fn nesting_has_an_end() {
+    let nested = |depth: usize| {
+        let mut object = String::from("{}");
+        for _ in 0..depth {
+            object = format!("{{\"00400275\":{{\"vr\":\"SQ\",\"Value\":[{object}]}}}}");
+        }
+        native_model(&object, &mut String::new())
+    };
+    assert_eq!(nested(MAX_DEPTH), Ok(()));
+    assert_eq!(nested(MAX_DEPTH + 1), Err(NotNative::TooDeep));
+    assert_eq!(nested(20_000), Err(NotNative::TooDeep));
+}
+
+/// The values of a data set as its XML tells them, by tag.
+fn said(parent: Node<'_, '_>) -> Value {
+    let attributes = parent.children().map(|attribute| {
+        assert_eq!(attribute.tag_name().name(), "DicomAttribute");
+        let values = attribute.children().map(|value| match value.tag_name().name() {
+            "Item" => said(value),
+            _ => Value::from(value.text().unwrap_or_default()),
+        });
+        (attribute.attribute("tag").unwrap().to_owned(), Value::from(values.collect::<Vec<_>>()))
+    });
+    Value::Object(attributes.collect())
+}
+
+/// As XML 1.0 can hold it.
+fn holdable(text: &str) -> String {
+    let text = text.trim_end_matches('\0');
+    let is_held = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.chars().map(|c| if is_held(&c) { c } else { '\u{fffd}' }).collect()
+}
+
+fn data_sets() -> impl Strategy<Value = (Value, Value)> {
+    let texts = prop::collection::vec("\\PC{0,8}|[\\x00-\\x20<>&\"']{0,6}", 1..4).prop_map(|texts| {
+        (
+            json!({"vr": "LT", "Value": texts}),
+            json!(texts.iter().map(|text| holdable(text)).collect::<Vec<_>>()),
+        )
+    });
+    let elements = texts.prop_recursive(4, 24, 3, |inner| {
+        prop::collection::vec(prop::collection::btree_map("[0-9A-E]{7}[1-9]", inner, 0..3), 1..3).prop_map(
+            |items| {
+                let even = |tag: &str| format!("0010{}", &tag[4..]);
+                let part = |which: fn((Value, Value)) -> Value| -> Vec<Value> {
+                    items
+                        .iter()
+                        .map(|item| {
+                            Value::Object(
+                                item.iter().map(|(tag, pair)| (even(tag), which(pair.clone()))).collect(),
+                            )
+                        })
+                        .collect()
+                };
+                (json!({"vr": "SQ", "Value": part(|pair| pair.0)}), json!(part(|pair| pair.1)))
+            },
+        )
+    });
+    elements.prop_map(|(element, values)| (json!({"00081140": element}), json!({"00081140": values})))
+}
+
+proptest! {
+    #[test]
+    fn xml_says_what_json_says((object, expected) in data_sets()) {
+        let xml = written(&object).unwrap();
+        prop_assert!(!xml.contains(['\r', '\n']));
+        let document = Document::parse(&xml).unwrap();
+        prop_assert_eq!(said(document.root_element()), expected);
+    }
+
+    #[test]
+    fn whatever_is_written_is_well_formed(text in "[\\[\\]{}:,\"0-9A-Fvralue NP^=\\\\\u{0}-\u{7}]{0,60}", inner in ".{0,40}") {
+        for object in [text, format!("{{\"00100010\":{{\"vr\":\"PN\",\"Value\":[{}]}}}}", json!(inner))] {
+            let mut xml = String::new();
+            if native_model(&object, &mut xml).is_ok() {
+                prop_assert!(Document::parse(&xml).is_ok(), "{}", xml);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! One object of a file that is in memory, read in place: values are slices of the file, and items of sequences stay as they
+//! are written until somebody asks for one. The grammar is that of the streaming reading.
+
+use super::inflate::Inflated;
+use super::source::{InMemory, Source};
+use super::syntax::{ElementHeader, Syntax, is_deflated};
+use super::walk::{Event, Walk};
+use super::{ReadError, is_pixel_data, meta};
+use crate::encapsulated::Fragment;
+use bytes::Bytes;
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+use std::io::Read;
+
+/// An object in memory.
+#[derive(Debug, Clone)]
+pub struct InPlace {
+    /// Transfer Syntax UID (0002,0010).
+    pub transfer_syntax: &'static str,
+    /// The elements that were wanted.
+    pub elements: Elements,
+    /// Its pixel data, if it has any.
+    pub pixels: Option<Pixels>,
+    /// Bytes of memory that the data set takes besides the file, as it had to be inflated.
+    pub inflated: usize,
+}
+
+/// Pixel Data (7FE0,0010), all of them.
+#[derive(Debug, Clone)]
+pub enum Pixels {
+    /// As numbers, one after the other.
+    Native {
+        /// All of them.
+        bytes: Bytes,
+        /// In which order they are written.
+        order: Order,
+    },
+    /// As items (PS3.5 A.4).
+    Encapsulated {
+        /// What the first item holds, the Basic Offset Table.
+        table: Bytes,
+        /// The others.
+        fragments: Vec<(Fragment, Bytes)>,
+    },
+}
+
+/// In which order the bytes of numbers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Least significant byte first.
+    Little,
+    /// Most significant byte first.
+    Big,
+    /// And numbers of 8 bits two in a word, the first of them in its lower half (PS3.5 8.1.1).
+    BigWords,
+}
+
+impl InPlace {
+    /// Reads a file up to the end of its pixel data; of its elements those that `wanted` accepts. What is deflated may inflate
+    /// to `limit` bytes.
+    pub fn read(file: &Bytes, limit: usize, wanted: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
+        let mut source = InMemory::new(file.clone());
+        let declared = meta::read(&mut source)?;
+        let mut inflated = 0;
+        if is_deflated(declared.uid()) {
+            let plain = inflate(&source.rest(), limit)?;
+            inflated = plain.len();
+            source = InMemory::new(plain);
+        }
+        let syntax = Syntax::observed(declared, source.peek(8)?);
+        let (elements, pixels) = read_level(source, syntax, wanted)?;
+        Ok(Self { transfer_syntax: declared.uid(), elements, pixels, inflated })
+    }
+}
+
+fn inflate(deflated: &[u8], limit: usize) -> Result<Bytes, ReadError> {
+    let mut plain = Vec::new();
+    let mut bounded = Inflated::new(deflated).take(limit as u64 + 1);
+    bounded.read_to_end(&mut plain)?;
+    if plain.len() > limit { Err(ReadError::TooLarge) } else { Ok(plain.into()) }
+}
+
+/// The elements of one level up to its pixel data or its end.
+fn read_level(
+    source: InMemory,
+    syntax: Syntax,
+    wanted: impl Fn(Tag) -> bool,
+) -> Result<(Elements, Option<Pixels>), ReadError> {
+    let bytes = source.rest();
+    let first = source.position();
+    let mut walk = Walk::new(source, syntax);
+    let mut found = Elements::default();
+    // The sequence that is being read, where it is wanted, and where its item begins.
+    let (mut sequence, mut begin) = (None, 0);
+    while let Some(event) = walk.next()? {
+        match event {
+            Event::Value(header, length) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
+                let bytes = walk.source().take_bytes(length.into())?;
+                return Ok((found, Some(Pixels::Native { bytes, order: order(header) })));
+            }
+            Event::Fragments(header) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
+                return Ok((found, Some(read_fragments(&mut walk)?)));
+            }
+            Event::Value(header, length)
+                if walk.depth() == 0 && wanted(header.tag) && found.element(header.tag).is_none() =>
+            {
+                let bytes = walk.source().take_bytes(length.into())?;
+                let big_endian = header.syntax.big_endian;
+                found.elements.push((header.tag, InPlaceElement::Value { vr: header.vr, bytes, big_endian }));
+            }
+            Event::Value(_, length) => walk.source().skip(length.into())?,
+            Event::Fragments(_) => walk.skip_fragments()?,
+            Event::BeginSequence(tag, syntax) if walk.depth() == 1 => {
+                let is_wanted = wanted(tag) && found.element(tag).is_none();
+                sequence = is_wanted.then(|| (tag, Vec::new(), syntax));
+            }
+            Event::BeginItem if walk.depth() == 2 => begin = walk.position(),
+            Event::EndItem(end) if walk.depth() == 1 => {
+                if let Some((_, items, _)) = &mut sequence {
+                    let slice = |at: u64| usize::try_from(at - first).unwrap_or(bytes.len());
+                    items.push(bytes.slice(slice(begin)..slice(end)));
+                }
+            }
+            Event::EndSequence if walk.depth() == 0 => {
+                if let Some((tag, items, syntax)) = sequence.take() {
+                    found.elements.push((tag, InPlaceElement::Items { items, syntax }));
+                }
+            }
+            Event::BeginSequence(..) | Event::BeginItem | Event::EndItem(_) | Event::EndSequence => {}
+        }
+    }
+    Ok((found, None))
+}
+
+fn order(header: ElementHeader) -> Order {
+    match (header.syntax.big_endian, header.vr) {
+        (false, _) => Order::Little,
+        (true, VR::OB) => Order::Big,
+        (true, _) => Order::BigWords,
+    }
+}
+
+fn read_fragments(walk: &mut Walk<InMemory>) -> Result<Pixels, ReadError> {
+    let length = walk.fragment()?.ok_or(ReadError::Broken("its pixel data are empty"))?;
+    let table = walk.source().take_bytes(length.into())?;
+    let first = walk.position();
+    let mut fragments = Vec::new();
+    loop {
+        let offset = walk.position() - first;
+        let Some(length) = walk.fragment()? else { return Ok(Pixels::Encapsulated { table, fragments }) };
+        let bytes = walk.source().take_bytes(length.into())?;
+        fragments.push((Fragment::new(offset, length, &bytes), bytes));
+    }
+}
+
+/// Elements of one level, as they are written.
+#[derive(Debug, Clone, Default)]
+pub struct Elements {
+    elements: Vec<(Tag, InPlaceElement)>,
+}
+
+#[derive(Debug, Clone)]
+enum InPlaceElement {
+    Value { vr: VR, bytes: Bytes, big_endian: bool },
+    Items { items: Vec<Bytes>, syntax: Syntax },
+}
+
+impl Elements {
+    fn element(&self, tag: Tag) -> Option<&InPlaceElement> {
+        self.elements.iter().find(|(other, _)| *other == tag).map(|(_, element)| element)
+    }
+
+    fn value(&self, tag: Tag) -> Option<(&Bytes, bool)> {
+        match self.element(tag)? {
+            InPlaceElement::Value { bytes, big_endian, .. } if !bytes.is_empty() => {
+                Some((bytes, *big_endian))
+            }
+            _ => None,
+        }
+    }
+
+    /// How the value is represented, as the file says it, or the dictionary.
+    pub fn vr(&self, tag: Tag) -> Option<VR> {
+        match self.element(tag)? {
+            InPlaceElement::Value { vr, .. } => Some(*vr),
+            InPlaceElement::Items { .. } => None,
+        }
+    }
+
+    /// A value as it is written.
+    pub fn bytes(&self, tag: Tag) -> Option<&Bytes> {
+        self.value(tag).map(|(bytes, _)| bytes)
+    }
+
+    /// Words of two bytes.
+    pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
+        let (bytes, big_endian) = self.value(tag)?;
+        let word = |pair: &[u8; 2]| {
+            if big_endian { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) }
+        };
+        Some(bytes.as_chunks().0.iter().map(word).collect())
+    }
+
+    /// The first word of two bytes.
+    pub fn word(&self, tag: Tag) -> Option<u16> {
+        self.words(tag)?.first().copied()
+    }
+
+    /// Text without the blanks that pad it.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        let (bytes, _) = self.value(tag)?;
+        let text = String::from_utf8_lossy(bytes).trim_matches(['\0', ' ']).to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Numbers written as text (DS, IS); none of them when one is no number.
+    pub fn decimals(&self, tag: Tag) -> Option<Vec<f64>> {
+        let text = self.text(tag)?;
+        let numbers = text.split('\\').map(|part| part.trim_matches(['\0', ' ']).parse::<f64>());
+        let numbers: Vec<f64> = numbers.collect::<Result<_, _>>().ok()?;
+        numbers.iter().all(|number| number.is_finite()).then_some(numbers)
+    }
+
+    /// The first number written as text.
+    pub fn decimal(&self, tag: Tag) -> Option<f64> {
+        self.decimals(tag)?.first().copied()
+    }
+
+    /// The elements of the item of a sequence at `index`, counted from 0.
+    pub fn item(&self, tag: Tag, index: usize) -> Result<Option<Self>, ReadError> {
+        let Some(InPlaceElement::Items { items, syntax }) = self.element(tag) else { return Ok(None) };
+        let Some(bytes) = items.get(index) else { return Ok(None) };
+        let level = read_level(InMemory::new(bytes.clone()), *syntax, |tag| !is_pixel_data(tag))?;
+        Ok(Some(level.0))
+    }
+}

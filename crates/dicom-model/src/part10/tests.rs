@@ -1,0 +1,314 @@
+//! Files as they should be and as they should not.
+
+use super::in_place::{InPlace, Pixels};
+use super::*;
+use crate::data_set::swap_words;
+use dicom_core::value::{DataSetSequence, PrimitiveValue};
+use dicom_core::{DataElement, dicom_value};
+use dicom_dictionary_std::uids;
+use dicom_object::{FileMetaTable, FileMetaTableBuilder, InMemDicomObject};
+use dicomweb_archive::samples;
+use proptest::prelude::*;
+use std::fs;
+use std::io::BufReader;
+use std::sync::LazyLock;
+
+/// Bytes of two sample files: sequences in Explicit VR, and an image in Implicit VR.
+static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    samples::write_of(folder.path(), |patient| patient.id == samples::Given::Is("DEMO-0001")).unwrap();
+    ["patient-01/study-1/series-3/0001.dcm", "patient-01/study-3/series-1/0001.dcm"]
+        .map(|name| fs::read(folder.path().join(name)).unwrap())
+        .to_vec()
+});
+
+fn read_bytes(bytes: &[u8]) -> Result<Header, ReadError> {
+    Object::open(bytes, Some(bytes.len() as u64))?.header(|_| true)
+}
+
+/// The header, and the bytes of the pixel data as they follow it.
+fn read_pixels(bytes: &[u8]) -> (Header, Vec<u8>) {
+    let mut object = Object::open(bytes, None).unwrap();
+    let header = object.header(|_| true).unwrap();
+    let pixel_data = header.pixel_data.unwrap();
+    let mut pixels = Vec::new();
+    Read::take(object, pixel_data.length.unwrap()).read_to_end(&mut pixels).unwrap();
+    swap_words(&mut pixels, header.swapped_words(pixel_data.vr));
+    (header, pixels)
+}
+
+fn small(transfer_syntax: &str) -> Vec<u8> {
+    let object = InMemDicomObject::from_element_iter([
+        DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, PrimitiveValue::from("1.2.3")),
+        DataElement::new(tags::PIXEL_REPRESENTATION, VR::US, dicom_value!(U16, [1])),
+        DataElement::new(tags::SMALLEST_IMAGE_PIXEL_VALUE, VR::SS, dicom_value!(I16, [-2])),
+        DataElement::new(tags::PIXEL_DATA, VR::OW, dicom_value!(U16, [1, 2, 3])),
+    ]);
+    let mut bytes = Vec::new();
+    object.with_exact_meta(meta(transfer_syntax)).write_all(&mut bytes).unwrap();
+    with_preamble(bytes)
+}
+
+fn meta(transfer_syntax: &str) -> FileMetaTable {
+    let meta = FileMetaTableBuilder::new().media_storage_sop_class_uid("1.2");
+    meta.media_storage_sop_instance_uid("1.2.3").transfer_syntax(transfer_syntax).build().unwrap()
+}
+
+/// `write_all` may leave the preamble to the caller.
+fn with_preamble(bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.starts_with(b"DICM") { [vec![0; 128], bytes].concat() } else { bytes }
+}
+
+#[test]
+fn numbers_and_pixels_are_found_in_every_byte_order() {
+    let big_endian = "1.2.840.10008.1.2.2";
+    for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, big_endian] {
+        let bytes = small(syntax);
+        let (header, pixels) = read_pixels(&bytes);
+        assert_eq!(header.transfer_syntax, syntax);
+        assert_eq!(header.data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"), "{syntax}");
+        let smallest = header.data.get(tags::SMALLEST_IMAGE_PIXEL_VALUE).unwrap();
+        assert_eq!(
+            *smallest,
+            crate::data_set::DataElement { vr: VR::SS, value: DataValue::Binary(Box::from([0xFE, 0xFF])) },
+            "{syntax}"
+        );
+        assert_eq!(pixels, [1, 0, 2, 0, 3, 0], "{syntax}");
+        assert_eq!(header.pixel_data.unwrap().offset, bytes.len() as u64 - 6, "{syntax}");
+    }
+}
+
+#[test]
+fn what_a_writer_did_not_know_is_read_as_the_dictionary_knows_it() {
+    let object = InMemDicomObject::from_element_iter([
+        DataElement::new(tags::STUDY_INSTANCE_UID, VR::UN, PrimitiveValue::U8(b"1.2.3\0".as_slice().into())),
+        DataElement::new(tags::PATIENT_NAME, VR::UN, PrimitiveValue::U8(b"Doe^Jane".as_slice().into())),
+        DataElement::new(tags::ROWS, VR::UN, dicom_value!(U8, [2, 1])),
+        DataElement::new(tags::PIXEL_REPRESENTATION, VR::UN, dicom_value!(U8, [1, 0])),
+        DataElement::new(tags::SMALLEST_IMAGE_PIXEL_VALUE, VR::UN, dicom_value!(U8, [0xFE, 0xFF])),
+        DataElement::new(Tag(0x0019, 0x1001), VR::UN, PrimitiveValue::U8(b"its own ".as_slice().into())),
+    ]);
+    for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"] {
+        let mut bytes = Vec::new();
+        object.clone().with_exact_meta(meta(syntax)).write_all(&mut bytes).unwrap();
+        let data = read_bytes(&with_preamble(bytes)).unwrap().data;
+        assert_eq!(data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"), "{syntax}");
+        assert_eq!(data.text(tags::PATIENT_NAME), Some("Doe^Jane"), "{syntax}");
+        assert_eq!(data.get(Tag(0x0019, 0x1001)).unwrap().vr, VR::UN);
+        if syntax == uids::EXPLICIT_VR_LITTLE_ENDIAN {
+            assert_eq!(data.word(tags::ROWS), Some(0x0102));
+            assert_eq!(data.get(tags::SMALLEST_IMAGE_PIXEL_VALUE).unwrap().vr, VR::SS);
+        } else {
+            assert_eq!(data.get(tags::ROWS).unwrap().vr, VR::UN, "in another order than the file's");
+        }
+    }
+}
+
+#[test]
+fn a_deflated_data_set_is_inflated() {
+    let plain = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let mut file = BufReader::new(&plain[128..]);
+    FileMetaTable::from_reader(&mut file).unwrap();
+    let mut data = Vec::new();
+    file.read_to_end(&mut data).unwrap();
+    let meta = meta(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN);
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    let mut written = Vec::new();
+    meta.write(&mut written).unwrap();
+    bytes.extend(written.strip_prefix(b"DICM").unwrap_or(&written));
+    let mut deflated = flate2::read::DeflateEncoder::new(&data[..], flate2::Compression::default());
+    deflated.read_to_end(&mut bytes).unwrap();
+    let (header, pixels) = read_pixels(&bytes);
+    assert_eq!(header.data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"));
+    assert_eq!(pixels, [1, 0, 2, 0, 3, 0]);
+}
+
+#[test]
+fn a_file_that_hides_its_representations_is_read_as_what_it_is() {
+    let mut bytes = small(uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    // Declare Explicit VR in the file meta information, in place: both UIDs fill the same even length with padding.
+    let declared =
+        bytes.windows(17).position(|window| window == uids::IMPLICIT_VR_LITTLE_ENDIAN.as_bytes()).unwrap();
+    assert_eq!(bytes[declared + 17], 0);
+    let length = declared - 2;
+    bytes.splice(length..length + 2 + 18, [&20_u16.to_le_bytes()[..], b"1.2.840.10008.1.2.1\0"].concat());
+    let group_length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) + 2;
+    bytes[140..144].copy_from_slice(&group_length.to_le_bytes());
+    let header = read_bytes(&bytes).unwrap();
+    assert_eq!(header.transfer_syntax, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    assert_eq!(header.data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"));
+}
+
+#[test]
+fn other_files_are_told_apart() {
+    assert!(matches!(read_bytes(b""), Err(ReadError::NotDicom)));
+    assert!(matches!(read_bytes(&[0; 500]), Err(ReadError::NotDicom)));
+    assert!(matches!(read_bytes(b"\x89PNG and so on"), Err(ReadError::NotDicom)));
+    let bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    assert!(matches!(read_bytes(&bytes[..bytes.len() - 1]), Err(ReadError::Truncated)));
+}
+
+#[test]
+fn an_object_cut_at_any_byte_before_its_pixels_is_not_whole() {
+    let whole = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let pixels = whole.len() - 6;
+    for length in 0..pixels {
+        let header = Object::open(&whole[..length], None).and_then(|mut object| object.header(|_| true));
+        let ends_between_elements =
+            header.as_ref().is_ok_and(|header| header.pixel_data.is_none() && header.data.iter().count() < 4);
+        assert!(header.is_err() || ends_between_elements, "{length}: {header:?}");
+    }
+    let without_pixels = &whole[..pixels - 12];
+    assert!(Object::open(without_pixels, None).unwrap().header(|_| true).is_ok());
+    for cut in 1..18 {
+        let cut = &without_pixels[..without_pixels.len() - cut];
+        let header = Object::open(cut, None).unwrap().header(|_| true);
+        let is_between = header.as_ref().is_ok_and(|header| header.data.iter().count() == 2);
+        assert!(header.is_err() || is_between, "{header:?}");
+    }
+}
+
+#[test]
+fn a_value_is_found_by_the_path_that_leads_to_it() {
+    let item = |text: &str| {
+        InMemDicomObject::from_element_iter([DataElement::new(
+            tags::DERIVATION_DESCRIPTION,
+            VR::ST,
+            PrimitiveValue::from(text),
+        )])
+    };
+    let object = InMemDicomObject::from_element_iter([
+        DataElement::new(
+            tags::SOURCE_IMAGE_SEQUENCE,
+            VR::SQ,
+            DataSetSequence::from(vec![item("one"), item("two ")]),
+        ),
+        DataElement::new(tags::ENCAPSULATED_DOCUMENT, VR::OB, PrimitiveValue::from(vec![7_u8; 3000])),
+    ]);
+    let mut bytes = Vec::new();
+    object.with_exact_meta(meta(uids::EXPLICIT_VR_LITTLE_ENDIAN)).write_all(&mut bytes).unwrap();
+    let bytes = with_preamble(bytes);
+    let value = |path: &[&str]| {
+        let mut object = Object::open(&bytes[..], None).unwrap();
+        let sought = object.header_before(&Step::path(path).unwrap()).unwrap().sought?;
+        let mut value = Vec::new();
+        Read::take(object, sought.length).read_to_end(&mut value).unwrap();
+        Some(value)
+    };
+    assert_eq!(value(&["00420011"]), Some(vec![7; 3000]));
+    assert_eq!(value(&["00082112", "2", "00082111"]).as_deref(), Some(&b"two "[..]));
+    assert_eq!(value(&["00082112", "3", "00082111"]), None);
+    assert_eq!(value(&["00082112"]), None);
+    assert_eq!(value(&["00082112", "1", "00082112"]), None);
+}
+
+#[test]
+fn a_delimiter_that_ends_nothing_breaks_the_file_and_not_the_reader() {
+    for delimiter in [[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0], [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]] {
+        let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let pixels = bytes.windows(4).position(|window| window == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
+        bytes.splice(pixels..pixels, delimiter.into_iter().chain([0xFE, 0xFF, 0x00, 0xE0, 8, 0, 0, 0]));
+        assert!(read_bytes(&bytes).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_damage_makes_the_reader_panic(
+        which in 0_usize..2,
+        cut in any::<prop::sample::Index>(),
+        wounds in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        cuts in any::<bool>(),
+    ) {
+        let mut bytes = FILES[which].clone();
+        for (at, byte) in wounds {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if cuts {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let _ = read_bytes(&bytes);
+    }
+
+    #[test]
+    fn no_bytes_behind_a_good_start_make_the_reader_panic(tail in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
+        bytes.truncate(data);
+        bytes.extend(tail);
+        let _ = read_bytes(&bytes);
+    }
+}
+
+/// Gives at most so many bytes at once.
+struct Slowly<'a>(&'a [u8], usize);
+
+impl Read for Slowly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+/// A private sequence as UN, in an item that has a length.
+fn unknown_sequence() -> Vec<u8> {
+    let item = b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF\x08\0\0\x01\x04\0\0\0CODE\xFE\xFF\x0D\xE0\0\0\0\0";
+    let unknown = [&b"\x09\0\x10\x10UN\0\0\xFF\xFF\xFF\xFF"[..], item, b"\xFE\xFF\xDD\xE0\0\0\0\0"].concat();
+    let length = u8::try_from(unknown.len()).unwrap();
+    let sequence = [
+        &b"\x08\0\x40\x11SQ\0\0"[..],
+        &[length + 8, 0, 0, 0],
+        b"\xFE\xFF\x00\xE0",
+        &[length, 0, 0, 0],
+        &unknown,
+    ];
+    let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
+    bytes.splice(data..data, sequence.concat());
+    bytes
+}
+
+#[test]
+fn an_unknown_value_without_a_length_is_a_sequence_in_implicit_vr() {
+    let data = read_bytes(&unknown_sequence()).unwrap().data;
+    let items = data.items(tags::REFERENCED_IMAGE_SEQUENCE);
+    let unknown = items[0].get(Tag(0x0009, 0x1010)).unwrap();
+    assert_eq!(unknown.vr, VR::SQ);
+    assert_eq!(items[0].items(Tag(0x0009, 0x1010))[0].text(tags::CODE_VALUE), Some("CODE"));
+}
+
+#[test]
+fn a_length_that_is_declared_takes_no_memory() {
+    let mut bytes = [&[0; 128][..], b"DICM\x02\0\x10\0UT\0\0\0\0\0\x70", b"1.2.840.10008.1.2.1"].concat();
+    assert!(matches!(read_bytes(&bytes), Err(ReadError::Broken(_))));
+    bytes[136..138].copy_from_slice(b"OB");
+    bytes[134] = 1;
+    assert!(matches!(Object::open(&bytes[..], None), Err(ReadError::Truncated)));
+}
+
+#[test]
+fn both_readings_agree_for_every_chunking_and_every_cut() {
+    let syntaxes = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"];
+    for whole in syntaxes.map(small).into_iter().chain([unknown_sequence()]) {
+        let expected = format!("{:?}", read_bytes(&whole).unwrap());
+        for size in 1..20 {
+            let header = Object::open(Slowly(&whole, size), None).unwrap().header(|_| true).unwrap();
+            assert_eq!(format!("{header:?}"), expected, "{size}");
+        }
+        let all = read_bytes(&whole).unwrap().data;
+        for length in 0..=whole.len() {
+            let cut = &whole[..length];
+            let streamed = read_bytes(cut);
+            let in_place = InPlace::read(&Bytes::copy_from_slice(cut), 1 << 20, |_| true);
+            assert_eq!(streamed.is_ok(), in_place.is_ok(), "{length}: {streamed:?} {in_place:?}");
+            let (Ok(streamed), Ok(in_place)) = (streamed, in_place) else { continue };
+            assert_eq!(streamed.pixel_data.is_some(), in_place.pixels.is_some(), "{length}");
+            assert!(streamed.data.iter().all(|(tag, element)| all.get(tag) == Some(element)), "{length}");
+            if let Some(Pixels::Native { bytes, .. }) = in_place.pixels {
+                assert_eq!((bytes.len(), length), (6, whole.len()));
+            }
+        }
+    }
+}

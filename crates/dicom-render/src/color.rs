@@ -1,0 +1,90 @@
+//! From samples of colour to red, green and blue of 8 bits (PS3.3 C.7.6.3.1.2).
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::RenderError;
+use super::decode::{Decoded, Samples};
+use super::lookup_table::LookupTable;
+use super::object::DataSet;
+use super::pixels::{ImagePixelModule, Photometric};
+
+/// The colours of a frame, three bytes for each pixel.
+pub(super) fn colours(
+    decoded: &Decoded,
+    layout: &ImagePixelModule,
+    attributes: &DataSet,
+) -> Result<Vec<u8>, RenderError> {
+    match (decoded.photometric, &decoded.samples) {
+        (Photometric::PaletteColor, Samples::Words(words)) => of_palette(words, layout, attributes),
+        (Photometric::PaletteColor, Samples::U32(_)) => Err(RenderError::Unsupported("its number of bits")),
+        (photometric, Samples::Words(words)) => {
+            Ok(of_samples(words.iter().copied().map(u32::from), photometric, layout))
+        }
+        (photometric, Samples::U32(longs)) => Ok(of_samples(longs.iter().copied(), photometric, layout)),
+    }
+}
+
+fn of_samples(
+    samples: impl Iterator<Item = u32>,
+    photometric: Photometric,
+    layout: &ImagePixelModule,
+) -> Vec<u8> {
+    let top = (1_u64 << layout.bits_stored) - 1;
+    let levels = samples.map(|sample| layout.number(sample) as f64 / top as f64 * 255.0);
+    let mut colours: Vec<u8> = levels.map(|level| level.round() as u8).collect();
+    if matches!(photometric, Photometric::YbrFull | Photometric::YbrFull422) {
+        for pixel in colours.chunks_exact_mut(3) {
+            let [y, blue, red] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
+            pixel.copy_from_slice(&rgb(y, blue, red));
+        }
+    }
+    colours
+}
+
+/// ITU-T T.871, which is what PS3.3 C.7.6.3.1.2 turns round.
+fn rgb(y: f64, blue: f64, red: f64) -> [u8; 3] {
+    let (blue, red) = (blue - 128.0, red - 128.0);
+    [y + 1.402 * red, y - 0.344_136 * blue - 0.714_136 * red, y + 1.772 * blue]
+        .map(|colour| colour.round().clamp(0.0, 255.0) as u8)
+}
+
+/// PS3.3 C.7.6.3.1.5 and .6: an entry of each of three tables.
+fn of_palette(
+    words: &[u16],
+    layout: &ImagePixelModule,
+    attributes: &DataSet,
+) -> Result<Vec<u8>, RenderError> {
+    const TABLES: [[Tag; 3]; 3] = [
+        [
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        ],
+        [
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        ],
+        [
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+        ],
+    ];
+    let mut tables = Vec::new();
+    for [descriptor, data, segments] in TABLES {
+        tables.push(if attributes.bytes(data).is_some() {
+            LookupTable::read(attributes, descriptor, data, layout.signed)?
+        } else {
+            LookupTable::read_segments(attributes, descriptor, segments, layout.signed)?
+        });
+    }
+    let colours = words.iter().flat_map(|word| {
+        let number = layout.number(u32::from(*word));
+        tables
+            .iter()
+            .map(move |table| (f64::from(table.entry(number)) / f64::from(table.top) * 255.0).round() as u8)
+    });
+    Ok(colours.collect())
+}

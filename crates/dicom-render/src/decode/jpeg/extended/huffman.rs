@@ -1,0 +1,161 @@
+//! The bits of a scan and the Huffman codes that they are (T.81 F.2.2).
+
+use super::super::BROKEN;
+use crate::RenderError;
+
+/// No code is longer.
+const MAX_LEN: usize = 16;
+
+/// A table of codes (T.81 C.2), by their lengths from 1.
+#[derive(Debug, Clone)]
+pub(super) struct Codes {
+    /// For each length: behind the last code of it, as if all codes had [`MAX_LEN`] bits; and what must be added to a code to
+    /// have the place of its symbol.
+    lengths: [(u32, i32); MAX_LEN],
+    symbols: Vec<u8>,
+}
+
+impl Codes {
+    /// Of how many codes there are of each length, and their symbols; nothing when there are more codes than a length allows.
+    pub(super) fn new(counts: &[u8; MAX_LEN], symbols: &[u8]) -> Option<Self> {
+        let (mut code, mut place) = (0_i32, 0_i32);
+        let mut lengths = [(0, 0); MAX_LEN];
+        for (length, (count, entry)) in counts.iter().zip(&mut lengths).enumerate() {
+            let first = code;
+            code += i32::from(*count);
+            if code > 1 << (length + 1) {
+                return None;
+            }
+            *entry = (u32::try_from(code).ok()? << (MAX_LEN - 1 - length), place - first);
+            place += i32::from(*count);
+            code <<= 1;
+        }
+        (usize::try_from(place) == Ok(symbols.len())).then(|| Self { lengths, symbols: symbols.to_vec() })
+    }
+
+    /// The symbol with whose code `bits` begin, and how long the code is.
+    fn find(&self, bits: u32) -> Option<(u8, u32)> {
+        let behind = |(end, _): &(u32, i32)| bits < *end;
+        let length = self.lengths.iter().position(behind)?;
+        let code = i32::try_from(bits >> (MAX_LEN - 1 - length)).ok()?;
+        let symbol = self.symbols.get(usize::try_from(code + self.lengths[length].1).ok()?)?;
+        Some((*symbol, u32::try_from(length).ok()? + 1))
+    }
+}
+
+/// The bits of a scan up to the next marker.
+#[derive(Debug)]
+pub(super) struct JpegBits<'a> {
+    bytes: &'a [u8],
+    /// JpegBits that were taken out of `bytes` and not yet read, in its lower end.
+    held: u64,
+    count: u32,
+    /// The last digit of the next restart marker.
+    next_restart: u8,
+}
+
+impl<'a> JpegBits<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, held: 0, count: 0, next_restart: 0 }
+    }
+
+    /// The next code's symbol.
+    pub(super) fn symbol(&mut self, codes: &Codes) -> Result<u8, RenderError> {
+        self.fill();
+        // Behind the last bit stand zeros, which end no code.
+        let bits = (self.held << MAX_LEN >> self.count) & 0xFFFF;
+        let (symbol, length) = u32::try_from(bits).ok().and_then(|bits| codes.find(bits)).ok_or(BROKEN)?;
+        self.count = self.count.checked_sub(length).ok_or(BROKEN)?;
+        Ok(symbol)
+    }
+
+    /// A value of so many bits, 15 at most (T.81 F.2.2.1, EXTEND): those that begin with a zero are negative.
+    pub(super) fn value(&mut self, size: u8) -> Result<i32, RenderError> {
+        if size == 0 {
+            return Ok(0);
+        }
+        self.fill();
+        self.count = self.count.checked_sub(u32::from(size)).ok_or(BROKEN)?;
+        let bits = i32::try_from(self.held >> self.count & ((1 << size) - 1)).map_err(|_| BROKEN)?;
+        Ok(if bits < 1 << (size - 1) { bits + 1 - (1 << size) } else { bits })
+    }
+
+    /// To behind the next restart marker.
+    pub(super) fn restart(&mut self) -> Result<(), RenderError> {
+        // What is left of a byte is padding; a whole byte would be a block too many.
+        self.fill();
+        if self.count >= 8 {
+            return Err(BROKEN);
+        }
+        (self.held, self.count) = (0, 0);
+        let padded = self.bytes.iter().take_while(|byte| **byte == 0xFF).count();
+        let marker = *self.bytes.get(padded).ok_or(BROKEN)?;
+        if padded == 0 || marker != 0xD0 + self.next_restart {
+            return Err(BROKEN);
+        }
+        self.bytes = &self.bytes[padded + 1..];
+        self.next_restart = (self.next_restart + 1) % 8;
+        Ok(())
+    }
+
+    /// Holds as many bits as any code or value takes, while there are some before the next marker.
+    fn fill(&mut self) {
+        while self.count <= 32 {
+            let (byte, taken) = match self.bytes {
+                [0xFF, 0, ..] => (0xFF, 2),
+                [0xFF, ..] | [] => return,
+                [byte, ..] => (*byte, 1),
+            };
+            self.held = self.held << 8 | u64::from(byte);
+            self.count += 8;
+            self.bytes = &self.bytes[taken..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 0, 10, 110 for 5, 6, 7.
+    fn codes() -> Codes {
+        let mut counts = [0; MAX_LEN];
+        counts[..3].fill(1);
+        Codes::new(&counts, &[5, 6, 7]).unwrap()
+    }
+
+    #[test]
+    fn codes_are_told_apart_by_their_beginnings() {
+        let mut bits = JpegBits::new(&[0b0101_1001, 0b0111_1111]);
+        let symbols: Vec<_> = (0..5).map(|_| bits.symbol(&codes()).unwrap()).collect();
+        assert_eq!(symbols, [5, 6, 7, 5, 6]);
+        assert_eq!(bits.value(2).unwrap(), 3);
+        assert!(bits.symbol(&codes()).is_err(), "ones alone are no code");
+    }
+
+    #[test]
+    fn values_that_begin_with_a_zero_are_negative() {
+        let mut bits = JpegBits::new(&[0b0100_0110, 0b1100_0111]);
+        let values: Vec<_> = [1, 1, 2, 2, 2, 2, 3, 3].map(|size| bits.value(size).unwrap()).into();
+        assert_eq!(values, [-1, 1, -3, -2, 2, 3, -7, 7]);
+        assert!(bits.value(1).is_err(), "there is nothing more");
+    }
+
+    #[test]
+    fn more_codes_than_there_can_be_are_no_table() {
+        let mut counts = [0; MAX_LEN];
+        counts[0] = 3;
+        assert!(Codes::new(&counts, &[1, 2, 3]).is_none());
+        assert!(Codes::new(&[1; MAX_LEN], &[1, 2, 3]).is_none());
+    }
+
+    #[test]
+    fn restarts_come_in_their_order() {
+        let mut bits = JpegBits::new(&[0b0111_1111, 0xFF, 0xD0, 0b0111_1111, 0xFF, 0xFF, 0xD1, 0xFF, 0xD1]);
+        for _ in 0..2 {
+            assert_eq!(bits.symbol(&codes()).unwrap(), 5);
+            bits.restart().unwrap();
+        }
+        assert!(bits.restart().is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! Streams written bit by bit. A real one is compared with another reading of it in tests/e2e.
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::pixels::Photometric;
+
+const COLUMNS: usize = 20;
+
+fn layout(rows: usize) -> ImagePixelModule {
+    ImagePixelModule {
+        rows,
+        columns: COLUMNS,
+        samples: 1,
+        photometric: Photometric::Monochrome2,
+        bits_allocated: 16,
+        bits_stored: 12,
+        shift: 0,
+        signed: false,
+        planar: false,
+        frames: 1,
+    }
+}
+
+/// Of `components`, a block after the other of one grey each, with a restart marker behind every `restart` blocks.
+fn stream(rows: u8, components: u8, greys: &[i32], restart: usize) -> Vec<u8> {
+    let segment = |marker: u8, bytes: &[u8]| {
+        let length = u8::try_from(bytes.len() + 2).unwrap();
+        [&[0xFF, marker, 0, length][..], bytes].concat()
+    };
+    // The first code of each size has five bits, and the end of a block one.
+    let sizes =
+        [&[0x00][..], &[0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &(0..16).collect::<Vec<_>>()];
+    let end_of_block = [&[0x11][..], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0]];
+    let named: Vec<u8> = (1..=components).flat_map(|component| [component, 0x11, 0]).collect();
+    let mut bytes = [
+        vec![0xFF, 0xD8],
+        segment(0xDB, &[&[0][..], &[8; 64]].concat()),
+        segment(0xC4, &[sizes, end_of_block].concat().concat()),
+        segment(0xDD, &[0, u8::try_from(restart).unwrap()]),
+        segment(0xC1, &[&[12, 0, rows, 0, 20, components][..], &named].concat()),
+        segment(0xDA, &[1, 1, 0x01, 0, 63, 0]),
+    ]
+    .concat();
+    let (mut bits, mut prediction) = (String::new(), 2048);
+    for (block, grey) in greys.iter().enumerate() {
+        if restart > 0 && block > 0 && block % restart == 0 {
+            bytes.extend(padded(&bits));
+            bytes.extend([0xFF, 0xD0 + u8::try_from((block / restart - 1) % 8).unwrap()]);
+            (bits, prediction) = (String::new(), 2048);
+        }
+        let difference = grey - prediction;
+        prediction = *grey;
+        let size = 32 - difference.unsigned_abs().leading_zeros();
+        let value = if difference < 0 { difference + (1 << size) - 1 } else { difference };
+        write!(bits, "{size:05b}").unwrap();
+        if size > 0 {
+            write!(bits, "{value:0width$b}", width = size as usize).unwrap();
+        }
+        bits.push('0');
+    }
+    bytes.extend(padded(&bits));
+    bytes.extend([0xFF, 0xD9]);
+    bytes
+}
+
+fn padded(bits: &str) -> Vec<u8> {
+    let padded = format!("{bits}{}", "1".repeat(bits.len().next_multiple_of(8) - bits.len()));
+    let byte = |at| u8::from_str_radix(&padded[at..at + 8], 2).unwrap();
+    let stuffed = |byte| if byte == 0xFF { vec![0xFF, 0] } else { vec![byte] };
+    (0..padded.len()).step_by(8).map(byte).flat_map(stuffed).collect()
+}
+
+const GREYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
+
+#[test]
+fn blocks_stand_where_they_belong_and_are_cut_at_the_edges() {
+    for restart in [0, 1, 2] {
+        let stream = stream(10, 1, &GREYS, restart);
+        assert!(is_of_12_bits(&stream));
+        let samples = decode(&stream, &layout(10)).unwrap();
+        assert_eq!(samples.len(), 200);
+        for (at, sample) in samples.iter().enumerate() {
+            let (row, column) = (at / COLUMNS, at % COLUMNS);
+            assert_eq!(
+                i32::from(*sample),
+                GREYS[row / 8 * 3 + column / 8],
+                "{row} {column}, every {restart}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_cut_short_or_of_another_size_is_no_picture() {
+    let whole = stream(10, 1, &GREYS, 2);
+    assert!(decode(&whole, &layout(11)).is_err());
+    let last = whole.len() - 2;
+    for length in 0..last {
+        assert!(decode(&whole[..length], &layout(10)).is_err(), "{length} of {last}");
+    }
+    assert_eq!(decode(&whole[..last], &layout(10)).unwrap(), decode(&whole, &layout(10)).unwrap());
+    let colours = stream(10, 3, &GREYS, 0);
+    assert!(matches!(decode(&colours, &layout(10)), Err(RenderError::Unsupported(_))));
+}
+
+proptest! {
+    #[test]
+    fn no_stream_makes_it_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
+        let mut bytes = stream(10, 1, &GREYS, 2);
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(samples) = decode(&bytes, &layout(10)) {
+            prop_assert!(samples.iter().all(|sample| *sample <= 4095));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! JPEG-LS (ITU-T T.87): lossless and near-lossless, of one component or three, in any interleaving.
+//!
+//! Letters are those of the recommendation: A, B, C and N of a context; a, b, c and d around a sample.
+
+mod bits;
+mod context;
+mod header;
+mod line;
+
+use super::super::RenderError;
+use crate::pixels::ImagePixelModule;
+use bits::JpegLsBits;
+use header::{JpegLsHeader, JpegLsScan};
+use line::Coder;
+
+const BROKEN: RenderError = RenderError::Broken("its JPEG-LS stream is broken");
+
+/// The samples of the frame `stream`, those of each pixel together.
+pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Vec<u16>, RenderError> {
+    let mut header = JpegLsHeader::read(stream)?;
+    if (header.rows, header.columns, header.components.len()) != (layout.rows, layout.columns, layout.samples)
+    {
+        return Err(RenderError::Broken("its JPEG-LS stream has another size than it says"));
+    }
+    let mut samples = vec![0; layout.values()];
+    let mut decoded = vec![false; layout.samples];
+    while decoded.contains(&false) {
+        let scan = header.next_scan()?;
+        for component in &scan.components {
+            // Each component comes once, so that a stream of scans without end does not.
+            if std::mem::replace(&mut decoded[*component], true) {
+                return Err(BROKEN);
+            }
+        }
+        let mut bits = JpegLsBits::new(header.rest());
+        decode_scan(&mut bits, &header, &scan, &mut samples)?;
+        header.advance(bits.consumed());
+    }
+    Ok(samples)
+}
+
+fn decode_scan(
+    bits: &mut JpegLsBits<'_>,
+    header: &JpegLsHeader<'_>,
+    scan: &JpegLsScan,
+    samples: &mut [u16],
+) -> Result<(), RenderError> {
+    let mut coder = Coder::new(header.coding(scan), scan.components.len());
+    let width = header.columns;
+    let all = header.components.len();
+    // A line has a sample more on either side: those around its ends (T.87 A.2.1).
+    let mut above = vec![vec![0_i32; width + 2]; scan.components.len()];
+    let mut lines = above.clone();
+    for row in 0..header.rows {
+        for (line, above) in lines.iter_mut().zip(&mut above) {
+            above[width + 1] = above[width];
+            line[0] = above[1];
+        }
+        if scan.by_pixel {
+            coder.line_of_pixels(bits, &above, &mut lines)?;
+        } else {
+            for (index, line) in lines.iter_mut().enumerate() {
+                coder.line(bits, index, &above[index], line)?;
+            }
+        }
+        for (line, component) in lines.iter().zip(&scan.components) {
+            for (column, sample) in line[1..=width].iter().enumerate() {
+                samples[(row * width + column) * all + component] = (*sample & 0xFFFF) as u16;
+            }
+        }
+        std::mem::swap(&mut lines, &mut above);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Marker segments (T.87 annex C): the frame, the parameters of its coding, and each scan.
+
+use super::BROKEN;
+use crate::RenderError;
+
+const UNSUPPORTED: RenderError =
+    RenderError::Unsupported("a kind of JPEG-LS, such as one with mapping tables,");
+
+/// What a stream says before its scans, and how far it was read.
+#[derive(Debug)]
+pub(super) struct JpegLsHeader<'a> {
+    stream: &'a [u8],
+    at: usize,
+    precision: u32,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Their names.
+    pub(super) components: Vec<u8>,
+    preset: Preset,
+}
+
+/// Parameters that the stream gives; 0 stands for what they are otherwise (T.87 C.2.4.1.1).
+#[derive(Debug, Clone, Copy, Default)]
+struct Preset {
+    maximum: i32,
+    thresholds: [i32; 3],
+    reset: i32,
+}
+
+#[derive(Debug)]
+pub(super) struct JpegLsScan {
+    /// Which components it holds, by their places in the frame.
+    pub(super) components: Vec<usize>,
+    near: i32,
+    /// Samples of all components take turns, not lines of them.
+    pub(super) by_pixel: bool,
+}
+
+/// The parameters by which samples are coded (T.87 A.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SampleCoding {
+    pub(super) maximum: i32,
+    pub(super) near: i32,
+    pub(super) thresholds: [i32; 3],
+    pub(super) reset: i32,
+    pub(super) range: i32,
+    /// JpegLsBits of a mapped error.
+    pub(super) error_bits: u32,
+    /// JpegLsBits of a code word at most.
+    pub(super) limit: u32,
+}
+
+impl<'a> JpegLsHeader<'a> {
+    /// Up to the first scan.
+    pub(super) fn read(stream: &'a [u8]) -> Result<Self, RenderError> {
+        if !stream.starts_with(&[0xFF, 0xD8]) {
+            return Err(BROKEN);
+        }
+        let mut header = Self {
+            stream,
+            at: 2,
+            precision: 0,
+            rows: 0,
+            columns: 0,
+            components: Vec::new(),
+            preset: Preset::default(),
+        };
+        while header.peek_marker()? != 0xDA {
+            header.segment()?;
+        }
+        if header.components.is_empty() { Err(BROKEN) } else { Ok(header) }
+    }
+
+    /// What stands behind what was read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.stream.get(self.at..).unwrap_or_default()
+    }
+
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
+    /// Reads up to the entropy coded data of the next scan.
+    pub(super) fn next_scan(&mut self) -> Result<JpegLsScan, RenderError> {
+        // A scan is padded to a whole byte, and by one more behind a byte of ones.
+        while self.peek_marker().is_err() && self.at < self.stream.len() {
+            self.at += 1;
+        }
+        while self.peek_marker()? != 0xDA {
+            self.segment()?;
+        }
+        let (_, content) = self.take_segment()?;
+        let (count, rest) = content.split_first().ok_or(BROKEN)?;
+        let count = usize::from(*count);
+        let (names, [near, interleaving, point_transform]) =
+            rest.split_at_checked(2 * count).ok_or(BROKEN)?
+        else {
+            return Err(BROKEN);
+        };
+        let mut components = Vec::new();
+        for pair in names.chunks_exact(2) {
+            let place = self.components.iter().position(|name| *name == pair[0]).ok_or(BROKEN)?;
+            components.push(place);
+            if pair[1] != 0 {
+                return Err(UNSUPPORTED);
+            }
+        }
+        match (interleaving, components.len()) {
+            _ if *point_transform != 0 => Err(UNSUPPORTED),
+            (_, 1) | (1 | 2, 2..) => {
+                let by_pixel = *interleaving == 2 && components.len() > 1;
+                Ok(JpegLsScan { components, near: i32::from(*near), by_pixel })
+            }
+            _ => Err(BROKEN),
+        }
+    }
+
+    /// The parameters of `scan`.
+    pub(super) fn coding(&self, scan: &JpegLsScan) -> SampleCoding {
+        let near = scan.near;
+        let maximum = if self.preset.maximum > 0 { self.preset.maximum } else { (1 << self.precision) - 1 };
+        let usual = usual_thresholds(maximum, near);
+        let given = self.preset.thresholds;
+        let thresholds = [0, 1, 2].map(|index| if given[index] > 0 { given[index] } else { usual[index] });
+        let range = (maximum + 2 * near) / (2 * near + 1) + 1;
+        let bits = bits_for(maximum + 1).max(2);
+        SampleCoding {
+            maximum,
+            near,
+            thresholds,
+            reset: if self.preset.reset > 0 { self.preset.reset } else { 64 },
+            range,
+            error_bits: bits_for(range),
+            limit: 2 * (bits + bits.max(8)),
+        }
+    }
+
+    fn segment(&mut self) -> Result<(), RenderError> {
+        let (marker, content) = self.take_segment()?;
+        let word = |at: usize| content.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        match marker {
+            // SOF55.
+            0xF7 => {
+                let (Some(rows), Some(columns)) = (word(1), word(3)) else { return Err(BROKEN) };
+                let (precision, count) = (content[0], usize::from(*content.get(5).ok_or(BROKEN)?));
+                let components = content.get(6..6 + 3 * count).ok_or(BROKEN)?;
+                if !(2..=16).contains(&precision) || !self.components.is_empty() {
+                    return Err(BROKEN);
+                }
+                (self.precision, self.rows, self.columns) = (precision.into(), rows.into(), columns.into());
+                self.components = components.chunks_exact(3).map(|component| component[0]).collect();
+                if components.chunks_exact(3).any(|component| component[1] != 0x11) {
+                    return Err(UNSUPPORTED);
+                }
+            }
+            // LSE, of which only the first kind holds parameters.
+            0xF8 if content.first() == Some(&1) => {
+                let number = |at: usize| word(at).map(i32::from).ok_or(BROKEN);
+                self.preset = Preset {
+                    maximum: number(1)?,
+                    thresholds: [number(3)?, number(5)?, number(7)?],
+                    reset: number(9)?,
+                };
+                if self.preset.reset == 1 || self.preset.reset == 2 {
+                    return Err(BROKEN);
+                }
+            }
+            0xF8 => return Err(UNSUPPORTED),
+            // Restart intervals, and a transform of colours that is Hewlett-Packard's own.
+            0xDD if content.iter().any(|byte| *byte != 0) => return Err(UNSUPPORTED),
+            0xE8 if content.starts_with(b"mrfx") && content.get(4) != Some(&0) => return Err(UNSUPPORTED),
+            0xDD | 0xE0..=0xEF | 0xFE => {}
+            _ => return Err(BROKEN),
+        }
+        Ok(())
+    }
+
+    fn peek_marker(&self) -> Result<u8, RenderError> {
+        match self.rest() {
+            [0xFF, marker @ 0x80..=0xFE, ..] => Ok(*marker),
+            _ => Err(BROKEN),
+        }
+    }
+
+    fn take_segment(&mut self) -> Result<(u8, &'a [u8]), RenderError> {
+        let marker = self.peek_marker()?;
+        let rest = self.rest();
+        let length =
+            rest.get(2..4).map(|pair| usize::from(u16::from_be_bytes([pair[0], pair[1]]))).ok_or(BROKEN)?;
+        let content = rest.get(4..2 + length).filter(|content| !content.is_empty()).ok_or(BROKEN)?;
+        self.at += 2 + length;
+        Ok((marker, content))
+    }
+}
+
+/// T.87 C.2.4.1.1.1.
+fn usual_thresholds(maximum: i32, near: i32) -> [i32; 3] {
+    let clamp = |value: i32, least: i32| if value > maximum || value < least { least } else { value };
+    let [first, second, third] = if maximum >= 128 {
+        let factor = (maximum.min(4095) + 128) / 256;
+        [factor + 2 + 3 * near, 4 * factor + 3 + 5 * near, 17 * factor + 4 + 7 * near]
+    } else {
+        let factor = 256 / (maximum + 1);
+        [(3 / factor + 3 * near).max(2), (7 / factor + 5 * near).max(3), (21 / factor + 7 * near).max(4)]
+    };
+    let first = clamp(first, near + 1);
+    let second = clamp(second, first);
+    [first, second, clamp(third, second)]
+}
+
+/// How many bits tell `count` values apart.
+fn bits_for(count: i32) -> u32 {
+    (count - 1).checked_ilog2().map_or(0, |bits| bits + 1)
+}

@@ -1,0 +1,67 @@
+//! The example of the recommendation, and streams that are none. Real streams are decoded in tests/e2e.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::pixels::Photometric;
+
+/// T.87 H.3: four by four samples of 8 bits, lossless.
+const EXAMPLE: &[u8] = &[
+    0xFF, 0xD8, 0xFF, 0xF7, 0x00, 0x0B, 0x08, 0x00, 0x04, 0x00, 0x04, 0x01, 0x01, 0x11, 0x00, 0xFF, 0xDA,
+    0x00, 0x08, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0xC0, 0x00, 0x00, 0x6C, 0x80, 0x20, 0x8E, 0x01, 0xC0,
+    0x00, 0x00, 0x57, 0x40, 0x00, 0x00, 0x6E, 0xE6, 0x00, 0x00, 0x01, 0xBC, 0x18, 0x00, 0x00, 0x05, 0xD8,
+    0x00, 0x00, 0x91, 0x60, 0xFF, 0xD9,
+];
+
+fn layout(rows: usize, columns: usize) -> ImagePixelModule {
+    ImagePixelModule {
+        rows,
+        columns,
+        samples: 1,
+        photometric: Photometric::Monochrome2,
+        bits_allocated: 8,
+        bits_stored: 8,
+        shift: 0,
+        signed: false,
+        planar: false,
+        frames: 1,
+    }
+}
+
+#[test]
+fn the_recommendations_example_decodes_to_its_samples() {
+    assert_eq!(
+        decode(EXAMPLE, &layout(4, 4)).unwrap(),
+        [0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145]
+    );
+}
+
+#[test]
+fn a_stream_of_another_size_is_refused() {
+    for layout in [layout(4, 5), layout(5, 4), layout(65_535, 65_535)] {
+        assert!(decode(EXAMPLE, &layout).is_err());
+    }
+}
+
+#[test]
+fn a_stream_that_is_cut_short_is_broken() {
+    for length in 0..EXAMPLE.len() - 2 {
+        assert!(decode(&EXAMPLE[..length], &layout(4, 4)).is_err(), "{length}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_stream_makes_the_decoder_panic(
+        changes in prop::collection::vec((0..EXAMPLE.len(), any::<u8>()), 1..6),
+        more in prop::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let mut stream = EXAMPLE.to_vec();
+        for (at, byte) in changes {
+            stream[at] = byte;
+        }
+        stream.splice(25..25, more);
+        let _ = decode(&Bytes::from(stream), &layout(4, 4));
+    }
+}

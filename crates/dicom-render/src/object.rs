@@ -1,0 +1,81 @@
+//! What rendering reads of an object: the elements that decide how its pixels look, and its pixels.
+
+use bytes::Bytes;
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::{RenderError, annotation};
+use dicom_model::part10::ReadError;
+
+pub(super) use dicom_model::part10::in_place::{Elements as DataSet, InPlace as Object, Order, Pixels};
+
+/// Explicit VR Big Endian, which is retired and still in archives.
+pub(super) const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+
+/// The elements that pixels are drawn with, and the sequences in which some of them stand.
+const NEEDED: &[Tag] = &[
+    tags::SAMPLES_PER_PIXEL,
+    tags::PHOTOMETRIC_INTERPRETATION,
+    tags::PLANAR_CONFIGURATION,
+    tags::NUMBER_OF_FRAMES,
+    tags::FRAME_TIME,
+    tags::CINE_RATE,
+    tags::RECOMMENDED_DISPLAY_FRAME_RATE,
+    tags::ROWS,
+    tags::COLUMNS,
+    tags::PIXEL_SPACING,
+    tags::IMAGER_PIXEL_SPACING,
+    tags::NOMINAL_SCANNED_PIXEL_SPACING,
+    tags::PIXEL_ASPECT_RATIO,
+    tags::BITS_ALLOCATED,
+    tags::BITS_STORED,
+    tags::HIGH_BIT,
+    tags::PIXEL_REPRESENTATION,
+    tags::PIXEL_PADDING_VALUE,
+    tags::PIXEL_PADDING_RANGE_LIMIT,
+    tags::WINDOW_CENTER,
+    tags::WINDOW_WIDTH,
+    tags::VOILUT_FUNCTION,
+    tags::RESCALE_INTERCEPT,
+    tags::RESCALE_SLOPE,
+    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+    tags::LUT_DESCRIPTOR,
+    tags::LUT_DATA,
+    tags::PRESENTATION_LUT_SHAPE,
+    tags::EXTENDED_OFFSET_TABLE,
+    tags::MODALITY_LUT_SEQUENCE,
+    tags::VOILUT_SEQUENCE,
+    tags::PRESENTATION_LUT_SEQUENCE,
+    tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+    tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+    tags::PIXEL_MEASURES_SEQUENCE,
+    tags::FRAME_VOILUT_SEQUENCE,
+    tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
+];
+
+/// Reads the file up to the end of its pixels. What is deflated may inflate to `limit` bytes.
+pub(super) fn read(file: &Bytes, limit: usize) -> Result<Object, RenderError> {
+    let is_needed = |tag| NEEDED.contains(&tag) || annotation::ATTRIBUTES.contains(&tag);
+    Ok(Object::read(file, limit, is_needed)?)
+}
+
+impl From<ReadError> for RenderError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotDicom => Self::Broken("it is no DICOM file"),
+            ReadError::Directory => Self::NoImage,
+            ReadError::TransferSyntax(uid) => Self::TransferSyntax(uid),
+            ReadError::Broken(what) => Self::Broken(what),
+            ReadError::Truncated | ReadError::Io(_) => Self::Broken("it is cut short"),
+            ReadError::TooLarge => Self::TooLarge,
+        }
+    }
+}

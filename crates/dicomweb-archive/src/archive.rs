@@ -1,0 +1,266 @@
+//! The embedded archive: a read-only DICOMweb server over a folder of DICOM files.
+//!
+//! It exists so that the gateway can be tried, and tested, without a PACS: everything goes over HTTP as with any other
+//! archive. Searches (QIDO-RS, PS3.18 10.6) are answered from an [`Index`] in memory; retrieval (WADO-RS, 10.4) reads
+//! the files. It knows nothing of the gateway, of FHIR, of configuration or of users.
+
+mod accept;
+mod body;
+mod frames;
+mod index;
+mod levels;
+mod matching;
+mod multipart;
+mod query;
+mod retrieve;
+mod route;
+mod search;
+
+use body::Chunks;
+use bytes::Bytes;
+use dicom_model::metadata;
+use http::header::{ALLOW, CONTENT_TYPE, HOST, WARNING};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_messages::body::{Body, empty, full};
+use http_messages::media_range::MediaRange;
+use levels::Level;
+use query::{Query, QueryError};
+use route::{Resource, Route, RouteError, Scope};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+pub use index::{Index, IndexReport, Instance, Progress, Series, Study};
+pub use route::ROOT;
+
+/// How many answers read files at once: enough to keep a disk busy, few enough to leave the blocking pool to others.
+const CONCURRENT_READERS: usize = 16;
+
+/// How many rows of a search are rendered at a time.
+const ROWS_PER_CHUNK: usize = 64;
+
+/// The archive, ready to answer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    index: Arc<Index>,
+    readers: Arc<Semaphore>,
+}
+
+/// Why a request gets no answer but an error.
+#[derive(Debug, thiserror::Error)]
+enum InvalidRequest {
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error("the archive holds no such study, series, instance, frame or value")]
+    NotFound,
+    #[error("the archive has nothing in a media type and transfer syntax that the request accepts")]
+    NotAcceptable,
+    #[error("only GET and HEAD: the archive is read-only")]
+    Method,
+    #[error("this resource takes no query but accept")]
+    Parameters,
+    #[error("the image's frames cannot be told apart: {0}")]
+    Inconsistent(&'static str),
+    #[error("a file could not be read: it has changed or gone since the archive started")]
+    Internal,
+}
+
+impl InvalidRequest {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Route(RouteError::Unknown) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Route(_) | Self::Query(_) | Self::Parameters => StatusCode::BAD_REQUEST,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Inconsistent(_) | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn answer(&self) -> Response<Body> {
+        let mut response = Response::new(full(format!("{self}\n")));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if matches!(self, Self::Method) {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}
+
+impl Archive {
+    /// An archive that serves what `index` holds.
+    pub fn new(index: Index) -> Self {
+        Self { index: Arc::new(index), readers: Arc::new(Semaphore::new(CONCURRENT_READERS)) }
+    }
+
+    /// What it holds.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Answers one request. The request's body is never read.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+        let head = *request.method() == Method::HEAD;
+        let answer = self.respond(&request).await.unwrap_or_else(|refusal| refusal.answer());
+        if head { answer.map(|_| empty()) } else { answer }
+    }
+
+    async fn respond<B>(&self, request: &Request<B>) -> Result<Response<Body>, InvalidRequest> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(InvalidRequest::Method);
+        }
+        let Route { scope, resource } = Route::parse(request.uri().path())?;
+        let query = Query::parse(request.uri().query().unwrap_or_default())?;
+        let accepted = accept::accepted(request.headers(), query.accept.as_deref());
+        let base = base(request);
+        if !matches!(resource, Resource::Search(_)) && !query.is_plain() {
+            return Err(InvalidRequest::Parameters);
+        }
+        match resource {
+            Resource::Search(level) => self.search(level, scope, query, &accepted, base).await,
+            Resource::Instances => self.retrieve(&scope, &accepted).await,
+            Resource::Metadata => self.metadata(&scope, &accepted, &base),
+            Resource::Frames(numbers) => self.frames(&scope, numbers, &accepted).await,
+            Resource::BulkData(path) => self.bulk_data(&scope, path, &accepted).await,
+        }
+    }
+
+    async fn search(
+        &self,
+        level: Level,
+        scope: Scope,
+        query: Query,
+        accepted: &[MediaRange],
+        base: String,
+    ) -> Result<Response<Body>, InvalidRequest> {
+        let media = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let (index, scope, query) = (Arc::clone(&self.index), Arc::new(scope), Arc::new(query));
+        let hits = {
+            let (index, scope, query) = (Arc::clone(&index), Arc::clone(&scope), Arc::clone(&query));
+            self.blocking(move || search::find(&index, level, &scope, &query)).await?
+        };
+        let mut response = Response::new(());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        let mut warn = |text: &str| {
+            if let Ok(value) = HeaderValue::from_str(&format!("299 {base}: \"{text}\"")) {
+                headers.append(WARNING, value);
+            }
+        };
+        if query.fuzzy {
+            warn("The fuzzymatching parameter is not supported. Only literal matching has been performed.");
+        }
+        if hits.remaining > 0 {
+            warn(&format!("There are {} additional results that can be requested", hits.remaining));
+        }
+        let mut hits = hits.page.into_iter();
+        let rows = std::iter::from_fn(move || {
+            let chunk: Vec<_> = hits.by_ref().take(ROWS_PER_CHUNK).collect();
+            (!chunk.is_empty()).then_some(chunk)
+        });
+        let objects = rows.map(move |rows| {
+            let mut objects = Vec::new();
+            for (position, hit) in rows.into_iter().enumerate() {
+                if position > 0 {
+                    objects.push(b',');
+                }
+                search::write_row(&mut objects, &index, hit, &scope, &query, &base)?;
+            }
+            Ok(objects)
+        });
+        Ok(response.map(|()| body::streamed(array(objects), Arc::clone(&self.readers))))
+    }
+
+    fn metadata(
+        &self,
+        scope: &Scope,
+        accepted: &[MediaRange],
+        base: &str,
+    ) -> Result<Response<Body>, InvalidRequest> {
+        let media = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let instances = self.instances(scope, base);
+        if instances.is_empty() {
+            return Err(InvalidRequest::NotFound);
+        }
+        let objects = instances.into_iter().map(|one| {
+            let mut object = Vec::new();
+            let header = body::header(&one.path, |_| true).map_err(io::Error::other)?;
+            metadata::write(&mut object, header, one.url)?;
+            Ok(object)
+        });
+        let mut response = Response::new(body::streamed(array(objects), Arc::clone(&self.readers)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        Ok(response)
+    }
+
+    /// The files within `scope`, each with its URL.
+    fn instances(&self, scope: &Scope, base: &str) -> Vec<Located> {
+        let Some(study) = &scope.study else { return Vec::new() };
+        let studies = self.index.positions(study).iter().map(|position| &self.index.studies()[*position]);
+        studies
+            .flat_map(|study| study.series.iter().map(move |series| (study, series)))
+            .filter(|(_, series)| scope.series.as_ref().is_none_or(|uid| *uid == series.uid))
+            .flat_map(|(study, series)| {
+                series.instances.iter().map(move |instance| (study, series, instance))
+            })
+            .filter(|(_, _, instance)| scope.instance.as_ref().is_none_or(|uid| *uid == instance.uid))
+            .map(|(study, series, instance)| Located {
+                path: instance.path.clone(),
+                transfer_syntax: instance.transfer_syntax,
+                url: format!("{base}/studies/{}/series/{}/instances/{}", study.uid, series.uid, instance.uid),
+            })
+            .collect()
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, InvalidRequest> {
+        let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| InvalidRequest::Internal)?;
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| InvalidRequest::Internal);
+        drop(permit);
+        done
+    }
+}
+
+/// One file, and the URL of the instance it holds.
+#[derive(Debug)]
+struct Located {
+    path: PathBuf,
+    transfer_syntax: &'static str,
+    url: String,
+}
+
+/// The root of the service as the client sees it, for URLs in answers.
+fn base<B>(request: &Request<B>) -> String {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(http::uri::Authority::as_str).or(host);
+    // A host that is none would make URLs that are none: relative ones are at least true.
+    match authority.and_then(|text| text.parse::<http::uri::Authority>().ok()) {
+        Some(authority) => format!("http://{authority}{ROOT}"),
+        None => ROOT.to_owned(),
+    }
+}
+
+/// A JSON array of objects that are rendered as they are wanted.
+fn array(objects: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) -> Chunks {
+    let mut first = true;
+    let objects = objects.map(move |object| {
+        let mut chunk = if first { Vec::new() } else { vec![b','] };
+        first = false;
+        chunk.append(&mut object?);
+        Ok(Bytes::from(chunk))
+    });
+    Box::new(
+        std::iter::once(Ok(Bytes::from_static(b"[")))
+            .chain(objects)
+            .chain(std::iter::once(Ok(Bytes::from_static(b"]")))),
+    )
+}
+
+#[cfg(test)]
+mod tests;

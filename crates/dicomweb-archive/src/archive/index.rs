@@ -1,0 +1,264 @@
+//! What the folder holds: studies, series and instances, each with the attributes that searches need and nothing else.
+//!
+//! The folder is read once, in parallel. A file that is no DICOM file, a DICOMDIR, a broken or repeated file is counted
+//! and passed over. Pixel data never enters memory: an instance is its path and a few attributes.
+
+use super::body;
+use super::levels::{self, Level};
+use dicom_dictionary_std::tags;
+use dicom_model::data_set::DataSet;
+use dicom_model::part10::{Header, ReadError};
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
+
+/// Every study of a folder.
+#[derive(Debug, Default)]
+pub struct Index {
+    studies: Vec<Study>,
+    /// One UID may stand for several studies, when files with the same UID name different patients.
+    by_uid: HashMap<StudyUid, Vec<usize>>,
+}
+
+/// A study of one patient.
+#[derive(Debug)]
+pub struct Study {
+    /// Study Instance UID.
+    pub uid: StudyUid,
+    /// The patient's and the study's attributes, from its first file.
+    pub attributes: DataSet,
+    /// By series number.
+    pub series: Vec<Series>,
+}
+
+/// A series.
+#[derive(Debug)]
+pub struct Series {
+    /// Series Instance UID.
+    pub uid: SeriesUid,
+    /// The series' attributes, from its first file.
+    pub attributes: DataSet,
+    /// By instance number.
+    pub instances: Vec<Instance>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub struct Instance {
+    /// SOP Instance UID.
+    pub uid: SopInstanceUid,
+    /// Where it stands.
+    pub path: PathBuf,
+    /// The transfer syntax it is stored in.
+    pub transfer_syntax: &'static str,
+    /// The instance's own attributes.
+    pub attributes: DataSet,
+}
+
+/// What the files of a folder came to. The counts add up to `files`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IndexReport {
+    /// Files looked at.
+    pub files: usize,
+    /// Instances that are served.
+    pub instances: usize,
+    /// Files of other kinds.
+    pub not_dicom: usize,
+    /// Directories of media.
+    pub dicomdir: usize,
+    /// DICOM files whose structure does not hold, that are cut short, or whose transfer syntax is unknown.
+    pub broken: usize,
+    /// DICOM files without valid study, series and instance UIDs.
+    pub unidentified: usize,
+    /// Files whose SOP Instance UID had been seen in another file.
+    pub repeated: usize,
+    /// Files that could not be opened.
+    pub unreadable: usize,
+}
+
+/// One line for people: what is served, and what was passed over.
+impl fmt::Display for IndexReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} of {} files are served", self.instances, self.files)?;
+        let passed_over = [
+            (self.not_dicom, "not DICOM"),
+            (self.dicomdir, "DICOMDIR"),
+            (self.broken, "broken"),
+            (self.unidentified, "without valid UIDs"),
+            (self.repeated, "repeated"),
+            (self.unreadable, "unreadable"),
+        ];
+        for (position, (count, what)) in passed_over.iter().filter(|(count, _)| *count > 0).enumerate() {
+            let lead = if position == 0 { "; passed over: " } else { ", " };
+            write!(formatter, "{lead}{count} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether building an index shows how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// A bar on standard error, when that is a terminal.
+    Bar,
+    /// Nothing.
+    Silent,
+}
+
+/// One file that will be served.
+struct Found {
+    study: StudyUid,
+    series: SeriesUid,
+    instance: Instance,
+    study_attributes: DataSet,
+    series_attributes: DataSet,
+}
+
+/// A study's attributes, and its series so far.
+type StudyParts = (DataSet, BTreeMap<SeriesUid, Series>);
+
+enum Outcome {
+    Found(Box<Found>),
+    Unidentified,
+    Failed(ReadError),
+}
+
+impl Index {
+    /// Reads every file under `folder`.
+    pub fn build(folder: &Path, progress: Progress) -> (Self, IndexReport) {
+        let mut report = IndexReport::default();
+        let mut paths = Vec::new();
+        for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() => paths.push(entry.into_path()),
+                Ok(_) => {}
+                Err(_) => report.unreadable += 1,
+            }
+        }
+        report.files = paths.len() + report.unreadable;
+        let bar = bar(progress, report.files);
+        let outcomes: Vec<Outcome> = paths.into_par_iter().map(look_at).inspect(|_| bar.inc(1)).collect();
+        bar.finish_and_clear();
+        let mut found = Vec::new();
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Found(instance) => found.push(*instance),
+                Outcome::Unidentified => report.unidentified += 1,
+                Outcome::Failed(ReadError::NotDicom) => report.not_dicom += 1,
+                Outcome::Failed(ReadError::Directory) => report.dicomdir += 1,
+                Outcome::Failed(ReadError::Io(_)) => report.unreadable += 1,
+                Outcome::Failed(_) => report.broken += 1,
+            }
+        }
+        let candidates = found.len();
+        let index = Self::gather(found);
+        report.instances = index.instances().count();
+        report.repeated = candidates - report.instances;
+        (index, report)
+    }
+
+    /// Every study, by UID.
+    pub fn studies(&self) -> &[Study] {
+        &self.studies
+    }
+
+    /// The positions of the studies with this UID: none, one, or one for each patient it was given to.
+    pub fn positions(&self, uid: &StudyUid) -> &[usize] {
+        self.by_uid.get(uid).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every instance.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.studies.iter().flat_map(|study| &study.series).flat_map(|series| &series.instances)
+    }
+
+    fn gather(found: Vec<Found>) -> Self {
+        let mut seen = HashSet::new();
+        let mut studies: BTreeMap<(StudyUid, Vec<String>), StudyParts> = BTreeMap::new();
+        for Found { study, series, instance, study_attributes, series_attributes } in found {
+            if !seen.insert(instance.uid.clone()) {
+                continue;
+            }
+            let patient = [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID]
+                .map(|tag| study_attributes.text(tag).unwrap_or_default().to_owned());
+            let (_, of_study) = studies
+                .entry((study, patient.to_vec()))
+                .or_insert_with(|| (study_attributes, BTreeMap::new()));
+            of_study
+                .entry(series)
+                .or_insert_with_key(|uid| Series {
+                    uid: uid.clone(),
+                    attributes: series_attributes,
+                    instances: Vec::new(),
+                })
+                .instances
+                .push(instance);
+        }
+        let studies: Vec<Study> = studies
+            .into_iter()
+            .map(|((uid, _), (attributes, series))| Study { uid, attributes, series: in_order(series) })
+            .collect();
+        let mut by_uid: HashMap<StudyUid, Vec<usize>> = HashMap::new();
+        for (position, study) in studies.iter().enumerate() {
+            by_uid.entry(study.uid.clone()).or_default().push(position);
+        }
+        Self { studies, by_uid }
+    }
+}
+
+fn in_order(series: BTreeMap<SeriesUid, Series>) -> Vec<Series> {
+    let mut series: Vec<Series> = series.into_values().collect();
+    for one in &mut series {
+        one.instances.sort_by_cached_key(|instance| {
+            (number(&instance.attributes, tags::INSTANCE_NUMBER), instance.uid.clone())
+        });
+    }
+    series.sort_by_cached_key(|series| (number(&series.attributes, tags::SERIES_NUMBER), series.uid.clone()));
+    series
+}
+
+fn number(attributes: &DataSet, tag: dicom_core::Tag) -> i64 {
+    attributes.text(tag).and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
+}
+
+fn look_at(path: PathBuf) -> Outcome {
+    let wanted = |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
+    // No file is known that makes the reader panic; should there be one, it is one broken file among many.
+    let read = catch_unwind(AssertUnwindSafe(|| body::header(&path, wanted)))
+        .unwrap_or_else(|_| Err(ReadError::Broken("the reader gave up")));
+    match read {
+        Ok(header) => {
+            identified(path, header).map_or(Outcome::Unidentified, |found| Outcome::Found(Box::new(found)))
+        }
+        Err(error) => Outcome::Failed(error),
+    }
+}
+
+fn identified(path: PathBuf, header: Header) -> Option<Found> {
+    let Header { transfer_syntax, data, .. } = header;
+    let study = StudyUid::parse(data.text(tags::STUDY_INSTANCE_UID)?).ok()?;
+    let series = SeriesUid::parse(data.text(tags::SERIES_INSTANCE_UID)?).ok()?;
+    let uid = SopInstanceUid::parse(data.text(tags::SOP_INSTANCE_UID)?).ok()?;
+    let (study_attributes, rest) = data.part(|tag| levels::of(tag) == Some(Level::Study));
+    let (series_attributes, attributes) = rest.part(|tag| levels::of(tag) == Some(Level::Series));
+    let attributes = attributes.part(|tag| levels::of(tag) == Some(Level::Instance)).0;
+    let instance = Instance { uid, path, transfer_syntax, attributes };
+    Some(Found { study, series, instance, study_attributes, series_attributes })
+}
+
+fn bar(progress: Progress, files: usize) -> ProgressBar {
+    if progress == Progress::Silent || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(files as u64);
+    if let Ok(style) = ProgressStyle::with_template("indexing {bar:40} {pos}/{len} files, {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,228 @@
+//! Attribute matching (PS3.4 C.2.2.2): single value, list of UIDs, universal, wildcard and range matching.
+//!
+//! A condition is parsed with the representation of its attribute; what that representation cannot be matched by is
+//! refused, never ignored.
+
+use dicom_core::VR;
+use dicom_model::data_set::{DataElement, DataValue};
+
+/// What an attribute must be like.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Condition {
+    /// Anything, or nothing: asks for the attribute to be returned (PS3.4 C.2.2.2.3).
+    Universal,
+    /// One of these, to the letter.
+    OneOf(Vec<Box<str>>),
+    /// Text that may hold `*` and `?`.
+    Text(Pattern),
+    /// A person's name, without regard to case, in any of its groups.
+    Name(Pattern),
+    /// A date, a time or both, between two texts of digits, inclusive. Missing ends are open.
+    Between(Option<Box<str>>, Option<Box<str>>),
+    /// A number, however it is written.
+    Number(f64),
+}
+
+/// Why a value cannot be matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ConditionError {
+    /// Binary data and sequences as a whole.
+    #[error("attributes of this value representation cannot be matched (PS3.4 C.2.2.2)")]
+    Representation,
+    /// Not a UID.
+    #[error("the value is no UID and no list of UIDs")]
+    Uid,
+    /// Not a date, a time or a range of them.
+    #[error("the value is no date or time as DICOM writes it (YYYYMMDD, HHMMSS), and no range A-B, A- or -B")]
+    DateOrTime,
+    /// Not a number.
+    #[error("the value is no number")]
+    Number,
+}
+
+impl Condition {
+    /// Reads the value of a query key for an attribute of representation `vr`.
+    pub(super) fn parse(vr: VR, value: &str) -> Result<Self, ConditionError> {
+        if value.is_empty() {
+            return Ok(Self::Universal);
+        }
+        match vr {
+            VR::UI => uids(value),
+            VR::DA => range(value, date),
+            VR::TM => range(value, time),
+            VR::DT => range(value, date_time),
+            VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD => {
+                value.trim().parse().map(Self::Number).map_err(|_| ConditionError::Number)
+            }
+            VR::PN => Ok(Self::Name(Pattern::new(&value.to_lowercase()))),
+            // A code string holds neither commas nor backslashes, so these can only part values; PS3.4 C.2.2.2.2 has
+            // lists for UIDs alone, but every viewer sends them for ModalitiesInStudy.
+            VR::CS if value.contains([',', '\\']) => {
+                Ok(Self::OneOf(value.split([',', '\\']).map(|one| one.trim().into()).collect()))
+            }
+            VR::AE | VR::AS | VR::CS | VR::LO | VR::LT | VR::SH | VR::ST | VR::UC | VR::UR | VR::UT => {
+                Ok(if value.chars().all(|c| c == '*') {
+                    Self::Universal
+                } else {
+                    Self::Text(Pattern::new(value))
+                })
+            }
+            _ => Err(ConditionError::Representation),
+        }
+    }
+
+    /// Whether one element, or its absence, meets the condition. A value among several is enough.
+    pub(super) fn accepts(&self, element: Option<&DataElement>) -> bool {
+        if *self == Self::Universal {
+            return true;
+        }
+        let Some(element) = element else { return false };
+        match &element.value {
+            DataValue::Text(values) => values.iter().any(|value| self.accepts_text(element.vr, value)),
+            DataValue::Binary(bytes) => {
+                matches!(self, Self::Number(wanted) if numbers(element.vr, bytes).contains(wanted))
+            }
+            DataValue::Items(_) | DataValue::Bulk(_) => false,
+        }
+    }
+
+    fn accepts_text(&self, vr: VR, value: &str) -> bool {
+        match self {
+            Self::Universal => true,
+            Self::OneOf(wanted) => wanted.iter().any(|one| **one == *value),
+            Self::Text(pattern) => pattern.accepts(value),
+            Self::Name(pattern) => name_accepts(pattern, value),
+            Self::Number(wanted) => value.parse().is_ok_and(|number: f64| number.total_cmp(wanted).is_eq()),
+            Self::Between(from, to) => {
+                let Some((earliest, latest)) = (match vr {
+                    VR::DA => date(value),
+                    VR::TM => time(value),
+                    _ => date_time(value),
+                }) else {
+                    return false;
+                };
+                from.as_ref().is_none_or(|from| **from <= *latest)
+                    && to.as_ref().is_none_or(|to| *earliest <= **to)
+            }
+        }
+    }
+}
+
+/// A text with wildcards: `*` for any characters or none, `?` for one (PS3.4 C.2.2.2.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pattern(Box<[char]>);
+
+impl Pattern {
+    /// A pattern of this text.
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.chars().collect())
+    }
+
+    /// Whether the whole of `text` fits. Takes time in proportion to the product of the lengths at worst.
+    pub(super) fn accepts(&self, text: &str) -> bool {
+        let text: Vec<char> = text.chars().collect();
+        let (mut at, mut position) = (0, 0);
+        // Where to go on when the last star must take one character more.
+        let mut retry: Option<(usize, usize)> = None;
+        while position < text.len() {
+            match self.0.get(at) {
+                Some('*') => {
+                    retry = Some((at + 1, position));
+                    at += 1;
+                }
+                Some(wanted) if *wanted == '?' || *wanted == text[position] => {
+                    at += 1;
+                    position += 1;
+                }
+                _ => {
+                    let Some((after_star, taken)) = retry else { return false };
+                    retry = Some((after_star, taken + 1));
+                    at = after_star;
+                    position = taken + 1;
+                }
+            }
+        }
+        self.0[at..].iter().all(|c| *c == '*')
+    }
+}
+
+/// The whole name, or one of its groups, without trailing empty components (PS3.5 6.2.1.1).
+fn name_accepts(pattern: &Pattern, value: &str) -> bool {
+    let value = value.to_lowercase();
+    std::iter::once(value.as_str())
+        .chain(value.split('=').filter(|group| !group.is_empty()))
+        .any(|name| pattern.accepts(name) || pattern.accepts(name.trim_end_matches('^')))
+}
+
+fn uids(value: &str) -> Result<Condition, ConditionError> {
+    let uids = value.split([',', '\\']).map(|uid| dicom_model::Uid::parse(uid).map(|_| uid.into()));
+    uids.collect::<Result<_, _>>().map(Condition::OneOf).map_err(|_| ConditionError::Uid)
+}
+
+type Interval = (Box<str>, Box<str>);
+
+fn range(value: &str, interval: impl Fn(&str) -> Option<Interval>) -> Result<Condition, ConditionError> {
+    let interval = |text: &str| interval(text).ok_or(ConditionError::DateOrTime);
+    Ok(match value.split_once('-') {
+        None => {
+            let (earliest, latest) = interval(value)?;
+            Condition::Between(Some(earliest), Some(latest))
+        }
+        Some(("", "")) => return Err(ConditionError::DateOrTime),
+        Some(("", to)) => Condition::Between(None, Some(interval(to)?.1)),
+        Some((from, "")) => Condition::Between(Some(interval(from)?.0), None),
+        Some((from, to)) => Condition::Between(Some(interval(from)?.0), Some(interval(to)?.1)),
+    })
+}
+
+/// A date as eight digits; ACR-NEMA's dots are read too (PS3.5 6.2 note to DA).
+fn date(text: &str) -> Option<Interval> {
+    let digits: String = if text.len() == 10 { text.replace('.', "") } else { text.to_owned() };
+    dicom_model::DicomDate::parse(&digits)?;
+    Some((digits.as_str().into(), digits.into()))
+}
+
+/// A time as the first and the last microsecond that it can mean.
+fn time(text: &str) -> Option<Interval> {
+    let text = text.replace(':', "");
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !matches!(whole.len(), 2 | 4 | 6) || fraction.len() > 6 || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let given = format!("{whole}{fraction}");
+    let filled =
+        |template: &str| format!("{given}{}", template.get(given.len()..).unwrap_or_default()).into();
+    Some((filled("000000000000"), filled("235959999999")))
+}
+
+/// A moment to whatever precision it is given, its offset from UTC left aside.
+fn date_time(text: &str) -> Option<Interval> {
+    let local = text.split(['+', '-']).next()?;
+    let digits: String = local.chars().filter(|c| *c != '.').collect();
+    if digits.len() < 4 || digits.len() > 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let filled =
+        |template: &str| format!("{digits}{}", template.get(digits.len()..).unwrap_or_default()).into();
+    Some((filled("00000101000000000000"), filled("99991231235959999999")))
+}
+
+fn numbers(vr: VR, bytes: &[u8]) -> Vec<f64> {
+    match vr {
+        VR::US => words(bytes, |word| u16::from_le_bytes(word).into()),
+        VR::SS => words(bytes, |word| i16::from_le_bytes(word).into()),
+        VR::UL => words(bytes, |word| u32::from_le_bytes(word).into()),
+        VR::SL => words(bytes, |word| i32::from_le_bytes(word).into()),
+        VR::FL => words(bytes, |word| f32::from_le_bytes(word).into()),
+        VR::FD => words(bytes, f64::from_le_bytes),
+        _ => Vec::new(),
+    }
+}
+
+fn words<const SIZE: usize>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {
+    bytes.as_chunks().0.iter().copied().map(number).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! QIDO-RS (PS3.18 10.6): which studies, series or instances meet a query, and the row that is answered for each.
+
+use super::body;
+use super::index::{Index, Instance, Series, Study};
+use super::levels::{self, Level};
+use super::matching::Condition;
+use super::query::{Match, Query, is_computed};
+use super::route::Scope;
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+use dicom_model::data_set::{DataElement, DataSet, DataValue};
+use dicom_model::json::writer::{self, BulkDataLinks, Step};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::io;
+
+/// One result: positions in the index. Results above the instance level point at the first of what lies below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hit {
+    level: Level,
+    study: usize,
+    series: usize,
+    instance: usize,
+}
+
+/// The results of a search: those on the page asked for, and how many came after it.
+#[derive(Debug)]
+pub(super) struct Hits {
+    /// On this page.
+    pub page: Vec<Hit>,
+    /// Left for later pages.
+    pub remaining: usize,
+}
+
+/// Finds what meets `query` within `scope`. Reads files when the query names attributes that the index does not keep,
+/// and so may block.
+pub(super) fn find(index: &Index, level: Level, scope: &Scope, query: &Query) -> Hits {
+    let mut page = Vec::new();
+    let mut found = 0;
+    let wanted = query.offset..query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
+    for hit in candidates(index, level, scope) {
+        if Row::new(index, hit, query).meets(query) {
+            if wanted.contains(&found) {
+                page.push(hit);
+            }
+            found += 1;
+        }
+    }
+    Hits { page, remaining: found.saturating_sub(wanted.end.max(wanted.start)) }
+}
+
+/// Writes the row of a result as a JSON object.
+pub(super) fn write_row(
+    to: &mut Vec<u8>,
+    index: &Index,
+    hit: Hit,
+    scope: &Scope,
+    query: &Query,
+    base: &str,
+) -> io::Result<()> {
+    let row = Row::new(index, hit, query);
+    writer::write_data_set(to, &row.answer(scope, query, base), &Nowhere)
+}
+
+fn candidates<'a>(index: &'a Index, level: Level, scope: &'a Scope) -> impl Iterator<Item = Hit> + 'a {
+    let studies: Box<dyn Iterator<Item = usize>> = match &scope.study {
+        Some(uid) => Box::new(index.positions(uid).iter().copied()),
+        None => Box::new(0..index.studies().len()),
+    };
+    studies.flat_map(move |study| {
+        let all = &index.studies()[study].series;
+        let series =
+            all.iter().enumerate().filter(|(_, one)| scope.series.as_ref().is_none_or(|uid| *uid == one.uid));
+        let series = series.take(if level == Level::Study { 1 } else { usize::MAX });
+        series.flat_map(move |(series, one)| {
+            let instances = if level == Level::Instance { one.instances.len() } else { 1 };
+            (0..instances).map(move |instance| Hit { level, study, series, instance })
+        })
+    })
+}
+
+/// A result with what is known of it.
+struct Row<'a> {
+    level: Level,
+    study: &'a Study,
+    series: &'a Series,
+    instance: &'a Instance,
+    query: &'a Query,
+    file: OnceCell<DataSet>,
+}
+
+impl<'a> Row<'a> {
+    fn new(index: &'a Index, hit: Hit, query: &'a Query) -> Self {
+        let study = &index.studies()[hit.study];
+        let series = &study.series[hit.series];
+        let instance = &series.instances[hit.instance];
+        Self { level: hit.level, study, series, instance, query, file: OnceCell::new() }
+    }
+
+    fn meets(&self, query: &Query) -> bool {
+        query.matches.iter().all(|one| self.meets_one(one))
+    }
+
+    fn meets_one(&self, Match { path, condition }: &Match) -> bool {
+        let Some((first, inner)) = path.split_first() else { return true };
+        if *condition == Condition::Universal {
+            return true;
+        }
+        if is_computed(*first) {
+            return condition.accepts(self.computed(*first, "").as_ref());
+        }
+        let met = |data: &DataSet| accepts(condition, data, *first, inner);
+        match levels::of(*first) {
+            Some(Level::Study) => met(&self.study.attributes),
+            Some(Level::Series) if self.level == Level::Study => {
+                self.study.series.iter().any(|series| met(&series.attributes))
+            }
+            Some(Level::Series) => met(&self.series.attributes),
+            // Keys below the level of the search hold when anything below meets them (PS3.4 C.2.2.2: relational).
+            Some(Level::Instance) => match self.level {
+                Level::Study => self
+                    .study
+                    .series
+                    .iter()
+                    .flat_map(|series| &series.instances)
+                    .any(|one| met(&one.attributes)),
+                Level::Series => self.series.instances.iter().any(|one| met(&one.attributes)),
+                Level::Instance => met(&self.instance.attributes),
+            },
+            None => met(self.file()),
+        }
+    }
+
+    /// The attributes that only the file holds; of a study or series, its first file. A file that has gone since the
+    /// index was built has none.
+    fn file(&self) -> &DataSet {
+        self.file.get_or_init(|| {
+            let wanted = |tag| self.query.include_all || (levels::of(tag).is_none() && self.query.names(tag));
+            body::header(&self.instance.path, |tag| wanted(tag) || tag == tags::SPECIFIC_CHARACTER_SET)
+                .map(|header| header.data)
+                .unwrap_or_default()
+        })
+    }
+
+    fn answer(&self, scope: &Scope, query: &Query, base: &str) -> DataSet {
+        let mut answer = DataSet::default();
+        if query.include_all {
+            let file = (self.level == Level::Instance).then(|| self.file());
+            let kept = [
+                (Level::Study, &self.study.attributes),
+                (Level::Series, &self.series.attributes),
+                (Level::Instance, &self.instance.attributes),
+            ];
+            let kept = kept.into_iter().filter(|(level, _)| *level <= self.level).map(|(_, data)| data);
+            for (tag, element) in kept.chain(file).flat_map(DataSet::iter) {
+                if !matches!(element.value, DataValue::Bulk(_)) {
+                    answer.insert(tag, element.clone());
+                }
+            }
+        }
+        for tag in self.levels_answered(scope).flat_map(levels::answered).copied().chain(query.named()) {
+            if let Some(element) = self.element(tag, base) {
+                answer.insert(tag, element);
+            }
+        }
+        answer.insert(tags::SPECIFIC_CHARACTER_SET, DataElement::text(VR::CS, "ISO_IR 192"));
+        answer
+    }
+
+    /// The level of the search, and those above it that the path leaves open (PS3.18 10.6.3.3).
+    fn levels_answered(&self, scope: &Scope) -> impl Iterator<Item = Level> {
+        let study = self.level == Level::Study || scope.study.is_none();
+        let series = self.level == Level::Series || (self.level == Level::Instance && scope.series.is_none());
+        [(study, Level::Study), (series, Level::Series), (self.level == Level::Instance, Level::Instance)]
+            .into_iter()
+            .filter_map(|(answered, level)| answered.then_some(level))
+    }
+
+    fn element(&self, tag: Tag, base: &str) -> Option<DataElement> {
+        if is_computed(tag) {
+            return self.computed(tag, base);
+        }
+        let held = match levels::of(tag) {
+            // What belongs to a lower level has no one value here.
+            Some(level) if level > self.level => None,
+            Some(Level::Study) => self.study.attributes.get(tag),
+            Some(Level::Series) => self.series.attributes.get(tag),
+            Some(Level::Instance) => self.instance.attributes.get(tag),
+            None => self.file().get(tag),
+        };
+        held.filter(|element| !matches!(element.value, DataValue::Bulk(_))).cloned()
+    }
+
+    fn computed(&self, tag: Tag, base: &str) -> Option<DataElement> {
+        let study = self.study;
+        let count = |count: usize| DataElement::text(VR::IS, &count.to_string());
+        Some(match tag {
+            tags::MODALITIES_IN_STUDY => {
+                list(VR::CS, study.series.iter().filter_map(|one| one.attributes.text(tags::MODALITY)))
+            }
+            tags::SOP_CLASSES_IN_STUDY => {
+                let instances = study.series.iter().flat_map(|series| &series.instances);
+                list(VR::UI, instances.filter_map(|one| one.attributes.text(tags::SOP_CLASS_UID)))
+            }
+            tags::NUMBER_OF_STUDY_RELATED_SERIES => count(study.series.len()),
+            tags::NUMBER_OF_STUDY_RELATED_INSTANCES => {
+                count(study.series.iter().map(|series| series.instances.len()).sum())
+            }
+            tags::INSTANCE_AVAILABILITY => DataElement::text(VR::CS, "ONLINE"),
+            tags::NUMBER_OF_SERIES_RELATED_INSTANCES if self.level > Level::Study => {
+                count(self.series.instances.len())
+            }
+            tags::AVAILABLE_TRANSFER_SYNTAX_UID if self.level == Level::Instance => {
+                DataElement::text(VR::UI, self.instance.transfer_syntax)
+            }
+            tags::RETRIEVE_URL => DataElement::text(VR::UR, &self.retrieve_url(base)),
+            _ => return None,
+        })
+    }
+
+    fn retrieve_url(&self, base: &str) -> String {
+        let (study, series, instance) = (&self.study.uid, &self.series.uid, &self.instance.uid);
+        match self.level {
+            Level::Study => format!("{base}/studies/{study}"),
+            Level::Series => format!("{base}/studies/{study}/series/{series}"),
+            Level::Instance => format!("{base}/studies/{study}/series/{series}/instances/{instance}"),
+        }
+    }
+}
+
+/// Whether the attribute at the end of the path, in any item on the way, meets the condition.
+fn accepts(condition: &Condition, data: &DataSet, tag: Tag, inner: &[Tag]) -> bool {
+    match inner.split_first() {
+        None => condition.accepts(data.get(tag)),
+        Some((next, inner)) => data.items(tag).iter().any(|item| accepts(condition, item, *next, inner)),
+    }
+}
+
+fn list<'a>(vr: VR, values: impl Iterator<Item = &'a str>) -> DataElement {
+    let values: BTreeSet<&str> = values.collect();
+    DataElement { vr, value: DataValue::Text(values.into_iter().map(Into::into).collect()) }
+}
+
+/// Rows hold no bulk data.
+struct Nowhere;
+
+impl BulkDataLinks for Nowhere {
+    fn link(&self, _: &[Step]) -> String {
+        String::new()
+    }
+}

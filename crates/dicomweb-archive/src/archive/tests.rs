@@ -1,0 +1,129 @@
+//! The archive as a client sees it: requests in, answers out, over the sample studies.
+
+mod folder;
+mod retrieve;
+mod search;
+
+use super::*;
+use crate::samples::{self, Given};
+use http_body_util::BodyExt as _;
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+/// An archive over some sample patients, and the folder that it reads.
+struct Served {
+    archive: Archive,
+    folder: TempDir,
+}
+
+/// An answer, with its body.
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Bytes,
+}
+
+impl Served {
+    fn patients(ids: &[&'static str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        samples::write_of(folder.path(), |patient| ids.iter().any(|id| patient.id == Given::Is(id))).unwrap();
+        let (index, _) = Index::build(folder.path(), Progress::Silent);
+        Self { archive: Archive::new(index), folder }
+    }
+
+    /// Everybody but the one with hundreds of slices.
+    fn most() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        samples::write_of(folder.path(), |patient| patient.id != Given::Is("DEMO-0016")).unwrap();
+        let (index, _) = Index::build(folder.path(), Progress::Silent);
+        Self { archive: Archive::new(index), folder }
+    }
+
+    async fn request(&self, method: Method, path: &str, accept: Option<&str>) -> Answer {
+        let mut request =
+            Request::builder().method(method).uri(format!("{ROOT}{path}")).header(HOST, "pacs.test:81");
+        if let Some(accept) = accept {
+            request = request.header(http::header::ACCEPT, accept);
+        }
+        let response = self.archive.answer(request.body(()).unwrap()).await;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: head.status, headers: head.headers, body }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, None).await
+    }
+
+    async fn accepting(&self, path: &str, accept: &str) -> Answer {
+        self.request(Method::GET, path, Some(accept)).await
+    }
+
+    async fn rows(&self, path: &str) -> Vec<Json> {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// The first value of one attribute of every row.
+    async fn column(&self, path: &str, tag: &str) -> Vec<String> {
+        let value = |row: &Json| row[tag]["Value"][0].as_str().unwrap_or_default().to_owned();
+        self.rows(path).await.iter().map(value).collect()
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// The parts of a multipart answer: header and body.
+    fn parts(&self) -> Vec<(String, Vec<u8>)> {
+        let boundary = self.header("content-type").split("boundary=").nth(1).unwrap();
+        let delimiter = format!("--{boundary}\r\n");
+        let closing = format!("--{boundary}--\r\n");
+        let body = self.body.strip_suffix(closing.as_bytes()).expect("the closing delimiter");
+        let starts: Vec<usize> = memchr::memmem::find_iter(body, &delimiter).collect();
+        let ends = starts.iter().copied().skip(1).chain([body.len()]);
+        let part = |(start, end): (&usize, usize)| {
+            let part = &body[start + delimiter.len()..end];
+            let split = memchr::memmem::find(part, b"\r\n\r\n").unwrap();
+            let header = String::from_utf8(part[..split].to_vec()).unwrap();
+            (header, part[split + 4..].strip_suffix(b"\r\n").unwrap().to_vec())
+        };
+        starts.iter().zip(ends).map(part).collect()
+    }
+}
+
+#[tokio::test]
+async fn only_reading_is_allowed() {
+    let served = Served::patients(&["P11"]);
+    let answer = served.request(Method::POST, "/studies", None).await;
+    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(answer.header("allow"), "GET, HEAD");
+}
+
+#[tokio::test]
+async fn a_head_request_is_answered_without_a_body() {
+    let served = Served::patients(&["P11"]);
+    let answer = served.request(Method::HEAD, "/studies", None).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("content-type"), "application/dicom+json");
+    assert!(answer.body.is_empty());
+}
+
+#[tokio::test]
+async fn a_foreign_path_a_broken_uid_and_an_unknown_study_are_told_apart() {
+    let served = Served::patients(&["P11"]);
+    for (path, status) in [
+        ("/nothing", StatusCode::NOT_FOUND),
+        ("/studies/", StatusCode::BAD_REQUEST),
+        ("/studies/1.2.x", StatusCode::BAD_REQUEST),
+        ("/studies/1%2E2/metadata", StatusCode::BAD_REQUEST),
+        ("/studies/1.2/metadata", StatusCode::NOT_FOUND),
+        ("/studies/1.2", StatusCode::NOT_FOUND),
+        ("/studies/1.2/metadata?PatientID=1", StatusCode::BAD_REQUEST),
+    ] {
+        assert_eq!(served.get(path).await.status, status, "{path}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Folders as people have them.
+
+use super::*;
+use std::fs;
+
+fn sample(name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    samples::write_of(folder.path(), |patient| patient.id == Given::Is("P11")).unwrap();
+    fs::read(folder.path().join("patient-12/study-1/series-1").join(name)).unwrap()
+}
+
+#[test]
+fn every_file_is_counted_and_none_stops_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("a/deep/folder")).unwrap();
+    let file = sample("0001.dcm");
+    fs::write(at("a/deep/folder/one"), &file).unwrap();
+    fs::write(at("a/again.dcm"), &file).unwrap();
+    fs::write(at("two.dcm"), sample("0002.dcm")).unwrap();
+    fs::write(at("readme.txt"), "not an image").unwrap();
+    fs::write(at("empty"), "").unwrap();
+    fs::write(at("cut.dcm"), &file[..file.len() - 100]).unwrap();
+    let uid = samples::study_uid(11, 0);
+    let position = memchr::memmem::find(&file, uid.as_bytes()).unwrap();
+    // The first occurrence is in the file meta information; the study's own follows the tag (0020,000D).
+    let study = memchr::memmem::find(&file, &[0x20, 0x00, 0x0D, 0x00]).unwrap() + 8;
+    let mut missing_uid = file.clone();
+    missing_uid[study] = b'x';
+    assert!(study > position);
+    fs::write(at("missing_uid.dcm"), missing_uid).unwrap();
+    let (index, report) = Index::build(folder.path(), Progress::Silent);
+    assert_eq!(
+        report,
+        IndexReport {
+            files: 7,
+            instances: 2,
+            not_dicom: 2,
+            dicomdir: 0,
+            broken: 1,
+            unidentified: 1,
+            repeated: 1,
+            unreadable: 0
+        }
+    );
+    assert_eq!(
+        report.to_string(),
+        "2 of 7 files are served; passed over: 2 not DICOM, 1 broken, 1 without valid UIDs, 1 repeated"
+    );
+    assert_eq!(index.studies().len(), 1);
+}
+
+#[test]
+fn a_study_uid_under_two_patients_is_two_studies() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = sample("0001.dcm");
+    fs::write(folder.path().join("one"), &file).unwrap();
+    // Another instance of the same study that says it is of somebody else.
+    let mut other = sample("0002.dcm");
+    let id = memchr::memmem::find(&other, b"P11 ").unwrap();
+    other[id..id + 4].copy_from_slice(b"Q11 ");
+    fs::write(folder.path().join("two"), other).unwrap();
+    let (index, _) = Index::build(folder.path(), Progress::Silent);
+    assert_eq!(index.studies().len(), 2);
+    let uid = dicom_model::StudyUid::parse(&samples::study_uid(11, 0)).unwrap();
+    assert_eq!(index.positions(&uid).len(), 2);
+}
+
+#[test]
+fn an_empty_folder_is_an_empty_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let (index, report) = Index::build(folder.path(), Progress::Silent);
+    assert_eq!(report, IndexReport::default());
+    assert!(index.studies().is_empty());
+}

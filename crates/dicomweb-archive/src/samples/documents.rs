@@ -1,0 +1,179 @@
+//! DicomResource about other objects of the study: a report, a key object selection, a presentation state.
+
+use super::codes;
+use super::declaration::{Code, Given};
+use super::enhanced::reference;
+use super::object::Object;
+use super::place::Place;
+use dicom_dictionary_std::tags;
+
+/// A Basic Text SR (PS3.3 A.35.1): findings and a conclusion about the study's first series.
+pub(super) fn report(place: &Place) -> Object {
+    let source = place.source();
+    let mut object = document(place, codes::REPORT, "SEPARATE");
+    object.text(tags::COMPLETION_FLAG, "COMPLETE").text(tags::VERIFICATION_FLAG, "UNVERIFIED");
+    let study = place.study;
+    let first = if let Given::Is(accession) = study.accession { Some(accession) } else { None };
+    let requests: Vec<Object> = first
+        .iter()
+        .chain(study.further_accessions)
+        .map(|accession| {
+            let mut item = object.item();
+            item.text(tags::STUDY_INSTANCE_UID, &place.study_uid())
+                .empty(tags::REFERENCED_STUDY_SEQUENCE)
+                .text(tags::ACCESSION_NUMBER, accession)
+                .empty(tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST)
+                .empty(tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST)
+                .text(tags::REQUESTED_PROCEDURE_ID, "RP1")
+                .given(tags::REQUESTED_PROCEDURE_DESCRIPTION, study.description)
+                .codes(tags::REQUESTED_PROCEDURE_CODE_SEQUENCE, study.procedures);
+            if let Some(issuer) = study.accession_issuer {
+                item.issuer(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, issuer);
+            }
+            item
+        })
+        .collect();
+    if !requests.is_empty() {
+        object.items(tags::REFERENCED_REQUEST_SEQUENCE, requests);
+    }
+    let language = coded(&object, "HAS CONCEPT MOD", codes::LANGUAGE, codes::ENGLISH);
+    let findings = {
+        let mut findings = content(&object, "CONTAINS", "CONTAINER", codes::FINDINGS);
+        findings.text(tags::CONTINUITY_OF_CONTENT, "SEPARATE");
+        let finding = coded(&findings, "CONTAINS", codes::FINDING, codes::NODULE);
+        let said = said(&findings, codes::FINDING, "A round spot that the phantom does not have.");
+        let seen = image(&findings, "CONTAINS", &source);
+        findings.items(tags::CONTENT_SEQUENCE, [finding, said, seen]);
+        findings
+    };
+    let conclusion =
+        said(&object, codes::CONCLUSION, "A drawn thorax in good order. No patient was involved.");
+    object.items(tags::CONTENT_SEQUENCE, [language, findings, conclusion]);
+    object
+}
+
+/// A Key Object Selection (PS3.3 A.35.4, PS3.16 TID 2010): three images of the study's first series.
+pub(super) fn key_objects(place: &Place) -> Object {
+    let mut object = document(place, codes::FOR_REFERRING_PROVIDER, "SEPARATE");
+    object.one(tags::CONTENT_TEMPLATE_SEQUENCE, |template| {
+        template.text(tags::MAPPING_RESOURCE, "DCMR").text(tags::TEMPLATE_IDENTIFIER, "2010");
+    });
+    let mut items = vec![said(&object, codes::KEY_OBJECT_DESCRIPTION, "The slices worth a look.")];
+    items.extend(place.source().instances().step_by(4).map(|slice| image(&object, "CONTAINS", &slice)));
+    object.items(tags::CONTENT_SEQUENCE, items);
+    object
+}
+
+/// A Grayscale Softcopy Presentation State (PS3.3 A.33.1): a window, and a circle with words beside it.
+pub(super) fn presentation_state(place: &Place) -> Object {
+    let source = place.source();
+    let size = source.series.size;
+    let mut object = place.object();
+    object
+        .text(tags::CONTENT_LABEL, "MARKED")
+        .given(tags::CONTENT_DESCRIPTION, place.series.description)
+        .given(tags::PRESENTATION_CREATION_DATE, place.study.date)
+        .given(tags::PRESENTATION_CREATION_TIME, place.study.time)
+        .text(tags::CONTENT_CREATOR_NAME, "Sample^Writer")
+        .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY");
+    let images: Vec<Object> = source.instances().map(|slice| reference(&object, &slice)).collect();
+    object
+        .one(tags::REFERENCED_SERIES_SEQUENCE, |series| {
+            series
+                .text(tags::SERIES_INSTANCE_UID, &source.series_uid())
+                .items(tags::REFERENCED_IMAGE_SEQUENCE, images);
+        })
+        .one(tags::SOFTCOPY_VOILUT_SEQUENCE, |window| {
+            window.text(tags::WINDOW_CENTER, "-600").text(tags::WINDOW_WIDTH, "1500");
+        })
+        .one(tags::GRAPHIC_LAYER_SEQUENCE, |layer| {
+            layer.text(tags::GRAPHIC_LAYER, "LAYER1").text(tags::GRAPHIC_LAYER_ORDER, "1");
+        })
+        .one(tags::GRAPHIC_ANNOTATION_SEQUENCE, |annotation| {
+            let (middle, edge) = (f32::from(size) / 2.0, f32::from(size) / 2.0 + 6.0);
+            annotation
+                .text(tags::GRAPHIC_LAYER, "LAYER1")
+                .one(tags::GRAPHIC_OBJECT_SEQUENCE, |circle| {
+                    circle
+                        .text(tags::GRAPHIC_ANNOTATION_UNITS, "PIXEL")
+                        .word(tags::GRAPHIC_DIMENSIONS, 2)
+                        .word(tags::NUMBER_OF_GRAPHIC_POINTS, 2)
+                        .singles(tags::GRAPHIC_DATA, &[middle, middle, edge, middle])
+                        .text(tags::GRAPHIC_TYPE, "CIRCLE")
+                        .text(tags::GRAPHIC_FILLED, "N");
+                })
+                .one(tags::TEXT_OBJECT_SEQUENCE, |text| {
+                    text.text(tags::ANCHOR_POINT_ANNOTATION_UNITS, "PIXEL")
+                        .text(tags::UNFORMATTED_TEXT_VALUE, "Here")
+                        .singles(tags::ANCHOR_POINT, &[edge, middle])
+                        .text(tags::ANCHOR_POINT_VISIBILITY, "Y");
+                });
+        });
+    displayed_area(&mut object, size);
+    object
+}
+
+/// The whole image, scaled to fit (PS3.3 C.10.4). Its corners are signed 32-bit integers.
+fn displayed_area(object: &mut Object, size: u16) {
+    object.one(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, |area| {
+        area.signed_longs(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, &[1, 1])
+            .signed_longs(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, &[i32::from(size), i32::from(size)])
+            .text(tags::PRESENTATION_SIZE_MODE, "SCALE TO FIT")
+            .texts(tags::PRESENTATION_PIXEL_ASPECT_RATIO, &["1", "1"]);
+    });
+}
+
+/// SR Document General and the root of the content tree (PS3.3 C.17.2, C.17.3).
+fn document(place: &Place, title: Code, continuity: &str) -> Object {
+    let source = place.source();
+    let mut object = place.object();
+    object
+        .given(tags::CONTENT_DATE, place.study.date)
+        .given(tags::CONTENT_TIME, place.study.time)
+        .empty(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE)
+        .empty(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE)
+        .text(tags::VALUE_TYPE, "CONTAINER")
+        .codes(tags::CONCEPT_NAME_CODE_SEQUENCE, &[title])
+        .text(tags::CONTINUITY_OF_CONTENT, continuity);
+    let images: Vec<Object> = source.instances().map(|slice| reference(&object, &slice)).collect();
+    object.one(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, |study| {
+        study.text(tags::STUDY_INSTANCE_UID, &place.study_uid()).one(
+            tags::REFERENCED_SERIES_SEQUENCE,
+            |series| {
+                series
+                    .text(tags::SERIES_INSTANCE_UID, &source.series_uid())
+                    .items(tags::REFERENCED_SOP_SEQUENCE, images);
+            },
+        );
+    });
+    object
+}
+
+fn content(within: &Object, relationship: &str, value_type: &str, concept: Code) -> Object {
+    let mut item = within.item();
+    item.text(tags::RELATIONSHIP_TYPE, relationship)
+        .text(tags::VALUE_TYPE, value_type)
+        .codes(tags::CONCEPT_NAME_CODE_SEQUENCE, &[concept]);
+    item
+}
+
+fn coded(within: &Object, relationship: &str, concept: Code, value: Code) -> Object {
+    let mut item = content(within, relationship, "CODE", concept);
+    item.codes(tags::CONCEPT_CODE_SEQUENCE, &[value]);
+    item
+}
+
+fn said(within: &Object, concept: Code, text: &str) -> Object {
+    let mut item = content(within, "CONTAINS", "TEXT", concept);
+    item.text(tags::TEXT_VALUE, text);
+    item
+}
+
+fn image(within: &Object, relationship: &str, instance: &Place) -> Object {
+    let mut item = within.item();
+    let referenced = reference(within, instance);
+    item.text(tags::RELATIONSHIP_TYPE, relationship)
+        .text(tags::VALUE_TYPE, "IMAGE")
+        .items(tags::REFERENCED_SOP_SEQUENCE, [referenced]);
+    item
+}

@@ -1,0 +1,221 @@
+//! Writing one DICOM object: attributes with the representation of the dictionary, text in the object's character
+//! sets, and at the end a Part-10 file (PS3.10 7.1).
+
+use super::declaration::{Code, Given, Issuer, Syntax};
+use super::place::ROOT;
+use dicom_core::value::{C, DataSetSequence, PixelFragmentSequence, PrimitiveValue};
+use dicom_core::{DataElement, Length, Tag, VR, dicom_value};
+use dicom_dictionary_std::{tags, uids};
+use dicom_model::charset::{CharacterSets, Delimiters, EncodeError};
+use dicom_model::tag::value_representation;
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+/// A data set that is being put together. The first text that cannot be spelt fails it as a whole.
+pub(super) struct Object {
+    data: InMemDicomObject,
+    sets: Rc<CharacterSets>,
+    failure: Option<EncodeError>,
+}
+
+impl Object {
+    /// An empty data set whose text will be in these character sets.
+    pub(super) fn new(sets: &Rc<CharacterSets>) -> Self {
+        Self { data: InMemDicomObject::new_empty(), sets: Rc::clone(sets), failure: None }
+    }
+
+    /// An empty item for a sequence of this data set.
+    pub(super) fn item(&self) -> Self {
+        Self::new(&self.sets)
+    }
+
+    /// One text value.
+    pub(super) fn text(&mut self, tag: Tag, value: &str) -> &mut Self {
+        let vr = value_representation(tag).unwrap_or(VR::LO);
+        if matches!(vr, VR::IS | VR::DS) {
+            // Bytes would be taken for numbers and spelt out again.
+            self.data.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
+            return self;
+        }
+        let delimiters = match vr {
+            VR::PN => Delimiters::Names,
+            VR::LT | VR::ST | VR::UT => Delimiters::Text,
+            _ => Delimiters::Values,
+        };
+        let mut bytes = match self.sets.encode(value, delimiters) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                return self;
+            }
+        };
+        // The bytes are spelt here, escapes included, so the writer below must not touch or pad them.
+        if bytes.len() % 2 == 1 {
+            bytes.push(if vr == VR::UI { 0 } else { b' ' });
+        }
+        self.data.put(DataElement::new(tag, vr, PrimitiveValue::U8(C::from_vec(bytes))));
+        self
+    }
+
+    /// Several text values.
+    pub(super) fn texts(&mut self, tag: Tag, values: &[&str]) -> &mut Self {
+        if values.is_empty() { self } else { self.text(tag, &values.join("\\")) }
+    }
+
+    /// A number as text, for IS and DS.
+    pub(super) fn number(&mut self, tag: Tag, value: impl Display) -> &mut Self {
+        self.text(tag, &value.to_string())
+    }
+
+    /// An attribute without a value.
+    pub(super) fn empty(&mut self, tag: Tag) -> &mut Self {
+        let vr = value_representation(tag).unwrap_or(VR::LO);
+        if vr == VR::SQ {
+            return self.items(tag, []);
+        }
+        self.data.put(DataElement::new(tag, vr, PrimitiveValue::Empty));
+        self
+    }
+
+    /// An attribute as it is declared.
+    pub(super) fn given(&mut self, tag: Tag, value: Given) -> &mut Self {
+        match value {
+            Given::Absent => self,
+            Given::Empty => self.empty(tag),
+            Given::Is(value) => self.text(tag, value),
+        }
+    }
+
+    /// One unsigned 16-bit integer.
+    pub(super) fn word(&mut self, tag: Tag, value: u16) -> &mut Self {
+        self.data.put(DataElement::new(tag, VR::US, dicom_value!(U16, [value])));
+        self
+    }
+
+    /// Unsigned 32-bit integers.
+    pub(super) fn longs(&mut self, tag: Tag, values: &[u32]) -> &mut Self {
+        self.data.put(DataElement::new(tag, VR::UL, PrimitiveValue::U32(C::from_slice(values))));
+        self
+    }
+
+    /// Signed 32-bit integers.
+    pub(super) fn signed_longs(&mut self, tag: Tag, values: &[i32]) -> &mut Self {
+        self.data.put(DataElement::new(tag, VR::SL, PrimitiveValue::I32(C::from_slice(values))));
+        self
+    }
+
+    /// 32-bit floating point numbers.
+    pub(super) fn singles(&mut self, tag: Tag, values: &[f32]) -> &mut Self {
+        self.data.put(DataElement::new(tag, VR::FL, PrimitiveValue::F32(C::from_slice(values))));
+        self
+    }
+
+    /// Attribute tags as values.
+    pub(super) fn tag(&mut self, tag: Tag, value: Tag) -> &mut Self {
+        self.data.put(DataElement::new(tag, VR::AT, PrimitiveValue::Tags(C::from_vec(vec![value]))));
+        self
+    }
+
+    /// A sequence with these items.
+    pub(super) fn items(&mut self, tag: Tag, items: impl IntoIterator<Item = Self>) -> &mut Self {
+        let mut data = Vec::new();
+        for item in items {
+            self.failure = self.failure.take().or(item.failure);
+            data.push(item.data);
+        }
+        self.data.put(DataElement::new(tag, VR::SQ, DataSetSequence::new(data, Length::UNDEFINED)));
+        self
+    }
+
+    /// A sequence of one item.
+    pub(super) fn one(&mut self, tag: Tag, fill: impl FnOnce(&mut Self)) -> &mut Self {
+        let mut item = self.item();
+        fill(&mut item);
+        self.items(tag, [item])
+    }
+
+    /// A sequence of codes; nothing when there are none.
+    pub(super) fn codes(&mut self, tag: Tag, codes: &[Code]) -> &mut Self {
+        if codes.is_empty() {
+            return self;
+        }
+        let items: Vec<Self> = codes
+            .iter()
+            .map(|code| {
+                let mut item = self.item();
+                item.text(tags::CODE_VALUE, code.value)
+                    .text(tags::CODING_SCHEME_DESIGNATOR, code.scheme)
+                    .text(tags::CODE_MEANING, code.meaning);
+                item
+            })
+            .collect();
+        self.items(tag, items)
+    }
+
+    /// A hierarchic designator (PS3.3 10.14): the local name, and the universal identifier when there is one.
+    pub(super) fn issuer(&mut self, tag: Tag, issuer: Issuer) -> &mut Self {
+        self.one(tag, |item| {
+            item.text(tags::LOCAL_NAMESPACE_ENTITY_ID, issuer.local);
+            if let Some(oid) = issuer.universal {
+                item.text(tags::UNIVERSAL_ENTITY_ID, oid).text(tags::UNIVERSAL_ENTITY_ID_TYPE, "ISO");
+            }
+        })
+    }
+
+    /// Pixel data, native.
+    pub(super) fn pixels(&mut self, bits: u16, bytes: Vec<u8>) -> &mut Self {
+        let vr = if bits > 8 { VR::OW } else { VR::OB };
+        let value = if bits > 8 {
+            PrimitiveValue::U16(
+                bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
+            )
+        } else {
+            PrimitiveValue::U8(C::from_vec(bytes))
+        };
+        self.data.put(DataElement::new(tags::PIXEL_DATA, vr, value));
+        self
+    }
+
+    /// Pixel data, one compressed fragment a frame, with a basic offset table (PS3.5 A.4).
+    pub(super) fn compressed(&mut self, frames: Vec<Vec<u8>>) -> &mut Self {
+        let mut offsets = Vec::with_capacity(frames.len());
+        let mut offset = 0;
+        for frame in &frames {
+            offsets.push(offset);
+            offset += u32::try_from(frame.len() + 8).unwrap_or(u32::MAX);
+        }
+        let pixels = PixelFragmentSequence::new(offsets, frames);
+        self.data.put(DataElement::new(tags::PIXEL_DATA, VR::OB, pixels));
+        self
+    }
+
+    /// Writes the data set as a file of an instance of `sop_class`.
+    pub(super) fn write(
+        self,
+        sop_class: &str,
+        instance: &str,
+        syntax: Syntax,
+        path: &Path,
+    ) -> io::Result<()> {
+        if let Some(failure) = self.failure {
+            return Err(io::Error::other(failure));
+        }
+        let syntax = match syntax {
+            Syntax::Explicit => uids::EXPLICIT_VR_LITTLE_ENDIAN,
+            Syntax::Implicit => uids::IMPLICIT_VR_LITTLE_ENDIAN,
+            Syntax::Rle => uids::RLE_LOSSLESS,
+        };
+        let meta = FileMetaTableBuilder::new()
+            .media_storage_sop_class_uid(sop_class)
+            .media_storage_sop_instance_uid(instance)
+            .transfer_syntax(syntax)
+            .implementation_class_uid(format!("{ROOT}.0"))
+            .implementation_version_name("DICOMWEB_GATEWAY")
+            .build()
+            .map_err(io::Error::other)?;
+        self.data.with_exact_meta(meta).write_to_file(path).map_err(io::Error::other)
+    }
+}

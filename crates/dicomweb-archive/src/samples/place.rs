@@ -1,0 +1,264 @@
+//! Where an object stands among the declarations, the UIDs that follow from that, and the attributes that every object
+//! of a patient, a study and a series shares (PS3.3 C.7).
+
+use super::declaration::{Given, Kind, Patient, SeriesDeclaration, StudyDeclaration};
+use super::object::Object;
+use dicom_core::Tag;
+use dicom_dictionary_std::{tags, uids};
+use dicom_model::charset::CharacterSets;
+use std::rc::Rc;
+
+#[expect(deprecated, reason = "retired by DICOM, and still what modalities write comments under")]
+const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
+
+/// The root of every sample UID: an OID made of a UUID (ITU-T X.667, PS3.5 B.2), the 128 bits that spell
+/// "dicomweb-gateway", read as a number. Below it stand the numbers of patient, study, series and instance.
+pub const ROOT: &str = "2.25.133470007535392751803217985031206560121";
+
+/// An object's place: positions from zero, and what they point at.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) patient: &'static Patient,
+    pub(super) study: &'static StudyDeclaration,
+    pub(super) series: &'static SeriesDeclaration,
+    pub(super) positions: [usize; 4],
+}
+
+impl Place {
+    pub(super) fn study_uid(&self) -> String {
+        self.uid(2)
+    }
+
+    pub(super) fn series_uid(&self) -> String {
+        self.uid(3)
+    }
+
+    pub(super) fn instance_uid(&self) -> String {
+        self.uid(4)
+    }
+
+    /// The UID of the frame of reference that the study's images share.
+    pub(super) fn frame_of_reference_uid(&self) -> String {
+        format!("{}.0", self.uid(2))
+    }
+
+    fn uid(&self, depth: usize) -> String {
+        let mut uid = ROOT.to_owned();
+        for position in &self.positions[..depth] {
+            uid.push('.');
+            uid.push_str(&(position + 1).to_string());
+        }
+        uid
+    }
+
+    /// The same study's first series, which reports and segmentations are about.
+    pub(super) fn source(&self) -> Self {
+        let [patient, study, ..] = self.positions;
+        Self {
+            series: self.study.series.first().unwrap_or(self.series),
+            positions: [patient, study, 0, 0],
+            ..*self
+        }
+    }
+
+    /// Every instance of this place's series.
+    pub(super) fn instances(&self) -> impl Iterator<Item = Self> {
+        let place = *self;
+        let [patient, study, series, _] = self.positions;
+        (0..usize::from(self.series.instances))
+            .map(move |instance| Self { positions: [patient, study, series, instance], ..place })
+    }
+
+    /// How far along its series the instance lies, from 0.0 to 1.0.
+    pub(super) fn moment(&self) -> f64 {
+        fraction(self.positions[3], usize::from(self.series.instances))
+    }
+
+    /// The SOP class of the series' objects.
+    pub(super) fn sop_class(&self) -> &'static str {
+        match self.series.kind {
+            Kind::Ct => uids::CT_IMAGE_STORAGE,
+            Kind::Mr => uids::MR_IMAGE_STORAGE,
+            Kind::EnhancedMr => uids::ENHANCED_MR_IMAGE_STORAGE,
+            Kind::Us => uids::ULTRASOUND_IMAGE_STORAGE,
+            Kind::UsMultiFrame => uids::ULTRASOUND_MULTI_FRAME_IMAGE_STORAGE,
+            Kind::Cr => uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE,
+            Kind::Dx => uids::DIGITAL_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+            Kind::Mg => uids::DIGITAL_MAMMOGRAPHY_X_RAY_IMAGE_STORAGE_FOR_PRESENTATION,
+            Kind::Xa => uids::X_RAY_ANGIOGRAPHIC_IMAGE_STORAGE,
+            Kind::Pt => uids::POSITRON_EMISSION_TOMOGRAPHY_IMAGE_STORAGE,
+            Kind::Seg => uids::SEGMENTATION_STORAGE,
+            Kind::Sr => uids::BASIC_TEXT_SR_STORAGE,
+            Kind::Ko => uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE,
+            Kind::Pr => uids::GRAYSCALE_SOFTCOPY_PRESENTATION_STATE_STORAGE,
+        }
+    }
+
+    /// Patient, study, series, equipment and SOP common attributes.
+    pub(super) fn object(&self) -> Object {
+        let sets = Rc::new(CharacterSets::from_terms(self.patient.character_sets.iter().copied()));
+        let mut object = Object::new(&sets);
+        if !self.patient.character_sets.is_empty() {
+            object.text(tags::SPECIFIC_CHARACTER_SET, &self.patient.character_sets.join("\\"));
+        }
+        object.text(tags::SOP_CLASS_UID, self.sop_class()).text(tags::SOP_INSTANCE_UID, &self.instance_uid());
+        object.number(tags::INSTANCE_NUMBER, self.positions[3] + 1);
+        self.add_patient(&mut object);
+        self.add_study(&mut object);
+        self.add_series(&mut object);
+        self.add_performed_step(&mut object);
+        self.add_specimens(&mut object);
+        object
+    }
+
+    fn add_patient(&self, object: &mut Object) {
+        let patient = self.patient;
+        object
+            .given(tags::PATIENT_NAME, patient.name)
+            .given(tags::PATIENT_ID, patient.id)
+            .given(tags::PATIENT_BIRTH_DATE, patient.birth_date)
+            .given(tags::PATIENT_SEX, patient.sex);
+        let Some(issuer) = patient.issuer else { return };
+        object.text(tags::ISSUER_OF_PATIENT_ID, issuer.local);
+        if let Some(oid) = issuer.universal {
+            object.one(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, |item| {
+                item.text(tags::UNIVERSAL_ENTITY_ID, oid).text(tags::UNIVERSAL_ENTITY_ID_TYPE, "ISO");
+            });
+        }
+    }
+
+    fn add_study(&self, object: &mut Object) {
+        let study = self.study;
+        object
+            .text(tags::STUDY_INSTANCE_UID, &self.study_uid())
+            .given(tags::STUDY_DATE, study.date)
+            .given(tags::STUDY_TIME, study.time)
+            .given(tags::TIMEZONE_OFFSET_FROM_UTC, study.zone)
+            .given(tags::STUDY_ID, study.id)
+            .given(tags::ACCESSION_NUMBER, study.accession)
+            .given(tags::STUDY_DESCRIPTION, study.description)
+            .given(tags::REFERRING_PHYSICIAN_NAME, study.referrer)
+            .texts(tags::NAME_OF_PHYSICIANS_READING_STUDY, study.readers)
+            .codes(tags::PROCEDURE_CODE_SEQUENCE, study.procedures)
+            .given(tags::ADMISSION_ID, study.admission)
+            .given(tags::CURRENT_PATIENT_LOCATION, study.patient_location)
+            .given(STUDY_COMMENTS, study.comments);
+        if let Some(issuer) = study.admission_issuer {
+            object.issuer(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE, issuer);
+        }
+        if let Some(issuer) = study.accession_issuer {
+            object.issuer(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, issuer);
+        }
+        if let Some((number, institution)) = study.referrer_identification {
+            object.one(tags::REFERRING_PHYSICIAN_IDENTIFICATION_SEQUENCE, |item| {
+                item.one(tags::PERSON_IDENTIFICATION_CODE_SEQUENCE, |code| {
+                    code.text(tags::CODE_VALUE, number)
+                        .text(tags::CODING_SCHEME_DESIGNATOR, "99DEMO")
+                        .text(tags::CODE_MEANING, "Staff number");
+                })
+                .text(tags::INSTITUTION_NAME, institution);
+            });
+        }
+    }
+
+    fn add_series(&self, object: &mut Object) {
+        let (study, series) = (self.study, self.series);
+        object
+            .text(tags::SERIES_INSTANCE_UID, &self.series_uid())
+            .number(tags::SERIES_NUMBER, self.positions[2] + 1)
+            .given(tags::SERIES_DATE, only_if_given(study.date))
+            .given(tags::SERIES_TIME, only_if_given(study.time))
+            .given(tags::SERIES_DESCRIPTION, series.description)
+            .given(tags::BODY_PART_EXAMINED, series.body_part)
+            .given(tags::PROTOCOL_NAME, series.protocol)
+            .texts(tags::PERFORMING_PHYSICIAN_NAME, series.performers)
+            .texts(tags::OPERATORS_NAME, series.operators)
+            .text(tags::MANUFACTURER, "dicomweb-gateway samples")
+            .text(tags::MANUFACTURER_MODEL_NAME, "Phantom")
+            .text(tags::STATION_NAME, "DEMO")
+            .given(tags::DEVICE_SERIAL_NUMBER, series.serial_number)
+            .given(tags::INSTITUTION_NAME, study.institution)
+            .given(tags::INSTITUTIONAL_DEPARTMENT_NAME, study.department)
+            .given(tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP, series.comments);
+        if series.with_modality {
+            object.text(tags::MODALITY, series.kind.modality());
+        }
+        // Mammograms say the side image by image (PS3.3 C.8.11.7.1.1); for the others it is the series' affair.
+        object.given(
+            if series.kind == Kind::Mg { tags::IMAGE_LATERALITY } else { tags::LATERALITY },
+            series.laterality,
+        );
+        if let Some(region) = series.region {
+            object.codes(tags::ANATOMIC_REGION_SEQUENCE, &[region]);
+        }
+        if !study.reasons.is_empty() || study.reason != Given::Absent {
+            object.one(tags::REQUEST_ATTRIBUTES_SEQUENCE, |item| {
+                item.text(tags::REQUESTED_PROCEDURE_ID, "RP1")
+                    .text(tags::SCHEDULED_PROCEDURE_STEP_ID, "SPS1")
+                    .given(tags::ACCESSION_NUMBER, study.accession)
+                    .given(tags::REASON_FOR_THE_REQUESTED_PROCEDURE, study.reason)
+                    .codes(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE, study.reasons)
+                    .codes(tags::REQUESTED_PROCEDURE_CODE_SEQUENCE, study.procedures);
+            });
+        }
+    }
+}
+
+impl Place {
+    /// The Modality Performed Procedure Step that every series of the study belongs to (PS3.3 C.7.3.1).
+    fn add_performed_step(&self, object: &mut Object) {
+        if self.study.performed_step == Given::Absent {
+            return;
+        }
+        let uid = format!("{}.0.1", self.study_uid());
+        object.given(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, self.study.performed_step).one(
+            tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE,
+            |step| {
+                step.text(tags::REFERENCED_SOP_CLASS_UID, uids::MODALITY_PERFORMED_PROCEDURE_STEP)
+                    .text(tags::REFERENCED_SOP_INSTANCE_UID, &uid);
+            },
+        );
+    }
+
+    /// What the images show in place of the patient (PS3.3 C.7.6.22).
+    fn add_specimens(&self, object: &mut Object) {
+        let specimens = self.series.specimens;
+        if specimens.is_empty() {
+            return;
+        }
+        let items: Vec<Object> = specimens
+            .iter()
+            .enumerate()
+            .map(|(position, specimen)| {
+                let mut item = object.item();
+                item.text(tags::SPECIMEN_IDENTIFIER, specimen.id)
+                    .text(tags::SPECIMEN_UID, &format!("{}.0.{}", self.series_uid(), position + 1))
+                    .given(tags::SPECIMEN_SHORT_DESCRIPTION, specimen.description);
+                match specimen.issuer {
+                    Some(issuer) => item.issuer(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE, issuer),
+                    None => item.empty(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE),
+                };
+                if let Some(kind) = specimen.kind {
+                    item.codes(tags::SPECIMEN_TYPE_CODE_SEQUENCE, &[kind]);
+                }
+                item.empty(tags::SPECIMEN_PREPARATION_SEQUENCE);
+                item
+            })
+            .collect();
+        object
+            .text(tags::CONTAINER_IDENTIFIER, "C1")
+            .empty(tags::ISSUER_OF_THE_CONTAINER_IDENTIFIER_SEQUENCE)
+            .empty(tags::CONTAINER_TYPE_CODE_SEQUENCE)
+            .items(tags::SPECIMEN_DESCRIPTION_SEQUENCE, items);
+    }
+}
+
+/// How far along `position` lies among `count`.
+pub(super) fn fraction(position: usize, count: usize) -> f64 {
+    let number = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    if count > 1 { number(position) / number(count - 1) } else { 0.5 }
+}
+
+fn only_if_given(value: Given) -> Given {
+    if let Given::Is(_) = value { value } else { Given::Absent }
+}

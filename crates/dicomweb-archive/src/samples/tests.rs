@@ -1,0 +1,101 @@
+//! The sample files are what the declaration says, and the same every time.
+
+use super::*;
+use dicom_dictionary_std::tags;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use walkdir::WalkDir;
+
+fn digest(folder: &Path) -> String {
+    let mut hash = Sha256::new();
+    for entry in WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry.unwrap();
+        if entry.file_type().is_file() {
+            let name = entry.path().strip_prefix(folder).unwrap();
+            hash.update(name.to_str().unwrap().replace('\\', "/"));
+            hash.update(fs::read(entry.path()).unwrap());
+        }
+    }
+    hash.finalize().iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").unwrap();
+        digits
+    })
+}
+
+#[test]
+fn every_run_writes_the_same_bytes() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let report = write(one.path()).unwrap();
+    assert_eq!(write(other.path()).unwrap(), report);
+    let digest = digest(one.path());
+    assert_eq!(digest, self::digest(other.path()));
+    // The same bytes on every machine, and with every version of the libraries that write them.
+    insta::assert_snapshot!(digest);
+}
+
+#[test]
+fn there_are_patients_studies_and_modalities_enough() {
+    assert!(patients().len() >= 12);
+    assert!(patients().iter().map(|patient| patient.studies.len()).sum::<usize>() >= 30);
+    let modalities: BTreeSet<&str> = series().map(|place| place.series.kind.modality()).collect();
+    assert_eq!(
+        modalities,
+        BTreeSet::from(["CR", "CT", "DX", "KO", "MG", "MR", "PR", "PT", "SEG", "SR", "US", "XA"])
+    );
+    assert!(
+        series().any(|place| place.study.series.iter().map(|series| series.instances).sum::<u16>() > 200)
+    );
+}
+
+#[test]
+fn numbers_are_written_as_decimal_text() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path()).unwrap();
+    let file = folder.path().join("patient-01/study-1/series-1/0012.dcm");
+    let object = dicom_object::open_file(file).unwrap();
+    let text = |tag| object.element(tag).unwrap().to_str().unwrap().into_owned();
+    assert_eq!(text(tags::INSTANCE_NUMBER), "12");
+    assert_eq!(text(tags::IMAGE_POSITION_PATIENT), "-120\\-120\\55");
+    assert_eq!(text(tags::PATIENT_NAME), "Demo^Anna^Maria^Dr.^MSc");
+}
+
+#[test]
+fn every_uid_is_valid_and_stands_once() {
+    let mut seen = BTreeSet::new();
+    for place in series().flat_map(|place| place.instances().collect::<Vec<_>>()) {
+        let uid = place.instance_uid();
+        assert!(dicom_model::SopInstanceUid::parse(&uid).is_ok(), "{uid}");
+        assert!(seen.insert(uid));
+    }
+}
+
+#[test]
+fn the_declaration_reads_as_a_table() {
+    let mut table = String::new();
+    for (position, patient) in patients().iter().enumerate() {
+        let (id, name) = (shown(patient.id), shown(patient.name));
+        writeln!(table, "{id} | {name} | {}", patient.character_sets.join("\\")).unwrap();
+        for (number, study) in patient.studies.iter().enumerate() {
+            let series = study.series.iter().map(|one| format!("{}×{}", one.kind.modality(), one.instances));
+            let number = format!("{}.{}", position + 1, number + 1);
+            let facts = [study.date, study.time, study.zone, study.accession, study.description].map(shown);
+            writeln!(
+                table,
+                "    {number} | {} | {}",
+                facts.join(" | "),
+                series.collect::<Vec<_>>().join(" ")
+            )
+            .unwrap();
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+fn shown(value: Given) -> &'static str {
+    match value {
+        Given::Absent => "(absent)",
+        Given::Empty => "(empty)",
+        Given::Is(value) => value,
+    }
+}

@@ -1,0 +1,61 @@
+//! UrlMap to try, all of which answer: what `demo` prints when everything stands.
+
+use super::archive::{Index, Instance, Series, Study};
+use dicom_model::tags;
+use std::fmt;
+
+/// UrlMap below a gateway's, made of what its archive holds.
+#[derive(Debug)]
+pub struct Tour<'a> {
+    /// The gateway's address, without a slash at its end.
+    pub gateway: &'a str,
+    /// The archive's id at the gateway.
+    pub archive: &'a str,
+    /// What the archive holds.
+    pub index: &'a Index,
+}
+
+impl Tour<'_> {
+    /// A study, a series and an instance that can be looked at; else any.
+    fn example(&self) -> Option<(&Study, &Series, &Instance)> {
+        let series = |study| {
+            let study: &Study = study;
+            study.series.iter().map(move |series| (study, series))
+        };
+        let all = self.index.studies().iter().flat_map(series);
+        let mut instances = all.flat_map(|(study, series)| {
+            series.instances.iter().map(move |instance| (study, series, instance))
+        });
+        let is_image =
+            |(.., instance): &(&Study, &Series, &Instance)| instance.attributes.get(tags::ROWS).is_some();
+        let any = instances.clone().next();
+        instances.find(is_image).or(any)
+    }
+}
+
+impl fmt::Display for Tour<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fhir = format!("{}/fhir", self.gateway);
+        let dicomweb = format!("{}/dicom-web/{}", self.gateway, self.archive);
+        let mut show = |what: &str, address: String| writeln!(formatter, "  {what}\n    {address}");
+        show("What can be asked", format!("{fhir}/metadata"))?;
+        show("The newest studies; a browser gets a page of them", format!("{fhir}/ImagingStudy?_count=10"))?;
+        show("The patients", format!("{fhir}/Patient?_count=10"))?;
+        show("The archive as an Endpoint", format!("{fhir}/Endpoint/{}", self.archive))?;
+        show("The same studies by DICOMweb", format!("{dicomweb}/studies"))?;
+        let Some((study, series, instance)) = self.example() else { return Ok(()) };
+        let path = format!("studies/{}/series/{}/instances/{}", study.uid, series.uid, instance.uid);
+        show("One study with its series and instances", format!("{fhir}/ImagingStudy/{}", study.uid))?;
+        show("Studies found by their UID", format!("{fhir}/ImagingStudy?identifier=urn:oid:{}", study.uid))?;
+        show("The metadata of an instance", format!("{dicomweb}/{path}/metadata"))?;
+        show("The instance itself", format!("{dicomweb}/{path}"))?;
+        if instance.attributes.get(tags::ROWS).is_none() {
+            return Ok(());
+        }
+        show("A picture of it", format!("{dicomweb}/{path}/rendered"))?;
+        show(
+            "A small one of its series",
+            format!("{dicomweb}/studies/{}/series/{}/thumbnail", study.uid, series.uid),
+        )
+    }
+}

@@ -1,0 +1,265 @@
+//! Dates as FHIR writes them (R4 datatypes#dateTime), and how a search compares them (R4 search#date, search#prefix).
+//!
+//! A date is an interval: from its first moment to its last, as far as it is written out. Where one side of a comparison
+//! names no zone it is read in the zone of the other side, so that "the fifth of May" means the local day of the study;
+//! where neither names one, both are read in the zone that the caller gives.
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Span, Timestamp, ToSpan};
+
+/// A date or date and time with the precision that it was written with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FhirDate {
+    first: DateTime,
+    precision: Precision,
+    offset: Option<Offset>,
+}
+
+/// The last part that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Precision {
+    Year,
+    Month,
+    Day,
+    Minute,
+    Second,
+    /// So many digits of a second's fraction.
+    Fraction(u8),
+}
+
+impl FhirDate {
+    /// Reads `yyyy[-mm[-dd[Thh:mm[:ss[.f…]][Z|±hh:mm]]]]`; `None` for what is no moment of the calendar.
+    ///
+    /// ```
+    /// use fhir_r4::date::FhirDate;
+    /// assert!(FhirDate::parse("2024-02").is_some());
+    /// assert!(FhirDate::parse("2024-02-29T11:30+01:00").is_some());
+    /// assert!(FhirDate::parse("2023-02-29").is_none());
+    /// ```
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = match text.split_once('T') {
+            Some((date, time)) => (date, Some(time)),
+            None => (text, None),
+        };
+        let mut parts = date.split('-');
+        let year = digits(parts.next()?, 4)?;
+        let month = parts.next().map(|part| digits(part, 2));
+        let day = parts.next().map(|part| digits(part, 2));
+        if parts.next().is_some() || month == Some(None) || day == Some(None) {
+            return None;
+        }
+        let (month, day) = (month.flatten(), day.flatten());
+        let part = |part: Option<i16>| i8::try_from(part.unwrap_or(1)).ok();
+        let date = Date::new(year.max(1), part(month)?, part(day)?).ok().filter(|_| year > 0)?;
+        match time {
+            None => {
+                let precision = match (month, day) {
+                    (None, _) => Precision::Year,
+                    (_, None) => Precision::Month,
+                    _ => Precision::Day,
+                };
+                Some(Self { first: date.at(0, 0, 0, 0), precision, offset: None })
+            }
+            Some(_) if day.is_none() => None,
+            Some(time) => {
+                let (time, offset) = split_offset(time)?;
+                let (time, precision) = parse_time(time)?;
+                Some(Self { first: date.to_datetime(time), precision, offset })
+            }
+        }
+    }
+
+    /// Whether the date names the zone that it is to be read in.
+    pub fn has_zone(&self) -> bool {
+        self.offset.is_some()
+    }
+
+    /// The first moment, read in `zone` where the date names none.
+    pub fn first_moment(&self, zone: &TimeZone) -> Timestamp {
+        self.interval(zone).low
+    }
+
+    /// Whether a time of day is written.
+    pub fn has_time(&self) -> bool {
+        self.precision >= Precision::Minute
+    }
+
+    /// The length of what is written: a year, a day, a millisecond.
+    fn unit(&self) -> Span {
+        match self.precision {
+            Precision::Year => 1.year(),
+            Precision::Month => 1.month(),
+            Precision::Day => 1.day(),
+            Precision::Minute => 1.minute(),
+            Precision::Second => 1.second(),
+            Precision::Fraction(digits) => 10_i64.pow(u32::from(9 - digits.min(9))).nanoseconds(),
+        }
+    }
+
+    /// The last moment by the clock on the wall.
+    fn last(&self) -> DateTime {
+        let next = self.first.checked_add(self.unit());
+        next.and_then(|next| next.checked_sub(1.nanosecond())).unwrap_or(DateTime::MAX)
+    }
+
+    /// The first and the last moment. Where clocks are put back both passes of an hour belong to it; an hour that they skip
+    /// is read as if they had not.
+    fn interval(&self, zone: &TimeZone) -> Interval {
+        let (first, last) = match self.offset {
+            Some(offset) => (offset.to_timestamp(self.first), offset.to_timestamp(self.last())),
+            None => (
+                zone.to_ambiguous_timestamp(self.first).compatible(),
+                zone.to_ambiguous_timestamp(self.last()).later(),
+            ),
+        };
+        // Years are positive, so only the last days of 9999 lie outside what a timestamp can hold.
+        let low = first.unwrap_or(Timestamp::MAX);
+        Interval { low, high: last.unwrap_or(Timestamp::MAX).max(low) }
+    }
+
+    /// The first and the last local calendar day that the date can touch, whatever zone it is looked at from: R4 knows
+    /// offsets up to fourteen hours on both sides.
+    pub fn day_bounds(&self) -> (Date, Date) {
+        let (mut first, mut last) = (self.first, self.last());
+        // Without a zone it is the local day itself.
+        if let Some(offset) = self.offset {
+            let to_utc = i64::from(-offset.seconds()).seconds();
+            first = first
+                .saturating_add(to_utc)
+                .saturating_sub(14.hours())
+                .max(DateTime::constant(1, 1, 1, 0, 0, 0, 0));
+            last = last.saturating_add(to_utc).saturating_add(14.hours());
+        }
+        (first.date(), last.date())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Interval {
+    low: Timestamp,
+    high: Timestamp,
+}
+
+fn digits(text: &str, length: usize) -> Option<i16> {
+    (text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// Takes `Z` or `±hh:mm` off the end; `None` when what stands there is neither.
+fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
+    if let Some(time) = text.strip_suffix('Z') {
+        return Some((time, Some(Offset::UTC)));
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return Some((text, None)) };
+    let (time, offset) = text.split_at_checked(at)?;
+    let (sign, rest) = offset.split_at_checked(1)?;
+    let (hours, minutes) = rest.split_once(':')?;
+    let (hours, minutes) = (i32::from(digits(hours, 2)?), i32::from(digits(minutes, 2)?));
+    let seconds = (hours * 60 + minutes) * 60;
+    if minutes > 59 || seconds > 14 * 3600 {
+        return None;
+    }
+    Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok().map(|offset| (time, Some(offset)))
+}
+
+/// Minutes are there whenever hours are (R4 search#date); seconds may be left out. The leap second that R4's pattern admits
+/// counts as the second before it.
+fn parse_time(text: &str) -> Option<(Time, Precision)> {
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (text, None),
+    };
+    let parts = whole.split(':').map(|part| digits(part, 2)).collect::<Option<Vec<_>>>()?;
+    let part = |index: usize| i8::try_from(*parts.get(index).unwrap_or(&0)).ok();
+    let (hour, minute, second) = (part(0)?, part(1)?, part(2)?);
+    let second = if second == 60 { 59 } else { second };
+    let (nanosecond, precision) = match (parts.len(), fraction) {
+        (2, None) => (0, Precision::Minute),
+        (3, None) => (0, Precision::Second),
+        (3, Some(fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit()) => {
+            // What is finer than a nanosecond is cut off.
+            let fraction = fraction.get(..9).unwrap_or(fraction);
+            let length = u8::try_from(fraction.len()).ok()?;
+            (format!("{fraction:0<9}").parse().ok()?, Precision::Fraction(length))
+        }
+        _ => return None,
+    };
+    Some((Time::new(hour, minute, second, nanosecond).ok()?, precision))
+}
+
+/// How a value of a search is compared (R4 search#prefix).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Prefix {
+    /// The value contains the resource's date.
+    #[default]
+    Equal,
+    /// It does not.
+    NotEqual,
+    /// The resource's date reaches beyond the value.
+    Greater,
+    /// The resource's date begins before the value.
+    Less,
+    /// Greater or contained.
+    GreaterOrEqual,
+    /// Less or contained.
+    LessOrEqual,
+    /// The resource's date begins after the value.
+    StartsAfter,
+    /// The resource's date ends before the value.
+    EndsBefore,
+    /// The two overlap, give or take a tenth of the distance to now.
+    Approximately,
+}
+
+impl Prefix {
+    const CODES: [(&'static str, Self); 9] = [
+        ("eq", Self::Equal),
+        ("ne", Self::NotEqual),
+        ("gt", Self::Greater),
+        ("lt", Self::Less),
+        ("ge", Self::GreaterOrEqual),
+        ("le", Self::LessOrEqual),
+        ("sa", Self::StartsAfter),
+        ("eb", Self::EndsBefore),
+        ("ap", Self::Approximately),
+    ];
+
+    /// Takes the prefix off `text`.
+    pub fn split(text: &str) -> (Self, &str) {
+        for (code, prefix) in Self::CODES {
+            if let Some(rest) = text.strip_prefix(code) {
+                return (prefix, rest);
+            }
+        }
+        (Self::Equal, text)
+    }
+}
+
+/// Whether a resource's `date` matches `search` under `prefix`. `zone` is for dates when neither names one, `now` for `ap`.
+pub fn matches(prefix: Prefix, search: &FhirDate, date: &FhirDate, zone: &TimeZone, now: Timestamp) -> bool {
+    let fixed = |offset: Option<Offset>| offset.map(TimeZone::fixed);
+    let search_zone = fixed(search.offset.or(date.offset)).unwrap_or_else(|| zone.clone());
+    let (s, t) = (search.interval(&search_zone), date.interval(zone));
+    let contains = s.low <= t.low && t.high <= s.high;
+    match prefix {
+        Prefix::Equal => contains,
+        Prefix::NotEqual => !contains,
+        Prefix::Greater => t.high > s.high,
+        Prefix::Less => t.low < s.low,
+        Prefix::GreaterOrEqual => t.high >= s.low,
+        Prefix::LessOrEqual => t.low <= s.high,
+        Prefix::StartsAfter => t.low > s.high,
+        Prefix::EndsBefore => t.high < s.low,
+        Prefix::Approximately => {
+            let distance = now.duration_since(s.low).abs() / 10;
+            let low = s.low.checked_sub(distance).unwrap_or(Timestamp::MIN);
+            let high = s.high.checked_add(distance).unwrap_or(Timestamp::MAX);
+            t.low <= high && t.high >= low
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

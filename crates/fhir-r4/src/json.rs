@@ -1,0 +1,262 @@
+//! A resource's JSON as it was written: members in their order, numbers digit by digit, as `1.0` is not `1` in FHIR
+//! (R4 json#decimal). For what is made of JSON that stands ready; whoever wants to understand a resource reads it by serde.
+
+mod pretty;
+
+use std::borrow::Cow;
+
+pub use pretty::indented;
+
+/// No resource nests as deep, and no stack is too small for it.
+const MAX_DEPTH: usize = 100;
+
+/// A value. What needs no unescaping is borrowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Json<'a> {
+    /// Members in their order.
+    Object(Vec<(Cow<'a, str>, Self)>),
+    /// Items in their order.
+    Array(Vec<Self>),
+    /// A string, without quotes and escapes.
+    Text(Cow<'a, str>),
+    /// A number, `true`, `false` or `null`, as it was written.
+    Bare(&'a str),
+}
+
+/// What was handed in is no JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no JSON at byte {0}")]
+pub struct NotJson(usize);
+
+impl<'a> Json<'a> {
+    /// Reads one value that is all of `text`, in one pass.
+    pub fn parse(text: &'a str) -> Result<Self, NotJson> {
+        let mut reader = Reader { text, at: 0 };
+        let value = reader.value(0)?;
+        reader.blanks();
+        if reader.at == text.len() { Ok(value) } else { Err(NotJson(reader.at)) }
+    }
+
+    /// A member of an object.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => member(members, name),
+            _ => None,
+        }
+    }
+
+    /// The text of a string.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The items of an array; none where there is no array.
+    pub fn items(&self) -> &[Self] {
+        match self {
+            Self::Array(items) => items,
+            _ => &[],
+        }
+    }
+}
+
+/// The member with this name.
+pub(super) fn member<'m, 'a>(members: &'m [(Cow<'a, str>, Json<'a>)], name: &str) -> Option<&'m Json<'a>> {
+    members.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+}
+
+/// Where the quote is that ends the string whose first character is at `begin`, and whether the string holds escapes; `None` when
+/// it has no end.
+fn end_of_string(json: &[u8], begin: usize) -> Option<(usize, bool)> {
+    let (mut at, mut is_escaped) = (begin, false);
+    loop {
+        at += memchr::memchr2(b'"', b'\\', json.get(at..)?)?;
+        if json[at] == b'"' {
+            return Some((at, is_escaped));
+        }
+        is_escaped = true;
+        at += 2;
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, NotJson> {
+        if depth > MAX_DEPTH {
+            return Err(NotJson(self.at));
+        }
+        match self.peek() {
+            Some(b'{') => {
+                let mut members = Vec::new();
+                self.list(b'}', |reader| {
+                    let name = reader.string()?;
+                    reader.expect(b':')?;
+                    members.push((name, reader.value(depth + 1)?));
+                    Ok(())
+                })?;
+                Ok(Json::Object(members))
+            }
+            Some(b'[') => {
+                let mut items = Vec::new();
+                self.list(b']', |reader| {
+                    items.push(reader.value(depth + 1)?);
+                    Ok(())
+                })?;
+                Ok(Json::Array(items))
+            }
+            Some(b'"') => self.string().map(Json::Text),
+            _ => self.bare(),
+        }
+    }
+
+    /// What stands between a bracket and `end`, with commas between.
+    fn list(
+        &mut self,
+        end: u8,
+        mut one: impl FnMut(&mut Self) -> Result<(), NotJson>,
+    ) -> Result<(), NotJson> {
+        self.at += 1;
+        if self.peek() == Some(end) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            one(self)?;
+            if self.peek() == Some(end) {
+                self.at += 1;
+                return Ok(());
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, NotJson> {
+        self.expect(b'"')?;
+        let begin = self.at;
+        let (end, is_escaped) = end_of_string(self.text.as_bytes(), begin).ok_or(NotJson(begin))?;
+        self.at = end + 1;
+        if is_escaped {
+            let quoted = &self.text[begin - 1..self.at];
+            return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| NotJson(begin));
+        }
+        Ok(Cow::Borrowed(&self.text[begin..end]))
+    }
+
+    fn bare(&mut self) -> Result<Json<'a>, NotJson> {
+        let begin = self.at;
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        self.at += self.text.as_bytes()[begin..].iter().take_while(|byte| is_part(byte)).count();
+        let word = &self.text[begin..self.at];
+        let is_number = || word.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        if matches!(word, "true" | "false" | "null") || is_number() {
+            Ok(Json::Bare(word))
+        } else {
+            Err(NotJson(begin))
+        }
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        self.blanks();
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
+        if self.peek() != Some(byte) {
+            return Err(NotJson(self.at));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn blanks(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn understood(json: &Json<'_>) -> Value {
+        match json {
+            Json::Object(members) => {
+                Value::Object(members.iter().map(|(name, one)| (name.to_string(), understood(one))).collect())
+            }
+            Json::Array(items) => Value::Array(items.iter().map(understood).collect()),
+            Json::Text(text) => Value::String(text.to_string()),
+            Json::Bare(word) => serde_json::from_str(word).unwrap(),
+        }
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::vec((any::<String>(), inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_serde_reads(value in values(), is_pretty: bool) {
+            let text = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            let text = text.unwrap();
+            let by_serde: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(understood(&Json::parse(&text).unwrap()), by_serde);
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[\\[\\]{}\",:\\\\u0-9a-z é-]{0,40}") {
+            let _ = Json::parse(&text);
+        }
+    }
+
+    #[test]
+    fn order_and_digits_stay() {
+        let json = Json::parse(r#"{"z": 1.50, "a": [null], "t": "\u00e4\n"}"#).unwrap();
+        let Json::Object(members) = &json else { panic!("an object") };
+        assert_eq!(members.iter().map(|(name, _)| name.as_ref()).collect::<Vec<_>>(), ["z", "a", "t"]);
+        assert_eq!(json.get("z"), Some(&Json::Bare("1.50")));
+        assert_eq!(json.get("a").unwrap().items(), [Json::Bare("null")]);
+        assert_eq!(json.get("t").unwrap().as_text(), Some("ä\n"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "\"a",
+            "\"a\\",
+            "\"\\x\"",
+            "tru",
+            "1 2",
+            "{a:1}",
+            "nan",
+        ] {
+            assert!(Json::parse(text).is_err(), "{text}");
+        }
+        assert!(Json::parse(&"[".repeat(100_000)).is_err());
+    }
+}

@@ -1,0 +1,34 @@
+//! Ids (R4 datatypes#id) as values of `_id` (R4 search#id): exact, case-sensitive, without a system.
+
+use super::Context;
+use super::token::{System, Token};
+use crate::id::is_id;
+
+/// An id is a code without a system.
+pub(super) fn check(token: &Token, _: &Context<'_>) -> Result<(), String> {
+    let legal = matches!(token.system, System::Any) && token.code.as_deref().is_some_and(is_id);
+    legal.then_some(()).ok_or_else(|| "an id is 1 to 64 letters, digits, hyphens and dots".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Handling;
+
+    #[test]
+    fn only_what_r4_allows_is_an_id() {
+        let context = Context {
+            base: "http://h/fhir",
+            handling: Handling::Strict,
+            default_count: 0,
+            max_count: 0,
+            is_uid: |_| false,
+        };
+        let check_all = |tokens: Vec<Token>| tokens.iter().try_for_each(|token| check(token, &context));
+        let check = |text: &str| Token::parse_all(text).and_then(check_all);
+        assert!(check("1.2.840,pat-1").is_ok());
+        for bad in ["a b", "a_b", "a*", "é", "Patient/1", "sys|1", ","] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

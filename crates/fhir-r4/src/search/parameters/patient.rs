@@ -1,0 +1,219 @@
+//! What Patients are searched by (R4 patient.html#search).
+
+use super::{Parameter, Searched, common};
+use crate::search::{ResourceType, Value};
+use crate::types::{HumanName, Meta, Patient};
+use PatientParam as Param;
+
+const GENDER: &str = "http://hl7.org/fhir/administrative-gender";
+
+/// Of parameters whose elements no archive tells of.
+const NEVER_TOLD: &str = "No image tells of it: no Patient here has a value.";
+
+const SCANNED: &str =
+    "A part of a name in any of its writings; archives are scanned, within search.max_scan.";
+
+/// What Patients are searched by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PatientParam {
+    /// `_id`.
+    Id,
+    /// `_lastUpdated`.
+    LastUpdated,
+    /// `_profile`.
+    Profile,
+    /// `_security`.
+    Security,
+    /// `_source`.
+    Source,
+    /// `_tag`.
+    Tag,
+    /// `active`.
+    Active,
+    /// `address`.
+    Address,
+    /// `address-city`.
+    AddressCity,
+    /// `address-country`.
+    AddressCountry,
+    /// `address-postalcode`.
+    AddressPostalcode,
+    /// `address-state`.
+    AddressState,
+    /// `address-use`.
+    AddressUse,
+    /// `birthdate`.
+    BirthDate,
+    /// `death-date`.
+    DeathDate,
+    /// `deceased`.
+    Deceased,
+    /// `email`.
+    Email,
+    /// `family`.
+    Family,
+    /// `gender`.
+    Gender,
+    /// `general-practitioner`.
+    GeneralPractitioner,
+    /// `given`.
+    Given,
+    /// `identifier`.
+    Identifier,
+    /// `language`.
+    Language,
+    /// `link`.
+    Link,
+    /// `name`.
+    Name,
+    /// `organization`.
+    Organization,
+    /// `phone`.
+    Phone,
+    /// `phonetic`.
+    Phonetic,
+    /// `telecom`.
+    Telecom,
+}
+
+impl Searched for Patient {
+    type Param = PatientParam;
+
+    const TYPE: ResourceType = ResourceType::Patient;
+    const COMMON: &'static [Parameter<Self>] = &common::of([
+        Param::Id,
+        Param::LastUpdated,
+        Param::Profile,
+        Param::Security,
+        Param::Source,
+        Param::Tag,
+    ]);
+    const ID_NOTE: &'static str = "The id that this server gives a patient.";
+    const LAST_UPDATED_NOTE: &'static str = "A Patient tells no time of change, as archives tell of patients only in their studies: nothing matches but :missing.";
+    const OWN: &'static [Parameter<Self>] = &[
+        Parameter::<Self>::token(Param::Active, "active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string(Param::Address, "address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string(
+            Param::AddressCity, "address-city",
+            "http://hl7.org/fhir/SearchParameter/individual-address-city",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            Param::AddressCountry, "address-country",
+            "http://hl7.org/fhir/SearchParameter/individual-address-country",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            Param::AddressPostalcode, "address-postalcode",
+            "http://hl7.org/fhir/SearchParameter/individual-address-postalcode",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            Param::AddressState, "address-state",
+            "http://hl7.org/fhir/SearchParameter/individual-address-state",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::token(
+            Param::AddressUse, "address-use",
+            "http://hl7.org/fhir/SearchParameter/individual-address-use",
+            NEVER_TOLD,
+            |_, _| {},
+        ),
+        Parameter::<Self>::date(
+            Param::BirthDate, "birthdate",
+            "http://hl7.org/fhir/SearchParameter/individual-birthdate",
+            "All prefixes, all precisions; archives are scanned, within search.max_scan.",
+            |patient, each| patient.birth_date.iter().for_each(|day| each(Value::Date(day))),
+        )
+        .sorting(),
+        Parameter::<Self>::date(Param::DeathDate, "death-date", "http://hl7.org/fhir/SearchParameter/Patient-death-date", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::token(
+            Param::Deceased, "deceased",
+            "http://hl7.org/fhir/SearchParameter/Patient-deceased",
+            "No image tells of it: of no Patient here is it known, so that all of them are found by false.",
+            |_, each| each(Value::bare("false")),
+        ),
+        Parameter::<Self>::token(Param::Email, "email", "http://hl7.org/fhir/SearchParameter/individual-email", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string(
+            Param::Family, "family",
+            "http://hl7.org/fhir/SearchParameter/individual-family",
+            SCANNED,
+            |patient, each| patient.name.iter().flat_map(|name| &name.family).for_each(|part| each(Value::Words(part))),
+        )
+        .sorting(),
+        Parameter::<Self>::token(
+            Param::Gender, "gender",
+            "http://hl7.org/fhir/SearchParameter/individual-gender",
+            "Archives are scanned, within search.max_scan.",
+            |patient, each| patient.gender.iter().for_each(|gender| each(Value::code(GENDER, gender))),
+        ),
+        Parameter::<Self>::reference(
+            Param::GeneralPractitioner, "general-practitioner",
+            "http://hl7.org/fhir/SearchParameter/Patient-general-practitioner",
+            NEVER_TOLD,
+            &["Practitioner", "Organization", "PractitionerRole"],
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(
+            Param::Given, "given",
+            "http://hl7.org/fhir/SearchParameter/individual-given",
+            SCANNED,
+            |patient, each| patient.name.iter().flat_map(|name| &name.given).for_each(|part| each(Value::Words(part))),
+        ),
+        Parameter::<Self>::token(
+            Param::Identifier, "identifier",
+            "http://hl7.org/fhir/SearchParameter/Patient-identifier",
+            "The patient's own identifier (PatientID), with or without its system; archives cannot be asked for others.",
+            // The first identifier is the patient's own.
+            |patient, each| patient.identifier.iter().take(1).for_each(|own| each(Value::identifier(own))),
+        )
+        .identifying(),
+        Parameter::<Self>::token(Param::Language, "language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::reference(
+            Param::Link, "link",
+            "http://hl7.org/fhir/SearchParameter/Patient-link",
+            NEVER_TOLD,
+            &["Patient", "RelatedPerson"],
+            |_, _| {},
+        ),
+        Parameter::<Self>::string(Param::Name, "name", "http://hl7.org/fhir/SearchParameter/Patient-name", SCANNED, |patient, each| {
+            patient.name.iter().for_each(|name| each_part(name, each));
+        }),
+        Parameter::<Self>::reference(
+            Param::Organization, "organization",
+            "http://hl7.org/fhir/SearchParameter/Patient-organization",
+            NEVER_TOLD,
+            &["Organization"],
+            |_, _| {},
+        ),
+        Parameter::<Self>::token(Param::Phone, "phone", "http://hl7.org/fhir/SearchParameter/individual-phone", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::string(
+            Param::Phonetic, "phonetic",
+            "http://hl7.org/fhir/SearchParameter/individual-phonetic",
+            "A word of a name in Latin letters that sounds alike, by American Soundex; archives are scanned, within \
+             search.max_scan.",
+            |patient, each| patient.name.iter().for_each(|name| each_part(name, each)),
+        )
+        .sounding(),
+        Parameter::<Self>::token(Param::Telecom, "telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_TOLD, |_, _| {}),
+    ];
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn meta(&self) -> Option<&Meta> {
+        Some(&self.meta)
+    }
+}
+
+/// The parts of a name that are searched (R4 patient.html#search: family, given, prefix, suffix, text).
+fn each_part<'a>(name: &'a HumanName, each: &mut dyn FnMut(Value<'a>)) {
+    let lists = [&name.given, &name.prefix, &name.suffix];
+    let parts = lists.into_iter().flatten().chain(&name.family).chain(&name.text);
+    parts.for_each(|part| each(Value::Words(part)));
+}

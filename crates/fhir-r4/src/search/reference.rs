@@ -1,0 +1,184 @@
+//! References (R4 search#reference): `id`, `Type/id`, or an absolute address; what stands under our own base is ours.
+
+use super::Context;
+use super::alternatives::{self, unescape};
+use crate::id::is_id;
+use crate::types::Reference;
+
+/// What a reference must refer to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ReferenceMatch {
+    /// A resource of this server, of the type where it is named.
+    Own {
+        /// Its type; without one, any that the parameter can refer to.
+        kind: Option<String>,
+        /// Its id.
+        id: String,
+    },
+    /// A resource somewhere else, by its address.
+    Foreign(String),
+}
+
+impl ReferenceMatch {
+    /// The id, when it can only be a resource of ours of type `kind`.
+    pub fn id_of(&self, wanted: &str) -> Option<&str> {
+        match self {
+            Self::Own { kind, id } => kind.as_deref().is_none_or(|kind| kind == wanted).then_some(id),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// Whether `reference` refers to it. References to our own resources are relative, so that they hold under every
+    /// address of this server.
+    pub(super) fn is(&self, targets: &[&str], reference: &Reference) -> bool {
+        let Some(reference) = reference.reference.as_deref() else { return false };
+        match self {
+            Self::Own { kind, id } => reference.split_once('/').is_some_and(|(named, named_id)| {
+                named_id == id && kind.as_deref().map_or(targets.contains(&named), |kind| kind == named)
+            }),
+            Self::Foreign(address) => reference == address,
+        }
+    }
+}
+
+/// A reference, and whether it named a version, which says nothing here: the current one is meant (R4 search#versions).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) wanted: ReferenceMatch,
+    pub(super) has_version: bool,
+}
+
+/// Reads the alternatives of a value; `kind` is the type that a modifier names.
+pub(super) fn parse_all(value: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Vec<Read>, String> {
+    alternatives::parse_each(value, |text| parse(&unescape(text), kind, context))
+}
+
+fn parse(text: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Read, String> {
+    let expected = || "a reference is id, Type/id, or the absolute address of a resource".to_owned();
+    let relative = match text.strip_prefix(context.base).and_then(|rest| rest.strip_prefix('/')) {
+        // A bare id has no base.
+        Some(relative) if relative.contains('/') => relative,
+        _ if text.contains("://") || text.starts_with("urn:") => {
+            if kind.is_some() {
+                return Err("an address on another server stands without a type behind the name".to_owned());
+            }
+            let is_whole = !text.contains(char::is_whitespace);
+            let foreign = Read { wanted: ReferenceMatch::Foreign(text.to_owned()), has_version: false };
+            return is_whole.then_some(foreign).ok_or_else(expected);
+        }
+        _ => text,
+    };
+    let (current, has_version) = match relative.split_once("/_history/") {
+        Some((current, version)) if is_id(version) && current.contains('/') => (current, true),
+        Some(_) => return Err(expected()),
+        None => (relative, false),
+    };
+    let (named, id) = match current.split_once('/') {
+        Some((named, id)) => (Some(named), id),
+        None => (kind, current),
+    };
+    let is_type = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.bytes().all(|byte| byte.is_ascii_alphabetic())
+    };
+    if !is_id(id) || !named.is_none_or(is_type) {
+        return Err(expected());
+    }
+    if let (Some(kind), Some(named)) = (kind, named)
+        && kind != named
+    {
+        return Err(format!("a {kind}, as the name says"));
+    }
+    let wanted = ReferenceMatch::Own { kind: named.map(str::to_owned), id: id.to_owned() };
+    Ok(Read { wanted, has_version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Handling;
+
+    const CONTEXT: Context<'static> = Context {
+        base: "https://h/x/fhir",
+        handling: Handling::Lenient,
+        default_count: 50,
+        max_count: 200,
+        is_uid: |_| false,
+    };
+
+    fn read(text: &str) -> Result<ReferenceMatch, String> {
+        parse(text, None, &CONTEXT).map(|read| read.wanted)
+    }
+
+    fn is(text: &str, reference: &str) -> bool {
+        let reference = Reference { reference: Some(reference.to_owned()), ..Reference::default() };
+        read(text).unwrap().is(&["Patient", "Group"], &reference)
+    }
+
+    #[test]
+    fn relative_and_absolute_forms_name_the_same_patient() {
+        for same in [
+            "a1",
+            "Patient/a1",
+            "https://h/x/fhir/Patient/a1",
+            "Patient/a1/_history/3",
+            "https://h/x/fhir/Patient/a1/_history/3",
+        ] {
+            assert!(is(same, "Patient/a1"), "{same}");
+            assert!(!is(same, "Patient/a2") && !is(same, "Device/a1"), "{same}");
+            assert_eq!(read(same).unwrap().id_of("Patient"), Some("a1"), "{same}");
+        }
+        assert!(is("a1", "Group/a1"), "a bare id may be any that the parameter can refer to");
+    }
+
+    #[test]
+    fn other_types_and_other_servers_are_legal_and_match_nothing_of_ours() {
+        for foreign in [
+            "Practitioner/a1",
+            "https://other/fhir/Patient/a1",
+            "https://h/x/fhirx/Patient/a1",
+            "https://h/x/fhir/a1",
+            "urn:uuid:1",
+        ] {
+            assert!(!is(foreign, "Patient/a1"), "{foreign}");
+            assert_eq!(read(foreign).unwrap().id_of("Patient"), None, "{foreign}");
+        }
+        assert!(is("https://other/fhir/Patient/a1", "https://other/fhir/Patient/a1"));
+    }
+
+    #[test]
+    fn a_version_is_read_over_and_told_of() {
+        assert!(parse("Patient/a/_history/1", None, &CONTEXT).unwrap().has_version);
+        assert!(!parse("Patient/a", None, &CONTEXT).unwrap().has_version);
+    }
+
+    #[test]
+    fn a_type_behind_the_name_is_the_type_that_is_meant() {
+        let typed = |text| parse(text, Some("Patient"), &CONTEXT).map(|read| read.wanted);
+        assert_eq!(typed("a"), read("Patient/a"));
+        assert_eq!(typed("Patient/a"), read("Patient/a"));
+        for bad in ["Group/a", "https://other/fhir/Patient/a"] {
+            assert!(typed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused() {
+        for bad in [
+            "Patient/",
+            "patient/a1",
+            "a 1",
+            "Patient/a/b",
+            "/Patient/a",
+            "a*",
+            "a?",
+            "P*/a",
+            "a1/_history/3",
+            "Patient/a1/_history/",
+            "Patient/a1/_history/3/4",
+            "http://a b/c",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,412 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::types::{Endpoint, Patient};
+
+const CONTEXT: Context<'static> = Context {
+    base: "https://h/fhir",
+    handling: Handling::Lenient,
+    default_count: 50,
+    max_count: 200,
+    is_uid: |text| text.len() <= 64 && text.split('.').all(is_number),
+};
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap();
+        (name.to_owned(), value.to_owned())
+    };
+    query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+fn read<R: Searched>(query: &str) -> Result<Search<R>, Vec<SearchError>> {
+    Search::parse(&pairs(query), &CONTEXT)
+}
+
+fn studies(query: &str) -> Result<Search<ImagingStudy>, Vec<SearchError>> {
+    read(query)
+}
+
+fn ignored(query: &str) -> Vec<String> {
+    studies(query).unwrap().ignored.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Criteria in words, so that they can be compared.
+fn words<R: Searched + fmt::Debug>(search: &Search<R>) -> Vec<String> {
+    search.criteria.iter().map(|criterion| format!("{criterion:?}")).collect()
+}
+
+const STRICT: Context<'static> = Context { handling: Handling::Strict, ..CONTEXT };
+
+#[test]
+fn each_parameter_becomes_a_typed_criterion() {
+    let test = |query| studies(query).unwrap().criteria.pop().unwrap().test;
+    let own = |kind: Option<&str>| ReferenceMatch::Own { kind: kind.map(str::to_owned), id: "a".to_owned() };
+    assert!(matches!(test("_id=1.2,1.3"), Test::Token(ids) if ids.len() == 2));
+    assert!(matches!(test("identifier=urn:dicom:uid|urn:oid:1.2"), Test::Token(_)));
+    assert!(matches!(test("patient=a"), Test::Reference(found) if found == [own(None)]));
+    for query in ["patient=Patient/a", "subject:Patient=a", "subject=https://h/fhir/Patient/a"] {
+        assert!(matches!(test(query), Test::Reference(found) if found == [own(Some("Patient"))]), "{query}");
+    }
+    assert!(matches!(test("patient:identifier=s|a"), Test::Identifier(_)));
+    for query in ["patient.identifier=s|a", "subject:Patient.identifier=s|a", "subject.name:exact=a"] {
+        assert!(matches!(test(query), Test::Patient(_)), "{query}");
+    }
+    assert!(matches!(test("endpoint.connection-type=dicom-wado-rs"), Test::Endpoint(_)));
+    assert!(
+        matches!(test("started=ge2024-01"), Test::Date(dates) if dates[0].0 == crate::date::Prefix::GreaterOrEqual)
+    );
+    assert!(matches!(test("started:missing=true"), Test::Missing(true)));
+    assert!(matches!(test("modality:not=CT"), Test::NotToken(_)));
+    assert!(matches!(test("reason:text=pain"), Test::TokenText(_)));
+    assert!(matches!(test("identifier:of-type=s|ACSN|1"), Test::OfType(_)));
+    assert!(matches!(test("_profile:below=http://x"), Test::Uri(UriMatch::Below, _)));
+}
+
+#[test]
+fn every_parameter_of_r4_is_in_its_table() {
+    fn names<R: Searched>() -> Vec<&'static str> {
+        Parameter::<R>::all().map(|parameter| parameter.name).collect()
+    }
+    let common = ["_id", "_lastUpdated", "_profile", "_security", "_source", "_tag"];
+    let own = "basedon bodysite dicom-class encounter endpoint identifier instance interpreter modality patient performer reason referrer series started status subject";
+    assert_eq!(names::<ImagingStudy>(), common.into_iter().chain(own.split(' ')).collect::<Vec<_>>());
+    let own = "active address address-city address-country address-postalcode address-state address-use birthdate death-date deceased email family gender general-practitioner given identifier language link name organization phone phonetic telecom";
+    assert_eq!(names::<Patient>(), common.into_iter().chain(own.split(' ')).collect::<Vec<_>>());
+    let own = "connection-type identifier name organization payload-type status";
+    assert_eq!(names::<Endpoint>(), common.into_iter().chain(own.split(' ')).collect::<Vec<_>>());
+}
+
+#[test]
+fn repetition_means_and() {
+    assert_eq!(studies("started=ge2024&started=lt2025").unwrap().criteria.len(), 2);
+}
+
+#[test]
+fn what_is_unknown_is_left_out_and_named_or_refused() {
+    assert_eq!(ignored("foo=1&patient=a&bar:x=2&foo=3"), ["foo", "bar:x"]);
+    assert_eq!(studies("foo=1&patient=a").unwrap().applied, [("patient".to_owned(), "a".to_owned())]);
+    let errors = Search::<ImagingStudy>::parse(&pairs("foo=1"), &STRICT).unwrap_err();
+    assert_eq!((errors[0].parameter.as_str(), errors[0].code), ("foo", "not-supported"));
+}
+
+#[test]
+fn an_order_or_a_companion_that_cannot_be_had_is_left_out_and_named() {
+    assert_eq!(ignored("_sort=modality"), ["_sort"]);
+    assert!(Search::<ImagingStudy>::parse(&pairs("_sort=modality"), &STRICT).is_err());
+}
+
+#[test]
+fn a_named_query_is_refused_as_it_would_be_another_search() {
+    assert_eq!(studies("_query=x").unwrap_err()[0].code, "not-supported");
+}
+
+#[test]
+fn an_empty_value_is_named_as_what_narrowed_nothing() {
+    assert_eq!(ignored("patient=&_count="), ["patient", "_count"]);
+}
+
+#[test]
+fn a_reference_without_content_never_widens_a_search() {
+    // Empty: told of. Commas alone: refused. Of another type: no match.
+    assert_eq!(ignored("patient=&modality=CT"), ["patient"]);
+    assert_eq!(studies("patient=,").unwrap_err()[0].parameter, "patient");
+    assert_eq!(studies("patient=Practitioner/1").unwrap().criteria.len(), 1);
+    assert!(Search::<ImagingStudy>::parse(&pairs("patient="), &STRICT).is_err());
+}
+
+#[test]
+fn an_identifier_may_be_any_of_a_system_or_have_none() {
+    let token = |query: &str| match studies(query).unwrap().criteria.pop().unwrap().test {
+        Test::Token(mut tokens) => tokens.pop().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(token("identifier=sys|"), Token { system: System::Uri("sys".to_owned()), code: None });
+    assert_eq!(token("identifier=|A1"), Token { system: System::None, code: Some("A1".to_owned()) });
+    assert_eq!(token(r"identifier=A\|1"), Token { system: System::Any, code: Some("A|1".to_owned()) });
+}
+
+#[test]
+fn what_claims_to_be_a_study_uid_is_one() {
+    for good in
+        ["urn:oid:1.2.840", "urn:dicom:uid|urn:oid:1.2.840", "urn:dicom:uid|", "sys|urn:oid:x", "1.2.x"]
+    {
+        assert!(studies(&format!("identifier={good}")).is_ok(), "{good}");
+    }
+    let long = format!("urn:oid:{}", "1.".repeat(32) + "1");
+    for bad in [
+        "urn:oid:",
+        "urn:oid:1..2",
+        "urn:oid:1.2.x",
+        "urn:dicom:uid|1.2.840",
+        "urn:dicom:uid|urn:oid:a",
+        &long,
+    ] {
+        assert!(studies(&format!("identifier={bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn names_of_parameters_are_case_sensitive() {
+    assert_eq!(ignored("Patient=a&MODALITY=CT&_ID=1"), ["Patient", "MODALITY", "_ID"]);
+}
+
+#[test]
+fn a_name_that_could_be_anything_is_not_repeated() {
+    assert_eq!(ignored("Doe^Jane=1"), ["unknown parameter"]);
+}
+
+#[test]
+fn what_is_said_twice_is_said_once() {
+    let search = studies("patient=a&_count=5&patient=a&_count=5").unwrap();
+    assert_eq!((search.criteria.len(), search.applied.len()), (1, 2));
+    assert_eq!(studies("_count=5&_count=6").unwrap_err()[0].code, "invalid");
+}
+
+#[test]
+fn patients_and_endpoints_have_tables_of_their_own() {
+    let query = "_id=a&identifier=s|1&name=doe&family=d&given=j&birthdate=ge1970&gender=female&_count=3";
+    let search = read::<Patient>(query).unwrap();
+    assert_eq!((search.criteria.len(), search.result.count), (7, 3));
+    let query = "_id=pacs&name=main&status=active&connection-type=dicom-wado-rs";
+    assert_eq!(read::<Endpoint>(query).unwrap().criteria.len(), 4);
+    assert_eq!(read::<Endpoint>("modality=CT").unwrap().ignored[0].0, "modality");
+}
+
+#[test]
+fn what_refers_to_a_match_has_criteria_of_its_own() {
+    let search = read::<Patient>("_has:ImagingStudy:patient:modality=CT").unwrap();
+    assert_eq!(search.reverse[0].edge, Edge::StudyToPatient);
+    assert_eq!(search.reverse[0].criterion.parameter.name, "modality");
+    assert_eq!(read::<Endpoint>("_has:ImagingStudy:endpoint:_id=1.2").unwrap().reverse.len(), 1);
+    for bad in [
+        "_has=1",
+        "_has:ImagingStudy:patient=1",
+        "_has:ImagingStudy:endpoint:modality=CT",
+        "_has:Observation:patient:code=1",
+        "_has:ImagingStudy:patient:nonsense=1",
+        "_has:ImagingStudy:patient:started=never",
+    ] {
+        let errors = read::<Patient>(bad).unwrap_err();
+        assert_eq!(errors[0].parameter, "_has", "{bad}");
+    }
+    assert!(studies("_has:ImagingStudy:patient:modality=CT").is_err(), "nothing refers to a study");
+}
+
+#[test]
+fn modifiers_that_are_not_supported_are_refused_even_when_lenient() {
+    for query in [
+        "modality:exact=CT",
+        "patient.nonsense=x",
+        "patient:Group=x",
+        "started:exact=2024",
+        "status:of-type=a|b|c",
+        "endpoint.nonsense=1",
+        "modality.code=CT",
+        "_count:x=1",
+        "_id:foo=1",
+    ] {
+        let errors = studies(query).unwrap_err();
+        assert_eq!(errors[0].code, "not-supported", "{query}");
+    }
+    assert_eq!(studies("patient:missing=perhaps").unwrap_err()[0].code, "value");
+}
+
+#[test]
+fn broken_values_are_told_by_parameter_all_at_once_and_never_repeated() {
+    let query = "started=2024-13-45&_count=abc&identifier=urn:oid:1.2.x&_id=x y&_summary=maybe&patient=a/b/c&modality=a|b|c";
+    let errors = studies(query).unwrap_err();
+    let names: Vec<_> = errors.iter().map(|error| error.parameter.as_str()).collect();
+    assert_eq!(names, ["started", "_count", "identifier", "_id", "_summary", "patient", "modality"]);
+    for value in ["2024-13-45", "abc", "1.2.x", "x y", "maybe", "a/b/c", "a|b|c"] {
+        assert!(!errors.iter().any(|error| error.to_string().contains(value)), "{value}");
+    }
+    for query in
+        ["_count=-1", "_count=+1", "_count=1.5", "_count=", "_total=all", "_elements=a b", "_pretty=maybe"]
+    {
+        let refused = studies(query).is_err();
+        assert_eq!(refused, query != "_count=", "{query}");
+    }
+}
+
+#[test]
+fn what_is_too_long_or_holds_control_characters_is_refused() {
+    assert_eq!(studies(&format!("identifier={}", "x".repeat(10_000))).unwrap_err()[0].code, "too-long");
+    assert_eq!(studies("identifier=a\0b").unwrap_err()[0].code, "value");
+    assert_eq!(studies(&"patient=a&".repeat(101)).unwrap_err()[0].code, "too-long");
+    assert!(studies(&format!("_id={}", "1,".repeat(201))).is_err());
+}
+
+#[test]
+fn result_parameters_are_read() {
+    let result = studies("_count=10&_summary=true&_include=ImagingStudy:endpoint&_include:iterate=ImagingStudy:patient:Patient&_total=accurate&_sort=-started,_id")
+        .unwrap()
+        .result;
+    assert_eq!((result.count, result.summary, result.total), (10, Summary::True, Some(Total::Accurate)));
+    let edges: Vec<_> =
+        result.includes.iter().map(|include| (include.edges.clone(), include.iterate)).collect();
+    assert_eq!(edges, [(vec![Edge::StudyToEndpoint], false), (vec![Edge::StudyToPatient], true)]);
+    let key = |parameter, descending| SortKey { parameter, descending };
+    assert_eq!(result.sort, [key("started", true), key("_id", false)]);
+    assert_eq!(studies("_count=1000").unwrap().result.count, 200);
+    assert_eq!(studies("_count=99999999999999999999999").unwrap().result.count, 200);
+    assert_eq!(studies("").unwrap().result.count, 50);
+    assert!(studies("_count=0").unwrap().result.only_count());
+    assert_eq!(studies("_elements=started,id,started").unwrap().result.elements.unwrap(), ["id", "started"]);
+    assert_eq!(studies("_contained=both").unwrap().result.contained, Contained::Both);
+    for refused in [
+        "_count=1&_count=2",
+        "_elements=,",
+        "_contained=perhaps",
+        "_summary=true&_elements=id",
+        "_summary=text&_include=ImagingStudy:patient",
+    ] {
+        assert!(studies(refused).is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn the_format_is_no_part_of_the_search() {
+    assert!(studies("_format=json&_pretty=true").unwrap().applied.is_empty());
+}
+
+#[test]
+fn names_in_the_tables_are_sorted_and_stand_once() {
+    fn check<R: Searched>() {
+        let names: Vec<_> = Parameter::<R>::all().map(|parameter| parameter.name).collect();
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+        let defined = |parameter: &Parameter<R>| {
+            parameter.definition.starts_with("http://hl7.org/fhir/SearchParameter/")
+        };
+        assert!(Parameter::<R>::all().all(defined));
+        let keys: Vec<_> = Parameter::<R>::all().map(|parameter| parameter.key).collect();
+        assert!((1..keys.len()).all(|index| !keys[..index].contains(&keys[index])), "{keys:?}");
+    }
+    check::<ImagingStudy>();
+    check::<Patient>();
+    check::<Endpoint>();
+}
+
+/// A value that a parameter takes, whatever it is called.
+fn taken(parameter: &str, kind: ParameterType) -> &'static str {
+    match (parameter, kind) {
+        ("series" | "instance", _) => "1.2",
+        (_, ParameterType::Date) => "2024",
+        (_, ParameterType::Uri) => "http://x/y",
+        _ => "a",
+    }
+}
+
+/// Every form that the documentation of every parameter of `R` names, with a value.
+fn documented<R: Searched>() -> Vec<(String, &'static str)> {
+    let of = |parameter: &'static Parameter<R>| {
+        let forms = parameter.forms_in_words();
+        let forms: Vec<_> = forms.split(", ").map(str::to_owned).collect();
+        forms.into_iter().map(move |form| {
+            let form =
+                form.replace("[a parameter of Patient]", "name").replace("[a parameter of Endpoint]", "name");
+            let value = match form.rsplit_once(':').map(|(_, modifier)| modifier) {
+                Some("missing") => "true",
+                Some("of-type") => "s|c|v",
+                _ => taken(parameter.name, parameter.kind),
+            };
+            (form, value)
+        })
+    };
+    Parameter::<R>::all().flat_map(of).collect()
+}
+
+#[test]
+fn every_form_that_is_documented_is_read() {
+    fn check<R: Searched>() {
+        for (name, value) in documented::<R>() {
+            let given = [(name.clone(), value.to_owned())];
+            let search =
+                Search::<R>::parse(&given, &STRICT).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+            assert_eq!(search.criteria.len(), 1, "{name}");
+        }
+    }
+    check::<ImagingStudy>();
+    check::<Patient>();
+    check::<Endpoint>();
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    let known = documented::<ImagingStudy>().into_iter().map(|(name, _)| name);
+    let others = [
+        "name",
+        "birthdate",
+        "_count",
+        "_summary",
+        "_elements",
+        "_include",
+        "_sort",
+        "_has:ImagingStudy:patient:modality",
+        "unknown",
+    ];
+    prop::sample::select(known.chain(others.map(str::to_owned)).collect::<Vec<_>>())
+}
+
+fn any_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-c,|\\\\$ 12]{0,10}",
+        "(ge|lt|ap)?20[0-2][0-9](-0[1-9]){0,2}(T10:00(Z|\\+01:00)?)?",
+        "urn:oid:1(\\.[0-9]{1,3}){0,3}",
+        "\\PC{0,12}",
+        "(Patient/)?[a-z0-9.-]{1,8}",
+    ]
+}
+
+fn alternatives(test: &Test) -> usize {
+    match test {
+        Test::Date(dates) => dates.len(),
+        Test::Token(tokens) | Test::NotToken(tokens) | Test::Identifier(tokens) => tokens.len(),
+        Test::TokenText(strings) | Test::String(strings) => strings.len(),
+        Test::OfType(identifiers) => identifiers.len(),
+        Test::Uri(_, uris) => uris.len(),
+        Test::Reference(references) => references.len(),
+        Test::Missing(_) => 1,
+        Test::Patient(criterion) => alternatives(&criterion.test),
+        Test::Endpoint(criterion) => alternatives(&criterion.test),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_query_makes_the_parser_panic(names in prop::collection::vec("[a-z_.:]{0,12}|identifier|patient|started|_id", 0..6), value in "\\PC{0,40}") {
+        let pairs: Vec<_> = names.into_iter().map(|name| (name, value.clone())).collect();
+        let _ = Search::<ImagingStudy>::parse(&pairs, &CONTEXT);
+        let _ = Search::<Patient>::parse(&pairs, &CONTEXT);
+        let _ = Search::<Endpoint>::parse(&pairs, &CONTEXT);
+    }
+
+    #[test]
+    fn whatever_is_accepted_is_accepted_again_as_the_same(
+        given in prop::collection::vec((any_name(), any_value()), 1..5),
+    ) {
+        if let Ok(first) = Search::<ImagingStudy>::parse(&given, &CONTEXT) {
+            let again = Search::<ImagingStudy>::parse(&first.applied, &CONTEXT).unwrap();
+            prop_assert_eq!(words(&again), words(&first));
+            prop_assert_eq!(&again.applied, &first.applied);
+            prop_assert!(again.ignored.is_empty());
+        }
+        if let Ok(first) = Search::<Patient>::parse(&given, &CONTEXT) {
+            let again = Search::<Patient>::parse(&first.applied, &CONTEXT).unwrap();
+            prop_assert_eq!(words(&again), words(&first));
+            prop_assert_eq!(again.reverse.len(), first.reverse.len());
+        }
+    }
+
+    #[test]
+    fn no_criterion_is_without_alternatives(name in any_name(), value in any_value()) {
+        if let Ok(search) = Search::<ImagingStudy>::parse(&[(name, value)], &CONTEXT) {
+            for criterion in search.criteria {
+                prop_assert!(alternatives(&criterion.test) > 0, "{criterion:?}");
+            }
+        }
+    }
+}

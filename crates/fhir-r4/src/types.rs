@@ -1,0 +1,31 @@
+//! The resources that are emitted, R4 (4.0.1) to the letter. Elements stand in the order of the specification; what is empty is
+//! left out, as FHIR knows no empty string, array or object (R4 json.html). ImagingStudy, Patient and Endpoint are also read, and
+//! lose nothing on the way.
+
+mod capability_statement;
+mod datatypes;
+mod element;
+mod endpoint;
+mod extension;
+mod imaging_study;
+mod narrative;
+mod operation_outcome;
+mod patient;
+mod projection;
+
+pub use capability_statement::{
+    CapabilityStatement, Implementation, Operation, Resource, ResourceInteraction, Rest, SearchParam,
+    Security, Software,
+};
+pub use datatypes::{
+    Address, Annotation, Attachment, CodeableConcept, Coding, ContactPoint, HumanName, Identifier, Meta,
+    Narrative, Period, Reference, clean,
+};
+pub use element::{Element, RawJson};
+pub use endpoint::Endpoint;
+pub use extension::{Extension, ExtensionValue};
+pub use imaging_study::{ImagingStudy, Instance, Performer, Series, SopClass};
+pub use narrative::Narrated;
+pub use operation_outcome::{OperationOutcome, OutcomeIssue};
+pub use patient::{Patient, PatientCommunication, PatientContact, PatientLink};
+pub use projection::{Projection, project};

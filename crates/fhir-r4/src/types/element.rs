@@ -1,0 +1,417 @@
+//! What every element of R4 has beside its own content (element.html, backboneelement.html, json.html#primitive), and how the types
+//! are declared, so that nothing of a resource is lost on its way in and out.
+//!
+//! A type is declared once, by [`element!`] or [`resource!`]: its elements in the order of the specification, each with its JSON name
+//! and, where it is primitive, the name of what may stand beside its value. What a type does not declare is refused.
+
+use std::borrow::Cow;
+
+use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::{CodeableConcept, Coding, Extension, Meta, Reference, SopClass};
+
+/// The id of an element, its extensions, and what stands beside the values of its primitive elements. Most have nothing of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Element(Option<Box<Parts>>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Parts {
+    id: Option<String>,
+    extension: Vec<Extension>,
+    modifier_extension: Vec<Extension>,
+    beside: Vec<(Cow<'static, str>, Beside)>,
+}
+
+/// The ids and extensions of a primitive element: of one value, or of each of a list, at the same place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Beside {
+    One(Element),
+    Many(Vec<Option<Element>>),
+}
+
+impl Element {
+    /// Nothing but `extension`.
+    pub fn with(extension: Vec<Extension>) -> Self {
+        let parts = Parts { extension, ..Parts::default() };
+        Self((!parts.extension.is_empty()).then(|| Box::new(parts)))
+    }
+
+    /// Its extensions.
+    pub fn extension(&self) -> &[Extension] {
+        self.0.as_ref().map(|parts| parts.extension.as_slice()).unwrap_or_default()
+    }
+
+    /// Puts `extension` behind those that are there.
+    pub fn extend(&mut self, extension: Extension) {
+        self.parts().extension.push(extension);
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        self.0.get_or_insert_default()
+    }
+
+    pub(super) fn write_id<M: SerializeMap>(&self, members: &mut M) -> Result<(), M::Error> {
+        match self.0.as_ref().and_then(|parts| parts.id.as_ref()) {
+            Some(id) => members.serialize_entry("id", id),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn write_extensions<M: SerializeMap>(&self, members: &mut M) -> Result<(), M::Error> {
+        let Some(parts) = &self.0 else { return Ok(()) };
+        parts.extension.write("extension", members)?;
+        parts.modifier_extension.write("modifierExtension", members)
+    }
+
+    pub(super) fn write_beside<M: SerializeMap>(&self, name: &str, members: &mut M) -> Result<(), M::Error> {
+        let Some(parts) = &self.0 else { return Ok(()) };
+        match parts.beside.iter().find(|(beside, _)| beside == name) {
+            Some((_, Beside::One(element))) => members.serialize_entry(name, element),
+            Some((_, Beside::Many(elements))) => members.serialize_entry(name, elements),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn write_all_beside<M: SerializeMap>(&self, members: &mut M) -> Result<(), M::Error> {
+        let beside = self.0.as_ref().map(|parts| parts.beside.as_slice()).unwrap_or_default();
+        beside.iter().try_for_each(|(name, _)| self.write_beside(name, members))
+    }
+
+    pub(super) fn read_beside<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        is_list: bool,
+        members: &mut A,
+    ) -> Result<(), A::Error> {
+        let beside =
+            if is_list { Beside::Many(members.next_value()?) } else { Beside::One(members.next_value()?) };
+        self.parts().beside.push((name.into(), beside));
+        Ok(())
+    }
+
+    /// A member that is none of the type's own.
+    pub(super) fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        name: &str,
+        members: &mut A,
+    ) -> Result<(), A::Error> {
+        match name {
+            "id" => self.parts().id = Some(members.next_value()?),
+            "extension" => self.parts().extension = members.next_value()?,
+            "modifierExtension" => self.parts().modifier_extension = members.next_value()?,
+            _ => return Err(A::Error::custom("an element that there is not in R4")),
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Element {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        self.write_id(&mut members)?;
+        self.write_extensions(&mut members)?;
+        members.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Element {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Element;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("the id and the extensions of an element")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Element, A::Error> {
+                let mut element = Element::default();
+                while let Some(Name(name)) = members.next_key()? {
+                    element.read(&name, &mut members)?;
+                }
+                Ok(element)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Content that is carried as the text that it is: contained resources, and values of extensions that nothing here reads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RawJson(Box<RawValue>);
+
+impl PartialEq for RawJson {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl Eq for RawJson {}
+
+/// The name of a member, read where it stands.
+#[derive(Debug, Deserialize)]
+pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// How an element stands in JSON, by how often it may stand there.
+///
+/// FHIR knows no empty text (R4 datatypes.html#string), so an empty one says that there is no value: of a primitive element that
+/// must be there, or at its place in a list, where only extensions stand.
+pub(super) trait Member: Sized {
+    const IS_LIST: bool = false;
+
+    fn write<M: SerializeMap>(&self, name: &'static str, members: &mut M) -> Result<(), M::Error>;
+
+    fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error>;
+
+    /// What it is when it does not stand there.
+    fn missing<E: Error>(name: &'static str) -> Result<Self, E>;
+}
+
+impl<T: Serialize + DeserializeOwned> Member for Option<T> {
+    fn write<M: SerializeMap>(&self, name: &'static str, members: &mut M) -> Result<(), M::Error> {
+        match self {
+            Some(value) => members.serialize_entry(name, value),
+            None => Ok(()),
+        }
+    }
+
+    fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error> {
+        members.next_value().map(Some)
+    }
+
+    fn missing<E: Error>(_: &'static str) -> Result<Self, E> {
+        Ok(None)
+    }
+}
+
+impl<T: Item> Member for Vec<T> {
+    const IS_LIST: bool = true;
+
+    fn write<M: SerializeMap>(&self, name: &'static str, members: &mut M) -> Result<(), M::Error> {
+        if self.is_empty() { Ok(()) } else { members.serialize_entry(name, &Items(self)) }
+    }
+
+    fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error> {
+        T::read_list(members)
+    }
+
+    fn missing<E: Error>(_: &'static str) -> Result<Self, E> {
+        Ok(Self::new())
+    }
+}
+
+/// What can stand in a list.
+pub(super) trait Item: Serialize + DeserializeOwned {
+    fn is_null(&self) -> bool {
+        false
+    }
+
+    fn read_list<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Vec<Self>, A::Error> {
+        members.next_value()
+    }
+}
+
+struct Items<'a, T>(&'a [T]);
+
+impl<T: Item> Serialize for Items<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|item| (!item.is_null()).then_some(item)))
+    }
+}
+
+impl Item for RawJson {}
+
+macro_rules! texts {
+    ($($type:ty),*) => { $(
+        impl Item for $type {
+            fn is_null(&self) -> bool {
+                self.is_empty()
+            }
+
+            fn read_list<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Vec<Self>, A::Error> {
+                let texts: Vec<Option<Self>> = members.next_value()?;
+                Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
+            }
+        }
+
+        impl Member for $type {
+            fn write<M: SerializeMap>(&self, name: &'static str, members: &mut M) -> Result<(), M::Error> {
+                if self.is_empty() { Ok(()) } else { members.serialize_entry(name, self) }
+            }
+
+            fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error> {
+                members.next_value()
+            }
+
+            fn missing<E: Error>(_: &'static str) -> Result<Self, E> {
+                Ok(Self::default())
+            }
+        }
+    )* };
+}
+
+texts!(String, Cow<'static, str>, Box<str>);
+
+macro_rules! required {
+    ($($type:ty),*) => { $(
+        impl Member for $type {
+            fn write<M: SerializeMap>(&self, name: &'static str, members: &mut M) -> Result<(), M::Error> {
+                members.serialize_entry(name, self)
+            }
+
+            fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error> {
+                members.next_value()
+            }
+
+            fn missing<E: Error>(name: &'static str) -> Result<Self, E> {
+                Err(E::missing_field(name))
+            }
+        }
+    )* };
+}
+
+required!(Coding, CodeableConcept, Reference, SopClass);
+
+/// Where nothing is said of a resource there is no member.
+impl Member for Meta {
+    fn write<M: SerializeMap>(&self, name: &'static str, members: &mut M) -> Result<(), M::Error> {
+        if *self == Self::default() { Ok(()) } else { members.serialize_entry(name, self) }
+    }
+
+    fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error> {
+        members.next_value()
+    }
+
+    fn missing<E: Error>(_: &'static str) -> Result<Self, E> {
+        Ok(Self::default())
+    }
+}
+
+/// Reads the type of a resource, which must be this one.
+pub(super) fn read_type<'de, A: MapAccess<'de>>(expected: &str, members: &mut A) -> Result<(), A::Error> {
+    let Name(name) = members.next_value()?;
+    if name == expected { Ok(()) } else { Err(A::Error::custom("a resource of another type")) }
+}
+
+/// Declares a type: `name: Type = "jsonName" + "_jsonName",` for each element, in the order of the specification.
+macro_rules! element {
+    (
+        $(#[$attribute:meta])*
+        pub struct $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $json:literal $(+ $beside:literal)?, )* }
+    ) => {
+        $crate::types::element::element! { @define $(#[$attribute])* $name [] [] [ $( $(#[$doc])* $field: $type = $json $(+ $beside)?, )* ] }
+    };
+    (
+        @define $(#[$attribute:meta])* $name:ident [ $($resource:literal)? ]
+        [ $( $(#[$head_doc:meta])* $head:ident: $head_type:ty = $head_json:literal $(+ $head_beside:literal)?, )* ]
+        [ $( $(#[$doc:meta])* $field:ident: $type:ty = $json:literal $(+ $beside:literal)?, )* ]
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct $name {
+            $( $(#[$head_doc])* pub $head: $head_type, )*
+            /// Its extensions, and what stands beside its primitive values.
+            pub element: $crate::types::Element,
+            $( $(#[$doc])* pub $field: $type, )*
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                #[allow(unused_imports, reason = "a type may have no element of its own")]
+                use $crate::types::element::Member;
+                use serde::ser::SerializeMap;
+                let mut members = serializer.serialize_map(None)?;
+                $( members.serialize_entry("resourceType", $resource)?; )?
+                self.element.write_id(&mut members)?;
+                $(
+                    self.$head.write($head_json, &mut members)?;
+                    $( self.element.write_beside($head_beside, &mut members)?; )?
+                )*
+                self.element.write_extensions(&mut members)?;
+                $(
+                    self.$field.write($json, &mut members)?;
+                    $( self.element.write_beside($beside, &mut members)?; )?
+                )*
+                members.end()
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                use $crate::types::element::{Member, Name};
+
+                struct Members;
+
+                impl<'de> serde::de::Visitor<'de> for Members {
+                    type Value = $name;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        formatter.write_str(concat!("the members of ", stringify!($name)))
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<$name, A::Error> {
+                        let mut element = $crate::types::Element::default();
+                        $( let mut $head: Option<$head_type> = None; )*
+                        $( let mut $field: Option<$type> = None; )*
+                        while let Some(Name(name)) = members.next_key()? {
+                            match name.as_ref() {
+                                $( "resourceType" => $crate::types::element::read_type($resource, &mut members)?, )?
+                                $(
+                                    $head_json => $head = Some(Member::read(&mut members)?),
+                                    $( $head_beside => {
+                                        element.read_beside($head_beside, <$head_type>::IS_LIST, &mut members)?;
+                                    } )?
+                                )*
+                                $(
+                                    $json => $field = Some(Member::read(&mut members)?),
+                                    $( $beside => element.read_beside($beside, <$type>::IS_LIST, &mut members)?, )?
+                                )*
+                                other => element.read(other, &mut members)?,
+                            }
+                        }
+                        Ok($name {
+                            $( $head: $head.map_or_else(|| Member::missing($head_json), Ok)?, )*
+                            element,
+                            $( $field: $field.map_or_else(|| Member::missing($json), Ok)?, )*
+                        })
+                    }
+                }
+
+                deserializer.deserialize_map(Members)
+            }
+        }
+
+        impl $crate::types::element::Item for $name {}
+    };
+}
+
+/// Declares a resource (R4 domainresource.html): the same, behind what every resource has.
+macro_rules! resource {
+    (
+        $(#[$attribute:meta])*
+        pub struct $name:ident = $resource:literal { $($elements:tt)* }
+    ) => {
+        $crate::types::element::element! { @define $(#[$attribute])* $name [ $resource ] [
+            /// Its id.
+            id: String = "id",
+            /// Version, profiles and tags.
+            meta: $crate::types::Meta = "meta",
+            /// Rules without which the content cannot be understood.
+            implicit_rules: Option<String> = "implicitRules" + "_implicitRules",
+            /// In which language it is.
+            language: Option<String> = "language" + "_language",
+            /// The content in words.
+            text: Option<$crate::types::Narrative> = "text",
+            /// Resources that have no life of their own.
+            contained: Vec<$crate::types::RawJson> = "contained",
+        ] [ $($elements)* ] }
+    };
+}
+
+pub(super) use {element, resource};

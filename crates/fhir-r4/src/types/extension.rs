@@ -1,0 +1,142 @@
+//! Extensions (R4 extensibility.html).
+
+use std::borrow::Cow;
+
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::element::{Item, Name};
+use super::{Element, RawJson};
+
+/// R4 extension data-absent-reason.
+const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+
+/// An extension.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extension {
+    /// Its id and its own extensions.
+    pub element: Element,
+    /// What it means.
+    pub url: Cow<'static, str>,
+    /// Its value, where it has no extensions instead.
+    pub value: Option<ExtensionValue>,
+}
+
+/// The value of an extension, by its type: those that are written here, and every other as the text that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtensionValue {
+    /// valueBoolean
+    Boolean(bool),
+    /// valueCode
+    Code(Cow<'static, str>),
+    /// valueInteger
+    Integer(i32),
+    /// Any other: its name, from `value` on, and what stands there.
+    Other(String, RawJson),
+}
+
+impl Extension {
+    /// With a code.
+    pub fn code(url: &'static str, code: &'static str) -> Self {
+        Self::of(url, ExtensionValue::Code(code.into()))
+    }
+
+    /// With a truth value.
+    pub fn boolean(url: &'static str, value: bool) -> Self {
+        Self::of(url, ExtensionValue::Boolean(value))
+    }
+
+    /// With a number.
+    pub fn integer(url: &'static str, value: i32) -> Self {
+        Self::of(url, ExtensionValue::Integer(value))
+    }
+
+    /// That there should be something, and nobody knows what.
+    pub fn unknown() -> Self {
+        Self::code(DATA_ABSENT_REASON, "unknown")
+    }
+
+    fn of(url: &'static str, value: ExtensionValue) -> Self {
+        Self { element: Element::default(), url: url.into(), value: Some(value) }
+    }
+}
+
+impl ExtensionValue {
+    fn name(&self) -> &str {
+        match self {
+            Self::Boolean(_) => "valueBoolean",
+            Self::Code(_) => "valueCode",
+            Self::Integer(_) => "valueInteger",
+            Self::Other(name, _) => name,
+        }
+    }
+}
+
+impl Serialize for ExtensionValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Boolean(value) => value.serialize(serializer),
+            Self::Code(value) => value.serialize(serializer),
+            Self::Integer(value) => value.serialize(serializer),
+            Self::Other(_, value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Extension {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        self.element.write_id(&mut members)?;
+        self.element.write_extensions(&mut members)?;
+        members.serialize_entry("url", &self.url)?;
+        if let Some(value) = &self.value {
+            members.serialize_entry(value.name(), value)?;
+        }
+        self.element.write_all_beside(&mut members)?;
+        members.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Extension {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ExtensionVisitor;
+
+        impl<'de> Visitor<'de> for ExtensionVisitor {
+            type Value = Extension;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("the members of Extension")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Extension, A::Error> {
+                let mut extension = Extension::default();
+                while let Some(Name(name)) = members.next_key()? {
+                    match name.as_ref() {
+                        "url" => extension.url = members.next_value()?,
+                        "valueBoolean" => {
+                            extension.value = Some(ExtensionValue::Boolean(members.next_value()?));
+                        }
+                        "valueCode" => extension.value = Some(ExtensionValue::Code(members.next_value()?)),
+                        "valueInteger" => {
+                            extension.value = Some(ExtensionValue::Integer(members.next_value()?));
+                        }
+                        name if name.starts_with("value") => {
+                            extension.value =
+                                Some(ExtensionValue::Other(name.to_owned(), members.next_value()?));
+                        }
+                        name if name.starts_with("_value") => {
+                            extension.element.read_beside(name.to_owned(), false, &mut members)?;
+                        }
+                        name => extension.element.read(name, &mut members)?,
+                    }
+                }
+                Ok(extension)
+            }
+        }
+
+        deserializer.deserialize_map(ExtensionVisitor)
+    }
+}
+
+impl Item for Extension {}

@@ -1,0 +1,250 @@
+//! Resources in words (R4 narrative.html): XHTML that is generated from their elements, for people without a program that knows
+//! FHIR. Nothing stands there that does not stand in the elements, and every value is escaped.
+
+use serde::Serialize;
+
+use super::{CodeableConcept, Coding, Endpoint, HumanName, Identifier, ImagingStudy, Narrative, Patient};
+use super::{Reference, Series};
+use xml_escape::push_escaped;
+
+/// A resource that can be told in words.
+pub trait Narrated: Serialize {
+    /// The resource in words.
+    fn narrative(&self) -> Narrative;
+}
+
+impl Narrated for ImagingStudy {
+    fn narrative(&self) -> Narrative {
+        let mut page = Xhtml::titled("Imaging study");
+        page.facts(|facts| {
+            facts.add("Description", self.description.as_deref());
+            facts.add("Patient", reference(&self.subject));
+            facts.add("Started", self.started.as_deref());
+            facts.add("Modality", joined(self.modality.iter().filter_map(coding)));
+            facts.add("Procedure", joined(self.procedure_code.iter().filter_map(concept)));
+            facts.add("Reason", joined(self.reason_code.iter().filter_map(concept)));
+            facts.add("Referrer", self.referrer.as_ref().and_then(reference));
+            facts.add("Interpreter", joined(self.interpreter.iter().filter_map(reference)));
+            facts.add("Location", self.location.as_ref().and_then(reference));
+            facts.add("Visit", self.encounter.as_ref().and_then(reference));
+            facts.add("Order", joined(self.based_on.iter().filter_map(reference)));
+            facts.add("Status", Some(self.status.as_ref()));
+            facts.add("Series", self.number_of_series);
+            facts.add("Instances", self.number_of_instances);
+            self.identifier.iter().for_each(|identifier| facts.identifier(identifier));
+        });
+        page.table(
+            ["Series", "Modality", "Description", "Body site", "Laterality", "Started", "Instances"],
+            self.series.iter().map(|series| {
+                let Series { number, modality, description, body_site, laterality, started, .. } = series;
+                [
+                    number.map(|number| number.to_string()),
+                    coding(modality).map(str::to_owned),
+                    description.clone(),
+                    body_site.as_ref().and_then(coding).map(str::to_owned),
+                    laterality.as_ref().and_then(coding).map(str::to_owned),
+                    started.clone(),
+                    series.number_of_instances.map(|count| count.to_string()),
+                ]
+            }),
+        );
+        page.generated()
+    }
+}
+
+impl Narrated for Patient {
+    fn narrative(&self) -> Narrative {
+        let mut page = Xhtml::titled("Patient");
+        page.facts(|facts| {
+            self.name.iter().for_each(|name| facts.add("Name", name_in_words(name)));
+            facts.add("Gender", self.gender.as_deref());
+            facts.add("Birth date", self.birth_date.as_deref());
+            self.identifier.iter().for_each(|identifier| facts.identifier(identifier));
+        });
+        page.generated()
+    }
+}
+
+impl Narrated for Endpoint {
+    fn narrative(&self) -> Narrative {
+        let mut page = Xhtml::titled("Endpoint");
+        page.facts(|facts| {
+            facts.add("Name", self.name.as_deref());
+            facts.add("Connection", coding(&self.connection_type));
+            facts.add("Payload", joined(self.payload_type.iter().filter_map(concept)));
+            facts.add("Address", Some(self.address.as_str()).filter(|address| !address.is_empty()));
+            facts.add("Status", Some(self.status.as_ref()));
+        });
+        page.generated()
+    }
+}
+
+fn coding(coding: &Coding) -> Option<&str> {
+    coding.display.as_deref().or(coding.code.as_deref())
+}
+
+fn concept(concept: &CodeableConcept) -> Option<&str> {
+    concept.text.as_deref().or_else(|| concept.coding.iter().find_map(coding))
+}
+
+fn reference(reference: &Reference) -> Option<&str> {
+    let by_number = || reference.identifier.as_ref().and_then(|identifier| identifier.value.as_deref());
+    reference.display.as_deref().or_else(by_number).or(reference.reference.as_deref())
+}
+
+fn name_in_words(name: &HumanName) -> Option<String> {
+    let parts = || joined_by(" ", name.given.iter().chain(&name.family).map(String::as_str));
+    name.text.clone().or_else(parts)
+}
+
+fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    joined_by(", ", texts)
+}
+
+fn joined_by<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join(separator))
+}
+
+/// XHTML while it is written.
+struct Xhtml(String);
+
+impl Xhtml {
+    fn titled(title: &str) -> Self {
+        Self(format!(r#"<div xmlns="http://www.w3.org/1999/xhtml"><p><b>{title}</b></p>"#))
+    }
+
+    /// A line for each fact that there is.
+    fn facts(&mut self, add: impl FnOnce(&mut Facts)) {
+        let mut facts = Facts(String::new());
+        add(&mut facts);
+        // XHTML knows no table without lines.
+        if !facts.0.is_empty() {
+            self.0.extend(["<table>", &facts.0, "</table>"]);
+        }
+    }
+
+    fn table<const COLUMNS: usize>(
+        &mut self,
+        heads: [&str; COLUMNS],
+        rows: impl Iterator<Item = [Option<String>; COLUMNS]>,
+    ) {
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
+            return;
+        }
+        self.0.push_str("<table><tr>");
+        for head in heads {
+            self.0.extend(["<th>", head, "</th>"]);
+        }
+        self.0.push_str("</tr>");
+        for row in rows {
+            self.0.push_str("<tr>");
+            for cell in row {
+                self.0.push_str("<td>");
+                push_escaped(&mut self.0, cell.as_deref().unwrap_or_default());
+                self.0.push_str("</td>");
+            }
+            self.0.push_str("</tr>");
+        }
+        self.0.push_str("</table>");
+    }
+
+    fn generated(mut self) -> Narrative {
+        self.0.push_str("</div>");
+        Narrative { status: "generated".into(), div: self.0, ..Narrative::default() }
+    }
+}
+
+/// The lines of a table of facts.
+struct Facts(String);
+
+impl Facts {
+    fn add(&mut self, name: &str, value: Option<impl ToString>) {
+        let Some(value) = value else { return };
+        self.0.push_str("<tr><th>");
+        push_escaped(&mut self.0, name);
+        self.0.push_str("</th><td>");
+        push_escaped(&mut self.0, &value.to_string());
+        self.0.push_str("</td></tr>");
+    }
+
+    /// An identifier under what kind it is.
+    fn identifier(&mut self, identifier: &Identifier) {
+        let is_uid = identifier.system.as_deref() == Some("urn:dicom:uid");
+        let kind = identifier.kind.as_ref().and_then(concept);
+        let name = kind.unwrap_or(if is_uid { "Study Instance UID" } else { "Identifier" });
+        let bare = |value| if is_uid { str::strip_prefix(value, "urn:oid:").unwrap_or(value) } else { value };
+        self.add(name, identifier.value.as_deref().map(bare));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::needless_pass_by_value, reason = "json! makes values to be given away")]
+
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn study(members: serde_json::Value) -> ImagingStudy {
+        let mut study = json!({"resourceType": "ImagingStudy", "status": "available", "subject": {"reference": "Patient/a"}});
+        study.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        serde_json::from_value(study).unwrap()
+    }
+
+    #[test]
+    fn a_study_is_told_with_its_series_and_without_its_instances() {
+        let study = study(json!({
+            "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:1.2"}, {"type": {"text": "Accession"}, "value": "A1"}],
+            "modality": [{"code": "CT"}, {"code": "SR"}], "started": "2024-01-31", "subject": {"display": "Jane Doe"},
+            "series": [{"uid": "1.2.3", "number": 2, "modality": {"code": "CT"}, "bodySite": {"display": "Knee", "code": "72696002"},
+                "instance": [{"uid": "1.2.3.4", "sopClass": {"code": "x"}}]}],
+        }));
+        let Narrative { status, div, .. } = study.narrative();
+        assert_eq!(status, "generated");
+        for told in [
+            "<tr><th>Study Instance UID</th><td>1.2</td></tr>",
+            "<tr><th>Accession</th><td>A1</td></tr>",
+            "<tr><th>Modality</th><td>CT, SR</td></tr>",
+            "<tr><th>Patient</th><td>Jane Doe</td></tr>",
+            "<tr><td>2</td><td>CT</td><td></td><td>Knee</td><td></td><td></td><td></td></tr>",
+        ] {
+            assert!(div.contains(told), "{told}: {div}");
+        }
+        assert!(!div.contains("1.2.3.4"));
+    }
+
+    #[test]
+    fn what_is_not_known_has_no_line() {
+        let div = Patient::default().narrative().div;
+        assert_eq!(div, r#"<div xmlns="http://www.w3.org/1999/xhtml"><p><b>Patient</b></p></div>"#);
+    }
+
+    /// What a reader of XML gets from the text between tags; panics on what is no text.
+    fn read(text: &str) -> String {
+        assert!(!text.contains(['<', '>', '"']), "{text}");
+        let parts = text.split('&').enumerate().map(|(index, part)| match (index, part.split_once(';')) {
+            (0, _) => part.to_owned(),
+            (_, Some(("amp", rest))) => format!("&{rest}"),
+            (_, Some(("lt", rest))) => format!("<{rest}"),
+            (_, Some(("gt", rest))) => format!(">{rest}"),
+            (_, Some(("quot", rest))) => format!("\"{rest}"),
+            (_, Some(("#x9", rest))) => format!("\t{rest}"),
+            (_, Some(("#xA", rest))) => format!("\n{rest}"),
+            (_, Some(("#xD", rest))) => format!("\r{rest}"),
+            _ => panic!("{text}"),
+        });
+        parts.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_element_holds_it_stays_text(text in any::<String>()) {
+            let text = super::super::clean(&text).unwrap_or_default();
+            let told = study(json!({"description": text})).narrative().div;
+            let cell = told.split("<tr><th>Description</th><td>").nth(1).and_then(|rest| rest.split("</td>").next());
+            prop_assert_eq!(cell.map(read).unwrap_or_default(), text);
+        }
+    }
+}

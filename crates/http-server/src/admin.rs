@@ -1,0 +1,114 @@
+//! The admin listener: is the process alive, can it work, what has it done. It is never reachable on the public one.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+
+use super::{PeerAddress, RequestBody, Service};
+use http_messages::body::{self, Body};
+
+/// What the metrics page is written in (OpenMetrics 1.0).
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin listener may see of the gateway.
+pub trait AdminState: Send + Sync + 'static {
+    /// `Err` with a short reason, without the name of any host, when no requests should be sent here.
+    fn ready(&self) -> Result<(), String>;
+
+    /// The metrics as OpenMetrics text.
+    fn metrics(&self) -> impl Future<Output = String> + Send;
+}
+
+/// Answers `/livez`, `/readyz` and `/metrics`.
+#[derive(Debug)]
+pub struct Admin<I>(pub I);
+
+impl<I: AdminState> Service for Admin<I> {
+    type Body = Body;
+
+    async fn answer(&self, request: Request<RequestBody>, _peer: PeerAddress) -> Response<Body> {
+        self.page(request.method(), request.uri().path()).await
+    }
+}
+
+impl<I: AdminState> Admin<I> {
+    async fn page(&self, method: &Method, path: &str) -> Response<Body> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let response = match path {
+            "/livez" => text(StatusCode::OK, "alive\n"),
+            "/readyz" => match self.0.ready() {
+                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+            },
+            "/metrics" => {
+                let mut page = text(StatusCode::OK, self.0.metrics().await);
+                page.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
+                page
+            }
+            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        };
+        if *method == Method::HEAD { response.map(|_| body::empty()) } else { response }
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    struct Fixed(Result<(), &'static str>);
+
+    impl AdminState for Fixed {
+        fn ready(&self) -> Result<(), String> {
+            self.0.map_err(ToOwned::to_owned)
+        }
+
+        async fn metrics(&self) -> String {
+            "# EOF\n".to_owned()
+        }
+    }
+
+    async fn get(readiness: Result<(), &'static str>, path: &str) -> (StatusCode, String) {
+        let response = Admin(Fixed(readiness)).page(&Method::GET, path).await;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_not_ready_is_alive() {
+        assert_eq!(get(Err("draining"), "/livez").await.0, StatusCode::OK);
+        let (status, text) = get(Err("draining"), "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("draining"));
+        assert_eq!(get(Ok(()), "/readyz").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn the_metrics_page_is_complete() {
+        let (status, text) = get(Ok(()), "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.ends_with("# EOF\n"));
+        assert_eq!(get(Ok(()), "/fhir/metadata").await.0, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn the_admin_listener_is_only_read() {
+        let response = Admin(Fixed(Ok(()))).page(&Method::POST, "/readyz").await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[ALLOW], "GET, HEAD");
+    }
+}

@@ -1,0 +1,96 @@
+//! The other side of `/readyz`: asks a gateway whether it is ready, for containers that hold no shell and no curl.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Well below the pauses between the health checks of any orchestrator.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// `HTTP/1.1 200`
+const STATUS_LINE: usize = 12;
+
+/// Why a gateway cannot be called ready.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Nobody listens there.
+    #[error("nobody answers on {0}: {1}; is the gateway running, and is this its server.admin_listen?")]
+    Unreachable(SocketAddr, io::Error),
+    /// No answer in time.
+    #[error("{0} did not answer within {wait} seconds", wait = READINESS_TIMEOUT.as_secs())]
+    Silent(SocketAddr),
+    /// It is not ready.
+    #[error("the gateway on {0} is not ready (status {1})")]
+    NotReady(SocketAddr, String),
+}
+
+/// Asks the admin listener at `address`. An address that stands for all of the machine's is asked on loopback.
+pub async fn ask_whether_ready(address: SocketAddr) -> Result<(), ProbeError> {
+    let address = reachable(address);
+    let status = timeout(READINESS_TIMEOUT, status_of(address))
+        .await
+        .map_err(|_| ProbeError::Silent(address))?
+        .map_err(|error| ProbeError::Unreachable(address, error))?;
+    if status == "200" { Ok(()) } else { Err(ProbeError::NotReady(address, status)) }
+}
+
+async fn status_of(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut line = [0; STATUS_LINE];
+    stream.read_exact(&mut line).await?;
+    Ok(line[STATUS_LINE - 3..].escape_ascii().to_string())
+}
+
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ConnectionLimits, PeerAddress, serve};
+    use super::*;
+    use http::{Request, Response, StatusCode};
+    use http_messages::body;
+    use tokio::net::TcpListener;
+
+    async fn listener(status: StatusCode) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = move |request: Request<_>, _: PeerAddress| async move {
+            let found = request.uri().path() == "/readyz";
+            let mut response = Response::new(body::empty());
+            *response.status_mut() = if found { status } else { StatusCode::NOT_FOUND };
+            response
+        };
+        tokio::spawn(serve(listener, ConnectionLimits::default(), service, std::future::pending()));
+        address
+    }
+
+    #[tokio::test]
+    async fn a_gateway_is_ready_when_it_says_so() {
+        let everywhere = |address: SocketAddr| SocketAddr::from(([0, 0, 0, 0], address.port()));
+        ask_whether_ready(everywhere(listener(StatusCode::OK).await)).await.unwrap();
+        let not_ready = listener(StatusCode::SERVICE_UNAVAILABLE).await;
+        let error = ask_whether_ready(not_ready).await.unwrap_err();
+        assert!(matches!(&error, ProbeError::NotReady(_, status) if status == "503"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_is_not_there_is_not_ready() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        assert!(matches!(ask_whether_ready(address).await, Err(ProbeError::Unreachable(..))));
+    }
+}

@@ -1,0 +1,130 @@
+//! What is turned away before anybody looks at what it asks for: heads that are too large, methods that are none of
+//! ours, and requests whose target two programs could read in two ways (RFC 9112 §3.2, RFC 9113 §8.3.1).
+
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use http_body::Body;
+
+/// Room for a search by a long list of identifiers; RFC 9110 §4.1 asks for at least 8,000.
+const MAX_TARGET_LEN: usize = 8 * 1024;
+
+/// A browser behind two proxies sends some 30 fields.
+const MAX_FIELDS: usize = 64;
+
+/// A bearer token with many claims takes 4 KiB; browsers and proxies add 2.
+const MAX_HEAD_SIZE: usize = 16 * 1024;
+
+/// Why a request is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequest {
+    /// CONNECT, TRACE and what is no method of HTTP.
+    #[error("the request method is not supported by this server")]
+    Method,
+    /// No `Host`, several, or one that is no host.
+    #[error("the request must have one Host header with a valid host")]
+    Host,
+    /// The target names another host than `Host` does.
+    #[error("the request target and the Host header name different hosts; send the same one")]
+    TwoHosts,
+    /// The target is no path.
+    #[error("the request target must be a path that begins with /")]
+    Target,
+    /// The target is too long.
+    #[error("the URL is longer than 8 KiB; send the parameters of a FHIR search in a POST to _search")]
+    TargetTooLong,
+    /// The header fields are too many or too large.
+    #[error("the request has more than 64 header fields, or more than 16 KiB of them; send fewer")]
+    HeadTooLarge,
+    /// A GET or HEAD with a body.
+    #[error("a GET or HEAD request must not have a body")]
+    Body,
+}
+
+impl InvalidRequest {
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::NOT_IMPLEMENTED,
+            Self::Host | Self::TwoHosts | Self::Target | Self::Body => StatusCode::BAD_REQUEST,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+
+    /// What follows on the connection cannot be trusted to be a request.
+    pub(super) fn closes(self) -> bool {
+        !matches!(self, Self::TargetTooLong | Self::HeadTooLarge)
+    }
+}
+
+/// Lets a request in, or says why not.
+pub(super) fn validate<B: Body>(request: &Request<B>) -> Result<(), InvalidRequest> {
+    admit_method(request.method())?;
+    admit_size(request.uri(), request.headers())?;
+    admit_host(request)?;
+    if !request.uri().path().starts_with('/') {
+        return Err(InvalidRequest::Target);
+    }
+    let has_no_body = matches!(*request.method(), Method::GET | Method::HEAD);
+    if has_no_body && !request.body().is_end_stream() {
+        return Err(InvalidRequest::Body);
+    }
+    Ok(())
+}
+
+/// The methods that a service may answer, be it with 405.
+fn admit_method(method: &Method) -> Result<(), InvalidRequest> {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => Ok(()),
+        _ => Err(InvalidRequest::Method),
+    }
+}
+
+fn admit_size(uri: &Uri, headers: &HeaderMap) -> Result<(), InvalidRequest> {
+    if uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_LEN) {
+        return Err(InvalidRequest::TargetTooLong);
+    }
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > MAX_FIELDS || size > MAX_HEAD_SIZE {
+        return Err(InvalidRequest::HeadTooLarge);
+    }
+    Ok(())
+}
+
+/// `Host`, and the authority of the target where it has one (absolute form, or `:authority`), must be the same.
+fn admit_host<B>(request: &Request<B>) -> Result<(), InvalidRequest> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, further) = (hosts.next(), hosts.next());
+    if further.is_some() {
+        return Err(InvalidRequest::Host);
+    }
+    let host = match host {
+        Some(host) => Some(host.to_str().ok().filter(|host| is_host(host)).ok_or(InvalidRequest::Host)?),
+        None => None,
+    };
+    let authority = request.uri().authority().map(Authority::as_str);
+    if authority.is_some_and(|authority| !is_host(authority)) {
+        return Err(InvalidRequest::Host);
+    }
+    match (host, authority) {
+        (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
+            Err(InvalidRequest::TwoHosts)
+        }
+        (None, None) if request.version() > Version::HTTP_10 => Err(InvalidRequest::Host),
+        // RFC 9112 §3.2: an absolute target does not excuse a missing Host.
+        (None, Some(_)) if request.version() == Version::HTTP_11 => Err(InvalidRequest::Host),
+        _ => Ok(()),
+    }
+}
+
+/// `host[:port]` of RFC 3986 without user information, and without the characters that only confuse.
+fn is_host(text: &str) -> bool {
+    http_messages::host::is_host_and_port(text)
+}

@@ -1,0 +1,153 @@
+//! The command line. Each subcommand is a module; this one parses the arguments, runs the command and turns its result into an
+//! exit code: 0 for success, 64 for wrong arguments or configuration (`EX_USAGE` of sysexits.h), 1 for a command that failed.
+
+#[cfg(feature = "demo")]
+mod archive;
+pub mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod healthcheck;
+mod serve;
+
+use std::io::{self, Write};
+#[cfg(feature = "demo")]
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use url::Url;
+
+use crate::build_info;
+use crate::config::{Config, ConfigErrors};
+use crate::telemetry::{self, LogFormat, LogGuard};
+
+const EX_USAGE: u8 = 64;
+
+/// A FHIR R4 and DICOMweb gateway in front of one or many PACS.
+#[derive(Debug, Parser)]
+#[command(version = build_info::DESCRIPTION, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the user asks for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway.
+    Serve {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Try the gateway without a PACS: runs it in front of an embedded archive with sample studies or your own DICOM files.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// Directory of DICOM files. Default: sample studies.
+        dir: Option<PathBuf>,
+        /// Address the gateway listens on.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+    },
+    /// Serve a directory of DICOM files as a read-only DICOMweb archive, without a gateway.
+    #[cfg(feature = "demo")]
+    Archive {
+        /// Directory of DICOM files.
+        dir: PathBuf,
+        /// Address the archive listens on.
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8042")]
+        listen: SocketAddr,
+    },
+    /// Validate the configuration, call every archive, and print what each can do.
+    Check {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Exit with 0 if the gateway on this machine is ready.
+    Healthcheck {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigFile,
+        /// URL of its admin listener, such as http://127.0.0.1:9090. Default: as configured.
+        #[arg(long)]
+        url: Option<Url>,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+pub struct ConfigFile {
+    /// Configuration file. Environment variables such as GATEWAY_SERVER__LISTEN override it.
+    #[arg(long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "config/gateway.toml")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        // A variable that is not valid Unicode is not one of the gateway's.
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Config::load(&self.config, variables)
+    }
+}
+
+/// Arguments that are no command: wrong ones, or a request for help or the version.
+#[derive(Debug)]
+pub struct Usage(clap::Error);
+
+impl Usage {
+    /// Prints the help or what is wrong.
+    pub fn exit_code(&self) -> ExitCode {
+        // A closed terminal cannot be reported anywhere.
+        let _ = self.0.print();
+        if self.0.use_stderr() { EX_USAGE.into() } else { ExitCode::SUCCESS }
+    }
+}
+
+/// Reads the process's arguments.
+pub fn parse() -> Result<Command, Usage> {
+    Arguments::try_parse().map(|arguments| arguments.command).map_err(Usage)
+}
+
+/// Runs a command to its end and reports its failure on standard error.
+pub fn run(command: Command) -> ExitCode {
+    match dispatch(command) {
+        Ok(exit) => exit,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "dicomweb-gateway: {error:#}");
+            if error.is::<ConfigErrors>() { EX_USAGE.into() } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+#[tokio::main]
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve { config } => serve::run(&config.load()?).await,
+        #[cfg(feature = "demo")]
+        Command::Demo { dir, listen } => demo::run(dir, listen).await,
+        #[cfg(feature = "demo")]
+        Command::Archive { dir, listen } => archive::run(dir, listen).await,
+        Command::Check { config } => check::run(&config.load()?).await,
+        Command::Healthcheck { config, url } => healthcheck::run(&config, url).await,
+    }
+}
+
+/// Whoever read the output has seen enough, as in `check | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn start_telemetry(format: LogFormat) -> anyhow::Result<LogGuard> {
+    let log = telemetry::start_logs(format)?;
+    telemetry::log_panics();
+    Ok(log)
+}
+
+/// Prints the result of a command.
+fn print(text: std::fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}

@@ -1,0 +1,20 @@
+//! `archive`: only the embedded archive, a read-only DICOMweb server over a directory of DICOM files.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use dicomweb_archive::archive::Progress;
+use dicomweb_archive::{Content, start_archive};
+
+use super::{print, serve, start_telemetry};
+use crate::telemetry::LogFormat;
+
+pub(super) async fn run(dir: PathBuf, listen: SocketAddr) -> anyhow::Result<ExitCode> {
+    let _log = start_telemetry(LogFormat::Text)?;
+    let archive = start_archive(Content::Folder(dir), listen, Progress::Bar).await?;
+    print(format_args!("{}\nThe archive is at {}", archive.report(), archive.url()))?;
+    serve::stop_signal().await;
+    archive.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,37 @@
+//! `demo`: the embedded archive on a free port of the loopback interface, and a gateway in front of it. The gateway is configured as
+//! any other, and calls the archive over HTTP.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dicomweb_archive::archive::Progress;
+use dicomweb_archive::{Content, Tour, start_archive};
+
+use super::serve::Running;
+use super::{print, start_telemetry};
+use crate::config::Config;
+use crate::telemetry::LogFormat;
+
+pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Result<ExitCode> {
+    let _log = start_telemetry(LogFormat::Text)?;
+    let content = dir.map_or(Content::Samples, Content::Folder);
+    let free_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let archive = start_archive(content, free_port, Progress::Bar).await?;
+    let text = format!(
+        "[server]\nlisten = \"{listen}\"\nadmin_listen = \"{free_port}\"\n[auth]\nmode = \"open\"\n\
+         [[archive]]\nid = \"demo\"\nname = \"Embedded archive\"\nurl = \"{}\"\n",
+        archive.url()
+    );
+    let config = Config::parse(&text, Path::new("demo"), [])?;
+    let running = Running::start(&config).await?;
+    let gateway = format!("http://{}", running.address()?);
+    let tour = Tour { gateway: &gateway, archive: "demo", index: archive.index() };
+    print(format_args!(
+        "{}\n\nThe gateway is ready. Try:\n\n{tour}\nStop it with Ctrl-C.",
+        archive.report()
+    ))?;
+    running.until_stopped(&config).await;
+    archive.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,18 @@
+//! `healthcheck`: exits with 0 if the gateway's admin listener reports that it is ready. Needs no shell and no curl.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use http_server::ask_whether_ready;
+use url::Url;
+
+use super::ConfigFile;
+
+pub(super) async fn run(config: &ConfigFile, url: Option<Url>) -> anyhow::Result<ExitCode> {
+    let admin = match url {
+        Some(url) => *url.socket_addrs(|| None)?.first().context("the URL's host has no address")?,
+        None => config.load()?.server.admin_listen,
+    };
+    ask_whether_ready(admin).await?;
+    Ok(ExitCode::SUCCESS)
+}

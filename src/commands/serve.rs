@@ -1,0 +1,148 @@
+//! `serve`: the gateway as configured, from binding its listeners to draining them.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use http_server::{Admin, AdminState, ConnectionLimits, Tls};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::start_telemetry;
+use crate::app::App;
+use crate::build_info;
+use crate::clock::SystemClock;
+use crate::config::{AuthMode, Config};
+use crate::telemetry::Metrics;
+
+/// Probes and scrapes are short.
+const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let _log = start_telemetry(config.telemetry.log)?;
+    tracing::info!(version = build_info::DESCRIPTION, "starting");
+    match config.auth.mode {
+        AuthMode::Open => {
+            tracing::warn!(
+                "auth.mode is open: anyone who can reach the listener can read every patient's data"
+            );
+        }
+    }
+    let running = Running::start(config).await?;
+    running.until_stopped(config).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A gateway whose listeners are bound.
+pub(super) struct Running {
+    public: TcpListener,
+    admin: TcpListener,
+    tls: Option<Tls>,
+    app: Arc<App>,
+}
+
+impl Running {
+    /// Builds the gateway and binds its listeners. No archive is called yet.
+    pub(super) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default())?);
+        let tls = read_tls(config)?;
+        let public = bind("server.listen", config.server.listen).await?;
+        let admin = bind("server.admin_listen", config.server.admin_listen).await?;
+        tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
+        Ok(Self { public, admin, tls, app })
+    }
+
+    /// Where the public listener is bound.
+    #[cfg(feature = "demo")]
+    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Answers until a signal; then reports that it is not ready, and waits for requests in flight. The admin listener stays
+    /// open to the end.
+    pub(super) async fn until_stopped(self, config: &Config) {
+        let limits = ConnectionLimits {
+            max_connections: config.server.max_connections,
+            drain: config.server.drain_timeout,
+            ..ConnectionLimits::default()
+        };
+        let draining = Arc::new(AtomicBool::new(false));
+        let admin = Admin(Readiness { app: Arc::clone(&self.app), draining: Arc::clone(&draining) });
+        let (all_done, until_all_done) = oneshot::channel::<()>();
+        let admin_limits = ConnectionLimits { drain: ADMIN_DRAIN_TIMEOUT, ..ConnectionLimits::default() };
+        let admin = http_server::serve(self.admin, admin_limits, admin, async { drop(until_all_done.await) });
+        let admin = tokio::spawn(admin);
+
+        let drain_timeout = config.server.drain_timeout;
+        let order = async {
+            stop_signal().await;
+            draining.store(true, Ordering::Relaxed);
+            tracing::info!(
+                "shutting down: waiting up to {drain_timeout:?} for in-flight requests (a second signal exits immediately)"
+            );
+            tokio::spawn(async {
+                stop_signal().await;
+                std::process::exit(1);
+            });
+        };
+        let service = self.app.service();
+        let drained = http_server::serve_with_tls(self.public, self.tls, limits, service, order).await;
+        self.app.close().await;
+        drop(all_done);
+        // Its only task is the listener, which ends now.
+        let _ = admin.await;
+        tracing::info!(cut = drained.cut, "stopped");
+    }
+}
+
+/// The certificate and key of the public listener, if any are configured.
+pub(super) fn read_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
+    let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key));
+    tls.transpose().context("server.tls")
+}
+
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({key})"))
+}
+
+/// What the admin listener sees.
+struct Readiness {
+    app: Arc<App>,
+    draining: Arc<AtomicBool>,
+}
+
+impl AdminState for Readiness {
+    // An archive that is down makes no replica better than another, so it does not count here.
+    fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) { Err("stopping".to_owned()) } else { Ok(()) }
+    }
+
+    async fn metrics(&self) -> String {
+        self.app.metrics()
+    }
+}
+
+/// Ctrl-C, or the signal of an orchestrator.
+#[cfg(unix)]
+pub(super) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+pub(super) async fn stop_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,216 @@
+//! One list out of the lists of several archives (PS3.18 10.6), exact and bounded.
+//!
+//! The whole list alternates between the archives: the first row of each in the order of the configuration, then the
+//! second of each, and so on. A UID is its whose turn with it comes first; rows of it from other archives are left out. So
+//! any page needs no more UIDs of any archive than the page's end, and the first page shows something of every archive.
+//! FirstRows are as the archive wrote them, byte for byte but for addresses.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use http::{HeaderValue, Response, header};
+
+use crate::dicomweb::DicomwebLimits;
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, first_rows, unreadable};
+use crate::dicomweb::proxy::response;
+use crate::dicomweb::request::path::Resource;
+use crate::dicomweb::request::{DicomwebRequest, SearchQuestion, require_keys};
+use crate::dicomweb::synthesis::{Parents, completed_rows};
+use crate::dicomweb::url_rewrite::text::{Rewriter, Syntax};
+use crate::dicomweb::url_rewrite::url_map::UrlMap;
+use crate::upstream::{Archive, QidoQuery, SearchLevel, Synthesized};
+use http_messages::body::Body;
+
+/// A page of the whole list.
+#[derive(Debug)]
+struct MergedList {
+    /// A JSON array.
+    text: String,
+    /// The list goes on behind the page.
+    more: bool,
+    /// Names that sound alike were asked for, and matching was literal.
+    is_literal_only: bool,
+}
+
+/// Answers a search with what `archives` have together. `public` is the address of their root here.
+pub(in crate::dicomweb) async fn answer(
+    archives: &[&Archive],
+    public: &str,
+    request: &DicomwebRequest<'_>,
+    resource: &Resource,
+    limits: DicomwebLimits,
+) -> Result<Response<Body>, DicomwebError> {
+    let question = SearchQuestion::read(request, resource)?;
+    let found = merged(archives, public, request.path, &question.query, limits).await?;
+    let mut response = response::rows(found.text, question.format);
+    // PS3.18 8.3.4.4 and 8.3.4.2.
+    let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
+    let literal = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
+    for (holds, warning) in [(found.more, more), (found.is_literal_only, literal)] {
+        if holds {
+            response.headers_mut().append(header::WARNING, HeaderValue::from_static(warning));
+        }
+    }
+    Ok(response)
+}
+
+/// The page that `query` asks for out of what `archives` have. `path` is that of the request below the root, `public` the
+/// address of the root.
+async fn merged(
+    archives: &[&Archive],
+    public: &str,
+    path: &str,
+    query: &QidoQuery,
+    limits: DicomwebLimits,
+) -> Result<MergedList, DicomwebError> {
+    let max_scan = limits.max_scan;
+    for archive in archives {
+        require_keys(archive, query)?;
+    }
+    let (limit, offset) = query.window();
+    let offset = offset as usize;
+    let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize));
+    let too_costly = DicomwebError::TooCostly { limit: max_scan };
+    if end > max_scan {
+        return Err(too_costly);
+    }
+    // One more than the page needs shows whether the list goes on.
+    let searches = archives.iter().map(|archive| first_rows(archive, query, end + 1, max_scan));
+    let mut lists = try_join_all(searches).await?;
+    for (archive, list) in archives.iter().zip(&mut lists) {
+        list.rows.retain(|row| is_among(archive, query.level(), row));
+    }
+    if limit.is_none() && lists.iter().any(|list| list.rows.len() > max_scan) {
+        return Err(too_costly);
+    }
+    let order = alternating(&lists);
+    let more = order.len() > end || lists.iter().any(|list| list.more);
+    let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
+    let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
+    let rows = completed(archives, &lists, page, query.level(), limits).await?;
+    let mut rewriters: Vec<_> = archives
+        .iter()
+        .map(|archive| {
+            let settings = archive.settings();
+            let addresses = UrlMap::new(public, &settings.qido_url, &settings.wado_url, path);
+            Rewriter::new(addresses, Syntax::Json)
+        })
+        .collect();
+    let mut text = String::from("[");
+    for (place, row) in page.iter().zip(rows) {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        let rewriter = &mut rewriters[place.archive];
+        let no_address = |_| unreadable(archives[place.archive], "a row with an address that is none");
+        let pieces = [rewriter.push(&row), rewriter.finish()];
+        for piece in pieces {
+            text.push_str(&String::from_utf8_lossy(&piece.map_err(no_address)?));
+        }
+        if text.len() > MAX_LIST_LEN {
+            return Err(DicomwebError::TooCostly { limit: max_scan });
+        }
+    }
+    text.push(']');
+    let is_literal_only = lists.iter().any(|list| list.is_literal_only);
+    Ok(MergedList { text, more: limit.is_some() && more, is_literal_only })
+}
+
+/// Whether a row is one of those that were asked for, where the archive is known to give others too.
+fn is_among(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
+    let parents = Parents::of_search(level);
+    if parents.is_empty() || !archive.profile().supplied.has(Synthesized::Parents) {
+        return true;
+    }
+    serde_json::from_str(&row.text).is_ok_and(|attributes| parents.have(&attributes))
+}
+
+/// The rows of a page, each with what its archive leaves out.
+async fn completed(
+    archives: &[&Archive],
+    lists: &[FirstRows],
+    page: &[MergePosition],
+    level: &SearchLevel,
+    limits: DicomwebLimits,
+) -> Result<Vec<Bytes>, DicomwebError> {
+    let mut of_archives = Vec::new();
+    for (number, archive) in archives.iter().enumerate() {
+        let rows = page.iter().filter(|place| place.archive == number);
+        let rows = rows.map(|place| Bytes::from(lists[number].rows[place.row].text.clone().into_string()));
+        of_archives.push(completed_rows(archive, limits, level, rows.collect()));
+    }
+    let mut of_archives: Vec<_> = try_join_all(of_archives).await?.into_iter().map(Vec::into_iter).collect();
+    Ok(page.iter().filter_map(|place| of_archives[place.archive].next()).collect())
+}
+
+/// Where a row of the whole list stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct MergePosition {
+    archive: usize,
+    row: usize,
+}
+
+/// The whole list, as far as the lists reach: by turns, and of each UID only the rows of the archive whose turn came first.
+fn alternating(lists: &[FirstRows]) -> Vec<MergePosition> {
+    let mut owners: HashMap<&str, usize> = HashMap::new();
+    let mut order = Vec::new();
+    for turn in 0..lists.iter().map(|list| list.rows.len()).max().unwrap_or(0) {
+        for (archive, list) in lists.iter().enumerate() {
+            if let Some(row) = list.rows.get(turn)
+                && *owners.entry(&row.uid).or_insert(archive) == archive
+            {
+                order.push(MergePosition { archive, row: turn });
+            }
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(uids: &[u8]) -> FirstRows {
+        let mut rows: Vec<RowText> = Vec::new();
+        for uid in uids {
+            let uid: Box<str> = uid.to_string().into();
+            if rows.iter().all(|row| row.uid != uid) {
+                rows.push(RowText { uid, text: Box::default() });
+            }
+        }
+        FirstRows { rows, ..FirstRows::default() }
+    }
+
+    fn uids(lists: &[FirstRows]) -> Vec<String> {
+        alternating(lists).iter().map(|place| lists[place.archive].rows[place.row].uid.to_string()).collect()
+    }
+
+    #[test]
+    fn archives_take_turns_and_a_uid_comes_once() {
+        let lists = [list(&[1, 2, 3]), list(&[7, 3, 8]), list(&[9])];
+        assert_eq!(uids(&lists), ["1", "7", "9", "2", "3", "8"]);
+        assert_eq!(alternating(&lists)[4], MergePosition { archive: 1, row: 1 });
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_needs_no_more_of_any_archive_than_its_end(
+            lists in prop::collection::vec(prop::collection::vec(0_u8..30, 0..20), 1..4), end in 0_usize..25,
+        ) {
+            let whole: Vec<_> = lists.iter().map(|uids| list(uids)).collect();
+            let first: Vec<_> = lists
+                .iter()
+                .map(|uids| {
+                    let mut list = list(uids);
+                    list.rows.truncate(end);
+                    list
+                })
+                .collect();
+            let (whole, first) = (uids(&whole), uids(&first));
+            prop_assert_eq!(&whole[..end.min(whole.len())], &first[..end.min(first.len())]);
+        }
+    }
+}

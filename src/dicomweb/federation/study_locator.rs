@@ -1,0 +1,207 @@
+//! Which archives hold a study: each is asked for the study's series, once, and the answer is remembered for a minute.
+//!
+//! An archive that cannot say is not taken for one that holds nothing: its error stands where the answer depends on it,
+//! and nothing is remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use moka::sync::Cache;
+
+use crate::cache::SingleFlight;
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::proxy::first_rows::{RowText, first_rows};
+use crate::upstream::{Archive, QidoQuery, SearchLevel};
+use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
+
+/// A viewer asks for the images of a study within seconds of each other; a study that is moved is found again soon.
+const REMEMBERED_FOR: Duration = Duration::from_mins(1);
+
+/// More studies than are being read at once by everybody in a hospital, in some ten megabytes.
+const MAX_REMEMBERED: u64 = 10_000;
+
+/// Where a study was found.
+#[derive(Debug, Clone)]
+pub(super) struct StudyLocation {
+    copies: Vec<ArchiveCopy>,
+    /// Why the answer is not that of every archive.
+    failure: Option<DicomwebError>,
+}
+
+/// What one archive holds of a study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ArchiveCopy {
+    archive: usize,
+    series: Vec<SeriesLocation>,
+}
+
+/// A series, with the number of its instances where the archive tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SeriesLocation {
+    uid: Box<str>,
+    instances: Option<i64>,
+}
+
+impl ArchiveCopy {
+    fn series(&self, uid: &str) -> Option<&SeriesLocation> {
+        self.series.iter().find(|series| series.uid.as_ref() == uid)
+    }
+
+    /// Whether everything that `other` holds is here too, as far as the counts tell.
+    fn covers(&self, other: &Self) -> bool {
+        let is_here = |series: &SeriesLocation| {
+            self.series(&series.uid).is_some_and(|own| own.instances >= series.instances)
+        };
+        other.series.iter().all(is_here)
+    }
+}
+
+impl StudyLocation {
+    /// Whoever holds anything of the study, in the order of the configuration.
+    pub(super) fn holders(&self) -> Vec<usize> {
+        self.copies.iter().map(|copy| copy.archive).collect()
+    }
+
+    /// Whoever holds the series, the fullest copy first.
+    pub(super) fn holders_of(&self, series: &SeriesUid) -> Vec<usize> {
+        let mut holders: Vec<_> = self
+            .copies
+            .iter()
+            .filter_map(|copy| Some((copy.series(series.as_str())?.instances, copy.archive)))
+            .collect();
+        holders.sort_by_key(|(instances, _)| std::cmp::Reverse(*instances));
+        holders.into_iter().map(|(_, archive)| archive).collect()
+    }
+
+    /// Who holds all that anybody holds of the study; an error when nobody does.
+    pub(super) fn holders_of_all(&self) -> Result<Vec<usize>, DicomwebError> {
+        let whole = |copy: &&ArchiveCopy| self.copies.iter().all(|other| copy.covers(other));
+        match self.copies.iter().find(whole) {
+            Some(copy) => Ok(vec![copy.archive]),
+            None if self.copies.is_empty() => Ok(Vec::new()),
+            None => Err(DicomwebError::StudySplitAcrossArchives),
+        }
+    }
+
+    /// The failure of an archive that could not say what it holds, if there is one.
+    pub(super) fn require_every_archive(&self) -> Result<(), DicomwebError> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn has(&self, series: Option<&SeriesUid>) -> bool {
+        match series {
+            Some(series) => !self.holders_of(series).is_empty(),
+            None => !self.copies.is_empty(),
+        }
+    }
+}
+
+/// Where studies were found of late.
+#[derive(Debug)]
+pub(super) struct StudyLocator {
+    remembered: Cache<StudyUid, Arc<StudyLocation>>,
+    flights: SingleFlight<StudyUid, Arc<StudyLocation>>,
+}
+
+impl Default for StudyLocator {
+    fn default() -> Self {
+        let remembered = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(REMEMBERED_FOR).build();
+        Self { remembered, flights: SingleFlight::default() }
+    }
+}
+
+impl StudyLocator {
+    /// Who holds `study`. What is remembered does when it knows `series`, or the study where that is all that is asked for;
+    /// something new may have come since.
+    pub(super) async fn of(
+        &self,
+        study: &StudyUid,
+        series: Option<&SeriesUid>,
+        archives: &[Archive],
+        max_scan: usize,
+    ) -> Result<Arc<StudyLocation>, DicomwebError> {
+        if let Some(holding) = self.remembered.get(study).filter(|holding| holding.has(series)) {
+            return Ok(holding);
+        }
+        let (wanted, archives) = (study.clone(), archives.to_vec());
+        let find = || async move { Arc::new(find(&wanted, &archives, max_scan).await) };
+        let holding = self.flights.run(study.clone(), find).await.map_err(|_| DicomwebError::Interrupted)?;
+        if holding.failure.is_none() && !holding.copies.is_empty() {
+            self.remembered.insert(study.clone(), Arc::clone(&holding));
+        }
+        Ok(holding)
+    }
+}
+
+async fn find(study: &StudyUid, archives: &[Archive], max_scan: usize) -> StudyLocation {
+    let level = SearchLevel::Series { study: study.clone() };
+    let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
+    let searches = archives.iter().map(|archive| first_rows(archive, &query, max_scan + 1, max_scan));
+    let mut holding = StudyLocation { copies: Vec::new(), failure: None };
+    for (archive, found) in join_all(searches).await.into_iter().enumerate() {
+        match found {
+            Ok(found) if found.rows.len() > max_scan => {
+                holding.failure = Some(DicomwebError::TooCostly { limit: max_scan });
+            }
+            Ok(found) => {
+                let series: Vec<_> = found.rows.iter().filter_map(|row| series_of(study, row)).collect();
+                if !series.is_empty() {
+                    holding.copies.push(ArchiveCopy { archive, series });
+                }
+            }
+            Err(error) => holding.failure = Some(error),
+        }
+    }
+    holding
+}
+
+/// What a row says of a series; nothing when it is of another study.
+fn series_of(study: &StudyUid, row: &RowText) -> Option<SeriesLocation> {
+    let attributes: Attributes = serde_json::from_str(&row.text).ok()?;
+    let is_of_study = attributes.text(tags::STUDY_INSTANCE_UID).is_none_or(|other| other == study.as_str());
+    is_of_study.then(|| SeriesLocation {
+        uid: row.uid.clone(),
+        instances: attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(archive: usize, series: &[(&str, Option<i64>)]) -> ArchiveCopy {
+        let series = series
+            .iter()
+            .map(|(uid, instances)| SeriesLocation { uid: (*uid).into(), instances: *instances });
+        ArchiveCopy { archive, series: series.collect() }
+    }
+
+    fn holding(copies: &[ArchiveCopy]) -> StudyLocation {
+        StudyLocation { copies: copies.to_vec(), failure: None }
+    }
+
+    #[test]
+    fn the_fullest_copy_of_a_series_is_asked_first() {
+        let holding = holding(&[held(0, &[("1.1", Some(3))]), held(2, &[("1.1", Some(5)), ("1.2", None)])]);
+        let series = |uid| SeriesUid::parse(uid).unwrap();
+        assert_eq!(holding.holders_of(&series("1.1")), [2, 0]);
+        assert_eq!(holding.holders_of(&series("1.2")), [2]);
+        assert_eq!(holding.holders_of(&series("1.3")), [0; 0]);
+    }
+
+    #[test]
+    fn a_study_is_retrieved_whole_or_not_at_all() {
+        let whole = holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.1", Some(3)), ("1.2", Some(1))])]);
+        assert_eq!(whole.holders_of_all().unwrap(), [1]);
+        let copies = holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.1", Some(3))])]);
+        assert_eq!(copies.holders_of_all().unwrap(), [0]);
+        for spread in [
+            holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.2", Some(1))])]),
+            holding(&[held(0, &[("1.1", Some(3)), ("1.2", Some(1))]), held(1, &[("1.1", Some(4))])]),
+        ] {
+            assert!(matches!(spread.holders_of_all(), Err(DicomwebError::StudySplitAcrossArchives)));
+        }
+        assert_eq!(holding(&[]).holders_of_all().unwrap(), [0; 0]);
+    }
+}

@@ -1,0 +1,124 @@
+//! The first rows of a search, as far as they are needed; how an archive pages is known to [`Pager`].
+//!
+//! FirstRows are as the archive wrote them, byte for byte. What they hold is bounded.
+
+use std::collections::HashSet;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::dicomweb::error::DicomwebError;
+use crate::upstream::{
+    Archive, ArchiveError, ArchiveErrorKind, AskedQuery, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity,
+    Unaskable,
+};
+use dicom_model::Attributes;
+
+/// How many rows are asked for at once.
+const PAGE: usize = 500;
+
+/// FirstRows of every attribute of thousands of objects; a longer list is not put together.
+pub(crate) const MAX_LIST_LEN: usize = 64 * 1024 * 1024;
+
+/// One row as an archive wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowText {
+    /// Of one UID there may be a row for each of two patients.
+    pub(crate) uid: Box<str>,
+    pub(crate) text: Box<str>,
+}
+
+/// The first rows of one archive, each object's once.
+#[derive(Debug, Default)]
+pub(crate) struct FirstRows {
+    pub(crate) rows: Vec<RowText>,
+    /// The archive may have more.
+    pub(crate) more: bool,
+    /// Names that sound alike were asked for, and matching was literal.
+    pub(crate) is_literal_only: bool,
+}
+
+/// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once. Where the archive has to be asked for
+/// more than that, no more than `max_scan` of its rows are looked through.
+pub(crate) async fn first_rows(
+    archive: &Archive,
+    query: &QidoQuery,
+    wanted: usize,
+    max_scan: usize,
+) -> Result<FirstRows, DicomwebError> {
+    let AskedQuery { query, filter, is_literal_only } = query
+        .asked_of(archive.profile())
+        .map_err(|why| DicomwebError::Unaskable(archive.id().clone(), why))?;
+    let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
+        RowIdentity::of(query.level(), &Attributes::deserialize(&**text).ok()?)
+    });
+    let (mut found, mut uids, mut length) =
+        (FirstRows { is_literal_only, ..FirstRows::default() }, HashSet::new(), 0);
+    let mut looked_through = 0;
+    loop {
+        let page = if filter.is_empty() { wanted.saturating_sub(uids.len()).clamp(1, PAGE) } else { PAGE };
+        let (mut has_nameless, mut unaskable) = (false, None);
+        let each = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
+            let Some(identity) = identity else {
+                has_nameless = true;
+                return;
+            };
+            looked_through += 1;
+            match admits(&filter, &text) {
+                Ok(true) if uids.len() >= wanted && !uids.contains(identity.uid()) => found.more = true,
+                Ok(true) => {
+                    uids.insert(Box::<str>::from(identity.uid()));
+                    length += text.get().len();
+                    found.rows.push(RowText { uid: identity.uid().into(), text: text.into() });
+                }
+                Ok(false) => {}
+                Err(why) => unaskable = Some(why),
+            }
+        };
+        let end = pager.next_page(u32::try_from(page).unwrap_or(u32::MAX), each).await.map_err(misplaced)?;
+        if has_nameless {
+            return Err(unreadable(archive, "a row without a UID").into());
+        }
+        if let Some(why) = unaskable {
+            return Err(DicomwebError::Unaskable(archive.id().clone(), why));
+        }
+        if length > MAX_LIST_LEN {
+            return Err(unreadable(archive, "a list that is too long").into());
+        }
+        match end {
+            PageEnd::Restart => {
+                found.rows.clear();
+                found.more = false;
+                uids.clear();
+                (length, looked_through) = (0, 0);
+            }
+            PageEnd::Last => return Ok(found),
+            PageEnd::More if uids.len() >= wanted => return Ok(found),
+            PageEnd::More if !filter.is_empty() && looked_through > max_scan => {
+                return Err(DicomwebError::TooCostly { limit: max_scan });
+            }
+            PageEnd::More => {}
+        }
+    }
+}
+
+fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, Unaskable> {
+    if filter.is_empty() {
+        return Ok(true);
+    }
+    Attributes::deserialize(text).map_or(Ok(false), |row| filter.admits(&row))
+}
+
+/// What is not at the archive's address says nothing of what the caller asked for.
+fn misplaced(mut error: ArchiveError) -> ArchiveError {
+    if error.is_not_found() {
+        error.kind = ArchiveErrorKind::Refused(StatusCode::NOT_FOUND);
+    }
+    error
+}
+
+/// An error about what stands in an archive's answer.
+pub(crate) fn unreadable(archive: &Archive, what: &'static str) -> ArchiveError {
+    ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unreadable(what) }
+}

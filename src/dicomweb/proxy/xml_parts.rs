@@ -1,0 +1,169 @@
+//! Rows and metadata in XML, out of an archive's JSON (PS3.18 8.7.3: `multipart/related; type="application/dicom+xml"`, a part
+//! for each object): for archives that write no XML, and for lists that are put together here.
+//!
+//! An object goes out as a part when it is whole. A list that is cut short, or holds what has no XML, is an error.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde_json::value::RawValue;
+
+use super::stream::StreamError;
+use dicom_model::json::reader::{RowError, RowReader};
+use dicom_model::native_xml::native_model;
+use http_messages::multipart::writer::PartWriter;
+
+/// No part holds a line break, so that none can hold a delimiter, whatever the archive says.
+const BOUNDARY: &str = "dicomweb-gateway-part";
+
+/// What each part is.
+const MEDIA_TYPE: &str = "application/dicom+xml";
+
+/// The Content-Type of a list in XML.
+pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(
+    "multipart/related; type=\"application/dicom+xml\"; boundary=dicomweb-gateway-part",
+);
+
+/// Turns a JSON array that comes in chunks into parts.
+#[derive(Debug)]
+pub(crate) struct XmlParts {
+    objects: RowReader<Box<RawValue>>,
+    writer: PartWriter,
+}
+
+impl Default for XmlParts {
+    fn default() -> Self {
+        Self { objects: RowReader::default(), writer: PartWriter::with_boundary(BOUNDARY) }
+    }
+}
+
+impl XmlParts {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, StreamError> {
+        let (mut parts, writer) = (Written::default(), &mut self.writer);
+        self.objects.push(chunk, &mut |object| parts.add(&object, writer)).map_err(unreadable)?;
+        parts.written()
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
+        let (mut parts, mut writer) = (Written::default(), self.writer.clone());
+        let objects = std::mem::take(&mut self.objects);
+        objects.finish(&mut |object| parts.add(&object, &mut writer)).map_err(unreadable)?;
+        parts.text.push_str(&writer.end());
+        parts.written()
+    }
+}
+
+/// What is written of one chunk.
+#[derive(Debug, Default)]
+struct Written {
+    text: String,
+    problem: Option<StreamError>,
+}
+
+impl Written {
+    fn add(&mut self, object: &RawValue, writer: &mut PartWriter) {
+        if self.problem.is_none() {
+            self.text.push_str(&writer.begin_part(MEDIA_TYPE, None));
+            self.problem = native_model(object.get(), &mut self.text).err().map(StreamError::NoXml);
+        }
+    }
+
+    fn written(self) -> Result<Bytes, StreamError> {
+        self.problem.map_or(Ok(self.text.into()), Err)
+    }
+}
+
+pub(crate) fn unreadable(error: RowError) -> StreamError {
+    match error {
+        RowError::Truncated { .. } => StreamError::Incomplete,
+        error => StreamError::NoList(error),
+    }
+}
+
+/// Whether a JSON array whose text begins with `start` is empty; `None` while that is not to be seen.
+pub(crate) fn is_empty_list(start: &[u8]) -> Option<bool> {
+    let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
+    match start.split_first() {
+        Some((b'[', rest)) => rest.trim_ascii_start().first().map(|first| *first == b']'),
+        Some(_) => Some(false),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(json: &[u8], size: usize) -> Result<String, StreamError> {
+        let mut parts = XmlParts::default();
+        let mut text = String::new();
+        for chunk in json.chunks(size) {
+            text.push_str(std::str::from_utf8(&parts.push(chunk)?).unwrap());
+        }
+        text.push_str(std::str::from_utf8(&parts.finish()?).unwrap());
+        Ok(text)
+    }
+
+    const DELIMITER: &str = "--dicomweb-gateway-part";
+    const HEADERS: &str = "\r\nContent-Type: application/dicom+xml\r\n\r\n";
+    const LIST: &str = r#"[{"00100020":{"vr":"LO","Value":["\r\n--dicomweb-gateway-part--\r\nä"]}},{"00080005":{"vr":"CS"}}]"#;
+
+    #[test]
+    fn each_object_is_a_part_however_the_list_is_cut() {
+        let whole = written(LIST.as_bytes(), LIST.len()).unwrap();
+        let parts: Vec<_> = whole.split(DELIMITER).filter(|part| part.starts_with(HEADERS)).collect();
+        assert_eq!(parts.len(), 2);
+        assert_eq!(XmlParts::default().writer.content_type(MEDIA_TYPE), CONTENT_TYPE);
+        for part in parts {
+            let xml = part.strip_prefix(HEADERS).unwrap();
+            assert!(xml.starts_with("<?xml") && !xml.trim_end().contains('\n'), "{xml}");
+        }
+        assert!(whole.ends_with("</NativeDicomModel>\r\n--dicomweb-gateway-part--\r\n"));
+        for size in 1..LIST.len() {
+            assert_eq!(written(LIST.as_bytes(), size).unwrap(), whole, "in chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_cut_short_is_an_error() {
+        for length in 0..LIST.len() {
+            assert!(written(&LIST.as_bytes()[..length], 7).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_xml_is_an_error() {
+        assert_eq!(
+            written(br#"[{"x":1}]"#, 3),
+            Err(StreamError::NoXml(dicom_model::native_xml::NotNative::Json))
+        );
+        assert_eq!(written(b"[1]", 3), Err(StreamError::NoList(RowError::NotAnObject { row: 1 })));
+        assert!(written(b"[{}]x", 3).is_err());
+    }
+
+    #[test]
+    fn an_empty_list_is_seen_as_soon_as_it_can_be() {
+        for (start, is_empty) in [
+            ("", None),
+            (" \n[", None),
+            ("[  ", None),
+            ("[]", Some(true)),
+            (" [ \n ] ", Some(true)),
+            ("[{", Some(false)),
+            ("x", Some(false)),
+        ] {
+            assert_eq!(is_empty_list(start.as_bytes()), is_empty, "{start:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_can_part_a_part(texts in prop::collection::vec("(\r\n|\n|--dicomweb-gateway-part|--|.){0,8}", 0..5)) {
+            let rows: Vec<_> =
+                texts.iter().map(|text| serde_json::json!({"00104000": {"vr": "LT", "Value": [text]}})).collect();
+            let body = written(serde_json::Value::from(rows).to_string().as_bytes(), 16).unwrap();
+            let delimiters = body.split("\r\n").filter(|line| line.starts_with(DELIMITER)).count();
+            prop_assert_eq!(delimiters, texts.len() + 1);
+        }
+    }
+}

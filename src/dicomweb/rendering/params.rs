@@ -1,0 +1,160 @@
+//! What of a request for pictures can be done here: the parameters of PS3.18 8.3.5.1, and the formats of 8.7.4.
+//!
+//! A window is for levels of grey; it means nothing to an image in colour, and is not applied there.
+
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::request::ProxyRequest;
+use crate::dicomweb::request::accept::inner_type;
+use crate::dicomweb::request::path::Resource;
+use crate::dicomweb::request::query::QueryError;
+use crate::http::negotiation::{MediaRange, preferred};
+use crate::upstream::Rendering;
+use dicom_render::{Annotation, Appearance, Format, Viewport, Window};
+
+/// As wide and as high as a thumbnail is in the lists of viewers, where its size is not asked for.
+pub(in crate::dicomweb) const THUMBNAIL: u32 = 128;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RenderParameters {
+    pub(super) appearance: Appearance,
+    /// The format of a picture by itself, where the client takes that.
+    pub(super) single: Option<Format>,
+    /// The format of pictures as parts, where the client takes these.
+    pub(super) parts: Option<Format>,
+    /// Whether several frames are wanted as one picture rather than as parts.
+    pub(super) animated: bool,
+}
+
+impl RenderParameters {
+    pub(super) fn read(question: &ProxyRequest) -> Result<Self, DicomwebError> {
+        let mut appearance = appearance(&question.rendering)?;
+        if matches!(question.resource, Resource::Thumbnail(_)) {
+            appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL, THUMBNAIL));
+        }
+        let (single, parts, animated) = formats(&question.accepted.ranges);
+        match (single, parts) {
+            (None, None) => Err(DicomwebError::NotAcceptable),
+            _ => Ok(Self { appearance, single, parts, animated }),
+        }
+    }
+}
+
+fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
+    let wrong =
+        |key: &str, expected| DicomwebError::Query(QueryError::Value { key: key.to_owned(), expected });
+    let viewport = rendering.parameter("viewport").map(|text| {
+        Viewport::parse(text).ok_or_else(|| {
+            wrong("viewport", "a width and a height in whole pixels, and a region of the image")
+        })
+    });
+    let window = rendering.parameter("window").map(|text| {
+        Window::parse(text).ok_or_else(|| wrong("window", "a center, a width that is one, and a function"))
+    });
+    let annotations = || rendering.parameter("annotation").unwrap_or_default().split(',');
+    let annotation = Annotation {
+        patient: annotations().any(|annotation| annotation == "patient"),
+        technique: annotations().any(|annotation| annotation == "technique"),
+    };
+    if rendering.parameter("iccprofile").is_some_and(|profile| profile != "no") {
+        return Err(DicomwebError::UnsupportedRenderParameter("colour profiles"));
+    }
+    Ok(Appearance {
+        viewport: viewport.transpose()?,
+        window: window.transpose()?,
+        quality: rendering.parameter("quality").and_then(|quality| quality.parse().ok()),
+        annotation,
+    })
+}
+
+/// The formats that a client takes: of a picture by itself, and of pictures as parts; and whether it wants a GIF more than these
+/// where there are several frames. It does when it asks for images, and not for whatever there is.
+fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
+    let single = preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
+    let of_parts = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
+        _ if range.quality <= 0.0 => None,
+        // Whoever takes anything takes parts as well.
+        ("*/*", _) => single,
+        ("multipart/related", None | Some("*/*" | "image/*")) => Some(Format::Jpeg),
+        ("multipart/related", Some(inner)) => {
+            Format::ALL.into_iter().find(|format| format.media_type() == inner)
+        }
+        _ => None,
+    };
+    let mut wanted: Vec<_> =
+        ranges.iter().filter_map(|range| Some((range.quality, of_parts(range)?))).collect();
+    wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    let parts = wanted.first().copied();
+    let of_gif = |essence: &str| ranges.iter().find(|range| range.essence == essence);
+    let gif =
+        of_gif(Format::Gif.media_type()).or_else(|| of_gif("image/*")).map_or(0.0, |range| range.quality);
+    let animated = gif > 0.0 && parts.is_none_or(|(quality, _)| gif >= quality);
+    (single, parts.map(|(_, format)| format), animated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::negotiation;
+    use http::{HeaderMap, HeaderValue, header};
+
+    fn taken(accept: &str) -> (Option<Format>, Option<Format>) {
+        let (single, parts, _) = all_taken(accept);
+        (single, parts)
+    }
+
+    fn all_taken(accept: &str) -> (Option<Format>, Option<Format>, bool) {
+        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+        formats(&negotiation::ranges(&headers))
+    }
+
+    #[test]
+    fn the_client_chooses_the_format_and_jpeg_is_the_default() {
+        let (jpeg, png) = (Some(Format::Jpeg), Some(Format::Png));
+        assert_eq!(formats(&negotiation::ranges(&HeaderMap::new())), (jpeg, jpeg, false));
+        assert_eq!(taken("image/png"), (png, None));
+        assert_eq!(taken("image/*"), (jpeg, None));
+        assert_eq!(taken("image/png, image/jpeg;q=0.9"), (png, None));
+        assert_eq!(taken("image/avif,image/webp,image/png,*/*;q=0.8"), (png, png));
+        assert_eq!(taken("image/gif;q=0.5, video/mp4"), (Some(Format::Gif), None));
+        assert_eq!(taken("image/webp, video/mp4"), (None, None));
+        assert_eq!(taken("multipart/related; type=\"image/png\""), (None, png));
+        assert_eq!(
+            taken("multipart/related; type=image/jp2, multipart/related;q=0.1, image/jpeg"),
+            (jpeg, jpeg)
+        );
+        assert_eq!(taken("*/*, image/jpeg;q=0"), (png, png));
+    }
+
+    #[test]
+    fn several_frames_are_one_picture_for_those_who_ask_for_images() {
+        for (accept, animated) in [
+            ("image/gif", true),
+            ("image/*", true),
+            // What browsers send for an image in a page.
+            ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", true),
+            ("multipart/related; type=image/jpeg, image/gif", true),
+            ("multipart/related; type=image/jpeg, image/gif;q=0.9", false),
+            ("image/gif;q=0, image/*", false),
+            ("image/png", false),
+            ("*/*", false),
+        ] {
+            assert_eq!(all_taken(accept).2, animated, "{accept}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_drawn_here_is_refused_and_not_left_out() {
+        let with = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
+        assert!(matches!(with("iccprofile", "srgb"), Err(DicomwebError::UnsupportedRenderParameter(_))));
+        assert!(matches!(with("viewport", "1.5,1"), Err(DicomwebError::Query(_))));
+        assert!(matches!(with("window", "1,0,linear"), Err(DicomwebError::Query(_))));
+        assert_eq!(with("iccprofile", "no").unwrap(), Appearance::default());
+        let both = Annotation { patient: true, technique: true };
+        assert_eq!(with("annotation", "technique,patient").unwrap().annotation, both);
+        assert_eq!(
+            with("annotation", "patient").unwrap().annotation,
+            Annotation { technique: false, ..both }
+        );
+        assert_eq!(with("quality", "7").unwrap().quality, Some(7));
+    }
+}

@@ -1,0 +1,337 @@
+//! Paths of the search and retrieve resources (PS3.18 tables 10.4.1-1 to 10.4.1-6 and 10.6.1-1), read from the raw path
+//! behind `/dicom-web/{archive}/`.
+//!
+//! Nothing is decoded and nothing is normalised: archives resolve `..`, `//` and escapes each in their own way, so that a
+//! path which passes unread leads to another patient's study or to the archive's own administration. What is read here
+//! is a value of [`Resource`]; the upstream path is written anew from it.
+
+use crate::upstream::{DicomResource, PathSegment, Rendering, Retrieval, SearchLevel};
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
+
+/// More frames than that are asked for by naming none.
+const MAX_FRAMES: usize = 1000;
+
+/// No bulkdata path of any archive is as deep.
+const MAX_BULKDATA_DEPTH: usize = 16;
+
+/// The first segments under which archives keep large values: the standard's two, and Orthanc's.
+const BULKDATA: [&str; 3] = ["bulkdata", "bulk", "pixeldata"];
+
+/// What a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// Something to search in.
+    Search(SearchLevel),
+    /// DicomResource, frames or large values.
+    Whole(DicomResource),
+    /// Attributes of objects.
+    Metadata(DicomResource),
+    /// Images or documents for people.
+    Rendered(DicomResource),
+    /// Small images for people.
+    Thumbnail(DicomResource),
+    /// A large value, where the archive keeps it.
+    Bulkdata(DicomResource, Vec<PathSegment>),
+}
+
+/// Why a path names nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// A byte or a segment that no DICOMweb path has.
+    #[error(
+        "the path holds what no DICOMweb path has: an escape, a dot segment, an empty segment, or a character other than letters, digits and . , _ -"
+    )]
+    Illegal,
+    /// A segment where a UID must stand is none.
+    #[error(
+        "the path has no valid UID behind \"{0}\" (PS3.5 9.1: digits and single dots, 64 characters at most)"
+    )]
+    NotAUid(&'static str),
+    /// The frame list is no list of positive numbers.
+    #[error("frames are asked for as numbers from 1, parted by commas, {MAX_FRAMES} at most")]
+    FrameList,
+    /// Well formed, but no resource of PS3.18.
+    #[error("the gateway serves no such DICOMweb resource")]
+    Unknown,
+}
+
+impl Resource {
+    /// Reads the raw path behind `/dicom-web/{archive}/`, without a leading slash.
+    pub fn parse(path: &str) -> Result<Self, PathError> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b',' | b'_' | b'-');
+        let dots = |segment: &&str| segment.bytes().all(|byte| byte == b'.');
+        let segments: Vec<&str> = path.split('/').collect();
+        if !path.bytes().all(|byte| byte == b'/' || legal(byte)) || segments.iter().any(dots) {
+            return Err(PathError::Illegal);
+        }
+        match segments.as_slice() {
+            ["studies"] => Ok(Self::Search(SearchLevel::Studies)),
+            ["series"] => Ok(Self::Search(SearchLevel::AllSeries)),
+            ["instances"] => Ok(Self::Search(SearchLevel::AllInstances)),
+            ["studies", study, rest @ ..] => {
+                let study = StudyUid::parse(study).map_err(|_| PathError::NotAUid("studies"))?;
+                below_study(study, rest)
+            }
+            _ => Err(PathError::Unknown),
+        }
+    }
+
+    /// Whether `path` names a study, a series or an instance, as RetrieveURL does in every row: told without making anything
+    /// of it, ten times as fast as [`parse`](Self::parse) tells it.
+    pub(crate) fn is_of_objects(path: &str) -> bool {
+        let mut segments = path.split('/').peekable();
+        for level in ["studies", "series", "instances"] {
+            if segments.next() != Some(level) || !segments.next().is_some_and(Uid::is_legal) {
+                return false;
+            }
+            if segments.peek().is_none() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The retrieval of it, drawn as `rendering` says where it is drawn at all; `None` for a search.
+    pub fn retrieval(self, rendering: Rendering) -> Option<Retrieval> {
+        match self {
+            Self::Search(_) => None,
+            Self::Whole(objects) => Some(Retrieval::whole(objects)),
+            Self::Metadata(objects) => Some(Retrieval::metadata(objects)),
+            Self::Rendered(objects) => Some(Retrieval::rendered(objects, rendering)),
+            Self::Thumbnail(objects) => Some(Retrieval::thumbnail(objects, rendering)),
+            Self::Bulkdata(objects, path) => Some(Retrieval::bulkdata(objects, path)),
+        }
+    }
+
+    /// The study that it belongs to; `None` when it reaches across studies.
+    pub fn study(&self) -> Option<&StudyUid> {
+        match self {
+            Self::Search(SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances) => None,
+            Self::Search(
+                SearchLevel::Series { study }
+                | SearchLevel::Instances { study }
+                | SearchLevel::SeriesInstances { study, .. },
+            ) => Some(study),
+            Self::Whole(objects)
+            | Self::Metadata(objects)
+            | Self::Rendered(objects)
+            | Self::Thumbnail(objects)
+            | Self::Bulkdata(objects, _) => Some(objects.study()),
+        }
+    }
+
+    /// Whether the answer is text: DICOM JSON or XML.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Search(_) | Self::Metadata(_))
+    }
+
+    /// Whether the answer is for people to look at.
+    pub fn is_for_people(&self) -> bool {
+        matches!(self, Self::Rendered(_) | Self::Thumbnail(_))
+    }
+}
+
+fn below_study(study: StudyUid, rest: &[&str]) -> Result<Resource, PathError> {
+    match rest {
+        ["series"] => Ok(Resource::Search(SearchLevel::Series { study })),
+        ["instances"] => Ok(Resource::Search(SearchLevel::Instances { study })),
+        ["series", series, rest @ ..] => {
+            let series = SeriesUid::parse(series).map_err(|_| PathError::NotAUid("series"))?;
+            below_series(study, series, rest)
+        }
+        rest => of_objects(DicomResource::Study(study), rest),
+    }
+}
+
+fn below_series(study: StudyUid, series: SeriesUid, rest: &[&str]) -> Result<Resource, PathError> {
+    match rest {
+        ["instances"] => Ok(Resource::Search(SearchLevel::SeriesInstances { study, series })),
+        ["instances", instance, rest @ ..] => {
+            let instance = SopInstanceUid::parse(instance).map_err(|_| PathError::NotAUid("instances"))?;
+            below_instance(study, series, instance, rest)
+        }
+        rest => of_objects(DicomResource::Series(study, series), rest),
+    }
+}
+
+fn below_instance(
+    study: StudyUid,
+    series: SeriesUid,
+    instance: SopInstanceUid,
+    rest: &[&str],
+) -> Result<Resource, PathError> {
+    match rest {
+        ["frames"] => Ok(Resource::Whole(DicomResource::Frames(study, series, instance, Vec::new()))),
+        ["frames", list, rest @ ..] => {
+            let frames = DicomResource::Frames(study, series, instance, frame_list(list)?);
+            match rest {
+                [] | ["rendered" | "thumbnail"] => of_objects(frames, rest),
+                _ => Err(PathError::Unknown),
+            }
+        }
+        rest => of_objects(DicomResource::Instance(study, series, instance), rest),
+    }
+}
+
+fn of_objects(objects: DicomResource, rest: &[&str]) -> Result<Resource, PathError> {
+    match rest {
+        [] => Ok(Resource::Whole(objects)),
+        ["metadata"] => Ok(Resource::Metadata(objects)),
+        ["rendered"] => Ok(Resource::Rendered(objects)),
+        ["thumbnail"] => Ok(Resource::Thumbnail(objects)),
+        [first, ..] if BULKDATA.contains(first) && rest.len() <= MAX_BULKDATA_DEPTH => {
+            let segments = rest.iter().map(|segment| PathSegment::parse(segment)).collect::<Option<_>>();
+            Ok(Resource::Bulkdata(objects, segments.ok_or(PathError::Illegal)?))
+        }
+        _ => Err(PathError::Unknown),
+    }
+}
+
+fn frame_list(list: &str) -> Result<Vec<u32>, PathError> {
+    let number = |text: &str| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number: &u32| plain && *number > 0).ok_or(PathError::FrameList)
+    };
+    let frames: Vec<u32> = list.split(',').map(number).collect::<Result<_, _>>()?;
+    if frames.len() > MAX_FRAMES { Err(PathError::FrameList) } else { Ok(frames) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.4";
+
+    #[test]
+    fn every_resource_of_the_standard_is_known() {
+        for path in [
+            "studies",
+            "series",
+            "instances",
+            "studies/1.2",
+            "studies/1.2/metadata",
+            "studies/1.2/rendered",
+            "studies/1.2/thumbnail",
+            "studies/1.2/series",
+            "studies/1.2/instances",
+            "studies/1.2/bulkdata/7fe00010",
+            "studies/1.2/series/1.2.3",
+            "studies/1.2/series/1.2.3/metadata",
+            "studies/1.2/series/1.2.3/rendered",
+            "studies/1.2/series/1.2.3/thumbnail",
+            "studies/1.2/series/1.2.3/instances",
+            INSTANCE,
+            &format!("{INSTANCE}/metadata"),
+            &format!("{INSTANCE}/rendered"),
+            &format!("{INSTANCE}/thumbnail"),
+            &format!("{INSTANCE}/frames"),
+            &format!("{INSTANCE}/frames/1"),
+            &format!("{INSTANCE}/frames/1,2,30"),
+            &format!("{INSTANCE}/frames/3/rendered"),
+            &format!("{INSTANCE}/frames/3/thumbnail"),
+            &format!("{INSTANCE}/bulk/7fe00010"),
+            &format!("{INSTANCE}/bulkdata/00091010/1/00091011"),
+            &format!("{INSTANCE}/pixeldata"),
+        ] {
+            assert!(Resource::parse(path).is_ok(), "{path}");
+        }
+        assert_eq!(
+            Resource::parse("studies/01.2.03").map(|resource| resource.study().map(ToString::to_string)),
+            Ok(Some("01.2.03".to_owned())),
+            "leading zeros exist and are kept"
+        );
+    }
+
+    #[test]
+    fn what_an_archive_could_resolve_otherwise_is_refused() {
+        for path in [
+            "",
+            "/studies",
+            "studies/",
+            "studies//1.2",
+            "studies/1.2/../1.3",
+            "studies/./1.2",
+            "studies/1.2/...",
+            "studies/1.2%2f..%2f1.3/metadata",
+            "studies/%2e%2e/patients",
+            "..%2f..%2fpatients",
+            "studies/1.2%00",
+            "studies/1.2%0d%0a",
+            "studies/1.2%",
+            "%73tudies/1.2",
+            "studies\\1.2",
+            "studies/1.2\\..\\1.3",
+            "studies/1.2;x=1/metadata",
+            "studies/1.2/metadata#x",
+            "studies/1.2/metadata?x",
+            "studies/1.2 ",
+            "studies/1.2\t",
+            "studies/١.٢",
+            "studies/1.2/series/1.3/instances/1.4/frames/1%2C2",
+        ] {
+            assert_eq!(Resource::parse(path), Err(PathError::Illegal), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_uid_is_digits_in_single_dots() {
+        let long = "1".repeat(65);
+        for uid in ["1.2.", ".1", "1..2", "1.a", "1,2", "-1", &long] {
+            assert_eq!(
+                Resource::parse(&format!("studies/{uid}")),
+                Err(PathError::NotAUid("studies")),
+                "{uid}"
+            );
+            let series = format!("studies/1.2/series/{uid}/metadata");
+            assert_eq!(Resource::parse(&series), Err(PathError::NotAUid("series")), "{uid}");
+            let instance = format!("studies/1.2/series/1.3/instances/{uid}");
+            assert_eq!(Resource::parse(&instance), Err(PathError::NotAUid("instances")), "{uid}");
+        }
+    }
+
+    #[test]
+    fn frames_are_counted_from_one() {
+        for list in ["0", "1,0", "1,,2", ",", "-1", "1.5", "a", "4294967296", &vec!["1"; 1001].join(",")] {
+            let path = format!("{INSTANCE}/frames/{list}");
+            assert_eq!(Resource::parse(&path), Err(PathError::FrameList), "{list}");
+        }
+    }
+
+    #[test]
+    fn the_archives_own_services_are_not_reached() {
+        for path in [
+            "patients",
+            "system",
+            "studies/1.2/patients",
+            "studies/1.2/series/1.3/archive",
+            "studies/1.2/instances/1.4",
+            "app/explorer.html",
+            &format!("{INSTANCE}/frames/1/metadata"),
+            &format!("{INSTANCE}/bulkdata{}", "/1".repeat(MAX_BULKDATA_DEPTH)),
+        ] {
+            assert_eq!(Resource::parse(path), Err(PathError::Unknown), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_makes_the_parser_panic(path in "\\PC{0,60}") {
+            let _ = Resource::parse(&path);
+        }
+
+        #[test]
+        fn a_path_that_parses_has_nothing_to_decode(
+            segments in prop::collection::vec("studies|series|instances|frames|metadata|bulk|1\\.2|[.]{1,2}|1%2e2|1,2|", 0..9),
+        ) {
+            let path = segments.join("/");
+            if Resource::parse(&path).is_ok() {
+                prop_assert!(!path.contains(['%', '\\', ';', '?', '#']));
+                prop_assert!(!path.split('/').any(|segment| matches!(segment, "" | "." | "..")));
+            }
+            let objects = |objects: &DicomResource| !matches!(objects, DicomResource::Frames(..));
+            let is_of_objects = matches!(Resource::parse(&path), Ok(Resource::Whole(named)) if objects(&named));
+            prop_assert_eq!(Resource::is_of_objects(&path), is_of_objects);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A row as an archive wrote it, with elements put in that it lacks. Whatever stands there stays byte for byte.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use dicom_model::{Attributes, Tag, tag};
+use json_members::Members;
+
+/// An element as DICOM JSON (PS3.18 F.2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Element {
+    pub(super) tag: Tag,
+    /// `{"vr":"UI","Value":["1.2"]}`.
+    pub(super) text: String,
+}
+
+impl Element {
+    /// Of those values, each as JSON.
+    pub(super) fn new(tag: Tag, vr: &str, values: &[String]) -> Self {
+        Self { tag, text: format!("{{\"vr\":\"{vr}\",\"Value\":[{}]}}", values.join(",")) }
+    }
+}
+
+/// Whether a row has a value for `tag`.
+pub(super) fn has(attributes: &Attributes, tag: Tag) -> bool {
+    attributes.get(tag).is_some_and(|element| !element.values.is_empty())
+}
+
+/// `row`, whose attributes are these, with those of `elements` for which it has no value, in the order of the tags; `row`
+/// itself when it lacks none.
+pub(super) fn completed(row: Bytes, attributes: &Attributes, elements: &[Element]) -> Bytes {
+    let lacking: Vec<_> = elements.iter().filter(|element| !has(attributes, element.tag)).collect();
+    if lacking.is_empty() {
+        return row;
+    }
+    let Ok(Members(members)) = serde_json::from_slice::<Members<'_>>(&row) else { return row };
+    let mut members: Vec<(Cow<'_, str>, &str)> = members
+        .into_iter()
+        .map(|(name, value)| (name, value.get()))
+        .filter(|(name, _)| !lacking.iter().any(|element| tag::parse(name) == Some(element.tag)))
+        .collect();
+    for element in lacking {
+        let behind =
+            |(name, _): &(Cow<'_, str>, &str)| tag::parse(name).is_some_and(|other| other > element.tag);
+        let place = members.iter().position(behind).unwrap_or(members.len());
+        members.insert(place, (tag::hex(element.tag).into(), &element.text));
+    }
+    let mut text = String::with_capacity(row.len() + 256);
+    for (name, value) in members {
+        text.push(if text.is_empty() { '{' } else { ',' });
+        text.push_str(&serde_json::Value::from(name).to_string());
+        text.push(':');
+        text.push_str(value);
+    }
+    text.push('}');
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_model::tags;
+
+    fn put(row: &str, elements: &[Element]) -> String {
+        let attributes = serde_json::from_str(row).unwrap();
+        let row = completed(Bytes::copy_from_slice(row.as_bytes()), &attributes, elements);
+        String::from_utf8(row.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn elements_are_put_where_they_belong_and_nothing_else_changes() {
+        let study = Element::new(tags::STUDY_INSTANCE_UID, "UI", &["\"1.2\"".to_owned()]);
+        let put = |row: &str| put(row, std::slice::from_ref(&study));
+        let text = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;
+        assert_eq!(put("{}"), format!("{{{text}}}"));
+        assert_eq!(
+            put(r#"{ "00080060":{"vr" : "CS","Value":["CT\u0041"]}, "0020000E":{"vr":"UI"},"Key":1 }"#),
+            format!(
+                r#"{{"00080060":{{"vr" : "CS","Value":["CT\u0041"]}},{text},"0020000E":{{"vr":"UI"}},"Key":1}}"#
+            )
+        );
+        for empty in ["{\"vr\":\"UI\"}", "{\"vr\":\"UI\",\"Value\":[]}", "{\"Value\":[null]}"] {
+            assert_eq!(put(&format!(r#"{{"0020000d":{empty}}}"#)), format!("{{{text}}}"), "{empty}");
+        }
+        let has_it = r#"{ "StudyInstanceUID": {"Value": ["1.9"]} }"#;
+        assert_eq!(put(has_it), has_it);
+    }
+}

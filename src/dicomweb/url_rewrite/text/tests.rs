@@ -1,0 +1,186 @@
+use proptest::prelude::*;
+use url::Url;
+
+use super::*;
+
+const PUBLIC: &str = "https://gw.example/dicom-web/main";
+
+fn rewriter(syntax: Syntax) -> Rewriter {
+    let root = Url::parse("http://pacs:8042/dicom-web/").unwrap();
+    Rewriter::new(UrlMap::new(PUBLIC, &root, &root, "studies/1.2/series/1.3/instances/1.4/metadata"), syntax)
+}
+
+fn rewritten(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, StreamError> {
+    let mut rewriter = rewriter(syntax);
+    let mut written = Vec::new();
+    let mut rest = text;
+    for length in chunks.iter().copied().cycle().take_while(|length| *length > 0) {
+        if rest.is_empty() {
+            break;
+        }
+        let (chunk, further) = rest.split_at(length.min(rest.len()));
+        written.extend_from_slice(&rewriter.push(&Bytes::copy_from_slice(chunk))?);
+        rest = further;
+    }
+    written.extend_from_slice(&rewriter.finish()?);
+    Ok(written)
+}
+
+fn json(text: &str) -> String {
+    String::from_utf8(rewritten(Syntax::Json, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
+}
+
+fn xml(text: &str) -> String {
+    String::from_utf8(rewritten(Syntax::Xml, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
+}
+
+#[test]
+fn every_spelling_of_an_address_is_ours_afterwards() {
+    for (before, after) in [
+        (
+            r#"[{"00081190":{"vr":"UR","Value":["http://pacs:8042/dicom-web/studies/1.2"]}}]"#,
+            r#"[{"00081190":{"vr":"UR","Value":["https://gw.example/dicom-web/main/studies/1.2"]}}]"#,
+        ),
+        (
+            r#"[{"00081190":{"Value":["http:\/\/evil\/x\/studies\/1.2"],"vr":"UR"}}]"#,
+            r#"[{"00081190":{"Value":["https://gw.example/dicom-web/main/studies/1.2"],"vr":"UR"}}]"#,
+        ),
+        (
+            r#"[{"00081190":{"Value":["\u0068ttp://evil/studies/1.2"],"vr":"UR"}}]"#,
+            r#"[{"00081190":{"Value":["https://gw.example/dicom-web/main/studies/1.2"],"vr":"UR"}}]"#,
+        ),
+        (
+            "{\"7FE00010\" : {\"vr\":\"OW\",\n \"BulkDataURI\" :\t\"http://10.1.1.1/dicom-web/studies/1.2/series/1.3/instances/1.4/bulk/7fe00010\"}}",
+            "{\"7FE00010\" : {\"vr\":\"OW\",\n \"BulkDataURI\" :\t\"https://gw.example/dicom-web/main/studies/1.2/series/1.3/instances/1.4/bulk/7fe00010\"}}",
+        ),
+        (
+            r#"{"BulkDataURI":"./frames"}"#,
+            r#"{"BulkDataURI":"https://gw.example/dicom-web/main/studies/1.2/series/1.3/instances/1.4/frames"}"#,
+        ),
+        (r#"{"BulkDataURI":"http://third.example/blob/1"}"#, r#"{"BulkDataURI":""}"#),
+        (r#"{"BulkDataURI":"file:///data/1.dcm"}"#, r#"{"BulkDataURI":""}"#),
+        (
+            r#"{"00081190":{"vr":"UR","Value":["http://pacs:8042/app"]}}"#,
+            r#"{"00081190":{"vr":"UR","Value":[""]}}"#,
+        ),
+        (
+            r#"{"00081190":"http://pacs/studies/1"}"#,
+            r#"{"00081190":"https://gw.example/dicom-web/main/studies/1"}"#,
+        ),
+        (
+            r#"{"RetrieveURL":{"Value":["http://pacs:8042/dicom-web/studies/1.2"]}}"#,
+            r#"{"RetrieveURL":{"Value":["https://gw.example/dicom-web/main/studies/1.2"]}}"#,
+        ),
+        (
+            r#"{"00081030":{"Value":["see http://pacs:8042/app, or not"]}}"#,
+            r#"{"00081030":{"Value":["see https://gw.example/dicom-web/main or not"]}}"#,
+        ),
+    ] {
+        assert_eq!(json(before), after);
+    }
+}
+
+#[test]
+fn everything_else_passes_byte_for_byte() {
+    for text in [
+        "",
+        "[]",
+        r#"[{"00081190":{"vr":"UR"}}]"#,
+        r#"[{"00081190":{"vr":"UR","Value":[]}},{"00081190":null}]"#,
+        r#"{"00081030":{"Value":["\"BulkDataURI\":\"http is a protocol"]}}"#,
+        r#"{"00081030":{"Value":["http://dicom.nema.org/PS3.19", "http:", "https:/", "BulkDataURI"]}}"#,
+        r#"{"BulkDataURI":null,"x":["BulkDataURI"],"y":"00081190"}"#,
+        r#"{"BulkDataURI":""}"#,
+        r#"{"00081190":{"vr":"UR","Value":[{"a":{"b":[]}}]},"z":"http"#,
+    ] {
+        assert_eq!(json(text), text);
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf8_pass() {
+    let text = b"[{\"00100010\":{\"Value\":[\"M\xFCller\"]},\"BulkDataURI\":\"x\xFC\"}]";
+    assert_eq!(rewritten(Syntax::Json, text, &[3]).unwrap(), text);
+}
+
+#[test]
+fn an_endless_address_ends_the_stream() {
+    let text = format!("{{\"BulkDataURI\":\"{}", "a/".repeat(MAX_ADDRESS_LEN));
+    assert_eq!(rewritten(Syntax::Json, text.as_bytes(), &[1000]), Err(StreamError::AddressTooLong));
+    let elsewhere = format!("{{\"x\":\"http://{}\"}}", "a".repeat(3 * MAX_ADDRESS_LEN));
+    assert_eq!(rewritten(Syntax::Json, elsewhere.as_bytes(), &[1000]).unwrap(), elsewhere.as_bytes());
+}
+
+#[test]
+fn xml_is_rewritten_where_addresses_stand() {
+    let before = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> http://other/studies/1.2 </Value><Value number="2">http://third/x</Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri="http://third/blob"/><BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
+    let after = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> https://gw.example/dicom-web/main/studies/1.2 </Value><Value number="2"></Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri=""/><BulkData uri='https://gw.example/dicom-web/main/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
+    assert_eq!(xml(before), after);
+    for size in 1..before.len() {
+        assert_eq!(rewritten(Syntax::Xml, before.as_bytes(), &[size]).unwrap(), after.as_bytes(), "{size}");
+    }
+    let empty = r#"<DicomAttribute tag="00081190" vr="UR"/><Value>http://third/x</Value>"#;
+    assert_eq!(xml(empty), empty);
+}
+
+const PIECES: &str = "http|s|:|//|\\\\/|\\\\|\"|pacs:8042|/dicom-web|/studies/1\\.2|BulkDataURI|\"BulkDataURI\":\"|\"00081190\"|\\{|\\}|\\[|\\]|,|vr| |x|\\.\\.?/|frames|<|>|uri=|'|</DicomAttribute>";
+
+proptest! {
+    #[test]
+    fn the_result_does_not_depend_on_how_the_text_is_cut(
+        pieces in prop::collection::vec(PIECES, 0..40), sizes in prop::collection::vec(1usize..20, 1..8), xml in any::<bool>(),
+    ) {
+        let syntax = if xml { Syntax::Xml } else { Syntax::Json };
+        let text = pieces.concat();
+        let whole = rewritten(syntax, text.as_bytes(), &[text.len().max(1)]);
+        prop_assert_eq!(rewritten(syntax, text.as_bytes(), &sizes), whole.clone());
+        prop_assert_eq!(rewritten(syntax, text.as_bytes(), &[1]), whole);
+    }
+
+    #[test]
+    fn no_row_names_the_archive_afterwards(
+        host in "pacs:8042|other|evil\\.example:1", path in "/dicom-web/studies/1\\.2|/x|/studies/1/series/2/metadata|", slash in "/|\\\\/",
+        key in "\"BulkDataURI\":|\"00081190\":\\{\"vr\":\"UR\",\"Value\":\\[", size in 1usize..60,
+    ) {
+        let address = format!("http://{host}{path}").replace('/', &slash);
+        let close = if key.contains('[') { "]}" } else { "" };
+        let text = format!("[{{{key}\"{address}\"{close}}}]");
+        let after = String::from_utf8(rewritten(Syntax::Json, text.as_bytes(), &[size]).unwrap()).unwrap();
+        prop_assert!(!after.contains(&host), "{}", after);
+        prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&after).is_ok(), "{}", after);
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_address_becomes_the_same_whatever_stood_before_it(
+        spelled in prop::collection::vec(
+            (
+                prop::sample::select(vec!["http://a/rs", "http://a/rs/studies/1.2", "http://a", "//a/rs", "", "HTTP://b/studies"]),
+                prop::sample::select(vec![
+                    "/studies/1.2", "/studies/1.2/series/1.3", "/series", "/app", "/studies/..", "/studies", "/studies/1.2?x", "//studies/1.2",
+                ]),
+            ),
+            1..8,
+        ),
+    ) {
+        let element = |(root, path): &(&str, &str)| format!(r#"{{"BulkDataURI":"{root}{path}"}}"#);
+        let alone: String = spelled.iter().map(|spelled| json(&element(spelled))).collect();
+        let together: String = spelled.iter().map(element).collect();
+        prop_assert_eq!(json(&together), alone);
+    }
+}
+
+#[test]
+fn an_apostrophe_in_our_address_ends_no_attribute_of_xml_and_stays_an_apostrophe() {
+    let root = Url::parse("http://pacs:8042/dicom-web/").unwrap();
+    let addresses = UrlMap::new("https://gw.example/o'brien", &root, &root, "studies/1.2/metadata");
+    let mut rewriter = Rewriter::new(addresses, Syntax::Xml);
+    let text = "<BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulk/1'/>";
+    let mut written = rewriter.push(&Bytes::from(text)).unwrap().to_vec();
+    written.extend_from_slice(&rewriter.finish().unwrap());
+    let document = String::from_utf8(written).unwrap();
+    let document = roxmltree::Document::parse(&document).unwrap();
+    let uri = document.root_element().attribute("uri");
+    assert_eq!(uri, Some("https://gw.example/o'brien/studies/1.2/bulk/1"));
+}

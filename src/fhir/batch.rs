@@ -1,0 +1,176 @@
+//! Batches (R4 http#transaction): several reads and searches in one request, each of which is answered for itself, in its place.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::bundle::{BatchEntry, batch_response};
+use super::{FhirRequest, Interaction, response, work_out};
+use crate::auth::Access;
+use crate::cache::{LastModified, Rendered};
+use crate::error::Failure;
+use crate::fhir::FhirContext;
+use crate::http::{conditional, query};
+use crate::routes::Route;
+
+/// The Bundle that is sent; what else it holds says nothing to a server that reads.
+#[derive(Debug, Deserialize)]
+struct BatchRequest {
+    #[serde(rename = "resourceType")]
+    resource_type: String,
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    entry: Vec<RequestedEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RequestedEntry {
+    request: Option<EntryRequest>,
+}
+
+/// Bundle.entry.request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EntryRequest {
+    method: String,
+    url: String,
+    if_none_match: Option<String>,
+    if_modified_since: Option<String>,
+}
+
+/// Answers every entry of the batch in `body`, JSON, some at a time.
+pub(super) async fn answered(
+    context: &FhirContext,
+    body: &[u8],
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let limits = &context.limits;
+    let batch = read(body, limits.max_batch)?;
+    let answers: Vec<_> = batch.entry.iter().map(|asked| answer(context, asked, request, access)).collect();
+    let mut answers = stream::iter(answers).buffered(limits.batch_parallelism);
+    let (mut entries, mut size) = (Vec::new(), 0);
+    while let Some(entry) = answers.next().await {
+        size += entry.resource.as_ref().map_or(0, Bytes::len);
+        // What was worked out is dropped at once: the bound is one of memory.
+        entries.push(if size > limits.batch_memory { too_much() } else { entry });
+    }
+    let writing = tokio::task::spawn_blocking(move || Rendered::new(batch_response(&entries)));
+    writing.await.map_err(|_| Failure::internal())
+}
+
+fn read(body: &[u8], most: usize) -> Result<BatchRequest, Failure> {
+    let expected = "The body must be a Bundle of type batch, in JSON, each entry of which has a request with method and url.";
+    let batch: BatchRequest =
+        serde_json::from_slice(body).map_err(|_| Failure::bad_request("structure", expected))?;
+    match batch.kind.as_deref() {
+        Some("batch") if batch.resource_type == "Bundle" => {}
+        Some("transaction") if batch.resource_type == "Bundle" => {
+            let diagnostics =
+                "Nothing can be written here, so there are no transactions; a batch does for reading.";
+            return Err(Failure::bad_request("not-supported", diagnostics));
+        }
+        _ => return Err(Failure::bad_request("invalid", expected)),
+    }
+    if batch.entry.len() > most {
+        let diagnostics = format!("A batch has at most {most} entries.");
+        return Err(Failure::too_large("too-costly", diagnostics));
+    }
+    Ok(batch)
+}
+
+async fn answer(
+    context: &FhirContext,
+    asked: &RequestedEntry,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> BatchEntry {
+    let Some(asked) = &asked.request else {
+        let diagnostics = "An entry of a batch has a request with method and url.";
+        return failed(&Failure::bad_request("required", diagnostics));
+    };
+    match answer_or_failure(context, asked, request, access).await {
+        Ok(entry) => entry,
+        Err(failure) => failed(&failure),
+    }
+}
+
+async fn answer_or_failure(
+    context: &FhirContext,
+    asked: &EntryRequest,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<BatchEntry, Failure> {
+    let base = request.base();
+    let (path, query) = asked.url.split_once('?').unwrap_or((&asked.url, ""));
+    let path = path.strip_prefix(&base).unwrap_or(path);
+    let path = format!("/fhir/{}", path.strip_prefix('/').unwrap_or(path));
+    let method = Method::from_bytes(asked.method.as_bytes())
+        .map_err(|_| Failure::bad_request("value", "The method of an entry is GET or HEAD."))?;
+    let interaction = match method {
+        Method::GET | Method::HEAD => Route::parse(&method, &path)?.into(),
+        // Whatever stands there: nothing is changed by a batch, and a search is asked for by GET.
+        _ => None,
+    };
+    let interaction: Interaction<'_> = interaction.ok_or_else(|| {
+        Failure::method_not_allowed(
+            "GET, HEAD",
+            "This service is read-only: the entries of a batch use GET or HEAD.",
+        )
+    })?;
+    let pairs = query::decode(query)
+        .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
+    let headers = headers(asked, request.headers)?;
+    let own = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
+    let rendered = Box::pin(work_out(context, interaction, &own, access)).await?;
+    let modified = rendered.last_modified.as_ref().map(LastModified::second);
+    let is_known = conditional::has_it_already(&headers, &rendered.etag, modified);
+    let full_url = match interaction {
+        Interaction::Read(kind, id) => Some(format!("{base}/{kind}/{id}")),
+        _ => None,
+    };
+    Ok(BatchEntry {
+        full_url: full_url.filter(|_| !is_known),
+        status: if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
+        etag: Some(String::from_utf8_lossy(&rendered.etag).into_owned()),
+        last_modified: modified.and_then(|second| Timestamp::try_from(second).ok()).map(|at| at.to_string()),
+        outcome: None,
+        resource: Some(rendered.json).filter(|_| !is_known && method == Method::GET),
+    })
+}
+
+/// The headers of the whole, with the conditions of the entry.
+fn headers(asked: &EntryRequest, of_all: &HeaderMap) -> Result<HeaderMap, Failure> {
+    let mut headers = of_all.clone();
+    for (name, value) in
+        [(header::IF_NONE_MATCH, &asked.if_none_match), (header::IF_MODIFIED_SINCE, &asked.if_modified_since)]
+    {
+        headers.remove(&name);
+        if let Some(value) = value {
+            let value = HeaderValue::from_str(value).map_err(|_| {
+                Failure::bad_request("value", "A condition of an entry holds characters that no header can.")
+            })?;
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
+}
+
+fn failed(failure: &Failure) -> BatchEntry {
+    BatchEntry {
+        full_url: None,
+        status: failure.status,
+        etag: None,
+        last_modified: None,
+        outcome: Some(response::outcome(failure).into()),
+        resource: None,
+    }
+}
+
+fn too_much() -> BatchEntry {
+    let diagnostics = "The answers of this batch are too large together; ask for this one by itself.";
+    failed(&Failure::too_large("too-costly", diagnostics))
+}

@@ -1,0 +1,105 @@
+//! What the server says of itself (R4 capabilitystatement.html), printed from the tables that parse.
+
+use std::collections::BTreeSet;
+
+use super::FhirRequest;
+use crate::build_info;
+use crate::cache::Rendered;
+use crate::error::Failure;
+use crate::mapping::{self, Guide, Profiled};
+use fhir_r4::search::{Edge, Parameter, ResourceType, Searched};
+use fhir_r4::types::{
+    CapabilityStatement, Endpoint, ImagingStudy, Implementation, Operation, Patient, Resource,
+    ResourceInteraction, Rest, SearchParam, Security, Software,
+};
+
+pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+    let statement = CapabilityStatement {
+        status: "active",
+        date: build_info::STATEMENT_DATE,
+        kind: "instance",
+        software: Software { name: "dicomweb-gateway", version: build_info::VERSION },
+        implementation: Implementation {
+            description: "Imaging studies of DICOMweb archives as FHIR R4 resources, read-only",
+            url: request.base(),
+        },
+        fhir_version: "4.0.1",
+        format: vec!["application/fhir+json", "json", "application/fhir+xml", "xml"],
+        rest: vec![Rest {
+            mode: "server",
+            security: Security {
+                description: "Open: whoever can reach this server may see everything. The network in front of it decides \
+                              who that is.",
+            },
+            resource: vec![
+                resource::<Endpoint>(
+                    guides,
+                    "One for each archive: the root of its DICOMweb services at this gateway.",
+                ),
+                resource::<ImagingStudy>(
+                    guides,
+                    "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails; \
+                     Bundle.total is left out where studies had to be.",
+                ),
+                resource::<Patient>(
+                    guides,
+                    "A patient as the archives' studies tell of one. Its id is a hash of the patient's identifier.",
+                ),
+            ],
+            interaction: vec![
+                ResourceInteraction { code: "batch" },
+                ResourceInteraction { code: "search-system" },
+            ],
+            search_param: of_all_types(),
+            compartment: vec!["http://hl7.org/fhir/CompartmentDefinition/patient"],
+        }],
+    };
+    serde_json::to_vec(&statement).map(Rendered::new).map_err(|_| Failure::internal())
+}
+
+/// The parameters of all resources, with what the Patient's table says of them; ImagingStudies and Endpoints say their own.
+fn of_all_types() -> Vec<SearchParam> {
+    let of_type = SearchParam {
+        name: "_type",
+        definition: None,
+        kind: "special",
+        documentation: "The types that are searched, parted by commas; all of them without it.".to_owned(),
+    };
+    let common = Patient::COMMON.iter().map(search_param);
+    common.chain(std::iter::once(of_type)).collect()
+}
+
+const EVERYTHING: Operation = Operation {
+    name: "everything",
+    definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+    documentation: "By GET: the Patient, their ImagingStudies, and the Endpoints of these, page by page, by type and id. Asked by \
+                    start, end, _since, _type and _count.",
+};
+
+fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {
+    let has_references = R::TYPE == ResourceType::ImagingStudy;
+    Resource {
+        kind: R::TYPE.name(),
+        supported_profile: mapping::supported_profiles::<R>(guides),
+        documentation,
+        interaction: ["read", "vread", "search-type"].map(|code| ResourceInteraction { code }).to_vec(),
+        // R4 versioning-policy: a version id is there, and vread answers the current version; no other is kept.
+        versioning: "versioned",
+        read_history: false,
+        conditional_read: "full-support",
+        reference_policy: if has_references { vec!["literal", "logical", "local"] } else { Vec::new() },
+        search_include: Edge::includes_of(R::TYPE),
+        search_rev_include: Edge::reverse_includes_of(R::TYPE),
+        search_param: Parameter::<R>::all().map(search_param).collect(),
+        operation: if R::TYPE == ResourceType::Patient { vec![EVERYTHING] } else { Vec::new() },
+    }
+}
+
+fn search_param<R: Searched>(parameter: &Parameter<R>) -> SearchParam {
+    SearchParam {
+        name: parameter.name,
+        definition: Some(parameter.definition),
+        kind: parameter.kind.code(),
+        documentation: parameter.documentation(),
+    }
+}

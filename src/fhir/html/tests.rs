@@ -1,0 +1,163 @@
+use super::*;
+
+fn page(resource: &serde_json::Value, pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let place = PageLocation::new("https://h.example/x/fhir".to_owned(), &pairs);
+    of(&resource.to_string(), Some(&place)).unwrap()
+}
+
+/// Where the page's links lead, unescaped.
+fn addresses(page: &str) -> Vec<String> {
+    let all = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    all.map(|address| address.replace("&#38;", "&").replace("&#39;", "'")).collect()
+}
+
+/// What a browser shows of the JSON.
+fn shown(page: &str) -> String {
+    let pre = page.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap();
+    let mut text = String::new();
+    let mut is_in_tag = false;
+    for character in pre.chars() {
+        match character {
+            '<' => is_in_tag = true,
+            '>' => is_in_tag = false,
+            character if !is_in_tag => text.push(character),
+            _ => {}
+        }
+    }
+    ["&#34;=\"", "&#39;='", "&#60;=<", "&#62;=>", "&#38;=&"].iter().fold(text, |text, escape| {
+        let (escape, character) = escape.split_at(5);
+        text.replace(escape, &character[1..])
+    })
+}
+
+#[test]
+fn what_is_shown_is_the_json() {
+    let resource = serde_json::json!({
+        "resourceType": "Patient", "id": "p1", "active": true, "multipleBirthInteger": 2, "contact": [], "x": {},
+        "name": [{"family": "O'Brien & \"Söhne\"", "given": ["<script>alert(1)</script>", "\u{7}\n\\"]}],
+    });
+    let page = page(&resource, &[]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&shown(&page)).unwrap(), resource);
+    assert!(page.contains("<h1>Patient <small>p1</small></h1>"));
+}
+
+#[test]
+fn nothing_that_an_archive_wrote_becomes_markup() {
+    let evil = "\"><script>alert('x')</script><img src=x onerror=y>&lt;";
+    let resource = serde_json::json!({
+        "resourceType": evil, "id": evil, (evil): evil, "total": 1, "reference": format!("Patient/{evil}"),
+        "url": format!("https://h.example/x/fhir/{evil}"), "link": [{"relation": "next", "url": format!("https://h.example/x/fhir/{evil}")}],
+    });
+    let bundle =
+        serde_json::json!({"resourceType": "Bundle", "entry": [{"fullUrl": evil, "resource": resource}]});
+    for page in [
+        page(&resource, &[("name", evil)]),
+        page(&bundle, &[]),
+        page(
+            &serde_json::json!({"resourceType": "OperationOutcome", "issue": [{"severity": evil, "diagnostics": evil}]}),
+            &[],
+        ),
+    ] {
+        let after_style = page.split("</style>").nth(1).unwrap();
+        for markup in ["<script", "<img", "onerror=y>", "'x'"] {
+            assert!(!after_style.contains(markup), "{markup}: {after_style}");
+        }
+    }
+}
+
+#[test]
+fn only_what_stands_here_is_linked() {
+    let resource = serde_json::json!({
+        "resourceType": "ImagingStudy",
+        "subject": {"reference": "Patient/0a1b"},
+        "endpoint": [{"reference": "Endpoint/main"}, {"reference": "Practitioner/1"}, {"reference": "Endpoint/a b"}],
+        "url": "https://h.example/x/fhir/ImagingStudy?_cursor=1&x='2'",
+        "elsewhere": ["https://evil.example/x/fhir/Patient/1", "javascript:alert(1)", "https://h.example/x/fhir.evil.example/", "Patient/1"],
+        "whole": "https://h.example/x/fhir?_type=Patient",
+    });
+    let page = page(&resource, &[]);
+    let pre = page.split("<pre>").nth(1).unwrap();
+    assert_eq!(
+        addresses(pre),
+        [
+            "https://h.example/x/fhir/Endpoint/main",
+            "https://h.example/x/fhir/Patient/0a1b",
+            "https://h.example/x/fhir/ImagingStudy?_cursor=1&x='2'",
+            "https://h.example/x/fhir?_type=Patient",
+        ]
+    );
+}
+
+#[test]
+fn a_bundle_leads_to_its_other_pages_and_to_other_formats() {
+    let link = |relation: &str| serde_json::json!({"relation": relation, "url": format!("https://h.example/x/fhir/Patient?{relation}")});
+    let bundle = serde_json::json!({
+        "resourceType": "Bundle", "type": "searchset", "total": 30, "link": [link("self"), link("first"), link("next")],
+        "entry": [
+            {"resource": {"resourceType": "Patient"}, "search": {"mode": "match"}},
+            {"resource": {"resourceType": "ImagingStudy"}, "search": {"mode": "include"}},
+        ],
+    });
+    let page = page(&bundle, &[("name", "a&b"), ("_format", "html"), ("_pretty", "true")]);
+    assert!(page.contains("<p>30 in all, 1 on this page, 1 more with them</p>"));
+    let head = page.split("<main>").next().unwrap();
+    assert_eq!(
+        addresses(head)[4..],
+        [
+            "https://h.example/x/fhir/Patient?first",
+            "https://h.example/x/fhir/Patient?next",
+            "?name=a%26b&_format=json",
+            "?name=a%26b&_format=xml",
+        ]
+    );
+}
+
+#[test]
+fn a_bundle_is_listed_before_it_is_shown() {
+    let entry = |url: &str, resource| serde_json::json!({"fullUrl": url, "resource": resource});
+    let bundle = serde_json::json!({"resourceType": "Bundle", "entry": [
+        entry("https://h.example/x/fhir/ImagingStudy/1.2", serde_json::json!({
+            "resourceType": "ImagingStudy", "id": "1.2", "started": "2024", "modality": [{"code": "CT"}, {"code": "SR"}], "description": "Head",
+        })),
+        entry("https://h.example/x/fhir/Patient/p", serde_json::json!({
+            "resourceType": "Patient", "id": "p", "name": [{"text": "Jane Doe"}], "birthDate": "1970",
+        })),
+        entry("https://evil.example/Endpoint/e", serde_json::json!({"resourceType": "Endpoint", "id": "e", "name": "<Main>"})),
+        {"resource": {"resourceType": "OperationOutcome", "issue": [{"diagnostics": "Left out."}]}},
+    ]});
+    let page = page(&bundle, &[]);
+    let list = page.split("<ol class=\"entries\">").nth(1).unwrap().split("</ol>").next().unwrap();
+    assert_eq!(
+        list.split("<li>").skip(1).collect::<Vec<_>>(),
+        [
+            "<a href=\"https://h.example/x/fhir/ImagingStudy/1.2\">ImagingStudy/1.2</a> <span>2024 · CT, SR · Head</span>",
+            "<a href=\"https://h.example/x/fhir/Patient/p\">Patient/p</a> <span>Jane Doe · 1970</span>",
+            "Endpoint <span>&#60;Main&#62;</span>",
+            "OperationOutcome <span>Left out.</span>",
+        ]
+    );
+}
+
+#[test]
+fn an_outcome_says_what_is_wrong_before_it_shows_json() {
+    let outcome = serde_json::json!({
+        "resourceType": "OperationOutcome",
+        "issue": [{"severity": "error", "code": "value", "diagnostics": "A whole number.", "expression": ["http._count"]}],
+    });
+    let text = outcome.to_string();
+    let page = of(&text, None).unwrap();
+    assert!(page.contains("<li class=\"error\">A whole number. <code>value http._count</code>"));
+    assert!(addresses(&page).is_empty(), "without a place there are no links");
+    assert_eq!(of("[]", None), None);
+}
+
+#[test]
+fn the_policy_allows_this_style_and_nothing_else() {
+    let policy = policy();
+    let policy = policy.to_str().unwrap();
+    let hash = STANDARD.encode(Sha256::digest(STYLE));
+    assert!(policy.starts_with(&format!("default-src 'none'; style-src 'sha256-{hash}';")), "{policy}");
+    let page = page(&serde_json::json!({"resourceType": "Patient"}), &[]);
+    assert!(page.contains(&format!("<style>{STYLE}</style>")) && !page.contains(" style="));
+}

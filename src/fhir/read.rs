@@ -1,0 +1,137 @@
+//! Reads (R4 http#read, http#vread). Each resource has a version, which changes with its content; of a Patient it cannot be
+//! told when that was, as archives tell of patients only in passing, and each study in its own words.
+
+use super::FhirRequest;
+use super::endpoints::endpoint_of;
+use crate::auth::Access;
+use crate::cache::{Form, Rendered};
+use crate::change_log::VersionId;
+use crate::error::Failure;
+use crate::fhir::FhirContext;
+use crate::studies::ReadOutcome;
+use crate::upstream::ArchiveId;
+use dicom_model::StudyUid;
+use fhir_r4::search::{ResourceType, ResultParameters, Summary};
+use fhir_r4::types::{Endpoint, Meta, Narrated, Patient, Projection, project};
+
+/// The resource `id`, as it is now.
+pub(super) async fn resource(
+    context: &FhirContext,
+    kind: ResourceType,
+    id: &str,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    match kind {
+        ResourceType::ImagingStudy => imaging_study(context, id, request, access).await,
+        ResourceType::Patient => patient(context, id, request, access).await,
+        ResourceType::Endpoint => endpoint(context, id, request),
+    }
+}
+
+/// `current`, if it is this version: no other is kept.
+pub(super) fn only_if(current: Rendered, version: &str) -> Result<Rendered, Failure> {
+    if current.etag == format!("W/\"{version}\"") {
+        return Ok(current);
+    }
+    Err(Failure::not_offered(
+        "No history is kept: only the current version can be read, and this is another one.",
+    ))
+}
+
+async fn imaging_study(
+    context: &FhirContext,
+    id: &str,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let form = form_of_read(request)?;
+    let missing = || Failure::not_found("No archive holds this study.");
+    let uid = StudyUid::parse(id).map_err(|_| missing())?;
+    if let Some(study) = context.studies.remembered(&uid, &form, access, request.freshness()) {
+        return Ok(study.rendered.clone());
+    }
+    match context.studies.read(&uid, &form, access, request.freshness()).await? {
+        ReadOutcome::Found(entry) => Ok(entry.rendered.clone()),
+        ReadOutcome::Gone => Err(Failure::gone("The study was here, and no archive holds it any more.")),
+        ReadOutcome::NotFound => Err(missing()),
+    }
+}
+
+async fn patient(
+    context: &FhirContext,
+    id: &str,
+    request: &FhirRequest<'_>,
+    access: &Access,
+) -> Result<Rendered, Failure> {
+    let form = form_of_read(request)?;
+    let found = context.studies.find_patient(id, access, request.freshness()).await?;
+    let found = found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
+    render(&found.resource, &form)
+}
+
+fn endpoint(context: &FhirContext, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+    let form = form_of_read(request)?;
+    let source = ArchiveId::parse(id).ok().and_then(|id| context.studies.source(&id));
+    let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
+    render(&endpoint_of(source, request), &form)
+}
+
+fn form_of_read(request: &FhirRequest<'_>) -> Result<Form, Failure> {
+    let shape = request.shape()?;
+    if shape.summary == Summary::Count {
+        return Err(
+            Failure::bad_request("value", "Parameter _summary: a read has no count.").at("http._summary")
+        );
+    }
+    Ok(form(&shape))
+}
+
+/// How much of each resource is wanted.
+pub(super) fn form(result: &ResultParameters) -> Form {
+    match (&result.elements, result.summary) {
+        (Some(names), _) => Form::Elements(names.iter().map(|name| name.as_str().into()).collect()),
+        (None, Summary::True) => Form::Summary,
+        (None, Summary::Text) => Form::Text,
+        (None, Summary::Data) => Form::Data,
+        (None, Summary::False | Summary::Count) => Form::Full,
+    }
+}
+
+/// A resource that its content names the version of.
+pub(super) trait Versioned: Clone + Narrated {
+    fn meta(&mut self) -> &mut Meta;
+}
+
+impl Versioned for Patient {
+    fn meta(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+}
+
+impl Versioned for Endpoint {
+    fn meta(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+}
+
+pub(super) fn render<R: Versioned>(resource: &R, form: &Form) -> Result<Rendered, Failure> {
+    let mut resource = resource.clone();
+    let last_updated = resource.meta().last_updated.take();
+    let content = serde_json::to_vec(&resource).map_err(|_| Failure::internal())?;
+    let id = VersionId::of_content(&content);
+    resource.meta().version_id = Some(id.to_string());
+    resource.meta().last_updated.clone_from(&last_updated);
+    let json = match form {
+        Form::Full => project(&resource, Projection::Full),
+        Form::Data => project(&resource, Projection::Data),
+        Form::Summary => project(&resource, Projection::Summary),
+        Form::Text => project(&resource, Projection::Text),
+        Form::Elements(names) => {
+            let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+            project(&resource, Projection::Elements(&names))
+        }
+    };
+    let last_updated = last_updated.and_then(|instant| instant.parse().ok());
+    json.map(|json| Rendered::of_version(json, id, last_updated)).map_err(|_| Failure::internal())
+}

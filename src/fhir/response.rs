@@ -1,0 +1,162 @@
+//! From a rendered resource, or a failure, to the response: headers, encodings, conditions.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
+
+use super::format::FhirFormat;
+use super::html;
+use super::request::base_of;
+use super::response_format::ResponseFormat;
+use crate::cache::{LastModified, Rendered};
+use crate::error::Failure;
+use crate::http::forwarded::PublicBase;
+use crate::http::{conditional, negotiation, query};
+use fhir_r4::types::{OperationOutcome, OutcomeIssue};
+use http_messages::body::{self, Body};
+use http_messages::gzip;
+
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The address of a page may hold the criteria of a search, which are nobody else's business.
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+/// A cache in between may keep it for this caller, and asks before it gives it again.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Prefer");
+
+/// A resource at `now`, or that the caller has it already.
+pub(super) fn success(
+    rendered: &Rendered,
+    written: &ResponseFormat,
+    asked: &HeaderMap,
+    now: Timestamp,
+) -> Result<Response<Body>, Failure> {
+    let mut response = Response::new(body::empty());
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    common(headers, written.format);
+    headers.insert(header::CACHE_CONTROL, REVALIDATE);
+    if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
+        headers.insert(header::ETAG, etag);
+    }
+    let modified = rendered.last_modified.as_ref();
+    if let Some(Ok(date)) = modified.map(|modified| HeaderValue::from_maybe_shared(modified.text_at(now))) {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
+    if conditional::has_it_already(asked, &rendered.etag, modified.map(LastModified::second)) {
+        headers.remove(header::CONTENT_TYPE);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    let accepts_gzip = negotiation::accepts_gzip(asked);
+    let (plain, compressed) = if written.is_as_stored() {
+        (rendered.json.clone(), rendered.gzip.clone())
+    } else {
+        let plain = written.write(&rendered.json).ok_or_else(Failure::internal)?;
+        let compressed = accepts_gzip.then(|| gzip::compress(&plain)).flatten();
+        (Bytes::from(plain), compressed)
+    };
+    *response.body_mut() = body::full(match compressed.filter(|_| accepts_gzip) {
+        Some(compressed) => {
+            response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
+            compressed
+        }
+        None => plain,
+    });
+    Ok(response)
+}
+
+/// So many header fields does most every answer have, with those that are added on its way out.
+const HEADERS: usize = 7;
+
+/// A failure as an OperationOutcome, written as the request wants it; in JSON where it wants nothing that there is.
+pub fn refuse(
+    failure: &Failure,
+    asked: &HeaderMap,
+    query: Option<&str>,
+    public: Option<&PublicBase>,
+) -> Response<Body> {
+    let pairs = query::decode(query.unwrap_or_default());
+    // What cannot be read cannot stand in a link.
+    let base = public.filter(|_| pairs.is_ok()).map(base_of);
+    refuse_written(
+        failure,
+        &ResponseFormat::asked(asked, &pairs.unwrap_or_default(), base).unwrap_or_default(),
+    )
+}
+
+/// A failure as an OperationOutcome, in JSON.
+pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
+    let issue = failure.issues.iter().map(|issue| OutcomeIssue {
+        severity: "error",
+        code: issue.code,
+        diagnostics: issue.diagnostics.clone(),
+        expression: issue.expression.clone().into_iter().collect(),
+    });
+    serde_json::to_vec(&OperationOutcome { issue: issue.collect() }).unwrap_or_default()
+}
+
+pub(super) fn refuse_written(failure: &Failure, written: &ResponseFormat) -> Response<Body> {
+    let json = outcome(failure);
+    let (content, format) = match written.write(&json) {
+        Some(content) => (content, written.format),
+        None => (json, FhirFormat::default()),
+    };
+    let mut response = Response::new(body::full(content));
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    common(headers, format);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    failure.describe(headers);
+    response
+}
+
+/// What can be done at an address (RFC 9110 9.3.7).
+pub fn allowed(methods: &'static str) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+fn common(headers: &mut HeaderMap, format: FhirFormat) {
+    headers.insert(header::CONTENT_TYPE, format.content_type());
+    headers.insert(header::VARY, VARY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    if format == FhirFormat::Html {
+        headers.insert(header::CONTENT_SECURITY_POLICY, html::policy());
+        headers.insert(header::REFERRER_POLICY, NO_REFERRER);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_when_to_come_back_and_what_is_allowed() {
+        let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "Archive main is busy.");
+        failure.retry_after = Some(std::time::Duration::from_secs(5));
+        let response = refuse(&failure, &HeaderMap::new(), None, None);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    }
+
+    #[test]
+    fn a_failure_is_told_in_the_format_that_was_asked_for() {
+        let failure = Failure::not_found("There is no archive with this id.");
+        let told = |accept, query| {
+            let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+            refuse(&failure, &headers, query, None).headers()[header::CONTENT_TYPE]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(told("text/xml", None), "text/xml; charset=utf-8");
+        assert_eq!(told("text/xml", Some("_format=json&a=b")), "application/fhir+json; charset=utf-8");
+        assert_eq!(told("image/png", None), "application/fhir+json; charset=utf-8");
+        assert_eq!(told("application/xml", Some("a=%zz")), "application/xml; charset=utf-8");
+    }
+}

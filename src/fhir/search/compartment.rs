@@ -1,0 +1,34 @@
+//! The compartment of a Patient (R4 compartmentdefinition-patient): the Patient, and every ImagingStudy whose `patient` it is.
+
+use crate::auth::Access;
+use crate::error::Failure;
+use crate::fhir::FhirContext;
+use crate::fhir::FhirRequest;
+use crate::studies::FoundPatient;
+use fhir_r4::search::{Criterion, Parameter, ReferenceMatch, ResourceType, Test};
+use fhir_r4::types::ImagingStudy;
+
+/// Where `what` is searched for, in the compartment of `patient` or everywhere.
+pub(super) fn path(patient: Option<&str>, what: &str) -> String {
+    patient.map_or_else(|| what.to_owned(), |id| format!("Patient/{id}/{what}"))
+}
+
+/// The Patient whose compartment is searched. A compartment of nobody is not there; it is not empty.
+pub(super) async fn focus(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    access: &Access,
+    id: &str,
+) -> Result<FoundPatient, Failure> {
+    let found = context.studies.find_patient(id, access, request.freshness()).await?;
+    found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))
+}
+
+/// That a study is in the compartment.
+pub(super) fn refers_to(id: &str) -> Result<Criterion<ImagingStudy>, Failure> {
+    // The table has the parameter; a criterion that were left out would open the compartment.
+    let parameter = Parameter::named("patient").ok_or_else(Failure::internal)?;
+    let kind = Some(ResourceType::Patient.name().to_owned());
+    let test = Test::Reference(vec![ReferenceMatch::Own { kind, id: id.to_owned() }]);
+    Ok(Criterion { parameter, test })
+}

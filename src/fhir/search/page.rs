@@ -1,0 +1,153 @@
+//! What every page of a search has, whatever is searched for: links, the total, and what is to be said of the search itself.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cache::Rendered;
+use crate::error::Failure;
+use crate::fhir::FhirRequest;
+use crate::fhir::bundle::{Entry, Mode, Searchset};
+use crate::http::cursor::CursorKey;
+use crate::http::query;
+use fhir_r4::search::{ResultParameters, Search, Searched, Total};
+use fhir_r4::types::{OperationOutcome, OutcomeIssue};
+
+/// The search that a page belongs to.
+pub(in crate::fhir) struct Pages<'a> {
+    key: &'a CursorKey,
+    /// `[base]/ImagingStudy`.
+    address: String,
+    /// `ImagingStudy`.
+    path: String,
+    /// The parameters as they were understood, without the page's place.
+    query: String,
+    /// In which format the answer was asked for, to be carried from page to page.
+    format: String,
+    cursor: Option<&'a str>,
+    only_count: bool,
+    shows_total: bool,
+    issues: Vec<OutcomeIssue>,
+}
+
+/// One page of it.
+#[derive(Debug)]
+pub(in crate::fhir) struct SearchPage<P> {
+    pub(in crate::fhir) total: Option<usize>,
+    pub(in crate::fhir) previous: Option<P>,
+    pub(in crate::fhir) next: Option<P>,
+    pub(in crate::fhir) entries: Vec<Entry>,
+}
+
+/// How the parameters of a search were understood.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::fhir) struct Reading<'a> {
+    pub(in crate::fhir) result: &'a ResultParameters,
+    pub(in crate::fhir) applied: &'a [(String, String)],
+    pub(in crate::fhir) ignored: &'a [(String, String)],
+    pub(in crate::fhir) remarks: &'a [(String, &'static str)],
+}
+
+impl<'a, R: Searched> From<&'a Search<R>> for Reading<'a> {
+    fn from(search: &'a Search<R>) -> Self {
+        let Search { result, applied, ignored, remarks, .. } = search;
+        Self { result, applied, ignored, remarks }
+    }
+}
+
+impl<'a> Pages<'a> {
+    /// Of the search of what stands at `path` below the base.
+    pub(in crate::fhir) fn of(
+        key: &'a CursorKey,
+        request: &FhirRequest<'_>,
+        path: &str,
+        search: impl Into<Reading<'a>>,
+    ) -> Self {
+        let search = search.into();
+        let warning = |code, name: &str, diagnostics: String| OutcomeIssue {
+            severity: "warning",
+            code,
+            diagnostics: diagnostics.into(),
+            expression: vec![format!("http.{name}")],
+        };
+        let ignored = search.ignored.iter().map(|(name, why)| {
+            warning("not-supported", name, format!("Parameter {name} was left out of the search. {why}"))
+        });
+        let remarks = search
+            .remarks
+            .iter()
+            .map(|(name, remark)| warning("informational", name, format!("Parameter {name}: {remark}.")));
+        let applied = search.applied.iter().filter(|(name, _)| name != "_cursor");
+        let formats = ["_format", "_pretty"].into_iter();
+        let format = formats.filter_map(|name| Some((name, request.parameter(name)?)));
+        Self {
+            key,
+            address: format!("{}{}{path}", request.base(), if path.is_empty() { "" } else { "/" }),
+            path: path.to_owned(),
+            query: query::encode(applied.map(|(name, value)| (name.as_str(), value.as_str()))),
+            format: query::encode(format),
+            cursor: search.result.cursor.as_deref(),
+            only_count: search.result.only_count(),
+            shows_total: search.result.total != Some(Total::None),
+            issues: ignored.chain(remarks).collect(),
+        }
+    }
+
+    /// Where the page is; the first one has no place.
+    pub(in crate::fhir) fn place<P: DeserializeOwned>(&self) -> Result<Option<P>, Failure> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let place = self.key.open(&self.sealed_for(), cursor);
+        place.map(Some).ok_or_else(|| {
+            let diagnostics =
+                "Parameter _cursor: only links of this server have one, and it fits no other search.";
+            Failure::bad_request("value", diagnostics).at("http._cursor")
+        })
+    }
+
+    /// The total is not known for certain.
+    pub(in crate::fhir) fn leave_total_open(&mut self) {
+        self.shows_total = false;
+    }
+
+    /// Something to be said of the search.
+    pub(in crate::fhir) fn warn(&mut self, code: &'static str, diagnostics: String) {
+        let (diagnostics, expression) = (diagnostics.into(), Vec::new());
+        self.issues.push(OutcomeIssue { severity: "warning", code, diagnostics, expression });
+    }
+
+    /// The page as a Bundle.
+    pub(in crate::fhir) fn searchset<P: Serialize>(self, page: SearchPage<P>) -> Searchset {
+        let mut links = vec![("self", self.link(self.cursor))];
+        if !self.only_count {
+            links.push(("first", self.link(None)));
+            let sealed = |place: &P| self.key.seal(&self.sealed_for(), place);
+            links.extend(page.previous.as_ref().map(|place| ("previous", self.link(Some(&sealed(place))))));
+            links.extend(page.next.as_ref().map(|place| ("next", self.link(Some(&sealed(place))))));
+        }
+        let mut entries = if self.only_count { Vec::new() } else { page.entries };
+        if !self.issues.is_empty()
+            && let Ok(outcome) = serde_json::to_vec(&OperationOutcome { issue: self.issues })
+        {
+            entries.push(Entry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
+        }
+        Searchset { total: page.total.filter(|_| self.shows_total), links, entries, last_updated: None }
+    }
+
+    fn link(&self, cursor: Option<&str>) -> String {
+        let cursor = cursor.map(|cursor| query::encode([("_cursor", cursor)])).unwrap_or_default();
+        let parts = [self.query.as_str(), &self.format, &cursor];
+        let query = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{}{mark}{query}", self.address)
+    }
+
+    /// What a cursor is bound to: the search, but not the address under which the caller knows this server.
+    fn sealed_for(&self) -> String {
+        format!("{}?{}", self.path, self.query)
+    }
+}
+
+/// A page of many studies takes milliseconds to put together and to compress.
+pub(in crate::fhir) async fn render(searchset: Searchset) -> Result<Rendered, Failure> {
+    let rendering = tokio::task::spawn_blocking(move || Rendered::new(searchset.to_json()));
+    rendering.await.map_err(|_| Failure::internal())
+}

@@ -1,0 +1,84 @@
+//! What a search found, of any type, on its way into a Bundle.
+
+use jiff::tz::TimeZone;
+
+use crate::cache::Form;
+use crate::error::Failure;
+use crate::fhir::FhirContext;
+use crate::fhir::FhirRequest;
+use crate::fhir::bundle::{Entry, Mode};
+use crate::fhir::read::render;
+use crate::studies::{FoundPatient, FoundStudy, SortPosition};
+use fhir_r4::search::{ResourceType, SortKey};
+use fhir_r4::types::Endpoint;
+
+/// A resource that was found; a study is not assembled yet.
+#[derive(Debug, Clone)]
+pub(in crate::fhir) enum SearchMatch {
+    Study(FoundStudy),
+    Patient(Box<FoundPatient>),
+    Endpoint(Box<Endpoint>),
+}
+
+impl SearchMatch {
+    pub(super) fn kind(&self) -> ResourceType {
+        match self {
+            Self::Study(_) => ResourceType::ImagingStudy,
+            Self::Patient(_) => ResourceType::Patient,
+            Self::Endpoint(_) => ResourceType::Endpoint,
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Study(study) => study.uid().as_str(),
+            Self::Patient(patient) => &patient.resource.id,
+            Self::Endpoint(endpoint) => &endpoint.id,
+        }
+    }
+
+    /// As a reference has it.
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.kind(), self.id())
+    }
+
+    /// Where it stands among others of its type.
+    pub(super) fn standing(&self, context: &FhirContext, keys: &[SortKey]) -> SortPosition {
+        match self {
+            Self::Study(study) => context.studies.standing(study, keys),
+            Self::Patient(patient) => SortPosition::of(keys, &patient.resource, &patient.zone),
+            Self::Endpoint(endpoint) => SortPosition::of(keys, endpoint.as_ref(), &TimeZone::UTC),
+        }
+    }
+}
+
+/// Writes what was found, in its order.
+pub(super) async fn written(
+    context: &FhirContext,
+    request: &FhirRequest<'_>,
+    found: &[SearchMatch],
+    form: &Form,
+    mode: Mode,
+) -> Result<Vec<Entry>, Failure> {
+    let studies: Vec<_> = found
+        .iter()
+        .filter_map(|found| match found {
+            SearchMatch::Study(study) => Some(study.clone()),
+            SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
+        })
+        .collect();
+    let mut assembled = context.studies.assemble(&studies, form, request.freshness()).await?.into_iter();
+    let base = request.base();
+    let mut entries = Vec::with_capacity(found.len());
+    for found in found {
+        let resource = match found {
+            SearchMatch::Study(_) => assembled.next().map(|study| study.rendered.json.clone()),
+            SearchMatch::Patient(patient) => Some(render(&patient.resource, form)?.json),
+            SearchMatch::Endpoint(endpoint) => Some(render(endpoint.as_ref(), form)?.json),
+        };
+        // There is a resource for each study that was handed over.
+        let resource = resource.ok_or_else(Failure::internal)?;
+        entries.push(Entry::of(&base, found.kind(), found.id(), resource, mode));
+    }
+    Ok(entries)
+}

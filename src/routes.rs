@@ -1,0 +1,378 @@
+//! Every URL that the gateway answers on its public listener, parsed from the method and the raw path.
+//!
+//! The path is refused before it is looked at when it holds anything that two programs could read in two ways: dot
+//! segments, doubled slashes, percent-escapes of any kind, a backslash, a semicolon. No legal address of ours needs one.
+
+use http::Method;
+
+use crate::upstream::ArchiveId;
+use fhir_r4::id::is_id;
+use fhir_r4::search::ResourceType;
+
+/// A path longer than this is none of ours: archive, study, series, instance and a frame list fit in 8 KiB.
+const MAX_PATH_LEN: usize = 8 * 1024;
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route<'a> {
+    /// `GET /fhir/metadata`.
+    Capabilities,
+    /// `GET /fhir/{type}/{id}`.
+    Read(ResourceType, &'a str),
+    /// `GET /fhir/{type}/{id}/_history/{version}`.
+    VersionRead(ResourceType, &'a str, &'a str),
+    /// `GET /fhir/{type}`, `GET` and `POST /fhir/{type}/_search`.
+    Search(ResourceType),
+    /// `GET /fhir`, `GET` and `POST /fhir/_search`: of all types at once.
+    SearchAll,
+    /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: of that type in the Patient's compartment; of all types for `*`.
+    SearchCompartment(&'a str, Option<ResourceType>),
+    /// `GET /fhir/Patient/{id}/$everything`.
+    Everything(&'a str),
+    /// `POST /fhir`: a batch Bundle.
+    Batch,
+    /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
+    Dicomweb(ArchiveId, &'a str),
+    /// `GET /dicom-web/studies…`, `/series`, `/instances`, `/wado`: what follows `/dicom-web/`.
+    Federation(&'a str),
+}
+
+/// Why a request asks for nothing that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoute {
+    /// The path could be read in two ways.
+    AmbiguousPath,
+    /// The path is longer than any of ours.
+    PathTooLong,
+    /// Nothing stands there.
+    NotFound,
+    /// `/fhir/{type}` with a type that is not served.
+    UnknownType,
+    /// `/fhir/_history`, `/fhir/{type}/_history`, `/fhir/{type}/{id}/_history`.
+    NoHistory,
+    /// Something stands there, but not for this method.
+    MethodNotAllowed {
+        /// The methods there are, as `Allow` has them.
+        allow: &'static str,
+    },
+}
+
+/// Whose manner of answering a path calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// An OperationOutcome.
+    Fhir,
+    /// A DICOMweb status with a short JSON body.
+    Dicomweb,
+}
+
+impl Dialect {
+    /// By the path's first segment; FHIR for whatever is neither.
+    pub fn of(path: &str) -> Self {
+        if path == "/dicom-web" || path.starts_with("/dicom-web/") { Self::Dicomweb } else { Self::Fhir }
+    }
+}
+
+impl<'a> Route<'a> {
+    /// Parses `path`, raw as it came over the wire, without the public prefix.
+    pub fn parse(method: &Method, path: &'a str) -> Result<Self, NoRoute> {
+        if path.len() > MAX_PATH_LEN {
+            return Err(NoRoute::PathTooLong);
+        }
+        if is_ambiguous(path) {
+            return Err(NoRoute::AmbiguousPath);
+        }
+        let (root, below) = parted(path.strip_prefix('/').ok_or(NoRoute::NotFound)?);
+        let (first, rest) = below.map_or(("", None), parted);
+        match (root, rest) {
+            ("fhir", None) if first.is_empty() => match *method {
+                Method::POST => Ok(Self::Batch),
+                _ => allow_only(method, SEARCH).map(|()| Self::SearchAll),
+            },
+            ("fhir", None) if first == "_search" => allow_only(method, SEARCH).map(|()| Self::SearchAll),
+            ("fhir", rest) => Self::parse_fhir(method, first, rest),
+            ("dicom-web", _) if matches!(first, "studies" | "series" | "instances") => {
+                allow_only(method, READ)?;
+                Ok(Self::Federation(below.unwrap_or_default()))
+            }
+            ("dicom-web", None) if first == "wado" => {
+                allow_only(method, RETRIEVE)?;
+                Ok(Self::Federation(first))
+            }
+            ("dicom-web", Some(rest)) if !rest.is_empty() => {
+                let archive = first;
+                let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
+                allow_only(method, RETRIEVE)?;
+                Ok(Self::Dicomweb(archive, rest))
+            }
+            _ => Err(NoRoute::NotFound),
+        }
+    }
+
+    fn parse_fhir(method: &Method, first: &'a str, rest: Option<&'a str>) -> Result<Self, NoRoute> {
+        if first == "metadata" {
+            return match rest {
+                None => allow_only(method, READ).map(|()| Self::Capabilities),
+                Some(_) => Err(NoRoute::NotFound),
+            };
+        }
+        if first == "_history" {
+            return Err(if rest.is_none() { NoRoute::NoHistory } else { NoRoute::NotFound });
+        }
+        let kind = ResourceType::parse(first).ok_or(NoRoute::UnknownType)?;
+        match rest {
+            Some("_history") => Err(NoRoute::NoHistory),
+            None => allow_only(method, READ).map(|()| Self::Search(kind)),
+            Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
+            Some(rest) => match parted(rest) {
+                (id, None) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
+                (id, Some("_history")) if is_id(id) => Err(NoRoute::NoHistory),
+                (id, Some(below)) if is_id(id) => Self::parse_below(method, kind, id, below),
+                _ => Err(NoRoute::NotFound),
+            },
+        }
+    }
+
+    /// What stands below `/fhir/{type}/{id}/`. Of the types that are served only ImagingStudy is in a Patient's compartment
+    /// (R4 compartmentdefinition-patient).
+    fn parse_below(
+        method: &Method,
+        kind: ResourceType,
+        id: &'a str,
+        below: &'a str,
+    ) -> Result<Self, NoRoute> {
+        let is_patient = kind == ResourceType::Patient;
+        let (name, search) = parted(below);
+        let kind = match (name, search) {
+            ("_history", Some(version)) if is_id(version) => {
+                return allow_only(method, READ).map(|()| Self::VersionRead(kind, id, version));
+            }
+            ("$everything", None) if is_patient => {
+                return allow_only(method, READ).map(|()| Self::Everything(id));
+            }
+            ("*", _) if is_patient => None,
+            _ if is_patient && name == ResourceType::ImagingStudy.name() => Some(ResourceType::ImagingStudy),
+            _ => return Err(NoRoute::NotFound),
+        };
+        match search {
+            None => allow_only(method, READ).map(|()| Self::SearchCompartment(id, kind)),
+            Some("_search") => allow_only(method, SEARCH).map(|()| Self::SearchCompartment(id, kind)),
+            Some(_) => Err(NoRoute::NotFound),
+        }
+    }
+
+    /// The id of the study that is read, when one is.
+    pub fn study_read(&self) -> Option<&'a str> {
+        match self {
+            Self::Read(ResourceType::ImagingStudy, id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Every label that a route can have.
+    pub const LABELS: [&'static str; 16] = [
+        "fhir.read.ImagingStudy",
+        "fhir.vread.ImagingStudy",
+        "fhir.vread.Patient",
+        "fhir.vread.Endpoint",
+        "fhir.search.ImagingStudy",
+        "fhir.read.Patient",
+        "fhir.search.Patient",
+        "fhir.read.Endpoint",
+        "fhir.search.Endpoint",
+        "fhir.search",
+        "fhir.compartment",
+        "fhir.everything",
+        "fhir.batch",
+        "fhir.capabilities",
+        "dicomweb",
+        "dicomweb.federation",
+    ];
+
+    /// The route without what varies, for metrics and logs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Capabilities => "fhir.capabilities",
+            Self::Read(ResourceType::ImagingStudy, _) => "fhir.read.ImagingStudy",
+            Self::Read(ResourceType::Patient, _) => "fhir.read.Patient",
+            Self::Read(ResourceType::Endpoint, _) => "fhir.read.Endpoint",
+            Self::VersionRead(ResourceType::ImagingStudy, ..) => "fhir.vread.ImagingStudy",
+            Self::VersionRead(ResourceType::Patient, ..) => "fhir.vread.Patient",
+            Self::VersionRead(ResourceType::Endpoint, ..) => "fhir.vread.Endpoint",
+            Self::Search(ResourceType::ImagingStudy) => "fhir.search.ImagingStudy",
+            Self::Search(ResourceType::Patient) => "fhir.search.Patient",
+            Self::Search(ResourceType::Endpoint) => "fhir.search.Endpoint",
+            Self::SearchAll => "fhir.search",
+            Self::SearchCompartment(..) => "fhir.compartment",
+            Self::Everything(_) => "fhir.everything",
+            Self::Batch => "fhir.batch",
+            Self::Dicomweb(..) => "dicomweb",
+            Self::Federation(_) => "dicomweb.federation",
+        }
+    }
+}
+
+/// What stands before the first slash, and what behind it.
+fn parted(path: &str) -> (&str, Option<&str>) {
+    match path.bytes().position(|byte| byte == b'/') {
+        // Bytes of ASCII are characters.
+        Some(at) => (&path[..at], Some(&path[at + 1..])),
+        None => (path, None),
+    }
+}
+
+/// What is read only.
+const READ: &str = "GET, HEAD, OPTIONS";
+/// What is searched, perhaps by a form.
+const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
+/// What archives serve.
+const RETRIEVE: &str = "GET, HEAD";
+
+fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        Method::POST if allow == SEARCH => Ok(()),
+        _ => Err(NoRoute::MethodNotAllowed { allow }),
+    }
+}
+
+fn is_ambiguous(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let begins_strangely = |segment: &[u8]| {
+        matches!(segment, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+    };
+    !bytes.iter().all(|byte| PLAIN[usize::from(*byte)])
+        || memchr::memchr_iter(b'/', bytes).any(|slash| begins_strangely(&bytes[slash + 1..]))
+}
+
+/// What may stand in a path: printable characters, none of which anybody decodes, drops or takes for a slash.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'%' | b'\\' | b';');
+        byte += 1;
+    }
+    plain
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn get(path: &str) -> Result<Route<'_>, NoRoute> {
+        Route::parse(&Method::GET, path)
+    }
+
+    #[test]
+    fn every_address_of_ours_is_known() {
+        let main = || ArchiveId::parse("main").unwrap();
+        for (path, route) in [
+            ("/fhir/metadata", Route::Capabilities),
+            ("/fhir/ImagingStudy", Route::Search(ResourceType::ImagingStudy)),
+            ("/fhir/ImagingStudy/_search", Route::Search(ResourceType::ImagingStudy)),
+            ("/fhir/ImagingStudy/1.2.3", Route::Read(ResourceType::ImagingStudy, "1.2.3")),
+            ("/fhir/Patient/0a1b", Route::Read(ResourceType::Patient, "0a1b")),
+            ("/fhir/Patient/0a1b/_history/7f", Route::VersionRead(ResourceType::Patient, "0a1b", "7f")),
+            ("/fhir/Endpoint/main", Route::Read(ResourceType::Endpoint, "main")),
+            ("/fhir", Route::SearchAll),
+            ("/fhir/", Route::SearchAll),
+            ("/fhir/_search", Route::SearchAll),
+            ("/fhir/Patient/a/ImagingStudy", Route::SearchCompartment("a", Some(ResourceType::ImagingStudy))),
+            ("/fhir/Patient/a/*", Route::SearchCompartment("a", None)),
+            ("/fhir/Patient/a/*/_search", Route::SearchCompartment("a", None)),
+            ("/fhir/Patient/a/$everything", Route::Everything("a")),
+            ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
+            ("/dicom-web/studies", Route::Federation("studies")),
+            ("/dicom-web/studies/1.2/series", Route::Federation("studies/1.2/series")),
+            ("/dicom-web/wado", Route::Federation("wado")),
+            ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
+        ] {
+            assert!(Route::LABELS.contains(&route.label()), "{path}");
+            assert_eq!(get(path), Ok(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_posted_to_the_base_is_a_batch() {
+        assert_eq!(Route::parse(&Method::POST, "/fhir"), Ok(Route::Batch));
+        assert_eq!(Route::parse(&Method::POST, "/fhir/_search"), Ok(Route::SearchAll));
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_apart_from_what_is_there_for_another_method() {
+        for path in [
+            "",
+            "/",
+            "/fhir/metadata/x",
+            "/fhir/Patient/a/Endpoint",
+            "/fhir/Patient/a_b/ImagingStudy",
+            "/fhir/Patient/a/ImagingStudy/1",
+            "/fhir/Patient/a/$everything/x",
+            "/fhir/Endpoint/a/ImagingStudy",
+            "/fhir/ImagingStudy/1/2",
+            "/fhir/ImagingStudy/",
+            "/dicom-web/main",
+            "/dicom-web/MAIN/studies",
+            "/x",
+        ] {
+            assert_eq!(get(path), Err(NoRoute::NotFound), "{path}");
+        }
+        for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/$everything"] {
+            assert_eq!(get(path), Err(NoRoute::UnknownType), "{path}");
+        }
+        for path in ["/fhir/_history", "/fhir/Patient/_history", "/fhir/Patient/0a1b/_history"] {
+            assert_eq!(get(path), Err(NoRoute::NoHistory), "{path}");
+        }
+        for (method, path, allow) in [
+            (Method::POST, "/fhir/ImagingStudy", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/ImagingStudy/1/_history/2", "GET, HEAD, OPTIONS"),
+            (Method::DELETE, "/fhir/ImagingStudy/1", "GET, HEAD, OPTIONS"),
+            (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, OPTIONS, POST"),
+            (Method::PUT, "/fhir", "GET, HEAD, OPTIONS, POST"),
+            (Method::POST, "/fhir/Patient/a/*", "GET, HEAD, OPTIONS"),
+            (Method::POST, "/dicom-web/main/studies", "GET, HEAD"),
+        ] {
+            assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_two_programs_could_read_in_two_ways_is_refused() {
+        for path in [
+            "/fhir/../metadata",
+            "/fhir/./metadata",
+            "//fhir/metadata",
+            "/fhir//metadata",
+            "/fhir/%6detadata",
+            "/dicom-web/main/studies/1.2.3%2f..%2f9.9",
+            "/dicom-web/main/studies\\..",
+            "/dicom-web/main/studies;x=1",
+            "/dicom-web/main/../other/studies",
+            "/fhir/Im\u{e4}ging",
+            "/fhir/a b",
+            "/dicom-web/main/studies/..",
+        ] {
+            assert_eq!(get(path), Err(NoRoute::AmbiguousPath), "{path}");
+        }
+        assert_eq!(get(&"/a".repeat(9000)), Err(NoRoute::PathTooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_makes_the_parser_panic(path in "\\PC{0,60}") {
+            let _ = get(&path);
+        }
+
+        #[test]
+        fn what_is_routed_to_an_archive_holds_no_way_out(rest in "[a-z0-9./%\\\\;]{1,40}") {
+            let path = format!("/dicom-web/main/{rest}");
+            if let Ok(Route::Dicomweb(_, rest)) = get(&path) {
+                prop_assert!(!rest.split('/').any(|segment| segment.is_empty() && !rest.ends_with('/') || segment.starts_with("..")
+                    && segment.len() == 2));
+                prop_assert!(!rest.contains(['%', '\\', ';']));
+            }
+        }
+    }
+}

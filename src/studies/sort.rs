@@ -1,0 +1,203 @@
+//! The order of matches (R4 search#sort): by the keys that were asked for, and by id where those are equal, so that it is the
+//! same for every page.
+
+use std::cmp::Ordering;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::search::Cursor;
+use fhir_r4::date::FhirDate;
+use fhir_r4::search::{Parameter, Searched, SortKey, Value, normalise};
+
+/// A value that matches are ordered by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum SortValue {
+    /// The first moment of a date, in nanoseconds from 1970 on.
+    Moment(i128),
+    /// A code, a reference, or a text as search compares it.
+    Text(String),
+}
+
+/// Where a match stands among others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortPosition {
+    values: Vec<Option<SortValue>>,
+    id: String,
+}
+
+impl SortPosition {
+    /// Of `resource`, by `keys`. Dates without a zone are read in `zone`.
+    pub fn of<R: Searched>(keys: &[SortKey], resource: &R, zone: &TimeZone) -> Self {
+        let values = keys.iter().map(|key| sort_value(key, resource, zone)).collect();
+        Self { values, id: resource.id().to_owned() }
+    }
+
+    /// The same, where ids alone do not tell apart: `name` names the type, too.
+    #[must_use]
+    pub fn under(self, name: String) -> Self {
+        Self { id: name, ..self }
+    }
+
+    /// Compares two standings by the same keys. What has no value comes last, whichever way the key is turned.
+    pub(super) fn compare(&self, other: &Self, keys: &[SortKey]) -> Ordering {
+        let by_keys = keys.iter().zip(self.values.iter().zip(&other.values)).map(|(key, pair)| match pair {
+            (Some(one), Some(other)) if key.descending => other.cmp(one),
+            (Some(one), Some(other)) => one.cmp(other),
+            (one, other) => other.is_some().cmp(&one.is_some()),
+        });
+        by_keys.fold(Ordering::Equal, Ordering::then).then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+/// One page of a list of which all is known.
+#[derive(Debug)]
+pub struct PageSlice<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// The page before.
+    pub previous: Option<Cursor>,
+    /// The page behind.
+    pub next: Option<Cursor>,
+}
+
+/// Puts `items` in order and cuts a page of at most `count` from them.
+pub fn paginate<T>(
+    mut items: Vec<(SortPosition, T)>,
+    keys: &[SortKey],
+    place: Option<&Cursor>,
+    count: usize,
+) -> PageSlice<T> {
+    items.sort_by(|(one, _), (other, _)| one.compare(other, keys));
+    let total = items.len();
+    let (begin, end) = match place {
+        None | Some(Cursor::At(_)) => (0, count.min(total)),
+        Some(Cursor::After(last)) => {
+            let begin = items.partition_point(|(standing, _)| standing.compare(last, keys).is_le());
+            (begin, begin.saturating_add(count).min(total))
+        }
+        Some(Cursor::Before(first)) => {
+            let end = items.partition_point(|(standing, _)| standing.compare(first, keys).is_lt());
+            (end.saturating_sub(count), end)
+        }
+    };
+    let standing_at = |place: usize| items.get(place).map(|(standing, _)| standing.clone());
+    let is_empty = begin == end;
+    let previous = standing_at(begin).filter(|_| begin > 0 && !is_empty).map(Cursor::Before);
+    let last = end.checked_sub(1).and_then(standing_at);
+    let next = last.filter(|_| end < total && !is_empty).map(Cursor::After);
+    let items = items.into_iter().skip(begin).take(end - begin).map(|(_, item)| item).collect();
+    PageSlice { items, total, previous, next }
+}
+
+/// Of several values the one that comes first in the order (R4 search#sort).
+fn sort_value<R: Searched>(key: &SortKey, resource: &R, zone: &TimeZone) -> Option<SortValue> {
+    let parameter = Parameter::<R>::named(key.parameter)?;
+    let mut first: Option<SortValue> = None;
+    (parameter.values)(resource, &mut |value| {
+        let Some(value) = comparable(&value, zone) else { return };
+        let comes_first = first.as_ref().is_none_or(|first| (value < *first) != key.descending);
+        if comes_first {
+            first = Some(value);
+        }
+    });
+    first
+}
+
+fn comparable(value: &Value<'_>, zone: &TimeZone) -> Option<SortValue> {
+    match value {
+        Value::Date(text) => {
+            FhirDate::parse(text).map(|date| SortValue::Moment(date.first_moment(zone).as_nanosecond()))
+        }
+        Value::Text(text) | Value::Words(text) => Some(SortValue::Text(normalise(text))),
+        Value::Uri(text) | Value::Oid(text) => Some(SortValue::Text((*text).to_owned())),
+        Value::Token(token) => token.code.map(|code| SortValue::Text(code.to_owned())),
+        Value::Reference(reference) => reference.reference.clone().map(SortValue::Text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhir_r4::types::{HumanName, Patient};
+
+    fn patient(id: &str, born: Option<&str>, families: &[&str]) -> Patient {
+        let name = |family: &&str| HumanName { family: Some((*family).to_owned()), ..HumanName::default() };
+        Patient {
+            id: id.to_owned(),
+            birth_date: born.map(str::to_owned),
+            name: families.iter().map(name).collect(),
+            ..Patient::default()
+        }
+    }
+
+    fn ordered(keys: &[SortKey], patients: &[Patient]) -> Vec<String> {
+        let standing = |patient: &Patient| SortPosition::of(keys, patient, &TimeZone::UTC);
+        let mut standings: Vec<_> = patients.iter().map(standing).collect();
+        standings.sort_by(|one, other| one.compare(other, keys));
+        standings.into_iter().map(|standing| standing.id).collect()
+    }
+
+    fn key(parameter: &'static str, descending: bool) -> SortKey {
+        SortKey { parameter, descending }
+    }
+
+    #[test]
+    fn what_has_no_value_comes_last_either_way_and_equals_by_id() {
+        let patients = [
+            patient("d", None, &[]),
+            patient("c", Some("1970"), &[]),
+            patient("b", Some("1980-05"), &[]),
+            patient("a", Some("1970-01-01"), &[]),
+        ];
+        assert_eq!(ordered(&[key("birthdate", false)], &patients), ["a", "c", "b", "d"]);
+        assert_eq!(ordered(&[key("birthdate", true)], &patients), ["b", "a", "c", "d"]);
+    }
+
+    #[test]
+    fn of_several_values_the_first_in_the_order_counts() {
+        let patients = [patient("a", None, &["Doe", "Zorn"]), patient("b", None, &["Ärzte"])];
+        assert_eq!(ordered(&[key("family", false)], &patients), ["b", "a"]);
+        assert_eq!(ordered(&[key("family", true)], &patients), ["a", "b"]);
+    }
+
+    #[test]
+    fn pages_hold_everything_once_forwards_and_backwards() {
+        let items = |count: usize| {
+            (0..count).map(|n| (SortPosition::default().under(format!("{n:03}")), n)).collect::<Vec<_>>()
+        };
+        for (total, count) in [(0, 3), (1, 3), (3, 3), (7, 3), (9, 1)] {
+            let (mut place, mut seen, mut pages) = (None, Vec::new(), Vec::new());
+            loop {
+                let page = paginate(items(total), &[], place.as_ref(), count);
+                assert_eq!(page.total, total);
+                seen.extend(page.items.clone());
+                pages.push(page.items);
+                let Some(next) = page.next else { break };
+                place = Some(next);
+            }
+            assert_eq!(seen, (0..total).collect::<Vec<_>>());
+            for expected in pages.iter().rev().skip(1) {
+                let page = paginate(items(total), &[], place.as_ref(), count);
+                place = page.previous;
+                assert_eq!(&paginate(items(total), &[], place.as_ref(), count).items, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_goes_on_in_the_right_place_when_its_last_match_is_gone() {
+        let items =
+            ["a", "c", "d"].map(|name| (SortPosition::default().under(name.to_owned()), name)).to_vec();
+        let place = Cursor::After(SortPosition::default().under("b".to_owned()));
+        assert_eq!(paginate(items, &[], Some(&place), 2).items, ["c", "d"]);
+    }
+
+    #[test]
+    fn a_later_key_decides_between_equals() {
+        let patients = [patient("a", Some("1970"), &["X"]), patient("b", Some("1970"), &["A"])];
+        assert_eq!(ordered(&[key("birthdate", false), key("family", false)], &patients), ["b", "a"]);
+    }
+}

@@ -1,0 +1,278 @@
+//! A page of a search that finds more than may be looked through: the archives are read one after the other, in their own
+//! order, from where the last page ended, until the page is full.
+//!
+//! Each page begins with the last row of the one before it. When that is not where it was, the list has changed, and the page
+//! says so; an archive that gives its first rows whatever it is asked for cannot be read so. A study that an earlier archive holds too was on a page of that archive's, so it is left out of later ones.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::candidates::{may_hold, study_row};
+use super::plan::{self, Plan};
+use super::search::{Cursor, StudyPage, StudySearch};
+use super::versions::asks_when;
+use super::{FoundStudy, Freshness, Studies, StudiesError};
+use crate::auth::Access;
+use crate::mapping;
+use crate::upstream::{
+    Archive, ArchiveError, ArchiveErrorKind, QidoQuery, RowIdentity, SearchLevel, UpstreamRequest,
+};
+use dicom_model::{Attributes, StudyUid};
+
+/// StudyRows that are asked for at once: one page's worth or two.
+const PAGE: usize = 100;
+
+/// So many places of earlier pages does a place know, so that one can go back.
+const MAX_TRAIL_LEN: usize = 16;
+
+/// A place in the archives' own order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamPosition {
+    /// Which archive, counted from 0 in the order of the configuration.
+    archive: usize,
+    /// How many of its rows were received before.
+    received: usize,
+    /// What the last of them was, so that it is known again.
+    last: Option<String>,
+    /// Where the pages before this one began, the latest last.
+    trail: Vec<(usize, usize, Option<String>)>,
+}
+
+impl UpstreamPosition {
+    fn here(&self) -> (usize, usize, Option<String>) {
+        (self.archive, self.received, self.last.clone())
+    }
+
+    fn next_archive(&self) -> Self {
+        Self { archive: self.archive + 1, ..Self::default() }
+    }
+
+    /// The page before this one.
+    fn back(&self) -> Option<Self> {
+        let mut trail = self.trail.clone();
+        let (archive, received, last) = trail.pop()?;
+        Some(Self { archive, received, last, trail })
+    }
+
+    /// A page that begins here, after one that began at `begin`.
+    fn after(mut self, begin: &Self) -> Self {
+        self.trail.clone_from(&begin.trail);
+        self.trail.push(begin.here());
+        let surplus = self.trail.len().saturating_sub(MAX_TRAIL_LEN);
+        self.trail.drain(..surplus);
+        self
+    }
+}
+
+/// StudyRows that follow a position.
+struct RowBatch {
+    /// Each with how many rows were received up to and with it.
+    rows: Vec<(usize, Attributes)>,
+    /// How many rows were received up to the last one, known or not, and what that is.
+    end: Option<(usize, String)>,
+    has_drifted: bool,
+    is_last: bool,
+}
+
+impl Studies {
+    pub(super) async fn streamed(
+        &self,
+        search: &StudySearch<'_>,
+        begin: UpstreamPosition,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<StudyPage, StudiesError> {
+        let mut page = StudyPage { previous: begin.back().map(Cursor::At), ..StudyPage::default() };
+        let mut position = begin.clone();
+        let mut looked_through = 0;
+        while position.archive < self.sources.len() {
+            let Some(query) = self.open_query(position.archive, search)? else {
+                position = position.next_archive();
+                continue;
+            };
+            let batch = self.batch(&query, &position).await?;
+            page.has_drifted |= batch.has_drifted;
+            looked_through += batch.rows.len();
+            let mut rows = batch.rows.as_slice();
+            while !rows.is_empty() {
+                let room = search.count - page.studies.len();
+                if room == 0 {
+                    // There is a page behind this one only if there is something on it.
+                    if rows.iter().any(|(_, row)| self.row_may_match(position.archive, row, search)) {
+                        page.next = Some(Cursor::At(position.after(&begin)));
+                        return Ok(page);
+                    }
+                    break;
+                }
+                let (taken, rest) = rows.split_at(self.as_many_as_fit(position.archive, rows, room, search));
+                self.take(&mut page, position.archive, taken, search, access, freshness).await?;
+                if let Some((received, row)) = taken.last() {
+                    (position.received, position.last) = (*received, Some(identity_of(row)));
+                }
+                rows = rest;
+            }
+            if let Some((received, last)) = batch.end {
+                (position.received, position.last) = (received, Some(last));
+            }
+            if batch.is_last {
+                position = position.next_archive();
+            } else if looked_through > self.limits.max_scan {
+                if page.studies.len() == search.count {
+                    page.next = Some(Cursor::At(position.after(&begin)));
+                    return Ok(page);
+                }
+                let archive = self.sources[position.archive].archive.id().clone();
+                return Err(StudiesError::TooManyRows { archive, limit: self.limits.max_scan });
+            }
+        }
+        Ok(page)
+    }
+
+    /// How many of `rows` hold no more studies that may match than there is room for.
+    fn as_many_as_fit(
+        &self,
+        archive: usize,
+        rows: &[(usize, Attributes)],
+        room: usize,
+        search: &StudySearch<'_>,
+    ) -> usize {
+        let mut may_match = 0;
+        let fits = |(_, row): &&(usize, Attributes)| {
+            may_match += usize::from(self.row_may_match(archive, row, search));
+            may_match <= room
+        };
+        rows.iter().take_while(fits).count()
+    }
+
+    /// What the archive is asked; `None` when it holds nothing that can match. Questions by many keys are not long lists, and
+    /// are not read so.
+    fn open_query(
+        &self,
+        archive: usize,
+        search: &StudySearch<'_>,
+    ) -> Result<Option<QidoQuery>, StudiesError> {
+        let Some(source) = self.sources.get(archive).filter(|source| may_hold(source, search.criteria))
+        else {
+            return Ok(None);
+        };
+        let uid_lists = source.archive.profile().uid_lists;
+        let (Plan::Ask(questions) | Plan::Below(_, questions)) =
+            plan::studies(search.criteria, None, uid_lists);
+        match <[plan::PlannedQuery; 1]>::try_from(questions) {
+            // A key that some archives refuse would be refused on each page again.
+            Ok([question]) => {
+                let query = question.without_optional_keys.unwrap_or(question.query);
+                Ok(Some(query.include(mapping::study_note_tags(&source.context))))
+            }
+            Err(questions) if questions.is_empty() => Ok(None),
+            Err(_) => Err(StudiesError::TooManyRows {
+                archive: source.archive.id().clone(),
+                limit: self.limits.max_scan,
+            }),
+        }
+    }
+
+    async fn batch(&self, query: &QidoQuery, position: &UpstreamPosition) -> Result<RowBatch, StudiesError> {
+        let archive = &self.sources[position.archive].archive;
+        let repeated = usize::from(position.received > 0);
+        let offset = u32::try_from(position.received - repeated).unwrap_or(u32::MAX);
+        let limit = u32::try_from(PAGE + repeated).unwrap_or(u32::MAX);
+        let mut rows: Vec<Attributes> = Vec::new();
+        let request = UpstreamRequest::search(query.clone().page(limit, offset));
+        let answered = archive.rows(request, |row| rows.push(row)).await?;
+        let first = rows.first().map(identity_of);
+        let has_drifted = repeated > 0 && first != position.last;
+        if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
+            return Err(
+                ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into()
+            );
+        }
+        let last = rows.last().map(identity_of);
+        let end = last.map(|last| (offset as usize + rows.len(), last));
+        // Of a list that grew at its beginning the last row stands further back, and what is before it was shown.
+        let known = rows.iter().position(|row| Some(identity_of(row)) == position.last);
+        let behind = known.map_or(repeated, |known| known + 1);
+        let mut before = position.last.clone();
+        let mut is_repeated = |row: &Attributes| {
+            let last = before.replace(identity_of(row));
+            last == before
+        };
+        let numbered = rows.into_iter().enumerate().skip(behind);
+        // StudyRows that say the same again, as some archives give one for each instance, are passed over.
+        let new = numbered.filter(|(_, row)| !is_repeated(row));
+        let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
+        let is_short =
+            answered.rows < limit as usize && !answered.more && archive.profile().paging_is_reliable;
+        Ok(RowBatch { is_last: answered.rows <= repeated || is_short, rows, end, has_drifted })
+    }
+
+    fn row_may_match(&self, archive: usize, row: &Attributes, search: &StudySearch<'_>) -> bool {
+        let found = study_row(&self.sources[archive], row).map(FoundStudy::from);
+        found.is_some_and(|study| self.by_row(&study, search.criteria).is_some())
+    }
+
+    /// Puts the rows' studies on the page, as far as they match and belong there.
+    async fn take(
+        &self,
+        page: &mut StudyPage,
+        archive: usize,
+        rows: &[(usize, Attributes)],
+        search: &StudySearch<'_>,
+        access: &Access,
+        freshness: Freshness,
+    ) -> Result<(), StudiesError> {
+        let source = &self.sources[archive];
+        let mut uids: Vec<StudyUid> = Vec::new();
+        let mut missing_uid = Vec::new();
+        for (_, row) in rows.iter().filter(|(_, row)| access.may_see(row)) {
+            match study_row(source, row) {
+                Some(named) if !self.row_may_match(archive, row, search) || uids.contains(&named.uid) => {}
+                Some(named) => uids.push(named.uid),
+                None => missing_uid.push((archive, row.clone())),
+            }
+        }
+        page.missing_uid += self.nameless_matches(&missing_uid, search.criteria);
+        let is_there = |uid: &StudyUid| {
+            page.studies.iter().any(|study| study.uid() == uid) || page.patient_conflicts.contains(uid)
+        };
+        uids.retain(|uid| !is_there(uid));
+        let is_dated = asks_when(search.criteria, search.sort);
+        let asking = if is_dated { Freshness::Bypass } else { freshness };
+        let mut everywhere = self.studies_named(&uids.iter().collect::<Vec<_>>(), access, asking).await?;
+        if is_dated {
+            self.date(&mut everywhere).await;
+        }
+        let mut screened = self.screen(everywhere, search.criteria, freshness).await?;
+        let belongs_to_earlier = |study: &FoundStudy| {
+            let first = &study.first().archive;
+            self.sources.iter().take(archive).any(|source| source.archive.id() == first)
+        };
+        screened.studies.retain(|study| !belongs_to_earlier(study));
+        screened.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
+        page.studies.append(&mut screened.studies);
+        page.patient_conflicts.extend(screened.patient_conflicts.iter().map(|study| study.uid().clone()));
+        Ok(())
+    }
+}
+
+/// What the archive's list begins with.
+async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String>, StudiesError> {
+    let mut first = None;
+    let request = UpstreamRequest::search(query.clone().page(1, 0));
+    archive.rows(request, |row: Attributes| first = first.take().or_else(|| Some(identity_of(&row)))).await?;
+    Ok(first)
+}
+
+/// A short name of what makes the row different from others, which tells nothing of it.
+fn identity_of(row: &Attributes) -> String {
+    let mut digest = Sha256::new();
+    let identity = RowIdentity::of(&SearchLevel::Studies, row);
+    for part in identity.iter().flat_map(RowIdentity::parts) {
+        digest.update(part.as_bytes());
+        digest.update([0]);
+    }
+    let digest = digest.finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    format!("{:016x}", u64::from_be_bytes(first))
+}

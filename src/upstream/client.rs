@@ -1,0 +1,201 @@
+//! Calls to one archive: permit, breaker, deadline, credentials, and one repetition when a pooled connection turns out to be dead.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use tokio::sync::Semaphore;
+
+use super::circuit_breaker::CircuitBreaker;
+use super::request::{Class, UpstreamRequest};
+use super::response::{Held, UpstreamBody, UpstreamResponse};
+use super::transport::{BodyUse, Incoming, Outgoing, Transport, TransportError};
+use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
+use crate::clock::{SharedClock, SystemClock};
+use crate::telemetry::Metrics;
+
+/// How long a call waits for its turn before the archive counts as busy.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many retrievals are under way at once for each search that may be: a viewer loads frames in parallel, and a
+/// retrieval costs the archive less than a search.
+const RETRIEVALS_FOR_A_SEARCH: usize = 8;
+
+/// A handle to one archive; cloning it gives another to the same connections and permits.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    inner: Arc<ArchiveState>,
+}
+
+#[derive(Debug)]
+struct ArchiveState {
+    settings: Settings,
+    transport: Transport,
+    credentials: Option<(HeaderName, HeaderValue)>,
+    searches: ClassLimits,
+    metadata: ClassLimits,
+    retrievals: ClassLimits,
+    metrics: Metrics,
+}
+
+/// What calls of one class share.
+#[derive(Debug)]
+struct ClassLimits {
+    permits: Arc<Semaphore>,
+    breaker: CircuitBreaker,
+}
+
+impl Archive {
+    /// A client for the archive. Nothing is sent yet.
+    pub fn new(settings: Settings, metrics: Metrics) -> Result<Self, SettingsError> {
+        let credentials = settings.credentials.header();
+        if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
+            return Err(SettingsError::Credentials(settings.id));
+        }
+        let clock: SharedClock = Arc::new(SystemClock::default());
+        let lane = |count: usize| ClassLimits {
+            permits: Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS))),
+            breaker: CircuitBreaker::new(Arc::clone(&clock)),
+        };
+        Ok(Self {
+            inner: Arc::new(ArchiveState {
+                transport: Transport::new(&settings)?,
+                credentials,
+                searches: lane(settings.max_concurrency),
+                metadata: lane(settings.max_concurrency),
+                retrievals: lane(settings.max_concurrency.saturating_mul(RETRIEVALS_FOR_A_SEARCH)),
+                settings,
+                metrics,
+            }),
+        })
+    }
+
+    /// Its short name.
+    pub fn id(&self) -> &ArchiveId {
+        &self.inner.settings.id
+    }
+
+    /// Everything that is configured about it.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Its quirks.
+    pub fn profile(&self) -> &Profile {
+        &self.inner.settings.profile
+    }
+
+    /// How many searches may be under way at once.
+    pub fn max_concurrency(&self) -> usize {
+        self.inner.settings.max_concurrency.max(1)
+    }
+
+    /// Sends `request` and returns with the head of the answer, whatever its status. The body is as the archive sent it,
+    /// with its Content-Encoding.
+    pub async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse, ArchiveError> {
+        self.send_for(BodyUse::Carry, request).await
+    }
+
+    /// Sends `request` and returns with the head of the answer, whatever its status. The body is decoded.
+    pub(super) async fn send_decoding(
+        &self,
+        request: UpstreamRequest,
+    ) -> Result<UpstreamResponse, ArchiveError> {
+        self.send_for(BodyUse::Read, request).await
+    }
+
+    pub(super) fn error(&self, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
+        ArchiveError { archive: self.id().clone(), kind: kind.into() }
+    }
+
+    async fn send_for(
+        &self,
+        purpose: BodyUse,
+        request: UpstreamRequest,
+    ) -> Result<UpstreamResponse, ArchiveError> {
+        let class = request.class();
+        let started = Instant::now();
+        let answer = self.send_within_deadline(purpose, request).await;
+        let outcome = match &answer {
+            Ok(response) => response.status.as_str().to_owned(),
+            Err(error) => error.label().to_owned(),
+        };
+        self.inner.metrics.upstream_answered(self.id().as_str(), class.label(), &outcome, started.elapsed());
+        answer
+    }
+
+    async fn send_within_deadline(
+        &self,
+        purpose: BodyUse,
+        request: UpstreamRequest,
+    ) -> Result<UpstreamResponse, ArchiveError> {
+        let lane = match request.class() {
+            Class::Search => &self.inner.searches,
+            Class::Metadata => &self.inner.metadata,
+            Class::Retrieve => &self.inner.retrievals,
+        };
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&lane.permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
+        let pass = lane.breaker.pass().map_err(|rest| self.error(ArchiveErrorKind::CircuitOpen(rest)))?;
+        let in_flight = self.inner.metrics.upstream_begun(self.id().as_str(), request.class().label());
+        let answer = self.send_with_permit(purpose, request, (permit, in_flight)).await;
+        match &answer {
+            Ok(response) if matches!(response.status.as_u16(), 502..=504) => pass.failed(),
+            Err(error) if error.is_about_the_archive() => pass.failed(),
+            _ => pass.succeeded(),
+        }
+        answer
+    }
+
+    async fn send_with_permit(
+        &self,
+        purpose: BodyUse,
+        request: UpstreamRequest,
+        held: Held,
+    ) -> Result<UpstreamResponse, ArchiveError> {
+        let timeout = self.inner.settings.timeout;
+        let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(purpose, &request)).await {
+            Ok(answer) => answer.map_err(|error| self.transport_error(error))?,
+            Err(_) => return Err(self.error(ArchiveErrorKind::Timeout(timeout))),
+        };
+        if answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED {
+            return Err(self.error(ArchiveErrorKind::Redirected));
+        }
+        let (head, body) = answer.into_parts();
+        let body = UpstreamBody::new(self.id().clone(), timeout, body, held);
+        Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
+    }
+
+    /// An archive may close a pooled connection in the moment in which it is used again. Then nothing was answered, and a
+    /// GET can be said twice.
+    async fn send_twice_if_stale(
+        &self,
+        purpose: BodyUse,
+        request: &UpstreamRequest,
+    ) -> Result<Response<Incoming>, TransportError> {
+        match self.inner.transport.send(purpose, self.assemble(request)).await {
+            Err(TransportError::Disconnected) => {
+                self.inner.transport.send(purpose, self.assemble(request)).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn assemble(&self, request: &UpstreamRequest) -> Outgoing {
+        let url = request.url(&self.inner.settings);
+        let mut headers = request.headers.clone();
+        if let Some((name, value)) = &self.inner.credentials {
+            headers.insert(name, value.clone());
+        }
+        Outgoing { method: request.method.clone(), url, headers }
+    }
+
+    fn transport_error(&self, error: TransportError) -> ArchiveError {
+        self.error(match error {
+            TransportError::Unreachable(failure) => ArchiveErrorKind::Unreachable(failure),
+            TransportError::ForbiddenAddress => ArchiveErrorKind::ForbiddenAddress,
+            TransportError::TimedOut => ArchiveErrorKind::Timeout(self.inner.settings.timeout),
+            TransportError::Disconnected => ArchiveErrorKind::Disconnected,
+        })
+    }
+}

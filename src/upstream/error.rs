@@ -1,0 +1,272 @@
+//! What can go wrong between the gateway and one archive: what happened, what that says of the archive, and when it can be
+//! asked again. No variant holds an address, a query or a byte of a body: they end up in answers and logs.
+//!
+//! Nothing here knows the status that a client of the gateway gets; `crate::error` decides it from [`ErrorClass`].
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+
+use super::ArchiveId;
+use dicom_model::json::reader::RowError;
+
+/// How long to wait before asking again, where nothing says it more exactly: a service that restarts is back by then.
+pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// No client is made to wait longer, whatever an archive says of its own maintenance.
+const MAX_RETRY_AFTER: u32 = 300;
+
+/// Why an archive did not give what it was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("archive {archive} {kind}")]
+pub struct ArchiveError {
+    /// Which archive.
+    pub archive: ArchiveId,
+    /// What happened.
+    pub kind: ArchiveErrorKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ArchiveErrorKind {
+    /// No connection could be made.
+    #[error("cannot be reached: {0}")]
+    Unreachable(ConnectFailure),
+    /// Its name resolves only to addresses that are never called.
+    #[error(
+        "cannot be reached: its host name resolves only to link-local or reserved addresses, which are blocked; \
+         if that is intended, set allow_link_local = true"
+    )]
+    ForbiddenAddress,
+    /// The connection broke before the head of the response was complete.
+    #[error("closed the connection without a response; if it speaks TLS, its URL must begin with https://")]
+    Disconnected,
+    /// No response, or no further byte of one, in time.
+    #[error("did not respond within {} s", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// Too many requests to this archive are in flight already.
+    #[error("already has as many requests in flight as it may have; try again later")]
+    Busy,
+    /// The circuit breaker is open: the archive failed several times in a row and is not asked for so long.
+    #[error("failed several times in a row; it will be tried again in {} s", whole_seconds(*.0))]
+    CircuitOpen(Duration),
+    /// The archive does not accept the gateway's credentials.
+    #[error("rejected the gateway's credentials (status {0}); check [archive.auth]")]
+    Unauthorized(StatusCode),
+    /// The archive has no such resource.
+    #[error("has no such resource")]
+    NotFound,
+    /// The archive is overloaded or under maintenance.
+    #[error("is temporarily unavailable (status {status}); try again later")]
+    Unavailable {
+        /// 429 or 503.
+        status: StatusCode,
+        /// What its `Retry-After` said, in seconds, as [`retry_after`] reads it.
+        retry_after: Option<u32>,
+    },
+    /// Any other status that is no success.
+    #[error("rejected the request (status {0})")]
+    Refused(StatusCode),
+    /// The archive redirects to another URL. The gateway never follows.
+    #[error("redirected the request to another URL, which the gateway does not follow; check its url")]
+    Redirected,
+    /// The body is not what was asked for.
+    #[error("sent a response that cannot be read: {0}")]
+    Malformed(#[from] RowError),
+    /// The body is not what was asked for, and is not even close.
+    #[error("sent a response that cannot be read: {0}")]
+    Unreadable(&'static str),
+    /// The body is longer than any real response.
+    #[error("sent a response of more than {0} bytes")]
+    TooLarge(u64),
+    /// Each time that a list was read, it changed meanwhile.
+    #[error("changed its list each time that the gateway read it; try again later")]
+    ListChanged,
+    /// Its lists end early, and it gives the first part however it is asked for the rest.
+    #[error("truncates its list and cannot be asked for the rest")]
+    Unpageable,
+    /// The connection broke in the middle of the body.
+    #[error("closed the connection in the middle of its response")]
+    Truncated,
+}
+
+/// Why no connection could be made. The texts name no host, as clients see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectFailure {
+    /// The resolver has no address for the host name.
+    #[error("name lookup failed")]
+    NameLookup,
+    /// Nothing listens on the port.
+    #[error("connection refused")]
+    Refused,
+    /// The network has no way to the host.
+    #[error("no route to the host")]
+    NoRoute,
+    /// Neither a connection nor a TLS handshake was complete in time.
+    #[error("connect timed out after {} s", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// No trusted authority signed the certificate.
+    #[error("TLS: certificate is not trusted (set archive.tls.ca to the authority that signed it)")]
+    UntrustedCertificate,
+    /// The certificate names other hosts than the one in the URL.
+    #[error("TLS: certificate is for another name")]
+    WrongName,
+    /// The certificate is expired, or not valid yet.
+    #[error("TLS: certificate is expired or not valid yet")]
+    CertificateExpired,
+    /// What answered is no TLS: usually plain HTTP at an https:// URL.
+    #[error("TLS: the server does not speak TLS (is it plain HTTP? then its URL begins with http://)")]
+    NotTls,
+    /// TLS failed in another way: no common version, or the server ended the handshake.
+    #[error("TLS: the handshake failed")]
+    Handshake,
+    /// Anything else.
+    #[error("the connection could not be made")]
+    Other,
+}
+
+/// What an error says of the archive, as far as it matters to who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// It cannot answer now, and may later.
+    Unavailable,
+    /// It took too long.
+    TimedOut,
+    /// The connection broke; the same request may succeed.
+    Disconnected,
+    /// It does not have the resource.
+    NotFound,
+    /// It cannot list as much as was asked for: a narrower request may succeed.
+    TooCostly,
+    /// What it sent is no valid response, or it does not work with the gateway's configuration.
+    BadResponse,
+}
+
+/// `Retry-After` of an archive's response, in seconds, within sensible bounds. A date is not read: archives send seconds.
+pub fn retry_after(headers: &HeaderMap) -> Option<u32> {
+    let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.clamp(1, MAX_RETRY_AFTER))
+}
+
+/// `wait` in whole seconds, never fewer: who comes back earlier only learns to wait again.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+impl ArchiveError {
+    /// What it says of the archive.
+    pub fn class(&self) -> ErrorClass {
+        use ArchiveErrorKind as Kind;
+        match self.kind {
+            Kind::Unreachable(_)
+            | Kind::Busy
+            | Kind::CircuitOpen(_)
+            | Kind::Unavailable { .. }
+            | Kind::ListChanged => ErrorClass::Unavailable,
+            Kind::Timeout(_) => ErrorClass::TimedOut,
+            Kind::Disconnected | Kind::Truncated => ErrorClass::Disconnected,
+            Kind::NotFound => ErrorClass::NotFound,
+            Kind::Unpageable => ErrorClass::TooCostly,
+            Kind::ForbiddenAddress
+            | Kind::Unauthorized(_)
+            | Kind::Refused(_)
+            | Kind::Redirected
+            | Kind::Malformed(_)
+            | Kind::Unreadable(_)
+            | Kind::TooLarge(_) => ErrorClass::BadResponse,
+        }
+    }
+
+    /// After how long asking again may help; `None` where that is not to be expected.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            ArchiveErrorKind::CircuitOpen(rest) => Some(rest),
+            ArchiveErrorKind::Unavailable { retry_after: Some(seconds), .. } => {
+                Some(Duration::from_secs(seconds.into()))
+            }
+            _ => (self.class() == ErrorClass::Unavailable).then_some(DEFAULT_RETRY_AFTER),
+        }
+    }
+
+    /// Whether asking the same archive in another way might succeed: it did answer, but not with this.
+    pub fn is_about_this_request(&self) -> bool {
+        use ArchiveErrorKind as Kind;
+        matches!(
+            self.kind,
+            Kind::NotFound
+                | Kind::Refused(_)
+                | Kind::Redirected
+                | Kind::Malformed(_)
+                | Kind::Unreadable(_)
+                | Kind::TooLarge(_)
+                | Kind::Disconnected
+        )
+    }
+
+    /// Whether it says that the archive is unhealthy, whatever it was asked.
+    pub(super) fn is_about_the_archive(&self) -> bool {
+        use ArchiveErrorKind as Kind;
+        matches!(self.kind, Kind::Unreachable(_) | Kind::Disconnected | Kind::Timeout(_))
+    }
+
+    /// Whether the archive said that the thing does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self.kind, ArchiveErrorKind::NotFound)
+    }
+
+    /// Whether the archive cannot be asked for the rest of a list.
+    pub fn is_unpageable(&self) -> bool {
+        matches!(self.kind, ArchiveErrorKind::Unpageable)
+    }
+
+    /// Whether the archive refused because the answer would be too large (PS3.18 table 10.6.3-1: 413, as dcm4chee says).
+    pub fn is_too_much_to_answer(&self) -> bool {
+        matches!(self.kind, ArchiveErrorKind::Refused(StatusCode::PAYLOAD_TOO_LARGE))
+    }
+
+    /// A word for metrics.
+    pub fn label(&self) -> &'static str {
+        use ArchiveErrorKind as Kind;
+        match self.kind {
+            Kind::Unreachable(_) => "unreachable",
+            Kind::ForbiddenAddress => "off_limits",
+            Kind::Disconnected => "disconnected",
+            Kind::Timeout(_) => "timeout",
+            Kind::Busy => "busy",
+            Kind::CircuitOpen(_) => "resting",
+            Kind::Unauthorized(_) => "unauthorized",
+            Kind::NotFound => "not_found",
+            Kind::Unavailable { .. } => "unavailable",
+            Kind::Refused(_) => "refused",
+            Kind::Redirected => "redirected",
+            Kind::Malformed(_) | Kind::Unreadable(_) => "unreadable",
+            Kind::TooLarge(_) => "too_large",
+            Kind::ListChanged => "list_changed",
+            Kind::Unpageable => "unpageable",
+            Kind::Truncated => "broken_off",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_of_an_archive_is_read_within_bounds() {
+        let read =
+            |text: &str| retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]));
+        assert_eq!(read("7"), Some(7));
+        assert_eq!(read("0"), Some(1), "at once is no wait");
+        assert_eq!(read("86400"), Some(300));
+        assert_eq!(read("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        assert_eq!(whole_seconds(Duration::from_millis(2001)), 3);
+        assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
+        assert_eq!(whole_seconds(Duration::ZERO), 1);
+    }
+}

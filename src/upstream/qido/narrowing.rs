@@ -1,0 +1,314 @@
+//! What may be sent to an archive that does not decode percent-escapes, and which of its rows then answer the search.
+//!
+//! RFC 3986 3.4 lets `/ ? : @` and most sub-delimiters stand in a query as they are. What must be escaped (`^`, blanks, letters
+//! beyond ASCII) never matches at an archive that compares the escape itself. There a key is widened to a pattern that covers
+//! its value, or left out where nothing of it can be written, and the rows are compared here, with exactly the value that was
+//! asked for (PS3.4 C.2.2.2). What cannot be compared so is refused: an empty list would say that nothing matches.
+
+use dicom_core::VR;
+
+use super::QidoQuery;
+use super::query::MatchingOption;
+use super::value::{MatchValue, is_writable};
+use crate::upstream::Profile;
+use dicom_model::{Attributes, NameGroup, Tag, Value, tag, tags};
+
+/// Why an archive cannot be asked, and its rows not compared either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("does not decode percent-escapes, and cannot be asked for this {attribute} without them: {reason}")]
+pub struct Unaskable {
+    /// The keyword of the attribute.
+    attribute: &'static str,
+    reason: &'static str,
+}
+
+/// A search as an archive can be asked it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedQuery {
+    /// What is sent.
+    pub query: QidoQuery,
+    /// What its rows have still to be compared with.
+    pub filter: RowFilter,
+    /// Names that sound alike were asked for, and are not found so: matching is literal (PS3.18 8.3.4.2).
+    pub is_literal_only: bool,
+}
+
+/// What rows are compared with. Without keys every row fits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowFilter {
+    keys: Vec<Key>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    tag: Tag,
+    is_name: bool,
+    value: String,
+    /// A part of the value was sent, so that each row has a value.
+    is_sent: bool,
+}
+
+impl QidoQuery {
+    /// The same search in characters that an archive of `profile` understands.
+    pub fn asked_of(&self, profile: &Profile) -> Result<AskedQuery, Unaskable> {
+        let mut query = self.clone();
+        let mut filter = RowFilter::default();
+        if !profile.decodes_escapes {
+            for (tag, MatchValue(value)) in &self.matches {
+                if value.bytes().all(is_writable) {
+                    continue;
+                }
+                let key = Key::read(*tag, value)?;
+                let pattern = MatchValue::widened(value, profile.keeps_padding);
+                query = match pattern {
+                    Some(pattern) => query.matching(*tag, pattern),
+                    None => query.without(*tag),
+                };
+                // So that the rows show what they are compared by.
+                query = query.include(&[*tag]);
+                filter.keys.push(Key { is_sent: query.is_matching(*tag), ..key });
+            }
+        }
+        let is_literal_only = !filter.is_empty() && self.has_manner(MatchingOption::Fuzzy);
+        if is_literal_only {
+            query = query.manner(MatchingOption::Fuzzy, false);
+        }
+        Ok(AskedQuery { query, filter, is_literal_only })
+    }
+}
+
+impl RowFilter {
+    /// Whether every row fits.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether `row` is one of those that were searched for.
+    pub fn admits(&self, row: &Attributes) -> Result<bool, Unaskable> {
+        for key in &self.keys {
+            if !key.admits(row)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Key {
+    fn read(tag: Tag, value: &str) -> Result<Self, Unaskable> {
+        let unaskable = |reason| Unaskable { attribute: keyword(tag), reason };
+        let vr = tag::value_representation(tag);
+        let is_text = matches!(
+            vr,
+            Some(
+                VR::AE
+                    | VR::AS
+                    | VR::CS
+                    | VR::DS
+                    | VR::IS
+                    | VR::LO
+                    | VR::LT
+                    | VR::PN
+                    | VR::SH
+                    | VR::ST
+                    | VR::UC
+                    | VR::UR
+                    | VR::UT
+            )
+        );
+        if !is_text {
+            return Err(unaskable("it is no text that could be compared here"));
+        }
+        // Archives do not agree on what a comma does.
+        if value.contains(['\\', ',']) {
+            return Err(unaskable("a list of such values has to be asked for one by one"));
+        }
+        if value == "\"\"" {
+            return Err(unaskable("matching what is empty"));
+        }
+        let is_name = vr == Some(VR::PN);
+        Ok(Self { tag, is_name, value: comparable(value, is_name), is_sent: false })
+    }
+
+    fn admits(&self, row: &Attributes) -> Result<bool, Unaskable> {
+        let unaskable = |reason| Unaskable { attribute: keyword(self.tag), reason };
+        let Some(element) = row.get(self.tag) else {
+            return if self.is_sent { Err(unaskable("its rows do not show it")) } else { Ok(false) };
+        };
+        let fits = |text: &str| is_like(&self.value, &comparable(text, self.is_name));
+        let any = element.values.iter().any(|value| match value {
+            Value::Text(text) => fits(text),
+            Value::Name(name) => {
+                let groups = [&name.alphabetic, &name.ideographic, &name.phonetic];
+                let groups = groups.map(|group| group.as_ref().map(text_of).unwrap_or_default());
+                groups.iter().any(|group| !group.is_empty() && fits(group)) || fits(&groups.join("="))
+            }
+            Value::Item(_) => false,
+        });
+        if !any && !can_hold(row, &self.value) {
+            return Err(unaskable("its rows come in a character set that does not have these letters"));
+        }
+        Ok(any)
+    }
+}
+
+fn keyword(tag: Tag) -> &'static str {
+    tag::keyword(tag).unwrap_or("attribute")
+}
+
+/// Whether a row in its character set could show that value.
+fn can_hold(row: &Attributes, value: &str) -> bool {
+    match row.text(tags::SPECIFIC_CHARACTER_SET) {
+        None | Some("ISO_IR 192") => true,
+        Some("ISO_IR 100") => value.chars().all(|character| character <= '\u{ff}'),
+        Some(_) => value.is_ascii(),
+    }
+}
+
+fn text_of(group: &NameGroup) -> String {
+    let components = [&group.family, &group.given, &group.middle, &group.prefix, &group.suffix];
+    components.map(AsRef::as_ref).join("^").trim_end_matches('^').to_owned()
+}
+
+/// As values are compared: padding says nothing, nor does the case of names (PS3.4 C.2.2.2.1) and empty components at their end
+/// (PS3.5 6.2.1).
+fn comparable(text: &str, is_name: bool) -> String {
+    let text = text.trim_matches(' ');
+    if is_name { text.trim_end_matches(['^', '=', ' ']).to_lowercase() } else { text.to_owned() }
+}
+
+/// Whether `text` is like `pattern`, in which `*` stands for any characters and `?` for one (PS3.4 C.2.2.2.4). Linear but for
+/// the last `*`, which is where it goes back to.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut position, mut back) = (0, 0, None);
+    while position < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                back = Some((at + 1, position));
+                at += 1;
+            }
+            Some(wanted) if *wanted == '?' || *wanted == text[position] => {
+                at += 1;
+                position += 1;
+            }
+            _ => match back {
+                Some((behind, begin)) => {
+                    at = behind;
+                    position = begin + 1;
+                    back = Some((behind, begin + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(at..).is_some_and(|rest| rest.iter().all(|character| *character == '*'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::SearchLevel;
+    use proptest::prelude::*;
+
+    fn asked(tag: Tag, value: &str) -> Result<AskedQuery, Unaskable> {
+        let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
+        query.asked_of(&Profile::named("orthanc").unwrap())
+    }
+
+    fn sent(tag: Tag, value: &str) -> String {
+        asked(tag, value).unwrap().query.canonical()
+    }
+
+    fn admits(tag: Tag, value: &str, row: &str) -> Result<bool, Unaskable> {
+        asked(tag, value).unwrap().filter.admits(&serde_json::from_str(row).unwrap())
+    }
+
+    #[test]
+    fn what_can_be_written_is_sent_as_it_is() {
+        for value in ["25/1807", "A(1)", "P@1", "Do?e*", "a!b$c:d", "1.2,1.3"] {
+            let query =
+                QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(value));
+            let asked = query.asked_of(&Profile::named("orthanc").unwrap()).unwrap();
+            assert_eq!(asked.query.canonical(), format!("studies?PatientID={value}"));
+            assert!(asked.filter.is_empty());
+        }
+        let generic = QidoQuery::new(SearchLevel::Studies)
+            .matching(tags::PATIENT_NAME, MatchValue::raw("Doe^J"))
+            .asked_of(&Profile::default())
+            .unwrap();
+        assert!(generic.filter.is_empty() && generic.query.canonical().ends_with("PatientName=Doe%5EJ"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_widened_or_left_out() {
+        assert_eq!(sent(tags::PATIENT_NAME, "Doe^J*"), "studies?PatientName=Doe*J*&includefield=00100010");
+        assert_eq!(sent(tags::PATIENT_ID, "A+1=;'x"), "studies?PatientID=A*1*x*&includefield=00100020");
+        assert_eq!(sent(tags::PATIENT_NAME, "山田^*"), "studies?includefield=00100010");
+    }
+
+    #[test]
+    fn rows_are_compared_with_what_was_asked_for() {
+        let name =
+            |text: &str| format!(r#"{{"00100010":{{"vr":"PN","Value":[{{"Alphabetic":"{text}"}}]}}}}"#);
+        for (value, text, expected) in [
+            ("Doe^Jane", "Doe^Jane", true),
+            ("doe^j*", "DOE^Jane", true),
+            ("Doe^Jane", "Doe^Jane^^^", true),
+            ("Doe^Jane", "Doe^Janet", false),
+            ("Doe^Jane", "Doe-Jane", false),
+            ("M\u{fc}ller", "M\u{fc}ller", true),
+            ("M\u{fc}ller", "Moeller", false),
+        ] {
+            assert_eq!(admits(tags::PATIENT_NAME, value, &name(text)), Ok(expected), "{value} {text}");
+        }
+        let id = r#"{"00100020":{"vr":"LO","Value":["A+1 "]}}"#;
+        assert_eq!(admits(tags::PATIENT_ID, "A+1", id), Ok(true));
+        assert_eq!(admits(tags::PATIENT_ID, "a+1", id), Ok(false));
+        let three =
+            r#"{"00100010":{"vr":"PN","Value":[{"Alphabetic":"Yamada^Tarou","Ideographic":"山田^太郎"}]}}"#;
+        assert_eq!(admits(tags::PATIENT_NAME, "山田^*", three), Ok(true));
+        assert_eq!(admits(tags::PATIENT_NAME, "Yamada^Tarou=山田^太郎", three), Ok(true));
+        assert_eq!(admits(tags::PATIENT_NAME, "田山^*", three), Ok(false));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        for (tag, value) in [
+            (tags::PATIENT_NAME, "Doe^J,Roe^R"),
+            (tags::PATIENT_ID, "a\\b"),
+            (tags::PATIENT_ID, "\"\""),
+            (tags::STUDY_DATE, "2024 01"),
+        ] {
+            assert!(asked(tag, value).is_err(), "{value}");
+        }
+        let latin =
+            r#"{"00080005":{"Value":["ISO_IR 100"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"^"}]}}"#;
+        assert!(admits(tags::PATIENT_NAME, "山田^*", latin).is_err());
+        assert_eq!(admits(tags::PATIENT_NAME, "Doe^*", latin), Ok(false));
+        assert!(admits(tags::STUDY_DESCRIPTION, "Chest CT", "{}").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_is_like_what_a_slow_reading_of_it_is_like(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+            fn slow(pattern: &[u8], text: &[u8]) -> bool {
+                match pattern.split_first() {
+                    None => text.is_empty(),
+                    Some((b'*', rest)) => (0..=text.len()).any(|at| slow(rest, &text[at..])),
+                    Some((b'?', rest)) => !text.is_empty() && slow(rest, &text[1..]),
+                    Some((first, rest)) => text.first() == Some(first) && slow(rest, &text[1..]),
+                }
+            }
+            prop_assert_eq!(is_like(&pattern, &text), slow(pattern.as_bytes(), text.as_bytes()));
+        }
+
+        #[test]
+        fn what_is_sent_covers_what_was_asked_for(value in "[A-Z^ +é*?/]{1,10}") {
+            if let Some(MatchValue(pattern)) = MatchValue::widened(&value, false) {
+                prop_assert!(pattern.bytes().all(is_writable), "{}", pattern);
+                prop_assert!(is_like(&pattern, value.trim_matches(' ')), "{} {}", pattern, value);
+            }
+        }
+    }
+}

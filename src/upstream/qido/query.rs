@@ -1,0 +1,225 @@
+//! One search: at which level, for what, and which rows of it (PS3.18 8.3.4, 10.6.1).
+
+use super::SearchLevel;
+use super::value::{MatchValue, escape_into};
+use dicom_model::{Tag, tag};
+
+/// One search. Building it cannot fail; a key that is given twice is an error of ours, so the later one stands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QidoQuery {
+    level: SearchLevel,
+    pub(super) matches: Vec<(Tag, MatchValue)>,
+    include: Vec<Tag>,
+    include_all: bool,
+    manners: Vec<(MatchingOption, bool)>,
+    limit: Option<u32>,
+    offset: Option<u32>,
+}
+
+impl QidoQuery {
+    /// A search for everything at `level`.
+    pub fn new(level: SearchLevel) -> Self {
+        Self {
+            level,
+            matches: Vec::new(),
+            include: Vec::new(),
+            include_all: false,
+            manners: Vec::new(),
+            limit: None,
+            offset: None,
+        }
+    }
+
+    /// Only what has `value` under `tag`.
+    #[must_use]
+    pub fn matching(mut self, tag: Tag, value: MatchValue) -> Self {
+        self.matches.retain(|(earlier, _)| *earlier != tag);
+        self.matches.push((tag, value));
+        self
+    }
+
+    /// Whatever is under `tag`.
+    #[must_use]
+    pub(super) fn without(mut self, tag: Tag) -> Self {
+        self.matches.retain(|(earlier, _)| *earlier != tag);
+        self
+    }
+
+    /// These attributes too (PS3.18 8.3.4.3).
+    #[must_use]
+    pub fn include(mut self, tags: &[Tag]) -> Self {
+        self.include.extend_from_slice(tags);
+        self
+    }
+
+    /// Every attribute that the archive has.
+    #[must_use]
+    pub fn include_all(mut self) -> Self {
+        self.include_all = true;
+        self
+    }
+
+    /// Matching in that manner, or explicitly not.
+    #[must_use]
+    pub fn manner(mut self, manner: MatchingOption, wanted: bool) -> Self {
+        self.manners.retain(|(earlier, _)| *earlier != manner);
+        self.manners.push((manner, wanted));
+        self
+    }
+
+    /// At most `limit` rows, from the row behind the first `offset`.
+    #[must_use]
+    pub fn page(self, limit: u32, offset: u32) -> Self {
+        self.limit(limit).offset(offset)
+    }
+
+    /// At most `limit` rows.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// From the row behind the first `offset`.
+    #[must_use]
+    pub fn offset(mut self, offset: u32) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
+    /// Whether it asks for matching in that manner.
+    pub(super) fn has_manner(&self, manner: MatchingOption) -> bool {
+        self.manners.contains(&(manner, true))
+    }
+
+    /// Where it searches.
+    pub fn level(&self) -> &SearchLevel {
+        &self.level
+    }
+
+    /// Whether it matches by `tag`.
+    pub fn is_matching(&self, tag: Tag) -> bool {
+        self.matches.iter().any(|(key, _)| *key == tag)
+    }
+
+    /// How many rows it asks for, and behind how many.
+    pub fn window(&self) -> (Option<u32>, u32) {
+        (self.limit, self.offset.unwrap_or(0))
+    }
+
+    /// The search as text, the same for the same search: the key of caches and single flights.
+    pub fn canonical(&self) -> String {
+        format!("{}?{}", self.level.path(), self.query_string(IncludeStyle::Repeated))
+    }
+
+    /// The query string, escaped once, here and nowhere else.
+    pub(in crate::upstream) fn query_string(&self, style: IncludeStyle) -> String {
+        let mut query = String::new();
+        let mut push = |name: &str, value: &str| {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(name);
+            query.push('=');
+            escape_into(&mut query, value);
+        };
+        for (tag, MatchValue(value)) in &self.matches {
+            push(&name_of(*tag), value);
+        }
+        match style {
+            _ if self.include_all => push("includefield", "all"),
+            IncludeStyle::Repeated => {
+                self.include.iter().for_each(|tag| push("includefield", &tag::hex(*tag)));
+            }
+            IncludeStyle::List if self.include.is_empty() => {}
+            IncludeStyle::List => {
+                push(
+                    "includefield",
+                    &self.include.iter().map(|tag| tag::hex(*tag)).collect::<Vec<_>>().join(","),
+                );
+            }
+        }
+        for (manner, wanted) in &self.manners {
+            push(manner.parameter(), if *wanted { "true" } else { "false" });
+        }
+        if let Some(limit) = self.limit {
+            push("limit", &limit.to_string());
+        }
+        // Some archives refuse `offset=0`, and it says nothing.
+        if let Some(offset) = self.offset.filter(|offset| *offset > 0) {
+            push("offset", &offset.to_string());
+        }
+        query
+    }
+}
+
+/// Matching that a search asks for beyond that of PS3.4 C.2.2.2 (PS3.18 8.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MatchingOption {
+    /// Names that sound alike.
+    Fuzzy,
+    /// `""` finds attributes without a value.
+    EmptyValue,
+    /// A list of values, parted by `\`, finds any of them.
+    MultipleValue,
+}
+
+impl MatchingOption {
+    fn parameter(self) -> &'static str {
+        match self {
+            Self::Fuzzy => "fuzzymatching",
+            Self::EmptyValue => "emptyvaluematching",
+            Self::MultipleValue => "multiplevaluematching",
+        }
+    }
+}
+
+/// How an archive wants several attributes to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncludeStyle {
+    /// `includefield=a&includefield=b`.
+    Repeated,
+    /// `includefield=a,b`: for archives that refuse a repeated key.
+    List,
+}
+
+/// Keywords for attributes of the standard, since some archives know only those; hexadecimal digits for the others.
+fn name_of(tag: Tag) -> String {
+    tag::keyword(tag).map_or_else(|| tag::hex(tag), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::qido::*;
+    use dicom_model::{StudyUid, tags};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_search_is_written_the_same_each_time() {
+        let study = StudyUid::parse("1.2.3").unwrap();
+        let query = QidoQuery::new(SearchLevel::Series { study })
+            .matching(tags::MODALITY, MatchValue::exact("CT").unwrap())
+            .include(&[tags::LATERALITY, tags::BODY_PART_EXAMINED])
+            .page(10, 20);
+        assert_eq!(
+            query.canonical(),
+            "studies/1.2.3/series?Modality=CT&includefield=00200060&includefield=00180015&limit=10&offset=20"
+        );
+        assert_eq!(
+            query.query_string(IncludeStyle::List),
+            "Modality=CT&includefield=00200060,00180015&limit=10&offset=20"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_writes_a_key_of_its_own(value in "\\PC{0,40}") {
+            let query = QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(&value));
+            let text = query.query_string(IncludeStyle::Repeated);
+            let written = text.strip_prefix("PatientID=").unwrap();
+            prop_assert!(!written.contains(['&', '=', '#', ' ', '\\']), "{}", written);
+            prop_assert!(written.is_ascii());
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The client for what the gateway reads itself, made anew before its connections are worn out.
+//!
+//! Over HTTP/2 all calls share a connection. Each that its caller gives up is a stream that is reset, and when a thousand
+//! frames have come for such streams the library takes the connection down, with every call on it. A new client takes over
+//! long before; what is under way ends on the old one.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use reqwest::redirect::Policy;
+use tokio_rustls::rustls::ClientConfig;
+
+use super::resolver::Resolver;
+use super::{
+    CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT, unconnected,
+};
+use crate::upstream::{Settings, SettingsError};
+
+/// h2 bears what still comes for as many streams that were reset lately (50). What comes for others counts against the
+/// connection, a frame each, and one call that was given up can leave a hundred of those on their way.
+const MAX_GIVEN_UP: usize = 40;
+
+/// The client of one archive.
+#[derive(Debug)]
+pub(super) struct BufferedTransport(Arc<Exchanged>);
+
+#[derive(Debug)]
+struct Exchanged {
+    settings: Settings,
+    tls: ClientConfig,
+    resolver: Resolver,
+    current: RwLock<reqwest::Client>,
+    given_up: AtomicUsize,
+}
+
+impl BufferedTransport {
+    pub(super) fn new(
+        settings: &Settings,
+        tls: &ClientConfig,
+        resolver: Resolver,
+    ) -> Result<Self, SettingsError> {
+        let mut tls = tls.clone();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let current =
+            client(settings, &tls, &resolver).map_err(|_| SettingsError::Client(settings.id.clone()))?;
+        let settings = settings.clone();
+        Ok(Self(Arc::new(Exchanged {
+            settings,
+            tls,
+            resolver,
+            current: RwLock::new(current),
+            given_up: AtomicUsize::new(0),
+        })))
+    }
+
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Read>, TransportError> {
+        let client = self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut call = self.call();
+        let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
+        *request.headers_mut() = outgoing.headers;
+        let answer = client.execute(request).await.map_err(|error| failure(&error))?;
+        call.shares_connection = answer.version() == Version::HTTP_2;
+        let answer = Response::<reqwest::Body>::from(answer);
+        Ok(answer.map(|body| Read::new(body, call)))
+    }
+
+    /// Notes that a call begins.
+    fn call(&self) -> Call {
+        // Without TLS nothing is agreed on, and HTTP/1.1 is spoken.
+        let Settings { qido_url, wado_url, .. } = &self.0.settings;
+        let may_share = [qido_url, wado_url].into_iter().any(|url| url.scheme() == "https");
+        Call { client: Arc::clone(&self.0), has_ended: false, shares_connection: may_share }
+    }
+}
+
+impl Exchanged {
+    fn given_up(&self) {
+        if self.given_up.fetch_add(1, Ordering::Relaxed) + 1 < MAX_GIVEN_UP {
+            return;
+        }
+        // The old one does while no new one can be made.
+        if let Ok(client) = client(&self.settings, &self.tls, &self.resolver) {
+            *self.current.write().unwrap_or_else(PoisonError::into_inner) = client;
+            self.given_up.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn client(settings: &Settings, tls: &ClientConfig, resolver: &Resolver) -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(Arc::new(resolver.clone()))
+        .user_agent(USER_AGENT)
+        .gzip(true)
+        .redirect(Policy::none())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(settings.timeout)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .http1_max_headers(MAX_HEADERS)
+        .http2_adaptive_window(true)
+        .tcp_nodelay(true)
+        .build()
+}
+
+fn failure(error: &reqwest::Error) -> TransportError {
+    if error.is_connect() {
+        unconnected(error, error.is_timeout())
+    } else if error.is_timeout() {
+        TransportError::TimedOut
+    } else {
+        TransportError::Disconnected
+    }
+}
+
+/// A call that is under way. When it is dropped before its end, it was given up.
+#[derive(Debug)]
+struct Call {
+    client: Arc<Exchanged>,
+    has_ended: bool,
+    /// Others may be on its connection.
+    shares_connection: bool,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.has_ended && self.shares_connection {
+            self.client.given_up();
+        }
+    }
+}
+
+/// A body as it comes, decoded.
+#[derive(Debug)]
+pub(in crate::upstream) struct Read {
+    body: reqwest::Body,
+    call: Call,
+}
+
+impl Read {
+    fn new(body: reqwest::Body, call: Call) -> Self {
+        let mut read = Self { body, call };
+        read.note_end();
+        read
+    }
+
+    /// What is at its end need not be given up, though nobody asks for more.
+    fn note_end(&mut self) {
+        self.call.has_ended |= self.body.is_end_stream();
+    }
+}
+
+impl Body for Read {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(_)) => self.note_end(),
+            None | Some(Err(_)) => self.call.has_ended = true,
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| failure(&error))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,150 @@
+//! The client for what is forwarded through: hyper's own, as `reqwest` has no say in how much of a body is held.
+//!
+//! A client that takes nothing costs what lies between the archive's socket and its own: over HTTP/1 a few buffers, one that is
+//! being sent and those that wait behind it, over HTTP/2 a window. Both are as large as [`Settings::stream_buffer`] says.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::rustls::ClientConfig;
+use tower_service::Service;
+
+use super::resolver::Resolver;
+use super::{
+    BoxError, CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
+    unconnected,
+};
+use crate::upstream::{ConnectFailure, Settings};
+
+/// As many streams as that share a connection without waiting for those that nobody takes.
+const STREAMS: u32 = 1024;
+
+/// RFC 9113 6.9.1.
+const MAX_WINDOW_SIZE: u32 = i32::MAX.cast_unsigned();
+
+/// A peer that is gone without a word is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// The client of one archive; connections are kept between calls.
+#[derive(Debug)]
+pub(super) struct StreamingTransport {
+    client: Client<Connector, Empty<Bytes>>,
+    /// Between two pieces of a body.
+    patience: Duration,
+}
+
+impl StreamingTransport {
+    pub(super) fn new(settings: &Settings, tls: ClientConfig, resolver: Resolver) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(resolver);
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        let buffer = settings.stream_buffer;
+        let window = u32::try_from(buffer).unwrap_or(u32::MAX).min(MAX_WINDOW_SIZE);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .http1_max_headers(MAX_HEADERS)
+            .http1_max_buf_size(buffer)
+            .http2_initial_stream_window_size(window)
+            .http2_initial_connection_window_size(window.saturating_mul(STREAMS).min(MAX_WINDOW_SIZE))
+            // What still comes for streams that were given up would take the connection down, with every other stream on it.
+            .http2_max_local_error_reset_streams(None)
+            .build(Connector(connector));
+        Self { client, patience: settings.timeout }
+    }
+
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Carried>, TransportError> {
+        let answer = self.client.request(request(outgoing)?).await.map_err(|error| {
+            if error.is_connect() { unconnected(&error, false) } else { TransportError::Disconnected }
+        })?;
+        Ok(answer.map(|body| Carried { body, patience: self.patience, silence: None }))
+    }
+}
+
+fn request(Outgoing { method, url, headers }: Outgoing) -> Result<Request<Empty<Bytes>>, TransportError> {
+    let mut request = Request::new(Empty::new());
+    *request.method_mut() = method;
+    // Whatever a URL is, is a URI.
+    *request.uri_mut() =
+        Uri::try_from(url.as_str()).map_err(|_| TransportError::Unreachable(ConnectFailure::Other))?;
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+    Ok(request)
+}
+
+/// Connects within a time that TLS is a part of.
+#[derive(Debug, Clone)]
+struct Connector(HttpsConnector<HttpConnector<Resolver>>);
+
+impl Service<Uri> for Connector {
+    type Response = <HttpsConnector<HttpConnector<Resolver>> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async { timeout(CONNECT_TIMEOUT, connecting).await? })
+    }
+}
+
+/// A body as it comes.
+#[derive(Debug)]
+pub(in crate::upstream) struct Carried {
+    body: Incoming,
+    patience: Duration,
+    /// Runs while a piece is waited for, and only then: a reader that takes its time is not the archive's silence.
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for Carried {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            this.silence = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(|_| TransportError::Disconnected)));
+        }
+        let patience = this.patience;
+        let silence = this.silence.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(silence.as_mut().poll(context));
+        Poll::Ready(Some(Err(TransportError::TimedOut)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

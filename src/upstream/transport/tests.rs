@@ -1,0 +1,101 @@
+//! Names that are looked up by a table of the test's own.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::upstream::{ArchiveId, Credentials, Profile};
+
+fn settings(port: u16) -> Settings {
+    let url: Url = format!("http://pacs.example:{port}/dicom-web").parse().unwrap();
+    Settings {
+        id: ArchiveId::parse("main").unwrap(),
+        name: "Main".to_owned(),
+        qido_url: url.clone(),
+        wado_url: url,
+        wado_uri_url: None,
+        profile: Profile::default(),
+        credentials: Credentials::None,
+        timeout: Duration::from_secs(10),
+        max_concurrency: 4,
+        stream_buffer: 64 * 1024,
+        allow_link_local: false,
+        ca: None,
+    }
+}
+
+/// Somebody on the loopback who answers once on each connection; the port.
+async fn listener() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]")
+                .await;
+        }
+    });
+    port
+}
+
+/// Answers with one list of addresses after the other, and then with the last again; how often it was asked.
+fn answers(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<usize>>) {
+    let asked = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&asked);
+    let resolver = Resolver::by(move |name| {
+        assert_eq!(name, "pacs.example");
+        let mut count = counted.lock().unwrap();
+        let list = lists[(*count).min(lists.len() - 1)];
+        *count += 1;
+        Ok(list.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect())
+    });
+    (resolver, asked)
+}
+
+async fn ask(transport: &Transport, purpose: BodyUse, settings: &Settings) -> Result<Bytes, TransportError> {
+    let outgoing =
+        Outgoing { method: Method::GET, url: settings.qido_url.clone(), headers: HeaderMap::new() };
+    let answer = transport.send(purpose, outgoing).await?;
+    Ok(answer.into_body().collect().await?.to_bytes())
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_address_is_not_followed_to_one_that_is_off_limits() {
+    let settings = settings(listener().await);
+    for purpose in [BodyUse::Read, BodyUse::Carry] {
+        let (resolver, asked) =
+            answers(&[&["127.0.0.1"], &["169.254.169.254", "fe80::1"], &["0.0.0.0", "127.0.0.1"]]);
+        let transport = Transport::resolving_by(resolver, &settings).unwrap();
+        assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]");
+        // Its address was looked up once, and what was found then is what was called.
+        assert_eq!(*asked.lock().unwrap(), 1, "{purpose:?}");
+        assert_eq!(
+            ask(&transport, purpose, &settings).await,
+            Err(TransportError::ForbiddenAddress),
+            "{purpose:?}"
+        );
+        // Of several addresses those are called that may be.
+        assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]", "{purpose:?}");
+        assert_eq!(*asked.lock().unwrap(), 3, "{purpose:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_has_no_address_is_not_reached() {
+    let settings = settings(listener().await);
+    let resolver = Resolver::by(|_| Err(std::io::Error::other("no such name")));
+    let transport = Transport::resolving_by(resolver, &settings).unwrap();
+    for purpose in [BodyUse::Read, BodyUse::Carry] {
+        let unreachable = Err(TransportError::Unreachable(ConnectFailure::NameLookup));
+        assert_eq!(ask(&transport, purpose, &settings).await, unreachable);
+    }
+}

@@ -1,0 +1,69 @@
+//! Why no connection was made, found in the chain of errors of the two clients: what the resolver, the operating system or rustls
+//! (RFC 8446, RFC 9525 for names) said, whatever is wrapped around it.
+
+use std::error::Error;
+use std::io;
+
+use tokio::time::error::Elapsed;
+use tokio_rustls::rustls::{self, CertificateError};
+
+use super::resolver::{ForbiddenAddress, LookupFailed};
+use super::{CONNECT_TIMEOUT, TransportError};
+use crate::upstream::ConnectFailure;
+
+/// What the innermost cause that is known says; `timed_out` is what the client itself says of its own timer.
+pub(super) fn unconnected(error: &(dyn Error + 'static), timed_out: bool) -> TransportError {
+    let mut failure = timed_out.then_some(ConnectFailure::TimedOut(CONNECT_TIMEOUT));
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<ForbiddenAddress>() {
+            return TransportError::ForbiddenAddress;
+        }
+        failure = said_by(error).or(failure);
+        cause = within(error);
+    }
+    TransportError::Unreachable(failure.unwrap_or(ConnectFailure::Other))
+}
+
+/// An `io::Error` hides what it was made of: its source is the source of that.
+fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
+}
+
+fn said_by(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
+    if error.is::<LookupFailed>() {
+        return Some(ConnectFailure::NameLookup);
+    }
+    if error.is::<Elapsed>() {
+        return Some(ConnectFailure::TimedOut(CONNECT_TIMEOUT));
+    }
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(said_by_tls(error));
+    }
+    match error.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::ConnectionRefused => Some(ConnectFailure::Refused),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(ConnectFailure::NoRoute),
+        io::ErrorKind::TimedOut => Some(ConnectFailure::TimedOut(CONNECT_TIMEOUT)),
+        // Only TLS is spoken before there is a connection.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Some(ConnectFailure::Handshake),
+        _ => None,
+    }
+}
+
+fn said_by_tls(error: &rustls::Error) -> ConnectFailure {
+    match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                ConnectFailure::WrongName
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => ConnectFailure::CertificateExpired,
+            _ => ConnectFailure::UntrustedCertificate,
+        },
+        rustls::Error::InvalidMessage(_) => ConnectFailure::NotTls,
+        _ => ConnectFailure::Handshake,
+    }
+}

@@ -1,0 +1,279 @@
+//! Retrievals as PS3.18 10.4 defines them, made of typed parts.
+
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
+
+/// Which objects are retrieved (PS3.18 10.4.1.1).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DicomResource {
+    /// All of a study.
+    Study(StudyUid),
+    /// All of a series.
+    Series(StudyUid, SeriesUid),
+    /// One instance.
+    Instance(StudyUid, SeriesUid, SopInstanceUid),
+    /// Frames of one instance, counted from 1.
+    Frames(StudyUid, SeriesUid, SopInstanceUid, Vec<u32>),
+}
+
+impl DicomResource {
+    /// The study that all of it belongs to.
+    pub fn study(&self) -> &StudyUid {
+        match self {
+            Self::Study(study)
+            | Self::Series(study, _)
+            | Self::Instance(study, ..)
+            | Self::Frames(study, ..) => study,
+        }
+    }
+
+    /// Their path below the WADO-RS root, without a leading slash.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Study(study) => format!("studies/{study}"),
+            Self::Series(study, series) => format!("studies/{study}/series/{series}"),
+            Self::Instance(study, series, instance) => {
+                format!("studies/{study}/series/{series}/instances/{instance}")
+            }
+            Self::Frames(study, series, instance, frames) => {
+                let list = frames.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+                let slash = if list.is_empty() { "" } else { "/" };
+                format!("studies/{study}/series/{series}/instances/{instance}/frames{slash}{list}")
+            }
+        }
+    }
+}
+
+/// What of them is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Aspect {
+    Whole,
+    Metadata,
+    Rendered(Rendering),
+    Thumbnail(Rendering),
+    Bulkdata(Vec<PathSegment>),
+}
+
+/// A segment of a bulkdata path, which every archive makes up for itself: letters, digits, `.`, `_` and `-`, and no dots
+/// alone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PathSegment(String);
+
+impl PathSegment {
+    /// Reads `text` as it stands; `None` when it could mean more than itself.
+    pub fn parse(text: &str) -> Option<Self> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let dots_alone = text.bytes().all(|byte| byte == b'.');
+        ((1..=128).contains(&text.len()) && text.bytes().all(legal) && !dots_alone)
+            .then(|| Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How a rendered image is to look (PS3.18 8.3.5.1), each value checked to be what the standard writes there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Rendering {
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Rendering {
+    /// The parameters that there are.
+    pub const PARAMETERS: [&'static str; 5] = ["viewport", "window", "quality", "annotation", "iccprofile"];
+
+    /// In a square of so many pixels, unless a size is given.
+    #[must_use]
+    pub fn within(self, side: u32) -> Self {
+        let sized = self.clone().with("viewport", &format!("{side},{side}"));
+        sized.unwrap_or(self)
+    }
+
+    /// The value of a parameter, as it was given.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds one parameter of the standard; `None` when the standard knows no such parameter, when the value is none for
+    /// it, or when it was given before.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Option<Self> {
+        let number = |part: &str| part.parse::<f64>().is_ok_and(f64::is_finite) && part.len() <= 24;
+        let (name, legal): (&'static str, bool) = match name {
+            "viewport" => (
+                "viewport",
+                (2..=6).contains(&value.split(',').count())
+                    && value.split(',').all(|part| part.is_empty() || number(part)),
+            ),
+            "window" => ("window", {
+                let parts: Vec<_> = value.split(',').collect();
+                matches!(parts.as_slice(), [center, width, function]
+                    if number(center) && number(width) && matches!(*function, "linear" | "linear-exact" | "sigmoid"))
+            }),
+            "quality" => ("quality", value.parse::<u8>().is_ok_and(|quality| (1..=100).contains(&quality))),
+            "annotation" => (
+                "annotation",
+                !value.is_empty() && value.split(',').all(|part| matches!(part, "patient" | "technique")),
+            ),
+            "iccprofile" => {
+                ("iccprofile", matches!(value, "no" | "yes" | "srgb" | "adobergb" | "rommrgb" | "displayp3"))
+            }
+            _ => return None,
+        };
+        if !legal || self.parameters.iter().any(|(earlier, _)| *earlier == name) {
+            return None;
+        }
+        self.parameters.push((name, value.to_owned()));
+        Some(self)
+    }
+}
+
+/// One retrieval.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Retrieval {
+    objects: DicomResource,
+    aspect: Aspect,
+}
+
+impl Retrieval {
+    /// The objects themselves, or the frames' pixels.
+    pub fn whole(objects: DicomResource) -> Self {
+        Self { objects, aspect: Aspect::Whole }
+    }
+
+    /// Their attributes.
+    pub fn metadata(objects: DicomResource) -> Self {
+        Self { objects, aspect: Aspect::Metadata }
+    }
+
+    /// Consumer images or documents.
+    pub fn rendered(objects: DicomResource, rendering: Rendering) -> Self {
+        Self { objects, aspect: Aspect::Rendered(rendering) }
+    }
+
+    /// A representative small image.
+    pub fn thumbnail(objects: DicomResource, rendering: Rendering) -> Self {
+        Self { objects, aspect: Aspect::Thumbnail(rendering) }
+    }
+
+    /// A large value, at the path where the archive itself put it.
+    pub fn bulkdata(objects: DicomResource, path: Vec<PathSegment>) -> Self {
+        Self { objects, aspect: Aspect::Bulkdata(path) }
+    }
+
+    /// What is retrieved.
+    pub fn objects(&self) -> &DicomResource {
+        &self.objects
+    }
+
+    /// Whether attributes are wanted, so that the body is text.
+    pub fn is_metadata(&self) -> bool {
+        self.aspect == Aspect::Metadata
+    }
+
+    /// Whether the answer is something for people to look at.
+    pub fn is_rendered(&self) -> bool {
+        matches!(self.aspect, Aspect::Rendered(_) | Aspect::Thumbnail(_))
+    }
+
+    /// Whether frames are wanted without saying which.
+    pub fn is_every_frame(&self) -> bool {
+        self.aspect == Aspect::Whole
+            && matches!(&self.objects, DicomResource::Frames(.., frames) if frames.is_empty())
+    }
+
+    /// Its path below the WADO-RS root, without a leading slash.
+    pub fn path(&self) -> String {
+        let objects = self.objects.path();
+        match &self.aspect {
+            Aspect::Whole => objects,
+            Aspect::Metadata => format!("{objects}/metadata"),
+            Aspect::Rendered(_) => format!("{objects}/rendered"),
+            Aspect::Thumbnail(_) => format!("{objects}/thumbnail"),
+            Aspect::Bulkdata(segments) => {
+                segments.iter().fold(objects, |path, PathSegment(segment)| format!("{path}/{segment}"))
+            }
+        }
+    }
+
+    pub(crate) fn query_string(&self) -> String {
+        let parameters = match &self.aspect {
+            Aspect::Rendered(rendering) | Aspect::Thumbnail(rendering) => rendering.parameters.as_slice(),
+            Aspect::Whole | Aspect::Metadata | Aspect::Bulkdata(_) => &[],
+        };
+        parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance() -> DicomResource {
+        let uid = |text| SopInstanceUid::parse(text).unwrap();
+        DicomResource::Instance(
+            StudyUid::parse("1.2").unwrap(),
+            SeriesUid::parse("1.2.3").unwrap(),
+            uid("1.2.3.4"),
+        )
+    }
+
+    #[test]
+    fn paths_are_those_of_the_standard() {
+        let frames = |list: &[u32]| match instance() {
+            DicomResource::Instance(study, series, instance) => {
+                DicomResource::Frames(study, series, instance, list.to_vec())
+            }
+            _ => unreachable!("an instance was made"),
+        };
+        let segment = |text| PathSegment::parse(text).unwrap();
+        for (retrieval, path) in [
+            (Retrieval::whole(DicomResource::Study(StudyUid::parse("1.2").unwrap())), "studies/1.2"),
+            (Retrieval::metadata(instance()), "studies/1.2/series/1.2.3/instances/1.2.3.4/metadata"),
+            (Retrieval::whole(frames(&[1, 3])), "studies/1.2/series/1.2.3/instances/1.2.3.4/frames/1,3"),
+            (Retrieval::whole(frames(&[])), "studies/1.2/series/1.2.3/instances/1.2.3.4/frames"),
+            (
+                Retrieval::bulkdata(instance(), vec![segment("bulk"), segment("7fe00010")]),
+                "studies/1.2/series/1.2.3/instances/1.2.3.4/bulk/7fe00010",
+            ),
+        ] {
+            assert_eq!(retrieval.path(), path);
+        }
+    }
+
+    #[test]
+    fn a_rendering_holds_only_what_the_standard_writes() {
+        let rendering = Rendering::default()
+            .with("viewport", "512,512")
+            .unwrap()
+            .with("window", "40,400,linear")
+            .unwrap();
+        assert_eq!(
+            Retrieval::rendered(instance(), rendering).query_string(),
+            "viewport=512,512&window=40,400,linear"
+        );
+        for (name, value) in [
+            ("viewport", "512"),
+            ("viewport", "a,b"),
+            ("viewport", "NaN,1"),
+            ("window", "40,400"),
+            ("quality", "0"),
+            ("quality", "101"),
+            ("annotation", "all"),
+            ("iccprofile", "x"),
+            ("accept", "image/png"),
+            ("viewport", "1,1&x=1"),
+        ] {
+            assert_eq!(Rendering::default().with(name, value), None, "{name}={value}");
+        }
+        assert_eq!(Rendering::default().with("quality", "5").unwrap().with("quality", "6"), None);
+    }
+
+    #[test]
+    fn no_segment_leads_out_of_its_place() {
+        for bad in ["", ".", "..", "...", "a/b", "a%2fb", "a b", "ä", "a?b", &"a".repeat(129)] {
+            assert_eq!(PathSegment::parse(bad), None, "{bad:?}");
+        }
+    }
+}

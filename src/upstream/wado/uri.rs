@@ -1,0 +1,315 @@
+//! Retrievals of single objects by the URI service (PS3.18 chapter 9), made of typed parts.
+
+use super::retrieve::DicomResource;
+use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
+
+/// The media type of the object itself.
+const DICOM: &str = "application/dicom";
+
+/// One object as the URI service gives it: itself, or drawn for people. Each value is checked to be what the standard writes
+/// there, and none needs an escape.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WadoUri {
+    study: StudyUid,
+    series: SeriesUid,
+    instance: SopInstanceUid,
+    parameters: Vec<(&'static str, String)>,
+}
+
+/// For which kind of answer a parameter is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ParameterScope {
+    Either,
+    /// The object itself (PS3.18 9.4.1.2.2).
+    Dicom,
+    /// Something for people (PS3.18 9.4.1.2.3).
+    Drawn,
+}
+
+/// A parameter's name, what it is for, and whether a value is one of its values.
+type Parameter = (&'static str, ParameterScope, fn(&str) -> bool);
+
+/// The parameters besides the UIDs.
+const PARAMETERS: [Parameter; 14] = [
+    ("contentType", ParameterScope::Either, is_list_of_media_types),
+    ("charset", ParameterScope::Either, is_list_of_names),
+    ("anonymize", ParameterScope::Dicom, |value| value == "yes"),
+    ("transferSyntax", ParameterScope::Dicom, Uid::is_legal),
+    ("annotation", ParameterScope::Drawn, |value| {
+        value.split(',').all(|item| matches!(item, "patient" | "technique"))
+    }),
+    ("rows", ParameterScope::Drawn, is_count),
+    ("columns", ParameterScope::Drawn, is_count),
+    ("region", ParameterScope::Drawn, is_region),
+    ("windowCenter", ParameterScope::Drawn, is_number),
+    ("windowWidth", ParameterScope::Drawn, is_number),
+    ("frameNumber", ParameterScope::Drawn, is_count),
+    ("imageQuality", ParameterScope::Drawn, |value| {
+        value.parse().is_ok_and(|quality: u8| (1..=100).contains(&quality))
+    }),
+    ("presentationUID", ParameterScope::Drawn, Uid::is_legal),
+    ("presentationSeriesUID", ParameterScope::Drawn, Uid::is_legal),
+];
+
+/// Parameters of which each needs the other.
+const PAIRS: [(&str, &str); 2] =
+    [("windowCenter", "windowWidth"), ("presentationUID", "presentationSeriesUID")];
+
+/// Why there is no such retrieval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WadoUriError {
+    /// The service has no such parameter.
+    #[error("the URI service has no such parameter")]
+    Unknown,
+    /// It was given before.
+    #[error("it is given more than once")]
+    Twice,
+    /// The value is none that it can have.
+    #[error("it has another form in PS3.18 9.4.1.2")]
+    Value,
+    /// It does not go with the `contentType` that is asked for.
+    #[error("it does not go with the contentType that is asked for")]
+    OtherPurpose,
+    /// It goes only with another one.
+    #[error("it goes only with {0}")]
+    Alone(&'static str),
+}
+
+impl WadoUri {
+    /// The object itself or an image of it, as the archive chooses.
+    pub fn new(study: StudyUid, series: SeriesUid, instance: SopInstanceUid) -> Self {
+        Self { study, series, instance, parameters: Vec::new() }
+    }
+
+    /// Adds one parameter of the standard.
+    pub fn with(mut self, name: &str, value: &str) -> Result<Self, WadoUriError> {
+        let (name, _, is_legal) =
+            PARAMETERS.into_iter().find(|(known, ..)| *known == name).ok_or(WadoUriError::Unknown)?;
+        if self.parameter(name).is_some() {
+            return Err(WadoUriError::Twice);
+        }
+        if value.len() > 256 || !is_legal(value) {
+            return Err(WadoUriError::Value);
+        }
+        self.parameters.push((name, value.to_owned()));
+        Ok(self)
+    }
+
+    /// Checks that the parameters go with each other; else the name of one that does not.
+    pub fn checked(self) -> Result<Self, (&'static str, WadoUriError)> {
+        let other = if self.is_drawn() { ParameterScope::Dicom } else { ParameterScope::Drawn };
+        for (name, purpose, _) in PARAMETERS {
+            if purpose == other && self.parameter(name).is_some() {
+                return Err((name, WadoUriError::OtherPurpose));
+            }
+        }
+        for (one, other) in PAIRS {
+            match (self.parameter(one), self.parameter(other)) {
+                (Some(_), None) => return Err((one, WadoUriError::Alone(other))),
+                (None, Some(_)) => return Err((other, WadoUriError::Alone(one))),
+                _ => {}
+            }
+        }
+        Ok(self)
+    }
+
+    /// The object.
+    pub fn objects(&self) -> DicomResource {
+        DicomResource::Instance(self.study.clone(), self.series.clone(), self.instance.clone())
+    }
+
+    /// Its SOP Instance UID.
+    pub fn instance(&self) -> &SopInstanceUid {
+        &self.instance
+    }
+
+    /// Whether something for people is asked for, or the choice is the archive's.
+    pub fn is_drawn(&self) -> bool {
+        self.parameter("contentType") != Some(DICOM)
+    }
+
+    /// Whether one of the media types that are asked for is `essence`.
+    pub fn names(&self, essence: &str) -> bool {
+        self.parameter("contentType").is_some_and(|types| types.split(',').any(|named| named == essence))
+    }
+
+    /// Whether nothing may tell whose the object is.
+    pub fn is_anonymous(&self) -> bool {
+        self.parameter("anonymize").is_some()
+    }
+
+    /// The query, which needs no escapes: some archives do not decode them.
+    pub(crate) fn query_string(&self) -> String {
+        let Self { study, series, instance, parameters } = self;
+        let mut query = format!("requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}");
+        for (name, value) in parameters {
+            query.push('&');
+            query.push_str(name);
+            query.push('=');
+            query.push_str(value);
+        }
+        query
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Such as a charset, or what stands before and behind the slash of a media type.
+fn is_name(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*' | b':');
+    !text.is_empty() && text.bytes().all(legal)
+}
+
+fn is_list_of_names(value: &str) -> bool {
+    value.split(',').all(is_name)
+}
+
+fn is_list_of_media_types(value: &str) -> bool {
+    let is_media_type =
+        |text: &str| text.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype));
+    value.split(',').all(is_media_type)
+}
+
+fn is_count(value: &str) -> bool {
+    value.len() <= 9
+        && value.bytes().all(|byte| byte.is_ascii_digit())
+        && value.parse().is_ok_and(|count: u32| count > 0)
+}
+
+/// A decimal string (PS3.5 6.2), without an exponent's plus, which would need an escape.
+fn is_number(value: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'e' | b'E');
+    value.len() <= 16 && value.bytes().all(legal) && value.parse().is_ok_and(f64::is_finite)
+}
+
+/// Left, top, right and bottom as parts of the image's width and height.
+fn is_region(value: &str) -> bool {
+    let parts: Vec<f64> =
+        value.split(',').filter(|part| is_number(part)).filter_map(|part| part.parse().ok()).collect();
+    let within = parts.iter().all(|part| (0.0..=1.0).contains(part));
+    within
+        && value.split(',').count() == 4
+        && matches!(parts.as_slice(), [left, top, right, bottom] if left < right && top < bottom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn object() -> WadoUri {
+        WadoUri::new(
+            StudyUid::parse("1.2").unwrap(),
+            SeriesUid::parse("1.2.3").unwrap(),
+            SopInstanceUid::parse("1.2.3.4").unwrap(),
+        )
+    }
+
+    fn told(parameters: &[(&str, &str)]) -> Result<String, WadoUriError> {
+        let object =
+            parameters.iter().try_fold(object(), |object, (name, value)| object.with(name, value))?;
+        object.checked().map(|object| object.query_string()).map_err(|(_, error)| error)
+    }
+
+    #[test]
+    fn a_query_is_written_as_the_standard_has_it() {
+        let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4";
+        assert_eq!(told(&[]).unwrap(), uids);
+        assert_eq!(
+            told(&[
+                ("contentType", "application/dicom"),
+                ("anonymize", "yes"),
+                ("transferSyntax", "1.2.840.10008.1.2")
+            ])
+            .unwrap(),
+            format!("{uids}&contentType=application/dicom&anonymize=yes&transferSyntax=1.2.840.10008.1.2")
+        );
+        assert_eq!(
+            told(&[
+                ("contentType", "image/png,image/jpeg"),
+                ("frameNumber", "3"),
+                ("rows", "512"),
+                ("columns", "512"),
+                ("region", "0,0.1,0.5,1.0"),
+                ("windowCenter", "-40.5"),
+                ("windowWidth", "400"),
+                ("imageQuality", "90"),
+                ("annotation", "patient,technique"),
+                ("charset", "utf-8,ISO-8859-1"),
+            ])
+            .unwrap(),
+            format!(
+                "{uids}&contentType=image/png,image/jpeg&frameNumber=3&rows=512&columns=512&region=0,0.1,0.5,1.0&\
+                 windowCenter=-40.5&windowWidth=400&imageQuality=90&annotation=patient,technique&charset=utf-8,ISO-8859-1"
+            )
+        );
+    }
+
+    #[test]
+    fn what_the_standard_does_not_write_is_refused() {
+        for (name, value) in [
+            ("contentType", ""),
+            ("contentType", "image"),
+            ("contentType", "image/png&x=1"),
+            ("contentType", "image/png;q=1"),
+            ("charset", "utf 8"),
+            ("anonymize", "no"),
+            ("anonymize", "Yes"),
+            ("transferSyntax", "1..2"),
+            ("annotation", "everything"),
+            ("rows", "0"),
+            ("rows", "+1"),
+            ("rows", "1.5"),
+            ("columns", "99999999999"),
+            ("region", "0,0,1"),
+            ("region", "0,0,1,1,1"),
+            ("region", "0.5,0,0.5,1"),
+            ("region", "0,0,1,1.1"),
+            ("region", "0,0,x,1"),
+            ("windowCenter", "NaN"),
+            ("windowWidth", "1e+2"),
+            ("frameNumber", "a"),
+            ("imageQuality", "0"),
+            ("imageQuality", "101"),
+            ("presentationUID", "x"),
+        ] {
+            assert_eq!(told(&[(name, value)]), Err(WadoUriError::Value), "{name}={value}");
+        }
+        assert_eq!(told(&[("token", "x")]), Err(WadoUriError::Unknown));
+        assert_eq!(told(&[("rows", "1"), ("rows", "1")]), Err(WadoUriError::Twice));
+    }
+
+    #[test]
+    fn parameters_go_with_each_other() {
+        let dicom = ("contentType", "application/dicom");
+        for alone in [
+            ("windowCenter", "1"),
+            ("windowWidth", "1"),
+            ("presentationUID", "1.2"),
+            ("presentationSeriesUID", "1.2"),
+        ] {
+            assert!(matches!(told(&[alone]), Err(WadoUriError::Alone(_))), "{alone:?}");
+        }
+        for pair in [
+            [dicom, ("rows", "1")],
+            [dicom, ("frameNumber", "1")],
+            [("contentType", "image/png"), ("anonymize", "yes")],
+        ] {
+            assert_eq!(told(&pair), Err(WadoUriError::OtherPurpose), "{pair:?}");
+        }
+        assert_eq!(told(&[("anonymize", "yes")]), Err(WadoUriError::OtherPurpose));
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_needs_an_escape(index in 0..PARAMETERS.len(), value in "[ -~]{0,12}|[0-9.,/a-z-]{1,20}") {
+            if let Ok(object) = object().with(PARAMETERS[index].0, &value) {
+                let query = object.query_string();
+                prop_assert!(query.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"=&./,*_:-".contains(&byte)), "{}", query);
+                prop_assert_eq!(query.matches('&').count(), 4);
+            }
+        }
+    }
+}
