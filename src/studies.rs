@@ -67,7 +67,7 @@ pub struct ArchiveSource {
 /// How much one search may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
-    /// StudyRows of one archive that are looked through.
+    /// Rows of one archive that are looked through.
     pub max_scan: usize,
     /// Matches that are put in an order that was asked for.
     pub sort_window: usize,

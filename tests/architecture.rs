@@ -211,6 +211,19 @@ fn modules_and_crates_are_described_in_the_architecture() {
 }
 
 #[test]
+fn files_named_in_where_is_what_exist() {
+    let contributing = document("CONTRIBUTING.md");
+    let table = contributing.split("\n## ").find(|section| section.starts_with("Where is what")).unwrap();
+    let paths: Vec<_> =
+        table.split('`').filter(|text| text.starts_with("src/") || text.starts_with("crates/")).collect();
+    assert!(paths.len() >= 30, "{} behaviors", paths.len());
+    for path in paths {
+        // Panics with the path where there is no such file.
+        document(path);
+    }
+}
+
+#[test]
 fn dependencies_are_justified() {
     let architecture = document("ARCHITECTURE.md");
     let names: BTreeSet<_> = crates().into_iter().flat_map(|member| member.dependencies).collect();

@@ -178,7 +178,7 @@ pub(super) async fn completed_rows(
     Ok(rows.into_iter().map(|(row, _)| row).collect())
 }
 
-/// RowStream with what they lie below, without those that lie elsewhere; each with what it says.
+/// Rows with what they lie below, without those that lie elsewhere; each with what it says.
 fn below(rows: RowStream, parents: Parents) -> BoxStream<'static, Result<(Bytes, Attributes), StreamError>> {
     let row = move |row: Bytes| {
         let attributes: Attributes =

@@ -1,4 +1,7 @@
-//! Replaces an archive's URLs by the gateway's.
+//! Replaces an archive's URLs with the gateway's, so that no response names an upstream host.
+//!
+//! [`url_map`] decides what becomes of one URL; [`text`] finds the URLs in JSON, XML and plain text while it streams; [`part_headers`] those in
+//! the headers of multipart bodies. The result is the same for every chunking.
 
 pub(crate) mod part_headers;
 pub(crate) mod text;

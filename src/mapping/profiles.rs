@@ -25,7 +25,7 @@ pub enum Guide {
     SmartImagingAccess,
     /// IHE Radiology: Interactive Multimedia Report.
     IheImr,
-    /// IHE Radiology: Manifest-based Access to DICOM DicomResource, the ground of HL7 Europe's imaging guides.
+    /// IHE Radiology: Manifest-based Access to DICOM Objects, the ground of HL7 Europe's imaging guides.
     EuImaging,
     /// HL7 US Core.
     UsCore,

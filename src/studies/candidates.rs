@@ -21,7 +21,7 @@ use dicom_model::{Attributes, DicomDate, StudyUid, tags};
 use fhir_r4::search::{Criterion, ImagingStudyParam as Param, ReferenceMatch, Test};
 use fhir_r4::types::ImagingStudy;
 
-/// StudyRows of series or instances that are looked through to learn whose studies to ask for: an archive reads its database
+/// Rows of series or instances that are looked through to learn whose studies to ask for: an archive reads its database
 /// for each, and a search that finds more of them is answered better in another way.
 const MAX_BELOW: usize = 1000;
 

@@ -1,6 +1,6 @@
 //! Searches for studies over all archives, page by page.
 //!
-//! As a rule all matches are found, put in order, and the page is paginate from them; then the total is known, and a page is told by
+//! As a rule all matches are found, put in order, and the page is cut out of them; then the total is known, and a page is told by
 //! the last match before it. An archive that has more than may be looked through is read in its own order instead, as far as
 //! the page needs ([`stream`](super::unsorted)).
 

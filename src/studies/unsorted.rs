@@ -19,7 +19,7 @@ use crate::upstream::{
 };
 use dicom_model::{Attributes, StudyUid};
 
-/// StudyRows that are asked for at once: one page's worth or two.
+/// Rows that are asked for at once: one page's worth or two.
 const PAGE: usize = 100;
 
 /// So many places of earlier pages does a place know, so that one can go back.
@@ -64,7 +64,7 @@ impl UpstreamPosition {
     }
 }
 
-/// StudyRows that follow a position.
+/// Rows that follow a position.
 struct RowBatch {
     /// Each with how many rows were received up to and with it.
     rows: Vec<(usize, Attributes)>,
@@ -198,7 +198,7 @@ impl Studies {
             last == before
         };
         let numbered = rows.into_iter().enumerate().skip(behind);
-        // StudyRows that say the same again, as some archives give one for each instance, are passed over.
+        // Rows that say the same again, as some archives give one for each instance, are passed over.
         let new = numbered.filter(|(_, row)| !is_repeated(row));
         let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
         let is_short =

@@ -61,7 +61,7 @@ impl UpstreamRequest {
         Self::get(What::Search(query)).accepting(ROWS)
     }
 
-    /// A retrieval. [`Retrieval::metadata`] is to be read by the gateway; others are forwarded through.
+    /// A retrieval. [`Retrieval::metadata`] is to be read by the gateway; others are forwarded.
     pub fn retrieve(retrieval: Retrieval) -> Self {
         let request = Self::get(What::Retrieve(retrieval));
         match request.class() {

@@ -1,4 +1,4 @@
-//! DicomResource in the file format of PS3.10: the one reader of them.
+//! Objects in the file format of PS3.10: the one reader of them.
 //!
 //! [`walk`] goes from element to element, in every way of writing a data set, over a [`source`]. Two things are made of that:
 //! a [`Header`], which holds what metadata tell, out of anything that can be read, up to the pixel data; and an

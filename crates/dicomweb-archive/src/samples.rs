@@ -32,7 +32,7 @@ pub struct SampleReport {
     pub patients: usize,
     /// Studies of theirs.
     pub studies: usize,
-    /// SeriesDeclaration of those.
+    /// Series of those.
     pub series: usize,
     /// Files.
     pub instances: usize,
@@ -43,7 +43,7 @@ pub fn patients() -> &'static [Patient] {
     patients::PATIENTS
 }
 
-/// The StudyDeclaration Instance UID of a declared study, by the positions of its patient and of itself.
+/// The Study Instance UID of a declared study, by the positions of its patient and of itself.
 pub fn study_uid(patient: usize, study: usize) -> String {
     format!("{ROOT}.{}.{}", patient + 1, study + 1)
 }

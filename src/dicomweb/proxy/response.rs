@@ -86,7 +86,7 @@ enum BodyKind {
     /// Text for people; its addresses are found as in XML.
     Text,
     Multipart,
-    /// PartReader that are text.
+    /// Parts that are text.
     MultipartOf(Syntax),
     Opaque,
 }

@@ -22,7 +22,7 @@ const BULKDATA: [&str; 3] = ["bulkdata", "bulk", "pixeldata"];
 pub enum Resource {
     /// Something to search in.
     Search(SearchLevel),
-    /// DicomResource, frames or large values.
+    /// Objects, frames or large values.
     Whole(DicomResource),
     /// Attributes of objects.
     Metadata(DicomResource),

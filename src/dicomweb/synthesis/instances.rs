@@ -1,4 +1,4 @@
-//! DicomResource of a retrieval (PS3.18 10.4.1.1.1), read while they come: a task feeds a thread that may wait for bytes, as
+//! Objects of a retrieval (PS3.18 10.4.1.1.1), read while they come: a task feeds a thread that may wait for bytes, as
 //! reading a DICOM object cannot be left and taken up again.
 //!
 //! At most [`PIECES_AHEAD`] pieces of the archive's answer and one of what is made of them are held; a client that is slow

@@ -16,7 +16,7 @@ use crate::upstream::{Archive, ArchiveErrorKind};
 use dicom_model::json::reader::RowReader;
 use http_messages::body::{self, Body};
 
-/// DicomResource of the DICOM JSON model as text, one after the other. The list ends with the stream; a stream that fails is no
+/// Objects of the DICOM JSON model as text, one after the other. The list ends with the stream; a stream that fails is no
 /// list.
 pub(super) type RowStream = BoxStream<'static, Result<Bytes, StreamError>>;
 

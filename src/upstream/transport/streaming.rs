@@ -1,4 +1,4 @@
-//! The client for what is forwarded through: hyper's own, as `reqwest` has no say in how much of a body is held.
+//! The client for what is forwarded: hyper's own, as `reqwest` has no say in how much of a body is held.
 //!
 //! A client that takes nothing costs what lies between the archive's socket and its own: over HTTP/1 a few buffers, one that is
 //! being sent and those that wait behind it, over HTTP/2 a window. Both are as large as [`Settings::stream_buffer`] says.

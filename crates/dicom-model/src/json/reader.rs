@@ -20,19 +20,19 @@ pub enum RowError {
     /// The array holds something else than objects.
     #[error("row {row} is not a JSON object")]
     NotAnObject {
-        /// MeteredBody from 1.
+        /// Counted from 1.
         row: usize,
     },
     /// A row is broken JSON.
     #[error("row {row} is broken JSON")]
     Broken {
-        /// MeteredBody from 1.
+        /// Counted from 1.
         row: usize,
     },
     /// A row is larger than any real one.
     #[error("row {row} is longer than {MAX_ROW_LEN} bytes")]
     TooLong {
-        /// MeteredBody from 1.
+        /// Counted from 1.
         row: usize,
     },
     /// The body ended before the array did.

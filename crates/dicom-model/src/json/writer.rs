@@ -100,7 +100,7 @@ impl JsonWriter<'_> {
         values: impl Iterator<Item = T>,
         mut each: impl FnMut(&mut Vec<u8>, T) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.to.extend_from_slice(b",\"DataValue\":[");
+        self.to.extend_from_slice(b",\"Value\":[");
         for (position, value) in values.enumerate() {
             if position > 0 {
                 self.to.push(b',');
@@ -112,7 +112,7 @@ impl JsonWriter<'_> {
     }
 
     fn items(&mut self, items: &[DataSet]) -> io::Result<()> {
-        self.to.extend_from_slice(b",\"DataValue\":[");
+        self.to.extend_from_slice(b",\"Value\":[");
         for (position, item) in items.iter().enumerate() {
             if position > 0 {
                 self.to.push(b',');

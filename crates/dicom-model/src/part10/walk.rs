@@ -1,4 +1,4 @@
-//! DataElement by element through a data set (PS3.5 7): values, sequences and their items, in every way of writing them.
+//! Element by element through a data set (PS3.5 7): values, sequences and their items, in every way of writing them.
 //!
 //! This is the only grammar of data sets. It holds nothing of them but which sequences and items are open.
 

@@ -57,7 +57,7 @@ fn refusal(error: &jpeg_decoder::Error) -> RenderError {
     }
 }
 
-/// What the colours of `stream` are. DicomResource say RGB where the stream holds luminance and chrominance: JFIF always does
+/// What the colours of `stream` are. Objects say RGB where the stream holds luminance and chrominance: JFIF always does
 /// (ITU-T T.871), Adobe's marker says it, and so do the components' names.
 fn colours(stream: &[u8], declared: Photometric) -> Photometric {
     match Hints::read(stream) {

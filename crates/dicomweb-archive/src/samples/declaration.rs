@@ -67,13 +67,13 @@ pub struct Specimen {
 /// One study.
 #[derive(Debug, Clone, Copy)]
 pub struct StudyDeclaration {
-    /// StudyDeclaration Date.
+    /// Study Date.
     pub date: Given,
-    /// StudyDeclaration Time.
+    /// Study Time.
     pub time: Given,
     /// Timezone Offset From UTC.
     pub zone: Given,
-    /// StudyDeclaration ID.
+    /// Study ID.
     pub id: Given,
     /// Accession Number.
     pub accession: Given,
@@ -81,7 +81,7 @@ pub struct StudyDeclaration {
     pub accession_issuer: Option<Issuer>,
     /// Accession numbers of further orders that the study answers: `ReferencedRequestSequence` of its report.
     pub further_accessions: &'static [&'static str],
-    /// StudyDeclaration Description.
+    /// Study Description.
     pub description: Given,
     /// `ProcedureCodeSequence`.
     pub procedures: &'static [Code],
@@ -93,7 +93,7 @@ pub struct StudyDeclaration {
     pub referrer: Given,
     /// The referring physician's identification: a number and the institution that gave it.
     pub referrer_identification: Option<(&'static str, &'static str)>,
-    /// Name of Physician(s) Reading StudyDeclaration.
+    /// Name of Physician(s) Reading Study.
     pub readers: &'static [&'static str],
     /// Admission ID, the number of the visit.
     pub admission: Given,
@@ -107,7 +107,7 @@ pub struct StudyDeclaration {
     pub department: Given,
     /// Performed Procedure Step Description; with one, the images belong to a performed procedure step.
     pub performed_step: Given,
-    /// StudyDeclaration Comments.
+    /// Study Comments.
     pub comments: Given,
     /// How the files are written.
     pub syntax: Syntax,
@@ -131,7 +131,7 @@ pub enum Syntax {
 pub struct SeriesDeclaration {
     /// What kind of objects it holds, and so its modality.
     pub kind: Kind,
-    /// SeriesDeclaration Description.
+    /// Series Description.
     pub description: Given,
     /// Body Part Examined.
     pub body_part: Given,
@@ -174,7 +174,7 @@ pub enum Kind {
     Us,
     /// Ultrasound Multi-frame Image.
     UsMultiFrame,
-    /// UnsearchableAttribute Radiography Image.
+    /// Computed Radiography Image.
     Cr,
     /// Digital X-Ray Image, for presentation.
     Dx,

@@ -1,4 +1,4 @@
-//! DicomResource about other objects of the study: a report, a key object selection, a presentation state.
+//! Objects about other objects of the study: a report, a key object selection, a presentation state.
 
 use super::codes;
 use super::declaration::{Code, Given};

@@ -35,20 +35,17 @@ fn texts(vr: VR, values: &[&str]) -> Json {
 fn names_are_split_into_their_groups() {
     assert_eq!(
         texts(VR::PN, &["Yamada^Tarou=山田^太郎=やまだ^たろう"]),
-        json!({"vr": "PN", "DataValue": [
+        json!({"vr": "PN", "Value": [
             {"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎", "Phonetic": "やまだ^たろう"}
         ]})
     );
-    assert_eq!(
-        texts(VR::PN, &["=山田^太郎"]),
-        json!({"vr": "PN", "DataValue": [{"Ideographic": "山田^太郎"}]})
-    );
+    assert_eq!(texts(VR::PN, &["=山田^太郎"]), json!({"vr": "PN", "Value": [{"Ideographic": "山田^太郎"}]}));
 }
 
 #[test]
 fn empty_values_keep_their_place_and_empty_elements_have_none() {
-    assert_eq!(texts(VR::LO, &["S5", "", "7"]), json!({"vr": "LO", "DataValue": ["S5", null, "7"]}));
-    assert_eq!(texts(VR::PN, &["", "A"]), json!({"vr": "PN", "DataValue": [null, {"Alphabetic": "A"}]}));
+    assert_eq!(texts(VR::LO, &["S5", "", "7"]), json!({"vr": "LO", "Value": ["S5", null, "7"]}));
+    assert_eq!(texts(VR::PN, &["", "A"]), json!({"vr": "PN", "Value": [null, {"Alphabetic": "A"}]}));
     assert_eq!(texts(VR::LO, &[]), json!({"vr": "LO"}));
     assert_eq!(one(tags::ROWS, VR::US, DataValue::Binary(Box::default())), json!({"vr": "US"}));
     assert_eq!(one(tags::PROCEDURE_CODE_SEQUENCE, VR::SQ, DataValue::Items(vec![])), json!({"vr": "SQ"}));
@@ -56,27 +53,27 @@ fn empty_values_keep_their_place_and_empty_elements_have_none() {
 
 #[test]
 fn number_strings_are_numbers_where_they_are_numbers() {
-    assert_eq!(texts(VR::IS, &["1", "+2", "-03", "1A"]), json!({"vr": "IS", "DataValue": [1, 2, -3, "1A"]}));
+    assert_eq!(texts(VR::IS, &["1", "+2", "-03", "1A"]), json!({"vr": "IS", "Value": [1, 2, -3, "1A"]}));
     assert_eq!(
         texts(VR::DS, &["1.50", "+.5", "1e3", "nan", "1e999", "12,5"]),
-        json!({"vr": "DS", "DataValue": [1.5, 0.5, 1000, "nan", "1e999", "12,5"]})
+        json!({"vr": "DS", "Value": [1.5, 0.5, 1000, "nan", "1e999", "12,5"]})
     );
 }
 
 #[test]
 fn binary_numbers_are_read_in_little_endian_order() {
     let bytes = |bytes: &[u8]| DataValue::Binary(bytes.into());
-    assert_eq!(one(tags::ROWS, VR::US, bytes(&[0, 2])), json!({"vr": "US", "DataValue": [512]}));
-    assert_eq!(one(tags::ROWS, VR::SS, bytes(&[0xFF, 0xFF])), json!({"vr": "SS", "DataValue": [-1]}));
+    assert_eq!(one(tags::ROWS, VR::US, bytes(&[0, 2])), json!({"vr": "US", "Value": [512]}));
+    assert_eq!(one(tags::ROWS, VR::SS, bytes(&[0xFF, 0xFF])), json!({"vr": "SS", "Value": [-1]}));
     assert_eq!(
         one(tags::FRAME_INCREMENT_POINTER, VR::AT, bytes(&[0x18, 0x00, 0x63, 0x10])),
-        json!({"vr": "AT", "DataValue": ["00181063"]})
+        json!({"vr": "AT", "Value": ["00181063"]})
     );
     let floats: Vec<u8> =
         [1.1_f32, f32::NAN, f32::NEG_INFINITY].iter().flat_map(|f| f.to_le_bytes()).collect();
     assert_eq!(
         one(tags::GRAPHIC_DATA, VR::FL, bytes(&floats)),
-        json!({"vr": "FL", "DataValue": [f64::from(1.1_f32), "NaN", "-inf"]})
+        json!({"vr": "FL", "Value": [f64::from(1.1_f32), "NaN", "-inf"]})
     );
 }
 
@@ -94,7 +91,7 @@ fn bytes_stand_inline_and_large_values_behind_a_link_that_names_the_way() {
         [Step::Attribute(tags::ICON_IMAGE_SEQUENCE), Step::Item(2), Step::Attribute(tags::PIXEL_DATA)];
     assert_eq!(
         sequence,
-        json!({"vr": "SQ", "DataValue": [{}, {"7FE00010": {"vr": "OW", "BulkDataURI": format!("{steps:?}")}}]})
+        json!({"vr": "SQ", "Value": [{}, {"7FE00010": {"vr": "OW", "BulkDataURI": format!("{steps:?}")}}]})
     );
 }
 
@@ -102,7 +99,7 @@ fn bytes_stand_inline_and_large_values_behind_a_link_that_names_the_way() {
 fn the_character_set_of_the_answer_is_utf_8_whatever_the_file_said() {
     let set =
         one(tags::SPECIFIC_CHARACTER_SET, VR::CS, DataValue::Text(vec!["".into(), "ISO 2022 IR 87".into()]));
-    assert_eq!(set, json!({"vr": "CS", "DataValue": ["ISO_IR 192"]}));
+    assert_eq!(set, json!({"vr": "CS", "Value": ["ISO_IR 192"]}));
 }
 
 fn text_vr() -> impl Strategy<Value = VR> {
@@ -173,7 +170,7 @@ proptest! {
         for ((tag, element), member) in data.iter().zip(object.values()) {
             prop_assert_eq!(member["vr"].as_str().unwrap(), element.vr.to_string());
             if !matches!(element.value, DataValue::Binary(_)) && tag != tags::SPECIFIC_CHARACTER_SET {
-                let values = member.get("DataValue").map_or(0, |values| values.as_array().unwrap().len());
+                let values = member.get("Value").map_or(0, |values| values.as_array().unwrap().len());
                 prop_assert_eq!(values, expected(element));
             }
         }
@@ -182,6 +179,6 @@ proptest! {
     #[test]
     fn plain_text_comes_back_as_it_was(text in "\\PC{1,40}") {
         let json = texts(VR::LO, &[&text]);
-        prop_assert_eq!(json["DataValue"][0].as_str().unwrap(), text);
+        prop_assert_eq!(json["Value"][0].as_str().unwrap(), text);
     }
 }
