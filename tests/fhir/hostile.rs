@@ -46,9 +46,9 @@ async fn an_answer_that_cannot_be_read_is_a_502_that_says_whose_and_what() {
         (Answer::json("[{\"0020000D\":"), "ended inside"),
         (Answer::json("[1,2]"), "not a JSON object"),
         (Answer::json("[{\"a\":b}]"), "broken JSON"),
-        (Answer::status(302).header("Location", "http://elsewhere.example/secret"), "never followed"),
-        (Answer::status(404), "knows no such resource"),
-        (Answer::status(500), "refused the request"),
+        (Answer::status(302).header("Location", "http://elsewhere.example/secret"), "does not follow"),
+        (Answer::status(404), "has no such resource"),
+        (Answer::status(500), "rejected the request"),
         (Answer::status(401), "credentials"),
     ] {
         let pacs = Pacs::new().otherwise(answer).start().await;
