@@ -47,7 +47,7 @@ impl StringMatch {
         match self {
             Self::Beginning(wanted) => normalise(value).starts_with(wanted),
             Self::Exact(wanted) => value == wanted,
-            Self::Containing(wanted) => normalise(value).contains(wanted.as_str()),
+            Self::Containing(wanted) => contains(&normalise(value), wanted),
             Self::Sounding(wanted) => {
                 normalise(value).split(' ').any(|word| soundex(word).as_ref() == Some(wanted))
             }
@@ -64,6 +64,14 @@ impl StringMatch {
                 .match_indices(' ')
                 .any(|(blank, _)| plain.get(blank + 1..).is_some_and(|word| word.starts_with(wanted)))
     }
+}
+
+/// Whether `wanted` is anywhere in `plain`, both normalized. A text that begins with a mark, as one cut out of half-width katakana can, is
+/// a part of a composed letter, and is found when that is decomposed.
+fn contains(plain: &str, wanted: &str) -> bool {
+    let decomposed = |text: &str| text.nfd().collect::<String>();
+    plain.contains(wanted)
+        || wanted.starts_with(is_combining_mark) && decomposed(plain).contains(&decomposed(wanted))
 }
 
 /// What is nothing but punctuation would stand at the beginning of everything.
@@ -136,6 +144,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_text_that_begins_with_a_voiced_mark_is_found_within_half_width_katakana() {
+        let value = "\u{ff94}\u{ff8f}\u{ff80}\u{ff9e}\u{ff9b}\u{ff73}";
+        for wanted in ["\u{ff9e}\u{ff9b}\u{ff73}", "\u{ff9b}\u{ff73}", "\u{ff80}\u{ff9e}"] {
+            let contained = StringMatch::containing(wanted).unwrap();
+            assert!(contained[0].matches(value), "{wanted}");
+        }
+        let absent = StringMatch::containing("\u{ff9f}\u{ff9b}").unwrap();
+        assert!(!absent[0].matches(value));
+    }
 
     fn string(text: &str) -> StringMatch {
         StringMatch::beginnings(text).unwrap().pop().unwrap()
