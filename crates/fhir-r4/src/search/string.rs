@@ -242,6 +242,8 @@ mod tests {
 
         #[test]
         fn a_value_is_found_by_itself(text in "[\\p{L}][\\p{L} '-]{0,12}") {
+            // An Arabic point in its isolated form is a letter to Unicode, and nothing but an accent: it is rejected.
+            prop_assume!(!normalise(&text).is_empty());
             prop_assert!(string(&text).matches(&text));
             let second = format!("x {text}");
             prop_assert!(string(&text).matches_a_word(&second));
