@@ -38,7 +38,7 @@ impl fmt::Display for Tour<'_> {
         let fhir = format!("{}/fhir", self.gateway);
         let dicomweb = format!("{}/dicom-web/{}", self.gateway, self.archive);
         let mut show = |what: &str, address: String| writeln!(formatter, "  {what}\n    {address}");
-        show("What can be asked", format!("{fhir}/metadata"))?;
+        show("Capabilities (CapabilityStatement)", format!("{fhir}/metadata"))?;
         show("The newest studies; a browser gets a page of them", format!("{fhir}/ImagingStudy?_count=10"))?;
         show("The patients", format!("{fhir}/Patient?_count=10"))?;
         show("The archive as an Endpoint", format!("{fhir}/Endpoint/{}", self.archive))?;
@@ -52,9 +52,9 @@ impl fmt::Display for Tour<'_> {
         if instance.attributes.get(tags::ROWS).is_none() {
             return Ok(());
         }
-        show("A picture of it", format!("{dicomweb}/{path}/rendered"))?;
+        show("The instance as a rendered image", format!("{dicomweb}/{path}/rendered"))?;
         show(
-            "A small one of its series",
+            "Thumbnail of its series",
             format!("{dicomweb}/studies/{}/series/{}/thumbnail", study.uid, series.uid),
         )
     }

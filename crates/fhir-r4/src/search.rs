@@ -234,7 +234,7 @@ impl<R: Searched> Search<R> {
     }
 }
 
-const NOT_SUPPORTED: &str = "It is not supported.";
+const NOT_SUPPORTED: &str = "/fhir/metadata lists those that are supported.";
 
 /// Reads `_has:ImagingStudy:reference:parameter` (R4 search#has).
 fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Result<Reverse, SearchError> {

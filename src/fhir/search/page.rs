@@ -70,7 +70,12 @@ impl<'a> Pages<'a> {
             expression: vec![format!("http.{name}")],
         };
         let ignored = search.ignored.iter().map(|(name, why)| {
-            warning("not-supported", name, format!("Parameter {name} was left out of the search. {why}"))
+            let text = if ResultParameters::are_named(name) {
+                format!("Parameter `{name}` was ignored. {why}")
+            } else {
+                format!("Unsupported search parameter `{name}` was ignored, so these results are NOT restricted by it. {why}")
+            };
+            warning("not-supported", name, text)
         });
         let remarks = search
             .remarks

@@ -3,8 +3,8 @@
 use super::alternatives;
 use crate::date::{FhirDate, Prefix};
 
-const EXPECTED: &str = "a day of the calendar as yyyy, yyyy-mm or yyyy-mm-dd, or a time as yyyy-mm-ddThh:mm[:ss][Z|±hh:mm], \
-                        after one of eq, ne, gt, lt, ge, le, sa, eb, ap or nothing";
+const EXPECTED: &str = "expected a date (YYYY, YYYY-MM, YYYY-MM-DD) or date-time (YYYY-MM-DDThh:mm[:ss](Z|±hh:mm)), \
+                        optionally prefixed with eq, ne, gt, lt, ge, le, sa, eb or ap";
 
 /// Reads the alternatives of a value; each has a prefix of its own.
 pub(super) fn parse_all(value: &str) -> Result<Vec<(Prefix, FhirDate)>, String> {

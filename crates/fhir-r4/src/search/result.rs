@@ -101,6 +101,11 @@ pub(super) enum Unread {
 }
 
 impl ResultParameters {
+    /// Whether `name` is a parameter that shapes the result and restricts nothing (R4 search#return).
+    pub fn are_named(name: &str) -> bool {
+        KNOWN.contains(&name)
+    }
+
     pub(super) fn new(count: usize) -> Self {
         Self {
             count,
@@ -143,7 +148,7 @@ impl ResultParameters {
         match known {
             "_count" => {
                 if !value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    return Err(bad("a whole number, 0 or more"));
+                    return Err(bad("expected a non-negative integer"));
                 }
                 // Whatever is too large for the type is too large for a page.
                 self.count = value.parse().unwrap_or(usize::MAX).min(context.max_count);
@@ -245,7 +250,7 @@ fn sort_keys<R: Searched>(value: &str) -> Result<Vec<SortKey>, Unread> {
     let keys: Option<Vec<_>> = names.map(key).collect();
     keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
         let names = sortable().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
-        Unread::LeftOut(format!("The order can be by {names}; a hyphen before the name turns it round."))
+        Unread::LeftOut(format!("_sort supports {names}; prefix a name with - for descending order."))
     })
 }
 
