@@ -1,17 +1,18 @@
 //! One object of the DICOM JSON model (PS3.18 F.2), read tolerantly.
 //!
-//! What is tolerated, since archives in the field write it: tags in lower case and keywords in place of tags; numbers as
-//! strings and strings as numbers; padding; `null` members; a missing or wrong `vr`; members that the standard does not
-//! know; values without the `Value` array; names as one unsplit string; several values in one string.
+//! Archives in the field deviate from the model. The reader accepts tags in lower case and keywords in place of tags;
+//! numbers as strings and strings as numbers; padding; `null` members; a missing or wrong `vr`; members that the
+//! standard does not define; values without the `Value` array; person names as one string with `=`; several values in
+//! one string. Does not know about FHIR or HTTP.
 
 mod reading;
 
 use super::{NameGroup, PersonName, Tag};
 
-/// A value of an element: text (numbers are kept as their text), a name, or the item of a sequence.
+/// A value of an element: text (numbers are stored as their text), a person name, or an item of a sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Anything that is neither a name nor an item, without padding.
+    /// Any value that is neither a name nor an item, without padding.
     Text(Box<str>),
     /// A value of VR PN.
     Name(Box<PersonName>),
@@ -19,11 +20,10 @@ pub enum Value {
     Item(Attributes),
 }
 
-/// The values of one element. Empty values and `null`s are left out, so an element that is present without a value has
-/// none.
+/// The values of one element. Empty values and `null`s are omitted: an element without a value has an empty list.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Element {
-    /// In the order in which they were given.
+    /// In the order of the input.
     pub values: Vec<Value>,
 }
 
@@ -33,7 +33,7 @@ impl Element {
         Self { values: vec![Value::Text(value.into())] }
     }
 
-    /// An element of sequence items.
+    /// An element whose values are sequence items.
     pub fn items(items: impl IntoIterator<Item = Attributes>) -> Self {
         Self { values: items.into_iter().map(Value::Item).collect() }
     }
@@ -53,7 +53,7 @@ impl Attributes {
         self.elements.get(index).map(|(_, element)| element)
     }
 
-    /// Whether the element was named at all, with or without a value.
+    /// Whether the element is present, with or without a value.
     pub fn contains(&self, tag: Tag) -> bool {
         self.get(tag).is_some()
     }
@@ -71,7 +71,7 @@ impl Attributes {
         })
     }
 
-    /// The first value as a whole number: `1`, `"1"`, `"1 "`, `1.0`, `"300.0"`.
+    /// The first value as an integer: `1`, `"1"`, `"1 "`, `1.0`, `"300.0"`.
     pub fn integer(&self, tag: Tag) -> Option<i64> {
         let text = self.text(tag)?;
         let whole = match text.split_once('.') {
@@ -103,12 +103,12 @@ impl Attributes {
         })
     }
 
-    /// Every element in the order of the tags.
+    /// Every element, in the order of the tags.
     pub fn iter(&self) -> impl Iterator<Item = (Tag, &Element)> {
         self.elements.iter().map(|(tag, element)| (*tag, element))
     }
 
-    /// Puts `element` in place of what stood under `tag`.
+    /// Sets the element with `tag` and replaces an earlier one.
     pub fn insert(&mut self, tag: Tag, element: Element) {
         match self.elements.binary_search_by_key(&tag, |(tag, _)| *tag) {
             Ok(index) => self.elements[index].1 = element,
@@ -116,12 +116,12 @@ impl Attributes {
         }
     }
 
-    /// Only the elements for whose tag `keep` holds.
+    /// Removes the elements for whose tag `keep` returns false.
     pub fn retain(&mut self, mut keep: impl FnMut(Tag) -> bool) {
         self.elements.retain(|(tag, _)| keep(*tag));
     }
 
-    /// About how many bytes this takes up in memory, for the bound of a cache.
+    /// Estimated size in memory, in bytes, for the size limit of a cache.
     pub fn size(&self) -> usize {
         let text =
             |group: &NameGroup| group.components().map(str::len).sum::<usize>() + size_of::<NameGroup>();
@@ -135,8 +135,8 @@ impl Attributes {
         self.elements.iter().map(|(_, e)| element(e) + size_of::<(Tag, Element)>()).sum()
     }
 
-    /// Hands everything that makes this data set what it is to `sink`: tags, the kinds of values, and each text between
-    /// marks that no text can hold.
+    /// Passes the whole content to `sink`, for hashing: tags, kinds of values and texts. The separators contain 0xFF,
+    /// which does not occur in UTF-8, so different contents produce different bytes.
     pub fn digest_into(&self, sink: &mut impl FnMut(&[u8])) {
         for (tag, element) in &self.elements {
             sink(&[0xff, 0]);
@@ -149,14 +149,14 @@ impl Attributes {
                         sink(text.as_bytes());
                     }
                     Value::Name(name) => {
-                        for (place, group) in
+                        for (index, group) in
                             [&name.alphabetic, &name.ideographic, &name.phonetic].iter().enumerate()
                         {
                             let Some(group) = group else { continue };
                             for component in
                                 [&group.family, &group.given, &group.middle, &group.prefix, &group.suffix]
                             {
-                                sink(&[0xff, 2, u8::try_from(place).unwrap_or_default()]);
+                                sink(&[0xff, 2, u8::try_from(index).unwrap_or_default()]);
                                 sink(component.as_bytes());
                             }
                         }

@@ -1,10 +1,10 @@
-//! Specific Character Set (PS3.5 6.1, PS3.3 C.12.1.1.2): text of DICOM files to and from Unicode, code extensions
-//! (ISO 2022 escapes) included.
+//! Specific Character Set (PS3.5 6.1, PS3.3 C.12.1.1.2): converts text of DICOM files to and from Unicode, including
+//! code extensions (ISO 2022 escapes).
 //!
-//! `dicom-encoding` reads only the first value of (0008,0005) and knows no escapes, so names in Japanese or Korean
-//! files would come out wrong. Here the bytes are walked once: escapes designate the G0 and G1 sets, delimiters put
-//! the initial sets back (PS3.5 6.1.2.5.3). Decoding never fails: a byte that has no meaning becomes U+FFFD.
-//! This module knows neither files nor attributes.
+//! `dicom-encoding` reads only the first value of (0008,0005) and does not support escapes, so it decodes Japanese and
+//! Korean names wrongly. This module reads the bytes once: escapes designate the G0 and G1 sets, delimiters restore the
+//! initial sets (PS3.5 6.1.2.5.3). Decoding never fails: an invalid byte becomes U+FFFD. Does not know about files or
+//! attributes.
 
 mod decode;
 mod encode;
@@ -14,19 +14,19 @@ use std::borrow::Cow;
 
 pub use encode::EncodeError;
 
-/// What separates pieces of text inside a value, and so ends the reach of an escape.
+/// The delimiters in a value. Each of them restores the initial character sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delimiters {
-    /// One text with line ends: ST, LT, UT.
+    /// One text with line breaks: ST, LT, UT.
     Text,
-    /// Values parted by backslashes: LO, SH, UC.
+    /// Values separated by backslashes: LO, SH, UC.
     Values,
-    /// Values parted by backslashes, with `^` and `=` inside: PN.
+    /// Values separated by backslashes, with `^` and `=` inside: PN.
     Names,
 }
 
 impl Delimiters {
-    fn ends_reach(self, byte: u8) -> bool {
+    fn resets_sets(self, byte: u8) -> bool {
         match byte {
             b'\n' | b'\r' | b'\t' | 0x0C => true,
             b'\\' => self != Self::Text,
@@ -40,10 +40,10 @@ impl Delimiters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repertoire {
     Ascii,
-    /// JIS X 0201 romaji: ASCII but for the yen sign and the overline.
+    /// JIS X 0201 romaji: ASCII except for the yen sign and the overline.
     Romaji,
     Katakana,
-    /// The right half of a single-byte code.
+    /// The upper half (0x80 to 0xFF) of a single-byte code.
     Single(&'static Encoding),
     /// ISO 8859-1; `encoding_rs` has only its extension windows-1252.
     Latin1,
@@ -57,7 +57,7 @@ enum Repertoire {
     Chinese,
 }
 
-/// A (0008,0005) value, read.
+/// The character sets that a value of (0008,0005) declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CharacterSets {
     kind: Encodings,
@@ -65,9 +65,9 @@ pub struct CharacterSets {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Encodings {
-    /// One multi-byte encoding for everything, without escapes: `ISO_IR 192`, GB18030, GBK.
+    /// One multi-byte encoding without escapes: `ISO_IR 192`, GB18030, GBK.
     Whole(&'static Encoding),
-    /// ISO 2022: the sets in force at the start of every piece of text.
+    /// ISO 2022: the sets that are active after each delimiter, and all declared sets.
     Extensions { g0: Repertoire, g1: Option<Repertoire>, declared: Vec<Repertoire> },
 }
 
@@ -84,10 +84,10 @@ impl Default for CharacterSets {
 }
 
 impl CharacterSets {
-    /// Reads the defined terms of (0008,0005). Unknown terms count as the default repertoire; common misspellings
-    /// (`ISO_IR_100`, `ISO 2022 100`) are understood.
+    /// Reads the defined terms of (0008,0005). Unknown terms mean the default repertoire; common misspellings
+    /// (`ISO_IR_100`, `ISO 2022 100`) are accepted.
     pub fn from_terms<'a>(terms: impl IntoIterator<Item = &'a str>) -> Self {
-        let terms: Vec<Cow<'_, str>> = terms.into_iter().map(normalised).collect();
+        let terms: Vec<Cow<'_, str>> = terms.into_iter().map(normalized).collect();
         for term in &terms {
             match term.as_ref() {
                 "192" => return Self { kind: Encodings::Whole(encoding_rs::UTF_8) },
@@ -100,7 +100,7 @@ impl CharacterSets {
         let (g0, g1) = match declared.first().copied().unwrap_or(Repertoire::Ascii) {
             Repertoire::Ascii => (Repertoire::Ascii, None),
             Repertoire::Katakana => (Repertoire::Romaji, Some(Repertoire::Katakana)),
-            // Two-byte G0 sets may not come first (PS3.3 C.12.1.1.2); where they do, text still begins in ASCII.
+            // Two-byte G0 sets must not be the first value (PS3.3 C.12.1.1.2); if one is, text still begins in ASCII.
             Repertoire::Kanji | Repertoire::SupplementaryKanji | Repertoire::Romaji => {
                 (Repertoire::Ascii, None)
             }
@@ -109,26 +109,26 @@ impl CharacterSets {
         Self { kind: Encodings::Extensions { g0, g1, declared } }
     }
 
-    /// The text that `bytes` spell, with delimiters still in it.
+    /// Decodes `bytes` to text that still contains the delimiters.
     pub fn decode(&self, bytes: &[u8], delimiters: Delimiters) -> String {
         decode::decode(self, bytes, delimiters)
     }
 
-    /// The values that `bytes` spell, parted at backslashes that are delimiters and not half a character.
+    /// Decodes `bytes` and splits the text at backslashes, except those that are the second byte of a character.
     pub fn decode_values(&self, bytes: &[u8], delimiters: Delimiters) -> Vec<String> {
-        // A backslash that is half of a two-byte character has already become that character; a yen sign can only
-        // be a delimiter where values are parted (PS3.5 6.1.2.3 note 1).
+        // Decoding has already consumed backslashes that are the second byte of a character. In a value that is split,
+        // a yen sign is a delimiter (PS3.5 6.1.2.3 note 1).
         self.decode(bytes, delimiters).split('\\').map(str::to_owned).collect()
     }
 
-    /// The bytes that spell `text` in these sets.
+    /// Encodes `text` in these character sets.
     pub fn encode(&self, text: &str, delimiters: Delimiters) -> Result<Vec<u8>, EncodeError> {
         encode::encode(self, text, delimiters)
     }
 }
 
-/// The number in a defined term, or the whole term where there is none.
-fn normalised(term: &str) -> Cow<'_, str> {
+/// The number in a defined term, or the whole term if it has none.
+fn normalized(term: &str) -> Cow<'_, str> {
     let term = term.trim_matches(|c: char| c == ' ' || c == '\0');
     for prefix in ["ISO_IR ", "ISO 2022 IR ", "ISO_IR_", "ISO-IR ", "ISO IR ", "ISO 2022 ", "ISO_2022_IR_"] {
         if let Some(number) = term.strip_prefix(prefix) {
@@ -160,7 +160,7 @@ fn repertoire(term: &str) -> Repertoire {
     }
 }
 
-/// The escape that designates a set (PS3.3 tables C.12-3 and C.12-4), without the ESC byte.
+/// The escapes that designate sets (PS3.3 tables C.12-3 and C.12-4), without the ESC byte.
 const ESCAPES: [(&[u8], Repertoire, Register); 19] = [
     (b"(B", Repertoire::Ascii, Register::G0),
     (b"(J", Repertoire::Romaji, Register::G0),

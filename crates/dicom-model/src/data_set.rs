@@ -1,5 +1,5 @@
-//! A data set as it is read: text decoded to Unicode, numbers little endian, anything large left where it stands as a byte
-//! range. Knows neither how it was read nor how it will be answered.
+//! A data set after reading (PS3.5 7): text decoded to Unicode, numbers in little-endian order, large values as a byte
+//! range of the object. Does not know how it was read or how it is sent to a client.
 
 use dicom_core::{Tag, VR};
 use std::collections::BTreeMap;
@@ -13,42 +13,42 @@ pub struct DataSet {
 /// One data element.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataElement {
-    /// How the value is represented (PS3.5 6.2).
+    /// Value representation (PS3.5 6.2).
     pub vr: VR,
-    /// The value; empty when the element has none.
+    /// The value; empty if the element has none.
     pub value: DataValue,
 }
 
 /// The value of an element.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DataValue {
-    /// The values of a textual representation, padding removed; an empty text is an empty value among others.
+    /// Values of a textual representation, without padding; an empty text is an empty value among several.
     Text(Vec<Box<str>>),
     /// The bytes of a binary representation, little endian.
     Binary(Box<[u8]>),
     /// The items of a sequence.
     Items(Vec<DataSet>),
-    /// Too large to hold: where the bytes stand in the object.
+    /// Too large for memory: the position of the bytes in the object.
     Bulk(ByteRange),
 }
 
-/// A stretch of an object's bytes. In a deflated one it counts in the inflated data set.
+/// A range of the object's bytes. In a deflated object it refers to the inflated data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
-    /// The first byte.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// How many bytes.
+    /// Number of bytes.
     pub length: u64,
 }
 
 impl DataElement {
-    /// An element of one text value; an empty text makes an empty element.
+    /// An element with one text value; for an empty text, an empty element.
     pub fn text(vr: VR, value: &str) -> Self {
         let values = if value.is_empty() { Vec::new() } else { vec![value.into()] };
         Self { vr, value: DataValue::Text(values) }
     }
 
-    /// Whether the element is there but says nothing.
+    /// Whether the element has no value.
     pub fn is_empty(&self) -> bool {
         match &self.value {
             DataValue::Text(values) => values.is_empty(),
@@ -71,12 +71,12 @@ impl DataSet {
         self.elements.get(&tag)
     }
 
-    /// Puts an element in, in place of any other with its tag.
+    /// Inserts an element and replaces an earlier one with the same tag.
     pub fn insert(&mut self, tag: Tag, element: DataElement) {
         self.elements.insert(tag, element);
     }
 
-    /// The first text value, none when empty.
+    /// The first text value; `None` if it is empty.
     pub fn text(&self, tag: Tag) -> Option<&str> {
         self.texts(tag).first().map(AsRef::as_ref).filter(|text: &&str| !text.is_empty())
     }
@@ -107,12 +107,12 @@ impl DataSet {
         self.elements.iter().map(|(tag, element)| (*tag, element))
     }
 
-    /// Whether there is no element.
+    /// Whether the data set has no elements.
     pub fn is_empty(&self) -> bool {
         self.elements.is_empty()
     }
 
-    /// Parts the set in two: the elements that `chosen` accepts, and the rest.
+    /// Splits the data set: the elements that `chosen` accepts, and the rest.
     pub fn part(self, mut chosen: impl FnMut(Tag) -> bool) -> (Self, Self) {
         let (chosen, rest) = self.elements.into_iter().partition(|(tag, _)| chosen(*tag));
         (Self { elements: chosen }, Self { elements: rest })
@@ -143,7 +143,7 @@ pub fn is_text(vr: VR) -> bool {
     )
 }
 
-/// How many bytes are swapped together when the byte order changes (PS3.5 7.3).
+/// Size in bytes of the words that are swapped when the byte order changes (PS3.5 7.3).
 pub fn word_size(vr: VR) -> usize {
     match vr {
         VR::US | VR::SS | VR::OW | VR::AT => 2,
@@ -153,7 +153,7 @@ pub fn word_size(vr: VR) -> usize {
     }
 }
 
-/// Turns big-endian words into little-endian ones in place.
+/// Converts big-endian words to little-endian order, in place.
 pub fn swap_words(bytes: &mut [u8], size: usize) {
     if size > 1 {
         for word in bytes.chunks_exact_mut(size) {

@@ -1,14 +1,14 @@
-//! Dates, times and offsets from UTC (PS3.5 6.2: DA, TM; PS3.3 C.12.1.1.8), with the ACR-NEMA spellings that still
-//! stand in archives.
+//! Dates, times and offsets from UTC (PS3.5 6.2: DA, TM; PS3.3 C.12.1.1.8), including the ACR-NEMA formats that
+//! archives still contain. Does not know about time zones or FHIR dates.
 
 use jiff::civil::Date;
 
-/// A calendar date: `20240131`, or `2024.01.31` as ACR-NEMA wrote it.
+/// A calendar date: `20240131`, or `2024.01.31` in the ACR-NEMA format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DicomDate(Date);
 
 impl DicomDate {
-    /// Reads a DA value; `None` when it is no day of the calendar.
+    /// Reads a DA value; `None` if it is not a valid calendar date.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let digits: String = match text.as_bytes() {
@@ -23,7 +23,7 @@ impl DicomDate {
         Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok().map(Self)
     }
 
-    /// The same day in the calendar's own type.
+    /// The date as a [`jiff::civil::Date`].
     pub fn civil(self) -> Date {
         self.0
     }
@@ -42,22 +42,22 @@ impl std::fmt::Display for DicomDate {
     }
 }
 
-/// A time of day with the precision that was written: `HH`, `HHMM`, `HHMMSS`, `HHMMSS.F…`, or with colons as ACR-NEMA
-/// wrote it.
+/// A time of day with its original precision: `HH`, `HHMM`, `HHMMSS`, `HHMMSS.F…`, or with colons in the ACR-NEMA
+/// format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DicomTime {
     /// 0 to 23.
     pub hour: i8,
-    /// 0 to 59, when written.
+    /// 0 to 59, if present.
     pub minute: Option<i8>,
-    /// 0 to 59, when written; a leap second (60) is read as 59, as FHIR instants cannot hold it everywhere.
+    /// 0 to 59, if present; a leap second (60) is read as 59, because FHIR data types do not allow it everywhere.
     pub second: Option<i8>,
-    /// Up to six digits of a second, as microseconds, when written.
+    /// Fraction of the second (up to six digits) in microseconds, if present.
     pub microsecond: Option<u32>,
 }
 
 impl DicomTime {
-    /// Reads a TM value; `None` when it is no time of day.
+    /// Reads a TM value; `None` if it is not a valid time of day.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (whole, fraction) = match text.split_once('.') {
@@ -98,7 +98,7 @@ pub struct UtcOffset {
 }
 
 impl UtcOffset {
-    /// Reads `+0100` or `-0330`; `None` for anything else, as a guessed offset would move the study in time.
+    /// Reads `+0100` or `-0330`; `None` for anything else, because a guessed offset would give the study a wrong time.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (sign, digits) = match text.split_at_checked(1)? {
@@ -112,12 +112,12 @@ impl UtcOffset {
         let hours: i16 = digits.get(..2)?.parse().ok()?;
         let minutes: i16 = digits.get(2..)?.parse().ok()?;
         let total = sign * (hours * 60 + minutes);
-        // "-0000" is forbidden by PS3.3 C.12.1.1.8: it stands for "unknown" elsewhere.
+        // PS3.3 C.12.1.1.8 forbids "-0000"; in other formats it means "unknown".
         let legal = minutes < 60 && (-12 * 60..=14 * 60).contains(&total) && text != "-0000";
         legal.then_some(Self { minutes: total })
     }
 
-    /// Minutes east of Greenwich.
+    /// Minutes east of UTC.
     pub fn minutes(self) -> i16 {
         self.minutes
     }
@@ -129,20 +129,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn dates_are_days_of_the_calendar() {
-        let shown = |text| DicomDate::parse(text).map(|date| date.to_string());
-        assert_eq!(shown("20240229").as_deref(), Some("20240229"));
-        assert_eq!(shown("1994.01.30").as_deref(), Some("19940130"));
-        assert_eq!(shown(" 20240131 ").as_deref(), Some("20240131"));
-        for no_date in
+    fn dates_must_be_valid_calendar_dates() {
+        let parsed = |text| DicomDate::parse(text).map(|date| date.to_string());
+        assert_eq!(parsed("20240229").as_deref(), Some("20240229"));
+        assert_eq!(parsed("1994.01.30").as_deref(), Some("19940130"));
+        assert_eq!(parsed(" 20240131 ").as_deref(), Some("20240131"));
+        for invalid in
             ["", "20230229", "20241301", "2024", "202401311", "2024-01-31", "2024.1.31", "+0240131"]
         {
-            assert_eq!(shown(no_date), None, "{no_date:?}");
+            assert_eq!(parsed(invalid), None, "{invalid:?}");
         }
     }
 
     #[test]
-    fn times_keep_the_precision_they_were_written_with() {
+    fn times_keep_their_original_precision() {
         let time = |hour, minute, second, microsecond| Some(DicomTime { hour, minute, second, microsecond });
         assert_eq!(DicomTime::parse("07"), time(7, None, None, None));
         assert_eq!(DicomTime::parse("0730"), time(7, Some(30), None, None));
@@ -150,30 +150,30 @@ mod tests {
         assert_eq!(DicomTime::parse("165447.788280 "), time(16, Some(54), Some(47), Some(788_280)));
         assert_eq!(DicomTime::parse("165447.7"), time(16, Some(54), Some(47), Some(700_000)));
         assert_eq!(DicomTime::parse("11:25:01"), time(11, Some(25), Some(1), None));
-        for no_time in ["", "24", "2460", "123", "1230.5", "123015.", "123015.1234567", "12-30", "1 30"] {
-            assert_eq!(DicomTime::parse(no_time), None, "{no_time:?}");
+        for invalid in ["", "24", "2460", "123", "1230.5", "123015.", "123015.1234567", "12-30", "1 30"] {
+            assert_eq!(DicomTime::parse(invalid), None, "{invalid:?}");
         }
     }
 
     #[test]
-    fn an_offset_is_read_only_when_it_is_written_as_the_standard_says() {
+    fn offset_is_accepted_only_in_the_format_of_the_standard() {
         let minutes = |text| UtcOffset::parse(text).map(UtcOffset::minutes);
         assert_eq!(minutes("+0100"), Some(60));
         assert_eq!(minutes("-0330"), Some(-210));
         assert_eq!(minutes("+0000"), Some(0));
-        for no_offset in ["", "0100", "+1", "+1500", "-1300", "+0160", "-0000", "Z", "+01:00"] {
-            assert_eq!(minutes(no_offset), None, "{no_offset:?}");
+        for invalid in ["", "0100", "+1", "+1500", "-1300", "+0160", "-0000", "Z", "+01:00"] {
+            assert_eq!(minutes(invalid), None, "{invalid:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_the_readers_panic(text in "\\PC{0,16}") {
+        fn arbitrary_text_never_makes_the_parsers_panic(text in "\\PC{0,16}") {
             let _ = (DicomDate::parse(&text), DicomTime::parse(&text), UtcOffset::parse(&text));
         }
 
         #[test]
-        fn every_day_reads_back_what_was_written(year in 1i16..=9999, month in 1i8..=12, day in 1i8..=28) {
+        fn formatted_date_parses_to_the_same_date(year in 1i16..=9999, month in 1i8..=12, day in 1i8..=28) {
             let date = DicomDate::from(Date::new(year, month, day).unwrap());
             prop_assert_eq!(DicomDate::parse(&date.to_string()), Some(date));
         }

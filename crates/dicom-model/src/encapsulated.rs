@@ -1,9 +1,11 @@
-//! Encapsulated pixel data (PS3.5 A.4): which fragments make up which frame. Nothing is decoded.
+//! Encapsulated pixel data (PS3.5 A.4): assigns fragments to frames. Does not decode frames and does not know about
+//! files.
 //!
-//! A [`Locator`] is fed with one fragment after the other. Three things may tell where frames begin, and are believed in this
-//! order, each only if it holds to the end: the Extended or the Basic Offset Table, whose offsets have to ascend and to lead
-//! to fragments; the markers with which streams of JPEG, JPEG-LS, JPEG 2000 and JPEG XL begin; and the number of fragments,
-//! where it is that of the frames. An empty fragment belongs to no frame, and no frame is empty. A video is one stream.
+//! A [`Locator`] receives the fragments in their order. Three rules can determine where frames begin. They are tried in
+//! this order, and a rule applies only if all fragments agree with it: first the Extended or the Basic Offset Table,
+//! with offsets that ascend and refer to fragments; then the markers at the start of JPEG, JPEG-LS, JPEG 2000 and JPEG
+//! XL streams; then the number of fragments, if it equals the number of frames. An empty fragment belongs to no frame,
+//! and no frame is empty. A video is one stream.
 
 mod stream;
 
@@ -11,10 +13,11 @@ use dicom_dictionary_std::uids;
 
 pub use stream::{Piece, Stream, StreamError, item};
 
-/// The Basic Offset Table of a million frames.
+/// Maximum size of a Basic Offset Table in bytes: one million frames.
 const MAX_TABLE: usize = 4 * 1024 * 1024;
 
-/// With what the streams of frames begin: JPEG and JPEG-LS, JPEG 2000 and HTJ2K, JPEG XL, and the last two in their files.
+/// The first bytes of compressed frames: JPEG and JPEG-LS, JPEG 2000 and HTJ2K, JPEG XL, and the file formats of the
+/// last two.
 const MARKERS: [&[u8]; 5] = [
     &[0xFF, 0xD8, 0xFF],
     &[0xFF, 0x4F, 0xFF, 0x51],
@@ -23,15 +26,15 @@ const MARKERS: [&[u8]; 5] = [
     &[0, 0, 0, 12, b'J', b'X', b'L', b' '],
 ];
 
-/// So many bytes of a fragment's beginning are looked at.
+/// Number of bytes at the start of a fragment that are compared with the markers.
 pub const MARKER: usize = 8;
 
-/// The fragments do not go together with the number of frames, and nothing else tells the frames.
+/// No rule assigns the fragments to the declared number of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("its fragments do not tell where its frames begin")]
+#[error("its fragments do not match its number of frames")]
 pub struct Inconsistent;
 
-/// A fragment, as far as it tells where a frame begins.
+/// The properties of a fragment that determine whether it begins a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fragment {
     offset: u64,
@@ -40,24 +43,24 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// Of `length` bytes that begin with `start`. `offset` is where its item begins, counted from the first one behind the
-    /// Basic Offset Table.
+    /// A fragment of `length` bytes that begin with `start`. `offset` is the offset of its item from the first item
+    /// after the Basic Offset Table (PS3.5 A.4).
     pub fn new(offset: u64, length: u32, start: &[u8]) -> Self {
         Self { offset, length, has_marker: MARKERS.iter().any(|marker| start.starts_with(marker)) }
     }
 }
 
-/// What tells where frames begin.
+/// A rule that determines where frames begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
     Table,
     Markers,
     Count,
-    /// There is one frame only.
+    /// There is only one frame.
     Whole,
 }
 
-/// By which rules a fragment begins a frame; none is said of an empty one.
+/// The rules by which a fragment that is not empty begins a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Begins {
     table: bool,
@@ -77,24 +80,25 @@ impl Begins {
     }
 }
 
-/// Finds out which fragments begin frames.
+/// Determines which fragments begin frames.
 #[derive(Debug)]
 pub struct Locator {
     frames: usize,
-    /// Where frames begin by the offset table, as long as that holds.
+    /// Offsets of the frames in the offset table; `None` once a fragment contradicts it.
     table: Option<Vec<u64>>,
-    /// How many of these offsets led to a fragment.
+    /// Number of offsets that matched a fragment.
     matched: usize,
-    /// An offset led to empty fragments, behind which its frame begins.
+    /// The last matched offset refers to an empty fragment; its frame begins with the next fragment that is not empty.
     is_pending: bool,
-    /// How many fragments are not empty, and how many of those begin with a marker.
+    /// Number of fragments that are not empty, and of those that begin with a marker.
     fragments: usize,
     markers: usize,
     first_has_marker: bool,
 }
 
 impl Locator {
-    /// For an image of so many frames. `basic` and `extended` are the bytes of the offset tables, which may be wrong.
+    /// A locator for an image of `frames` frames. `basic` and `extended` are the bytes of the offset tables. An invalid
+    /// table is ignored.
     pub fn new(frames: usize, transfer_syntax: &str, basic: &[u8], extended: Option<&[u8]>) -> Self {
         let frames = if is_video(transfer_syntax) { 1 } else { frames };
         let long =
@@ -121,7 +125,7 @@ impl Locator {
         if let Some(table) = &self.table {
             let next = table.get(self.matched);
             if next == Some(&fragment.offset) {
-                // The frame before would be empty.
+                // The previous frame would be empty.
                 if self.is_pending {
                     self.table = None;
                 }
@@ -142,30 +146,30 @@ impl Locator {
         Some(Begins { table, marker: fragment.has_marker, is_first })
     }
 
-    /// The rules that may hold to the end, the one that is believed first.
+    /// The rules that no fragment has contradicted yet, in order of precedence.
     fn candidates(&self) -> impl Iterator<Item = Rule> {
         let by_markers = self.first_has_marker && self.markers <= self.frames;
         let by_count = self.fragments <= self.frames;
-        let whole = (self.frames == 1).then_some(Rule::Whole);
+        let single = (self.frames == 1).then_some(Rule::Whole);
         let several =
             [(self.table.is_some(), Rule::Table), (by_markers, Rule::Markers), (by_count, Rule::Count)];
-        let is_several = self.frames > 1;
-        let several = several.into_iter().filter(move |(may_hold, _)| *may_hold && is_several);
-        whole.into_iter().chain(several.map(|(_, rule)| rule))
+        let is_multi_frame = self.frames > 1;
+        let several = several.into_iter().filter(move |(may_apply, _)| *may_apply && is_multi_frame);
+        single.into_iter().chain(several.map(|(_, rule)| rule))
     }
 
-    /// The rule that holds, now that there are no more fragments.
+    /// The rule that applies after the last fragment.
     fn rule(&self) -> Result<Rule, Inconsistent> {
-        let holds = |rule: &Rule| match rule {
+        let applies = |rule: &Rule| match rule {
             Rule::Table => self.matched == self.frames && !self.is_pending,
             Rule::Markers => self.markers == self.frames,
             Rule::Count => self.fragments == self.frames,
             Rule::Whole => self.fragments > 0,
         };
-        self.candidates().find(holds).ok_or(Inconsistent)
+        self.candidates().find(applies).ok_or(Inconsistent)
     }
 
-    /// The frames that `fragments` make up: of each the indices of its fragments, in order.
+    /// The frames of `fragments`: for each frame the indices of its fragments, in order.
     pub fn locate(mut self, fragments: &[Fragment]) -> Result<Vec<Vec<usize>>, Inconsistent> {
         let begins: Vec<_> = fragments.iter().map(|fragment| self.feed(*fragment)).collect();
         let rule = self.rule()?;
@@ -183,23 +187,27 @@ impl Locator {
     }
 }
 
-/// How many frames there are where Number of Frames (0028,0008) is `text`. It is one or more (PS3.3 C.7.6.6.1.1): where it is
-/// missing, or none, there is one.
+/// The number of frames for `text`, the value of Number of Frames (0028,0008), which is at least one (PS3.3
+/// C.7.6.6.1.1). A value that is missing or invalid means one.
 pub fn number_of_frames(text: Option<&str>) -> usize {
     let number = text.and_then(|text| text.trim_matches(['\0', ' ']).parse::<f64>().ok()).unwrap_or(1.0);
     // Casts of floating point numbers saturate.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between those bounds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to the range of u32"
+    )]
     let number = number.max(1.0).min(u32::MAX.into()) as u32;
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Whether the pixel data of that transfer syntax are one stream of video, whatever the number of frames and of fragments
+/// Whether pixel data in this transfer syntax are one video stream, regardless of the number of frames and fragments
 /// (PS3.5 8.2.5 to 8.2.9).
 pub fn is_video(transfer_syntax: &str) -> bool {
     media_type(transfer_syntax).starts_with("video/")
 }
 
-/// The media type of one compressed frame, or of a video (PS3.18 tables 8.7.3-2 and 8.7.3-5).
+/// The media type of one compressed frame or of a video (PS3.18 tables 8.7.3-2 and 8.7.3-5).
 pub fn media_type(transfer_syntax: &str) -> &'static str {
     match transfer_syntax {
         uids::JPEG_BASELINE8_BIT

@@ -1,4 +1,4 @@
-//! DICOM JSON (PS3.18 F): read tolerantly as archives write it, and written as the standard has it.
+//! The DICOM JSON Model (PS3.18 Annex F): a tolerant reader of responses, and a strict writer.
 
 pub mod reader;
 pub mod writer;

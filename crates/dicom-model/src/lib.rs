@@ -1,9 +1,9 @@
-//! What DICOM itself says: tags, UIDs, dates, names, and the DICOM JSON model (PS3.18 Annex F), read tolerantly; and the
-//! XML that says the same.
+//! The DICOM standard as Rust types: tags, UIDs, dates, person names, character sets, objects in the file format
+//! (PS3.10), the DICOM JSON Model (PS3.18 Annex F) and the Native DICOM Model in XML (PS3.19 A.1).
 //!
-//! Real archives write numbers as strings and strings as numbers, keywords for tags, names unsplit, `null`s and
-//! padding; whatever can be read is read, and only what is not JSON at all is refused. This module knows no FHIR, no
-//! sockets, no clock.
+//! Reading is tolerant: real archives write numbers as strings and strings as numbers, keywords instead of tags, names
+//! as one string, `null`s and padding. JSON is rejected only if it is not valid JSON or has the wrong shape. Does not
+//! know about FHIR, sockets or the clock.
 
 pub mod charset;
 pub mod data_set;

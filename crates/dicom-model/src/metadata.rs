@@ -1,5 +1,5 @@
-//! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links in place of pixel data and of other
-//! large values.
+//! Metadata of an instance (PS3.18 10.4.1.1.2): its data set as DICOM JSON, with links instead of pixel data and other
+//! large values. Does not know which URLs the server has: the caller passes the URL of the instance.
 
 use super::data_set::{ByteRange, DataElement, DataValue};
 use super::json::writer::{self, BulkDataLinks, Step};
@@ -7,7 +7,7 @@ use super::part10::Header;
 use std::fmt::Write as _;
 use std::io;
 
-/// Writes the metadata of the instance with this header; `instance` is its address.
+/// Writes the metadata of the instance with this header; `instance` is its URL.
 pub fn write(to: &mut Vec<u8>, mut header: Header, instance: String) -> io::Result<()> {
     if let Some(pixels) = header.pixel_data {
         let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(u64::MAX) };
@@ -16,7 +16,7 @@ pub fn write(to: &mut Vec<u8>, mut header: Header, instance: String) -> io::Resu
     writer::write_data_set(to, &header.data, &Links { instance })
 }
 
-/// `{instance}/bulkdata/00880200/1/7FE00010`: attributes and item numbers by turns.
+/// Links such as `{instance}/bulkdata/00880200/1/7FE00010`: alternating attributes and item numbers.
 struct Links {
     instance: String,
 }

@@ -1,4 +1,5 @@
-//! Person names (PS3.5 6.2.1): up to three component groups, each of up to five components.
+//! Person names (PS3.5 6.2.1): up to three component groups, each with up to five components. Does not know about
+//! character sets.
 
 /// One component group, in the order of PS3.5 6.2.1.1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -16,7 +17,7 @@ pub struct NameGroup {
 }
 
 impl NameGroup {
-    /// Reads `Family^Given^Middle^Prefix^Suffix`; `None` when every component is empty (`^^^^`).
+    /// Reads `Family^Given^Middle^Prefix^Suffix`; `None` if every component is empty (`^^^^`).
     pub fn parse(text: &str) -> Option<Self> {
         let mut components = text.splitn(5, '^').map(clean);
         let mut next = || components.next().unwrap_or_default();
@@ -33,24 +34,24 @@ impl NameGroup {
     }
 }
 
-/// A component without padding; a sixth caret and what follows is no name (PS3.5 knows five components).
+/// A component without padding. A further caret and the text after it are removed: PS3.5 defines five components.
 fn clean(component: &str) -> Box<str> {
     component.split('^').next().unwrap_or_default().trim_matches([' ', '\0']).into()
 }
 
-/// A person's name: the same name in up to three writings.
+/// A person name in up to three component groups (representations).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct PersonName {
-    /// Single-byte or phonetic Latin writing.
+    /// Alphabetic representation.
     pub alphabetic: Option<NameGroup>,
-    /// Ideographic writing.
+    /// Ideographic representation.
     pub ideographic: Option<NameGroup>,
-    /// Phonetic writing.
+    /// Phonetic representation.
     pub phonetic: Option<NameGroup>,
 }
 
 impl PersonName {
-    /// Reads the unsplit form `Yamada^Tarou=山田^太郎=やまだ^たろう`; `None` when nothing is named.
+    /// Reads `Yamada^Tarou=山田^太郎=やまだ^たろう`; `None` if every component is empty.
     pub fn parse(text: &str) -> Option<Self> {
         let mut groups = text.splitn(3, '=').map(NameGroup::parse);
         let mut next = || groups.next().flatten();
@@ -58,7 +59,7 @@ impl PersonName {
         (name != Self::default()).then_some(name)
     }
 
-    /// The groups that hold something.
+    /// The groups that are not empty.
     pub fn groups(&self) -> impl Iterator<Item = &NameGroup> {
         [&self.alphabetic, &self.ideographic, &self.phonetic].into_iter().flatten()
     }
@@ -70,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_three_groups_of_a_name_are_told_apart() {
+    fn name_is_split_into_three_groups() {
         let name = PersonName::parse("Yamada^Tarou=山田^太郎=やまだ^たろう").unwrap();
         assert_eq!(&*name.alphabetic.unwrap().family, "Yamada");
         assert_eq!(&*name.ideographic.unwrap().given, "太郎");
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_carets_and_blanks_is_no_name() {
+    fn name_of_delimiters_and_blanks_is_empty() {
         for nothing in ["", "^", "^^^^", " ^ ", "=", "^=^=^", "\0"] {
             assert_eq!(PersonName::parse(nothing), None, "{nothing:?}");
         }
@@ -92,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_component_keeps_a_delimiter(text in "[a-z^= ]{0,40}") {
+        fn components_contain_no_delimiter(text in "[a-z^= ]{0,40}") {
             for group in PersonName::parse(&text).iter().flat_map(PersonName::groups) {
                 prop_assert!(group.components().all(|component| !component.contains('^')));
             }

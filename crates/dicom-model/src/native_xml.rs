@@ -1,11 +1,12 @@
-//! The Native DICOM Model (PS3.19 A.1), made of one object of the DICOM JSON model (PS3.18 Annex F).
+//! Converts one object of the DICOM JSON Model (PS3.18 Annex F) to the Native DICOM Model (PS3.19 A.1).
 //!
-//! Both say the same, so that nothing is interpreted: numbers stay digit by digit as they were written, and an attribute is
-//! written whatever it holds. Attributes stand in the order of their tags. As PS3.19 wants it, the private creators become
-//! attributes of what they created and the blocks that they reserved are left out, as are group lengths.
+//! Both models have the same content, so values are not interpreted: numbers keep their digits, and an attribute is
+//! written whatever its value is. Attributes are in the order of their tags. As PS3.19 requires, private creators
+//! become XML attributes of the elements in their block; the Private Creator elements themselves and group lengths are
+//! omitted. Does not know about bulk data beyond its URL.
 //!
-//! What stands between tags holds no line break: each is an escape, which readers keep as it is (XML 1.0 2.11), and no
-//! delimiter of a multipart body can stand there.
+//! Text contains no line breaks: they are written as character references, which XML readers do not normalize (XML 1.0
+//! 2.11), and so a delimiter of a multipart body cannot occur in the document.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,33 +20,34 @@ use serde_json::value::RawValue;
 use super::{Tag, tag};
 use xml_escape::push_escaped;
 
-/// Structured reports nest a dozen deep; each level is read once for each that it stands in.
+/// Maximum depth of nested sequences. Structured reports have about twelve levels; each level is parsed once per
+/// enclosing level.
 const MAX_DEPTH: usize = 32;
 
-/// Before the attributes (PS3.19 table A.1.5-1: `xml:space` shall be there).
+/// The start of the document (PS3.19 table A.1.5-1 requires `xml:space`).
 const BEGINNING: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><NativeDicomModel \
                          xmlns=\"http://dicom.nema.org/PS3.19/models/NativeDICOM\" xml:space=\"preserve\">";
 
-/// Behind the attributes.
+/// The end of the document.
 const END: &str = "</NativeDicomModel>";
 
-/// Why an object has no Native DICOM Model. Never says what it holds.
+/// Why an object cannot be converted. Never contains text of the object, which may be PHI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotNative {
-    /// It is no object of the DICOM JSON model.
-    #[error("an object is none of the DICOM JSON model")]
+    /// The input is not an object of the DICOM JSON Model.
+    #[error("an object does not follow the DICOM JSON Model")]
     Json,
-    /// A value is none that its value representation has, or stands beside one that excludes it.
+    /// A value does not fit its value representation, or an element has two of Value, BulkDataURI and InlineBinary.
     #[error(
-        "an attribute holds a value of another kind than the one before, or than its value representation has"
+        "a value of an attribute does not fit its value representation or another value of the attribute"
     )]
     Value,
-    /// Sequences in sequences.
+    /// Sequences are nested too deep.
     #[error("sequences are nested more than {MAX_DEPTH} deep")]
     TooDeep,
 }
 
-/// Appends the XML document that says what `object` says.
+/// Appends the XML document with the content of `object`.
 ///
 /// ```
 /// use dicom_model::native_xml::native_model;
@@ -61,10 +63,10 @@ pub fn native_model(object: &str, xml: &mut String) -> Result<(), NotNative> {
     Ok(())
 }
 
-/// An object's elements by their tags.
+/// The elements of an object by tag.
 struct JsonDataSet<'a>(BTreeMap<Tag, JsonElement<'a>>);
 
-/// What stands behind a tag. Members that the model does not have say nothing that XML could.
+/// The value of a tag. Members that the model does not define are ignored.
 #[derive(Deserialize)]
 struct JsonElement<'a> {
     #[serde(borrow, default)]
@@ -77,7 +79,7 @@ struct JsonElement<'a> {
     inline_binary: Option<Text<'a>>,
 }
 
-/// A name in up to three writings; from archives that do not part them, a text.
+/// A person name in up to three component groups.
 #[derive(Deserialize)]
 struct Name<'a> {
     #[serde(borrow, default, rename = "Alphabetic")]
@@ -88,7 +90,7 @@ struct Name<'a> {
     phonetic: Option<Text<'a>>,
 }
 
-/// A text, borrowed where it holds no escape.
+/// A text, borrowed from the input if it contains no escape.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -106,10 +108,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonDataSet<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<JsonDataSet<'de>, A::Error> {
                 let mut elements = BTreeMap::new();
                 while let Some((Text(key), element)) = members.next_entry::<Text<'de>, JsonElement<'de>>()? {
-                    let tag = tag::parse(&key).ok_or_else(|| A::Error::custom("no tag"))?;
+                    let tag = tag::parse(&key).ok_or_else(|| A::Error::custom("not a tag"))?;
                     match elements.entry(tag) {
-                        Entry::Vacant(place) => drop(place.insert(element)),
-                        Entry::Occupied(_) => return Err(A::Error::custom("a tag that stands there twice")),
+                        Entry::Vacant(entry) => drop(entry.insert(element)),
+                        Entry::Occupied(_) => return Err(A::Error::custom("a tag occurs twice")),
                     }
                 }
                 Ok(JsonDataSet(elements))
@@ -121,31 +123,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonDataSet<'a> {
 }
 
 impl JsonDataSet<'_> {
-    /// Who made up the block that a private element stands in (PS3.5 7.8.1); `None` for all others.
+    /// The private creator of the block that contains a private element (PS3.5 7.8.1); `None` for all other elements.
     fn creator_of(&self, tag: Tag) -> Option<Cow<'_, str>> {
         let block = tag.element() >> 8;
         self.creator(Tag(tag.group(), block)).filter(|_| is_block(tag.group(), block))
     }
 
-    /// What a private creator element says.
+    /// The value of a Private Creator element.
     fn creator(&self, tag: Tag) -> Option<Cow<'_, str>> {
         let first = self.0.get(&tag)?.values.as_ref()?.first()?;
         let Text(creator) = serde_json::from_str(first.get()).ok()?;
         (!creator.trim().is_empty()).then_some(creator)
     }
 
-    /// Whether `tag` only says what its block's elements say themselves.
-    fn is_told_elsewhere(&self, tag: Tag) -> bool {
+    /// Whether the element is omitted: a group length, or a Private Creator, which is an XML attribute of the elements
+    /// of its block.
+    fn is_omitted(&self, tag: Tag) -> bool {
         tag.element() == 0 || is_block(tag.group(), tag.element()) && self.creator(tag).is_some()
     }
 }
 
-/// Whether the elements of `group` can stand in `block`.
+/// Whether `block` is a private block of `group`.
 fn is_block(group: u16, block: u16) -> bool {
     !group.is_multiple_of(2) && (0x10..=0xFF).contains(&block)
 }
 
-/// What the values of one element are.
+/// The kind of the values of one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueKind {
     Value,
@@ -154,7 +157,7 @@ enum ValueKind {
 }
 
 impl ValueKind {
-    /// By the value representation where that tells it, else by the first value that is one.
+    /// Determined by the value representation, else by the first value that is not null.
     fn of(vr: &str, values: &[&RawValue]) -> Self {
         let is_object = || values.iter().find(|value| !is_null(value)).is_some_and(|value| is_object(value));
         match vr {
@@ -182,14 +185,14 @@ struct XmlWriter<'a> {
 impl XmlWriter<'_> {
     fn data_set(&mut self, object: &str) -> Result<(), NotNative> {
         let set: JsonDataSet<'_> = serde_json::from_str(object).map_err(|_| NotNative::Json)?;
-        set.0.iter().filter(|(tag, _)| !set.is_told_elsewhere(**tag)).try_for_each(|(tag, element)| {
+        set.0.iter().filter(|(tag, _)| !set.is_omitted(**tag)).try_for_each(|(tag, element)| {
             let creator = set.creator_of(*tag);
-            self.attribute_begins(*tag, element, creator.as_deref());
+            self.begin_attribute(*tag, element, creator.as_deref());
             self.element(*tag, element)
         })
     }
 
-    fn attribute_begins(&mut self, tag: Tag, element: &JsonElement<'_>, creator: Option<&str>) {
+    fn begin_attribute(&mut self, tag: Tag, element: &JsonElement<'_>, creator: Option<&str>) {
         let shown = if creator.is_some() { Tag(tag.group(), tag.element() & 0xFF) } else { tag };
         self.xml.push_str("<DicomAttribute");
         self.property("tag", &tag::hex(shown));
@@ -202,7 +205,7 @@ impl XmlWriter<'_> {
         }
     }
 
-    /// The rest of an attribute, from the end of its first tag on.
+    /// Completes an attribute after the XML attributes of its start tag.
     fn element(&mut self, tag: Tag, element: &JsonElement<'_>) -> Result<(), NotNative> {
         let values = element.values.as_deref().unwrap_or_default();
         match (values, &element.bulk_data, &element.inline_binary) {
@@ -210,9 +213,9 @@ impl XmlWriter<'_> {
                 self.xml.push_str("/>");
                 return Ok(());
             }
-            ([], Some(Text(address)), None) => {
+            ([], Some(Text(uri)), None) => {
                 self.xml.push_str("><BulkData");
-                self.property("uri", address);
+                self.property("uri", uri);
                 self.xml.push_str("/>");
             }
             ([], None, Some(Text(octets))) => {
@@ -233,7 +236,7 @@ impl XmlWriter<'_> {
         Ok(())
     }
 
-    /// One value. An empty one among others keeps its place (PS3.19 table A.1.5-2).
+    /// One value with its number. A null value is an empty element (PS3.19 table A.1.5-2).
     fn numbered(&mut self, kind: ValueKind, number: usize, value: &RawValue) -> Result<(), NotNative> {
         let element = kind.element();
         self.xml.push('<');
@@ -280,7 +283,7 @@ impl XmlWriter<'_> {
         Ok(())
     }
 
-    /// The components of a group (PS3.5 6.2.1.1). More carets than there are components stay in the last one.
+    /// The components of a group (PS3.5 6.2.1.1). Carets after the fifth component remain in its text.
     fn name_group(&mut self, group: &str, written: &str) {
         const COMPONENTS: [&str; 5] = ["FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix"];
         if written.is_empty() {
@@ -304,7 +307,7 @@ impl XmlWriter<'_> {
         self.xml.push('>');
     }
 
-    /// An attribute of the tag that is open.
+    /// An XML attribute of the current start tag.
     fn property(&mut self, name: &str, value: &str) {
         self.xml.push(' ');
         self.xml.push_str(name);
@@ -314,15 +317,15 @@ impl XmlWriter<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        // What pads a value to an even length is none of it (PS3.19 A.1.1).
+        // Padding to an even length is not part of the value (PS3.19 A.1.1).
         push_escaped(self.xml, text.trim_end_matches('\0'));
     }
 }
 
-/// As the archive tells it, else as PS3.6 has it; unknown where neither does.
+/// The value representation in the object, else in PS3.6, else UN.
 fn vr_of<'e>(tag: Tag, element: &'e JsonElement<'_>) -> Cow<'e, str> {
-    let told = element.vr.as_ref().map(|Text(vr)| vr.as_ref());
-    match told.filter(|vr| vr.len() == 2 && vr.bytes().all(|byte| byte.is_ascii_uppercase())) {
+    let declared = element.vr.as_ref().map(|Text(vr)| vr.as_ref());
+    match declared.filter(|vr| vr.len() == 2 && vr.bytes().all(|byte| byte.is_ascii_uppercase())) {
         Some(vr) => Cow::Borrowed(vr),
         None => {
             Cow::Owned(tag::value_representation(tag).map_or("UN".to_owned(), |vr| vr.to_string().to_owned()))

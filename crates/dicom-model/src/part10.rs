@@ -1,14 +1,15 @@
-//! Objects in the file format of PS3.10: the one reader of them.
+//! The reader of objects in the DICOM file format (PS3.10 7).
 //!
-//! [`walk`] goes from element to element, in every way of writing a data set, over a [`source`]. Two things are made of that:
-//! a [`Header`], which holds what metadata tell, out of anything that can be read, up to the pixel data; and an
-//! [`InPlace`](in_place::InPlace), whose values are slices of a file in memory. So both accept the same objects.
+//! [`walk`] reads a [`source`] element by element, in every encoding of data sets (PS3.5 Annex A). Two representations
+//! are built from it, which therefore accept the same objects: a [`Header`], with the attributes up to the pixel data,
+//! from any stream; and an [`InPlace`](in_place::InPlace), whose values are slices of a file in memory.
 //!
-//! An object that ends too early or contradicts itself is an error, never a panic. Nothing is allocated by a length that a
-//! file declares. What follows the pixel data is not read.
+//! An object that ends too early or contradicts itself is an error, never a panic. A declared length never causes an
+//! allocation before the bytes are read. Elements after the pixel data are not read. Does not know about frames or the
+//! meaning of attributes.
 //!
-//! `dicom-object` is not used for that: it makes room for values as their lengths say, takes an object that ends inside of an
-//! element for a whole one, and decodes text with a single character set.
+//! `dicom-object` is not used here: it allocates the declared length of values, accepts an object that ends inside an
+//! element, and decodes text with only one character set.
 
 pub mod in_place;
 mod inflate;
@@ -33,40 +34,40 @@ use walk::{Event, Walk};
 
 pub use syntax::is_deflated;
 
-/// Binary values above this are answered as bulk data.
-const INLINE_BINARY: u64 = 1024;
-/// Texts above this are too; the contours of a structure set remain below.
-const INLINE_TEXT: u64 = 4 * 1024 * 1024;
-/// So much is held of one object at most, its elements and items counted as [`ELEMENT`] bytes each beside their values. The
-/// largest real ones, multi-frame images of many thousands of frames, have some tens of megabytes.
+/// Maximum size in bytes of a binary value in metadata. Larger values are bulk data.
+const MAX_INLINE_BINARY: u64 = 1024;
+/// Maximum size in bytes of a text in metadata. The contours of RT Structure Sets are smaller.
+const MAX_INLINE_TEXT: u64 = 4 * 1024 * 1024;
+/// Maximum size of a header in bytes, with [`ELEMENT`] bytes for each element and item in addition to its value. The
+/// largest real headers, of multi-frame images with many thousands of frames, have some tens of megabytes.
 const MAX_HEADER: u64 = 64 * 1024 * 1024;
-/// What an element takes up besides its value.
+/// Bytes counted for an element in addition to its value.
 const ELEMENT: u64 = 64;
-/// The offsets of a million frames.
+/// Maximum size of an Extended Offset Table in bytes: one million frames.
 const MAX_OFFSETS: u64 = 8 * 1024 * 1024;
 
 /// Why an object could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// No preamble and `DICM`: some other kind of file.
+    /// The file has no preamble followed by `DICM`.
     #[error("not a DICOM file: it has no preamble followed by DICM (PS3.10 7.1)")]
     NotDicom,
-    /// A medium's directory, which describes other files.
-    #[error("a DICOMDIR: the files it lists are read by themselves")]
+    /// A DICOMDIR, the directory of a medium.
+    #[error("a DICOMDIR, which contains no instance; read the files that it lists instead")]
     Directory,
-    /// The file meta information names a transfer syntax that cannot be read.
-    #[error("transfer syntax {0} cannot be read; convert the file, for example with dcmconv")]
+    /// The file has a transfer syntax that is not supported.
+    #[error("transfer syntax {0} is not supported; convert the file, for example with dcmconv")]
     TransferSyntax(String),
-    /// The structure does not hold.
-    #[error("the file's structure is broken: {0}")]
+    /// The structure of the file is invalid.
+    #[error("the structure of the file is invalid: {0}")]
     Broken(&'static str),
-    /// The file ends before its data set does.
-    #[error("the file is cut short")]
+    /// The file ends before the end of its data set.
+    #[error("the file is truncated")]
     Truncated,
-    /// More attributes than any real object has.
+    /// The header exceeds the maximum size.
     #[error("the file's header is larger than {MAX_HEADER} bytes")]
     TooLarge,
-    /// The operating system, or whatever else the bytes come from, refused.
+    /// Reading the source failed.
     #[error("the file cannot be opened or read: {0}")]
     Io(io::Error),
 }
@@ -75,68 +76,69 @@ impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
-            io::ErrorKind::InvalidData => Self::Broken("its deflated data set is broken"),
+            io::ErrorKind::InvalidData => Self::Broken("the deflated data set is invalid"),
             _ => Self::Io(error),
         }
     }
 }
 
-/// An object's header: its data set but for pixel data and other large values.
+/// The header of an object: its data set without pixel data and other large values.
 #[derive(Debug)]
 pub struct Header {
     /// Transfer Syntax UID (0002,0010).
     pub transfer_syntax: &'static str,
-    /// Whether the bytes of numbers stand the other way round.
+    /// Whether numbers are in big-endian order.
     big_endian: bool,
     /// The data set.
     pub data: DataSet,
-    /// Where the pixel data stands, if there is any.
+    /// Position of the pixel data, if the object has any.
     pub pixel_data: Option<PixelData>,
-    /// Extended Offset Table (7FE0,0001): where the frames of encapsulated pixel data begin, where it is told.
+    /// Extended Offset Table (7FE0,0001), the offsets of the frames of encapsulated pixel data, if present.
     pub extended_offsets: Option<Bytes>,
-    /// The value that was sought, if it was found.
+    /// The value that was sought, if the object has it.
     pub sought: Option<Sought>,
 }
 
 impl Header {
-    /// The size of the words of a value of that representation whose bytes are to be turned round to be in little-endian
-    /// order; one leaves them as they are.
+    /// Size in bytes of the words that must be swapped to convert a value of this representation to little-endian
+    /// order; 1 means that it needs no conversion.
     pub fn swapped_words(&self, vr: VR) -> usize {
         if self.big_endian { word_size(vr) } else { 1 }
     }
 }
 
-/// Pixel Data (7FE0,0010), or its floating point kin.
+/// Pixel Data (7FE0,0010), Float Pixel Data (7FE0,0008) or Double Float Pixel Data (7FE0,0009).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelData {
-    /// Which of the three attributes it is.
+    /// The tag of the attribute.
     pub tag: Tag,
-    /// Its representation.
+    /// Its value representation.
     pub vr: VR,
-    /// Where its value begins.
+    /// Offset of its value.
     pub offset: u64,
-    /// Its length; none for encapsulated fragments (PS3.5 A.4), which run to a delimiter.
+    /// Its length in bytes; `None` for encapsulated fragments (PS3.5 A.4), which end with a delimiter.
     pub length: Option<u64>,
 }
 
-/// A value that was sought by the path that leads to it. Its bytes come next.
+/// A value that was sought by its path. The next read returns its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sought {
-    /// Its representation.
+    /// Its value representation.
     pub vr: VR,
-    /// Its length.
+    /// Its length in bytes.
     pub length: u64,
 }
 
-/// An object whose file meta information was read. Reading from it goes on with the data set, inflated where it is deflated.
+/// An object whose file meta information has been read. Reading continues with the data set, inflated if it is
+/// deflated.
 pub struct Object<R> {
     source: Streamed<Data<R>>,
-    /// The syntax that the data set is in.
+    /// The encoding of the data set.
     syntax: Syntax,
     transfer_syntax: &'static str,
 }
 
-/// The bytes of a data set.
+/// The source of the data set.
 enum Data<R> {
     Plain(R),
     Deflated(Box<Inflated<io::Chain<Cursor<Vec<u8>>, R>>>),
@@ -164,7 +166,7 @@ impl<R: Read> Read for Object<R> {
 }
 
 impl<R: Read> Object<R> {
-    /// Reads the preamble and the file meta information out of `source`, which is `size` bytes long where that is known.
+    /// Reads the preamble and the file meta information from `source`. `size` is its size in bytes, if known.
     pub fn open(source: R, size: Option<u64>) -> Result<Self, ReadError> {
         let mut source = Streamed::new(source, size);
         let declared = meta::read(&mut source)?;
@@ -179,18 +181,18 @@ impl<R: Read> Object<R> {
         Ok(Self { source, syntax, transfer_syntax: declared.uid() })
     }
 
-    /// Reads the header: of the top-level elements only those that `wanted` accepts. What is read next is the value of the
-    /// pixel data, or what follows the data set.
+    /// Reads the header, with those top-level elements that `wanted` accepts. The next read returns the value of the
+    /// pixel data, or the data after the data set.
     pub fn header(&mut self, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
         self.read_header(wanted, None)
     }
 
-    /// Reads up to the value that `steps` lead to: that is read next, when [`Header::sought`] tells that it is there.
+    /// Reads up to the value with the path `steps`. If [`Header::sought`] is present, the next read returns that value.
     pub fn header_before(&mut self, steps: &[Step]) -> Result<Header, ReadError> {
         self.read_header(|_| true, Some(steps))
     }
 
-    /// Walks until the pixel data, the value that is sought, or the end of the data set.
+    /// Reads up to the pixel data, the sought value, or the end of the data set.
     fn read_header(
         &mut self,
         wanted: impl Fn(Tag) -> bool,
@@ -207,10 +209,10 @@ impl<R: Read> Object<R> {
             extended_offsets: None,
             sought: None,
         };
-        let mut held = 0;
+        let mut header_size = 0;
         while let Some(event) = walk.next()? {
-            held += ELEMENT;
-            if held > MAX_HEADER {
+            header_size += ELEMENT;
+            if header_size > MAX_HEADER {
                 return Err(ReadError::TooLarge);
             }
             match event {
@@ -231,17 +233,17 @@ impl<R: Read> Object<R> {
                 }
                 Event::Value(element, length) => {
                     let (is_root, length) = (tree.at_root(), u64::from(length));
-                    if sought.is_some_and(|steps| tree.leads_to(element.tag, steps)) {
+                    if sought.is_some_and(|steps| tree.is_at(element.tag, steps)) {
                         walk.source().may_hold(length)?;
-                        header.sought = Some(Sought { vr: tree.representation(&element), length });
+                        header.sought = Some(Sought { vr: tree.vr_of(&element), length });
                         header.big_endian = element.syntax.big_endian;
                         break;
                     }
                     let is_table = is_root && element.tag == tags::EXTENDED_OFFSET_TABLE;
-                    if is_table && length > INLINE_BINARY && length <= MAX_OFFSETS {
+                    if is_table && length > MAX_INLINE_BINARY && length <= MAX_OFFSETS {
                         let range = ByteRange { offset: walk.position(), length };
                         header.extended_offsets = Some(walk.source().take_bytes(length)?);
-                        held += length;
+                        header_size += length;
                         if wanted(element.tag) {
                             tree.insert(
                                 element.tag,
@@ -251,7 +253,7 @@ impl<R: Read> Object<R> {
                         continue;
                     }
                     let is_wanted = !is_root || wanted(element.tag);
-                    held += value(&mut tree, &mut walk, element, length, is_wanted)?;
+                    header_size += value(&mut tree, &mut walk, element, length, is_wanted)?;
                 }
                 Event::Fragments(_) => walk.skip_fragments()?,
                 Event::BeginSequence(tag, _) => tree.begin_sequence(tag),
@@ -271,7 +273,7 @@ impl<R: Read> Object<R> {
     }
 }
 
-/// Reads one value into the tree, or steps over it; how many bytes of it are held.
+/// Reads one value into the tree, or skips it; returns the number of bytes in memory.
 fn value<S: Source>(
     tree: &mut Tree,
     walk: &mut Walk<S>,
@@ -279,8 +281,8 @@ fn value<S: Source>(
     length: u64,
     wanted: bool,
 ) -> Result<u64, ReadError> {
-    let vr = tree.representation(&header);
-    let limit = if is_text(vr) { INLINE_TEXT } else { INLINE_BINARY };
+    let vr = tree.vr_of(&header);
+    let limit = if is_text(vr) { MAX_INLINE_TEXT } else { MAX_INLINE_BINARY };
     if !wanted || length > limit {
         let range = ByteRange { offset: walk.position(), length };
         walk.source().skip(length)?;
@@ -294,7 +296,7 @@ fn value<S: Source>(
     Ok(length)
 }
 
-/// Whether it is Pixel Data or one of its floating point kin (PS3.3 C.7.6.3).
+/// Whether `tag` is Pixel Data, Float Pixel Data or Double Float Pixel Data (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25).
 pub fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }

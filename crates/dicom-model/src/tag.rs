@@ -1,10 +1,10 @@
-//! Spellings of a data element tag: eight hexadecimal digits or the keyword of PS3.6.
+//! Reads and writes data element tags: eight hexadecimal digits or the keyword of PS3.6. Does not know about values.
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
-/// The tag that `text` names: `0020000D` in either case, or a keyword such as `StudyInstanceUID`.
+/// Parses a tag: `0020000D` in either case, or a keyword such as `StudyInstanceUID`.
 ///
 /// ```
 /// use dicom_model::{tag, tags};
@@ -34,7 +34,7 @@ pub fn keyword(tag: Tag) -> Option<&'static str> {
     StandardDataDictionary.by_tag(tag).map(|entry| entry.alias)
 }
 
-/// The value representation that PS3.6 gives the attribute, where it gives one.
+/// The value representation of the attribute in PS3.6, if there is exactly one.
 pub fn value_representation(tag: Tag) -> Option<VR> {
     StandardDataDictionary.by_tag(tag).and_then(|entry| entry.vr().exact())
 }
@@ -45,17 +45,17 @@ mod tests {
     use dicom_dictionary_std::tags;
 
     #[test]
-    fn a_tag_is_read_from_hexadecimal_digits_and_from_its_keyword() {
+    fn tag_is_parsed_from_hexadecimal_digits_and_from_its_keyword() {
         assert_eq!(parse("00100020"), Some(tags::PATIENT_ID));
         assert_eq!(parse("0020000d"), Some(tags::STUDY_INSTANCE_UID));
         assert_eq!(parse("PatientID"), Some(tags::PATIENT_ID));
-        for no_tag in ["", "0010002", "001000200", "patientid", "+0100020", "00 00020", "PatientID "] {
-            assert_eq!(parse(no_tag), None, "{no_tag:?}");
+        for invalid in ["", "0010002", "001000200", "patientid", "+0100020", "00 00020", "PatientID "] {
+            assert_eq!(parse(invalid), None, "{invalid:?}");
         }
     }
 
     #[test]
-    fn a_tag_is_written_as_the_json_model_wants_it() {
+    fn tag_is_formatted_for_the_json_model() {
         assert_eq!(hex(tags::STUDY_INSTANCE_UID), "0020000D");
         assert_eq!(keyword(tags::PATIENT_ID), Some("PatientID"));
         assert_eq!(keyword(Tag(0x0009, 0x1001)), None);

@@ -1,27 +1,29 @@
-//! Unique identifiers (PS3.5 9.1), and a type for each level of the information model, so that a series UID cannot be
-//! handed over where a study UID is meant.
+//! Unique identifiers (PS3.5 9.1), with one type per level of the information model, so that a series UID cannot be
+//! passed as a study UID. Does not know about registered UIDs.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a text is no UID.
+/// The text is not a UID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a DICOM UID is digits in components parted by single dots, 64 characters at most (PS3.5 9.1)")]
+#[error(
+    "a DICOM UID consists of numeric components separated by single dots, at most 64 characters (PS3.5 9.1)"
+)]
 pub struct UidError;
 
-/// A UID of any kind: digits in components parted by single dots, 64 bytes at most.
+/// A UID of any kind: numeric components separated by single dots, at most 64 bytes.
 ///
-/// Leading zeros in a component break PS3.5 but exist in the field: they are kept as they are and never normalised.
+/// Leading zeros in a component violate PS3.5 but occur in the field. They are accepted and not normalized.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(Arc<str>);
 
 impl Uid {
-    /// Reads `text` as it stands: no padding, no percent-escapes.
+    /// Parses `text`, which must not contain padding or percent-encoding.
     pub fn parse(text: &str) -> Result<Self, UidError> {
         if Self::is_legal(text) { Ok(Self(text.into())) } else { Err(UidError) }
     }
 
-    /// Whether `text` reads as a UID.
+    /// Whether `text` is a UID.
     pub fn is_legal(text: &str) -> bool {
         let mut previous = b'.';
         let mut legal = |byte: u8| {
@@ -32,7 +34,7 @@ impl Uid {
         text.len() <= 64 && text.bytes().all(&mut legal) && previous != b'.'
     }
 
-    /// The UID's text.
+    /// The text of the UID.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -62,7 +64,7 @@ macro_rules! uid_of_a_level {
                 Uid::parse(text).map(Self)
             }
 
-            /// The UID's text.
+            /// The text of the UID.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
@@ -97,20 +99,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_digits_in_dotted_components_make_a_uid() {
-        for good in ["1", "1.2.840.10008.1.2", "0.1.02", &"1".repeat(64)] {
-            assert!(Uid::parse(good).is_ok(), "{good}");
+    fn uid_consists_of_numeric_components_separated_by_dots() {
+        for valid in ["1", "1.2.840.10008.1.2", "0.1.02", &"1".repeat(64)] {
+            assert!(Uid::parse(valid).is_ok(), "{valid}");
         }
-        for bad in
+        for invalid in
             ["", ".", "1.", ".1", "1..2", "1.a", "1.2 ", "1.2\0", "1,2", "1.٣", "1%2e2", &"1".repeat(65)]
         {
-            assert_eq!(Uid::parse(bad), Err(UidError), "{bad:?}");
+            assert_eq!(Uid::parse(invalid), Err(UidError), "{invalid:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_parses_is_kept_to_the_letter(text in "\\PC{0,70}") {
+        fn parsed_uid_keeps_its_text(text in "\\PC{0,70}") {
             if let Ok(uid) = StudyUid::parse(&text) {
                 prop_assert_eq!(uid.as_str(), text);
             }

@@ -1,4 +1,4 @@
-//! The tolerant reader of [`Attributes`]: serde visitors that refuse nothing but what is not JSON.
+//! The tolerant reader of [`Attributes`]: serde visitors that reject only input that is not JSON, or not an object.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{Attributes, Element, Value};
 use crate::{NameGroup, PersonName, Tag, tag};
 use dicom_core::VR;
 
-/// What separates and pads values inside a string (PS3.5 6.2), besides blanks that the standard calls insignificant.
+/// Characters that pad values (PS3.5 6.2).
 const PADDING: [char; 2] = [' ', '\0'];
 
 impl<'de> Deserialize<'de> for Attributes {
@@ -41,7 +41,7 @@ impl<'de> Deserialize<'de> for Attributes {
     }
 }
 
-/// A member name, borrowed from the input where it holds no escape.
+/// A member name, borrowed from the input if it contains no escape.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
 
@@ -51,7 +51,7 @@ impl Key<'_> {
     }
 }
 
-/// The next member's value as text, where it is one.
+/// The value of the next member, if it is text.
 fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>, A::Error> {
     Ok(match members.next_value::<MaybeValue>()?.0 {
         Some(Value::Text(text)) => Some(text),
@@ -59,7 +59,7 @@ fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>
     })
 }
 
-/// `{"vr": …, "Value": […]}`, or a value that stands without them.
+/// `{"vr": …, "Value": […]}`, or a bare value.
 #[derive(Default)]
 struct RawElement {
     vr: Option<VR>,
@@ -74,7 +74,7 @@ impl RawElement {
     }
 }
 
-/// A text becomes a name, or several values, where its representation says that it is.
+/// Converts a text to a person name, or splits it into several values, as its value representation requires.
 fn refine(value: Value, vr: Option<VR>) -> Vec<Value> {
     let Value::Text(text) = value else { return vec![value] };
     match vr {
@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for RawElement {
 }
 
 impl<'de> Deserialize<'de> for Element {
-    /// Without knowing the tag, so that a text stays one text.
+    /// Reads without the tag, so a text is not split or converted.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         RawElement::deserialize(deserializer).map(|raw| Self { values: raw.values })
     }
@@ -121,7 +121,7 @@ impl<'de> Visitor<'de> for ElementVisitor<'_> {
             match key.as_str() {
                 "vr" => self.0.vr = next_text(&mut members)?.and_then(|vr| vr.parse().ok()),
                 "Value" => self.0.values = members.next_value::<Values>()?.0,
-                // PS3.18 F.2.2 has BulkDataURI and InlineBinary besides; neither is a value that is mapped.
+                // BulkDataURI and InlineBinary (PS3.18 F.2.2) are ignored: no mapped attribute has them.
                 _ => drop(members.next_value::<IgnoredAny>()?),
             }
         }
@@ -162,7 +162,7 @@ impl<'de> Visitor<'de> for ElementVisitor<'_> {
     }
 }
 
-/// The content of `Value`: an array, or a single value that should have stood in one.
+/// The content of `Value`: an array, or a single value without its array.
 struct Values(Vec<Value>);
 
 impl<'de> Deserialize<'de> for Values {
@@ -217,7 +217,7 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 }
 
-/// One value, or nothing where a `null`, an empty string or something without a meaning stands.
+/// One value; `None` for `null`, an empty string, a boolean or an array.
 struct MaybeValue(Option<Value>);
 
 impl<'de> Deserialize<'de> for MaybeValue {
@@ -235,7 +235,7 @@ impl<'de> Visitor<'de> for MaybeValueVisitor {
         formatter.write_str("a value")
     }
 
-    /// A name object or the item of a sequence: the member names tell which.
+    /// Reads a person name or an item of a sequence, depending on the member names.
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MaybeValue, A::Error> {
         let mut name: Option<PersonName> = None;
         let mut item = Attributes::default();
@@ -243,7 +243,7 @@ impl<'de> Visitor<'de> for MaybeValueVisitor {
             match key.as_str() {
                 "Alphabetic" | "alphabetic" => {
                     let text = next_text(&mut members)?;
-                    // Some archives leave the three groups unsplit under the first.
+                    // Some archives write all three groups into the first member.
                     let parsed = text.and_then(|text| PersonName::parse(&text)).unwrap_or_default();
                     let earlier = name.take().unwrap_or_default();
                     name = Some(PersonName {

@@ -8,7 +8,7 @@ fn read(json: &str) -> Attributes {
 }
 
 #[test]
-fn tags_in_either_case_and_keywords_name_the_same_element() {
+fn tags_in_either_case_and_keywords_identify_the_same_element() {
     for json in [
         r#"{"0020000D":{"vr":"UI","Value":["1.2"]}}"#,
         r#"{"0020000d":{"vr":"UI","Value":["1.2"]}}"#,
@@ -34,7 +34,7 @@ fn numbers_are_read_in_every_spelling() {
 }
 
 #[test]
-fn an_element_without_a_value_is_present_and_empty() {
+fn element_without_a_value_is_present_and_empty() {
     for element in [
         r#"{"vr":"LO"}"#,
         r#"{"vr":"LO","Value":[]}"#,
@@ -49,7 +49,7 @@ fn an_element_without_a_value_is_present_and_empty() {
 }
 
 #[test]
-fn a_name_is_read_split_and_unsplit() {
+fn name_is_read_from_groups_and_from_one_string() {
     for value in [
         r#"{"Alphabetic":"Yamada^Tarou","Ideographic":"山田^太郎","Phonetic":"やまだ^たろう"}"#,
         r#"{"Phonetic":"やまだ^たろう","Ideographic":"山田^太郎","Alphabetic":"Yamada^Tarou"}"#,
@@ -67,7 +67,7 @@ fn a_name_is_read_split_and_unsplit() {
 }
 
 #[test]
-fn several_values_in_one_string_are_told_apart_except_in_free_text() {
+fn several_values_in_one_string_are_split_except_in_free_text() {
     let row = read(r#"{"00080061":{"vr":"CS","Value":["CT\\PT "]},"00204000":{"vr":"LT","Value":["a\\b"]}}"#);
     assert_eq!(row.texts(tags::MODALITIES_IN_STUDY).collect::<Vec<_>>(), ["CT", "PT"]);
     assert_eq!(row.text(tags::IMAGE_COMMENTS), Some("a\\b"));
@@ -94,7 +94,7 @@ proptest! {
     }
 }
 
-/// JSON with the member names of the model in it, of any shape.
+/// JSON of any shape that contains member names of the model.
 fn arbitrary_json(depth: u32) -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value as Json;
     let leaf = prop_oneof![

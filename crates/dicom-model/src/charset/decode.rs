@@ -1,15 +1,15 @@
-//! Bytes to text: the walk over escapes, delimiters and characters of one or two bytes.
+//! Decodes bytes to text: escapes, delimiters and characters of one or two bytes (PS3.5 6.1.2.5).
 
 use super::{CharacterSets, Delimiters, ESCAPES, Encodings, Register, Repertoire};
 use encoding_rs::Encoding;
 
 const ESCAPE: u8 = 0x1B;
-const UNKNOWN: char = '\u{FFFD}';
+const REPLACEMENT: char = '\u{FFFD}';
 
 pub(super) fn decode(sets: &CharacterSets, bytes: &[u8], delimiters: Delimiters) -> String {
     match &sets.kind {
         Encodings::Whole(encoding) => encoding.decode_without_bom_handling(bytes).0.into_owned(),
-        Encodings::Extensions { g0, g1, .. } => EscapeWalk {
+        Encodings::Extensions { g0, g1, .. } => Decoder {
             initial: (*g0, *g1),
             g0: *g0,
             g1: *g1,
@@ -20,7 +20,7 @@ pub(super) fn decode(sets: &CharacterSets, bytes: &[u8], delimiters: Delimiters)
     }
 }
 
-struct EscapeWalk {
+struct Decoder {
     initial: (Repertoire, Option<Repertoire>),
     g0: Repertoire,
     g1: Option<Repertoire>,
@@ -28,22 +28,23 @@ struct EscapeWalk {
     text: String,
 }
 
-impl EscapeWalk {
+impl Decoder {
     fn run(mut self, mut bytes: &[u8]) -> String {
         while let Some(&first) = bytes.first() {
             let used = if first == ESCAPE {
                 self.escape(&bytes[1..]) + 1
             } else if first < 0x80 {
-                self.left(first, bytes)
+                self.lower_half(first, bytes)
             } else {
-                self.right(first, bytes)
+                self.upper_half(first, bytes)
             };
             bytes = bytes.get(used..).unwrap_or_default();
         }
         self.text
     }
 
-    /// Takes an escape; returns how many bytes followed the ESC. An unknown escape is dropped, its bytes kept.
+    /// Applies an escape and returns the number of its bytes after ESC. For an unknown escape that is 0: only ESC is
+    /// removed, and the bytes after it are read as text.
     fn escape(&mut self, rest: &[u8]) -> usize {
         let Some((sequence, repertoire, register)) =
             ESCAPES.iter().find(|(sequence, ..)| rest.starts_with(sequence))
@@ -57,20 +58,20 @@ impl EscapeWalk {
         sequence.len()
     }
 
-    fn left(&mut self, first: u8, bytes: &[u8]) -> usize {
+    fn lower_half(&mut self, first: u8, bytes: &[u8]) -> usize {
         let two_bytes = matches!(self.g0, Repertoire::Kanji | Repertoire::SupplementaryKanji);
         if two_bytes && (0x21..=0x7E).contains(&first) {
             let Some(&second) = bytes.get(1).filter(|second| (0x21..=0x7E).contains(*second)) else {
-                self.text.push(UNKNOWN);
+                self.text.push(REPLACEMENT);
                 return 1;
             };
-            // EUC-JP is the same table with the high bits set, JIS X 0212 behind a single shift.
+            // EUC-JP is the same table with the high bits set; JIS X 0212 follows a single shift (0x8F).
             let euc = [0x8F, first | 0x80, second | 0x80];
             let euc = if self.g0 == Repertoire::Kanji { &euc[1..] } else { &euc[..] };
             self.push(encoding_rs::EUC_JP, euc);
             return 2;
         }
-        if self.delimiters.ends_reach(first) {
+        if self.delimiters.resets_sets(first) {
             (self.g0, self.g1) = self.initial;
         }
         self.text.push(match (self.g0, first) {
@@ -81,14 +82,14 @@ impl EscapeWalk {
         1
     }
 
-    fn right(&mut self, first: u8, bytes: &[u8]) -> usize {
+    fn upper_half(&mut self, first: u8, bytes: &[u8]) -> usize {
         match self.g1 {
             Some(Repertoire::Latin1) => self.text.push(char::from(first)),
             Some(Repertoire::Single(encoding)) => self.push(encoding, &[first]),
             Some(Repertoire::Katakana) => self.push(encoding_rs::SHIFT_JIS, &[first]),
             Some(Repertoire::Korean) => return self.pair(encoding_rs::EUC_KR, bytes),
             Some(Repertoire::Chinese) => return self.pair(encoding_rs::GBK, bytes),
-            // No right-hand set was declared: files in the field hold UTF-8 or Latin-1 there all the same.
+            // No G1 set was declared. Files in the field still contain UTF-8 or Latin-1 here.
             _ => return self.undeclared(bytes),
         }
         1
@@ -96,7 +97,7 @@ impl EscapeWalk {
 
     fn pair(&mut self, encoding: &'static Encoding, bytes: &[u8]) -> usize {
         let Some(pair) = bytes.get(..2).filter(|pair| pair[1] >= 0x80) else {
-            self.text.push(UNKNOWN);
+            self.text.push(REPLACEMENT);
             return 1;
         };
         self.push(encoding, pair);
@@ -104,18 +105,18 @@ impl EscapeWalk {
     }
 
     fn undeclared(&mut self, bytes: &[u8]) -> usize {
-        let reach = bytes.iter().position(|byte| *byte < 0x80).unwrap_or(bytes.len());
-        match std::str::from_utf8(&bytes[..reach]) {
+        let end = bytes.iter().position(|byte| *byte < 0x80).unwrap_or(bytes.len());
+        match std::str::from_utf8(&bytes[..end]) {
             Ok(text) => self.text.push_str(text),
-            Err(_) => self.text.extend(bytes[..reach].iter().map(|byte| char::from(*byte))),
+            Err(_) => self.text.extend(bytes[..end].iter().map(|byte| char::from(*byte))),
         }
-        reach
+        end
     }
 
     fn push(&mut self, encoding: &'static Encoding, bytes: &[u8]) {
         match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
             Some(text) => self.text.push_str(&text),
-            None => self.text.push(UNKNOWN),
+            None => self.text.push(REPLACEMENT),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Text to bytes, for the sample files: the declared sets are tried in their order, escapes written where a set is
-//! not in force, and the initial sets restored before every delimiter (PS3.5 6.1.2.5.3).
+//! Encodes text to bytes, for the sample files: tries the declared sets in their order, writes an escape when a set is
+//! not active, and restores the initial sets before every delimiter (PS3.5 6.1.2.5.3).
 
 use super::{CharacterSets, Delimiters, ESCAPES, Encodings, Register, Repertoire};
 use encoding_rs::Encoding;
 
-/// The text holds a character that none of the declared character sets has.
+/// The text contains a character that no declared character set contains.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no declared character set can spell U+{0:04X}; declare one in SpecificCharacterSet that can")]
+#[error("no declared character set contains U+{0:04X}; declare one that does in SpecificCharacterSet")]
 pub struct EncodeError(pub u32);
 
 pub(super) fn encode(
@@ -23,7 +23,7 @@ pub(super) fn encode(
 fn whole(encoding: &'static Encoding, text: &str) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(text.len());
     for character in text.chars() {
-        bytes.extend(spelled(encoding, character).ok_or(EncodeError(character.into()))?);
+        bytes.extend(encoded(encoding, character).ok_or(EncodeError(character.into()))?);
     }
     Ok(bytes)
 }
@@ -37,7 +37,7 @@ fn extended(
     let mut bytes = Vec::with_capacity(text.len());
     let (mut g0, mut g1) = initial;
     for character in text.chars() {
-        let ends = u8::try_from(character).is_ok_and(|byte| delimiters.ends_reach(byte));
+        let ends = u8::try_from(character).is_ok_and(|byte| delimiters.resets_sets(byte));
         if character.is_ascii() {
             if g0 != initial.0 {
                 bytes.extend(escape(initial.0));
@@ -49,7 +49,7 @@ fn extended(
             }
             continue;
         }
-        let (repertoire, spelling) = initial
+        let (repertoire, bytes_of_character) = initial
             .1
             .iter()
             .chain(declared)
@@ -66,7 +66,7 @@ fn extended(
             }
             _ => {}
         }
-        bytes.extend(spelling);
+        bytes.extend(bytes_of_character);
     }
     if g0 != initial.0 {
         bytes.extend(escape(initial.0));
@@ -74,25 +74,25 @@ fn extended(
     Ok(bytes)
 }
 
-/// A character above ASCII in one set, or nothing when the set does not have it.
+/// A character above ASCII, encoded in one set; `None` if the set does not contain it.
 fn character_in(repertoire: Repertoire, character: char) -> Option<Vec<u8>> {
     let euc = |bytes: Vec<u8>| (bytes.len() == 2).then_some(bytes);
     match repertoire {
         Repertoire::Latin1 => {
             u8::try_from(character).ok().filter(|byte| *byte >= 0xA0).map(|byte| vec![byte])
         }
-        Repertoire::Single(encoding) => spelled(encoding, character),
-        Repertoire::Katakana => spelled(encoding_rs::SHIFT_JIS, character).filter(|bytes| bytes.len() == 1),
-        Repertoire::Kanji => euc(spelled(encoding_rs::EUC_JP, character)?)
+        Repertoire::Single(encoding) => encoded(encoding, character),
+        Repertoire::Katakana => encoded(encoding_rs::SHIFT_JIS, character).filter(|bytes| bytes.len() == 1),
+        Repertoire::Kanji => euc(encoded(encoding_rs::EUC_JP, character)?)
             .map(|bytes| bytes.iter().map(|byte| byte & 0x7F).collect()),
         // `encoding_rs` decodes JIS X 0212 but does not encode it.
         Repertoire::Ascii | Repertoire::Romaji | Repertoire::SupplementaryKanji => None,
-        Repertoire::Korean => euc(spelled(encoding_rs::EUC_KR, character)?),
-        Repertoire::Chinese => euc(spelled(encoding_rs::GBK, character)?),
+        Repertoire::Korean => euc(encoded(encoding_rs::EUC_KR, character)?),
+        Repertoire::Chinese => euc(encoded(encoding_rs::GBK, character)?),
     }
 }
 
-fn spelled(encoding: &'static Encoding, character: char) -> Option<Vec<u8>> {
+fn encoded(encoding: &'static Encoding, character: char) -> Option<Vec<u8>> {
     let mut buffer = [0; 4];
     let (bytes, _, failed) = encoding.encode(character.encode_utf8(&mut buffer));
     (!failed).then(|| bytes.into_owned())

@@ -1,31 +1,32 @@
-//! Encapsulated pixel data that pass by: fragments are read one after the other, and given in pieces that say where a frame
-//! begins.
+//! Encapsulated pixel data as a stream (PS3.5 A.4): reads one fragment after the other and returns pieces that say
+//! whether they begin a frame.
 //!
-//! What tells the frames may contradict itself until the last fragment. As long as it does, fragments are held, up to
-//! [`MAX_HELD`] bytes; beyond that the rule is believed that would be first. When it does not hold in the end, that is an
-//! error: frames are never given for whole that are none.
+//! The rules that determine frames can contradict each other until the last fragment. While the two rules of highest
+//! precedence disagree, fragments are buffered, up to [`MAX_HELD`] bytes; beyond that the rule of higher precedence
+//! decides. If it does not apply after the last fragment, the result is an error, so incomplete or mixed frames are
+//! never reported as complete.
 
 use super::{Begins, Fragment, Inconsistent, Locator, MARKER, MAX_TABLE, Rule};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-/// So much is held of fragments that may begin a frame or not.
+/// Maximum number of buffered bytes whose frame is not determined.
 const MAX_HELD: usize = 16 * 1024 * 1024;
 
-/// So much of a fragment is read at once.
+/// Maximum number of bytes of one read.
 const PIECE: u32 = 64 * 1024;
 
-/// Why fragments cannot be given as frames.
+/// Why fragments cannot be assigned to frames.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// They do not tell the frames.
+    /// No rule assigns the fragments to frames.
     #[error(transparent)]
     Inconsistent(#[from] Inconsistent),
-    /// They are not what PS3.5 A.4 has.
-    #[error("its fragments are broken")]
+    /// The fragments violate PS3.5 A.4.
+    #[error("its fragments are malformed")]
     Broken,
-    /// What they are read out of fails or ends.
+    /// Reading the source fails, or the source ends too early.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -33,38 +34,38 @@ pub enum StreamError {
 /// Some bytes of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// They are its first.
+    /// Whether these are the first bytes of a frame.
     pub begins_frame: bool,
-    /// One or more.
+    /// At least one byte.
     pub bytes: Bytes,
 }
 
-/// Bytes whose frame is not known yet.
+/// Buffered bytes whose frame is not determined yet.
 #[derive(Debug)]
 struct Held {
-    /// Of the first bytes of a fragment.
+    /// Present for the first bytes of a fragment.
     begins: Option<Begins>,
     bytes: Bytes,
 }
 
-/// Frames as they are read.
+/// Reads frames from a source.
 #[derive(Debug)]
 pub struct Stream {
     locator: Locator,
-    /// Where the next item begins, counted from the first one behind the table.
+    /// Offset of the next item from the first item after the Basic Offset Table.
     offset: u64,
-    /// What is left of the fragment that is being read.
-    left: u32,
+    /// Number of bytes of the current fragment that are not read yet.
+    remaining: u32,
     held: VecDeque<Held>,
     held_bytes: usize,
-    /// What was given is not what each of these rules has.
-    departed: [bool; 3],
+    /// Whether the returned pieces contradict each rule; see [`index`].
+    contradicted: [bool; 3],
     is_at_end: bool,
 }
 
 impl Stream {
-    /// Reads the Basic Offset Table out of `source`, which is at the value of the pixel data of an image of so many frames.
-    /// `extended` is the value of its Extended Offset Table.
+    /// Reads the Basic Offset Table from `source`, whose next byte is the first of the value of Pixel Data of an image
+    /// with `frames` frames. `extended` is the value of the Extended Offset Table.
     pub fn open(
         source: &mut impl Read,
         frames: usize,
@@ -86,15 +87,16 @@ impl Stream {
         Ok(Self {
             locator: Locator::new(frames, transfer_syntax, &table, extended),
             offset: 0,
-            left: 0,
+            remaining: 0,
             held: VecDeque::new(),
             held_bytes: 0,
-            departed: [false; 3],
+            contradicted: [false; 3],
             is_at_end: false,
         })
     }
 
-    /// The next bytes; none behind the last frame, when every rule that was followed held.
+    /// The next piece; `None` after the last frame. An error if the rule that decided does not apply after the last
+    /// fragment.
     pub fn next(&mut self, source: &mut impl Read) -> Result<Option<Piece>, StreamError> {
         loop {
             if let Some(piece) = self.release()? {
@@ -107,10 +109,10 @@ impl Stream {
         }
     }
 
-    /// Reads some bytes of this fragment, or of the next one.
+    /// Reads some bytes of the current or the next fragment into the buffer.
     fn read(&mut self, source: &mut impl Read) -> Result<(), StreamError> {
-        let is_new = self.left == 0;
-        let mut length = self.left;
+        let is_new = self.remaining == 0;
+        let mut length = self.remaining;
         if is_new {
             let Some(next) = item(source)? else {
                 self.is_at_end = true;
@@ -124,7 +126,7 @@ impl Stream {
         if bytes.len() < wanted as usize {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        self.left = length - wanted;
+        self.remaining = length - wanted;
         let mut begins = None;
         if is_new {
             let fragment = Fragment::new(self.offset, length, &bytes[..bytes.len().min(MARKER)]);
@@ -138,11 +140,11 @@ impl Stream {
         Ok(())
     }
 
-    /// The first of what is held, when it is known whether it begins a frame.
+    /// Returns the first buffered bytes, if it is known whether they begin a frame.
     fn release(&mut self) -> Result<Option<Piece>, StreamError> {
         if self.is_at_end {
             let rule = self.locator.rule()?;
-            if index(rule).is_some_and(|index| self.departed[index]) {
+            if index(rule).is_some_and(|index| self.contradicted[index]) {
                 return Err(Inconsistent.into());
             }
         }
@@ -153,7 +155,7 @@ impl Stream {
                 Some(begins_frame) => {
                     for rule in [Rule::Table, Rule::Markers, Rule::Count] {
                         if let Some(index) = index(rule) {
-                            self.departed[index] |= begins.by(rule) != begins_frame;
+                            self.contradicted[index] |= begins.by(rule) != begins_frame;
                         }
                     }
                     begins_frame
@@ -166,21 +168,22 @@ impl Stream {
         Ok(Some(Piece { begins_frame, bytes }))
     }
 
-    /// Whether a fragment begins a frame, as far as that is known: the two rules that would be believed first say the same.
+    /// Whether a fragment begins a frame. It is known when the two rules of highest precedence agree, the buffer is
+    /// full, or the last fragment is read.
     fn decide(&self, begins: Begins) -> Result<Option<bool>, Inconsistent> {
         if self.is_at_end {
             return Ok(Some(begins.by(self.locator.rule()?)));
         }
-        // What was given decides among the rules.
-        let departed = |rule: &Rule| index(*rule).is_some_and(|index| self.departed[index]);
-        let mut rules = self.locator.candidates().filter(|rule| !departed(rule));
+        // Pieces that were already returned exclude the rules that they contradict.
+        let contradicted = |rule: &Rule| index(*rule).is_some_and(|index| self.contradicted[index]);
+        let mut rules = self.locator.candidates().filter(|rule| !contradicted(rule));
         let first = begins.by(rules.next().ok_or(Inconsistent)?);
         let agrees = rules.next().is_none_or(|second| begins.by(second) == first);
         Ok((agrees || self.held_bytes > MAX_HELD).then_some(first))
     }
 }
 
-/// Where it is noted whether what was given departs from a rule.
+/// The index of a rule in [`Stream::contradicted`].
 fn index(rule: Rule) -> Option<usize> {
     match rule {
         Rule::Table => Some(0),
@@ -190,7 +193,8 @@ fn index(rule: Rule) -> Option<usize> {
     }
 }
 
-/// Reads an item header and tells its length; none at the delimiter that ends the fragments (PS3.5 A.4).
+/// Reads an item header and returns the length of its value; `None` for the Sequence Delimitation Item, which ends the
+/// fragments (PS3.5 A.4).
 pub fn item(source: &mut impl Read) -> Result<Option<u32>, StreamError> {
     let mut header = [0; 8];
     source.read_exact(&mut header)?;

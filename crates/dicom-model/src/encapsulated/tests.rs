@@ -1,4 +1,4 @@
-//! The same frames, located at once and as they stream, in pieces of every size.
+//! Compares the frames that [`Locator::locate`] finds with those of a [`Stream`].
 
 use super::*;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use std::io::Read;
 
 const JPEG: &str = uids::JPEG_BASELINE8_BIT;
 
-/// Items with these contents behind a table, and the delimiter.
+/// The value of encapsulated pixel data: a Basic Offset Table, fragments with these contents, and the delimiter.
 fn encapsulated(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
     let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
     let mut bytes = Vec::new();
@@ -58,7 +58,7 @@ fn streamed(
     Ok(frames)
 }
 
-/// What both ways find, which is the same.
+/// The frames that both find; asserts that they are equal.
 fn frames(
     count: usize,
     syntax: &str,
@@ -72,24 +72,27 @@ fn frames(
     located
 }
 
-/// A fragment that begins a stream, and one that goes on with it.
+/// A fragment that begins with a JPEG marker, and one that does not.
 fn begin(number: u8) -> Vec<u8> {
     vec![0xFF, 0xD8, 0xFF, number]
 }
 
-fn more(number: u8) -> Vec<u8> {
+fn continuation(number: u8) -> Vec<u8> {
     vec![number; 6]
 }
 
 #[test]
-fn frames_are_told_by_offsets_markers_or_their_number() {
-    let two = [begin(1), more(1), begin(2), more(2)];
-    let joined = vec![[begin(1), more(1)].concat(), [begin(2), more(2)].concat()];
+fn frames_are_found_by_offsets_by_markers_or_by_the_number_of_fragments() {
+    let two = [begin(1), continuation(1), begin(2), continuation(2)];
+    let joined = vec![[begin(1), continuation(1)].concat(), [begin(2), continuation(2)].concat()];
     for table in [&[][..], &[0, 26], &[0, 0], &[0, 5], &[26, 0], &[0, 9999], &[8, 34], &[0]] {
         assert_eq!(frames(2, JPEG, table, None, &two).as_ref(), Some(&joined), "{table:?}");
     }
-    let unmarked = [more(1), more(2), more(3)];
-    assert_eq!(frames(2, JPEG, &[0, 28], None, &unmarked).unwrap(), [[more(1), more(2)].concat(), more(3)]);
+    let unmarked = [continuation(1), continuation(2), continuation(3)];
+    assert_eq!(
+        frames(2, JPEG, &[0, 28], None, &unmarked).unwrap(),
+        [[continuation(1), continuation(2)].concat(), continuation(3)]
+    );
     assert_eq!(frames(2, JPEG, &[], None, &unmarked), None);
     for table in [&[][..], &[0, 14, 28], &[0, 6, 12], &[0, 0, 0], &[0, 28, 42]] {
         assert_eq!(frames(3, JPEG, table, None, &unmarked).unwrap(), unmarked, "{table:?}");
@@ -100,27 +103,31 @@ fn frames_are_told_by_offsets_markers_or_their_number() {
 }
 
 #[test]
-fn the_extended_offset_table_goes_before_the_basic_one() {
+fn extended_offset_table_takes_precedence_over_the_basic_one() {
     let long = |offsets: [u64; 2]| offsets.map(u64::to_le_bytes).concat();
-    let fragments = [more(1), more(2), more(3)];
-    let expected = [more(1), [more(2), more(3)].concat()];
+    let fragments = [continuation(1), continuation(2), continuation(3)];
+    let expected = [continuation(1), [continuation(2), continuation(3)].concat()];
     assert_eq!(frames(2, JPEG, &[0, 28], Some(&long([0, 14])), &fragments).unwrap(), expected);
     assert_eq!(frames(2, JPEG, &[0, 14], Some(&long([0, 0])), &fragments).unwrap(), expected);
     assert_eq!(frames(2, JPEG, &[], Some(&long([0, u64::MAX])), &fragments), None);
 }
 
 #[test]
-fn an_empty_fragment_is_no_frame() {
-    let fragments = [more(1), Vec::new(), more(2), Vec::new()];
+fn empty_fragment_belongs_to_no_frame() {
+    let fragments = [continuation(1), Vec::new(), continuation(2), Vec::new()];
     for table in [&[][..], &[0, 14], &[0, 22]] {
-        assert_eq!(frames(2, JPEG, table, None, &fragments).unwrap(), [more(1), more(2)], "{table:?}");
+        assert_eq!(
+            frames(2, JPEG, table, None, &fragments).unwrap(),
+            [continuation(1), continuation(2)],
+            "{table:?}"
+        );
     }
     assert_eq!(frames(4, JPEG, &[0, 14, 22, 36], None, &fragments), None);
 }
 
 #[test]
-fn a_video_is_one_stream_of_its_own_type() {
-    let fragments = [begin(1), begin(2), more(3)];
+fn video_is_one_stream_with_a_video_media_type() {
+    let fragments = [begin(1), begin(2), continuation(3)];
     for syntax in [uids::MPEG2MPML, uids::MPEG2MPHLF, uids::MPEG4HP41, uids::HEVCM10P51] {
         assert_eq!(frames(25, syntax, &[0, 12], None, &fragments).unwrap(), [fragments.concat()]);
         assert!(is_video(syntax));
@@ -131,7 +138,7 @@ fn a_video_is_one_stream_of_its_own_type() {
 }
 
 #[test]
-fn a_number_of_frames_that_is_none_is_one() {
+fn invalid_number_of_frames_means_one() {
     for (text, expected) in
         [(None, 1), (Some("0"), 1), (Some("-3"), 1), (Some("x"), 1), (Some(" 12 "), 12), (Some("NaN"), 1)]
     {
@@ -140,8 +147,8 @@ fn a_number_of_frames_that_is_none_is_one() {
 }
 
 #[test]
-fn fragments_cut_at_any_byte_are_an_error() {
-    let bytes = encapsulated(&[0, 14], &[more(1), more(2)]);
+fn fragments_truncated_at_any_byte_are_rejected() {
+    let bytes = encapsulated(&[0, 14], &[continuation(1), continuation(2)]);
     let end = bytes.len() - 8;
     for length in 0..end + 8 {
         assert!(streamed(2, JPEG, None, &bytes[..length]).is_err(), "{length}");
@@ -149,22 +156,22 @@ fn fragments_cut_at_any_byte_are_an_error() {
 }
 
 #[test]
-fn a_table_that_claims_gigabytes_takes_no_memory() {
-    let mut bytes = encapsulated(&[], &[more(1)]);
+fn offset_table_with_a_huge_declared_length_allocates_no_memory() {
+    let mut bytes = encapsulated(&[], &[continuation(1)]);
     bytes[4..8].copy_from_slice(&0xFFFF_FFF0_u32.to_le_bytes());
     assert!(matches!(streamed(1, JPEG, None, &bytes[..]), Err(StreamError::Io(_))));
 }
 
 proptest! {
     #[test]
-    fn streaming_finds_what_is_found_at_once(
+    fn stream_finds_the_same_frames_as_the_locator(
         kinds in prop::collection::vec(0_u8..3, 0..9),
         table in prop::collection::vec(0_u32..90, 0..5),
         count in 1_usize..6,
     ) {
         let fragment = |(number, kind): (usize, &u8)| {
             let number = u8::try_from(number).unwrap();
-            [begin(number), more(number), Vec::new()][usize::from(*kind)].clone()
+            [begin(number), continuation(number), Vec::new()][usize::from(*kind)].clone()
         };
         let fragments: Vec<_> = kinds.iter().enumerate().map(fragment).collect();
         frames(count, JPEG, &table, None, &fragments);

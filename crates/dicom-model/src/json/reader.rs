@@ -1,54 +1,55 @@
-//! The body of a search or metadata answer: a JSON array of objects (PS3.18 F.2.1), read object by object while it
-//! streams in, so that 29 MB of metadata are never held at once.
+//! Reads the body of a search or metadata response, a JSON array of objects (PS3.18 F.2.1), object by object while it
+//! arrives, so that large metadata (29 MB and more) are never buffered as a whole. Does not know about HTTP, nor about
+//! the content of the objects.
 
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-/// A text longer than this without a complete object in it is refused: no row of an archive is as long.
+/// Maximum size of a row in bytes. No real row is as long.
 const MAX_ROW_LEN: usize = 64 * 1024 * 1024;
 
-/// A row that was cut off gets so much more at first: most rows are no longer.
-const FIRST_PIECE: usize = 2048;
+/// Minimum number of bytes that are appended to an incomplete row at once. Most rows are not longer.
+const MIN_PIECE_LEN: usize = 2048;
 
-/// Why a body is no array of objects. Never says what the body holds.
+/// Why a body is not an array of objects. Never contains text of the body, which may be PHI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
-    /// The body is JSON of another kind, or no JSON.
+    /// The body is another kind of JSON value, or not JSON.
     #[error("the body is not a JSON array but starts with {0}")]
     NotAnArray(&'static str),
-    /// The array holds something else than objects.
+    /// An entry of the array is not an object.
     #[error("row {row} is not a JSON object")]
     NotAnObject {
         /// Counted from 1.
         row: usize,
     },
-    /// A row is broken JSON.
-    #[error("row {row} is broken JSON")]
+    /// A row is invalid JSON.
+    #[error("row {row} is not valid JSON")]
     Broken {
         /// Counted from 1.
         row: usize,
     },
-    /// A row is larger than any real one.
+    /// A row exceeds the maximum size.
     #[error("row {row} is longer than {MAX_ROW_LEN} bytes")]
     TooLong {
         /// Counted from 1.
         row: usize,
     },
-    /// The body ended before the array did.
+    /// The body ended before the end of the array.
     #[error("the body ended inside the array, after {rows} complete rows")]
     Truncated {
-        /// How many rows were complete.
+        /// Number of complete rows.
         rows: usize,
     },
-    /// Something follows the array.
-    #[error("something follows the array's end")]
+    /// Data follow the end of the array.
+    #[error("data follow the end of the array")]
     Trailing,
 }
 
-/// Where in the array the reader stands.
+/// The position of the reader relative to the array and its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     BeforeArray,
     BeforeFirstRow,
     AfterRow,
@@ -56,7 +57,7 @@ enum Place {
     AfterArray,
 }
 
-/// Reads rows of type `T` from chunks of any size. Bytes that are not UTF-8 are replaced, never refused.
+/// Reads rows of type `T` from chunks of any size. Bytes that are not UTF-8 are replaced by U+FFFD, never rejected.
 ///
 /// ```
 /// use dicom_model::{Attributes, json::reader::RowReader, tags};
@@ -72,11 +73,11 @@ enum Place {
 pub struct RowReader<T> {
     /// Text that is not yet part of a complete row.
     pending: String,
-    /// The first bytes of a character whose others are still to come.
+    /// The first bytes of an incomplete UTF-8 character at the end of a chunk.
     split_character: Vec<u8>,
-    /// How long `pending` must be before the incomplete row at its start is worth another look.
-    worth_a_look: usize,
-    place: Place,
+    /// The length of `pending` at which the incomplete row is parsed again.
+    next_attempt_len: usize,
+    position: Position,
     rows: usize,
     row: PhantomData<fn() -> T>,
 }
@@ -86,8 +87,8 @@ impl<T> Default for RowReader<T> {
         Self {
             pending: String::new(),
             split_character: Vec::new(),
-            worth_a_look: 0,
-            place: Place::BeforeArray,
+            next_attempt_len: 0,
+            position: Position::BeforeArray,
             rows: 0,
             row: PhantomData,
         }
@@ -95,12 +96,12 @@ impl<T> Default for RowReader<T> {
 }
 
 impl<T: DeserializeOwned> RowReader<T> {
-    /// A reader at the start of a body.
+    /// A reader at the start of the body.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the next bytes of the body and hands every row that they complete to `each`.
+    /// Reads the next bytes of the body and calls `each` for every row that they complete.
     pub fn push(&mut self, chunk: &[u8], each: &mut impl FnMut(T)) -> Result<(), RowError> {
         if self.split_character.is_empty() {
             return self.push_whole(chunk, each);
@@ -110,16 +111,16 @@ impl<T: DeserializeOwned> RowReader<T> {
         self.push_whole(&bytes, each)
     }
 
-    /// Says that the body has ended; the number of rows that it held.
+    /// Ends the body; returns the number of rows.
     pub fn finish(mut self, each: &mut impl FnMut(T)) -> Result<usize, RowError> {
         if !self.split_character.is_empty() {
             self.pending.push(char::REPLACEMENT_CHARACTER);
         }
-        self.worth_a_look = 0;
+        self.next_attempt_len = 0;
         self.read_pending(each)?;
-        match self.place {
-            Place::AfterArray => Ok(self.rows),
-            Place::BeforeArray => Err(RowError::NotAnArray("nothing")),
+        match self.position {
+            Position::AfterArray => Ok(self.rows),
+            Position::BeforeArray => Err(RowError::NotAnArray("nothing")),
             _ => Err(RowError::Truncated { rows: self.rows }),
         }
     }
@@ -133,23 +134,23 @@ impl<T: DeserializeOwned> RowReader<T> {
         self.push_text(&text, each)
     }
 
-    /// Only a row that was cut off is put together from its pieces; the rows behind it are read where they stand.
+    /// Copies only an incomplete row into `pending`; reads the rows after it directly from `text`.
     fn push_text(&mut self, mut text: &str, each: &mut impl FnMut(T)) -> Result<(), RowError> {
         while !self.pending.is_empty() {
             if text.is_empty() {
                 return Ok(());
             }
-            let size = text.len().min(self.pending.len().max(FIRST_PIECE));
+            let size = text.len().min(self.pending.len().max(MIN_PIECE_LEN));
             let piece = &text[..text.floor_char_boundary(size)];
             self.pending.push_str(piece);
             self.read_pending(each)?;
             if self.pending.len() > piece.len() {
                 text = &text[piece.len()..];
             } else {
-                // What is left is the end of the piece, and stands in the text.
+                // The unread rest is the end of the piece, so it is also part of `text`.
                 text = &text[piece.len() - self.pending.len()..];
                 self.pending.clear();
-                self.worth_a_look = 0;
+                self.next_attempt_len = 0;
             }
         }
         let read = self.read(text, each)?;
@@ -158,7 +159,7 @@ impl<T: DeserializeOwned> RowReader<T> {
     }
 
     fn read_pending(&mut self, each: &mut impl FnMut(T)) -> Result<(), RowError> {
-        if self.pending.len() < self.worth_a_look {
+        if self.pending.len() < self.next_attempt_len {
             return Ok(());
         }
         let mut text = std::mem::take(&mut self.pending);
@@ -168,7 +169,7 @@ impl<T: DeserializeOwned> RowReader<T> {
         Ok(())
     }
 
-    /// Reads as many rows as `text` completes; how many bytes of it are done with.
+    /// Reads the complete rows of `text`; returns the number of consumed bytes.
     fn read(&mut self, text: &str, each: &mut impl FnMut(T)) -> Result<usize, RowError> {
         let mut position = 0;
         loop {
@@ -178,63 +179,66 @@ impl<T: DeserializeOwned> RowReader<T> {
             let rest = rest.get(blank..).unwrap_or_default();
             let Some(first) = rest.chars().next() else { return Ok(position) };
             let row = self.rows + 1;
-            position += match (self.place, first) {
-                (Place::BeforeArray, '[') => self.step(Place::BeforeFirstRow),
-                (Place::BeforeArray, other) => return Err(RowError::NotAnArray(kind_of(other))),
-                (Place::BeforeFirstRow | Place::AfterRow, ']') => self.step(Place::AfterArray),
-                (Place::AfterRow, ',') => self.step(Place::AfterComma),
-                (Place::BeforeFirstRow | Place::AfterComma, '{') => {
+            position += match (self.position, first) {
+                (Position::BeforeArray, '[') => self.step(Position::BeforeFirstRow),
+                (Position::BeforeArray, other) => return Err(RowError::NotAnArray(kind_of(other))),
+                (Position::BeforeFirstRow | Position::AfterRow, ']') => self.step(Position::AfterArray),
+                (Position::AfterRow, ',') => self.step(Position::AfterComma),
+                (Position::BeforeFirstRow | Position::AfterComma, '{') => {
                     let mut objects = serde_json::Deserializer::from_str(rest).into_iter::<T>();
                     match objects.next() {
                         Some(Ok(object)) => {
                             let length = objects.byte_offset();
                             self.rows += 1;
                             each(object);
-                            self.place = Place::AfterRow;
+                            self.position = Position::AfterRow;
                             length
                         }
                         Some(Err(error)) if !error.is_eof() && !ends_in_a_number(rest) => {
                             return Err(RowError::Broken { row });
                         }
                         _ if rest.len() > MAX_ROW_LEN => return Err(RowError::TooLong { row }),
-                        // Looking again only after half as much again has come keeps the work linear for any chunking.
+                        // Parsing again only after the text has grown by half keeps the work linear for any chunk size.
                         _ => {
-                            self.worth_a_look = rest.len() + rest.len() / 2;
+                            self.next_attempt_len = rest.len() + rest.len() / 2;
                             return Ok(position);
                         }
                     }
                 }
-                (Place::AfterArray, _) => return Err(RowError::Trailing),
-                (Place::AfterRow, _) => return Err(RowError::Broken { row }),
-                (Place::BeforeFirstRow | Place::AfterComma, _) => return Err(RowError::NotAnObject { row }),
+                (Position::AfterArray, _) => return Err(RowError::Trailing),
+                (Position::AfterRow, _) => return Err(RowError::Broken { row }),
+                (Position::BeforeFirstRow | Position::AfterComma, _) => {
+                    return Err(RowError::NotAnObject { row });
+                }
             };
-            self.worth_a_look = 0;
+            self.next_attempt_len = 0;
         }
     }
 
-    fn step(&mut self, place: Place) -> usize {
-        self.place = place;
+    fn step(&mut self, position: Position) -> usize {
+        self.position = position;
         1
     }
 }
 
-/// Whether `text` may be cut off inside of a number, which serde_json calls no number where it does not keep its value.
+/// Whether `text` may end inside a number. For types that ignore the value, serde_json reports such a number as
+/// invalid, not as an unexpected end.
 fn ends_in_a_number(text: &str) -> bool {
     text.ends_with(['-', '+', '.', 'e', 'E'])
 }
 
-/// The text of `bytes` with what is not UTF-8 replaced, and the start of a character that is cut off at the end.
+/// The text of `bytes` with invalid UTF-8 replaced, and the bytes of an incomplete character at the end.
 fn readable(bytes: &[u8]) -> (String, &[u8]) {
     let whole = match bytes.utf8_chunks().last() {
-        Some(last) if is_cut_off(last.invalid()) => bytes.len() - last.invalid().len(),
+        Some(last) if is_incomplete(last.invalid()) => bytes.len() - last.invalid().len(),
         _ => bytes.len(),
     };
     let (whole, rest) = bytes.split_at(whole);
     (String::from_utf8_lossy(whole).into_owned(), rest)
 }
 
-/// Whether more bytes could still make a character of `bytes`.
-fn is_cut_off(bytes: &[u8]) -> bool {
+/// Whether `bytes` is the start of a valid UTF-8 character.
+fn is_incomplete(bytes: &[u8]) -> bool {
     !bytes.is_empty() && std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 

@@ -1,6 +1,7 @@
-//! Writing the DICOM JSON model (PS3.18 Annex F).
+//! Writes the DICOM JSON Model (PS3.18 Annex F). Does not know where bulk data are served: [`BulkDataLinks`] does.
 //!
-//! `dicom-json` is not used: it switches on `serde_json/preserve_order` for the whole binary and knows no bulk data.
+//! `dicom-json` is not used: it enables `serde_json/preserve_order` for the whole binary and does not support bulk
+//! data.
 
 use crate::data_set::{DataElement, DataSet, DataValue};
 use crate::tag;
@@ -10,16 +11,16 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use std::io::{self, Write};
 
-/// The name of every character in the answer's repertoire: JSON is UTF-8 (PS3.18 F.2), and the data set says so too.
+/// Specific Character Set of every response: JSON is UTF-8 (PS3.18 F.2), and the data set declares it too.
 const UTF_8: &str = "ISO_IR 192";
 
-/// Where a value that is not in the answer can be fetched, by the path of tags and item numbers that leads to it.
+/// URLs of values that are not part of the response, by their path of tags and item numbers.
 pub trait BulkDataLinks {
     /// The absolute URL of the value.
     fn link(&self, path: &[Step]) -> String;
 }
 
-/// One step on the way to a nested value: an attribute, or an item of a sequence, counted from one.
+/// One step of the path to a nested value: an attribute, or an item of a sequence, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Into an attribute.
@@ -29,7 +30,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The path that `segments` spell, attributes and item numbers by turns: `7FE00010`, or `00880200`, `1`, `00282000`.
+    /// Parses a path of alternating attributes and item numbers: `7FE00010`, or `00880200`, `1`, `00282000`.
     pub fn path(segments: &[&str]) -> Option<Vec<Self>> {
         let step = |(position, segment): (usize, &&str)| {
             if position % 2 == 1 {
@@ -72,7 +73,7 @@ impl JsonWriter<'_> {
         Ok(())
     }
 
-    /// The member that carries the value; none for an empty element (PS3.18 F.2.5).
+    /// Writes the member that contains the value; nothing for an empty element (PS3.18 F.2.5).
     fn value(&mut self, tag: Tag, element: &DataElement) -> io::Result<()> {
         if element.is_empty() {
             return Ok(());
@@ -144,7 +145,7 @@ impl JsonWriter<'_> {
     }
 }
 
-/// Representations whose bytes are answered as they are (PS3.18 F.2.7).
+/// Whether values of this representation are written as InlineBinary (PS3.18 F.2.7).
 fn is_opaque(vr: VR) -> bool {
     matches!(vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN)
 }
@@ -154,7 +155,7 @@ fn words<const SIZE: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; SIZE]> + 
 }
 
 fn single(to: &mut Vec<u8>, value: f32) -> io::Result<()> {
-    // Widened first: the shortest decimal of a single is another number when it is read as a double.
+    // Widened first: the shortest decimal of an f32 is a different number when it is read as an f64.
     double(to, value.into())
 }
 
@@ -162,7 +163,7 @@ fn double(to: &mut Vec<u8>, value: f64) -> io::Result<()> {
     if value.is_finite() { write!(to, "{value}") } else { not_finite(to, value) }
 }
 
-/// JSON has no such numbers: PS3.18 F.2.3 writes them as strings.
+/// Numbers that JSON cannot represent are strings (PS3.18 F.2.3).
 fn not_finite(to: &mut Vec<u8>, value: f64) -> io::Result<()> {
     let name = match value {
         _ if value.is_nan() => "NaN",
@@ -174,14 +175,14 @@ fn not_finite(to: &mut Vec<u8>, value: f64) -> io::Result<()> {
 
 fn text(to: &mut Vec<u8>, vr: VR, value: &str) -> io::Result<()> {
     match vr {
-        // An empty value among others keeps its place (PS3.18 F.2.5).
+        // An empty value among several is null (PS3.18 F.2.5).
         _ if value.is_empty() => to.write_all(b"null"),
         VR::PN => name(to, value),
         VR::IS => match value.parse::<i64>() {
             Ok(number) => write!(to, "{number}"),
             Err(_) => string(to, value),
         },
-        // A number where the text is one (PS3.18 table F.2.3-1), and never one that JSON or an f64 cannot hold.
+        // A number if the text is one (PS3.18 table F.2.3-1) that JSON and an f64 can represent.
         VR::DS => match value.parse::<f64>() {
             Ok(number) if number.is_finite() && value.bytes().any(|byte| byte.is_ascii_digit()) => {
                 double(to, number)
@@ -192,7 +193,7 @@ fn text(to: &mut Vec<u8>, vr: VR, value: &str) -> io::Result<()> {
     }
 }
 
-/// A person's name in its groups (PS3.18 F.2.2); a group that is empty is left out.
+/// A person name by component groups (PS3.18 F.2.2); empty groups are omitted.
 fn name(to: &mut Vec<u8>, value: &str) -> io::Result<()> {
     to.push(b'{');
     let mut first = true;

@@ -9,17 +9,17 @@ fn written(object: &Value) -> Result<String, NotNative> {
     native_model(&object.to_string(), &mut xml).map(|()| xml)
 }
 
-/// What stands between the first and the last tag.
-fn inside(object: &Value) -> String {
+/// The content of the root element.
+fn content(object: &Value) -> String {
     let xml = written(object).unwrap();
     Document::parse(&xml).unwrap();
     xml.strip_prefix(BEGINNING).unwrap().strip_suffix(END).unwrap().to_owned()
 }
 
 #[test]
-fn values_are_numbered_and_an_empty_one_keeps_its_place() {
+fn values_are_numbered_and_null_values_keep_their_number() {
     assert_eq!(
-        inside(&json!({"00080061": {"vr": "CS", "Value": ["MPG", null, "XR3"]}, "00080005": {"vr": "CS"}})),
+        content(&json!({"00080061": {"vr": "CS", "Value": ["MPG", null, "XR3"]}, "00080005": {"vr": "CS"}})),
         "<DicomAttribute tag=\"00080005\" vr=\"CS\" keyword=\"SpecificCharacterSet\"/>\
          <DicomAttribute tag=\"00080061\" vr=\"CS\" keyword=\"ModalitiesInStudy\"><Value number=\"1\">MPG</Value>\
          <Value number=\"2\"></Value><Value number=\"3\">XR3</Value></DicomAttribute>"
@@ -27,7 +27,7 @@ fn values_are_numbered_and_an_empty_one_keeps_its_place() {
 }
 
 #[test]
-fn a_number_is_written_digit_by_digit() {
+fn number_keeps_its_digits() {
     let mut xml = String::new();
     native_model(r#"{"00101030":{"vr":"DS","Value":[70.50, 1e2,-0, 18446744073709551615]}}"#, &mut xml)
         .unwrap();
@@ -37,23 +37,23 @@ fn a_number_is_written_digit_by_digit() {
 }
 
 #[test]
-fn names_are_parted_into_groups_and_components() {
-    let parted = "<DicomAttribute tag=\"00100010\" vr=\"PN\" keyword=\"PatientName\"><PersonName number=\"1\"><Alphabetic>\
+fn names_are_split_into_groups_and_components() {
+    let split = "<DicomAttribute tag=\"00100010\" vr=\"PN\" keyword=\"PatientName\"><PersonName number=\"1\"><Alphabetic>\
                   <FamilyName>Yamada</FamilyName><NamePrefix>Dr</NamePrefix></Alphabetic><Ideographic>\
                   <FamilyName>山田</FamilyName><GivenName>太郎</GivenName></Ideographic></PersonName></DicomAttribute>";
     let name = json!({"Alphabetic": "Yamada^^^Dr", "Ideographic": "山田^太郎", "Phonetic": null});
-    assert_eq!(inside(&json!({"00100010": {"vr": "PN", "Value": [name]}})), parted);
-    assert_eq!(inside(&json!({"00100010": {"Value": ["Yamada^^^Dr=山田^太郎"]}})), parted);
-    let more = inside(&json!({"00100010": {"vr": "PN", "Value": ["a^b^c^d^e^f", null]}}));
+    assert_eq!(content(&json!({"00100010": {"vr": "PN", "Value": [name]}})), split);
+    assert_eq!(content(&json!({"00100010": {"Value": ["Yamada^^^Dr=山田^太郎"]}})), split);
+    let more = content(&json!({"00100010": {"vr": "PN", "Value": ["a^b^c^d^e^f", null]}}));
     assert!(more.contains(
         "<NameSuffix>e^f</NameSuffix></Alphabetic></PersonName><PersonName number=\"2\"></PersonName>"
     ));
 }
 
 #[test]
-fn items_hold_data_sets_and_large_values_stand_elsewhere() {
+fn items_contain_data_sets_and_bulk_data_has_a_uri() {
     assert_eq!(
-        inside(&json!({
+        content(&json!({
             "00400275": {"vr": "SQ", "Value": [{"00400007": {"vr": "LO", "Value": ["x"]}}, {}]},
             "7FE00010": {"vr": "OW", "BulkDataURI": "https://gw/a?b&c"},
             "00420011": {"vr": "OB", "InlineBinary": "AAECAw=="},
@@ -68,9 +68,9 @@ fn items_hold_data_sets_and_large_values_stand_elsewhere() {
 }
 
 #[test]
-fn private_elements_name_their_creator_in_place_of_their_block() {
+fn private_elements_have_their_creator_instead_of_their_block_number() {
     assert_eq!(
-        inside(&json!({
+        content(&json!({
             "00090000": {"vr": "UL", "Value": [20]},
             "00090010": {"vr": "LO", "Value": ["ACME"]},
             "00091001": {"vr": "UN", "InlineBinary": "AA=="},
@@ -82,15 +82,16 @@ fn private_elements_name_their_creator_in_place_of_their_block() {
 }
 
 #[test]
-fn a_representation_that_is_not_told_is_that_of_the_dictionary() {
-    let text = inside(&json!({"0020000D": {"Value": ["1.2\u{0}"]}, "00280106": {}, "00091001": {"vr": "?"}}));
+fn missing_representation_is_taken_from_the_dictionary() {
+    let text =
+        content(&json!({"0020000D": {"Value": ["1.2\u{0}"]}, "00280106": {}, "00091001": {"vr": "?"}}));
     assert!(text.contains("tag=\"0020000D\" vr=\"UI\"") && text.contains(">1.2</Value>"), "{text}");
     assert!(text.contains("tag=\"00280106\" vr=\"UN\""), "US or SS: {text}");
     assert!(text.contains("tag=\"00091001\" vr=\"UN\""), "{text}");
 }
 
 #[test]
-fn what_is_no_dicom_json_is_refused() {
+fn invalid_dicom_json_is_rejected() {
     for (object, error) in [
         (json!({"nonsense": {"vr": "LO"}}), NotNative::Json),
         (json!({"00100020": "P1"}), NotNative::Json),
@@ -109,7 +110,7 @@ fn what_is_no_dicom_json_is_refused() {
 }
 
 #[test]
-fn nesting_has_an_end() {
+fn nesting_is_limited() {
     let nested = |depth: usize| {
         let mut object = String::from("{}");
         for _ in 0..depth {
@@ -122,12 +123,12 @@ fn nesting_has_an_end() {
     assert_eq!(nested(20_000), Err(NotNative::TooDeep));
 }
 
-/// The values of a data set as its XML tells them, by tag.
-fn said(parent: Node<'_, '_>) -> Value {
+/// The values in the XML of a data set, by tag.
+fn values_in(parent: Node<'_, '_>) -> Value {
     let attributes = parent.children().map(|attribute| {
         assert_eq!(attribute.tag_name().name(), "DicomAttribute");
         let values = attribute.children().map(|value| match value.tag_name().name() {
-            "Item" => said(value),
+            "Item" => values_in(value),
             _ => Value::from(value.text().unwrap_or_default()),
         });
         (attribute.attribute("tag").unwrap().to_owned(), Value::from(values.collect::<Vec<_>>()))
@@ -135,18 +136,19 @@ fn said(parent: Node<'_, '_>) -> Value {
     Value::Object(attributes.collect())
 }
 
-/// As XML 1.0 can hold it.
-fn holdable(text: &str) -> String {
+/// The text with characters that XML 1.0 does not allow replaced.
+fn representable(text: &str) -> String {
     let text = text.trim_end_matches('\0');
-    let is_held = |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}');
-    text.chars().map(|c| if is_held(&c) { c } else { '\u{fffd}' }).collect()
+    let is_allowed =
+        |c: &char| matches!(c, '\t' | '\n' | '\r' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.chars().map(|c| if is_allowed(&c) { c } else { '\u{fffd}' }).collect()
 }
 
 fn data_sets() -> impl Strategy<Value = (Value, Value)> {
     let texts = prop::collection::vec("\\PC{0,8}|[\\x00-\\x20<>&\"']{0,6}", 1..4).prop_map(|texts| {
         (
             json!({"vr": "LT", "Value": texts}),
-            json!(texts.iter().map(|text| holdable(text)).collect::<Vec<_>>()),
+            json!(texts.iter().map(|text| representable(text)).collect::<Vec<_>>()),
         )
     });
     let elements = texts.prop_recursive(4, 24, 3, |inner| {
@@ -172,15 +174,15 @@ fn data_sets() -> impl Strategy<Value = (Value, Value)> {
 
 proptest! {
     #[test]
-    fn xml_says_what_json_says((object, expected) in data_sets()) {
+    fn xml_has_the_same_values_as_json((object, expected) in data_sets()) {
         let xml = written(&object).unwrap();
         prop_assert!(!xml.contains(['\r', '\n']));
         let document = Document::parse(&xml).unwrap();
-        prop_assert_eq!(said(document.root_element()), expected);
+        prop_assert_eq!(values_in(document.root_element()), expected);
     }
 
     #[test]
-    fn whatever_is_written_is_well_formed(text in "[\\[\\]{}:,\"0-9A-Fvralue NP^=\\\\\u{0}-\u{7}]{0,60}", inner in ".{0,40}") {
+    fn output_is_always_well_formed(text in "[\\[\\]{}:,\"0-9A-Fvralue NP^=\\\\\u{0}-\u{7}]{0,60}", inner in ".{0,40}") {
         for object in [text, format!("{{\"00100010\":{{\"vr\":\"PN\",\"Value\":[{}]}}}}", json!(inner))] {
             let mut xml = String::new();
             if native_model(&object, &mut xml).is_ok() {

@@ -1,5 +1,6 @@
-//! One object of a file that is in memory, read in place: values are slices of the file, and items of sequences stay as they
-//! are written until somebody asks for one. The grammar is that of the streaming reading.
+//! Reads one object of a file in memory without copying (PS3.10 7): values are slices of the file, and items of
+//! sequences are parsed only on request. Uses the same grammar as the streaming reader. Does not decode text or pixel
+//! data.
 
 use super::inflate::Inflated;
 use super::source::{InMemory, Source};
@@ -17,47 +18,48 @@ use std::io::Read;
 pub struct InPlace {
     /// Transfer Syntax UID (0002,0010).
     pub transfer_syntax: &'static str,
-    /// The elements that were wanted.
+    /// The elements that the caller selected.
     pub elements: Elements,
-    /// Its pixel data, if it has any.
+    /// Pixel data, if the object has any.
     pub pixels: Option<Pixels>,
-    /// Bytes of memory that the data set takes besides the file, as it had to be inflated.
+    /// Size in bytes of the inflated data set, which needs memory in addition to the file; 0 if it is not deflated.
     pub inflated: usize,
 }
 
-/// Pixel Data (7FE0,0010), all of them.
+/// The complete value of Pixel Data (7FE0,0010).
 #[derive(Debug, Clone)]
 pub enum Pixels {
-    /// As numbers, one after the other.
+    /// Native format (PS3.5 8.1).
     Native {
-        /// All of them.
+        /// The value.
         bytes: Bytes,
-        /// In which order they are written.
+        /// Its byte order.
         order: Order,
     },
-    /// As items (PS3.5 A.4).
+    /// Encapsulated format (PS3.5 A.4).
     Encapsulated {
-        /// What the first item holds, the Basic Offset Table.
+        /// The value of the first item, the Basic Offset Table.
         table: Bytes,
-        /// The others.
+        /// The fragments.
         fragments: Vec<(Fragment, Bytes)>,
     },
 }
 
-/// In which order the bytes of numbers are written.
+/// The byte order of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Least significant byte first.
     Little,
     /// Most significant byte first.
     Big,
-    /// And numbers of 8 bits two in a word, the first of them in its lower half (PS3.5 8.1.1).
+    /// Most significant byte first, with two 8-bit numbers per word, the first in its less significant half (PS3.5
+    /// 8.1.1).
     BigWords,
 }
 
 impl InPlace {
-    /// Reads a file up to the end of its pixel data; of its elements those that `wanted` accepts. What is deflated may inflate
-    /// to `limit` bytes.
+    /// Reads a file up to the end of its pixel data, with those elements that `wanted` accepts. A deflated data set
+    /// must not inflate to more than `limit` bytes.
     pub fn read(file: &Bytes, limit: usize, wanted: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
         let mut source = InMemory::new(file.clone());
         let declared = meta::read(&mut source)?;
@@ -80,7 +82,7 @@ fn inflate(deflated: &[u8], limit: usize) -> Result<Bytes, ReadError> {
     if plain.len() > limit { Err(ReadError::TooLarge) } else { Ok(plain.into()) }
 }
 
-/// The elements of one level up to its pixel data or its end.
+/// Reads the elements of a data set or an item, up to its pixel data or its end.
 fn read_level(
     source: InMemory,
     syntax: Syntax,
@@ -90,7 +92,7 @@ fn read_level(
     let first = source.position();
     let mut walk = Walk::new(source, syntax);
     let mut found = Elements::default();
-    // The sequence that is being read, where it is wanted, and where its item begins.
+    // The current sequence, if it is wanted, and the position of its current item.
     let (mut sequence, mut begin) = (None, 0);
     while let Some(event) = walk.next()? {
         match event {
@@ -141,7 +143,7 @@ fn order(header: ElementHeader) -> Order {
 }
 
 fn read_fragments(walk: &mut Walk<InMemory>) -> Result<Pixels, ReadError> {
-    let length = walk.fragment()?.ok_or(ReadError::Broken("its pixel data are empty"))?;
+    let length = walk.fragment()?.ok_or(ReadError::Broken("the pixel data are empty"))?;
     let table = walk.source().take_bytes(length.into())?;
     let first = walk.position();
     let mut fragments = Vec::new();
@@ -153,7 +155,7 @@ fn read_fragments(walk: &mut Walk<InMemory>) -> Result<Pixels, ReadError> {
     }
 }
 
-/// Elements of one level, as they are written.
+/// The encoded elements of a data set or an item.
 #[derive(Debug, Clone, Default)]
 pub struct Elements {
     elements: Vec<(Tag, InPlaceElement)>,
@@ -179,7 +181,7 @@ impl Elements {
         }
     }
 
-    /// How the value is represented, as the file says it, or the dictionary.
+    /// The value representation in the file or, for Implicit VR, in the dictionary.
     pub fn vr(&self, tag: Tag) -> Option<VR> {
         match self.element(tag)? {
             InPlaceElement::Value { vr, .. } => Some(*vr),
@@ -187,12 +189,12 @@ impl Elements {
         }
     }
 
-    /// A value as it is written.
+    /// The encoded value.
     pub fn bytes(&self, tag: Tag) -> Option<&Bytes> {
         self.value(tag).map(|(bytes, _)| bytes)
     }
 
-    /// Words of two bytes.
+    /// The value as unsigned 16-bit integers.
     pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
         let (bytes, big_endian) = self.value(tag)?;
         let word = |pair: &[u8; 2]| {
@@ -201,19 +203,19 @@ impl Elements {
         Some(bytes.as_chunks().0.iter().map(word).collect())
     }
 
-    /// The first word of two bytes.
+    /// The first unsigned 16-bit integer.
     pub fn word(&self, tag: Tag) -> Option<u16> {
         self.words(tag)?.first().copied()
     }
 
-    /// Text without the blanks that pad it.
+    /// The value as text without padding; bytes that are not UTF-8 are replaced.
     pub fn text(&self, tag: Tag) -> Option<String> {
         let (bytes, _) = self.value(tag)?;
         let text = String::from_utf8_lossy(bytes).trim_matches(['\0', ' ']).to_owned();
         (!text.is_empty()).then_some(text)
     }
 
-    /// Numbers written as text (DS, IS); none of them when one is no number.
+    /// The numbers of a DS or IS value; `None` if one of them is not a finite number.
     pub fn decimals(&self, tag: Tag) -> Option<Vec<f64>> {
         let text = self.text(tag)?;
         let numbers = text.split('\\').map(|part| part.trim_matches(['\0', ' ']).parse::<f64>());
@@ -221,12 +223,12 @@ impl Elements {
         numbers.iter().all(|number| number.is_finite()).then_some(numbers)
     }
 
-    /// The first number written as text.
+    /// The first number of a DS or IS value.
     pub fn decimal(&self, tag: Tag) -> Option<f64> {
         self.decimals(tag)?.first().copied()
     }
 
-    /// The elements of the item of a sequence at `index`, counted from 0.
+    /// Reads the item of a sequence at `index`, counted from 0.
     pub fn item(&self, tag: Tag, index: usize) -> Result<Option<Self>, ReadError> {
         let Some(InPlaceElement::Items { items, syntax }) = self.element(tag) else { return Ok(None) };
         let Some(bytes) = items.get(index) else { return Ok(None) };

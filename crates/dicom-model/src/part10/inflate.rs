@@ -1,13 +1,14 @@
-//! A deflated data set (PS3.5 A.5, RFC 1951) as it inflates. One that is cut off is an error and no shorter data set.
+//! Inflates a deflated data set while it is read (PS3.5 A.5, RFC 1951). A truncated stream is an error, not the end of
+//! the data set. Does not limit the inflated size: the caller does.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;
 use std::io::{self, Read};
 
-/// So much of what is deflated is read at once.
+/// Size of the input buffer in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// What `R` inflates to.
+/// The inflated bytes of `R`.
 pub(super) struct Inflated<R> {
     deflated: R,
     state: Decompress,
@@ -60,7 +61,7 @@ mod tests {
     use std::io::Write as _;
 
     #[test]
-    fn a_stream_inflates_to_its_end_and_no_further() {
+    fn stream_inflates_to_its_end_and_a_truncated_one_is_an_error() {
         let plain: Vec<u8> = (0..100_000_u32).map(|number| (number % 251).to_le_bytes()[0]).collect();
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(&plain).unwrap();

@@ -1,4 +1,5 @@
-//! The preamble and the file meta information (PS3.10 7.1), which are in Explicit VR Little Endian whatever follows.
+//! Reads the preamble and the File Meta Information (PS3.10 7.1), which is always in Explicit VR Little Endian. Does
+//! not know about the data set after it.
 
 use super::ReadError;
 use super::source::Source;
@@ -6,11 +7,11 @@ use super::syntax::{EXPLICIT, transfer_syntax};
 use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::transfer_syntax::TransferSyntax;
 
-/// No UID is longer, nor anything that stands for one.
+/// Maximum length of a UID value in bytes, including invalid UIDs.
 const MAX_UID: u32 = 256;
 
-/// Reads the file meta information; the transfer syntax of the data set, which comes next. Its group length is not looked at:
-/// some writers leave it out, and others miscount.
+/// Reads the file meta information and returns the transfer syntax of the data set that follows. The group length is
+/// ignored, because some writers omit it and others write a wrong value.
 pub(super) fn read(source: &mut impl Source) -> Result<&'static TransferSyntax, ReadError> {
     match source.take_bytes(132) {
         Ok(start) if start.ends_with(b"DICM") => {}
@@ -24,7 +25,9 @@ pub(super) fn read(source: &mut impl Source) -> Result<&'static TransferSyntax, 
         let header = EXPLICIT.header(source.peek(length)?.get(..length).ok_or(ReadError::Truncated)?);
         let header = header.ok_or(ReadError::Truncated)?;
         source.skip(length as u64)?;
-        let length = header.length.ok_or(ReadError::Broken("file meta information without an end"))?;
+        let length = header
+            .length
+            .ok_or(ReadError::Broken("an element of the file meta information has an undefined length"))?;
         let uid = match header.tag {
             tags::TRANSFER_SYNTAX_UID => &mut syntax,
             tags::MEDIA_STORAGE_SOP_CLASS_UID => &mut class,
@@ -34,7 +37,7 @@ pub(super) fn read(source: &mut impl Source) -> Result<&'static TransferSyntax, 
             }
         };
         if length > MAX_UID {
-            return Err(ReadError::Broken("a UID that is longer than any"));
+            return Err(ReadError::Broken("a UID in the file meta information is too long"));
         }
         let bytes = source.take_bytes(length.into())?;
         String::from_utf8_lossy(&bytes).trim_matches(['\0', ' ']).clone_into(uid);

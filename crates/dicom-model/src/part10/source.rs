@@ -1,25 +1,26 @@
-//! Where the bytes of an object come from: a file that is in memory, whose values are slices of it, or anything that can be
-//! read, of which only what is asked for is held. What a length claims costs nothing until the bytes are there.
+//! The source of an object's bytes: a file in memory, whose values are slices of it, or any reader, of which only the
+//! requested bytes are in memory. A declared length never causes an allocation before the bytes arrive. Does not know
+//! the encoding of elements.
 
 use super::ReadError;
 use bytes::Bytes;
 use std::io::{self, Read};
 
-/// The longest header of an element (PS3.5 7.1.2).
+/// Maximum number of bytes that can be peeked: the longest header of an element (PS3.5 7.1.2).
 pub(super) const LOOKAHEAD: usize = 12;
 
-/// Bytes that are read once, from the first to the last.
+/// Bytes that are read once, in their order.
 pub(super) trait Source {
-    /// How many bytes were read.
+    /// Number of bytes read so far.
     fn position(&self) -> u64;
 
-    /// The next bytes, at most [`LOOKAHEAD`]; fewer where the source ends.
+    /// The next bytes, at most [`LOOKAHEAD`], without consuming them; fewer at the end of the source.
     fn peek(&mut self, count: usize) -> Result<&[u8], ReadError>;
 
-    /// Steps over bytes; an error when there are fewer.
+    /// Skips `length` bytes; an error if there are fewer.
     fn skip(&mut self, length: u64) -> Result<(), ReadError>;
 
-    /// Reads bytes; an error when there are fewer.
+    /// Reads `length` bytes; an error if there are fewer.
     fn take_bytes(&mut self, length: u64) -> Result<Bytes, ReadError>;
 }
 
@@ -53,7 +54,7 @@ impl InMemory {
         Self { bytes, at: 0 }
     }
 
-    /// What was not read.
+    /// The bytes that are not read yet.
     pub(super) fn rest(&self) -> Bytes {
         self.bytes.slice(self.at..)
     }
@@ -86,16 +87,16 @@ impl Source for InMemory {
     }
 }
 
-/// Bytes that are read as they are wanted.
+/// Bytes of a reader, read on demand.
 #[derive(Debug)]
 pub(super) struct Streamed<R> {
     inner: R,
-    /// Bytes that were looked at and not yet read.
+    /// Bytes that were peeked and not yet consumed.
     ahead: [u8; LOOKAHEAD],
     begin: usize,
     end: usize,
     position: u64,
-    /// How many bytes there are, where that is known.
+    /// Total number of bytes, if known.
     size: Option<u64>,
 }
 
@@ -104,18 +105,18 @@ impl<R: Read> Streamed<R> {
         Self { inner, ahead: [0; LOOKAHEAD], begin: 0, end: 0, position: 0, size }
     }
 
-    /// The same bytes out of what `wrap` makes of their origin.
+    /// Replaces the inner reader by the result of `wrap`.
     pub(super) fn map<T>(self, wrap: impl FnOnce(R) -> T) -> Streamed<T> {
         let Self { inner, ahead, begin, end, position, size } = self;
         Streamed { inner: wrap(inner), ahead, begin, end, position, size }
     }
 
-    /// What is read out of, and the bytes of it that were only looked at.
+    /// The bytes that were peeked and not consumed, and the inner reader.
     pub(super) fn into_parts(self) -> (Vec<u8>, R) {
         (self.ahead[self.begin..self.end].to_vec(), self.inner)
     }
 
-    /// Whether so many bytes may follow.
+    /// An error if the total size is known and fewer than `length` bytes remain.
     pub(super) fn may_hold(&self, length: u64) -> Result<(), ReadError> {
         match self.size {
             Some(size) if length > size.saturating_sub(self.position) => Err(ReadError::Truncated),
@@ -164,15 +165,15 @@ impl<R: Read> Source for Streamed<R> {
     }
 
     fn skip(&mut self, length: u64) -> Result<(), ReadError> {
-        let held = (self.end - self.begin) as u64;
-        if length <= held {
+        let peeked = (self.end - self.begin) as u64;
+        if length <= peeked {
             self.begin += usize::try_from(length).unwrap_or_default();
             self.position += length;
             return Ok(());
         }
         self.may_hold(length)?;
-        let passed = io::copy(&mut Read::take(&mut *self, length), &mut io::sink())?;
-        if passed == length { Ok(()) } else { Err(ReadError::Truncated) }
+        let skipped = io::copy(&mut Read::take(&mut *self, length), &mut io::sink())?;
+        if skipped == length { Ok(()) } else { Err(ReadError::Truncated) }
     }
 
     fn take_bytes(&mut self, length: u64) -> Result<Bytes, ReadError> {

@@ -1,4 +1,5 @@
-//! How a data set is written (PS3.5 7.1 and Annex A): the transfer syntax, and the header of one element.
+//! The encoding of a data set (PS3.5 7.1 and Annex A): the transfer syntax and the header of one element. Does not read
+//! values and does not know how elements are nested.
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
@@ -6,12 +7,12 @@ use dicom_dictionary_std::{StandardDataDictionary, uids};
 use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax, TransferSyntaxIndex};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
-/// What surrounds items (PS3.5 7.5).
+/// The tags of items and delimiters (PS3.5 7.5).
 pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
 pub(super) const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
 pub(super) const SEQUENCE_DELIMITATION: Tag = Tag(0xFFFE, 0xE0DD);
 
-/// How elements are written.
+/// The encoding of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Syntax {
     pub(super) explicit: bool,
@@ -21,23 +22,23 @@ pub(super) struct Syntax {
 pub(super) const EXPLICIT: Syntax = Syntax { explicit: true, big_endian: false };
 pub(super) const IMPLICIT: Syntax = Syntax { explicit: false, big_endian: false };
 
-/// What precedes a value.
+/// The header of an element, before its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ElementHeader {
     pub(super) tag: Tag,
-    /// As the file says it; by the dictionary where it does not (PS3.5 A.1), and UN where that does not know either.
+    /// The value representation in the file or, for Implicit VR, in the dictionary (PS3.5 A.1), else UN.
     pub(super) vr: VR,
-    /// None where the value runs to a delimiter.
+    /// `None` for an undefined length: the value ends with a delimiter.
     pub(super) length: Option<u32>,
     pub(super) syntax: Syntax,
 }
 
-/// The transfer syntax with that UID, as far as its data sets can be read.
+/// The transfer syntax with this UID, if it is supported.
 pub(super) fn transfer_syntax(uid: &str) -> Option<&'static TransferSyntax> {
     TransferSyntaxRegistry.get(uid)
 }
 
-/// Whether the data set after the file meta information is one deflated stream (PS3.5 A.5).
+/// Whether data sets in this transfer syntax are one deflated stream (PS3.5 A.5).
 pub fn is_deflated(transfer_syntax: &str) -> bool {
     matches!(
         transfer_syntax,
@@ -48,9 +49,9 @@ pub fn is_deflated(transfer_syntax: &str) -> bool {
 }
 
 impl Syntax {
-    /// The one that a data set is really in, by its first bytes: some writers declare Explicit VR and write Implicit VR, or
-    /// the reverse. No first element is longer than 65,535 bytes, so that a representation which is none is told from a
-    /// length of Implicit VR.
+    /// The actual encoding of a data set, from its first bytes: some writers declare Explicit VR and write Implicit VR,
+    /// or the reverse. No first element is longer than 65,535 bytes, so an invalid value representation can be
+    /// distinguished from a length in Implicit VR.
     pub(super) fn observed(declared: &TransferSyntax, start: &[u8]) -> Self {
         if declared.endianness() == Endianness::Big {
             return Self { explicit: true, big_endian: true };
@@ -77,18 +78,18 @@ impl Syntax {
         Tag(self.word([a, b]), self.word([c, d]))
     }
 
-    /// The tag and the length of an item or a delimiter, which have no representation.
+    /// The tag and the length of an item or a delimiter, which have no value representation.
     pub(super) fn item_header(self, [a, b, c, d, length @ ..]: [u8; 8]) -> (Tag, Option<u32>) {
         (self.tag([a, b, c, d]), defined(self.long(length)))
     }
 
-    /// How long the header is that begins so.
+    /// The length in bytes of the header that begins with `start`.
     pub(super) fn header_length(self, start: [u8; 8]) -> usize {
         let [_, _, _, _, first, second, third, fourth] = start;
         let is_long = self.explicit
             && match VR::from_binary([first, second]) {
                 Some(vr) => is_long(vr),
-                // Representations of the future have a length of 32 bits (PS3.5 7.1.2); those that are none have not.
+                // Future value representations have a 32-bit length (PS3.5 7.1.2); invalid ones have a 16-bit length.
                 None => {
                     first.is_ascii_uppercase() && second.is_ascii_uppercase() && [third, fourth] == [0, 0]
                 }
@@ -96,7 +97,7 @@ impl Syntax {
         if is_long { 12 } else { 8 }
     }
 
-    /// The header that stands in `bytes`, all of it: 8 or 12 bytes, as [`Self::header_length`] has it.
+    /// Parses the complete header `bytes`: 8 or 12 bytes, as [`Self::header_length`] returns.
     pub(super) fn header(self, bytes: &[u8]) -> Option<ElementHeader> {
         let [a, b, c, d, first, second, third, fourth] = *bytes.first_chunk()?;
         let tag = self.tag([a, b, c, d]);
@@ -114,7 +115,7 @@ impl Syntax {
     }
 }
 
-/// Representations whose length has 32 bits (PS3.5 table 7.1-1).
+/// Value representations with a 32-bit length (PS3.5 table 7.1-1).
 fn is_long(vr: VR) -> bool {
     matches!(
         vr,
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_in_every_syntax() {
+    fn headers_are_read_in_every_encoding() {
         let big = Syntax { explicit: true, big_endian: true };
         assert_eq!(read(IMPLICIT, b"\x10\0\x20\0\x05\0\0\0rest"), (VR::LO, Some(5), 8));
         assert_eq!(read(IMPLICIT, b"\x10\0\x20\0\xFF\xFF\xFF\xFFrest"), (VR::LO, None, 8));
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_representation_that_is_none_is_unknown_with_a_short_length() {
+    fn invalid_representation_is_read_as_un_with_a_16_bit_length() {
         for vr in [b"\0\0", b"  ", b"??", b"lo"] {
             let bytes = [b"\x10\0\x20\0", &vr[..], b"\x05\0rest"].concat();
             assert_eq!(read(EXPLICIT, &bytes), (VR::UN, Some(5), 8));
@@ -172,12 +173,12 @@ mod tests {
         assert_eq!(
             read(EXPLICIT, b"\x10\0\x20\0ZZ\0\0\x05\0\0\0"),
             (VR::UN, Some(5), 12),
-            "one of the future"
+            "a future representation"
         );
     }
 
     #[test]
-    fn a_data_set_is_what_its_first_element_shows() {
+    fn encoding_of_a_data_set_is_determined_by_its_first_element() {
         let [implicit, explicit, big] =
             [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"]
                 .map(|uid| transfer_syntax(uid).unwrap());

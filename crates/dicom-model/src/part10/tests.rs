@@ -1,4 +1,4 @@
-//! Files as they should be and as they should not.
+//! Tests the reader with valid, invalid, truncated and damaged files.
 
 use super::in_place::{InPlace, Pixels};
 use super::*;
@@ -13,7 +13,7 @@ use std::fs;
 use std::io::BufReader;
 use std::sync::LazyLock;
 
-/// Bytes of two sample files: sequences in Explicit VR, and an image in Implicit VR.
+/// Two sample files: sequences in Explicit VR, and an image in Implicit VR.
 static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     samples::write_of(folder.path(), |patient| patient.id == samples::Given::Is("DEMO-0001")).unwrap();
@@ -26,7 +26,7 @@ fn read_bytes(bytes: &[u8]) -> Result<Header, ReadError> {
     Object::open(bytes, Some(bytes.len() as u64))?.header(|_| true)
 }
 
-/// The header, and the bytes of the pixel data as they follow it.
+/// The header, and the bytes of the pixel data after it.
 fn read_pixels(bytes: &[u8]) -> (Header, Vec<u8>) {
     let mut object = Object::open(bytes, None).unwrap();
     let header = object.header(|_| true).unwrap();
@@ -60,7 +60,7 @@ fn with_preamble(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn numbers_and_pixels_are_found_in_every_byte_order() {
+fn numbers_and_pixels_are_read_in_every_byte_order() {
     let big_endian = "1.2.840.10008.1.2.2";
     for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, big_endian] {
         let bytes = small(syntax);
@@ -79,7 +79,7 @@ fn numbers_and_pixels_are_found_in_every_byte_order() {
 }
 
 #[test]
-fn what_a_writer_did_not_know_is_read_as_the_dictionary_knows_it() {
+fn values_with_unknown_representation_are_read_by_the_dictionary() {
     let object = InMemDicomObject::from_element_iter([
         DataElement::new(tags::STUDY_INSTANCE_UID, VR::UN, PrimitiveValue::U8(b"1.2.3\0".as_slice().into())),
         DataElement::new(tags::PATIENT_NAME, VR::UN, PrimitiveValue::U8(b"Doe^Jane".as_slice().into())),
@@ -99,13 +99,13 @@ fn what_a_writer_did_not_know_is_read_as_the_dictionary_knows_it() {
             assert_eq!(data.word(tags::ROWS), Some(0x0102));
             assert_eq!(data.get(tags::SMALLEST_IMAGE_PIXEL_VALUE).unwrap().vr, VR::SS);
         } else {
-            assert_eq!(data.get(tags::ROWS).unwrap().vr, VR::UN, "in another order than the file's");
+            assert_eq!(data.get(tags::ROWS).unwrap().vr, VR::UN, "UN is little endian, the file is not");
         }
     }
 }
 
 #[test]
-fn a_deflated_data_set_is_inflated() {
+fn deflated_data_set_is_inflated() {
     let plain = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let mut file = BufReader::new(&plain[128..]);
     FileMetaTable::from_reader(&mut file).unwrap();
@@ -125,7 +125,7 @@ fn a_deflated_data_set_is_inflated() {
 }
 
 #[test]
-fn a_file_that_hides_its_representations_is_read_as_what_it_is() {
+fn implicit_vr_file_declared_as_explicit_vr_is_read() {
     let mut bytes = small(uids::IMPLICIT_VR_LITTLE_ENDIAN);
     // Declare Explicit VR in the file meta information, in place: both UIDs fill the same even length with padding.
     let declared =
@@ -141,7 +141,7 @@ fn a_file_that_hides_its_representations_is_read_as_what_it_is() {
 }
 
 #[test]
-fn other_files_are_told_apart() {
+fn files_that_are_not_dicom_or_are_truncated_are_rejected() {
     assert!(matches!(read_bytes(b""), Err(ReadError::NotDicom)));
     assert!(matches!(read_bytes(&[0; 500]), Err(ReadError::NotDicom)));
     assert!(matches!(read_bytes(b"\x89PNG and so on"), Err(ReadError::NotDicom)));
@@ -150,7 +150,7 @@ fn other_files_are_told_apart() {
 }
 
 #[test]
-fn an_object_cut_at_any_byte_before_its_pixels_is_not_whole() {
+fn object_truncated_at_any_byte_before_its_pixels_is_rejected_or_shorter() {
     let whole = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let pixels = whole.len() - 6;
     for length in 0..pixels {
@@ -170,7 +170,7 @@ fn an_object_cut_at_any_byte_before_its_pixels_is_not_whole() {
 }
 
 #[test]
-fn a_value_is_found_by_the_path_that_leads_to_it() {
+fn value_is_found_by_its_path() {
     let item = |text: &str| {
         InMemDicomObject::from_element_iter([DataElement::new(
             tags::DERIVATION_DESCRIPTION,
@@ -204,7 +204,7 @@ fn a_value_is_found_by_the_path_that_leads_to_it() {
 }
 
 #[test]
-fn a_delimiter_that_ends_nothing_breaks_the_file_and_not_the_reader() {
+fn unexpected_delimiter_is_an_error() {
     for delimiter in [[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0], [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]] {
         let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
         let pixels = bytes.windows(4).position(|window| window == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
@@ -215,14 +215,14 @@ fn a_delimiter_that_ends_nothing_breaks_the_file_and_not_the_reader() {
 
 proptest! {
     #[test]
-    fn no_damage_makes_the_reader_panic(
+    fn damaged_file_never_makes_the_reader_panic(
         which in 0_usize..2,
         cut in any::<prop::sample::Index>(),
-        wounds in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        damages in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         cuts in any::<bool>(),
     ) {
         let mut bytes = FILES[which].clone();
-        for (at, byte) in wounds {
+        for (at, byte) in damages {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
@@ -233,7 +233,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_behind_a_good_start_make_the_reader_panic(tail in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn arbitrary_bytes_after_a_valid_start_never_make_the_reader_panic(tail in prop::collection::vec(any::<u8>(), 0..400)) {
         let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
         let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
         bytes.truncate(data);
@@ -242,17 +242,17 @@ proptest! {
     }
 }
 
-/// Gives at most so many bytes at once.
-struct Slowly<'a>(&'a [u8], usize);
+/// Returns at most this number of bytes per read.
+struct SlowReader<'a>(&'a [u8], usize);
 
-impl Read for Slowly<'_> {
+impl Read for SlowReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = buffer.len().min(self.1);
         self.0.read(&mut buffer[..length])
     }
 }
 
-/// A private sequence as UN, in an item that has a length.
+/// An object with a private sequence as UN, in an item of defined length.
 fn unknown_sequence() -> Vec<u8> {
     let item = b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF\x08\0\0\x01\x04\0\0\0CODE\xFE\xFF\x0D\xE0\0\0\0\0";
     let unknown = [&b"\x09\0\x10\x10UN\0\0\xFF\xFF\xFF\xFF"[..], item, b"\xFE\xFF\xDD\xE0\0\0\0\0"].concat();
@@ -271,7 +271,7 @@ fn unknown_sequence() -> Vec<u8> {
 }
 
 #[test]
-fn an_unknown_value_without_a_length_is_a_sequence_in_implicit_vr() {
+fn un_value_of_undefined_length_is_a_sequence_in_implicit_vr() {
     let data = read_bytes(&unknown_sequence()).unwrap().data;
     let items = data.items(tags::REFERENCED_IMAGE_SEQUENCE);
     let unknown = items[0].get(Tag(0x0009, 0x1010)).unwrap();
@@ -280,7 +280,7 @@ fn an_unknown_value_without_a_length_is_a_sequence_in_implicit_vr() {
 }
 
 #[test]
-fn a_length_that_is_declared_takes_no_memory() {
+fn declared_length_allocates_no_memory() {
     let mut bytes = [&[0; 128][..], b"DICM\x02\0\x10\0UT\0\0\0\0\0\x70", b"1.2.840.10008.1.2.1"].concat();
     assert!(matches!(read_bytes(&bytes), Err(ReadError::Broken(_))));
     bytes[136..138].copy_from_slice(b"OB");
@@ -289,12 +289,12 @@ fn a_length_that_is_declared_takes_no_memory() {
 }
 
 #[test]
-fn both_readings_agree_for_every_chunking_and_every_cut() {
+fn both_readers_agree_for_every_chunk_size_and_every_truncation() {
     let syntaxes = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"];
     for whole in syntaxes.map(small).into_iter().chain([unknown_sequence()]) {
         let expected = format!("{:?}", read_bytes(&whole).unwrap());
         for size in 1..20 {
-            let header = Object::open(Slowly(&whole, size), None).unwrap().header(|_| true).unwrap();
+            let header = Object::open(SlowReader(&whole, size), None).unwrap().header(|_| true).unwrap();
             assert_eq!(format!("{header:?}"), expected, "{size}");
         }
         let all = read_bytes(&whole).unwrap().data;

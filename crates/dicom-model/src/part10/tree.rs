@@ -1,4 +1,5 @@
-//! Building a data set from the events of a walk: the sequences and items that are open, and the character sets in force in each.
+//! Builds a data set from the events of a walk: open sequences and items, and the character sets of each (PS3.3
+//! C.12.1.1.2). Does not read bytes.
 
 use super::super::data_set::{DataElement, DataSet, DataValue, is_text, swap_words, word_size};
 use super::super::json::writer::Step;
@@ -16,8 +17,8 @@ pub(super) struct Tree {
     open: Vec<OpenNode>,
 }
 
-/// One data set of the tree, and the character sets in force for it: an item inherits them from the data set around
-/// it unless it names its own (PS3.3 C.12.1.1.2).
+/// One data set of the tree and its character sets: an item inherits them from the enclosing data set unless it
+/// declares its own (PS3.3 C.12.1.1.2).
 #[derive(Default)]
 struct Level {
     data: DataSet,
@@ -34,23 +35,23 @@ impl Tree {
         self.open.is_empty()
     }
 
-    /// Whether an element with this tag, where the tree is being built, is the one that `steps` lead to.
-    pub(super) fn leads_to(&self, tag: Tag, steps: &[Step]) -> bool {
+    /// Whether the path `steps` identifies the element `tag` at the current position.
+    pub(super) fn is_at(&self, tag: Tag, steps: &[Step]) -> bool {
         let mut steps = steps.iter().copied();
         let mut next = |step| steps.next() == Some(step);
-        let along = self.open.iter().all(|open| match open {
+        let is_below = self.open.iter().all(|open| match open {
             OpenNode::Sequence { tag, items } => {
                 next(Step::Attribute(*tag)) && next(Step::Item(items.len() + 1))
             }
             OpenNode::Item(_) => true,
         });
-        along && next(Step::Attribute(tag)) && steps.next().is_none()
+        is_below && next(Step::Attribute(tag)) && steps.next().is_none()
     }
 
-    /// The representation of an element. Implicit VR leaves the choice between US and SS to Pixel Representation
-    /// (PS3.5 A.1), which only the data set can tell. UN is what those write who do not know an attribute: where the
-    /// dictionary does, it is told as what it is (PS3.5 6.2.2 note 3). Sequences are not, whose items stand inside of a value.
-    pub(super) fn representation(&mut self, header: &ElementHeader) -> VR {
+    /// The value representation of an element. In Implicit VR, Pixel Representation decides between US and SS (PS3.5
+    /// A.1), so the data set is needed. UN is replaced by the representation in the dictionary (PS3.5 6.2.2 note 3),
+    /// except for sequences, because a UN value of defined length is not parsed for items.
+    pub(super) fn vr_of(&mut self, header: &ElementHeader) -> VR {
         let known = || StandardDataDictionary.by_tag(header.tag).map(DataDictionaryEntry::vr);
         let is_signed = |tree: &mut Self| tree.innermost().data.word(tags::PIXEL_REPRESENTATION) == Some(1);
         let big_endian = header.syntax.big_endian;
@@ -63,16 +64,16 @@ impl Tree {
                     VR::US
                 }
             }
-            // What is unknown is little endian, whatever the order of the file.
+            // UN values are little endian in every transfer syntax.
             (VR::UN, Some(VirtualVr::Exact(vr))) if vr != VR::SQ && (is_text(vr) || !big_endian) => vr,
             (vr, _) => vr,
         }
     }
 
-    /// Puts an element in. Of several with one tag the first counts.
+    /// Inserts an element. If a tag occurs more than once, the first element is used.
     pub(super) fn insert(&mut self, tag: Tag, element: DataElement) {
         let level = self.innermost();
-        // Group lengths describe the file and not the object (PS3.5 7.2).
+        // Group lengths describe the file, not the object (PS3.5 7.2).
         if tag.element() != 0 && level.data.get(tag).is_none() {
             level.data.insert(tag, element);
         }
@@ -120,7 +121,7 @@ impl Tree {
         }
     }
 
-    /// The top-level elements that are complete.
+    /// The complete top-level elements.
     pub(super) fn finish(self) -> DataSet {
         self.root.data
     }
@@ -134,7 +135,7 @@ impl Tree {
     }
 }
 
-/// The values of a textual element: decoded, parted, without padding (PS3.5 6.2).
+/// Decodes a textual value and splits it into its values, without padding (PS3.5 6.2).
 fn texts(vr: VR, bytes: &[u8], sets: &CharacterSets) -> Vec<Box<str>> {
     let padding: &[char] = &[' ', '\0'];
     let values: Vec<Box<str>> = match vr {

@@ -1,6 +1,7 @@
-//! Element by element through a data set (PS3.5 7): values, sequences and their items, in every way of writing them.
+//! Reads a data set element by element (PS3.5 7): values, sequences and their items, in every encoding.
 //!
-//! This is the only grammar of data sets. It holds nothing of them but which sequences and items are open.
+//! This is the only grammar of data sets. It stores only which sequences and items are open, and does not know about
+//! values.
 
 use super::ReadError;
 use super::source::Source;
@@ -8,31 +9,31 @@ use super::syntax::{ElementHeader, IMPLICIT, ITEM, ITEM_DELIMITATION, SEQUENCE_D
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-/// Sequences nested deeper than any standard object's mean that the reader has lost its way.
+/// Maximum depth of nested sequences. Standard objects are not nested as deep, so deeper nesting means an invalid file.
 const MAX_NESTING: usize = 64;
 
-/// What comes next.
+/// What the walk found next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// An element of so many bytes, which whoever walks takes or skips.
+    /// An element and the length of its value in bytes. The caller reads or skips the value.
     Value(ElementHeader, u32),
-    /// Encapsulated pixel data (PS3.5 A.4), whose items whoever walks reads, skips or leaves.
+    /// Encapsulated pixel data (PS3.5 A.4). The caller reads or skips the fragments, or ends the walk.
     Fragments(ElementHeader),
     BeginSequence(Tag, Syntax),
     BeginItem,
-    /// An item ends, and its last element here.
+    /// The end of an item, with the position after its last element.
     EndItem(u64),
     EndSequence,
 }
 
-/// What is open, and where it ends; none where a delimiter ends it.
+/// An open sequence or item and its end; `None` if a delimiter ends it.
 #[derive(Debug, Clone, Copy)]
 enum Open {
     Sequence { end: Option<u64>, syntax: Syntax },
     Item { end: Option<u64>, syntax: Syntax },
 }
 
-/// A place in a data set.
+/// A position in a data set.
 #[derive(Debug)]
 pub(super) struct Walk<S> {
     source: S,
@@ -41,27 +42,27 @@ pub(super) struct Walk<S> {
 }
 
 impl<S: Source> Walk<S> {
-    /// At the first element.
+    /// A walk that begins at the first element.
     pub(super) fn new(source: S, syntax: Syntax) -> Self {
         Self { source, syntax, open: Vec::new() }
     }
 
-    /// How many sequences and items are open.
+    /// Number of open sequences and items.
     pub(super) fn depth(&self) -> usize {
         self.open.len()
     }
 
-    /// Where in the source it is.
+    /// Position in the source.
     pub(super) fn position(&self) -> u64 {
         self.source.position()
     }
 
-    /// Whence values are read.
+    /// The source, to read or skip values.
     pub(super) fn source(&mut self) -> &mut S {
         &mut self.source
     }
 
-    /// The next event; none at the end of the data set.
+    /// The next event; `None` at the end of the data set.
     pub(super) fn next(&mut self) -> Result<Option<Event>, ReadError> {
         match self.open.last().copied() {
             None => self.element(self.syntax, None),
@@ -74,7 +75,7 @@ impl<S: Source> Walk<S> {
         }
     }
 
-    /// Where the innermost thing ends that has a length.
+    /// The smallest end of the open sequences and items of defined length.
     fn limit(&self) -> u64 {
         let ends = self.open.iter().rev().filter_map(|open| match open {
             Open::Sequence { end, .. } | Open::Item { end, .. } => *end,
@@ -82,11 +83,13 @@ impl<S: Source> Walk<S> {
         ends.min().unwrap_or(u64::MAX)
     }
 
-    /// Where what comes next ends, when it is so long.
+    /// The end of the next `length` bytes; an error if it is after the end of the enclosing sequence or item.
     fn end_of(&self, length: u32) -> Result<u64, ReadError> {
         let end = self.position() + u64::from(length);
         if end > self.limit() {
-            return Err(ReadError::Broken("something is longer than what holds it"));
+            return Err(ReadError::Broken(
+                "an element or item is longer than the item or sequence that contains it",
+            ));
         }
         Ok(end)
     }
@@ -110,15 +113,15 @@ impl<S: Source> Walk<S> {
                 self.open.push(Open::Item { end, syntax });
                 Ok(Event::BeginItem)
             }
-            _ => Err(ReadError::Broken("a sequence holds something else than items")),
+            _ => Err(ReadError::Broken("a sequence contains an element that is not an item")),
         }
     }
 
-    /// The next element; of an item it says whether a delimiter ends that.
+    /// The next element. `of_item` is `None` at the top level; in an item it says whether a delimiter ends the item.
     fn element(&mut self, syntax: Syntax, of_item: Option<bool>) -> Result<Option<Event>, ReadError> {
         let bytes = self.source.peek(8)?;
         let Some(start) = bytes.first_chunk::<8>().copied() else {
-            // Some writers pad the file behind its last element.
+            // Some writers pad the file after its last element.
             let is_end = of_item.is_none() && bytes.iter().all(|byte| *byte == 0);
             return if is_end { Ok(None) } else { Err(ReadError::Truncated) };
         };
@@ -130,7 +133,7 @@ impl<S: Source> Walk<S> {
         let header = header.ok_or(ReadError::Truncated)?;
         if header.tag.group() == ITEM.group() {
             if header.tag != ITEM_DELIMITATION || of_item != Some(true) {
-                return Err(ReadError::Broken("a delimiter ends nothing"));
+                return Err(ReadError::Broken("a delimiter without a sequence or item"));
             }
             let end = self.position();
             self.source.skip(8)?;
@@ -141,7 +144,7 @@ impl<S: Source> Walk<S> {
         self.source.skip(length as u64)?;
         match header.length {
             None if is_fragmented(header) => Ok(Some(Event::Fragments(header))),
-            // What a writer did not know it wrote as Implicit VR Little Endian (PS3.5 6.2.2).
+            // UN of undefined length is a sequence in Implicit VR Little Endian (PS3.5 6.2.2).
             None => self.sequence(header.tag, None, if header.vr == VR::UN { IMPLICIT } else { syntax }),
             Some(length) => {
                 let end = self.end_of(length)?;
@@ -155,13 +158,13 @@ impl<S: Source> Walk<S> {
 
     fn sequence(&mut self, tag: Tag, end: Option<u64>, syntax: Syntax) -> Result<Option<Event>, ReadError> {
         if self.open.len() >= 2 * MAX_NESTING {
-            return Err(ReadError::Broken("its sequences are nested too deeply"));
+            return Err(ReadError::Broken("sequences are nested too deep"));
         }
         self.open.push(Open::Sequence { end, syntax });
         Ok(Some(Event::BeginSequence(tag, syntax)))
     }
 
-    /// Reads the zeros behind a data set.
+    /// Reads the zero bytes after a data set.
     fn padding(&mut self) -> Result<(), ReadError> {
         loop {
             let bytes = self.source.peek(8)?;
@@ -176,7 +179,7 @@ impl<S: Source> Walk<S> {
         }
     }
 
-    /// Steps over encapsulated pixel data, whose header was the last event.
+    /// Skips the fragments of encapsulated pixel data, whose header was the last event.
     pub(super) fn skip_fragments(&mut self) -> Result<(), ReadError> {
         while let Some(length) = self.fragment()? {
             self.end_of(length)?;
@@ -185,7 +188,7 @@ impl<S: Source> Walk<S> {
         Ok(())
     }
 
-    /// The length of the next fragment, whose bytes come next; none behind the last one.
+    /// The length of the next fragment, whose bytes follow; `None` after the last one.
     pub(super) fn fragment(&mut self) -> Result<Option<u32>, ReadError> {
         let start = *self.source.peek(8)?.first_chunk().ok_or(ReadError::Truncated)?;
         self.end_of(8)?;
@@ -193,12 +196,12 @@ impl<S: Source> Walk<S> {
         match IMPLICIT.item_header(start) {
             (ITEM, Some(length)) => Ok(Some(length)),
             (SEQUENCE_DELIMITATION, _) => Ok(None),
-            _ => Err(ReadError::Broken("its fragments have no end")),
+            _ => Err(ReadError::Broken("the fragments have no delimiter")),
         }
     }
 }
 
-/// Whether a value of undefined length is made of fragments and not of items.
+/// Whether a value of undefined length consists of fragments and not of items.
 fn is_fragmented(header: ElementHeader) -> bool {
     let is_other = matches!(header.vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW);
     header.tag == tags::PIXEL_DATA || header.syntax.explicit && is_other

@@ -18,14 +18,14 @@ fn read(body: &str) -> Result<Vec<Attributes>, RowError> {
 }
 
 #[test]
-fn an_empty_array_has_no_rows() {
+fn empty_array_has_no_rows() {
     for body in ["[]", " [ ] ", "\u{feff}[]\n"] {
         assert_eq!(read(body), Ok(vec![]), "{body:?}");
     }
 }
 
 #[test]
-fn what_is_no_array_of_objects_is_refused_with_a_reason() {
+fn body_that_is_not_an_array_of_objects_is_rejected_with_a_reason() {
     for (body, error) in [
         ("", RowError::NotAnArray("nothing")),
         ("null", RowError::NotAnArray("null")),
@@ -48,7 +48,7 @@ fn what_is_no_array_of_objects_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_body_cut_at_any_byte_is_never_taken_for_a_complete_one() {
+fn body_truncated_at_any_byte_is_never_accepted_as_complete() {
     let body =
         r#"[{"00100020":{"vr":"LO","Value":["Ж]}"]}},{"00080061":{"vr":"CS","Value":["CT"]}}]"#.as_bytes();
     for length in 0..body.len() {
@@ -68,7 +68,7 @@ fn bytes_that_are_not_utf8_are_replaced() {
 
 proptest! {
     #[test]
-    fn rows_do_not_depend_on_how_the_body_is_cut(
+    fn rows_do_not_depend_on_chunk_sizes(
         ids in prop::collection::vec("\\PC{0,20}", 0..6), size in 1usize..90,
     ) {
         let rows: Vec<_> = ids.iter()
@@ -87,7 +87,7 @@ proptest! {
 }
 
 #[test]
-fn a_number_may_be_cut_anywhere_whatever_is_made_of_it() {
+fn number_can_be_split_between_chunks_for_every_row_type() {
     let list = br#"[{"00280030":{"vr":"DS","Value":[-2.5,0.5e-3,1E+10,-0]}},{"x":-1.5}]"#;
     for cut in 1..list.len() {
         let (first, second) = list.split_at(cut);

@@ -1,4 +1,4 @@
-//! The JSON model to the letter of PS3.18 Annex F, and on any data set at all.
+//! Tests the JSON model against PS3.18 Annex F, and with generated data sets.
 
 use super::*;
 use crate::data_set::ByteRange;
@@ -43,7 +43,7 @@ fn names_are_split_into_their_groups() {
 }
 
 #[test]
-fn empty_values_keep_their_place_and_empty_elements_have_none() {
+fn empty_values_are_null_and_empty_elements_have_no_value() {
     assert_eq!(texts(VR::LO, &["S5", "", "7"]), json!({"vr": "LO", "Value": ["S5", null, "7"]}));
     assert_eq!(texts(VR::PN, &["", "A"]), json!({"vr": "PN", "Value": [null, {"Alphabetic": "A"}]}));
     assert_eq!(texts(VR::LO, &[]), json!({"vr": "LO"}));
@@ -52,7 +52,7 @@ fn empty_values_keep_their_place_and_empty_elements_have_none() {
 }
 
 #[test]
-fn number_strings_are_numbers_where_they_are_numbers() {
+fn number_strings_are_numbers_if_they_are_valid() {
     assert_eq!(texts(VR::IS, &["1", "+2", "-03", "1A"]), json!({"vr": "IS", "Value": [1, 2, -3, "1A"]}));
     assert_eq!(
         texts(VR::DS, &["1.50", "+.5", "1e3", "nan", "1e999", "12,5"]),
@@ -78,7 +78,7 @@ fn binary_numbers_are_read_in_little_endian_order() {
 }
 
 #[test]
-fn bytes_stand_inline_and_large_values_behind_a_link_that_names_the_way() {
+fn bytes_are_inline_and_large_values_have_a_link_with_their_path() {
     assert_eq!(
         one(Tag(0x0009, 0x1001), VR::OB, DataValue::Binary(Box::from([1, 2, 3]))),
         json!({"vr": "OB", "InlineBinary": "AQID"})
@@ -96,7 +96,7 @@ fn bytes_stand_inline_and_large_values_behind_a_link_that_names_the_way() {
 }
 
 #[test]
-fn the_character_set_of_the_answer_is_utf_8_whatever_the_file_said() {
+fn character_set_of_the_output_is_utf_8_for_every_input() {
     let set =
         one(tags::SPECIFIC_CHARACTER_SET, VR::CS, DataValue::Text(vec!["".into(), "ISO 2022 IR 87".into()]));
     assert_eq!(set, json!({"vr": "CS", "Value": ["ISO_IR 192"]}));
@@ -151,7 +151,7 @@ fn data_set() -> impl Strategy<Value = DataSet> {
     })
 }
 
-/// What a reader must find for one element, said another way than the writer says it.
+/// Expected number of values of an element.
 fn expected(element: &DataElement) -> usize {
     match &element.value {
         DataValue::Text(values) => values.len(),
@@ -177,7 +177,7 @@ proptest! {
     }
 
     #[test]
-    fn plain_text_comes_back_as_it_was(text in "\\PC{1,40}") {
+    fn plain_text_is_written_unchanged(text in "\\PC{1,40}") {
         let json = texts(VR::LO, &[&text]);
         prop_assert_eq!(json["Value"][0].as_str().unwrap(), text);
     }
