@@ -1,4 +1,4 @@
-//! The one type of body that the gateway answers with, whether the bytes stand ready or are still streaming in.
+//! The body type of every response: complete bytes or a stream. Does not know about headers or content.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,33 +9,33 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
-/// Why a body ended before its end.
+/// Why a body ended early.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Any body. It need not be `Sync`: streams from an archive are not.
+/// A response body. It is not `Sync`, because streams from an archive are not.
 ///
-/// Bytes that stand ready need no box, as most answers are such.
+/// Complete bytes are stored without a box, because most responses are complete.
 pub struct Body(Kind);
 
-/// As much of a ready body is handed over at once: each piece that is asked for shows that the reader goes on.
-const PIECE: usize = 256 * 1024;
+/// Maximum frame size of a complete body in bytes. Several frames show that the client keeps reading.
+const FRAME_SIZE: usize = 256 * 1024;
 
 enum Kind {
-    Ready(Bytes),
+    Complete(Bytes),
     Streamed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
-/// A body whose bytes stand ready.
+/// A body of complete bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Body(Kind::Ready(bytes.into()))
+    Body(Kind::Complete(bytes.into()))
 }
 
-/// No body.
+/// An empty body.
 pub fn empty() -> Body {
     full(Bytes::new())
 }
 
-/// A body whose bytes come in time.
+/// A body whose bytes are streamed.
 pub fn streamed<B>(body: B) -> Body
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -52,9 +52,9 @@ impl HttpBody for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
-            Kind::Ready(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Ready(bytes) => {
-                let piece = bytes.split_to(bytes.len().min(PIECE));
+            Kind::Complete(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Complete(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(FRAME_SIZE));
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Kind::Streamed(body) => Pin::new(body).poll_frame(context),
@@ -63,14 +63,14 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Ready(bytes) => bytes.is_empty(),
+            Kind::Complete(bytes) => bytes.is_empty(),
             Kind::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Ready(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Complete(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Streamed(body) => body.size_hint(),
         }
     }
@@ -87,14 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_bodies_know_their_length() {
+    fn complete_bodies_have_an_exact_length() {
         assert_eq!(full("abc").size_hint().exact(), Some(3));
         assert_eq!(streamed(full("abc")).size_hint().exact(), Some(3));
         assert!(empty().is_end_stream());
     }
 
     #[tokio::test]
-    async fn a_ready_body_is_given_once() {
+    async fn complete_body_is_returned_once() {
         let mut body = full("abc");
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
         assert!(body.is_end_stream());
@@ -102,9 +102,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_body_is_given_in_pieces() {
-        let mut body = full(vec![b'x'; 2 * PIECE + 1]);
-        for length in [PIECE, PIECE, 1] {
+    async fn large_body_is_split_into_frames() {
+        let mut body = full(vec![b'x'; 2 * FRAME_SIZE + 1]);
+        for length in [FRAME_SIZE, FRAME_SIZE, 1] {
             assert!(!body.is_end_stream());
             assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), length);
         }

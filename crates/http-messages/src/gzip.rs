@@ -1,7 +1,8 @@
-//! gzip (RFC 1952): recognized by its first bytes, decoded while it streams, and made of bodies that are sent many times.
+//! gzip (RFC 1952): detection by the first bytes, streaming decoder, and compression of bodies that are sent many
+//! times.
 //!
-//! Archives send it unasked and do not always say so. A body that decodes to far more than any real one is refused while it is
-//! decoded, so that its decoded length bounds nothing else. It knows neither bodies nor headers: bytes go in and come out.
+//! Archives send gzip without being asked, and some do not declare it. Decoding stops when the decoded size is far
+//! beyond any real body (decompression bomb). Does not know about HTTP bodies or headers: it converts bytes.
 
 use std::io::Write as _;
 
@@ -12,100 +13,102 @@ use flate2::write::{GzEncoder, MultiGzDecoder};
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// For bodies that are compressed once and kept: five times as fast as level 6 for a study that ends 7 % longer.
-const KEPT: Compression = Compression::fast();
+/// Level for bodies that are compressed once and cached: five times as fast as level 6, and a study is 7 % larger.
+const CACHED: Compression = Compression::fast();
 
-/// For texts that are compressed as they stream: rows and metadata repeat themselves, and level 3 comes as close to the best
-/// ratio as a stream has time for.
+/// Level for text that is compressed while it is streamed. Rows and metadata are repetitive, so level 3 is close to the
+/// best ratio at a speed that does not delay the stream.
 pub const STREAMED: Compression = Compression::new(3);
 
-/// Below this a gzip body saves less than its header and the client's work cost.
-const WORTH_COMPRESSING: usize = 1024;
+/// Minimum size in bytes of a body that is compressed. Smaller bodies save less than the gzip header and the decoding
+/// cost.
+const MIN_COMPRESSED_SIZE: usize = 1024;
 
-/// Deflate makes at most 1032 bytes of one, so a step of so many makes no more than half a megabyte at once.
-const STEP: usize = 512;
+/// Number of encoded bytes per decoding step. Deflate expands a byte to at most 1032 bytes, so a step yields at most
+/// half a megabyte.
+const STEP_SIZE: usize = 512;
 
-/// Pieces of the decoded text are about as long.
-const PIECE: usize = 32 * 1024;
+/// Approximate size of a piece of decoded bytes.
+const PIECE_SIZE: usize = 32 * 1024;
 
-/// Up to here no ratio is suspicious.
-const ALWAYS_ALLOWED: u64 = 16 * 1024 * 1024;
+/// Decoded size in bytes that is accepted at any ratio.
+const ALLOWED_AT_ANY_RATIO: u64 = 16 * 1024 * 1024;
 
-/// Metadata, which say the same of every instance, reach a hundred; beyond this it is a bomb.
+/// Maximum ratio of decoded to encoded size. Metadata, which repeat the same values for every instance, reach 100.
 const MAX_RATIO: u64 = 400;
 
-/// Why a body cannot be decoded.
+/// Why a gzip stream cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GunzipError {
-    /// It is no gzip stream, or ends before the stream does.
-    #[error("broken gzip")]
+    /// The bytes are not a gzip stream, or the stream is truncated.
+    #[error("invalid gzip")]
     Broken,
-    /// It decodes to far more than any real body.
-    #[error("gzip that decodes to too much")]
+    /// The decoded size exceeds the limit.
+    #[error("the decoded size of the gzip stream exceeds the limit")]
     TooLarge,
 }
 
-/// Whether a body that begins with `start` is a gzip stream. No JSON or XML text begins like one.
+/// Whether a body that begins with `start` is a gzip stream. JSON and XML never begin with these bytes.
 pub fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&MAGIC)
 }
 
-/// Decodes a gzip stream that comes in chunks. Each chunk is [`push`](Self::push)ed when [`piece`](Self::piece) has given all
-/// that was in the one before it; so no more than a chunk and a piece are held.
+/// Decodes a gzip stream that arrives in chunks. The caller [`push`](Self::push)es a chunk after [`piece`](Self::piece)
+/// has returned all pieces of the previous one, so at most one chunk and one piece are in memory.
 #[derive(Debug)]
 pub struct Gunzip {
     encoded: Bytes,
     decoder: MultiGzDecoder<Vec<u8>>,
-    taken: u64,
-    given: u64,
+    consumed: u64,
+    produced: u64,
 }
 
 impl Default for Gunzip {
     fn default() -> Self {
-        let decoder = MultiGzDecoder::new(Vec::with_capacity(PIECE));
-        Self { encoded: Bytes::new(), decoder, taken: 0, given: 0 }
+        let decoder = MultiGzDecoder::new(Vec::with_capacity(PIECE_SIZE));
+        Self { encoded: Bytes::new(), decoder, consumed: 0, produced: 0 }
     }
 }
 
 impl Gunzip {
-    /// Takes the next chunk of the stream.
+    /// Adds the next chunk of the stream.
     pub fn push(&mut self, chunk: Bytes) {
         self.encoded =
             if self.encoded.is_empty() { chunk } else { [&*self.encoded, &*chunk].concat().into() };
     }
 
-    /// The next piece of what was pushed; `None` when all of that has been given.
+    /// The next piece of decoded bytes; `None` if all pushed bytes are decoded and returned.
     pub fn piece(&mut self) -> Result<Option<Bytes>, GunzipError> {
-        while !self.encoded.is_empty() && self.decoder.get_ref().len() < PIECE {
-            let step = self.encoded.get(..STEP).unwrap_or(&self.encoded);
+        while !self.encoded.is_empty() && self.decoder.get_ref().len() < PIECE_SIZE {
+            let step = self.encoded.get(..STEP_SIZE).unwrap_or(&self.encoded);
             let written = self.decoder.write(step).map_err(|_| GunzipError::Broken)?;
             if written == 0 {
                 return Err(GunzipError::Broken);
             }
             self.encoded.advance(written);
-            self.taken += written as u64;
+            self.consumed += written as u64;
         }
         let piece = std::mem::take(self.decoder.get_mut());
-        self.given += piece.len() as u64;
-        if self.given > ALWAYS_ALLOWED && self.given > self.taken.saturating_mul(MAX_RATIO) {
+        self.produced += piece.len() as u64;
+        if self.produced > ALLOWED_AT_ANY_RATIO && self.produced > self.consumed.saturating_mul(MAX_RATIO) {
             return Err(GunzipError::TooLarge);
         }
         Ok((!piece.is_empty()).then(|| piece.into()))
     }
 
-    /// Says that the stream has ended, and gives what is left of it; an error when it ended too early.
+    /// Ends the stream and returns the remaining decoded bytes; an error if the stream is truncated.
     pub fn finish(&mut self) -> Result<Option<Bytes>, GunzipError> {
         self.decoder.try_finish().map_err(|_| GunzipError::Broken)?;
         self.piece()
     }
 }
 
-/// The gzip coding of `content`, for a body that is kept and sent many times; `None` where that is not worth it.
+/// Compresses `content`, for a body that is cached and sent many times; `None` if compression saves nothing.
 pub fn compress(content: &[u8]) -> Option<Bytes> {
-    if content.len() < WORTH_COMPRESSING {
+    if content.len() < MIN_COMPRESSED_SIZE {
         return None;
     }
-    let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 6), KEPT);
+    let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 6), CACHED);
     encoder.write_all(content).ok()?;
     let gzip = encoder.finish().ok()?;
     (gzip.len() < content.len()).then(|| gzip.into())
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_the_same_however_it_is_cut_and_however_many_members_it_has() {
+    fn stream_decodes_for_every_chunk_size_and_with_several_members() {
         let one = compress(&text()).unwrap();
         assert!(is_gzip(&one) && one.len() < text().len());
         let two = [&*one, &*one].concat();
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_cut_off_or_none_is_broken() {
+    fn truncated_or_invalid_stream_is_rejected() {
         let whole = compress(&text()).unwrap();
         for length in (1..whole.len()).step_by(97).chain(whole.len() - 9..whole.len()) {
             assert_eq!(gunzip(&whole[..length], 512), Err(GunzipError::Broken), "{length}");
@@ -155,25 +158,25 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_before_it_is_decoded_to_its_end() {
+    fn decompression_bomb_is_rejected_before_it_is_decoded_completely() {
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
         bomb.write_all(&vec![b' '; 64 * 1024 * 1024]).unwrap();
         let mut gunzip = Gunzip::default();
         gunzip.push(bomb.finish().unwrap().into());
-        let mut given = 0;
-        let refusal = loop {
+        let mut produced = 0;
+        let error = loop {
             match gunzip.piece() {
-                Ok(Some(piece)) => given += piece.len(),
+                Ok(Some(piece)) => produced += piece.len(),
                 Ok(None) => panic!("the bomb was decoded"),
                 Err(error) => break error,
             }
         };
-        assert_eq!(refusal, GunzipError::TooLarge);
-        assert!(given < 32 * 1024 * 1024, "{given}");
+        assert_eq!(error, GunzipError::TooLarge);
+        assert!(produced < 32 * 1024 * 1024, "{produced}");
     }
 
     #[test]
-    fn a_small_body_is_not_compressed() {
+    fn small_body_is_not_compressed() {
         assert_eq!(compress(b"{}"), None);
     }
 }

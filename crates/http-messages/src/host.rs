@@ -1,14 +1,14 @@
-//! `host[:port]` (RFC 3986 §3.2), narrowed to what names a host on a network: no user information, no percent-escapes,
-//! nothing that could be taken for the beginning of a path.
+//! Validates `host[:port]` (RFC 3986 §3.2) without user information, percent-encoding or characters that a URL parser
+//! could interpret as the start of a path. Does not resolve names.
 
 use std::net::Ipv6Addr;
 
 use url::Host;
 
-/// The longest name that DNS can hold.
+/// Maximum length of a DNS name.
 const MAX_NAME_LEN: usize = 253;
 
-/// Whether `text` is a host, alone or with a port.
+/// Whether `text` is a host with an optional port.
 pub fn is_host_and_port(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -21,16 +21,17 @@ pub fn is_host_and_port(text: &str) -> bool {
             None => (text, None),
         },
     };
-    is_name(host) && is_read_as_written(host) && port.is_none_or(is_port)
+    is_name(host) && is_unchanged_in_url(host) && port.is_none_or(is_port)
 }
 
-/// Whether `text` is a port that can be connected to.
+/// Whether `text` is a port from 1 to 65535.
 pub fn is_port(text: &str) -> bool {
-    // A number may begin with a plus, a port may not.
+    // `parse` accepts a leading plus sign.
     text.starts_with(|first: char| first.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// A name or an IPv4 address. The underscore is no letter of DNS, but of container networks.
+/// Whether `text` is a name or an IPv4 address. The underscore is not valid in DNS host names, but container networks
+/// use it.
 fn is_name(text: &str) -> bool {
     let mut previous = b'.';
     let mut legal = |byte: u8| {
@@ -41,13 +42,13 @@ fn is_name(text: &str) -> bool {
         previous = byte;
         legal
     };
-    // One dot may close a name: it says that the name is complete.
+    // A trailing dot is valid: it marks a fully qualified name.
     (1..=MAX_NAME_LEN).contains(&text.len()) && text.bytes().all(&mut legal)
 }
 
-/// A name that ends in a number is an IPv4 address in every address that it is set into, or none at all (URL Standard, host
-/// parsing); so is `xn--` the beginning of a name in other letters.
-fn is_read_as_written(name: &str) -> bool {
+/// Whether a URL parser (URL Standard, host parsing) reads `name` unchanged. It reads a name that ends in a number as
+/// an IPv4 address or rejects it, and it decodes names that begin with `xn--`.
+fn is_unchanged_in_url(name: &str) -> bool {
     match Host::parse(name) {
         Ok(Host::Domain(_)) => true,
         Ok(Host::Ipv4(address)) => address.to_string() == name,
@@ -61,7 +62,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn hosts_and_what_only_looks_like_one() {
+    fn hosts_are_accepted_and_similar_texts_are_rejected() {
         for good in
             ["a", "pacs.example.org", "10.0.0.1:8080", "[::1]", "[2001:db8::1]:443", "my_pacs:80", "a.:1"]
         {
@@ -103,12 +104,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_host_can_be_set_into_an_address(text in "\\PC{0,20}") {
+        fn accepted_host_can_be_inserted_into_a_url(text in "\\PC{0,20}") {
             if is_host_and_port(&text) {
-                let address = url::Url::parse(&format!("http://{text}/path")).unwrap();
-                prop_assert_eq!(address.path(), "/path");
-                prop_assert_eq!(address.username(), "");
-                prop_assert!(address.query().is_none());
+                let url = url::Url::parse(&format!("http://{text}/path")).unwrap();
+                prop_assert_eq!(url.path(), "/path");
+                prop_assert_eq!(url.username(), "");
+                prop_assert!(url.query().is_none());
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The parts of HTTP messages that servers and clients share: bodies, hosts, gzip, and multipart (RFC 2046 5.1). Nothing here knows FHIR,
-//! DICOM or the gateway.
+//! The parts of HTTP messages that servers and clients share: bodies, hosts, gzip, media ranges (RFC 9110 12.5.1) and
+//! multipart (RFC 2046 5.1). Does not know about FHIR, DICOM or the gateway.
 
 pub mod body;
 pub mod gzip;

@@ -1,26 +1,25 @@
-//! Media types and ranges as HTTP writes them (RFC 9110 8.3.1, 12.5.1): the one reader for every face and server of this program.
+//! Parses media types and media ranges (RFC 9110 8.3.1, 12.5.1), for all protocols and servers of this program.
 //!
-//! What a face makes of the ranges - which formats it offers, what DICOMweb's `transfer-syntax` means - stays with the face.
-//! This file depends on nothing else of the program.
+//! Does not know which media types are offered, nor what DICOMweb's `transfer-syntax` means: the callers do.
 //!
-//! Where clients depart from the grammar and mean one thing all the same, they are read: blanks around `=`, parameters without
-//! a value, values with characters that no token has. A weight that is none makes its range unreadable, as it could mean "not
-//! at all".
+//! Deviations from the grammar with only one possible meaning are accepted: blanks around `=`, parameters without a
+//! value, values with characters that are not allowed in tokens. A range with an invalid weight is ignored, because the
+//! weight could mean "not acceptable".
 
 use std::cmp::Reverse;
 
 /// One element of an `Accept` header, or one media type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MediaRange {
-    /// `type/subtype` in lower case, with `*` where anything will do.
+    /// `type/subtype` in lower case; `*` is a wildcard.
     pub essence: String,
-    /// The parameters but `q`; names in lower case, values without quotes and escapes.
+    /// The parameters except `q`; names in lower case, values without quotes and escapes.
     pub parameters: Vec<(String, String)>,
     /// The weight, 0 (not acceptable) to 1.
     pub quality: f32,
 }
 
-/// How precisely a range names a type, the least first.
+/// How specific a range is, the least specific first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Specificity {
     /// `*/*`
@@ -32,12 +31,12 @@ pub enum Specificity {
 }
 
 impl MediaRange {
-    /// `*/*`, which stands for a header that was not sent.
+    /// `*/*`, the meaning of a missing header.
     pub fn anything() -> Self {
         Self { essence: "*/*".to_owned(), parameters: Vec::new(), quality: 1.0 }
     }
 
-    /// Reads one media type or range; `None` for what is none.
+    /// Parses one media type or range; `None` if it is invalid.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = split_outside_quotes(text, ';');
         let essence = parts.next()?.trim().to_ascii_lowercase();
@@ -58,17 +57,17 @@ impl MediaRange {
         Some(range)
     }
 
-    /// Reads a list of ranges, in its order; those that are none are left out.
+    /// Parses a list of ranges, in its order; invalid ones are omitted.
     pub fn parse_list(text: &str) -> impl Iterator<Item = Self> + '_ {
         elements(text).filter_map(Self::parse)
     }
 
-    /// Whether `essence`, a `type/subtype` in lower case, is in the range.
+    /// Whether the range matches `essence`, a `type/subtype` in lower case.
     pub fn covers(&self, essence: &str) -> bool {
         covers(&self.essence, essence)
     }
 
-    /// How precisely it names a type.
+    /// How specific the range is.
     pub fn specificity(&self) -> Specificity {
         match self.essence.split_once('/') {
             Some(("*", "*")) => Specificity::Anything,
@@ -83,7 +82,7 @@ impl MediaRange {
     }
 }
 
-/// Whether `essence` is in the range that `range` writes, both in lower case and without parameters.
+/// Whether `range` matches `essence`, both in lower case and without parameters.
 pub fn covers(range: &str, essence: &str) -> bool {
     match range.split_once('/') {
         Some(("*", "*")) => true,
@@ -92,22 +91,22 @@ pub fn covers(range: &str, essence: &str) -> bool {
     }
 }
 
-/// The range that decides on `essence`, with its place in `ranges`: the most specific one that covers it, and of equally specific
-/// ones the first (RFC 9110 12.5.1). Its quality may be 0.
+/// The range that applies to `essence`, with its index in `ranges`: the most specific one that matches, and of equally
+/// specific ones the first (RFC 9110 12.5.1). Its quality can be 0.
 pub fn deciding<'a>(ranges: &'a [MediaRange], essence: &str) -> Option<(usize, &'a MediaRange)> {
     let covering = ranges.iter().enumerate().filter(|(_, range)| range.covers(essence));
     covering.min_by_key(|(at, range)| (Reverse(range.specificity()), *at))
 }
 
-/// `ranges` with the highest quality first, equal ones in their order, without those that are not acceptable.
+/// `ranges` by descending quality, equal ones in their order, without those that are not acceptable (quality 0).
 pub fn most_wanted(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
     ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
     ranges.retain(|range| range.quality > 0.0);
     ranges
 }
 
-/// Which of `offered`, media types in the server's order, is wanted most. Of types that are equally wanted, the one that is named
-/// goes before one that a wildcard covers, then the one that is named first, then the one that is offered first.
+/// The index of the preferred media type in `offered`, which is in the server's order. For equal quality, a type that
+/// is listed precedes one that a wildcard matches, then the one listed first, then the one offered first.
 pub fn preferred(ranges: &[MediaRange], offered: &[&str]) -> Option<usize> {
     let mut best: Option<(usize, (f32, Specificity, usize))> = None;
     for (index, essence) in offered.iter().enumerate() {
@@ -129,13 +128,14 @@ pub fn elements(text: &str) -> impl Iterator<Item = &str> {
     split_outside_quotes(text, ',').map(str::trim).filter(|element| !element.is_empty())
 }
 
-/// A weight (RFC 9110 12.4.2); more digits than three are read, signs, exponents and names of numbers are not.
+/// Parses a weight (RFC 9110 12.4.2). More than three digits are accepted; signs, exponents and names of numbers are
+/// not.
 pub fn weight(text: &str) -> Option<f32> {
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|quality| is_decimal && (0.0..=1.0).contains(quality))
 }
 
-/// The text of a quoted-string (RFC 9110 5.6.4), or a token as it is.
+/// The text of a quoted-string (RFC 9110 5.6.4), or the token itself.
 fn unquoted(value: &str) -> String {
     let Some(quoted) = value.strip_prefix('"') else { return value.to_owned() };
     let mut text = String::with_capacity(quoted.len());
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_string_holds_separators_and_escapes() {
+    fn quoted_string_can_contain_separators_and_escapes() {
         let read = range(r#"multipart/related; type="application/dicom; a,b"; transfer-syntax=*"#);
         assert_eq!(read.parameter("type"), Some("application/dicom; a,b"));
         assert_eq!(read.parameter("transfer-syntax"), Some("*"));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_a_decimal_between_0_and_1() {
+    fn weight_is_a_decimal_between_0_and_1() {
         for (text, quality) in [("0", 0.0), ("0.5", 0.5), ("1.000", 1.0), ("1", 1.0), ("0.0001", 0.0001)] {
             assert_eq!(range(&format!("a/b;q={text}")).quality.to_bits(), f32::to_bits(quality));
             assert_eq!(range(&format!("a/b; Q = \"{text}\"")).quality.to_bits(), f32::to_bits(quality));
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_range_decides_wherever_it_is_in_the_list() {
+    fn most_specific_range_applies_at_any_position_in_the_list() {
         let decides = |list: &str, essence: &str| {
             let ranges: Vec<_> = MediaRange::parse_list(list).collect();
             deciding(&ranges, essence).map(|(_, range)| range.quality)
@@ -209,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_media_range_is_none() {
+    fn invalid_media_range_is_rejected() {
         for text in ["", "a", "a/", "/b", "a b/c", "text / html", ";q=1", "*"] {
             assert_eq!(MediaRange::parse(text), None, "{text}");
         }
     }
 
-    /// A range of tokens and quoted values, as it is written and as it is to be read.
+    /// A range with quoted values: its text, and the expected result of parsing.
     fn written() -> impl Strategy<Value = (String, MediaRange)> {
         let essence = "[a-z]{1,4}/[a-z+.-]{1,4}|[a-z]{1,4}/\\*|\\*/\\*";
         let parameters = prop::collection::vec(("[a-pr-z]{1,5}", "[ -~]{0,8}"), 0..3);
@@ -233,22 +233,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_list_is_read_as_it_was_written(list in prop::collection::vec(written(), 0..5)) {
+        fn list_is_parsed_to_the_ranges_it_was_written_from(list in prop::collection::vec(written(), 0..5)) {
             let text = list.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" , ,");
             let read: Vec<_> = MediaRange::parse_list(&text).collect();
             prop_assert_eq!(read.len(), list.len());
-            for (read, (_, meant)) in read.iter().zip(&list) {
-                prop_assert_eq!((&read.essence, &read.parameters), (&meant.essence, &meant.parameters));
-                prop_assert!((read.quality - meant.quality).abs() < 0.0005);
+            for (read, (_, expected)) in read.iter().zip(&list) {
+                prop_assert_eq!((&read.essence, &read.parameters), (&expected.essence, &expected.parameters));
+                prop_assert!((read.quality - expected.quality).abs() < 0.0005);
             }
         }
 
         #[test]
-        fn any_text_is_read_without_more_than_it_holds(text in "[ -~]{0,80}|([a-z/;=\",\\\\]|q=|\\*){0,40}") {
+        fn parsed_ranges_never_contain_more_than_the_text(text in "[ -~]{0,80}|([a-z/;=\",\\\\]|q=|\\*){0,40}") {
             for range in MediaRange::parse_list(&text) {
                 prop_assert!((0.0..=1.0).contains(&range.quality));
-                let held: usize = range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum();
-                prop_assert!(range.essence.len() + held <= text.len());
+                let length: usize = range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum();
+                prop_assert!(range.essence.len() + length <= text.len());
             }
         }
     }

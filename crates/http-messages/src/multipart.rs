@@ -1,7 +1,7 @@
-//! Multipart bodies (RFC 2046 5.1, RFC 2387): one grammar for all that reads, rewrites and writes them.
+//! Multipart bodies (RFC 2046 5.1, RFC 2387): one grammar for reading, rewriting and writing.
 //!
-//! Delimiters are looked for in linear time, only the headers of one part are ever held, and a body that ends before its last
-//! delimiter is an error. What parts and their headers mean is for others to know.
+//! Delimiters are found in linear time, at most the headers of one part are buffered, and a body that ends before its
+//! last delimiter is an error. Does not know what parts and their headers mean.
 
 mod delimiter;
 pub mod header_rewriter;
@@ -11,27 +11,27 @@ pub mod writer;
 
 use memchr::memmem;
 
-/// RFC 2046 5.1.1 allows 70 characters; Orthanc's boundaries have 73.
+/// Maximum length of a boundary. RFC 2046 5.1.1 allows 70 characters; Orthanc's boundaries have 73.
 const MAX_BOUNDARY: usize = 256;
 
-/// The headers of one part; a few hundred bytes are usual.
+/// Maximum size of the headers of one part in bytes. A few hundred bytes are usual.
 pub const MAX_HEADERS: usize = 16 * 1024;
 
 /// Why the rest of a multipart body cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MultipartError {
     /// The body ended before its last delimiter.
-    #[error("a multipart body that ended early")]
+    #[error("the multipart body ended early")]
     Incomplete,
-    /// The headers of a part are longer than any real ones.
-    #[error("a part with too many headers")]
+    /// The headers of a part exceed the maximum size.
+    #[error("the headers of a part are too long")]
     HeadersTooLong,
-    /// There are more parts than the one that is expected.
-    #[error("more than one part")]
+    /// The body has more parts than the expected one.
+    #[error("the body has more than one part")]
     SeveralParts,
 }
 
-/// The boundary that a `Content-Type` names, quoted in whatever way.
+/// The boundary in a `Content-Type`, with or without single or double quotes.
 pub fn boundary_of(content_type: &str) -> Option<&str> {
     let at = content_type.to_ascii_lowercase().rfind("boundary=")?;
     let value = content_type.get(at + "boundary=".len()..)?.trim_start();
@@ -42,7 +42,7 @@ pub fn boundary_of(content_type: &str) -> Option<&str> {
     (1..=MAX_BOUNDARY).contains(&boundary.len()).then_some(boundary)
 }
 
-/// The length of the headers with the empty line behind them; `None` while that has not come.
+/// The length of the headers including the empty line after them; `None` if the empty line is missing.
 fn length_of_headers(text: &[u8]) -> Option<usize> {
     if text.starts_with(b"\r\n") {
         return Some(2);
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_boundary_is_found_however_it_is_quoted() {
+    fn boundary_is_found_in_every_quotation() {
         for (content_type, boundary) in [
             ("multipart/related; type=\"application/dicom\"; boundary=abc", Some("abc")),
             ("multipart/related; boundary=\"a b\"; type=x", Some("a b")),
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn headers_end_at_the_first_empty_line() {
-        assert_eq!(length_of_headers(b"\r\nA: b\r\n\r\n"), Some(2), "there are none");
+        assert_eq!(length_of_headers(b"\r\nA: b\r\n\r\n"), Some(2), "no headers");
         assert_eq!(length_of_headers(b"A: b\r\n\r\n\r\n\r\n"), Some(8));
         assert_eq!(length_of_headers(b"A: b\n\nx\r\n\r\n"), Some(6));
         assert_eq!(length_of_headers(b"A: b\r\n\r"), None);

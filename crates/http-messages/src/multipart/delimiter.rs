@@ -1,61 +1,62 @@
-//! Delimiters of multipart bodies (RFC 2046 5.1.1): where one is, and what follows it.
+//! Finds delimiters of multipart bodies (RFC 2046 5.1.1) and parses what follows them. Does not know about headers or
+//! content of parts.
 
 use memchr::memmem;
 
 use super::MAX_BOUNDARY;
 
-/// After so many candidates that were no delimiter the search is left to one that never looks at a byte twice.
+/// Number of false candidates after which the search continues with an algorithm of linear time.
 const MAX_CANDIDATES: usize = 64;
 
-/// `--boundary`, and how to find it.
+/// `--boundary` with the tables to find it.
 ///
-/// Pixel data are looked through at the speed of memory: a delimiter is some forty bytes long, so that one byte in forty
-/// need be looked at while none of them occurs in it (R. N. Horspool, Practical fast searching in strings, 1980). Where that
-/// finds one candidate after the other, memchr's search goes on, whose time is linear whatever the bytes.
+/// Pixel data are searched at memory speed: a delimiter is about 40 bytes long, so usually only one byte in 40 must be
+/// compared (R. N. Horspool, Practical fast searching in strings, 1980). After many false candidates, memchr's search
+/// continues, whose time is linear for any input.
 #[derive(Debug)]
 pub(super) struct Delimiter {
     text: Vec<u8>,
     occurs: [bool; 256],
-    /// How far the end of a candidate lies behind the last place of a byte in the text.
-    behind: [usize; 256],
-    /// The same for the last byte of the text, by its place before that.
-    behind_last: usize,
+    /// For each byte, the distance from its last position in the text to the end of the text.
+    distance: [usize; 256],
+    /// The same for the last byte of the text, from its previous position.
+    last_distance: usize,
 }
 
 impl Delimiter {
-    /// The delimiter that goes with `boundary`.
+    /// The delimiter for `boundary`.
     pub(super) fn of(boundary: &str) -> Self {
         let text = format!("--{boundary}").into_bytes();
         let last = text.len() - 1;
-        let (mut occurs, mut behind) = ([false; 256], [0; 256]);
-        for (place, byte) in text.iter().enumerate() {
+        let (mut occurs, mut distance) = ([false; 256], [0; 256]);
+        for (position, byte) in text.iter().enumerate() {
             occurs[usize::from(*byte)] = true;
-            behind[usize::from(*byte)] = last - place;
+            distance[usize::from(*byte)] = last - position;
         }
         let before = text[..last].iter().rposition(|byte| *byte == text[last]);
-        let behind_last = before.map_or(text.len(), |place| last - place);
-        Self { text, occurs, behind, behind_last }
+        let last_distance = before.map_or(text.len(), |position| last - position);
+        Self { text, occurs, distance, last_distance }
     }
 
-    /// Its bytes.
+    /// The bytes of the delimiter.
     pub(super) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// Where it stands first in `bytes`.
+    /// The offset of its first occurrence in `bytes`.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
         let length = self.text.len();
         let mut end = length - 1;
         let mut candidates = 0;
         while let Some(&byte) = bytes.get(end) {
-            // The next place does not depend on what stands here, so that the processor reads ahead.
+            // The next position does not depend on the value of this byte, so the processor can prefetch.
             if !self.occurs[usize::from(byte)] {
                 end += length;
                 continue;
             }
-            let behind = self.behind[usize::from(byte)];
-            if behind > 0 {
-                end += behind;
+            let distance = self.distance[usize::from(byte)];
+            if distance > 0 {
+                end += distance;
                 continue;
             }
             let start = end + 1 - length;
@@ -66,32 +67,32 @@ impl Delimiter {
             if candidates == MAX_CANDIDATES {
                 return memmem::find(&bytes[start..], &self.text).map(|found| start + found);
             }
-            end += self.behind_last;
+            end += self.last_distance;
         }
         None
     }
 
-    /// How many bytes at the end of `bytes` could be its beginning.
-    pub(super) fn begun(&self, bytes: &[u8]) -> usize {
+    /// Number of bytes at the end of `bytes` that could be the start of the delimiter.
+    pub(super) fn partial_len(&self, bytes: &[u8]) -> usize {
         let longest = bytes.len().min(self.text.len() - 1);
         (1..=longest).rev().find(|length| bytes.ends_with(&self.text[..*length])).unwrap_or(0)
     }
 }
 
-/// What follows `--boundary`.
+/// What follows `--boundary` (RFC 2046 5.1.1).
 pub(super) enum Follows {
-    /// The line ends: headers follow after so many bytes.
+    /// The end of the line, then headers. Contains the number of bytes up to the headers.
     Headers(usize),
-    /// Two more dashes, and the line ends: it was the last delimiter.
+    /// Two dashes: it is the last delimiter.
     Last,
-    /// Something else: it was none.
+    /// Other bytes: it is not a delimiter.
     Data,
-    /// Nothing yet.
-    CutOff,
+    /// More bytes are needed.
+    Incomplete,
 }
 
 impl Follows {
-    /// What `rest`, the bytes behind a delimiter, make of it.
+    /// Parses `rest`, the bytes after `--boundary`.
     pub(super) fn read(rest: &[u8]) -> Self {
         let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match (rest.get(blanks), rest.get(blanks + 1)) {
@@ -99,12 +100,12 @@ impl Follows {
             (Some(b'-'), Some(b'-')) if blanks == 0 => match rest.get(2) {
                 Some(b'\r' | b'\n' | b' ' | b'\t') => Self::Last,
                 Some(_) => Self::Data,
-                // At the end of the body it is the last one.
-                None => Self::CutOff,
+                // At the end of the body it is the last delimiter.
+                None => Self::Incomplete,
             },
             (Some(b'\r'), Some(b'\n')) => Self::Headers(blanks + 2),
             (Some(b'\n'), _) => Self::Headers(blanks + 1),
-            (None | Some(b'\r' | b'-'), None) => Self::CutOff,
+            (None | Some(b'\r' | b'-'), None) => Self::Incomplete,
             _ => Self::Data,
         }
     }
@@ -116,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn candidates_without_end_are_left_to_a_search_that_is_linear() {
+    fn many_false_candidates_switch_to_a_linear_search() {
         let delimiter = Delimiter::of(&"-".repeat(70));
         let mut bytes = "x".repeat(10) + &"-".repeat(71) + "x";
         bytes = bytes.repeat(200);
@@ -127,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_found_where_a_plain_search_finds_it(
+        fn delimiter_is_found_where_a_plain_search_finds_it(
             boundary in "[abc-]{1,6}", bytes in prop::collection::vec(prop::sample::select(b"abc-x".to_vec()), 0..400),
         ) {
             let delimiter = Delimiter::of(&boundary);

@@ -1,43 +1,44 @@
-//! The one part of a multipart body, without its delimiters and headers (RFC 2046 5.1).
+//! Extracts the only part of a multipart body, without delimiters and headers (RFC 2046 5.1).
 //!
-//! The part passes as it comes. A body of several parts is an error, as the first of them would look like all.
+//! The part is streamed. A body with several parts is an error, because its first part would look like the complete
+//! content. Does not know about headers.
 
 use bytes::{Bytes, BytesMut};
 
 use super::MultipartError;
 use super::reader::{PartEvent, PartReader};
 
-/// Lets only the part pass.
+/// Extracts the only part of a body.
 #[derive(Debug)]
 pub struct SinglePart {
     parts: PartReader,
-    begun: usize,
+    part_count: usize,
 }
 
 impl SinglePart {
-    /// Of a body whose head names `boundary`.
+    /// An extractor for a body whose Content-Type declares `boundary`.
     pub fn new(boundary: &str) -> Self {
-        Self { parts: PartReader::new(boundary), begun: 0 }
+        Self { parts: PartReader::new(boundary), part_count: 0 }
     }
 
-    /// Takes the next chunk of the body, and gives what of the part is in it.
+    /// Reads the next chunk of the body and returns the bytes of the part in it.
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, MultipartError> {
-        let mut passed = Bytes::new();
-        let begun = &mut self.begun;
+        let mut content = Bytes::new();
+        let part_count = &mut self.part_count;
         self.parts.push(chunk, &mut |piece| match piece {
-            PartEvent::Begin => *begun += 1,
-            PartEvent::Data(bytes) if passed.is_empty() => passed = bytes,
+            PartEvent::Begin => *part_count += 1,
+            PartEvent::Data(bytes) if content.is_empty() => content = bytes,
             PartEvent::Data(bytes) => {
-                let mut joined = BytesMut::from(passed.as_ref());
+                let mut joined = BytesMut::from(content.as_ref());
                 joined.extend_from_slice(&bytes);
-                passed = joined.freeze();
+                content = joined.freeze();
             }
             PartEvent::End => {}
         })?;
-        if self.begun > 1 { Err(MultipartError::SeveralParts) } else { Ok(passed) }
+        if self.part_count > 1 { Err(MultipartError::SeveralParts) } else { Ok(content) }
     }
 
-    /// Says that the body has ended; an error when the part had not.
+    /// Ends the body; an error if the part is incomplete.
     pub fn finish(&mut self) -> Result<Bytes, MultipartError> {
         self.parts.finish(&mut |_| {}).map(|()| Bytes::new())
     }
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn passed(body: &[u8], size: usize) -> Result<Vec<u8>, MultipartError> {
+    fn content(body: &[u8], size: usize) -> Result<Vec<u8>, MultipartError> {
         let mut part = SinglePart::new("B");
         let mut written = Vec::new();
         for chunk in body.chunks(size) {
@@ -63,32 +64,32 @@ mod tests {
     }
 
     #[test]
-    fn a_second_part_is_an_error() {
+    fn second_part_is_an_error() {
         let two = b"--B\r\n\r\none\r\n--B\r\n\r\ntwo\r\n--B--\r\n";
         for size in 1..two.len() {
-            assert_eq!(passed(two, size), Err(MultipartError::SeveralParts), "{size}");
+            assert_eq!(content(two, size), Err(MultipartError::SeveralParts), "{size}");
         }
     }
 
     #[test]
-    fn a_part_that_is_cut_off_is_not_whole() {
+    fn truncated_part_is_an_error() {
         let whole = body(b"a part\r\n--");
         for length in 0..whole.len() - 2 {
             for size in [1, 7, 100] {
-                assert_eq!(passed(&whole[..length], size), Err(MultipartError::Incomplete), "{length}");
+                assert_eq!(content(&whole[..length], size), Err(MultipartError::Incomplete), "{length}");
             }
         }
-        assert_eq!(passed(&whole[..whole.len() - 2], 3).unwrap(), b"a part\r\n--");
+        assert_eq!(content(&whole[..whole.len() - 2], 3).unwrap(), b"a part\r\n--");
     }
 
     proptest! {
         #[test]
-        fn a_part_is_the_same_however_it_is_cut_into_chunks(
+        fn part_is_the_same_for_every_chunk_size(
             part in prop::collection::vec(prop::sample::select(b"\r\n-Bx\0".to_vec()), 0..60), size in 1_usize..40,
         ) {
-            let holds_delimiter = memchr::memmem::find(&[b"\n", part.as_slice(), b"\r\n"].concat(), b"\n--B").is_some();
-            prop_assume!(!holds_delimiter);
-            prop_assert_eq!(passed(&body(&part), size), Ok(part));
+            let contains_delimiter = memchr::memmem::find(&[b"\n", part.as_slice(), b"\r\n"].concat(), b"\n--B").is_some();
+            prop_assume!(!contains_delimiter);
+            prop_assert_eq!(content(&body(&part), size), Ok(part));
         }
     }
 }

@@ -1,82 +1,83 @@
-//! The parts of a multipart body (RFC 2046 5.1), read one after the other as they come.
+//! Reads the parts of a multipart body in their order (RFC 2046 5.1).
 //!
-//! A part is whole when a delimiter follows it, and the body when that is the last one; what ends before that is an error.
-//! The headers of parts are read over.
+//! A part is complete when a delimiter follows it, the body when it is the last delimiter; a body that ends earlier is
+//! an error. Does not know about the headers of parts: it skips them.
 
 use bytes::{Bytes, BytesMut};
 
 use super::delimiter::{Delimiter, Follows};
 use super::{MAX_HEADERS, MultipartError, length_of_headers};
 
-/// What comes next in a body.
+/// An event while a body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartEvent {
     /// A part begins.
     Begin,
-    /// Bytes of it.
+    /// Bytes of the part.
     Data(Bytes),
-    /// It is whole.
+    /// The part is complete.
     End,
 }
 
-/// How far the body has been read.
+/// The position in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Before the first delimiter.
     Before,
     /// After the line of a delimiter.
     Headers,
-    /// In a part, after its first byte or before it.
-    Inside { has_begun: bool },
+    /// In the content of a part, before or after its first byte.
+    Inside { has_content: bool },
     /// After the last delimiter.
     After,
 }
 
-/// Reads a multipart body that comes in chunks.
+/// Reads a multipart body that arrives in chunks.
 #[derive(Debug)]
 pub struct PartReader {
     delimiter: Delimiter,
     state: State,
-    /// What may be the beginning of a delimiter, with the line break that belongs to it, or of headers.
-    held: BytesMut,
+    /// Buffered bytes: the possible start of a delimiter with the line break that belongs to it, or incomplete headers.
+    buffered: BytesMut,
 }
 
 impl PartReader {
-    /// Of a body whose head names `boundary`.
+    /// A reader for a body whose Content-Type declares `boundary`.
     pub fn new(boundary: &str) -> Self {
-        Self { delimiter: Delimiter::of(boundary), state: State::Before, held: BytesMut::new() }
+        Self { delimiter: Delimiter::of(boundary), state: State::Before, buffered: BytesMut::new() }
     }
 
-    /// Takes the next bytes of the body and hands what they complete to `each`.
+    /// Reads the next bytes of the body and calls `each` for every event.
     pub fn push(&mut self, chunk: Bytes, each: &mut impl FnMut(PartEvent)) -> Result<(), MultipartError> {
-        let mut chunk = if self.held.is_empty() {
+        let mut chunk = if self.buffered.is_empty() {
             chunk
         } else {
-            self.held.extend_from_slice(&chunk);
-            self.held.split().freeze()
+            self.buffered.extend_from_slice(&chunk);
+            self.buffered.split().freeze()
         };
         loop {
             let read = match self.state {
                 State::Before => self.delimiter_line(&chunk),
                 State::Headers => self.headers(&chunk, each),
-                State::Inside { has_begun } => self.part(&chunk, has_begun, each),
+                State::Inside { has_content } => self.part(&chunk, has_content, each),
                 State::After => return Ok(()),
             };
             match read {
                 Some(read) => chunk = chunk.slice(read..),
-                None if self.held.len() > MAX_HEADERS => return Err(MultipartError::HeadersTooLong),
+                None if self.buffered.len() > MAX_HEADERS => return Err(MultipartError::HeadersTooLong),
                 None => return Ok(()),
             }
         }
     }
 
-    /// Says that the body has ended.
+    /// Ends the body; an error if it is incomplete.
     pub fn finish(&mut self, each: &mut impl FnMut(PartEvent)) -> Result<(), MultipartError> {
         // At the end of the body two dashes are enough.
-        let is_last = |held: &[u8]| held.trim_ascii_start() == [self.delimiter.text(), b"--"].concat();
+        let is_last =
+            |buffered: &[u8]| buffered.trim_ascii_start() == [self.delimiter.text(), b"--"].concat();
         match self.state {
             State::After => Ok(()),
-            State::Inside { .. } if is_last(&self.held) => {
+            State::Inside { .. } if is_last(&self.buffered) => {
                 each(PartEvent::End);
                 self.state = State::After;
                 Ok(())
@@ -85,66 +86,67 @@ impl PartReader {
         }
     }
 
-    /// Up to the end of the first delimiter's line; `None` while that has not come.
+    /// Skips everything up to the end of the first delimiter line and returns its length; `None` if it is incomplete.
     fn delimiter_line(&mut self, chunk: &Bytes) -> Option<usize> {
         let mut position = 0;
         while let Some(found) = self.delimiter.find(&chunk[position..]) {
             let start = position + found;
-            let behind = start + self.delimiter.text().len();
+            let after = start + self.delimiter.text().len();
             let is_at_line_start = start == 0 || chunk[start - 1] == b'\n';
-            match Follows::read(&chunk[behind..]) {
+            match Follows::read(&chunk[after..]) {
                 Follows::Headers(line) if is_at_line_start => {
                     self.state = State::Headers;
-                    return Some(behind + line);
+                    return Some(after + line);
                 }
-                Follows::CutOff => break,
+                Follows::Incomplete => break,
                 _ => position = start + 1,
             }
         }
-        self.held.extend_from_slice(chunk);
+        self.buffered.extend_from_slice(chunk);
         None
     }
 
-    /// Over the headers of a part; `None` while they have not come.
+    /// Skips the headers of a part and returns their length; `None` if they are incomplete.
     fn headers(&mut self, chunk: &Bytes, each: &mut impl FnMut(PartEvent)) -> Option<usize> {
         let Some(length) = length_of_headers(chunk) else {
-            self.held.extend_from_slice(chunk);
+            self.buffered.extend_from_slice(chunk);
             return None;
         };
         each(PartEvent::Begin);
-        self.state = State::Inside { has_begun: false };
+        self.state = State::Inside { has_content: false };
         Some(length)
     }
 
-    /// What of a part stands in `chunk`; what may be its end is held.
-    fn part(&mut self, chunk: &Bytes, has_begun: bool, each: &mut impl FnMut(PartEvent)) -> Option<usize> {
-        let mut give = |part: Bytes| {
+    /// Reads the bytes of a part in `chunk`; buffers bytes that may be the start of a delimiter.
+    fn part(&mut self, chunk: &Bytes, has_content: bool, each: &mut impl FnMut(PartEvent)) -> Option<usize> {
+        let mut emit = |part: Bytes| {
             if !part.is_empty() {
                 each(PartEvent::Data(part));
             }
         };
         let mut position = 0;
-        let (end, behind) = loop {
+        let (end, after) = loop {
             let Some(found) = self.delimiter.find(&chunk[position..]) else {
-                let begun = self.delimiter.begun(&chunk[position..]);
-                break (line_break_before(chunk, chunk.len() - begun), None);
+                let partial_len = self.delimiter.partial_len(&chunk[position..]);
+                break (line_break_before(chunk, chunk.len() - partial_len), None);
             };
             let start = position + found;
             let end = line_break_before(chunk, start);
-            let behind = start + self.delimiter.text().len();
-            match Follows::read(&chunk[behind..]) {
-                // Before the first byte of a part there is no line break of its own, only the end of its headers.
-                _ if end == start && (start > 0 || has_begun) => position = start + 1,
+            let after = start + self.delimiter.text().len();
+            match Follows::read(&chunk[after..]) {
+                // A part without content has no line break of its own before the delimiter, only the one that ends its
+                // headers.
+                _ if end == start && (start > 0 || has_content) => position = start + 1,
                 Follows::Data => position = start + 1,
-                Follows::CutOff => break (end, None),
-                Follows::Headers(line) => break (end, Some((behind + line, State::Headers))),
+                Follows::Incomplete => break (end, None),
+                Follows::Headers(line) => break (end, Some((after + line, State::Headers))),
                 Follows::Last => break (end, Some((chunk.len(), State::After))),
             }
         };
-        give(chunk.slice(..end));
-        let Some((read, state)) = behind else {
-            self.held.extend_from_slice(&chunk[end..]);
-            self.state = State::Inside { has_begun: has_begun || end > 0 };
+        emit(chunk.slice(..end));
+        let Some((read, state)) = after else {
+            self.buffered.extend_from_slice(&chunk[end..]);
+            self.state = State::Inside { has_content: has_content || end > 0 };
             return None;
         };
         each(PartEvent::End);
@@ -153,7 +155,7 @@ impl PartReader {
     }
 }
 
-/// Where the line break before `end` begins, as much of it as stands there: it belongs to the delimiter, not to the part.
+/// The start of the complete or partial line break before `end`: it belongs to the delimiter, not to the part.
 fn line_break_before(chunk: &[u8], end: usize) -> usize {
     let before = &chunk[..end];
     if before.ends_with(b"\r\n") {
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_cut_at_any_byte_are_not_whole() {
+    fn body_truncated_at_any_byte_is_an_error() {
         let two: &[u8] = b"preamble\r\n--B\r\nA: b\r\n\r\none\r\n--B\r\n\r\n\r\n--B--\r\nepilogue";
         let whole = two.len() - b"\r\nepilogue".len();
         for size in 1..two.len() {
@@ -198,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn headers_have_an_end() {
+    fn headers_are_limited() {
         let endless = format!("--B\r\nA: {}", "a".repeat(2 * MAX_HEADERS));
         assert_eq!(read(endless.as_bytes(), 1000), Err(MultipartError::HeadersTooLong));
     }
 
     proptest! {
         #[test]
-        fn parts_are_the_same_however_the_body_is_cut_into_chunks(
+        fn parts_are_the_same_for_every_chunk_size(
             parts in prop::collection::vec(
                 prop::collection::vec(prop::sample::select(b"\r\n-Bx\0".to_vec()), 0..40), 1..4,
             ),

@@ -1,11 +1,11 @@
-//! Multipart bodies as they are written here (RFC 2387; PS3.18 8.6.1.2.1): what stands before each part, and after the last.
+//! Writes the delimiters and headers of multipart bodies (RFC 2387; PS3.18 8.6.1.2.1).
 //!
-//! Whoever writes a body passes the parts' own bytes between.
+//! Does not know about the content of parts: the caller writes it between them.
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
 
-/// Writes what separates the parts of one body.
+/// Writes the delimiters and headers of one body.
 #[derive(Debug, Clone)]
 pub struct PartWriter {
     boundary: String,
@@ -19,24 +19,25 @@ impl Default for PartWriter {
 }
 
 impl PartWriter {
-    /// With a boundary that no part can hold but by malice: 128 bits from the randomly keyed hasher of the standard library,
-    /// anew for every body.
+    /// A writer with a new random boundary, which does not occur in a part by accident: 128 bits from the randomly
+    /// keyed hasher of the standard library.
     pub fn new() -> Self {
         let (one, other) = (RandomState::new(), RandomState::new());
         Self::with_boundary(format!("{:016x}{:016x}", one.hash_one("multipart"), other.hash_one("related")))
     }
 
-    /// With this boundary, which no part holds behind a line break; letters, digits and dashes only.
+    /// A writer with this boundary: letters, digits and dashes, which must not occur in a part after a line break.
     pub fn with_boundary(boundary: impl Into<String>) -> Self {
         Self { boundary: boundary.into(), has_parts: false }
     }
 
-    /// The Content-Type of the body, whose parts are of `media_type`, a type without parameters.
+    /// The Content-Type of the body for parts of `media_type`, a type without parameters.
     pub fn content_type(&self, media_type: &str) -> String {
         format!("multipart/related; type=\"{media_type}\"; boundary={}", self.boundary)
     }
 
-    /// What comes before the bytes of the next part, which has this Content-Type and perhaps a Content-Location.
+    /// The delimiter and headers before the content of the next part, with this Content-Type and, if any,
+    /// Content-Location.
     pub fn begin_part(&mut self, content_type: &str, content_location: Option<&str>) -> String {
         let line_break = if std::mem::replace(&mut self.has_parts, true) { "\r\n" } else { "" };
         let mut head = format!("{line_break}--{}\r\nContent-Type: {content_type}\r\n", self.boundary);
@@ -48,7 +49,7 @@ impl PartWriter {
         head
     }
 
-    /// What comes after the last part.
+    /// The delimiter after the last part.
     pub fn end(self) -> String {
         let line_break = if self.has_parts { "\r\n" } else { "" };
         format!("{line_break}--{}--\r\n", self.boundary)
@@ -65,7 +66,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_are_read_as_they_were_written(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..5)) {
+        fn written_parts_are_read_unchanged(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..5)) {
             let mut writer = PartWriter::new();
             let content_type = writer.content_type("application/dicom");
             let mut body = Vec::new();
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_those_of_rfc_2046() {
+    fn delimiters_follow_rfc_2046() {
         let mut writer = PartWriter::with_boundary("B");
         assert_eq!(writer.content_type("image/png"), "multipart/related; type=\"image/png\"; boundary=B");
         assert_eq!(writer.begin_part("a/b", None), "--B\r\nContent-Type: a/b\r\n\r\n");
