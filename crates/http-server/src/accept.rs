@@ -1,4 +1,5 @@
-//! The accept loop: a permit for each connection, patience with a system that has run out of descriptors, and the drain.
+//! The accept loop: a permit for each connection, backoff when the system has no more descriptors, and the drain at
+//! shutdown. Does not know about requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +13,20 @@ use super::connection::{serve_connection, serve_tls_connection};
 use super::connection_metrics::OpenConnection;
 use super::{ConnectionLimits, PeerAddress, Service, Tls};
 
-/// The wait after a failed accept: doubled each time, since what is missing (descriptors, memory) comes back only when
-/// other connections end.
-const MIN_PAUSE: Duration = Duration::from_millis(10);
-const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// Backoff after a failed accept, doubled each time: the missing resources (descriptors, memory) become available only
+/// when other connections end.
+const MIN_BACKOFF: Duration = Duration::from_millis(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How a listener's last connections ended.
+/// The result of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections that were cut because the time for the drain was over.
+    /// Number of connections that were aborted at the end of the drain timeout.
     pub cut: usize,
 }
 
-/// Serves every connection to `listener` until `stop` is ready; then accepts no more, finishes what is under way, and
-/// returns when all is done or `limits.drain` is over.
+/// Serves the connections of `listener` until `stop` is ready. Then it accepts no more connections, completes the
+/// requests in flight, and returns when they are complete or after `limits.drain`.
 pub async fn serve<S: Service>(
     listener: TcpListener,
     limits: ConnectionLimits,
@@ -35,7 +36,7 @@ pub async fn serve<S: Service>(
     serve_with_tls(listener, None, limits, service, stop).await
 }
 
-/// The same, with TLS where there is a certificate.
+/// The same, with TLS if `tls` is given.
 pub async fn serve_with_tls<S: Service>(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -65,7 +66,7 @@ pub async fn serve_with_tls<S: Service>(
             drop(permit);
         });
     }
-    // Closed first: a connection that is refused finds another replica, one that waits in the queue is lost.
+    // Closed first: a client whose connection is refused tries another replica, one in the accept queue would be lost.
     drop(listener);
     let _ = stopping.send(true);
     let all_done = async { while connections.join_next().await.is_some() {} };
@@ -75,27 +76,27 @@ pub async fn serve_with_tls<S: Service>(
     Drained { cut }
 }
 
-/// The next connection, as soon as there is a permit for it.
+/// Waits for a permit, then accepts the next connection.
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
 ) -> (TcpStream, PeerAddress, OwnedSemaphorePermit) {
-    let mut pause = MIN_PAUSE;
+    let mut backoff = MIN_BACKOFF;
     loop {
         let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
-            // The semaphore is never closed; were it, there would be nothing more to accept.
+            // Unreachable: the semaphore is never closed.
             return std::future::pending().await;
         };
         match listener.accept().await {
             Ok((stream, address)) => {
-                // Heads and short answers leave at once. Where that cannot be set they leave a little later.
+                // Sends heads and short responses without delay. If the option cannot be set, they are only delayed.
                 let _ = stream.set_nodelay(true);
                 return (stream, PeerAddress(address), permit);
             }
             Err(error) => {
                 tracing::warn!(error = %error.kind(), "a connection could not be accepted");
-                sleep(pause).await;
-                pause = (2 * pause).min(MAX_PAUSE);
+                sleep(backoff).await;
+                backoff = (2 * backoff).min(MAX_BACKOFF);
             }
         }
     }

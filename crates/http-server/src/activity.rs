@@ -1,4 +1,5 @@
-//! What goes on inside one connection: told by the service side, read by the timers.
+//! Counters of one connection's requests and responses, updated by the service side and read by the timers. Does not
+//! know about bytes on the wire.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,97 +11,97 @@ use http_body::{Frame, SizeHint};
 
 use http_messages::body::BoxError;
 
-/// Shared by everybody who looks after one connection.
+/// The shared counters of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     heads: AtomicU64,
-    pieces: AtomicU64,
+    frames: AtomicU64,
     in_flight: AtomicUsize,
-    untaken: AtomicUsize,
+    unread: AtomicUsize,
 }
 
-/// What has been going on up to one moment.
+/// A snapshot of the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConnectionState {
     heads: u64,
-    pieces: u64,
-    /// There is nothing to be done, or nothing that can be done before the peer takes what it was given.
-    pub(super) is_peers_turn: bool,
+    frames: u64,
+    /// No request is in flight, or every request in flight waits for the client to read its response.
+    pub(super) waits_for_client: bool,
 }
 
 impl Activity {
-    /// How many heads have been read whole.
+    /// Number of complete request heads.
     pub(super) fn heads(&self) -> u64 {
         self.heads.load(Ordering::Acquire)
     }
 
-    /// Nothing is being answered.
+    /// Whether no request is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
-    /// For comparison with a later moment.
-    pub(super) fn standing(&self) -> ConnectionState {
+    /// A snapshot, to be compared with a later one.
+    pub(super) fn snapshot(&self) -> ConnectionState {
         let in_flight = self.in_flight.load(Ordering::Acquire);
         ConnectionState {
             heads: self.heads(),
-            pieces: self.pieces.load(Ordering::Acquire),
-            is_peers_turn: in_flight == self.untaken.load(Ordering::Acquire),
+            frames: self.frames.load(Ordering::Acquire),
+            waits_for_client: in_flight == self.unread.load(Ordering::Acquire),
         }
     }
 
-    /// A head has been read whole. Its request is in flight until the returned value is dropped.
-    pub(super) fn request_begun(self: &Arc<Self>) -> InFlight {
+    /// Counts a complete request head. The request is in flight until the returned value is dropped.
+    pub(super) fn begin_request(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.heads.fetch_add(1, Ordering::AcqRel);
-        InFlight { activity: Arc::clone(self), is_untaken: false }
+        InFlight { activity: Arc::clone(self), is_unread: false }
     }
 }
 
-/// One request, from its head to the last byte of its answer or to the moment at which nobody wants it any more.
+/// One request in flight: from its head to the last byte of its response, or until it is canceled.
 #[derive(Debug)]
 pub(super) struct InFlight {
     activity: Arc<Activity>,
-    is_untaken: bool,
+    is_unread: bool,
 }
 
 impl InFlight {
-    /// A piece of the answer was handed over; it is untaken until more is asked for.
-    fn set_untaken(&mut self, is_untaken: bool) {
-        if is_untaken {
-            self.activity.pieces.fetch_add(1, Ordering::AcqRel);
+    /// Records whether a frame of the response is unread: from the moment it is returned until the next one is polled.
+    fn set_unread(&mut self, is_unread: bool) {
+        if is_unread {
+            self.activity.frames.fetch_add(1, Ordering::AcqRel);
         }
-        match (self.is_untaken, is_untaken) {
-            (false, true) => drop(self.activity.untaken.fetch_add(1, Ordering::AcqRel)),
-            (true, false) => drop(self.activity.untaken.fetch_sub(1, Ordering::AcqRel)),
+        match (self.is_unread, is_unread) {
+            (false, true) => drop(self.activity.unread.fetch_add(1, Ordering::AcqRel)),
+            (true, false) => drop(self.activity.unread.fetch_sub(1, Ordering::AcqRel)),
             _ => {}
         }
-        self.is_untaken = is_untaken;
+        self.is_unread = is_unread;
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.set_untaken(false);
+        self.set_unread(false);
         self.activity.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// An answer's body that keeps its request in flight.
+/// A response body that keeps its request in flight.
 #[derive(Debug)]
-pub(super) struct AnswerBody<B> {
+pub(super) struct ResponseBody<B> {
     body: B,
     in_flight: InFlight,
 }
 
-impl<B> AnswerBody<B> {
-    /// Keeps `in_flight` for as long as `body` is being sent.
+impl<B> ResponseBody<B> {
+    /// Keeps `in_flight` until `body` is sent.
     pub(super) fn new(body: B, in_flight: InFlight) -> Self {
         Self { body, in_flight }
     }
 }
 
-impl<B: http_body::Body<Data = Bytes, Error = BoxError> + Unpin> http_body::Body for AnswerBody<B> {
+impl<B: http_body::Body<Data = Bytes, Error = BoxError> + Unpin> http_body::Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -109,7 +110,7 @@ impl<B: http_body::Body<Data = Bytes, Error = BoxError> + Unpin> http_body::Body
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.in_flight.set_untaken(matches!(frame, Poll::Ready(Some(_))));
+        self.in_flight.set_unread(matches!(frame, Poll::Ready(Some(_))));
         frame
     }
 

@@ -1,4 +1,5 @@
-//! The admin listener: is the process alive, can it work, what has it done. It is never reachable on the public one.
+//! The service of the admin listener: liveness, readiness and metrics. The public listener never serves these routes.
+//! Does not know how readiness and metrics are determined.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -7,19 +8,19 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use super::{PeerAddress, RequestBody, Service};
 use http_messages::body::{self, Body};
 
-/// What the metrics page is written in (OpenMetrics 1.0).
+/// Media type of the metrics (OpenMetrics 1.0).
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the admin listener may see of the gateway.
+/// The state that the admin listener reports.
 pub trait AdminState: Send + Sync + 'static {
-    /// `Err` with a short reason, without the name of any host, when no requests should be sent here.
+    /// `Err` with a short reason, without host names, if no requests should be sent to this process.
     fn ready(&self) -> Result<(), String>;
 
     /// The metrics as OpenMetrics text.
     fn metrics(&self) -> impl Future<Output = String> + Send;
 }
 
-/// Answers `/livez`, `/readyz` and `/metrics`.
+/// Serves `/livez`, `/readyz` and `/metrics`.
 #[derive(Debug)]
 pub struct Admin<I>(pub I);
 
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_is_not_ready_is_alive() {
+    async fn process_that_is_not_ready_is_alive() {
         assert_eq!(get(Err("draining"), "/livez").await.0, StatusCode::OK);
         let (status, text) = get(Err("draining"), "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_metrics_page_is_complete() {
+    async fn metrics_end_with_the_openmetrics_end_marker() {
         let (status, text) = get(Ok(()), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.ends_with("# EOF\n"));
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_admin_listener_is_only_read() {
+    async fn admin_listener_rejects_methods_other_than_get_and_head() {
         let response = Admin(Fixed(Ok(()))).page(&Method::POST, "/readyz").await;
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");

@@ -1,4 +1,5 @@
-//! The life of one connection: first byte → version → requests → idle or drain → end.
+//! Serves one connection: first byte, protocol version, requests, idle timeout or drain, end. Does not know about
+//! routes.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -19,30 +20,32 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::activity::{Activity, AnswerBody};
+use super::activity::{Activity, ResponseBody};
 use super::protocol_detection::{Opening, read_opening};
 use super::request_body::split;
 use super::request_validation::validate;
 use super::timed_stream::TimedStream;
 use super::tls::{Tls, chose_http2};
-use super::{ConnectionLimits, PeerAddress, Service, broken, refused};
+use super::{ConnectionLimits, PeerAddress, Service, internal_error, rejection};
 
-/// Bytes that hyper holds of an answer that is not yet taken, and of a head that is not yet whole.
-const BUFFER: usize = 64 * 1024;
+/// Size in bytes of hyper's buffers for unread responses and for incomplete heads.
+const BUFFER_SIZE: usize = 64 * 1024;
 
-/// Requests that one HTTP/2 connection may have under way: what a viewer opens at once.
-const STREAMS: u32 = 100;
+/// Maximum number of concurrent requests of an HTTP/2 connection: as many as a viewer opens at once.
+const MAX_STREAMS: u32 = 100;
 
-/// Request bodies are searches of a few kilobytes; a window beyond that only invites memory to be filled.
+/// HTTP/2 window of a request body in bytes. Request bodies are searches of a few kilobytes; a larger window would only
+/// allow clients to fill memory.
 const REQUEST_WINDOW: u32 = 64 * 1024;
 
-/// As `MAX_HEAD_SIZE` at the front door, for HTTP/2 to say so while the head comes in.
-const HEADER_LIST: u32 = 16 * 1024;
+/// Maximum size of an HTTP/2 header list, equal to `MAX_HEAD_SIZE` of the request validation, so that a larger one is
+/// rejected while it is read.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
 
-/// A peer that is gone without a word is noticed by an unanswered ping.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// Interval and timeout of HTTP/2 pings, which detect clients that disappeared.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Serves `stream` until its peer, a timer, or the end of the drain closes it.
+/// Serves `stream` until the client, a timer, or the end of the drain closes it.
 pub(super) async fn serve_connection<S: Service>(
     mut stream: TcpStream,
     peer: PeerAddress,
@@ -52,14 +55,14 @@ pub(super) async fn serve_connection<S: Service>(
 ) {
     let opening = tokio::select! {
         opening = timeout(limits.first_byte, read_opening(&mut stream)) => opening,
-        // Nothing has been asked for yet, so nothing is lost.
+        // No request has begun, so none is lost.
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let Ok(Ok(Some(opening))) = opening else { return };
     serve_opened(stream, opening, peer, limits, service, stop).await;
 }
 
-/// Shakes hands over `stream`, within the time that a first byte has, and serves what the client chose in it.
+/// Performs the TLS handshake within the first-byte timeout and serves the protocol that the client chose in it.
 pub(super) async fn serve_tls_connection<S: Service>(
     stream: TcpStream,
     tls: &Tls,
@@ -68,11 +71,11 @@ pub(super) async fn serve_tls_connection<S: Service>(
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let shaken = tokio::select! {
-        shaken = timeout(limits.first_byte, tls.accept(stream)) => shaken,
+    let handshake = tokio::select! {
+        handshake = timeout(limits.first_byte, tls.accept(stream)) => handshake,
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let Ok(Ok(stream)) = shaken else { return };
+    let Ok(Ok(stream)) = handshake else { return };
     let opening = Opening { is_http2: chose_http2(&stream), read: Vec::new() };
     serve_opened(stream, opening, peer, limits, service, stop).await;
 }
@@ -87,8 +90,8 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
 ) {
     let activity = Arc::new(Activity::default());
     let answering = {
-        let (activity, patience) = (Arc::clone(&activity), limits.head);
-        service_fn(move |request| answer(Arc::clone(&service), request, peer, &activity, patience))
+        let (activity, rest_timeout) = (Arc::clone(&activity), limits.head);
+        service_fn(move |request| answer(Arc::clone(&service), request, peer, &activity, rest_timeout))
     };
     let head = (!is_http2).then_some(limits.head);
     let stream = TimedStream::new(stream, read, Arc::clone(&activity), head, limits.stall);
@@ -96,27 +99,27 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
     if is_http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(HEADER_LIST)
-            .max_send_buf_size(BUFFER)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .max_send_buf_size(BUFFER_SIZE)
             .initial_stream_window_size(REQUEST_WINDOW)
             .initial_connection_window_size(4 * REQUEST_WINDOW)
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_EVERY)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_INTERVAL)
             .serve_connection(stream, answering);
         drive(connection, &activity, limits.idle, &mut stop).await;
     } else {
-        // The head is timed by the stream and idleness below: hyper's own timer would be set anew for every request.
+        // TimedStream times the head, and `drive` the idle time: hyper's own timer would be reset by every request.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
-            .max_buf_size(BUFFER)
+            .max_buf_size(BUFFER_SIZE)
             .serve_connection(stream, answering);
         drive(connection, &activity, limits.idle, &mut stop).await;
     }
 }
 
-/// Polls a connection to its end, or until it has been silent for as long as `idle`. At the order to stop it finishes what
-/// is under way and takes nothing new.
+/// Polls a connection until it ends or is idle for `idle`. On `stop` it completes the requests in flight and accepts no
+/// new ones.
 async fn drive<C: GracefulConnection>(
     connection: C,
     activity: &Activity,
@@ -124,58 +127,59 @@ async fn drive<C: GracefulConnection>(
     stop: &mut watch::Receiver<bool>,
 ) {
     tokio::pin!(connection);
-    let silence = silence(activity, idle);
-    tokio::pin!(silence);
+    let idle_expired = idle_expired(activity, idle);
+    tokio::pin!(idle_expired);
     tokio::select! {
         biased;
-        // Why a connection broke is its peer's business; what was asked over it is logged with the request.
+        // A connection error is not logged here: each request is logged by the service.
         _ = connection.as_mut() => return,
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
-        () = silence.as_mut() => return,
+        () = idle_expired.as_mut() => return,
     }
     tokio::select! {
         _ = connection => {}
-        () = silence => {}
+        () = idle_expired => {}
     }
 }
 
-/// How often within its patience a silence is looked at.
+/// Number of activity checks per idle timeout.
 const POLLS_PER_TIMEOUT: u32 = 4;
 
-/// Ends when nothing went on for the length of `patience`, or a quarter longer, and it was not the service that was waited
-/// for: the peer asked for nothing, or took nothing of what it had asked for. A stream that is closed by its window stalls
-/// without a byte waiting in the socket, so no timer of the stream sees it. Looking now and then costs a request nothing.
-async fn silence(activity: &Activity, patience: Duration) {
+/// Completes after `idle_timeout`, or up to a quarter longer, without activity while the connection waits for the
+/// client: the client sends no request, or does not read a response. An HTTP/2 stream whose window is exhausted stalls
+/// without bytes in the socket, so the timer of the stream does not detect it. Polling the counters costs a request
+/// nothing.
+async fn idle_expired(activity: &Activity, idle_timeout: Duration) {
     let (mut earlier, mut unchanged) = (None, 0);
     while unchanged < POLLS_PER_TIMEOUT {
-        sleep(patience / POLLS_PER_TIMEOUT).await;
-        let now = activity.standing();
-        unchanged = if now.is_peers_turn && earlier == Some(now) { unchanged + 1 } else { 0 };
+        sleep(idle_timeout / POLLS_PER_TIMEOUT).await;
+        let now = activity.snapshot();
+        unchanged = if now.waits_for_client && earlier == Some(now) { unchanged + 1 } else { 0 };
         earlier = Some(now);
     }
 }
 
-/// Answers one request. Whatever breaks down in the service breaks that answer, not the connection.
+/// Answers one request. A panic in the service fails that response, not the connection.
 ///
-/// Most answers stand ready: only the others are given a place for what they have to remember while they wait.
+/// Most responses are complete at once; only the others need a boxed future.
 fn answer<S: Service>(
     service: Arc<S>,
     request: Request<Incoming>,
     peer: PeerAddress,
     activity: &Arc<Activity>,
-    patience: Duration,
-) -> impl Future<Output = Result<Response<AnswerBody<S::Body>>, Infallible>> + use<S> {
-    let in_flight = activity.request_begun();
-    let broken = |_| broken().map(Into::into);
+    rest_timeout: Duration,
+) -> impl Future<Output = Result<Response<ResponseBody<S::Body>>, Infallible>> + use<S> {
+    let in_flight = activity.begin_request();
+    let internal_error = |_| internal_error().map(Into::into);
     let (mut request, rest) = split(request);
     let at_once = || match validate(&request) {
         Ok(()) => service.answer_at_once(&mut request, peer),
-        Err(refusal) => Some(refused(&*service, &request, refusal)),
+        Err(invalid) => Some(rejection(&*service, &request, invalid)),
     };
-    let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(broken(panic)));
+    let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(internal_error(panic)));
     match (at_once, rest) {
         (Some(response), None) => {
-            Either::Left(ready(Ok(response.map(|body| AnswerBody::new(body, in_flight)))))
+            Either::Left(ready(Ok(response.map(|body| ResponseBody::new(body, in_flight)))))
         }
         (at_once, rest) => Either::Right(Box::pin(async move {
             let mut response = if let Some(response) = at_once {
@@ -183,12 +187,12 @@ fn answer<S: Service>(
                 response
             } else {
                 let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind();
-                answer.await.unwrap_or_else(broken)
+                answer.await.unwrap_or_else(internal_error)
             };
             if let Some(rest) = rest {
-                response = rest.settle(response, patience).await;
+                response = rest.settle(response, rest_timeout).await;
             }
-            Ok(response.map(|body| AnswerBody::new(body, in_flight)))
+            Ok(response.map(|body| ResponseBody::new(body, in_flight)))
         })),
     }
 }

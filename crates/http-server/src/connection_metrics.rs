@@ -1,17 +1,17 @@
-//! The count of a listener's open connections, kept by whoever runs the listener.
+//! Reports opened and closed connections of a listener to a counter of the caller. Does not know about metric names.
 
 use std::sync::Arc;
 
-/// Counts the open connections of a listener.
+/// A counter of the open connections of a listener.
 pub trait ConnectionMetrics: Send + Sync {
     /// A connection was opened.
     fn connection_opened(&self);
 
-    /// A connection that was counted as open is closed.
+    /// A connection was closed.
     fn connection_closed(&self);
 }
 
-/// One open connection, counted from its creation until it is dropped, however its task ends.
+/// One open connection, counted until it is dropped, whichever way its task ends.
 pub(super) struct OpenConnection(Option<Arc<dyn ConnectionMetrics>>);
 
 impl OpenConnection {
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_counted_until_it_is_dropped() {
+    fn connection_is_counted_until_it_is_dropped() {
         let count = Arc::new(Count::default());
         let metrics = || Some(Arc::clone(&count) as Arc<dyn ConnectionMetrics>);
         let (first, second) = (OpenConnection::new(metrics()), OpenConnection::new(metrics()));

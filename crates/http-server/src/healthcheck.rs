@@ -1,4 +1,5 @@
-//! The other side of `/readyz`: asks a gateway whether it is ready, for containers that hold no shell and no curl.
+//! A client of `/readyz`: asks a running gateway whether it is ready, for container images without shell and curl. Does
+//! not use TLS: the admin listener has none.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,27 +9,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Well below the pauses between the health checks of any orchestrator.
+/// Timeout of the health check, below the interval of health checks in common orchestrators.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// `HTTP/1.1 200`
+/// Length of `HTTP/1.1 200`.
 const STATUS_LINE: usize = 12;
 
-/// Why a gateway cannot be called ready.
+/// Why a gateway is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// Nobody listens there.
-    #[error("nobody answers on {0}: {1}; is the gateway running, and is this its server.admin_listen?")]
+    /// The connection failed, or was closed without a response.
+    #[error("no response from {0}: {1}; is the gateway running, and is this its server.admin_listen?")]
     Unreachable(SocketAddr, io::Error),
-    /// No answer in time.
-    #[error("{0} did not answer within {wait} seconds", wait = READINESS_TIMEOUT.as_secs())]
+    /// The gateway did not respond in time.
+    #[error("{0} did not respond within {wait} seconds", wait = READINESS_TIMEOUT.as_secs())]
     Silent(SocketAddr),
-    /// It is not ready.
+    /// The gateway responded that it is not ready.
     #[error("the gateway on {0} is not ready (status {1})")]
     NotReady(SocketAddr, String),
 }
 
-/// Asks the admin listener at `address`. An address that stands for all of the machine's is asked on loopback.
+/// Asks the admin listener at `address`. For an unspecified address (0.0.0.0 or ::) it asks on loopback.
 pub async fn ask_whether_ready(address: SocketAddr) -> Result<(), ProbeError> {
     let address = reachable(address);
     let status = timeout(READINESS_TIMEOUT, status_of(address))
@@ -78,16 +79,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_gateway_is_ready_when_it_says_so() {
-        let everywhere = |address: SocketAddr| SocketAddr::from(([0, 0, 0, 0], address.port()));
-        ask_whether_ready(everywhere(listener(StatusCode::OK).await)).await.unwrap();
+    async fn gateway_is_ready_if_readyz_returns_200() {
+        let unspecified = |address: SocketAddr| SocketAddr::from(([0, 0, 0, 0], address.port()));
+        ask_whether_ready(unspecified(listener(StatusCode::OK).await)).await.unwrap();
         let not_ready = listener(StatusCode::SERVICE_UNAVAILABLE).await;
         let error = ask_whether_ready(not_ready).await.unwrap_err();
         assert!(matches!(&error, ProbeError::NotReady(_, status) if status == "503"), "{error}");
     }
 
     #[tokio::test]
-    async fn a_gateway_that_is_not_there_is_not_ready() {
+    async fn gateway_that_does_not_listen_is_unreachable() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

@@ -1,9 +1,9 @@
-//! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, with TLS or without, on hyper without a framework.
+//! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, with or without TLS, on hyper without a framework.
 //!
-//! A connection costs something from its first packet, long before there is a request, so everything here is bounded:
-//! how many there are, how long the first byte, a head, silence and a stalled reader may take, how large a head may be.
-//! What is malformed or ambiguous (RFC 9112 §3.2, RFC 9113 §8.3.1) is turned away at the front door. What a request
-//! means is the business of the [`Service`]; nothing here knows a route.
+//! A connection uses resources before it sends a request, so everything is limited: the number of connections; the time
+//! for the first byte, a request head, idleness and a client that does not read; the size of a head. Malformed or
+//! ambiguous requests (RFC 9112 §3.2, RFC 9113 §8.3.1) are rejected before they reach the [`Service`]. Does not know
+//! about routes or the meaning of requests.
 
 mod accept;
 mod activity;
@@ -36,19 +36,19 @@ pub use tls::{Tls, TlsError};
 
 use http_messages::body::{self, Body, BoxError};
 
-/// Who is at the other end of the connection: the caller, or the proxy in front of it.
+/// The address of the other end of the connection: the client, or a proxy in front of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// What answers the requests of a listener.
+/// The handler of a listener's requests.
 pub trait Service: Send + Sync + 'static {
-    /// What it answers with.
+    /// The body of its responses.
     type Body: http_body::Body<Data = Bytes, Error = BoxError> + From<Body> + Send + Unpin + 'static;
 
-    /// Answers a request that the front door let in, when that takes no waiting; what gets `None` is asked for again by
-    /// [`answer`](Self::answer).
+    /// Answers a valid request, if that is possible without waiting; otherwise returns `None`, and
+    /// [`answer`](Self::answer) is called.
     ///
-    /// What it finds out about the request on the way it may leave in the request's extensions for `answer`.
+    /// It may pass information to `answer` in the extensions of the request.
     fn answer_at_once(
         &self,
         _request: &mut Request<RequestBody>,
@@ -57,19 +57,19 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
-    /// Answers one request that the front door let in.
+    /// Answers a valid request.
     fn answer(
         &self,
         request: Request<RequestBody>,
         peer: PeerAddress,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Words the answer to a request that is not let in. The status is the refusal's, whatever is returned.
-    fn refuse(&self, _request: &Request<RequestBody>, refusal: InvalidRequest) -> Response<Self::Body> {
-        plain(format!("{refusal}\n")).map(Into::into)
+    /// Builds the response to an invalid request. Its status is replaced by the status of `invalid`.
+    fn refuse(&self, _request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<Self::Body> {
+        plain(format!("{invalid}\n")).map(Into::into)
     }
 
-    /// Where the listener's connections are counted, if anywhere.
+    /// The counter of the listener's connections, if any.
     fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
         None
     }
@@ -91,22 +91,22 @@ where
     }
 }
 
-/// The answer to what was refused, with the status and the connection's end that the refusal calls for.
-fn refused<S: Service>(
+/// The response to an invalid request, with its status and, if the connection must end, `Connection: close`.
+fn rejection<S: Service>(
     service: &S,
     request: &Request<RequestBody>,
-    refusal: InvalidRequest,
+    invalid: InvalidRequest,
 ) -> Response<S::Body> {
-    let mut response = service.refuse(request, refusal);
-    *response.status_mut() = refusal.status();
-    if refusal.closes() && request.version() <= http::Version::HTTP_11 {
+    let mut response = service.refuse(request, invalid);
+    *response.status_mut() = invalid.status();
+    if invalid.closes() && request.version() <= http::Version::HTTP_11 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// The answer of a service that broke down.
-fn broken() -> Response<Body> {
+/// The response after a panic in the service.
+fn internal_error() -> Response<Body> {
     let mut response = plain("the server failed\n");
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response

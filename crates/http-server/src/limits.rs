@@ -1,42 +1,42 @@
-//! How much a connection may cost before, between and after requests.
+//! Default limits of connections: number, timeouts and the drain. Does not know about the configuration.
 
 use std::time::Duration;
 
-/// Each connection holds a file descriptor and up to two buffers of 64 KiB: 1,024 stay below the descriptors that a
-/// process has by default, with room for as many towards the archives.
+/// Each connection needs a file descriptor and up to two buffers of 64 KiB. 1,024 connections are below the default
+/// limit of descriptors of a process, with as many left for connections to archives.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Who opens a connection wants to say something. Ten seconds forgive a lost packet or two on a bad line.
+/// Clients send a request as soon as the connection is open. Ten seconds tolerate one or two lost packets.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 
-/// A head fits in a few packets; who needs longer is holding the connection, not using it.
+/// A head fits in a few packets; a client that needs longer occupies the connection without using it.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// Longer than the 60 seconds for which common proxies keep their idle connections, so that it is the proxy that closes
-/// and no request meets a connection which is just going away.
+/// Longer than the 60 seconds for which common proxies keep idle connections, so the proxy closes the connection first
+/// and no request is sent on a connection that is being closed.
 const IDLE: Duration = Duration::from_secs(75);
 
-/// A reader that takes not one byte for a minute has gone, or means harm; an archive's connection waits behind it.
+/// A client that reads no byte for a minute is disconnected or malicious, and it blocks a connection to an archive.
 const STALL: Duration = Duration::from_mins(1);
 
-/// Long enough for a study that is under way on a hospital's line; less than the patience of an orchestrator that was
-/// told so.
+/// Long enough to complete a study retrieval on a hospital network. The orchestrator's grace period must be longer.
 const DRAIN: Duration = Duration::from_mins(5);
 
-/// What a listener allows its connections.
+/// The limits of a listener's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// How many there may be; further ones wait in the system's queue.
+    /// Maximum number of connections; further ones wait in the accept queue of the system.
     pub max_connections: usize,
-    /// From the connection to its first byte, and to the end of an HTTP/2 preface.
+    /// Timeout from the connection to its first byte, and to the end of the HTTP/2 preface or the TLS handshake.
     pub first_byte: Duration,
-    /// From the first byte of a head to its last, and to the end of a body that nobody reads (HTTP/1).
+    /// Timeout from the first to the last byte of a head, and for reading the rest of a body that the service did not
+    /// read (HTTP/1).
     pub head: Duration,
-    /// Between requests; on HTTP/2 also while answers are not taken.
+    /// Timeout between requests; on HTTP/2 also while the client does not read responses.
     pub idle: Duration,
-    /// Without a byte of an answer being taken from the socket.
+    /// Timeout while the client reads no byte of a response from the socket.
     pub stall: Duration,
-    /// From the order to stop to the end of what is under way.
+    /// Maximum time from the shutdown signal to the end of the requests in flight.
     pub drain: Duration,
 }
 

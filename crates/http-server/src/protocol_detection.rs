@@ -1,20 +1,20 @@
-//! Which HTTP a connection speaks: told by its first bytes (RFC 9113 §3.3, §3.4).
+//! Detects the HTTP version of a connection from its first bytes (RFC 9113 §3.3, §3.4). Does not parse requests.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What every HTTP/2 connection begins with, and no HTTP/1 request can.
+/// The start of every HTTP/2 connection, which is never the start of an HTTP/1 request.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A version, and the bytes that had to be read to know it.
+/// The version, and the bytes that were read to detect it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Opening {
     pub(super) is_http2: bool,
     pub(super) read: Vec<u8>,
 }
 
-/// Reads until the version is certain; `None` when the connection ended before that.
+/// Reads until the version is certain; `None` if the connection ends before that.
 pub(super) async fn read_opening(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Opening>> {
     let mut buffer = [0; PREFACE.len()];
     let mut filled = 0;
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_bytes_tell_the_version() {
+    async fn version_is_detected_from_the_first_bytes() {
         for (bytes, is_http2) in
             [(&b"GET / HTTP/1.1\r\n"[..], false), (&PREFACE[..], true), (b"PRI * HTTP/2.1\r\n\r\nSM", false)]
         {
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_preface_may_come_byte_by_byte() {
+    async fn preface_is_detected_byte_by_byte() {
         let (mut client, mut server) = tokio::io::duplex(1);
         let writing = tokio::spawn(async move {
             tokio::io::AsyncWriteExt::write_all(&mut client, PREFACE).await.unwrap();

@@ -1,9 +1,10 @@
-//! What a service leaves unread of a request's body.
+//! Reads the part of a request body that the service did not read.
 //!
-//! A connection of HTTP/1 lives on only when every byte of a request is taken off it (RFC 9112 §9.3): what is left would
-//! otherwise be cut with the connection, and with it the next request of a client that had no reason to expect that. So a
-//! body is lent to the service, comes back when the service lets go of it, and is read to its end within bounds; where
-//! that cannot be, the answer says that the connection ends. HTTP/2 needs none of this: a stream is reset by itself.
+//! An HTTP/1 connection can be reused only if every byte of the request is read (RFC 9112 §9.3); otherwise the
+//! connection must be closed, which can lose the client's next request. Therefore the service gets the body in a
+//! wrapper that returns it on drop, and the rest is read within limits; if that is not possible, the response announces
+//! the end of the connection. HTTP/2 does not need this: a stream is reset separately. Does not know about the content
+//! of the body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -18,28 +19,28 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// The most that is read for nothing: beyond that a new connection costs less than the rest of the body.
+/// Maximum number of unread bytes that are read and discarded. For more, a new connection costs less.
 const MAX_REST_SIZE: u64 = 8 * 1024 * 1024;
 
-/// The body of a request, for as long as a service wants it.
+/// The body of a request. It returns the unread part when it is dropped.
 #[derive(Debug)]
 pub struct RequestBody {
     body: Option<Incoming>,
-    back: Option<oneshot::Sender<Incoming>>,
+    returned: Option<oneshot::Sender<Incoming>>,
 }
 
 impl RequestBody {
-    /// One that nobody waits for: there is nothing in it.
-    pub(super) fn given(body: Incoming) -> Self {
-        Self { body: Some(body), back: None }
+    /// A body that need not be returned.
+    pub(super) fn without_return(body: Incoming) -> Self {
+        Self { body: Some(body), returned: None }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let (Some(body), Some(back)) = (self.body.take(), self.back.take()) {
-            // Nobody waits when the connection is gone already.
-            let _ = back.send(body);
+        if let (Some(body), Some(returned)) = (self.body.take(), self.returned.take()) {
+            // Sending fails if the connection is already closed.
+            let _ = returned.send(body);
         }
     }
 }
@@ -67,32 +68,32 @@ impl Body for RequestBody {
     }
 }
 
-/// The way back of a body.
+/// Receives the body after the service has dropped it.
 pub(super) struct UnreadBody {
-    back: oneshot::Receiver<Incoming>,
-    /// The client sends its body only when it is told to, so nothing of it need be on the way.
-    is_held_back: bool,
+    returned: oneshot::Receiver<Incoming>,
+    /// The client waits for 100 Continue before it sends the body (RFC 9110 §10.1.1).
+    expects_continue: bool,
 }
 
-/// `request` as the service gets it, and what is left to do after it, if anything can be left.
+/// The request for the service, and the receiver of the unread body if there can be one.
 pub(super) fn split(request: Request<Incoming>) -> (Request<RequestBody>, Option<UnreadBody>) {
     if request.body().is_end_stream() || request.version() > Version::HTTP_11 {
-        return (request.map(RequestBody::given), None);
+        return (request.map(RequestBody::without_return), None);
     }
-    let (sender, back) = oneshot::channel();
-    let is_held_back = request.headers().contains_key(EXPECT);
-    let lent = request.map(|body| RequestBody { body: Some(body), back: Some(sender) });
-    (lent, Some(UnreadBody { back, is_held_back }))
+    let (sender, returned) = oneshot::channel();
+    let expects_continue = request.headers().contains_key(EXPECT);
+    let wrapped = request.map(|body| RequestBody { body: Some(body), returned: Some(sender) });
+    (wrapped, Some(UnreadBody { returned, expects_continue }))
 }
 
 impl UnreadBody {
-    /// Takes what was left of the body off the connection before `response` goes out, or has `response` end the connection.
+    /// Reads the rest of the body before `response` is sent, or adds `Connection: close` to `response`.
     pub(super) async fn settle<B>(mut self, mut response: Response<B>, within: Duration) -> Response<B> {
-        let is_read = match self.back.try_recv() {
+        let is_read = match self.returned.try_recv() {
             Ok(body) if body.is_end_stream() => true,
-            // What a refusal does not trust is not read.
-            Ok(_) if self.is_held_back || response.headers().contains_key(CONNECTION) => false,
-            Ok(body) => timeout(within, read_for_nothing(body)).await.unwrap_or(false),
+            // The rest of a request that the response already ends the connection for is not read.
+            Ok(_) if self.expects_continue || response.headers().contains_key(CONNECTION) => false,
+            Ok(body) => timeout(within, discard(body)).await.unwrap_or(false),
             Err(_) => false,
         };
         if !is_read {
@@ -102,8 +103,8 @@ impl UnreadBody {
     }
 }
 
-/// Whether the body's end was reached.
-async fn read_for_nothing(mut body: Incoming) -> bool {
+/// Reads and discards the body; whether its end was reached.
+async fn discard(mut body: Incoming) -> bool {
     let mut read = 0;
     while read <= MAX_REST_SIZE && body.size_hint().lower() <= MAX_REST_SIZE {
         match body.frame().await {

@@ -1,39 +1,41 @@
-//! What is turned away before anybody looks at what it asks for: heads that are too large, methods that are none of
-//! ours, and requests whose target two programs could read in two ways (RFC 9112 §3.2, RFC 9113 §8.3.1).
+//! Validates request heads before routing: rejects heads that are too large, unsupported methods, and requests whose
+//! target is ambiguous (RFC 9112 §3.2, RFC 9113 §8.3.1). Does not know about routes.
 
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 
-/// Room for a search by a long list of identifiers; RFC 9110 §4.1 asks for at least 8,000.
+/// Maximum length of the request target in bytes, enough for a search by a long list of identifiers. RFC 9110 §4.1
+/// recommends at least 8,000.
 const MAX_TARGET_LEN: usize = 8 * 1024;
 
-/// A browser behind two proxies sends some 30 fields.
+/// Maximum number of header fields. A browser behind two proxies sends about 30.
 const MAX_FIELDS: usize = 64;
 
-/// A bearer token with many claims takes 4 KiB; browsers and proxies add 2.
+/// Maximum size of the header fields in bytes. A bearer token with many claims has 4 KiB; browsers and proxies add 2
+/// KiB.
 const MAX_HEAD_SIZE: usize = 16 * 1024;
 
-/// Why a request is turned away.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRequest {
-    /// CONNECT, TRACE and what is no method of HTTP.
+    /// CONNECT, TRACE, or an unknown method.
     #[error("the request method is not supported by this server")]
     Method,
-    /// No `Host`, several, or one that is no host.
+    /// No `Host`, more than one, or an invalid one.
     #[error("the request must have one Host header with a valid host")]
     Host,
-    /// The target names another host than `Host` does.
-    #[error("the request target and the Host header name different hosts; send the same one")]
+    /// The target and `Host` have different hosts.
+    #[error("the request target and the Host header have different hosts; send the same host in both")]
     TwoHosts,
-    /// The target is no path.
+    /// The target is not a path.
     #[error("the request target must be a path that begins with /")]
     Target,
     /// The target is too long.
     #[error("the URL is longer than 8 KiB; send the parameters of a FHIR search in a POST to _search")]
     TargetTooLong,
-    /// The header fields are too many or too large.
+    /// There are too many header fields, or they are too large.
     #[error("the request has more than 64 header fields, or more than 16 KiB of them; send fewer")]
     HeadTooLarge,
     /// A GET or HEAD with a body.
@@ -42,7 +44,7 @@ pub enum InvalidRequest {
 }
 
 impl InvalidRequest {
-    /// The status of the answer.
+    /// The status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Method => StatusCode::NOT_IMPLEMENTED,
@@ -52,17 +54,17 @@ impl InvalidRequest {
         }
     }
 
-    /// What follows on the connection cannot be trusted to be a request.
+    /// Whether the connection must be closed, because the next bytes on it may not be the start of a request.
     pub(super) fn closes(self) -> bool {
         !matches!(self, Self::TargetTooLong | Self::HeadTooLarge)
     }
 }
 
-/// Lets a request in, or says why not.
+/// Validates a request head.
 pub(super) fn validate<B: Body>(request: &Request<B>) -> Result<(), InvalidRequest> {
-    admit_method(request.method())?;
-    admit_size(request.uri(), request.headers())?;
-    admit_host(request)?;
+    validate_method(request.method())?;
+    validate_size(request.uri(), request.headers())?;
+    validate_host(request)?;
     if !request.uri().path().starts_with('/') {
         return Err(InvalidRequest::Target);
     }
@@ -73,8 +75,8 @@ pub(super) fn validate<B: Body>(request: &Request<B>) -> Result<(), InvalidReque
     Ok(())
 }
 
-/// The methods that a service may answer, be it with 405.
-fn admit_method(method: &Method) -> Result<(), InvalidRequest> {
+/// Accepts the methods that a service can answer, possibly with 405.
+fn validate_method(method: &Method) -> Result<(), InvalidRequest> {
     match *method {
         Method::GET
         | Method::HEAD
@@ -87,7 +89,7 @@ fn admit_method(method: &Method) -> Result<(), InvalidRequest> {
     }
 }
 
-fn admit_size(uri: &Uri, headers: &HeaderMap) -> Result<(), InvalidRequest> {
+fn validate_size(uri: &Uri, headers: &HeaderMap) -> Result<(), InvalidRequest> {
     if uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_LEN) {
         return Err(InvalidRequest::TargetTooLong);
     }
@@ -98,8 +100,8 @@ fn admit_size(uri: &Uri, headers: &HeaderMap) -> Result<(), InvalidRequest> {
     Ok(())
 }
 
-/// `Host`, and the authority of the target where it has one (absolute form, or `:authority`), must be the same.
-fn admit_host<B>(request: &Request<B>) -> Result<(), InvalidRequest> {
+/// `Host` and the authority of the target (absolute form, or `:authority`), if present, must be equal.
+fn validate_host<B>(request: &Request<B>) -> Result<(), InvalidRequest> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, further) = (hosts.next(), hosts.next());
     if further.is_some() {
@@ -118,13 +120,13 @@ fn admit_host<B>(request: &Request<B>) -> Result<(), InvalidRequest> {
             Err(InvalidRequest::TwoHosts)
         }
         (None, None) if request.version() > Version::HTTP_10 => Err(InvalidRequest::Host),
-        // RFC 9112 §3.2: an absolute target does not excuse a missing Host.
+        // Host is required with an absolute target too (RFC 9112 §3.2).
         (None, Some(_)) if request.version() == Version::HTTP_11 => Err(InvalidRequest::Host),
         _ => Ok(()),
     }
 }
 
-/// `host[:port]` of RFC 3986 without user information, and without the characters that only confuse.
+/// Whether `text` is `host[:port]` (RFC 3986) without user information.
 fn is_host(text: &str) -> bool {
     http_messages::host::is_host_and_port(text)
 }

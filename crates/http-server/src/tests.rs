@@ -1,4 +1,4 @@
-//! The server over real sockets, with raw bytes.
+//! Tests the server over real sockets with raw bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use http_messages::body::{self, Body};
 
 const SOON: Duration = Duration::from_millis(100);
 const LATE: Duration = Duration::from_hours(1);
-/// For what must happen some time; reached only when a test fails.
-const READINESS_TIMEOUT: Duration = Duration::from_mins(5);
+/// Timeout for events that must happen; reached only if a test fails.
+const EVENT_TIMEOUT: Duration = Duration::from_mins(5);
 
-fn patient() -> ConnectionLimits {
+fn long_limits() -> ConnectionLimits {
     ConnectionLimits {
         first_byte: LATE,
         head: LATE,
@@ -31,8 +31,8 @@ fn patient() -> ConnectionLimits {
     }
 }
 
-/// Runs `test` with a short time and, where it fails, with longer ones: how short a time may be that other things must not
-/// reach depends on how busy the machine is.
+/// Runs `test` with a short timeout and, if it fails, with longer ones: on a busy machine a short timeout can expire
+/// before the events that must precede it.
 async fn at_any_speed<Test>(test: impl Fn(Duration) -> Test)
 where
     Test: Future<Output = ()> + Send + 'static,
@@ -79,7 +79,7 @@ impl Server {
 
 async fn answer(request: Request<RequestBody>, begun: Arc<Notify>, release: Arc<Notify>) -> Response<Body> {
     let body = match request.uri().path() {
-        "/panic" => panic!("a request that breaks the service"),
+        "/panic" => panic!("deliberate panic"),
         "/slow" => {
             begun.notify_one();
             release.notified().await;
@@ -99,65 +99,65 @@ impl Client {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads until `end` has come.
+    /// Reads until the text ends with `end`.
     async fn read_until(&mut self, end: &str) -> String {
         let mut text = String::new();
         while !text.ends_with(end) {
             let mut buffer = [0; 4096];
-            let count = timeout(READINESS_TIMEOUT, self.0.read(&mut buffer)).await.unwrap().unwrap();
+            let count = timeout(EVENT_TIMEOUT, self.0.read(&mut buffer)).await.unwrap().unwrap();
             assert_ne!(count, 0, "closed after {text}");
             text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }
         text
     }
 
-    /// Reads what comes until the server closes.
+    /// Reads until the server closes the connection.
     async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        // A reset is an end as well.
-        let _ = timeout(READINESS_TIMEOUT, self.0.read_to_end(&mut bytes))
+        // A reset also ends the connection.
+        let _ = timeout(EVENT_TIMEOUT, self.0.read_to_end(&mut bytes))
             .await
-            .expect("the server does not close");
+            .expect("the server closes the connection");
         bytes
     }
 }
 
-/// The status line of the answer to one request, whatever becomes of the connection.
+/// The status code of the response to one request.
 async fn status(request: &str) -> u16 {
-    let server = Server::start(patient()).await;
+    let server = Server::start(long_limits()).await;
     let mut client = server.connect().await;
     client.send(request).await;
     let mut head = [0; 12];
-    timeout(READINESS_TIMEOUT, client.0.read_exact(&mut head)).await.unwrap().unwrap();
+    timeout(EVENT_TIMEOUT, client.0.read_exact(&mut head)).await.unwrap().unwrap();
     std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_closed() {
-    let server = Server::start(ConnectionLimits { first_byte: SOON, ..patient() }).await;
+async fn connection_without_a_first_byte_is_closed() {
+    let server = Server::start(ConnectionLimits { first_byte: SOON, ..long_limits() }).await;
     assert!(server.connect().await.read_to_end().await.is_empty());
 }
 
 #[tokio::test]
-async fn half_a_preface_is_closed() {
-    let server = Server::start(ConnectionLimits { first_byte: SOON, ..patient() }).await;
+async fn connection_with_an_incomplete_preface_is_closed() {
+    let server = Server::start(ConnectionLimits { first_byte: SOON, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("PRI * HTTP/2.0\r\n").await;
     assert!(client.read_to_end().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_end_is_closed() {
-    let server = Server::start(ConnectionLimits { head: SOON, ..patient() }).await;
+async fn connection_with_an_incomplete_head_is_closed() {
+    let server = Server::start(ConnectionLimits { head: SOON, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
     client.read_to_end().await;
 }
 
 #[tokio::test]
-async fn a_second_head_that_does_not_end_is_closed() {
+async fn connection_with_an_incomplete_second_head_is_closed() {
     at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { head: soon, ..patient() }).await;
+        let server = Server::start(ConnectionLimits { head: soon, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.read_until("ok").await;
@@ -168,9 +168,9 @@ async fn a_second_head_that_does_not_end_is_closed() {
 }
 
 #[tokio::test]
-async fn idleness_has_a_clock_of_its_own() {
+async fn idle_timeout_is_independent_of_the_head_timeout() {
     at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { head: soon, ..patient() }).await;
+        let server = Server::start(ConnectionLimits { head: soon, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.read_until("ok").await;
@@ -178,7 +178,7 @@ async fn idleness_has_a_clock_of_its_own() {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.read_until("ok").await;
 
-        let server = Server::start(ConnectionLimits { idle: soon, ..patient() }).await;
+        let server = Server::start(ConnectionLimits { idle: soon, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(client.read_to_end().await.ends_with(b"ok"));
@@ -187,9 +187,9 @@ async fn idleness_has_a_clock_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_answer_that_takes_long_is_not_taken_for_a_slow_head() {
+async fn slow_response_does_not_expire_the_head_or_idle_timeout() {
     at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { head: soon, idle: soon, ..patient() }).await;
+        let server = Server::start(ConnectionLimits { head: soon, idle: soon, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
         server.begun.notified().await;
@@ -201,20 +201,20 @@ async fn an_answer_that_takes_long_is_not_taken_for_a_slow_head() {
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_is_closed() {
-    let server = Server::start(ConnectionLimits { stall: SOON, ..patient() }).await;
+async fn connection_of_a_client_that_does_not_read_is_closed() {
+    let server = Server::start(ConnectionLimits { stall: SOON, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
     server.stop.send(()).unwrap();
-    // The drain waits for connections without end here; that it ends says that the stalled one was closed.
-    let drained = timeout(READINESS_TIMEOUT, server.serving).await.unwrap().unwrap();
+    // The drain has a long timeout; it can only end early if the stalled connection was closed.
+    let drained = timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap();
     assert_eq!(drained, Drained { cut: 0 });
     assert!(client.read_to_end().await.len() < 64 << 20);
 }
 
 #[tokio::test]
-async fn the_drain_finishes_what_is_under_way_and_closes_what_is_idle() {
-    let server = Server::start(patient()).await;
+async fn drain_completes_requests_in_flight_and_closes_idle_connections() {
+    let server = Server::start(long_limits()).await;
     let (mut busy, mut idle, mut silent) =
         (server.connect().await, server.connect().await, server.connect().await);
     idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -224,27 +224,27 @@ async fn the_drain_finishes_what_is_under_way_and_closes_what_is_idle() {
     server.stop.send(()).unwrap();
     assert!(idle.read_to_end().await.is_empty());
     assert!(silent.read_to_end().await.is_empty());
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
     server.release.notify_one();
     let answer = String::from_utf8(busy.read_to_end().await).unwrap();
     assert!(answer.contains("connection: close") && answer.ends_with("slow"), "{answer}");
-    assert_eq!(timeout(READINESS_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 0 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 0 });
 }
 
 #[tokio::test]
-async fn the_drain_has_an_end() {
-    let server = Server::start(ConnectionLimits { drain: SOON, ..patient() }).await;
+async fn drain_aborts_connections_after_its_timeout() {
+    let server = Server::start(ConnectionLimits { drain: SOON, ..long_limits() }).await;
     let mut busy = server.connect().await;
     busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     server.begun.notified().await;
     server.stop.send(()).unwrap();
-    assert_eq!(timeout(READINESS_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 1 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 1 });
     assert!(busy.read_to_end().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_connection_without_a_permit_waits() {
-    let server = Server::start(ConnectionLimits { max_connections: 1, ..patient() }).await;
+async fn connection_without_a_permit_waits() {
+    let server = Server::start(ConnectionLimits { max_connections: 1, ..long_limits() }).await;
     let mut first = server.connect().await;
     first.send("GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     server.begun.notified().await;
@@ -256,8 +256,8 @@ async fn a_connection_without_a_permit_waits() {
 }
 
 #[tokio::test]
-async fn a_panic_breaks_one_answer_and_not_the_connection() {
-    let server = Server::start(patient()).await;
+async fn panic_fails_one_response_and_not_the_connection() {
+    let server = Server::start(long_limits()).await;
     let mut client = server.connect().await;
     client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(client.read_until("the server failed\n").await.starts_with("HTTP/1.1 500 "));
@@ -266,8 +266,8 @@ async fn a_panic_breaks_one_answer_and_not_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_reads_does_not_cost_the_connection() {
-    let server = Server::start(patient()).await;
+async fn unread_request_body_does_not_close_the_connection() {
+    let server = Server::start(long_limits()).await;
     let mut client = server.connect().await;
     // The second, third and fourth are answered without the service: a target that is too long, a panic.
     for (target, status) in
@@ -287,15 +287,15 @@ async fn a_body_that_nobody_reads_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
-async fn an_answer_that_leaves_a_body_behind_says_that_the_connection_ends() {
+async fn response_to_a_request_with_an_unread_body_announces_the_close() {
     at_any_speed(|soon| async move {
         for (head, limits) in [
-            // Too much to read for nothing.
-            ("Content-Length: 1000000000", patient()),
-            // Nothing is sent before the server asks for it, and the server does not.
-            ("Content-Length: 2\r\nExpect: 100-continue", patient()),
-            ("Content-Length: 2", ConnectionLimits { head: soon, ..patient() }),
-            ("Transfer-Encoding: chunked", ConnectionLimits { head: soon, ..patient() }),
+            // More than is read and discarded.
+            ("Content-Length: 1000000000", long_limits()),
+            // The client waits for 100 Continue, which the server does not send.
+            ("Content-Length: 2\r\nExpect: 100-continue", long_limits()),
+            ("Content-Length: 2", ConnectionLimits { head: soon, ..long_limits() }),
+            ("Transfer-Encoding: chunked", ConnectionLimits { head: soon, ..long_limits() }),
         ] {
             let server = Server::start(limits).await;
             let mut client = server.connect().await;
@@ -309,8 +309,8 @@ async fn an_answer_that_leaves_a_body_behind_says_that_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn http2_is_spoken_by_prior_knowledge() {
-    let server = Server::start(patient()).await;
+async fn http2_is_served_with_prior_knowledge() {
+    let server = Server::start(long_limits()).await;
     let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(server.address).await.unwrap());
     let executor = hyper_util::rt::TokioExecutor::new();
     let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
@@ -331,25 +331,25 @@ async fn http2_is_spoken_by_prior_knowledge() {
         assert_eq!(answer.status().as_u16(), status, "{address} {host:?}");
     }
     server.stop.send(()).unwrap();
-    timeout(READINESS_TIMEOUT, connection).await.unwrap().unwrap().unwrap();
-    assert_eq!(timeout(READINESS_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 0 });
+    timeout(EVENT_TIMEOUT, connection).await.unwrap().unwrap().unwrap();
+    assert_eq!(timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 0 });
 }
 
 #[tokio::test]
-async fn an_idle_http2_connection_is_closed() {
-    let server = Server::start(ConnectionLimits { idle: SOON, ..patient() }).await;
+async fn idle_http2_connection_is_closed() {
+    let server = Server::start(ConnectionLimits { idle: SOON, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     client.read_to_end().await;
 }
 
 #[tokio::test]
-async fn an_http2_stream_that_nobody_reads_is_closed() {
+async fn http2_connection_of_a_client_that_does_not_read_is_closed() {
     at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { idle: soon, ..patient() }).await;
+        let server = Server::start(ConnectionLimits { idle: soon, ..long_limits() }).await;
         let mut client = server.connect().await;
         let settings = "\0\0\0\x04\0\0\0\0\0";
-        // HPACK: GET, http, "/large", authority "a". The window stays as it is, so 64 KiB come and no more.
+        // HPACK: GET, http, "/large", authority "a". The client never extends the window, so it receives only 64 KiB.
         let headers = "\0\0\x0d\x01\x05\0\0\0\x01";
         client.send(&format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{settings}{headers}")).await;
         client.0.write_all(b"\x82\x86\x04\x06/large\x41\x01a").await.unwrap();
@@ -360,9 +360,9 @@ async fn an_http2_stream_that_nobody_reads_is_closed() {
 }
 
 #[tokio::test]
-async fn an_http2_answer_that_takes_long_is_waited_for() {
+async fn slow_http2_response_does_not_expire_the_idle_timeout() {
     at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { idle: soon, ..patient() }).await;
+        let server = Server::start(ConnectionLimits { idle: soon, ..long_limits() }).await;
         let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(server.address).await.unwrap());
         let executor = hyper_util::rt::TokioExecutor::new();
         let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
@@ -378,7 +378,7 @@ async fn an_http2_answer_that_takes_long_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_could_be_read_in_two_ways_is_turned_away() {
+async fn ambiguous_requests_are_rejected() {
     for (request, expected) in [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
         ("GET / HTTP/1.0\r\n\r\n", 200),
@@ -404,7 +404,7 @@ async fn what_could_be_read_in_two_ways_is_turned_away() {
 }
 
 #[tokio::test]
-async fn large_heads_are_refused_at_their_limits() {
+async fn large_heads_are_rejected_at_their_limits() {
     let target = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(length - 1));
     assert_eq!(status(&target(8 * 1024)).await, 200);
     assert_eq!(status(&target(8 * 1024 + 1)).await, 414);
@@ -417,8 +417,8 @@ async fn large_heads_are_refused_at_their_limits() {
 }
 
 #[tokio::test]
-async fn no_byte_of_one_request_becomes_another() {
-    // Each of them hides a request for /panic in what one reader takes for a body and another does not.
+async fn request_smuggling_is_rejected() {
+    // Each of them hides a request for /panic in bytes that only some parsers read as a body.
     for (request, expected) in [
         (
             "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -433,7 +433,7 @@ async fn no_byte_of_one_request_becomes_another() {
         ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n", 400),
     ] {
-        let server = Server::start(patient()).await;
+        let server = Server::start(long_limits()).await;
         let mut client = server.connect().await;
         client.send(request).await;
         client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;

@@ -1,8 +1,9 @@
-//! A connection's bytes under two clocks that hyper does not have.
+//! A stream with two timers that hyper does not have: one for request heads, one for stalled writes.
 //!
-//! hyper's own header timer starts with the end of the last answer, so it is also the time for which a connection may
-//! be idle. Here a head is timed from its first byte, apart from that; and an answer that nobody takes is timed too.
-//! Bytes of a head that came in one read with the end of the request before it count as silence.
+//! hyper's header timer starts at the end of the previous response, so it also limits the idle time. Here the head
+//! timer starts with the first byte of a head, separately from the idle timeout; the stall timer runs while the client
+//! does not read the response. Bytes of a head that arrive in the same read as the end of the previous request do not
+//! start the head timer. Does not know about HTTP syntax.
 
 use std::io;
 use std::pin::Pin;
@@ -15,22 +16,22 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
 
-/// A stream that fails when its peer takes too long.
+/// A stream that fails with `TimedOut` if the client is too slow.
 #[derive(Debug)]
 pub(super) struct TimedStream<S> {
     stream: S,
-    /// What was read before, to be read again, from `replayed` on.
+    /// Bytes that were read before; reading returns them again, from `replayed` on.
     opening: Vec<u8>,
     replayed: usize,
     activity: Arc<Activity>,
-    /// How many heads there were when bytes of the next one came in; `None` while there are none.
-    head_begun_after: Option<u64>,
+    /// Number of complete heads when the first bytes of the next head arrived; `None` if no head has begun.
+    heads_before: Option<u64>,
     head: Timer,
     stall: Timer,
 }
 
 impl<S> TimedStream<S> {
-    /// Gives back `opening` first, then what `stream` holds. A head may take `head`; HTTP/2 has no use for that timer.
+    /// Reading returns `opening` first, then the bytes of `stream`. `head` is the timeout of a head; `None` for HTTP/2.
     pub(super) fn new(
         stream: S,
         opening: Vec<u8>,
@@ -43,32 +44,32 @@ impl<S> TimedStream<S> {
             opening,
             replayed: 0,
             activity,
-            head_begun_after: None,
+            heads_before: None,
             head: Timer::new(head),
             stall: Timer::new(Some(stall)),
         }
     }
 
-    fn note_read(&mut self) {
+    fn record_read(&mut self) {
         let heads = self.activity.heads();
-        if self.activity.is_idle() && self.head_begun_after != Some(heads) {
-            self.head_begun_after = Some(heads);
+        if self.activity.is_idle() && self.heads_before != Some(heads) {
+            self.heads_before = Some(heads);
             self.head.stop();
         }
     }
 
-    /// Nothing to read for now: fails when a head has been on its way for too long.
+    /// Called if there is nothing to read: fails if the current head has taken too long.
     fn wait_for_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.head_begun_after.is_some_and(|heads| heads == self.activity.heads()) {
+        if self.heads_before.is_some_and(|heads| heads == self.activity.heads()) {
             self.head.poll(context)
         } else {
-            self.head_begun_after = None;
+            self.heads_before = None;
             self.head.stop();
             Poll::Pending
         }
     }
 
-    fn note_write(
+    fn record_write(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
@@ -89,17 +90,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if let Some(left) = this.opening.get(this.replayed..).filter(|left| !left.is_empty()) {
-            let count = left.len().min(buffer.remaining());
-            buffer.put_slice(&left[..count]);
+        if let Some(rest) = this.opening.get(this.replayed..).filter(|rest| !rest.is_empty()) {
+            let count = rest.len().min(buffer.remaining());
+            buffer.put_slice(&rest[..count]);
             this.replayed += count;
-            this.note_read();
+            this.record_read();
             return Poll::Ready(Ok(()));
         }
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Pending => this.wait_for_head(context),
             Poll::Ready(result) => {
-                this.note_read();
+                this.record_read();
                 Poll::Ready(result)
             }
         }
@@ -113,7 +114,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note_write(context, written)
+        self.record_write(context, written)
     }
 
     fn poll_write_vectored(
@@ -122,7 +123,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.note_write(context, written)
+        self.record_write(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -138,8 +139,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     }
 }
 
-/// Starts when it is first polled and fails when its time is over. Until then it costs nothing: most heads and answers
-/// need no waiting.
+/// A timer that starts at its first poll and fails when the time is over. It allocates nothing before that, because
+/// most heads and responses need no waiting.
 #[derive(Debug)]
 struct Timer {
     limit: Option<Duration>,

@@ -1,5 +1,5 @@
-//! TLS of the public listener (RFC 8446), by rustls: one port, on which the client chooses HTTP/2 or HTTP/1.1 in its
-//! handshake (ALPN, RFC 7301).
+//! TLS of the public listener (RFC 8446) with rustls. The client chooses HTTP/2 or HTTP/1.1 in the handshake (ALPN, RFC
+//! 7301). Does not know about files: the caller reads them.
 
 use std::fmt;
 use std::io;
@@ -13,29 +13,29 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 
-/// The name of HTTP/2 in a handshake (RFC 9113 3.2).
+/// The ALPN identifier of HTTP/2 (RFC 9113 §3.2).
 const HTTP2: &[u8] = b"h2";
 
-/// A certificate and its key, ready to be shown to clients.
+/// The TLS configuration with certificate chain and private key.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
-/// Why no listener can be made of a certificate and a key. Says nothing of the key.
+/// Why a certificate and a key cannot be used. Never contains the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
-    /// The certificate file holds none.
-    #[error("holds no PEM certificate that can be read")]
+    /// The certificate file contains no valid certificate.
+    #[error("contains no valid PEM certificate")]
     Certificate,
-    /// The key file holds none.
-    #[error("holds no PEM private key that can be read; an encrypted one cannot")]
+    /// The key file contains no valid key.
+    #[error("contains no valid PEM private key; encrypted keys are not supported")]
     Key,
-    /// The key is another certificate's, or of a kind that is not supported.
-    #[error("the key does not belong to the certificate, or is of a kind that is not supported")]
+    /// The key does not belong to the certificate, or its type is not supported.
+    #[error("the key does not belong to the certificate, or its type is not supported")]
     Mismatch,
 }
 
 impl Tls {
-    /// Of a certificate with those that vouch for it, and its private key, both PEM.
+    /// Builds the configuration from a certificate chain and its private key, both PEM.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificates)
             .collect::<Result<_, _>>()
@@ -52,7 +52,7 @@ impl Tls {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// Shakes hands over `stream`.
+    /// Performs the TLS handshake.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.0.accept(stream).await
     }
@@ -77,7 +77,7 @@ mod tests {
     const KEY: &[u8] = include_bytes!("../../../tests/tls/server.key");
 
     #[test]
-    fn what_does_not_fit_together_is_refused() {
+    fn invalid_or_mismatched_certificates_and_keys_are_rejected() {
         assert!(Tls::from_pem(CERTIFICATE, KEY).is_ok());
         for nothing in [&b""[..], b"nonsense", KEY] {
             assert_eq!(Tls::from_pem(nothing, KEY).unwrap_err(), TlsError::Certificate);

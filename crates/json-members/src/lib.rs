@@ -1,7 +1,7 @@
-//! The members of a JSON object in their order, each value as the text that it is (RFC 8259 4): for objects of which a few members
-//! are changed and the others go out as they came.
+//! The members of a JSON object in their order, each value as raw text (RFC 8259 §4): for objects of which a few
+//! members are changed and all others are copied unchanged.
 //!
-//! It knows neither DICOM nor FHIR; what a member means is for others to know.
+//! Does not know about DICOM, FHIR or the meaning of members.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,19 +10,19 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Names and values, in the order in which they are written. A name that is written twice is there twice.
+/// Names and values in the order of the input. A duplicate name occurs twice.
 #[derive(Debug, Default)]
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
-/// The name of a member, borrowed where it holds no escape.
+/// The name of a member, borrowed from the input if it contains no escape.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
+        struct MembersVisitor;
 
-        impl<'de> Visitor<'de> for InOrder {
+        impl<'de> Visitor<'de> for MembersVisitor {
             type Value = Members<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +38,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
         }
 
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(MembersVisitor)
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_has_no_members() {
+    fn json_that_is_not_an_object_is_rejected() {
         for text in ["[]", "null", "{", r#"{"a"}"#] {
             assert!(serde_json::from_str::<Members<'_>>(text).is_err(), "{text}");
         }

@@ -1,14 +1,15 @@
-//! Text as XML 1.0 holds it, between tags and in attributes in double quotes.
+//! Escapes text for XML 1.0: for element content and for attribute values in double quotes.
 //!
-//! White space that is no blank is written as a character reference, spelled as Canonical XML 1.0 (2.3) spells it: a reader would
-//! make a blank of it in an attribute (XML 1.0, 3.3.3) and a line feed of a carriage return anywhere (2.11). What no document can
-//! hold (production 2) becomes U+FFFD, so that nobody takes the rest for the whole.
+//! Tabs, line feeds and carriage returns are written as character references, in the notation of Canonical XML 1.0
+//! (2.3): otherwise a reader would replace them by a blank in attribute values (XML 1.0, 3.3.3), and a carriage return
+//! by a line feed everywhere (2.11). Characters that are not allowed in XML (production 2) become U+FFFD, so that a
+//! text with removed characters never looks like the complete text.
 //!
-//! It knows no document: whoever writes one knows where its tags are.
+//! Does not know about the structure of documents.
 
 use std::borrow::Cow;
 
-/// `text` with its special characters escaped; borrowed where it has none.
+/// `text` with its special characters escaped; borrowed if it has none.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_special) {
         return Cow::Borrowed(text);
@@ -18,7 +19,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Writes `text` behind what is in `xml`, with its special characters escaped.
+/// Appends `text` to `xml`, with its special characters escaped.
 pub fn push_escaped(xml: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(is_special) {
@@ -31,15 +32,15 @@ pub fn push_escaped(xml: &mut String, text: &str) {
     xml.push_str(rest);
 }
 
-/// `markup` itself, with U+FFFD in the place of each character that no document can hold.
+/// Appends `markup` without escaping; characters that are not allowed in XML become U+FFFD.
 pub fn push_markup(xml: &mut String, markup: &str) {
-    xml.extend(markup.chars().map(|character| if is_legal(character) { character } else { ILLEGAL }));
+    xml.extend(markup.chars().map(|character| if is_legal(character) { character } else { REPLACEMENT }));
 }
 
-/// In the place of what no document can hold.
-const ILLEGAL: char = char::REPLACEMENT_CHARACTER;
+/// Replaces characters that are not allowed in XML.
+const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// XML 1.0, production 2, of what can be a `char` at all.
+/// Whether a character is allowed (XML 1.0, production 2; surrogates cannot occur in a `char`).
 fn is_legal(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..) && !matches!(character, '\u{fffe}' | '\u{ffff}')
 }
@@ -48,7 +49,7 @@ fn is_special(character: char) -> bool {
     escape_of(character).is_some()
 }
 
-/// What is written for a character that does not stand for itself.
+/// The escape of a special character.
 fn escape_of(character: char) -> Option<&'static str> {
     match character {
         '&' => Some("&amp;"),
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a reader of XML takes `text` for, between tags and in an attribute.
+    /// The text that an XML reader returns for `text` as element content and as attribute value.
     fn read(text: &str) -> (String, String) {
         let document = format!("<a b=\"{text}\">{text}</a>");
         let document = roxmltree::Document::parse(&document).unwrap();
@@ -76,13 +77,13 @@ mod tests {
     }
 
     #[test]
-    fn white_space_reaches_the_reader_as_it_is() {
+    fn white_space_is_read_unchanged() {
         assert_eq!(escape("a\tb\nc\rd e"), "a&#x9;b&#xA;c&#xD;d e");
         assert_eq!(read(&escape("a\tb\r\nc")), ("a\tb\r\nc".to_owned(), "a\tb\r\nc".to_owned()));
     }
 
     #[test]
-    fn characters_that_no_document_can_hold_are_replaced_and_never_left_out() {
+    fn characters_not_allowed_in_xml_are_replaced_and_never_removed() {
         assert_eq!(
             escape("a\0b\u{c}c\u{1b}d\u{fffe}e\u{ffff}"),
             "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}"
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn controls_that_a_document_can_hold_stay() {
+    fn allowed_control_characters_are_not_escaped() {
         assert_eq!(escape("\u{7f}\u{85}\u{9f}"), "\u{7f}\u{85}\u{9f}");
     }
 
@@ -105,9 +106,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn escaped_text_is_read_as_it_was(text in any::<String>()) {
-            let held: String = text.chars().map(|one| if is_legal(one) { one } else { ILLEGAL }).collect();
-            prop_assert_eq!(read(&escape(&text)), (held.clone(), held));
+        fn escaped_text_is_read_unchanged(text in any::<String>()) {
+            let expected: String = text.chars().map(|one| if is_legal(one) { one } else { REPLACEMENT }).collect();
+            prop_assert_eq!(read(&escape(&text)), (expected.clone(), expected));
         }
     }
 }
