@@ -151,20 +151,57 @@ mod tests {
         assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
     }
 
-    #[test]
-    fn a_sink_that_does_not_take_anything_holds_nobody_up() {
-        let page = Page::default();
-        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
-        let held = page.0.lock().unwrap();
+    /// How many lines were written, and how many were reported as lost.
+    fn accounted_for(page: &Page) -> (u64, u64) {
+        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let lost =
+            written.lines().filter_map(|line| line.strip_suffix(" lost")?.parse::<u64>().ok()).sum::<u64>();
+        (written.matches("line\n").count() as u64, lost)
+    }
+
+    fn log_a_hundred_lines(queue: &mut LogQueue) {
         for _ in 0..100 {
             queue.write_all(b"line\n").unwrap();
         }
+    }
+
+    #[test]
+    fn a_sink_that_takes_nothing_does_not_delay_who_logs() {
+        let page = Page::default();
+        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
+        let held = page.0.lock().unwrap();
+        log_a_hundred_lines(&mut queue);
         drop(held);
         drop(guard);
-        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
-        let lost: Vec<u64> =
-            written.lines().filter_map(|line| line.strip_suffix(" lost")?.parse().ok()).collect();
-        assert_eq!(written.matches("line\n").count() as u64 + lost.iter().sum::<u64>(), 100, "{written}");
-        assert!(!lost.is_empty());
+        let (written, lost) = accounted_for(&page);
+        assert_eq!(written + lost, 100);
+        assert!(lost > 0);
+    }
+
+    #[test]
+    fn the_end_waits_for_a_sink_that_is_slow() {
+        let page = Page::default();
+        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
+        let held = page.0.lock().unwrap();
+        log_a_hundred_lines(&mut queue);
+        let ending = std::thread::spawn(move || drop(guard));
+        std::thread::sleep(FLUSH_TIMEOUT / 4);
+        drop(held);
+        ending.join().unwrap();
+        let (written, lost) = accounted_for(&page);
+        assert_eq!(written + lost, 100);
+    }
+
+    #[test]
+    fn the_end_waits_no_longer_than_its_timeout_for_a_sink_that_takes_nothing() {
+        let page = Page::default();
+        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
+        let held = page.0.lock().unwrap();
+        log_a_hundred_lines(&mut queue);
+        let begun = Instant::now();
+        drop(guard);
+        let waited = begun.elapsed();
+        drop(held);
+        assert!((FLUSH_TIMEOUT..FLUSH_TIMEOUT * 10).contains(&waited), "{waited:?}");
     }
 }
