@@ -1,5 +1,6 @@
 //! Builds everything from the configuration, and hands each part what it works with.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,13 +10,13 @@ use crate::auth::{Authenticator, Open};
 use crate::cache::Cache;
 use crate::change_log::{ChangeLog, Observation, ResourceKey};
 use crate::clock::SharedClock;
-use crate::config::{self, AuthMode, Config};
+use crate::config::{self, AuthMode, Config, ImplementationGuide};
 use crate::dicomweb::{self, DicomwebContext, Federation, RenderPool, ResponseCache};
 use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
 use crate::http::cursor::{CursorKey, NoKey};
 use crate::http::forwarded::PublicAddress;
-use crate::mapping::{self, MappingContext};
+use crate::mapping::{self, Guide, MappingContext};
 use crate::service::{Entrance, Service};
 use crate::store::{self, OpenError, StoreError};
 use crate::studies::{ArchiveSource, SearchLimits, Studies};
@@ -66,7 +67,7 @@ impl App {
     ) -> Result<Self, AppError> {
         let change_log = ChangeLog::open(
             store::open(config.cache.state_dir.as_deref())?,
-            u64::try_from(config.cache.ledger_entries).unwrap_or(u64::MAX),
+            u64::try_from(config.cache.change_log_entries).unwrap_or(u64::MAX),
             SharedClock::clone(&clock),
             metrics.clone(),
         )?;
@@ -102,7 +103,7 @@ impl App {
                 SharedClock::clone(&clock),
                 metrics.clone(),
             ),
-            guides: config.fhir.guides.clone(),
+            guides: guides(config),
             limits: config.search.clone(),
             cursors,
             request_timeout: config.server.request_timeout,
@@ -169,8 +170,20 @@ fn context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
         patient_id_system: archive.patient_id_system.clone(),
         issuers: archive.issuers.clone(),
         accession_system: archive.accession_system.clone(),
-        guides: config.fhir.guides.clone(),
+        guides: guides(config),
         narrative: config.fhir.narrative,
         notes: config.fhir.notes,
     }
+}
+
+/// The guides that resources follow, as `mapping` names them.
+fn guides(config: &Config) -> BTreeSet<Guide> {
+    let guide = |guide: &ImplementationGuide| match guide {
+        ImplementationGuide::SmartImagingAccess => Guide::SmartImagingAccess,
+        ImplementationGuide::IheImr => Guide::IheImr,
+        ImplementationGuide::EuImaging => Guide::EuImaging,
+        ImplementationGuide::UsCore => Guide::UsCore,
+        ImplementationGuide::Ipa => Guide::Ipa,
+    };
+    config.fhir.guides.iter().map(guide).collect()
 }

@@ -11,7 +11,9 @@ mod document;
 mod environment;
 mod error;
 mod fhir;
+mod renamed;
 mod render;
+mod report;
 mod search;
 mod secret;
 mod section;
@@ -26,15 +28,17 @@ use std::path::Path;
 pub use archive::ArchiveConfig;
 pub use auth::{AuthConfig, AuthMode};
 pub use cache::CacheConfig;
-pub use error::{ConfigError, ConfigErrors};
-pub use fhir::FhirConfig;
+pub use error::{ConfigError, ConfigErrors, ConfigWarning};
+pub use fhir::{FhirConfig, ImplementationGuide};
 pub use render::RenderConfig;
 pub use search::SearchConfig;
 pub use server::{ServerConfig, TlsConfig};
 pub use telemetry::TelemetryConfig;
 
 use document::Table;
-use section::{Report, Section};
+use renamed::RENAMED_KEYS;
+use report::Report;
+use section::Section;
 
 /// Everything that is configured.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub struct Config {
     pub search: SearchConfig,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
+    /// What should be changed, although it is accepted: for the person who wrote it.
+    pub warnings: Vec<ConfigWarning>,
 }
 
 impl Config {
@@ -82,9 +88,11 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let mut report = Report::new(path);
         let mut table = document::read(text, &mut report);
+        renamed::rename_keys(RENAMED_KEYS, &mut table, &mut report);
         environment::overlay(&mut table, environment, &mut report);
         let config = Self::read(table, &mut report);
-        report.into_result(config)
+        let (config, warnings) = report.into_result(config)?;
+        Ok(Self { warnings, ..config })
     }
 
     fn read(table: Table, report: &mut Report) -> Option<Self> {
@@ -108,6 +116,7 @@ impl Config {
             render: render?,
             search: search?,
             telemetry: telemetry?,
+            warnings: Vec::new(),
         })
     }
 }

@@ -44,6 +44,13 @@ fn modules_have_no_import_circle() {
 }
 
 #[test]
+fn files_of_the_configuration_have_no_import_circle() {
+    let graph = Graph::of(product_sources("src"));
+    let file = |source: &Source| source.path.starts_with("src/config/").then(|| source.path.clone());
+    assert_eq!(circles(&graph.edges_between(file)), Vec::<Vec<String>>::new());
+}
+
+#[test]
 fn type_names_are_defined_once_in_a_crate() {
     let mut twice = Vec::new();
     for member in crates() {

@@ -122,6 +122,65 @@ async fn check_shows_what_an_archive_can_do() {
     assert!(text(&broken.stdout).contains("main: search for studies: cannot be reached"));
 }
 
+/// The warnings of a configuration that sets `supply` of its first archive and, as a variable, `cache.ledger_entries`.
+const RENAMED: [&str; 2] = [
+    ":3: archive[0].supply: was renamed to archive[0].synthesize;",
+    "environment variable GATEWAY_CACHE__LEDGER_ENTRIES: cache.ledger_entries: was renamed to \
+     cache.change_log_entries, GATEWAY_CACHE__CHANGE_LOG_ENTRIES;",
+];
+
+fn config_with_old_names() -> tempfile::NamedTempFile {
+    config(
+        "[[archive]]\nid = \"main\"\nsupply = [\"counts\"]\nurl = \"http://127.0.0.1:1/rs\"\n[auth]\nmode = \"open\"\n\
+         [server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[telemetry]\nlog = \"json\"\n",
+    )
+}
+
+#[test]
+fn check_and_serve_warn_of_renamed_keys_with_their_places() {
+    let file = config_with_old_names();
+    let program = |command: &str| {
+        let mut program = Command::new(PROGRAM);
+        program.args([command, "--config", file.path().to_str().unwrap()]);
+        program.env("GATEWAY_CACHE__LEDGER_ENTRIES", "5000").stdin(Stdio::null());
+        program
+    };
+    let checked = text(&program("check").output().unwrap().stdout);
+    for warning in RENAMED {
+        assert!(
+            checked.lines().any(|line| line.starts_with("Warning: ") && line.contains(warning)),
+            "{checked}"
+        );
+    }
+
+    let mut serve = Started(program("serve").stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();
+    let log: Vec<Value> = lines
+        .by_ref()
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .take_while(|line: &Value| line["message"] != "listening")
+        .collect();
+    for warning in RENAMED {
+        let warns = |line: &&Value| line["message"].as_str().is_some_and(|message| message.contains(warning));
+        assert_eq!(log.iter().find(warns).map(|line| &line["level"]), Some(&Value::from("WARN")), "{log:?}");
+    }
+    assert!(serve.terminate().success());
+}
+
+#[test]
+fn the_old_and_the_new_name_of_a_key_are_refused_together() {
+    let file = config_with_old_names();
+    let mut program = Command::new(PROGRAM);
+    program.args(["serve", "--config", file.path().to_str().unwrap()]);
+    program.env("GATEWAY_CACHE__LEDGER_ENTRIES", "5000").env("GATEWAY_CACHE__CHANGE_LOG_ENTRIES", "5000");
+    let refused = program.output().unwrap();
+    assert_eq!(refused.status.code(), Some(64));
+    let said = text(&refused.stderr);
+    let expected = "cache.ledger_entries: is the old name of GATEWAY_CACHE__CHANGE_LOG_ENTRIES, and both are set; \
+                    remove GATEWAY_CACHE__LEDGER_ENTRIES";
+    assert!(said.contains(expected), "{said}");
+}
+
 #[test]
 fn check_finds_a_certificate_that_serve_could_not_use() {
     let own = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -28,7 +28,11 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let archives =
         config.archives.iter().map(|archive| Archive::new(archive.settings.clone(), Metrics::default()));
     let checks = check(archives.collect::<Result<Vec<_>, _>>()?).await;
-    print(format_args!("The configuration is valid.\n\n{checks}"))?;
+    print(format_args!("The configuration is valid."))?;
+    for warning in &config.warnings {
+        print(format_args!("Warning: {warning}"))?;
+    }
+    print(format_args!("\n{checks}"))?;
     Ok(if checks.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -355,16 +359,16 @@ impl fmt::Display for Checks {
 fn advice(supply: Synthesized) -> &'static str {
     match supply {
         Synthesized::Metadata => {
-            "add \"metadata\" to supply: its metadata hold objects of other series, or none that tell their SOP Class UID"
+            "add \"metadata\" to synthesize: its metadata hold objects of other series, or none that tell their SOP Class UID"
         }
         Synthesized::Rendered => {
-            "add \"rendered\" to supply: it answers with something else where a picture is asked for"
+            "add \"rendered\" to synthesize: it answers with something else where a picture is asked for"
         }
         Synthesized::Counts => {
-            "add \"counts\" to supply if viewers need them: its rows lack counts or modalities"
+            "add \"counts\" to synthesize if viewers need them: its rows lack counts or modalities"
         }
         Synthesized::Parents => {
-            "add \"parents\" to supply: its rows lack the UIDs of the study or series that they lie below"
+            "add \"parents\" to synthesize: its rows lack the UIDs of the study or series that they lie below"
         }
     }
 }
@@ -434,7 +438,7 @@ mod tests {
         let table = checked(rows(1), failed(), rows(9)).to_string();
         assert!(table.contains("1 in 12 ms") && table.contains("works"), "{table}");
         assert!(table.contains("main: metadata of a series: cannot be reached"), "{table}");
-        assert!(table.contains("main: add \"counts\" to supply"), "{table}");
+        assert!(table.contains("main: add \"counts\" to synthesize"), "{table}");
         let empty = checked(rows(0), Finding::NotAsked, Finding::NotAsked);
         assert!(empty.all_well() && empty.to_string().contains("holds no study"));
     }

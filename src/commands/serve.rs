@@ -24,6 +24,9 @@ const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let _log = start_telemetry(config.telemetry.log)?;
     tracing::info!(version = build_info::DESCRIPTION, "starting");
+    for warning in &config.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
     match config.auth.mode {
         AuthMode::Open => {
             tracing::warn!(

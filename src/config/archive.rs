@@ -160,8 +160,8 @@ fn read_profile(section: &mut Section<'_>) -> Profile {
         profile.detail = source;
     }
     // Besides what its profile says: what a brand lacks, each of its archives does.
-    let supplied = section.or("supply", several_of(&Synthesized::NAMES), BTreeSet::new());
-    profile.supplied = supplied.into_iter().fold(profile.supplied, SynthesizedSet::with);
+    let synthesized = section.or("synthesize", several_of(&Synthesized::NAMES), BTreeSet::new());
+    profile.supplied = synthesized.into_iter().fold(profile.supplied, SynthesizedSet::with);
     profile
 }
 

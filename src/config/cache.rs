@@ -16,7 +16,7 @@ const FRESH_FOR: Duration = Duration::from_secs(30);
 const MAX_ANSWER_SIZE: u64 = 8 << 20;
 
 /// The studies of a hospital's decade. A record takes some 180 bytes in the state directory, or in memory without one.
-const LEDGER_ENTRIES: usize = 1_000_000;
+const CHANGE_LOG_ENTRIES: usize = 1_000_000;
 
 /// What the gateway remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct CacheConfig {
     /// Where what must survive a restart stands: the change log. Without it, in memory.
     pub state_dir: Option<PathBuf>,
     /// Studies of which is known since when they are as they are.
-    pub ledger_entries: usize,
+    pub change_log_entries: usize,
 }
 
 impl CacheConfig {
@@ -42,7 +42,11 @@ impl CacheConfig {
             state_dir: section
                 .take("state_dir", text)
                 .map(|set| section.beside_the_file(&PathBuf::from(set.value))),
-            ledger_entries: section.or("ledger_entries", count(1000, 100_000_000), LEDGER_ENTRIES),
+            change_log_entries: section.or(
+                "change_log_entries",
+                count(1000, 100_000_000),
+                CHANGE_LOG_ENTRIES,
+            ),
         }
     }
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigLocation;
-use super::section::Report;
+use super::report::Report;
 
 /// Values by key.
 #[derive(Debug, Default)]

@@ -1,45 +1,90 @@
-//! Environment variables over the file: `GATEWAY_SERVER__LISTEN` is `server.listen`, `GATEWAY_ARCHIVE__0__URL` the `url`
-//! of the first `[[archive]]`. Two underscores part the levels, so a variable without them is none of ours: an
-//! orchestrator sets `GATEWAY_SERVICE_HOST` and the like for a service called `gateway`. An empty variable sets nothing.
+//! Environment variables, which override the file key by key: `GATEWAY_SERVER__LISTEN` is `server.listen`,
+//! `GATEWAY_ARCHIVE__0__URL` the `url` of the first `[[archive]]`. Two underscores separate levels. A variable without them is
+//! not a setting: orchestrators set `GATEWAY_SERVICE_HOST` and the like for a service called `gateway`. An empty variable sets
+//! nothing.
 
 use super::document::{Node, Table, Value};
 use super::error::ConfigLocation;
-use super::section::Report;
+use super::renamed::{self, RENAMED_KEYS};
+use super::report::Report;
 
 const PREFIX: &str = "GATEWAY_";
 const LEVEL: &str = "__";
 
-/// The one table whose keys are the operator's words, and not ours: their case counts.
+/// The only table whose keys the operator makes up: they are case-sensitive.
 const VERBATIM_BELOW: &str = "issuers";
 
-/// Sets what the variables of `environment` say in `table`.
+/// A variable that sets a key.
+struct Variable {
+    name: String,
+    /// The key's levels, as the variable writes them, under its present name.
+    levels: Vec<String>,
+    value: String,
+}
+
+/// Puts what the variables of `environment` set into `table`.
 pub(super) fn overlay(
     table: &mut Table,
     environment: impl IntoIterator<Item = (String, String)>,
     report: &mut Report,
 ) {
-    let is_ours = |(name, value): &(String, String)| {
-        !value.is_empty() && name.strip_prefix(PREFIX).is_some_and(|rest| rest.contains(LEVEL))
+    let variable = |(name, value): (String, String)| {
+        let levels: Vec<_> = name.strip_prefix(PREFIX)?.split(LEVEL).map(str::to_owned).collect();
+        (levels.len() > 1 && !value.is_empty()).then_some(Variable { name, levels, value })
     };
-    let mut variables: Vec<_> = environment.into_iter().filter(is_ours).collect();
-    // In the order of their numbers, so that every entry of a list comes after the one before it.
-    variables.sort_by_cached_key(|(name, _)| name.split(LEVEL).map(in_order).collect::<Vec<_>>());
-    for (name, value) in variables {
-        let segments: Vec<_> = name[PREFIX.len()..].split(LEVEL).collect();
-        if let Err(message) = set(table, &segments, &name, value) {
+    let mut variables: Vec<_> = environment.into_iter().filter_map(variable).collect();
+    rename(&mut variables, report);
+    // By index, so that each entry of a list comes after the one before it.
+    variables.sort_by_cached_key(|variable| {
+        variable.levels.iter().map(|level| in_order(level)).collect::<Vec<_>>()
+    });
+    for Variable { name, levels, value } in variables {
+        let levels: Vec<_> = levels.iter().map(String::as_str).collect();
+        if let Err(message) = set(table, &levels, &name, value) {
             report.broken(ConfigLocation::Variable(name), message);
         }
     }
 }
 
-fn in_order(segment: &str) -> (Option<usize>, String) {
-    (segment.parse().ok(), segment.to_owned())
+/// Gives keys that variables set under an old name their new name.
+fn rename(variables: &mut Vec<Variable>, report: &mut Report) {
+    let names: Vec<_> = variables.iter().map(|variable| variable.levels.join(LEVEL)).collect();
+    variables.retain_mut(|variable| {
+        let Some(levels) = renamed::rename_levels(RENAMED_KEYS, &variable.levels) else { return true };
+        let place = ConfigLocation::Variable(variable.name.clone());
+        let old = key_path(&variable.levels);
+        let new = levels.join(LEVEL);
+        if names.iter().any(|name| name.eq_ignore_ascii_case(&new)) {
+            report.error(place, old, renamed::conflict(&variable.name, &format!("{PREFIX}{new}")));
+            return false;
+        }
+        report.warn(place, old, renamed::warning(&format!("{}, {PREFIX}{new}", key_path(&levels))));
+        variable.levels = levels;
+        true
+    });
 }
 
-fn set(table: &mut Table, segments: &[&str], variable: &str, text: String) -> Result<(), String> {
+/// The key as messages name it, such as `archive[0].url`.
+fn key_path(levels: &[String]) -> String {
+    levels.iter().fold(String::new(), |path, level| {
+        if level.parse::<usize>().is_ok() {
+            format!("{path}[{level}]")
+        } else if path.is_empty() {
+            level.to_ascii_lowercase()
+        } else {
+            format!("{path}.{}", level.to_ascii_lowercase())
+        }
+    })
+}
+
+fn in_order(level: &str) -> (Option<usize>, String) {
+    (level.parse().ok(), level.to_owned())
+}
+
+fn set(table: &mut Table, levels: &[&str], variable: &str, text: String) -> Result<(), String> {
     let place = || ConfigLocation::Variable(variable.to_owned());
-    let (Some((key, rest)), false) = (segments.split_first(), segments.contains(&"")) else {
-        return Err("the name has an empty part; a key is written like GATEWAY_SERVER__LISTEN".to_owned());
+    let (Some((key, rest)), false) = (levels.split_first(), levels.contains(&"")) else {
+        return Err("the name has an empty level; write it like GATEWAY_SERVER__LISTEN".to_owned());
     };
     let key = key.to_ascii_lowercase();
     if rest.is_empty() {
@@ -52,7 +97,7 @@ fn set(table: &mut Table, segments: &[&str], variable: &str, text: String) -> Re
         None => Value::Table(Table { place: Some(place()), ..Table::default() }),
     };
     let verbatim = key == VERBATIM_BELOW;
-    let node = table.entries.entry(key).or_insert_with(|| Node { value: empty(), place: place() });
+    let node = table.entries.entry(key.clone()).or_insert_with(|| Node { value: empty(), place: place() });
     match (&mut node.value, index) {
         (Value::Table(inner), None) if verbatim && rest.len() == 1 => {
             inner.entries.insert(rest[0].to_owned(), Node { value: Value::Text(text), place: place() });
@@ -64,15 +109,13 @@ fn set(table: &mut Table, segments: &[&str], variable: &str, text: String) -> Re
                 let table = Table { place: Some(place()), ..Table::default() };
                 items.push(Node { value: Value::Table(table), place: place() });
             }
-            let count = items.len();
+            let next = items.len();
             match items.get_mut(index).map(|item| &mut item.value) {
                 Some(Value::Table(inner)) => set(inner, &rest[1..], variable, text),
-                Some(_) => Err(format!("entry {index} of the list is no table")),
-                None => Err(format!(
-                    "there are {count} entries before it, numbered from 0; the next one is {count}, not {index}"
-                )),
+                Some(_) => Err(format!("entry {index} of the list {key} is not a table")),
+                None => Err(format!("{key} indexes must be consecutive; the next free index is {next}")),
             }
         }
-        _ => Err("the name goes on below a key that holds no table".to_owned()),
+        _ => Err(format!("{key} is not a table, so it has no key below it")),
     }
 }

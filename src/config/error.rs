@@ -4,15 +4,27 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where a setting stands.
+/// Where a setting is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConfigLocation {
     /// A line of the file, counted from 1.
     Line(usize),
     /// An environment variable.
     Variable(String),
-    /// Nowhere: it is missing altogether.
+    /// Nowhere: it is missing.
     File,
+}
+
+impl ConfigLocation {
+    /// Writes the location with `file`, then the `key` unless it is empty, each followed by a colon.
+    fn write(&self, formatter: &mut fmt::Formatter<'_>, file: &Path, key: &str) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(formatter, "{}:{line}: ", file.display())?,
+            Self::Variable(name) => write!(formatter, "environment variable {name}: ")?,
+            Self::File => write!(formatter, "{}: ", file.display())?,
+        }
+        if key.is_empty() { Ok(()) } else { write!(formatter, "{key}: ") }
+    }
 }
 
 /// One thing that is wrong.
@@ -20,20 +32,20 @@ pub(super) enum ConfigLocation {
 pub struct ConfigError {
     pub(super) file: PathBuf,
     pub(super) place: ConfigLocation,
-    /// The key from the root, like `archive[0].url`; empty when what is wrong is no key.
+    /// The path of the key from the root, such as `archive[0].url`; empty when what is wrong is not a key.
     pub(super) key: String,
     pub(super) message: String,
-    /// It is about something that is not there.
+    /// Whether something is missing.
     pub(super) is_absence: bool,
 }
 
 impl ConfigError {
-    /// The key, like `archive[0].url`; empty when the file as a whole is wrong.
+    /// The path of the key, such as `archive[0].url`; empty when the file as a whole is wrong.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The line of the file, counted from 1, when it stands there.
+    /// The line of the file, counted from 1, if it is in the file.
     pub fn line(&self) -> Option<usize> {
         match self.place {
             ConfigLocation::Line(line) => Some(line),
@@ -44,56 +56,72 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            ConfigLocation::Line(line) => write!(formatter, "{}:{line}: ", self.file.display())?,
-            ConfigLocation::Variable(name) => write!(formatter, "environment variable {name}: ")?,
-            ConfigLocation::File => write!(formatter, "{}: ", self.file.display())?,
-        }
-        if !self.key.is_empty() {
-            write!(formatter, "{}: ", self.key)?;
-        }
+        self.place.write(formatter, &self.file, &self.key)?;
         formatter.write_str(&self.message)
     }
 }
 
-/// Everything that is wrong, in the order of the file.
+/// A setting that is accepted now, and should be changed: it is written in a way that a later release refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(pub(super) Vec<ConfigError>);
+pub struct ConfigWarning {
+    pub(super) file: PathBuf,
+    pub(super) place: ConfigLocation,
+    pub(super) key: String,
+    pub(super) message: String,
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.write(formatter, &self.file, &self.key)?;
+        formatter.write_str(&self.message)
+    }
+}
+
+/// Everything that is wrong, in the order of the file, and what should be changed besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) warnings: Vec<ConfigWarning>,
+}
 
 impl ConfigErrors {
-    /// Each of them.
+    /// Each error.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
-        self.0.iter()
+        self.errors.iter()
     }
 
-    /// With what is wrong about variables; what is missing besides is missing with the file.
-    pub(super) fn and_variables_of(mut self, Self(errors): Self) -> Self {
+    /// Adds what is wrong with variables. What `others` reports as missing is missing because there is no file.
+    pub(super) fn and_variables_of(mut self, others: Self) -> Self {
         let is_variable =
             |error: &ConfigError| matches!(error.place, ConfigLocation::Variable(_)) && !error.is_absence;
-        self.0.extend(errors.into_iter().filter(is_variable));
+        self.errors.extend(others.errors.into_iter().filter(is_variable));
+        self.warnings.extend(others.warnings);
         self
     }
 
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let message = format!("cannot be read ({error}); name the configuration with --config FILE");
-        let place = ConfigLocation::File;
-        Self(vec![ConfigError {
+        let message = format!("cannot be read ({error}); name the configuration file with --config FILE");
+        let error = ConfigError {
             file: path.to_owned(),
-            place,
+            place: ConfigLocation::File,
             key: String::new(),
             message,
             is_absence: false,
-        }])
+        };
+        Self { errors: vec![error], warnings: Vec::new() }
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
+        let count = self.errors.len();
         let noun = if count == 1 { "error" } else { "errors" };
         write!(formatter, "the configuration has {count} {noun}")?;
-        for error in &self.0 {
+        for error in &self.errors {
             write!(formatter, "\n  {error}")?;
+        }
+        for warning in &self.warnings {
+            write!(formatter, "\n  warning: {warning}")?;
         }
         Ok(())
     }

@@ -1,55 +1,11 @@
-//! Reading one table key by key: what is taken is checked, what is left over is unknown, what is wrong is noted, and
-//! the reading goes on.
+//! Reads one table key by key. A value is checked when it is taken; a key that is left over is unknown. Whatever is wrong is
+//! reported, and reading continues.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::document::{Node, Table, Value};
-use super::error::{ConfigError, ConfigErrors, ConfigLocation};
-
-/// Everything that was found wrong so far.
-#[derive(Debug)]
-pub(super) struct Report {
-    file: PathBuf,
-    errors: Vec<ConfigError>,
-    /// What is missing may stand where the file is broken: then only the breakage is told.
-    is_broken: bool,
-    /// Every key that was asked for, whether it is set or not, without the numbers of lists.
-    pub(super) known: BTreeSet<String>,
-}
-
-impl Report {
-    pub(super) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), errors: Vec::new(), is_broken: false, known: BTreeSet::new() }
-    }
-
-    /// Notes that something cannot be read at all.
-    pub(super) fn broken(&mut self, place: ConfigLocation, message: String) {
-        self.is_broken = true;
-        self.note(place, String::new(), message, false);
-    }
-
-    fn note(&mut self, place: ConfigLocation, key: String, message: String, is_absence: bool) {
-        self.errors.push(ConfigError { file: self.file.clone(), place, key, message, is_absence });
-    }
-
-    /// `value` when nothing is wrong.
-    pub(super) fn into_result<T>(mut self, value: Option<T>) -> Result<T, ConfigErrors> {
-        if self.is_broken {
-            self.errors.retain(|error| !error.is_absence);
-        }
-        self.errors.sort_by_key(|error| error.line().unwrap_or(usize::MAX));
-        match value {
-            Some(value) if self.errors.is_empty() => Ok(value),
-            _ => Err(ConfigErrors(self.errors)),
-        }
-    }
-
-    /// The directory that relative paths of the file begin at.
-    fn directory(&self) -> &Path {
-        self.file.parent().unwrap_or(Path::new(""))
-    }
-}
+use super::error::ConfigLocation;
+use super::report::Report;
 
 /// A value that was taken, and where it stood.
 #[derive(Debug, Clone)]
@@ -164,7 +120,7 @@ impl<'a> Section<'a> {
             let path = format!("{}[{index}]", self.path_of(key));
             match value {
                 Value::Table(table) => read_items.extend(self.descend(path, table, &mut read)),
-                _ => self.note(place, path, format!("a table is expected, under a line [[{key}]]"), false),
+                _ => self.report.error(place, path, format!("a table is expected, under a line [[{key}]]")),
             }
         }
         (read_items.len() == count).then_some(read_items)
@@ -192,7 +148,7 @@ impl<'a> Section<'a> {
         for (name, Node { value, place }) in table.entries {
             match parse(&value) {
                 Ok(value) => texts.push((name, value)),
-                Err(expected) => self.note(place, format!("{}.{name}", self.path_of(key)), expected, false),
+                Err(expected) => self.report.error(place, format!("{}.{name}", self.path_of(key)), expected),
             }
         }
         texts
@@ -200,13 +156,15 @@ impl<'a> Section<'a> {
 
     /// Notes what is wrong with the value of `key` that stands at `place`.
     pub(super) fn error(&mut self, place: ConfigLocation, key: &str, message: String) {
-        self.note(place, self.path_of(key), message, false);
+        let path = self.path_of(key);
+        self.report.error(place, path, message);
     }
 
     /// Notes that `key` is missing.
     pub(super) fn absent(&mut self, key: &str, expected: &str) {
         let place = self.table.place.clone().unwrap_or(ConfigLocation::File);
-        self.note(place, self.path_of(key), format!("is missing: {expected}"), true);
+        let path = self.path_of(key);
+        self.report.absence(place, path, format!("is missing: {expected}"));
     }
 
     /// `path` as the file means it.
@@ -227,7 +185,7 @@ impl<'a> Section<'a> {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("the keys here are {}", self.asked.join(", ")),
             };
-            self.report.note(place, path, format!("there is no such key; {hint}"), false);
+            self.report.error(place, path, format!("there is no such key; {hint}"));
         }
     }
 
@@ -246,21 +204,13 @@ impl<'a> Section<'a> {
     fn remove(&mut self, key: &'static str) -> Option<Node> {
         self.asked.push(key);
         let path = self.path_of(key);
-        self.report.known.insert(without_numbers(&path));
+        self.report.ask(&path);
         self.table.entries.remove(key)
     }
 
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
-
-    fn note(&mut self, place: ConfigLocation, path: String, message: String, is_absence: bool) {
-        self.report.note(place, path, message, is_absence);
-    }
-}
-
-fn without_numbers(path: &str) -> String {
-    path.split('.').map(|part| part.split('[').next().unwrap_or(part)).collect::<Vec<_>>().join(".")
 }
 
 /// Near enough to have been meant.

@@ -1,6 +1,5 @@
 use super::*;
 use crate::http::cors::Cors;
-use crate::mapping::Guide;
 use crate::telemetry::LogFormat;
 use crate::upstream::{Credentials, DetailSource, Synthesized, SynthesizedSet};
 use proptest::prelude::*;
@@ -258,10 +257,10 @@ fn a_wrong_variable_is_told_by_its_name() {
     for expected in [
         "environment variable GATEWAY_SERVER__LISTN: server.listn: there is no such key; did you mean `listen`?",
         "environment variable GATEWAY_SEARCH__MAX_SCAN: search.max_scan: a whole number",
-        "environment variable GATEWAY_ARCHIVE__5__ID: there are 1 entries before it",
+        "environment variable GATEWAY_ARCHIVE__5__ID: archive indexes must be consecutive; the next free index is 1",
         "environment variable GATEWAY_ARCHIVE__0__AUTH__TOKEN_FILE: archive[0].auth.token_file: /nowhere: cannot be read",
-        "environment variable GATEWAY_SERVER__: the name has an empty part",
-        "environment variable GATEWAY_AUTH__MODE__X: the name goes on below a key that holds no table",
+        "environment variable GATEWAY_SERVER__: the name has an empty level",
+        "environment variable GATEWAY_AUTH__MODE__X: mode is not a table",
     ] {
         assert!(text.contains(expected), "{expected}\nis missing in\n{text}");
     }
@@ -304,9 +303,9 @@ fn the_source_of_instances_may_be_chosen_against_the_profile() {
 }
 
 #[test]
-fn what_the_gateway_supplies_is_added_to_what_the_profile_says() {
-    let supply = "profile = \"dicom-rst\"\nsupply = [\"rendered\", \"counts\"]\n";
-    let config = load_with(&format!("{MINIMAL}{supply}"), &[]).unwrap();
+fn what_the_gateway_synthesizes_is_added_to_what_the_profile_says() {
+    let synthesize = "profile = \"dicom-rst\"\nsynthesize = [\"rendered\", \"counts\"]\n";
+    let config = load_with(&format!("{MINIMAL}{synthesize}"), &[]).unwrap();
     let supplied =
         SynthesizedSet::NONE.with(Synthesized::Rendered).with(Synthesized::Counts).with(Synthesized::Parents);
     assert_eq!(config.archives[0].settings.profile.supplied, supplied);
@@ -368,11 +367,17 @@ fn profiles_are_any_of_those_that_there_are() {
     let guides = |line: &str, environment: &[(&str, &str)]| {
         load_with(&format!("{MINIMAL}[fhir]\n{line}\n"), environment).map(|config| config.fhir.guides)
     };
-    assert_eq!(guides("", &[]).unwrap(), [Guide::SmartImagingAccess].into());
+    assert_eq!(guides("", &[]).unwrap(), [ImplementationGuide::SmartImagingAccess].into());
     assert_eq!(guides("profiles = []", &[]).unwrap(), [].into());
-    assert_eq!(guides("profiles = [\"ipa\", \"us-core\"]", &[]).unwrap(), [Guide::UsCore, Guide::Ipa].into());
+    assert_eq!(
+        guides("profiles = [\"ipa\", \"us-core\"]", &[]).unwrap(),
+        [ImplementationGuide::UsCore, ImplementationGuide::Ipa].into()
+    );
     let variable = [("GATEWAY_FHIR__PROFILES", "ihe-imr, eu-imaging")];
-    assert_eq!(guides("", &variable).unwrap(), [Guide::IheImr, Guide::EuImaging].into());
+    assert_eq!(
+        guides("", &variable).unwrap(),
+        [ImplementationGuide::IheImr, ImplementationGuide::EuImaging].into()
+    );
     let error = guides("profiles = [\"us-core\", \"mado\"]", &[]).unwrap_err().to_string();
     assert!(error.contains("fhir.profiles: one of \"smart-imaging-access\", \"ihe-imr\""), "{error}");
 }

@@ -34,14 +34,9 @@ pub enum Guide {
 }
 
 impl Guide {
-    /// All of them, by the names that they have in the configuration.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("smart-imaging-access", Self::SmartImagingAccess),
-        ("ihe-imr", Self::IheImr),
-        ("eu-imaging", Self::EuImaging),
-        ("us-core", Self::UsCore),
-        ("ipa", Self::Ipa),
-    ];
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::SmartImagingAccess, Self::IheImr, Self::EuImaging, Self::UsCore, Self::Ipa];
 }
 
 /// A profile: whose it is, its canonical, and whether a resource conforms to it.

@@ -205,6 +205,9 @@ impl<'ast> Visit<'ast> for Names {
         self.paths.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         visit::visit_path(self, path);
     }
+
+    /// `pub(super)` imports nothing from the module above.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 }
 
 /// The leaves of a `use` tree.

@@ -44,7 +44,7 @@ async fn nothing_is_said_of_an_archive_that_lacks_nothing() {
     // It refuses to draw, which says itself what is to be done.
     let pacs = archive_with(counts, &series, &whole, &whole, Answer::status(501)).await;
     let said = said(&pacs, SynthesizedSet::NONE).await;
-    assert!(!said.contains("supply"), "{said}");
+    assert!(!said.contains("synthesize"), "{said}");
 }
 
 #[tokio::test]
@@ -54,11 +54,11 @@ async fn what_an_archive_lacks_is_told_until_it_is_supplied() {
     let pacs = archive_with("", series, series, INSTANCE, picture).await;
     let told = said(&pacs, SynthesizedSet::NONE).await;
     for name in ["metadata", "rendered", "counts", "parents"] {
-        assert!(told.contains(&format!("main: add \"{name}\" to supply")), "{name}: {told}");
+        assert!(told.contains(&format!("main: add \"{name}\" to synthesize")), "{name}: {told}");
     }
     let all = Synthesized::NAMES.into_iter().fold(SynthesizedSet::NONE, |all, (_, supply)| all.with(supply));
     let told = said(&pacs, all).await;
-    assert!(!told.contains("supply"), "{told}");
+    assert!(!told.contains("synthesize"), "{told}");
 }
 
 #[tokio::test]

@@ -459,7 +459,7 @@ async fn everyone_who_reads_an_odd_object_reads_the_same() {
         .await
         .unwrap();
     let readers = Readers {
-        made: Front::told(&pacs.url(), "supply = [\"metadata\"]").await,
+        made: Front::told(&pacs.url(), "synthesize = [\"metadata\"]").await,
         embedded: Front::told(&archive.url(), "").await,
     };
     let mut wrong = String::new();
@@ -486,7 +486,7 @@ async fn a_film_is_given_as_what_it_is() {
     let archive = dicomweb_archive::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent)
         .await
         .unwrap();
-    let made = Front::told(&pacs.url(), "supply = [\"metadata\"]").await;
+    let made = Front::told(&pacs.url(), "synthesize = [\"metadata\"]").await;
     let embedded = Front::told(&archive.url(), "").await;
     let value = format!("{instance}/bulkdata/7FE00010");
     for url in [made.url(&value), embedded.url(&value), embedded.url(&format!("{instance}/frames/1"))] {

@@ -251,7 +251,7 @@ async fn an_archive_that_is_not_to_draw_is_not_asked_to() {
         .at(&format!("/{INSTANCE}/rendered"), Answer::bytes("image/jpeg", "wrong"))
         .start()
         .await;
-    let front = Front::told(&pacs.url(), "supply = [\"rendered\"]").await;
+    let front = Front::told(&pacs.url(), "synthesize = [\"rendered\"]").await;
     let answer = client::get(&front.url(&format!("{INSTANCE}/rendered"))).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(answer.text().contains("no DICOM file"), "{}", answer.text());

@@ -56,7 +56,7 @@ def images(archive, samples) -> list[bytes]:
 @pytest.fixture(scope="module")
 def drawing(archive, images, folder):
     """A gateway that draws in Orthanc's place."""
-    server = Gateway(folder, "drawing", archive.dicomweb, archive='supply = ["rendered"]')
+    server = Gateway(folder, "drawing", archive.dicomweb, archive='synthesize = ["rendered"]')
     yield server
     server.stop()
 
@@ -236,7 +236,7 @@ def peak_memory(server: Gateway) -> int:
 
 def test_objects_that_lie_are_errors_and_take_nothing_with_them(tmp_path, session_of_requests):
     archive = Orthanc(tmp_path / "orthanc")
-    gateway = Gateway(tmp_path, "drawing", archive.dicomweb, archive='supply = ["rendered"]\n[render]\nmemory = "64MiB"')
+    gateway = Gateway(tmp_path, "drawing", archive.dicomweb, archive='synthesize = ["rendered"]\n[render]\nmemory = "64MiB"')
     try:
         objects = hostile()
         for name, dataset in objects.items():

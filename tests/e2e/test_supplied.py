@@ -18,7 +18,7 @@ LUT_DATA = "00283006"
 
 @pytest.fixture(scope="module")
 def supplied(orthanc, holdings, tmp_path_factory):
-    server = Gateway(tmp_path_factory.mktemp("supplied"), "gateway", orthanc.dicomweb, archive='supply = ["metadata"]')
+    server = Gateway(tmp_path_factory.mktemp("supplied"), "gateway", orthanc.dicomweb, archive='synthesize = ["metadata"]')
     yield server
     server.stop()
 

@@ -131,11 +131,7 @@ fn data_set() -> impl Strategy<Value = Value> {
 }
 
 fn contexts() -> impl Strategy<Value = MappingContext> {
-    let everything = MappingContext {
-        guides: Guide::ALL.into_iter().map(|(_, guide)| guide).collect(),
-        notes: true,
-        ..zone("Europe/Berlin")
-    };
+    let everything = MappingContext { guides: Guide::ALL.into(), notes: true, ..zone("Europe/Berlin") };
     prop::sample::select(vec![context(), zone("America/St_Johns"), everything])
 }
 

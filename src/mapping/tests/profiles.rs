@@ -121,7 +121,7 @@ fn international_patient_access_wants_numbers_that_can_be_placed_and_a_name() {
 
 #[test]
 fn what_may_be_named_is_what_the_guides_that_are_on_have() {
-    let all: BTreeSet<_> = Guide::ALL.into_iter().map(|(_, guide)| guide).collect();
+    let all = BTreeSet::from(Guide::ALL);
     assert_eq!(supported_profiles::<fhir_r4::types::Patient>(&all), [US_CORE_PATIENT, IPA_PATIENT]);
     assert_eq!(supported_profiles::<fhir_r4::types::ImagingStudy>(&BTreeSet::new()), [""; 0]);
 }

@@ -7,7 +7,7 @@ use crate::support::front::Front;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Pacs, Study};
 
-const SUPPLIED: &str = "supply = [\"counts\"]";
+const SUPPLIED: &str = "synthesize = [\"counts\"]";
 
 fn row(elements: &[(&str, &str)]) -> Value {
     elements.iter().map(|(tag, value)| ((*tag).to_owned(), json!({"vr": "UI", "Value": [value]}))).collect()

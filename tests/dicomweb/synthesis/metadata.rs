@@ -9,7 +9,7 @@ use crate::support::objects::{file, image, report};
 use crate::support::pacs::{Answer, Framing, Pacs};
 use crate::support::samples;
 
-const SUPPLIED: &str = "supply = [\"metadata\"]";
+const SUPPLIED: &str = "synthesize = [\"metadata\"]";
 const PART: &str = "Content-Type: application/dicom";
 
 fn uids(answer: &Received) -> Vec<String> {

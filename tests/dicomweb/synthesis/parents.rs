@@ -7,7 +7,7 @@ use crate::support::front::{Front, PUBLIC};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Pacs};
 
-const SUPPLIED: &str = "supply = [\"parents\"]";
+const SUPPLIED: &str = "synthesize = [\"parents\"]";
 const SERIES: &str = r#"{ "00080060" :{"vr":"CS","Value":["C\u0054"]},"0020000E":{"vr":"UI","Value":["1.2.3"]}, "00200011":{"vr":"IS","Value":["1 "]}}"#;
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::support::objects::{compressed, file, image, report, written};
 use crate::support::pacs::{Answer, Pacs};
 use crate::support::samples;
 
-const SUPPLIED: &str = "supply = [\"metadata\"]";
+const SUPPLIED: &str = "synthesize = [\"metadata\"]";
 const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 
