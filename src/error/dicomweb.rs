@@ -8,7 +8,7 @@ use super::archive::dicomweb_status;
 use super::{Failure, sentence};
 use crate::dicomweb::{DicomwebError, PathError};
 use crate::upstream::DEFAULT_RETRY_AFTER;
-use dicom_render::RenderError;
+use dicom_render::{CodecError, RenderError};
 use http_messages::body::{self, Body};
 
 fn status(error: &DicomwebError) -> StatusCode {
@@ -57,9 +57,11 @@ fn rendering_status(error: &RenderError) -> StatusCode {
         RenderError::NoSuchFrame { .. } => StatusCode::NOT_FOUND,
         RenderError::OutsideOfImage | RenderError::NoRoom => StatusCode::BAD_REQUEST,
         RenderError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        RenderError::TransferSyntax(_) | RenderError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        RenderError::TransferSyntax(_)
+        | RenderError::Unsupported(_)
+        | RenderError::Codec(CodecError::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
         // The archive holds it as it is.
-        RenderError::Broken(_) => StatusCode::BAD_GATEWAY,
+        RenderError::Broken(_) | RenderError::Codec(_) => StatusCode::BAD_GATEWAY,
     }
 }
 

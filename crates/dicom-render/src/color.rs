@@ -1,24 +1,27 @@
 //! From samples of colour to red, green and blue of 8 bits (PS3.3 C.7.6.3.1.2).
 
+use dicom_codecs::{DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::RenderError;
-use super::decode::{Decoded, Samples};
 use super::lookup_table::LookupTable;
 use super::object::DataSet;
-use super::pixels::{ImagePixelModule, Photometric};
 
 /// The colours of a frame, three bytes for each pixel.
 pub(super) fn colours(
-    decoded: &Decoded,
-    layout: &ImagePixelModule,
+    decoded: &DecodedFrame,
+    layout: &FrameLayout,
     attributes: &DataSet,
 ) -> Result<Vec<u8>, RenderError> {
-    match (decoded.photometric, &decoded.samples) {
-        (Photometric::PaletteColor, Samples::Words(words)) => of_palette(words, layout, attributes),
-        (Photometric::PaletteColor, Samples::U32(_)) => Err(RenderError::Unsupported("its number of bits")),
-        (photometric, Samples::Words(words)) => {
+    match (decoded.photometric_interpretation, &decoded.samples) {
+        (PhotometricInterpretation::PaletteColor, Samples::U16(words)) => {
+            of_palette(words, layout, attributes)
+        }
+        (PhotometricInterpretation::PaletteColor, Samples::U32(_)) => {
+            Err(RenderError::Unsupported("its number of bits"))
+        }
+        (photometric, Samples::U16(words)) => {
             Ok(of_samples(words.iter().copied().map(u32::from), photometric, layout))
         }
         (photometric, Samples::U32(longs)) => Ok(of_samples(longs.iter().copied(), photometric, layout)),
@@ -27,13 +30,13 @@ pub(super) fn colours(
 
 fn of_samples(
     samples: impl Iterator<Item = u32>,
-    photometric: Photometric,
-    layout: &ImagePixelModule,
+    photometric: PhotometricInterpretation,
+    layout: &FrameLayout,
 ) -> Vec<u8> {
-    let top = (1_u64 << layout.bits_stored) - 1;
-    let levels = samples.map(|sample| layout.number(sample) as f64 / top as f64 * 255.0);
+    let top = (1_u64 << layout.bits_stored()) - 1;
+    let levels = samples.map(|sample| layout.value(sample) as f64 / top as f64 * 255.0);
     let mut colours: Vec<u8> = levels.map(|level| level.round() as u8).collect();
-    if matches!(photometric, Photometric::YbrFull | Photometric::YbrFull422) {
+    if matches!(photometric, PhotometricInterpretation::YbrFull | PhotometricInterpretation::YbrFull422) {
         for pixel in colours.chunks_exact_mut(3) {
             let [y, blue, red] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
             pixel.copy_from_slice(&rgb(y, blue, red));
@@ -50,11 +53,7 @@ fn rgb(y: f64, blue: f64, red: f64) -> [u8; 3] {
 }
 
 /// PS3.3 C.7.6.3.1.5 and .6: an entry of each of three tables.
-fn of_palette(
-    words: &[u16],
-    layout: &ImagePixelModule,
-    attributes: &DataSet,
-) -> Result<Vec<u8>, RenderError> {
+fn of_palette(words: &[u16], layout: &FrameLayout, attributes: &DataSet) -> Result<Vec<u8>, RenderError> {
     const TABLES: [[Tag; 3]; 3] = [
         [
             tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
@@ -75,13 +74,13 @@ fn of_palette(
     let mut tables = Vec::new();
     for [descriptor, data, segments] in TABLES {
         tables.push(if attributes.bytes(data).is_some() {
-            LookupTable::read(attributes, descriptor, data, layout.signed)?
+            LookupTable::read(attributes, descriptor, data, layout.is_signed())?
         } else {
-            LookupTable::read_segments(attributes, descriptor, segments, layout.signed)?
+            LookupTable::read_segments(attributes, descriptor, segments, layout.is_signed())?
         });
     }
     let colours = words.iter().flat_map(|word| {
-        let number = layout.number(u32::from(*word));
+        let number = layout.value(u32::from(*word));
         tables
             .iter()
             .map(move |table| (f64::from(table.entry(number)) / f64::from(table.top) * 255.0).round() as u8)

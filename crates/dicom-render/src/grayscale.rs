@@ -4,13 +4,12 @@
 //! Where an object names neither table nor window, and none is asked for, the smallest number of the frame is black and
 //! the greatest white, numbers that stand for padding left out.
 
+use dicom_codecs::{FrameLayout, PhotometricInterpretation, Samples};
 use dicom_dictionary_std::tags;
 
 use super::RenderError;
-use super::decode::Samples;
 use super::lookup_table::LookupTable;
 use super::object::DataSet;
-use super::pixels::{ImagePixelModule, Photometric};
 use super::window::{Window, WindowFunction};
 
 /// The attributes of one frame: of the object, of all its frames, and of this one (PS3.3 C.7.6.16).
@@ -54,9 +53,9 @@ enum ModalityTransform {
 }
 
 impl ModalityTransform {
-    fn read(attributes: &FrameAttributes<'_>, layout: &ImagePixelModule) -> Result<Self, RenderError> {
+    fn read(attributes: &FrameAttributes<'_>, layout: &FrameLayout) -> Result<Self, RenderError> {
         if let Some(item) = attributes.object().item(tags::MODALITY_LUT_SEQUENCE, 0)? {
-            return LookupTable::of_item(&item, layout.signed).map(Self::Table);
+            return LookupTable::of_item(&item, layout.is_signed()).map(Self::Table);
         }
         let group = attributes.group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE)?;
         let set = group.as_ref().unwrap_or(attributes.object());
@@ -73,9 +72,9 @@ impl ModalityTransform {
         }
     }
 
-    fn may_be_negative(&self, layout: &ImagePixelModule) -> bool {
+    fn may_be_negative(&self, layout: &FrameLayout) -> bool {
         match self {
-            Self::Rescale { intercept, slope } => layout.signed || *intercept < 0.0 || *slope < 0.0,
+            Self::Rescale { intercept, slope } => layout.is_signed() || *intercept < 0.0 || *slope < 0.0,
             Self::Table(_) => false,
         }
     }
@@ -131,7 +130,7 @@ impl Grayscale {
     /// Of a frame with `samples`, with `window` in place of its own where one is asked for.
     pub(super) fn read(
         attributes: &FrameAttributes<'_>,
-        layout: &ImagePixelModule,
+        layout: &FrameLayout,
         window: Option<Window>,
         samples: &Samples,
     ) -> Result<Self, RenderError> {
@@ -151,7 +150,8 @@ impl Grayscale {
         let presentation = object.item(tags::PRESENTATION_LUT_SEQUENCE, 0)?;
         let presentation = presentation.map(|item| LookupTable::of_item(&item, false)).transpose()?;
         let shape = object.text(tags::PRESENTATION_LUT_SHAPE);
-        let inverted = layout.photometric == Photometric::Monochrome1 || shape.as_deref() == Some("INVERSE");
+        let inverted = layout.photometric_interpretation() == PhotometricInterpretation::Monochrome1
+            || shape.as_deref() == Some("INVERSE");
         Ok(Self { modality, interest, presentation, inverted })
     }
 
@@ -166,14 +166,14 @@ impl Grayscale {
     }
 
     /// The levels of a whole frame, 0 being black.
-    pub(super) fn levels(&self, samples: &Samples, layout: &ImagePixelModule) -> Vec<u8> {
+    pub(super) fn levels(&self, samples: &Samples, layout: &FrameLayout) -> Vec<u8> {
         match samples {
-            Samples::Words(words) => {
+            Samples::U16(words) => {
                 let table: Vec<u8> =
-                    (0..=u32::from(u16::MAX)).map(|word| self.level(layout.number(word))).collect();
+                    (0..=u32::from(u16::MAX)).map(|word| self.level(layout.value(word))).collect();
                 words.iter().map(|word| table[usize::from(*word)]).collect()
             }
-            Samples::U32(longs) => longs.iter().map(|long| self.level(layout.number(*long))).collect(),
+            Samples::U32(longs) => longs.iter().map(|long| self.level(layout.value(*long))).collect(),
         }
     }
 }
@@ -183,10 +183,10 @@ impl Grayscale {
 struct Padding(Option<(i64, i64)>);
 
 impl Padding {
-    fn read(object: &DataSet, layout: &ImagePixelModule) -> Self {
+    fn read(object: &DataSet, layout: &FrameLayout) -> Self {
         let number = |tag| {
             let word = object.word(tag)?;
-            Some(if layout.signed { i64::from(word.cast_signed()) } else { i64::from(word) })
+            Some(if layout.is_signed() { i64::from(word.cast_signed()) } else { i64::from(word) })
         };
         let Some(value) = number(tags::PIXEL_PADDING_VALUE) else { return Self(None) };
         let limit = number(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(value);
@@ -200,12 +200,12 @@ impl Padding {
 
 fn whole_range(
     modality: &ModalityTransform,
-    layout: &ImagePixelModule,
+    layout: &FrameLayout,
     padding: Padding,
     samples: &Samples,
 ) -> VoiTransform {
     // A segment is white whether or not the frame has something beside it.
-    if layout.bits_stored == 1 {
+    if layout.bits_stored() == 1 {
         return VoiTransform::Range(0.0, 1.0);
     }
     let mut range: Option<(i64, i64)> = None;
@@ -216,8 +216,8 @@ fn whole_range(
         }
     };
     match samples {
-        Samples::Words(words) => words.iter().for_each(|word| widen(layout.number(u32::from(*word)))),
-        Samples::U32(longs) => longs.iter().for_each(|long| widen(layout.number(*long))),
+        Samples::U16(words) => words.iter().for_each(|word| widen(layout.value(u32::from(*word)))),
+        Samples::U32(longs) => longs.iter().for_each(|long| widen(layout.value(*long))),
     }
     let (least, greatest) = range.unwrap_or_default();
     let (one, other) = (modality.quantity(least), modality.quantity(greatest));

@@ -5,7 +5,7 @@
 //! anything, and one frame is decoded at a time. What cannot be drawn as it is meant is refused, with the reason; overlays
 //! and colour profiles are not drawn.
 //!
-//! - [`object`] finds the few attributes that matter, [`pixels`] the bytes of one frame, [`decode`] its samples
+//! - [`object`] finds the few attributes that matter, [`pixels`] the bytes of one frame, [`dicom_codecs`] decodes its samples
 //! - [`grey`] and [`colour`] turn them into levels and colours, by [`window`] and [`lookup_table`]
 //! - [`viewport`] cuts out, scales and turns round; [`annotation`] writes into it whose it is
 //! - [`gif`](mod@gif) makes one picture of several frames
@@ -20,7 +20,6 @@
 
 mod annotation;
 mod color;
-mod decode;
 mod gif;
 mod grayscale;
 mod lookup_table;
@@ -30,17 +29,18 @@ mod viewport;
 mod window;
 
 use bytes::Bytes;
+use dicom_codecs::Codec;
 use dicom_dictionary_std::tags;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, GrayImage, RgbImage};
 
-use decode::Coding;
 use grayscale::{FrameAttributes, Grayscale};
 use object::Object;
 use pixels::ImagePixelModule;
 
 pub use annotation::Annotation;
+pub use dicom_codecs::CodecError;
 pub use gif::Animation;
 pub use viewport::Viewport;
 pub use window::{Window, WindowFunction};
@@ -78,6 +78,9 @@ pub enum RenderError {
     /// It contradicts itself.
     #[error("the object cannot be drawn: {0}")]
     Broken(&'static str),
+    /// Its frame cannot be decoded.
+    #[error("the object cannot be drawn: {0}; ask for the object or its frames")]
+    Codec(#[from] CodecError),
 }
 
 /// The formats of pictures.
@@ -122,8 +125,8 @@ pub struct Appearance {
 #[derive(Debug, Clone)]
 pub struct Image {
     object: Object,
-    layout: ImagePixelModule,
-    coding: Coding,
+    module: ImagePixelModule,
+    codec: Codec,
     /// The fragments of each frame, where it has some.
     frames: Vec<Vec<usize>>,
     /// Bytes that drawing may take besides the object.
@@ -135,44 +138,45 @@ impl Image {
     pub fn open(file: &Bytes, limit: usize) -> Result<Self, RenderError> {
         let room = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
         let object = object::read(file, room)?;
-        let layout = ImagePixelModule::read(&object.elements)?;
+        let module = ImagePixelModule::read(&object.elements)?;
         if object.pixels.is_none() {
             return Err(RenderError::NoImage);
         }
-        let coding = Coding::of(object.transfer_syntax)?;
-        let frames = pixels::frames(&object, &layout)?;
+        let codec = Codec::of_transfer_syntax(object.transfer_syntax)
+            .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
+        let frames = pixels::frames(&object, &module)?;
         let room = room.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
-        Ok(Self { object, layout, coding, frames, room })
+        Ok(Self { object, module, codec, frames, room })
     }
 
     /// How many frames it has.
     pub fn frames(&self) -> u32 {
-        self.layout.frames
+        self.module.frames
     }
 
     /// The picture of `frame`, counted from 1.
     pub fn draw(&self, frame: u32, appearance: &Appearance, format: Format) -> Result<Vec<u8>, RenderError> {
-        let layout = &self.layout;
-        let index = frame.checked_sub(1).filter(|index| *index < layout.frames);
-        let index = index.ok_or(RenderError::NoSuchFrame { frames: layout.frames })?;
+        let (layout, frames) = (&self.module.layout, self.module.frames);
+        let index = frame.checked_sub(1).filter(|index| *index < frames);
+        let index = index.ok_or(RenderError::NoSuchFrame { frames })?;
         let attributes = FrameAttributes::read(&self.object.elements, index)?;
-        let (width, height) = (layout.columns as u32, layout.rows as u32);
+        let (width, height) = (layout.columns() as u32, layout.rows() as u32);
         let geometry = match appearance.viewport {
             Some(viewport) => Some(viewport.geometry(width, height, pixel_aspect(&attributes)?)?),
             None => None,
         };
-        let channels = if layout.photometric.is_monochrome() { 1 } else { 3 };
+        let channels = if layout.photometric_interpretation().is_monochrome() { 1 } else { 3 };
         let whole = layout.pixels().saturating_mul(2 * channels);
         let drawn = geometry.map_or(0, |geometry| geometry.memory(channels));
         let (wide, high) = geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
         let encoded = if format == Format::Gif { gif::memory(wide, high, channels) } else { 0 };
         let taken =
-            [whole, drawn, encoded].into_iter().fold(self.coding.memory(layout), usize::saturating_add);
+            [whole, drawn, encoded].into_iter().fold(self.codec.memory(layout), usize::saturating_add);
         if taken > self.room {
             return Err(RenderError::TooLarge);
         }
-        let stretch = pixels::stretch(&self.object, layout, &self.frames, index)?;
-        let decoded = decode::decode(self.coding, &stretch, layout)?;
+        let data = pixels::stretch(&self.object, &self.module, &self.frames, index)?;
+        let decoded = self.codec.decode(&data.encoded(), layout)?;
         let picture = if channels == 1 {
             let scale = Grayscale::read(&attributes, layout, appearance.window, &decoded.samples)?;
             let levels = scale.levels(&decoded.samples, layout);
@@ -187,7 +191,7 @@ impl Image {
             Some(geometry) => geometry.apply(&picture),
             None => picture,
         };
-        let lines = appearance.annotation.lines(&self.object.elements, frame, layout.frames)?;
+        let lines = appearance.annotation.lines(&self.object.elements, frame, frames)?;
         annotation::write(&mut picture, &lines)?;
         match format {
             Format::Gif => gif::encode(picture, gif::delay(&self.object.elements)),

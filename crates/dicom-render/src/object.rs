@@ -7,10 +7,7 @@ use dicom_dictionary_std::tags;
 use super::{RenderError, annotation};
 use dicom_model::part10::ReadError;
 
-pub(super) use dicom_model::part10::in_place::{Elements as DataSet, InPlace as Object, Order, Pixels};
-
-/// Explicit VR Big Endian, which is retired and still in archives.
-pub(super) const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+pub(super) use dicom_model::part10::in_place::{Elements as DataSet, InPlace as Object, Pixels};
 
 /// The elements that pixels are drawn with, and the sequences in which some of them stand.
 const NEEDED: &[Tag] = &[

@@ -4,7 +4,7 @@
 
 use super::inflate::Inflated;
 use super::source::{InMemory, Source};
-use super::syntax::{ElementHeader, Syntax, is_deflated};
+use super::syntax::{Syntax, is_deflated};
 use super::walk::{Event, Walk};
 use super::{ReadError, is_pixel_data, meta};
 use crate::encapsulated::Fragment;
@@ -33,8 +33,10 @@ pub enum Pixels {
     Native {
         /// The value.
         bytes: Bytes,
-        /// Its byte order.
-        order: Order,
+        /// Its value representation, OB or OW (PS3.5 8.1.2).
+        vr: VR,
+        /// Whether words begin with their most significant byte.
+        big_endian: bool,
     },
     /// Encapsulated format (PS3.5 A.4).
     Encapsulated {
@@ -43,18 +45,6 @@ pub enum Pixels {
         /// The fragments.
         fragments: Vec<(Fragment, Bytes)>,
     },
-}
-
-/// The byte order of numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Least significant byte first.
-    Little,
-    /// Most significant byte first.
-    Big,
-    /// Most significant byte first, with two 8-bit numbers per word, the first in its less significant half (PS3.5
-    /// 8.1.1).
-    BigWords,
 }
 
 impl InPlace {
@@ -98,7 +88,10 @@ fn read_level(
         match event {
             Event::Value(header, length) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
                 let bytes = walk.source().take_bytes(length.into())?;
-                return Ok((found, Some(Pixels::Native { bytes, order: order(header) })));
+                return Ok((
+                    found,
+                    Some(Pixels::Native { bytes, vr: header.vr, big_endian: header.syntax.big_endian }),
+                ));
             }
             Event::Fragments(header) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
                 return Ok((found, Some(read_fragments(&mut walk)?)));
@@ -132,14 +125,6 @@ fn read_level(
         }
     }
     Ok((found, None))
-}
-
-fn order(header: ElementHeader) -> Order {
-    match (header.syntax.big_endian, header.vr) {
-        (false, _) => Order::Little,
-        (true, VR::OB) => Order::Big,
-        (true, _) => Order::BigWords,
-    }
 }
 
 fn read_fragments(walk: &mut Walk<InMemory>) -> Result<Pixels, ReadError> {

@@ -1,16 +1,15 @@
 //! Extended JPEG of 12 bits (ITU-T T.81: sequential, with Huffman codes), of one component, as DICOM has it for grey images
 //! (PS3.5 8.2.1).
 //!
-//! [`header`] reads what is said before the samples, [`entropy`] the bits and their codes, [`cosine`] makes samples of
+//! [`header`] reads what is said before the samples, [`huffman`] the bits and their codes, [`idct`] makes samples of
 //! coefficients.
 
 mod header;
 mod huffman;
 mod idct;
 
-use super::super::super::RenderError;
 use super::BROKEN;
-use crate::pixels::ImagePixelModule;
+use crate::{CodecError, FrameLayout};
 use header::JpegHeader;
 use huffman::{Codes, JpegBits};
 use idct::{BLOCK, Block, Cosine};
@@ -32,10 +31,10 @@ const ZIGZAG: [usize; BLOCK] = [
 ];
 
 /// The samples of the frame `stream`.
-pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Vec<u16>, RenderError> {
+pub(super) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Vec<u16>, CodecError> {
     let header = JpegHeader::read(stream)?;
     if (header.rows, header.columns, 1) != (layout.rows, layout.columns, layout.samples) {
-        return Err(RenderError::Broken("its JPEG stream has another size than it says"));
+        return Err(CodecError::SizeMismatch("JPEG"));
     }
     let cosine = Cosine::new();
     let mut scan = JpegScan { bits: JpegBits::new(header.scan), header: &header, prediction: 0 };
@@ -71,7 +70,7 @@ struct JpegScan<'a> {
 
 impl JpegScan<'_> {
     /// The next block's coefficients (T.81 F.2.2).
-    fn block(&mut self) -> Result<Block, RenderError> {
+    fn block(&mut self) -> Result<Block, CodecError> {
         let JpegHeader { quantization, first, others, .. } = self.header;
         let mut block = [0.0; BLOCK];
         let difference = self.coefficient(first, 0)?.1;
@@ -94,7 +93,7 @@ impl JpegScan<'_> {
     }
 
     /// How many zeros come before a coefficient, at most `most`, and the coefficient.
-    fn coefficient(&mut self, codes: &Codes, most: usize) -> Result<(usize, i32), RenderError> {
+    fn coefficient(&mut self, codes: &Codes, most: usize) -> Result<(usize, i32), CodecError> {
         let symbol = self.bits.symbol(codes)?;
         let (zeros, size) = (usize::from(symbol >> 4), symbol & 0x0F);
         if zeros > most || (size == 0 && !matches!(zeros, 0 | 15)) {
@@ -104,7 +103,7 @@ impl JpegScan<'_> {
     }
 
     /// Behind the marker of a restart nothing is known of what came before it.
-    fn restart(&mut self) -> Result<(), RenderError> {
+    fn restart(&mut self) -> Result<(), CodecError> {
         self.prediction = 0;
         self.bits.restart()
     }

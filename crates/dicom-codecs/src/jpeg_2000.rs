@@ -4,11 +4,9 @@ mod blocks;
 
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
-use super::{Decoded, Samples};
-use crate::RenderError;
-use crate::pixels::{ImagePixelModule, Photometric};
+use crate::{CodecError, DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
 
-const BROKEN: RenderError = RenderError::Broken("its JPEG 2000 stream is broken");
+const BROKEN: CodecError = CodecError::Broken("JPEG 2000");
 
 /// An image of 16,384 by 16,384 in tiles of 256 by 256.
 const MAX_TILES: u64 = 4096;
@@ -17,17 +15,17 @@ const MAX_TILES: u64 = 4096;
 const BEGINNING: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
 
 /// The samples of the frame `stream`.
-pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Decoded, RenderError> {
+pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
     let start = memchr::memmem::find(stream, &BEGINNING).ok_or(BROKEN)?;
     let stream = &stream[start..];
     let size = Size::read(stream).ok_or(BROKEN)?;
     if (size.rows, size.columns, size.samples)
         != (layout.rows as u64, layout.columns as u64, layout.samples as u64)
     {
-        return Err(RenderError::Broken("its JPEG 2000 stream has another size than it says"));
+        return Err(CodecError::SizeMismatch("JPEG 2000"));
     }
     if size.tiles > MAX_TILES || size.bits > 16 {
-        return Err(RenderError::Unsupported("a kind of JPEG 2000, such as one of more than 16 bits,"));
+        return Err(CodecError::Unsupported("its kind of JPEG 2000, such as more than 16 bits,"));
     }
     blocks::check(stream)?;
     let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
@@ -49,17 +47,19 @@ pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Decoded
             words[pixel * layout.samples + index] = stored(number, size, layout);
         }
     }
-    let photometric = match layout.photometric {
-        // Which the decoder has undone.
-        Photometric::YbrOfJpeg2000 => Photometric::Rgb,
+    let photometric_interpretation = match layout.photometric {
+        // The library has undone the transform.
+        PhotometricInterpretation::YbrIct | PhotometricInterpretation::YbrRct => {
+            PhotometricInterpretation::Rgb
+        }
         declared => declared,
     };
-    Ok(Decoded { samples: Samples::Words(words), photometric })
+    Ok(DecodedFrame { samples: Samples::U16(words), photometric_interpretation })
 }
 
 /// The bits that the object would store for `number`. Some streams say that they are unsigned and hold signed numbers of
 /// the object: then their highest bit is the sign.
-fn stored(number: i32, size: Size, layout: &ImagePixelModule) -> u16 {
+fn stored(number: i32, size: Size, layout: &FrameLayout) -> u16 {
     let is_negative = layout.signed && !size.signed && number >> (size.bits - 1) & 1 == 1;
     let number = if is_negative { number - (1 << size.bits) } else { number };
     (number << layout.shift & 0xFFFF) as u16

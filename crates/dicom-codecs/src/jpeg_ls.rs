@@ -7,20 +7,25 @@ mod context;
 mod header;
 mod line;
 
-use super::super::RenderError;
-use crate::pixels::ImagePixelModule;
+use crate::{CodecError, FrameLayout, Samples};
 use bits::JpegLsBits;
 use header::{JpegLsHeader, JpegLsScan};
 use line::Coder;
 
-const BROKEN: RenderError = RenderError::Broken("its JPEG-LS stream is broken");
+const BROKEN: CodecError = CodecError::Broken("JPEG-LS");
+
+/// How many bytes decoding takes besides the samples: two lines of each component, and the contexts.
+pub(crate) fn working_memory(layout: &FrameLayout) -> usize {
+    const CONTEXTS: usize = 16 * 1024;
+    2 * size_of::<i32>() * (layout.columns + 2) * layout.samples + CONTEXTS
+}
 
 /// The samples of the frame `stream`, those of each pixel together.
-pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Vec<u16>, RenderError> {
+pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, CodecError> {
     let mut header = JpegLsHeader::read(stream)?;
     if (header.rows, header.columns, header.components.len()) != (layout.rows, layout.columns, layout.samples)
     {
-        return Err(RenderError::Broken("its JPEG-LS stream has another size than it says"));
+        return Err(CodecError::SizeMismatch("JPEG-LS"));
     }
     let mut samples = vec![0; layout.values()];
     let mut decoded = vec![false; layout.samples];
@@ -36,7 +41,7 @@ pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Vec<u16
         decode_scan(&mut bits, &header, &scan, &mut samples)?;
         header.advance(bits.consumed());
     }
-    Ok(samples)
+    Ok(Samples::U16(samples))
 }
 
 fn decode_scan(
@@ -44,7 +49,7 @@ fn decode_scan(
     header: &JpegLsHeader<'_>,
     scan: &JpegLsScan,
     samples: &mut [u16],
-) -> Result<(), RenderError> {
+) -> Result<(), CodecError> {
     let mut coder = Coder::new(header.coding(scan), scan.components.len());
     let width = header.columns;
     let all = header.components.len();

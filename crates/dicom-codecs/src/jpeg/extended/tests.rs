@@ -5,27 +5,16 @@ use std::fmt::Write;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pixels::Photometric;
+use crate::frame::tests::gray;
 
 const COLUMNS: usize = 20;
 
-fn layout(rows: usize) -> ImagePixelModule {
-    ImagePixelModule {
-        rows,
-        columns: COLUMNS,
-        samples: 1,
-        photometric: Photometric::Monochrome2,
-        bits_allocated: 16,
-        bits_stored: 12,
-        shift: 0,
-        signed: false,
-        planar: false,
-        frames: 1,
-    }
+fn layout(rows: u16) -> FrameLayout {
+    FrameLayout::new(&gray(rows, 20, 16, 12)).unwrap()
 }
 
-/// Of `components`, a block after the other of one grey each, with a restart marker behind every `restart` blocks.
-fn stream(rows: u8, components: u8, greys: &[i32], restart: usize) -> Vec<u8> {
+/// Of `components`, a block after the other of one gray each, with a restart marker behind every `restart` blocks.
+fn stream(rows: u8, components: u8, grays: &[i32], restart: usize) -> Vec<u8> {
     let segment = |marker: u8, bytes: &[u8]| {
         let length = u8::try_from(bytes.len() + 2).unwrap();
         [&[0xFF, marker, 0, length][..], bytes].concat()
@@ -45,14 +34,14 @@ fn stream(rows: u8, components: u8, greys: &[i32], restart: usize) -> Vec<u8> {
     ]
     .concat();
     let (mut bits, mut prediction) = (String::new(), 2048);
-    for (block, grey) in greys.iter().enumerate() {
+    for (block, gray) in grays.iter().enumerate() {
         if restart > 0 && block > 0 && block % restart == 0 {
             bytes.extend(padded(&bits));
             bytes.extend([0xFF, 0xD0 + u8::try_from((block / restart - 1) % 8).unwrap()]);
             (bits, prediction) = (String::new(), 2048);
         }
-        let difference = grey - prediction;
-        prediction = *grey;
+        let difference = gray - prediction;
+        prediction = *gray;
         let size = 32 - difference.unsigned_abs().leading_zeros();
         let value = if difference < 0 { difference + (1 << size) - 1 } else { difference };
         write!(bits, "{size:05b}").unwrap();
@@ -73,12 +62,12 @@ fn padded(bits: &str) -> Vec<u8> {
     (0..padded.len()).step_by(8).map(byte).flat_map(stuffed).collect()
 }
 
-const GREYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
+const GRAYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
 
 #[test]
 fn blocks_stand_where_they_belong_and_are_cut_at_the_edges() {
     for restart in [0, 1, 2] {
-        let stream = stream(10, 1, &GREYS, restart);
+        let stream = stream(10, 1, &GRAYS, restart);
         assert!(is_of_12_bits(&stream));
         let samples = decode(&stream, &layout(10)).unwrap();
         assert_eq!(samples.len(), 200);
@@ -86,7 +75,7 @@ fn blocks_stand_where_they_belong_and_are_cut_at_the_edges() {
             let (row, column) = (at / COLUMNS, at % COLUMNS);
             assert_eq!(
                 i32::from(*sample),
-                GREYS[row / 8 * 3 + column / 8],
+                GRAYS[row / 8 * 3 + column / 8],
                 "{row} {column}, every {restart}"
             );
         }
@@ -94,22 +83,22 @@ fn blocks_stand_where_they_belong_and_are_cut_at_the_edges() {
 }
 
 #[test]
-fn what_is_cut_short_or_of_another_size_is_no_picture() {
-    let whole = stream(10, 1, &GREYS, 2);
+fn what_is_cut_short_or_of_another_size_is_refused() {
+    let whole = stream(10, 1, &GRAYS, 2);
     assert!(decode(&whole, &layout(11)).is_err());
     let last = whole.len() - 2;
     for length in 0..last {
         assert!(decode(&whole[..length], &layout(10)).is_err(), "{length} of {last}");
     }
     assert_eq!(decode(&whole[..last], &layout(10)).unwrap(), decode(&whole, &layout(10)).unwrap());
-    let colours = stream(10, 3, &GREYS, 0);
-    assert!(matches!(decode(&colours, &layout(10)), Err(RenderError::Unsupported(_))));
+    let colors = stream(10, 3, &GRAYS, 0);
+    assert!(matches!(decode(&colors, &layout(10)), Err(CodecError::Unsupported(_))));
 }
 
 proptest! {
     #[test]
     fn no_stream_makes_it_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
-        let mut bytes = stream(10, 1, &GREYS, 2);
+        let mut bytes = stream(10, 1, &GRAYS, 2);
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;

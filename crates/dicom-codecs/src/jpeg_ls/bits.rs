@@ -1,7 +1,7 @@
 //! The bits of a scan: behind a byte of ones comes one of seven bits (T.87 A.1, D.1).
 
 use super::BROKEN;
-use crate::RenderError;
+use crate::CodecError;
 
 #[derive(Debug)]
 pub(super) struct JpegLsBits<'a> {
@@ -23,12 +23,12 @@ impl<'a> JpegLsBits<'a> {
         self.at
     }
 
-    pub(super) fn bit(&mut self) -> Result<u32, RenderError> {
+    pub(super) fn bit(&mut self) -> Result<u32, CodecError> {
         self.read(1)
     }
 
     /// So many bits, 32 at most, the first of them the highest.
-    pub(super) fn read(&mut self, count: u32) -> Result<u32, RenderError> {
+    pub(super) fn read(&mut self, count: u32) -> Result<u32, CodecError> {
         while self.count < count {
             self.take()?;
         }
@@ -38,7 +38,7 @@ impl<'a> JpegLsBits<'a> {
     }
 
     /// How many zeros come before a one, which is read too; no more than `most`.
-    pub(super) fn zeros(&mut self, most: u32) -> Result<u32, RenderError> {
+    pub(super) fn zeros(&mut self, most: u32) -> Result<u32, CodecError> {
         let mut zeros = 0;
         while self.bit()? == 0 {
             zeros += 1;
@@ -49,7 +49,7 @@ impl<'a> JpegLsBits<'a> {
         Ok(zeros)
     }
 
-    fn take(&mut self) -> Result<(), RenderError> {
+    fn take(&mut self) -> Result<(), CodecError> {
         let byte = *self.bytes.get(self.at).ok_or(BROKEN)?;
         // A marker: the scan has no more bits than that.
         if self.after_ones && byte >= 0x80 {

@@ -1,20 +1,19 @@
-//! JPEG (ITU-T T.81): baseline, extended, lossless. Extended JPEG of 12 bits is read here, all else by a library.
+//! JPEG (ITU-T T.81): Baseline, Extended, Lossless (PS3.5 A.4.1). [`extended`] decodes Extended JPEG of 12 bits, the library
+//! `jpeg-decoder` all else.
 
 mod extended;
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-use super::{Decoded, Samples};
-use crate::RenderError;
-use crate::pixels::{ImagePixelModule, Photometric};
+use crate::{CodecError, DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
 
-const BROKEN: RenderError = RenderError::Broken("its JPEG stream is broken");
+const BROKEN: CodecError = CodecError::Broken("JPEG");
 
 /// The samples of the frame `stream`.
-pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Decoded, RenderError> {
+pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
     if extended::is_of_12_bits(stream) {
-        let samples = Samples::Words(extended::decode(stream, layout)?);
-        return Ok(Decoded { samples, photometric: layout.photometric });
+        let samples = Samples::U16(extended::decode(stream, layout)?);
+        return Ok(DecodedFrame { samples, photometric_interpretation: layout.photometric });
     }
     let mut decoder = Decoder::new(stream);
     decoder.read_info().map_err(|error| refusal(&error))?;
@@ -26,10 +25,10 @@ pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Decoded
     };
     let size = (usize::from(info.height), usize::from(info.width), samples);
     if size != (layout.rows, layout.columns, layout.samples) {
-        return Err(RenderError::Broken("its JPEG stream has another size than it says"));
+        return Err(CodecError::SizeMismatch("JPEG"));
     }
-    // Colours are told by the object, corrected by what the stream says: the decoder does not know the former, and is told
-    // that there is nothing to convert.
+    // The object says what the colors are, and the stream may correct it. The library knows the stream alone: it must not
+    // convert anything.
     if samples == 3 {
         decoder.set_color_transform(ColorTransform::RGB);
     }
@@ -43,31 +42,31 @@ pub(super) fn decode(stream: &[u8], layout: &ImagePixelModule) -> Result<Decoded
     if words.len() != layout.values() {
         return Err(BROKEN);
     }
-    let photometric =
-        if layout.samples == 3 { colours(stream, layout.photometric) } else { layout.photometric };
-    Ok(Decoded { samples: Samples::Words(words), photometric })
+    let declared = layout.photometric;
+    let photometric_interpretation = if layout.samples == 3 { colors(stream, declared) } else { declared };
+    Ok(DecodedFrame { samples: Samples::U16(words), photometric_interpretation })
 }
 
-fn refusal(error: &jpeg_decoder::Error) -> RenderError {
+fn refusal(error: &jpeg_decoder::Error) -> CodecError {
     match error {
         jpeg_decoder::Error::Unsupported(_) => {
-            RenderError::Unsupported("a kind of JPEG, such as one with arithmetic codes,")
+            CodecError::Unsupported("its kind of JPEG, such as arithmetic coding,")
         }
         _ => BROKEN,
     }
 }
 
-/// What the colours of `stream` are. Objects say RGB where the stream holds luminance and chrominance: JFIF always does
-/// (ITU-T T.871), Adobe's marker says it, and so do the components' names.
-fn colours(stream: &[u8], declared: Photometric) -> Photometric {
+/// What the colors of `stream` are. Some objects say RGB where the stream holds luminance and chrominance: JFIF always does
+/// (ITU-T T.871), and the Adobe marker or the names of the components say it.
+fn colors(stream: &[u8], declared: PhotometricInterpretation) -> PhotometricInterpretation {
     match Hints::read(stream) {
-        Hints { names_red: true, .. } => Photometric::Rgb,
-        Hints { jfif: true, .. } | Hints { adobe: Some(1), .. } => Photometric::YbrFull,
+        Hints { names_red: true, .. } => PhotometricInterpretation::Rgb,
+        Hints { jfif: true, .. } | Hints { adobe: Some(1), .. } => PhotometricInterpretation::YbrFull,
         _ => declared,
     }
 }
 
-/// What the markers before the first scan say of colours.
+/// What the markers before the first scan say about colors.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Hints {
     jfif: bool,

@@ -3,7 +3,7 @@
 //! single samples a thousand times as many as the image has.
 
 use super::BROKEN;
-use crate::RenderError;
+use crate::CodecError;
 
 /// Blocks of 64 by 64 are usual, and 16 by 16 the smallest that are met: so many bits of their two sides together.
 const MIN_BLOCK_SIZE: u32 = 8;
@@ -18,7 +18,7 @@ const CODING_STYLE: u16 = 0xFF52;
 const CODING_STYLE_OF_COMPONENT: u16 = 0xFF53;
 
 /// Refuses a stream that is cut smaller than any real one.
-pub(super) fn check(stream: &[u8]) -> Result<(), RenderError> {
+pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
     let word = |at: usize| stream.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let long = |at: usize| {
         stream.get(at..at + 4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
@@ -58,7 +58,7 @@ pub(super) fn check(stream: &[u8]) -> Result<(), RenderError> {
 }
 
 /// Of a segment whose first byte says whether precincts are told; their sizes and those of blocks begin at `parameters`.
-fn check_style(segment: &[u8], parameters: usize) -> Result<(), RenderError> {
+fn check_style(segment: &[u8], parameters: usize) -> Result<(), CodecError> {
     let has_precincts = segment.first().ok_or(BROKEN)? & 1 == 1;
     let parameters = segment.get(parameters..).ok_or(BROKEN)?;
     let [levels, width, height, _, _, precincts @ ..] = parameters else { return Err(BROKEN) };
@@ -66,8 +66,8 @@ fn check_style(segment: &[u8], parameters: usize) -> Result<(), RenderError> {
     let is_small = u32::from(*width) + u32::from(*height) + 4 < MIN_BLOCK_SIZE
         || precincts.iter().any(|size| size & 0xF < MIN_PRECINCT_SIZE || size >> 4 < MIN_PRECINCT_SIZE);
     if is_small {
-        return Err(RenderError::Unsupported(
-            "a JPEG 2000 stream in pieces smaller than any that are in use,",
+        return Err(CodecError::Unsupported(
+            "JPEG 2000 with code-blocks or precincts smaller than any in use",
         ));
     }
     Ok(())
@@ -109,7 +109,7 @@ mod tests {
         let usual = style(4, 4, &[]);
         for small in [style(0, 0, &[]), style(1, 2, &[]), style(4, 4, &[0x88, 0x08]), style(4, 4, &[0x80])] {
             for stream in [with_tile(&small, &usual), with_tile(&usual, &small)] {
-                assert!(matches!(check(&stream), Err(RenderError::Unsupported(_))), "{small:?}");
+                assert!(matches!(check(&stream), Err(CodecError::Unsupported(_))), "{small:?}");
             }
         }
     }

@@ -4,7 +4,7 @@ use super::BROKEN;
 use super::bits::JpegLsBits;
 use super::context::{Context, RunContext};
 use super::header::SampleCoding;
-use crate::RenderError;
+use crate::CodecError;
 
 /// Lengths of runs as powers of two (T.87 A.2.1, J).
 const RUNS: [u32; 32] =
@@ -67,7 +67,7 @@ impl Coder {
         component: usize,
         above: &[i32],
         line: &mut [i32],
-    ) -> Result<(), RenderError> {
+    ) -> Result<(), CodecError> {
         let end = line.len() - 1;
         let mut at = 1;
         while at < end {
@@ -103,7 +103,7 @@ impl Coder {
         bits: &mut JpegLsBits<'_>,
         above: &[Vec<i32>],
         lines: &mut [Vec<i32>],
-    ) -> Result<(), RenderError> {
+    ) -> Result<(), CodecError> {
         let end = lines[0].len() - 1;
         let mut at = 1;
         while at < end {
@@ -158,7 +158,7 @@ impl Coder {
         bits: &mut JpegLsBits<'_>,
         around: Around,
         context: i32,
-    ) -> Result<i32, RenderError> {
+    ) -> Result<i32, CodecError> {
         let SampleCoding { maximum, near, reset, limit, .. } = self.coding;
         let sign = if context < 0 { -1 } else { 1 };
         // Nine values for each of three differences make 365 contexts but for the sign.
@@ -172,7 +172,7 @@ impl Coder {
     }
 
     /// A limited Golomb code (T.87 A.5.3).
-    fn mapped_error(&self, bits: &mut JpegLsBits<'_>, k: u32, limit: u32) -> Result<i32, RenderError> {
+    fn mapped_error(&self, bits: &mut JpegLsBits<'_>, k: u32, limit: u32) -> Result<i32, CodecError> {
         let error_bits = self.coding.error_bits;
         let most = limit.checked_sub(error_bits + 1).ok_or(BROKEN)?;
         let zeros = bits.zeros(most)?;
@@ -201,7 +201,7 @@ impl Coder {
     }
 
     /// How long a run is, of `left` samples at most (T.87 A.7.1).
-    fn run(&mut self, bits: &mut JpegLsBits<'_>, component: usize, left: usize) -> Result<Run, RenderError> {
+    fn run(&mut self, bits: &mut JpegLsBits<'_>, component: usize, left: usize) -> Result<Run, CodecError> {
         let state = &mut self.runs[component];
         let mut length = 0;
         while bits.bit()? == 1 {
@@ -224,7 +224,7 @@ impl Coder {
         bits: &mut JpegLsBits<'_>,
         component: usize,
         alike: bool,
-    ) -> Result<i32, RenderError> {
+    ) -> Result<i32, CodecError> {
         let k = if alike { self.alike.golomb() } else { self.unlike.golomb() };
         let limit = self.coding.limit.saturating_sub(RUNS[self.runs[component]] + 1);
         let mapped = self.mapped_error(bits, k, limit)?;

@@ -1,10 +1,9 @@
 //! The example of the recommendation, and streams that are none. Real streams are decoded in tests/e2e.
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pixels::Photometric;
+use crate::frame::tests::gray;
 
 /// T.87 H.3: four by four samples of 8 bits, lossless.
 const EXAMPLE: &[u8] = &[
@@ -14,26 +13,15 @@ const EXAMPLE: &[u8] = &[
     0x00, 0x00, 0x91, 0x60, 0xFF, 0xD9,
 ];
 
-fn layout(rows: usize, columns: usize) -> ImagePixelModule {
-    ImagePixelModule {
-        rows,
-        columns,
-        samples: 1,
-        photometric: Photometric::Monochrome2,
-        bits_allocated: 8,
-        bits_stored: 8,
-        shift: 0,
-        signed: false,
-        planar: false,
-        frames: 1,
-    }
+fn layout(rows: u16, columns: u16) -> FrameLayout {
+    FrameLayout::new(&gray(rows, columns, 8, 8)).unwrap()
 }
 
 #[test]
 fn the_recommendations_example_decodes_to_its_samples() {
     assert_eq!(
         decode(EXAMPLE, &layout(4, 4)).unwrap(),
-        [0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145]
+        Samples::U16(vec![0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145])
     );
 }
 
@@ -62,6 +50,6 @@ proptest! {
             stream[at] = byte;
         }
         stream.splice(25..25, more);
-        let _ = decode(&Bytes::from(stream), &layout(4, 4));
+        let _ = decode(&stream, &layout(4, 4));
     }
 }

@@ -3,12 +3,12 @@
 use super::super::BROKEN;
 use super::huffman::Codes;
 use super::idct::BLOCK;
-use crate::RenderError;
+use crate::CodecError;
 
 /// JpegBits of a sample.
 const PRECISION: u8 = 12;
 
-const UNSUPPORTED: RenderError = RenderError::Unsupported("JPEG of 12 bits that is not of one component");
+const UNSUPPORTED: CodecError = CodecError::Unsupported("JPEG of 12 bits with more than one component");
 
 /// The markers of segments that matter (T.81 table B.1).
 const EXTENDED: u8 = 0xC1;
@@ -57,7 +57,7 @@ pub(in super::super) fn is_of_12_bits(stream: &[u8]) -> bool {
 }
 
 impl<'a> JpegHeader<'a> {
-    pub(super) fn read(stream: &'a [u8]) -> Result<Self, RenderError> {
+    pub(super) fn read(stream: &'a [u8]) -> Result<Self, CodecError> {
         let mut segments = Segments(stream);
         let (mut tables, mut restart, mut frame) = (Tables::default(), 0, None);
         while let Some((marker, segment)) = segments.next() {
@@ -90,7 +90,7 @@ impl<'a> JpegHeader<'a> {
 }
 
 impl Frame {
-    fn read(segment: &[u8]) -> Result<Self, RenderError> {
+    fn read(segment: &[u8]) -> Result<Self, CodecError> {
         match *segment {
             [PRECISION, r, s, c, d, 1, component, _, quantization] => Ok(Self {
                 rows: usize::from(u16::from_be_bytes([r, s])),
@@ -142,7 +142,7 @@ impl Tables {
     }
 }
 
-fn taken<T>(mut tables: [Option<T>; 4], number: usize) -> Result<T, RenderError> {
+fn taken<T>(mut tables: [Option<T>; 4], number: usize) -> Result<T, CodecError> {
     tables.get_mut(number).and_then(Option::take).ok_or(BROKEN)
 }
 

@@ -1,10 +1,9 @@
 //! Marker segments (T.87 annex C): the frame, the parameters of its coding, and each scan.
 
 use super::BROKEN;
-use crate::RenderError;
+use crate::CodecError;
 
-const UNSUPPORTED: RenderError =
-    RenderError::Unsupported("a kind of JPEG-LS, such as one with mapping tables,");
+const UNSUPPORTED: CodecError = CodecError::Unsupported("its kind of JPEG-LS, such as mapping tables,");
 
 /// What a stream says before its scans, and how far it was read.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ pub(super) struct SampleCoding {
 
 impl<'a> JpegLsHeader<'a> {
     /// Up to the first scan.
-    pub(super) fn read(stream: &'a [u8]) -> Result<Self, RenderError> {
+    pub(super) fn read(stream: &'a [u8]) -> Result<Self, CodecError> {
         if !stream.starts_with(&[0xFF, 0xD8]) {
             return Err(BROKEN);
         }
@@ -81,7 +80,7 @@ impl<'a> JpegLsHeader<'a> {
     }
 
     /// Reads up to the entropy coded data of the next scan.
-    pub(super) fn next_scan(&mut self) -> Result<JpegLsScan, RenderError> {
+    pub(super) fn next_scan(&mut self) -> Result<JpegLsScan, CodecError> {
         // A scan is padded to a whole byte, and by one more behind a byte of ones.
         while self.peek_marker().is_err() && self.at < self.stream.len() {
             self.at += 1;
@@ -135,7 +134,7 @@ impl<'a> JpegLsHeader<'a> {
         }
     }
 
-    fn segment(&mut self) -> Result<(), RenderError> {
+    fn segment(&mut self) -> Result<(), CodecError> {
         let (marker, content) = self.take_segment()?;
         let word = |at: usize| content.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
         match marker {
@@ -166,7 +165,7 @@ impl<'a> JpegLsHeader<'a> {
                 }
             }
             0xF8 => return Err(UNSUPPORTED),
-            // Restart intervals, and a transform of colours that is Hewlett-Packard's own.
+            // Restart intervals, and a color transform of Hewlett-Packard's.
             0xDD if content.iter().any(|byte| *byte != 0) => return Err(UNSUPPORTED),
             0xE8 if content.starts_with(b"mrfx") && content.get(4) != Some(&0) => return Err(UNSUPPORTED),
             0xDD | 0xE0..=0xEF | 0xFE => {}
@@ -175,14 +174,14 @@ impl<'a> JpegLsHeader<'a> {
         Ok(())
     }
 
-    fn peek_marker(&self) -> Result<u8, RenderError> {
+    fn peek_marker(&self) -> Result<u8, CodecError> {
         match self.rest() {
             [0xFF, marker @ 0x80..=0xFE, ..] => Ok(*marker),
             _ => Err(BROKEN),
         }
     }
 
-    fn take_segment(&mut self) -> Result<(u8, &'a [u8]), RenderError> {
+    fn take_segment(&mut self) -> Result<(u8, &'a [u8]), CodecError> {
         let marker = self.peek_marker()?;
         let rest = self.rest();
         let length =

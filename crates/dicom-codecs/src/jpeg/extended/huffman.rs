@@ -1,7 +1,7 @@
 //! The bits of a scan and the Huffman codes that they are (T.81 F.2.2).
 
 use super::super::BROKEN;
-use crate::RenderError;
+use crate::CodecError;
 
 /// No code is longer.
 const MAX_LEN: usize = 16;
@@ -60,7 +60,7 @@ impl<'a> JpegBits<'a> {
     }
 
     /// The next code's symbol.
-    pub(super) fn symbol(&mut self, codes: &Codes) -> Result<u8, RenderError> {
+    pub(super) fn symbol(&mut self, codes: &Codes) -> Result<u8, CodecError> {
         self.fill();
         // Behind the last bit stand zeros, which end no code.
         let bits = (self.held << MAX_LEN >> self.count) & 0xFFFF;
@@ -70,7 +70,7 @@ impl<'a> JpegBits<'a> {
     }
 
     /// A value of so many bits, 15 at most (T.81 F.2.2.1, EXTEND): those that begin with a zero are negative.
-    pub(super) fn value(&mut self, size: u8) -> Result<i32, RenderError> {
+    pub(super) fn value(&mut self, size: u8) -> Result<i32, CodecError> {
         if size == 0 {
             return Ok(0);
         }
@@ -81,7 +81,7 @@ impl<'a> JpegBits<'a> {
     }
 
     /// To behind the next restart marker.
-    pub(super) fn restart(&mut self) -> Result<(), RenderError> {
+    pub(super) fn restart(&mut self) -> Result<(), CodecError> {
         // What is left of a byte is padding; a whole byte would be a block too many.
         self.fill();
         if self.count >= 8 {

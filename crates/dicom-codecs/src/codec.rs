@@ -1,0 +1,104 @@
+//! Which decoder reads the frames of a transfer syntax, and how much memory it takes.
+
+use crate::{CodecError, DecodedFrame, EncodedFrame, FrameLayout, jpeg, jpeg_2000, jpeg_ls, native, rle};
+
+/// How a transfer syntax encodes frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// As plain numbers.
+    Native,
+    /// As RLE Lossless (PS3.5 Annex G).
+    Rle,
+    /// As JPEG (ITU-T T.81): Baseline, Extended, Lossless.
+    Jpeg,
+    /// As JPEG-LS (ISO/IEC 14495-1).
+    JpegLs,
+    /// As JPEG 2000 (ITU-T T.800).
+    Jpeg2000,
+}
+
+impl Codec {
+    /// The codec of the transfer syntax with this UID (PS3.5 Annex A), unless its frames cannot be decoded.
+    pub fn of_transfer_syntax(uid: &str) -> Option<Self> {
+        Some(match uid {
+            // Implicit VR Little Endian; Explicit VR Little Endian, Deflated, Big Endian.
+            "1.2.840.10008.1.2"
+            | "1.2.840.10008.1.2.1"
+            | "1.2.840.10008.1.2.1.99"
+            | "1.2.840.10008.1.2.2" => Self::Native,
+            // RLE Lossless.
+            "1.2.840.10008.1.2.5" => Self::Rle,
+            // JPEG Baseline, Extended, Lossless, Lossless with selection value 1.
+            "1.2.840.10008.1.2.4.50"
+            | "1.2.840.10008.1.2.4.51"
+            | "1.2.840.10008.1.2.4.57"
+            | "1.2.840.10008.1.2.4.70" => Self::Jpeg,
+            // JPEG-LS Lossless, Near-Lossless.
+            "1.2.840.10008.1.2.4.80" | "1.2.840.10008.1.2.4.81" => Self::JpegLs,
+            // JPEG 2000 Lossless, JPEG 2000.
+            "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => Self::Jpeg2000,
+            _ => return None,
+        })
+    }
+
+    /// How many bytes of memory decoding a frame takes at most, its samples included.
+    pub fn memory(self, layout: &FrameLayout) -> usize {
+        let bytes_per_sample = match self {
+            Self::Native | Self::Rle | Self::JpegLs if layout.bits_allocated == 32 => 4,
+            Self::Native | Self::Rle | Self::JpegLs => 2,
+            // Planes, coefficients where they come in several scans, and the frame itself.
+            Self::Jpeg => 8,
+            // Coefficients, the wavelets' steps and components, each as floating point numbers.
+            Self::Jpeg2000 => 18,
+        };
+        let working = if self == Self::JpegLs { jpeg_ls::working_memory(layout) } else { 0 };
+        layout.values().saturating_mul(bytes_per_sample).saturating_add(working)
+    }
+
+    /// Decodes one frame of an image with that layout.
+    pub fn decode(self, frame: &EncodedFrame<'_>, layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
+        let photometric_interpretation = layout.photometric;
+        let as_declared = |samples| DecodedFrame { samples, photometric_interpretation };
+        match (self, *frame) {
+            (Self::Native, EncodedFrame::Native { bytes, bit_offset, byte_order }) => {
+                native::decode(bytes, bit_offset, byte_order, layout).map(as_declared)
+            }
+            (Self::Rle, EncodedFrame::BitStream(stream)) => rle::decode(stream, layout).map(as_declared),
+            (Self::JpegLs, EncodedFrame::BitStream(stream)) => {
+                jpeg_ls::decode(stream, layout).map(as_declared)
+            }
+            (Self::Jpeg, EncodedFrame::BitStream(stream)) => jpeg::decode(stream, layout),
+            (Self::Jpeg2000, EncodedFrame::BitStream(stream)) => jpeg_2000::decode(stream, layout),
+            _ => Err(CodecError::NotInTransferSyntax),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ByteOrder;
+    use crate::frame::tests::gray;
+
+    #[test]
+    fn pixel_data_in_another_form_than_the_transfer_syntax_has_is_refused() {
+        let layout = FrameLayout::new(&gray(1, 2, 8, 8)).unwrap();
+        let native =
+            EncodedFrame::Native { bytes: &[1, 2], bit_offset: 0, byte_order: ByteOrder::LittleEndian };
+        let stream = EncodedFrame::BitStream(&[1, 2]);
+        assert!(Codec::Native.decode(&native, &layout).is_ok());
+        assert_eq!(Codec::Native.decode(&stream, &layout), Err(CodecError::NotInTransferSyntax));
+        for codec in [Codec::Rle, Codec::Jpeg, Codec::JpegLs, Codec::Jpeg2000] {
+            assert_eq!(codec.decode(&native, &layout), Err(CodecError::NotInTransferSyntax));
+            assert!(codec.decode(&stream, &layout).is_err());
+        }
+    }
+
+    #[test]
+    fn transfer_syntaxes_that_are_not_decoded_have_no_codec() {
+        // MPEG-4 video, HTJ2K, JPIP, and what is no UID.
+        for uid in ["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.94", "", "1"] {
+            assert_eq!(Codec::of_transfer_syntax(uid), None, "{uid}");
+        }
+    }
+}

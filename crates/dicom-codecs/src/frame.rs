@@ -1,0 +1,286 @@
+//! What a decoder gets and gives: the attributes that describe a frame (PS3.3 C.7.6.3), its bytes, and its samples.
+
+use crate::CodecError;
+
+/// Photometric Interpretation (0028,0004), as far as frames with it can be decoded (PS3.3 C.7.6.3.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhotometricInterpretation {
+    /// Gray, the lowest value white.
+    Monochrome1,
+    /// Gray, the lowest value black.
+    Monochrome2,
+    /// Indexes of a palette.
+    PaletteColor,
+    /// Red, green and blue.
+    Rgb,
+    /// Luminance and chrominance.
+    YbrFull,
+    /// Luminance and chrominance; where it is native, two pixels share their chrominance.
+    YbrFull422,
+    /// The irreversible color transform of JPEG 2000, which decoding undoes.
+    YbrIct,
+    /// The reversible color transform of JPEG 2000, which decoding undoes.
+    YbrRct,
+}
+
+impl PhotometricInterpretation {
+    /// The interpretation with this defined term, without padding.
+    pub fn of_term(term: &str) -> Option<Self> {
+        Some(match term {
+            "MONOCHROME1" => Self::Monochrome1,
+            "MONOCHROME2" => Self::Monochrome2,
+            "PALETTE COLOR" => Self::PaletteColor,
+            "RGB" => Self::Rgb,
+            "YBR_FULL" => Self::YbrFull,
+            "YBR_FULL_422" => Self::YbrFull422,
+            "YBR_ICT" => Self::YbrIct,
+            "YBR_RCT" => Self::YbrRct,
+            _ => return None,
+        })
+    }
+
+    /// Whether the samples are levels of gray.
+    pub fn is_monochrome(self) -> bool {
+        matches!(self, Self::Monochrome1 | Self::Monochrome2)
+    }
+
+    fn samples_per_pixel(self) -> u16 {
+        if self.is_monochrome() || self == Self::PaletteColor { 1 } else { 3 }
+    }
+}
+
+/// The attributes of the Image Pixel Module (PS3.3 C.7.6.3) that decoding needs, as an object says them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImagePixel {
+    /// Rows (0028,0010).
+    pub rows: u16,
+    /// Columns (0028,0011).
+    pub columns: u16,
+    /// Samples per Pixel (0028,0002).
+    pub samples_per_pixel: u16,
+    /// Photometric Interpretation (0028,0004).
+    pub photometric_interpretation: PhotometricInterpretation,
+    /// Bits Allocated (0028,0100).
+    pub bits_allocated: u16,
+    /// Bits Stored (0028,0101).
+    pub bits_stored: u16,
+    /// High Bit (0028,0102).
+    pub high_bit: u16,
+    /// Pixel Representation (0028,0103) is 1: two's complement.
+    pub is_signed: bool,
+    /// Planar Configuration (0028,0006) is 1: plane by plane, not pixel by pixel.
+    pub is_planar: bool,
+}
+
+/// How the samples of a frame are stored: attributes that do not contradict each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameLayout {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) samples: usize,
+    pub(crate) photometric: PhotometricInterpretation,
+    pub(crate) bits_allocated: u32,
+    pub(crate) bits_stored: u32,
+    /// How many bits are below those stored (PS3.5 8.1.1).
+    pub(crate) shift: u32,
+    pub(crate) signed: bool,
+    pub(crate) planar: bool,
+}
+
+impl FrameLayout {
+    /// The layout that `attributes` describe. They have to agree with each other; Bits Allocated is 1, 8, 16 or 32, and 1 only
+    /// where a pixel has one sample.
+    pub fn new(attributes: &ImagePixel) -> Result<Self, CodecError> {
+        let ImagePixel { rows, columns, samples_per_pixel, photometric_interpretation, .. } = *attributes;
+        let ImagePixel { bits_allocated, bits_stored, high_bit, .. } = *attributes;
+        let is_consistent = rows > 0
+            && columns > 0
+            && samples_per_pixel == photometric_interpretation.samples_per_pixel()
+            && (1..=bits_allocated).contains(&bits_stored)
+            && (bits_stored - 1..bits_allocated).contains(&high_bit);
+        if !is_consistent {
+            return Err(CodecError::ContradictoryAttributes);
+        }
+        if !matches!(bits_allocated, 1 | 8 | 16 | 32) || bits_allocated == 1 && samples_per_pixel > 1 {
+            return Err(CodecError::Unsupported("its number of bits"));
+        }
+        Ok(Self {
+            rows: rows.into(),
+            columns: columns.into(),
+            samples: samples_per_pixel.into(),
+            photometric: photometric_interpretation,
+            bits_allocated: bits_allocated.into(),
+            bits_stored: bits_stored.into(),
+            shift: (high_bit + 1 - bits_stored).into(),
+            signed: attributes.is_signed,
+            planar: samples_per_pixel > 1 && attributes.is_planar,
+        })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// What the object says its samples mean.
+    pub fn photometric_interpretation(&self) -> PhotometricInterpretation {
+        self.photometric
+    }
+
+    /// How many bits of a sample carry its value.
+    pub fn bits_stored(&self) -> u32 {
+        self.bits_stored
+    }
+
+    /// Whether samples may be negative.
+    pub fn is_signed(&self) -> bool {
+        self.signed
+    }
+
+    /// How many pixels a frame has.
+    #[inline]
+    pub fn pixels(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// How many samples a decoded frame has.
+    #[inline]
+    pub fn values(&self) -> usize {
+        self.pixels() * self.samples
+    }
+
+    /// The value of a stored sample (PS3.5 8.1.1): bits outside of those stored are left out, and the sign is applied.
+    #[inline]
+    pub fn value(&self, stored: u32) -> i64 {
+        let mask = if self.bits_stored == 32 { u32::MAX } else { (1 << self.bits_stored) - 1 };
+        let bits = i64::from(stored >> self.shift & mask);
+        if self.signed && bits >> (self.bits_stored - 1) & 1 == 1 {
+            bits - (1 << self.bits_stored)
+        } else {
+            bits
+        }
+    }
+}
+
+/// In which order the bytes of native pixel data are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// Least significant byte first.
+    LittleEndian,
+    /// Most significant byte first; samples of 8 bits in their order.
+    BigEndian,
+    /// Most significant byte first, in words of 16 bits: of two samples of 8 bits the second comes first (PS3.5 8.1.1).
+    BigEndianWords,
+}
+
+/// The bytes of one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedFrame<'a> {
+    /// Native pixel data (PS3.5 8.1.1).
+    Native {
+        /// The frame is in these bytes; with [`ByteOrder::BigEndianWords`] they begin with a whole word.
+        bytes: &'a [u8],
+        /// How many bits precede the frame in `bytes`: frames of single bits follow each other without padding.
+        bit_offset: u32,
+        /// The order of `bytes`.
+        byte_order: ByteOrder,
+    },
+    /// One bit stream of a codec, put together from its fragments (PS3.5 A.4).
+    BitStream(&'a [u8]),
+}
+
+/// The samples of a frame as they are stored, those of each pixel together; [`FrameLayout::value`] is the value of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Samples {
+    /// Samples of up to 16 bits.
+    U16(Vec<u16>),
+    /// Samples of 32 bits.
+    U32(Vec<u32>),
+}
+
+impl Samples {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U16(samples) => samples.len(),
+            Self::U32(samples) => samples.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A decoded frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodedFrame {
+    /// [`FrameLayout::values`] samples.
+    pub samples: Samples,
+    /// What they mean, which may differ from what the object says: decoding undoes color transforms, and a bit stream may
+    /// know better.
+    pub photometric_interpretation: PhotometricInterpretation,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Of a gray image.
+    pub(crate) fn gray(rows: u16, columns: u16, bits_allocated: u16, bits_stored: u16) -> ImagePixel {
+        ImagePixel {
+            rows,
+            columns,
+            samples_per_pixel: 1,
+            photometric_interpretation: PhotometricInterpretation::Monochrome2,
+            bits_allocated,
+            bits_stored,
+            high_bit: bits_stored.saturating_sub(1),
+            is_signed: false,
+            is_planar: false,
+        }
+    }
+
+    #[test]
+    fn attributes_that_contradict_each_other_are_no_layout() {
+        let right = gray(2, 2, 16, 12);
+        assert!(FrameLayout::new(&right).is_ok());
+        for wrong in [
+            ImagePixel { rows: 0, ..right },
+            ImagePixel { columns: 0, ..right },
+            ImagePixel { samples_per_pixel: 3, ..right },
+            ImagePixel { photometric_interpretation: PhotometricInterpretation::Rgb, ..right },
+            ImagePixel { bits_stored: 0, ..right },
+            ImagePixel { bits_stored: 17, high_bit: 16, ..right },
+            ImagePixel { high_bit: 10, ..right },
+            ImagePixel { high_bit: 16, ..right },
+        ] {
+            assert_eq!(FrameLayout::new(&wrong), Err(CodecError::ContradictoryAttributes), "{wrong:?}");
+        }
+        let odd = ImagePixel { bits_allocated: 12, ..right };
+        assert!(matches!(FrameLayout::new(&odd), Err(CodecError::Unsupported(_))));
+        let bits_of_color = ImagePixel {
+            samples_per_pixel: 3,
+            photometric_interpretation: PhotometricInterpretation::Rgb,
+            ..gray(2, 2, 1, 1)
+        };
+        assert!(matches!(FrameLayout::new(&bits_of_color), Err(CodecError::Unsupported(_))));
+    }
+
+    #[test]
+    fn values_are_read_from_the_bits_stored_alone() {
+        let twelve = ImagePixel { is_signed: true, ..gray(1, 1, 16, 12) };
+        let layout = FrameLayout::new(&twelve).unwrap();
+        assert_eq!([0xF800, 0xFFFF, 0x07FF].map(|stored| layout.value(stored)), [-2048, -1, 2047]);
+        let layout = FrameLayout::new(&ImagePixel { high_bit: 15, ..twelve }).unwrap();
+        assert_eq!([0x8000, 0x7FFF].map(|stored| layout.value(stored)), [-2048, 2047]);
+        let whole = FrameLayout::new(&ImagePixel { is_signed: true, ..gray(1, 1, 32, 32) }).unwrap();
+        assert_eq!(whole.value(u32::MAX), -1);
+    }
+}

@@ -1,0 +1,145 @@
+//! Native frames: samples as plain numbers (PS3.5 8.1.1), of 1, 8, 16 or 32 bits.
+
+use crate::{ByteOrder, CodecError, FrameLayout, PhotometricInterpretation, Samples};
+
+/// The samples of the frame that begins `bit_offset` bits into `bytes`.
+pub(crate) fn decode(
+    bytes: &[u8],
+    bit_offset: u32,
+    order: ByteOrder,
+    layout: &FrameLayout,
+) -> Result<Samples, CodecError> {
+    let (first, count) = (bit_offset as usize, stored_values(layout));
+    let end = first + count * layout.bits_allocated as usize;
+    if end.div_ceil(8) > available(bytes, order) {
+        return Err(CodecError::TooShort);
+    }
+    let (first_byte, end_byte) = (first / 8, end / 8);
+    let is_little = order == ByteOrder::LittleEndian;
+    let word = |pair: &[u8; 2]| if is_little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) };
+    let long = |four: &[u8; 4]| if is_little { u32::from_le_bytes(*four) } else { u32::from_be_bytes(*four) };
+    let is_swapped = order == ByteOrder::BigEndianWords;
+    match layout.bits_allocated {
+        1 => {
+            let byte = |at: usize| bytes[if is_swapped { at ^ 1 } else { at }];
+            Ok(Samples::U16((first..end).map(|at| u16::from(byte(at / 8) >> (at % 8) & 1)).collect()))
+        }
+        8 if is_swapped => by_index(|index| bytes[(first_byte + index) ^ 1].into(), layout).map(Samples::U16),
+        8 => arranged(&bytes[first_byte..end_byte], |byte| u16::from(*byte), layout).map(Samples::U16),
+        16 => arranged(bytes[first_byte..end_byte].as_chunks().0, word, layout).map(Samples::U16),
+        _ => arranged(bytes[first_byte..end_byte].as_chunks().0, long, layout).map(Samples::U32),
+    }
+}
+
+/// How many bytes can be read: of big-endian words only whole ones.
+fn available(bytes: &[u8], order: ByteOrder) -> usize {
+    if order == ByteOrder::BigEndianWords { bytes.len() & !1 } else { bytes.len() }
+}
+
+/// How many samples are stored: two pixels of `YBR_FULL_422` share their chrominance.
+fn stored_values(layout: &FrameLayout) -> usize {
+    if layout.photometric == PhotometricInterpretation::YbrFull422 {
+        layout.pixels() * 2
+    } else {
+        layout.values()
+    }
+}
+
+/// All samples of each pixel together, each read from how it is stored.
+fn arranged<S, T>(stored: &[S], read: impl Fn(&S) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
+    if layout.planar || layout.photometric == PhotometricInterpretation::YbrFull422 {
+        return by_index(|index| read(&stored[index]), layout);
+    }
+    Ok(stored.iter().map(read).collect())
+}
+
+/// All samples of each pixel together; `stored` reads the sample with this index in the order in which they are stored.
+fn by_index<T>(stored: impl Fn(usize) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
+    let (pixels, values) = (layout.pixels(), layout.values());
+    let mut samples = Vec::with_capacity(values);
+    if layout.photometric == PhotometricInterpretation::YbrFull422 {
+        // The two pixels are in one row: Y Y Cb Cr, of which each has Y Cb Cr (PS3.3 C.7.6.3.1.2).
+        if layout.columns % 2 == 1 {
+            return Err(CodecError::ContradictoryAttributes);
+        }
+        for first in (0..pixels * 2).step_by(4) {
+            samples.extend([0, 2, 3, 1, 2, 3].map(|index| stored(first + index)));
+        }
+    } else if layout.planar {
+        samples.extend((0..values).map(|at| stored(at % layout.samples * pixels + at / layout.samples)));
+    } else {
+        samples.extend((0..values).map(stored));
+    }
+    Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImagePixel;
+    use crate::frame::tests::gray;
+
+    fn words(samples: Result<Samples, CodecError>) -> Vec<u16> {
+        match samples.unwrap() {
+            Samples::U16(words) => words,
+            Samples::U32(_) => panic!("samples of 32 bits"),
+        }
+    }
+
+    fn color(photometric_interpretation: PhotometricInterpretation, columns: u16) -> ImagePixel {
+        ImagePixel { samples_per_pixel: 3, photometric_interpretation, ..gray(1, columns, 8, 8) }
+    }
+
+    const LITTLE: ByteOrder = ByteOrder::LittleEndian;
+
+    #[test]
+    fn single_bits_begin_at_any_bit_and_the_lowest_comes_first() {
+        let layout = FrameLayout::new(&gray(1, 5, 1, 1)).unwrap();
+        assert_eq!(words(decode(&[0b1101_0110], 0, LITTLE, &layout)), [0, 1, 1, 0, 1]);
+        assert_eq!(words(decode(&[0b0100_0000, 0b101], 5, LITTLE, &layout)), [0, 1, 0, 1, 0]);
+        let big = decode(&[0b101, 0b0100_0000], 5, ByteOrder::BigEndianWords, &layout);
+        assert_eq!(words(big), [0, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn bytes_of_big_endian_words_come_in_pairs() {
+        let layout = FrameLayout::new(&gray(1, 3, 8, 8)).unwrap();
+        assert_eq!(words(decode(&[2, 1, 9, 3], 0, ByteOrder::BigEndianWords, &layout)), [1, 2, 3]);
+        assert_eq!(words(decode(&[2, 1, 4, 3], 8, ByteOrder::BigEndianWords, &layout)), [2, 3, 4]);
+        assert_eq!(words(decode(&[1, 2, 3], 0, ByteOrder::BigEndian, &layout)), [1, 2, 3]);
+        assert_eq!(decode(&[2, 1, 3], 0, ByteOrder::BigEndianWords, &layout), Err(CodecError::TooShort));
+    }
+
+    #[test]
+    fn numbers_are_read_in_their_byte_order() {
+        let layout = FrameLayout::new(&gray(1, 2, 16, 16)).unwrap();
+        assert_eq!(words(decode(&[1, 2, 3, 4], 0, LITTLE, &layout)), [0x0201, 0x0403]);
+        assert_eq!(words(decode(&[1, 2, 3, 4], 0, ByteOrder::BigEndian, &layout)), [0x0102, 0x0304]);
+        let layout = FrameLayout::new(&gray(1, 1, 32, 32)).unwrap();
+        assert_eq!(decode(&[1, 2, 3, 4], 0, LITTLE, &layout), Ok(Samples::U32(vec![0x0403_0201])));
+        let big = decode(&[1, 2, 3, 4], 0, ByteOrder::BigEndianWords, &layout);
+        assert_eq!(big, Ok(Samples::U32(vec![0x0102_0304])));
+    }
+
+    #[test]
+    fn samples_of_each_pixel_come_together() {
+        let planes = ImagePixel { is_planar: true, ..color(PhotometricInterpretation::Rgb, 2) };
+        let layout = FrameLayout::new(&planes).unwrap();
+        assert_eq!(words(decode(&[1, 2, 3, 4, 5, 6], 0, LITTLE, &layout)), [1, 3, 5, 2, 4, 6]);
+        let layout = FrameLayout::new(&color(PhotometricInterpretation::YbrFull422, 2)).unwrap();
+        assert_eq!(words(decode(&[1, 2, 3, 4], 0, LITTLE, &layout)), [1, 3, 4, 2, 3, 4]);
+        let odd = FrameLayout::new(&color(PhotometricInterpretation::YbrFull422, 3)).unwrap();
+        assert_eq!(decode(&[1; 9], 0, LITTLE, &odd), Err(CodecError::ContradictoryAttributes));
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_short_is_refused_and_never_filled() {
+        for (bits, whole) in [(1, 1), (8, 4), (16, 8), (32, 16)] {
+            let layout = FrameLayout::new(&gray(2, 2, bits, bits)).unwrap();
+            let bytes = vec![0xFF; whole];
+            assert_eq!(decode(&bytes, 0, LITTLE, &layout).unwrap().len(), 4);
+            assert_eq!(decode(&bytes[1..], 0, LITTLE, &layout), Err(CodecError::TooShort), "{bits}");
+            assert_eq!(decode(&bytes, 5, LITTLE, &layout), Err(CodecError::TooShort), "{bits}");
+        }
+    }
+}
