@@ -1,10 +1,10 @@
-//! The heart: from criteria to studies.
+//! Studies of all archives: searches, single reads, and the assembly of their resources.
 //!
-//! [`plan`] says what the archives are asked, [`scan`] asks them to the end, [`candidates`] gathers what they answer by study,
-//! [`screen`] decides what matches, [`order`] puts it in order, [`detail`] fetches what lies below a study, [`assembly`] makes
-//! resources of it and remembers them, [`versions`] tells which version each is; [`search`], [`stream`] and [`patients`] are the ways in. An archive's filter is a hint
-//! and never an answer: what counts is the resource that would be shown, compared with every criterion and with the access.
-//! Nothing here knows HTTP.
+//! [`plan`] turns criteria into QIDO-RS queries, [`scan`] reads the whole list of each, and [`candidates`] groups the rows by
+//! study. [`filter`] decides which studies match, [`sort`] orders them and cuts the page. [`fetch`] reads the levels below a
+//! study, [`assembly`] makes resources and caches them, and [`versions`] looks up the version of each. The entry points are
+//! [`search`], [`unsorted`] and [`patients`]. An archive's own filter is only a hint: what decides is the resource as it would
+//! be returned, compared with every criterion and with the access. The module does not know HTTP.
 
 mod assembly;
 mod candidates;
@@ -39,46 +39,46 @@ use crate::telemetry::Metrics;
 use crate::upstream::{Archive, ArchiveId};
 use dicom_model::StudyUid;
 
-/// Whether what is remembered will do.
+/// Whether cached data may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Freshness {
-    /// It will, while it is fresh.
+    /// Yes, while it is fresh.
     #[default]
     Cached,
-    /// The archives are asked in any case (`Cache-Control: no-cache`).
+    /// No: the archives are queried in any case (`Cache-Control: no-cache`).
     Reload,
-    /// They are asked from now on: what somebody else is asking already will not do either.
+    /// No, and the queries must begin now: an identical query already in flight may not be shared.
     Bypass,
 }
 
-/// An archive, and what its configuration says of its identifiers and times.
+/// An archive with the configuration of its identifiers and times.
 #[derive(Debug, Clone)]
 pub struct ArchiveSource {
-    /// The way to it.
+    /// The client of the archive.
     pub archive: Archive,
-    /// How its attributes are read.
+    /// How its attributes are mapped.
     pub context: MappingContext,
     /// The context's [`rules`](MappingContext::rules).
     pub rules: String,
-    /// When what is configured of it was first seen as it is.
+    /// When the present mapping rules were first seen.
     pub since: Timestamp,
 }
 
 /// How much one search may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchLimits {
-    /// Rows of one archive that are looked through.
+    /// Maximum number of rows read from one archive.
     pub max_scan: usize,
-    /// Matches that are put in an order that was asked for.
+    /// Maximum number of matches that are sorted.
     pub sort_window: usize,
-    /// Studies that are opened to be compared with the criteria.
+    /// Maximum number of studies that are fetched to be compared with the criteria.
     pub max_opened: usize,
 }
 
 type Scan = Result<Arc<SearchRows>, StudiesError>;
 type Load = Result<Arc<StudyEntry>, StudiesError>;
 
-/// Every study of every archive. Cloning gives another handle to the same one.
+/// The studies of all archives. Clones share the same state.
 #[derive(Debug, Clone)]
 pub struct Studies {
     sources: Arc<[ArchiveSource]>,
@@ -92,7 +92,7 @@ pub struct Studies {
 }
 
 impl Studies {
-    /// Over `sources`, in the order in which they are asked.
+    /// Over `sources`, in the order in which they are queried.
     pub fn new(
         sources: Vec<ArchiveSource>,
         cache: Cache,
@@ -118,7 +118,7 @@ impl Studies {
         &self.sources
     }
 
-    /// The source that is called `id`.
+    /// The source with that id.
     pub fn source(&self, id: &ArchiveId) -> Option<&ArchiveSource> {
         self.sources.iter().find(|source| source.archive.id() == id)
     }

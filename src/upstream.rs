@@ -1,8 +1,9 @@
-//! One upstream PACS: the only place that touches the HTTP client.
+//! One upstream PACS: the only module that uses an HTTP client.
 //!
-//! An [`UpstreamRequest`] is the only way in, and every call has a permit, a deadline and a breaker. What is peculiar to a brand is
-//! data in a [`Profile`]. Redirects are never followed, the environment's proxies are never used, and nothing of a
-//! caller's request crosses but a list of headers. This room knows DICOM JSON; it knows no FHIR and no caller.
+//! Every call is an [`UpstreamRequest`], built from typed parts, and every call has a permit, a deadline and a circuit breaker.
+//! The quirks of a vendor are data in a [`Profile`]. Redirects are never followed, proxies named in the environment are never
+//! used, and of a caller's request only the headers in [`FORWARDED_HEADERS`] are sent to the archive. The module knows DICOM
+//! JSON; it knows neither FHIR nor the caller.
 
 mod circuit_breaker;
 mod client;

@@ -1,5 +1,5 @@
-//! From rows to rendered resources: what is remembered and still true is taken, the rest is fetched once, as deep as was
-//! asked for, whoever else asks for it at the same time. The change log says which version each study is.
+//! From rows to serialized resources: cached studies that are still current are reused; the others are fetched once, only as
+//! deep as requested, and concurrent requests share the fetch. The change log supplies the version of each study.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,19 +27,19 @@ pub enum Depth {
     Instances,
 }
 
-/// What came of the read of one study.
+/// The result of reading one study.
 #[derive(Debug, Clone)]
 pub enum ReadOutcome {
-    /// Here it is.
+    /// The study.
     Found(Arc<StudyEntry>),
-    /// It was served once, and no archive holds it any more.
+    /// It was returned before, and no archive holds it any more.
     Gone,
     /// No archive holds it.
     NotFound,
 }
 
 impl Studies {
-    /// The study `uid` in this form, if it is remembered and fresh, so that no archive need be asked.
+    /// The study `uid` in this form if it is cached and fresh, so that no archive need be queried.
     pub fn remembered(
         &self,
         uid: &StudyUid,
@@ -55,7 +55,7 @@ impl Studies {
         Some(entry)
     }
 
-    /// The study `uid` in this form, as the archives have it now.
+    /// The study `uid` in this form, as the archives hold it now.
     pub async fn read(
         &self,
         uid: &StudyUid,
@@ -68,7 +68,7 @@ impl Studies {
             return found.map(ReadOutcome::Found).ok_or(StudiesError::Unwritable);
         }
         self.cache.forget_study(uid, form);
-        // Who sees a part of the studies must not learn that there was one that they could not see.
+        // A caller who sees only some studies must not learn that a hidden study existed.
         let was_served = access.sees_everything() && self.change_log.mark_gone(ResourceKey::study(uid)).await;
         Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
     }
@@ -93,8 +93,8 @@ impl Studies {
         stream::iter(loads).buffered(width).try_collect().await
     }
 
-    /// The versions of those studies of which the archives were asked again since they were looked up. The others are given
-    /// as they stand: what is fresh is not looked up.
+    /// The versions of those studies whose rows were read again since the last lookup. Fresh studies keep the version they
+    /// have.
     async fn versions(
         &self,
         studies: &[FoundStudy],
@@ -103,7 +103,7 @@ impl Studies {
     ) -> HashMap<StudyUid, Version> {
         let is_settled = |study: &FoundStudy| {
             freshness == Freshness::Cached
-                && self.still_true(study, form).is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
+                && self.still_current(study, form).is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
         };
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
         let asked: Vec<_> =
@@ -113,8 +113,8 @@ impl Studies {
         known.chain(asked.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
-    /// The series of those studies that are not remembered, asked for together where the archive understands a list of
-    /// UIDs, so that a page does not cost a call for each of its studies. What this does not bring is asked for by study.
+    /// The series of those studies that are not cached, requested together where the archive understands a list of UIDs, so
+    /// that a page does not cost one call per study. Studies missing from the result are requested one by one.
     async fn series_of_all(
         &self,
         studies: &[FoundStudy],
@@ -127,7 +127,7 @@ impl Studies {
         }
         let mut missing: BTreeMap<_, Vec<&StudyRow>> = BTreeMap::new();
         for study in studies {
-            if freshness == Freshness::Reload || self.still_true(study, form).is_none() {
+            if freshness == Freshness::Reload || self.still_current(study, form).is_none() {
                 missing.entry(study.first().archive.clone()).or_default().push(study.first());
             }
         }
@@ -136,7 +136,7 @@ impl Studies {
             else {
                 continue;
             };
-            // An archive that cannot do this is asked in the way that every archive can.
+            // If the archive cannot answer that, the series are requested study by study, which every archive can.
             if let Ok(found) = fetch::series_of_many(source, &rows, form.depth()).await {
                 series.extend(found);
             }
@@ -144,7 +144,7 @@ impl Studies {
         series
     }
 
-    fn still_true(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
+    fn still_current(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
         self.cache.study(study.uid(), form).filter(|entry| entry.fingerprint == study.fingerprint())
     }
 
@@ -158,11 +158,11 @@ impl Studies {
     ) -> Load {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
-            && let Some(entry) = self.still_true(study, form)
+            && let Some(entry) = self.still_current(study, form)
         {
             self.metrics.cache_looked_up(CacheOutcome::Revalidated);
             let Some(version) = version else { return Ok(entry) };
-            let rendered = renewed(&entry, version).await?;
+            let rendered = with_version(&entry, version).await?;
             let checked_at = self.cache.elapsed();
             let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
             self.cache.keep_study(study.uid(), form, Arc::clone(&entry));
@@ -179,7 +179,7 @@ impl Studies {
         let load = || async move {
             let checked_at = cache.elapsed();
             let (json, content) = write(&source, &study, &form, series).await?;
-            // What was looked at in full is named by its content. What was forgotten meanwhile is looked up anew.
+            // Completely fetched content determines the version. A version that was evicted meanwhile is looked up again.
             let version = match version.filter(|_| content.is_none()) {
                 Some(version) => version,
                 None => change_log
@@ -197,8 +197,8 @@ impl Studies {
     }
 }
 
-/// The entry's resource as this version, which is most often the one that it is.
-async fn renewed(entry: &StudyEntry, version: Version) -> Result<Rendered, StudiesError> {
+/// The entry's resource with this version, which usually is the one it already has.
+async fn with_version(entry: &StudyEntry, version: Version) -> Result<Rendered, StudiesError> {
     if entry.version == version {
         return Ok(entry.rendered.clone());
     }
@@ -206,7 +206,7 @@ async fn renewed(entry: &StudyEntry, version: Version) -> Result<Rendered, Studi
     stamped(move || version.stamp_over(&old, json.into()), version).await
 }
 
-/// Compresses what `stamp` writes. A study of thousands of instances takes milliseconds.
+/// Serializes and compresses the resource. A study of thousands of instances takes milliseconds.
 async fn stamped(
     stamp: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
     version: Version,
@@ -217,7 +217,7 @@ async fn stamped(
     stamping.await.ok().flatten().ok_or(StudiesError::Unwritable)
 }
 
-/// The resource's JSON, of no version yet; with the digest of its content when that is all of it.
+/// The resource's JSON without a version, and the digest of its content if all of it was fetched.
 async fn write(
     source: &ArchiveSource,
     study: &FoundStudy,
@@ -227,7 +227,7 @@ async fn write(
     let record = fetch::record(source, study.first(), form.depth(), series).await?;
     let context = source.context.clone();
     let (study, form) = (study.clone(), form.clone());
-    // A study of thousands of instances takes milliseconds to write.
+    // Writing a study of thousands of instances takes milliseconds.
     let writing = tokio::task::spawn_blocking(move || {
         let endpoints: Vec<_> = study.endpoints().collect();
         let mut resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);

@@ -1,7 +1,8 @@
-//! What the archives hold that may match: the answers to a plan's questions, gathered by study.
+//! The studies that may match: the rows of all planned queries, grouped by study.
 //!
-//! A study that several archives hold is one study. It is made of the record of the first of them, in the order of the
-//! configuration, and says that it can be retrieved from each; so every archive is asked for what another one has found.
+//! A study that several archives hold is one study. Its resource is made from the record of the first of them, in the order of
+//! the configuration, and names each of them as an endpoint. So every archive is also queried for the studies that another one
+//! found.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,24 +22,24 @@ use dicom_model::{Attributes, DicomDate, StudyUid, tags};
 use fhir_r4::search::{Criterion, ImagingStudyParam as Param, ReferenceMatch, Test};
 use fhir_r4::types::ImagingStudy;
 
-/// Rows of series or instances that are looked through to learn whose studies to ask for: an archive reads its database
-/// for each, and a search that finds more of them is answered better in another way.
-const MAX_BELOW: usize = 1000;
+/// Maximum number of rows of series or instances that are read to find the studies above them: an archive accesses its database
+/// for each study, and a search that finds more is answered better in another way.
+const MAX_ROWS_BELOW: usize = 1000;
 
-/// So many windows of days is an archive asked for that refuses to list more at a time.
+/// Maximum number of date ranges that a search is split into for an archive that refuses to list more at once.
 const MAX_WINDOWS: usize = 64;
 
-/// The rows that answer a question.
+/// The rows returned for one planned query.
 #[derive(Debug, Default)]
 pub(super) struct StudyRows {
-    /// Those that name a study.
+    /// Rows with a valid Study Instance UID.
     pub(super) named: Vec<StudyRow>,
-    /// Those whose Study Instance UID is none.
+    /// Rows without a valid Study Instance UID.
     pub(super) missing_uid: Vec<(usize, Attributes)>,
 }
 
 impl Studies {
-    /// Every study that may match `criteria` and that the caller may see, not yet compared with them.
+    /// Every study that may match `criteria` and that the caller may see, not yet compared with the criteria.
     pub(super) async fn candidates(
         &self,
         criteria: &[Criterion<ImagingStudy>],
@@ -46,18 +47,18 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<(FoundStudies, Vec<(usize, Attributes)>), StudiesError> {
         let patients = self.patients_named(criteria, freshness).await?;
-        let answers = self.sources.iter().enumerate().map(|(index, source)| {
+        let rows_of = self.sources.iter().enumerate().map(|(index, source)| {
             let patients = patients.as_deref();
             async move {
                 if !may_hold(source, criteria) {
                     return Ok(StudyRows::default());
                 }
                 let uid_lists = source.archive.profile().uid_lists;
-                self.answers_to(index, plan::studies(criteria, patients, uid_lists), freshness).await
+                self.rows_of_plan(index, plan::studies(criteria, patients, uid_lists), freshness).await
             }
         });
         let mut rows = StudyRows::default();
-        for answer in try_join_all(answers).await? {
+        for answer in try_join_all(rows_of).await? {
             rows.named.extend(answer.named);
             rows.missing_uid.extend(answer.missing_uid);
         }
@@ -70,15 +71,15 @@ impl Studies {
         Ok((found, rows.missing_uid))
     }
 
-    /// These studies, as every archive has them.
+    /// These studies, with the rows of every archive that holds them.
     pub(super) async fn studies_named(
         &self,
         uids: &[&StudyUid],
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let answers = (0..self.sources.len()).map(|index| self.rows_named(index, uids, freshness));
-        let rows = try_join_all(answers).await?.into_iter().flatten();
+        let rows_of = (0..self.sources.len()).map(|index| self.rows_named(index, uids, freshness));
+        let rows = try_join_all(rows_of).await?.into_iter().flatten();
         Ok(gather(rows.filter(|row| access.may_see(&row.attributes))))
     }
 
@@ -93,13 +94,13 @@ impl Studies {
         };
         let uid_lists = source.archive.profile().uid_lists;
         let questions = plan::studies_named(uids.iter().map(|uid| uid.as_str()), uid_lists);
-        let mut rows = self.answers(index, &questions, freshness).await?.named;
-        // An archive that ignores the key answers with every study that it has.
+        let mut rows = self.rows_of(index, &questions, freshness).await?.named;
+        // An archive that ignores the key returns every study that it has.
         rows.retain(|row| uids.contains(&&row.uid));
         Ok(rows)
     }
 
-    /// Asks each archive for what others found and it did not: its rows may not have fitted the question.
+    /// Queries each archive for the studies that only others found: its rows may not have matched the query.
     async fn complete(
         &self,
         found: &mut FoundStudies,
@@ -135,22 +136,22 @@ impl Studies {
         rows
     }
 
-    async fn answers_to(
+    async fn rows_of_plan(
         &self,
         index: usize,
         plan: Plan,
         freshness: Freshness,
     ) -> Result<StudyRows, StudiesError> {
         match plan {
-            Plan::Ask(questions) => self.answers(index, &questions, freshness).await,
+            Plan::Ask(questions) => self.rows_of(index, &questions, freshness).await,
             Plan::Below(queries, otherwise) => {
                 let told = self.studies_above(index, &queries).await?;
-                self.answers(index, &told.unwrap_or(otherwise), freshness).await
+                self.rows_of(index, &told.unwrap_or(otherwise), freshness).await
             }
         }
     }
 
-    /// Asks for the studies of what the searches below find; `None` when these tell nothing for certain.
+    /// Queries for the studies above the matching series or instances; `None` if that gives no reliable result.
     async fn studies_above(
         &self,
         index: usize,
@@ -159,7 +160,7 @@ impl Studies {
         let Some(source) = self.sources.get(index) else { return Ok(None) };
         let mut uids = Vec::new();
         for query in queries {
-            match scan::all_rows(&source.archive, query, MAX_BELOW).await {
+            match scan::all_rows(&source.archive, query, MAX_ROWS_BELOW).await {
                 Ok(rows) => {
                     let studies =
                         rows.iter().map(|row| row.text(tags::STUDY_INSTANCE_UID).map(str::to_owned));
@@ -178,15 +179,15 @@ impl Studies {
             }
         }
         let profile = source.archive.profile();
-        // Nothing found may mean that the archive only searches from the studies downwards.
+        // An empty result may mean that the archive only searches within a study.
         if uids.is_empty() && !profile.searches_below {
             return Ok(None);
         }
         Ok(Some(plan::studies_named(uids.iter().map(String::as_str), profile.uid_lists)))
     }
 
-    /// The rows that answer `questions`. Every patient that they name is remembered.
-    pub(super) async fn answers(
+    /// The rows of `questions`. Every patient in them is added to the cache.
+    pub(super) async fn rows_of(
         &self,
         index: usize,
         questions: &[PlannedQuery],
@@ -217,7 +218,9 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
         match self.ask(source, question, freshness).await {
-            Err(error) if asks_for_less(&error) => self.answer_by_windows(source, question, freshness).await,
+            Err(error) if is_list_too_long(&error) => {
+                self.answer_by_windows(source, question, freshness).await
+            }
             Err(error) => Err(error),
             Ok(rows) => Ok(vec![rows]),
         }
@@ -232,7 +235,7 @@ impl Studies {
         let notes = mapping::study_note_tags(&source.context);
         let ask = |query: &QidoQuery| self.scan(&source.archive, query.clone().include(notes), freshness);
         let found = match (ask(&question.query).await, &question.without_optional_keys) {
-            (Err(error), Some(instead)) if is_refusal(&error) && !asks_for_less(&error) => {
+            (Err(error), Some(instead)) if is_refusal(&error) && !is_list_too_long(&error) => {
                 ask(instead).await?
             }
             (rows, _) => rows?,
@@ -246,8 +249,8 @@ impl Studies {
         Ok(found)
     }
 
-    /// Of an archive that refuses to list so much: in halves of the time, as often as it takes. Without days to part there is
-    /// nothing to be done, as studies without a date would be lost.
+    /// For an archive that refuses to list so much: splits the date range in halves, as often as necessary. Without a date
+    /// range this is impossible, because studies without a date would be lost.
     async fn answer_by_windows(
         &self,
         source: &ArchiveSource,
@@ -258,25 +261,25 @@ impl Studies {
         let Some((first, last)) = question.days else { return Err(refusal()) };
         let first = first.map_or(EARLIEST, DicomDate::civil);
         let mut windows = vec![(first, last.map_or(Date::MAX, DicomDate::civil))];
-        let mut answers = Vec::new();
+        let mut rows_of = Vec::new();
         for _ in 0..MAX_WINDOWS {
-            let Some((first, last)) = windows.pop() else { return Ok(answers) };
+            let Some((first, last)) = windows.pop() else { return Ok(rows_of) };
             let Some(narrowed) = question.on(first.into(), last.into()) else { continue };
             match self.ask(source, &narrowed, freshness).await {
-                Ok(rows) => answers.push(rows),
-                Err(error) if asks_for_less(&error) && first < last => {
+                Ok(rows) => rows_of.push(rows),
+                Err(error) if is_list_too_long(&error) && first < last => {
                     let middle = first.saturating_add((days_between(first, last) / 2).days());
                     windows.push((middle.saturating_add(1.day()), last));
                     windows.push((first, middle));
                 }
-                Err(error) if asks_for_less(&error) => return Err(refusal()),
+                Err(error) if is_list_too_long(&error) => return Err(refusal()),
                 Err(error) => return Err(error),
             }
         }
-        if windows.is_empty() { Ok(answers) } else { Err(refusal()) }
+        if windows.is_empty() { Ok(rows_of) } else { Err(refusal()) }
     }
 
-    /// The patients that the first such criterion refers to; `None` when no criterion refers to any.
+    /// The patients that the first criterion of this kind refers to; `None` if no criterion refers to a patient.
     async fn patients_named(
         &self,
         criteria: &[Criterion<ImagingStudy>],
@@ -306,12 +309,12 @@ fn is_refusal(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if matches!(error.kind, ArchiveErrorKind::Refused(_)))
 }
 
-/// Whether the archive says that it would have to list too much.
-fn asks_for_less(error: &StudiesError) -> bool {
+/// Whether the archive reports that the list would be too long.
+fn is_list_too_long(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if error.is_too_much_to_answer())
 }
 
-/// Whether each archive was asked for each study by its name, so that what it did not tell of it does not hold.
+/// Whether each archive was queried for each study by its UID, so that what it did not return it does not hold.
 fn names_each_study(criteria: &[Criterion<ImagingStudy>]) -> bool {
     let is_id = |criterion: &Criterion<ImagingStudy>| {
         criterion.parameter.key == Param::Id && matches!(criterion.test, Test::Token(_))
@@ -321,7 +324,7 @@ fn names_each_study(criteria: &[Criterion<ImagingStudy>]) -> bool {
     criteria.iter().any(is_id) && !criteria.iter().any(leaves_archives_out)
 }
 
-/// Whether the criteria leave the archive in question at all.
+/// Whether the archive can hold a match according to the criteria.
 pub(super) fn may_hold(source: &ArchiveSource, criteria: &[Criterion<ImagingStudy>]) -> bool {
     let id = source.archive.id().as_str();
     criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.test) {
@@ -338,12 +341,12 @@ pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Opti
     Some(StudyRow { archive: source.archive.id().clone(), uid, patient, attributes: attributes.clone() })
 }
 
-/// One study of the rows of each UID: two rows of one archive are two patients, rows of two archives are one study.
+/// Groups rows by study UID: two rows of one archive are two patients, rows of two archives are one study.
 pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
     let mut by_uid: BTreeMap<StudyUid, Vec<StudyRow>> = BTreeMap::new();
     for row in rows {
         let rows = by_uid.entry(row.uid.clone()).or_default();
-        // Two queries of one search may find the same row.
+        // Two queries of one search may return the same row.
         if !rows.iter().any(|other| other.archive == row.archive && other.patient == row.patient) {
             rows.push(row);
         }

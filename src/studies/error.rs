@@ -1,4 +1,4 @@
-//! What can go wrong on the way from a question to studies.
+//! The errors of searches and reads of studies.
 
 use std::sync::Arc;
 
@@ -6,60 +6,60 @@ use crate::cache::Interrupted;
 use crate::upstream::{ArchiveError, ArchiveId};
 use dicom_model::StudyUid;
 
-/// Why there is no answer. Shared by everyone who waited for the same work.
+/// Why a search or read failed. Requests that share the work share the error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StudiesError {
-    /// An archive did not give what it was asked for.
+    /// An archive did not return what it was asked for.
     #[error(transparent)]
     Archive(Arc<ArchiveError>),
-    /// The search would have to look at more rows than it may.
+    /// The search would have to read more rows than permitted.
     #[error("archive {archive} has more than {limit} candidate studies for this search")]
     TooManyRows {
-        /// The archive with the rows.
+        /// The archive with too many rows.
         archive: ArchiveId,
         /// `search.max_scan`.
         limit: usize,
     },
-    /// More matches would have to be put in order than may.
+    /// More matches than permitted would have to be sorted.
     #[error("more than {limit} matches would have to be sorted")]
     TooManyToSort {
         /// `search.sort_window`.
         limit: usize,
     },
-    /// More studies would have to be opened than may.
+    /// More studies than permitted would have to be fetched.
     #[error("more than {limit} studies would have to be read in full")]
     TooManyToOpen {
         /// `search.max_opened`.
         limit: usize,
     },
-    /// More resources would have to go with the matches than may.
+    /// More resources than permitted would have to be included with the matches.
     #[error("more than {limit} resources would have to be included with the matches")]
     TooManyToInclude {
         /// `search.max_included`.
         limit: usize,
     },
-    /// The archive refuses to list as many studies as the search finds, and the search names no days to part them by.
+    /// The archive refuses to list as many studies as the search finds, and the search has no date range that could be split.
     #[error("archive {archive} does not list as many studies as this search finds")]
     TooMuchToList {
         /// The archive.
         archive: ArchiveId,
     },
-    /// The archive counts more instances in a series than it gave.
+    /// The archive counts more instances in a series than it returned.
     #[error("archive {archive} returned fewer instances of a series than its own count says")]
     Incomplete {
-        /// The archive that counts.
+        /// The archive.
         archive: ArchiveId,
     },
-    /// One study UID stands under two patients: nobody can tell whose study it is.
+    /// One study UID is used for two patients, so it is unknown whose study it is.
     #[error("study {study} appears under more than one Patient ID")]
     TwoPatients {
         /// The study.
         study: StudyUid,
     },
-    /// The resource could not be written as JSON.
+    /// The resource could not be serialized as JSON.
     #[error("a resource could not be serialized")]
     Unwritable,
-    /// The work was shared with another request, and ended without an outcome.
+    /// The work was shared with another request, and ended without a result.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }

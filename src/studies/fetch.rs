@@ -1,10 +1,10 @@
-//! The series of a study and the instances of its series, from whichever source is cheapest and complete.
+//! Fetches the series of a study and the instances of its series, from whichever source is cheapest and complete.
 //!
-//! `/metadata` of a series carries every attribute and is 3 to 20 times cheaper on archives that keep it ready; on others
-//! it makes the archive move pixels, lacks the SOP Class UID, or does not exist. Instance-level QIDO-RS is the other
-//! source. The archive's profile or configuration says which is asked first; the other is asked when the first fails or
-//! gives less than the archive itself counts. Every row is checked: archives answer for the whole study when asked for
-//! one series, repeat rows and leave parent UIDs out.
+//! `/metadata` of a series contains every attribute and is 3 to 20 times cheaper on archives that store it ready to send. On
+//! others it makes the archive move pixel data, lacks the SOP Class UID, or does not exist. The other source is QIDO-RS at
+//! instance level. The archive's profile or configuration says which source is used first; the other one is used if the first
+//! fails or returns fewer instances than the archive itself counts. Every row is checked: archives return the whole study for a
+//! request of one series, repeat rows and omit the UIDs of parents.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,11 +26,11 @@ use super::{ArchiveSource, Depth, StudiesError, scan};
 pub(super) struct StudyRecord {
     /// Study- and patient-level attributes.
     pub(super) attributes: Attributes,
-    /// The series, when they were asked for.
+    /// The series, if they were requested.
     pub(super) series: Option<Vec<SeriesSource>>,
 }
 
-/// Fetches what lies below `row`, as deep as `depth`; `series` are its series, when they are known already.
+/// Fetches what is below `row`, down to `depth`; `series` are its series, if already known.
 pub(super) async fn record(
     source: &ArchiveSource,
     row: &StudyRow,
@@ -61,14 +61,14 @@ pub(super) async fn record(
     Ok(record)
 }
 
-/// The first instance's metadata tell more of a series than QIDO does; then its rows need no extra attributes, which cost
-/// an archive a look into a file for each series.
+/// The first instance's metadata describes a series better than QIDO-RS does. If it will be read, the rows need no extra
+/// attributes, for which an archive would open a file per series.
 fn needs_all_attributes(archive: &Archive, depth: Depth) -> bool {
     depth == Depth::Series || archive.profile().detail != DetailSource::Metadata
 }
 
-/// The series of several studies, asked for by lists of their UIDs. A study of which fewer series came than the archive
-/// counts, or none, is left out.
+/// The series of several studies, requested by lists of their UIDs. A study is omitted if fewer series came than the archive
+/// counts, or none.
 pub(super) async fn series_of_many(
     source: &ArchiveSource,
     studies: &[&StudyRow],
@@ -115,7 +115,7 @@ fn with_all_attributes(query: QidoQuery, source: &ArchiveSource) -> QidoQuery {
     query.include(mapping::series_tags()).include(mapping::series_note_tags(&source.context))
 }
 
-/// Those rows that are series of the study, each once.
+/// The rows that are series of the study, each once.
 fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Vec<SeriesSource> {
     let mut seen = HashSet::new();
     let mut series = Vec::new();
@@ -131,7 +131,7 @@ fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Vec<
     series
 }
 
-/// The series with its instances, and the metadata of the first instance where they were read.
+/// The series with its instances, and the metadata of the first instance if it was read.
 async fn instances_of(
     source: &ArchiveSource,
     row: &StudyRow,
@@ -170,7 +170,7 @@ async fn instances_of(
     if let Some(first) = &found.first {
         mapping::overlay_series(&mut series.attributes, first);
     } else if detail_sources.first() == Some(&DetailSource::Metadata) {
-        // The series' own row was asked for without the attributes that metadata would have brought.
+        // The series' own row was requested without the attributes that metadata would have contained.
         let described = series_of(source, row, true).await?;
         if let Some(same) = described.into_iter().find(|other| other.uid == series.uid) {
             series.attributes = same.attributes;
@@ -180,12 +180,12 @@ async fn instances_of(
     Ok((series, found.first))
 }
 
-/// Whether the other source may do better: the archive answered, but not with this.
+/// Whether the other source may succeed: the archive responded, but rejected this request.
 fn is_about_this_request(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if error.is_about_this_request())
 }
 
-/// What one source told of a series.
+/// The instances that one source returned for a series.
 struct SeriesInstances {
     instances: Vec<InstanceFacts>,
     first: Option<Attributes>,
@@ -235,7 +235,7 @@ async fn from_qido(
     Ok(SeriesInstances { instances: instances.facts, first: None })
 }
 
-/// Instance rows are small, and an archive reads its database once for each page.
+/// Instance rows are small, and an archive reads its database once per page.
 const INSTANCE_PAGE: u32 = 5_000;
 
 /// The instances of one series, each once.

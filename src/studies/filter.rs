@@ -1,7 +1,8 @@
-//! Whether studies match: every criterion, compared with the resource that would be shown, by R4's own rules.
+//! Decides whether studies match: compares every criterion with the resource as it would be returned, by the rules of R4
+//! search.
 //!
-//! What a row tells is compared first. A study that still may match is assembled no deeper than its criteria need, and
-//! compared as it would be shown: what was assembled is remembered, so that showing it costs nothing more.
+//! The row of a study is compared first. A study that still may match is then assembled, no deeper than its criteria need, and
+//! compared again. The assembled study is cached, so returning it costs nothing more.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -14,21 +15,21 @@ use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Criterion, EvaluationContext, ImagingStudyParam as Param, System, Test, Token};
 use fhir_r4::types::{Endpoint, ImagingStudy};
 
-/// So many rows are compared before others get their turn.
+/// How many rows are compared before the task yields.
 const AT_ONCE: usize = 64;
 
-/// What a criterion is compared among.
+/// The values that a comparison depends on besides the resource.
 pub(super) struct MatchContext {
-    /// The zone of dates that name none.
+    /// The time zone of dates without one.
     pub(super) zone: TimeZone,
-    /// For "approximately".
+    /// For the prefix `ap` ("approximately").
     pub(super) now: Timestamp,
     endpoints: Vec<Endpoint>,
 }
 
 impl Studies {
-    /// Those of the candidates that match all of `criteria`.
-    pub(super) async fn screen(
+    /// The candidates that match all of `criteria`.
+    pub(super) async fn filter(
         &self,
         candidates: FoundStudies,
         criteria: &[Criterion<ImagingStudy>],
@@ -37,7 +38,7 @@ impl Studies {
         let studies = self.matching(candidates.studies, criteria, freshness).await?;
         let mut found = FoundStudies { studies, ..FoundStudies::default() };
         for study in candidates.patient_conflicts {
-            // Of the rows of one UID perhaps only one patient's match.
+            // If two patients share a UID, perhaps only one patient's row matches.
             let version = study.version;
             let alone = study.rows.into_iter().map(|row| FoundStudy { rows: vec![row], version }).collect();
             let mut matching = self.matching(alone, criteria, freshness).await?;
@@ -79,18 +80,21 @@ impl Studies {
         Ok(matching)
     }
 
-    /// How deep a study that may match must be looked into; `None` when its row tells that it does not.
+    /// How deep a study must be fetched to be compared; `None` if its row shows that it does not match.
     pub(super) fn by_row(&self, study: &FoundStudy, criteria: &[Criterion<ImagingStudy>]) -> Option<Depth> {
         let source = self.source(&study.first().archive)?;
         let row = &study.first().attributes;
         let needed = |criterion: &Criterion<ImagingStudy>| depth_of(criterion, row);
         let deepest = criteria.iter().map(needed).max().unwrap_or(Depth::Study);
-        let (shallow, scene) = (shallow(study, source), self.scene(source, study));
-        // Without its version a study may have changed at any time.
+        let (shallow, match_context) = (shallow(study, source), self.match_context(source, study));
+        // Without its version, a study may have changed at any time.
         let is_known =
             |criterion: &&Criterion<ImagingStudy>| study.version.is_some() || !is_about_time(criterion);
-        let mut told = criteria.iter().filter(|criterion| needed(criterion) == Depth::Study).filter(is_known);
-        told.all(|criterion| holds(criterion, &shallow, source, row, &scene)).then_some(deepest)
+        let mut comparable =
+            criteria.iter().filter(|criterion| needed(criterion) == Depth::Study).filter(is_known);
+        comparable
+            .all(|criterion| matches_criterion(criterion, &shallow, source, row, &match_context))
+            .then_some(deepest)
     }
 
     async fn by_resource(
@@ -105,14 +109,17 @@ impl Studies {
             let entries = self.assemble(studies, form, freshness).await?;
             for (study, entry) in studies.iter().zip(entries) {
                 let json = entry.rendered.json.clone();
-                // A study of thousands of instances takes milliseconds to read.
+                // Parsing a study of thousands of instances takes milliseconds.
                 let reading =
                     tokio::task::spawn_blocking(move || serde_json::from_slice::<ImagingStudy>(&json));
                 let resource = reading.await.ok().and_then(Result::ok).ok_or(StudiesError::Unwritable)?;
                 let Some(source) = self.source(&study.first().archive) else { continue };
-                let scene = self.scene(source, study);
+                let match_context = self.match_context(source, study);
                 let row = &study.first().attributes;
-                if criteria.iter().all(|criterion| holds(criterion, &resource, source, row, &scene)) {
+                if criteria
+                    .iter()
+                    .all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
+                {
                     matching.push(study.clone());
                 }
             }
@@ -120,8 +127,8 @@ impl Studies {
         Ok(matching)
     }
 
-    /// How many of the rows that name no study would match: they are missing from the answer, and the answer says so.
-    pub(super) fn nameless_matches(
+    /// How many rows without a Study Instance UID would match: they are missing from the result, and the response reports it.
+    pub(super) fn missing_uid_matches(
         &self,
         rows: &[(usize, Attributes)],
         criteria: &[Criterion<ImagingStudy>],
@@ -130,21 +137,21 @@ impl Studies {
             let Some(source) = self.sources.get(*index) else { return false };
             let id = source.archive.id().as_str();
             let resource = mapping::imaging_study(&source.context, row, &[id], None);
-            let scene = self.scene_of(source, &[id]);
-            // What has no name has no version.
-            let mut told = criteria.iter().filter(|criterion| !is_about_time(criterion));
-            told.all(|criterion| holds(criterion, &resource, source, row, &scene))
+            let match_context = self.match_context_of(source, &[id]);
+            // A row without a UID has no version.
+            let mut comparable = criteria.iter().filter(|criterion| !is_about_time(criterion));
+            comparable.all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
         };
         rows.iter().filter(matches).count()
     }
 
-    fn scene(&self, source: &ArchiveSource, study: &FoundStudy) -> MatchContext {
-        self.scene_of(source, &study.endpoints().collect::<Vec<_>>())
+    fn match_context(&self, source: &ArchiveSource, study: &FoundStudy) -> MatchContext {
+        self.match_context_of(source, &study.endpoints().collect::<Vec<_>>())
     }
 
-    pub(super) fn scene_of(&self, source: &ArchiveSource, endpoints: &[&str]) -> MatchContext {
+    pub(super) fn match_context_of(&self, source: &ArchiveSource, endpoints: &[&str]) -> MatchContext {
         let held = self.sources.iter().filter(|source| endpoints.contains(&source.archive.id().as_str()));
-        // The address depends on who asks, and nothing is searched by it.
+        // The URL depends on the caller, and no search compares it.
         let endpoint = |source: &ArchiveSource| {
             let mut endpoint =
                 mapping::endpoint(&source.context, &source.archive.settings().name, String::new(), false);
@@ -155,7 +162,7 @@ impl Studies {
     }
 }
 
-/// The resource as far as the row tells.
+/// The resource as far as the row describes it.
 pub(super) fn shallow(study: &FoundStudy, source: &ArchiveSource) -> ImagingStudy {
     let endpoints: Vec<_> = study.endpoints().collect();
     let mut resource = mapping::imaging_study(&source.context, &study.first().attributes, &endpoints, None);
@@ -167,30 +174,30 @@ pub(super) fn zone_of(source: &ArchiveSource) -> TimeZone {
     source.context.time_zone.clone().unwrap_or(TimeZone::UTC)
 }
 
-fn holds(
+fn matches_criterion(
     criterion: &Criterion<ImagingStudy>,
     resource: &ImagingStudy,
     source: &ArchiveSource,
     row: &Attributes,
-    scene: &MatchContext,
+    match_context: &MatchContext,
 ) -> bool {
     let patient = matches!(criterion.test, Test::Patient(_)).then(|| mapping::patient(&source.context, row));
     let around = EvaluationContext {
-        zone: &scene.zone,
-        now: scene.now,
+        zone: &match_context.zone,
+        now: match_context.now,
         patient: patient.as_ref(),
-        endpoints: &scene.endpoints,
+        endpoints: &match_context.endpoints,
     };
     criterion.matches(resource, &around)
 }
 
-/// How deep a study must be fetched for `criterion` to be compared with what would be shown. Many archives return no sequences
-/// in a search, so that what stands in sequences is known to the objects only.
+/// How deep a study must be fetched to compare `criterion` with the complete resource. Many archives return no sequences in
+/// search results, so their content is known from the objects only.
 fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
     match criterion.parameter.key {
         Param::Series => Depth::Series,
         Param::Modality if row.text(tags::MODALITIES_IN_STUDY).is_none() => Depth::Series,
-        // No study of ours refers to such a resource, so that the row is as good as any.
+        // No study of the gateway refers to such a resource, so the row is sufficient.
         Param::BasedOn | Param::Encounter | Param::Interpreter | Param::Performer | Param::Referrer
             if matches!(criterion.test, Test::Reference(_)) =>
         {
@@ -225,7 +232,7 @@ fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
     }
 }
 
-/// Without its zone a time is not shown, and the objects may tell it.
+/// A time without its zone is not returned, and the zone may be in the objects.
 fn depth_of_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> Depth {
     let zone_is_told = row.text(tags::TIMEZONE_OFFSET_FROM_UTC).is_some();
     let has_time = row.text(tags::STUDY_TIME).is_some();
@@ -233,8 +240,8 @@ fn depth_of_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> Depth {
     if asks_for_time && has_time && !zone_is_told { Depth::Instances } else { Depth::Study }
 }
 
-/// Whether the criterion names the row's accession number together with its system, or with none, and the row does not say
-/// who issued it.
+/// Whether the criterion gives the accession number of the row with its system, or explicitly without one, and the row does not
+/// say who issued the number.
 fn asks_for_issuer(test: &Test, row: &Attributes) -> bool {
     let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
     let names = |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);

@@ -1,4 +1,4 @@
-//! Patients, as the rows of their studies tell of them. No archive has a search for patients in DICOMweb.
+//! Patients, as described by the rows of their studies. DICOMweb has no search for patients (PS3.18 10.6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use fhir_r4::types::Patient;
 pub struct FoundPatient {
     /// The resource.
     pub resource: Patient,
-    /// The zone of dates that name none, at the archive that tells of the patient.
+    /// The time zone of dates without one, from the archive that describes the patient.
     pub zone: TimeZone,
 }
 
 impl Studies {
-    /// Every patient who matches all of `criteria`, of whom there is a study for each of `reverse`, and of whom the caller may
-    /// see a study, by id.
+    /// Every patient who matches all of `criteria`, has a study for each of `reverse`, and has a study that the caller may see;
+    /// by id.
     pub async fn search_patients(
         &self,
         criteria: &[Criterion<Patient>],
@@ -39,7 +39,7 @@ impl Studies {
         let mut referred: Option<BTreeSet<String>> = None;
         for has in reverse {
             let studies = self.search(std::slice::from_ref(&has.criterion), access, freshness).await?;
-            // What stands under several patients refers to each of them, as a search by patient says.
+            // A study assigned to several patients refers to each of them, as in a search by patient.
             let shared = studies.patient_conflicts.iter().flat_map(|study| &study.rows);
             let rows = studies.studies.iter().map(FoundStudy::first).chain(shared);
             let ids: BTreeSet<_> = rows.map(|row| row.patient.id()).collect();
@@ -79,7 +79,7 @@ impl Studies {
         criteria.iter().all(|criterion| criterion.matches(patient, &around))
     }
 
-    /// The patient with this id, if there is one of whom the caller may see a study.
+    /// The patient with this id, if the caller may see a study of the patient.
     pub async fn find_patient(
         &self,
         id: &str,
@@ -98,15 +98,15 @@ impl Studies {
         Ok(None)
     }
 
-    /// The patient that a study's row tells of.
+    /// The patient that a study's row describes.
     pub fn patient_of(&self, study: &FoundStudy) -> Option<FoundPatient> {
         let row = study.first();
         let source = self.source(&row.archive)?;
         Some(patient_in(source, row))
     }
 
-    /// What a Patient id stands for. An id that was not met lately is looked for in every archive, as a hash cannot be asked
-    /// for.
+    /// The identifier behind a Patient id. An id that is not in the cache is searched for in every archive, because a hash
+    /// cannot be used in a query.
     pub(super) async fn known_patient(
         &self,
         id: &str,
@@ -115,9 +115,9 @@ impl Studies {
         if let Some(known) = self.cache.patient(id) {
             return Ok(Some(known));
         }
-        // Reading the rows remembers every patient that they name, more of them perhaps than the cache keeps.
+        // Reading the rows caches every patient in them, possibly more than the cache holds.
         for index in 0..self.sources.len() {
-            let rows = self.answers(index, &[plan::all()], freshness).await?;
+            let rows = self.rows_of(index, &[plan::all()], freshness).await?;
             if let Some(row) = rows.named.iter().find(|row| row.patient.id() == id) {
                 return Ok(Some(Arc::new(known(row))));
             }
@@ -129,7 +129,7 @@ impl Studies {
         self.cache.keep_patient(&row.patient.id(), known(row));
     }
 
-    /// What the archives are asked for patients who match; `None` when nobody can.
+    /// The queries for patients who match; `None` if no patient can match.
     async fn patient_questions(
         &self,
         criteria: &[Criterion<Patient>],
@@ -166,7 +166,7 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        let mut rows = self.answers(index, questions, freshness).await?.named;
+        let mut rows = self.rows_of(index, questions, freshness).await?.named;
         rows.retain(|row| access.may_see(&row.attributes));
         Ok(rows)
     }
@@ -176,7 +176,7 @@ fn patient_in(source: &ArchiveSource, row: &StudyRow) -> FoundPatient {
     FoundPatient { resource: mapping::patient(&source.context, &row.attributes), zone: zone_of(source) }
 }
 
-/// Of each patient the newest study's row, as what it says of the patient stands; by the patient's id.
+/// For each patient the row of the newest study, with its description of the patient; by the patient's id.
 fn newest_of_each(mut rows: Vec<StudyRow>) -> BTreeMap<String, StudyRow> {
     rows.sort_by_cached_key(StudyRow::age);
     let mut newest: BTreeMap<PatientKey, StudyRow> = BTreeMap::new();
@@ -186,7 +186,7 @@ fn newest_of_each(mut rows: Vec<StudyRow>) -> BTreeMap<String, StudyRow> {
     newest.into_iter().map(|(patient, row)| (patient.id(), row)).collect()
 }
 
-/// What to ask an archive by. A patient without an identifier has one study; an empty key would ask for everybody.
+/// What an archive is queried by. A patient without an identifier has one study; an empty key would match every patient.
 fn known(row: &StudyRow) -> KnownPatient {
     match row.attributes.text(tags::PATIENT_ID) {
         Some(patient_id) => KnownPatient::Identified(patient_id.into()),

@@ -1,13 +1,13 @@
-//! From criteria to QIDO-RS: what an archive is asked, so that its answer holds every study that matches.
+//! From criteria to QIDO-RS: the queries whose results contain every study that matches.
 //!
-//! The queries narrow; they do not decide. Each asks for a superset of what matches, because every match is compared, and an
-//! archive's own matching cannot be trusted to be more than a hint: it may ignore a key, fold case, or read `*`, `,` and
-//! `\` as operators. So a key is used only where no reading of it could lose a match:
+//! The queries narrow the search but do not decide it: each returns a superset of the matches, and every row is compared later.
+//! An archive may ignore a key, fold case, or read `*`, `,` and `\` as operators. So a key is used only if no archive could
+//! lose a match by it:
 //!
-//! - one criterion that names studies or patients is enough; adding dates or modalities to it could only lose studies;
-//! - a value that an archive could read as a pattern, or cannot decode, is widened to a pattern that covers it;
-//! - names of people, codes in sequences and whatever else archives match each in its own way are not asked for;
-//! - what cannot be narrowed at all is looked through, within `search.max_scan`.
+//! - one criterion that identifies studies or patients is enough; adding dates or modalities could only lose studies
+//! - a value that an archive could read as a pattern, or cannot decode, is widened to a pattern that covers it
+//! - names of people, codes in sequences and other keys that archives match differently are not sent
+//! - what cannot be narrowed is read completely, within `search.max_scan`
 
 use std::sync::Arc;
 
@@ -24,20 +24,20 @@ use fhir_r4::types::{ImagingStudy, Patient};
 /// How many UIDs go into one query: a request line of about 3 kB.
 pub(super) const UIDS_A_QUERY: usize = 50;
 
-/// One question to an archive, and what to ask in its place.
+/// A query to an archive, and its alternatives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlannedQuery {
-    /// What is asked first.
+    /// The query that is sent first.
     pub(super) query: QidoQuery,
-    /// Asked of an archive that keeps padding, when the first found nothing.
+    /// Sent to an archive that keeps padding, if the first query found nothing.
     pub(super) padded: Option<QidoQuery>,
-    /// Asked when the archive refuses a key of the first.
+    /// Sent if the archive rejects a key of the first query.
     pub(super) without_optional_keys: Option<QidoQuery>,
-    /// The days that the query is bound to; an archive that refuses to list so much is asked for fewer at a time.
+    /// The date range of the query. It is split for an archive that refuses to list so much.
     pub(super) days: Option<Days>,
 }
 
-/// The first and the last day, both included; `None` where there is no bound.
+/// The first and the last day, inclusive; `None` where there is no bound.
 pub(super) type Days = (Option<DicomDate>, Option<DicomDate>);
 
 impl PlannedQuery {
@@ -53,7 +53,7 @@ impl PlannedQuery {
         }
     }
 
-    /// The same question for other days.
+    /// The same query for another date range.
     pub(super) fn on(&self, first: DicomDate, last: DicomDate) -> Option<Self> {
         let value = MatchValue::days(Some(first), Some(last))?;
         let on = |query: &QidoQuery| query.clone().matching(tags::STUDY_DATE, value.clone());
@@ -66,18 +66,18 @@ impl PlannedQuery {
     }
 }
 
-/// How an archive is asked for the studies that can match.
+/// How an archive is queried for the studies that can match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// All answers together hold every match; without a question nothing can match.
+    /// The results of all queries together contain every match; without a query nothing can match.
     Ask(Vec<PlannedQuery>),
-    /// What lies below the studies is asked for first, and tells whose studies to ask for. Where the archive finds nothing
-    /// so, and cannot be trusted to search at that level, the questions are asked.
+    /// Series or instances are searched first, and identify the studies. If the archive finds none, and does not support
+    /// searches at that level reliably, the planned queries are sent.
     Below(Vec<QidoQuery>, Vec<PlannedQuery>),
 }
 
-/// Asks for every study that can match. `patients` are those that the criteria refer to, where they refer to any. An archive
-/// that does not understand lists of UIDs is asked for each alone.
+/// Plans the queries for every study that can match. `patients` are those that the criteria refer to, if any. An archive
+/// without support for lists of UIDs is queried for each UID separately.
 pub(super) fn studies(
     criteria: &[Criterion<ImagingStudy>],
     patients: Option<&[Arc<KnownPatient>]>,
@@ -107,23 +107,23 @@ pub(super) fn studies(
     }
 }
 
-/// Asks for the studies of `patients`; for every study when one of them cannot be asked for.
+/// The queries for the studies of `patients`; for every study if one of the patients cannot be queried for.
 pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<PlannedQuery> {
     questions_by(patients.iter().map(|patient| patient_key(patient)))
 }
 
-/// Asks for the studies under any of the PatientIDs; for every study when one of them cannot be asked for.
+/// The queries for the studies with any of these Patient IDs; for every study if one of them cannot be queried for.
 pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<PlannedQuery> {
     questions_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))))
 }
 
-/// Asks for these studies.
+/// The queries for these studies.
 pub(super) fn studies_named<'a>(uids: impl Iterator<Item = &'a str>, uid_lists: bool) -> Vec<PlannedQuery> {
     let uids_a_query = if uid_lists { UIDS_A_QUERY } else { 1 };
     uid_keys(tags::STUDY_INSTANCE_UID, uids, uids_a_query).into_iter().map(PlannedQuery::by).collect()
 }
 
-/// Asks for every study.
+/// The query for every study.
 pub(super) fn all() -> PlannedQuery {
     PlannedQuery::plain(every_study())
 }
@@ -142,15 +142,15 @@ fn patient_key(patient: &KnownPatient) -> Option<MatchKey> {
     }
 }
 
-/// The query for every study, with all that the mapping reads.
+/// The query for every study, with all attributes that the mapping reads.
 fn every_study() -> QidoQuery {
     QidoQuery::new(SearchLevel::Studies).include(mapping::study_tags()).include(mapping::patient_tags())
 }
 
 type MatchKey = (Tag, MatchValue);
 
-/// Keys of which each match has one; none when nothing can match; `None` when the criterion names no studies, or names them
-/// in a way that cannot be asked for.
+/// Keys of which every match has one; empty if nothing can match; `None` if the criterion does not identify studies, or not in
+/// a way that can be queried.
 fn naming_keys(
     criterion: &Criterion<ImagingStudy>,
     patients: Option<&[Arc<KnownPatient>]>,
@@ -218,7 +218,7 @@ fn patient_id_keys(tokens: &[Token]) -> Option<Vec<MatchKey>> {
     codes(tokens)?.into_iter().map(|code| Some((tags::PATIENT_ID, any_spelling(code)?))).collect()
 }
 
-/// The ids of Patients that a criterion refers to; `None` when it refers to none.
+/// The Patient ids that a criterion refers to; `None` if it refers to none.
 pub(super) fn patients_named(criterion: &Criterion<ImagingStudy>) -> Option<Vec<&str>> {
     match (criterion.parameter.key, &criterion.test) {
         (Param::Patient | Param::Subject, Test::Reference(references)) => Some(
@@ -236,7 +236,7 @@ pub(super) fn patients_named(criterion: &Criterion<ImagingStudy>) -> Option<Vec<
     }
 }
 
-/// The codes, where each token has one.
+/// The codes, if each token has one.
 pub(super) fn codes(tokens: &[Token]) -> Option<Vec<&str>> {
     tokens.iter().map(|token| token.code.as_deref()).collect()
 }
@@ -273,7 +273,7 @@ fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<MatchKey
     Some(keys)
 }
 
-/// Of identifiers whose kind is told by their type.
+/// The values of identifiers that are selected by type.
 fn values_of_identifiers<'a>(
     values: impl Iterator<Item = &'a str>,
     uids_a_query: usize,
@@ -290,12 +290,12 @@ fn values_of_identifiers<'a>(
     Some(keys)
 }
 
-/// A value that finds `text` however an archive reads it.
+/// A match value that finds `text` however an archive reads it.
 fn any_spelling(text: &str) -> Option<MatchValue> {
     MatchValue::exact(text).or_else(|| MatchValue::wildcard(text))
 }
 
-/// Searches for series or instances that tell whose studies can match.
+/// Searches for series or instances that identify the studies that can match.
 fn below(criterion: &Criterion<ImagingStudy>, uids_a_query: usize) -> Option<Vec<QidoQuery>> {
     let Test::Token(tokens) = &criterion.test else { return None };
     let (level, tag) = match criterion.parameter.key {
@@ -309,7 +309,7 @@ fn below(criterion: &Criterion<ImagingStudy>, uids_a_query: usize) -> Option<Vec
     Some(keys.into_iter().map(|(tag, value)| QidoQuery::new(level.clone()).matching(tag, value)).collect())
 }
 
-/// The first and the last day on which a match can have begun.
+/// The first and the last day on which a match can have started.
 fn days(criteria: &[Criterion<ImagingStudy>]) -> Days {
     let mut bounds: Days = (None, None);
     for criterion in criteria {
@@ -327,7 +327,7 @@ fn days(criteria: &[Criterion<ImagingStudy>]) -> Days {
     bounds
 }
 
-/// The days within which something that matches any of the alternatives begins; `None` where there is no bound.
+/// The range of days on which a match for any of the alternatives can have started; `None` where there is no bound.
 fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> Days {
     let days = |(prefix, date): &(Prefix, FhirDate)| {
         let (first, last) = date.day_bounds();
@@ -347,7 +347,7 @@ fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> Days {
     (widest.0.map(Into::into), widest.1.map(Into::into))
 }
 
-/// The modality, when exactly one is asked for: lists of them are understood in different ways, or not at all.
+/// The modality, if exactly one is requested: archives read lists of modalities differently, or not at all.
 fn modality(criteria: &[Criterion<ImagingStudy>]) -> Option<MatchValue> {
     let one = |criterion: &Criterion<ImagingStudy>| match (criterion.parameter.key, &criterion.test) {
         (Param::Modality, Test::Token(tokens)) => match tokens.as_slice() {
@@ -381,7 +381,7 @@ mod tests {
         studies(&Search::parse(&pairs, &context).unwrap().criteria, None, uid_lists)
     }
 
-    /// A query without the attributes that every one asks for.
+    /// A query without the attributes that every query requests.
     fn keys(query: &QidoQuery) -> String {
         let canonical = query.canonical();
         let (_, query) = canonical.split_once('?').unwrap();
@@ -392,7 +392,7 @@ mod tests {
         asked_of(query, true)
     }
 
-    /// The queries to an archive that understands lists of UIDs or does not.
+    /// The queries to an archive with or without support for lists of UIDs.
     fn asked_of(query: &str, uid_lists: bool) -> Vec<String> {
         match planned(query, uid_lists) {
             Plan::Ask(questions) => questions.iter().map(|question| keys(&question.query)).collect(),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_studies_is_asked_for_alone() {
+    fn a_criterion_that_identifies_studies_is_the_only_key() {
         assert_eq!(asked("_id=1.2,1.3,abc&modality=CT&started=2024"), ["StudyInstanceUID=1.2,1.3"]);
         assert_eq!(asked("identifier=urn:oid:1.2&status=available"), ["StudyInstanceUID=1.2"]);
         assert_eq!(asked("identifier=urn:dicom:uid|urn:oid:1.2"), ["StudyInstanceUID=1.2"]);
@@ -411,12 +411,12 @@ mod tests {
         for by_patient in ["patient.identifier", "patient:identifier", "subject:Patient.identifier"] {
             assert_eq!(asked(&format!("{by_patient}=urn:oid:1.9|P1,P2")), ["PatientID=P1", "PatientID=P2"]);
         }
-        assert!(asked("_id=abc").is_empty(), "what is no UID names no study");
+        assert!(asked("_id=abc").is_empty(), "a value that is not a UID identifies no study");
         assert!(asked("identifier=urn:dicom:uid|").len() == 1);
     }
 
     #[test]
-    fn what_a_criterion_denies_narrows_nothing() {
+    fn a_negated_criterion_narrows_nothing() {
         for open in ["_id:not=1.2", "identifier:not=A1", "patient.identifier:missing=true", "modality:not=CT"]
         {
             assert_eq!(asked(open), [""], "{open}");
@@ -424,21 +424,21 @@ mod tests {
     }
 
     #[test]
-    fn uids_are_asked_for_one_by_one_where_lists_are_not_understood() {
+    fn uids_are_queried_one_by_one_where_lists_are_not_supported() {
         let alone = ["StudyInstanceUID=1.2", "StudyInstanceUID=1.3"];
         assert_eq!(asked_of("_id=1.2,1.3", false), alone);
         assert_eq!(asked_of("identifier=urn:oid:1.2,urn:oid:1.3", false), alone);
     }
 
     #[test]
-    fn what_could_be_misread_is_widened_and_never_opened() {
+    fn a_value_that_could_be_misread_is_widened_but_never_to_everything() {
         assert_eq!(asked("patient.identifier=P*1"), ["PatientID=P*1"]);
         assert_eq!(asked("patient.identifier=M\u{fc}ller"), ["PatientID=M*ller"]);
-        assert_eq!(asked("patient.identifier=*"), [""], "everybody is looked through and compared");
+        assert_eq!(asked("patient.identifier=*"), [""], "all studies are read and compared");
     }
 
     #[test]
-    fn days_narrow_as_far_as_every_zone_allows() {
+    fn days_narrow_as_far_as_every_time_zone_allows() {
         assert_eq!(asked("started=2024-01"), ["StudyDate=20240101-20240131"]);
         assert_eq!(asked("started=ge2024-01-15&started=lt2024-02"), ["StudyDate=20240115-20240229"]);
         assert_eq!(asked("started=2023,2024"), ["StudyDate=20230101-20241231"]);
@@ -447,18 +447,18 @@ mod tests {
     }
 
     #[test]
-    fn one_modality_is_asked_for_and_can_be_left_out() {
+    fn one_modality_is_an_optional_key() {
         assert_eq!(asked("modality=CT"), ["ModalitiesInStudy=CT"]);
         assert_eq!(asked("modality=CT,MR"), [""]);
     }
 
     #[test]
-    fn what_lies_below_a_study_tells_which_studies_to_ask_for() {
+    fn criteria_below_the_study_are_searched_first() {
         let Plan::Below(queries, otherwise) = planned("series=1.5&started=2024", true) else { panic!() };
         assert_eq!(queries[0].canonical(), "series?SeriesInstanceUID=1.5");
         assert_eq!(keys(&otherwise[0].query), "StudyDate=20240101-20241231");
         assert_eq!(asked("dicom-class=urn:oid:1.2.840.1"), ["SOPClassUID=1.2.840.1"]);
-        assert_eq!(asked("instance=1.7&patient.identifier=P1"), ["PatientID=P1"], "a patient narrows best");
+        assert_eq!(asked("instance=1.7&patient.identifier=P1"), ["PatientID=P1"], "the patient narrows most");
         let Plan::Below(nothing, _) = planned("instance=s|x", true) else { panic!() };
         assert!(nothing.is_empty());
     }

@@ -1,26 +1,26 @@
-//! One study as the study search of one archive tells of it.
+//! One study as a row of one archive's study search describes it.
 
 use super::FoundStudy;
 use crate::mapping::PatientKey;
 use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, StudyUid, tags};
 
-/// A row of a study search that names a study.
+/// A row of a study search with a valid Study Instance UID.
 #[derive(Debug, Clone)]
 pub struct StudyRow {
-    /// Who said so.
+    /// The archive that returned it.
     pub archive: ArchiveId,
     /// StudyInstanceUID (0020,000D).
     pub uid: StudyUid,
-    /// Whose study it is.
+    /// The patient of the study.
     pub patient: PatientKey,
     /// Study- and patient-level attributes.
     pub attributes: Attributes,
 }
 
 impl StudyRow {
-    /// Whether a row that came from below this study belongs to it: archives answer with other studies' rows, and one
-    /// study UID can stand under two patients. A row that leaves its parents out is taken at the archive's word.
+    /// Whether a row from below this study belongs to it: archives return rows of other studies, and one study UID may be used
+    /// for two patients. A row without the UIDs of its parents is assumed to belong to the study that was searched.
     pub fn owns(&self, below: &Attributes) -> bool {
         let same = |tag| match (below.text(tag), self.attributes.text(tag)) {
             (Some(below), Some(own)) => below == own,
@@ -31,7 +31,7 @@ impl StudyRow {
             && same(tags::ISSUER_OF_PATIENT_ID)
     }
 
-    /// What puts the newest study first.
+    /// The key that sorts the newest study first.
     pub fn age(&self) -> impl Ord + use<> {
         let text = |tag| self.attributes.text(tag).unwrap_or_default().replace(['.', ':'], "");
         (std::cmp::Reverse((text(tags::STUDY_DATE), text(tags::STUDY_TIME))), self.uid.clone())
@@ -39,7 +39,7 @@ impl StudyRow {
 }
 
 impl From<StudyRow> for FoundStudy {
-    /// The study as far as this one row tells of it.
+    /// The study as described by this one row.
     fn from(row: StudyRow) -> Self {
         Self { rows: vec![row], version: None }
     }

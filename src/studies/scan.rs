@@ -1,5 +1,5 @@
-//! Every row of studies that one archive has for one search: bounded, cached, and read once for everybody who asks at the
-//! same time. How an archive pages is known to [`Pager`].
+//! Reads every study row that one archive has for one search: bounded, cached, and read once for concurrent identical searches.
+//! [`Pager`] knows how archives page.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::cache::SearchRows;
 use crate::upstream::{Archive, PageEnd, Pager, QidoQuery, RowIdentity};
 use dicom_model::Attributes;
 
-/// How many rows of studies or series are asked for at once: few calls for long lists, and a page that is read in well
-/// under a second.
+/// How many rows of studies or series are requested at once: few calls for long lists, and each page is read in well under a
+/// second.
 const PAGE: u32 = 500;
 
 impl Studies {
-    /// All rows of `query` at `archive`, without repetitions; from the cache while they are fresh. Identical searches in
-    /// flight are shared, and go on when the asker has gone, unless all of the answer must be newer than the question.
+    /// All rows of `query` at `archive`, without repetitions; from the cache while they are fresh. Identical searches in flight
+    /// are shared, and continue when the client disconnects, unless the whole result must be newer than the request.
     pub(super) async fn scan(&self, archive: &Archive, query: QidoQuery, freshness: Freshness) -> Scan {
         let canonical = query.canonical();
         if freshness == Freshness::Cached
@@ -49,7 +49,7 @@ pub(super) async fn all_rows(
     all(archive, query, PAGE, limit, |row| RowIdentity::of(query.level(), row)).await
 }
 
-/// All rows of `query`, in pages of `page`, each identity once; a row without one is left out and logged. More than
+/// All rows of `query`, in pages of `page`, each identity once; a row without an identity is omitted and logged. More than
 /// `limit` rows are an error.
 pub(super) async fn all<T: DeserializeOwned>(
     archive: &Archive,
@@ -69,7 +69,7 @@ pub(super) async fn all<T: DeserializeOwned>(
             })
             .await?;
         if unnamed > 0 {
-            tracing::warn!(archive = %archive.id(), rows = unnamed, "The archive gave rows without a UID; they are left out.");
+            tracing::warn!(archive = %archive.id(), rows = unnamed, "The archive returned rows without a UID; they are omitted.");
         }
         if rows.len() > limit {
             return Err(StudiesError::TooManyRows { archive: archive.id().clone(), limit });

@@ -1,14 +1,14 @@
 //! Searches for studies over all archives, page by page.
 //!
-//! As a rule all matches are found, put in order, and the page is cut out of them; then the total is known, and a page is told by
-//! the last match before it. An archive that has more than may be looked through is read in its own order instead, as far as
-//! the page needs ([`stream`](super::unsorted)).
+//! Normally all matches are found and sorted, and the page is cut from the list; then the total is known, and the cursor names
+//! the last match before the page. An archive with more rows than may be read is read in its own order instead, as far as the
+//! page needs ([`unsorted`](super::unsorted)).
 
 use super::filter::{shallow, zone_of};
 use super::row::StudyRow;
 use super::sort::{self, SortPosition};
 use super::unsorted::UpstreamPosition;
-use super::versions::asks_when;
+use super::versions::needs_versions;
 use super::{Form, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::change_log::Version;
@@ -20,71 +20,71 @@ use fhir_r4::types::ImagingStudy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A study that was found: its rows, from each archive that holds it, in the order of the configuration.
+/// A study that was found: its rows, one from each archive that holds it, in the order of the configuration.
 #[derive(Debug, Clone)]
 pub struct FoundStudy {
     pub(super) rows: Vec<StudyRow>,
-    /// Which version it is, where that was asked for.
+    /// The version of the study, if the search needs it.
     pub(super) version: Option<Version>,
 }
 
 impl FoundStudy {
-    /// Its UID, which is its id.
+    /// The Study Instance UID, which is the id of the resource.
     pub fn uid(&self) -> &StudyUid {
         &self.first().uid
     }
 
-    /// The row that the resource is made of: of the first archive that holds the study.
+    /// The row that the resource is made from: that of the first archive that holds the study.
     pub fn first(&self) -> &StudyRow {
-        // A study is found by a row, so there is one: `FoundStudy` is made of rows that were grouped by UID.
+        // There is at least one row: `FoundStudy` is made from rows grouped by UID.
         &self.rows[0]
     }
 
-    /// The archives that hold it, by the Endpoint ids that they have.
+    /// The Endpoint ids of the archives that hold it.
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {
         self.rows.iter().map(|row| row.archive.as_str())
     }
 
-    /// Tells whether what was made of it earlier is still true.
+    /// Shows whether an assembled study is still current.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.rows.iter().map(|row| (&row.archive, &row.attributes)))
     }
 }
 
-/// What a search found, in no order.
+/// The unordered result of a search.
 #[derive(Debug, Clone, Default)]
 pub struct FoundStudies {
     /// Every match.
     pub studies: Vec<FoundStudy>,
-    /// Studies that match but stand under more than one patient in one archive: nobody can tell whose they are.
+    /// Studies that match but are assigned to more than one patient in one archive, so that their subject is ambiguous.
     pub patient_conflicts: Vec<FoundStudy>,
-    /// How many rows match but have no Study Instance UID that is one, so that no resource can be made of them.
+    /// How many rows match but lack a valid Study Instance UID, so that no resource can be made from them.
     pub missing_uid: usize,
 }
 
-/// What a search wants.
+/// The parameters of a search.
 #[derive(Debug, Clone, Copy)]
 pub struct StudySearch<'a> {
-    /// All of them hold for a match.
+    /// A match satisfies all of them.
     pub criteria: &'a [Criterion<ImagingStudy>],
-    /// In which order; without a key the newest come first.
+    /// The sort order; without a key the newest study comes first.
     pub sort: &'a [SortKey],
-    /// Matches on a page.
+    /// Matches per page.
     pub count: usize,
-    /// Where the page is; the first one without.
+    /// The page; `None` is the first one.
     pub place: Option<&'a Cursor>,
-    /// Whether the answer is of no use without the total.
+    /// Whether the total is required.
     pub needs_total: bool,
 }
 
-/// Where a page is. Holds all that is needed to go on, so that any gateway in front of the same archives can.
+/// The position of a page. It holds everything needed to continue, so that any gateway in front of the same archives can.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cursor {
-    /// Behind this match, in the order that was asked for.
+    /// After this match, in the requested order.
     After(SortPosition),
     /// Before this match.
     Before(SortPosition),
-    /// There, in the archives' own order.
+    /// At this position, in the archives' own order.
     At(UpstreamPosition),
 }
 
@@ -93,24 +93,24 @@ pub enum Cursor {
 pub struct StudyPage {
     /// The matches on it.
     pub studies: Vec<FoundStudy>,
-    /// How many there are on all pages, when that is known.
+    /// The number of matches on all pages, if known.
     pub total: Option<usize>,
-    /// The page before.
+    /// The previous page.
     pub previous: Option<Cursor>,
-    /// The page behind.
+    /// The next page.
     pub next: Option<Cursor>,
-    /// As in [`FoundStudies`]; of the whole search, or of what was looked through for this page.
+    /// As in [`FoundStudies`]; of the whole search, or of the rows read for this page.
     pub patient_conflicts: Vec<StudyUid>,
     /// As in [`FoundStudies`].
     pub missing_uid: usize,
-    /// The archives' lists changed between two pages, so that studies may have been jumped over.
+    /// The archives' lists changed between two pages, so that studies may have been skipped.
     pub has_drifted: bool,
-    /// Of the first page of a search by when studies changed: the moment before the archives were asked. Whoever asks for
-    /// what has changed since then misses nothing.
+    /// For the first page of a search by `_lastUpdated`: the time just before the archives were queried. A client that next
+    /// asks for changes since then misses nothing.
     pub asked_at: Option<Timestamp>,
 }
 
-/// The newest first.
+/// The newest study first.
 const DEFAULT_ORDER: [SortKey; 1] = [SortKey { parameter: "started", descending: true }];
 
 impl Studies {
@@ -124,12 +124,12 @@ impl Studies {
         if let Some(Cursor::At(position)) = search.place {
             return self.streamed(search, position.clone(), access, freshness).await;
         }
-        let is_dated = asks_when(search.criteria, search.sort);
+        let is_dated = needs_versions(search.criteria, search.sort);
         let asked_at =
             if is_dated && search.place.is_none() { Some(self.change_log.moment().await) } else { None };
         let page = match self.search_to_sort(search.criteria, search.sort, access, freshness).await {
             Ok(found) => self.paginate(found, search)?,
-            // Too many to be counted or put in order may still be read one after the other.
+            // Matches that are too many to be counted or sorted may still be read one after the other.
             Err(StudiesError::TooManyRows { .. })
                 if search.place.is_none() && search.sort.is_empty() && !search.needs_total =>
             {
@@ -150,7 +150,7 @@ impl Studies {
         self.search_to_sort(criteria, &[], access, freshness).await
     }
 
-    /// The same, to be put in the order of `sort`.
+    /// As [`search`](Self::search), for a result that is then sorted by `sort`.
     pub async fn search_to_sort(
         &self,
         criteria: &[Criterion<ImagingStudy>],
@@ -158,18 +158,18 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let is_dated = asks_when(criteria, sort);
+        let is_dated = needs_versions(criteria, sort);
         let asking = if is_dated { Freshness::Bypass } else { freshness };
         let (mut candidates, missing_uid) = self.candidates(criteria, access, asking).await?;
         if is_dated {
             self.date(&mut candidates).await;
         }
-        let missing_uid = self.nameless_matches(&missing_uid, criteria);
-        let found = self.screen(candidates, criteria, freshness).await?;
+        let missing_uid = self.missing_uid_matches(&missing_uid, criteria);
+        let found = self.filter(candidates, criteria, freshness).await?;
         Ok(FoundStudies { missing_uid, ..found })
     }
 
-    /// The study `uid`, if there is one that the caller may see.
+    /// The study `uid`, if it exists and the caller may see it.
     pub async fn find(
         &self,
         uid: &StudyUid,
@@ -184,7 +184,7 @@ impl Studies {
         }
     }
 
-    /// Puts all matches in order and cuts the page from them.
+    /// Sorts all matches and cuts the page from them.
     fn paginate(&self, found: FoundStudies, search: &StudySearch<'_>) -> Result<StudyPage, StudiesError> {
         let window = self.limits.sort_window;
         if found.studies.len() > window && !search.sort.is_empty() {
@@ -193,7 +193,7 @@ impl Studies {
         let keys = if search.sort.is_empty() { &DEFAULT_ORDER } else { search.sort };
         let standings = found.studies.into_iter().map(|study| (self.standing(&study, keys), study)).collect();
         let page = sort::paginate(standings, keys, search.place, search.count);
-        // What was left out counts neither as a match nor as none.
+        // Omitted studies count neither as matches nor as non-matches.
         let is_certain = found.patient_conflicts.is_empty() && found.missing_uid == 0;
         Ok(StudyPage {
             studies: page.items,
@@ -207,18 +207,18 @@ impl Studies {
         })
     }
 
-    /// Where a study stands in an order.
+    /// The position of a study in a sort order.
     pub fn standing(&self, study: &FoundStudy, keys: &[SortKey]) -> SortPosition {
         match self.source(&study.first().archive) {
             Some(source) => SortPosition::of(keys, &shallow(study, source), &zone_of(source)),
-            // Each row's archive is one of the configuration.
+            // Each row's archive is configured.
             None => SortPosition::default(),
         }
     }
 }
 
 impl Form {
-    /// How deep a study must be fetched to be rendered so.
+    /// How deep a study must be fetched for this form.
     pub(super) fn depth(&self) -> super::Depth {
         match self {
             Self::Full | Self::Data => super::Depth::Instances,
@@ -226,9 +226,9 @@ impl Form {
             Self::Text => super::Depth::Study,
             Self::Elements(names) => {
                 let below = |name: &str| name == "series";
-                // What the archive does not count or sum up must be counted in its series, and what belongs to series is
-                // known from them.
-                let summed = |name: &str| {
+                // Counts and sums that the archive does not return are computed from the series, which also contain the series
+                // elements.
+                let computed = |name: &str| {
                     matches!(
                         name,
                         "basedOn"
@@ -242,7 +242,7 @@ impl Form {
                 };
                 if names.iter().any(|name| below(name)) {
                     super::Depth::Instances
-                } else if names.iter().any(|name| summed(name)) {
+                } else if names.iter().any(|name| computed(name)) {
                     super::Depth::Series
                 } else {
                     super::Depth::Study

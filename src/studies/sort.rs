@@ -1,5 +1,4 @@
-//! The order of matches (R4 search#sort): by the keys that were asked for, and by id where those are equal, so that it is the
-//! same for every page.
+//! The order of matches (R4 search#sort): by the requested keys, then by id, so that the order is the same for every page.
 
 use std::cmp::Ordering;
 
@@ -10,16 +9,16 @@ use super::search::Cursor;
 use fhir_r4::date::FhirDate;
 use fhir_r4::search::{Parameter, Searched, SortKey, Value, normalise};
 
-/// A value that matches are ordered by.
+/// A value by which matches are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum SortValue {
-    /// The first moment of a date, in nanoseconds from 1970 on.
+    /// The first moment of a date, in nanoseconds since 1970.
     Moment(i128),
-    /// A code, a reference, or a text as search compares it.
+    /// A code, a reference, or a text normalized as for search.
     Text(String),
 }
 
-/// Where a match stands among others.
+/// The position of a match in the order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SortPosition {
     values: Vec<Option<SortValue>>,
@@ -27,19 +26,19 @@ pub struct SortPosition {
 }
 
 impl SortPosition {
-    /// Of `resource`, by `keys`. Dates without a zone are read in `zone`.
+    /// The position of `resource` by `keys`. Dates without a zone are read in `zone`.
     pub fn of<R: Searched>(keys: &[SortKey], resource: &R, zone: &TimeZone) -> Self {
         let values = keys.iter().map(|key| sort_value(key, resource, zone)).collect();
         Self { values, id: resource.id().to_owned() }
     }
 
-    /// The same, where ids alone do not tell apart: `name` names the type, too.
+    /// The same position, where ids alone are not unique: `name` contains the type, too.
     #[must_use]
     pub fn under(self, name: String) -> Self {
         Self { id: name, ..self }
     }
 
-    /// Compares two standings by the same keys. What has no value comes last, whichever way the key is turned.
+    /// Compares two positions by the same keys. A match without a value comes last in either direction.
     pub(super) fn compare(&self, other: &Self, keys: &[SortKey]) -> Ordering {
         let by_keys = keys.iter().zip(self.values.iter().zip(&other.values)).map(|(key, pair)| match pair {
             (Some(one), Some(other)) if key.descending => other.cmp(one),
@@ -50,20 +49,20 @@ impl SortPosition {
     }
 }
 
-/// One page of a list of which all is known.
+/// One page of a list that is completely known.
 #[derive(Debug)]
 pub struct PageSlice<T> {
-    /// What is on it.
+    /// The matches on the page.
     pub items: Vec<T>,
-    /// How many there are on all pages.
+    /// The number of matches on all pages.
     pub total: usize,
-    /// The page before.
+    /// The previous page.
     pub previous: Option<Cursor>,
-    /// The page behind.
+    /// The next page.
     pub next: Option<Cursor>,
 }
 
-/// Puts `items` in order and cuts a page of at most `count` from them.
+/// Sorts `items` and cuts a page of at most `count` from them.
 pub fn paginate<T>(
     mut items: Vec<(SortPosition, T)>,
     keys: &[SortKey],
@@ -92,7 +91,7 @@ pub fn paginate<T>(
     PageSlice { items, total, previous, next }
 }
 
-/// Of several values the one that comes first in the order (R4 search#sort).
+/// Of several values, the one that comes first in the order (R4 search#sort).
 fn sort_value<R: Searched>(key: &SortKey, resource: &R, zone: &TimeZone) -> Option<SortValue> {
     let parameter = Parameter::<R>::named(key.parameter)?;
     let mut first: Option<SortValue> = None;
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_value_comes_last_either_way_and_equals_by_id() {
+    fn a_match_without_a_value_comes_last_and_equal_ones_are_sorted_by_id() {
         let patients = [
             patient("d", None, &[]),
             patient("c", Some("1970"), &[]),
@@ -157,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn of_several_values_the_first_in_the_order_counts() {
+    fn the_first_of_several_values_in_the_order_counts() {
         let patients = [patient("a", None, &["Doe", "Zorn"]), patient("b", None, &["Ärzte"])];
         assert_eq!(ordered(&[key("family", false)], &patients), ["b", "a"]);
         assert_eq!(ordered(&[key("family", true)], &patients), ["a", "b"]);
     }
 
     #[test]
-    fn pages_hold_everything_once_forwards_and_backwards() {
+    fn pages_hold_each_match_once_in_both_directions() {
         let items = |count: usize| {
             (0..count).map(|n| (SortPosition::default().under(format!("{n:03}")), n)).collect::<Vec<_>>()
         };
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_goes_on_in_the_right_place_when_its_last_match_is_gone() {
+    fn a_page_continues_correctly_after_its_last_match_was_deleted() {
         let items =
             ["a", "c", "d"].map(|name| (SortPosition::default().under(name.to_owned()), name)).to_vec();
         let place = Cursor::After(SortPosition::default().under("b".to_owned()));
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_key_decides_between_equals() {
+    fn a_later_key_orders_matches_with_equal_values() {
         let patients = [patient("a", Some("1970"), &["X"]), patient("b", Some("1970"), &["A"])];
         assert_eq!(ordered(&[key("birthdate", false), key("family", false)], &patients), ["b", "a"]);
     }

@@ -1,8 +1,9 @@
-//! A page of a search that finds more than may be looked through: the archives are read one after the other, in their own
-//! order, from where the last page ended, until the page is full.
+//! One page of a search that finds more than may be read: the archives are read one after the other, in their own order, from
+//! where the last page ended until the page is full.
 //!
-//! Each page begins with the last row of the one before it. When that is not where it was, the list has changed, and the page
-//! says so; an archive that gives its first rows whatever it is asked for cannot be read so. A study that an earlier archive holds too was on a page of that archive's, so it is left out of later ones.
+//! Each page begins with the last row of the one before it. If that row is no longer where it was, the list has changed, and
+//! the page reports it. An archive that always returns its first rows cannot be read like this. A study that an earlier archive
+//! holds too was on a page of that archive, and is omitted from later ones.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::candidates::{may_hold, study_row};
 use super::plan::{self, Plan};
 use super::search::{Cursor, StudyPage, StudySearch};
-use super::versions::asks_when;
+use super::versions::needs_versions;
 use super::{FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::mapping;
@@ -19,22 +20,22 @@ use crate::upstream::{
 };
 use dicom_model::{Attributes, StudyUid};
 
-/// Rows that are asked for at once: one page's worth or two.
+/// Rows requested at once: one or two pages.
 const PAGE: usize = 100;
 
-/// So many places of earlier pages does a place know, so that one can go back.
+/// How many earlier positions a cursor holds, for links to previous pages.
 const MAX_TRAIL_LEN: usize = 16;
 
-/// A place in the archives' own order.
+/// A position in the archives' own order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamPosition {
-    /// Which archive, counted from 0 in the order of the configuration.
+    /// Index of the archive, from 0, in the order of the configuration.
     archive: usize,
     /// How many of its rows were received before.
     received: usize,
-    /// What the last of them was, so that it is known again.
+    /// The identity of the last of them, to recognize it again.
     last: Option<String>,
-    /// Where the pages before this one began, the latest last.
+    /// Where the previous pages began, the latest last.
     trail: Vec<(usize, usize, Option<String>)>,
 }
 
@@ -47,7 +48,7 @@ impl UpstreamPosition {
         Self { archive: self.archive + 1, ..Self::default() }
     }
 
-    /// The page before this one.
+    /// The previous page.
     fn back(&self) -> Option<Self> {
         let mut trail = self.trail.clone();
         let (archive, received, last) = trail.pop()?;
@@ -64,11 +65,11 @@ impl UpstreamPosition {
     }
 }
 
-/// Rows that follow a position.
+/// Rows after a position.
 struct RowBatch {
-    /// Each with how many rows were received up to and with it.
+    /// Each row with the number of rows received up to and including it.
     rows: Vec<(usize, Attributes)>,
-    /// How many rows were received up to the last one, known or not, and what that is.
+    /// The number of rows received up to the last one, known or not, and its identity.
     end: Option<(usize, String)>,
     has_drifted: bool,
     is_last: bool,
@@ -97,7 +98,7 @@ impl Studies {
             while !rows.is_empty() {
                 let room = search.count - page.studies.len();
                 if room == 0 {
-                    // There is a page behind this one only if there is something on it.
+                    // There is a next page only if something is on it.
                     if rows.iter().any(|(_, row)| self.row_may_match(position.archive, row, search)) {
                         page.next = Some(Cursor::At(position.after(&begin)));
                         return Ok(page);
@@ -128,7 +129,7 @@ impl Studies {
         Ok(page)
     }
 
-    /// How many of `rows` hold no more studies that may match than there is room for.
+    /// How many of `rows` contain no more possible matches than fit on the page.
     fn as_many_as_fit(
         &self,
         archive: usize,
@@ -144,8 +145,8 @@ impl Studies {
         rows.iter().take_while(fits).count()
     }
 
-    /// What the archive is asked; `None` when it holds nothing that can match. Questions by many keys are not long lists, and
-    /// are not read so.
+    /// The query for the archive; `None` if it holds nothing that can match. Plans with several queries are not long lists, and
+    /// are not read like this.
     fn open_query(
         &self,
         archive: usize,
@@ -159,7 +160,7 @@ impl Studies {
         let (Plan::Ask(questions) | Plan::Below(_, questions)) =
             plan::studies(search.criteria, None, uid_lists);
         match <[plan::PlannedQuery; 1]>::try_from(questions) {
-            // A key that some archives refuse would be refused on each page again.
+            // A key that some archives reject would be rejected again for each page.
             Ok([question]) => {
                 let query = question.without_optional_keys.unwrap_or(question.query);
                 Ok(Some(query.include(mapping::study_note_tags(&source.context))))
@@ -189,7 +190,7 @@ impl Studies {
         }
         let last = rows.last().map(identity_of);
         let end = last.map(|last| (offset as usize + rows.len(), last));
-        // Of a list that grew at its beginning the last row stands further back, and what is before it was shown.
+        // If the list grew at its beginning, the last row is further back, and the rows before it were returned already.
         let known = rows.iter().position(|row| Some(identity_of(row)) == position.last);
         let behind = known.map_or(repeated, |known| known + 1);
         let mut before = position.last.clone();
@@ -198,7 +199,7 @@ impl Studies {
             last == before
         };
         let numbered = rows.into_iter().enumerate().skip(behind);
-        // Rows that say the same again, as some archives give one for each instance, are passed over.
+        // Repeated rows, which some archives return once per instance, are skipped.
         let new = numbered.filter(|(_, row)| !is_repeated(row));
         let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
         let is_short =
@@ -211,7 +212,7 @@ impl Studies {
         found.is_some_and(|study| self.by_row(&study, search.criteria).is_some())
     }
 
-    /// Puts the rows' studies on the page, as far as they match and belong there.
+    /// Adds the rows' studies to the page if they match and belong on it.
     async fn take(
         &self,
         page: &mut StudyPage,
@@ -231,31 +232,31 @@ impl Studies {
                 None => missing_uid.push((archive, row.clone())),
             }
         }
-        page.missing_uid += self.nameless_matches(&missing_uid, search.criteria);
+        page.missing_uid += self.missing_uid_matches(&missing_uid, search.criteria);
         let is_there = |uid: &StudyUid| {
             page.studies.iter().any(|study| study.uid() == uid) || page.patient_conflicts.contains(uid)
         };
         uids.retain(|uid| !is_there(uid));
-        let is_dated = asks_when(search.criteria, search.sort);
+        let is_dated = needs_versions(search.criteria, search.sort);
         let asking = if is_dated { Freshness::Bypass } else { freshness };
         let mut everywhere = self.studies_named(&uids.iter().collect::<Vec<_>>(), access, asking).await?;
         if is_dated {
             self.date(&mut everywhere).await;
         }
-        let mut screened = self.screen(everywhere, search.criteria, freshness).await?;
+        let mut filtered = self.filter(everywhere, search.criteria, freshness).await?;
         let belongs_to_earlier = |study: &FoundStudy| {
             let first = &study.first().archive;
             self.sources.iter().take(archive).any(|source| source.archive.id() == first)
         };
-        screened.studies.retain(|study| !belongs_to_earlier(study));
-        screened.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
-        page.studies.append(&mut screened.studies);
-        page.patient_conflicts.extend(screened.patient_conflicts.iter().map(|study| study.uid().clone()));
+        filtered.studies.retain(|study| !belongs_to_earlier(study));
+        filtered.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
+        page.studies.append(&mut filtered.studies);
+        page.patient_conflicts.extend(filtered.patient_conflicts.iter().map(|study| study.uid().clone()));
         Ok(())
     }
 }
 
-/// What the archive's list begins with.
+/// The first row of the archive's list.
 async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String>, StudiesError> {
     let mut first = None;
     let request = UpstreamRequest::search(query.clone().page(1, 0));
@@ -263,7 +264,7 @@ async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String
     Ok(first)
 }
 
-/// A short name of what makes the row different from others, which tells nothing of it.
+/// A short hash that identifies the row without revealing its content.
 fn identity_of(row: &Attributes) -> String {
     let mut digest = Sha256::new();
     let identity = RowIdentity::of(&SearchLevel::Studies, row);

@@ -1,8 +1,8 @@
-//! Which version each study is, as the change log knows it, and searches by when a study changed.
+//! The version of each study, according to the change log, and searches by `_lastUpdated`.
 //!
-//! Such a search asks the archives in any case, and shows the change log every study that may match: only what was seen can be
-//! said to have changed or not. It tells the moment before it asked; whoever asks for what has changed since that moment
-//! misses nothing.
+//! Such a search always queries the archives, and passes every study that may match to the change log: only a study that was
+//! observed can be reported as changed or unchanged. The response contains the time just before the queries began; a client
+//! that next asks for changes since that time misses nothing.
 
 use super::{FoundStudies, FoundStudy, Studies};
 use crate::change_log::{Observation, ResourceKey};
@@ -12,18 +12,18 @@ use fhir_r4::types::ImagingStudy;
 
 const LAST_UPDATED: &str = "_lastUpdated";
 
-/// Whether a criterion is about the time of a version.
+/// Whether a criterion compares the time of a version.
 pub(super) fn is_about_time(criterion: &Criterion<ImagingStudy>) -> bool {
     criterion.parameter.key == ImagingStudyParam::LastUpdated
 }
 
-/// Whether a search cannot be answered without the time of each version.
-pub(super) fn asks_when(criteria: &[Criterion<ImagingStudy>], sort: &[SortKey]) -> bool {
+/// Whether a search needs the time of each version.
+pub(super) fn needs_versions(criteria: &[Criterion<ImagingStudy>], sort: &[SortKey]) -> bool {
     criteria.iter().any(is_about_time) || sort.iter().any(|key| key.parameter == LAST_UPDATED)
 }
 
 impl Studies {
-    /// Notes in the change log what was found, and which version each study is in `found`.
+    /// Records the found studies in the change log, and stores the version of each in `found`.
     pub(super) async fn date(&self, found: &mut FoundStudies) {
         let all = || found.studies.iter().chain(&found.patient_conflicts);
         let versions = self.change_log.observe(all().map(|study| self.observation(study)).collect()).await;
@@ -33,13 +33,13 @@ impl Studies {
         }
     }
 
-    /// What the rows of a study are to the change log.
+    /// The observation that the change log records for a study's rows.
     pub(super) fn observation(&self, study: &FoundStudy) -> Observation {
         let (resource, fingerprint) = (ResourceKey::study(study.uid()), self.fingerprint(study));
         Observation { resource, fingerprint, content: None }
     }
 
-    /// Changes with a study's rows, and with the rules by which they are read.
+    /// Changes with a study's rows, and with the rules by which they are mapped.
     fn fingerprint(&self, study: &FoundStudy) -> Fingerprint {
         let rules = self.source(&study.first().archive).map_or("", |source| source.rules.as_str());
         study.fingerprint().read_by(rules.as_bytes())

@@ -1,21 +1,21 @@
-//! A breaker for each class of calls: an archive that failed several times in a row is left alone for a while, so that
-//! nobody waits for a deadline that is sure to pass, and so that it can recover.
+//! A circuit breaker for each class of calls: an archive that failed several times in a row is not called for a while, so that
+//! requests do not wait for a deadline that is certain to pass, and the archive can recover.
 //!
-//! Only what says that the archive itself is unwell counts: no connection, no answer in time, 502, 503, 504. A client that
-//! goes away counts as nothing, and so does whatever can be the request's fault.
+//! Only evidence that the archive itself is unhealthy counts as a failure: no connection, no response in time, 502, 503 or 504.
+//! A call that the client canceled does not count, nor does anything that could be the fault of the request.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::SharedClock;
 
-/// One lost packet or a restart makes two or three; a human would give up sooner.
+/// A lost packet or a restart causes two or three failures in a row; with five, the archive is down.
 const FAILURES: u32 = 5;
 
-/// Long enough for a service to be started again, short enough that nobody notices that it is back later than it was.
+/// Long enough for a service to restart, short enough that the delay after its return goes unnoticed.
 const OPEN_DURATION: Duration = Duration::from_secs(5);
 
-/// Lets calls pass, or not.
+/// Allows calls or rejects them.
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
     clock: SharedClock,
@@ -24,19 +24,19 @@ pub(super) struct CircuitBreaker {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CircuitState {
-    /// Calls pass; so many failed one after the other.
+    /// Calls are allowed; this many have failed in a row.
     Closed { failures: u32 },
-    /// No call passes before the clock says so.
+    /// No calls are allowed until that time.
     Open { until: Duration },
-    /// One call is under way to see whether the archive is back.
+    /// Half-open: one call is in flight to find out whether the archive has recovered.
     Probing,
 }
 
-/// A call that may be made. Dropping it without a verdict says nothing about the archive.
+/// Permission for one call. Dropping it without a result counts as neither success nor failure.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     breaker: &'a CircuitBreaker,
-    verdict: Option<bool>,
+    success: Option<bool>,
 }
 
 impl CircuitBreaker {
@@ -44,8 +44,8 @@ impl CircuitBreaker {
         Self { clock, state: Mutex::new(CircuitState::Closed { failures: 0 }) }
     }
 
-    /// Lets a call pass, or says how long the archive is still left alone.
-    pub(super) fn pass(&self) -> Result<Permit<'_>, Duration> {
+    /// Allows a call, or returns how long the circuit stays open.
+    pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
         let mut state = self.state();
         let now = self.clock.elapsed();
         match *state {
@@ -56,7 +56,7 @@ impl CircuitBreaker {
             },
             CircuitState::Probing => return Err(OPEN_DURATION),
         }
-        Ok(Permit { breaker: self, verdict: None })
+        Ok(Permit { breaker: self, success: None })
     }
 
     fn state(&self) -> MutexGuard<'_, CircuitState> {
@@ -65,14 +65,14 @@ impl CircuitBreaker {
 }
 
 impl Permit<'_> {
-    /// The archive answered, whatever it said.
+    /// The archive responded, with whatever status.
     pub(super) fn succeeded(mut self) {
-        self.verdict = Some(true);
+        self.success = Some(true);
     }
 
-    /// The archive is unwell.
+    /// The archive is unhealthy.
     pub(super) fn failed(mut self) {
-        self.verdict = Some(false);
+        self.success = Some(false);
     }
 }
 
@@ -80,17 +80,17 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let now = self.breaker.clock.elapsed();
         let mut state = self.breaker.state();
-        *state = match (*state, self.verdict) {
+        *state = match (*state, self.success) {
             (CircuitState::Closed { failures }, Some(false)) if failures + 1 < FAILURES => {
                 CircuitState::Closed { failures: failures + 1 }
             }
             (_, Some(true)) => CircuitState::Closed { failures: 0 },
-            // A call that began before the breaker opened is late news.
+            // The result of a call that began before the circuit opened is stale.
             (CircuitState::Open { until }, _) => CircuitState::Open { until },
             (CircuitState::Closed { .. } | CircuitState::Probing, Some(false)) => {
                 CircuitState::Open { until: now + OPEN_DURATION }
             }
-            // The next call probes.
+            // The call was canceled, so the next one probes.
             (CircuitState::Probing, None) => CircuitState::Open { until: now },
             (closed @ CircuitState::Closed { .. }, None) => closed,
         };
@@ -111,54 +111,54 @@ mod tests {
 
     fn fail(breaker: &CircuitBreaker, times: u32) {
         for _ in 0..times {
-            breaker.pass().unwrap().failed();
+            breaker.acquire().unwrap().failed();
         }
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_a_success_between_them_does_not() {
+    fn five_failures_in_a_row_open_the_circuit_unless_a_success_is_between_them() {
         let (breaker, _) = breaker();
         fail(&breaker, FAILURES - 1);
-        breaker.pass().unwrap().succeeded();
+        breaker.acquire().unwrap().succeeded();
         fail(&breaker, FAILURES - 1);
-        drop(breaker.pass().unwrap());
+        drop(breaker.acquire().unwrap());
         fail(&breaker, 1);
-        assert_eq!(breaker.pass().unwrap_err(), OPEN_DURATION);
+        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION);
     }
 
     #[test]
-    fn after_the_rest_one_call_probes() {
+    fn a_single_call_probes_after_the_circuit_was_open() {
         let (breaker, clock) = breaker();
         fail(&breaker, FAILURES);
         clock.advance(OPEN_DURATION / 2);
-        assert_eq!(breaker.pass().unwrap_err(), OPEN_DURATION / 2);
+        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION / 2);
         clock.advance(OPEN_DURATION / 2);
-        let probe = breaker.pass().unwrap();
-        assert!(breaker.pass().is_err(), "one probe at a time");
+        let probe = breaker.acquire().unwrap();
+        assert!(breaker.acquire().is_err(), "one probe at a time");
         probe.failed();
-        assert_eq!(breaker.pass().unwrap_err(), OPEN_DURATION);
+        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION);
         clock.advance(OPEN_DURATION);
-        breaker.pass().unwrap().succeeded();
+        breaker.acquire().unwrap().succeeded();
         fail(&breaker, FAILURES - 1);
-        assert!(breaker.pass().is_ok());
+        assert!(breaker.acquire().is_ok());
     }
 
     #[test]
-    fn a_probe_that_is_given_up_is_followed_by_another() {
+    fn a_canceled_probe_is_followed_by_another() {
         let (breaker, clock) = breaker();
         fail(&breaker, FAILURES);
         clock.advance(OPEN_DURATION);
-        drop(breaker.pass().unwrap());
-        assert!(breaker.pass().is_ok());
+        drop(breaker.acquire().unwrap());
+        assert!(breaker.acquire().is_ok());
     }
 
     #[test]
-    fn late_news_do_not_prolong_the_rest() {
+    fn a_stale_failure_does_not_keep_the_circuit_open_longer() {
         let (breaker, clock) = breaker();
-        let late = breaker.pass().unwrap();
+        let stale = breaker.acquire().unwrap();
         fail(&breaker, FAILURES);
         clock.advance(OPEN_DURATION / 2);
-        late.failed();
-        assert_eq!(breaker.pass().unwrap_err(), OPEN_DURATION / 2);
+        stale.failed();
+        assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION / 2);
     }
 }

@@ -1,4 +1,5 @@
-//! Calls to one archive: permit, breaker, deadline, credentials, and one repetition when a pooled connection turns out to be dead.
+//! Calls to one archive: permit, circuit breaker, deadline, credentials, and one retry when a pooled connection turns out to be
+//! closed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,14 +15,14 @@ use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, Settin
 use crate::clock::{SharedClock, SystemClock};
 use crate::telemetry::Metrics;
 
-/// How long a call waits for its turn before the archive counts as busy.
+/// How long a call waits for a permit before the archive is reported as busy.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many retrievals are under way at once for each search that may be: a viewer loads frames in parallel, and a
-/// retrieval costs the archive less than a search.
+/// How many retrievals may be in flight for each permitted search: a viewer loads frames in parallel, and a retrieval costs the
+/// archive less than a search.
 const RETRIEVALS_FOR_A_SEARCH: usize = 8;
 
-/// A handle to one archive; cloning it gives another to the same connections and permits.
+/// A handle to one archive. Clones share its connections and permits.
 #[derive(Debug, Clone)]
 pub struct Archive {
     inner: Arc<ArchiveState>,
@@ -38,7 +39,7 @@ struct ArchiveState {
     metrics: Metrics,
 }
 
-/// What calls of one class share.
+/// Limits shared by all calls of one class.
 #[derive(Debug)]
 struct ClassLimits {
     permits: Arc<Semaphore>,
@@ -46,14 +47,14 @@ struct ClassLimits {
 }
 
 impl Archive {
-    /// A client for the archive. Nothing is sent yet.
+    /// Makes a client for the archive. Nothing is sent yet.
     pub fn new(settings: Settings, metrics: Metrics) -> Result<Self, SettingsError> {
         let credentials = settings.credentials.header();
         if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
             return Err(SettingsError::Credentials(settings.id));
         }
         let clock: SharedClock = Arc::new(SystemClock::default());
-        let lane = |count: usize| ClassLimits {
+        let limits = |count: usize| ClassLimits {
             permits: Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS))),
             breaker: CircuitBreaker::new(Arc::clone(&clock)),
         };
@@ -61,42 +62,42 @@ impl Archive {
             inner: Arc::new(ArchiveState {
                 transport: Transport::new(&settings)?,
                 credentials,
-                searches: lane(settings.max_concurrency),
-                metadata: lane(settings.max_concurrency),
-                retrievals: lane(settings.max_concurrency.saturating_mul(RETRIEVALS_FOR_A_SEARCH)),
+                searches: limits(settings.max_concurrency),
+                metadata: limits(settings.max_concurrency),
+                retrievals: limits(settings.max_concurrency.saturating_mul(RETRIEVALS_FOR_A_SEARCH)),
                 settings,
                 metrics,
             }),
         })
     }
 
-    /// Its short name.
+    /// Its configured id.
     pub fn id(&self) -> &ArchiveId {
         &self.inner.settings.id
     }
 
-    /// Everything that is configured about it.
+    /// Its configuration.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
-    /// Its quirks.
+    /// Its profile: the quirks of its vendor.
     pub fn profile(&self) -> &Profile {
         &self.inner.settings.profile
     }
 
-    /// How many searches may be under way at once.
+    /// How many searches may be in flight at once.
     pub fn max_concurrency(&self) -> usize {
         self.inner.settings.max_concurrency.max(1)
     }
 
-    /// Sends `request` and returns with the head of the answer, whatever its status. The body is as the archive sent it,
-    /// with its Content-Encoding.
+    /// Sends `request` and returns once the response headers have arrived, whatever the status. The body is as the archive sent
+    /// it, with its Content-Encoding.
     pub async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse, ArchiveError> {
         self.send_for(BodyUse::Carry, request).await
     }
 
-    /// Sends `request` and returns with the head of the answer, whatever its status. The body is decoded.
+    /// Sends `request` and returns once the response headers have arrived, whatever the status. The body is decoded.
     pub(super) async fn send_decoding(
         &self,
         request: UpstreamRequest,
@@ -129,20 +130,21 @@ impl Archive {
         purpose: BodyUse,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
-        let lane = match request.class() {
+        let limits = match request.class() {
             Class::Search => &self.inner.searches,
             Class::Metadata => &self.inner.metadata,
             Class::Retrieve => &self.inner.retrievals,
         };
-        let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&lane.permits).acquire_owned()).await;
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, Arc::clone(&limits.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
-        let pass = lane.breaker.pass().map_err(|rest| self.error(ArchiveErrorKind::CircuitOpen(rest)))?;
+        let breaker_permit =
+            limits.breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
         let in_flight = self.inner.metrics.upstream_begun(self.id().as_str(), request.class().label());
         let answer = self.send_with_permit(purpose, request, (permit, in_flight)).await;
         match &answer {
-            Ok(response) if matches!(response.status.as_u16(), 502..=504) => pass.failed(),
-            Err(error) if error.is_about_the_archive() => pass.failed(),
-            _ => pass.succeeded(),
+            Ok(response) if matches!(response.status.as_u16(), 502..=504) => breaker_permit.failed(),
+            Err(error) if error.is_about_the_archive() => breaker_permit.failed(),
+            _ => breaker_permit.succeeded(),
         }
         answer
     }
@@ -166,8 +168,8 @@ impl Archive {
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
-    /// An archive may close a pooled connection in the moment in which it is used again. Then nothing was answered, and a
-    /// GET can be said twice.
+    /// An archive may close a pooled connection just as it is used again. The request was not answered then, and a GET can be
+    /// repeated.
     async fn send_twice_if_stale(
         &self,
         purpose: BodyUse,

@@ -1,5 +1,5 @@
-//! What can go wrong between the gateway and one archive: what happened, what that says of the archive, and when it can be
-//! asked again. No variant holds an address, a query or a byte of a body: they end up in answers and logs.
+//! What can go wrong between the gateway and one archive: what happened, what it means for the archive, and when to retry. No
+//! variant holds a URL, a query or a byte of a body, because the texts appear in responses and logs.
 //!
 //! Nothing here knows the status that a client of the gateway gets; `crate::error` decides it from [`ErrorClass`].
 
@@ -10,13 +10,13 @@ use http::{HeaderMap, StatusCode, header};
 use super::ArchiveId;
 use dicom_model::json::reader::RowError;
 
-/// How long to wait before asking again, where nothing says it more exactly: a service that restarts is back by then.
+/// Default wait before a retry, where no better value is known: a service that restarts is back by then.
 pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// No client is made to wait longer, whatever an archive says of its own maintenance.
+/// Upper bound of a Retry-After taken from an archive, in seconds.
 const MAX_RETRY_AFTER: u32 = 300;
 
-/// Why an archive did not give what it was asked for.
+/// Why an archive did not return what it was asked for.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("archive {archive} {kind}")]
 pub struct ArchiveError {
@@ -32,7 +32,7 @@ pub enum ArchiveErrorKind {
     /// No connection could be made.
     #[error("cannot be reached: {0}")]
     Unreachable(ConnectFailure),
-    /// Its name resolves only to addresses that are never called.
+    /// Its host name resolves only to addresses that the gateway never calls.
     #[error(
         "cannot be reached: its host name resolves only to link-local or reserved addresses, which are blocked; \
          if that is intended, set allow_link_local = true"
@@ -47,7 +47,7 @@ pub enum ArchiveErrorKind {
     /// Too many requests to this archive are in flight already.
     #[error("already has as many requests in flight as it may have; try again later")]
     Busy,
-    /// The circuit breaker is open: the archive failed several times in a row and is not asked for so long.
+    /// The circuit breaker is open: the archive failed several times in a row and is not called for this long.
     #[error("failed several times in a row; it will be tried again in {} s", whole_seconds(*.0))]
     CircuitOpen(Duration),
     /// The archive does not accept the gateway's credentials.
@@ -61,28 +61,28 @@ pub enum ArchiveErrorKind {
     Unavailable {
         /// 429 or 503.
         status: StatusCode,
-        /// What its `Retry-After` said, in seconds, as [`retry_after`] reads it.
+        /// Its `Retry-After` in seconds, as read by [`retry_after`].
         retry_after: Option<u32>,
     },
-    /// Any other status that is no success.
+    /// Any other status that is not a success.
     #[error("rejected the request (status {0})")]
     Refused(StatusCode),
-    /// The archive redirects to another URL. The gateway never follows.
+    /// The archive redirects to another URL, which the gateway never follows.
     #[error("redirected the request to another URL, which the gateway does not follow; check its url")]
     Redirected,
-    /// The body is not what was asked for.
+    /// The body is not the DICOM JSON that was asked for.
     #[error("sent a response that cannot be read: {0}")]
     Malformed(#[from] RowError),
-    /// The body is not what was asked for, and is not even close.
+    /// The body is of another kind than the one asked for.
     #[error("sent a response that cannot be read: {0}")]
     Unreadable(&'static str),
-    /// The body is longer than any real response.
+    /// The body is longer than any legitimate response.
     #[error("sent a response of more than {0} bytes")]
     TooLarge(u64),
-    /// Each time that a list was read, it changed meanwhile.
+    /// The list changed during every attempt to read it.
     #[error("changed its list each time that the gateway read it; try again later")]
     ListChanged,
-    /// Its lists end early, and it gives the first part however it is asked for the rest.
+    /// The archive truncates its list and ignores the paging parameters.
     #[error("truncates its list and cannot be asked for the rest")]
     Unpageable,
     /// The connection broke in the middle of the body.
@@ -90,7 +90,7 @@ pub enum ArchiveErrorKind {
     Truncated,
 }
 
-/// Why no connection could be made. The texts name no host, as clients see them.
+/// Why no connection could be made. The texts name no host, because clients see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectFailure {
     /// The resolver has no address for the host name.
@@ -99,7 +99,7 @@ pub enum ConnectFailure {
     /// Nothing listens on the port.
     #[error("connection refused")]
     Refused,
-    /// The network has no way to the host.
+    /// The network has no route to the host.
     #[error("no route to the host")]
     NoRoute,
     /// Neither a connection nor a TLS handshake was complete in time.
@@ -114,7 +114,7 @@ pub enum ConnectFailure {
     /// The certificate is expired, or not valid yet.
     #[error("TLS: certificate is expired or not valid yet")]
     CertificateExpired,
-    /// What answered is no TLS: usually plain HTTP at an https:// URL.
+    /// The server does not speak TLS: usually plain HTTP at an https:// URL.
     #[error("TLS: the server does not speak TLS (is it plain HTTP? then its URL begins with http://)")]
     NotTls,
     /// TLS failed in another way: no common version, or the server ended the handshake.
@@ -125,7 +125,7 @@ pub enum ConnectFailure {
     Other,
 }
 
-/// What an error says of the archive, as far as it matters to who asked.
+/// What an error means for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// It cannot answer now, and may later.
@@ -136,25 +136,25 @@ pub enum ErrorClass {
     Disconnected,
     /// It does not have the resource.
     NotFound,
-    /// It cannot list as much as was asked for: a narrower request may succeed.
+    /// It cannot list as much as was asked for; a narrower request may succeed.
     TooCostly,
     /// What it sent is no valid response, or it does not work with the gateway's configuration.
     BadResponse,
 }
 
-/// `Retry-After` of an archive's response, in seconds, within sensible bounds. A date is not read: archives send seconds.
+/// `Retry-After` of an archive's response in seconds, between 1 and 300. Dates are not parsed: archives send seconds.
 pub fn retry_after(headers: &HeaderMap) -> Option<u32> {
     let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(seconds.clamp(1, MAX_RETRY_AFTER))
 }
 
-/// `wait` in whole seconds, never fewer: who comes back earlier only learns to wait again.
+/// `wait` in seconds, rounded up: a client that retries earlier is only asked to wait again.
 pub fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 impl ArchiveError {
-    /// What it says of the archive.
+    /// What the error means for the caller.
     pub fn class(&self) -> ErrorClass {
         use ArchiveErrorKind as Kind;
         match self.kind {
@@ -177,7 +177,7 @@ impl ArchiveError {
         }
     }
 
-    /// After how long asking again may help; `None` where that is not to be expected.
+    /// How long to wait before a retry; `None` where a retry is not expected to help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.kind {
             ArchiveErrorKind::CircuitOpen(rest) => Some(rest),
@@ -188,7 +188,7 @@ impl ArchiveError {
         }
     }
 
-    /// Whether asking the same archive in another way might succeed: it did answer, but not with this.
+    /// Whether another form of the same request might succeed: the archive responded, but rejected this one.
     pub fn is_about_this_request(&self) -> bool {
         use ArchiveErrorKind as Kind;
         matches!(
@@ -203,28 +203,29 @@ impl ArchiveError {
         )
     }
 
-    /// Whether it says that the archive is unhealthy, whatever it was asked.
+    /// Whether the error shows that the archive is unhealthy, whatever was asked.
     pub(super) fn is_about_the_archive(&self) -> bool {
         use ArchiveErrorKind as Kind;
         matches!(self.kind, Kind::Unreachable(_) | Kind::Disconnected | Kind::Timeout(_))
     }
 
-    /// Whether the archive said that the thing does not exist.
+    /// Whether the archive reported that the resource does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self.kind, ArchiveErrorKind::NotFound)
     }
 
-    /// Whether the archive cannot be asked for the rest of a list.
+    /// Whether the archive ignores the paging parameters of a list that it truncates.
     pub fn is_unpageable(&self) -> bool {
         matches!(self.kind, ArchiveErrorKind::Unpageable)
     }
 
-    /// Whether the archive refused because the answer would be too large (PS3.18 table 10.6.3-1: 413, as dcm4chee says).
+    /// Whether the archive rejected the request because the response would be too large (PS3.18 table 10.6.3-1: 413, which
+    /// dcm4chee sends).
     pub fn is_too_much_to_answer(&self) -> bool {
         matches!(self.kind, ArchiveErrorKind::Refused(StatusCode::PAYLOAD_TOO_LARGE))
     }
 
-    /// A word for metrics.
+    /// The label of the error in metrics.
     pub fn label(&self) -> &'static str {
         use ArchiveErrorKind as Kind;
         match self.kind {
@@ -253,11 +254,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_of_an_archive_is_read_within_bounds() {
+    fn retry_after_of_an_archive_is_clamped() {
         let read =
             |text: &str| retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]));
         assert_eq!(read("7"), Some(7));
-        assert_eq!(read("0"), Some(1), "at once is no wait");
+        assert_eq!(read("0"), Some(1), "zero is raised to one second");
         assert_eq!(read("86400"), Some(300));
         assert_eq!(read("Wed, 21 Oct 2026 07:28:00 GMT"), None);
         assert_eq!(retry_after(&HeaderMap::new()), None);

@@ -1,4 +1,4 @@
-//! What is peculiar to a brand of archive, as data.
+//! The quirks of archive products, as data.
 
 use super::qido::IncludeStyle;
 
@@ -11,21 +11,21 @@ pub enum DetailSource {
     Qido,
 }
 
-/// A service that the gateway makes out of an archive's other ones.
+/// A service that the gateway synthesizes from an archive's other services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Synthesized {
-    /// `/metadata`, and the large values that they point at, out of the instances.
+    /// `/metadata`, and the bulk data that it refers to, from the instances.
     Metadata,
-    /// `/rendered` and `/thumbnail`, out of the instances.
+    /// `/rendered` and `/thumbnail`, from the instances.
     Rendered,
-    /// What rows of a search tell of what lies below: counts and modalities, out of further searches.
+    /// Attributes of search results that describe the levels below: counts and modalities, from further searches.
     Counts,
-    /// The UIDs of what rows lie below, out of the address that was searched.
+    /// UIDs of the study and series that a search result belongs to, from the path of the search.
     Parents,
 }
 
 impl Synthesized {
-    /// Each, as configuration names it.
+    /// Every value, with its name in the configuration.
     pub const NAMES: [(&'static str, Self); 4] = [
         ("metadata", Self::Metadata),
         ("rendered", Self::Rendered),
@@ -39,53 +39,54 @@ impl Synthesized {
 pub struct SynthesizedSet(u8);
 
 impl SynthesizedSet {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// This set with `supply` in it.
+    /// This set and `synthesized`.
     #[must_use]
-    pub const fn with(self, supply: Synthesized) -> Self {
-        Self(self.0 | 1 << supply as u8)
+    pub const fn with(self, synthesized: Synthesized) -> Self {
+        Self(self.0 | 1 << synthesized as u8)
     }
 
-    /// Whether `supply` is in it.
-    pub const fn has(self, supply: Synthesized) -> bool {
-        self.0 & 1 << supply as u8 != 0
+    /// Whether the set contains `synthesized`.
+    pub const fn has(self, synthesized: Synthesized) -> bool {
+        self.0 & 1 << synthesized as u8 != 0
     }
 }
 
-/// An archive's quirks. The defaults trust nothing that the standard does not promise.
+/// The quirks of one archive product. The defaults rely only on what the standard guarantees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each quirk is there or not, whatever the others are")]
 pub struct Profile {
-    /// As configuration names it.
+    /// The name in the configuration.
     pub name: &'static str,
-    /// A page with fewer rows than were asked for is the last one.
+    /// A page with fewer rows than requested is the last one.
     pub paging_is_reliable: bool,
-    /// A repeated `includefield` key is understood, or only a list.
+    /// How several attributes are requested with `includefield`: as a repeated key, or as a list only.
     pub include_style: IncludeStyle,
-    /// A study search answered with 404 means that nothing matches, not that the address is wrong.
+    /// A study search answered with 404 means that nothing matches, not that the URL is wrong.
     pub not_found_means_no_match: bool,
-    /// Asked first for instances; the other source is asked when this one fails or falls short.
+    /// The first source of instances; the other one is used when this one fails or is incomplete.
     pub detail: DetailSource,
-    /// Complete answers are known to end without the closing delimiter when frames are asked for without numbers.
+    /// Complete multipart responses may lack the closing delimiter when frames are requested without numbers.
     pub open_ended_frames: bool,
-    /// Values are kept with the blank that pads them where a file does so under a VR that its reader does not know, and are
-    /// then found by a pattern only; patterns are understood.
+    /// Values keep the padding blank of a file whose VR the archive's reader does not know. Such a value is found by a wildcard
+    /// only; the archive supports wildcards.
     pub keeps_padding: bool,
-    /// Percent-escapes in a query are decoded (RFC 3986 2.1). Where they are not, what has to be escaped finds nothing.
+    /// Percent-escapes in a query are decoded (RFC 3986 2.1). An archive that does not decode them finds nothing for a value
+    /// that has to be escaped.
     pub decodes_escapes: bool,
-    /// A comma-separated list of UIDs is understood as "any of them".
+    /// A comma-separated list of UIDs is understood as "any of them" (PS3.18 8.3.4.1).
     pub uid_lists: bool,
-    /// All series and all instances can be searched, not only those of a study (PS3.18 table 10.6.1-1): nothing found so is
-    /// nothing there.
+    /// All series and all instances can be searched, not only those of one study (PS3.18 table 10.6.1-1), and an empty result
+    /// means that there are none.
     pub searches_below: bool,
-    /// What it lacks or does badly, so that the gateway never asks for it. A service that it only refuses need not stand
-    /// here: the gateway makes that after the refusal.
+    /// Services that the archive lacks or implements badly, so that the gateway never requests them. A service that the archive
+    /// merely rejects is not listed here: the gateway synthesizes it after the rejection.
     pub supplied: SynthesizedSet,
 }
 
-/// The profiles that there are, the default first.
+/// All profiles, the default first.
 pub const PROFILES: &[Profile] = &[
     Profile {
         name: "generic",
@@ -100,9 +101,9 @@ pub const PROFILES: &[Profile] = &[
         searches_below: false,
         supplied: SynthesizedSet::NONE,
     },
-    // Metadata come from a ready-made attachment, 3 to 20 times faster than rows of instances. A short page is the last
-    // one, unless the server limits its answers: then the rest cannot be had by paging either. As long-term distributions have
-    // it (1.10 to 1.12), it does not decode percent-escapes; newer ones do.
+    // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last one,
+    // unless the server limits its results; then paging does not return the rest either. The versions in long-term
+    // distributions (1.10 to 1.12) do not decode percent-escapes; newer versions do.
     Profile {
         name: "orthanc",
         paging_is_reliable: true,
@@ -116,8 +117,8 @@ pub const PROFILES: &[Profile] = &[
         searches_below: true,
         supplied: SynthesizedSet::NONE,
     },
-    // Metadata make it fetch every pixel by C-MOVE, and come for the whole study whatever was asked for. A repeated key
-    // is refused. Rows of series and instances lack the UIDs of what they belong to.
+    // Metadata makes it fetch every pixel by C-MOVE, and is always returned for the whole study. A repeated key is rejected.
+    // Rows of series and instances lack the UIDs of their parents.
     Profile {
         name: "dicom-rst",
         paging_is_reliable: false,
@@ -144,7 +145,7 @@ pub const PROFILES: &[Profile] = &[
         searches_below: false,
         supplied: SynthesizedSet::NONE,
     },
-    // A repeated key is answered with "500", and rows of instances hold nothing but UIDs.
+    // A repeated key is answered with status 500, and rows of instances hold nothing but UIDs.
     Profile {
         name: "dicomweb-proxy",
         paging_is_reliable: false,
@@ -174,12 +175,12 @@ pub const PROFILES: &[Profile] = &[
 ];
 
 impl Profile {
-    /// The profile that configuration calls `name`.
+    /// The profile with that name in the configuration.
     pub fn named(name: &str) -> Option<Self> {
         PROFILES.iter().find(|profile| profile.name == name).cloned()
     }
 
-    /// The sources of instances in the order in which they are asked.
+    /// The sources of instances, in the order in which they are used.
     pub fn detail_sources(&self) -> [DetailSource; 2] {
         match self.detail {
             DetailSource::Metadata => [DetailSource::Metadata, DetailSource::Qido],

@@ -1,10 +1,10 @@
-//! QIDO-RS (PS3.18 10.6): searches made of typed parts, and the rows that answer them.
+//! QIDO-RS (PS3.18 10.6): searches built from typed parts, and the rows of their responses.
 //!
-//! - [`value`] is what may be sent to match by, and what an archive makes of it
-//! - [`query`] puts a search together and writes it
-//! - [`rows`] reads what one request is answered with
-//! - [`narrowing`] is for archives that do not decode percent-escapes: what they are asked, and which of their rows count
-//! - [`pager`] reads a whole list, however an archive pages
+//! - [`value`]: which characters may be sent in a match value, because every archive reads them the same way
+//! - [`query`]: builds a search and writes its query string
+//! - [`rows`]: reads the rows of one response
+//! - [`narrowing`]: for archives that do not decode percent-escapes, widens the query and filters the rows
+//! - [`pager`]: reads a whole list, however an archive pages
 
 mod narrowing;
 mod pager;
@@ -20,7 +20,7 @@ pub use query::{IncludeStyle, MatchingOption, QidoQuery};
 pub use rows::RowsEnd;
 pub use value::MatchValue;
 
-/// What is searched for, and below what (PS3.18 table 10.6.1-1).
+/// What is searched for, and below which resource (PS3.18 table 10.6.1-1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SearchLevel {
     /// `/studies`.

@@ -1,5 +1,4 @@
-//! The only way to reach an archive: a request made of typed parts. No raw path, query or header of a caller can be put
-//! into one, so none can cross.
+//! The only way to call an archive: a request built from typed parts. It cannot hold a raw path, query or header of a caller.
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use url::Url;
@@ -9,7 +8,7 @@ use super::settings::Settings;
 use super::wado::retrieve::Retrieval;
 use super::wado::uri::WadoUri;
 
-/// What an archive is asked.
+/// A request to an archive.
 #[derive(Debug, Clone)]
 pub struct UpstreamRequest {
     pub(super) what: What,
@@ -17,16 +16,16 @@ pub struct UpstreamRequest {
     pub(super) headers: HeaderMap,
 }
 
-/// Which of the archive's services answers.
+/// Which of the archive's services is called.
 #[derive(Debug, Clone)]
 pub(super) enum What {
     Search(QidoQuery),
     Retrieve(Retrieval),
-    /// Of the service at that address.
+    /// The URI service at that URL.
     Uri(Url, WadoUri),
 }
 
-/// The kind of work that a request is to the archive, for permits and metrics.
+/// The kind of work that a request is for the archive, for permits and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// QIDO-RS.
@@ -38,7 +37,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// A word for metrics.
+    /// The label of the class in metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Search => "search",
@@ -48,20 +47,20 @@ impl Class {
     }
 }
 
-/// The request headers that a caller's request may hand on to an archive as they are.
+/// The request headers of a caller that may be forwarded to an archive unchanged.
 pub const FORWARDED_HEADERS: [header::HeaderName; 4] =
     [header::RANGE, header::IF_RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
-/// What is read by the gateway itself.
+/// What the gateway accepts where it reads the rows itself.
 const ROWS: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
 
 impl UpstreamRequest {
-    /// A search, to be read by the gateway.
+    /// A search whose rows the gateway reads.
     pub fn search(query: QidoQuery) -> Self {
         Self::get(What::Search(query)).accepting(ROWS)
     }
 
-    /// A retrieval. [`Retrieval::metadata`] is to be read by the gateway; others are forwarded.
+    /// A retrieval. The gateway reads the response of a [`Retrieval::metadata`]; other responses are forwarded.
     pub fn retrieve(retrieval: Retrieval) -> Self {
         let request = Self::get(What::Retrieve(retrieval));
         match request.class() {
@@ -70,19 +69,19 @@ impl UpstreamRequest {
         }
     }
 
-    /// A retrieval of one object by the URI service; `None` where the archive has none.
+    /// A retrieval of one object by the URI service; `None` if the archive has no URI service.
     pub fn wado_uri(settings: &Settings, object: WadoUri) -> Option<Self> {
         settings.wado_uri_url.clone().map(|service| Self::get(What::Uri(service, object)))
     }
 
-    /// With `HEAD` in place of `GET`.
+    /// Uses `HEAD` instead of `GET`.
     #[must_use]
     pub fn head_only(mut self) -> Self {
         self.method = Method::HEAD;
         self
     }
 
-    /// With those headers of a caller's request that may cross.
+    /// Adds the [`FORWARDED_HEADERS`] of a caller's request.
     #[must_use]
     pub fn forwarding_headers(mut self, headers: &HeaderMap) -> Self {
         for name in FORWARDED_HEADERS {
@@ -90,14 +89,14 @@ impl UpstreamRequest {
                 self.headers.insert(name, value.clone());
             }
         }
-        // Several ranges come as parts of another kind, and many small ones are an attack (RFC 9110 14.2, 17.15).
+        // Several ranges are answered as multipart/byteranges, and many small ones are an attack (RFC 9110 14.2, 17.15).
         if self.headers.get(header::RANGE).is_some_and(|range| !is_one_range(range)) {
             return self.without_range();
         }
         self
     }
 
-    /// Without a range: the whole is wanted.
+    /// Removes the range, so that the whole representation is returned.
     #[must_use]
     pub fn without_range(mut self) -> Self {
         self.headers.remove(header::RANGE);
@@ -105,14 +104,14 @@ impl UpstreamRequest {
         self
     }
 
-    /// With `Accept` in the gateway's own words.
+    /// Sets the gateway's own `Accept`.
     #[must_use]
     pub fn accepting(mut self, media_types: HeaderValue) -> Self {
         self.headers.insert(header::ACCEPT, media_types);
         self
     }
 
-    /// The kind of work that it is.
+    /// The class of the request.
     pub fn class(&self) -> Class {
         match &self.what {
             What::Search(_) => Class::Search,
@@ -121,12 +120,12 @@ impl UpstreamRequest {
         }
     }
 
-    /// Whether it searches for studies, so that "not found" can only mean a wrong address.
+    /// Whether the request searches for studies, so that "not found" can only mean a wrong URL.
     pub(super) fn is_study_search(&self) -> bool {
         matches!(&self.what, What::Search(query) if *query.level() == SearchLevel::Studies)
     }
 
-    /// The address at the archive: its root, the fixed and typed segments, the keys that are known.
+    /// The URL at the archive: its root, fixed and typed segments, known query keys.
     pub(super) fn url(&self, settings: &Settings) -> Url {
         let (root, path, query) = match &self.what {
             What::Search(search) => {
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn one_range_crosses_and_no_other_kind() {
+    fn only_a_single_byte_range_is_forwarded() {
         for range in ["bytes=0-0", "bytes=100-", "bytes=-5", "bytes=5-1"] {
             assert_eq!(forwarded(&HeaderValue::from_static(range)).unwrap(), range);
         }
@@ -198,7 +197,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_crosses_is_of_the_grammar(range in prop::collection::vec(any::<u8>(), 0..60), digits in "bytes=[0-9,-]{0,60}") {
+        fn a_forwarded_range_always_matches_the_grammar(range in prop::collection::vec(any::<u8>(), 0..60), digits in "bytes=[0-9,-]{0,60}") {
             for range in [range.as_slice(), digits.as_bytes()] {
                 if let Some(forwarded) = HeaderValue::from_bytes(range).ok().and_then(|range| forwarded(&range)) {
                     let text = forwarded.to_str().unwrap().strip_prefix("bytes=").unwrap();

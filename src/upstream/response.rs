@@ -1,4 +1,4 @@
-//! The head of an archive's answer, and its body as it comes.
+//! The status and headers of an archive's response, and its body as a stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,18 +14,18 @@ use super::transport::{Incoming, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::telemetry::InFlight;
 
-/// An answer whose body is still to be read.
+/// A response whose body is still to be read.
 #[derive(Debug)]
 pub struct UpstreamResponse {
-    /// As the archive said it.
+    /// The archive's status.
     pub status: StatusCode,
-    /// As the archive sent them; nothing of them may reach a caller unchecked.
+    /// The archive's headers. None of them may be sent to a caller unchecked.
     pub headers: HeaderMap,
-    /// Dropping it ends the call at the archive.
+    /// Dropping it cancels the call to the archive.
     pub body: UpstreamBody,
 }
 
-/// What a call holds until its answer is read or given up.
+/// What a call holds until its response has been read or dropped.
 pub(super) type Held = (OwnedSemaphorePermit, InFlight);
 
 /// A body that holds the call's permit until it is dropped.
@@ -34,14 +34,14 @@ pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
     inner: Incoming,
-    /// Read ahead of whoever reads the body.
+    /// A chunk that was read ahead of the consumer.
     first: Option<Bytes>,
     _held: Held,
 }
 
 impl UpstreamResponse {
-    /// Whether the body ends before it begins, as its length or its last chunk says. Where only the end of the connection
-    /// would say so, the body may have been lost.
+    /// Whether the body is empty, according to Content-Length or the last chunk. Where only the end of the connection would
+    /// show it, the body may have been lost.
     pub(super) async fn is_without_content(&mut self) -> Result<bool, ArchiveError> {
         if self.headers.contains_key(header::TRANSFER_ENCODING) {
             return self.body.is_empty().await;
@@ -55,7 +55,7 @@ impl UpstreamBody {
         Self { archive, timeout, inner, first: None, _held: held }
     }
 
-    /// Reads ahead as far as the first bytes.
+    /// Reads ahead up to the first bytes.
     async fn is_empty(&mut self) -> Result<bool, ArchiveError> {
         while let Some(frame) = self.frame().await {
             if let Ok(data) = frame?.into_data()

@@ -1,4 +1,4 @@
-//! Everything that is told to the gateway about one archive.
+//! The configuration of one archive.
 
 use std::time::Duration;
 
@@ -8,54 +8,54 @@ use url::Url;
 
 use super::{ArchiveId, Profile};
 
-/// One archive as it is configured.
+/// One archive as configured.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Its short name.
+    /// Its id.
     pub id: ArchiveId,
-    /// Its name for people.
+    /// Its display name.
     pub name: String,
     /// Root of its QIDO-RS services.
     pub qido_url: Url,
     /// Root of its WADO-RS services.
     pub wado_url: Url,
-    /// Its URI service, where it has one.
+    /// Its URI service, if it has one.
     pub wado_uri_url: Option<Url>,
-    /// Its quirks.
+    /// Its profile: the quirks of its vendor.
     pub profile: Profile,
-    /// How the gateway makes itself known to it.
+    /// The credentials that the gateway sends to it.
     pub credentials: Credentials,
-    /// How long the head of an answer, and each further piece of its body, may take.
+    /// How long the response headers, and each further chunk of the body, may take.
     pub timeout: Duration,
-    /// How many searches, and as many metadata reads, are under way at once.
+    /// Maximum number of concurrent searches and, separately, of metadata reads.
     pub max_concurrency: usize,
-    /// As much of one body is read at once, in bytes; up to four times as much is held while its client takes nothing.
+    /// Read buffer per response body, in bytes; up to four times as much is buffered while the client does not read.
     pub stream_buffer: usize,
-    /// UrlMap of a network's own, at which clouds hand out credentials, may be the archive's.
+    /// Allows link-local addresses, where cloud metadata services hand out credentials.
     pub allow_link_local: bool,
-    /// Certificates, PEM, of the authority that signed the archive's own; the system's authorities when there is none.
+    /// CA certificates (PEM) for the archive's certificate; `None` uses the system trust store.
     pub ca: Option<Vec<u8>>,
 }
 
-/// How the gateway makes itself known to an archive.
+/// The credentials that the gateway sends to an archive.
 #[derive(Debug, Clone, Default)]
 pub enum Credentials {
-    /// Not at all.
+    /// No credentials.
     #[default]
     None,
-    /// RFC 7617.
+    /// HTTP Basic (RFC 7617).
     Basic {
         /// User name.
         username: String,
         /// Password.
         password: SecretString,
     },
-    /// RFC 6750.
+    /// A bearer token (RFC 6750).
     Bearer {
         /// The token.
         token: SecretString,
     },
-    /// A header of the archive's own making.
+    /// A header that the archive defines.
     Header {
         /// Its name.
         name: HeaderName,
@@ -65,8 +65,8 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// The header that carries them, marked so that nothing prints it; `None` when there are none or they hold a
-    /// character that no header can.
+    /// The header that carries the credentials, marked as sensitive so that it is never printed; `None` if there are no
+    /// credentials, or they contain a character that no header can carry.
     pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         use base64::Engine;
         use secrecy::ExposeSecret;
@@ -91,14 +91,14 @@ impl Credentials {
 /// Why no client can be made for an archive.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SettingsError {
-    /// The authority's certificates cannot be read.
-    #[error("archive {0}: the certificates of tls.ca are no PEM certificates")]
+    /// The CA certificates cannot be parsed.
+    #[error("archive {0}: tls.ca does not contain PEM certificates")]
     Certificates(ArchiveId),
-    /// The credentials hold a character that no header can carry.
-    #[error("archive {0}: the credentials hold a character that no HTTP header can carry")]
+    /// The credentials contain a character that no header can carry.
+    #[error("archive {0}: the credentials contain a character that is not allowed in an HTTP header")]
     Credentials(ArchiveId),
-    /// The TLS library refuses to start.
-    #[error("archive {0}: the HTTP client cannot be made; are the system's certificates readable?")]
+    /// The TLS library cannot be initialized.
+    #[error("archive {0}: the HTTP client cannot be created; is the system trust store readable?")]
     Client(ArchiveId),
 }
 

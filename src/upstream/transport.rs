@@ -1,8 +1,8 @@
-//! HTTP to one archive, by two clients: what the gateway reads itself is decoded for it, what it carries through stays as it is,
-//! and is held only as far as its buffers go.
+//! HTTP to one archive, with two clients: one decodes the responses that the gateway reads itself; the other leaves forwarded
+//! responses encoded and buffers a bounded part of them.
 //!
-//! Neither follows a redirect, keeps a cookie or looks at the environment's proxies, and both trust the same certificates. What
-//! may be sent, and how long it may take, is the business of the room around it.
+//! Neither client follows redirects, stores cookies or uses proxies named in the environment, and both trust the same
+//! certificates. What may be sent, and within which deadline, is decided in `upstream`.
 
 mod buffered;
 mod resolver;
@@ -22,26 +22,26 @@ use url::Url;
 use super::{ConnectFailure, Settings, SettingsError};
 use buffered::{BufferedTransport, Read};
 use resolver::Resolver;
-use streaming::{Carried, StreamingTransport};
+use streaming::{StreamingBody, StreamingTransport};
 use unconnected::unconnected;
 
 pub use resolver::is_forbidden_address;
 
-/// A connection is made on a local network, or something is wrong. TLS is a part of it.
+/// Includes the TLS handshake. On a local network, a connection that takes longer has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Orthanc drops a connection that was idle for a second; waiting longer only finds dead ones.
+/// Orthanc closes connections that were idle for one second; a longer timeout would only find closed ones.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// An answer's head has at most so many fields: a dozen is usual.
+/// Maximum number of header fields of a response; a dozen is usual.
 const MAX_HEADERS: usize = 200;
 
-/// Who asks.
+/// The `User-Agent` of every request.
 const USER_AGENT: &str = concat!("dicomweb-gateway/", env!("CARGO_PKG_VERSION"));
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is sent; it has no body.
+/// A request to send; it has no body.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) method: Method,
@@ -49,23 +49,23 @@ pub(super) struct Outgoing {
     pub(super) headers: HeaderMap,
 }
 
-/// What becomes of an answer's body.
+/// What happens to a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyUse {
-    /// The gateway reads it.
+    /// The gateway reads it, decoded.
     Read,
-    /// It is passed on as it came, with its Content-Encoding.
+    /// It is forwarded unchanged, with its Content-Encoding.
     Carry,
 }
 
-/// Why nothing, or nothing more, came.
+/// Why there is no response, or no further part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransportError {
-    /// There is no connection.
+    /// No connection could be made.
     Unreachable(ConnectFailure),
-    /// There is no address that may be called.
+    /// The host name has no address that may be called.
     ForbiddenAddress,
-    /// Nothing came for too long.
+    /// Nothing arrived within the timeout.
     TimedOut,
     /// The connection broke.
     Disconnected,
@@ -74,8 +74,8 @@ pub(super) enum TransportError {
 /// Both clients.
 #[derive(Debug)]
 pub(super) struct Transport {
-    reading: BufferedTransport,
-    forwarding_headers: StreamingTransport,
+    buffered_client: BufferedTransport,
+    streaming_client: StreamingTransport,
 }
 
 impl Transport {
@@ -85,28 +85,28 @@ impl Transport {
 
     fn resolving_by(resolver: Resolver, settings: &Settings) -> Result<Self, SettingsError> {
         let tls = tls::client_config(settings)?;
-        let reading = BufferedTransport::new(settings, &tls, resolver.clone())?;
-        Ok(Self { reading, forwarding_headers: StreamingTransport::new(settings, tls, resolver) })
+        let buffered_client = BufferedTransport::new(settings, &tls, resolver.clone())?;
+        Ok(Self { buffered_client, streaming_client: StreamingTransport::new(settings, tls, resolver) })
     }
 
-    /// Sends `outgoing`, and returns with the head of the answer. Dropping its body ends the call.
+    /// Sends `outgoing` and returns once the response headers have arrived. Dropping the body cancels the call.
     pub(super) async fn send(
         &self,
         purpose: BodyUse,
         outgoing: Outgoing,
     ) -> Result<Response<Incoming>, TransportError> {
         match purpose {
-            BodyUse::Read => Ok(self.reading.send(outgoing).await?.map(Incoming::Read)),
-            BodyUse::Carry => Ok(self.forwarding_headers.send(outgoing).await?.map(Incoming::Carried)),
+            BodyUse::Read => Ok(self.buffered_client.send(outgoing).await?.map(Incoming::Read)),
+            BodyUse::Carry => Ok(self.streaming_client.send(outgoing).await?.map(Incoming::Streamed)),
         }
     }
 }
 
-/// The body of an answer, as it comes.
+/// The body of a response, as a stream.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Read(Read),
-    Carried(Carried),
+    Streamed(StreamingBody),
 }
 
 impl Body for Incoming {
@@ -119,7 +119,7 @@ impl Body for Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let frame = match &mut *self {
             Self::Read(body) => ready!(Pin::new(body).poll_frame(context)),
-            Self::Carried(body) => ready!(Pin::new(body).poll_frame(context)),
+            Self::Streamed(body) => ready!(Pin::new(body).poll_frame(context)),
         };
         Poll::Ready(frame)
     }
@@ -127,14 +127,14 @@ impl Body for Incoming {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Read(body) => body.is_end_stream(),
-            Self::Carried(body) => body.is_end_stream(),
+            Self::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Read(body) => body.size_hint(),
-            Self::Carried(body) => body.size_hint(),
+            Self::Streamed(body) => body.size_hint(),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What may be sent to an archive that does not decode percent-escapes, and which of its rows then answer the search.
+//! Searches for archives that do not decode percent-escapes: what is sent, and which of the returned rows match.
 //!
-//! RFC 3986 3.4 lets `/ ? : @` and most sub-delimiters stand in a query as they are. What must be escaped (`^`, blanks, letters
-//! beyond ASCII) never matches at an archive that compares the escape itself. There a key is widened to a pattern that covers
-//! its value, or left out where nothing of it can be written, and the rows are compared here, with exactly the value that was
-//! asked for (PS3.4 C.2.2.2). What cannot be compared so is refused: an empty list would say that nothing matches.
+//! RFC 3986 3.4 allows `/ ? : @` and most sub-delimiters unescaped in a query. A value that must be escaped (`^`, blanks,
+//! letters beyond ASCII) never matches at an archive that compares the escape itself. For such an archive a value is widened to
+//! a wildcard pattern that covers it, or omitted where no part of it can be written, and the rows are compared here with the
+//! exact value (PS3.4 C.2.2.2). What cannot be compared here is rejected: an empty list would claim that nothing matches.
 
 use dicom_core::VR;
 
@@ -13,27 +13,29 @@ use super::value::{MatchValue, is_writable};
 use crate::upstream::Profile;
 use dicom_model::{Attributes, NameGroup, Tag, Value, tag, tags};
 
-/// Why an archive cannot be asked, and its rows not compared either.
+/// Why an archive cannot be searched for a value, nor its rows be compared with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("does not decode percent-escapes, and cannot be asked for this {attribute} without them: {reason}")]
+#[error(
+    "does not decode percent-escapes, and cannot be searched for this {attribute} without them: {reason}"
+)]
 pub struct Unaskable {
     /// The keyword of the attribute.
     attribute: &'static str,
     reason: &'static str,
 }
 
-/// A search as an archive can be asked it.
+/// A search in the form that an archive understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedQuery {
-    /// What is sent.
+    /// The query that is sent.
     pub query: QidoQuery,
-    /// What its rows have still to be compared with.
+    /// What the returned rows are compared with.
     pub filter: RowFilter,
-    /// Names that sound alike were asked for, and are not found so: matching is literal (PS3.18 8.3.4.2).
+    /// The client asked for fuzzy matching, which the gateway does not do: its matching is literal (PS3.18 8.3.4.2).
     pub is_literal_only: bool,
 }
 
-/// What rows are compared with. Without keys every row fits.
+/// What rows are compared with. Without keys every row matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowFilter {
     keys: Vec<Key>,
@@ -44,7 +46,7 @@ struct Key {
     tag: Tag,
     is_name: bool,
     value: String,
-    /// A part of the value was sent, so that each row has a value.
+    /// Part of the value was sent to the archive, so that each row has the attribute.
     is_sent: bool,
 }
 
@@ -64,7 +66,7 @@ impl QidoQuery {
                     Some(pattern) => query.matching(*tag, pattern),
                     None => query.without(*tag),
                 };
-                // So that the rows show what they are compared by.
+                // The rows must contain the attribute that they are compared by.
                 query = query.include(&[*tag]);
                 filter.keys.push(Key { is_sent: query.is_matching(*tag), ..key });
             }
@@ -78,12 +80,12 @@ impl QidoQuery {
 }
 
 impl RowFilter {
-    /// Whether every row fits.
+    /// Whether every row matches.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Whether `row` is one of those that were searched for.
+    /// Whether `row` matches the search.
     pub fn admits(&self, row: &Attributes) -> Result<bool, Unaskable> {
         for key in &self.keys {
             if !key.admits(row)? {
@@ -117,14 +119,14 @@ impl Key {
             )
         );
         if !is_text {
-            return Err(unaskable("it is no text that could be compared here"));
+            return Err(unaskable("it is not text, which the gateway could compare itself"));
         }
-        // Archives do not agree on what a comma does.
+        // Archives do not agree on the meaning of a comma.
         if value.contains(['\\', ',']) {
-            return Err(unaskable("a list of such values has to be asked for one by one"));
+            return Err(unaskable("search for such values one by one instead of by a list"));
         }
         if value == "\"\"" {
-            return Err(unaskable("matching what is empty"));
+            return Err(unaskable("matching of empty values is not possible"));
         }
         let is_name = vr == Some(VR::PN);
         Ok(Self { tag, is_name, value: comparable(value, is_name), is_sent: false })
@@ -133,7 +135,7 @@ impl Key {
     fn admits(&self, row: &Attributes) -> Result<bool, Unaskable> {
         let unaskable = |reason| Unaskable { attribute: keyword(self.tag), reason };
         let Some(element) = row.get(self.tag) else {
-            return if self.is_sent { Err(unaskable("its rows do not show it")) } else { Ok(false) };
+            return if self.is_sent { Err(unaskable("its rows do not contain it")) } else { Ok(false) };
         };
         let fits = |text: &str| is_like(&self.value, &comparable(text, self.is_name));
         let any = element.values.iter().any(|value| match value {
@@ -146,7 +148,7 @@ impl Key {
             Value::Item(_) => false,
         });
         if !any && !can_hold(row, &self.value) {
-            return Err(unaskable("its rows come in a character set that does not have these letters"));
+            return Err(unaskable("its rows are in a character set that does not have these letters"));
         }
         Ok(any)
     }
@@ -156,7 +158,7 @@ fn keyword(tag: Tag) -> &'static str {
     tag::keyword(tag).unwrap_or("attribute")
 }
 
-/// Whether a row in its character set could show that value.
+/// Whether a row in its character set could contain that value.
 fn can_hold(row: &Attributes, value: &str) -> bool {
     match row.text(tags::SPECIFIC_CHARACTER_SET) {
         None | Some("ISO_IR 192") => true,
@@ -170,15 +172,15 @@ fn text_of(group: &NameGroup) -> String {
     components.map(AsRef::as_ref).join("^").trim_end_matches('^').to_owned()
 }
 
-/// As values are compared: padding says nothing, nor does the case of names (PS3.4 C.2.2.2.1) and empty components at their end
-/// (PS3.5 6.2.1).
+/// The form in which values are compared: padding does not count, nor do the case of names (PS3.4 C.2.2.2.1) and trailing empty
+/// components (PS3.5 6.2.1).
 fn comparable(text: &str, is_name: bool) -> String {
     let text = text.trim_matches(' ');
     if is_name { text.trim_end_matches(['^', '=', ' ']).to_lowercase() } else { text.to_owned() }
 }
 
-/// Whether `text` is like `pattern`, in which `*` stands for any characters and `?` for one (PS3.4 C.2.2.2.4). Linear but for
-/// the last `*`, which is where it goes back to.
+/// Whether `text` matches `pattern`, in which `*` matches any characters and `?` matches one (PS3.4 C.2.2.2.4). Backtracks to
+/// the last `*` only.
 fn is_like(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut position, mut back) = (0, 0, None);
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_written_is_sent_as_it_is() {
+    fn a_value_without_escapes_is_sent_unchanged() {
         for value in ["25/1807", "A(1)", "P@1", "Do?e*", "a!b$c:d", "1.2,1.3"] {
             let query =
                 QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(value));
@@ -241,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_widened_or_left_out() {
+    fn a_value_that_needs_escapes_is_widened_or_omitted() {
         assert_eq!(sent(tags::PATIENT_NAME, "Doe^J*"), "studies?PatientName=Doe*J*&includefield=00100010");
         assert_eq!(sent(tags::PATIENT_ID, "A+1=;'x"), "studies?PatientID=A*1*x*&includefield=00100020");
         assert_eq!(sent(tags::PATIENT_NAME, "山田^*"), "studies?includefield=00100010");
     }
 
     #[test]
-    fn rows_are_compared_with_what_was_asked_for() {
+    fn rows_are_compared_with_the_exact_value() {
         let name =
             |text: &str| format!(r#"{{"00100010":{{"vr":"PN","Value":[{{"Alphabetic":"{text}"}}]}}}}"#);
         for (value, text, expected) in [
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_is_refused() {
+    fn a_value_that_cannot_be_compared_is_rejected() {
         for (tag, value) in [
             (tags::PATIENT_NAME, "Doe^J,Roe^R"),
             (tags::PATIENT_ID, "a\\b"),
@@ -291,7 +293,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pattern_is_like_what_a_slow_reading_of_it_is_like(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+        fn wildcard_matching_agrees_with_a_recursive_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
             fn slow(pattern: &[u8], text: &[u8]) -> bool {
                 match pattern.split_first() {
                     None => text.is_empty(),
@@ -304,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_sent_covers_what_was_asked_for(value in "[A-Z^ +é*?/]{1,10}") {
+        fn a_widened_pattern_covers_the_value(value in "[A-Z^ +é*?/]{1,10}") {
             if let Some(MatchValue(pattern)) = MatchValue::widened(&value, false) {
                 prop_assert!(pattern.bytes().all(is_writable), "{}", pattern);
                 prop_assert!(is_like(&pattern, value.trim_matches(' ')), "{} {}", pattern, value);

@@ -1,13 +1,13 @@
-//! Every row that one archive has for one search, however it pages (PS3.18 8.3.4.4).
+//! Reads every row that one archive has for one search, however it pages (PS3.18 8.3.4.4).
 //!
-//! What is known of paging in the field: a short page proves nothing, nor does a missing `Warning: 299`; `limit` and
-//! `offset` may be ignored (then every page is the first one); rows come twice, or once for each instance. So paging goes on by
-//! the number of rows received and ends at an empty page, at a page that brings nothing new, or, where the archive's profile
-//! says that its paging can be relied on, at a short page. Each page begins with the last rows of the one before it: when it
-//! does not, something came or went in between, and rows may have been skipped, so that the list is read again from its
-//! beginning. A full page that continues where the last one ended and only repeats its rows is no end.
+//! Archives differ: a short page proves nothing, nor does a missing `Warning: 299`; `limit` and `offset` may be ignored, so
+//! that every page is the first one; rows are repeated, or returned once per instance. So the pager counts the rows received
+//! and stops at an empty page, at a page without new rows, or, where the archive's profile says that its paging is reliable, at
+//! a short page. Each page overlaps the one before it by a few rows. If they differ, the list changed and rows may have been
+//! skipped, so the list is read again from its beginning. A full page that continues where the last one ended but only repeats
+//! rows is not the end of the list.
 //!
-//! The pager knows nothing of what rows are for, nor how many of them may be held: whoever reads them stops when there are
+//! The pager does not know what the rows are for or how many of them may be held in memory: its caller stops when it has
 //! enough.
 
 use std::collections::HashSet;
@@ -19,17 +19,17 @@ use super::{QidoQuery, SearchLevel};
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, UpstreamRequest};
 use dicom_model::{Attributes, Tag, tags};
 
-/// How many rows a page repeats of the one before it, where that has more of them.
+/// How many rows each page repeats from the end of the one before it.
 const OVERLAP: usize = 3;
 
-/// So many full pages may repeat rows and nothing else: of an archive that gives a row for each instance.
+/// How many full pages in a row may hold repeated rows only, for archives that return one row per instance.
 const MAX_REPEATING_PAGES: usize = 20;
 
 /// How often a list that changes while it is read is read again from its beginning.
 const MAX_RESTARTS: usize = 2;
 
-/// What tells a row from every other of its list: the UIDs of its object, and, as a UID can be assigned to two patients,
-/// the patient.
+/// What distinguishes a row from every other row of its list: the UIDs of its object and, because a UID may be assigned to two
+/// patients, the patient.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RowIdentity {
     uid: Box<str>,
@@ -38,7 +38,7 @@ pub struct RowIdentity {
 }
 
 impl RowIdentity {
-    /// Of a row of `level`; `None` where it does not have its object's UID.
+    /// The identity of a row at `level`; `None` if the row lacks its object's UID.
     pub fn of(level: &SearchLevel, row: &Attributes) -> Option<Self> {
         let text = |tag: Tag| Box::<str>::from(row.text(tag).unwrap_or_default());
         let own_tag = match level {
@@ -55,7 +55,7 @@ impl RowIdentity {
         })
     }
 
-    /// Of an object whose UID alone tells it apart: an instance of one series.
+    /// The identity of an object that its UID alone identifies: an instance of one series.
     pub fn of_uid(uid: &str) -> Self {
         Self { uid: uid.into(), parents: Default::default(), patient: Default::default() }
     }
@@ -65,20 +65,20 @@ impl RowIdentity {
         &self.uid
     }
 
-    /// All that it is made of.
+    /// All values that the identity consists of.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.uid).chain(&self.parents).chain(&self.patient).map(AsRef::as_ref)
     }
 }
 
-/// What a page came to.
+/// What reading a page showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageEnd {
     /// The list may continue.
     More,
     /// The list is complete.
     Last,
-    /// The list changed while it was read, and is read again: what was handed over is to be forgotten.
+    /// The list changed while it was read and is read again: the caller must discard the rows received so far.
     Restart,
 }
 
@@ -97,43 +97,43 @@ pub struct Pager<'a, T, I> {
 #[derive(Debug, Default)]
 struct Position {
     seen: HashSet<RowIdentity>,
-    /// Rows received so far, repeated ones once.
+    /// Rows received so far; rows repeated by the overlap count once.
     received: usize,
-    /// The identities of the last page's rows, in their order.
+    /// The identities of the last page's rows, in order.
     last: Vec<Option<RowIdentity>>,
-    /// How many pages came since the last one with a new row.
+    /// How many pages have come since the last one with a new row.
     repeating: usize,
 }
 
 impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> {
-    /// Reads what `archive` has for `query`, whose own `limit` and `offset` do not count.
+    /// Reads the rows of `query` from `archive`; the query's own `limit` and `offset` are replaced.
     pub fn new(archive: &'a Archive, query: &'a QidoQuery, identity: I) -> Self {
         Self { archive, query, identity, list: Position::default(), restarts: 0, row: PhantomData }
     }
 
-    /// Asks for `size` more rows. Hands those that were not there before to `each`, in their order; a row without an identity
-    /// whenever it comes.
+    /// Requests `size` more rows. Passes the new ones to `each` in order; a row without an identity is passed each time that it
+    /// is received.
     ///
-    /// A list that changes each time that it is read is an error, as is one that the archive cuts short and cannot be asked
-    /// for the rest of.
+    /// It is an error if the list changes during every attempt to read it, or if the archive truncates the list and ignores the
+    /// paging parameters.
     pub async fn next_page(
         &mut self,
         size: u32,
         mut each: impl FnMut(T, Option<&RowIdentity>),
     ) -> Result<PageEnd, ArchiveError> {
         let Self { archive, query, identity, list, .. } = self;
-        // Fewer than the last page had, so that an archive that gives few at a time gives something new too.
+        // Fewer than the last page had, so that an archive with small pages still returns new rows.
         let repeated = list.last.len().saturating_sub(1).clamp(1, OVERLAP).min(list.received);
         let offset = u32::try_from(list.received - repeated).unwrap_or(u32::MAX);
-        // So that each page brings as many new rows as the first.
+        // Each page brings as many new rows as the first.
         let limit = size.saturating_add(u32::try_from(repeated).unwrap_or(u32::MAX));
-        let (mut brought_news, mut identities) = (false, Vec::new());
+        let (mut has_new_rows, mut identities) = (false, Vec::new());
         let seen = &mut list.seen;
         let take = |row: T| {
             let identity = identity(&row);
             match &identity {
                 Some(known) if seen.insert(known.clone()) => {
-                    brought_news = true;
+                    has_new_rows = true;
                     each(row, Some(known));
                 }
                 Some(_) => {}
@@ -146,7 +146,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         let is_short = end.rows < limit as usize && !end.more;
         let is_full = end.rows == limit as usize;
         let is_reliable = archive.profile().paging_is_reliable;
-        let is_end = if brought_news {
+        let is_end = if has_new_rows {
             is_short && is_reliable && repeated == 0
         } else {
             !(is_full && list.continues(repeated, &identities))
@@ -154,7 +154,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         if is_end {
             return Ok(PageEnd::Last);
         }
-        list.repeating = if brought_news { 0 } else { list.repeating + 1 };
+        list.repeating = if has_new_rows { 0 } else { list.repeating + 1 };
         if list.is_cut_short(repeated, &identities) {
             return Err(archive.error(ArchiveErrorKind::Unpageable));
         }
@@ -186,8 +186,8 @@ impl Position {
         tail == identities.get(..repeated)
     }
 
-    /// Whether the archive cuts its answers, and cannot be asked for the rest: a page is the first one again, a little longer,
-    /// or one page after the other only repeats.
+    /// Whether the archive truncates its list and ignores the paging parameters: a page is the first one again, a little
+    /// longer, or page after page holds repeated rows only.
     fn is_cut_short(&self, repeated: usize, identities: &[Option<RowIdentity>]) -> bool {
         let is_first_again = self.repeating == 0
             && repeated > 0

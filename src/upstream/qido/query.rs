@@ -1,10 +1,10 @@
-//! One search: at which level, for what, and which rows of it (PS3.18 8.3.4, 10.6.1).
+//! One search: its level, match values, attributes and paging (PS3.18 8.3.4, 10.6.1).
 
 use super::SearchLevel;
 use super::value::{MatchValue, escape_into};
 use dicom_model::{Tag, tag};
 
-/// One search. Building it cannot fail; a key that is given twice is an error of ours, so the later one stands.
+/// One search. Building it cannot fail; if a key is given twice, the later value replaces the earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QidoQuery {
     level: SearchLevel,
@@ -30,7 +30,7 @@ impl QidoQuery {
         }
     }
 
-    /// Only what has `value` under `tag`.
+    /// Matches only objects with `value` in `tag`.
     #[must_use]
     pub fn matching(mut self, tag: Tag, value: MatchValue) -> Self {
         self.matches.retain(|(earlier, _)| *earlier != tag);
@@ -38,28 +38,28 @@ impl QidoQuery {
         self
     }
 
-    /// Whatever is under `tag`.
+    /// Removes the match value of `tag`.
     #[must_use]
     pub(super) fn without(mut self, tag: Tag) -> Self {
         self.matches.retain(|(earlier, _)| *earlier != tag);
         self
     }
 
-    /// These attributes too (PS3.18 8.3.4.3).
+    /// Requests these attributes too (PS3.18 8.3.4.3).
     #[must_use]
     pub fn include(mut self, tags: &[Tag]) -> Self {
         self.include.extend_from_slice(tags);
         self
     }
 
-    /// Every attribute that the archive has.
+    /// Requests every attribute that the archive has.
     #[must_use]
     pub fn include_all(mut self) -> Self {
         self.include_all = true;
         self
     }
 
-    /// Matching in that manner, or explicitly not.
+    /// Switches a matching option on or explicitly off.
     #[must_use]
     pub fn manner(mut self, manner: MatchingOption, wanted: bool) -> Self {
         self.manners.retain(|(earlier, _)| *earlier != manner);
@@ -67,52 +67,52 @@ impl QidoQuery {
         self
     }
 
-    /// At most `limit` rows, from the row behind the first `offset`.
+    /// Returns at most `limit` rows, after skipping `offset` rows.
     #[must_use]
     pub fn page(self, limit: u32, offset: u32) -> Self {
         self.limit(limit).offset(offset)
     }
 
-    /// At most `limit` rows.
+    /// Returns at most `limit` rows.
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// From the row behind the first `offset`.
+    /// Skips the first `offset` rows.
     #[must_use]
     pub fn offset(mut self, offset: u32) -> Self {
         self.offset = Some(offset);
         self
     }
 
-    /// Whether it asks for matching in that manner.
+    /// Whether a matching option is switched on.
     pub(super) fn has_manner(&self, manner: MatchingOption) -> bool {
         self.manners.contains(&(manner, true))
     }
 
-    /// Where it searches.
+    /// The level of the search.
     pub fn level(&self) -> &SearchLevel {
         &self.level
     }
 
-    /// Whether it matches by `tag`.
+    /// Whether the search has a match value for `tag`.
     pub fn is_matching(&self, tag: Tag) -> bool {
         self.matches.iter().any(|(key, _)| *key == tag)
     }
 
-    /// How many rows it asks for, and behind how many.
+    /// `limit` and `offset`.
     pub fn window(&self) -> (Option<u32>, u32) {
         (self.limit, self.offset.unwrap_or(0))
     }
 
-    /// The search as text, the same for the same search: the key of caches and single flights.
+    /// The search as text, equal for equal searches: the key of caches and of single flight.
     pub fn canonical(&self) -> String {
         format!("{}?{}", self.level.path(), self.query_string(IncludeStyle::Repeated))
     }
 
-    /// The query string, escaped once, here and nowhere else.
+    /// The query string. This is the only place that escapes it.
     pub(in crate::upstream) fn query_string(&self, style: IncludeStyle) -> String {
         let mut query = String::new();
         let mut push = |name: &str, value: &str| {
@@ -145,7 +145,7 @@ impl QidoQuery {
         if let Some(limit) = self.limit {
             push("limit", &limit.to_string());
         }
-        // Some archives refuse `offset=0`, and it says nothing.
+        // Some archives reject `offset=0`, which is the default anyway.
         if let Some(offset) = self.offset.filter(|offset| *offset > 0) {
             push("offset", &offset.to_string());
         }
@@ -153,14 +153,14 @@ impl QidoQuery {
     }
 }
 
-/// Matching that a search asks for beyond that of PS3.4 C.2.2.2 (PS3.18 8.3.4).
+/// Matching options beyond PS3.4 C.2.2.2 (PS3.18 8.3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MatchingOption {
-    /// Names that sound alike.
+    /// Fuzzy matching of names that sound alike.
     Fuzzy,
-    /// `""` finds attributes without a value.
+    /// `""` matches attributes without a value.
     EmptyValue,
-    /// A list of values, parted by `\`, finds any of them.
+    /// A list of values separated by `\` matches any of them.
     MultipleValue,
 }
 
@@ -174,16 +174,16 @@ impl MatchingOption {
     }
 }
 
-/// How an archive wants several attributes to be asked for.
+/// How an archive expects several attributes to be requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IncludeStyle {
     /// `includefield=a&includefield=b`.
     Repeated,
-    /// `includefield=a,b`: for archives that refuse a repeated key.
+    /// `includefield=a,b`: for archives that reject a repeated key.
     List,
 }
 
-/// Keywords for attributes of the standard, since some archives know only those; hexadecimal digits for the others.
+/// The keyword of an attribute of the standard, because some archives know only those; hexadecimal digits for other attributes.
 fn name_of(tag: Tag) -> String {
     tag::keyword(tag).map_or_else(|| tag::hex(tag), str::to_owned)
 }
@@ -196,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_search_is_written_the_same_each_time() {
+    fn equal_searches_have_equal_text() {
         let study = StudyUid::parse("1.2.3").unwrap();
         let query = QidoQuery::new(SearchLevel::Series { study })
             .matching(tags::MODALITY, MatchValue::exact("CT").unwrap())
@@ -214,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_writes_a_key_of_its_own(value in "\\PC{0,40}") {
+        fn a_value_cannot_add_a_key(value in "\\PC{0,40}") {
             let query = QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(&value));
             let text = query.query_string(IncludeStyle::Repeated);
             let written = text.strip_prefix("PatientID=").unwrap();

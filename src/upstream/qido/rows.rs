@@ -1,4 +1,4 @@
-//! Rows of a search or of metadata, handed over one by one as they stream in.
+//! Reads the rows of a search or of metadata, one by one, as they stream in.
 
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
@@ -10,21 +10,23 @@ use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, retry_after};
 use dicom_model::json::reader::RowReader;
 use http_messages::gzip::{Gunzip, GunzipError, is_gzip};
 
-/// A series of 50,000 instances has 300 MB of metadata; whatever is longer is a mistake or an attack.
+/// Maximum length of a response in bytes. A series of 50,000 instances has 300 MB of metadata; anything longer is a mistake or
+/// an attack.
 const MAX_ANSWER_LEN: u64 = 512 * 1024 * 1024;
 
-/// What was read.
+/// The result of reading a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsEnd {
-    /// Rows that the answer held.
+    /// The number of rows in the response.
     pub rows: usize,
-    /// The archive said that there are more (PS3.18 8.3.4.4: `Warning: 299`).
+    /// The archive reported that there are more (PS3.18 8.3.4.4: `Warning: 299`).
     pub more: bool,
 }
 
 impl Archive {
-    /// Sends `request` and hands every row of the answer to `each` as soon as it is complete. An answer without content
-    /// has no rows; an answer that is not a whole array of objects is an error, after rows may have been handed over.
+    /// Sends `request` and passes each row of the response to `each` as soon as it is complete. A response without content has
+    /// no rows. A response that is not a complete array of objects is an error, which may follow rows that were already passed
+    /// on.
     pub async fn rows<T: DeserializeOwned>(
         &self,
         request: UpstreamRequest,
@@ -43,9 +45,9 @@ impl Archive {
         Ok(RowsEnd { rows, more })
     }
 
-    /// The answer to `request`; `None` where that is a search, and the answer says that nothing matches. Archives say so as an
-    /// empty list, which is left to be read, as 204, as 404 of what is searched in, or with a success without content, which
-    /// can mean nothing else.
+    /// The response to `request`; `None` if the request is a search and the response means that nothing matches. Archives
+    /// express that as an empty list (which the caller reads), as 204, as 404 for the resource searched in, or as a success
+    /// without content.
     pub async fn unless_no_match(
         &self,
         request: &UpstreamRequest,
@@ -56,8 +58,8 @@ impl Archive {
         }
         let is_no_match = match answer.status {
             StatusCode::NO_CONTENT => true,
-            // What lies below a study that is not there is nothing (PS3.18 CP-2473); a study search that is not there is a
-            // wrong address.
+            // Nothing is below a study that does not exist (PS3.18 CP-2473). A study search has no such parent, so its 404
+            // means a wrong URL.
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 !request.is_study_search() || self.profile().not_found_means_no_match
             }
@@ -83,8 +85,8 @@ impl Archive {
         };
         let undecodable = |error| {
             self.error(ArchiveErrorKind::Unreadable(match error {
-                GunzipError::Broken => "a gzip body that is broken",
-                GunzipError::TooLarge => "a gzip body that decodes to far more than any list",
+                GunzipError::Broken => "the gzip body is broken",
+                GunzipError::TooLarge => "the gzip body decodes to more than any list can hold",
             }))
         };
         let (mut gunzip, mut is_first) = (None, true);
@@ -114,7 +116,7 @@ impl Archive {
     }
 }
 
-/// What a status that is no success means.
+/// The meaning of a status that is not a success.
 fn refusal(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {

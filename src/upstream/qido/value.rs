@@ -1,26 +1,26 @@
-//! Values to match by (PS3.4 C.2.2.2), and how they are written in a query (RFC 3986 3.4).
+//! Match values (PS3.4 C.2.2.2), and how they are written in a query (RFC 3986 3.4).
 
 use std::fmt::Write;
 
 use dicom_model::{DicomDate, Uid};
 
-/// A value to match by, which no archive can read in another way than it is meant.
+/// A match value that every archive reads the same way.
 ///
-/// Archives take `*`, `?`, `,` and `\` as operators wherever they stand, and some do not decode percent-escapes at all.
-/// So a literal is made only of characters that mean themselves everywhere, and everything else is a pattern that covers
-/// the value.
+/// Archives interpret `*`, `?`, `,` and `\` as operators wherever they occur, and some archives do not decode percent-escapes.
+/// So a literal value consists only of characters that mean themselves everywhere; any other value is widened to a pattern that
+/// covers it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MatchValue(pub(super) String);
 
 impl MatchValue {
-    /// `text` itself; `None` when an archive could read it as something else.
+    /// `text` itself; `None` if an archive could read it as something else.
     pub fn exact(text: &str) -> Option<Self> {
         let text = text.trim_matches(' ');
         (!text.is_empty() && text.bytes().all(means_itself)).then(|| Self(text.to_owned()))
     }
 
-    /// A pattern that `text` matches, with `*` for whatever could be misread; `None` when nothing else remains, as that
-    /// would be an open query.
+    /// A pattern that matches `text`, with `*` in place of every character that could be misread; `None` if only wildcards
+    /// remain, because that would match everything.
     pub fn wildcard(text: &str) -> Option<Self> {
         let mut pattern = String::new();
         for character in text.trim_matches(' ').chars() {
@@ -33,8 +33,8 @@ impl MatchValue {
         (pattern != "*" && !pattern.is_empty()).then_some(Self(pattern))
     }
 
-    /// A pattern without escapes that covers what `pattern` matches, and padding behind it where that `is_padded`; `None` when
-    /// nothing else remains, as that would be an open query.
+    /// A pattern without escapes that matches whatever `pattern` matches, including padded values if `is_padded`; `None` if
+    /// only wildcards remain, because that would match everything.
     pub(super) fn widened(pattern: &str, is_padded: bool) -> Option<Self> {
         let mut wide = String::new();
         let padding = is_padded.then_some('*');
@@ -48,7 +48,7 @@ impl MatchValue {
         wide.chars().any(|character| !matches!(character, '*' | '?')).then_some(Self(wide))
     }
 
-    /// A pattern that the same literal matches with padding behind it too; `None` for what is no literal.
+    /// A pattern that matches the literal with or without padding; `None` if the value is not a literal.
     pub fn padded(&self) -> Option<Self> {
         Self::exact(&self.0).map(|Self(exact)| Self(format!("{exact}*")))
     }
@@ -58,7 +58,7 @@ impl MatchValue {
         (!uids.is_empty()).then(|| Self(uids.iter().map(Uid::as_str).collect::<Vec<_>>().join(",")))
     }
 
-    /// The days from `first` to `last`, both included (PS3.4 C.2.2.2.5); `None` without either, as that is open.
+    /// The days from `first` to `last` inclusive (PS3.4 C.2.2.2.5); `None` without either, because that would match everything.
     pub fn days(first: Option<DicomDate>, last: Option<DicomDate>) -> Option<Self> {
         match (first, last) {
             (None, None) => None,
@@ -70,28 +70,29 @@ impl MatchValue {
         }
     }
 
-    /// A value that a DICOMweb client wrote itself, with every operator it may hold.
+    /// A value exactly as a DICOMweb client wrote it, with its operators.
     pub fn raw(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
-/// Whether every archive reads the byte as itself. These need no escape (RFC 3986 3.4), and are no operator of matching. A
-/// hyphen makes a range only in dates and times, which are never made from text.
+/// Whether every archive reads the byte as itself: it needs no escape (RFC 3986 3.4) and is not a matching operator. A hyphen
+/// is an operator only in dates and times, which are never made from text.
 ///
-/// The others of RFC 3986 are escaped all the same: `&` and `+` mean something else in a form, `;` and `=` separate keys for
-/// some servers, and the apostrophe is escaped by every URL of `http` (WHATWG URL, special-query percent-encode set).
+/// The other unescaped characters of RFC 3986 are escaped too: `&` and `+` mean something else in a form, `;` and `=` separate
+/// keys for some servers, and every URL of `http` escapes the apostrophe (WHATWG URL, special-query percent-encode set).
 fn means_itself(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'/' | b':' | b'@' | b'!' | b'$' | b'(' | b')')
 }
 
-/// Whether the byte is sent as it is: it means itself, or is an operator of matching, which some archives know only unescaped.
+/// Whether the byte is sent unescaped: it means itself, or is a matching operator, which some archives recognize only
+/// unescaped.
 pub(super) fn is_writable(byte: u8) -> bool {
     means_itself(byte) || matches!(byte, b'*' | b'?' | b',')
 }
 
-/// Percent-escapes what is not sent as it is.
+/// Percent-escapes every byte that is not sent unescaped.
 pub(super) fn escape_into(query: &mut String, value: &str) {
     for byte in value.bytes() {
         if is_writable(byte) {
@@ -109,7 +110,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_value_that_an_archive_could_misread_is_no_literal() {
+    fn a_value_that_an_archive_could_misread_is_not_a_literal() {
         for plain in ["P-1.2_3~x", "25/1807", "A(1)", "a@b:c!$"] {
             assert!(MatchValue::exact(plain).is_some(), "{plain}");
         }
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_covering_pattern_is_never_an_open_query() {
+    fn a_covering_pattern_never_matches_everything() {
         let wildcard = |text| MatchValue::wildcard(text).map(|MatchValue(pattern)| pattern);
         assert_eq!(wildcard("P*1").as_deref(), Some("P*1"));
         assert_eq!(wildcard("Müller, A").as_deref(), Some("M*ller*A"));

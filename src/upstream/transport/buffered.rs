@@ -1,8 +1,8 @@
-//! The client for what the gateway reads itself, made anew before its connections are worn out.
+//! The client for responses that the gateway reads itself. It is replaced before HTTP/2 closes its connection.
 //!
-//! Over HTTP/2 all calls share a connection. Each that its caller gives up is a stream that is reset, and when a thousand
-//! frames have come for such streams the library takes the connection down, with every call on it. A new client takes over
-//! long before; what is under way ends on the old one.
+//! Over HTTP/2 all calls share one connection. Each canceled call resets a stream, and when a thousand frames have arrived for
+//! reset streams, the library closes the connection with every call on it. A new client takes over long before that; calls in
+//! flight finish on the old one.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,21 +21,21 @@ use super::{
 };
 use crate::upstream::{Settings, SettingsError};
 
-/// h2 bears what still comes for as many streams that were reset lately (50). What comes for others counts against the
-/// connection, a frame each, and one call that was given up can leave a hundred of those on their way.
-const MAX_GIVEN_UP: usize = 40;
+/// h2 tolerates frames for as many recently reset streams (50). Frames for other streams count against the connection, one
+/// each, and one canceled call can leave a hundred of them in flight.
+const MAX_CANCELED: usize = 40;
 
 /// The client of one archive.
 #[derive(Debug)]
-pub(super) struct BufferedTransport(Arc<Exchanged>);
+pub(super) struct BufferedTransport(Arc<ReplaceableClient>);
 
 #[derive(Debug)]
-struct Exchanged {
+struct ReplaceableClient {
     settings: Settings,
     tls: ClientConfig,
     resolver: Resolver,
     current: RwLock<reqwest::Client>,
-    given_up: AtomicUsize,
+    canceled: AtomicUsize,
 }
 
 impl BufferedTransport {
@@ -49,12 +49,12 @@ impl BufferedTransport {
         let current =
             client(settings, &tls, &resolver).map_err(|_| SettingsError::Client(settings.id.clone()))?;
         let settings = settings.clone();
-        Ok(Self(Arc::new(Exchanged {
+        Ok(Self(Arc::new(ReplaceableClient {
             settings,
             tls,
             resolver,
             current: RwLock::new(current),
-            given_up: AtomicUsize::new(0),
+            canceled: AtomicUsize::new(0),
         })))
     }
 
@@ -69,24 +69,24 @@ impl BufferedTransport {
         Ok(answer.map(|body| Read::new(body, call)))
     }
 
-    /// Notes that a call begins.
+    /// Registers the start of a call.
     fn call(&self) -> Call {
-        // Without TLS nothing is agreed on, and HTTP/1.1 is spoken.
+        // Without TLS no protocol is negotiated, and HTTP/1.1 is used.
         let Settings { qido_url, wado_url, .. } = &self.0.settings;
         let may_share = [qido_url, wado_url].into_iter().any(|url| url.scheme() == "https");
         Call { client: Arc::clone(&self.0), has_ended: false, shares_connection: may_share }
     }
 }
 
-impl Exchanged {
-    fn given_up(&self) {
-        if self.given_up.fetch_add(1, Ordering::Relaxed) + 1 < MAX_GIVEN_UP {
+impl ReplaceableClient {
+    fn canceled(&self) {
+        if self.canceled.fetch_add(1, Ordering::Relaxed) + 1 < MAX_CANCELED {
             return;
         }
-        // The old one does while no new one can be made.
+        // The old client stays in use if no new one can be made.
         if let Ok(client) = client(&self.settings, &self.tls, &self.resolver) {
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = client;
-            self.given_up.store(0, Ordering::Relaxed);
+            self.canceled.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -119,24 +119,24 @@ fn failure(error: &reqwest::Error) -> TransportError {
     }
 }
 
-/// A call that is under way. When it is dropped before its end, it was given up.
+/// A call in flight. If it is dropped before its end, it was canceled.
 #[derive(Debug)]
 struct Call {
-    client: Arc<Exchanged>,
+    client: Arc<ReplaceableClient>,
     has_ended: bool,
-    /// Others may be on its connection.
+    /// Other calls may use its connection.
     shares_connection: bool,
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.has_ended && self.shares_connection {
-            self.client.given_up();
+            self.client.canceled();
         }
     }
 }
 
-/// A body as it comes, decoded.
+/// A decoded body, as a stream.
 #[derive(Debug)]
 pub(in crate::upstream) struct Read {
     body: reqwest::Body,
@@ -150,7 +150,7 @@ impl Read {
         read
     }
 
-    /// What is at its end need not be given up, though nobody asks for more.
+    /// A body that has ended does not count as canceled, even if the consumer does not poll again.
     fn note_end(&mut self) {
         self.call.has_ended |= self.body.is_end_stream();
     }

@@ -1,7 +1,8 @@
-//! Which addresses are called: those that a name has, checked here, and none that is looked up again behind the check.
+//! Decides which addresses are called. Addresses are checked here after the lookup, and the name is not looked up again after
+//! the check.
 //!
-//! A name that leads to a network's own address (RFC 3927, RFC 4291 2.5.6) leads to no PACS, but perhaps to the credentials that
-//! clouds hand out there to whoever asks.
+//! A host name that resolves to a link-local address (RFC 3927, RFC 4291 2.5.6) does not lead to a PACS, but possibly to a
+//! cloud metadata service that hands out credentials.
 
 use std::fmt;
 use std::io;
@@ -17,38 +18,39 @@ use tower_service::Service;
 
 use super::BoxError;
 
-/// Where clouds hand out credentials, outside of the ranges that are link-local.
+/// Addresses of cloud metadata services outside the link-local ranges.
 const METADATA: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
 ];
 
-/// Whether no archive can be at `address`: it is link-local, of a group, of nobody, or a cloud's own.
+/// Whether no archive can have that address: it is link-local, multicast, broadcast, unspecified, or of a cloud metadata
+/// service.
 pub fn is_forbidden_address(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    let is_no_hosts = match address {
+    let is_not_a_host = match address {
         IpAddr::V4(address) => {
             address.is_link_local() || address.is_broadcast() || address.octets().first() == Some(&0)
         }
         IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
     };
-    is_no_hosts || address.is_multicast() || METADATA.contains(&address)
+    is_not_a_host || address.is_multicast() || METADATA.contains(&address)
 }
 
 /// A name has no address that may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("every address of the name is link-local, or otherwise none of an archive")]
+#[error("every address of the host name is link-local or otherwise blocked")]
 pub(super) struct ForbiddenAddress;
 
-/// The resolver gives no address for a name.
+/// The resolver has no address for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the name has no address")]
 pub(super) struct LookupFailed;
 
-/// Looks a name up, where it may block.
+/// Looks up a name; may block.
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// What both clients find addresses by.
+/// The resolver of both clients.
 #[derive(Clone)]
 pub(super) struct Resolver {
     lookup: Arc<Lookup>,
@@ -56,7 +58,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// By the system's means.
+    /// Uses the resolver of the operating system.
     pub(super) fn system(allow_link_local: bool) -> Self {
         let lookup = |name: &str| {
             let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(name, 0))?;
@@ -76,7 +78,7 @@ impl Resolver {
         let allowed: Vec<_> = found
             .into_iter()
             .filter(|address| self.allow_link_local || !is_forbidden_address(*address))
-            // The port is the URL's.
+            // The port comes from the URL.
             .map(|address| SocketAddr::new(address, 0))
             .collect();
         if allowed.is_empty() { Err(ForbiddenAddress.into()) } else { Ok(allowed.into_iter()) }
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_archive_is_at_a_network_s_own_address() {
+    fn link_local_and_metadata_addresses_are_blocked() {
         for address in [
             "169.254.169.254",
             "169.254.0.1",

@@ -1,7 +1,8 @@
-//! The client for what is forwarded: hyper's own, as `reqwest` has no say in how much of a body is held.
+//! The client for forwarded responses. It uses hyper directly, because `reqwest` cannot limit how much of a body is buffered.
 //!
-//! A client that takes nothing costs what lies between the archive's socket and its own: over HTTP/1 a few buffers, one that is
-//! being sent and those that wait behind it, over HTTP/2 a window. Both are as large as [`Settings::stream_buffer`] says.
+//! For a client that does not read, the gateway buffers what lies between the archive's socket and the client's: over HTTP/1
+//! the chunk being sent and a few queued behind it, over HTTP/2 a flow control window. [`Settings::stream_buffer`] sets the
+//! size of both.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -27,21 +28,21 @@ use super::{
 };
 use crate::upstream::{ConnectFailure, Settings};
 
-/// As many streams as that share a connection without waiting for those that nobody takes.
+/// Streams that can share a connection without waiting for streams that nobody reads.
 const STREAMS: u32 = 1024;
 
 /// RFC 9113 6.9.1.
 const MAX_WINDOW_SIZE: u32 = i32::MAX.cast_unsigned();
 
-/// A peer that is gone without a word is noticed.
+/// Detects a peer that disappeared without closing the connection.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// The client of one archive; connections are kept between calls.
+/// The client of one archive; connections are pooled between calls.
 #[derive(Debug)]
 pub(super) struct StreamingTransport {
     client: Client<Connector, Empty<Bytes>>,
-    /// Between two pieces of a body.
-    patience: Duration,
+    /// Timeout between two chunks of a body.
+    idle_timeout: Duration,
 }
 
 impl StreamingTransport {
@@ -65,24 +66,24 @@ impl StreamingTransport {
             .http1_max_buf_size(buffer)
             .http2_initial_stream_window_size(window)
             .http2_initial_connection_window_size(window.saturating_mul(STREAMS).min(MAX_WINDOW_SIZE))
-            // What still comes for streams that were given up would take the connection down, with every other stream on it.
+            // Frames that arrive for canceled streams would close the connection, with every other stream on it.
             .http2_max_local_error_reset_streams(None)
             .build(Connector(connector));
-        Self { client, patience: settings.timeout }
+        Self { client, idle_timeout: settings.timeout }
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Carried>, TransportError> {
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<StreamingBody>, TransportError> {
         let answer = self.client.request(request(outgoing)?).await.map_err(|error| {
             if error.is_connect() { unconnected(&error, false) } else { TransportError::Disconnected }
         })?;
-        Ok(answer.map(|body| Carried { body, patience: self.patience, silence: None }))
+        Ok(answer.map(|body| StreamingBody { body, idle_timeout: self.idle_timeout, timer: None }))
     }
 }
 
 fn request(Outgoing { method, url, headers }: Outgoing) -> Result<Request<Empty<Bytes>>, TransportError> {
     let mut request = Request::new(Empty::new());
     *request.method_mut() = method;
-    // Whatever a URL is, is a URI.
+    // Every URL is a URI.
     *request.uri_mut() =
         Uri::try_from(url.as_str()).map_err(|_| TransportError::Unreachable(ConnectFailure::Other))?;
     *request.headers_mut() = headers;
@@ -93,7 +94,7 @@ fn request(Outgoing { method, url, headers }: Outgoing) -> Result<Request<Empty<
     Ok(request)
 }
 
-/// Connects within a time that TLS is a part of.
+/// Connects within a timeout that includes the TLS handshake.
 #[derive(Debug, Clone)]
 struct Connector(HttpsConnector<HttpConnector<Resolver>>);
 
@@ -112,16 +113,16 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A body as it comes.
+/// A body as a stream.
 #[derive(Debug)]
-pub(in crate::upstream) struct Carried {
+pub(in crate::upstream) struct StreamingBody {
     body: Incoming,
-    patience: Duration,
-    /// Runs while a piece is waited for, and only then: a reader that takes its time is not the archive's silence.
-    silence: Option<Pin<Box<Sleep>>>,
+    idle_timeout: Duration,
+    /// Runs only while a chunk is awaited, so that a slow reader does not count as a silent archive.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Body for Carried {
+impl Body for StreamingBody {
     type Data = Bytes;
     type Error = TransportError;
 
@@ -131,12 +132,12 @@ impl Body for Carried {
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.silence = None;
+            this.timer = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(|_| TransportError::Disconnected)));
         }
-        let patience = this.patience;
-        let silence = this.silence.get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(silence.as_mut().poll(context));
+        let idle_timeout = this.idle_timeout;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
+        ready!(timer.as_mut().poll(context));
         Poll::Ready(Some(Err(TransportError::TimedOut)))
     }
 

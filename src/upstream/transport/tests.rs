@@ -1,4 +1,4 @@
-//! Names that are looked up by a table of the test's own.
+//! Host names that are resolved from a table of the test.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn settings(port: u16) -> Settings {
     }
 }
 
-/// Somebody on the loopback who answers once on each connection; the port.
+/// A server on the loopback interface that answers one request per connection; returns its port.
 async fn listener() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -47,7 +47,7 @@ async fn listener() -> u16 {
     port
 }
 
-/// Answers with one list of addresses after the other, and then with the last again; how often it was asked.
+/// Resolves to one list of addresses after the other, then to the last list again; also returns how often it was called.
 fn answers(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<usize>>) {
     let asked = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&asked);
@@ -69,21 +69,21 @@ async fn ask(transport: &Transport, purpose: BodyUse, settings: &Settings) -> Re
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_address_is_not_followed_to_one_that_is_off_limits() {
+async fn a_name_that_changes_its_address_is_not_followed_to_a_forbidden_one() {
     let settings = settings(listener().await);
     for purpose in [BodyUse::Read, BodyUse::Carry] {
         let (resolver, asked) =
             answers(&[&["127.0.0.1"], &["169.254.169.254", "fe80::1"], &["0.0.0.0", "127.0.0.1"]]);
         let transport = Transport::resolving_by(resolver, &settings).unwrap();
         assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]");
-        // Its address was looked up once, and what was found then is what was called.
+        // The address was looked up once, and the address found is the one that was called.
         assert_eq!(*asked.lock().unwrap(), 1, "{purpose:?}");
         assert_eq!(
             ask(&transport, purpose, &settings).await,
             Err(TransportError::ForbiddenAddress),
             "{purpose:?}"
         );
-        // Of several addresses those are called that may be.
+        // Of several addresses the permitted ones are called.
         assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]", "{purpose:?}");
         assert_eq!(*asked.lock().unwrap(), 3, "{purpose:?}");
     }

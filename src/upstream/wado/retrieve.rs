@@ -1,4 +1,4 @@
-//! Retrievals as PS3.18 10.4 defines them, made of typed parts.
+//! Retrievals (PS3.18 10.4), built from typed parts.
 
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 
@@ -11,12 +11,12 @@ pub enum DicomResource {
     Series(StudyUid, SeriesUid),
     /// One instance.
     Instance(StudyUid, SeriesUid, SopInstanceUid),
-    /// Frames of one instance, counted from 1.
+    /// Frames of one instance, numbered from 1.
     Frames(StudyUid, SeriesUid, SopInstanceUid, Vec<u32>),
 }
 
 impl DicomResource {
-    /// The study that all of it belongs to.
+    /// The study that the objects belong to.
     pub fn study(&self) -> &StudyUid {
         match self {
             Self::Study(study)
@@ -26,7 +26,7 @@ impl DicomResource {
         }
     }
 
-    /// Their path below the WADO-RS root, without a leading slash.
+    /// The path below the WADO-RS root, without a leading slash.
     pub fn path(&self) -> String {
         match self {
             Self::Study(study) => format!("studies/{study}"),
@@ -43,7 +43,7 @@ impl DicomResource {
     }
 }
 
-/// What of them is wanted.
+/// What is retrieved of the objects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Aspect {
     Whole,
@@ -53,13 +53,12 @@ enum Aspect {
     Bulkdata(Vec<PathSegment>),
 }
 
-/// A segment of a bulkdata path, which every archive makes up for itself: letters, digits, `.`, `_` and `-`, and no dots
-/// alone.
+/// A segment of a bulkdata path, which each archive chooses for itself: letters, digits, `.`, `_` and `-`, but not dots alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PathSegment(String);
 
 impl PathSegment {
-    /// Reads `text` as it stands; `None` when it could mean more than itself.
+    /// Parses `text`; `None` if it could be read as anything other than one segment.
     pub fn parse(text: &str) -> Option<Self> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let dots_alone = text.bytes().all(|byte| byte == b'.');
@@ -73,30 +72,30 @@ impl PathSegment {
     }
 }
 
-/// How a rendered image is to look (PS3.18 8.3.5.1), each value checked to be what the standard writes there.
+/// How an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rendering {
     parameters: Vec<(&'static str, String)>,
 }
 
 impl Rendering {
-    /// The parameters that there are.
+    /// The names of the parameters.
     pub const PARAMETERS: [&'static str; 5] = ["viewport", "window", "quality", "annotation", "iccprofile"];
 
-    /// In a square of so many pixels, unless a size is given.
+    /// Scales the image to fit a square of `side` pixels, unless a viewport is given.
     #[must_use]
     pub fn within(self, side: u32) -> Self {
         let sized = self.clone().with("viewport", &format!("{side},{side}"));
         sized.unwrap_or(self)
     }
 
-    /// The value of a parameter, as it was given.
+    /// The value of a parameter, as given.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
     }
 
-    /// Adds one parameter of the standard; `None` when the standard knows no such parameter, when the value is none for
-    /// it, or when it was given before.
+    /// Adds one parameter of the standard; `None` if the standard defines no such parameter, if the value does not fit it, or
+    /// if it was given before.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Option<Self> {
         let number = |part: &str| part.parse::<f64>().is_ok_and(f64::is_finite) && part.len() <= 24;
@@ -137,7 +136,7 @@ pub struct Retrieval {
 }
 
 impl Retrieval {
-    /// The objects themselves, or the frames' pixels.
+    /// The objects themselves, or the pixel data of frames.
     pub fn whole(objects: DicomResource) -> Self {
         Self { objects, aspect: Aspect::Whole }
     }
@@ -147,7 +146,7 @@ impl Retrieval {
         Self { objects, aspect: Aspect::Metadata }
     }
 
-    /// Consumer images or documents.
+    /// Rendered images or documents.
     pub fn rendered(objects: DicomResource, rendering: Rendering) -> Self {
         Self { objects, aspect: Aspect::Rendered(rendering) }
     }
@@ -157,33 +156,33 @@ impl Retrieval {
         Self { objects, aspect: Aspect::Thumbnail(rendering) }
     }
 
-    /// A large value, at the path where the archive itself put it.
+    /// Bulk data, at the path that the archive itself assigned.
     pub fn bulkdata(objects: DicomResource, path: Vec<PathSegment>) -> Self {
         Self { objects, aspect: Aspect::Bulkdata(path) }
     }
 
-    /// What is retrieved.
+    /// The objects that are retrieved.
     pub fn objects(&self) -> &DicomResource {
         &self.objects
     }
 
-    /// Whether attributes are wanted, so that the body is text.
+    /// Whether metadata is requested, so that the body is text.
     pub fn is_metadata(&self) -> bool {
         self.aspect == Aspect::Metadata
     }
 
-    /// Whether the answer is something for people to look at.
+    /// Whether a rendered resource is requested.
     pub fn is_rendered(&self) -> bool {
         matches!(self.aspect, Aspect::Rendered(_) | Aspect::Thumbnail(_))
     }
 
-    /// Whether frames are wanted without saying which.
+    /// Whether frames are requested without numbers.
     pub fn is_every_frame(&self) -> bool {
         self.aspect == Aspect::Whole
             && matches!(&self.objects, DicomResource::Frames(.., frames) if frames.is_empty())
     }
 
-    /// Its path below the WADO-RS root, without a leading slash.
+    /// The path below the WADO-RS root, without a leading slash.
     pub fn path(&self) -> String {
         let objects = self.objects.path();
         match &self.aspect {
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rendering_holds_only_what_the_standard_writes() {
+    fn a_rendering_accepts_only_parameters_of_the_standard() {
         let rendering = Rendering::default()
             .with("viewport", "512,512")
             .unwrap()
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn no_segment_leads_out_of_its_place() {
+    fn a_path_segment_cannot_escape_its_parent() {
         for bad in ["", ".", "..", "...", "a/b", "a%2fb", "a b", "ä", "a?b", &"a".repeat(129)] {
             assert_eq!(PathSegment::parse(bad), None, "{bad:?}");
         }

@@ -1,4 +1,4 @@
-//! Retrievals of single objects by the URI service (PS3.18 chapter 9), made of typed parts.
+//! Retrievals of single objects by the URI service (PS3.18 chapter 9), built from typed parts.
 
 use super::retrieve::DicomResource;
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
@@ -6,8 +6,8 @@ use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
 /// The media type of the object itself.
 const DICOM: &str = "application/dicom";
 
-/// One object as the URI service gives it: itself, or drawn for people. Each value is checked to be what the standard writes
-/// there, and none needs an escape.
+/// One object as retrieved by the URI service: the object itself, or a rendered form of it. Each value is checked against the
+/// grammar of the standard, and none needs an escape.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WadoUri {
     study: StudyUid,
@@ -16,17 +16,17 @@ pub struct WadoUri {
     parameters: Vec<(&'static str, String)>,
 }
 
-/// For which kind of answer a parameter is meant.
+/// Which kind of response a parameter applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ParameterScope {
     Either,
     /// The object itself (PS3.18 9.4.1.2.2).
     Dicom,
-    /// Something for people (PS3.18 9.4.1.2.3).
-    Drawn,
+    /// A rendered form of it (PS3.18 9.4.1.2.3).
+    Rendered,
 }
 
-/// A parameter's name, what it is for, and whether a value is one of its values.
+/// A parameter's name, its scope, and a predicate for its values.
 type Parameter = (&'static str, ParameterScope, fn(&str) -> bool);
 
 /// The parameters besides the UIDs.
@@ -35,48 +35,48 @@ const PARAMETERS: [Parameter; 14] = [
     ("charset", ParameterScope::Either, is_list_of_names),
     ("anonymize", ParameterScope::Dicom, |value| value == "yes"),
     ("transferSyntax", ParameterScope::Dicom, Uid::is_legal),
-    ("annotation", ParameterScope::Drawn, |value| {
+    ("annotation", ParameterScope::Rendered, |value| {
         value.split(',').all(|item| matches!(item, "patient" | "technique"))
     }),
-    ("rows", ParameterScope::Drawn, is_count),
-    ("columns", ParameterScope::Drawn, is_count),
-    ("region", ParameterScope::Drawn, is_region),
-    ("windowCenter", ParameterScope::Drawn, is_number),
-    ("windowWidth", ParameterScope::Drawn, is_number),
-    ("frameNumber", ParameterScope::Drawn, is_count),
-    ("imageQuality", ParameterScope::Drawn, |value| {
+    ("rows", ParameterScope::Rendered, is_count),
+    ("columns", ParameterScope::Rendered, is_count),
+    ("region", ParameterScope::Rendered, is_region),
+    ("windowCenter", ParameterScope::Rendered, is_number),
+    ("windowWidth", ParameterScope::Rendered, is_number),
+    ("frameNumber", ParameterScope::Rendered, is_count),
+    ("imageQuality", ParameterScope::Rendered, |value| {
         value.parse().is_ok_and(|quality: u8| (1..=100).contains(&quality))
     }),
-    ("presentationUID", ParameterScope::Drawn, Uid::is_legal),
-    ("presentationSeriesUID", ParameterScope::Drawn, Uid::is_legal),
+    ("presentationUID", ParameterScope::Rendered, Uid::is_legal),
+    ("presentationSeriesUID", ParameterScope::Rendered, Uid::is_legal),
 ];
 
-/// Parameters of which each needs the other.
+/// Parameters that require each other.
 const PAIRS: [(&str, &str); 2] =
     [("windowCenter", "windowWidth"), ("presentationUID", "presentationSeriesUID")];
 
-/// Why there is no such retrieval.
+/// Why a request is not a valid retrieval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WadoUriError {
     /// The service has no such parameter.
     #[error("the URI service has no such parameter")]
     Unknown,
-    /// It was given before.
+    /// The parameter was given before.
     #[error("it is given more than once")]
     Twice,
-    /// The value is none that it can have.
-    #[error("it has another form in PS3.18 9.4.1.2")]
+    /// The value is not valid for the parameter.
+    #[error("the value is not valid according to PS3.18 9.4.1.2")]
     Value,
-    /// It does not go with the `contentType` that is asked for.
-    #[error("it does not go with the contentType that is asked for")]
+    /// The parameter does not apply to the requested `contentType`.
+    #[error("it does not apply to the requested contentType")]
     OtherPurpose,
-    /// It goes only with another one.
-    #[error("it goes only with {0}")]
+    /// The parameter requires another one.
+    #[error("it requires {0}")]
     Alone(&'static str),
 }
 
 impl WadoUri {
-    /// The object itself or an image of it, as the archive chooses.
+    /// The object itself or a rendered form of it, as the archive chooses.
     pub fn new(study: StudyUid, series: SeriesUid, instance: SopInstanceUid) -> Self {
         Self { study, series, instance, parameters: Vec::new() }
     }
@@ -95,9 +95,9 @@ impl WadoUri {
         Ok(self)
     }
 
-    /// Checks that the parameters go with each other; else the name of one that does not.
+    /// Checks that the parameters are compatible; the error names one that is not.
     pub fn checked(self) -> Result<Self, (&'static str, WadoUriError)> {
-        let other = if self.is_drawn() { ParameterScope::Dicom } else { ParameterScope::Drawn };
+        let other = if self.is_drawn() { ParameterScope::Dicom } else { ParameterScope::Rendered };
         for (name, purpose, _) in PARAMETERS {
             if purpose == other && self.parameter(name).is_some() {
                 return Err((name, WadoUriError::OtherPurpose));
@@ -113,7 +113,7 @@ impl WadoUri {
         Ok(self)
     }
 
-    /// The object.
+    /// The object as a WADO-RS resource.
     pub fn objects(&self) -> DicomResource {
         DicomResource::Instance(self.study.clone(), self.series.clone(), self.instance.clone())
     }
@@ -123,22 +123,22 @@ impl WadoUri {
         &self.instance
     }
 
-    /// Whether something for people is asked for, or the choice is the archive's.
+    /// Whether a rendered form is requested, or the choice is left to the archive.
     pub fn is_drawn(&self) -> bool {
         self.parameter("contentType") != Some(DICOM)
     }
 
-    /// Whether one of the media types that are asked for is `essence`.
+    /// Whether `contentType` names the media type `essence`.
     pub fn names(&self, essence: &str) -> bool {
         self.parameter("contentType").is_some_and(|types| types.split(',').any(|named| named == essence))
     }
 
-    /// Whether nothing may tell whose the object is.
+    /// Whether an anonymized object is requested.
     pub fn is_anonymous(&self) -> bool {
         self.parameter("anonymize").is_some()
     }
 
-    /// The query, which needs no escapes: some archives do not decode them.
+    /// The query string. It needs no escapes, which some archives do not decode.
     pub(crate) fn query_string(&self) -> String {
         let Self { study, series, instance, parameters } = self;
         let mut query = format!("requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}");
@@ -156,7 +156,7 @@ impl WadoUri {
     }
 }
 
-/// Such as a charset, or what stands before and behind the slash of a media type.
+/// A charset, or the type or subtype of a media type.
 fn is_name(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'*' | b':');
     !text.is_empty() && text.bytes().all(legal)
@@ -178,13 +178,13 @@ fn is_count(value: &str) -> bool {
         && value.parse().is_ok_and(|count: u32| count > 0)
 }
 
-/// A decimal string (PS3.5 6.2), without an exponent's plus, which would need an escape.
+/// A decimal string (PS3.5 6.2), without the plus sign of an exponent, which would need an escape.
 fn is_number(value: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'e' | b'E');
     value.len() <= 16 && value.bytes().all(legal) && value.parse().is_ok_and(f64::is_finite)
 }
 
-/// Left, top, right and bottom as parts of the image's width and height.
+/// Left, top, right and bottom, as fractions of the image's width and height.
 fn is_region(value: &str) -> bool {
     let parts: Vec<f64> =
         value.split(',').filter(|part| is_number(part)).filter_map(|part| part.parse().ok()).collect();
@@ -207,18 +207,18 @@ mod tests {
         )
     }
 
-    fn told(parameters: &[(&str, &str)]) -> Result<String, WadoUriError> {
+    fn query_of(parameters: &[(&str, &str)]) -> Result<String, WadoUriError> {
         let object =
             parameters.iter().try_fold(object(), |object, (name, value)| object.with(name, value))?;
         object.checked().map(|object| object.query_string()).map_err(|(_, error)| error)
     }
 
     #[test]
-    fn a_query_is_written_as_the_standard_has_it() {
+    fn a_query_has_the_form_of_the_standard() {
         let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4";
-        assert_eq!(told(&[]).unwrap(), uids);
+        assert_eq!(query_of(&[]).unwrap(), uids);
         assert_eq!(
-            told(&[
+            query_of(&[
                 ("contentType", "application/dicom"),
                 ("anonymize", "yes"),
                 ("transferSyntax", "1.2.840.10008.1.2")
@@ -227,7 +227,7 @@ mod tests {
             format!("{uids}&contentType=application/dicom&anonymize=yes&transferSyntax=1.2.840.10008.1.2")
         );
         assert_eq!(
-            told(&[
+            query_of(&[
                 ("contentType", "image/png,image/jpeg"),
                 ("frameNumber", "3"),
                 ("rows", "512"),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_standard_does_not_write_is_refused() {
+    fn a_value_outside_the_standard_is_rejected() {
         for (name, value) in [
             ("contentType", ""),
             ("contentType", "image"),
@@ -275,14 +275,14 @@ mod tests {
             ("imageQuality", "101"),
             ("presentationUID", "x"),
         ] {
-            assert_eq!(told(&[(name, value)]), Err(WadoUriError::Value), "{name}={value}");
+            assert_eq!(query_of(&[(name, value)]), Err(WadoUriError::Value), "{name}={value}");
         }
-        assert_eq!(told(&[("token", "x")]), Err(WadoUriError::Unknown));
-        assert_eq!(told(&[("rows", "1"), ("rows", "1")]), Err(WadoUriError::Twice));
+        assert_eq!(query_of(&[("token", "x")]), Err(WadoUriError::Unknown));
+        assert_eq!(query_of(&[("rows", "1"), ("rows", "1")]), Err(WadoUriError::Twice));
     }
 
     #[test]
-    fn parameters_go_with_each_other() {
+    fn incompatible_parameters_are_rejected() {
         let dicom = ("contentType", "application/dicom");
         for alone in [
             ("windowCenter", "1"),
@@ -290,16 +290,16 @@ mod tests {
             ("presentationUID", "1.2"),
             ("presentationSeriesUID", "1.2"),
         ] {
-            assert!(matches!(told(&[alone]), Err(WadoUriError::Alone(_))), "{alone:?}");
+            assert!(matches!(query_of(&[alone]), Err(WadoUriError::Alone(_))), "{alone:?}");
         }
         for pair in [
             [dicom, ("rows", "1")],
             [dicom, ("frameNumber", "1")],
             [("contentType", "image/png"), ("anonymize", "yes")],
         ] {
-            assert_eq!(told(&pair), Err(WadoUriError::OtherPurpose), "{pair:?}");
+            assert_eq!(query_of(&pair), Err(WadoUriError::OtherPurpose), "{pair:?}");
         }
-        assert_eq!(told(&[("anonymize", "yes")]), Err(WadoUriError::OtherPurpose));
+        assert_eq!(query_of(&[("anonymize", "yes")]), Err(WadoUriError::OtherPurpose));
     }
 
     proptest! {
