@@ -1,4 +1,5 @@
-//! Batches (R4 http#transaction): several reads and searches in one request, each of which is answered for itself, in its place.
+//! Batches (R4 http#transaction): several reads and searches in one request, each with a response of its own, in the order of
+//! the entries.
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -15,7 +16,7 @@ use crate::fhir::FhirContext;
 use crate::http::{conditional, query};
 use crate::routes::Route;
 
-/// The Bundle that is sent; what else it holds says nothing to a server that reads.
+/// The Bundle of the request. Its other elements do not matter to a read-only server.
 #[derive(Debug, Deserialize)]
 struct BatchRequest {
     #[serde(rename = "resourceType")]
@@ -41,7 +42,7 @@ struct EntryRequest {
     if_modified_since: Option<String>,
 }
 
-/// Answers every entry of the batch in `body`, JSON, some at a time.
+/// Responds to every entry of the batch in `body` (JSON), several at a time.
 pub(super) async fn answered(
     context: &FhirContext,
     body: &[u8],
@@ -55,7 +56,7 @@ pub(super) async fn answered(
     let (mut entries, mut size) = (Vec::new(), 0);
     while let Some(entry) = answers.next().await {
         size += entry.resource.as_ref().map_or(0, Bytes::len);
-        // What was worked out is dropped at once: the bound is one of memory.
+        // Entries beyond the limit are dropped at once, because the limit bounds memory.
         entries.push(if size > limits.batch_memory { too_much() } else { entry });
     }
     let writing = tokio::task::spawn_blocking(move || Rendered::new(batch_response(&entries)));
@@ -69,8 +70,7 @@ fn read(body: &[u8], most: usize) -> Result<BatchRequest, Failure> {
     match batch.kind.as_deref() {
         Some("batch") if batch.resource_type == "Bundle" => {}
         Some("transaction") if batch.resource_type == "Bundle" => {
-            let diagnostics =
-                "Nothing can be written here, so there are no transactions; a batch does for reading.";
+            let diagnostics = "This service is read-only and does not support transactions; use a batch.";
             return Err(Failure::bad_request("not-supported", diagnostics));
         }
         _ => return Err(Failure::bad_request("invalid", expected)),
@@ -89,7 +89,7 @@ async fn answer(
     access: &Access,
 ) -> BatchEntry {
     let Some(asked) = &asked.request else {
-        let diagnostics = "An entry of a batch has a request with method and url.";
+        let diagnostics = "Each entry of a batch must have a request with method and url.";
         return failed(&Failure::bad_request("required", diagnostics));
     };
     match answer_or_failure(context, asked, request, access).await {
@@ -109,10 +109,10 @@ async fn answer_or_failure(
     let path = path.strip_prefix(&base).unwrap_or(path);
     let path = format!("/fhir/{}", path.strip_prefix('/').unwrap_or(path));
     let method = Method::from_bytes(asked.method.as_bytes())
-        .map_err(|_| Failure::bad_request("value", "The method of an entry is GET or HEAD."))?;
+        .map_err(|_| Failure::bad_request("value", "The method of an entry must be GET or HEAD."))?;
     let interaction = match method {
         Method::GET | Method::HEAD => Route::parse(&method, &path)?.into(),
-        // Whatever stands there: nothing is changed by a batch, and a search is asked for by GET.
+        // Anything else is rejected: a batch changes nothing, and a search uses GET.
         _ => None,
     };
     let interaction: Interaction<'_> = interaction.ok_or_else(|| {
@@ -142,7 +142,7 @@ async fn answer_or_failure(
     })
 }
 
-/// The headers of the whole, with the conditions of the entry.
+/// The headers of the batch request, with the conditions of the entry.
 fn headers(asked: &EntryRequest, of_all: &HeaderMap) -> Result<HeaderMap, Failure> {
     let mut headers = of_all.clone();
     for (name, value) in
@@ -151,7 +151,10 @@ fn headers(asked: &EntryRequest, of_all: &HeaderMap) -> Result<HeaderMap, Failur
         headers.remove(&name);
         if let Some(value) = value {
             let value = HeaderValue::from_str(value).map_err(|_| {
-                Failure::bad_request("value", "A condition of an entry holds characters that no header can.")
+                Failure::bad_request(
+                    "value",
+                    "A condition of an entry contains characters that are not allowed in an HTTP header.",
+                )
             })?;
             headers.insert(name, value);
         }
@@ -171,6 +174,6 @@ fn failed(failure: &Failure) -> BatchEntry {
 }
 
 fn too_much() -> BatchEntry {
-    let diagnostics = "The answers of this batch are too large together; ask for this one by itself.";
+    let diagnostics = "The responses to this batch are too large together; request this entry separately.";
     failed(&Failure::too_large("too-costly", diagnostics))
 }

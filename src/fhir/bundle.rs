@@ -1,4 +1,4 @@
-//! Bundles (R4 bundle.html), written around resources that are bytes already: pages of a search, and answers to a batch.
+//! Bundles (R4 bundle.html), written around resources that are already serialized: search pages and batch responses.
 
 use std::io::Write;
 
@@ -7,12 +7,12 @@ use http::StatusCode;
 
 use fhir_r4::search::ResourceType;
 
-/// Why a resource stands in the Bundle (R4 valueset-search-entry-mode).
+/// Why a resource is in the Bundle (R4 valueset-search-entry-mode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
     /// It matches the search.
     Match,
-    /// A match refers to it, and `_include` asked for it.
+    /// A match refers to it, and `_include` requested it.
     Include,
     /// An OperationOutcome about the search itself.
     Outcome,
@@ -28,17 +28,17 @@ impl Mode {
     }
 }
 
-/// One entry. The resource is JSON already and goes into the Bundle unparsed.
+/// One entry. The resource is JSON already and is copied into the Bundle unparsed.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    /// Absolute, `[base]/[type]/[id]`; an OperationOutcome has none.
+    /// Absolute URL, `[base]/[type]/[id]`; an OperationOutcome has none.
     pub(super) full_url: Option<String>,
     pub(super) resource: Bytes,
     pub(super) mode: Mode,
 }
 
 impl Entry {
-    /// Of a resource of this server.
+    /// An entry for a resource of this server.
     pub(super) fn of(base: &str, kind: ResourceType, id: &str, resource: Bytes, mode: Mode) -> Self {
         Self { full_url: Some(format!("{base}/{kind}/{id}")), resource, mode }
     }
@@ -47,11 +47,11 @@ impl Entry {
 /// A page of a search.
 #[derive(Debug, Default)]
 pub(super) struct Searchset {
-    /// Matches on all pages, when that is known for certain.
+    /// The number of matches on all pages, if known for certain.
     pub(super) total: Option<usize>,
-    /// The moment from which on the next search must ask for changes, where they were asked for.
+    /// For a search by `_lastUpdated`: the time to use in the next such search.
     pub(super) last_updated: Option<String>,
-    /// UrlMap and what they are: self, first, previous, next.
+    /// URLs with their relations: self, first, previous, next.
     pub(super) links: Vec<(&'static str, String)>,
     pub(super) entries: Vec<Entry>,
 }
@@ -104,7 +104,7 @@ impl Searchset {
     }
 }
 
-/// The answer to an entry of a batch.
+/// The response to an entry of a batch.
 #[derive(Debug)]
 pub(super) struct BatchEntry {
     pub(super) full_url: Option<String>,
@@ -112,7 +112,7 @@ pub(super) struct BatchEntry {
     pub(super) etag: Option<String>,
     /// An instant.
     pub(super) last_modified: Option<String>,
-    /// What went wrong, an OperationOutcome.
+    /// The OperationOutcome of a failed entry.
     pub(super) outcome: Option<Bytes>,
     pub(super) resource: Option<Bytes>,
 }
@@ -155,7 +155,7 @@ pub(super) fn batch_response(entries: &[BatchEntry]) -> Vec<u8> {
 }
 
 fn write_string(json: &mut Vec<u8>, text: &str) {
-    // Writing a string into a vector cannot fail; were it to, an empty string would keep the JSON whole.
+    // Writing a string into a vector cannot fail; if it did, an empty string would keep the JSON valid.
     if serde_json::to_writer(&mut *json, text).is_err() {
         let _ = json.write_all(b"\"\"");
     }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_of_a_batch_stand_in_their_places() {
+    fn the_responses_of_a_batch_are_in_the_order_of_its_entries() {
         let found = BatchEntry {
             full_url: Some("http://h/fhir/Patient/a".to_owned()),
             status: StatusCode::OK,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_go_in_to_the_byte() {
+    fn resources_are_copied_byte_for_byte() {
         let resource = Bytes::from_static(br#"{"resourceType":"Patient",  "id":"a"}"#);
         let entry = |mode| Entry {
             full_url: Some("http://h/fhir/Patient/a".to_owned()),

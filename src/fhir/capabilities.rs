@@ -1,4 +1,4 @@
-//! What the server says of itself (R4 capabilitystatement.html), printed from the tables that parse.
+//! The CapabilityStatement (R4 capabilitystatement.html), generated from the tables that the search parser uses.
 
 use std::collections::BTreeSet;
 
@@ -28,22 +28,22 @@ pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> 
         rest: vec![Rest {
             mode: "server",
             security: Security {
-                description: "Open: whoever can reach this server may see everything. The network in front of it decides \
-                              who that is.",
+                description: "Open: this server has no access control. Anyone who can reach it can read every patient's \
+                              data; the network in front of it must restrict access.",
             },
             resource: vec![
                 resource::<Endpoint>(
                     guides,
-                    "One for each archive: the root of its DICOMweb services at this gateway.",
+                    "One per archive: the root URL of its DICOMweb services at this gateway.",
                 ),
                 resource::<ImagingStudy>(
                     guides,
                     "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails; \
-                     Bundle.total is left out where studies had to be.",
+                     Bundle.total is omitted if studies had to be omitted.",
                 ),
                 resource::<Patient>(
                     guides,
-                    "A patient as the archives' studies tell of one. Its id is a hash of the patient's identifier.",
+                    "A patient as described by the studies in the archives. Its id is a hash of the patient's identifier.",
                 ),
             ],
             interaction: vec![
@@ -57,13 +57,13 @@ pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> 
     serde_json::to_vec(&statement).map(Rendered::new).map_err(|_| Failure::internal())
 }
 
-/// The parameters of all resources, with what the Patient's table says of them; ImagingStudies and Endpoints say their own.
+/// The parameters of all resources, with the documentation of Patient's table; ImagingStudy and Endpoint document their own.
 fn of_all_types() -> Vec<SearchParam> {
     let of_type = SearchParam {
         name: "_type",
         definition: None,
         kind: "special",
-        documentation: "The types that are searched, parted by commas; all of them without it.".to_owned(),
+        documentation: "The resource types to search, comma-separated. Default: all of them.".to_owned(),
     };
     let common = Patient::COMMON.iter().map(search_param);
     common.chain(std::iter::once(of_type)).collect()
@@ -72,8 +72,8 @@ fn of_all_types() -> Vec<SearchParam> {
 const EVERYTHING: Operation = Operation {
     name: "everything",
     definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
-    documentation: "By GET: the Patient, their ImagingStudies, and the Endpoints of these, page by page, by type and id. Asked by \
-                    start, end, _since, _type and _count.",
+    documentation: "By GET: the Patient, the patient's ImagingStudies, and the Endpoints of these, in pages, sorted by type and \
+                    id. Parameters: start, end, _since, _type and _count.",
 };
 
 fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {
@@ -83,7 +83,7 @@ fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'s
         supported_profile: mapping::supported_profiles::<R>(guides),
         documentation,
         interaction: ["read", "vread", "search-type"].map(|code| ResourceInteraction { code }).to_vec(),
-        // R4 versioning-policy: a version id is there, and vread answers the current version; no other is kept.
+        // R4 versioning-policy: resources have a version id, and vread returns the current version only.
         versioning: "versioned",
         read_history: false,
         conditional_read: "full-support",

@@ -1,4 +1,4 @@
-//! What the FHIR handlers work with.
+//! What the FHIR handlers need.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use crate::http::cursor::CursorKey;
 use crate::mapping::Guide;
 use crate::studies::Studies;
 
-/// What FHIR requests are answered with; built once.
+/// The dependencies of the FHIR handlers; built once.
 #[derive(Debug)]
 pub struct FhirContext {
-    /// Every study of every archive.
+    /// The studies of all archives.
     pub studies: Studies,
     /// The implementation guides that resources follow beyond R4.
     pub guides: BTreeSet<Guide>,
-    /// The bounds of a search.
+    /// The limits of a search.
     pub limits: config::SearchConfig,
-    /// Seals the links of pages.
+    /// The key that seals page links.
     pub cursors: CursorKey,
-    /// From the request to its answer.
+    /// Deadline from the request to its response.
     pub request_timeout: Duration,
-    /// The time of day.
+    /// The clock.
     pub clock: SharedClock,
 }

@@ -1,11 +1,11 @@
-//! The Endpoints: one for each archive, made for the address under which the caller knows the gateway.
+//! Endpoint resources: one per archive, with the URL under which the caller knows the gateway.
 
 use super::FhirRequest;
 use crate::mapping;
 use crate::studies::ArchiveSource;
 use fhir_r4::types::Endpoint;
 
-/// Whether retrieval needs a token; in mode `open` it does not.
+/// Whether retrieval requires a token; in mode `open` it does not.
 const REQUIRES_ACCESS_TOKEN: bool = false;
 
 pub(super) fn endpoint_of(source: &ArchiveSource, request: &FhirRequest<'_>) -> Endpoint {

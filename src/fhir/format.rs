@@ -1,12 +1,12 @@
-//! In which representation a resource is written (R4 http#mime-type): by `_format`, else by `Accept`, and never in another one
-//! than was asked for.
+//! Chooses the format of a response (R4 http#mime-type): by `_format`, else by `Accept`, and never a format that was not
+//! requested.
 
 use http::{HeaderMap, HeaderValue, header};
 
 use crate::error::Failure;
 use crate::http::negotiation::{self, MediaRange};
 
-/// What there is, each by the name that the caller asked by.
+/// The formats, each with the name that the caller used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum FhirFormat {
     /// `application/fhir+json`.
@@ -26,7 +26,7 @@ pub(super) enum FhirFormat {
     Html,
 }
 
-/// How the bytes are written, whatever they are called.
+/// The syntax of the body, independent of the media type's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FhirSyntax {
     Json,
@@ -34,7 +34,7 @@ pub(super) enum FhirSyntax {
     Html,
 }
 
-/// Every media type that is understood, in the server's order of preference.
+/// Every supported media type, in the server's order of preference.
 const OFFERED: [(&str, FhirFormat); 9] = [
     ("application/fhir+json", FhirFormat::FhirJson),
     ("application/json", FhirFormat::Json),
@@ -43,12 +43,12 @@ const OFFERED: [(&str, FhirFormat); 9] = [
     ("application/xml", FhirFormat::Xml),
     ("text/xml", FhirFormat::TextXml),
     ("text/html", FhirFormat::Html),
-    // What STU2 called them.
+    // The names of STU2.
     ("application/json+fhir", FhirFormat::FhirJson),
     ("application/xml+fhir", FhirFormat::FhirXml),
 ];
 
-/// What `_format` knows besides media types.
+/// Values of `_format` that are not media types.
 const SHORT: [(&str, FhirFormat); 3] =
     [("json", FhirFormat::FhirJson), ("xml", FhirFormat::FhirXml), ("html", FhirFormat::Html)];
 
@@ -81,13 +81,13 @@ impl FhirFormat {
     }
 }
 
-/// The FHIR version that is spoken, as the parameter `fhirVersion` of a media type has it (R4 http#version-parameter).
+/// The supported FHIR version, as in the parameter `fhirVersion` of a media type (R4 http#version-parameter).
 const VERSION: &str = "4.0";
 
-/// `_format`, else `Accept`. Nothing that fits is a refusal, never another format.
+/// Chooses by `_format`, else by `Accept`. If nothing fits, the request is rejected.
 pub(super) fn negotiate(headers: &HeaderMap, format: Option<&str>) -> Result<FhirFormat, Failure> {
     let Some(format) = format.filter(|format| !format.is_empty()) else { return accepted(headers) };
-    // A plus that was not escaped has become a blank.
+    // An unescaped plus was decoded as a blank.
     let format = format.trim().replace("; ", ";").replace(' ', "+").to_ascii_lowercase();
     if let Some((_, format)) = SHORT.iter().find(|(name, _)| *name == format) {
         return one_version(headers, &[]).map(|()| *format);
@@ -96,7 +96,7 @@ pub(super) fn negotiate(headers: &HeaderMap, format: Option<&str>) -> Result<Fhi
     choose(headers, &ranges).and_then(|format| format.ok_or_else(|| refusal("http._format")))
 }
 
-/// What the headers alone ask for.
+/// Chooses by the headers alone.
 pub(super) fn accepted(headers: &HeaderMap) -> Result<FhirFormat, Failure> {
     if let Some(format) = plainly_accepted(headers) {
         return Ok(format);
@@ -105,7 +105,7 @@ pub(super) fn accepted(headers: &HeaderMap) -> Result<FhirFormat, Failure> {
     choose(headers, &ranges).and_then(|format| format.ok_or_else(|| refusal("http.accept")))
 }
 
-/// Most clients name one type or none, and nothing needs to be weighed.
+/// Most clients name one type or none, so that no weighing is necessary.
 fn plainly_accepted(headers: &HeaderMap) -> Option<FhirFormat> {
     if headers.contains_key(header::CONTENT_TYPE) {
         return None;
@@ -127,7 +127,7 @@ fn choose(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirForma
     Ok(preferred.map(|index| OFFERED[index].1))
 }
 
-/// One request speaks one version, and a body in another one than ours cannot be read.
+/// A request uses one FHIR version, and a body in another version cannot be read.
 fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure> {
     let of_body = headers.get(header::CONTENT_TYPE).and_then(|line| line.to_str().ok());
     let of_body = of_body.and_then(MediaRange::parse);
@@ -135,11 +135,11 @@ fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure
     let mut versions = wanted.chain(&of_body).filter_map(|range| range.parameter("fhirversion"));
     let Some(first) = versions.next() else { return Ok(()) };
     if versions.any(|other| other != first) {
-        let diagnostics = "The request names two values of fhirVersion; an interaction has one.";
+        let diagnostics = "The request contains two values of fhirVersion; an interaction uses one.";
         return Err(Failure::bad_request("invalid", diagnostics));
     }
     if of_body.is_some_and(|body| body.parameter("fhirversion").is_some_and(|version| version != VERSION)) {
-        let diagnostics = "The body is in another version of FHIR than 4.0, which is spoken here.";
+        let diagnostics = "The body is in a FHIR version other than 4.0, which this server supports.";
         return Err(Failure::unsupported_media_type(diagnostics).at("http.content-type"));
     }
     Ok(())
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_most_is_given() {
+    fn the_preferred_format_is_chosen() {
         for (accept, format) in [
             ("*/*", FhirFormat::FhirJson),
             ("application/*", FhirFormat::FhirJson),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_refused() {
+    fn an_unsupported_format_is_rejected() {
         for (format, accept, status) in [
             (Some("ttl"), Some("application/json"), 406),
             (Some("text/turtle"), None, 406),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_another_version_is_refused() {
+    fn a_body_of_another_fhir_version_is_rejected() {
         let asked = |content_type, accept| {
             let headers = [
                 (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),

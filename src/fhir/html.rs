@@ -1,5 +1,5 @@
-//! A page for people with a browser: the same resource, its JSON indented, coloured and with links that can be followed. No
-//! script, no image, nothing from elsewhere; everything that an archive wrote is escaped.
+//! An HTML page for browsers: the resource as indented, highlighted JSON with working links. No scripts, images or external
+//! resources; everything that an archive wrote is escaped.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -16,13 +16,13 @@ use fhir_r4::search::ResourceType;
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// Lets a browser apply this page's style and do nothing else, whatever has got into the page.
+/// Lets a browser apply the page's style and nothing else, whatever the page contains.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
-    // Base64 is legal in a header.
+    // Base64 is valid in a header.
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
@@ -31,32 +31,32 @@ pub(super) fn policy() -> HeaderValue {
     POLICY.clone()
 }
 
-/// Where a page stands: what its links are made of.
+/// The URL of a page, from which its links are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PageLocation {
-    /// The address of the facade, without a slash at its end.
+    /// The base URL of the FHIR API, without a trailing slash.
     base: String,
-    /// The parameters of the request, but for those that choose a format.
+    /// The parameters of the request, except those that choose a format.
     query: String,
 }
 
 impl PageLocation {
-    /// Of a request with these parameters to the facade at `base`.
+    /// The location of a request with these parameters to the FHIR API at `base`.
     pub(super) fn new(base: String, pairs: &[(String, String)]) -> Self {
         let others = pairs.iter().filter(|(name, _)| !matches!(name.as_str(), "_format" | "_pretty"));
         let query = query::encode(others.map(|(name, value)| (name.as_str(), value.as_str())));
         Self { base, query }
     }
 
-    /// The same in another format, relative to the page.
-    fn in_format(&self, format: &str) -> String {
+    /// The same resource in another format, as a link relative to the page.
+    fn url_in_format(&self, format: &str) -> String {
         let and = if self.query.is_empty() { "" } else { "&" };
         format!("?{}{and}_format={format}", self.query)
     }
 
-    /// Where a member's text leads, when that is a resource of this server.
+    /// The URL that a member's text links to, if it is a resource of this server.
     fn target(&self, name: &str, text: &str) -> Option<String> {
-        // A search of all types has its parameters right behind the base.
+        // A search of all types has its parameters directly after the base.
         if text.strip_prefix(&self.base).is_some_and(|rest| rest.starts_with(['/', '?'])) {
             return Some(text.to_owned());
         }
@@ -65,7 +65,7 @@ impl PageLocation {
     }
 }
 
-/// The page of the resource in `json`; without a place it has no links. `None` for what is no resource.
+/// The page for the resource in `json`; without a location it has no links. `None` if `json` is not a resource.
 pub(super) fn of(json: &str, place: Option<&PageLocation>) -> Option<String> {
     let resource = Json::parse(json).ok()?;
     let kind = resource.get("resourceType")?.as_text()?;
@@ -122,7 +122,7 @@ impl HtmlPage<'_> {
         self.html.push_str("</header>");
     }
 
-    /// To the other pages of a Bundle, and to the same in the formats of machines.
+    /// Links to the other pages of a Bundle, and to the machine-readable formats.
     fn buttons(&mut self, resource: &Json<'_>) {
         let Some(place) = self.place else { return };
         self.html.push_str("<ul class=\"buttons\">");
@@ -136,13 +136,13 @@ impl HtmlPage<'_> {
             }
         }
         self.html.push_str("<li class=\"apart\">");
-        self.link(&place.in_format("json"), "JSON");
+        self.link(&place.url_in_format("json"), "JSON");
         self.html.push_str("<li>");
-        self.link(&place.in_format("xml"), "XML");
+        self.link(&place.url_in_format("xml"), "XML");
         self.html.push_str("</ul>");
     }
 
-    /// What is wrong, to be read before the JSON.
+    /// The issues, shown before the JSON.
     fn issues(&mut self, outcome: &Json<'_>) {
         self.html.push_str("<ul class=\"issues\">");
         for issue in outcome.get("issue").map_or(&[][..], Json::items) {
@@ -162,7 +162,7 @@ impl HtmlPage<'_> {
         self.html.push_str("</ul>");
     }
 
-    /// What a Bundle holds, in a line for each resource.
+    /// The entries of a Bundle, one line per resource.
     fn entries(&mut self, bundle: &Json<'_>) {
         let entries = bundle.get("entry").map_or(&[][..], Json::items);
         if entries.is_empty() {
@@ -185,8 +185,8 @@ impl HtmlPage<'_> {
         self.html.push_str("</ol>");
     }
 
-    /// A member's value, indented. The elements have short names, as a study has a hundred thousand of them: `b` a name, `i`
-    /// a string, `u` anything else.
+    /// A member's value, indented. Element names are short, because a study has a hundred thousand of them: `b` is a name, `i`
+    /// a string, `u` any other value.
     fn value(&mut self, name: &str, json: &Json<'_>, depth: usize) {
         match json {
             Json::Object(members) => self.list(members, ('{', '}'), depth, |page, (name, value)| {
@@ -248,13 +248,13 @@ impl HtmlPage<'_> {
         self.html.push_str("</a>");
     }
 
-    /// As JSON writes it, so that what is copied from the page is JSON.
+    /// As written in JSON, so that text copied from the page is JSON.
     fn quoted(&mut self, text: &str) {
-        // A string can always be written.
+        // A string can always be serialized.
         self.text(&serde_json::to_string(text).unwrap_or_default());
     }
 
-    /// Text that no browser takes for anything else, also in an attribute.
+    /// Text escaped so that no browser interprets it, in attributes too.
     fn text(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
@@ -273,7 +273,7 @@ fn is_search(resource: &Json<'_>) -> bool {
     resource.get("type").and_then(Json::as_text) == Some("searchset")
 }
 
-/// What is worth to be known before the JSON is read.
+/// A summary of the resource, shown before the JSON.
 fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
     let word = |json: Option<&Json<'_>>| match json {
         Some(Json::Bare(word)) => Some((*word).to_owned()),
@@ -288,9 +288,9 @@ fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
                 mode.is_none_or(|mode| mode == "match")
             };
             let here = entries.iter().filter(is_match).count();
-            let total = word(resource.get("total")).map(|total| format!("{total} in all, "));
+            let total = word(resource.get("total")).map(|total| format!("{total} in total, "));
             let more = Some(entries.len() - here).filter(|more| *more > 0);
-            let more = more.map(|more| format!(", {more} more with them"));
+            let more = more.map(|more| format!(", {more} included"));
             Some(
                 [total.unwrap_or_default(), format!("{here} on this page"), more.unwrap_or_default()]
                     .concat(),
@@ -306,7 +306,7 @@ fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
     }
 }
 
-/// By what people know a resource, as far as it says so.
+/// A human-readable name of a resource, if it has one.
 fn words(resource: &Json<'_>) -> String {
     let all = |json: Option<&Json<'_>>, name| {
         let items = json.map_or(&[][..], Json::items).iter();

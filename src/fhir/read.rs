@@ -1,5 +1,5 @@
-//! Reads (R4 http#read, http#vread). Each resource has a version, which changes with its content; of a Patient it cannot be
-//! told when that was, as archives tell of patients only in passing, and each study in its own words.
+//! Reads (R4 http#read, http#vread). Each resource has a version that changes with its content. A Patient has no time of
+//! change, because archives describe patients only in their studies, each study in its own way.
 
 use super::FhirRequest;
 use super::endpoints::endpoint_of;
@@ -14,7 +14,7 @@ use dicom_model::StudyUid;
 use fhir_r4::search::{ResourceType, ResultParameters, Summary};
 use fhir_r4::types::{Endpoint, Meta, Narrated, Patient, Projection, project};
 
-/// The resource `id`, as it is now.
+/// The current version of the resource `id`.
 pub(super) async fn resource(
     context: &FhirContext,
     kind: ResourceType,
@@ -29,13 +29,13 @@ pub(super) async fn resource(
     }
 }
 
-/// `current`, if it is this version: no other is kept.
+/// `current` if it has this version: only the current version is stored.
 pub(super) fn only_if(current: Rendered, version: &str) -> Result<Rendered, Failure> {
     if current.etag == format!("W/\"{version}\"") {
         return Ok(current);
     }
     Err(Failure::not_offered(
-        "No history is kept: only the current version can be read, and this is another one.",
+        "This server has no history: only the current version can be read, and the requested version is another one.",
     ))
 }
 
@@ -53,7 +53,7 @@ async fn imaging_study(
     }
     match context.studies.read(&uid, &form, access, request.freshness()).await? {
         ReadOutcome::Found(entry) => Ok(entry.rendered.clone()),
-        ReadOutcome::Gone => Err(Failure::gone("The study was here, and no archive holds it any more.")),
+        ReadOutcome::Gone => Err(Failure::gone("This study was deleted: no archive holds it any more.")),
         ReadOutcome::NotFound => Err(missing()),
     }
 }
@@ -80,14 +80,16 @@ fn endpoint(context: &FhirContext, id: &str, request: &FhirRequest<'_>) -> Resul
 fn form_of_read(request: &FhirRequest<'_>) -> Result<Form, Failure> {
     let shape = request.shape()?;
     if shape.summary == Summary::Count {
-        return Err(
-            Failure::bad_request("value", "Parameter _summary: a read has no count.").at("http._summary")
-        );
+        return Err(Failure::bad_request(
+            "value",
+            "Parameter _summary: count applies to searches only, not to a read.",
+        )
+        .at("http._summary"));
     }
     Ok(form(&shape))
 }
 
-/// How much of each resource is wanted.
+/// Which parts of each resource are requested.
 pub(super) fn form(result: &ResultParameters) -> Form {
     match (&result.elements, result.summary) {
         (Some(names), _) => Form::Elements(names.iter().map(|name| name.as_str().into()).collect()),
@@ -98,7 +100,7 @@ pub(super) fn form(result: &ResultParameters) -> Form {
     }
 }
 
-/// A resource that its content names the version of.
+/// A resource whose version is a hash of its content.
 pub(super) trait Versioned: Clone + Narrated {
     fn meta(&mut self) -> &mut Meta;
 }

@@ -1,4 +1,4 @@
-//! A request to the facade, routed and decoded.
+//! A request to the FHIR API, routed and decoded.
 
 use http::HeaderMap;
 
@@ -11,22 +11,22 @@ use dicom_model::Uid;
 use fhir_r4::search::{Context, Handling, Parameter, ResultParameters, Search, SearchError, Searched};
 use fhir_r4::types::ImagingStudy;
 
-/// The parameters that a read understands.
+/// The parameters of a read.
 const SHAPING: [&str; 4] = ["_elements", "_format", "_pretty", "_summary"];
 
-/// What the handlers are told of a request.
+/// A request as the handlers see it.
 #[derive(Debug)]
 pub struct FhirRequest<'a> {
     /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its query and, for a search by POST, its body, decoded.
+    /// The decoded query and, for a search by POST, the decoded body.
     pub pairs: Vec<(String, String)>,
-    /// The public address of the gateway.
+    /// The public base URL of the gateway.
     pub public_base: PublicBase,
 }
 
 impl FhirRequest<'_> {
-    /// Parses the parameters of a search for `R`; everything that is wrong with them is told at once.
+    /// Parses the parameters of a search for `R`; all errors are reported together.
     pub(super) fn search<R: Searched>(&self, limits: &config::SearchConfig) -> Result<Search<R>, Failure> {
         let context = Context {
             base: &self.base(),
@@ -38,8 +38,8 @@ impl FhirRequest<'_> {
         Search::parse(&self.pairs, &context).map_err(|errors| refused(&errors))
     }
 
-    /// Parses what a read can be told: in which form the resource is wanted (R4 http#read). It has no criteria, so other
-    /// parameters mean nothing.
+    /// Parses the parameters of a read, which choose the form of the resource (R4 http#read). Other parameters are ignored,
+    /// because a read has no criteria.
     pub(super) fn shape(&self) -> Result<ResultParameters, Failure> {
         let context = Context {
             base: "",
@@ -55,31 +55,31 @@ impl FhirRequest<'_> {
             let known = Parameter::<ImagingStudy>::named(name).map_or("a parameter", |known| known.name);
             return Err(Failure::bad_request(
                 "not-supported",
-                format!("{known}: a read has no such parameter."),
+                format!("{known}: this parameter does not apply to a read."),
             ));
         }
         let search = Search::<ImagingStudy>::parse(&pairs, &context).map_err(|errors| refused(&errors))?;
         Ok(search.result)
     }
 
-    /// The address of the facade, without a slash at its end.
+    /// The base URL of the FHIR API, without a trailing slash.
     pub(super) fn base(&self) -> String {
         base_of(&self.public_base)
     }
 
-    /// Whether what is remembered will do.
+    /// Whether cached data may be used.
     pub(super) fn freshness(&self) -> Freshness {
         freshness(self.headers)
     }
 
-    /// The same request with only the parameters whose names are kept; a name may have a modifier or a chain behind it.
+    /// The same request with only the parameters that `keep` selects by name, ignoring modifiers and chains.
     pub(super) fn with(&self, keep: impl Fn(&str) -> bool) -> Self {
         let base = |name: &str| name.split([':', '.']).next().unwrap_or_default().to_owned();
         let pairs = self.pairs.iter().filter(|(name, _)| keep(&base(name))).cloned().collect();
         Self { headers: self.headers, pairs, public_base: self.public_base.clone() }
     }
 
-    /// Whether what is not understood is an error (`Prefer: handling=strict`).
+    /// Whether unsupported parameters are errors (`Prefer: handling=strict`).
     pub(super) fn is_strict(&self) -> bool {
         self.handling() == Handling::Strict
     }
@@ -102,12 +102,12 @@ impl FhirRequest<'_> {
     }
 }
 
-/// The address of the facade of a gateway that is known as `public`, without a slash at its end.
+/// The base URL of the FHIR API of a gateway at `public`, without a trailing slash.
 pub(super) fn base_of(public: &PublicBase) -> String {
     [public.as_str(), "/fhir"].concat()
 }
 
-/// Whether what is remembered will do for a request with these headers.
+/// Whether cached data may be used for a request with these headers.
 pub(super) fn freshness(headers: &HeaderMap) -> Freshness {
     if conditional::wants_reload(headers) { Freshness::Reload } else { Freshness::Cached }
 }

@@ -1,4 +1,4 @@
-//! From a rendered resource, or a failure, to the response: headers, encodings, conditions.
+//! From an encoded resource, or a failure, to the response: headers, content coding, conditional requests.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -19,13 +19,13 @@ use http_messages::gzip;
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// The address of a page may hold the criteria of a search, which are nobody else's business.
+/// The URL of a page may contain search criteria, which no other site may learn.
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
-/// A cache in between may keep it for this caller, and asks before it gives it again.
+/// A private cache may store the response, but must revalidate it before reuse.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Authorization, Prefer");
 
-/// A resource at `now`, or that the caller has it already.
+/// A resource, or 304 if the caller has it already; `now` is the time of the response.
 pub(super) fn success(
     rendered: &Rendered,
     written: &ResponseFormat,
@@ -67,10 +67,10 @@ pub(super) fn success(
     Ok(response)
 }
 
-/// So many header fields does most every answer have, with those that are added on its way out.
+/// The usual number of header fields of a response, including those added later.
 const HEADERS: usize = 7;
 
-/// A failure as an OperationOutcome, written as the request wants it; in JSON where it wants nothing that there is.
+/// A failure as an OperationOutcome in the requested format; in JSON if no supported format was requested.
 pub fn refuse(
     failure: &Failure,
     asked: &HeaderMap,
@@ -78,7 +78,7 @@ pub fn refuse(
     public: Option<&PublicBase>,
 ) -> Response<Body> {
     let pairs = query::decode(query.unwrap_or_default());
-    // What cannot be read cannot stand in a link.
+    // A query that cannot be decoded cannot be part of a link.
     let base = public.filter(|_| pairs.is_ok()).map(base_of);
     refuse_written(
         failure,
@@ -112,7 +112,7 @@ pub(super) fn refuse_written(failure: &Failure, written: &ResponseFormat) -> Res
     response
 }
 
-/// What can be done at an address (RFC 9110 9.3.7).
+/// The response to OPTIONS: the allowed methods (RFC 9110 9.3.7).
 pub fn allowed(methods: &'static str) -> Response<Body> {
     let mut response = Response::new(body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_says_when_to_come_back_and_what_is_allowed() {
+    fn a_failure_has_retry_after_and_allow() {
         let mut failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "Archive main is busy.");
         failure.retry_after = Some(std::time::Duration::from_secs(5));
         let response = refuse(&failure, &HeaderMap::new(), None, None);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_in_the_format_that_was_asked_for() {
+    fn a_failure_is_written_in_the_requested_format() {
         let failure = Failure::not_found("There is no archive with this id.");
         let told = |accept, query| {
             let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();

@@ -1,4 +1,4 @@
-//! How an answer is written: from the JSON that stands ready to the bytes that were asked for.
+//! The format of a response: converts the stored JSON into the requested bytes.
 
 use http::HeaderMap;
 
@@ -7,18 +7,18 @@ use super::html::{self, PageLocation};
 use crate::error::Failure;
 use fhir_r4::{json, xml};
 
-/// A format, and what only people want to have.
+/// A format with the options for human readers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct ResponseFormat {
     pub(super) format: FhirFormat,
     pretty: bool,
-    /// Of a page that has links.
-    place: Option<PageLocation>,
+    /// Set for a page with links.
+    location: Option<PageLocation>,
 }
 
 impl ResponseFormat {
-    /// As the request asks by `_format` and `_pretty` (R4 http#parameters) and its headers. `base` is the address of the
-    /// facade, as far as it is known.
+    /// The format requested by `_format`, `_pretty` (R4 http#parameters) and the headers. `base` is the base URL of the FHIR
+    /// API, if known.
     pub(super) fn asked(
         headers: &HeaderMap,
         pairs: &[(String, String)],
@@ -28,28 +28,28 @@ impl ResponseFormat {
             |name| pairs.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
         let format = format::negotiate(headers, last("_format"))?;
         let base = base.filter(|_| format.syntax() == FhirSyntax::Html);
-        let place = base.map(|base| PageLocation::new(base, pairs));
-        Ok(Self { format, pretty: last("_pretty") == Some("true"), place })
+        let location = base.map(|base| PageLocation::new(base, pairs));
+        Ok(Self { format, pretty: last("_pretty") == Some("true"), location })
     }
 
-    /// As a request without parameters asks.
+    /// The format of a request without parameters.
     pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Failure> {
         Ok(Self { format: format::accepted(headers)?, ..Self::default() })
     }
 
-    /// The JSON that stands ready is what is wanted.
+    /// Whether the stored JSON can be sent unchanged.
     pub(super) fn is_as_stored(&self) -> bool {
         self.format.syntax() == FhirSyntax::Json && !self.pretty
     }
 
-    /// The bytes that are wanted, made of a resource's JSON; `None` for what is no resource.
+    /// Converts a resource's JSON; `None` if it is not a resource.
     pub(super) fn write(&self, json: &[u8]) -> Option<Vec<u8>> {
         let text = || std::str::from_utf8(json).ok();
         match self.format.syntax() {
             FhirSyntax::Json if self.pretty => Some(json::indented(text()?).into_bytes()),
             FhirSyntax::Json => Some(json.to_vec()),
             FhirSyntax::Xml => xml::from_json(text()?, self.pretty).ok().map(String::into_bytes),
-            FhirSyntax::Html => html::of(text()?, self.place.as_ref()).map(String::into_bytes),
+            FhirSyntax::Html => html::of(text()?, self.location.as_ref()).map(String::into_bytes),
         }
     }
 }

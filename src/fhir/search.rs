@@ -32,10 +32,10 @@ use include::included;
 use page::{Pages, SearchPage};
 use search_match::{SearchMatch, written};
 
-/// By id, where no other order is asked for.
+/// The default order is by id.
 const BY_ID: [SortKey; 1] = [SortKey { parameter: "_id", descending: false }];
 
-/// Of all studies, or of those in the compartment of `patient`.
+/// Searches all studies, or those in the compartment of `patient`.
 pub(super) async fn imaging_studies(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -49,9 +49,9 @@ pub(super) async fn imaging_studies(
         search.criteria.push(compartment::refers_to(id)?);
     }
     let mut pages = Pages::of(&context.cursors, request, &path, &search);
-    let place: Option<Cursor> = pages.place()?;
+    let place: Option<Cursor> = pages.cursor()?;
     let found = if search.result.contained == Contained::Only {
-        // No resource contains an ImagingStudy.
+        // ImagingStudy is never a contained resource here.
         StudyPage { total: Some(0), ..StudyPage::default() }
     } else {
         let wanted = StudySearch {
@@ -63,9 +63,9 @@ pub(super) async fn imaging_studies(
         };
         context.studies.page(&wanted, access, request.freshness()).await?
     };
-    warn_of_what_is_left_out(&mut pages, &found.patient_conflicts, found.missing_uid);
+    warn_omitted_and_drop_total(&mut pages, &found.patient_conflicts, found.missing_uid);
     if found.has_drifted {
-        let sentence = "An archive's list of studies changed between the last page and this one: some may have been jumped over.";
+        let sentence = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
         pages.warn("incomplete", sentence.to_owned());
     }
     let StudyPage { studies, total, previous, next, asked_at, .. } = found;
@@ -84,7 +84,7 @@ pub(super) async fn patients(
 ) -> Result<Rendered, Failure> {
     let search: Search<Patient> = request.search(&context.limits)?;
     let mut pages = Pages::of(&context.cursors, request, "Patient", &search);
-    warn_of_what_patients_do_not_tell(&mut pages, &search.criteria);
+    warn_unsupported_patient_criteria(&mut pages, &search.criteria);
     let found = if search.result.contained == Contained::Only {
         Vec::new()
     } else {
@@ -140,7 +140,7 @@ async fn matching_endpoints(
     Ok(found.into_iter().map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))).collect())
 }
 
-/// Puts all that was found in the order that was asked for and writes the page.
+/// Sorts all matches in the requested order and writes the page.
 async fn in_order(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -154,7 +154,7 @@ async fn in_order(
     cut_from(context, request, access, pages, result, found, keys).await
 }
 
-/// Cuts the page from all that was found, and writes it with what goes with it.
+/// Cuts the page from the matches, and adds the included resources.
 async fn cut_from(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -168,7 +168,7 @@ async fn cut_from(
     if found.len() > limit && !result.sort.is_empty() {
         return Err(StudiesError::TooManyToSort { limit }.into());
     }
-    let place: Option<Cursor> = pages.place()?;
+    let place: Option<Cursor> = pages.cursor()?;
     let count = if result.only_count() { 0 } else { result.count };
     let PageSlice { items, total, previous, next } = paginate(found, keys, place.as_ref(), count);
     let mut entries = written(context, request, &items, &form(result), Mode::Match).await?;
@@ -176,37 +176,37 @@ async fn cut_from(
     page::render(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await
 }
 
-/// Of a criterion that no Patient can match.
-fn warn_of_what_patients_do_not_tell(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
+/// Warns about criteria that no Patient can match.
+fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterion<Patient>]) {
     if criteria.iter().any(|criterion| criterion.parameter.key == PatientParam::LastUpdated) {
-        let sentence = "Parameter _lastUpdated: of no Patient can it be told when it changed, as archives tell of patients only \
-                        in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
+        let sentence = "Parameter _lastUpdated: the time of a change is unknown for Patients, because archives describe patients \
+                        only in their studies. Search for ImagingStudy by it, and include ImagingStudy:patient.";
         pages.warn("informational", sentence.to_owned());
     }
 }
 
-/// Of what matches and could not be shown. It counts neither as a match nor as none.
-fn warn_of_what_is_left_out(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
+/// Warns about omitted matches, which count neither as matches nor as non-matches; so the total is unknown.
+fn warn_omitted_and_drop_total(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
     if !patient_conflicts.is_empty() || missing_uid > 0 {
-        pages.leave_total_open();
+        pages.omit_total();
     }
-    tell_of_what_is_left_out(pages, patient_conflicts, missing_uid);
+    add_omission_warnings(pages, patient_conflicts, missing_uid);
 }
 
-fn tell_of_what_is_left_out(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
+fn add_omission_warnings(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
     if !patient_conflicts.is_empty() {
         let uids: Vec<_> = patient_conflicts.iter().map(StudyUid::as_str).collect();
         let list = uids.join(", ");
         pages.warn(
             "multiple-matches",
             format!(
-                "Left out, as each stands under more than one patient and nobody can tell whose it is: {list}. A search by \
-                 patient gives what stands under that patient."
+                "Omitted, because each of these studies appears under more than one Patient ID, so its subject is ambiguous: \
+                 {list}. A search by patient returns the studies of that patient."
             ),
         );
     }
     if missing_uid > 0 {
-        let sentence = "matches were left out, as the archive has no legal Study Instance UID for them";
+        let sentence = "matches were omitted, because the archive has no valid Study Instance UID for them";
         pages.warn("incomplete", format!("{missing_uid} {sentence}."));
     }
 }

@@ -52,7 +52,7 @@ def test_what_has_no_legal_uid_is_told_of(fhir):
     bundle = fhir.json("/ImagingStudy?_count=200&_summary=true")
     assert "total" not in bundle
     (told,) = [entry["resource"] for entry in bundle["entry"] if entry["search"]["mode"] == "outcome"]
-    assert "left out" in told["issue"][0]["diagnostics"]
+    assert "omitted" in told["issue"][0]["diagnostics"]
 
 
 def test_by_id(fhir, holdings):

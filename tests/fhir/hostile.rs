@@ -321,7 +321,7 @@ async fn a_match_without_a_legal_uid_is_told_and_leaves_the_total_open() {
     let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
     let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
     assert_eq!((bundle.get("total"), entries(&bundle, "match").len()), (None, 1));
-    assert!(entries(&bundle, "outcome")[0].to_string().contains("1 matches were left out"));
+    assert!(entries(&bundle, "outcome")[0].to_string().contains("1 matches were omitted"));
     assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await["total"], 0);
     let patient = gateway.ids("/fhir/Patient?identifier=P1").await.remove(0);
     for path in [

@@ -6,13 +6,13 @@ fn page(resource: &serde_json::Value, pairs: &[(&str, &str)]) -> String {
     of(&resource.to_string(), Some(&place)).unwrap()
 }
 
-/// Where the page's links lead, unescaped.
+/// The URLs that the page links to, unescaped.
 fn addresses(page: &str) -> Vec<String> {
     let all = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     all.map(|address| address.replace("&#38;", "&").replace("&#39;", "'")).collect()
 }
 
-/// What a browser shows of the JSON.
+/// The JSON as a browser shows it.
 fn shown(page: &str) -> String {
     let pre = page.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap();
     let mut text = String::new();
@@ -32,7 +32,7 @@ fn shown(page: &str) -> String {
 }
 
 #[test]
-fn what_is_shown_is_the_json() {
+fn the_page_shows_the_json_unchanged() {
     let resource = serde_json::json!({
         "resourceType": "Patient", "id": "p1", "active": true, "multipleBirthInteger": 2, "contact": [], "x": {},
         "name": [{"family": "O'Brien & \"Söhne\"", "given": ["<script>alert(1)</script>", "\u{7}\n\\"]}],
@@ -43,7 +43,7 @@ fn what_is_shown_is_the_json() {
 }
 
 #[test]
-fn nothing_that_an_archive_wrote_becomes_markup() {
+fn text_of_an_archive_never_becomes_markup() {
     let evil = "\"><script>alert('x')</script><img src=x onerror=y>&lt;";
     let resource = serde_json::json!({
         "resourceType": evil, "id": evil, (evil): evil, "total": 1, "reference": format!("Patient/{evil}"),
@@ -67,7 +67,7 @@ fn nothing_that_an_archive_wrote_becomes_markup() {
 }
 
 #[test]
-fn only_what_stands_here_is_linked() {
+fn only_resources_of_this_server_are_linked() {
     let resource = serde_json::json!({
         "resourceType": "ImagingStudy",
         "subject": {"reference": "Patient/0a1b"},
@@ -90,7 +90,7 @@ fn only_what_stands_here_is_linked() {
 }
 
 #[test]
-fn a_bundle_leads_to_its_other_pages_and_to_other_formats() {
+fn a_bundle_links_to_its_other_pages_and_to_other_formats() {
     let link = |relation: &str| serde_json::json!({"relation": relation, "url": format!("https://h.example/x/fhir/Patient?{relation}")});
     let bundle = serde_json::json!({
         "resourceType": "Bundle", "type": "searchset", "total": 30, "link": [link("self"), link("first"), link("next")],
@@ -100,7 +100,7 @@ fn a_bundle_leads_to_its_other_pages_and_to_other_formats() {
         ],
     });
     let page = page(&bundle, &[("name", "a&b"), ("_format", "html"), ("_pretty", "true")]);
-    assert!(page.contains("<p>30 in all, 1 on this page, 1 more with them</p>"));
+    assert!(page.contains("<p>30 in total, 1 on this page, 1 included</p>"));
     let head = page.split("<main>").next().unwrap();
     assert_eq!(
         addresses(head)[4..],
@@ -114,7 +114,7 @@ fn a_bundle_leads_to_its_other_pages_and_to_other_formats() {
 }
 
 #[test]
-fn a_bundle_is_listed_before_it_is_shown() {
+fn a_bundle_has_a_list_of_its_entries_before_the_json() {
     let entry = |url: &str, resource| serde_json::json!({"fullUrl": url, "resource": resource});
     let bundle = serde_json::json!({"resourceType": "Bundle", "entry": [
         entry("https://h.example/x/fhir/ImagingStudy/1.2", serde_json::json!({
@@ -140,7 +140,7 @@ fn a_bundle_is_listed_before_it_is_shown() {
 }
 
 #[test]
-fn an_outcome_says_what_is_wrong_before_it_shows_json() {
+fn an_outcome_has_its_issues_before_the_json() {
     let outcome = serde_json::json!({
         "resourceType": "OperationOutcome",
         "issue": [{"severity": "error", "code": "value", "diagnostics": "A whole number.", "expression": ["http._count"]}],
@@ -148,12 +148,12 @@ fn an_outcome_says_what_is_wrong_before_it_shows_json() {
     let text = outcome.to_string();
     let page = of(&text, None).unwrap();
     assert!(page.contains("<li class=\"error\">A whole number. <code>value http._count</code>"));
-    assert!(addresses(&page).is_empty(), "without a place there are no links");
+    assert!(addresses(&page).is_empty(), "without a location there are no links");
     assert_eq!(of("[]", None), None);
 }
 
 #[test]
-fn the_policy_allows_this_style_and_nothing_else() {
+fn the_policy_allows_only_the_style_of_the_page() {
     let policy = policy();
     let policy = policy.to_str().unwrap();
     let hash = STANDARD.encode(Sha256::digest(STYLE));

@@ -1,4 +1,5 @@
-//! The compartment of a Patient (R4 compartmentdefinition-patient): the Patient, and every ImagingStudy whose `patient` it is.
+//! The compartment of a Patient (R4 compartmentdefinition-patient): the Patient, and every ImagingStudy that refers to it by
+//! `patient`.
 
 use crate::auth::Access;
 use crate::error::Failure;
@@ -8,12 +9,12 @@ use crate::studies::FoundPatient;
 use fhir_r4::search::{Criterion, Parameter, ReferenceMatch, ResourceType, Test};
 use fhir_r4::types::ImagingStudy;
 
-/// Where `what` is searched for, in the compartment of `patient` or everywhere.
+/// The path of a search for `what`, in the compartment of `patient` or without one.
 pub(super) fn path(patient: Option<&str>, what: &str) -> String {
     patient.map_or_else(|| what.to_owned(), |id| format!("Patient/{id}/{what}"))
 }
 
-/// The Patient whose compartment is searched. A compartment of nobody is not there; it is not empty.
+/// The Patient whose compartment is searched. The compartment of an unknown Patient is an error, not an empty result.
 pub(super) async fn focus(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -24,9 +25,9 @@ pub(super) async fn focus(
     found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))
 }
 
-/// That a study is in the compartment.
+/// The criterion that a study is in the compartment.
 pub(super) fn refers_to(id: &str) -> Result<Criterion<ImagingStudy>, Failure> {
-    // The table has the parameter; a criterion that were left out would open the compartment.
+    // The table contains the parameter; without the criterion the search would return every study.
     let parameter = Parameter::named("patient").ok_or_else(Failure::internal)?;
     let kind = Some(ResourceType::Patient.name().to_owned());
     let test = Test::Reference(vec![ReferenceMatch::Own { kind, id: id.to_owned() }]);

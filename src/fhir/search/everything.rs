@@ -1,5 +1,5 @@
-//! `Patient/{id}/$everything` (R4 operation-patient-everything): the Patient, their studies, and the Endpoints where those are.
-//! Of the Patient it cannot be told when they changed, so they are always there.
+//! `Patient/{id}/$everything` (R4 operation-patient-everything): the Patient, their studies, and the Endpoints of those. A
+//! Patient has no time of change, so it is always part of the result.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use super::include::referred;
 use super::page::{Pages, Reading};
 use super::search_match::SearchMatch;
 use super::types::Named;
-use super::{compartment, cut_from, warn_of_what_is_left_out};
+use super::{compartment, cut_from, warn_omitted_and_drop_total};
 use crate::auth::Access;
 use crate::cache::Rendered;
 use crate::error::Failure;
@@ -17,12 +17,12 @@ use dicom_model::StudyUid;
 use fhir_r4::search::{Edge, ResourceType, Search};
 use fhir_r4::types::ImagingStudy;
 
-/// The parameters of the operation, and the criteria that they are for a study. Whoever asks for what is new since a moment
-/// must not be given a part of it, so that a parameter that is not known is refused.
+/// The parameters of the operation, and the study criteria that they become. An unknown parameter is rejected, because a client
+/// that asks for changes since a time must not get an incomplete result.
 const CRITERIA: [(&str, &str, &str); 3] =
     [("start", "started", "ge"), ("end", "started", "le"), ("_since", "_lastUpdated", "ge")];
 
-/// Of all that there is, by type and id, a page.
+/// A page of the result, sorted by type and id.
 pub(in crate::fhir) async fn everything(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -30,30 +30,30 @@ pub(in crate::fhir) async fn everything(
     id: &str,
 ) -> Result<Rendered, Failure> {
     let patient = compartment::focus(context, request, access, id).await?;
-    let asked = asked(request)?;
-    let mut search: Search<ImagingStudy> = asked.request.search(&context.limits)?;
+    let parsed = parse(request)?;
+    let mut search: Search<ImagingStudy> = parsed.request.search(&context.limits)?;
     search.criteria.push(compartment::refers_to(id)?);
-    let reading = Reading { applied: &asked.applied, ignored: &asked.ignored, ..Reading::from(&search) };
+    let reading = Reading { applied: &parsed.applied, ignored: &parsed.ignored, ..Reading::from(&search) };
     let mut pages = Pages::of(&context.cursors, request, &format!("Patient/{id}/$everything"), reading);
     let mut found = vec![SearchMatch::Patient(Box::new(patient))];
-    if asked.wants(ResourceType::ImagingStudy) || asked.wants(ResourceType::Endpoint) {
+    if parsed.wants(ResourceType::ImagingStudy) || parsed.wants(ResourceType::Endpoint) {
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
         let uids: Vec<StudyUid> = studies.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
-        warn_of_what_is_left_out(&mut pages, &uids, studies.missing_uid);
+        warn_omitted_and_drop_total(&mut pages, &uids, studies.missing_uid);
         found.extend(studies.studies.into_iter().map(SearchMatch::Study));
         found.extend(referred(context, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
     }
-    found.retain(|found| asked.wants(found.kind()));
+    found.retain(|found| parsed.wants(found.kind()));
     let standing = |found: &SearchMatch| found.standing(context, &[]).under(found.name());
     let found = found.into_iter().map(|found| (standing(&found), found)).collect();
     cut_from(context, request, access, pages, &search.result, found, &[]).await
 }
 
-/// What is asked for, as a search for studies.
+/// The request as a search for studies.
 struct EverythingRequest<'a> {
     request: FhirRequest<'a>,
     types: Option<Vec<ResourceType>>,
-    /// Of types that nobody serves here.
+    /// Types that this server does not support.
     ignored: Vec<(String, String)>,
     applied: Vec<(String, String)>,
 }
@@ -64,8 +64,8 @@ impl EverythingRequest<'_> {
     }
 }
 
-fn asked<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure> {
-    let mut asked = EverythingRequest {
+fn parse<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure> {
+    let mut parsed = EverythingRequest {
         request: request.with(|_| false),
         types: None,
         ignored: Vec::new(),
@@ -74,14 +74,14 @@ fn asked<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure
     for (name, value) in request.pairs.iter().filter(|(_, value)| !value.is_empty()) {
         match name.as_str() {
             "_count" | "_cursor" | "_format" | "_pretty" => {
-                asked.request.pairs.push((name.clone(), value.clone()));
+                parsed.request.pairs.push((name.clone(), value.clone()));
             }
             "_type" => {
-                let types = asked.types.get_or_insert_default();
+                let types = parsed.types.get_or_insert_default();
                 for name in value.split(',').map(str::trim) {
                     match Named::read(name, &ResourceType::ALL)? {
                         Named::Served(kind) => types.push(kind),
-                        Named::Unserved(remark) => asked.ignored.push(remark),
+                        Named::Unserved(remark) => parsed.ignored.push(remark),
                     }
                 }
             }
@@ -93,17 +93,17 @@ fn asked<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure
                         "The operation has the parameters start, end and _since (dates), _type and _count.";
                     return Err(Failure::bad_request("not-supported", diagnostics));
                 };
-                asked.request.pairs.push(((*parameter).to_owned(), format!("{prefix}{value}")));
+                parsed.request.pairs.push(((*parameter).to_owned(), format!("{prefix}{value}")));
             }
         }
         if !matches!(name.as_str(), "_format" | "_pretty") {
-            asked.applied.push((name.clone(), value.clone()));
+            parsed.applied.push((name.clone(), value.clone()));
         }
     }
-    Ok(asked)
+    Ok(parsed)
 }
 
-/// A date of its own, without a prefix and without alternatives.
+/// A date without a prefix and without alternatives.
 fn is_plain_date(value: &str) -> bool {
     value.starts_with(|first: char| first.is_ascii_digit()) && !value.contains(',')
 }

@@ -1,11 +1,11 @@
-//! What goes with the matches of a page (R4 search#include, search#revinclude): what they refer to and what refers to them, and
-//! with `:iterate` what that refers to in turn, until nothing new comes.
+//! Resources included with the matches of a page (R4 search#include, search#revinclude): what they refer to and what refers to
+//! them, and with `:iterate` further references, until nothing new is found.
 
 use std::collections::HashSet;
 
+use super::add_omission_warnings;
 use super::page::Pages;
 use super::search_match::{SearchMatch, written};
-use super::tell_of_what_is_left_out;
 use crate::auth::Access;
 use crate::cache::Form;
 use crate::error::Failure;
@@ -19,7 +19,7 @@ use fhir_r4::search::{
 };
 use fhir_r4::types::ImagingStudy;
 
-/// What goes with `matches`, each once, and none of the matches again (R4 bundle.html, bdl-7).
+/// The resources included with `matches`, each once, and without the matches themselves (R4 bundle.html, bdl-7).
 pub(super) async fn included(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -50,7 +50,7 @@ pub(super) async fn included(
     Ok(entries)
 }
 
-/// What the studies among `frontier` refer to.
+/// The resources that the studies in `frontier` refer to.
 pub(super) fn referred(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -77,7 +77,7 @@ pub(super) fn referred(
     referred
 }
 
-/// The studies that refer to what is in `frontier`.
+/// The studies that refer to a resource in `frontier`.
 async fn referring(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -102,7 +102,7 @@ async fn referring(
         let criterion = Criterion { parameter, test: Test::Reference(references) };
         let found = context.studies.search(&[criterion], access, request.freshness()).await?;
         let shared: Vec<_> = found.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
-        tell_of_what_is_left_out(pages, &shared, found.missing_uid);
+        add_omission_warnings(pages, &shared, found.missing_uid);
         referring.extend(found.studies.into_iter().map(SearchMatch::Study));
     }
     Ok(referring)

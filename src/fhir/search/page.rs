@@ -1,4 +1,4 @@
-//! What every page of a search has, whatever is searched for: links, the total, and what is to be said of the search itself.
+//! What every search page has, whatever is searched: links, the total, and warnings about the search.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,12 +16,12 @@ use fhir_r4::types::{OperationOutcome, OutcomeIssue};
 pub(in crate::fhir) struct Pages<'a> {
     key: &'a CursorKey,
     /// `[base]/ImagingStudy`.
-    address: String,
+    url: String,
     /// `ImagingStudy`.
     path: String,
-    /// The parameters as they were understood, without the page's place.
+    /// The parameters as understood, without the cursor.
     query: String,
-    /// In which format the answer was asked for, to be carried from page to page.
+    /// The requested format, repeated in the links to other pages.
     format: String,
     cursor: Option<&'a str>,
     only_count: bool,
@@ -29,7 +29,7 @@ pub(in crate::fhir) struct Pages<'a> {
     issues: Vec<OutcomeIssue>,
 }
 
-/// One page of it.
+/// One page of the search.
 #[derive(Debug)]
 pub(in crate::fhir) struct SearchPage<P> {
     pub(in crate::fhir) total: Option<usize>,
@@ -55,7 +55,7 @@ impl<'a, R: Searched> From<&'a Search<R>> for Reading<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Of the search of what stands at `path` below the base.
+    /// The pages of a search at `path` below the base URL.
     pub(in crate::fhir) fn of(
         key: &'a CursorKey,
         request: &FhirRequest<'_>,
@@ -86,7 +86,7 @@ impl<'a> Pages<'a> {
         let format = formats.filter_map(|name| Some((name, request.parameter(name)?)));
         Self {
             key,
-            address: format!("{}{}{path}", request.base(), if path.is_empty() { "" } else { "/" }),
+            url: format!("{}{}{path}", request.base(), if path.is_empty() { "" } else { "/" }),
             path: path.to_owned(),
             query: query::encode(applied.map(|(name, value)| (name.as_str(), value.as_str()))),
             format: query::encode(format),
@@ -97,23 +97,23 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Where the page is; the first one has no place.
-    pub(in crate::fhir) fn place<P: DeserializeOwned>(&self) -> Result<Option<P>, Failure> {
+    /// The cursor of the page; the first page has none.
+    pub(in crate::fhir) fn cursor<P: DeserializeOwned>(&self) -> Result<Option<P>, Failure> {
         let Some(cursor) = self.cursor else { return Ok(None) };
-        let place = self.key.open(&self.sealed_for(), cursor);
-        place.map(Some).ok_or_else(|| {
+        let cursor = self.key.open(&self.sealing_context(), cursor);
+        cursor.map(Some).ok_or_else(|| {
             let diagnostics =
-                "Parameter _cursor: only links of this server have one, and it fits no other search.";
+                "Parameter _cursor: valid only in a page link of this server, together with the parameters of that link.";
             Failure::bad_request("value", diagnostics).at("http._cursor")
         })
     }
 
-    /// The total is not known for certain.
-    pub(in crate::fhir) fn leave_total_open(&mut self) {
+    /// Omits the total, which is not known for certain.
+    pub(in crate::fhir) fn omit_total(&mut self) {
         self.shows_total = false;
     }
 
-    /// Something to be said of the search.
+    /// Adds a warning about the search.
     pub(in crate::fhir) fn warn(&mut self, code: &'static str, diagnostics: String) {
         let (diagnostics, expression) = (diagnostics.into(), Vec::new());
         self.issues.push(OutcomeIssue { severity: "warning", code, diagnostics, expression });
@@ -124,9 +124,9 @@ impl<'a> Pages<'a> {
         let mut links = vec![("self", self.link(self.cursor))];
         if !self.only_count {
             links.push(("first", self.link(None)));
-            let sealed = |place: &P| self.key.seal(&self.sealed_for(), place);
-            links.extend(page.previous.as_ref().map(|place| ("previous", self.link(Some(&sealed(place))))));
-            links.extend(page.next.as_ref().map(|place| ("next", self.link(Some(&sealed(place))))));
+            let sealed = |cursor: &P| self.key.seal(&self.sealing_context(), cursor);
+            links.extend(page.previous.as_ref().map(|cursor| ("previous", self.link(Some(&sealed(cursor))))));
+            links.extend(page.next.as_ref().map(|cursor| ("next", self.link(Some(&sealed(cursor))))));
         }
         let mut entries = if self.only_count { Vec::new() } else { page.entries };
         if !self.issues.is_empty()
@@ -142,16 +142,16 @@ impl<'a> Pages<'a> {
         let parts = [self.query.as_str(), &self.format, &cursor];
         let query = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
         let mark = if query.is_empty() { "" } else { "?" };
-        format!("{}{mark}{query}", self.address)
+        format!("{}{mark}{query}", self.url)
     }
 
-    /// What a cursor is bound to: the search, but not the address under which the caller knows this server.
-    fn sealed_for(&self) -> String {
+    /// What a cursor is bound to: the search, but not the base URL that the caller uses.
+    fn sealing_context(&self) -> String {
         format!("{}?{}", self.path, self.query)
     }
 }
 
-/// A page of many studies takes milliseconds to put together and to compress.
+/// Assembling and compressing a page of many studies takes milliseconds.
 pub(in crate::fhir) async fn render(searchset: Searchset) -> Result<Rendered, Failure> {
     let rendering = tokio::task::spawn_blocking(move || Rendered::new(searchset.to_json()));
     rendering.await.map_err(|_| Failure::internal())

@@ -1,4 +1,4 @@
-//! What a search found, of any type, on its way into a Bundle.
+//! A match of any type, before it is written into a Bundle.
 
 use jiff::tz::TimeZone;
 
@@ -12,7 +12,7 @@ use crate::studies::{FoundPatient, FoundStudy, SortPosition};
 use fhir_r4::search::{ResourceType, SortKey};
 use fhir_r4::types::Endpoint;
 
-/// A resource that was found; a study is not assembled yet.
+/// A resource that was found; studies are not assembled yet.
 #[derive(Debug, Clone)]
 pub(in crate::fhir) enum SearchMatch {
     Study(FoundStudy),
@@ -37,12 +37,12 @@ impl SearchMatch {
         }
     }
 
-    /// As a reference has it.
+    /// The form of a reference, `[type]/[id]`.
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.kind(), self.id())
     }
 
-    /// Where it stands among others of its type.
+    /// The position in a sort order, among matches of its type.
     pub(super) fn standing(&self, context: &FhirContext, keys: &[SortKey]) -> SortPosition {
         match self {
             Self::Study(study) => context.studies.standing(study, keys),
@@ -52,7 +52,7 @@ impl SearchMatch {
     }
 }
 
-/// Writes what was found, in its order.
+/// Writes the matches in their order.
 pub(super) async fn written(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -76,7 +76,7 @@ pub(super) async fn written(
             SearchMatch::Patient(patient) => Some(render(&patient.resource, form)?.json),
             SearchMatch::Endpoint(endpoint) => Some(render(endpoint.as_ref(), form)?.json),
         };
-        // There is a resource for each study that was handed over.
+        // Each study passed in has a resource.
         let resource = resource.ok_or_else(Failure::internal)?;
         entries.push(Entry::of(&base, found.kind(), found.id(), resource, mode));
     }

@@ -1,12 +1,12 @@
-//! Searches of several types at once (R4 http#search: `[base]?_type=…`), everywhere or in a Patient's compartment.
+//! Searches of several types at once (R4 http#search: `[base]?_type=…`), on the whole server or in a Patient's compartment.
 
 use jiff::Timestamp;
 
 use super::page::{Pages, Reading};
 use super::search_match::SearchMatch;
 use super::{
-    compartment, cut_from, matching_endpoints, matching_patients, warn_of_what_is_left_out,
-    warn_of_what_patients_do_not_tell,
+    compartment, cut_from, matching_endpoints, matching_patients, warn_omitted_and_drop_total,
+    warn_unsupported_patient_criteria,
 };
 use crate::auth::Access;
 use crate::cache::Rendered;
@@ -20,10 +20,10 @@ use fhir_r4::search::{
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
-const NOT_OF_ALL: &str = "It is no parameter of every type that is searched for.";
+const NOT_OF_ALL: &str = "It is not a parameter of every type in this search.";
 
-/// Of all types that `_type` names, or that there are; in the compartment of `patient` where one is given. What is found stands
-/// by type and id, unless another order is asked for.
+/// Searches all types that `_type` names, or every type; in the compartment of `patient` if given. The default order is by type
+/// and id.
 pub(in crate::fhir) async fn all_types(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -45,7 +45,7 @@ pub(in crate::fhir) async fn all_types(
     cut_from(context, request, access, pages, result, found, keys).await
 }
 
-/// The same parameters, as each type reads them.
+/// The parameters as parsed for each type.
 struct Searches {
     endpoints: Option<Search<Endpoint>>,
     studies: Option<Search<ImagingStudy>>,
@@ -96,14 +96,14 @@ impl Searches {
         Ok(Self { endpoints, studies, patients, applied, ignored, has_one_order })
     }
 
-    /// How the parameters were understood, of whichever type there is.
+    /// How the parameters were understood, from any of the types.
     fn reading(&self) -> Result<Reading<'_>, Failure> {
         let readings = [
             self.endpoints.as_ref().map(Reading::from),
             self.studies.as_ref().map(Reading::from),
             self.patients.as_ref().map(Reading::from),
         ];
-        // At least one type is searched for.
+        // At least one type is searched.
         let reading = readings.into_iter().flatten().next().ok_or_else(Failure::internal)?;
         Ok(Reading { applied: &self.applied, ignored: &self.ignored, ..reading })
     }
@@ -132,11 +132,11 @@ impl Searches {
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
             let uids: Vec<StudyUid> =
                 matching.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
-            warn_of_what_is_left_out(pages, &uids, matching.missing_uid);
+            warn_omitted_and_drop_total(pages, &uids, matching.missing_uid);
             found.extend(matching.studies.into_iter().map(SearchMatch::Study));
         }
         if let Some(search) = &self.patients {
-            warn_of_what_patients_do_not_tell(pages, &search.criteria);
+            warn_unsupported_patient_criteria(pages, &search.criteria);
         }
         match (&self.patients, focus) {
             (Some(search), Some(focus)) => {
@@ -154,17 +154,17 @@ impl Searches {
     }
 }
 
-/// Only what is true of all resources is asked of a Patient in its own compartment.
+/// In its own compartment, a Patient is compared only by the parameters of all resources.
 fn matches(patient: &FoundPatient, criteria: &[Criterion<Patient>]) -> bool {
     let around =
         EvaluationContext { zone: &patient.zone, now: Timestamp::UNIX_EPOCH, patient: None, endpoints: &[] };
     criteria.iter().all(|criterion| criterion.matches(&patient.resource, &around))
 }
 
-/// What `_type` says.
+/// The value of `_type`.
 struct Types {
     served: Vec<ResourceType>,
-    /// Types that nobody serves here, and what is to be said of them.
+    /// Types that this server does not support, with the warning about each.
     unserved: Vec<(String, String)>,
     applied: Vec<(String, String)>,
 }
@@ -192,22 +192,22 @@ impl Types {
         if types.served.is_empty() {
             let names: Vec<_> = there.iter().map(|kind| kind.name()).collect();
             let names = names.join(", ");
-            return Err(wrong(&format!("none of the types is served here; there are {names}")));
+            return Err(wrong(&format!("none of the types is supported; supported types: {names}")));
         }
         types.served.sort_unstable();
         Ok(types)
     }
 }
 
-/// A type that a request names.
+/// A type named in a request.
 pub(super) enum Named {
     Served(ResourceType),
-    /// Nobody serves it here; the parameter, and what is to be said of it.
+    /// This server does not support it; the parameter and the warning.
     Unserved((String, String)),
 }
 
 impl Named {
-    /// Of the types that are `there`; what no resource type can be called is refused.
+    /// Parses a type out of `there`; a name that is not a resource type is rejected.
     pub(super) fn read(name: &str, there: &[ResourceType]) -> Result<Self, Failure> {
         let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
             && name.len() <= 64
@@ -215,10 +215,10 @@ impl Named {
         match ResourceType::parse(name).filter(|kind| there.contains(kind)) {
             Some(kind) => Ok(Self::Served(kind)),
             None if is_name => {
-                let why = format!("There is no {name} here, and none was looked for.");
+                let why = format!("{name} is not supported here and was not searched for.");
                 Ok(Self::Unserved(("_type".to_owned(), why)))
             }
-            None => Err(wrong("names of resource types, parted by commas")),
+            None => Err(wrong("expected comma-separated names of resource types")),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What every resource is searched by (R4 resource.html#search).
+//! The search parameters of every resource (R4 resource.html#search).
 
 use super::super::{Parameter, Searched, Value, id as ids};
 
-/// The parameters of all resources.
-/// Under the keys of `R` for `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and `_tag`.
+/// The parameters of all resources, with the keys of `R` for `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and
+/// `_tag`.
 pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
     let [id, last_updated, profile, security, source, tag] = keys;
     [
@@ -32,7 +32,7 @@ pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
             profile,
             "_profile",
             "http://hl7.org/fhir/SearchParameter/Resource-profile",
-            "The profiles that a resource names.",
+            "The profiles that the resource claims to conform to.",
             |resource, each| {
                 resource
                     .meta()
@@ -45,7 +45,7 @@ pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
             security,
             "_security",
             "http://hl7.org/fhir/SearchParameter/Resource-security",
-            "The security labels that a resource has.",
+            "The security labels of the resource.",
             |resource, each| {
                 resource
                     .meta()
@@ -58,7 +58,7 @@ pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
             source,
             "_source",
             "http://hl7.org/fhir/SearchParameter/Resource-source",
-            "Where a resource comes from, where it says so.",
+            "The source of the resource (meta.source).",
             |resource, each| {
                 if let Some(uri) = resource.meta().and_then(|meta| meta.source.as_deref()) {
                     each(Value::Uri(uri));
@@ -69,7 +69,7 @@ pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
             tag,
             "_tag",
             "http://hl7.org/fhir/SearchParameter/Resource-tag",
-            "The tags that a resource has.",
+            "The tags of the resource.",
             |resource, each| {
                 resource
                     .meta()

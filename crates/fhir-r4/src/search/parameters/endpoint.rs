@@ -1,4 +1,4 @@
-//! What Endpoints are searched by (R4 endpoint.html#search).
+//! The search parameters of Endpoint (R4 endpoint.html#search).
 
 use super::{Parameter, Searched, common};
 use crate::search::{ResourceType, Value};
@@ -7,7 +7,7 @@ use EndpointParam as Param;
 
 const STATUS: &str = "http://hl7.org/fhir/endpoint-status";
 
-/// What Endpoints are searched by.
+/// The search parameters of Endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndpointParam {
     /// `_id`.
@@ -48,22 +48,22 @@ impl Searched for Endpoint {
         Param::Source,
         Param::Tag,
     ]);
-    const ID_NOTE: &'static str = "The archive's id.";
+    const ID_NOTE: &'static str = "The id of the archive.";
     const LAST_UPDATED_NOTE: &'static str =
-        "When this server first saw the present configuration of the archive.";
+        "When this server first saw the current configuration of the archive.";
     const OWN: &'static [Parameter<Self>] = &[
         Parameter::<Self>::token(
             Param::ConnectionType,
             "connection-type",
             "http://hl7.org/fhir/SearchParameter/Endpoint-connection-type",
-            "What is spoken at the address.",
+            "The protocol of the endpoint's address.",
             |endpoint, each| each(Value::coding(&endpoint.connection_type)),
         ),
         Parameter::<Self>::token(
             Param::Identifier,
             "identifier",
             "http://hl7.org/fhir/SearchParameter/Endpoint-identifier",
-            "No Endpoint here has identifiers.",
+            "Never present: Endpoints here have no identifiers. Searching by it finds nothing.",
             |_, _| {},
         )
         .identifying(),
@@ -71,7 +71,7 @@ impl Searched for Endpoint {
             Param::Name,
             "name",
             "http://hl7.org/fhir/SearchParameter/Endpoint-name",
-            "The beginning of the archive's name.",
+            "The start of the archive's name.",
             |endpoint, each| endpoint.name.iter().for_each(|name| each(Value::Text(name))),
         )
         .sorting(),
@@ -79,7 +79,7 @@ impl Searched for Endpoint {
             Param::Organization,
             "organization",
             "http://hl7.org/fhir/SearchParameter/Endpoint-organization",
-            "No Endpoint here names an organization.",
+            "Never present: Endpoints here name no organization. Searching by it finds nothing.",
             &["Organization"],
             |_, _| {},
         ),
@@ -87,14 +87,14 @@ impl Searched for Endpoint {
             Param::PayloadType,
             "payload-type",
             "http://hl7.org/fhir/SearchParameter/Endpoint-payload-type",
-            "What can be had at the address.",
+            "What can be retrieved from the endpoint's address.",
             |endpoint, each| endpoint.payload_type.iter().for_each(|kind| Value::each_of_concept(kind, each)),
         ),
         Parameter::<Self>::token(
             Param::Status,
             "status",
             "http://hl7.org/fhir/SearchParameter/Endpoint-status",
-            "Every Endpoint that is configured is active.",
+            "The status; every configured Endpoint is active.",
             |endpoint, each| each(Value::code(STATUS, &endpoint.status)),
         ),
     ];

@@ -1,4 +1,4 @@
-//! What ImagingStudies are searched by (R4 imagingstudy.html#search).
+//! The search parameters of ImagingStudy (R4 imagingstudy.html#search).
 
 use super::{Parameter, Searched, common};
 use crate::search::{Context, ResourceType, System, Token, Value};
@@ -7,7 +7,7 @@ use ImagingStudyParam as Param;
 
 const STATUS: &str = "http://hl7.org/fhir/imagingstudy-status";
 
-/// What ImagingStudys are searched by.
+/// The search parameters of ImagingStudy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImagingStudyParam {
     /// `_id`.
@@ -70,20 +70,20 @@ impl Searched for ImagingStudy {
         Param::Source,
         Param::Tag,
     ]);
-    const ID_NOTE: &'static str = "The Study Instance UID. Asked of the archives as a list of UIDs.";
-    const LAST_UPDATED_NOTE: &'static str = "When this server first saw the present content of the study, as archives do not tell. A search by it asks the archives in any case. meta.lastUpdated of its first page is the moment to ask from the next time.";
+    const ID_NOTE: &'static str = "The Study Instance UID. Archives are queried with a list of UIDs.";
+    const LAST_UPDATED_NOTE: &'static str = "When this server first saw the current content of the study; archives do not report when a study changed. Searching by it always queries the archives, bypassing the cache. To continue an incremental copy, search next time from the meta.lastUpdated of this search's first page.";
     const OWN: &'static [Parameter<Self>] = &[
         Parameter::<Self>::reference(
             Param::BasedOn, "basedon",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-basedon",
-            "The orders are known by their numbers only: basedon:identifier finds accession, placer and filler numbers.",
+            "Orders have no resources here. Use `basedon:identifier` with an accession, placer or filler number.",
             &["ServiceRequest", "CarePlan", "Appointment", "AppointmentResponse", "Task"],
             |study, each| study.based_on.iter().for_each(|order| each(Value::Reference(order))),
         ),
         Parameter::<Self>::token(
             Param::BodySite, "bodysite",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-bodysite",
-            "A body part that a series of the study shows, as SNOMED CT has it; series are looked through.",
+            "The body site of a series, as a SNOMED CT code. The series of candidate studies are fetched.",
             |study, each| {
                 let sites = study.series.iter().filter_map(|series| series.body_site.as_ref());
                 sites.for_each(|site| each(Value::coding(site)));
@@ -92,7 +92,7 @@ impl Searched for ImagingStudy {
         Parameter::<Self>::token(
             Param::DicomClass, "dicom-class",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-dicom-class",
-            "The SOP class of an instance, as urn:oid:…, with or without the system urn:ietf:rfc:3986; studies are opened.",
+            "The SOP class of an instance, as urn:oid:…, with or without the system urn:ietf:rfc:3986. The instances of candidate studies are fetched.",
             |study, each| {
                 let instances = study.series.iter().flat_map(|series| &series.instance);
                 instances.for_each(|instance| {
@@ -105,14 +105,14 @@ impl Searched for ImagingStudy {
         Parameter::<Self>::reference(
             Param::Encounter, "encounter",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-encounter",
-            "The visit is known by its number only: encounter:identifier finds it.",
+            "Encounters have no resources here. Use `encounter:identifier` with the visit number.",
             &["Encounter"],
             |study, each| study.encounter.iter().for_each(|visit| each(Value::Reference(visit))),
         ),
         Parameter::<Self>::reference(
             Param::Endpoint, "endpoint",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-endpoint",
-            "Asks only the archives that are named.",
+            "The archive of the study. Only the named archives are queried.",
             &["Endpoint"],
             |study, each| study.endpoint.iter().for_each(|endpoint| each(Value::Reference(endpoint))),
         )
@@ -129,7 +129,7 @@ impl Searched for ImagingStudy {
         Parameter::<Self>::token(
             Param::Instance, "instance",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-instance",
-            "The SOP Instance UID of one of its instances, as it is. Asked of the archives at instance level.",
+            "The SOP Instance UID of an instance, without urn:oid:. Archives are queried at instance level.",
             |study, each| {
                 let instances = study.series.iter().flat_map(|series| &series.instance);
                 instances.for_each(|instance| each(Value::bare(&instance.uid)));
@@ -139,20 +139,20 @@ impl Searched for ImagingStudy {
         Parameter::<Self>::reference(
             Param::Interpreter, "interpreter",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-interpreter",
-            "Readers are known by names and identifiers only: interpreter:identifier finds them.",
+            "The reading physician has no Practitioner resource here. Use `interpreter:identifier`.",
             &["Practitioner", "PractitionerRole"],
             |study, each| study.interpreter.iter().for_each(|reader| each(Value::Reference(reader))),
         ),
         Parameter::<Self>::token(
             Param::Modality, "modality",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-modality",
-            "A modality that a series of the study has.",
+            "The modality of a series.",
             |study, each| study.modality.iter().for_each(|modality| each(Value::coding(modality))),
         ),
         Parameter::<Self>::reference(
             Param::Patient, "patient",
             "http://hl7.org/fhir/SearchParameter/clinical-patient",
-            "A Patient of this server, by id, Patient/id or absolute address, or by what is known of the Patient.",
+            "A Patient of this server, by id, Patient/id or absolute URL, or by a chained parameter of Patient.",
             &["Patient"],
             |study, each| each(Value::Reference(&study.subject)),
         )
@@ -161,7 +161,7 @@ impl Searched for ImagingStudy {
         Parameter::<Self>::reference(
             Param::Performer, "performer",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-performer",
-            "Who made a series is known by name and identifier only: performer:identifier finds them; studies are opened.",
+            "The performer of a series has no resource here. Use `performer:identifier`. The objects of candidate studies are fetched.",
             &[
                 "Practitioner",
                 "PractitionerRole",
@@ -179,40 +179,40 @@ impl Searched for ImagingStudy {
         Parameter::<Self>::token(
             Param::Reason, "reason",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-reason",
-            "A reason for the study, by its code or, with :text, by its words; studies are opened.",
+            "A reason for the study, by its code or, with `:text`, by its text. The objects of candidate studies are fetched.",
             |study, each| study.reason_code.iter().for_each(|reason| Value::each_of_concept(reason, each)),
         ),
         Parameter::<Self>::reference(
             Param::Referrer, "referrer",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-referrer",
-            "Who asked for the study is known by name and identifier only: referrer:identifier finds them.",
+            "The referring physician has no Practitioner resource here. Use `referrer:identifier`.",
             &["Practitioner", "PractitionerRole"],
             |study, each| study.referrer.iter().for_each(|referrer| each(Value::Reference(referrer))),
         ),
         Parameter::<Self>::token(
             Param::Series, "series",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-series",
-            "The Series Instance UID of one of its series, as it is. Asked of the archives at series level.",
+            "The Series Instance UID of a series, without urn:oid:. Archives are queried at series level.",
             |study, each| study.series.iter().for_each(|series| each(Value::bare(&series.uid))),
         )
         .checked(bare_uid),
         Parameter::<Self>::date(
             Param::Started, "started",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-started",
-            "All prefixes, all precisions. A day without a zone is the study's own local day.",
+            "When the study started. All prefixes and precisions are supported. A date without a time zone is a local date at the archive.",
             |study, each| study.started.iter().for_each(|moment| each(Value::Date(moment))),
         )
         .sorting(),
         Parameter::<Self>::token(
             Param::Status, "status",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-status",
-            "Whether the archive can give the study's objects.",
+            "The status: whether the archive can return the study's objects.",
             |study, each| each(Value::code(STATUS, &study.status)),
         ),
         Parameter::<Self>::reference(
             Param::Subject, "subject",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-subject",
-            "The same as patient: every subject is a Patient.",
+            "The same as `patient`: every subject is a Patient.",
             &["Patient", "Device", "Group"],
             |study, each| each(Value::Reference(&study.subject)),
         )
@@ -229,7 +229,7 @@ impl Searched for ImagingStudy {
     }
 }
 
-/// What claims to be a Study Instance UID must be one.
+/// A code in the form of a Study Instance UID must be a valid UID.
 fn study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     let Some(code) = token.code.as_deref() else { return Ok(()) };
     let uid = code.strip_prefix("urn:oid:");
@@ -240,19 +240,18 @@ fn study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     };
     if is_broken {
         return Err(
-            "a Study Instance UID is written urn:oid: and digits parted by dots, 64 characters at most"
+            "expected a Study Instance UID: urn:oid: followed by dot-separated digits, at most 64 characters"
                 .to_owned(),
         );
     }
     Ok(())
 }
 
-/// R4 writes the UIDs of series and instances without `urn:oid:`, as they are ids.
+/// In R4 the UIDs of series and instances have the type `id`, without `urn:oid:`.
 fn bare_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     match (&token.system, token.code.as_deref()) {
         (System::Any | System::None, Some(code)) if !(context.is_uid)(code) => {
-            Err("a UID is digits parted by dots, 64 characters at most, without urn:oid: before it"
-                .to_owned())
+            Err("expected a UID: dot-separated digits, at most 64 characters, without urn:oid:".to_owned())
         }
         _ => Ok(()),
     }

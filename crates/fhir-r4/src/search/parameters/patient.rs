@@ -1,4 +1,4 @@
-//! What Patients are searched by (R4 patient.html#search).
+//! The search parameters of Patient (R4 patient.html#search).
 
 use super::{Parameter, Searched, common};
 use crate::search::{ResourceType, Value};
@@ -7,13 +7,13 @@ use PatientParam as Param;
 
 const GENDER: &str = "http://hl7.org/fhir/administrative-gender";
 
-/// Of parameters whose elements no archive tells of.
-const NEVER_TOLD: &str = "No image tells of it: no Patient here has a value.";
+/// The documentation of parameters whose elements DICOM images do not carry.
+const NEVER_PRESENT: &str =
+    "Never present: DICOM images do not carry this element. Searching by it finds nothing.";
 
-const SCANNED: &str =
-    "A part of a name in any of its writings; archives are scanned, within search.max_scan.";
+const SCANNED: &str = "The start of any word of the name, in any of its representations. Archives are scanned, within search.max_scan.";
 
-/// What Patients are searched by.
+/// The search parameters of Patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PatientParam {
     /// `_id`.
@@ -88,56 +88,56 @@ impl Searched for Patient {
         Param::Source,
         Param::Tag,
     ]);
-    const ID_NOTE: &'static str = "The id that this server gives a patient.";
-    const LAST_UPDATED_NOTE: &'static str = "A Patient tells no time of change, as archives tell of patients only in their studies: nothing matches but :missing.";
+    const ID_NOTE: &'static str = "The id that this server assigns to a patient.";
+    const LAST_UPDATED_NOTE: &'static str = "Never present: archives describe patients only in their studies, so the time of a change is unknown. Only `:missing` matches.";
     const OWN: &'static [Parameter<Self>] = &[
-        Parameter::<Self>::token(Param::Active, "active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_TOLD, |_, _| {}),
-        Parameter::<Self>::string(Param::Address, "address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::token(Param::Active, "active", "http://hl7.org/fhir/SearchParameter/Patient-active", NEVER_PRESENT, |_, _| {}),
+        Parameter::<Self>::string(Param::Address, "address", "http://hl7.org/fhir/SearchParameter/individual-address", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::string(
             Param::AddressCity, "address-city",
             "http://hl7.org/fhir/SearchParameter/individual-address-city",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             |_, _| {},
         ),
         Parameter::<Self>::string(
             Param::AddressCountry, "address-country",
             "http://hl7.org/fhir/SearchParameter/individual-address-country",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             |_, _| {},
         ),
         Parameter::<Self>::string(
             Param::AddressPostalcode, "address-postalcode",
             "http://hl7.org/fhir/SearchParameter/individual-address-postalcode",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             |_, _| {},
         ),
         Parameter::<Self>::string(
             Param::AddressState, "address-state",
             "http://hl7.org/fhir/SearchParameter/individual-address-state",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             |_, _| {},
         ),
         Parameter::<Self>::token(
             Param::AddressUse, "address-use",
             "http://hl7.org/fhir/SearchParameter/individual-address-use",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             |_, _| {},
         ),
         Parameter::<Self>::date(
             Param::BirthDate, "birthdate",
             "http://hl7.org/fhir/SearchParameter/individual-birthdate",
-            "All prefixes, all precisions; archives are scanned, within search.max_scan.",
+            "All prefixes and precisions are supported. Archives are scanned, within search.max_scan.",
             |patient, each| patient.birth_date.iter().for_each(|day| each(Value::Date(day))),
         )
         .sorting(),
-        Parameter::<Self>::date(Param::DeathDate, "death-date", "http://hl7.org/fhir/SearchParameter/Patient-death-date", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::date(Param::DeathDate, "death-date", "http://hl7.org/fhir/SearchParameter/Patient-death-date", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::token(
             Param::Deceased, "deceased",
             "http://hl7.org/fhir/SearchParameter/Patient-deceased",
-            "No image tells of it: of no Patient here is it known, so that all of them are found by false.",
+            "Never present: DICOM images do not carry this element. So `false` matches every Patient.",
             |_, each| each(Value::bare("false")),
         ),
-        Parameter::<Self>::token(Param::Email, "email", "http://hl7.org/fhir/SearchParameter/individual-email", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::token(Param::Email, "email", "http://hl7.org/fhir/SearchParameter/individual-email", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::string(
             Param::Family, "family",
             "http://hl7.org/fhir/SearchParameter/individual-family",
@@ -154,7 +154,7 @@ impl Searched for Patient {
         Parameter::<Self>::reference(
             Param::GeneralPractitioner, "general-practitioner",
             "http://hl7.org/fhir/SearchParameter/Patient-general-practitioner",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             &["Practitioner", "Organization", "PractitionerRole"],
             |_, _| {},
         ),
@@ -167,16 +167,16 @@ impl Searched for Patient {
         Parameter::<Self>::token(
             Param::Identifier, "identifier",
             "http://hl7.org/fhir/SearchParameter/Patient-identifier",
-            "The patient's own identifier (PatientID), with or without its system; archives cannot be asked for others.",
-            // The first identifier is the patient's own.
+            "The patient's primary identifier (PatientID), with or without its system. Archives cannot be queried for other identifiers.",
+            // The first identifier is the primary one.
             |patient, each| patient.identifier.iter().take(1).for_each(|own| each(Value::identifier(own))),
         )
         .identifying(),
-        Parameter::<Self>::token(Param::Language, "language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::token(Param::Language, "language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::reference(
             Param::Link, "link",
             "http://hl7.org/fhir/SearchParameter/Patient-link",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             &["Patient", "RelatedPerson"],
             |_, _| {},
         ),
@@ -186,20 +186,20 @@ impl Searched for Patient {
         Parameter::<Self>::reference(
             Param::Organization, "organization",
             "http://hl7.org/fhir/SearchParameter/Patient-organization",
-            NEVER_TOLD,
+            NEVER_PRESENT,
             &["Organization"],
             |_, _| {},
         ),
-        Parameter::<Self>::token(Param::Phone, "phone", "http://hl7.org/fhir/SearchParameter/individual-phone", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::token(Param::Phone, "phone", "http://hl7.org/fhir/SearchParameter/individual-phone", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::string(
             Param::Phonetic, "phonetic",
             "http://hl7.org/fhir/SearchParameter/individual-phonetic",
-            "A word of a name in Latin letters that sounds alike, by American Soundex; archives are scanned, within \
+            "A word of the name in Latin letters that sounds similar, by American Soundex. Archives are scanned, within \
              search.max_scan.",
             |patient, each| patient.name.iter().for_each(|name| each_part(name, each)),
         )
         .sounding(),
-        Parameter::<Self>::token(Param::Telecom, "telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_TOLD, |_, _| {}),
+        Parameter::<Self>::token(Param::Telecom, "telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_PRESENT, |_, _| {}),
     ];
 
     fn id(&self) -> &str {
