@@ -186,7 +186,7 @@ impl ResponseCache {
             let answer = Answer { content_type, validators, bytes, fingerprint, checked_at: asked_at };
             cache.keep_answer(&id, &key, Arc::new(answer));
         };
-        let answer = answer.map(|body| body::streamed(Collecting::new(body, self.largest, keep)));
+        let answer = answer.map(|body| body::streamed(Collecting::body(body, self.largest, keep)));
         respelled(archive, public, request, answer)
     }
 }

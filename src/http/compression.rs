@@ -6,12 +6,14 @@
 
 use std::io::{self, Write};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
+use futures_util::{TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body as _, Frame};
+use http_body_util::StreamBody;
 
 use super::negotiation;
 use http_messages::body::{self, Body, BoxError};
@@ -81,8 +83,9 @@ pub fn compressed(headers: &HeaderMap, response: Response<Body>) -> Response<Bod
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.remove(header::ACCEPT_RANGES);
     head.headers.insert(header::CONTENT_ENCODING, coding.name());
-    let body = Compressed { body, encoder: Some(encoder), pending: Bytes::new(), is_flushed: true };
-    Response::from_parts(head, body::streamed(body))
+    let mut body = Compressed { body, encoder: Some(encoder), pending: Bytes::new(), is_flushed: true };
+    let pieces = stream::poll_fn(move |context| body.poll_piece(context)).map_ok(Frame::data);
+    Response::from_parts(head, body::streamed(StreamBody::new(pieces)))
 }
 
 enum Encoder {
@@ -188,24 +191,10 @@ impl Compressed {
     }
 }
 
-impl http_body::Body for Compressed {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let piece = ready!(self.get_mut().poll_piece(context));
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::stream;
-    use http_body_util::{BodyExt, StreamBody};
+    use http_body_util::BodyExt;
     use std::io::Read;
 
     fn headers(accept: &'static str) -> HeaderMap {

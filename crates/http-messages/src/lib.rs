@@ -6,3 +6,4 @@ pub mod gzip;
 pub mod host;
 pub mod media_range;
 pub mod multipart;
+pub mod observed_body;

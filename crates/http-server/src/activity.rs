@@ -1,15 +1,14 @@
 //! Counters of one connection's requests and responses, updated by the service side and read by the timers. Does not
 //! know about bytes on the wire.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::Body;
 
-use http_messages::body::BoxError;
+use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// The shared counters of one connection.
 #[derive(Debug, Default)]
@@ -88,37 +87,10 @@ impl Drop for InFlight {
 }
 
 /// A response body that keeps its request in flight.
-#[derive(Debug)]
-pub(super) struct ResponseBody<B> {
-    body: B,
-    in_flight: InFlight,
-}
+pub(super) type ResponseBody<B> = ObservedBody<B, InFlight>;
 
-impl<B> ResponseBody<B> {
-    /// Keeps `in_flight` until `body` is sent.
-    pub(super) fn new(body: B, in_flight: InFlight) -> Self {
-        Self { body, in_flight }
-    }
-}
-
-impl<B: http_body::Body<Data = Bytes, Error = BoxError> + Unpin> http_body::Body for ResponseBody<B> {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        self.in_flight.set_unread(matches!(frame, Poll::Ready(Some(_))));
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl<B: Body<Data = Bytes>> BodyObserver<B> for InFlight {
+    fn observe(&mut self, outcome: &PollFrame<B::Error>, _: &B) {
+        self.set_unread(matches!(outcome, Poll::Ready(Some(_))));
     }
 }

@@ -1,12 +1,12 @@
 //! A body that is remembered as it passes, as long as it is small; what has come whole is handed over at its end.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 
 use http_messages::body::{Body, BoxError};
+use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// What has passed, and who gets it; nothing once it is too much.
 struct Collected<K> {
@@ -15,15 +15,15 @@ struct Collected<K> {
 }
 
 pub(super) struct Collecting<K> {
-    inner: Body,
     largest: usize,
     collected: Option<Collected<K>>,
 }
 
 impl<K: FnOnce(Bytes)> Collecting<K> {
     /// Hands `inner` to `keep` when it has come whole and is no longer than `largest` bytes.
-    pub(super) fn new(inner: Body, largest: usize, keep: K) -> Self {
-        Self { inner, largest, collected: Some(Collected { bytes: BytesMut::new(), keep }) }
+    pub(super) fn body(inner: Body, largest: usize, keep: K) -> ObservedBody<Body, Self> {
+        let collected = Some(Collected { bytes: BytesMut::new(), keep });
+        ObservedBody::new(inner, Self { largest, collected })
     }
 
     fn collect(&mut self, data: &Bytes) {
@@ -42,37 +42,26 @@ impl<K: FnOnce(Bytes)> Collecting<K> {
     }
 }
 
-impl<K: FnOnce(Bytes) + Unpin> HttpBody for Collecting<K> {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
+impl<K: FnOnce(Bytes)> BodyObserver<Body> for Collecting<K> {
+    fn observe(&mut self, outcome: &PollFrame<BoxError>, body: &Body) {
+        match outcome {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
                     self.collect(data);
                 }
                 // Whoever is told a length need not ask for more once it is there.
-                if self.inner.is_end_stream() || self.inner.size_hint().exact() == Some(0) {
+                if body.is_end_stream() || body.size_hint().exact() == Some(0) {
                     self.hand_over();
                 }
             }
-            Some(Err(_)) => self.collected = None,
-            None => self.hand_over(),
+            Poll::Ready(Some(Err(_))) => self.collected = None,
+            Poll::Ready(None) => self.hand_over(),
         }
-        Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream() && self.collected.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+    fn waits_for_end(&self) -> bool {
+        self.collected.is_some()
     }
 }
 
@@ -80,6 +69,7 @@ impl<K: FnOnce(Bytes) + Unpin> HttpBody for Collecting<K> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use http_body::Frame;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -91,7 +81,7 @@ mod tests {
             let kept = Arc::clone(&kept);
             move |bytes| *kept.lock().unwrap() = Some(bytes)
         };
-        let _ = Collecting::new(inner, largest, keep).collect().await;
+        let _ = Collecting::body(inner, largest, keep).collect().await;
         kept.lock().unwrap().clone()
     }
 
@@ -118,7 +108,7 @@ mod tests {
         };
         let frames = ["ab", "c"].map(|text| Ok::<_, BoxError>(Frame::data(Bytes::from(text))));
         let two = body::streamed(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
-        let mut collecting = Collecting::new(two, 3, keep);
+        let mut collecting = Collecting::body(two, 3, keep);
         assert!(collecting.frame().await.is_some());
         drop(collecting);
         assert_eq!(*kept.lock().unwrap(), None);

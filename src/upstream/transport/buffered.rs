@@ -4,14 +4,14 @@
 //! reset streams, the library closes the connection with every call on it. A new client takes over long before that; calls in
 //! flight finish on the old one.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
-use bytes::Bytes;
 use http::{Response, Version};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
+use http_body_util::BodyExt;
+use http_body_util::combinators::MapErr;
 use reqwest::redirect::Policy;
 use tokio_rustls::rustls::ClientConfig;
 
@@ -20,6 +20,7 @@ use super::{
     CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT, unconnected,
 };
 use crate::upstream::{Settings, SettingsError};
+use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// h2 tolerates frames for as many recently reset streams (50). Frames for other streams count against the connection, one
 /// each, and one canceled call can leave a hundred of them in flight.
@@ -66,7 +67,7 @@ impl BufferedTransport {
         let answer = client.execute(request).await.map_err(|error| failure(&error))?;
         call.shares_connection = answer.version() == Version::HTTP_2;
         let answer = Response::<reqwest::Body>::from(answer);
-        Ok(answer.map(|body| Read::new(body, call)))
+        Ok(answer.map(|body| call.read(body)))
     }
 
     /// Registers the start of a call.
@@ -121,7 +122,7 @@ fn failure(error: &reqwest::Error) -> TransportError {
 
 /// A call in flight. If it is dropped before its end, it was canceled.
 #[derive(Debug)]
-struct Call {
+pub(in crate::upstream) struct Call {
     client: Arc<ReplaceableClient>,
     has_ended: bool,
     /// Other calls may use its connection.
@@ -137,46 +138,27 @@ impl Drop for Call {
 }
 
 /// A decoded body, as a stream.
-#[derive(Debug)]
-pub(in crate::upstream) struct Read {
-    body: reqwest::Body,
-    call: Call,
-}
+pub(in crate::upstream) type Read =
+    MapErr<ObservedBody<reqwest::Body, Call>, fn(reqwest::Error) -> TransportError>;
 
-impl Read {
-    fn new(body: reqwest::Body, call: Call) -> Self {
-        let mut read = Self { body, call };
-        read.note_end();
-        read
-    }
-
+impl Call {
     /// A body that has ended does not count as canceled, even if the consumer does not poll again.
-    fn note_end(&mut self) {
-        self.call.has_ended |= self.body.is_end_stream();
+    fn note_end(&mut self, body: &reqwest::Body) {
+        self.has_ended |= body.is_end_stream();
+    }
+
+    fn read(mut self, body: reqwest::Body) -> Read {
+        self.note_end(&body);
+        ObservedBody::new(body, self).map_err((|error| failure(&error)) as fn(_) -> _)
     }
 }
 
-impl Body for Read {
-    type Data = Bytes;
-    type Error = TransportError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        match &frame {
-            Some(Ok(_)) => self.note_end(),
-            None | Some(Err(_)) => self.call.has_ended = true,
+impl BodyObserver<reqwest::Body> for Call {
+    fn observe(&mut self, outcome: &PollFrame<reqwest::Error>, body: &reqwest::Body) {
+        match outcome {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(_))) => self.note_end(body),
+            Poll::Ready(None | Some(Err(_))) => self.has_ended = true,
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| failure(&error))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
