@@ -1,14 +1,14 @@
-//! Dates as FHIR writes them (R4 datatypes#dateTime), and how a search compares them (R4 search#date, search#prefix).
+//! FHIR dates (R4 datatypes#dateTime) and their comparison in a search (R4 search#date, search#prefix).
 //!
-//! A date is an interval: from its first moment to its last, as far as it is written out. Where one side of a comparison
-//! names no zone it is read in the zone of the other side, so that "the fifth of May" means the local day of the study;
-//! where neither names one, both are read in the zone that the caller gives.
+//! A date is the interval from its first to its last moment at its precision. If one side of a comparison has no time
+//! zone, it is read in the zone of the other side, so "the fifth of May" means the local day of the study; if neither
+//! has one, both are read in the zone that the caller passes. Does not know about DICOM dates or the clock.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp, ToSpan};
 
-/// A date or date and time with the precision that it was written with.
+/// A date or date-time with its original precision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FhirDate {
     first: DateTime,
@@ -16,7 +16,7 @@ pub struct FhirDate {
     offset: Option<Offset>,
 }
 
-/// The last part that was written.
+/// The smallest unit that is present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Precision {
     Year,
@@ -24,12 +24,12 @@ enum Precision {
     Day,
     Minute,
     Second,
-    /// So many digits of a second's fraction.
+    /// A fraction of a second with this number of digits.
     Fraction(u8),
 }
 
 impl FhirDate {
-    /// Reads `yyyy[-mm[-dd[Thh:mm[:ss[.f…]][Z|±hh:mm]]]]`; `None` for what is no moment of the calendar.
+    /// Parses `yyyy[-mm[-dd[Thh:mm[:ss[.f…]][Z|±hh:mm]]]]`; `None` if it is not a valid date.
     ///
     /// ```
     /// use fhir_r4::date::FhirDate;
@@ -70,22 +70,22 @@ impl FhirDate {
         }
     }
 
-    /// Whether the date names the zone that it is to be read in.
+    /// Whether the date has a time zone offset.
     pub fn has_zone(&self) -> bool {
         self.offset.is_some()
     }
 
-    /// The first moment, read in `zone` where the date names none.
+    /// The first moment, read in `zone` if the date has no offset.
     pub fn first_moment(&self, zone: &TimeZone) -> Timestamp {
         self.interval(zone).low
     }
 
-    /// Whether a time of day is written.
+    /// Whether the date has a time of day.
     pub fn has_time(&self) -> bool {
         self.precision >= Precision::Minute
     }
 
-    /// The length of what is written: a year, a day, a millisecond.
+    /// The length of the interval: a year, a day, a millisecond.
     fn unit(&self) -> Span {
         match self.precision {
             Precision::Year => 1.year(),
@@ -97,14 +97,14 @@ impl FhirDate {
         }
     }
 
-    /// The last moment by the clock on the wall.
+    /// The last moment in local time.
     fn last(&self) -> DateTime {
         let next = self.first.checked_add(self.unit());
         next.and_then(|next| next.checked_sub(1.nanosecond())).unwrap_or(DateTime::MAX)
     }
 
-    /// The first and the last moment. Where clocks are put back both passes of an hour belong to it; an hour that they skip
-    /// is read as if they had not.
+    /// The first and the last moment. If clocks are set back, both occurrences of the repeated hour belong to the
+    /// interval; a skipped hour is read as if clocks had not been changed.
     fn interval(&self, zone: &TimeZone) -> Interval {
         let (first, last) = match self.offset {
             Some(offset) => (offset.to_timestamp(self.first), offset.to_timestamp(self.last())),
@@ -113,16 +113,16 @@ impl FhirDate {
                 zone.to_ambiguous_timestamp(self.last()).later(),
             ),
         };
-        // Years are positive, so only the last days of 9999 lie outside what a timestamp can hold.
+        // Years are positive, so only the last days of 9999 are outside the range of a timestamp.
         let low = first.unwrap_or(Timestamp::MAX);
         Interval { low, high: last.unwrap_or(Timestamp::MAX).max(low) }
     }
 
-    /// The first and the last local calendar day that the date can touch, whatever zone it is looked at from: R4 knows
-    /// offsets up to fourteen hours on both sides.
+    /// The first and the last local calendar day that the date can overlap in any time zone: R4 allows offsets of up to
+    /// 14 hours in both directions.
     pub fn day_bounds(&self) -> (Date, Date) {
         let (mut first, mut last) = (self.first, self.last());
-        // Without a zone it is the local day itself.
+        // Without an offset it is the local day itself.
         if let Some(offset) = self.offset {
             let to_utc = i64::from(-offset.seconds()).seconds();
             first = first
@@ -147,7 +147,7 @@ fn digits(text: &str, length: usize) -> Option<i16> {
         .flatten()
 }
 
-/// Takes `Z` or `±hh:mm` off the end; `None` when what stands there is neither.
+/// Splits `Z` or `±hh:mm` from the end; `None` if the offset is invalid.
 fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
     if let Some(time) = text.strip_suffix('Z') {
         return Some((time, Some(Offset::UTC)));
@@ -164,8 +164,8 @@ fn split_offset(text: &str) -> Option<(&str, Option<Offset>)> {
     Offset::from_seconds(if sign == "-" { -seconds } else { seconds }).ok().map(|offset| (time, Some(offset)))
 }
 
-/// Minutes are there whenever hours are (R4 search#date); seconds may be left out. The leap second that R4's pattern admits
-/// counts as the second before it.
+/// Minutes are required with hours (R4 search#date); seconds are optional. The leap second that R4's pattern allows is
+/// read as the second before it.
 fn parse_time(text: &str) -> Option<(Time, Precision)> {
     let (whole, fraction) = match text.split_once('.') {
         Some((whole, fraction)) => (whole, Some(fraction)),
@@ -179,7 +179,7 @@ fn parse_time(text: &str) -> Option<(Time, Precision)> {
         (2, None) => (0, Precision::Minute),
         (3, None) => (0, Precision::Second),
         (3, Some(fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit()) => {
-            // What is finer than a nanosecond is cut off.
+            // Digits beyond nanoseconds are truncated.
             let fraction = fraction.get(..9).unwrap_or(fraction);
             let length = u8::try_from(fraction.len()).ok()?;
             (format!("{fraction:0<9}").parse().ok()?, Precision::Fraction(length))
@@ -189,27 +189,27 @@ fn parse_time(text: &str) -> Option<(Time, Precision)> {
     Some((Time::new(hour, minute, second, nanosecond).ok()?, precision))
 }
 
-/// How a value of a search is compared (R4 search#prefix).
+/// The comparison of a search value (R4 search#prefix).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Prefix {
-    /// The value contains the resource's date.
+    /// The value contains the date of the resource.
     #[default]
     Equal,
-    /// It does not.
+    /// The value does not contain the date of the resource.
     NotEqual,
-    /// The resource's date reaches beyond the value.
+    /// The date of the resource ends after the value.
     Greater,
-    /// The resource's date begins before the value.
+    /// The date of the resource begins before the value.
     Less,
-    /// Greater or contained.
+    /// Greater or contained in the value.
     GreaterOrEqual,
-    /// Less or contained.
+    /// Less or contained in the value.
     LessOrEqual,
-    /// The resource's date begins after the value.
+    /// The date of the resource begins after the end of the value.
     StartsAfter,
-    /// The resource's date ends before the value.
+    /// The date of the resource ends before the beginning of the value.
     EndsBefore,
-    /// The two overlap, give or take a tenth of the distance to now.
+    /// Both overlap, with a tolerance of one tenth of the distance to now.
     Approximately,
 }
 
@@ -226,7 +226,7 @@ impl Prefix {
         ("ap", Self::Approximately),
     ];
 
-    /// Takes the prefix off `text`.
+    /// Splits the prefix from `text`.
     pub fn split(text: &str) -> (Self, &str) {
         for (code, prefix) in Self::CODES {
             if let Some(rest) = text.strip_prefix(code) {
@@ -237,7 +237,8 @@ impl Prefix {
     }
 }
 
-/// Whether a resource's `date` matches `search` under `prefix`. `zone` is for dates when neither names one, `now` for `ap`.
+/// Whether the `date` of a resource matches `search` with `prefix`. `zone` applies if neither date has an offset; `now`
+/// is used by `ap`.
 pub fn matches(prefix: Prefix, search: &FhirDate, date: &FhirDate, zone: &TimeZone, now: Timestamp) -> bool {
     let fixed = |offset: Option<Offset>| offset.map(TimeZone::fixed);
     let search_zone = fixed(search.offset.or(date.offset)).unwrap_or_else(|| zone.clone());

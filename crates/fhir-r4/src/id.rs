@@ -1,6 +1,6 @@
-//! Ids of resources (R4 datatypes#id).
+//! Resource ids (R4 datatypes#id). Does not know which resources exist.
 
-/// Whether `text` is a legal id: 1 to 64 letters, digits, hyphens and dots.
+/// Whether `text` is a valid id: 1 to 64 letters, digits, hyphens and dots.
 pub fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
@@ -11,11 +11,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_64_characters_at_most_and_only_those_of_r4() {
+    fn id_has_at_most_64_characters_and_only_those_of_r4() {
         let longest = "a".repeat(64);
         assert!(is_id("1.2.840-A") && is_id(&longest) && !is_id(&format!("{longest}a")));
-        for bad in ["", "a b", "a_b", "a*", "é", "Patient/1"] {
-            assert!(!is_id(bad), "{bad}");
+        for invalid in ["", "a b", "a_b", "a*", "é", "Patient/1"] {
+            assert!(!is_id(invalid), "{invalid}");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! A resource's JSON as it was written: members in their order, numbers digit by digit, as `1.0` is not `1` in FHIR
-//! (R4 json#decimal). For what is made of JSON that stands ready; whoever wants to understand a resource reads it by serde.
+//! Parses JSON without loss: members in their order, numbers with their digits, because `1.0` and `1` differ in FHIR
+//! (R4 json#decimal). Used to convert serialized resources. Does not know about resource types: typed reading uses
+//! serde.
 
 mod pretty;
 
@@ -7,10 +8,10 @@ use std::borrow::Cow;
 
 pub use pretty::indented;
 
-/// No resource nests as deep, and no stack is too small for it.
+/// Maximum depth of nesting. Resources are not nested as deep, and this depth fits on any stack.
 const MAX_DEPTH: usize = 100;
 
-/// A value. What needs no unescaping is borrowed.
+/// A JSON value. Strings without escapes are borrowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json<'a> {
     /// Members in their order.
@@ -19,17 +20,17 @@ pub enum Json<'a> {
     Array(Vec<Self>),
     /// A string, without quotes and escapes.
     Text(Cow<'a, str>),
-    /// A number, `true`, `false` or `null`, as it was written.
+    /// A number, `true`, `false` or `null`, as text.
     Bare(&'a str),
 }
 
-/// What was handed in is no JSON.
+/// The text is not JSON. Contains the byte offset of the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no JSON at byte {0}")]
+#[error("invalid JSON at byte {0}")]
 pub struct NotJson(usize);
 
 impl<'a> Json<'a> {
-    /// Reads one value that is all of `text`, in one pass.
+    /// Parses `text`, which must consist of one value, in one pass.
     pub fn parse(text: &'a str) -> Result<Self, NotJson> {
         let mut reader = Reader { text, at: 0 };
         let value = reader.value(0)?;
@@ -53,7 +54,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The items of an array; none where there is no array.
+    /// The items of an array; empty for other values.
     pub fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
@@ -67,8 +68,8 @@ pub(super) fn member<'m, 'a>(members: &'m [(Cow<'a, str>, Json<'a>)], name: &str
     members.iter().find(|(other, _)| other == name).map(|(_, value)| value)
 }
 
-/// Where the quote is that ends the string whose first character is at `begin`, and whether the string holds escapes; `None` when
-/// it has no end.
+/// The offset of the quote that ends the string whose first character is at `begin`, and whether the string contains
+/// escapes; `None` if the string has no end.
 fn end_of_string(json: &[u8], begin: usize) -> Option<(usize, bool)> {
     let (mut at, mut is_escaped) = (begin, false);
     loop {
@@ -115,7 +116,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What stands between a bracket and `end`, with commas between.
+    /// Reads the comma-separated entries between a bracket and `end`.
     fn list(
         &mut self,
         end: u8,
@@ -186,12 +187,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    fn understood(json: &Json<'_>) -> Value {
+    fn to_serde(json: &Json<'_>) -> Value {
         match json {
             Json::Object(members) => {
-                Value::Object(members.iter().map(|(name, one)| (name.to_string(), understood(one))).collect())
+                Value::Object(members.iter().map(|(name, one)| (name.to_string(), to_serde(one))).collect())
             }
-            Json::Array(items) => Value::Array(items.iter().map(understood).collect()),
+            Json::Array(items) => Value::Array(items.iter().map(to_serde).collect()),
             Json::Text(text) => Value::String(text.to_string()),
             Json::Bare(word) => serde_json::from_str(word).unwrap(),
         }
@@ -216,23 +217,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_what_serde_reads(value in values(), is_pretty: bool) {
+        fn parsed_value_equals_that_of_serde(value in values(), is_pretty: bool) {
             let text = if is_pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
             let text = text.unwrap();
             let by_serde: Value = serde_json::from_str(&text).unwrap();
-            prop_assert_eq!(understood(&Json::parse(&text).unwrap()), by_serde);
+            prop_assert_eq!(to_serde(&Json::parse(&text).unwrap()), by_serde);
         }
 
         #[test]
-        fn no_text_makes_the_reader_panic(text in "[\\[\\]{}\",:\\\\u0-9a-z é-]{0,40}") {
+        fn arbitrary_text_never_makes_the_parser_panic(text in "[\\[\\]{}\",:\\\\u0-9a-z é-]{0,40}") {
             let _ = Json::parse(&text);
         }
     }
 
     #[test]
-    fn order_and_digits_stay() {
+    fn order_and_digits_are_preserved() {
         let json = Json::parse(r#"{"z": 1.50, "a": [null], "t": "\u00e4\n"}"#).unwrap();
-        let Json::Object(members) = &json else { panic!("an object") };
+        let Json::Object(members) = &json else { panic!("not an object") };
         assert_eq!(members.iter().map(|(name, _)| name.as_ref()).collect::<Vec<_>>(), ["z", "a", "t"]);
         assert_eq!(json.get("z"), Some(&Json::Bare("1.50")));
         assert_eq!(json.get("a").unwrap().items(), [Json::Bare("null")]);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn invalid_json_is_rejected() {
         for text in [
             "",
             "{",

@@ -1,5 +1,5 @@
-//! FHIR R4 (4.0.1) as far as it is spoken here: the grammar of search, dates, and the resources that are emitted. Pure: no
-//! async, no sockets, no clock, and no DICOM.
+//! The parts of FHIR R4 (4.0.1) that the gateway uses: the search grammar, dates, and the resource types it writes.
+//! Pure functions: does not know about async code, sockets, the clock or DICOM.
 
 pub mod date;
 pub mod id;

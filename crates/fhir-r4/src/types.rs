@@ -1,6 +1,6 @@
-//! The resources that are emitted, R4 (4.0.1) to the letter. Elements stand in the order of the specification; what is empty is
-//! left out, as FHIR knows no empty string, array or object (R4 json.html). ImagingStudy, Patient and Endpoint are also read, and
-//! lose nothing on the way.
+//! The resource types that are written, according to R4 (4.0.1). Elements are in the order of the specification; empty
+//! elements are omitted, because FHIR has no empty strings, arrays or objects (R4 json.html). ImagingStudy, Patient and
+//! Endpoint are also read, without loss. Does not know where the content comes from.
 
 mod capability_statement;
 mod datatypes;

@@ -1,33 +1,35 @@
-//! XML (R4 xml.html), made of the JSON that stands ready: one pass that keeps the order of the elements, which in both
-//! formats is the specification's.
+//! Converts serialized JSON to XML (R4 xml.html) in one pass. The order of elements, which is that of the specification
+//! in both formats, is preserved.
 //!
-//! The one writes as members what the other writes as attributes (`id` of an element, `url` of an extension, the value of a
-//! primitive), beside a primitive what the other writes inside it (`_birthDate`), and names a resource's type by a member
-//! where the other has an element. A narrative's XHTML goes through as it is.
+//! Differences of the formats: JSON has members where XML has attributes (`id` of an element, `url` of an extension,
+//! the value of a primitive); JSON has a sibling member (`_birthDate`) where XML has children of a primitive; JSON has
+//! a `resourceType` member where XML has an element name. The XHTML of a narrative is copied unchanged. Does not know
+//! about resource types.
 
 use std::borrow::Cow;
 
 use super::json::{Json, NotJson, member};
 use xml_escape::{push_escaped, push_markup};
 
-/// Why JSON has no XML. None of what is emitted here is such.
+/// Why JSON cannot be converted to XML. This cannot happen for resources that are written by this crate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotFhir {
-    /// It is no JSON.
+    /// The text is not JSON.
     #[error(transparent)]
     Json(#[from] NotJson),
-    /// The outermost value is no object with a `resourceType`.
-    #[error("no resource")]
+    /// The root value, or a nested resource, is not an object with a `resourceType`.
+    #[error("not a resource")]
     NoResource,
-    /// A member's name is the name of no element.
-    #[error("a member's name is the name of no element")]
+    /// The name of a member is not a valid element name.
+    #[error("the name of a member is not a valid element name")]
     Name,
-    /// An array in an array, a null that stands for nothing, an attribute that is none, a narrative without a `div`.
-    #[error("a value that no element has")]
+    /// An array in an array, a null without a sibling, an attribute that is not a string, or a narrative without a
+    /// `div`.
+    #[error("a value is not valid for an element")]
     Value,
 }
 
-/// The resource in `json` as an XML document; with `pretty` each element stands in a line of its own.
+/// The resource in `json` as an XML document; with `pretty`, one line per element.
 pub fn from_json(json: &str, pretty: bool) -> Result<String, NotFhir> {
     let Json::Object(members) = Json::parse(json)? else { return Err(NotFhir::NoResource) };
     let mut writer = Writer { xml: String::with_capacity(json.len() + json.len() / 2), pretty, depth: 0 };
@@ -48,7 +50,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// A resource is an element that is called by its type; its `id` is an element in it.
+    /// Writes a resource: an element whose name is its type, with its `id` as a child element.
     fn resource(&mut self, members: &JsonMembers<'_>, namespace: Option<&str>) -> Result<(), NotFhir> {
         let kind = member(members, "resourceType").and_then(Json::as_text).ok_or(NotFhir::NoResource)?;
         self.begin(kind)?;
@@ -58,7 +60,7 @@ impl Writer {
         self.children(kind, members, |name| name != "resourceType")
     }
 
-    /// An element that is no primitive.
+    /// Writes an element that is not primitive.
     fn element(&mut self, name: &str, members: &JsonMembers<'_>) -> Result<(), NotFhir> {
         self.begin(name)?;
         if member(members, "resourceType").is_some() {
@@ -72,22 +74,22 @@ impl Writer {
         }
     }
 
-    /// A primitive: its value, and the `id` and the extensions that JSON has beside it.
+    /// Writes a primitive: its value, and the `id` and the extensions of its sibling member.
     fn primitive(
         &mut self,
         name: &str,
         value: Option<&str>,
-        beside: Option<&JsonMembers<'_>>,
+        sibling: Option<&JsonMembers<'_>>,
     ) -> Result<(), NotFhir> {
         self.begin(name)?;
-        self.attributes(beside.unwrap_or_default(), &["id"])?;
+        self.attributes(sibling.unwrap_or_default(), &["id"])?;
         if let Some(value) = value {
             self.attribute("value", value);
         }
-        self.children(name, beside.unwrap_or_default(), |name| name != "id")
+        self.children(name, sibling.unwrap_or_default(), |name| name != "id")
     }
 
-    /// The members that are no attributes, in their order, and the end of the element `parent`.
+    /// Writes the members that are not attributes, in their order, and the end tag of the element `parent`.
     fn children(
         &mut self,
         parent: &str,
@@ -98,37 +100,37 @@ impl Writer {
             self.xml.push_str("/>");
             return Ok(());
         }
-        let has_beside = members.iter().any(|(name, _)| name.starts_with('_'));
+        let has_siblings = members.iter().any(|(name, _)| name.starts_with('_'));
         self.inside(parent, |writer| {
             for (name, value) in members.iter().filter(|(name, _)| is_child(name)) {
                 if let Some(primitive) = name.strip_prefix('_') {
-                    // What stands beside a value went out with it.
+                    // The sibling member of a value is written with the value.
                     if member(members, primitive).is_none() {
                         writer.member(primitive, None, Some(value))?;
                     }
                 } else {
-                    let beside = has_beside.then(|| member(members, &format!("_{name}"))).flatten();
-                    writer.member(name, Some(value), beside)?;
+                    let sibling = has_siblings.then(|| member(members, &format!("_{name}"))).flatten();
+                    writer.member(name, Some(value), sibling)?;
                 }
             }
             Ok(())
         })
     }
 
-    /// What repeats is an array in JSON, and one element after the other in XML.
+    /// A repeated element is an array in JSON, and a sequence of elements in XML.
     fn member(
         &mut self,
         name: &str,
         value: Option<&Json<'_>>,
-        beside: Option<&Json<'_>>,
+        sibling: Option<&Json<'_>>,
     ) -> Result<(), NotFhir> {
         let many = |json: Option<&Json<'_>>| matches!(json, Some(Json::Array(_)));
-        if !many(value) && !many(beside) {
-            return self.one(name, value, beside);
+        if !many(value) && !many(sibling) {
+            return self.one(name, value, sibling);
         }
-        let (values, besides) = (value.map_or(&[][..], Json::items), beside.map_or(&[][..], Json::items));
-        for index in 0..values.len().max(besides.len()) {
-            self.one(name, values.get(index), besides.get(index))?;
+        let (values, siblings) = (value.map_or(&[][..], Json::items), sibling.map_or(&[][..], Json::items));
+        for index in 0..values.len().max(siblings.len()) {
+            self.one(name, values.get(index), siblings.get(index))?;
         }
         Ok(())
     }
@@ -137,9 +139,9 @@ impl Writer {
         &mut self,
         name: &str,
         value: Option<&Json<'_>>,
-        beside: Option<&Json<'_>>,
+        sibling: Option<&Json<'_>>,
     ) -> Result<(), NotFhir> {
-        let beside = match beside {
+        let sibling = match sibling {
             None | Some(Json::Bare("null")) => None,
             Some(Json::Object(members)) => Some(members.as_slice()),
             Some(_) => return Err(NotFhir::Value),
@@ -147,14 +149,14 @@ impl Writer {
         match value {
             Some(Json::Object(members)) => self.element(name, members),
             Some(Json::Text(text)) if name == "div" => self.narrative(text),
-            Some(Json::Text(text)) => self.primitive(name, Some(text), beside),
-            Some(Json::Bare(word)) if *word != "null" => self.primitive(name, Some(word), beside),
-            None | Some(Json::Bare(_)) if beside.is_some() => self.primitive(name, None, beside),
+            Some(Json::Text(text)) => self.primitive(name, Some(text), sibling),
+            Some(Json::Bare(word)) if *word != "null" => self.primitive(name, Some(word), sibling),
+            None | Some(Json::Bare(_)) if sibling.is_some() => self.primitive(name, None, sibling),
             None | Some(Json::Bare(_) | Json::Array(_)) => Err(NotFhir::Value),
         }
     }
 
-    /// XHTML is markup in both formats (R4 narrative.html); blanks would change it.
+    /// XHTML is markup in both formats (R4 narrative.html); indentation would change it.
     fn narrative(&mut self, xhtml: &str) -> Result<(), NotFhir> {
         if !xhtml.starts_with("<div") {
             return Err(NotFhir::Value);

@@ -12,8 +12,8 @@ fn matching(search: &str, target: &str) -> bool {
 }
 
 #[test]
-fn only_moments_of_the_calendar_are_dates() {
-    for good in [
+fn dates_must_be_valid_calendar_dates_and_times() {
+    for valid in [
         "2024",
         "2024-12",
         "2024-02-29",
@@ -26,9 +26,9 @@ fn only_moments_of_the_calendar_are_dates() {
         "2016-12-31T23:59:60Z",
         "2024-01-01T11:00:00.1234567890123",
     ] {
-        assert!(FhirDate::parse(good).is_some(), "{good}");
+        assert!(FhirDate::parse(valid).is_some(), "{valid}");
     }
-    for bad in [
+    for invalid in [
         "",
         "0000",
         "24",
@@ -53,12 +53,12 @@ fn only_moments_of_the_calendar_are_dates() {
         "-2024",
         "2024-01-01T11.5",
     ] {
-        assert!(FhirDate::parse(bad).is_none(), "{bad}");
+        assert!(FhirDate::parse(invalid).is_none(), "{invalid}");
     }
 }
 
 #[test]
-fn equality_is_containment_in_the_value_searched_for() {
+fn equality_is_containment_in_the_search_value() {
     for (search, target, expected) in [
         ("2011-01", "2011-01-15", true),
         ("2011-01-15", "2011-01", false),
@@ -75,7 +75,7 @@ fn equality_is_containment_in_the_value_searched_for() {
 }
 
 #[test]
-fn order_looks_at_the_ends_of_both_intervals() {
+fn order_compares_the_ends_of_both_intervals() {
     for (search, target, expected) in [
         ("gt2011-01", "2011-02", true),
         ("gt2011-01-15", "2011-01", true),
@@ -96,14 +96,14 @@ fn order_looks_at_the_ends_of_both_intervals() {
 }
 
 #[test]
-fn a_day_without_a_zone_is_the_local_day_of_the_study() {
+fn day_without_a_zone_is_the_local_day_of_the_study() {
     assert!(matching("2024-01-01", "2024-01-01T05:00:00+09:00"));
     assert!(!matching("2023-12-31", "2024-01-01T05:00:00+09:00"));
     assert!(matching("2023-12-31T20:00:00Z", "2024-01-01T05:00:00+09:00"));
 }
 
 #[test]
-fn without_any_zone_both_sides_are_read_in_the_zone_that_is_given() {
+fn dates_without_any_zone_are_read_in_the_given_zone() {
     let berlin = TimeZone::get("Europe/Berlin").unwrap();
     let now = Timestamp::UNIX_EPOCH;
     let is = |search: &str, target: &str| {
@@ -111,7 +111,7 @@ fn without_any_zone_both_sides_are_read_in_the_zone_that_is_given() {
         matches(prefix, &date(search), &date(target), &berlin, now)
     };
     assert!(is("2024-03-31", "2024-03-31"));
-    // The local day begins two hours before that of UTC, and is an hour short as clocks are put forward.
+    // The local day begins before that of UTC, and is one hour shorter because clocks are set forward.
     assert!(is("lt2024-07-01T00:00Z", "2024-07-01"));
     assert!(is("eb2024-03-31T22:00:00Z", "2024-03-31"));
     assert!(!is("eb2024-03-31T21:59:59Z", "2024-03-31"));
@@ -119,7 +119,7 @@ fn without_any_zone_both_sides_are_read_in_the_zone_that_is_given() {
 }
 
 #[test]
-fn no_interval_ends_before_it_begins_where_clocks_are_changed() {
+fn interval_never_ends_before_it_begins_at_clock_changes() {
     for (zone, text) in [
         ("America/New_York", "2024-03-10T02:59"),
         ("America/New_York", "2024-11-03T01:59"),
@@ -136,7 +136,7 @@ fn no_interval_ends_before_it_begins_where_clocks_are_changed() {
 }
 
 #[test]
-fn the_last_days_of_the_calendar_are_not_the_whole_of_it() {
+fn last_days_of_the_calendar_do_not_match_every_date() {
     for search in ["9999-12-31", "ge9999-12-31", "sa9999", "gt9999-12-31T23:59Z"] {
         assert!(!matching(search, "2024-01-01"), "{search}");
     }
@@ -145,7 +145,7 @@ fn the_last_days_of_the_calendar_are_not_the_whole_of_it() {
 }
 
 #[test]
-fn an_instant_is_compared_to_the_precision_that_it_was_written_with() {
+fn instant_is_compared_at_its_original_precision() {
     for (search, target, expected) in [
         ("2024-01-01T11:00:00.5Z", "2024-01-01T11:00:00.512Z", true),
         ("2024-01-01T11:00:00.512Z", "2024-01-01T11:00:00.5Z", false),
@@ -158,7 +158,7 @@ fn an_instant_is_compared_to_the_precision_that_it_was_written_with() {
 }
 
 #[test]
-fn a_timed_bound_overlaps_a_day_of_which_no_time_is_known() {
+fn bound_with_a_time_overlaps_a_day_without_a_time() {
     for prefix in ["gt", "lt", "ge", "le", "ne", "ap"] {
         assert!(matching(&format!("{prefix}2011-01-01T11:00:00Z"), "2011-01-01"), "{prefix}");
     }
@@ -174,7 +174,7 @@ fn approximately_widens_with_the_distance_to_now() {
 }
 
 #[test]
-fn the_days_that_a_date_can_touch_hold_every_zone() {
+fn day_bounds_include_every_zone() {
     let bounds = |text| {
         let (first, last) = date(text).day_bounds();
         (first.to_string(), last.to_string())
@@ -202,12 +202,12 @@ fn any_date() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_reader_panic(text in "\\PC{0,40}") {
+    fn arbitrary_text_never_makes_the_parser_panic(text in "\\PC{0,40}") {
         let _ = FhirDate::parse(&text);
     }
 
     #[test]
-    fn the_laws_of_the_prefixes_hold(search in any_date(), target in any_date()) {
+    fn prefixes_are_consistent_with_each_other(search in any_date(), target in any_date()) {
         let is = |prefix: &str| matching(&format!("{prefix}{search}"), &target);
         prop_assert_eq!(is("ne"), !is("eq"));
         prop_assert!(!is("eq") || (is("ge") && is("le")));
@@ -221,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn the_laws_hold_in_every_zone(
+    fn prefixes_are_consistent_in_every_zone(
         search in any_date(), target in any_date(),
         zone in prop_oneof!["UTC", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"],
     ) {
@@ -229,23 +229,24 @@ proptest! {
         let now = Timestamp::UNIX_EPOCH;
         let is = |prefix| matches(prefix, &date(&search), &date(&target), &zone, now);
         prop_assert_eq!(is(Prefix::NotEqual), !is(Prefix::Equal));
-        // Greater or contained, less or contained.
+        // `ge` is greater or contained, `le` is less or contained.
         if is(Prefix::Greater) || is(Prefix::Equal) { prop_assert!(is(Prefix::GreaterOrEqual)); }
         if is(Prefix::Less) || is(Prefix::Equal) { prop_assert!(is(Prefix::LessOrEqual)); }
-        // What does not end before begins within or after, and the other way round.
+        // `ge` is the complement of `eb`, `le` of `sa`.
         prop_assert_eq!(is(Prefix::GreaterOrEqual), !is(Prefix::EndsBefore));
         prop_assert_eq!(is(Prefix::LessOrEqual), !is(Prefix::StartsAfter));
-        // Overlap is the least that "approximately" is.
+        // Overlapping dates are always approximately equal.
         if is(Prefix::GreaterOrEqual) && is(Prefix::LessOrEqual) { prop_assert!(is(Prefix::Approximately)); }
     }
 
     #[test]
-    fn containment_can_be_passed_on(one in any_date(), two in any_date(), three in any_date()) {
+    fn containment_is_transitive(one in any_date(), two in any_date(), three in any_date()) {
         let zone = TimeZone::UTC;
         let within = |outer: &str, inner: &str| {
             matches(Prefix::Equal, &date(outer), &date(inner), &zone, Timestamp::UNIX_EPOCH)
         };
-        // With zones throughout, or none: otherwise the value is read in the zone of each that it is compared with.
+        // All with zones, or all without: otherwise a value without a zone is read in the zone of each date that it is
+        // compared with.
         let zoned = |text: &str| date(text).has_zone();
         if zoned(&one) == zoned(&two) && zoned(&two) == zoned(&three) && within(&one, &two) && within(&two, &three) {
             prop_assert!(within(&one, &three));
@@ -260,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn what_matches_lies_within_the_days_that_are_asked_for(search in any_date(), target in any_date()) {
+    fn matching_date_is_within_the_day_bounds_of_the_search(search in any_date(), target in any_date()) {
         if matching(&search, &target) {
             let local = date(&target).first.date();
             let (first, last) = date(&search).day_bounds();

@@ -1,8 +1,8 @@
-//! JSON for people: the same tokens, a line for each member.
+//! Indents JSON for people: the same tokens, one line per member. Does not parse values.
 
 use super::end_of_string;
 
-/// `json`, which has no blanks between its tokens, with a line for each member and item.
+/// `json`, which must have no whitespace between its tokens, with one line per member and item.
 pub fn indented(json: &str) -> String {
     let mut text = String::with_capacity(json.len() * 2);
     let bytes = json.as_bytes();
@@ -39,7 +39,7 @@ pub fn indented(json: &str) -> String {
             }
             b':' => text.push_str(": "),
             _ => {
-                // A number or a word, up to what ends it.
+                // A number or a literal, up to the next delimiter.
                 let is_end = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']' | b',' | b':');
                 at += bytes[at..].iter().position(is_end).unwrap_or(bytes.len() - at);
                 text.push_str(&json[begin..at]);
@@ -56,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn people_get_a_line_for_each_member() {
+    fn each_member_and_item_has_its_own_line() {
         let text = indented(r#"{"a":[1,{"b":"x,\"{y"}],"c":{}}"#);
         assert_eq!(
             text,

@@ -1,4 +1,5 @@
-//! R4 capabilitystatement.html, for a server that reads.
+//! CapabilityStatement (R4 capabilitystatement.html) of a read-only server. Does not know which capabilities the server
+//! has.
 
 use serde::Serialize;
 
@@ -6,21 +7,21 @@ use serde::Serialize;
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "resourceType", rename_all = "camelCase")]
 pub struct CapabilityStatement {
-    /// active.
+    /// The status, `active`.
     pub status: &'static str,
-    /// When what it says last changed.
+    /// Date of the last change of the statement.
     pub date: &'static str,
-    /// instance.
+    /// The kind, `instance`.
     pub kind: &'static str,
-    /// What runs.
+    /// The software.
     pub software: Software,
-    /// Where it runs.
+    /// The installation.
     pub implementation: Implementation,
-    /// 4.0.1.
+    /// The FHIR version, 4.0.1.
     pub fhir_version: &'static str,
-    /// Media types.
+    /// The supported media types.
     pub format: Vec<&'static str>,
-    /// One, for the server.
+    /// One entry, for the server.
     pub rest: Vec<Rest>,
 }
 
@@ -36,9 +37,9 @@ pub struct Software {
 /// CapabilityStatement.implementation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Implementation {
-    /// What it is.
+    /// Description of the installation.
     pub description: &'static str,
-    /// The base address.
+    /// The base URL.
     pub url: String,
 }
 
@@ -46,15 +47,15 @@ pub struct Implementation {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rest {
-    /// server.
+    /// The mode, `server`.
     pub mode: &'static str,
-    /// How access is decided.
+    /// How access is controlled.
     pub security: Security,
-    /// What is served.
+    /// The resource types.
     pub resource: Vec<Resource>,
-    /// What can be done with all of it at once.
+    /// The system-level interactions.
     pub interaction: Vec<ResourceInteraction>,
-    /// What a search over all types can be asked by.
+    /// The search parameters of all types.
     pub search_param: Vec<SearchParam>,
     /// Compartments that can be searched.
     pub compartment: Vec<&'static str>,
@@ -63,7 +64,7 @@ pub struct Rest {
 /// CapabilityStatement.rest.security.
 #[derive(Debug, Clone, Serialize)]
 pub struct Security {
-    /// In words.
+    /// Description for people.
     pub description: &'static str,
 }
 
@@ -71,34 +72,34 @@ pub struct Security {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
-    /// Its type.
+    /// The resource type.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Profiles that some conform to, and name.
+    /// Profiles that some resources conform to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub supported_profile: Vec<&'static str>,
-    /// In words.
+    /// Description for people.
     pub documentation: &'static str,
-    /// What can be done.
+    /// The interactions.
     pub interaction: Vec<ResourceInteraction>,
-    /// no-version, versioned.
+    /// `no-version` or `versioned`.
     pub versioning: &'static str,
-    /// Whether versions that are no longer current can be read.
+    /// Whether past versions can be read.
     pub read_history: bool,
-    /// Which conditions a read understands.
+    /// The conditions that a read supports.
     pub conditional_read: &'static str,
-    /// How references are written.
+    /// The kinds of references.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reference_policy: Vec<&'static str>,
-    /// What `_include` understands.
+    /// The supported values of `_include`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search_include: Vec<String>,
-    /// What `_revinclude` understands.
+    /// The supported values of `_revinclude`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search_rev_include: Vec<String>,
-    /// What can be searched by.
+    /// The search parameters.
     pub search_param: Vec<SearchParam>,
-    /// What else can be done.
+    /// The operations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operation: Vec<Operation>,
 }
@@ -106,32 +107,32 @@ pub struct Resource {
 /// CapabilityStatement.rest.resource.operation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Operation {
-    /// As it stands in a path, without the dollar sign.
+    /// The name in a path, without the dollar sign.
     pub name: &'static str,
-    /// What defines it.
+    /// The URL of the OperationDefinition.
     pub definition: &'static str,
-    /// How it is answered.
+    /// Description for people.
     pub documentation: &'static str,
 }
 
 /// CapabilityStatement.rest.resource.interaction.
 #[derive(Debug, Clone, Serialize)]
 pub struct ResourceInteraction {
-    /// read, vread, search-type, batch.
+    /// `read`, `vread`, `search-type` or `batch`.
     pub code: &'static str,
 }
 
 /// CapabilityStatement.rest.resource.searchParam.
 #[derive(Debug, Clone, Serialize)]
 pub struct SearchParam {
-    /// As it stands in a query.
+    /// The name in a query.
     pub name: &'static str,
-    /// What defines it.
+    /// The URL of the SearchParameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<&'static str>,
-    /// How its values are read.
+    /// The type of the parameter.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// How it is answered, and how it may be written.
+    /// Description for people, with the supported forms.
     pub documentation: String,
 }

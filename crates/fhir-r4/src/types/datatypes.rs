@@ -1,21 +1,23 @@
-//! Data types (R4 datatypes.html, references.html, resource.html#Meta, narrative.html).
+//! Data types (R4 datatypes.html, references.html, resource.html#Meta, narrative.html). Does not know about the
+//! resources that use them.
 
 use std::borrow::Cow;
 
 use super::element::element;
 use super::{Element, Extension};
 
-/// `text` as a FHIR string: without control characters and without blanks at its ends; `None` when nothing remains.
+/// `text` as a FHIR string: without control characters and without leading or trailing whitespace; `None` if nothing
+/// remains.
 pub fn clean(text: &str) -> Option<String> {
     let text = text.trim();
-    if text.chars().all(is_kept) {
+    if text.chars().all(is_allowed) {
         return (!text.is_empty()).then(|| text.to_owned());
     }
-    clean(&text.chars().filter(|character| is_kept(*character)).collect::<String>())
+    clean(&text.chars().filter(|character| is_allowed(*character)).collect::<String>())
 }
 
-/// Control characters are illegal in a FHIR string; U+FFFE and U+FFFF are, too, where it is written as XML.
-fn is_kept(character: char) -> bool {
+/// Control characters are not allowed in a FHIR string; U+FFFE and U+FFFF are not allowed in its XML form.
+fn is_allowed(character: char) -> bool {
     let illegal = character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
     !illegal || matches!(character, '\n' | '\r' | '\t')
 }
@@ -23,21 +25,21 @@ fn is_kept(character: char) -> bool {
 element! {
     /// R4 datatypes#Coding.
     pub struct Coding {
-        /// Identity of the terminology.
+        /// URI of the code system.
         system: Option<Cow<'static, str>> = "system" + "_system",
-        /// Which version of it.
+        /// Version of the code system.
         version: Option<String> = "version" + "_version",
         /// The code.
         code: Option<Cow<'static, str>> = "code" + "_code",
-        /// The code's meaning.
+        /// Meaning of the code.
         display: Option<Cow<'static, str>> = "display" + "_display",
-        /// Whether somebody chose it.
+        /// Whether a user selected the coding.
         user_selected: Option<bool> = "userSelected" + "_userSelected",
     }
 }
 
 impl Coding {
-    /// A code of a terminology.
+    /// A code of a code system.
     pub fn new(
         system: impl Into<Cow<'static, str>>,
         code: impl Into<Cow<'static, str>>,
@@ -46,12 +48,12 @@ impl Coding {
         Self { system: Some(system.into()), code: Some(code.into()), display, ..Self::default() }
     }
 
-    /// Words where there is no code.
+    /// A coding with a display text and without a code.
     pub fn words(display: impl Into<Cow<'static, str>>) -> Self {
         Self { display: Some(display.into()), ..Self::default() }
     }
 
-    /// That there should be a code, and nobody knows which.
+    /// A coding whose code is unknown (extension data-absent-reason).
     pub fn unknown() -> Self {
         Self { element: Element::with(vec![Extension::unknown()]), ..Self::default() }
     }
@@ -60,15 +62,15 @@ impl Coding {
 element! {
     /// R4 datatypes#CodeableConcept.
     pub struct CodeableConcept {
-        /// Codes.
+        /// The codings.
         coding: Vec<Coding> = "coding",
-        /// Words.
+        /// Text of the concept.
         text: Option<Cow<'static, str>> = "text" + "_text",
     }
 }
 
 impl CodeableConcept {
-    /// Codes without words of their own.
+    /// A concept with codings and without text.
     pub fn of(coding: Vec<Coding>) -> Self {
         Self { coding, ..Self::default() }
     }
@@ -77,17 +79,17 @@ impl CodeableConcept {
 element! {
     /// R4 datatypes#Identifier.
     pub struct Identifier {
-        /// usual, official, secondary.
+        /// `usual`, `official` or `secondary`.
         usage: Option<Cow<'static, str>> = "use" + "_use",
-        /// What kind it is.
+        /// Type of the identifier.
         kind: Option<CodeableConcept> = "type",
-        /// Who makes it unique.
+        /// Namespace of the value.
         system: Option<String> = "system" + "_system",
-        /// The identifier itself.
+        /// Value of the identifier.
         value: Option<String> = "value" + "_value",
-        /// When it is valid.
+        /// Period in which it is valid.
         period: Option<Period> = "period",
-        /// Who gave it.
+        /// Organization that assigned it.
         assigner: Option<Box<Reference>> = "assigner",
     }
 }
@@ -95,19 +97,19 @@ element! {
 element! {
     /// R4 references.html.
     pub struct Reference {
-        /// Relative, so that it holds under every address of this server.
+        /// Relative URL, valid at every base URL of this server.
         reference: Option<String> = "reference" + "_reference",
-        /// The target's type.
+        /// Type of the target.
         kind: Option<Cow<'static, str>> = "type" + "_type",
-        /// The target by what others call it.
+        /// Business identifier of the target.
         identifier: Option<Identifier> = "identifier",
-        /// The target in words.
+        /// Text for the target.
         display: Option<String> = "display" + "_display",
     }
 }
 
 impl Reference {
-    /// A target that is known in words only.
+    /// A reference with only a text.
     pub fn words(display: String) -> Self {
         Self { display: Some(display), ..Self::default() }
     }
@@ -116,11 +118,11 @@ impl Reference {
 element! {
     /// R4 resource.html#Meta.
     pub struct Meta {
-        /// Which version of the content it is.
+        /// Version of the content.
         version_id: Option<String> = "versionId" + "_versionId",
-        /// When the content was first seen, an instant.
+        /// Instant at which the server first saw the content.
         last_updated: Option<String> = "lastUpdated" + "_lastUpdated",
-        /// Where the resource comes from.
+        /// URI of the source of the resource.
         source: Option<String> = "source" + "_source",
         /// Profiles that the resource conforms to.
         profile: Vec<Cow<'static, str>> = "profile" + "_profile",
@@ -134,9 +136,9 @@ element! {
 element! {
     /// R4 narrative.html.
     pub struct Narrative {
-        /// generated, extensions, additional, empty.
+        /// `generated`, `extensions`, `additional` or `empty`.
         status: Cow<'static, str> = "status" + "_status",
-        /// XHTML.
+        /// The narrative as XHTML.
         div: String = "div",
     }
 }
@@ -144,9 +146,9 @@ element! {
 element! {
     /// R4 datatypes#Period.
     pub struct Period {
-        /// From here.
+        /// Start.
         start: Option<String> = "start" + "_start",
-        /// To there.
+        /// End.
         end: Option<String> = "end" + "_end",
     }
 }
@@ -154,19 +156,19 @@ element! {
 element! {
     /// R4 datatypes#HumanName.
     pub struct HumanName {
-        /// How it is used.
+        /// Use of the name.
         usage: Option<Cow<'static, str>> = "use" + "_use",
-        /// The whole of it.
+        /// The complete name.
         text: Option<String> = "text" + "_text",
         /// Family name.
         family: Option<String> = "family" + "_family",
         /// Given and middle names.
         given: Vec<String> = "given" + "_given",
-        /// Before it.
+        /// Prefixes, such as titles.
         prefix: Vec<String> = "prefix" + "_prefix",
-        /// Behind it.
+        /// Suffixes.
         suffix: Vec<String> = "suffix" + "_suffix",
-        /// When it was used.
+        /// Period in which it was used.
         period: Option<Period> = "period",
     }
 }
@@ -174,15 +176,15 @@ element! {
 element! {
     /// R4 datatypes#Address.
     pub struct Address {
-        /// home, work, temp, old, billing.
+        /// `home`, `work`, `temp`, `old` or `billing`.
         usage: Option<String> = "use" + "_use",
-        /// postal, physical, both.
+        /// `postal`, `physical` or `both`.
         kind: Option<String> = "type" + "_type",
-        /// The whole of it.
+        /// The complete address.
         text: Option<String> = "text" + "_text",
         /// Street and number.
         line: Vec<String> = "line" + "_line",
-        /// Town.
+        /// City.
         city: Option<String> = "city" + "_city",
         /// County.
         district: Option<String> = "district" + "_district",
@@ -192,7 +194,7 @@ element! {
         postal_code: Option<String> = "postalCode" + "_postalCode",
         /// Country.
         country: Option<String> = "country" + "_country",
-        /// When it was used.
+        /// Period in which it was used.
         period: Option<Period> = "period",
     }
 }
@@ -200,15 +202,15 @@ element! {
 element! {
     /// R4 datatypes#ContactPoint.
     pub struct ContactPoint {
-        /// phone, email and others.
+        /// `phone`, `email` or others.
         system: Option<String> = "system" + "_system",
-        /// The number or address.
+        /// The phone number or address.
         value: Option<String> = "value" + "_value",
-        /// home, work, temp, old, mobile.
+        /// `home`, `work`, `temp`, `old` or `mobile`.
         usage: Option<String> = "use" + "_use",
-        /// Which is tried first.
+        /// Order of preference.
         rank: Option<u32> = "rank" + "_rank",
-        /// When it was used.
+        /// Period in which it was used.
         period: Option<Period> = "period",
     }
 }
@@ -218,19 +220,19 @@ element! {
     pub struct Attachment {
         /// Media type.
         content_type: Option<String> = "contentType" + "_contentType",
-        /// In which language it is.
+        /// Language of the content.
         language: Option<String> = "language" + "_language",
-        /// The content, in base64.
+        /// The content in base64.
         data: Option<String> = "data" + "_data",
-        /// Where the content is.
+        /// URL of the content.
         url: Option<String> = "url" + "_url",
-        /// Its length.
+        /// Size of the content in bytes.
         size: Option<u32> = "size" + "_size",
-        /// Its SHA-1, in base64.
+        /// SHA-1 of the content in base64.
         hash: Option<String> = "hash" + "_hash",
-        /// What it is called.
+        /// Title.
         title: Option<String> = "title" + "_title",
-        /// When it was made.
+        /// Date of creation.
         creation: Option<String> = "creation" + "_creation",
     }
 }
@@ -238,13 +240,13 @@ element! {
 element! {
     /// R4 datatypes#Annotation.
     pub struct Annotation {
-        /// Who wrote it.
+        /// Reference to the author.
         author_reference: Option<Reference> = "authorReference",
-        /// Who wrote it, in words.
+        /// Name of the author.
         author_string: Option<String> = "authorString" + "_authorString",
-        /// When it was written.
+        /// Date of the annotation.
         time: Option<String> = "time" + "_time",
-        /// Markdown.
+        /// The text in Markdown.
         text: String = "text" + "_text",
     }
 }
@@ -254,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fhir_string_holds_something_and_no_control_characters() {
+    fn fhir_string_is_not_empty_and_has_no_control_characters() {
         assert_eq!(clean("  CT \0head\u{7} ").as_deref(), Some("CT head"));
         assert_eq!(clean(" \0 \t"), None);
         assert_eq!(clean("a\r\nb").as_deref(), Some("a\r\nb"));

@@ -1,8 +1,9 @@
-//! What every element of R4 has beside its own content (element.html, backboneelement.html, json.html#primitive), and how the types
-//! are declared, so that nothing of a resource is lost on its way in and out.
+//! The parts that every R4 element has (element.html, backboneelement.html, json.html#primitive), and the macros that
+//! declare types, so that a resource is read and written without loss.
 //!
-//! A type is declared once, by [`element!`] or [`resource!`]: its elements in the order of the specification, each with its JSON name
-//! and, where it is primitive, the name of what may stand beside its value. What a type does not declare is refused.
+//! A type is declared once, by [`element!`] or [`resource!`]: its elements in the order of the specification, each with
+//! its JSON name and, for a primitive, the name of its sibling member with id and extensions. Members that a type does
+//! not declare are rejected. Does not know about the meaning of elements.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,8 @@ use serde_json::value::RawValue;
 
 use super::{CodeableConcept, Coding, Extension, Meta, Reference, SopClass};
 
-/// The id of an element, its extensions, and what stands beside the values of its primitive elements. Most have nothing of it.
+/// The id of an element, its extensions, and the sibling members of its primitive elements. Most elements have none of
+/// these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Element(Option<Box<Parts>>);
 
@@ -22,18 +24,19 @@ struct Parts {
     id: Option<String>,
     extension: Vec<Extension>,
     modifier_extension: Vec<Extension>,
-    beside: Vec<(Cow<'static, str>, Beside)>,
+    siblings: Vec<(Cow<'static, str>, Sibling)>,
 }
 
-/// The ids and extensions of a primitive element: of one value, or of each of a list, at the same place.
+/// The sibling member of a primitive element: id and extensions of one value, or of each value of a list at the same
+/// index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Beside {
+enum Sibling {
     One(Element),
     Many(Vec<Option<Element>>),
 }
 
 impl Element {
-    /// Nothing but `extension`.
+    /// An element with only `extension`.
     pub fn with(extension: Vec<Extension>) -> Self {
         let parts = Parts { extension, ..Parts::default() };
         Self((!parts.extension.is_empty()).then(|| Box::new(parts)))
@@ -44,7 +47,7 @@ impl Element {
         self.0.as_ref().map(|parts| parts.extension.as_slice()).unwrap_or_default()
     }
 
-    /// Puts `extension` behind those that are there.
+    /// Appends an extension.
     pub fn extend(&mut self, extension: Extension) {
         self.parts().extension.push(extension);
     }
@@ -66,33 +69,33 @@ impl Element {
         parts.modifier_extension.write("modifierExtension", members)
     }
 
-    pub(super) fn write_beside<M: SerializeMap>(&self, name: &str, members: &mut M) -> Result<(), M::Error> {
+    pub(super) fn write_sibling<M: SerializeMap>(&self, name: &str, members: &mut M) -> Result<(), M::Error> {
         let Some(parts) = &self.0 else { return Ok(()) };
-        match parts.beside.iter().find(|(beside, _)| beside == name) {
-            Some((_, Beside::One(element))) => members.serialize_entry(name, element),
-            Some((_, Beside::Many(elements))) => members.serialize_entry(name, elements),
+        match parts.siblings.iter().find(|(siblings, _)| siblings == name) {
+            Some((_, Sibling::One(element))) => members.serialize_entry(name, element),
+            Some((_, Sibling::Many(elements))) => members.serialize_entry(name, elements),
             None => Ok(()),
         }
     }
 
-    pub(super) fn write_all_beside<M: SerializeMap>(&self, members: &mut M) -> Result<(), M::Error> {
-        let beside = self.0.as_ref().map(|parts| parts.beside.as_slice()).unwrap_or_default();
-        beside.iter().try_for_each(|(name, _)| self.write_beside(name, members))
+    pub(super) fn write_siblings<M: SerializeMap>(&self, members: &mut M) -> Result<(), M::Error> {
+        let siblings = self.0.as_ref().map(|parts| parts.siblings.as_slice()).unwrap_or_default();
+        siblings.iter().try_for_each(|(name, _)| self.write_sibling(name, members))
     }
 
-    pub(super) fn read_beside<'de, A: MapAccess<'de>>(
+    pub(super) fn read_sibling<'de, A: MapAccess<'de>>(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         is_list: bool,
         members: &mut A,
     ) -> Result<(), A::Error> {
-        let beside =
-            if is_list { Beside::Many(members.next_value()?) } else { Beside::One(members.next_value()?) };
-        self.parts().beside.push((name.into(), beside));
+        let siblings =
+            if is_list { Sibling::Many(members.next_value()?) } else { Sibling::One(members.next_value()?) };
+        self.parts().siblings.push((name.into(), siblings));
         Ok(())
     }
 
-    /// A member that is none of the type's own.
+    /// Reads a member that the type itself does not declare.
     pub(super) fn read<'de, A: MapAccess<'de>>(
         &mut self,
         name: &str,
@@ -102,7 +105,7 @@ impl Element {
             "id" => self.parts().id = Some(members.next_value()?),
             "extension" => self.parts().extension = members.next_value()?,
             "modifierExtension" => self.parts().modifier_extension = members.next_value()?,
-            _ => return Err(A::Error::custom("an element that there is not in R4")),
+            _ => return Err(A::Error::custom("an element that is not defined in R4")),
         }
         Ok(())
     }
@@ -141,7 +144,7 @@ impl<'de> Deserialize<'de> for Element {
     }
 }
 
-/// Content that is carried as the text that it is: contained resources, and values of extensions that nothing here reads.
+/// Content that is stored as raw JSON: contained resources, and values of extensions that are not interpreted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RawJson(Box<RawValue>);
@@ -154,14 +157,14 @@ impl PartialEq for RawJson {
 
 impl Eq for RawJson {}
 
-/// The name of a member, read where it stands.
+/// The name of a member, borrowed from the input if possible.
 #[derive(Debug, Deserialize)]
 pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// How an element stands in JSON, by how often it may stand there.
+/// Reads and writes an element as a JSON member, depending on its cardinality.
 ///
-/// FHIR knows no empty text (R4 datatypes.html#string), so an empty one says that there is no value: of a primitive element that
-/// must be there, or at its place in a list, where only extensions stand.
+/// FHIR has no empty strings (R4 datatypes.html#string), so an empty string represents a missing value: of a required
+/// primitive element, or of an item of a list that has only extensions.
 pub(super) trait Member: Sized {
     const IS_LIST: bool = false;
 
@@ -169,7 +172,7 @@ pub(super) trait Member: Sized {
 
     fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error>;
 
-    /// What it is when it does not stand there.
+    /// The value if the member is missing; an error for a required element.
     fn missing<E: Error>(name: &'static str) -> Result<Self, E>;
 }
 
@@ -206,7 +209,7 @@ impl<T: Item> Member for Vec<T> {
     }
 }
 
-/// What can stand in a list.
+/// An item of a list.
 pub(super) trait Item: Serialize + DeserializeOwned {
     fn is_null(&self) -> bool {
         false
@@ -278,7 +281,7 @@ macro_rules! required {
 
 required!(Coding, CodeableConcept, Reference, SopClass);
 
-/// Where nothing is said of a resource there is no member.
+/// An empty `meta` is omitted.
 impl Member for Meta {
     fn write<M: SerializeMap>(&self, name: &'static str, members: &mut M) -> Result<(), M::Error> {
         if *self == Self::default() { Ok(()) } else { members.serialize_entry(name, self) }
@@ -293,7 +296,7 @@ impl Member for Meta {
     }
 }
 
-/// Reads the type of a resource, which must be this one.
+/// Reads the type of a resource, which must be `expected`.
 pub(super) fn read_type<'de, A: MapAccess<'de>>(expected: &str, members: &mut A) -> Result<(), A::Error> {
     let Name(name) = members.next_value()?;
     if name == expected { Ok(()) } else { Err(A::Error::custom("a resource of another type")) }
@@ -303,27 +306,27 @@ pub(super) fn read_type<'de, A: MapAccess<'de>>(expected: &str, members: &mut A)
 macro_rules! element {
     (
         $(#[$attribute:meta])*
-        pub struct $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $json:literal $(+ $beside:literal)?, )* }
+        pub struct $name:ident { $( $(#[$doc:meta])* $field:ident: $type:ty = $json:literal $(+ $siblings:literal)?, )* }
     ) => {
-        $crate::types::element::element! { @define $(#[$attribute])* $name [] [] [ $( $(#[$doc])* $field: $type = $json $(+ $beside)?, )* ] }
+        $crate::types::element::element! { @define $(#[$attribute])* $name [] [] [ $( $(#[$doc])* $field: $type = $json $(+ $siblings)?, )* ] }
     };
     (
         @define $(#[$attribute:meta])* $name:ident [ $($resource:literal)? ]
         [ $( $(#[$head_doc:meta])* $head:ident: $head_type:ty = $head_json:literal $(+ $head_beside:literal)?, )* ]
-        [ $( $(#[$doc:meta])* $field:ident: $type:ty = $json:literal $(+ $beside:literal)?, )* ]
+        [ $( $(#[$doc:meta])* $field:ident: $type:ty = $json:literal $(+ $siblings:literal)?, )* ]
     ) => {
         $(#[$attribute])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct $name {
             $( $(#[$head_doc])* pub $head: $head_type, )*
-            /// Its extensions, and what stands beside its primitive values.
+            /// Its id, its extensions, and the sibling members of its primitive values.
             pub element: $crate::types::Element,
             $( $(#[$doc])* pub $field: $type, )*
         }
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                #[allow(unused_imports, reason = "a type may have no element of its own")]
+                #[allow(unused_imports, reason = "a type can be declared without elements")]
                 use $crate::types::element::Member;
                 use serde::ser::SerializeMap;
                 let mut members = serializer.serialize_map(None)?;
@@ -331,12 +334,12 @@ macro_rules! element {
                 self.element.write_id(&mut members)?;
                 $(
                     self.$head.write($head_json, &mut members)?;
-                    $( self.element.write_beside($head_beside, &mut members)?; )?
+                    $( self.element.write_sibling($head_beside, &mut members)?; )?
                 )*
                 self.element.write_extensions(&mut members)?;
                 $(
                     self.$field.write($json, &mut members)?;
-                    $( self.element.write_beside($beside, &mut members)?; )?
+                    $( self.element.write_sibling($siblings, &mut members)?; )?
                 )*
                 members.end()
             }
@@ -365,12 +368,12 @@ macro_rules! element {
                                 $(
                                     $head_json => $head = Some(Member::read(&mut members)?),
                                     $( $head_beside => {
-                                        element.read_beside($head_beside, <$head_type>::IS_LIST, &mut members)?;
+                                        element.read_sibling($head_beside, <$head_type>::IS_LIST, &mut members)?;
                                     } )?
                                 )*
                                 $(
                                     $json => $field = Some(Member::read(&mut members)?),
-                                    $( $beside => element.read_beside($beside, <$type>::IS_LIST, &mut members)?, )?
+                                    $( $siblings => element.read_sibling($siblings, <$type>::IS_LIST, &mut members)?, )?
                                 )*
                                 other => element.read(other, &mut members)?,
                             }
@@ -391,24 +394,24 @@ macro_rules! element {
     };
 }
 
-/// Declares a resource (R4 domainresource.html): the same, behind what every resource has.
+/// Declares a resource (R4 domainresource.html): the elements that every resource has, then the declared ones.
 macro_rules! resource {
     (
         $(#[$attribute:meta])*
         pub struct $name:ident = $resource:literal { $($elements:tt)* }
     ) => {
         $crate::types::element::element! { @define $(#[$attribute])* $name [ $resource ] [
-            /// Its id.
+            /// The id of the resource.
             id: String = "id",
-            /// Version, profiles and tags.
+            /// Version, profiles and tags of the resource.
             meta: $crate::types::Meta = "meta",
-            /// Rules without which the content cannot be understood.
+            /// Rules that are required to understand the content.
             implicit_rules: Option<String> = "implicitRules" + "_implicitRules",
-            /// In which language it is.
+            /// Language of the content.
             language: Option<String> = "language" + "_language",
-            /// The content in words.
+            /// The narrative.
             text: Option<$crate::types::Narrative> = "text",
-            /// Resources that have no life of their own.
+            /// Contained resources.
             contained: Vec<$crate::types::RawJson> = "contained",
         ] [ $($elements)* ] }
     };

@@ -1,4 +1,4 @@
-//! R4 endpoint.html.
+//! Endpoint (R4 endpoint.html).
 
 use std::borrow::Cow;
 
@@ -6,29 +6,29 @@ use super::element::resource;
 use super::{CodeableConcept, Coding, ContactPoint, Identifier, Period, Reference};
 
 resource! {
-    /// An Endpoint: where something can be retrieved.
+    /// An Endpoint: the URL of a service.
     pub struct Endpoint = "Endpoint" {
-        /// What others call it.
+        /// Business identifiers.
         identifier: Vec<Identifier> = "identifier",
-        /// active.
+        /// The status, `active`.
         status: Cow<'static, str> = "status" + "_status",
-        /// What is spoken there.
+        /// Protocol of the service.
         connection_type: Coding = "connectionType",
         /// The archive's name.
         name: Option<String> = "name" + "_name",
-        /// Who runs it.
+        /// Organization that runs the service.
         managing_organization: Option<Reference> = "managingOrganization",
-        /// Whom to ask about it.
+        /// Contacts for the service.
         contact: Vec<ContactPoint> = "contact",
-        /// When it is there.
+        /// Period in which the service is available.
         period: Option<Period> = "period",
-        /// What can be had there; at least one.
+        /// Types of content of the service; at least one.
         payload_type: Vec<CodeableConcept> = "payloadType",
-        /// In which format.
+        /// Media types of the content.
         payload_mime_type: Vec<Cow<'static, str>> = "payloadMimeType" + "_payloadMimeType",
-        /// The root of the service, without a slash at its end.
+        /// Root URL of the service, without a trailing slash.
         address: String = "address" + "_address",
-        /// What is to be sent along. Never a secret.
+        /// Header fields to send. Never contains secrets.
         header: Vec<String> = "header" + "_header",
     }
 }

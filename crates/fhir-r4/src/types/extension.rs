@@ -1,4 +1,4 @@
-//! Extensions (R4 extensibility.html).
+//! Extensions (R4 extensibility.html). Does not know about the meaning of extensions, except data-absent-reason.
 
 use std::borrow::Cow;
 
@@ -9,21 +9,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::element::{Item, Name};
 use super::{Element, RawJson};
 
-/// R4 extension data-absent-reason.
+/// URL of the extension data-absent-reason.
 const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 /// An extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// Its id and its own extensions.
+    /// Its id and nested extensions.
     pub element: Element,
-    /// What it means.
+    /// URL that defines its meaning.
     pub url: Cow<'static, str>,
-    /// Its value, where it has no extensions instead.
+    /// Its value, unless it has nested extensions.
     pub value: Option<ExtensionValue>,
 }
 
-/// The value of an extension, by its type: those that are written here, and every other as the text that it is.
+/// The value of an extension, by type: the types that this program writes, and all others as raw JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExtensionValue {
     /// valueBoolean
@@ -32,27 +32,27 @@ pub enum ExtensionValue {
     Code(Cow<'static, str>),
     /// valueInteger
     Integer(i32),
-    /// Any other: its name, from `value` on, and what stands there.
+    /// Another type: the member name, such as `valueString`, and the raw value.
     Other(String, RawJson),
 }
 
 impl Extension {
-    /// With a code.
+    /// An extension with a code.
     pub fn code(url: &'static str, code: &'static str) -> Self {
         Self::of(url, ExtensionValue::Code(code.into()))
     }
 
-    /// With a truth value.
+    /// An extension with a boolean.
     pub fn boolean(url: &'static str, value: bool) -> Self {
         Self::of(url, ExtensionValue::Boolean(value))
     }
 
-    /// With a number.
+    /// An extension with an integer.
     pub fn integer(url: &'static str, value: i32) -> Self {
         Self::of(url, ExtensionValue::Integer(value))
     }
 
-    /// That there should be something, and nobody knows what.
+    /// The extension data-absent-reason with the code `unknown`.
     pub fn unknown() -> Self {
         Self::code(DATA_ABSENT_REASON, "unknown")
     }
@@ -93,7 +93,7 @@ impl Serialize for Extension {
         if let Some(value) = &self.value {
             members.serialize_entry(value.name(), value)?;
         }
-        self.element.write_all_beside(&mut members)?;
+        self.element.write_siblings(&mut members)?;
         members.end()
     }
 }
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for Extension {
                                 Some(ExtensionValue::Other(name.to_owned(), members.next_value()?));
                         }
                         name if name.starts_with("_value") => {
-                            extension.element.read_beside(name.to_owned(), false, &mut members)?;
+                            extension.element.read_sibling(name.to_owned(), false, &mut members)?;
                         }
                         name => extension.element.read(name, &mut members)?,
                     }

@@ -1,4 +1,4 @@
-//! R4 imagingstudy.html.
+//! ImagingStudy (R4 imagingstudy.html).
 
 use std::borrow::Cow;
 
@@ -11,45 +11,45 @@ use super::{Annotation, CodeableConcept, Coding, Identifier, Reference};
 resource! {
     /// An ImagingStudy.
     pub struct ImagingStudy = "ImagingStudy" {
-        /// UID, accession number, Study ID.
+        /// Study Instance UID, accession number and Study ID.
         identifier: Vec<Identifier> = "identifier",
-        /// available, unknown.
+        /// `available` or `unknown`.
         status: Cow<'static, str> = "status" + "_status",
-        /// Every modality of its series.
+        /// Modalities of the series.
         modality: Vec<Coding> = "modality",
-        /// The Patient.
+        /// Reference to the Patient.
         subject: Reference = "subject",
-        /// The visit, by its number.
+        /// The visit, with its identifier only.
         encounter: Option<Reference> = "encounter",
-        /// When it began, as precisely as is known.
+        /// Start of the study, at the known precision.
         started: Option<String> = "started" + "_started",
-        /// The orders, by their numbers.
+        /// The orders, with their identifiers only.
         based_on: Vec<Reference> = "basedOn",
-        /// Who asked for it.
+        /// Referring physician.
         referrer: Option<Reference> = "referrer",
-        /// Who read it.
+        /// Interpreting physicians.
         interpreter: Vec<Reference> = "interpreter",
-        /// Where it can be retrieved.
+        /// Endpoints that serve the study.
         endpoint: Vec<Reference> = "endpoint",
-        /// As the archive counts.
+        /// Number of series that the archive reports.
         number_of_series: Option<u32> = "numberOfSeries" + "_numberOfSeries",
-        /// As the archive counts.
+        /// Number of instances that the archive reports.
         number_of_instances: Option<u32> = "numberOfInstances" + "_numberOfInstances",
-        /// The Procedure that was done.
+        /// The performed Procedure.
         procedure_reference: Option<Reference> = "procedureReference",
-        /// What was done.
+        /// Codes of the procedure.
         procedure_code: Vec<CodeableConcept> = "procedureCode",
-        /// Where it was done.
+        /// Location of the study.
         location: Option<Reference> = "location",
-        /// Why it was done.
+        /// Reasons for the study.
         reason_code: Vec<CodeableConcept> = "reasonCode",
-        /// Findings for which it was done.
+        /// References to the reasons.
         reason_reference: Vec<Reference> = "reasonReference",
         /// Comments.
         note: Vec<Annotation> = "note",
-        /// What the archive calls it.
+        /// Study Description.
         description: Option<String> = "description" + "_description",
-        /// Its series, when they were asked for.
+        /// The series, if they were requested.
         series: Vec<Series> = "series",
     }
 }
@@ -59,27 +59,27 @@ element! {
     pub struct Series {
         /// The Series Instance UID.
         uid: String = "uid" + "_uid",
-        /// Its number in the study.
+        /// Series Number.
         number: Option<u32> = "number" + "_number",
-        /// How it was acquired.
+        /// Modality.
         modality: Coding = "modality",
-        /// What the archive calls it.
+        /// Series Description.
         description: Option<String> = "description" + "_description",
-        /// As the archive counts.
+        /// Number of instances that the archive reports.
         number_of_instances: Option<u32> = "numberOfInstances" + "_numberOfInstances",
-        /// Where it can be retrieved, if elsewhere than the study.
+        /// Endpoints that serve the series, if they differ from those of the study.
         endpoint: Vec<Reference> = "endpoint",
-        /// What was examined.
+        /// Examined body part.
         body_site: Option<Coding> = "bodySite",
-        /// Which side of it.
+        /// Side of the body part.
         laterality: Option<Coding> = "laterality",
-        /// What was taken from the patient and examined.
+        /// Examined specimens.
         specimen: Vec<Reference> = "specimen",
-        /// When it began.
+        /// Start of the series.
         started: Option<String> = "started" + "_started",
-        /// Who did it.
+        /// Performers of the series.
         performer: Vec<Performer> = "performer",
-        /// Its instances, when they were asked for.
+        /// The instances, if they were requested.
         instance: Vec<Instance> = "instance",
     }
 }
@@ -87,28 +87,28 @@ element! {
 element! {
     /// ImagingStudy.series.performer.
     pub struct Performer {
-        /// What they did.
+        /// Function of the performer.
         function: Option<CodeableConcept> = "function",
-        /// Who they are.
+        /// The performer.
         actor: Reference = "actor",
     }
 }
 
 element! {
-    /// ImagingStudy.series.instance. A study has thousands: nothing is copied to write one.
+    /// ImagingStudy.series.instance. A study can have thousands, so serialization copies nothing.
     pub struct Instance {
         /// The SOP Instance UID.
         uid: Box<str> = "uid" + "_uid",
-        /// What kind of object it is.
+        /// SOP class.
         sop_class: SopClass = "sopClass",
-        /// Its number in the series.
+        /// Instance Number.
         number: Option<u32> = "number" + "_number",
-        /// What it is called.
+        /// Title.
         title: Option<Box<str>> = "title" + "_title",
     }
 }
 
-/// ImagingStudy.series.instance.sopClass: as a rule a UID and nothing else.
+/// ImagingStudy.series.instance.sopClass: usually only a UID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SopClass {
     /// The SOP Class UID.
@@ -120,7 +120,7 @@ pub enum SopClass {
 const URI: &str = "urn:ietf:rfc:3986";
 
 impl SopClass {
-    /// That the archive does not say, as the element must be there.
+    /// An unknown SOP class: the element is required, but the archive does not report it.
     pub fn unknown() -> Self {
         Self::Coded(Box::new(Coding::unknown()))
     }
@@ -157,7 +157,7 @@ impl<'de> Deserialize<'de> for SopClass {
     }
 }
 
-/// `urn:oid:` and a UID, written without putting them together first.
+/// `urn:oid:` and a UID, serialized without an intermediate string.
 struct Urn<'a>(&'a str);
 
 impl Serialize for Urn<'_> {

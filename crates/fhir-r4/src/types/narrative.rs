@@ -1,5 +1,6 @@
-//! Resources in words (R4 narrative.html): XHTML that is generated from their elements, for people without a program that knows
-//! FHIR. Nothing stands there that does not stand in the elements, and every value is escaped.
+//! Generates the narrative of resources (R4 narrative.html): XHTML from their elements, for people without FHIR
+//! software. The narrative contains only values of the elements, and every value is escaped. Does not know when a
+//! narrative is requested.
 
 use serde::Serialize;
 
@@ -7,9 +8,9 @@ use super::{CodeableConcept, Coding, Endpoint, HumanName, Identifier, ImagingStu
 use super::{Reference, Series};
 use xml_escape::push_escaped;
 
-/// A resource that can be told in words.
+/// A resource with a generated narrative.
 pub trait Narrated: Serialize {
-    /// The resource in words.
+    /// Generates the narrative.
     fn narrative(&self) -> Narrative;
 }
 
@@ -56,7 +57,7 @@ impl Narrated for Patient {
     fn narrative(&self) -> Narrative {
         let mut page = Xhtml::titled("Patient");
         page.facts(|facts| {
-            self.name.iter().for_each(|name| facts.add("Name", name_in_words(name)));
+            self.name.iter().for_each(|name| facts.add("Name", name_text(name)));
             facts.add("Gender", self.gender.as_deref());
             facts.add("Birth date", self.birth_date.as_deref());
             self.identifier.iter().for_each(|identifier| facts.identifier(identifier));
@@ -88,11 +89,11 @@ fn concept(concept: &CodeableConcept) -> Option<&str> {
 }
 
 fn reference(reference: &Reference) -> Option<&str> {
-    let by_number = || reference.identifier.as_ref().and_then(|identifier| identifier.value.as_deref());
-    reference.display.as_deref().or_else(by_number).or(reference.reference.as_deref())
+    let by_identifier = || reference.identifier.as_ref().and_then(|identifier| identifier.value.as_deref());
+    reference.display.as_deref().or_else(by_identifier).or(reference.reference.as_deref())
 }
 
-fn name_in_words(name: &HumanName) -> Option<String> {
+fn name_text(name: &HumanName) -> Option<String> {
     let parts = || joined_by(" ", name.given.iter().chain(&name.family).map(String::as_str));
     name.text.clone().or_else(parts)
 }
@@ -106,7 +107,7 @@ fn joined_by<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> Optio
     (!texts.is_empty()).then(|| texts.join(separator))
 }
 
-/// XHTML while it is written.
+/// XHTML under construction.
 struct Xhtml(String);
 
 impl Xhtml {
@@ -114,11 +115,11 @@ impl Xhtml {
         Self(format!(r#"<div xmlns="http://www.w3.org/1999/xhtml"><p><b>{title}</b></p>"#))
     }
 
-    /// A line for each fact that there is.
+    /// A table with one row per fact that is present.
     fn facts(&mut self, add: impl FnOnce(&mut Facts)) {
         let mut facts = Facts(String::new());
         add(&mut facts);
-        // XHTML knows no table without lines.
+        // XHTML does not allow a table without rows.
         if !facts.0.is_empty() {
             self.0.extend(["<table>", &facts.0, "</table>"]);
         }
@@ -156,7 +157,7 @@ impl Xhtml {
     }
 }
 
-/// The lines of a table of facts.
+/// The rows of a table of facts.
 struct Facts(String);
 
 impl Facts {
@@ -169,7 +170,7 @@ impl Facts {
         self.0.push_str("</td></tr>");
     }
 
-    /// An identifier under what kind it is.
+    /// An identifier, labeled by its type.
     fn identifier(&mut self, identifier: &Identifier) {
         let is_uid = identifier.system.as_deref() == Some("urn:dicom:uid");
         let kind = identifier.kind.as_ref().and_then(concept);
@@ -181,7 +182,7 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::needless_pass_by_value, reason = "json! makes values to be given away")]
+    #![expect(clippy::needless_pass_by_value, reason = "json! returns values that are passed by value")]
 
     use super::*;
     use proptest::prelude::*;
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_study_is_told_with_its_series_and_without_its_instances() {
+    fn narrative_of_a_study_has_its_series_and_not_its_instances() {
         let study = study(json!({
             "identifier": [{"system": "urn:dicom:uid", "value": "urn:oid:1.2"}, {"type": {"text": "Accession"}, "value": "A1"}],
             "modality": [{"code": "CT"}, {"code": "SR"}], "started": "2024-01-31", "subject": {"display": "Jane Doe"},
@@ -203,25 +204,25 @@ mod tests {
         }));
         let Narrative { status, div, .. } = study.narrative();
         assert_eq!(status, "generated");
-        for told in [
+        for expected in [
             "<tr><th>Study Instance UID</th><td>1.2</td></tr>",
             "<tr><th>Accession</th><td>A1</td></tr>",
             "<tr><th>Modality</th><td>CT, SR</td></tr>",
             "<tr><th>Patient</th><td>Jane Doe</td></tr>",
             "<tr><td>2</td><td>CT</td><td></td><td>Knee</td><td></td><td></td><td></td></tr>",
         ] {
-            assert!(div.contains(told), "{told}: {div}");
+            assert!(div.contains(expected), "{expected}: {div}");
         }
         assert!(!div.contains("1.2.3.4"));
     }
 
     #[test]
-    fn what_is_not_known_has_no_line() {
+    fn missing_values_have_no_row() {
         let div = Patient::default().narrative().div;
         assert_eq!(div, r#"<div xmlns="http://www.w3.org/1999/xhtml"><p><b>Patient</b></p></div>"#);
     }
 
-    /// What a reader of XML gets from the text between tags; panics on what is no text.
+    /// The text that an XML reader returns for element content; panics if it contains markup.
     fn read(text: &str) -> String {
         assert!(!text.contains(['<', '>', '"']), "{text}");
         let parts = text.split('&').enumerate().map(|(index, part)| match (index, part.split_once(';')) {
@@ -240,10 +241,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_an_element_holds_it_stays_text(text in any::<String>()) {
+        fn values_are_escaped_as_text(text in any::<String>()) {
             let text = super::super::clean(&text).unwrap_or_default();
-            let told = study(json!({"description": text})).narrative().div;
-            let cell = told.split("<tr><th>Description</th><td>").nth(1).and_then(|rest| rest.split("</td>").next());
+            let expected = study(json!({"description": text})).narrative().div;
+            let cell = expected.split("<tr><th>Description</th><td>").nth(1).and_then(|rest| rest.split("</td>").next());
             prop_assert_eq!(cell.map(read).unwrap_or_default(), text);
         }
     }

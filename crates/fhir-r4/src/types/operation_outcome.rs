@@ -1,4 +1,4 @@
-//! R4 operationoutcome.html.
+//! OperationOutcome (R4 operationoutcome.html).
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use serde::Serialize;
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "resourceType")]
 pub struct OperationOutcome {
-    /// At least one.
+    /// The issues; at least one.
     pub issue: Vec<OutcomeIssue>,
 }
 
 /// OperationOutcome.issue.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutcomeIssue {
-    /// error, warning, information.
+    /// `error`, `warning` or `information`.
     pub severity: &'static str,
-    /// R4 valueset-issue-type.
+    /// A code of the value set issue-type.
     pub code: &'static str,
-    /// For people.
+    /// Explanation for people.
     pub diagnostics: Cow<'static, str>,
-    /// What it is about.
+    /// The elements or parameters that the issue concerns.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expression: Vec<String>,
 }

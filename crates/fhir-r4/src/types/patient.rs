@@ -1,4 +1,4 @@
-//! R4 patient.html.
+//! Patient (R4 patient.html).
 
 use std::borrow::Cow;
 
@@ -8,39 +8,39 @@ use super::{Address, Attachment, CodeableConcept, ContactPoint, HumanName, Ident
 resource! {
     /// A Patient.
     pub struct Patient = "Patient" {
-        /// PatientID first.
+        /// Identifiers; the first is the Patient ID.
         identifier: Vec<Identifier> = "identifier",
-        /// Whether the record is in use.
+        /// Whether the record is active.
         active: Option<bool> = "active" + "_active",
-        /// One for each writing.
+        /// Names, one per representation (alphabetic, ideographic, phonetic).
         name: Vec<HumanName> = "name",
-        /// Numbers and addresses.
+        /// Contact details.
         telecom: Vec<ContactPoint> = "telecom",
-        /// male, female, other, unknown.
+        /// `male`, `female`, `other` or `unknown`.
         gender: Option<Cow<'static, str>> = "gender" + "_gender",
-        /// A day.
+        /// Birth date.
         birth_date: Option<String> = "birthDate" + "_birthDate",
-        /// Whether they have died.
+        /// Whether the patient has died.
         deceased_boolean: Option<bool> = "deceasedBoolean" + "_deceasedBoolean",
-        /// When they died.
+        /// Date of death.
         deceased_date_time: Option<String> = "deceasedDateTime" + "_deceasedDateTime",
-        /// Where they live.
+        /// Addresses.
         address: Vec<Address> = "address",
-        /// Civil status.
+        /// Marital status.
         marital_status: Option<CodeableConcept> = "maritalStatus",
-        /// Whether they are one of several.
+        /// Whether the patient is part of a multiple birth.
         multiple_birth_boolean: Option<bool> = "multipleBirthBoolean" + "_multipleBirthBoolean",
-        /// Which of several they are.
+        /// Birth order in a multiple birth.
         multiple_birth_integer: Option<i32> = "multipleBirthInteger" + "_multipleBirthInteger",
-        /// Images of them.
+        /// Photos.
         photo: Vec<Attachment> = "photo",
-        /// Whom to call.
+        /// Contact persons.
         contact: Vec<PatientContact> = "contact",
-        /// What they speak.
+        /// Languages.
         communication: Vec<PatientCommunication> = "communication",
-        /// Who treats them.
+        /// Primary care providers.
         general_practitioner: Vec<Reference> = "generalPractitioner",
-        /// Who keeps the record.
+        /// Organization that manages the record.
         managing_organization: Option<Reference> = "managingOrganization",
         /// Other records of the same person.
         link: Vec<PatientLink> = "link",
@@ -50,19 +50,19 @@ resource! {
 element! {
     /// Patient.contact.
     pub struct PatientContact {
-        /// What they are to the patient.
+        /// Relationship to the patient.
         relationship: Vec<CodeableConcept> = "relationship",
-        /// Their name.
+        /// Name.
         name: Option<HumanName> = "name",
-        /// Their numbers.
+        /// Contact details.
         telecom: Vec<ContactPoint> = "telecom",
-        /// Where they live.
+        /// Address.
         address: Option<Address> = "address",
-        /// male, female, other, unknown.
+        /// `male`, `female`, `other` or `unknown`.
         gender: Option<String> = "gender" + "_gender",
-        /// For whom they work.
+        /// Organization of the contact.
         organization: Option<Reference> = "organization",
-        /// When they can be called.
+        /// Period in which the contact is valid.
         period: Option<Period> = "period",
     }
 }
@@ -70,9 +70,9 @@ element! {
 element! {
     /// Patient.communication.
     pub struct PatientCommunication {
-        /// Which language.
+        /// The language.
         language: CodeableConcept = "language",
-        /// Whether they like it best.
+        /// Whether the language is preferred.
         preferred: Option<bool> = "preferred" + "_preferred",
     }
 }
@@ -82,7 +82,7 @@ element! {
     pub struct PatientLink {
         /// The other record.
         other: Reference = "other",
-        /// replaced-by, replaces, refer, seealso.
+        /// `replaced-by`, `replaces`, `refer` or `seealso`.
         kind: Cow<'static, str> = "type" + "_type",
     }
 }

@@ -1,4 +1,4 @@
-//! Parts of a resource (R4 search#summary, search#elements): which of its elements are written.
+//! Writes a subset of a resource (R4 search#summary, search#elements). Does not know about search requests.
 
 use std::borrow::Cow;
 
@@ -8,22 +8,22 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{Coding, Narrated};
 use json_members::Members;
 
-/// Which elements are wanted.
+/// The subset of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection<'a> {
-    /// All.
+    /// All elements.
     Full,
-    /// Those that R4 marks as summary elements.
+    /// The summary elements of R4.
     Summary,
-    /// The narrative, id, meta, and what must be there.
+    /// The narrative, id, meta, and mandatory elements.
     Text,
-    /// All but the narrative.
+    /// All elements except the narrative.
     Data,
-    /// These at the root, and what must be there.
+    /// These root elements, and mandatory elements.
     Elements(&'a [&'a str]),
 }
 
-/// What must be there, or changes the meaning of the rest, whatever was asked for.
+/// Elements that are always written, because they are mandatory or change the meaning of other elements.
 fn mandatory(resource_type: &str) -> &'static [&'static str] {
     match resource_type {
         "ImagingStudy" => &["status", "subject"],
@@ -33,10 +33,10 @@ fn mandatory(resource_type: &str) -> &'static [&'static str] {
     }
 }
 
-/// The same of every resource.
+/// Elements that are always written, of every resource type.
 const ALWAYS: [&str; 5] = ["resourceType", "id", "meta", "implicitRules", "modifierExtension"];
 
-/// Elements at the root that R4 does not mark as summary elements.
+/// Root elements that are not summary elements in R4.
 fn beyond_summary(resource_type: &str) -> &'static [&'static str] {
     match resource_type {
         "ImagingStudy" => &["language", "text", "contained", "extension"],
@@ -59,10 +59,10 @@ fn beyond_summary(resource_type: &str) -> &'static [&'static str] {
     }
 }
 
-/// `resource` as JSON with the wanted elements only, tagged SUBSETTED where something may be missing.
+/// `resource` as JSON with only the selected elements, tagged SUBSETTED if elements may be missing.
 ///
-/// The resource is written once and its members are then taken over as text, in their order: nothing below the root is read
-/// into values, whatever its size. A narrative that was asked for is generated when the resource has none.
+/// The resource is serialized once and its members are copied as raw text, in their order: nothing below the root is
+/// parsed. A requested narrative is generated if the resource has none.
 pub fn project<R: Narrated>(resource: &R, projection: Projection<'_>) -> serde_json::Result<Vec<u8>> {
     let whole = serde_json::to_vec(resource)?;
     if projection == Projection::Full {
@@ -79,61 +79,62 @@ pub fn project<R: Narrated>(resource: &R, projection: Projection<'_>) -> serde_j
         None => "",
     };
     let meta = subsetted(text_of("meta"))?;
-    let mut kept: Vec<(&str, Cow<'_, RawValue>)> = Vec::with_capacity(members.len() + 2);
+    let mut selected: Vec<(&str, Cow<'_, RawValue>)> = Vec::with_capacity(members.len() + 2);
     for (name, value) in &members {
-        // What stands beside a primitive element goes with it.
+        // The sibling member of a primitive element is selected with it.
         let element = name.strip_prefix('_').unwrap_or(name);
-        let is_wanted = match projection {
+        let is_selected = match projection {
             Projection::Full => true,
             Projection::Data => element != "text",
-            Projection::Text => element == "text" || is_always_wanted(resource_type, element),
+            Projection::Text => element == "text" || is_always_selected(resource_type, element),
             Projection::Elements(names) => {
-                is_always_wanted(resource_type, element) || names.contains(&element)
+                is_always_selected(resource_type, element) || names.contains(&element)
             }
             Projection::Summary => !beyond_summary(resource_type).contains(&element),
         };
-        if element == "meta" || !is_wanted {
+        if element == "meta" || !is_selected {
             continue;
         }
         let value = match element {
             "series" if projection == Projection::Summary => Cow::Owned(summary_of(value)?),
             _ => Cow::Borrowed(*value),
         };
-        kept.push((name, value));
+        selected.push((name, value));
     }
-    // R4 resource.html, domainresource.html: meta stands behind the id, the narrative behind what every resource has.
-    put_behind(&mut kept, &["resourceType", "id"], "meta", meta);
+    // R4 resource.html, domainresource.html: meta follows the id, the narrative follows the elements that every
+    // resource has.
+    insert_after(&mut selected, &["resourceType", "id"], "meta", meta);
     if projection == Projection::Text && text_of("text").is_none() {
         let head = ["resourceType", "id", "meta", "implicitRules", "_implicitRules"];
-        put_behind(&mut kept, &head, "text", to_raw_value(&resource.narrative())?);
+        insert_after(&mut selected, &head, "text", to_raw_value(&resource.narrative())?);
     }
     let mut subset = Vec::with_capacity(whole.len());
-    serde_json::Serializer::new(&mut subset).collect_map(kept)?;
+    serde_json::Serializer::new(&mut subset).collect_map(selected)?;
     Ok(subset)
 }
 
-fn put_behind<'a>(
+fn insert_after<'a>(
     members: &mut Vec<(&'a str, Cow<'a, RawValue>)>,
     head: &[&str],
     name: &'a str,
     value: Box<RawValue>,
 ) {
-    let place = members.iter().take_while(|(name, _)| head.contains(name)).count();
-    members.insert(place, (name, Cow::Owned(value)));
+    let index = members.iter().take_while(|(name, _)| head.contains(name)).count();
+    members.insert(index, (name, Cow::Owned(value)));
 }
 
-fn is_always_wanted(resource_type: &str, name: &str) -> bool {
+fn is_always_selected(resource_type: &str, name: &str) -> bool {
     ALWAYS.contains(&name) || mandatory(resource_type).contains(&name)
 }
 
-/// `meta` with the tag of a subset behind what it holds (R4 search#summary).
+/// `meta` with the tag SUBSETTED appended (R4 search#summary).
 fn subsetted(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
     let tag = Coding::new("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED", None);
     let Members(mut members) = match meta {
         Some(text) => serde_json::from_str(text)?,
         None => Members(Vec::new()),
     };
-    let present = members.iter().position(|(name, _)| name == "tag").map(|place| members.remove(place).1);
+    let present = members.iter().position(|(name, _)| name == "tag").map(|index| members.remove(index).1);
     let mut tags: Vec<&RawValue> = match present {
         Some(tags) => serde_json::from_str(tags.get())?,
         None => Vec::new(),
@@ -145,7 +146,7 @@ fn subsetted(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
     to_raw_value(&Members(members))
 }
 
-/// R4 imagingstudy.html: of a series its instances are no summary elements.
+/// Series without the elements that are not summary elements (R4 imagingstudy.html).
 fn summary_of(series: &RawValue) -> serde_json::Result<Box<RawValue>> {
     let mut series: Vec<Members<'_>> = serde_json::from_str(series.get())?;
     for Members(members) in &mut series {
@@ -156,7 +157,7 @@ fn summary_of(series: &RawValue) -> serde_json::Result<Box<RawValue>> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::needless_pass_by_value, reason = "json! makes values to be given away")]
+    #![expect(clippy::needless_pass_by_value, reason = "json! returns values that are passed by value")]
 
     use super::super::{Endpoint, ImagingStudy, Patient};
     use super::*;
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_leaves_instances_out_and_says_so() {
+    fn summary_omits_instances_and_is_tagged() {
         let summary = projected(Projection::Summary);
         assert_eq!(summary["series"][0].get("instance"), None);
         assert_eq!(summary["description"], "x");
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_there_always_is() {
+    fn mandatory_elements_are_always_written() {
         assert_eq!(
             names(&projected(Projection::Elements(&["started"]))),
             ["id", "meta", "resourceType", "started", "status", "subject"]
@@ -210,15 +211,15 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_is_not_tagged() {
+    fn complete_resource_is_not_tagged() {
         assert_eq!(projected(Projection::Data)["meta"].get("tag"), None);
         assert_eq!(projected(Projection::Full)["series"][0]["instance"][0]["uid"], "1.2.3.4");
     }
 
     #[test]
-    fn a_narrative_is_there_when_it_is_asked_for_and_not_when_it_is_not() {
-        let told = study(json!({"text": {"status": "additional", "div": "<div>own</div>"}}));
-        let of = |projection| value(&told, projection);
+    fn narrative_is_written_if_and_only_if_it_is_requested() {
+        let study = study(json!({"text": {"status": "additional", "div": "<div>own</div>"}}));
+        let of = |projection| value(&study, projection);
         assert_eq!(of(Projection::Full)["text"]["div"], "<div>own</div>");
         assert_eq!(of(Projection::Text)["text"]["div"], "<div>own</div>");
         assert_eq!(of(Projection::Elements(&["text"]))["text"]["status"], "additional");
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_keeps_the_order_of_the_specification() {
+    fn subset_keeps_the_order_of_the_specification() {
         let patient = Patient {
             id: "a".to_owned(),
             active: Some(true),
@@ -243,15 +244,15 @@ mod tests {
             format!(r#"{{"resourceType":"Patient","id":"a",{tag},"active":true,"birthDate":"2000"}}"#);
         assert_eq!(text(&patient, Projection::Summary), whole);
         assert_eq!(text(&patient, Projection::Elements(&["birthDate", "nothing"])), whole);
-        let told = text(&patient, Projection::Text);
+        let narrative = text(&patient, Projection::Text);
         let begin = format!(
             r#"{{"resourceType":"Patient","id":"a",{tag},"text":{{"status":"generated","div":"<div "#
         );
-        assert!(told.starts_with(&begin) && told.ends_with(r#"},"active":true}"#), "{told}");
+        assert!(narrative.starts_with(&begin) && narrative.ends_with(r#"},"active":true}"#), "{narrative}");
     }
 
     #[test]
-    fn what_stands_beside_an_element_goes_with_it() {
+    fn sibling_member_is_selected_with_its_element() {
         let patient = json!({
             "resourceType": "Patient", "gender": "male", "birthDate": "2000",
             "_birthDate": {"id": "b"}, "_gender": {"id": "g"},
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_were_there_stay() {
+    fn existing_tags_are_preserved() {
         let tagged = json!({"resourceType": "Endpoint", "meta": {"tag": [{"code": "x"}]}, "status": "active",
             "connectionType": {"code": "y"}});
         let tagged: Endpoint = serde_json::from_value(tagged).unwrap();

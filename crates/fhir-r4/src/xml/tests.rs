@@ -8,7 +8,7 @@ fn xml(json: &str) -> String {
 }
 
 #[test]
-fn a_document_says_what_it_is() {
+fn document_has_the_type_and_namespace_of_its_resource() {
     assert_eq!(
         from_json(r#"{"resourceType":"Patient","id":"a","active":true}"#, false).unwrap(),
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Patient xmlns=\"http://hl7.org/fhir\"><id value=\"a\"/>\
@@ -37,7 +37,7 @@ fn only_an_extension_has_its_url_as_an_attribute() {
 }
 
 #[test]
-fn what_stands_beside_a_primitive_in_json_stands_in_it_in_xml() {
+fn sibling_members_of_primitives_are_children_in_xml() {
     let absent = r#"{"extension":[{"url":"u","valueCode":"unknown"}]}"#;
     let inside = r#"<extension url="u"><valueCode value="unknown"/></extension>"#;
     assert_eq!(
@@ -59,7 +59,7 @@ fn what_stands_beside_a_primitive_in_json_stands_in_it_in_xml() {
 }
 
 #[test]
-fn a_resource_in_a_resource_is_wrapped_in_its_type() {
+fn nested_resource_is_wrapped_in_an_element_of_its_type() {
     assert_eq!(
         xml(
             r#"{"resourceType":"Bundle","entry":[{"fullUrl":"f","resource":{"resourceType":"Patient","id":"a","contained":[{"resourceType":"Endpoint","id":"e"}]}},{"response":{"status":"404","outcome":{"resourceType":"OperationOutcome"}}}]}"#
@@ -71,7 +71,7 @@ fn a_resource_in_a_resource_is_wrapped_in_its_type() {
 }
 
 #[test]
-fn a_narrative_goes_through_as_it_is() {
+fn narrative_is_copied_unchanged() {
     let div = r#"<div xmlns="http://www.w3.org/1999/xhtml"><p>a &lt; b<br/> c</p></div>"#;
     let quoted = serde_json::to_string(div).unwrap();
     let json = format!(r#"{{"resourceType":"Patient","text":{{"status":"generated","div":{quoted}}}}}"#);
@@ -80,7 +80,7 @@ fn a_narrative_goes_through_as_it_is() {
 }
 
 #[test]
-fn numbers_keep_their_digits_and_strings_their_lines() {
+fn numbers_keep_their_digits_and_strings_their_line_breaks() {
     assert_eq!(
         xml(r#"{"resourceType":"X","a":1.50,"b":"x\r\n\ty \"<&>\"","c":"\u0007\ufffe"}"#),
         "<X><a value=\"1.50\"/><b value=\"x&#xD;&#xA;&#x9;y &quot;&lt;&amp;&gt;&quot;\"/><c value=\"\u{fffd}\u{fffd}\"/></X>"
@@ -88,7 +88,7 @@ fn numbers_keep_their_digits_and_strings_their_lines() {
 }
 
 #[test]
-fn people_get_a_line_for_each_element() {
+fn pretty_output_has_one_line_per_element() {
     assert_eq!(
         from_json(r#"{"resourceType":"Patient","name":[{"family":"Doe"}]}"#, true).unwrap(),
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Patient xmlns=\"http://hl7.org/fhir\">\n  <name>\n    \
@@ -97,7 +97,7 @@ fn people_get_a_line_for_each_element() {
 }
 
 #[test]
-fn what_no_resource_holds_is_refused() {
+fn json_that_is_not_a_resource_is_rejected() {
     for (json, error) in [
         ("[]", NotFhir::NoResource),
         (r#"{"id":"a"}"#, NotFhir::NoResource),
@@ -115,9 +115,9 @@ fn what_no_resource_holds_is_refused() {
 }
 
 proptest! {
-    /// Whatever an archive wrote into its strings, a strict reader gets it back.
+    /// A strict XML reader returns every string unchanged, whatever an archive wrote into it.
     #[test]
-    fn any_text_comes_out_as_it_went_in(text: String, pretty: bool) {
+    fn text_is_read_back_unchanged(text: String, pretty: bool) {
         let json = serde_json::json!({"resourceType": "X", "a": [text, {"b": text}]}).to_string();
         let xml = from_json(&json, pretty).unwrap();
         let document = roxmltree::Document::parse(&xml).unwrap();
