@@ -1,5 +1,5 @@
-//! How fast addresses are replaced in rows and metadata that stream by, beside bare searches through the same bytes: for the
-//! archive's root alone, and for each of the three places where an address of any spelling can stand.
+//! The throughput of URL rewriting in rows and metadata, compared with plain searches through the same bytes: for the root of
+//! the archive, and for each of the three patterns that can precede a URL.
 
 #![allow(missing_docs, clippy::expect_used)]
 
@@ -9,7 +9,7 @@ use dicomweb_gateway::dicomweb::{Rewriter, Syntax, UrlMap};
 use memchr::memmem;
 use url::Url;
 
-/// Rows of 5,000 instances, each with an address of its own.
+/// Rows of 5,000 instances, each with its own URL.
 fn rows() -> Vec<u8> {
     let study = "1.2.826.0.1.3680043.8.498.1234";
     let row = |number: usize| {
@@ -20,7 +20,7 @@ fn rows() -> Vec<u8> {
     format!("[{}]", (1..=5000).map(row).collect::<Vec<_>>().join(",")).into_bytes()
 }
 
-/// Metadata of 1,000 instances as an archive tells them: some 6 kB each, with one address.
+/// Metadata of 1,000 instances: about 6 kB each, with one URL.
 fn metadata() -> Vec<u8> {
     let study = "1.2.826.0.1.3680043.8.498.1234";
     let texts = (0..70)
@@ -47,11 +47,10 @@ fn metadata() -> Vec<u8> {
 }
 
 fn rewriting(criterion: &mut Criterion) {
-    let root = Url::parse("http://127.0.0.1:8042/dicom-web").expect("a literal address");
-    let addresses =
-        UrlMap::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
+    let root = Url::parse("http://127.0.0.1:8042/dicom-web").expect("a valid URL");
+    let urls = UrlMap::new("https://gateway.example/dicom-web/main", &root, &root, "studies/1/instances");
     let archive = memmem::Finder::new("http://127.0.0.1:8042/dicom-web");
-    let places = ["http", "\"BulkDataURI\"", "\"00081190\""].map(memmem::Finder::new);
+    let patterns = ["http", "\"BulkDataURI\"", "\"00081190\""].map(memmem::Finder::new);
     for (name, text) in [("rows", rows()), ("metadata", metadata())] {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(text.len() as u64));
@@ -59,7 +58,7 @@ fn rewriting(criterion: &mut Criterion) {
             let chunks: Vec<Bytes> = text.chunks(size).map(Bytes::copy_from_slice).collect();
             group.bench_function(BenchmarkId::new("rewritten", size), |bencher| {
                 bencher.iter(|| {
-                    let mut rewriter = Rewriter::new(addresses.clone(), Syntax::Json);
+                    let mut rewriter = Rewriter::new(urls.clone(), Syntax::Json);
                     let pushed: usize =
                         chunks.iter().map(|chunk| rewriter.push(chunk).map_or(0, |out| out.len())).sum();
                     pushed + rewriter.finish().map_or(0, |out| out.len())
@@ -68,9 +67,10 @@ fn rewriting(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("root", size), |bencher| {
                 bencher.iter(|| chunks.iter().map(|chunk| archive.find_iter(chunk).count()).sum::<usize>());
             });
-            group.bench_function(BenchmarkId::new("places", size), |bencher| {
-                let count =
-                    |chunk: &Bytes| places.iter().map(|place| place.find_iter(chunk).count()).sum::<usize>();
+            group.bench_function(BenchmarkId::new("patterns", size), |bencher| {
+                let count = |chunk: &Bytes| {
+                    patterns.iter().map(|pattern| pattern.find_iter(chunk).count()).sum::<usize>()
+                };
                 bencher.iter(|| chunks.iter().map(count).sum::<usize>());
             });
         }

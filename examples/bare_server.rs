@@ -1,4 +1,4 @@
-//! A bare hyper server that answers every request with the bytes of one file: the yardstick of `scripts/bench`.
+//! A minimal hyper server that responds to every request with the content of one file: the baseline of `scripts/bench`.
 //!
 //! Usage: `bare_server FILE ADDRESS CONTENT_TYPE`
 
@@ -26,13 +26,13 @@ async fn main() -> anyhow::Result<()> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let (body, content_type) = (body.clone(), content_type.clone());
-        let answer = service_fn(move |_| {
+        let service = service_fn(move |_| {
             let mut response = Response::new(Full::new(body.clone()));
             response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
             async move { Ok::<_, Infallible>(response) }
         });
         tokio::spawn(
-            http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), answer),
+            http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service),
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Writes the sample studies into a folder: `cargo run --example write_samples -- DIR`.
+//! Writes the sample studies to a folder: `cargo run --example write_samples -- DIR`.
 
 use std::path::PathBuf;
 

@@ -1,12 +1,12 @@
 //! What ARCHITECTURE.md says about the code, compared with the code: which module may import which, which subject has one
-//! owner, how large a file may grow. The sources are parsed, so that an import counts however it is written.
+//! owner, how long a file may be. The sources are parsed, so that an import counts however it is written.
 
 mod imports;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imports::{Graph, circles};
+use imports::{Graph, cycles};
 use sources::{Source, crates, document, product_sources};
 
 /// Names that every module may define for itself: the associated types of common traits, and the error of a small module.
@@ -16,43 +16,43 @@ const SHARED_TYPE_NAMES: [&str; 3] = ["Error", "Data", "Value"];
 const MAX_LINES: usize = 520;
 
 #[test]
-fn imports_between_modules_are_those_that_are_drawn() {
+fn imports_between_modules_match_the_architecture() {
     let graph = Graph::of(product_sources("src"));
     let used = graph.edges_between(Source::top_module);
-    let drawn = edges_drawn("Imports between the modules of src");
-    let undrawn: Vec<_> = used.iter().filter(|edge| !drawn.contains(*edge)).collect();
-    let unused: Vec<_> = drawn.iter().filter(|edge| !used.contains(*edge)).collect();
+    let listed = edges_listed("Imports between the modules of src");
+    let unlisted: Vec<_> = used.iter().filter(|edge| !listed.contains(*edge)).collect();
+    let unused: Vec<_> = listed.iter().filter(|edge| !used.contains(*edge)).collect();
     assert!(
-        undrawn.is_empty() && unused.is_empty(),
-        "ARCHITECTURE.md and the code disagree\nimported, but not drawn: {undrawn:?}\ndrawn, but not imported: {unused:?}"
+        unlisted.is_empty() && unused.is_empty(),
+        "ARCHITECTURE.md and the code disagree\nimported, but not listed: {unlisted:?}\nlisted, but not imported: {unused:?}"
     );
 }
 
 #[test]
-fn crates_depend_on_those_that_are_drawn() {
+fn dependencies_between_crates_match_the_architecture() {
     let used: BTreeSet<_> = crates()
         .iter()
         .flat_map(|member| member.local_dependencies.iter().map(|on| (member.name.clone(), on.clone())))
         .collect();
-    assert_eq!(used, edges_drawn("Dependencies between the crates"));
+    assert_eq!(used, edges_listed("Dependencies between the crates"));
 }
 
 #[test]
-fn modules_have_no_import_circle() {
+fn modules_have_no_import_cycle() {
     let graph = Graph::of(product_sources("src"));
-    assert_eq!(circles(&graph.edges_between(Source::top_module)), Vec::<Vec<String>>::new());
+    assert_eq!(cycles(&graph.edges_between(Source::top_module)), Vec::<Vec<String>>::new());
 }
 
 #[test]
-fn files_of_the_configuration_have_no_import_circle() {
+fn files_of_the_configuration_have_no_import_cycle() {
     let graph = Graph::of(product_sources("src"));
     let file = |source: &Source| source.path.starts_with("src/config/").then(|| source.path.clone());
-    assert_eq!(circles(&graph.edges_between(file)), Vec::<Vec<String>>::new());
+    assert_eq!(cycles(&graph.edges_between(file)), Vec::<Vec<String>>::new());
 }
 
 #[test]
-fn type_names_are_defined_once_in_a_crate() {
-    let mut twice = Vec::new();
+fn type_names_are_unique_within_a_crate() {
+    let mut duplicates = Vec::new();
     for member in crates() {
         let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for source in product_sources(&member.sources) {
@@ -60,17 +60,17 @@ fn type_names_are_defined_once_in_a_crate() {
                 places.entry(name).or_default().push(source.path.clone());
             }
         }
-        twice.extend(
+        duplicates.extend(
             places
                 .into_iter()
                 .filter(|(name, at)| at.len() > 1 && !SHARED_TYPE_NAMES.contains(&name.as_str())),
         );
     }
-    assert!(twice.is_empty(), "{twice:#?}");
+    assert!(duplicates.is_empty(), "{duplicates:#?}");
 }
 
 #[test]
-fn statuses_of_errors_are_named_in_the_error_table_alone() {
+fn statuses_of_errors_are_defined_only_in_the_error_table() {
     const ERRORS: [&str; 14] = [
         "BAD_REQUEST",
         "UNAUTHORIZED",
@@ -87,7 +87,7 @@ fn statuses_of_errors_are_named_in_the_error_table_alone() {
         "SERVICE_UNAVAILABLE",
         "GATEWAY_TIMEOUT",
     ];
-    // Where the status of an archive's response is read or, where a body shows what it should have been, corrected.
+    // Files that read the status of an archive's response or, if the body shows that it is wrong, correct it.
     const READ: [&str; 6] = [
         "src/upstream/",
         "src/dicomweb/proxy/response.rs",
@@ -112,7 +112,7 @@ fn statuses_of_errors_are_named_in_the_error_table_alone() {
     }
 }
 
-/// A text that only the owner of a subject needs, and the files that may hold it.
+/// A text that only the owner of a subject needs, and the files that may contain it.
 const OWNERS: [(&str, &str, &[&str]); 6] = [
     ("walk through the elements of Part 10", "struct Walk", &["crates/dicom-model/src/part10"]),
     ("escape of an ampersand in XML", "Some(\"&amp;", &["crates/xml-escape/src/lib.rs"]),
@@ -131,17 +131,17 @@ fn subjects_have_one_owner() {
                 found += 1;
                 assert!(
                     owners.iter().any(|owner| source.path.starts_with(owner)),
-                    "{} seems to hold a second {subject}: {text}",
+                    "{} seems to contain a second {subject}: {text}",
                     source.path
                 );
             }
         }
-        assert!(found > 0, "no file holds {text}: the check of the {subject} checks nothing");
+        assert!(found > 0, "no file contains {text}, so the check of the {subject} is void");
     }
 }
 
 #[test]
-fn bounds_are_named_as_the_configuration_names_them() {
+fn constants_use_the_names_of_limits_and_timeouts() {
     const PRIVATE: [&str; 9] = [
         "MOST_",
         "LONGEST",
@@ -149,7 +149,7 @@ fn bounds_are_named_as_the_configuration_names_them() {
         "DEEPEST",
         "SHORTEST",
         "SMALLEST",
-        "PATIENCE",
+        "TEST_TIMEOUT",
         "GLANCES",
         "LAST_WORDS",
     ];
@@ -165,7 +165,7 @@ fn bounds_are_named_as_the_configuration_names_them() {
 }
 
 #[test]
-fn pure_crates_know_no_async_no_sockets_and_no_clock() {
+fn pure_crates_use_no_async_no_sockets_and_no_clock() {
     for member in crates() {
         if ["http-messages", "http-server", "dicomweb-archive", "dicomweb-gateway"]
             .contains(&member.name.as_str())
@@ -175,15 +175,15 @@ fn pure_crates_know_no_async_no_sockets_and_no_clock() {
         for dependency in ["tokio", "hyper", "reqwest", "http", "futures-util"] {
             assert!(!member.dependencies.contains(dependency), "{} depends on {dependency}", member.name);
         }
-        assert_knows_no_clock(&member.sources);
+        assert_is_pure(&member.sources);
     }
-    assert_knows_no_clock("src/mapping");
+    assert_is_pure("src/mapping");
 }
 
-fn assert_knows_no_clock(folder: &str) {
+fn assert_is_pure(folder: &str) {
     for source in product_sources(folder) {
         for word in ["async fn", "SystemTime", "Instant::now", "Timestamp::now", "std::net"] {
-            assert!(!source.text.contains(word), "{} says {word}", source.path);
+            assert!(!source.text.contains(word), "{} contains {word}", source.path);
         }
     }
 }
@@ -218,14 +218,14 @@ fn modules_and_crates_are_described_in_the_architecture() {
 }
 
 #[test]
-fn files_named_in_where_is_what_exist() {
+fn files_listed_in_contributing_exist() {
     let contributing = document("CONTRIBUTING.md");
     let table = contributing.split("\n## ").find(|section| section.starts_with("Where is what")).unwrap();
     let paths: Vec<_> =
         table.split('`').filter(|text| text.starts_with("src/") || text.starts_with("crates/")).collect();
     assert!(paths.len() >= 30, "{} behaviors", paths.len());
     for path in paths {
-        // Panics with the path where there is no such file.
+        // Panics with the path if there is no such file.
         document(path);
     }
 }
@@ -249,7 +249,7 @@ fn a_build_without_the_demo_has_none_of_its_dependencies() {
 }
 
 #[test]
-fn files_hold_one_subject() {
+fn files_do_not_exceed_the_line_limit() {
     for source in all_product_sources() {
         let lines = source.text_with_tests.lines().count();
         assert!(
@@ -261,9 +261,9 @@ fn files_hold_one_subject() {
 }
 
 #[test]
-fn module_heads_say_what_a_file_does() {
+fn files_begin_with_a_module_head() {
     for source in all_product_sources() {
-        assert!(source.text.trim_start().starts_with("//!"), "{} has no head", source.path);
+        assert!(source.text.trim_start().starts_with("//!"), "{} has no module head", source.path);
     }
 }
 
@@ -272,7 +272,7 @@ fn all_product_sources() -> Vec<Source> {
 }
 
 /// The edges of the list below `heading` in ARCHITECTURE.md: lines `- name → other, another`.
-fn edges_drawn(heading: &str) -> BTreeSet<(String, String)> {
+fn edges_listed(heading: &str) -> BTreeSet<(String, String)> {
     let architecture = document("ARCHITECTURE.md");
     let section = architecture
         .split("\n## ")

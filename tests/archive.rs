@@ -1,4 +1,4 @@
-//! One upstream PACS as the gateway's client sees it.
+//! The upstream client in front of one PACS.
 
 mod check;
 mod connections;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dicomweb_gateway::upstream::{ArchiveId, Credentials, Profile, Settings};
 
-/// What is told to the gateway about the archive at `url`.
+/// The settings of the archive at `url`.
 fn settings(url: &str) -> Settings {
     Settings {
         id: ArchiveId::parse("main").unwrap(),

@@ -1,4 +1,4 @@
-//! Authentication: every route asks the one authenticator, once for each request, and what it refuses is refused.
+//! Authentication: every route calls the one authenticator once per request, and rejects the request if it does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,29 +11,29 @@ use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
-/// Lets everybody in until it is told otherwise, and counts how often it decides.
+/// Accepts every request unless `rejects` is set, and counts its decisions.
 #[derive(Debug, Default)]
-struct Guard {
-    refuses: AtomicBool,
-    waits: AtomicBool,
+struct ScriptedAuthenticator {
+    rejects: AtomicBool,
+    is_pending: AtomicBool,
     decisions: AtomicUsize,
 }
 
-impl Guard {
+impl ScriptedAuthenticator {
     fn decisions_since_last(&self) -> usize {
         self.decisions.swap(0, Ordering::SeqCst)
     }
 }
 
-impl Authenticator for Guard {
+impl Authenticator for ScriptedAuthenticator {
     fn authenticate(&self, _headers: &HeaderMap) -> Authentication {
         self.decisions.fetch_add(1, Ordering::SeqCst);
-        let decision = if self.refuses.load(Ordering::SeqCst) {
+        let decision = if self.rejects.load(Ordering::SeqCst) {
             Err(AuthError::Unauthenticated { challenge: "Bearer" })
         } else {
             Ok(Access::everything())
         };
-        if !self.waits.load(Ordering::SeqCst) {
+        if !self.is_pending.load(Ordering::SeqCst) {
             return Authentication::Decided(decision);
         }
         let later = async move {
@@ -44,17 +44,21 @@ impl Authenticator for Guard {
     }
 }
 
-async fn guarded() -> (RunningPacs, RunningGateway, Arc<Guard>) {
+async fn with_authenticator() -> (RunningPacs, RunningGateway, Arc<ScriptedAuthenticator>) {
     let pacs = Pacs::new().study(Study::new("1.2")).start().await;
-    let guard = Arc::new(Guard::default());
-    let gateway = RunningGateway::guarded(Arc::clone(&guard) as Arc<dyn Authenticator>, &pacs.url()).await;
-    (pacs, gateway, guard)
+    let authenticator = Arc::new(ScriptedAuthenticator::default());
+    let gateway = RunningGateway::start_with_authenticator(
+        Arc::clone(&authenticator) as Arc<dyn Authenticator>,
+        &pacs.url(),
+    )
+    .await;
+    (pacs, gateway, authenticator)
 }
 
 const CACHED: &str = "/fhir/ImagingStudy/1.2";
 
 async fn send(gateway: &RunningGateway, method: &str, path: &str) -> Received {
-    let url = format!("{}{path}", gateway.address());
+    let url = format!("{}{path}", gateway.base_url());
     if method == "POST" {
         let batch = r#"{"resourceType":"Bundle","type":"batch","entry":[{"request":{"method":"GET","url":"ImagingStudy/1.2"}}]}"#;
         return client::post(&url, "application/fhir+json", batch).await;
@@ -63,16 +67,16 @@ async fn send(gateway: &RunningGateway, method: &str, path: &str) -> Received {
 }
 
 #[tokio::test]
-async fn every_route_is_refused_by_an_authenticator_that_is_asked_once() {
-    let (pacs, gateway, guard) = guarded().await;
+async fn every_route_calls_the_authenticator_once_and_rejects_what_it_rejects() {
+    let (pacs, gateway, authenticator) = with_authenticator().await;
     assert_eq!(send(&gateway, "GET", CACHED).await.status, 200);
-    let asked_before = pacs.targets().len();
+    let sent_before = pacs.targets().len();
     assert_eq!(send(&gateway, "GET", CACHED).await.status, 200);
-    assert_eq!(pacs.targets().len(), asked_before, "the study is read from the cache");
-    guard.decisions_since_last();
-    guard.refuses.store(true, Ordering::SeqCst);
-    for waits in [false, true] {
-        guard.waits.store(waits, Ordering::SeqCst);
+    assert_eq!(pacs.targets().len(), sent_before, "the study is read from the cache");
+    authenticator.decisions_since_last();
+    authenticator.rejects.store(true, Ordering::SeqCst);
+    for is_pending in [false, true] {
+        authenticator.is_pending.store(is_pending, Ordering::SeqCst);
         for (method, path) in [
             ("GET", CACHED),
             ("HEAD", CACHED),
@@ -99,36 +103,32 @@ async fn every_route_is_refused_by_an_authenticator_that_is_asked_once() {
             let received = send(&gateway, method, path).await;
             assert_eq!(received.status, 401, "{method} {path}");
             assert_eq!(received.header("www-authenticate"), Some("Bearer"), "{method} {path}");
-            assert_eq!(guard.decisions_since_last(), 1, "{method} {path}");
+            assert_eq!(authenticator.decisions_since_last(), 1, "{method} {path}");
         }
     }
-    assert_eq!(
-        pacs.targets().len(),
-        asked_before,
-        "nothing is asked of an archive for a caller who is refused"
-    );
+    assert_eq!(pacs.targets().len(), sent_before, "no upstream request is sent for a rejected request");
 }
 
 #[tokio::test]
-async fn what_describes_the_server_is_open_to_all() {
-    let (_pacs, gateway, guard) = guarded().await;
-    guard.refuses.store(true, Ordering::SeqCst);
+async fn the_capability_statement_and_options_need_no_authentication() {
+    let (_pacs, gateway, authenticator) = with_authenticator().await;
+    authenticator.rejects.store(true, Ordering::SeqCst);
     assert_eq!(send(&gateway, "GET", "/fhir/metadata").await.status, 200);
     assert_eq!(send(&gateway, "OPTIONS", CACHED).await.status, 204);
-    assert_eq!(guard.decisions_since_last(), 0);
+    assert_eq!(authenticator.decisions_since_last(), 0);
 }
 
 #[tokio::test]
-async fn a_caller_who_is_let_in_is_asked_once_too() {
-    let (_pacs, gateway, guard) = guarded().await;
-    for waits in [false, true] {
-        guard.waits.store(waits, Ordering::SeqCst);
-        // From the archive or by a decision that took waiting, then from the cache.
+async fn an_accepted_request_is_authenticated_once() {
+    let (_pacs, gateway, authenticator) = with_authenticator().await;
+    for is_pending in [false, true] {
+        authenticator.is_pending.store(is_pending, Ordering::SeqCst);
+        // The first read comes from the archive, the second from the cache.
         for path in [CACHED, CACHED, "/fhir/ImagingStudy", "/dicom-web/studies"] {
             assert_eq!(send(&gateway, "GET", path).await.status, 200, "{path}");
-            assert_eq!(guard.decisions_since_last(), 1, "{path}");
+            assert_eq!(authenticator.decisions_since_last(), 1, "{path}");
         }
         assert_eq!(send(&gateway, "POST", "/fhir").await.status, 200);
-        assert_eq!(guard.decisions_since_last(), 1, "a batch is one request");
+        assert_eq!(authenticator.decisions_since_last(), 1, "a batch is one request");
     }
 }

@@ -1,5 +1,5 @@
-//! What can be wrong with a question or with an archive, each kind on every way through the gateway: the status, an
-//! OperationOutcome that names the parameter or the archive, and nothing of what is hidden.
+//! Invalid requests and archives that fail, each kind through every FHIR interaction: the status, an OperationOutcome that names
+//! the parameter or the archive, and no PHI, credentials or upstream URLs.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Framing, Pacs};
 
-/// Every way of FHIR to an archive.
-const WAYS: [&str; 6] = [
+/// FHIR requests that query an archive in each way.
+const REQUESTS: [&str; 6] = [
     "/fhir/ImagingStudy",
     "/fhir/ImagingStudy?patient.identifier=P1",
     "/fhir/ImagingStudy?_summary=count",
@@ -27,8 +27,8 @@ fn issue(received: &Received, place: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_broken_value_is_a_400_that_names_the_parameter() {
-    let gateway = RunningGateway::over_samples().await;
+async fn an_invalid_value_is_rejected_with_400_and_the_parameter() {
+    let gateway = RunningGateway::start_with_samples().await;
     let long = format!("identifier={}", "1".repeat(5_000));
     for (query, parameter) in [
         ("ImagingStudy?started=2024-13-45", "started"),
@@ -54,12 +54,12 @@ async fn a_broken_value_is_a_400_that_names_the_parameter() {
         assert_eq!(received.status, 400, "{query}: {}", received.text());
         assert_eq!(issue(&received, &query)["expression"][0], format!("http.{parameter}"), "{query}");
     }
-    assert_eq!(gateway.asked("search"), 0, "what is broken never reaches an archive");
+    assert_eq!(gateway.upstream_requests("search"), 0, "an invalid request is never sent to an archive");
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_a_400() {
-    let gateway = RunningGateway::over_samples().await;
+async fn invalid_percent_escapes_and_utf8_are_rejected_with_400() {
+    let gateway = RunningGateway::start_with_samples().await;
     for query in
         ["identifier=%00", "identifier=%", "identifier=%zz", "identifier=%FF", "patient=%C3%28", "%00=1"]
     {
@@ -72,7 +72,7 @@ async fn bytes_that_are_no_text_are_a_400() {
 }
 
 #[tokio::test]
-async fn what_an_archive_does_wrong_is_its_own_error_on_every_way() {
+async fn failures_of_an_archive_are_reported_as_upstream_errors() {
     let compressed = |body: Vec<u8>| Answer::bytes("application/dicom+json", body).gzip();
     let mut cut = b"[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2.3\"]}}]".to_vec();
     cut.truncate(30);
@@ -99,26 +99,26 @@ async fn what_an_archive_does_wrong_is_its_own_error_on_every_way() {
         (Answer::json("[]").slow(Duration::from_hours(1)), [504, 504]),
     ] {
         let pacs = Pacs::new().otherwise(answer.clone()).start().await;
-        // Only what never comes is waited for: a busy machine may need longer than that for the others.
+        // A short deadline only where the answer never comes: a busy machine may need longer for the others.
         let deadline = if statuses[0] == 504 { "timeout = \"300ms\"" } else { "" };
-        let gateway = RunningGateway::over(&pacs.url(), deadline).await;
-        for way in WAYS {
-            let received = gateway.get(way).await;
-            let place = format!("{way}: {} {}", received.status, received.text());
-            // After several failures in a row the archive is left alone, which is a 503.
+        let gateway = RunningGateway::start(&pacs.url(), deadline).await;
+        for request in REQUESTS {
+            let received = gateway.get(request).await;
+            let place = format!("{request}: {} {}", received.status, received.text());
+            // After several consecutive failures the circuit breaker opens, which is a 503.
             assert!(statuses.contains(&received.status) || received.status == 503, "{place}, {statuses:?}");
             assert!(received.status != 503 || received.header("retry-after").is_some(), "{place}");
             let issue = issue(&received, &place);
             assert!(issue["diagnostics"].as_str().unwrap().contains("Archive main"), "{place}");
             for hidden in ["Doe", "secret", "127.0.0.1", &pacs.authority()] {
-                assert!(!received.text().contains(hidden), "{hidden} shows in {place}");
+                assert!(!received.text().contains(hidden), "{hidden} appears in {place}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn rows_are_read_however_they_are_written() {
+async fn rows_with_deviating_json_are_read() {
     for row in [
         r#"{"0020000D":{"vr":"UI","Value":["1.2.3"]},"00100020":{"vr":"LO","Value":["P1"]}}"#,
         r#"{"0020000d":{"Value":["1.2.3"]},"00100020":{"Value":["P1"]}}"#,
@@ -131,12 +131,12 @@ async fn rows_are_read_however_they_are_written() {
     ] {
         let mut body = format!("[{row}").into_bytes();
         if row.ends_with('D') {
-            // Latin-1 where UTF-8 is promised.
+            // Latin-1 instead of UTF-8.
             body.extend_from_slice(b"\xfc\xff^J\"}]}}");
         }
         body.extend_from_slice(b"]");
         let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", body)).start().await;
-        let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+        let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
         let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
         assert_eq!(bundle["total"], 1, "{row}");
         assert_eq!(bundle["entry"][0]["resource"]["id"], "1.2.3", "{row}");

@@ -1,4 +1,4 @@
-//! Which build a program says it is: of a checkout, of a worktree, of sources without git.
+//! Build information of a checkout, of a worktree and of sources without git.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,11 +15,11 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.arg("-C").arg(folder).args(["-c", "user.name=T", "-c", "user.email=t@example.org"]);
-    // Half an hour before midnight in New York is the next day of UTC.
+    // Half an hour before midnight in New York is the next day in UTC.
     command.args(arguments).env("GIT_COMMITTER_DATE", "2026-01-30T23:30:00-05:00");
-    let asked = command.output().expect("git, which the project is checked out with");
-    assert!(asked.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&asked.stderr));
-    String::from_utf8(asked.stdout).unwrap().trim().to_owned()
+    let output = command.output().expect("git, which the project is checked out with");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// A repository with one commit.
@@ -39,9 +39,9 @@ fn modified(paths: &[PathBuf]) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn version_names_the_release_the_commit_and_its_date() {
-    let asked = Command::new(PROGRAM).arg("--version").output().unwrap();
-    assert!(asked.status.success());
-    let printed = String::from_utf8(asked.stdout).unwrap();
+    let output = Command::new(PROGRAM).arg("--version").output().unwrap();
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).unwrap();
     let start = concat!("dicomweb-gateway ", env!("CARGO_PKG_VERSION"), " (commit ");
     let rest =
         printed.strip_prefix(start).unwrap_or_else(|| panic!("{printed}")).strip_suffix(")\n").unwrap();
@@ -56,7 +56,7 @@ fn version_names_the_release_the_commit_and_its_date() {
 
 #[tokio::test]
 async fn the_capability_statement_has_the_date_of_the_build() {
-    let statement = RunningGateway::over_samples().await.json("/fhir/metadata").await;
+    let statement = RunningGateway::start_with_samples().await.json("/fhir/metadata").await;
     assert_eq!(statement["software"]["version"], env!("CARGO_PKG_VERSION"));
     let date = statement["date"].as_str().unwrap();
     assert!(date.parse::<jiff::civil::Date>().is_ok(), "{date}");
@@ -66,7 +66,7 @@ async fn the_capability_statement_has_the_date_of_the_build() {
 }
 
 #[test]
-fn a_checkout_is_asked_for_its_commit() {
+fn a_checkout_provides_its_commit_and_date() {
     let folder = repository();
     let commit = git(folder.path(), &["rev-parse", "HEAD"]);
     let build = Build::of_checkout(folder.path()).unwrap();
@@ -79,7 +79,7 @@ fn a_checkout_is_asked_for_its_commit() {
 }
 
 #[test]
-fn a_worktree_is_a_checkout_too() {
+fn a_worktree_provides_the_same_commit_as_its_repository() {
     let folder = repository();
     let worktree = folder.path().join("tree");
     git(folder.path(), &["worktree", "add", "--quiet", "-b", "other", worktree.to_str().unwrap()]);
@@ -98,7 +98,7 @@ fn sources_without_a_repository_of_their_own_have_no_commit() {
 }
 
 #[test]
-fn variables_name_the_commit_of_an_image() {
+fn environment_variables_provide_commit_and_date() {
     let given = |commit: &str, date: &str| Build::of_variables(Some(commit), Some(date));
     let commit = "0123456789ABCDEF0123456789abcdef01234567";
     let build = given(commit, "2026-01-31").unwrap();
@@ -119,9 +119,9 @@ fn the_release_of_this_version_has_a_date() {
     assert!(script::release_date("## [1.0.0] - soon\n", "1.0.0").is_err());
 }
 
-/// Otherwise the program would go on naming a commit that it is no longer made of.
+/// Otherwise the program would report the commit of an earlier build.
 #[test]
-fn every_new_commit_changes_a_watched_file_also_where_branches_are_packed() {
+fn every_new_commit_changes_a_watched_file_also_with_packed_refs() {
     let folder = repository();
     let worktree = folder.path().join("tree");
     git(folder.path(), &["worktree", "add", "--quiet", "-b", "other", worktree.to_str().unwrap()]);

@@ -1,4 +1,4 @@
-//! The program as it is started by people and by orchestrators: arguments, exit codes, signals, what it prints.
+//! The command line: arguments, exit codes, signals and output.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A program that is killed when a test fails before it has stopped it.
+/// A running program, which is killed if a test fails before it stops the program.
 struct Started(Child);
 
 impl Started {
@@ -30,7 +30,7 @@ impl Started {
         Self(command.spawn().unwrap())
     }
 
-    /// As an orchestrator does it.
+    /// Stops it with SIGTERM, as an orchestrator does.
     fn terminate(mut self) -> ExitStatus {
         let id = self.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
@@ -40,13 +40,13 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // It has ended already, most often.
+        // Usually it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A configuration in a file that goes with the returned value.
+/// A configuration in a file that is deleted when the returned value is dropped.
 fn config(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -66,7 +66,7 @@ async fn samples() -> RunningArchive {
 }
 
 #[test]
-fn wrong_usage_is_told_apart_from_failure() {
+fn usage_errors_exit_with_64_and_failures_with_1() {
     assert_eq!(run(&["--version"]).status.code(), Some(0));
     assert_eq!(run(&[]).status.code(), Some(64));
     assert_eq!(run(&["frobnicate"]).status.code(), Some(64));
@@ -74,16 +74,16 @@ fn wrong_usage_is_told_apart_from_failure() {
     let file = config("[server]\nlisten = 8080\ncolour = \"red\"\n");
     let refused = run(&["serve", "--config", file.path().to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(64));
-    let told = text(&refused.stderr);
+    let errors = text(&refused.stderr);
     for part in [":2: server.listen: ", ":3: server.colour: ", "auth.mode: is missing", "archive: is missing"]
     {
-        assert!(told.contains(part), "{told}");
+        assert!(errors.contains(part), "{errors}");
     }
     assert_eq!(run(&["archive", "/nowhere"]).status.code(), Some(1));
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn demo_reports_a_port_that_is_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let refused = run(&["demo", "--listen", &address]);
@@ -92,37 +92,37 @@ fn a_port_that_is_taken_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn demo_prints_addresses_that_all_answer() {
+async fn demo_prints_urls_that_all_respond() {
     let mut demo = Started::start(&["demo", "--listen", "127.0.0.1:0"]);
     let lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let printed: Vec<_> = lines.take_while(|line| !line.starts_with("Stop it")).collect();
-    let addresses: Vec<_> =
+    let urls: Vec<_> =
         printed.iter().map(|line| line.trim()).filter(|line| line.starts_with("http")).collect();
-    assert!(addresses.len() >= 8, "{printed:?}");
-    for address in addresses {
-        let answer = get(address).await;
-        assert_eq!(answer.status, 200, "{address}");
-        assert!(answer.complete && answer.body.len() > 100, "{address}");
+    assert!(urls.len() >= 8, "{printed:?}");
+    for url in urls {
+        let answer = get(url).await;
+        assert_eq!(answer.status, 200, "{url}");
+        assert!(answer.complete && answer.body.len() > 100, "{url}");
     }
     assert!(demo.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_shows_what_an_archive_can_do() {
+async fn check_reports_what_an_archive_supports() {
     let archive = samples().await;
     let file = config_for(&archive);
     let path = file.path().to_str().unwrap().to_owned();
     let arguments = ["check", "--config", &path];
-    let well = run(&arguments);
-    let table = text(&well.stdout);
-    assert!(well.status.success() && table.contains("works"), "{table}");
+    let working = run(&arguments);
+    let table = text(&working.stdout);
+    assert!(working.status.success() && table.contains("works"), "{table}");
     archive.stop().await;
     let broken = run(&arguments);
     assert_eq!(broken.status.code(), Some(1));
     assert!(text(&broken.stdout).contains("main: search for studies: cannot be reached"));
 }
 
-/// The warnings of a configuration that sets `supply` of its first archive and, as a variable, `cache.ledger_entries`.
+/// The warnings for a configuration that sets `supply` of the first archive and, by environment variable, `cache.ledger_entries`.
 const RENAMED: [&str; 2] = [
     ":3: archive[0].supply: was renamed to archive[0].synthesize;",
     "environment variable GATEWAY_CACHE__LEDGER_ENTRIES: cache.ledger_entries: was renamed to \
@@ -137,7 +137,7 @@ fn config_with_old_names() -> tempfile::NamedTempFile {
 }
 
 #[test]
-fn check_and_serve_warn_of_renamed_keys_with_their_places() {
+fn check_and_serve_warn_about_renamed_keys_with_their_location() {
     let file = config_with_old_names();
     let program = |command: &str| {
         let mut program = Command::new(PROGRAM);
@@ -168,21 +168,21 @@ fn check_and_serve_warn_of_renamed_keys_with_their_places() {
 }
 
 #[test]
-fn the_old_and_the_new_name_of_a_key_are_refused_together() {
+fn the_old_and_the_new_name_of_a_key_are_rejected_together() {
     let file = config_with_old_names();
     let mut program = Command::new(PROGRAM);
     program.args(["serve", "--config", file.path().to_str().unwrap()]);
     program.env("GATEWAY_CACHE__LEDGER_ENTRIES", "5000").env("GATEWAY_CACHE__CHANGE_LOG_ENTRIES", "5000");
     let refused = program.output().unwrap();
     assert_eq!(refused.status.code(), Some(64));
-    let said = text(&refused.stderr);
+    let errors = text(&refused.stderr);
     let expected = "cache.ledger_entries: is the old name of GATEWAY_CACHE__CHANGE_LOG_ENTRIES, and both are set; \
                     remove GATEWAY_CACHE__LEDGER_ENTRIES";
-    assert!(said.contains(expected), "{said}");
+    assert!(errors.contains(expected), "{errors}");
 }
 
 #[test]
-fn check_finds_a_certificate_that_serve_could_not_use() {
+fn check_and_serve_reject_a_key_that_does_not_belong_to_the_certificate() {
     let own = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
     let file = config(&format!(
         "[server]\ntls = {{cert = \"{}\", key = \"{}\"}}\n[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
@@ -192,13 +192,16 @@ fn check_finds_a_certificate_that_serve_could_not_use() {
     for command in ["check", "serve"] {
         let broken = run(&[command, "--config", file.path().to_str().unwrap()]);
         assert_eq!(broken.status.code(), Some(1), "{command}");
-        let said = text(&broken.stderr);
-        assert!(said.contains("server.tls: the key does not belong to the certificate"), "{command}: {said}");
+        let error = text(&broken.stderr);
+        assert!(
+            error.contains("server.tls: the key does not belong to the certificate"),
+            "{command}: {error}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serve_is_ready_answers_and_stops_when_told() {
+async fn serve_becomes_ready_responds_and_shuts_down_on_sigterm() {
     let archive = samples().await;
     let file = config_for(&archive);
     let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);

@@ -1,7 +1,7 @@
-//! Archives of every brand that the gateway knows, each with the answers that it gives: a folder for each dialect.
+//! Responses of every archive product that the gateway has a profile for: one folder per product.
 //!
-//! `exchanges.json` holds what the archive answers (written by `write.py`), `archive.toml` how the gateway is told to reach
-//! it, `expect.json` what clients of the gateway must get, `README.md` what is peculiar.
+//! `exchanges.json` contains the responses of the archive (written by `write.py`), `archive.toml` its configuration at the
+//! gateway, `expect.json` the expected responses to clients, `README.md` the peculiarities of the product.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +9,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Given, Pacs, RunningPacs};
+use crate::support::pacs::{Answer, Pacs, QueryMatch, RunningPacs};
 
-async fn plays(dialect: &str) {
+async fn replay(dialect: &str) {
     let folder = Path::new("tests/dialects").join(dialect);
     let read = |name: &str| {
         fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{dialect}/{name}: {error}"))
@@ -20,17 +20,17 @@ async fn plays(dialect: &str) {
     assert!(!read("README.md").trim().is_empty());
     let mut pacs = Pacs::new();
     for exchange in parsed("exchanges.json") {
-        pacs = told(pacs, &exchange);
+        pacs = with_exchange(pacs, &exchange);
     }
     let pacs = pacs.start().await;
-    let gateway = RunningGateway::over(&pacs.url(), &read("archive.toml")).await;
+    let gateway = RunningGateway::start(&pacs.url(), &read("archive.toml")).await;
     for expectation in parsed("expect.json") {
-        meets(&gateway, dialect, &expectation, &pacs).await;
+        assert_meets(&gateway, dialect, &expectation, &pacs).await;
     }
 }
 
-/// Teaches the archive one answer.
-fn told(pacs: Pacs, exchange: &Value) -> Pacs {
+/// Adds one scripted response to the archive.
+fn with_exchange(pacs: Pacs, exchange: &Value) -> Pacs {
     let text = |name: &str| exchange[name].as_str().unwrap_or_default().to_owned();
     let body = exchange.get("body").map_or_else(|| text("text"), Value::to_string);
     let status = u16::try_from(exchange["status"].as_u64().unwrap()).unwrap();
@@ -48,36 +48,38 @@ fn told(pacs: Pacs, exchange: &Value) -> Pacs {
     pacs.when(&path, conditions, answer)
 }
 
-/// How the query has to be: `"*"` for any value of a key, a text for this one, `{"holds": text}`, `"repeated"`.
-fn conditions(exchange: &Value) -> Vec<(String, Given)> {
+/// The conditions on the query: `"*"` for any value of a key, a text for this value, `{"holds": text}` for a value that contains
+/// the text, `"repeated"` for a key that occurs more than once.
+fn conditions(exchange: &Value) -> Vec<(String, QueryMatch)> {
     let conditions = exchange["when"].as_object().into_iter().flatten();
     let given = |value: &Value| match value.as_str() {
-        Some("*") => Given::Somehow,
-        Some("repeated") => Given::Repeatedly,
-        Some(text) => Given::As(text.to_owned()),
-        None => Given::StudyLocation(value["holds"].as_str().unwrap().to_owned()),
+        Some("*") => QueryMatch::AnyValue,
+        Some("repeated") => QueryMatch::Repeated,
+        Some(text) => QueryMatch::Exactly(text.to_owned()),
+        None => QueryMatch::Containing(value["holds"].as_str().unwrap().to_owned()),
     };
     conditions.map(|(key, value)| (key.clone(), given(value))).collect()
 }
 
-/// A key without a value, which archives take for any value.
-const OPEN_QUERY: &str = "=&";
+/// A key without a value, which matches every value (PS3.4 universal matching).
+const UNIVERSAL_MATCHING: &str = "=&";
 
-/// Asks the gateway, and compares: the status, the ids of the matches, values at places of the JSON, and what the archive
-/// was asked meanwhile.
-async fn meets(gateway: &RunningGateway, dialect: &str, expectation: &Value, pacs: &RunningPacs) {
+/// Sends the request to the gateway and compares the status, the ids of the matches, values in the JSON, and the requests that
+/// the archive received.
+async fn assert_meets(gateway: &RunningGateway, dialect: &str, expectation: &Value, pacs: &RunningPacs) {
     let path = expectation["get"].as_str().unwrap();
-    let asked_before = pacs.requests().len();
+    let sent_before = pacs.requests().len();
     let received = gateway.get(path).await;
-    let asked = pacs.targets().split_off(asked_before);
+    let sent = pacs.targets().split_off(sent_before);
     let place = format!("{dialect}: {path}: {}", received.text());
     assert_eq!(Value::from(received.status), expectation["status"], "{place}");
     for hidden in [pacs.authority().as_str(), "inner.example", "healthcare.example.com"] {
-        assert!(!received.text().contains(hidden), "{hidden} shows in {place}");
+        assert!(!received.text().contains(hidden), "{hidden} appears in {place}");
     }
-    for unasked in expectation["unasked"].as_array().into_iter().flatten().chain(&[OPEN_QUERY.into()]) {
+    for unasked in expectation["unasked"].as_array().into_iter().flatten().chain(&[UNIVERSAL_MATCHING.into()])
+    {
         let unasked = unasked.as_str().unwrap();
-        assert!(!asked.iter().any(|target| target.contains(unasked)), "{unasked} in {asked:?}: {place}");
+        assert!(!sent.iter().any(|target| target.contains(unasked)), "{unasked} in {sent:?}: {place}");
     }
     let json = received.json();
     if let Some(ids) = expectation.get("ids") {
@@ -96,29 +98,29 @@ macro_rules! dialects {
         $(
             #[tokio::test]
             async fn $test() {
-                plays($folder).await;
+                replay($folder).await;
             }
         )*
 
         #[test]
-        fn every_folder_is_played() {
+        fn every_folder_is_replayed() {
             let mut folders: Vec<_> = fs::read_dir("tests/dialects").unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
                 .map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).filter(|name| !name.starts_with("__")).collect();
             folders.sort();
-            let mut played = vec![$($folder),*];
-            played.sort_unstable();
-            assert_eq!(folders, played);
+            let mut replayed = vec![$($folder),*];
+            replayed.sort_unstable();
+            assert_eq!(folders, replayed);
         }
     };
 }
 
 dialects! {
-    orthanc_of_bookworm: "orthanc-1.10",
-    orthanc_of_trixie: "orthanc-1.12",
-    orthanc_of_sid: "orthanc-1.13",
-    dicom_rst_over_orthanc: "dicom-rst",
-    dicom_rst_over_dcmqrscp: "dicom-rst-dcmqrscp",
-    dicom_rst_over_pynetdicom: "dicom-rst-pynetdicom",
+    orthanc_1_10_of_debian_bookworm: "orthanc-1.10",
+    orthanc_1_12_of_debian_trixie: "orthanc-1.12",
+    orthanc_1_13_of_debian_sid: "orthanc-1.13",
+    dicom_rst_with_orthanc: "dicom-rst",
+    dicom_rst_with_dcmqrscp: "dicom-rst-dcmqrscp",
+    dicom_rst_with_pynetdicom: "dicom-rst-pynetdicom",
     static_dicomweb: "static-dicomweb",
     dicomweb_proxy: "dicomweb-proxy",
     google_healthcare: "google",

@@ -1,21 +1,21 @@
-//! DICOMweb as a viewer sees it, below `/dicom-web/{archive}/`.
+//! DICOMweb as viewers use it, below `/dicom-web/{archive}/` and `/dicom-web/`.
 
 mod cancellation;
 mod compression;
 mod cors;
-mod cuts;
 mod errors;
 mod escapes;
 mod federation;
 mod headers;
 mod limits;
 mod negotiation;
-mod odd_objects;
 mod rendering;
 mod requests;
 mod response_cache;
 mod streams;
 mod synthesis;
+mod truncation;
+mod unusual_objects;
 mod url_rewrite;
 mod wado_uri;
 mod xml;

@@ -1,4 +1,4 @@
-//! The FHIR facade over HTTP, in front of the embedded archive with the sample studies.
+//! The FHIR API over HTTP, in front of the embedded archive with the sample studies or of a scripted PACS.
 
 mod batch;
 mod cache;
@@ -6,8 +6,8 @@ mod changes;
 mod compartment;
 mod cost;
 mod errors;
+mod faulty_archives;
 mod formats;
-mod hostile;
 mod narrative;
 mod oracle;
 mod paging;

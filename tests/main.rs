@@ -13,5 +13,5 @@ mod dicomweb;
 mod fhir;
 mod hl7;
 mod mapping;
-mod secure;
 mod support;
+mod tls_listener;

@@ -1,12 +1,12 @@
-//! What the samples become: a snapshot of each patient and of every study of theirs, as a client reads them.
+//! Snapshots of the sample studies as FHIR: each patient with all studies of the patient, as a client reads them.
 
 use serde_json::{Value, json};
 
 use crate::support::gateway::RunningGateway;
 
 #[tokio::test]
-async fn every_sample_study_is_mapped_as_it_was() {
-    let gateway = RunningGateway::over_samples().await;
+async fn every_sample_study_matches_its_snapshot() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=200").await;
     let mut patients: Vec<String> = studies.iter().map(|study| reference(&study["subject"])).collect();
     patients.sort_unstable();
@@ -17,9 +17,9 @@ async fn every_sample_study_is_mapped_as_it_was() {
             studies.iter().filter(|study| reference(&study["subject"]) == patient).cloned().collect();
         of_patient.sort_by_key(|study| study["id"].to_string());
         of_patient.iter_mut().for_each(shorten);
-        of_patient.iter_mut().for_each(leave_version_out);
+        of_patient.iter_mut().for_each(remove_version);
         let mut resource = gateway.json(&format!("/fhir/{patient}")).await;
-        leave_version_out(&mut resource);
+        remove_version(&mut resource);
         let name = file_name(&resource);
         insta::with_settings!({snapshot_path => "mapping", prepend_module_to_snapshot => false, omit_expression => true}, {
             insta::assert_json_snapshot!(name, json!({"patient": resource, "studies": of_patient}));
@@ -27,10 +27,10 @@ async fn every_sample_study_is_mapped_as_it_was() {
     }
 }
 
-/// The page on the mapping says of each element whether it is filled; the samples show it.
+/// docs/mapping.md says for each element whether it is filled; the samples must agree.
 #[tokio::test]
-async fn every_element_is_shown_by_a_sample_or_said_to_be_absent() {
-    let gateway = RunningGateway::over_samples_with("[fhir]\nnotes = true\n").await;
+async fn every_element_occurs_in_a_sample_unless_it_is_documented_as_absent() {
+    let gateway = RunningGateway::start_with_samples_and("[fhir]\nnotes = true\n").await;
     for resource in ["ImagingStudy", "Patient", "Endpoint"] {
         let (all, _) = gateway.matches(&format!("/fhir/{resource}?_count=200")).await;
         let page = include_str!("../docs/mapping.md");
@@ -47,14 +47,17 @@ async fn every_element_is_shown_by_a_sample_or_said_to_be_absent() {
 }
 
 #[tokio::test]
-async fn comments_are_shown_only_where_it_is_configured() {
-    let without = RunningGateway::over_samples().await.matches("/fhir/ImagingStudy?_count=200").await.0;
+async fn comments_are_mapped_only_if_notes_are_enabled() {
+    let without = RunningGateway::start_with_samples().await.matches("/fhir/ImagingStudy?_count=200").await.0;
     assert!(!without.iter().any(|study| has(study, "note")));
-    // Whichever source the series and instances come from.
+    // With either source of series and instances.
     for detail in ["metadata", "qido"] {
         let more = format!("detail = \"{detail}\"\n[fhir]\nnotes = true\n");
-        let with =
-            RunningGateway::over_samples_with(&more).await.matches("/fhir/ImagingStudy?_count=200").await.0;
+        let with = RunningGateway::start_with_samples_and(&more)
+            .await
+            .matches("/fhir/ImagingStudy?_count=200")
+            .await
+            .0;
         let notes: Vec<_> = with.iter().filter_map(|study| study["note"].as_array()).collect();
         assert_eq!(
             json!(notes),
@@ -64,7 +67,7 @@ async fn comments_are_shown_only_where_it_is_configured() {
     }
 }
 
-/// Whether an element is anywhere in `value`, by its path.
+/// Whether the element at this path occurs anywhere in `value`.
 fn has(value: &Value, path: &str) -> bool {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     match (value, rest) {
@@ -78,7 +81,7 @@ fn reference(subject: &Value) -> String {
     subject["reference"].as_str().unwrap().to_owned()
 }
 
-/// The first instance of a series shows what all of them are.
+/// Keeps the first instance of each series, which represents the others.
 fn shorten(study: &mut Value) {
     for series in study["series"].as_array_mut().into_iter().flatten() {
         let Some(instances) = series["instance"].as_array_mut() else { continue };
@@ -90,8 +93,8 @@ fn shorten(study: &mut Value) {
     }
 }
 
-/// It is another one whenever anything else is, and its time is that of the test.
-fn leave_version_out(resource: &mut Value) {
+/// The version changes whenever anything else does, and its time is that of the test.
+fn remove_version(resource: &mut Value) {
     let meta = resource["meta"].as_object_mut().unwrap();
     assert!(meta.remove("versionId").is_some());
     meta.remove("lastUpdated");
@@ -100,7 +103,7 @@ fn leave_version_out(resource: &mut Value) {
     }
 }
 
-/// By the number that people know, and by the id where two patients have the same one or none has any.
+/// The Patient ID and the beginning of the resource id, because Patient IDs may be equal or missing.
 fn file_name(patient: &Value) -> String {
     let number = patient["identifier"][0]["value"].as_str().unwrap_or("none");
     let number: String =

@@ -1,5 +1,5 @@
-//! How much memory a study of 5,000 instances takes while it is assembled. A program of its own, as every allocation of the
-//! process counts.
+//! The memory that assembling a study of 5,000 instances takes. A separate program, because every allocation of the process is
+//! counted.
 
 #![allow(clippy::expect_used, unreachable_pub, reason = "tests may panic")]
 
@@ -12,16 +12,16 @@ mod input;
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 #[test]
-fn a_study_of_5000_instances_is_assembled_in_less_than_4_mb() {
-    let answers = input::answers();
+fn assembling_a_study_of_5000_instances_takes_less_than_4_mb() {
+    let responses = input::responses();
     let known = input::known();
-    // Dictionaries are built when they are first used, and stay.
-    drop(input::assemble(&answers[..1], &known));
+    // Dictionaries are built on first use and stay allocated.
+    drop(input::assemble(&responses[..1], &known));
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
-    let resource = input::assemble(&answers, &known);
+    let resource = input::assemble(&responses, &known);
     let peak = ALLOCATOR.peak_usage() - before;
-    assert_eq!(count(&resource, b"\"sopClass\""), input::SERIES * input::INSTANCES_OF_A_SERIES);
+    assert_eq!(count(&resource, b"\"sopClass\""), input::SERIES * input::INSTANCES_PER_SERIES);
     assert!(peak < 4_000_000, "{peak} bytes");
 }
 

@@ -1,14 +1,14 @@
-//! The language that the tests are written in: a PACS that can be told to misbehave, and a client that says what it is
-//! told, byte for byte.
+//! Test support: a scripted PACS that can send any bytes and break off anywhere, a running gateway, and clients that send
+//! requests byte for byte.
 
+pub mod archive_root;
 pub mod client;
-pub mod deadline;
-pub mod front;
 pub mod gateway;
 pub mod http2;
 pub mod objects;
-pub mod odd_objects;
 pub mod pacs;
+pub mod raw_objects;
+pub mod retries;
 pub mod samples;
-pub mod secure_pacs;
+pub mod tls_pacs;
 pub mod xml;

@@ -1,4 +1,4 @@
-//! What an archive answers when it is asked for the instances of a large study, and the way from there to the resource.
+//! The rows of the instances of a large study, and their assembly into the ImagingStudy.
 
 use dicom_model::json::reader::RowReader;
 use dicom_model::{Attributes, SeriesUid};
@@ -6,18 +6,18 @@ use dicomweb_gateway::mapping::{InstanceFacts, MappingContext, SeriesSource, ima
 use fhir_r4::types::{Projection, project};
 
 pub const SERIES: usize = 20;
-pub const INSTANCES_OF_A_SERIES: usize = 250;
+pub const INSTANCES_PER_SERIES: usize = 250;
 
-/// A body comes in pieces of this size.
+/// Bodies are read in chunks of this size.
 const CHUNK: usize = 64 * 1024;
 
 const ROOT: &str = "1.2.826.0.1.3680043.8.498.45787841905188114249328280692378";
 
-/// The answers to instance-level searches, one for each series: 22 attributes an instance, about 1.4 kB.
-pub fn answers() -> Vec<Vec<u8>> {
+/// The responses to instance-level searches, one per series: 22 attributes per instance, about 1.4 kB.
+pub fn responses() -> Vec<Vec<u8>> {
     (0..SERIES)
         .map(|series| {
-            let rows: Vec<_> = (0..INSTANCES_OF_A_SERIES).map(|instance| row(series, instance)).collect();
+            let rows: Vec<_> = (0..INSTANCES_PER_SERIES).map(|instance| row(series, instance)).collect();
             format!("[{}]", rows.join(",")).into_bytes()
         })
         .collect()
@@ -63,7 +63,7 @@ fn series_uid(series: usize) -> String {
     format!("1.2.826.0.1.3680043.8.498.{}", 10_000_000 + series)
 }
 
-/// What is known of the study and of each of its series before its instances are asked for.
+/// The attributes of the study and of its series, which are fetched before the instances.
 pub struct Known {
     context: MappingContext,
     study: Attributes,
@@ -86,25 +86,25 @@ pub fn known() -> Known {
     }
 }
 
-/// From the archive's bytes to the resource's.
-pub fn assemble(answers: &[Vec<u8>], known: &Known) -> Vec<u8> {
-    let series = answers
+/// Assembles the ImagingStudy from the responses of the archive, as bytes.
+pub fn assemble(responses: &[Vec<u8>], known: &Known) -> Vec<u8> {
+    let series = responses
         .iter()
         .zip(&known.series)
-        .map(|(answer, (uid, attributes))| SeriesSource {
+        .map(|(response, (uid, attributes))| SeriesSource {
             uid: uid.clone(),
             attributes: attributes.clone(),
-            instances: Some(instances(answer)),
+            instances: Some(instances(response)),
         })
         .collect();
     let study = imaging_study(&known.context, &known.study, &["main"], Some(series));
     project(&study, Projection::Full).expect("every resource can be written")
 }
 
-fn instances(answer: &[u8]) -> Vec<InstanceFacts> {
+fn instances(response: &[u8]) -> Vec<InstanceFacts> {
     let mut facts = Vec::new();
     let mut reader = RowReader::<InstanceFacts>::new();
-    for chunk in answer.chunks(CHUNK) {
+    for chunk in response.chunks(CHUNK) {
         reader.push(chunk, &mut |row| facts.push(row)).expect("written above");
     }
     reader.finish(&mut |row| facts.push(row)).expect("written above");

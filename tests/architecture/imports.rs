@@ -1,11 +1,11 @@
-//! Which file names what another one defines. A re-export is no import of its own: whoever uses the name imports the file that
-//! defines it.
+//! Which file imports items that another file defines. A re-export is not an import: a file that uses the name imports the file
+//! that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sources::{Source, flatten};
 
-/// Who imports whom, by files.
+/// Imports between files.
 pub struct Graph {
     sources: Vec<Source>,
     edges: BTreeSet<(usize, usize)>,
@@ -21,7 +21,7 @@ impl Graph {
         for (index, source) in sources.iter().enumerate() {
             for path in source.paths() {
                 let Some(path) = absolute(source, &path, &modules) else { continue };
-                // A re-export of what lies below is told by `reexports`.
+                // A re-export of a child module's item is already in `reexports`.
                 if reexports.contains_key(&named_here(source, &path)) && is_below(source, &path) {
                     continue;
                 }
@@ -35,7 +35,7 @@ impl Graph {
         Self { sources, edges }
     }
 
-    /// The edges between groups of files; files of no group and edges within one are left out.
+    /// The edges between groups of files, without files that have no group and edges within a group.
     pub fn edges_between(&self, group: impl Fn(&Source) -> Option<String>) -> BTreeSet<(String, String)> {
         let pairs =
             self.edges.iter().map(|(from, to)| (group(&self.sources[*from]), group(&self.sources[*to])));
@@ -43,8 +43,8 @@ impl Graph {
     }
 }
 
-/// The groups that reach each other, each sorted.
-pub fn circles(edges: &BTreeSet<(String, String)>) -> Vec<Vec<String>> {
+/// The groups that import each other in a cycle, each sorted.
+pub fn cycles(edges: &BTreeSet<(String, String)>) -> Vec<Vec<String>> {
     let reached = |start: &String| {
         let mut reached = BTreeSet::new();
         let mut next = vec![start];
@@ -59,20 +59,20 @@ pub fn circles(edges: &BTreeSet<(String, String)>) -> Vec<Vec<String>> {
     };
     let all: BTreeSet<_> = edges.iter().flat_map(|(from, to)| [from, to]).collect();
     let reach: BTreeMap<_, _> = all.into_iter().map(|name| (name, reached(name))).collect();
-    let mut circles = BTreeSet::new();
+    let mut cycles = BTreeSet::new();
     for (name, to) in &reach {
         if to.contains(*name) {
-            circles
+            cycles
                 .insert(to.iter().filter(|other| reach[other].contains(*name)).cloned().collect::<Vec<_>>());
         }
     }
-    circles.into_iter().collect()
+    cycles.into_iter().collect()
 }
 
 type Modules = BTreeMap<Vec<String>, usize>;
 type Reexports = BTreeMap<Vec<String>, Vec<String>>;
 
-/// `pub use`: the name as it is seen from outside, and what it stands for.
+/// `pub use`: the exported path, and the path that it refers to.
 fn reexports(sources: &[Source], modules: &Modules) -> Reexports {
     let mut found = Reexports::new();
     for source in sources {
@@ -105,7 +105,7 @@ fn is_below(source: &Source, path: &[String]) -> bool {
     path.len() > source.module.len() + 1 && path.starts_with(&source.module)
 }
 
-/// A path from the root of the crate; `None` for what leads out of it, or is a name of the file's own.
+/// A path from the root of the crate; `None` for paths to other crates and names that the file itself defines.
 fn absolute(source: &Source, path: &[String], modules: &Modules) -> Option<Vec<String>> {
     let (mut base, mut rest) = match path.first()?.as_str() {
         "crate" => (Vec::new(), &path[1..]),

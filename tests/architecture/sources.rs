@@ -13,11 +13,11 @@ pub struct Member {
     pub name: String,
     /// The folder of its sources, relative to the workspace.
     pub sources: String,
-    /// What it depends on, but for tests, crates of the workspace left out.
+    /// Its dependencies, without dev-dependencies and crates of the workspace.
     pub dependencies: BTreeSet<String>,
     /// The crates of the workspace it depends on.
     pub local_dependencies: BTreeSet<String>,
-    /// The dependencies that a feature switches on.
+    /// The dependencies that a feature enables.
     pub optional: BTreeSet<String>,
 }
 
@@ -27,11 +27,11 @@ pub struct Source {
     pub path: String,
     /// `src/studies/search/plan.rs` is `["studies", "search", "plan"]`, the root of a crate is empty.
     pub module: Vec<String>,
-    /// What stands before the tests.
+    /// The text before the tests.
     pub text: String,
-    /// All of it.
+    /// The whole text.
     pub text_with_tests: String,
-    /// The items, tests left out.
+    /// The items without tests.
     pub items: Vec<syn::Item>,
 }
 
@@ -40,7 +40,7 @@ pub fn document(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every crate, the gateway too.
+/// Every crate, including the gateway.
 pub fn crates() -> Vec<Member> {
     let mut members = vec![member("", "src")];
     let mut folders: Vec<_> =
@@ -70,7 +70,7 @@ fn member(folder: &str, sources: &str) -> Member {
     }
 }
 
-/// The sources below `folder`, and the file beside it, without those that only tests are in.
+/// The sources below `folder` and the file `folder.rs`, without files of tests.
 pub fn product_sources(folder: &str) -> Vec<Source> {
     let mut paths = Vec::new();
     files(&root().join(folder), &mut paths);
@@ -84,7 +84,7 @@ pub fn product_sources(folder: &str) -> Vec<Source> {
         read(path)
     });
     let sources: Vec<_> = sources.collect();
-    assert!(!sources.is_empty(), "{folder} holds no sources");
+    assert!(!sources.is_empty(), "{folder} contains no sources");
     sources
 }
 
@@ -206,7 +206,7 @@ impl<'ast> Visit<'ast> for Names {
         visit::visit_path(self, path);
     }
 
-    /// `pub(super)` imports nothing from the module above.
+    /// `pub(super)` is not an import from the parent module.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 }
 

@@ -1,4 +1,4 @@
-//! What `check` finds out of what an archive lacks, and what it says is to be done.
+//! What `check` reports about resources that an archive does not provide, and what it recommends.
 
 use dicomweb_gateway::commands::check::check;
 use dicomweb_gateway::telemetry::Metrics;
@@ -15,7 +15,7 @@ async fn archive_with(
     series: &str,
     metadata: &str,
     instance: &str,
-    picture: Answer,
+    rendered: Answer,
 ) -> RunningPacs {
     let rows = |row: &str| Answer::json(format!("[{{{row}}}]"));
     Pacs::new()
@@ -23,12 +23,12 @@ async fn archive_with(
         .at("/studies/1.2/series", rows(series))
         .at("/studies/1.2/series/1.2.1/metadata", rows(metadata))
         .at("/studies/1.2/series/1.2.1/instances", rows(instance))
-        .at("/studies/1.2/series/1.2.1/instances/1.2.1.1/rendered", picture)
+        .at("/studies/1.2/series/1.2.1/instances/1.2.1.1/rendered", rendered)
         .start()
         .await
 }
 
-async fn said(pacs: &RunningPacs, supplied: SynthesizedSet) -> String {
+async fn report(pacs: &RunningPacs, supplied: SynthesizedSet) -> String {
     let mut settings = settings(&pacs.url());
     settings.profile.supplied = supplied;
     let checks = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
@@ -37,32 +37,32 @@ async fn said(pacs: &RunningPacs, supplied: SynthesizedSet) -> String {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_an_archive_that_lacks_nothing() {
+async fn check_recommends_nothing_for_an_archive_that_provides_everything() {
     let counts = r#","00080061":{"vr":"CS","Value":["CT"]},"00201206":{"vr":"IS","Value":[1]},"00201208":{"vr":"IS","Value":["1"]}"#;
     let series = format!(r#"{UIDS},"00201209":{{"vr":"IS","Value":[1]}}"#);
     let whole = format!("{UIDS},{INSTANCE}");
-    // It refuses to draw, which says itself what is to be done.
+    // A rejected rendering is synthesized without configuration.
     let pacs = archive_with(counts, &series, &whole, &whole, Answer::status(501)).await;
-    let said = said(&pacs, SynthesizedSet::NONE).await;
-    assert!(!said.contains("synthesize"), "{said}");
+    let text = report(&pacs, SynthesizedSet::NONE).await;
+    assert!(!text.contains("synthesize"), "{text}");
 }
 
 #[tokio::test]
-async fn what_an_archive_lacks_is_told_until_it_is_supplied() {
+async fn check_recommends_to_synthesize_what_an_archive_lacks() {
     let series = r#""0020000E":{"vr":"UI","Value":["1.2.1"]}"#;
-    let picture = Answer::json("[]");
-    let pacs = archive_with("", series, series, INSTANCE, picture).await;
-    let told = said(&pacs, SynthesizedSet::NONE).await;
+    let rendered = Answer::json("[]");
+    let pacs = archive_with("", series, series, INSTANCE, rendered).await;
+    let text = report(&pacs, SynthesizedSet::NONE).await;
     for name in ["metadata", "rendered", "counts", "parents"] {
-        assert!(told.contains(&format!("main: add \"{name}\" to synthesize")), "{name}: {told}");
+        assert!(text.contains(&format!("main: add \"{name}\" to synthesize")), "{name}: {text}");
     }
     let all = Synthesized::NAMES.into_iter().fold(SynthesizedSet::NONE, |all, (_, supply)| all.with(supply));
-    let told = said(&pacs, all).await;
-    assert!(!told.contains("synthesize"), "{told}");
+    let text = report(&pacs, all).await;
+    assert!(!text.contains("synthesize"), "{text}");
 }
 
 #[tokio::test]
-async fn a_uri_service_is_tried_where_one_is_configured() {
+async fn check_tests_the_wado_uri_service_if_it_is_configured() {
     let whole = format!("{UIDS},{INSTANCE}");
     let object = [&[0; 128][..], b"DICM\x02\0"].concat();
     for (answer, complaint) in [
@@ -80,15 +80,18 @@ async fn a_uri_service_is_tried_where_one_is_configured() {
             .start()
             .await;
         let mut settings = settings(&pacs.url());
-        let told = check([Archive::new(settings.clone(), Metrics::default()).unwrap()]).await;
-        assert!(told.all_well() && !pacs.targets().iter().any(|target| target.contains("/uri/")), "{told}");
+        let checks = check([Archive::new(settings.clone(), Metrics::default()).unwrap()]).await;
+        assert!(
+            checks.all_well() && !pacs.targets().iter().any(|target| target.contains("/uri/")),
+            "{checks}"
+        );
         settings.wado_uri_url = Some(format!("{}/uri/wado", pacs.url()).parse().unwrap());
-        let told = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
-        assert_eq!(told.all_well(), complaint.is_none(), "{told}");
+        let checks = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
+        assert_eq!(checks.all_well(), complaint.is_none(), "{checks}");
         let verdict = if complaint.is_some() { "works, WADO-URI DOES NOT" } else { "works" };
-        assert!(told.to_string().lines().any(|line| line.ends_with(verdict)), "{told}");
-        let complained = told.to_string().contains("main: WADO-URI: ");
-        assert_eq!(complained, complaint.is_some(), "{told}");
-        assert!(complaint.is_none_or(|complaint| told.to_string().contains(complaint)), "{told}");
+        assert!(checks.to_string().lines().any(|line| line.ends_with(verdict)), "{checks}");
+        let is_reported = checks.to_string().contains("main: WADO-URI: ");
+        assert_eq!(is_reported, complaint.is_some(), "{checks}");
+        assert!(complaint.is_none_or(|complaint| checks.to_string().contains(complaint)), "{checks}");
     }
 }

@@ -11,8 +11,8 @@ use dicomweb_gateway::upstream::{
 use http_body_util::BodyExt;
 
 use super::settings;
-use crate::support::deadline::at_any_speed;
 use crate::support::pacs::{Answer, Pacs};
+use crate::support::retries::with_growing_deadline;
 
 fn search() -> UpstreamRequest {
     UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies))
@@ -27,7 +27,7 @@ fn archive(settings: Settings) -> Archive {
 }
 
 #[tokio::test]
-async fn an_archive_that_closes_connections_without_a_word_is_asked_again() {
+async fn a_request_is_retried_after_the_archive_closed_an_idle_connection() {
     let pacs = Pacs::new().at("/studies", Answer::json("[{}]")).closes_silently().start().await;
     let archive = archive(settings(&pacs.url()));
     for _ in 0..200 {
@@ -37,7 +37,7 @@ async fn an_archive_that_closes_connections_without_a_word_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_dies_before_its_first_answer_is_not_asked_for_ever() {
+async fn a_request_is_retried_at_most_once_after_a_disconnect() {
     let pacs = Pacs::new().at("/studies", Answer::closes()).start().await;
     let error = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await.unwrap_err();
     assert!(matches!(error.kind, Kind::Disconnected), "{error}");
@@ -45,16 +45,16 @@ async fn a_connection_that_dies_before_its_first_answer_is_not_asked_for_ever() 
 }
 
 #[tokio::test]
-async fn silence_ends_at_the_deadline() {
-    at_any_speed(|deadline| async move {
+async fn requests_and_bodies_time_out_at_the_deadline() {
+    with_growing_deadline(|deadline| async move {
         let pacs = Pacs::new()
             .at("/studies", Answer::hangs())
             .at("/studies/1.2", Answer::bytes("image/png", "0123").stalls_after(2))
             .start()
             .await;
-        let mut told = settings(&pacs.url());
-        told.timeout = deadline;
-        let archive = archive(told);
+        let mut settings = settings(&pacs.url());
+        settings.timeout = deadline;
+        let archive = archive(settings);
         let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();
         assert!(matches!(error.kind, Kind::Timeout(_)), "{error}");
         let answer = archive.send(study()).await.unwrap();
@@ -66,7 +66,7 @@ async fn silence_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_within_the_deadline_is_an_answer() {
+async fn a_slow_response_within_the_deadline_is_accepted() {
     let pacs = Pacs::new()
         .at("/studies", Answer::json("[{}]").slow(Duration::from_millis(200)))
         .slow(Duration::from_millis(100))
@@ -77,11 +77,11 @@ async fn a_slow_answer_within_the_deadline_is_an_answer() {
 }
 
 #[tokio::test]
-async fn the_archive_never_sees_more_searches_at_once_than_it_may() {
+async fn concurrent_searches_do_not_exceed_max_concurrency() {
     let pacs = Pacs::new().at("/studies", Answer::json("[{}]")).slow(Duration::from_millis(30)).start().await;
-    let mut told = settings(&pacs.url());
-    told.max_concurrency = 2;
-    let archive = archive(told);
+    let mut settings = settings(&pacs.url());
+    settings.max_concurrency = 2;
+    let archive = archive(settings);
     let calls: Vec<_> = (0..12)
         .map(|_| {
             let archive = archive.clone();
@@ -91,11 +91,11 @@ async fn the_archive_never_sees_more_searches_at_once_than_it_may() {
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap().rows, 1);
     }
-    assert!(pacs.most_at_once() <= 2, "{}", pacs.most_at_once());
+    assert!(pacs.max_concurrent() <= 2, "{}", pacs.max_concurrent());
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_an_error_at_its_end() {
+async fn a_truncated_body_ends_with_an_error() {
     let pacs =
         Pacs::new().at("/studies/1.2", Answer::bytes("image/png", "0123")).breaks_after(2).start().await;
     let answer = archive(settings(&pacs.url())).send(study()).await.unwrap();
@@ -103,39 +103,39 @@ async fn a_body_that_breaks_off_is_an_error_at_its_end() {
 }
 
 #[tokio::test]
-async fn many_headers_are_taken_and_too_many_are_not() {
+async fn responses_with_150_headers_are_accepted_and_with_300_rejected() {
     let with =
         |count: usize| (0..count).fold(Answer::json("[]"), |answer, n| answer.header(&format!("X-{n}"), "x"));
-    for (count, taken) in [(150, true), (300, false)] {
+    for (count, accepted) in [(150, true), (300, false)] {
         let pacs = Pacs::new().at("/studies", with(count)).start().await;
         let answer = archive(settings(&pacs.url())).rows(search(), |_: Attributes| {}).await;
-        assert_eq!(answer.is_ok(), taken, "{count}");
+        assert_eq!(answer.is_ok(), accepted, "{count}");
     }
 }
 
 #[tokio::test]
-async fn an_archive_that_fails_again_and_again_is_left_alone() {
+async fn consecutive_failures_open_the_circuit_breaker_of_their_request_class() {
     let pacs = Pacs::new()
         .at("/studies", Answer::closes())
         .at("/studies/1.2", Answer::bytes("image/png", "0123"))
         .start()
         .await;
     let archive = archive(settings(&pacs.url()));
-    let mut rests = false;
+    let mut is_open = false;
     for _ in 0..10 {
         let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();
-        rests = matches!(error.kind, Kind::CircuitOpen(_));
-        if rests {
+        is_open = matches!(error.kind, Kind::CircuitOpen(_));
+        if is_open {
             break;
         }
     }
-    assert!(rests);
-    assert!(pacs.targets().len() <= 10, "five calls, each said twice: {:?}", pacs.targets());
-    assert!(archive.send(study()).await.is_ok(), "calls of another class still pass");
+    assert!(is_open);
+    assert!(pacs.targets().len() <= 10, "five calls, each retried once: {:?}", pacs.targets());
+    assert!(archive.send(study()).await.is_ok(), "requests of another class are still sent");
 }
 
 #[tokio::test]
-async fn what_may_be_the_requests_fault_does_not_count_against_the_archive() {
+async fn statuses_that_the_request_may_have_caused_do_not_open_the_circuit_breaker() {
     let pacs = Pacs::new().at("/studies", Answer::status(500)).start().await;
     let archive = archive(settings(&pacs.url()));
     for _ in 0..10 {

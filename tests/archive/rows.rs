@@ -1,4 +1,4 @@
-//! Rows of searches and metadata, from archives that answer in all the ways that archives do.
+//! Rows of searches and metadata, from archives with every framing, encoding and error that occurs.
 
 use dicom_model::{Attributes, StudyUid, tags};
 use dicomweb_gateway::telemetry::Metrics;
@@ -38,9 +38,9 @@ async fn read(
 }
 
 #[tokio::test]
-async fn rows_stream_in_whatever_the_framing() {
+async fn rows_are_read_with_every_framing_and_encoding() {
     let body = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":{"Value":["1.3"]}}]"#;
-    for told in [
+    for answer in [
         Answer::json(body),
         Answer::json(body).framed(Framing::Chunked).in_pieces(3, std::time::Duration::ZERO),
         Answer::json(body).framed(Framing::UntilClose),
@@ -48,15 +48,15 @@ async fn rows_stream_in_whatever_the_framing() {
         Answer::json(body).undeclared_gzip(),
         Answer::bytes("text/plain", format!("\u{feff}{body}\r\n")),
     ] {
-        let pacs = Pacs::new().at("/studies", told.clone()).start().await;
+        let pacs = Pacs::new().at("/studies", answer.clone()).start().await;
         let (rows, end) = read(&archive(&pacs), search()).await.unwrap();
-        assert_eq!((rows.len(), end.rows, end.more), (2, 2, false), "{told:?}");
+        assert_eq!((rows.len(), end.rows, end.more), (2, 2, false), "{answer:?}");
         assert_eq!(rows[1].text(tags::STUDY_INSTANCE_UID), Some("1.3"));
     }
 }
 
 #[tokio::test]
-async fn a_search_is_narrowed_and_paged_by_what_the_archive_knows() {
+async fn queries_send_matching_keys_and_paging_to_the_archive() {
     let pacs = Pacs::new()
         .study(Study::new("1.2").of("P1", "Doe^Jane").on("20240101").accession("A1"))
         .study(Study::new("1.3").of("P2", "Doe^John"))
@@ -70,47 +70,47 @@ async fn a_search_is_narrowed_and_paged_by_what_the_archive_knows() {
     let page = QidoQuery::new(SearchLevel::Studies).page(1, 1);
     let (rows, _) = read(&archive, UpstreamRequest::search(page.clone())).await.unwrap();
     assert_eq!(rows.len(), 1);
-    let heedless = Pacs::new()
+    let ignoring = Pacs::new()
         .study(Study::new("1.2"))
         .study(Study::new("1.3"))
         .ignores_filters()
-        .pages(Paging::Ignored);
-    let heedless = heedless.start().await;
-    let archive = self::archive(&heedless);
+        .paging(Paging::Ignored);
+    let ignoring = ignoring.start().await;
+    let archive = self::archive(&ignoring);
     assert_eq!(read(&archive, UpstreamRequest::search(of("P9"))).await.unwrap().0.len(), 2);
     assert_eq!(read(&archive, UpstreamRequest::search(page)).await.unwrap().0.len(), 2);
 }
 
 #[tokio::test]
-async fn no_match_is_no_error() {
-    for (told, request) in [
+async fn responses_without_matches_are_empty_and_not_an_error() {
+    for (scripted, request) in [
         (Pacs::new().at("/studies", Answer::status(204)), search()),
         (Pacs::new().at("/studies", Answer::json("[]")), search()),
         (Pacs::new().at("/studies", Answer::html("")), search()),
         (Pacs::new().at("/studies", Answer::json("").framed(Framing::Chunked)), search()),
         (Pacs::new().at("/studies/1.2/series", Answer::status(404)), series_search()),
     ] {
-        let pacs = told.start().await;
+        let pacs = scripted.start().await;
         assert_eq!(read(&archive(&pacs), request).await.unwrap().1.rows, 0);
     }
     let pacs = Pacs::new().at("/studies", Answer::status(404)).start().await;
-    let mut told = settings(&pacs.url());
-    told.profile = Profile::named("static-dicomweb").unwrap();
-    let archive = Archive::new(told, Metrics::default()).unwrap();
+    let mut settings = settings(&pacs.url());
+    settings.profile = Profile::named("static-dicomweb").unwrap();
+    let archive = Archive::new(settings, Metrics::default()).unwrap();
     assert_eq!(read(&archive, search()).await.unwrap().1.rows, 0);
 }
 
 #[tokio::test]
-async fn the_archive_may_say_that_there_are_more() {
+async fn a_warning_header_reports_additional_results() {
     let warning = "299 pacs: \"There are 1000 additional results that can be requested\"";
     let pacs = Pacs::new().at("/studies", Answer::json("[{}]").header("Warning", warning)).start().await;
     assert!(read(&archive(&pacs), search()).await.unwrap().1.more);
 }
 
 #[tokio::test]
-async fn what_is_no_list_of_rows_is_an_error_that_says_why() {
+async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
     let truncated = r#"[{"0020000D":{"Value":["1.2"]}},{"0020000D":"#;
-    for (told, expected) in [
+    for (answer, expected) in [
         (Answer::bytes("application/json", "500"), "malformed"),
         (Answer::json("null"), "malformed"),
         (Answer::json("{}"), "malformed"),
@@ -120,11 +120,11 @@ async fn what_is_no_list_of_rows_is_an_error_that_says_why() {
         (Answer::json("[1]"), "malformed"),
         (Answer::json(truncated), "malformed"),
         (Answer::json(truncated).framed(Framing::UntilClose), "malformed"),
-        (Answer::json("[{}]").framed(Framing::FalseLength(100)).breaks_after(4), "broken off"),
-        (Answer::json("[{}]").framed(Framing::Chunked).breaks_after(4), "broken off"),
-        (Answer::json("[{}]").gzip().framed(Framing::UntilClose).breaks_after(9), "broken off"),
+        (Answer::json("[{}]").framed(Framing::FalseLength(100)).breaks_after(4), "truncated"),
+        (Answer::json("[{}]").framed(Framing::Chunked).breaks_after(4), "truncated"),
+        (Answer::json("[{}]").gzip().framed(Framing::UntilClose).breaks_after(9), "truncated"),
         (Answer::json("[{}]").undeclared_gzip().framed(Framing::UntilClose).breaks_after(9), "unreadable"),
-        (Answer::json("no gzip").header("Content-Encoding", "gzip"), "broken off"),
+        (Answer::json("no gzip").header("Content-Encoding", "gzip"), "truncated"),
         (Answer::status(401), "unauthorized"),
         (Answer::status(403), "unauthorized"),
         (Answer::status(404), "not found"),
@@ -135,11 +135,11 @@ async fn what_is_no_list_of_rows_is_an_error_that_says_why() {
         (Answer::closes(), "disconnected"),
         (Answer::raw("nonsense\r\n\r\n"), "disconnected"),
     ] {
-        let pacs = Pacs::new().at("/studies", told.clone()).start().await;
+        let pacs = Pacs::new().at("/studies", answer.clone()).start().await;
         let error = read(&archive(&pacs), search()).await.unwrap_err();
         let kind = match error.kind {
             Kind::Malformed(_) => "malformed",
-            Kind::Truncated => "broken off",
+            Kind::Truncated => "truncated",
             Kind::Unreadable(_) => "unreadable",
             Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound => "not found",
@@ -149,21 +149,21 @@ async fn what_is_no_list_of_rows_is_an_error_that_says_why() {
             Kind::Disconnected => "disconnected",
             _ => "something else",
         };
-        assert_eq!(kind, expected, "{told:?}: {error}");
-        let said = format!("{error} {error:?}");
-        assert!(!said.contains("127.0.0.1") && !said.contains(&pacs.authority()), "{said}");
+        assert_eq!(kind, expected, "{answer:?}: {error}");
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("127.0.0.1") && !text.contains(&pacs.authority()), "{text}");
     }
 }
 
 #[tokio::test]
-async fn metadata_that_are_not_there_are_an_error() {
+async fn missing_metadata_is_an_error() {
     let pacs = Pacs::new().start().await;
     let error = read(&archive(&pacs), metadata()).await.unwrap_err();
     assert!(matches!(error.kind, Kind::NotFound), "{error}");
 }
 
 #[tokio::test]
-async fn a_list_cut_at_any_byte_is_never_taken_for_a_whole_one() {
+async fn a_list_truncated_at_any_byte_is_an_error() {
     let body = r#"[{"00100010":{"vr":"PN","Value":[{"Alphabetic":"D]"}]}},{"00080061":{"Value":["CT"]}}]"#;
     for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
         let cut = |bytes| Answer::json(body).framed(framing).breaks_after(bytes);
@@ -176,7 +176,7 @@ async fn a_list_cut_at_any_byte_is_never_taken_for_a_whole_one() {
 }
 
 #[tokio::test]
-async fn a_bomb_is_put_out_before_it_fills_the_memory() {
+async fn compressed_responses_above_the_size_limit_are_rejected() {
     let mut blanks = vec![b' '; 520 * 1024 * 1024];
     blanks[0] = b'[';
     let packed = Answer::bytes("application/json", blanks).gzip();

@@ -1,4 +1,4 @@
-//! Why an archive cannot be reached: each cause is told apart, by both clients, and by `check` with the host's name.
+//! Why an archive cannot be reached: both HTTP clients report the same cause, and `check` reports it with the host name.
 
 use dicom_model::{Attributes, StudyUid};
 use dicomweb_gateway::commands::check::check;
@@ -11,19 +11,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::settings;
+use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
-use crate::support::front::Front;
-use crate::support::secure_pacs::SecurePacs;
+use crate::support::tls_pacs::TlsPacs;
 
-/// Why both clients have no connection; they must agree.
+/// The cause that both HTTP clients report; they must agree.
 async fn failure(settings: &Settings) -> ConnectFailure {
     let archive = || Archive::new(settings.clone(), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
     let read = archive().rows(search, |_: Attributes| {}).await.unwrap_err();
     let study = Retrieval::whole(DicomResource::Study(StudyUid::parse("1.2").unwrap()));
-    let carried = archive().send(UpstreamRequest::retrieve(study)).await.unwrap_err();
-    let Kind::Unreachable(failure) = carried.kind else { panic!("{carried}") };
-    assert!(matches!(read.kind, Kind::Unreachable(other) if other == failure), "{read}, but {carried}");
+    let forwarded = archive().send(UpstreamRequest::retrieve(study)).await.unwrap_err();
+    let Kind::Unreachable(failure) = forwarded.kind else { panic!("{forwarded}") };
+    assert!(matches!(read.kind, Kind::Unreachable(other) if other == failure), "{read}, but {forwarded}");
     failure
 }
 
@@ -32,7 +32,7 @@ fn trusting(mut settings: Settings) -> Settings {
     settings
 }
 
-/// A port at another address of this host that leads to `port`.
+/// A port of another loopback address that forwards to port `to`.
 async fn forward(to: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -48,7 +48,7 @@ async fn forward(to: u16) -> u16 {
 }
 
 #[tokio::test]
-async fn a_name_without_an_address_is_a_failed_lookup() {
+async fn an_unknown_host_name_is_a_failed_name_lookup() {
     let failure = failure(&settings("http://pacs.invalid/dicom-web")).await;
     assert_eq!(failure, ConnectFailure::NameLookup);
 }
@@ -63,19 +63,23 @@ async fn a_port_on_which_nothing_listens_refuses_the_connection() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_is_not_trusted() {
-    let pacs = SecurePacs::start().await;
+async fn a_certificate_of_an_unknown_authority_is_untrusted() {
+    let pacs = TlsPacs::start().await;
     assert_eq!(failure(&settings(&pacs.url())).await, ConnectFailure::UntrustedCertificate);
     let text = ConnectFailure::UntrustedCertificate.to_string();
     assert!(text.contains("set archive.tls.ca"), "{text}");
     let archive = Archive::new(trusting(settings(&pacs.url())), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
-    assert_eq!(archive.rows(search, |_: Attributes| {}).await.unwrap().rows, 0, "trusted, it works");
+    assert_eq!(
+        archive.rows(search, |_: Attributes| {}).await.unwrap().rows,
+        0,
+        "it works with the CA configured"
+    );
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_is_for_another_name() {
-    let pacs = SecurePacs::start().await;
+async fn a_certificate_for_another_host_is_reported_as_wrong_name() {
+    let pacs = TlsPacs::start().await;
     let port: url::Url = pacs.url().parse().unwrap();
     let port = forward(port.port().unwrap()).await;
     let settings = trusting(settings(&format!("https://127.0.0.2:{port}/dicom-web")));
@@ -83,10 +87,10 @@ async fn a_certificate_for_another_host_is_for_another_name() {
 }
 
 #[tokio::test]
-async fn a_server_of_plain_http_at_an_https_url_does_not_speak_tls() {
+async fn a_plain_http_server_at_an_https_url_is_reported_as_not_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // What servers of HTTP say to a TLS handshake, which is no request.
+    // The response of an HTTP server to a TLS handshake, which is not a valid request.
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.read(&mut [0; 4096]).await;
@@ -98,8 +102,8 @@ async fn a_server_of_plain_http_at_an_https_url_does_not_speak_tls() {
 }
 
 #[tokio::test]
-async fn a_server_that_closes_the_connection_may_speak_tls() {
-    let pacs = SecurePacs::start().await;
+async fn a_disconnect_at_an_http_url_suggests_https() {
+    let pacs = TlsPacs::start().await;
     let url = pacs.url().replace("https://", "http://");
     let archive = Archive::new(settings(&url), Metrics::default()).unwrap();
     let search = UpstreamRequest::search(QidoQuery::new(SearchLevel::Studies));
@@ -109,9 +113,9 @@ async fn a_server_that_closes_the_connection_may_speak_tls() {
 }
 
 #[tokio::test]
-async fn clients_see_the_cause_without_the_host_and_check_names_it() {
-    let front = Front::told("http://pacs.invalid/dicom-web", "").await;
-    let answer = client::get(&front.url("studies")).await;
+async fn responses_contain_the_cause_without_the_host_and_check_reports_both() {
+    let root = ArchiveRoot::with_config("http://pacs.invalid/dicom-web", "").await;
+    let answer = client::get(&root.url("studies")).await;
     assert_eq!(answer.status, 503);
     assert!(
         answer.text().contains("Archive main cannot be reached: name lookup failed."),

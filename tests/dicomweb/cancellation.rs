@@ -1,4 +1,4 @@
-//! Clients that go away: what they asked of the archive ends with them, before any deadline, and nothing of it stays.
+//! Clients that disconnect: their upstream requests are canceled before any deadline, and permits and connections are released.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use tokio::io::AsyncReadExt;
 
 use crate::support::client;
 use crate::support::gateway::RunningGateway;
-use crate::support::http2::Http2;
+use crate::support::http2::Http2Client;
 use crate::support::pacs::{Answer, Pacs, RunningPacs};
-use crate::support::secure_pacs::{End, SecurePacs, TRUST};
+use crate::support::tls_pacs::{End, TRUST, TlsPacs};
 
 const ENDLESS: &str = "/dicom-web/main/studies/1.2/bulkdata/1";
 const SMALL: &str = "/dicom-web/main/studies/1.2/bulkdata/2";
 const SILENT: &str = "/dicom-web/main/studies/1.2/bulkdata/3";
 
-/// No deadline ends a call before this: a call that ends earlier was ended because its client went away.
+/// The deadlines: a request that ends earlier was canceled because its client disconnected.
 const DEADLINES: Duration = Duration::from_hours(1);
 
-/// Eight retrievals may be under way at once: one permit that stays away is soon missed.
+/// Eight concurrent retrievals are allowed, so that a permit that is not released is soon missed.
 async fn servers() -> (RunningPacs, RunningGateway) {
     let pacs = Pacs::new()
         .at("/studies/1.2/bulkdata/1", Answer::endless("image/png", vec![7; 65536]))
@@ -27,12 +27,12 @@ async fn servers() -> (RunningPacs, RunningGateway) {
         .start()
         .await;
     let deadlines = "max_concurrency = 1\ntimeout = \"1h\"\n[server]\nrequest_timeout = \"1h\"";
-    let gateway = RunningGateway::over(&pacs.url(), deadlines).await;
+    let gateway = RunningGateway::start(&pacs.url(), deadlines).await;
     (pacs, gateway)
 }
 
-/// Nothing is under way, by the archive's word, by the metrics, and as there are permits for eight more.
-async fn nothing_stays(pacs: &RunningPacs, gateway: &RunningGateway) {
+/// No request is in flight at the archive and in the metrics, and all eight permits are available.
+async fn assert_all_released(pacs: &RunningPacs, gateway: &RunningGateway) {
     pacs.until_idle().await;
     let none = [
         "gateway_requests_in_flight 0",
@@ -50,11 +50,11 @@ async fn nothing_stays(pacs: &RunningPacs, gateway: &RunningGateway) {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_the_call_to_the_archive() {
+async fn a_disconnect_cancels_the_upstream_request() {
     let (pacs, gateway) = servers().await;
-    // More often than there are permits, each of which must come back.
+    // More requests than permits, each of which must be released.
     for round in 1..=12 {
-        let mut stream = client::ask("GET", &format!("{}{ENDLESS}", gateway.address()), &[]).await;
+        let mut stream = client::send_request("GET", &format!("{}{ENDLESS}", gateway.base_url()), &[]).await;
         let mut some = vec![0; 100_000];
         stream.read_exact(&mut some).await.unwrap();
         assert!(
@@ -64,100 +64,100 @@ async fn a_client_that_goes_away_ends_the_call_to_the_archive() {
         pacs.until_idle().await;
         assert_eq!(pacs.targets().len(), round);
     }
-    let waiting = client::ask("GET", &format!("{}{SILENT}", gateway.address()), &[]).await;
-    pacs.until_asked(13).await;
+    let waiting = client::send_request("GET", &format!("{}{SILENT}", gateway.base_url()), &[]).await;
+    pacs.until_requests(13).await;
     drop(waiting);
-    nothing_stays(&pacs, &gateway).await;
+    assert_all_released(&pacs, &gateway).await;
 }
 
 #[tokio::test]
-async fn a_thousand_clients_that_go_away_leave_nothing_behind() {
+async fn a_thousand_disconnects_release_all_permits() {
     let (pacs, gateway) = servers().await;
-    let url = format!("{}{ENDLESS}", gateway.address());
+    let url = format!("{}{ENDLESS}", gateway.base_url());
     for _ in 0..125 {
         let clients = (0..8).map(|_| async {
-            let mut stream = client::ask("GET", &url, &[]).await;
+            let mut stream = client::send_request("GET", &url, &[]).await;
             let mut some = vec![0; 1000];
             stream.read_exact(&mut some).await.unwrap();
         });
         futures_util::future::join_all(clients).await;
     }
     assert_eq!(pacs.targets().len(), 1000);
-    nothing_stays(&pacs, &gateway).await;
+    assert_all_released(&pacs, &gateway).await;
 }
 
 #[tokio::test]
-async fn a_thousand_streams_that_are_reset_end_their_own_calls_and_no_other() {
+async fn a_thousand_stream_resets_cancel_only_their_own_upstream_requests() {
     let (pacs, gateway) = servers().await;
-    // A client's library gives a connection up after a thousand resets.
+    // The HTTP/2 library of the client closes a connection after a thousand resets.
     for _ in 0..10 {
-        let client = Http2::to(gateway.address()).await;
-        let begun = || async {
-            let mut answer = client.ask(ENDLESS, &[]).await.unwrap();
+        let client = Http2Client::connect(gateway.base_url()).await;
+        let start = || async {
+            let mut answer = client.send(ENDLESS, &[]).await.unwrap();
             answer.body_mut().frame().await.unwrap().unwrap();
             answer
         };
-        let mut stays = begun().await;
+        let mut remaining = start().await;
         for _ in 0..20 {
-            drop(futures_util::future::join_all((0..5).map(|_| begun())).await);
+            drop(futures_util::future::join_all((0..5).map(|_| start())).await);
             pacs.until_answering(1).await;
         }
         for _ in 0..100 {
-            stays.body_mut().frame().await.unwrap().unwrap();
+            remaining.body_mut().frame().await.unwrap().unwrap();
         }
-        assert_eq!(client.get(SMALL, &[]).await.text(), "whole", "the connection serves on");
-        drop(stays);
+        assert_eq!(client.get(SMALL, &[]).await.text(), "whole", "the connection is still usable");
+        drop(remaining);
         pacs.until_idle().await;
     }
-    nothing_stays(&pacs, &gateway).await;
+    assert_all_released(&pacs, &gateway).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_is_reset_before_its_answer_ends_its_call() {
+async fn a_stream_reset_before_the_response_cancels_the_upstream_request() {
     let (pacs, gateway) = servers().await;
-    let client = Http2::to(gateway.address()).await;
+    let client = Http2Client::connect(gateway.base_url()).await;
     for _ in 0..20 {
-        let asking = tokio::spawn({
+        let request = tokio::spawn({
             let client = client.clone();
-            async move { client.ask(SILENT, &[]).await.is_some() }
+            async move { client.send(SILENT, &[]).await.is_some() }
         });
         pacs.until_answering(1).await;
-        asking.abort();
+        request.abort();
         pacs.until_idle().await;
     }
-    nothing_stays(&pacs, &gateway).await;
+    assert_all_released(&pacs, &gateway).await;
 }
 
 #[tokio::test]
-async fn a_connection_that_goes_away_ends_the_calls_of_all_its_streams() {
+async fn the_end_of_a_connection_cancels_the_upstream_requests_of_all_its_streams() {
     let (pacs, gateway) = servers().await;
     for _ in 0..20 {
-        let client = Http2::to(gateway.address()).await;
-        let answers = futures_util::future::join_all((0..8).map(|_| client.ask(ENDLESS, &[]))).await;
+        let client = Http2Client::connect(gateway.base_url()).await;
+        let answers = futures_util::future::join_all((0..8).map(|_| client.send(ENDLESS, &[]))).await;
         assert!(answers.iter().all(Option::is_some));
         drop((client, answers));
         pacs.until_idle().await;
     }
-    nothing_stays(&pacs, &gateway).await;
+    assert_all_released(&pacs, &gateway).await;
 }
 
-/// Over HTTP/2 all retrievals share a connection to the archive, which the library gives up after a thousand resets.
+/// Over HTTP/2 all retrievals share a connection to the archive, which the HTTP/2 library closes after a thousand resets.
 #[tokio::test]
-async fn clients_that_go_away_break_no_transfer_of_those_who_stay() {
-    let pacs = SecurePacs::start().await;
-    pacs.says("image/png", &[7; 16384], End::Never);
-    let gateway = RunningGateway::over(&pacs.url(), TRUST).await;
-    let url = format!("{}{ENDLESS}", gateway.address());
-    let ask = || async {
-        let mut stream = client::ask("GET", &url, &[]).await;
+async fn disconnects_do_not_interrupt_transfers_of_other_clients() {
+    let pacs = TlsPacs::start().await;
+    pacs.respond_with("image/png", &[7; 16384], End::Endless);
+    let gateway = RunningGateway::start(&pacs.url(), TRUST).await;
+    let url = format!("{}{ENDLESS}", gateway.base_url());
+    let request = || async {
+        let mut stream = client::send_request("GET", &url, &[]).await;
         stream.read_exact(&mut [0; 1000]).await.unwrap();
         stream
     };
-    let mut stays = ask().await;
+    let mut remaining = request().await;
     for _ in 0..150 {
-        drop(futures_util::future::join_all((0..8).map(|_| ask())).await);
-        stays.read_exact(&mut [0; 1000]).await.unwrap();
+        drop(futures_util::future::join_all((0..8).map(|_| request())).await);
+        remaining.read_exact(&mut [0; 1000]).await.unwrap();
     }
-    // More than was under way when it was begun.
-    stays.read_exact(&mut vec![0; 20_000_000]).await.expect("the transfer goes on");
+    // More than the buffers hold.
+    remaining.read_exact(&mut vec![0; 20_000_000]).await.expect("the transfer continues");
 }

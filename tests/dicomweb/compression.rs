@@ -1,9 +1,9 @@
-//! Rows and metadata are compressed on their way to whom wants it; pixel data never are.
+//! Compression of responses: rows and metadata as the client accepts it, pixel data never.
 
 use std::io::Read;
 
+use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
-use crate::support::front::Front;
 use crate::support::pacs::{Answer, Framing, Pacs, Study};
 
 fn decoded(answer: &Received) -> Vec<u8> {
@@ -20,16 +20,16 @@ fn decoded(answer: &Received) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn texts_are_compressed_as_the_client_wants() {
+async fn rows_and_metadata_are_compressed_with_the_preferred_content_coding() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 200)).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for target in ["studies/1.2/metadata", "studies/1.2/instances"] {
-        let plain = client::get(&front.url(target)).await;
+        let plain = client::get(&root.url(target)).await;
         assert_eq!(plain.header("content-encoding"), None);
         for (accepted, coding) in
             [("gzip, deflate, br, zstd", "zstd"), ("br", "br"), ("gzip;q=0.5, br;q=0.1", "gzip")]
         {
-            let answer = client::get_with(&front.url(target), &[("Accept-Encoding", accepted)]).await;
+            let answer = client::get_with(&root.url(target), &[("Accept-Encoding", accepted)]).await;
             assert_eq!((answer.status, answer.complete), (200, true));
             assert_eq!(answer.header("content-encoding"), Some(coding));
             assert!(answer.header("vary").unwrap().contains("Accept-Encoding"));
@@ -40,7 +40,7 @@ async fn texts_are_compressed_as_the_client_wants() {
 }
 
 #[tokio::test]
-async fn pixel_data_are_never_compressed() {
+async fn pixel_data_is_never_compressed() {
     let data = vec![0; 100_000];
     let frames = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1";
     let pacs = Pacs::new()
@@ -52,24 +52,24 @@ async fn pixel_data_are_never_compressed() {
         .at("/studies/1.2/rendered", Answer::bytes("image/jpeg", data.clone()))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for target in [frames, "studies/1.2/bulkdata/1", "studies/1.2/rendered"] {
-        let answer = client::get_with(&front.url(target), &[("Accept-Encoding", "gzip, br, zstd")]).await;
+        let answer = client::get_with(&root.url(target), &[("Accept-Encoding", "gzip, br, zstd")]).await;
         assert_eq!((answer.status, answer.header("content-encoding")), (200, None), "{target}");
         assert!(answer.body.len() >= data.len());
     }
 }
 
 #[tokio::test]
-async fn a_text_that_is_cut_off_is_never_complete_however_it_is_compressed() {
+async fn a_truncated_list_never_looks_complete_with_any_content_coding() {
     let body = format!("[{}{{}}]", r#"{"00080005":{"vr":"CS"}},"#.repeat(200));
     for coding in ["gzip", "br", "zstd"] {
         let cuts = (0..body.len()).step_by(97);
         let cut = |bytes| Answer::json(body.clone()).framed(Framing::UntilClose).breaks_after(bytes);
         let pacs = Pacs::new().in_turn("/studies", cuts.clone().map(cut)).start().await;
-        let front = Front::of(&pacs).await;
+        let root = ArchiveRoot::of(&pacs).await;
         for bytes in cuts {
-            let answer = client::get_with(&front.url("studies"), &[("Accept-Encoding", coding)]).await;
+            let answer = client::get_with(&root.url("studies"), &[("Accept-Encoding", coding)]).await;
             assert!(!answer.complete || answer.status >= 500, "{coding} cut after {bytes}");
         }
     }

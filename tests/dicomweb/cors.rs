@@ -1,4 +1,4 @@
-//! What a browser lets a page of another origin read (WHATWG Fetch 3.3), on every way and whatever the answer.
+//! CORS (WHATWG Fetch 3.3) on every route and for every status.
 
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
@@ -8,8 +8,8 @@ const VIEWER: &str = "https://viewer.example.org";
 const ALLOWED: &str =
     "[server.cors]\nallowed_origins = [\"https://viewer.example.org\", \"http://localhost:3000\"]\n";
 
-/// What a viewer must be able to read.
-const NEEDED: [&str; 9] = [
+/// The response headers that a viewer must be able to read.
+const EXPOSED_HEADERS: [&str; 9] = [
     "ETag",
     "Last-Modified",
     "Location",
@@ -28,11 +28,11 @@ async fn gateway(more: &str) -> (RunningPacs, RunningGateway) {
         .at("/studies/1.6", Answer::bytes("image/png", "x").header("Access-Control-Allow-Origin", "*"))
         .start()
         .await;
-    let gateway = RunningGateway::over(&pacs.url(), more).await;
+    let gateway = RunningGateway::start(&pacs.url(), more).await;
     (pacs, gateway)
 }
 
-fn may_read(answer: &Received) -> Option<&str> {
+fn allowed_origin(answer: &Received) -> Option<&str> {
     answer.header("access-control-allow-origin")
 }
 
@@ -50,23 +50,23 @@ const TARGETS: [(&str, u16); 10] = [
 ];
 
 #[tokio::test]
-async fn an_allowed_page_reads_every_answer_and_a_stranger_none() {
+async fn allowed_origins_can_read_every_response_and_other_origins_none() {
     let (_pacs, gateway) = gateway(ALLOWED).await;
     for (target, status) in TARGETS {
-        // Twice, as the second answer may be a remembered one.
+        // Twice, because the second response may come from the cache.
         for _ in 0..2 {
             let answer = gateway.get_with(target, &[("Origin", VIEWER)]).await;
             assert_eq!(answer.status, status, "{target}");
-            assert_eq!(may_read(&answer), Some(VIEWER), "{target}");
+            assert_eq!(allowed_origin(&answer), Some(VIEWER), "{target}");
             assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{target}");
             let exposed = answer.header("access-control-expose-headers").unwrap();
-            for name in NEEDED {
+            for name in EXPOSED_HEADERS {
                 assert!(exposed.split(", ").any(|exposed| exposed == name), "{target}: {name}");
             }
         }
-        for stranger in ["null", "https://viewer.example.org.evil.example", "http://viewer.example.org"] {
-            let answer = gateway.get_with(target, &[("Origin", stranger)]).await;
-            assert_eq!((answer.status, may_read(&answer)), (status, None), "{target} by {stranger}");
+        for other in ["null", "https://viewer.example.org.evil.example", "http://viewer.example.org"] {
+            let answer = gateway.get_with(target, &[("Origin", other)]).await;
+            assert_eq!((answer.status, allowed_origin(&answer)), (status, None), "{target} from {other}");
             assert_eq!(answer.header("access-control-allow-credentials"), None);
         }
         let varies = |answer: &Received| {
@@ -75,12 +75,12 @@ async fn an_allowed_page_reads_every_answer_and_a_stranger_none() {
                 .iter()
                 .any(|(name, value)| name == "vary" && value.split(", ").any(|v| v == "Origin"))
         };
-        assert!(varies(&gateway.get(target).await), "{target}: a cache must tell origins apart");
+        assert!(varies(&gateway.get(target).await), "{target}: a cache must distinguish origins");
     }
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_before_anybody_is_asked() {
+async fn preflights_are_answered_without_upstream_requests() {
     let (_pacs, gateway) = gateway(ALLOWED).await;
     for target in ["/dicom-web/main/studies", "/fhir/ImagingStudy/_search", "/nothing"] {
         let asked = [
@@ -88,9 +88,9 @@ async fn a_preflight_is_answered_before_anybody_is_asked() {
             ("Access-Control-Request-Method", "GET"),
             ("Access-Control-Request-Headers", "authorization,range"),
         ];
-        let url = format!("{}{target}", gateway.address());
+        let url = format!("{}{target}", gateway.base_url());
         let answer = client::send("OPTIONS", &url, &asked).await;
-        assert_eq!((answer.status, may_read(&answer)), (204, Some(VIEWER)), "{target}");
+        assert_eq!((answer.status, allowed_origin(&answer)), (204, Some(VIEWER)), "{target}");
         let allowed = answer.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
         for name in ["authorization", "range", "accept", "if-none-match", "content-type", "prefer"] {
             assert!(allowed.split(", ").any(|allowed| allowed == name), "{name}");
@@ -99,31 +99,36 @@ async fn a_preflight_is_answered_before_anybody_is_asked() {
         assert!(answer.header("access-control-max-age").is_some());
         let asked = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "GET")];
         let answer = client::send("OPTIONS", &url, &asked).await;
-        assert_eq!((answer.status, may_read(&answer)), (204, None), "{target}");
+        assert_eq!((answer.status, allowed_origin(&answer)), (204, None), "{target}");
         assert_eq!(answer.header("access-control-allow-methods"), None);
-        // No preflight; what can be done is told below /fhir only.
+        // Without Access-Control-Request-Method it is not a preflight; OPTIONS is supported below /fhir only.
         let plain = client::send("OPTIONS", &url, &[("Origin", VIEWER)]).await;
         assert_eq!(plain.header("access-control-allow-methods"), None);
         assert_eq!(plain.status / 100, if target.starts_with("/fhir/") { 2 } else { 4 }, "{target}");
     }
-    assert_eq!(gateway.asked("search") + gateway.asked("retrieve") + gateway.asked("metadata"), 0);
+    assert_eq!(
+        gateway.upstream_requests("search")
+            + gateway.upstream_requests("retrieve")
+            + gateway.upstream_requests("metadata"),
+        0
+    );
 }
 
 #[tokio::test]
-async fn every_page_may_read_without_credentials_where_that_is_wanted() {
+async fn a_wildcard_allows_every_origin_without_credentials() {
     let (_pacs, gateway) = gateway("[server.cors]\nallowed_origins = [\"*\"]\n").await;
     for (target, status) in TARGETS {
         let answer = gateway.get_with(target, &[("Origin", "https://anywhere.example")]).await;
-        assert_eq!((answer.status, may_read(&answer)), (status, Some("*")), "{target}");
+        assert_eq!((answer.status, allowed_origin(&answer)), (status, Some("*")), "{target}");
         assert_eq!(answer.header("access-control-allow-credentials"), None);
     }
 }
 
 #[tokio::test]
-async fn nobody_elses_page_reads_anything_unless_told() {
+async fn no_other_origin_is_allowed_by_default() {
     let (_pacs, gateway) = gateway("").await;
     for (target, status) in TARGETS {
         let answer = gateway.get_with(target, &[("Origin", VIEWER)]).await;
-        assert_eq!((answer.status, may_read(&answer)), (status, None), "{target}");
+        assert_eq!((answer.status, allowed_origin(&answer)), (status, None), "{target}");
     }
 }

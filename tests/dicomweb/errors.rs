@@ -1,14 +1,14 @@
-//! What a client is told when the archive does not give what was asked for.
+//! Errors of an archive as the gateway reports them to DICOMweb clients.
 
+use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
-use crate::support::front::Front;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Framing, Pacs};
 
 #[tokio::test]
-async fn a_status_is_kept_and_its_body_is_not() {
+async fn statuses_of_the_archive_are_mapped_and_their_bodies_replaced() {
     let trace = "java.lang.Exception: P1 Doe^Jane at http://inner:8042/secret";
-    for (told, status) in [
+    for (upstream, status) in [
         (400, 400),
         (404, 404),
         (406, 406),
@@ -28,39 +28,40 @@ async fn a_status_is_kept_and_its_body_is_not() {
         (202, 502),
         (429, 503),
     ] {
-        let answer = Answer::bytes("text/plain", if told == 204 { "" } else { trace }).with_status(told);
+        let answer =
+            Answer::bytes("text/plain", if upstream == 204 { "" } else { trace }).with_status(upstream);
         let pacs = Pacs::new().at("/studies/1.2", answer.header("Retry-After", "7")).start().await;
-        let answer = client::get(&Front::of(&pacs).await.url("studies/1.2")).await;
-        assert_eq!(answer.status, status, "{told}");
+        let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2")).await;
+        assert_eq!(answer.status, status, "{upstream}");
         assert!(answer.text().contains("Archive main"), "{}", answer.text());
         for secret in ["Exception", "P1", "Doe", "inner", &pacs.authority()] {
             assert!(!answer.text().contains(secret), "{}", answer.text());
         }
-        assert_eq!(answer.header("retry-after"), (status == 503).then_some("7"), "{told}");
+        assert_eq!(answer.header("retry-after"), (status == 503).then_some("7"), "{upstream}");
     }
 }
 
 #[tokio::test]
-async fn no_match_is_an_empty_list_however_it_is_said() {
-    for (target, told, profile) in [
+async fn every_response_without_matches_becomes_an_empty_list() {
+    for (target, scripted, profile) in [
         ("/studies", Answer::json("[]"), "generic"),
         ("/studies", Answer::status(204), "generic"),
         ("/studies/1.2/series", Answer::status(404), "generic"),
         ("/studies", Answer::status(404), "static-dicomweb"),
     ] {
-        let pacs = Pacs::new().at(target, told).start().await;
-        let front = Front::told(&pacs.url(), &format!("profile = \"{profile}\"")).await;
-        let answer = client::get(&front.url(&target[1..])).await;
+        let pacs = Pacs::new().at(target, scripted).start().await;
+        let root = ArchiveRoot::with_config(&pacs.url(), &format!("profile = \"{profile}\"")).await;
+        let answer = client::get(&root.url(&target[1..])).await;
         assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{target}");
         assert_eq!(answer.header("content-type"), Some("application/dicom+json"));
     }
     let pacs = Pacs::new().at("/studies", Answer::status(404)).start().await;
-    assert_eq!(client::get(&Front::of(&pacs).await.url("studies")).await.status, 404);
+    assert_eq!(client::get(&ArchiveRoot::of(&pacs).await.url("studies")).await.status, 404);
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_an_error() {
-    for told in [
+async fn invalid_responses_are_a_502() {
+    for scripted in [
         Answer::bytes("application/json", "500"),
         Answer::json("null"),
         Answer::json("").framed(Framing::UntilClose),
@@ -76,14 +77,14 @@ async fn an_answer_that_is_none_is_an_error() {
         Answer::raw("nonsense\r\n\r\n"),
         Answer::closes(),
     ] {
-        let pacs = Pacs::new().at("/studies", told.clone()).start().await;
-        let answer = client::get(&Front::of(&pacs).await.url("studies")).await;
-        assert_eq!(answer.status, 502, "{told:?}");
+        let pacs = Pacs::new().at("/studies", scripted.clone()).start().await;
+        let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies")).await;
+        assert_eq!(answer.status, 502, "{scripted:?}");
     }
 }
 
 #[tokio::test]
-async fn a_web_page_is_an_answer_only_where_one_was_asked_for() {
+async fn html_is_forwarded_only_for_rendered_resources_that_accept_it() {
     let page = Answer::html("<p>see http://inner:8042/dicom-web/studies/1.2</p>").framed(Framing::Chunked);
     let pacs = Pacs::new()
         .at("/studies/1.2/rendered", page.clone())
@@ -91,11 +92,11 @@ async fn a_web_page_is_an_answer_only_where_one_was_asked_for() {
         .at("/studies/1.2/bulkdata/1", Answer::bytes("application/javascript", "alert(1)"))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
-    assert_eq!(client::get_with(&front.url("studies/1.2"), &[("Accept", "text/html")]).await.status, 502);
-    assert_eq!(client::get_with(&front.url("studies/1.2/rendered"), &[("Accept", "*/*")]).await.status, 502);
-    assert_eq!(client::get(&front.url("studies/1.2/bulkdata/1")).await.status, 502);
-    let report = client::get_with(&front.url("studies/1.2/rendered"), &[("Accept", "text/html")]).await;
+    let root = ArchiveRoot::of(&pacs).await;
+    assert_eq!(client::get_with(&root.url("studies/1.2"), &[("Accept", "text/html")]).await.status, 502);
+    assert_eq!(client::get_with(&root.url("studies/1.2/rendered"), &[("Accept", "*/*")]).await.status, 502);
+    assert_eq!(client::get(&root.url("studies/1.2/bulkdata/1")).await.status, 502);
+    let report = client::get_with(&root.url("studies/1.2/rendered"), &[("Accept", "text/html")]).await;
     assert_eq!(report.status, 200);
     assert_eq!(report.header("content-security-policy"), Some("default-src 'none'; sandbox"));
     assert_eq!(report.header("x-content-type-options"), Some("nosniff"));
@@ -103,9 +104,9 @@ async fn a_web_page_is_an_answer_only_where_one_was_asked_for() {
 }
 
 #[tokio::test]
-async fn an_archive_that_is_not_there_is_not_ready() {
-    let front = Front::told("http://127.0.0.1:9/dicom-web", "").await;
-    let answer = client::get(&front.url("studies")).await;
+async fn an_unreachable_archive_is_a_503_with_retry_after() {
+    let root = ArchiveRoot::with_config("http://127.0.0.1:9/dicom-web", "").await;
+    let answer = client::get(&root.url("studies")).await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
     assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
@@ -115,11 +116,11 @@ async fn an_archive_that_is_not_there_is_not_ready() {
 async fn redirections_are_never_followed() {
     let elsewhere = Pacs::new().otherwise(Answer::json("[{\"secret\":{}}]")).start().await;
     for status in [301, 302, 303, 307, 308] {
-        let told = Answer::status(status).header("Location", &format!("{}/studies", elsewhere.url()));
-        let pacs = Pacs::new().otherwise(told).start().await;
-        let front = Front::of(&pacs).await;
+        let scripted = Answer::status(status).header("Location", &format!("{}/studies", elsewhere.url()));
+        let pacs = Pacs::new().otherwise(scripted).start().await;
+        let root = ArchiveRoot::of(&pacs).await;
         for target in ["studies", "studies/1.2", "studies/1.2/rendered"] {
-            assert_eq!(client::get(&front.url(target)).await.status, 502, "{status}");
+            assert_eq!(client::get(&root.url(target)).await.status, 502, "{status}");
         }
     }
     assert_eq!(elsewhere.targets(), [""; 0]);
@@ -131,16 +132,16 @@ fn wait(answer: &client::Received) -> u64 {
 }
 
 #[tokio::test]
-async fn both_faces_send_the_wait_of_an_open_circuit_breaker() {
-    let gateway = RunningGateway::over("http://127.0.0.1:9/dicom-web", "").await;
-    // Each asks for something else, as equal calls in flight are one.
+async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker() {
+    let gateway = RunningGateway::start("http://127.0.0.1:9/dicom-web", "").await;
+    // Each request is different, because equal requests in flight share one upstream request.
     let fhir = async |id: u32| gateway.get(&format!("/fhir/ImagingStudy?identifier=urn:oid:1.2.{id}")).await;
     let dicomweb =
         async |id: u32| gateway.get(&format!("/dicom-web/main/studies?StudyInstanceUID=1.2.{id}")).await;
     for id in 0..8 {
         assert_eq!(dicomweb(id).await.status, 503);
     }
-    // Until some of the rest is over, and no new one began between the calls that are compared.
+    // Until some of the open time has passed and the compared requests fall into the same open period.
     for id in 8..400 {
         let answers = [fhir(id).await, dicomweb(id).await, fhir(id).await];
         assert_eq!(answers.each_ref().map(|answer| answer.status), [503; 3]);

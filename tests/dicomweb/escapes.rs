@@ -1,13 +1,13 @@
-//! Values that a query cannot hold as they are, in front of archives that decode percent-escapes and of those that do not.
+//! Values that must be percent-encoded in a query, in front of archives that decode percent-escapes and archives that do not.
 
 use serde_json::{Value, json};
 
 use crate::support::client::Received;
 use crate::support::gateway::RunningGateway;
-use crate::support::pacs::{Answer, Framing, Given, Pacs, RunningPacs, Study};
+use crate::support::pacs::{Answer, Framing, Pacs, QueryMatch, RunningPacs, Study};
 
-async fn over(pacs: &RunningPacs, more: &str) -> RunningGateway {
-    RunningGateway::over(&pacs.url(), more).await
+async fn start(pacs: &RunningPacs, more: &str) -> RunningGateway {
+    RunningGateway::start(&pacs.url(), more).await
 }
 
 fn studies(answer: &Received) -> Vec<String> {
@@ -23,13 +23,13 @@ fn row(uid: &str, name: &str) -> Value {
     })
 }
 
-fn key(name: &str, value: &str) -> Vec<(String, Given)> {
-    vec![(name.to_owned(), Given::As(value.to_owned()))]
+fn key(name: &str, value: &str) -> Vec<(String, QueryMatch)> {
+    vec![(name.to_owned(), QueryMatch::Exactly(value.to_owned()))]
 }
 
 const ROOTS: [&str; 2] = ["/dicom-web/main/studies", "/dicom-web/studies"];
 
-/// As long-term distributions have it, with more than one row for what a wide pattern finds.
+/// An Orthanc that does not decode percent-escapes, with several rows for a wide pattern.
 async fn without_decoding() -> RunningPacs {
     let rows =
         json!([row("1.1", "Doe^Jane"), row("1.2", "Doe-J^X"), row("1.3", "DOE^John"), row("1.4", "Doe^J")]);
@@ -51,7 +51,7 @@ async fn without_decoding() -> RunningPacs {
 }
 
 #[tokio::test]
-async fn what_a_query_may_hold_reaches_the_archive_as_it_is() {
+async fn characters_that_need_no_escape_are_sent_unescaped() {
     for (given, sent) in [
         ("25%2F1807", "25/1807"),
         ("25/1807", "25/1807"),
@@ -60,7 +60,7 @@ async fn what_a_query_may_hold_reaches_the_archive_as_it_is() {
         ("a%26b%2Bc%3Bd%3De%23%25", "a%26b%2Bc%3Bd%3De%23%25"),
     ] {
         let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-        let gateway = over(&pacs, "").await;
+        let gateway = start(&pacs, "").await;
         for root in ROOTS {
             assert_eq!(gateway.get(&format!("{root}?PatientID={given}&limit=5")).await.status, 200);
         }
@@ -71,9 +71,9 @@ async fn what_a_query_may_hold_reaches_the_archive_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_archive_that_does_not_decode_is_asked_without_escapes_and_its_rows_are_compared() {
+async fn archives_without_decoding_get_wider_queries_whose_rows_are_filtered() {
     let pacs = without_decoding().await;
-    let gateway = over(&pacs, "profile = \"orthanc\"").await;
+    let gateway = start(&pacs, "profile = \"orthanc\"").await;
     for root in ROOTS {
         for (query, expected) in [
             ("PatientName=Doe%5EJ*", vec!["1.1", "1.3", "1.4"]),
@@ -90,23 +90,23 @@ async fn an_archive_that_does_not_decode_is_asked_without_escapes_and_its_rows_a
 }
 
 #[tokio::test]
-async fn names_that_sound_alike_are_not_promised_where_rows_are_compared() {
+async fn fuzzy_matching_is_declined_with_a_warning_if_rows_are_filtered() {
     let pacs = without_decoding().await;
-    let gateway = over(&pacs, "profile = \"orthanc\"").await;
+    let gateway = start(&pacs, "profile = \"orthanc\"").await;
     let answer = gateway.get("/dicom-web/main/studies?PatientName=Doe%5EJ*&fuzzymatching=true").await;
     assert_eq!(studies(&answer).len(), 3);
     assert!(answer.header("warning").is_some_and(|warning| warning.contains("Only literal matching")));
 }
 
 #[tokio::test]
-async fn what_can_be_neither_asked_for_nor_compared_is_refused_with_the_reason() {
+async fn queries_that_can_be_neither_sent_nor_filtered_are_rejected_with_the_reason() {
     let latin = json!([{
         "00080005": {"vr": "CS", "Value": ["ISO_IR 100"]},
         "00100010": {"vr": "PN", "Value": [{"Alphabetic": "^"}]},
         "0020000D": {"vr": "UI", "Value": ["1.1"]},
     }]);
     let pacs = Pacs::new().otherwise(Answer::json(latin.to_string())).start().await;
-    let gateway = over(&pacs, "profile = \"orthanc\"").await;
+    let gateway = start(&pacs, "profile = \"orthanc\"").await;
     for root in ROOTS {
         for query in [
             "PatientName=%E5%B1%B1%E7%94%B0%5E*",
@@ -123,22 +123,22 @@ async fn what_can_be_neither_asked_for_nor_compared_is_refused_with_the_reason()
 }
 
 #[tokio::test]
-async fn no_more_rows_are_compared_than_may_be_looked_through() {
+async fn filtering_more_rows_than_max_scan_is_rejected() {
     let study = |number: usize| Study::new(&format!("1.{}", number + 1)).of("P1", "Roe^Richard");
     let pacs = (0..600).fold(Pacs::new().ignores_filters(), |pacs, number| pacs.study(study(number)));
     let pacs = pacs.start().await;
-    let narrow = over(&pacs, "profile = \"orthanc\"\n[search]\nmax_scan = 20\n").await;
+    let narrow = start(&pacs, "profile = \"orthanc\"\n[search]\nmax_scan = 20\n").await;
     let answer = narrow.get("/dicom-web/main/studies?PatientName=Doe%5EJane").await;
     assert_eq!(answer.status, 413, "{}", answer.text());
 }
 
 #[tokio::test]
-async fn a_search_that_is_answered_without_content_finds_nothing() {
+async fn empty_search_responses_have_no_matches_unless_they_may_be_truncated() {
     for answer in
         [Answer::json(""), Answer::html(""), Answer::json("").framed(Framing::Chunked), Answer::status(204)]
     {
         let pacs = Pacs::new().otherwise(answer.clone()).start().await;
-        let gateway = over(&pacs, "").await;
+        let gateway = start(&pacs, "").await;
         for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/dicom-web/main/studies/1.2/series"] {
             let received = gateway.get(path).await;
             assert_eq!((received.status, received.text().as_ref()), (200, "[]"), "{answer:?} {path}");
@@ -146,9 +146,9 @@ async fn a_search_that_is_answered_without_content_finds_nothing() {
         let found = gateway.json("/fhir/ImagingStudy?identifier=X").await;
         assert_eq!(found["total"], 0, "{answer:?}");
     }
-    // Where nothing says where the body ends, all of it may have been lost.
+    // Without framing that marks the end, the whole body may be lost.
     let pacs = Pacs::new().otherwise(Answer::json("").framed(Framing::UntilClose)).start().await;
-    let gateway = over(&pacs, "").await;
+    let gateway = start(&pacs, "").await;
     for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?identifier=X"] {
         assert_eq!(gateway.get(path).await.status, 502, "{path}");
     }

@@ -1,4 +1,4 @@
-//! Every archive as if it were one, below `/dicom-web/studies`.
+//! The aggregate root `/dicom-web/studies`: all archives as one.
 
 use std::fmt::Write;
 
@@ -16,10 +16,10 @@ async fn gateway(archives: &[&str]) -> RunningGateway {
     for (number, url) in archives.iter().enumerate().skip(1) {
         write!(more, "[[archive]]\nid = \"archive-{number}\"\nurl = \"{url}\"\n").unwrap();
     }
-    RunningGateway::over(archives[0], &more).await
+    RunningGateway::start(archives[0], &more).await
 }
 
-async fn over(archives: &[&RunningPacs]) -> RunningGateway {
+async fn gateway_for(archives: &[&RunningPacs]) -> RunningGateway {
     let urls: Vec<_> = archives.iter().map(|pacs| pacs.url()).collect();
     gateway(&urls.iter().map(String::as_str).collect::<Vec<_>>()).await
 }
@@ -48,23 +48,23 @@ async fn two_archives() -> (RunningPacs, RunningPacs) {
         .study(Study::new("1.1").series("1.1.1", "CT", 1))
         .study(Study::new("1.2").series("1.2.1", "CT", 2))
         .study(Study::new("1.3").series("1.3.1", "MR", 1))
-        .says_host("http://first.inner")
+        .with_base_url("http://first.inner")
         .start()
         .await;
     let second = Pacs::new()
         .study(Study::new("2.1").of("P2", "Roe^Richard").series("2.1.1", "CT", 1))
         .study(Study::new("1.2").series("1.2.1", "CT", 2).series("1.2.2", "SR", 1))
         .study(Study::new("2.2").series("2.2.1", "MR", 1))
-        .says_host("http://second.inner")
+        .with_base_url("http://second.inner")
         .start()
         .await;
     (first, second)
 }
 
 #[tokio::test]
-async fn one_list_is_made_of_all_by_uid() {
+async fn searches_merge_the_rows_of_all_archives_by_uid() {
     let (first, second) = two_archives().await;
-    let gateway = over(&[&first, &second]).await;
+    let gateway = gateway_for(&[&first, &second]).await;
     let all = get(&gateway, "studies").await;
     assert_eq!(studies(&all), ["1.1", "2.1", "1.2", "1.3", "2.2"]);
     assert!(!all.text().contains("inner") && !all.text().contains("127.0.0.1"), "{}", all.text());
@@ -77,9 +77,9 @@ async fn one_list_is_made_of_all_by_uid() {
 }
 
 #[tokio::test]
-async fn pages_make_the_list_and_say_whether_it_goes_on() {
+async fn pages_add_up_to_the_list_and_warn_of_additional_results() {
     let (first, second) = two_archives().await;
-    let gateway = over(&[&first, &second]).await;
+    let gateway = gateway_for(&[&first, &second]).await;
     let whole = studies(&get(&gateway, "studies").await);
     for size in 1..=6 {
         let mut pages = Vec::new();
@@ -96,26 +96,22 @@ async fn pages_make_the_list_and_say_whether_it_goes_on() {
         }
         assert_eq!(pages, whole, "in pages of {size}");
     }
-    assert_eq!(
-        get(&gateway, "studies?limit=5&offset=100").await.status,
-        413,
-        "beyond what may be looked through"
-    );
+    assert_eq!(get(&gateway, "studies?limit=5&offset=100").await.status, 413, "beyond max_scan");
 }
 
 #[tokio::test]
-async fn archives_that_ignore_paging_are_paged_all_the_same() {
-    let mut pacs = Pacs::new().pages(Paging::Ignored);
+async fn archives_that_ignore_paging_are_paged_by_the_gateway() {
+    let mut pacs = Pacs::new().paging(Paging::Ignored);
     for number in 1..=9 {
         pacs = pacs.study(Study::new(&format!("3.{number}")).series("3.1.1", "CT", 1));
     }
     let (third, (first, _)) = (pacs.start().await, two_archives().await);
-    let gateway = over(&[&first, &third]).await;
+    let gateway = gateway_for(&[&first, &third]).await;
     assert_eq!(studies(&get(&gateway, "studies?limit=3&offset=5").await), ["3.3", "3.4", "3.5"]);
 }
 
 #[tokio::test]
-async fn a_list_is_complete_or_an_error() {
+async fn lists_are_complete_or_an_error() {
     let (first, _) = two_archives().await;
     for broken in [
         Answer::status(500),
@@ -125,7 +121,7 @@ async fn a_list_is_complete_or_an_error() {
         Answer::status(404),
     ] {
         let pacs = Pacs::new().otherwise(broken.clone()).start().await;
-        let gateway = over(&[&first, &pacs]).await;
+        let gateway = gateway_for(&[&first, &pacs]).await;
         let answer = get(&gateway, "studies").await;
         assert!(answer.status >= 500, "{broken:?}: {}", answer.text());
         assert!(answer.text().contains("archive-1"), "{}", answer.text());
@@ -135,7 +131,7 @@ async fn a_list_is_complete_or_an_error() {
         many = many.study(Study::new(&format!("4.{number}")));
     }
     let many = many.start().await;
-    let gateway = over(&[&first, &many]).await;
+    let gateway = gateway_for(&[&first, &many]).await;
     assert_eq!(get(&gateway, "studies").await.status, 413);
     assert_eq!(studies(&get(&gateway, "studies?limit=4").await).len(), 4);
 }
@@ -146,20 +142,20 @@ fn listing(count: usize) -> Pacs {
 
 #[tokio::test]
 async fn a_list_that_changes_while_it_is_read_is_read_again() {
-    for (change, first) in [(Change::Gone("5.1".to_owned()), 2), (Change::New(Study::new("5.0")), 0)] {
-        let pacs = listing(15).pages(Paging::CutAt(5)).after(2, change).start().await;
-        let gateway = over(&[&pacs]).await;
+    for (change, first) in [(Change::Deleted("5.1".to_owned()), 2), (Change::Added(Study::new("5.0")), 0)] {
+        let pacs = listing(15).paging(Paging::CutAt(5)).after(2, change).start().await;
+        let gateway = gateway_for(&[&pacs]).await;
         let expected: Vec<_> = (first..=15).map(|number| format!("5.{number}")).collect();
         assert_eq!(studies(&get(&gateway, "studies").await), expected);
     }
 }
 
 #[tokio::test]
-async fn a_list_that_changes_each_time_that_it_is_read_is_an_error_that_passes() {
+async fn a_list_that_keeps_changing_is_a_temporary_error() {
     let changing =
-        |pacs: Pacs, search| pacs.after(search, Change::New(Study::new(&format!("5.{}", 100 + search))));
-    let pacs = [2, 5, 8].into_iter().fold(listing(12).pages(Paging::CutAt(5)), changing).start().await;
-    let gateway = over(&[&pacs]).await;
+        |pacs: Pacs, search| pacs.after(search, Change::Added(Study::new(&format!("5.{}", 100 + search))));
+    let pacs = [2, 5, 8].into_iter().fold(listing(12).paging(Paging::CutAt(5)), changing).start().await;
+    let gateway = gateway_for(&[&pacs]).await;
     let answer = get(&gateway, "studies").await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").is_some());
@@ -168,9 +164,9 @@ async fn a_list_that_changes_each_time_that_it_is_read_is_an_error_that_passes()
 }
 
 #[tokio::test]
-async fn a_list_that_is_cut_short_is_not_taken_for_all_of_it() {
-    let pacs = listing(520).pages(Paging::OffsetIgnored).start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "[search]\nmax_scan = 1000\n").await;
+async fn a_truncated_list_is_rejected() {
+    let pacs = listing(520).paging(Paging::OffsetIgnored).start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 1000\n").await;
     let answer = get(&gateway, "studies").await;
     assert_eq!(answer.status, 413, "{}", answer.text());
     assert!(answer.text().contains("truncates its list"), "{}", answer.text());
@@ -178,9 +174,9 @@ async fn a_list_that_is_cut_short_is_not_taken_for_all_of_it() {
 }
 
 #[tokio::test]
-async fn below_a_study_the_archive_that_holds_it_is_asked() {
+async fn resources_of_a_study_come_from_the_archive_that_holds_it() {
     let (first, second) = two_archives().await;
-    let gateway = over(&[&first, &second]).await;
+    let gateway = gateway_for(&[&first, &second]).await;
     for target in [
         "studies/2.1/series",
         "studies/2.1/instances",
@@ -191,7 +187,7 @@ async fn below_a_study_the_archive_that_holds_it_is_asked() {
         assert_eq!(studies(&answer), ["2.1"], "{target}");
         assert!(answer.text().contains(&format!("\"{PUBLIC}/studies/2.1/")), "{}", answer.text());
     }
-    assert_eq!(first.targets().len(), 1, "asked once whether it holds the study: {:?}", first.targets());
+    assert_eq!(first.targets().len(), 1, "one search whether it holds the study: {:?}", first.targets());
     assert_eq!(get(&gateway, "studies/9.9/series").await.text(), "[]");
     assert_eq!(get(&gateway, "studies/9.9/metadata").await.status, 404);
     assert_eq!(get(&gateway, "studies/9.9/series?nonsense=1").await.status, 400);
@@ -199,23 +195,27 @@ async fn below_a_study_the_archive_that_holds_it_is_asked() {
 }
 
 #[tokio::test]
-async fn copies_are_merged_by_uid_and_the_fullest_is_retrieved() {
+async fn copies_of_a_study_are_merged_by_uid_and_retrieved_from_the_most_complete_archive() {
     let (first, second) = two_archives().await;
-    let gateway = over(&[&first, &second]).await;
+    let gateway = gateway_for(&[&first, &second]).await;
     assert_eq!(values(&get(&gateway, "studies/1.2/series").await, "0020000E"), ["1.2.1", "1.2.2"]);
     assert_eq!(
         values(&get(&gateway, "studies/1.2/instances").await, "00080018"),
         ["1.2.1.1", "1.2.1.2", "1.2.2.1"]
     );
     let metadata = get(&gateway, "studies/1.2/metadata").await;
-    assert_eq!(values(&metadata, "0020000E"), ["1.2.1", "1.2.1", "1.2.2"], "the second holds all of it");
+    assert_eq!(
+        values(&metadata, "0020000E"),
+        ["1.2.1", "1.2.1", "1.2.2"],
+        "the second archive holds the whole study"
+    );
 }
 
 #[tokio::test]
-async fn a_study_that_nobody_holds_whole_is_not_given_as_if_it_were() {
+async fn a_study_that_no_archive_holds_completely_is_not_retrieved_as_a_whole() {
     let first = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
     let second = Pacs::new().study(Study::new("1.2").series("1.2.2", "SR", 1)).start().await;
-    let gateway = over(&[&first, &second]).await;
+    let gateway = gateway_for(&[&first, &second]).await;
     assert_eq!(values(&get(&gateway, "studies/1.2/series").await, "0020000E"), ["1.2.1", "1.2.2"]);
     let whole = get(&gateway, "studies/1.2/metadata").await;
     assert_eq!(whole.status, 501, "{}", whole.text());
@@ -226,11 +226,15 @@ async fn a_study_that_nobody_holds_whole_is_not_given_as_if_it_were() {
 }
 
 #[tokio::test]
-async fn an_archive_that_is_down_hides_nothing_and_hinders_only_lists() {
+async fn an_unreachable_archive_fails_lists_but_not_retrievals_from_other_archives() {
     let (first, _) = two_archives().await;
     let gateway = gateway(&[&first.url(), "http://127.0.0.1:9/dicom-web"]).await;
     assert_eq!(get(&gateway, "studies").await.status, 503);
     assert_eq!(get(&gateway, "studies/1.3/series").await.status, 503);
     assert_eq!(studies(&get(&gateway, "studies/1.3/metadata").await), ["1.3"]);
-    assert_eq!(get(&gateway, "studies/2.1/metadata").await.status, 503, "who knows whether it is there");
+    assert_eq!(
+        get(&gateway, "studies/2.1/metadata").await.status,
+        503,
+        "the unreachable archive may hold it"
+    );
 }

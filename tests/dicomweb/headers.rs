@@ -1,12 +1,12 @@
-//! Which headers of an archive's answer reach the client.
+//! Response headers: which headers of the archive are forwarded to the client.
 
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::front::{Front, PUBLIC};
 use crate::support::pacs::{Answer, Pacs, Study};
 
 #[tokio::test]
-async fn only_a_list_of_headers_goes_out() {
-    let told = Answer::bytes("image/jpeg", "x")
+async fn only_allowed_response_headers_are_forwarded() {
+    let answer = Answer::bytes("image/jpeg", "x")
         .header("ETag", "\"1\"")
         .header("Last-Modified", "Sat, 29 Oct 1994 19:43:31 GMT")
         .header("Warning", "299 http://127.0.0.1:1/rs: \"some instances are missing\"")
@@ -24,8 +24,8 @@ async fn only_a_list_of_headers_goes_out() {
         .header("Content-Disposition", "attachment; filename=\"Doe^Jane.jpg\"")
         .header("Keep-Alive", "timeout=1")
         .header("X-Accel-Redirect", "/etc/passwd");
-    let pacs = Pacs::new().at("/studies/1.2/rendered", told).start().await;
-    let answer = client::get(&Front::of(&pacs).await.url("studies/1.2/rendered")).await;
+    let pacs = Pacs::new().at("/studies/1.2/rendered", answer).start().await;
+    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/rendered")).await;
     let mut names: Vec<_> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     assert_eq!(
@@ -52,31 +52,31 @@ async fn only_a_list_of_headers_goes_out() {
 }
 
 #[tokio::test]
-async fn what_is_not_modified_is_not_sent() {
+async fn not_modified_is_forwarded_without_a_body() {
     let pacs =
         Pacs::new().at("/studies/1.2/rendered", Answer::status(304).header("ETag", "\"1\"")).start().await;
-    let front = Front::of(&pacs).await;
-    let answer = client::get_with(&front.url("studies/1.2/rendered"), &[("If-None-Match", "\"1\"")]).await;
+    let root = ArchiveRoot::of(&pacs).await;
+    let answer = client::get_with(&root.url("studies/1.2/rendered"), &[("If-None-Match", "\"1\"")]).await;
     assert_eq!((answer.status, answer.header("etag")), (304, Some("\"1\"")));
 }
 
 #[tokio::test]
-async fn head_says_what_get_would() {
+async fn head_returns_the_headers_of_get() {
     let pacs = Pacs::new()
         .study(Study::new("1.2"))
         .at("/studies/1.2/bulkdata/1", Answer::bytes("image/jpeg", "0123456789"))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
-    let head = client::send("HEAD", &front.url("studies/1.2/bulkdata/1"), &[]).await;
+    let root = ArchiveRoot::of(&pacs).await;
+    let head = client::send("HEAD", &root.url("studies/1.2/bulkdata/1"), &[]).await;
     assert_eq!((head.status, head.complete), (200, true));
     assert_eq!(head.header("content-length"), Some("10"));
-    assert_eq!(client::send("HEAD", &front.url("studies"), &[]).await.status, 200);
+    assert_eq!(client::send("HEAD", &root.url("studies"), &[]).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_validator_of_rewritten_text_is_weak() {
+async fn the_etag_of_a_rewritten_body_becomes_weak() {
     let pacs = Pacs::new().at("/studies", Answer::json("[]").header("ETag", "\"1\"")).start().await;
-    let answer = client::get(&Front::of(&pacs).await.url("studies")).await;
+    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies")).await;
     assert_eq!(answer.header("etag"), Some("W/\"1\""));
 }

@@ -1,17 +1,17 @@
-//! What reaches the archive of what a client asks.
+//! Requests to the archive: which parts of a client request are sent upstream.
 
 use proptest::prelude::*;
 
+use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
-use crate::support::front::Front;
 use crate::support::pacs::{Answer, Pacs, Study};
 
 #[tokio::test]
-async fn a_search_reaches_the_archive_as_typed_parts() {
+async fn searches_are_parsed_and_sent_in_canonical_form() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     let rows =
-        client::get(&front.url("studies?00100020=P1&limit=101&offset=0&includefield=00081030%2C00080060"))
+        client::get(&root.url("studies?00100020=P1&limit=101&offset=0&includefield=00081030%2C00080060"))
             .await;
     assert_eq!((rows.status, rows.json().as_array().unwrap().len()), (200, 1));
     assert_eq!(
@@ -21,16 +21,16 @@ async fn a_search_reaches_the_archive_as_typed_parts() {
 }
 
 #[tokio::test]
-async fn operators_of_matching_reach_the_archive_unescaped() {
+async fn matching_operators_are_sent_unescaped() {
     let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for query in [
         "PatientName=D%3Fe%2A",
         "StudyInstanceUID=1.2%2C1.3",
         "StudyDate=20240101-20240131",
         "PatientID=a%26b%20c",
     ] {
-        assert_eq!(client::get(&front.url(&format!("studies?{query}"))).await.status, 200);
+        assert_eq!(client::get(&root.url(&format!("studies?{query}"))).await.status, 200);
     }
     assert_eq!(
         pacs.targets(),
@@ -44,9 +44,9 @@ async fn operators_of_matching_reach_the_archive_unescaped() {
 }
 
 #[tokio::test]
-async fn nothing_that_could_be_read_in_two_ways_reaches_the_archive() {
+async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
     let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for target in [
         "studies/1.2.3/../9.9.9/metadata",
         "studies/1.2.3%2F..%2F9.9.9/metadata",
@@ -74,22 +74,22 @@ async fn nothing_that_could_be_read_in_two_ways_reaches_the_archive() {
         "studies?PatientID=%ff",
         "studies/1.2/metadata?token=1",
     ] {
-        let answer = client::get(&front.url(target)).await;
+        let answer = client::get(&root.url(target)).await;
         assert_eq!(answer.status, 400, "{target}: {}", answer.text());
     }
     for target in ["patients", "system", "studies/1.2.3/archive", "app/explorer.html"] {
-        assert_eq!(client::get(&front.url(target)).await.status, 404, "{target}");
+        assert_eq!(client::get(&root.url(target)).await.status, 404, "{target}");
     }
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
-        assert_eq!(client::send(method, &front.url("studies"), &[]).await.status, 405, "{method}");
+        assert_eq!(client::send(method, &root.url("studies"), &[]).await.status, 405, "{method}");
     }
     assert_eq!(pacs.targets(), [""; 0]);
 }
 
 #[tokio::test]
-async fn only_a_list_of_headers_crosses() {
+async fn only_allowed_request_headers_are_sent_upstream() {
     let pacs = Pacs::new().otherwise(Answer::bytes("image/png", "x")).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     let sent = [
         ("Accept", "image/png"),
         ("Range", "bytes=0-1"),
@@ -107,7 +107,7 @@ async fn only_a_list_of_headers_crosses() {
         ("User-Agent", "viewer"),
         ("Origin", "https://evil"),
     ];
-    client::get_with(&front.url("studies/1.2/rendered"), &sent).await;
+    client::get_with(&root.url("studies/1.2/rendered"), &sent).await;
     let seen = pacs.requests().remove(0);
     let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -130,29 +130,29 @@ async fn only_a_list_of_headers_crosses() {
 }
 
 #[tokio::test]
-async fn the_accept_parameter_takes_the_place_of_the_header() {
+async fn the_accept_parameter_replaces_the_header() {
     let pacs = Pacs::new().otherwise(Answer::bytes("image/jpeg", "x")).start().await;
-    let front = Front::of(&pacs).await;
-    let target = front.url("studies/1.2/rendered?accept=image/jpeg&quality=80&window=40,400,linear");
+    let root = ArchiveRoot::of(&pacs).await;
+    let target = root.url("studies/1.2/rendered?accept=image/jpeg&quality=80&window=40,400,linear");
     client::get_with(&target, &[("Accept", "text/html")]).await;
     assert_eq!(pacs.requests()[0].header("accept"), Some("image/jpeg"));
     assert_eq!(pacs.targets(), ["/dicom-web/studies/1.2/rendered?quality=80&window=40,400,linear"]);
 }
 
 #[tokio::test]
-async fn the_gateways_own_credentials_are_used_and_refusals_are_its_own() {
-    let pacs = Pacs::new().study(Study::new("1.2")).asks_for("gw", "hush").start().await;
-    let without = Front::of(&pacs).await;
+async fn configured_credentials_are_sent_and_upstream_challenges_are_not_forwarded() {
+    let pacs = Pacs::new().study(Study::new("1.2")).requires_basic_auth("gw", "hush").start().await;
+    let without = ArchiveRoot::of(&pacs).await;
     let refused = client::get_with(&without.url("studies"), &[("Authorization", "Basic Z3c6aHVzaA==")]).await;
     assert_eq!(refused.status, 502);
     assert_eq!(refused.header("www-authenticate"), None);
     let own = r#"auth = { kind = "basic", username = "gw", password = "hush" }"#;
-    let with = Front::told(&pacs.url(), own).await;
+    let with = ArchiveRoot::with_config(&pacs.url(), own).await;
     assert_eq!(client::get(&with.url("studies")).await.status, 200);
 }
 
-/// Every upstream target that there can be.
-fn is_of_the_grammar(target: &str) -> bool {
+/// Whether an upstream target has the form of the targets that the gateway sends.
+fn is_valid_target(target: &str) -> bool {
     let uid = |text: &str| {
         !text.is_empty()
             && text.len() <= 64
@@ -193,18 +193,18 @@ const TARGETS: &str =
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn whatever_is_asked_the_archive_sees_only_its_own_grammar(targets in prop::collection::vec(TARGETS, 8)) {
+    fn arbitrary_requests_cause_only_valid_upstream_targets(targets in prop::collection::vec(TARGETS, 8)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let seen = runtime.block_on(async {
             let pacs = Pacs::new().otherwise(Answer::json("[]")).start().await;
-            let front = Front::of(&pacs).await;
+            let root = ArchiveRoot::of(&pacs).await;
             for target in &targets {
-                client::get(&front.url(target)).await;
+                client::get(&root.url(target)).await;
             }
             pacs.targets()
         });
         for target in seen {
-            prop_assert!(is_of_the_grammar(&target), "{}", target);
+            prop_assert!(is_valid_target(&target), "{}", target);
         }
     }
 }

@@ -1,24 +1,25 @@
-//! Metadata and thumbnails that are asked for again: what is given without asking, and how it is made sure that it is true.
+//! The response cache for metadata and thumbnails: fresh responses, revalidation, and responses that are not cached.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dicomweb_gateway::clock::{ManualClock, SharedClock};
 
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::front::{Front, PUBLIC};
 use crate::support::pacs::{Answer, Framing, Pacs, RunningPacs, Study};
 
 const SERIES: &str = "studies/1.2/series/1.2.1";
 const METADATA: &str = "studies/1.2/series/1.2.1/metadata";
 const THUMBNAIL: &str = "studies/1.2/series/1.2.1/thumbnail";
-/// In front of `pacs`, and the clock by which it tells what is fresh.
-async fn front(pacs: &RunningPacs) -> (Front, Arc<ManualClock>) {
+
+/// The archive root in front of `pacs`, and the clock of its cache.
+async fn root(pacs: &RunningPacs) -> (ArchiveRoot, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
-    (Front::by(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await, clock)
+    (ArchiveRoot::with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await, clock)
 }
 
-/// Longer than anything is fresh.
+/// Longer than responses are fresh.
 const LATER: Duration = Duration::from_mins(1);
 
 fn metadata(series: &str) -> Answer {
@@ -33,48 +34,48 @@ fn row(instances: usize) -> Answer {
     ))
 }
 
-async fn read(front: &Front, target: &str) -> String {
-    let answer = client::get(&front.url(target)).await;
+async fn read(root: &ArchiveRoot, target: &str) -> String {
+    let answer = client::get(&root.url(target)).await;
     assert_eq!((answer.status, answer.complete), (200, true), "{target}");
     answer.text()
 }
 
-fn asked(pacs: &RunningPacs, what: &str) -> usize {
+fn sent_for(pacs: &RunningPacs, what: &str) -> usize {
     pacs.targets().iter().filter(|target| target.contains(what)).count()
 }
 
 #[tokio::test]
-async fn what_is_fresh_is_given_without_asking() {
+async fn fresh_responses_are_served_from_the_cache() {
     let pacs = Pacs::new()
         .at(&format!("/{METADATA}"), metadata("1.2.1"))
-        .at(&format!("/{THUMBNAIL}"), Answer::bytes("image/png", "a picture"))
+        .at(&format!("/{THUMBNAIL}"), Answer::bytes("image/png", "an image"))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for target in [METADATA, THUMBNAIL] {
-        let first = client::get(&front.url(target)).await;
-        let again = client::get(&front.url(target)).await;
+        let first = client::get(&root.url(target)).await;
+        let again = client::get(&root.url(target)).await;
         assert_eq!((first.status, again.status), (200, 200));
         assert_eq!(first.text(), again.text());
         for name in ["content-type", "vary", "cache-control", "x-content-type-options"] {
             assert_eq!(first.header(name), again.header(name), "{name}");
         }
-        assert_eq!(asked(&pacs, target), 1);
+        assert_eq!(sent_for(&pacs, target), 1);
     }
     assert!(
-        read(&front, METADATA)
+        read(&root, METADATA)
             .await
             .contains(&format!("\"{PUBLIC}/{SERIES}/instances/1.2.1.1/bulkdata/7FE00010\""))
     );
 }
 
 #[tokio::test]
-async fn what_is_kept_does_not_depend_on_who_asked() {
+async fn cached_responses_are_rewritten_for_the_host_of_each_request() {
     let pacs = Pacs::new().at(&format!("/{METADATA}"), metadata("1.2.1")).start().await;
-    let gateway = crate::support::gateway::RunningGateway::over(&pacs.url(), "").await;
+    let gateway = crate::support::gateway::RunningGateway::start(&pacs.url(), "").await;
     for host in ["one.example", "two.example:8443"] {
         let answer =
-            client::get_with(&format!("{}/dicom-web/main/{METADATA}", gateway.address()), &[("host", host)])
+            client::get_with(&format!("{}/dicom-web/main/{METADATA}", gateway.base_url()), &[("host", host)])
                 .await;
         assert!(
             answer.text().contains(&format!("\"http://{host}/dicom-web/main/{SERIES}/")),
@@ -83,45 +84,45 @@ async fn what_is_kept_does_not_depend_on_who_asked() {
         );
         assert!(!answer.text().contains("gateway.invalid"));
     }
-    assert_eq!(asked(&pacs, METADATA), 1);
+    assert_eq!(sent_for(&pacs, METADATA), 1);
 }
 
 #[tokio::test]
-async fn rows_tell_whether_it_is_still_true() {
+async fn stale_metadata_is_revalidated_by_the_rows_of_its_series() {
     let pacs = Pacs::new()
         .in_turn(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2"), metadata("1.2.3")])
         .in_turn("/studies/1.2/series", [row(1), row(1), row(1), row(2), row(2)])
         .start()
         .await;
-    let (front, clock) = front(&pacs).await;
-    // The first was asked for without its rows, so that nothing vouches for it.
+    let (root, clock) = root(&pacs).await;
+    // The first response was fetched without its rows, so it cannot be revalidated.
     for (series, metadata_reads) in
         [("1.2.1", 1), ("1.2.2", 2), ("1.2.2", 2), ("1.2.2", 2), ("1.2.3", 3), ("1.2.3", 3)]
     {
-        assert!(read(&front, METADATA).await.contains(&format!("[\"{series}\"]")), "{series}");
-        assert_eq!(asked(&pacs, METADATA), metadata_reads);
+        assert!(read(&root, METADATA).await.contains(&format!("[\"{series}\"]")), "{series}");
+        assert_eq!(sent_for(&pacs, METADATA), metadata_reads);
         clock.advance(LATER);
     }
 }
 
 #[tokio::test]
-async fn rows_that_tell_no_count_vouch_for_nothing() {
+async fn rows_without_counts_do_not_revalidate_metadata() {
     let row = Answer::json(r#"[{"0020000E":{"vr":"UI","Value":["1.2.1"]}}]"#);
     let pacs = Pacs::new()
         .at(&format!("/{METADATA}"), metadata("1.2.1"))
         .at("/studies/1.2/series", row)
         .start()
         .await;
-    let (front, clock) = front(&pacs).await;
+    let (root, clock) = root(&pacs).await;
     for reads in 1..4 {
-        read(&front, METADATA).await;
-        assert_eq!(asked(&pacs, METADATA), reads);
+        read(&root, METADATA).await;
+        assert_eq!(sent_for(&pacs, METADATA), reads);
         clock.advance(LATER);
     }
 }
 
 #[tokio::test]
-async fn a_validator_of_the_archive_is_shown_to_it() {
+async fn stale_responses_are_revalidated_with_the_etag_of_the_archive() {
     let pacs = Pacs::new()
         .in_turn(
             &format!("/{METADATA}"),
@@ -134,64 +135,64 @@ async fn a_validator_of_the_archive_is_shown_to_it() {
         )
         .start()
         .await;
-    let (front, clock) = front(&pacs).await;
+    let (root, clock) = root(&pacs).await;
     for (series, tag) in [("1.2.1", "W/\"one\""), ("1.2.1", "W/\"one\""), ("1.2.2", "W/\"two\"")] {
-        let answer = client::get(&front.url(METADATA)).await;
+        let answer = client::get(&root.url(METADATA)).await;
         assert!(answer.text().contains(&format!("[\"{series}\"]")), "{series}");
         assert_eq!(answer.header("etag"), Some(tag));
         clock.advance(LATER);
     }
-    let answer = client::get_with(&front.url(METADATA), &[("if-none-match", "\"two\"")]).await;
+    let answer = client::get_with(&root.url(METADATA), &[("if-none-match", "\"two\"")]).await;
     assert_eq!((answer.status, answer.body.len()), (304, 0));
-    let told: Vec<_> =
+    let sent: Vec<_> =
         pacs.requests().iter().map(|request| request.header("if-none-match").map(str::to_owned)).collect();
     assert_eq!(
-        told,
+        sent,
         [None, Some("W/\"one\"".to_owned()), Some("W/\"one\"".to_owned()), Some("W/\"two\"".to_owned())]
     );
 }
 
 #[tokio::test]
-async fn what_is_cut_short_or_warned_of_or_too_large_is_not_kept() {
+async fn truncated_incomplete_missing_and_large_responses_are_not_cached() {
     let body = metadata("1.2.1");
-    for odd in [
+    for uncacheable in [
         body.clone().framed(Framing::UntilClose).breaks_after(60),
         body.clone().header("Warning", "299 archive: some are missing"),
         Answer::status(404),
         Answer::json(format!("[{{\"00081030\":{{\"vr\":\"LO\",\"Value\":[\"{}\"]}}}}]", "x".repeat(1 << 20))),
     ] {
-        let pacs = Pacs::new().in_turn(&format!("/{METADATA}"), [odd, body.clone()]).start().await;
-        let front = Front::told(&pacs.url(), "[cache]\nlargest_answer = \"1MiB\"").await;
-        client::get(&front.url(METADATA)).await;
-        assert!(read(&front, METADATA).await.contains("[\"1.2.1\"]"));
-        assert_eq!(asked(&pacs, METADATA), 2);
+        let pacs = Pacs::new().in_turn(&format!("/{METADATA}"), [uncacheable, body.clone()]).start().await;
+        let root = ArchiveRoot::with_config(&pacs.url(), "[cache]\nlargest_answer = \"1MiB\"").await;
+        client::get(&root.url(METADATA)).await;
+        assert!(read(&root, METADATA).await.contains("[\"1.2.1\"]"));
+        assert_eq!(sent_for(&pacs, METADATA), 2);
     }
 }
 
 #[tokio::test]
-async fn a_caller_can_ask_past_what_is_kept() {
+async fn no_cache_requests_bypass_and_replace_the_cached_response() {
     let pacs =
         Pacs::new().in_turn(&format!("/{METADATA}"), [metadata("1.2.1"), metadata("1.2.2")]).start().await;
-    let front = Front::of(&pacs).await;
-    read(&front, METADATA).await;
-    let answer = client::get_with(&front.url(METADATA), &[("cache-control", "no-cache")]).await;
+    let root = ArchiveRoot::of(&pacs).await;
+    read(&root, METADATA).await;
+    let answer = client::get_with(&root.url(METADATA), &[("cache-control", "no-cache")]).await;
     assert!(answer.text().contains("[\"1.2.2\"]"));
-    assert!(read(&front, METADATA).await.contains("[\"1.2.2\"]"), "what is new is kept in its place");
+    assert!(read(&root, METADATA).await.contains("[\"1.2.2\"]"), "the new response replaces the cached one");
 }
 
 #[tokio::test]
-async fn images_and_studies_are_never_kept() {
+async fn frames_and_study_metadata_are_never_cached() {
     let frames = format!("{SERIES}/instances/1.2.1.1/frames/1");
     let pacs = Pacs::new()
         .study(Study::new("1.2").series("1.2.1", "CT", 1))
         .at(&format!("/{frames}"), Answer::bytes("image/jpeg", "a frame"))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for target in ["studies/1.2/metadata", frames.as_str()] {
         for reads in 1..3 {
-            read(&front, target).await;
-            assert_eq!(asked(&pacs, target), reads);
+            read(&root, target).await;
+            assert_eq!(sent_for(&pacs, target), reads);
         }
     }
 }

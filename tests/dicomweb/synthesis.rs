@@ -1,4 +1,4 @@
-//! What an archive lacks, made out of what it has.
+//! Synthesis of resources that an archive does not provide.
 
 mod counts;
 mod metadata;

@@ -1,20 +1,20 @@
-//! No address of an archive reaches a client.
+//! URL rewriting: no URL of an archive reaches a client.
 
 use serde_json::json;
 
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::front::{Front, PUBLIC};
 use crate::support::pacs::{Answer, Framing, Pacs, Study};
 
 #[tokio::test]
-async fn rows_and_metadata_name_the_gateway() {
-    for address in [None, Some("http://inner.example:8042"), Some("https://inner.example")] {
+async fn urls_in_rows_and_metadata_are_rewritten_to_the_gateway() {
+    for base_url in [None, Some("http://inner.example:8042"), Some("https://inner.example")] {
         let mut pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 3));
-        if let Some(address) = address {
-            pacs = pacs.says_host(address);
+        if let Some(base_url) = base_url {
+            pacs = pacs.with_base_url(base_url);
         }
         let pacs = pacs.start().await;
-        let front = Front::of(&pacs).await;
+        let root = ArchiveRoot::of(&pacs).await;
         for target in [
             "studies",
             "studies/1.2/series",
@@ -23,7 +23,7 @@ async fn rows_and_metadata_name_the_gateway() {
             "studies/1.2/metadata",
             "studies/1.2/series/1.2.1/metadata",
         ] {
-            let answer = client::get(&front.url(target)).await;
+            let answer = client::get(&root.url(target)).await;
             assert!(answer.complete);
             let text = answer.text();
             assert!(!text.contains("inner.example") && !text.contains("127.0.0.1"), "{target}: {text}");
@@ -35,7 +35,7 @@ async fn rows_and_metadata_name_the_gateway() {
 }
 
 #[tokio::test]
-async fn an_address_elsewhere_is_dropped() {
+async fn urls_outside_the_archive_are_removed() {
     let row = json!([{
         "00081190": {"vr": "UR", "Value": ["http://169.254.169.254/latest"]},
         "7FE00010": {"vr": "OW", "BulkDataURI": "file:///etc/passwd"},
@@ -43,7 +43,7 @@ async fn an_address_elsewhere_is_dropped() {
         "00081030": {"vr": "LO", "Value": ["see http://dicom.nema.org/"]},
     }]);
     let pacs = Pacs::new().at("/studies/1.2/metadata", Answer::json(row.to_string())).start().await;
-    let answer = client::get(&Front::of(&pacs).await.url("studies/1.2/metadata")).await;
+    let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/metadata")).await;
     assert_eq!(
         answer.json(),
         json!([{
@@ -56,10 +56,10 @@ async fn an_address_elsewhere_is_dropped() {
 }
 
 #[tokio::test]
-async fn parts_name_the_gateway_and_keep_their_bytes() {
+async fn content_locations_of_parts_are_rewritten_and_their_bytes_unchanged() {
     let data: Vec<u8> = (0..=255).cycle().take(200_000).collect();
     let frames = "studies/1.2/series/1.2.1/instances/1.2.1.1/frames/1,2";
-    let told = Answer::parts(
+    let answer = Answer::parts(
         "boundary",
         [
             (
@@ -70,8 +70,8 @@ async fn parts_name_the_gateway_and_keep_their_bytes() {
         ],
     );
     for framing in [Framing::UntilClose, Framing::Chunked, Framing::Length] {
-        let pacs = Pacs::new().at(&format!("/{frames}"), told.clone().framed(framing)).start().await;
-        let answer = client::get(&Front::of(&pacs).await.url(frames)).await;
+        let pacs = Pacs::new().at(&format!("/{frames}"), answer.clone().framed(framing)).start().await;
+        let answer = client::get(&ArchiveRoot::of(&pacs).await.url(frames)).await;
         assert!(answer.complete);
         let mut expected = Vec::new();
         let location =

@@ -1,13 +1,13 @@
-//! The URI service (PS3.18 chapter 9), where the archive has one.
+//! The URI service (PS3.18 chapter 9) of archives that have one.
 
+use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
-use crate::support::front::Front;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Pacs, RunningPacs, Study};
 
 const UIDS: &str = "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4";
 
-/// A Part 10 file as far as it names its object.
+/// The beginning of a Part 10 file, with its Media Storage SOP Instance UID.
 fn file_of(instance: &str) -> Vec<u8> {
     let mut file = [&[0; 128][..], b"DICM\x02\0\x03\0UI"].concat();
     file.extend(u16::try_from(instance.len()).unwrap().to_le_bytes());
@@ -16,22 +16,22 @@ fn file_of(instance: &str) -> Vec<u8> {
     file
 }
 
-async fn front(pacs: &RunningPacs) -> Front {
-    Front::told(&pacs.url(), &format!("wado_uri_url = \"{}/uri/wado\"", pacs.url())).await
+async fn root(pacs: &RunningPacs) -> ArchiveRoot {
+    ArchiveRoot::with_config(&pacs.url(), &format!("wado_uri_url = \"{}/uri/wado\"", pacs.url())).await
 }
 
-async fn get(front: &Front, query: &str) -> Received {
-    client::get(&front.url(&format!("wado?{query}"))).await
+async fn get(root: &ArchiveRoot, query: &str) -> Received {
+    client::get(&root.url(&format!("wado?{query}"))).await
 }
 
 #[tokio::test]
-async fn an_object_comes_byte_for_byte_and_the_query_is_written_anew() {
+async fn objects_are_forwarded_byte_for_byte_and_queries_sent_in_canonical_form() {
     let pacs =
         Pacs::new().at("/uri/wado", Answer::bytes("application/dicom", file_of("1.2.3.4"))).start().await;
-    let front = front(&pacs).await;
+    let root = root(&pacs).await;
     let query = "objectUID=1.2.3.4&contentType=application%2Fdicom&seriesUID=1.2.3&transferSyntax=1.2.840.10008.1.2.1&\
                  studyUID=1.2&requestType=WADO";
-    let answer = get(&front, query).await;
+    let answer = get(&root, query).await;
     assert_eq!((answer.status, answer.complete), (200, true));
     assert_eq!(answer.header("content-type"), Some("application/dicom"));
     assert_eq!(answer.body, file_of("1.2.3.4"));
@@ -39,12 +39,12 @@ async fn an_object_comes_byte_for_byte_and_the_query_is_written_anew() {
         "/dicom-web/uri/wado?{UIDS}&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2.1"
     );
     assert_eq!(pacs.targets(), [asked]);
-    let head = client::send("HEAD", &front.url(&format!("wado?{UIDS}")), &[]).await;
+    let head = client::send("HEAD", &root.url(&format!("wado?{UIDS}")), &[]).await;
     assert_eq!((head.status, head.header("content-length")), (200, Some("10147")));
 }
 
 #[tokio::test]
-async fn images_are_drawn_as_is_asked_and_a_page_only_where_it_is() {
+async fn rendering_parameters_are_sent_upstream_and_html_is_forwarded_only_if_requested() {
     let pacs = Pacs::new()
         .in_turn(
             "/uri/wado",
@@ -57,28 +57,28 @@ async fn images_are_drawn_as_is_asked_and_a_page_only_where_it_is() {
         )
         .start()
         .await;
-    let front = front(&pacs).await;
-    let drawn =
+    let root = root(&pacs).await;
+    let rendering =
         "rows=64&columns=64&windowCenter=40&windowWidth=400&frameNumber=2&region=0,0,0.5,0.5&imageQuality=80";
-    let image = get(&front, &format!("{UIDS}&{drawn}&annotation=patient,technique")).await;
+    let image = get(&root, &format!("{UIDS}&{rendering}&annotation=patient,technique")).await;
     assert_eq!((image.status, image.text().as_str()), (200, "jpeg"));
     assert!(
-        pacs.targets()[0].ends_with(&format!("{drawn}&annotation=patient,technique")),
+        pacs.targets()[0].ends_with(&format!("{rendering}&annotation=patient,technique")),
         "{:?}",
         pacs.targets()
     );
-    assert_eq!(get(&front, UIDS).await.status, 502, "a page of somebody");
-    let page = get(&front, &format!("{UIDS}&contentType=text/html")).await;
+    assert_eq!(get(&root, UIDS).await.status, 502, "a login page");
+    let page = get(&root, &format!("{UIDS}&contentType=text/html")).await;
     assert_eq!((page.status, page.text().as_str()), (200, "<p>report</p>"));
     assert_eq!(page.header("content-security-policy"), Some("default-src 'none'; sandbox"));
-    let failed = get(&front, UIDS).await;
+    let failed = get(&root, UIDS).await;
     assert!(failed.status == 502 && !failed.text().contains("at 1"), "{}", failed.text());
 }
 
 #[tokio::test]
-async fn what_the_service_does_not_have_reaches_no_archive() {
+async fn invalid_requests_cause_no_upstream_request() {
     let pacs = Pacs::new().otherwise(Answer::bytes("application/dicom", "x")).start().await;
-    let front = front(&pacs).await;
+    let root = root(&pacs).await;
     for query in [
         "",
         "requestType=WADO&studyUID=1.2&seriesUID=1.2.3",
@@ -96,17 +96,17 @@ async fn what_the_service_does_not_have_reaches_no_archive() {
         &format!("{UIDS}&contentType=image/png%26x=1"),
         &format!("{UIDS}&charset=%zz"),
     ] {
-        let answer = get(&front, query).await;
+        let answer = get(&root, query).await;
         assert_eq!(answer.status, 400, "{query}: {}", answer.text());
     }
-    assert_eq!(client::send("POST", &front.url(&format!("wado?{UIDS}")), &[]).await.status, 405);
+    assert_eq!(client::send("POST", &root.url(&format!("wado?{UIDS}")), &[]).await.status, 405);
     assert_eq!(pacs.targets(), [""; 0]);
-    let none = get(&Front::of(&pacs).await, UIDS).await;
+    let none = get(&ArchiveRoot::of(&pacs).await, UIDS).await;
     assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
 }
 
 #[tokio::test]
-async fn an_object_that_was_not_made_anonymous_is_not_passed_off_as_anonymous() {
+async fn objects_that_were_not_anonymized_are_rejected_if_anonymization_was_requested() {
     let slowly = std::time::Duration::from_millis(1);
     let pacs = Pacs::new()
         .in_turn(
@@ -119,8 +119,8 @@ async fn an_object_that_was_not_made_anonymous_is_not_passed_off_as_anonymous() 
         )
         .start()
         .await;
-    let front = front(&pacs).await;
-    let url = front.url(&format!("wado?{UIDS}&contentType=application/dicom&anonymize=yes"));
+    let root = root(&pacs).await;
+    let url = root.url(&format!("wado?{UIDS}&contentType=application/dicom&anonymize=yes"));
     let anonymous = client::get_with(&url, &[("Range", "bytes=500-")]).await;
     assert_eq!((anonymous.status, anonymous.complete), (200, true));
     assert_eq!(anonymous.body, file_of("2.25.1"));
@@ -133,7 +133,7 @@ async fn an_object_that_was_not_made_anonymous_is_not_passed_off_as_anonymous() 
 }
 
 #[tokio::test]
-async fn below_the_aggregate_root_an_archive_is_asked_that_holds_the_object_and_has_the_service() {
+async fn the_aggregate_root_forwards_to_an_archive_that_holds_the_object_and_has_the_service() {
     let holder_of = |study: &str, file: &str| {
         let study = Study::new(study).series(&format!("{study}.3"), "CT", 1);
         Pacs::new().study(study).at("/uri/wado", Answer::bytes("application/dicom", file_of(file))).start()
@@ -145,7 +145,7 @@ async fn below_the_aggregate_root_an_archive_is_asked_that_holds_the_object_and_
         format!("[[archive]]\nid = \"{id}\"\nurl = \"{}\"\n{more}", pacs.url())
     };
     let (second, third) = (archive("second", &without, ""), archive("third", &with, &uri(&with)));
-    let gateway = RunningGateway::over(&empty.url(), &format!("{}{second}{third}", uri(&empty))).await;
+    let gateway = RunningGateway::start(&empty.url(), &format!("{}{second}{third}", uri(&empty))).await;
     let found = gateway.get(&format!("/dicom-web/wado?{UIDS}")).await;
     assert_eq!((found.status, found.complete), (200, true), "{}", found.text());
     assert_eq!(found.body, file_of("9.3"));
@@ -155,7 +155,7 @@ async fn below_the_aggregate_root_an_archive_is_asked_that_holds_the_object_and_
     let asked = |pacs: &RunningPacs| pacs.targets().iter().any(|target| target.contains("/uri/wado"));
     assert!(!asked(&empty) && !asked(&without) && asked(&with));
 
-    let nobody = RunningGateway::over(&empty.url(), &second).await;
-    let none = nobody.get(&format!("/dicom-web/wado?{UIDS}")).await;
+    let unsupported = RunningGateway::start(&empty.url(), &second).await;
+    let none = unsupported.get(&format!("/dicom-web/wado?{UIDS}")).await;
     assert!(none.status == 404 && none.text().contains("wado_uri_url"), "{}", none.text());
 }

@@ -1,14 +1,14 @@
-//! Rows and metadata in XML (PS3.18 8.7.3.2): the archive's own, or made of its JSON.
+//! Rows and metadata in XML (PS3.18 8.7.3.2): forwarded from the archive, or converted from its JSON.
 
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client::{self, Received};
-use crate::support::front::{Front, PUBLIC};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Framing, Pacs, Study};
 
 const ACCEPT: (&str, &str) = ("Accept", "multipart/related; type=\"application/dicom+xml\"");
-const ARCHIVES_OWN: &str = "<?xml version=\"1.0\"?><NativeDicomModel><DicomAttribute tag=\"00081190\" vr=\"UR\"><Value number=\"1\">http://inner:8042/dicom-web/studies/1.2</Value></DicomAttribute></NativeDicomModel>";
+const UPSTREAM_XML: &str = "<?xml version=\"1.0\"?><NativeDicomModel><DicomAttribute tag=\"00081190\" vr=\"UR\"><Value number=\"1\">http://inner:8042/dicom-web/studies/1.2</Value></DicomAttribute></NativeDicomModel>";
 
-/// The documents of a list, each well formed.
+/// The documents of a list, which must be well-formed.
 fn documents(answer: &Received) -> Vec<String> {
     assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
     let content_type = answer.header("content-type").unwrap();
@@ -26,24 +26,24 @@ fn documents(answer: &Received) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_archive_that_writes_xml_is_believed() {
-    let parts = Answer::parts("b", [("Content-Type: application/dicom+xml", ARCHIVES_OWN.as_bytes())]);
+async fn xml_of_the_archive_is_forwarded_with_rewritten_urls() {
+    let parts = Answer::parts("b", [("Content-Type: application/dicom+xml", UPSTREAM_XML.as_bytes())]);
     let parts = parts.with_type("multipart/related; type=\"application/dicom+xml\"; boundary=b");
     let pacs = Pacs::new().at("/studies", parts.clone()).at("/studies/1.2/metadata", parts).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for target in ["studies", "studies/1.2/metadata"] {
-        let answer = client::get_with(&front.url(target), &[ACCEPT]).await;
+        let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
         let [document] = documents(&answer).try_into().unwrap();
         assert!(
             document.contains(&format!("{PUBLIC}/studies/1.2<")) && !document.contains("inner"),
             "{document}"
         );
     }
-    assert_eq!(pacs.targets().len(), 2, "asked once for each");
+    assert_eq!(pacs.targets().len(), 2, "one request each");
 }
 
 #[tokio::test]
-async fn xml_is_made_of_json_where_the_archive_writes_none() {
+async fn xml_is_converted_from_json_if_the_archive_provides_none() {
     let study = Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", 2);
     let rows = Answer::json(r#"[{"00080061":{"vr":"CS","Value":["CT"]}}]"#);
     let pacs = Pacs::new()
@@ -52,7 +52,7 @@ async fn xml_is_made_of_json_where_the_archive_writes_none() {
         .in_turn("/studies/1.4/metadata", [Answer::bytes("text/plain", "no").with_status(400), rows])
         .start()
         .await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for (target, objects) in [
         ("studies", 1),
         ("studies/1.2/instances", 2),
@@ -60,53 +60,52 @@ async fn xml_is_made_of_json_where_the_archive_writes_none() {
         ("studies/1.3/metadata", 1),
         ("studies/1.4/metadata", 1),
     ] {
-        let answer = client::get_with(&front.url(target), &[ACCEPT]).await;
+        let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
         let documents = documents(&answer);
         assert_eq!(documents.len(), objects, "{target}");
         assert!(!answer.text().contains(&pacs.authority()), "{}", answer.text());
     }
-    let metadata = client::get_with(&front.url("studies/1.2/metadata"), &[ACCEPT]).await.text();
+    let metadata = client::get_with(&root.url("studies/1.2/metadata"), &[ACCEPT]).await.text();
     let uri =
         format!("<BulkData uri=\"{PUBLIC}/studies/1.2/series/1.2.1/instances/1.2.1.1/bulk/7fe00010\"/>");
     assert!(metadata.contains(&uri), "{metadata}");
-    let asked: Vec<_> =
-        pacs.requests().iter().map(|seen| seen.header("accept").unwrap().to_owned()).collect();
-    assert_eq!(asked[3..5], [ACCEPT.1, "application/dicom+json, application/json;q=0.9"]);
+    let sent: Vec<_> = pacs.requests().iter().map(|seen| seen.header("accept").unwrap().to_owned()).collect();
+    assert_eq!(sent[3..5], [ACCEPT.1, "application/dicom+json, application/json;q=0.9"]);
 }
 
 #[tokio::test]
-async fn json_stays_json_for_who_wants_it_more() {
+async fn json_is_returned_if_it_is_preferred() {
     let pacs = Pacs::new().at("/studies", Answer::json("[{}]")).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for (accept, is_xml) in [
         ("application/dicom+xml, application/dicom+json;q=0.5", true),
         ("application/dicom+xml;q=0.5, application/dicom+json", false),
         ("application/dicom+xml;q=0.5, */*;q=0.6", false),
         ("*/*", false),
     ] {
-        let answer = client::get_with(&front.url("studies"), &[("Accept", accept)]).await;
+        let answer = client::get_with(&root.url("studies"), &[("Accept", accept)]).await;
         assert_eq!(answer.text() != "[{}]", is_xml, "{accept}: {}", answer.text());
     }
 }
 
 #[tokio::test]
-async fn nothing_found_is_nothing_sent() {
+async fn empty_lists_in_xml_are_a_204() {
     let pacs = Pacs::new()
         .at("/studies", Answer::json(" [ ] ").in_pieces(2, std::time::Duration::from_millis(1)))
         .at("/studies/1.2/metadata", Answer::json("[]"))
         .at("/studies/1.3/series", Answer::status(404))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for (target, status) in [("studies", 204), ("studies/1.3/series", 204), ("studies/1.2/metadata", 404)] {
-        let answer = client::get_with(&front.url(target), &[ACCEPT]).await;
+        let answer = client::get_with(&root.url(target), &[ACCEPT]).await;
         assert_eq!((answer.status, answer.complete), (status, true), "{target}");
         assert_eq!(answer.body.is_empty(), status == 204, "{target}");
     }
 }
 
 #[tokio::test]
-async fn a_list_that_is_cut_short_or_has_no_xml_breaks_the_transfer() {
+async fn truncated_or_inconvertible_lists_abort_the_transfer() {
     let rows = r#"[{"00080061":{"vr":"CS","Value":["CT"]}},{"00080061":{"vr":"CS"}}]"#;
     let cut = |bytes| Answer::json(rows).framed(Framing::UntilClose).breaks_after(bytes);
     let pacs = Pacs::new()
@@ -114,26 +113,26 @@ async fn a_list_that_is_cut_short_or_has_no_xml_breaks_the_transfer() {
         .at("/series", Answer::json(r#"[{"00080061":{"vr":"CS"}},{"nonsense":1}]"#))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for bytes in 0..rows.len() {
-        let answer = client::get_with(&front.url("studies"), &[ACCEPT]).await;
+        let answer = client::get_with(&root.url("studies"), &[ACCEPT]).await;
         assert!(!answer.complete || answer.status >= 500, "cut after {bytes}: {}", answer.text());
     }
-    let nonsense = client::get_with(&front.url("series"), &[ACCEPT]).await;
+    let nonsense = client::get_with(&root.url("series"), &[ACCEPT]).await;
     assert!(!nonsense.complete, "{}", nonsense.text());
 }
 
 #[tokio::test]
-async fn lists_of_several_archives_are_written_here() {
+async fn lists_of_the_aggregate_root_are_written_as_xml() {
     let first = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
     let second = Pacs::new().study(Study::new("1.3").series("1.3.1", "MR", 1)).start().await;
     let more = format!("[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
-    let gateway = RunningGateway::over(&first.url(), &more).await;
+    let gateway = RunningGateway::start(&first.url(), &more).await;
     let both = gateway.get_with("/dicom-web/studies", &[ACCEPT]).await;
     let documents = documents(&both);
     assert_eq!(documents.len(), 2);
     for (document, uid) in documents.iter().zip(["1.2", "1.3"]) {
-        assert!(document.contains(&format!("{}/dicom-web/studies/{uid}<", gateway.address())), "{document}");
+        assert!(document.contains(&format!("{}/dicom-web/studies/{uid}<", gateway.base_url())), "{document}");
     }
     for target in ["/dicom-web/studies?PatientID=nobody", "/dicom-web/studies/9.9/series"] {
         let none = gateway.get_with(target, &[ACCEPT]).await;

@@ -14,7 +14,7 @@ PREFIX = "/pacs"
 
 
 class Client:
-    """Asks a gateway; every FHIR body that it answers is kept for the validators, whatever the test looks at."""
+    """Sends requests to a gateway; every FHIR body in a response is recorded for the validators, whatever the test checks."""
 
     def __init__(self, base: str, record: pathlib.Path):
         self.base = base
@@ -103,7 +103,7 @@ def fhir(gateway, record) -> Client:
 
 @pytest.fixture(scope="session")
 def proxied(orthanc, holdings, folder):
-    """A gateway that believes what proxies on the loopback say."""
+    """A gateway that trusts the headers of proxies on the loopback."""
     server = Gateway(folder, "proxied", orthanc.dicomweb, server='trusted_proxies = ["127.0.0.1/32"]')
     yield server
     server.stop()

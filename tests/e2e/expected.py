@@ -1,7 +1,7 @@
-"""The mapping, once more and in another language: from pydicom's reading of the files to the elements that FHIR should show.
+"""A second implementation of the mapping: from files read by pydicom to the expected FHIR elements.
 
-Written from the standards (PS3.3, PS3.5, PS3.16, R4 imagingstudy-mappings), not from the gateway. A file tells for itself
-only; where the files of a study differ, any of them may be right.
+Written from the standards (PS3.3, PS3.5, PS3.16, R4 imagingstudy-mappings), not from the gateway. Each file is mapped on its
+own; if the files of a study differ, the values of any of them are accepted.
 """
 
 import datetime
@@ -31,10 +31,10 @@ SCHEMES = {
     "CPT4": "http://www.ama-assn.org/go/cpt",
     "UMLS": "http://www.nlm.nih.gov/research/umls",
 }
-# Schemes whose codes are no ids of SNOMED CT, though they are called after it.
+# Schemes of SNOMED RT, whose codes are not SNOMED CT identifiers.
 SNOMED_RT = {"SRT", "SNM3", "99SDM"}
 
-# Those of them that occur in the files and that PS3.16 Annex L names beside the id.
+# Codes of these schemes that occur in the files and that PS3.16 Annex L maps to SNOMED CT.
 RETIRED = {"T-D9200": "72696002"}
 
 # PS3.16 Annex L, the terms that occur in the files.
@@ -65,7 +65,7 @@ GENDERS = {"M": "male", "F": "female", "O": "other"}
 
 
 def clean(value: object) -> str | None:
-    """A FHIR string: no control characters, no blanks around, never empty."""
+    """A FHIR string: no control characters, no leading or trailing spaces, never empty."""
     if value is None:
         return None
     kept = "".join(letter for letter in str(value).strip(" \0") if ord(letter) >= 32 and ord(letter) != 127 and not 128 <= ord(letter) < 160 or letter in "\n\r\t")
@@ -73,7 +73,7 @@ def clean(value: object) -> str | None:
 
 
 def values(dataset: Dataset, keyword: str) -> list:
-    """Every value of an element; none when it is missing or unreadable."""
+    """Every value of an element; empty if it is missing or unreadable."""
     try:
         value = dataset.get(keyword)
     except (ValueError, TypeError, NotImplementedError):
@@ -102,7 +102,7 @@ def number(dataset: Dataset, keyword: str) -> int | None:
     return whole if 0 <= whole < 2**31 else None
 
 
-def without_nothing(members: dict) -> dict:
+def without_empty(members: dict) -> dict:
     return {key: value for key, value in members.items() if value not in (None, [], {})}
 
 
@@ -119,7 +119,7 @@ def day(text: str | None) -> datetime.date | None:
 
 
 def moment(dataset: Dataset, date: str, time: str) -> str | None:
-    """A dateTime with the file's own offset, else the day: a time without a zone is nowhere."""
+    """A dateTime with the offset of the file, otherwise the date: FHIR has no time without an offset."""
     on = day(first(dataset, date))
     if on is None:
         return None
@@ -142,20 +142,20 @@ def coding(item: Dataset) -> dict | None:
     code = first(item, "CodeValue") or first(item, "LongCodeValue") or first(item, "URNCodeValue")
     designator = first(item, "CodingSchemeDesignator")
     if designator in SNOMED_RT and code in RETIRED:
-        return without_nothing({"system": SNOMED_CT, "code": RETIRED[code], "display": first(item, "CodeMeaning")})
+        return without_empty({"system": SNOMED_CT, "code": RETIRED[code], "display": first(item, "CodeMeaning")})
     if not code or not designator or designator in SNOMED_RT:
         return None
     scheme_uid = first(item, "CodingSchemeUID")
     system = SCHEMES.get(designator) or (f"urn:oid:{scheme_uid}" if scheme_uid else None)
     if not system or (system == SNOMED_CT and not code.isdigit()):
         return None
-    return without_nothing({"system": system, "code": code, "display": first(item, "CodeMeaning")})
+    return without_empty({"system": system, "code": code, "display": first(item, "CodeMeaning")})
 
 
 def concept(item: Dataset) -> dict | None:
     code, meaning = coding(item), first(item, "CodeMeaning")
     words = meaning or (None if code else first(item, "CodeValue"))
-    return without_nothing({"coding": [code] if code else [], "text": words}) or None
+    return without_empty({"coding": [code] if code else [], "text": words}) or None
 
 
 def concepts(dataset: Dataset, keyword: str) -> list[dict]:
@@ -170,7 +170,7 @@ def modality(dataset: Dataset) -> dict | None:
 # People
 
 def groups(name: object) -> list[dict]:
-    """The writings of a name: alphabetic, ideographic, phonetic; empty ones too."""
+    """The representations of a name: alphabetic, ideographic, phonetic; empty ones too."""
     found = []
     for group in (str(name).split("=") + ["", "", ""])[:3]:
         parts = [clean(part) for part in (group.split("^") + [""] * 5)[:5]]
@@ -179,23 +179,23 @@ def groups(name: object) -> list[dict]:
 
 
 def words(group: dict, mark: str = "ABC") -> str | None:
-    """As one says it: the family's name first in the writings of East Asia."""
+    """The name as text: the family name first in the ideographic and phonetic representations."""
     order = ("prefix", "given", "middle", "family", "suffix") if mark == "ABC" else ("prefix", "family", "given", "middle", "suffix")
     return " ".join(group[part] for part in order if group[part]) or None
 
 
 def display(name: object) -> str | None:
-    return next((said for said in map(words, groups(name), ("ABC", "IDE", "SYL")) if said), None)
+    return next((text for text in map(words, groups(name), ("ABC", "IDE", "SYL")) if text), None)
 
 
 def human_names(dataset: Dataset) -> list[dict]:
     found = []
     for name in values(dataset, "PatientName"):
-        writings = groups(name)
-        alone = not any(words(group) for group in writings[1:])
-        for group, mark, usage in zip(writings, ("ABC", "IDE", "SYL"), ("usual", None, None)):
+        representations = groups(name)
+        alone = not any(words(group) for group in representations[1:])
+        for group, mark, usage in zip(representations, ("ABC", "IDE", "SYL"), ("usual", None, None)):
             if words(group):
-                found.append(without_nothing({
+                found.append(without_empty({
                     "extension": [] if mark == "ABC" and alone else [{"url": REPRESENTATION, "valueCode": mark}],
                     "use": usage,
                     "text": words(group, mark),
@@ -215,8 +215,8 @@ def people(dataset: Dataset, keyword: str, identification: str) -> list[dict]:
         if position < len(identifications):
             for code in items(identifications[position], "PersonIdentificationCodeSequence")[:1]:
                 system = SCHEMES.get(first(code, "CodingSchemeDesignator") or "")
-                identifier = without_nothing({"system": system, "value": first(code, "CodeValue")})
-        found.append(without_nothing({"identifier": identifier, "display": display(name)}))
+                identifier = without_empty({"system": system, "value": first(code, "CodeValue")})
+        found.append(without_empty({"identifier": identifier, "display": display(name)}))
     return [{"type": "Practitioner", **person} for person in found if person]
 
 
@@ -236,7 +236,7 @@ def identifier(value: str | None, kind: tuple[str, str] | None, issued: dict) ->
     if not value:
         return None
     typed = {"coding": [{"system": V2_0203, "code": kind[0], "display": kind[1]}]} if kind else None
-    return without_nothing({"type": typed, "system": issued["system"], "value": value, "assigner": issued["assigner"]})
+    return without_empty({"type": typed, "system": issued["system"], "value": value, "assigner": issued["assigner"]})
 
 
 def accession(dataset: Dataset) -> dict | None:
@@ -245,7 +245,7 @@ def accession(dataset: Dataset) -> dict | None:
 
 
 def requested(dataset: Dataset) -> list[dict | None]:
-    """The numbers of the orders that one file answers, beside its own accession number."""
+    """The numbers of the orders that one file fulfills, besides its own Accession Number."""
     found = []
     for request in items(dataset, "ReferencedRequestSequence") + items(dataset, "RequestAttributesSequence"):
         found.append(accession(request))
@@ -259,13 +259,13 @@ def requested(dataset: Dataset) -> list[dict | None]:
 
 
 def orders(dataset: Dataset, series: list[Dataset]) -> list[dict]:
-    """The orders of a study as one of its files tells of it, and those that a file of each of its series names."""
+    """The orders of a study by one of its files, and those that a file of each of its series names."""
     found = [accession(dataset), *requested(dataset)]
     for one in series:
         found += requested(one)
     distinct: list[dict] = []
     for one in filter(None, found):
-        # A request that repeats a number without its issuer is no other order.
+        # A request that repeats a number without its issuer is the same order.
         if not any(one == known or ("system" not in one and one["value"] == known["value"] and one["type"] == known["type"]) for known in distinct):
             distinct.append(one)
     return [{"type": "ServiceRequest", "identifier": one} for one in distinct]
@@ -291,11 +291,11 @@ def uid_identifier(uid: str) -> dict:
 
 
 def procedure(dataset: Dataset) -> dict | None:
-    """The performed procedure step, if the file names one and only one."""
+    """The performed procedure step, if the file refers to exactly one."""
     uids = {first(step, "ReferencedSOPInstanceUID") for step in items(dataset, "ReferencedPerformedProcedureStepSequence")} - {None}
     if len(uids) != 1:
         return None
-    return without_nothing({
+    return without_empty({
         "type": "Procedure",
         "identifier": uid_identifier(uids.pop()),
         "display": first(dataset, "PerformedProcedureStepDescription"),
@@ -304,8 +304,8 @@ def procedure(dataset: Dataset) -> dict | None:
 
 def location(dataset: Dataset) -> dict | None:
     place = first(dataset, "InstitutionalDepartmentName") or first(dataset, "CurrentPatientLocation")
-    said = [part for part in (place, first(dataset, "InstitutionName")) if part]
-    return {"type": "Location", "display": ", ".join(said)} if said else None
+    parts = [part for part in (place, first(dataset, "InstitutionName")) if part]
+    return {"type": "Location", "display": ", ".join(parts)} if parts else None
 
 
 def specimens(dataset: Dataset) -> list[dict]:
@@ -315,36 +315,35 @@ def specimens(dataset: Dataset) -> list[dict]:
         number = identifier(first(item, "SpecimenIdentifier"), None, issuer(designator, None))
         uid = first(item, "SpecimenUID")
         kinds = [first(code, "CodeMeaning") for code in items(item, "SpecimenTypeCodeSequence")]
-        said = without_nothing({
+        specimen = without_empty({
             "identifier": number or (uid_identifier(uid) if uid else None),
             "display": first(item, "SpecimenShortDescription") or next(filter(None, kinds), None),
         })
-        if said:
-            found.append({"type": "Specimen", **said})
+        if specimen:
+            found.append({"type": "Specimen", **specimen})
     return found
 
 
 def equipment(dataset: Dataset) -> list[dict]:
-    """The device as an actor, by its serial number and in words."""
+    """The device as an actor, with its serial number and a description."""
     maker = first(dataset, "Manufacturer")
     kind = " ".join(part for part in (maker, first(dataset, "ManufacturerModelName")) if part)
     station = first(dataset, "StationName")
     serial = identifier(first(dataset, "DeviceSerialNumber"), ("SNO", "Serial Number"), {"system": None, "assigner": {"display": maker} if maker else None})
-    said = without_nothing({"identifier": serial, "display": f"{kind} ({station})" if kind and station else kind or station})
-    said = {key: value for key, value in said.items() if value}
-    return [{"actor": {"type": "Device", **said}}] if said else []
+    device = without_empty({"identifier": serial, "display": f"{kind} ({station})" if kind and station else kind or station})
+    return [{"actor": {"type": "Device", **device}}] if device else []
 
 
 def notes(dataset: Dataset) -> list[str]:
     """The comments in one file: on its study, then on its procedure step."""
-    said = [clean(text) for keyword in ("StudyComments", "CommentsOnThePerformedProcedureStep") for text in values(dataset, keyword)]
-    return [text for text in said if text]
+    texts = [clean(text) for keyword in ("StudyComments", "CommentsOnThePerformedProcedureStep") for text in values(dataset, keyword)]
+    return [text for text in texts if text]
 
 
 # The three levels
 
 def of_study(dataset: Dataset) -> dict:
-    """The elements of an ImagingStudy that one file tells of."""
+    """The elements of an ImagingStudy by one file."""
     study_id = first(dataset, "StudyID")
     referrers = people(dataset, "ReferringPhysicianName", "ReferringPhysicianIdentificationSequence")
     return {
@@ -386,17 +385,17 @@ def laterality(dataset: Dataset) -> dict | None:
 
 def performers(dataset: Dataset) -> list[dict]:
     found = []
-    for keyword, identification, code, said in (
+    for keyword, identification, code, name in (
         ("PerformingPhysicianName", "PerformingPhysicianIdentificationSequence", "PRF", "performer"),
         ("OperatorsName", "OperatorIdentificationSequence", "SPRF", "secondary performer"),
     ):
-        function = {"coding": [{"system": PARTICIPATION, "code": code, "display": said}]}
+        function = {"coding": [{"system": PARTICIPATION, "code": code, "display": name}]}
         found += [{"function": function, "actor": person} for person in people(dataset, keyword, identification)]
     return found + equipment(dataset)
 
 
 def of_series(dataset: Dataset) -> dict:
-    """The elements of a series that one file tells of."""
+    """The elements of a series by one file."""
     return {
         "number": number(dataset, "SeriesNumber"),
         "modality": modality(dataset) or ABSENT,
@@ -412,10 +411,10 @@ def of_series(dataset: Dataset) -> dict:
 def of_instance(dataset: Dataset) -> dict:
     titles = [first(item, "CodeMeaning") for item in items(dataset, "ConceptNameCodeSequence")[:1]]
     titles += [first(dataset, "ContentLabel"), first(dataset, "DocumentTitle")]
-    # A title is for people: values that say nothing are not shown.
+    # Empty values of Image Type are omitted from the title.
     parts = [clean(part) for part in values(dataset, "ImageType")]
     titles += ["\\".join(part for part in parts if part)]
-    return without_nothing({
+    return without_empty({
         "uid": str(dataset.SOPInstanceUID),
         "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{dataset.SOPClassUID}"},
         "number": number(dataset, "InstanceNumber"),
@@ -424,7 +423,7 @@ def of_instance(dataset: Dataset) -> dict:
 
 
 def of_patient(dataset: Dataset) -> dict:
-    """The elements of a Patient that one file tells of."""
+    """The elements of a Patient by one file."""
     sex, born = first(dataset, "PatientSex"), day(first(dataset, "PatientBirthDate"))
     return {
         "name": human_names(dataset),

@@ -1,5 +1,5 @@
-"""FHIR XML read by the grammar that HL7's JSON schema is: which elements there are, in which order, how often, of which type
-(R4 xml.html, json.html). What comes out is the resource as JSON, so that both formats can be compared and validated as one."""
+"""FHIR XML parsed with HL7's JSON schema as its grammar: the elements, their order, cardinality and types (R4 xml.html,
+json.html). The result is the resource as JSON, so that both formats can be compared and validated in the same way."""
 
 import decimal
 import functools
@@ -13,7 +13,7 @@ FHIR, XHTML = "{http://hl7.org/fhir}", "{http://www.w3.org/1999/xhtml}"
 
 
 class NotFhir(Exception):
-    """Says where and what."""
+    """The place of an error and its kind."""
 
 
 @functools.cache
@@ -29,22 +29,22 @@ def read(content: bytes) -> dict:
 def resource(element: etree._Element) -> dict:
     kind = name_of(element)
     if "resourceType" not in definitions().get(kind, {}).get("properties", {}):
-        raise NotFhir(f"{kind} is no resource")
+        raise NotFhir(f"{kind} is not a resource")
     return {"resourceType": kind, **members(element, kind, set())}
 
 
 def name_of(element: etree._Element) -> str:
     if not isinstance(element.tag, str) or not element.tag.startswith(FHIR):
-        raise NotFhir(f"{element.tag} is no element of FHIR")
+        raise NotFhir(f"{element.tag} is not a FHIR element")
     return element.tag.removeprefix(FHIR)
 
 
 def members(element: etree._Element, type_name: str, attributes: set[str]) -> dict:
-    """What a type that is no primitive holds, its attributes too."""
+    """The members of an element of a complex type, including its attributes."""
     if unknown := set(element.attrib) - attributes:
         raise NotFhir(f"{type_name} has no attribute {unknown}")
     if (element.text or "").strip() or any((child.tail or "").strip() for child in element):
-        raise NotFhir(f"{type_name} holds text")
+        raise NotFhir(f"{type_name} contains text")
     properties = definitions()[type_name]["properties"]
     order = [name for name in properties if not name.startswith("_") and name != "resourceType" and name not in attributes]
     found, last = dict(element.attrib), 0
@@ -55,7 +55,7 @@ def members(element: etree._Element, type_name: str, attributes: set[str]) -> di
         last = order.index(name)
         many = properties[name].get("type") == "array"
         if not many and (name in found or f"_{name}" in found):
-            raise NotFhir(f"{type_name}.{name} stands twice")
+            raise NotFhir(f"{type_name}.{name} is repeated")
         value, beside = read_value(child, properties[name]["items"] if many else properties[name])
         if not many:
             found.update({name: value} if value is not None else {}, **({f"_{name}": beside} if beside else {}))
@@ -70,7 +70,7 @@ def members(element: etree._Element, type_name: str, attributes: set[str]) -> di
 
 
 def read_value(element: etree._Element, schema: dict) -> tuple[object, dict | None]:
-    """A value, and what JSON has beside it."""
+    """A value, and the `_name` member that JSON has besides it."""
     type_name = schema.get("$ref", "").removeprefix("#/definitions/")
     if type_name == "ResourceList":
         if element.attrib or len(element) != 1:
@@ -85,7 +85,7 @@ def read_value(element: etree._Element, schema: dict) -> tuple[object, dict | No
     value = element.attrib.pop("value", None)
     beside = members(element, "Element", {"id"})
     if value == "" or (value is None and not beside):
-        raise NotFhir(f"{element.tag} says nothing")
+        raise NotFhir(f"{element.tag} is empty")
     if value is not None and definition.get("type") in ("number", "boolean"):
         value = json.loads(value, parse_float=decimal.Decimal)
     return value, beside or None
@@ -96,7 +96,7 @@ def canonical(div: etree._Element) -> str:
 
 
 def normal(value: object) -> object:
-    """A resource in JSON with its narratives as `read` writes them."""
+    """A resource in JSON with its narratives in the form that `read` returns."""
     if isinstance(value, dict):
         return {name: canonical(etree.fromstring(one)) if name == "div" else normal(one) for name, one in value.items()}
     return [normal(one) for one in value] if isinstance(value, list) else value

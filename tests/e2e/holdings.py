@@ -1,4 +1,4 @@
-"""What the archive holds, read from the files themselves by pydicom: what every answer is compared with."""
+"""The content of the archive, read from the files by pydicom: the reference for every response."""
 
 import dataclasses
 import io
@@ -15,7 +15,7 @@ from servers import Orthanc
 
 @dataclasses.dataclass
 class Series:
-    """Its files, in the order in which they were stored."""
+    """A series with its files, in the order in which they were stored."""
 
     uid: str
     instances: dict[str, Dataset] = dataclasses.field(default_factory=dict)
@@ -23,7 +23,7 @@ class Series:
 
 @dataclasses.dataclass
 class Study:
-    """Its series, in the order in which they were stored."""
+    """A study with its series, in the order in which they were stored."""
 
     uid: str
     series: dict[str, Series] = dataclasses.field(default_factory=dict)
@@ -32,20 +32,20 @@ class Study:
         return [dataset for series in self.series.values() for dataset in series.instances.values()]
 
     def values(self, keyword: str) -> set:
-        """What the files say; None for those that say nothing."""
+        """The values of the files; None for files without a value."""
         return {text(dataset, keyword) for dataset in self.datasets()}
 
     def patient_ids(self) -> set:
         return self.values("PatientID")
 
     def patients(self) -> int:
-        """Orthanc tells patients apart by their PatientID alone, none and empty being the same."""
+        """Orthanc distinguishes patients by PatientID only; a missing one and an empty one are the same."""
         return len({identifier or "" for identifier in self.patient_ids()})
 
 
 @dataclasses.dataclass
 class Holdings:
-    """Every study by its UID, and what became of the files."""
+    """Every study by its UID, and the outcome of storing the files."""
 
     studies: dict[str, Study]
     stored: int
@@ -60,7 +60,7 @@ class Holdings:
 
 
 def text(dataset: Dataset, keyword: str) -> str | None:
-    """The first value as text without blanks around; None when there is none."""
+    """The first value as text without leading and trailing spaces; None if there is none."""
     value = dataset.get(keyword)
     if isinstance(value, (pydicom.multival.MultiValue, list, tuple)):
         value = next((one for one in value if str(one).strip()), None)
@@ -69,7 +69,7 @@ def text(dataset: Dataset, keyword: str) -> str | None:
 
 
 def real_files() -> list[pathlib.Path]:
-    """Every file of pydicom and pydicom-data, in an order that does not change."""
+    """Every file of pydicom and pydicom-data, in a stable order."""
     roots = [pathlib.Path(pydicom.__file__).parent / "data", pathlib.Path(data_store.__file__).parent / "data"]
     for root in roots:
         if not root.is_dir():
@@ -78,7 +78,7 @@ def real_files() -> list[pathlib.Path]:
 
 
 def fill(orthanc: Orthanc, files: list[pathlib.Path]) -> Holdings:
-    """Stores every file that is one for pydicom and that Orthanc takes."""
+    """Stores every file that Orthanc accepts."""
     holdings = Holdings({}, 0, [], {})
     with requests.Session() as session:
         for path in files:

@@ -1,4 +1,4 @@
-"""The Native DICOM Model, read without the gateway's help: its schema as PS3.19 A.1.6 has it, and back to DICOM JSON."""
+"""An independent reader of the Native DICOM Model: its schema by PS3.19 A.1.6, and its comparison with DICOM JSON."""
 
 import re
 
@@ -45,7 +45,7 @@ SCHEMA = lxml.etree.RelaxNG(lxml.etree.fromstring(f"""
 
 
 def data_set(document: bytes) -> dict:
-    """What a document says, by tag, or by private creator and tag."""
+    """The elements of a document, by private creator and tag."""
     root = lxml.etree.fromstring(document)
     SCHEMA.assertValid(root)
     return members(root)
@@ -94,18 +94,18 @@ def name(group) -> str:
 
 
 def of_json(objects: dict) -> dict:
-    """The same of an object of DICOM JSON."""
+    """The same for an object in DICOM JSON."""
     def creator(tag: str) -> str | None:
         element = objects.get(f"{tag[:4]}00{tag[4:6]}", {})
         return next(iter(element.get("Value", [])), None) if int(tag[:4], 16) % 2 and tag[4:6] != "00" else None
 
-    def is_told(tag: str) -> bool:
+    def is_included(tag: str) -> bool:
         is_creator = int(tag[:4], 16) % 2 and tag[4:6] == "00" and int(tag[6:], 16) >= 0x10
         return tag[4:] != "0000" and not (is_creator and objects[tag].get("Value"))
 
     found = {}
     for tag, element in objects.items():
-        if is_told(tag):
+        if is_included(tag):
             shown = f"{tag[:4]}00{tag[6:]}" if creator(tag) else tag
             found[creator(tag), shown] = (element["vr"], of_element(element))
     return found
@@ -133,7 +133,7 @@ def of_value(vr: str, value):
 
 
 def same(one, other) -> bool:
-    """Whether they are the same, a number in JSON being the one that XML spells."""
+    """Whether both are equal; a number in JSON equals its text in XML."""
     if isinstance(one, dict):
         return isinstance(other, dict) and one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):

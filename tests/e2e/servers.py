@@ -1,4 +1,4 @@
-"""The servers that the tests run against: each a child process on free ports of the loopback, stopped by its id."""
+"""The servers that the tests run: each is a child process on free ports of the loopback."""
 
 import json
 import os
@@ -20,13 +20,13 @@ NGINX = "/usr/sbin/nginx"
 CHROMIUM = "/usr/bin/chromium"
 OHIF = ROOT / ".cache" / "ohif" / "dist"
 VIEWERS = ROOT / "docs" / "viewers.md"
-# What starts, ends or answers may take minutes on a busy machine; these limits are reached only when a test fails.
-STARTING = 300
-ENDING = 300
+# Starting, stopping and responding may take minutes on a busy machine; these limits are reached only if a test fails.
+START_TIMEOUT = 300
+STOP_TIMEOUT = 300
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free together, so that they differ."""
+    """Different ports that were free at the same time."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in sockets]
     for server in sockets:
@@ -35,11 +35,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def documented(language: str, replaced: dict[str, str]) -> str:
-    """The one block in that language of the page for viewers, with other addresses in it."""
+    """The only block in this language in docs/viewers.md, with URLs replaced."""
     (block,) = re.findall(rf"^```{language}\n(.*?)^```$", VIEWERS.read_text(), re.DOTALL | re.MULTILINE)
-    for written, ours in replaced.items():
-        assert written in block, f"{written} does not stand in the block"
-        block = block.replace(written, ours)
+    for original, replacement in replaced.items():
+        assert original in block, f"{original} is not in the block"
+        block = block.replace(original, replacement)
     return block
 
 
@@ -56,7 +56,7 @@ class Server:
         self._wait_until_ready(ready)
 
     def _wait_until_ready(self, url: str) -> None:
-        deadline = time.monotonic() + STARTING
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text(errors='replace')}")
@@ -66,14 +66,14 @@ class Server:
             except requests.ConnectionError:
                 time.sleep(0.02)
         self.stop()
-        raise RuntimeError(f"{self.name} does not answer at {url}:\n{self.log.read_text(errors='replace')}")
+        raise RuntimeError(f"{self.name} does not respond at {url}:\n{self.log.read_text(errors='replace')}")
 
     def stop(self) -> int:
-        """Asks it to end, and waits; the exit code."""
+        """Stops it with SIGTERM, waits, and returns the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(ENDING)
+            return self.process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
@@ -99,7 +99,7 @@ class Orthanc(Server):
             "AuthenticationEnabled": False,
             "KeepAlive": True,
             "TcpNoDelay": True,
-            # Without it this generation of Orthanc writes every name in Latin-1 and loses the others.
+            # Otherwise this version of Orthanc writes every name in Latin-1 and loses other characters.
             "DefaultEncoding": "Utf8",
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             **settings,
@@ -108,7 +108,7 @@ class Orthanc(Server):
         self.version = requests.get(f"{self.url}/system", timeout=300).json()["Version"]
 
     def store(self, session: requests.Session, content: bytes) -> str:
-        """What Orthanc says of a file: Success, AlreadyStored, or Refused."""
+        """The status of storing a file: Success, AlreadyStored, or Refused."""
         answer = session.post(f"{self.url}/instances", data=content, headers={"Content-Type": "application/dicom"})
         return answer.json()["Status"] if answer.status_code == 200 else "Refused"
 
@@ -135,27 +135,27 @@ class Gateway(Server):
 
 
 class Nginx(Server):
-    """Debian's nginx with one server of our own."""
+    """Debian's nginx with one server block."""
 
     def __init__(self, folder: pathlib.Path, server: str, ready: str):
         home = folder / "nginx"
         home.mkdir()
-        places = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        temp_paths = " ".join(f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         user = "user root;" if os.geteuid() == 0 else ""
         (home / "nginx.conf").write_text(f"""
 {user} daemon off; worker_processes 1; pid {home}/nginx.pid; error_log {home}/error.log;
 events {{ worker_connections 256; }}
-http {{ access_log off; {places} server {{ {server} }} }}""")
+http {{ access_log off; {temp_paths} server {{ {server} }} }}""")
         super().__init__("nginx", [NGINX, "-p", home, "-c", home / "nginx.conf"], home, ready)
 
     @staticmethod
     def proxying(path: str, upstream: str) -> str:
-        """A location that leads to a gateway, as the page for viewers has it."""
+        """A location that proxies to a gateway, as in docs/viewers.md."""
         return documented("nginx", {"http://127.0.0.1:8080": upstream, "/pacs": path})
 
 
 class Ingress(Nginx):
-    """In front of a gateway, under a path."""
+    """nginx in front of a gateway, under a path."""
 
     def __init__(self, folder: pathlib.Path, path: str, upstream: str):
         (port,) = free_ports(1)

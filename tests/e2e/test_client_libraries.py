@@ -1,4 +1,4 @@
-"""The client libraries that viewers and researchers use: the same answers through the gateway as from Orthanc itself."""
+"""DICOMweb client libraries: the same responses through the gateway as from Orthanc itself."""
 
 import hashlib
 import io
@@ -21,9 +21,9 @@ def instance(holdings) -> str:
 
 
 @pytest.fixture(scope="module")
-def known(orthanc, holdings, folder):
-    """A gateway that knows its own address: one of the libraries leaves the port out of what it says of it."""
-    server = Gateway(folder, "known", orthanc.dicomweb, server=f'public_url = "{{url}}"\ncors.allowed_origins = ["{orthanc.url}"]')
+def with_public_url(orthanc, holdings, folder):
+    """A gateway with `public_url`, because one of the libraries omits the port from the Host header."""
+    server = Gateway(folder, "with-public-url", orthanc.dicomweb, server=f'public_url = "{{url}}"\ncors.allowed_origins = ["{orthanc.url}"]')
     yield server
     server.stop()
 
@@ -54,53 +54,53 @@ CALLS = {
     "metadata of a series": lambda client, _: client.retrieve_series_metadata(STUDY, SERIES),
     "metadata of an instance": lambda client, instance: client.retrieve_instance_metadata(STUDY, SERIES, instance),
     "a study": lambda client, _: sorted(map(bytes_of, client.retrieve_study(STUDY, media_types=STORED))),
-    "a study piece by piece": lambda client, _: sorted(map(bytes_of, client.iter_study(STUDY, media_types=STORED))),
+    "a study as a stream": lambda client, _: sorted(map(bytes_of, client.iter_study(STUDY, media_types=STORED))),
     "a series": lambda client, _: sorted(map(bytes_of, client.retrieve_series(STUDY, SERIES))),
-    "a series piece by piece": lambda client, _: sorted(map(bytes_of, client.iter_series(STUDY, SERIES))),
+    "a series as a stream": lambda client, _: sorted(map(bytes_of, client.iter_series(STUDY, SERIES))),
     "an instance": lambda client, instance: bytes_of(client.retrieve_instance(STUDY, SERIES, instance, media_types=STORED)),
     "a frame": lambda client, instance: [frame.hex() for frame in client.retrieve_instance_frames(STUDY, SERIES, instance, [1], media_types=OCTETS)],
-    "a frame piece by piece": lambda client, instance: [frame.hex() for frame in client.iter_instance_frames(STUDY, SERIES, instance, [1], media_types=OCTETS)],
+    "a frame as a stream": lambda client, instance: [frame.hex() for frame in client.iter_instance_frames(STUDY, SERIES, instance, [1], media_types=OCTETS)],
     "an image": lambda client, instance: client.retrieve_instance_rendered(STUDY, SERIES, instance, media_types=("image/png",)).hex(),
     "an image of a frame": lambda client, instance: client.retrieve_instance_frames_rendered(STUDY, SERIES, instance, [1], media_types=("image/jpeg",)).hex(),
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_the_library_of_pypi_gets_the_same(call, known, orthanc, instance):
-    ours = CALLS[call](DICOMwebClient(known.dicomweb), instance)
+def test_dicomweb_client_of_pypi_gets_the_same_responses_as_from_orthanc(call, with_public_url, orthanc, instance):
+    ours = CALLS[call](DICOMwebClient(with_public_url.dicomweb), instance)
     theirs = CALLS[call](DICOMwebClient(orthanc.dicomweb), instance)
-    # Orthanc writes its addresses with the host that it was asked by, which this library says without the port.
+    # Orthanc writes URLs with the Host header of the request, from which this library omits the port.
     theirs = json.loads(json.dumps(theirs).replace("http://127.0.0.1/dicom-web", orthanc.dicomweb))
-    assert ours == rewritten(theirs, known, orthanc) and len(ours) > 0
+    assert ours == rewritten(theirs, with_public_url, orthanc) and len(ours) > 0
 
 
-def test_the_library_of_pypi_gets_what_orthanc_refuses_it(known, orthanc, instance):
-    """Its own way of asking for frames of any type is none that Orthanc reads, and the addresses that Orthanc writes for it lead
-    nowhere."""
-    ours, theirs = DICOMwebClient(known.dicomweb), DICOMwebClient(orthanc.dicomweb)
+def test_dicomweb_client_of_pypi_gets_frames_and_bulk_data_that_orthanc_does_not_return_to_it(with_public_url, orthanc, instance):
+    """Orthanc rejects the Accept header that it sends by default for frames, and the bulk data URIs that Orthanc returns to it are
+    invalid."""
+    ours, theirs = DICOMwebClient(with_public_url.dicomweb), DICOMwebClient(orthanc.dicomweb)
     with pytest.raises(Exception, match="400"):
         theirs.retrieve_instance_frames(STUDY, SERIES, instance, [1])
     frames = ours.retrieve_instance_frames(STUDY, SERIES, instance, [1])
     assert frames == theirs.retrieve_instance_frames(STUDY, SERIES, instance, [1], media_types=OCTETS)
-    address = ours.retrieve_instance_metadata(STUDY, SERIES, instance)["7FE00010"]["BulkDataURI"]
-    assert address.startswith(known.dicomweb)
-    assert ours.retrieve_bulkdata(address) == frames
+    uri = ours.retrieve_instance_metadata(STUDY, SERIES, instance)["7FE00010"]["BulkDataURI"]
+    assert uri.startswith(with_public_url.dicomweb)
+    assert ours.retrieve_bulkdata(uri) == frames
 
 
-def test_the_library_of_npm_gets_the_same(known, orthanc, instance):
-    """In a page of Orthanc's own, to which the gateway is another origin."""
-    command = ["node", "library.mjs", CHROMIUM, f"{orthanc.url}/system", STUDY, SERIES, instance, orthanc.dicomweb, known.dicomweb]
+def test_dicomweb_client_of_npm_gets_the_same_responses_as_from_orthanc(with_public_url, orthanc, instance):
+    """In a page from Orthanc, for which the gateway is another origin."""
+    command = ["node", "dicomweb_client.mjs", CHROMIUM, f"{orthanc.url}/system", STUDY, SERIES, instance, orthanc.dicomweb, with_public_url.dicomweb]
     ran = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    theirs, ours = rewritten(found[orthanc.dicomweb], known, orthanc), found[known.dicomweb]
+    theirs, ours = rewritten(found[orthanc.dicomweb], with_public_url, orthanc), found[with_public_url.dicomweb]
     for call, answer in theirs.items():
         assert "error" not in answer, (call, answer)
         assert ours[call] == answer, call
     assert len(theirs) == 16
 
 
-def test_what_the_page_for_viewers_says_in_python_runs(known, capsys):
-    exec(compile(documented("python", {"http://127.0.0.1:8080/dicom-web/demo": known.dicomweb}), "docs/viewers.md", "exec"), {})
+def test_the_python_example_in_the_viewer_documentation_runs(with_public_url, capsys):
+    exec(compile(documented("python", {"http://127.0.0.1:8080/dicom-web/demo": with_public_url.dicomweb}), "docs/viewers.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 1 and all(line.split()[0].replace(".", "").isdigit() for line in lines), lines[:3]

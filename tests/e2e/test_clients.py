@@ -1,26 +1,26 @@
-"""Clients that this project did not write, each of which reads, searches, pages and fails; what they give back is compared with
-what the files say, and with the bytes that were sent.
+"""FHIR clients of other projects: each reads, searches, pages and handles errors; its results are compared with the files and with
+the responses of the gateway.
 
-Each client is asked one question: where the server is, a study and its patient, a modality, and how many entries a page shall
-have. Its answers are a dictionary of
+Each client gets one question: the base URL, a study and its patient, a modality, and the page size. Its answers are a dictionary
+of
 
-- version, capabilities: what its reading of the CapabilityStatement tells;
-- study, patient: a read of each, as the client's own model gives it back;
-- forth, back: the ids on each page of a search by the modality, by the client's own means, to the end and back again;
-- found, streamed: the same ids without their pages, where the client hides these;
-- posted: the ids that a POST of the same search gives;
-- included: what came along with the study;
-- summary: the study's summary;
-- total: how many studies of the modality there are;
-- versioned, noVersion: a read of the version that the study has, and of one that it never had;
-- unchanged: what the client says when it has the study already;
+- version, capabilities: FHIR version, interactions and parameters that it reads from the CapabilityStatement;
+- study, patient: a read of each, serialized from the model of the client;
+- forth, back: the ids on each page of a search by the modality, with the paging of the client, to the last page and back;
+- found, streamed: the same ids without pages, if the client hides them;
+- posted: the ids that the same search by POST returns;
+- included: the resources that are included with the study;
+- summary: the summary of the study;
+- total: the number of studies of the modality;
+- versioned, noVersion: a vread of the current version of the study, and of a version that never existed;
+- unchanged: the result of a conditional read of the current version;
 - inXml: the study, read as XML;
-- compartment: the ids of the patient's studies; everything: the names of all that is the patient's;
-- allTypes: the names of what a search of all types finds by the two ids;
-- batch: the statuses of a read, a search, and a read of nothing, asked together;
-- missing, wrong: what the client says of a study that there is not, and of a date that is none.
+- compartment: the ids of the studies of the patient; everything: the references of Patient/$everything;
+- allTypes: the references that a search across types finds by the two ids;
+- batch: the statuses of a batch of a read, a search, and a read of an unknown resource;
+- missing, wrong: the errors for an unknown study and for an invalid date.
 
-What a client cannot do is missing from its answers.
+A client omits the answers that it does not support.
 """
 
 import importlib
@@ -31,13 +31,13 @@ import subprocess
 import pytest
 
 from conftest import matches
-from test_search import told
+from test_search import studies_with
 
 CLIENTS = pathlib.Path(__file__).parent / "clients"
-# Of CT there is a study without a legal UID, which leaves the total open.
+# Not CT: one of its studies has no valid UID, so the Bundle has no total.
 MODALITY, COUNT = "MR", 4
 
-# These read the statement whole; of the others only its version is known.
+# These clients read the whole CapabilityStatement, the others only the FHIR version.
 READ_CAPABILITIES = {"hapi", "fhirclient", "kit"}
 GO_BACK = {"hapi", "kit"}
 ASK_WHETHER_CHANGED = {"hapi", "kit"}
@@ -57,8 +57,8 @@ def in_python(name: str, question: dict) -> dict:
 
 @pytest.fixture(scope="module")
 def question(fhir, holdings) -> dict:
-    """Of the studies with several series."""
-    study = next(uid for uid in sorted(told(holdings, lambda dataset: dataset.get("Modality") == MODALITY)) if len(holdings.studies[uid].series) > 1)
+    """A question about a study with several series."""
+    study = next(uid for uid in sorted(studies_with(holdings, lambda dataset: dataset.get("Modality") == MODALITY)) if len(holdings.studies[uid].series) > 1)
     patient = fhir.json(f"/ImagingStudy/{study}?_elements=subject")["subject"]["reference"].removeprefix("Patient/")
     urls = (f"ImagingStudy/{study}", f"ImagingStudy?modality={MODALITY}&_summary=count", "Patient/nobody")
     batch = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": url}} for url in urls]}
@@ -73,30 +73,30 @@ def client(request, question) -> tuple[str, dict]:
 
 @pytest.fixture(scope="module")
 def wanted(holdings) -> set[str]:
-    found = told(holdings, lambda dataset: dataset.get("Modality") == MODALITY)
+    found = studies_with(holdings, lambda dataset: dataset.get("Modality") == MODALITY)
     assert len(found) > 2 * COUNT
     return found
 
 
-def test_the_capabilities_are_understood(client, fhir):
+def test_the_capability_statement_is_parsed(client, fhir):
     name, answers = client
     statement = fhir.json("/metadata")
     assert answers["version"] == "4.0.1"
     assert ("capabilities" in answers) == (name in READ_CAPABILITIES)
     assert answers.get("release", 4) == 4
     for resource in statement["rest"][0]["resource"] if name in READ_CAPABILITIES else []:
-        understood = answers["capabilities"][resource["type"]]
-        assert understood["interactions"] == [one["code"] for one in resource["interaction"]]
-        assert understood["parameters"] == [one["name"] for one in resource["searchParam"]]
+        parsed = answers["capabilities"][resource["type"]]
+        assert parsed["interactions"] == [one["code"] for one in resource["interaction"]]
+        assert parsed["parameters"] == [one["name"] for one in resource["searchParam"]]
 
 
-def test_a_resource_that_is_read_comes_back_whole(client, fhir, question):
+def test_read_resources_are_parsed_without_loss(client, fhir, question):
     _, answers = client
     for key, path in (("study", f"/ImagingStudy/{question['study']}"), ("patient", f"/Patient/{question['patient']}")):
         assert answers[key] == fhir.json(path)
 
 
-def test_a_version_is_read_by_its_name(client, fhir):
+def test_versions_are_read_by_their_id(client, fhir):
     name, answers = client
     assert answers["versioned"] == answers["study"] and answers["study"]["meta"]["versionId"]
     failure = answers["noVersion"]
@@ -106,14 +106,14 @@ def test_a_version_is_read_by_its_name(client, fhir):
         assert answers["unchanged"] == {"hapi": None, "kit": {"status": 304, "outcome": {}}}[name]
 
 
-def test_a_resource_in_xml_is_the_same_resource(client):
+def test_a_resource_in_xml_equals_the_resource_in_json(client):
     name, answers = client
     assert ("inXml" in answers) == (name == "hapi")
     if name == "hapi":
         assert answers["inXml"] == answers["study"]
 
 
-def test_a_patients_studies_and_everything_of_the_patient(client, fhir, question):
+def test_the_patient_compartment_and_everything_contain_the_studies_of_the_patient(client, fhir, question):
     name, answers = client
     own = {one["id"] for page in fhir.pages(f"/ImagingStudy?patient={question['patient']}&_elements=id") for one in matches(page)}
     assert question["study"] in own and sorted(answers["compartment"]) == sorted(own)
@@ -124,12 +124,12 @@ def test_a_patients_studies_and_everything_of_the_patient(client, fhir, question
         assert sorted(answers["allTypes"]) == sorted([f"ImagingStudy/{question['study']}", f"Patient/{question['patient']}"])
 
 
-def test_a_batch_is_answered_entry_by_entry(client):
+def test_batch_entries_have_their_own_statuses(client):
     _, answers = client
     assert [status[:3] for status in answers["batch"]] == ["200", "200", "404"]
 
 
-def test_the_clients_own_paging_brings_every_study_once(client, wanted):
+def test_the_paging_of_the_client_returns_every_study_once(client, wanted):
     name, answers = client
     forth = answers.get("forth", [])
     assert (name == "fhirpy") == (not forth)
@@ -138,21 +138,21 @@ def test_the_clients_own_paging_brings_every_study_once(client, wanted):
     assert all(len(page) == COUNT for page in forth[:-1])
 
 
-def test_the_way_back_leads_over_the_same_pages(client):
+def test_previous_links_lead_to_the_same_pages(client):
     name, answers = client
     assert ("back" in answers) == (name in GO_BACK)
     if name in GO_BACK:
         assert answers["back"] == answers["forth"][::-1]
 
 
-def test_a_search_by_post_finds_the_same(client, wanted):
+def test_searches_by_post_match_searches_by_get(client, wanted):
     name, answers = client
     assert ("posted" in answers) == (name in POST)
     if name in POST:
         assert sorted(answers["posted"]) == sorted(wanted)
 
 
-def test_what_is_included_is_what_a_read_gives(client, fhir, question):
+def test_included_resources_equal_read_resources(client, fhir, question):
     _, answers = client
     included = {f"{one['resourceType']}/{one['id']}": one for one in answers["included"]}
     assert set(included) == {f"Patient/{question['patient']}", "Endpoint/main"}
@@ -160,7 +160,7 @@ def test_what_is_included_is_what_a_read_gives(client, fhir, question):
         assert resource == fhir.json(f"/{reference}")
 
 
-def test_a_summary_has_its_series_and_no_instances(client, fhir, holdings, question):
+def test_a_summary_has_series_and_no_instances(client, fhir, holdings, question):
     _, answers = client
     (summary,) = matches(fhir.json(f"/ImagingStudy?_id={question['study']}&_summary=true"))
     assert answers["summary"] == summary
@@ -171,12 +171,12 @@ def test_a_summary_has_its_series_and_no_instances(client, fhir, holdings, quest
         assert {"started", "status", "subject", "id"} <= set(answers["elements"]) and "series" not in answers["elements"]
 
 
-def test_a_total_counts_all_matches(client, wanted):
+def test_the_total_counts_all_matches(client, wanted):
     _, answers = client
     assert answers["total"] == len(wanted)
 
 
-def test_failures_are_read_as_what_they_are(client, fhir, question):
+def test_errors_are_parsed_with_status_and_outcome(client, fhir, question):
     name, answers = client
     missing, wrong = answers["missing"], answers["wrong"]
     for failure, status, code in ((missing, 404, "not-found"), (wrong, 400, "value")):

@@ -1,4 +1,4 @@
-"""The DICOMweb that passes through: the same as Orthanc's own, apart from addresses."""
+"""The DICOMweb proxy: its responses equal those of Orthanc, except for URLs."""
 
 import email.parser
 import hashlib
@@ -31,7 +31,7 @@ def both(session, gateway, orthanc, path: str, **headers) -> tuple[requests.Resp
 
 
 def rewritten(value, gateway, orthanc):
-    """Orthanc's answer with the gateway's addresses."""
+    """The response of Orthanc with the URLs of the gateway."""
     return json.loads(json.dumps(value).replace(orthanc.dicomweb, gateway.dicomweb))
 
 
@@ -54,7 +54,7 @@ def digests(answer: requests.Response) -> list[str]:
     return sorted(hashlib.sha256(body).hexdigest() for _, body in parts(answer))
 
 
-def no_address_of(orthanc, answer: requests.Response) -> None:
+def assert_no_url_of(orthanc, answer: requests.Response) -> None:
     text = answer.text + str(answer.headers)
     assert orthanc.url.removeprefix("http://") not in text
 
@@ -67,22 +67,22 @@ def no_address_of(orthanc, answer: requests.Response) -> None:
     "/series",
     "/instances?limit=20",
 ])
-def test_searches_are_the_same(session, gateway, orthanc, path):
+def test_searches_return_the_rows_of_orthanc(session, gateway, orthanc, path):
     ours, theirs = both(session, gateway, orthanc, path)
     assert ours.json() == rewritten(theirs.json(), gateway, orthanc) and len(ours.json()) > 0
-    no_address_of(orthanc, ours)
+    assert_no_url_of(orthanc, ours)
 
 
-def test_all_archives_together_are_the_one_that_there_is(session, gateway, orthanc, studies):
+def test_the_aggregate_root_returns_the_resources_of_the_only_archive(session, gateway, orthanc, studies):
     together = f"{gateway.url}/dicom-web"
 
     def rows(path: str) -> list:
         answer = session.get(together + path, timeout=300)
         assert answer.status_code == 200, (path, answer.text)
-        no_address_of(orthanc, answer)
+        assert_no_url_of(orthanc, answer)
         return answer.json()
 
-    # Orthanc has one order for pages and another for whole lists, and tells a study of two patients without an id twice.
+    # Orthanc sorts pages and whole lists differently, and lists a study of two patients without an id twice.
     def in_order(rows: list) -> list:
         return sorted({json.dumps(row) for row in rows})
 
@@ -93,23 +93,23 @@ def test_all_archives_together_are_the_one_that_there_is(session, gateway, ortha
     assert in_order(pages) == in_order(rows("/studies"))
 
 
-def test_searches_below_a_study_are_the_same(session, gateway, orthanc, studies):
+def test_searches_below_a_study_return_the_rows_of_orthanc(session, gateway, orthanc, studies):
     for study in studies[::6]:
         series = next(iter(study.series))
         for path in (f"/studies/{study.uid}/series", f"/studies/{study.uid}/instances", f"/studies/{study.uid}/series/{series}/instances"):
             ours, theirs = both(session, gateway, orthanc, path)
             assert ours.json() == rewritten(theirs.json(), gateway, orthanc) and ours.json()
-            no_address_of(orthanc, ours)
+            assert_no_url_of(orthanc, ours)
 
 
-def test_metadata_are_the_same(session, gateway, orthanc, studies):
+def test_metadata_equals_that_of_orthanc(session, gateway, orthanc, studies):
     for study in studies:
         ours, theirs = both(session, gateway, orthanc, f"/studies/{study.uid}/metadata")
         assert ours.json() == rewritten(theirs.json(), gateway, orthanc), study.uid
-        no_address_of(orthanc, ours)
+        assert_no_url_of(orthanc, ours)
 
 
-def test_every_instance_is_the_same_to_the_byte(session, gateway, orthanc, studies, holdings):
+def test_every_instance_is_forwarded_byte_for_byte(session, gateway, orthanc, studies, holdings):
     compared = 0
     for study in studies:
         for series in study.series.values():
@@ -117,20 +117,20 @@ def test_every_instance_is_the_same_to_the_byte(session, gateway, orthanc, studi
                 path = f"/studies/{study.uid}/series/{series.uid}/instances/{uid}"
                 ours, theirs = both(session, gateway, orthanc, path, Accept=DICOM)
                 assert digests(ours) == digests(theirs) and len(parts(ours)) == 1, path
-                # Orthanc keeps files as they came.
+                # Orthanc stores files unchanged.
                 assert parts(ours)[0][1] == holdings.contents[uid], path
                 compared += 1
     assert compared > 450
 
 
-def test_whole_studies_and_series_are_the_same(session, gateway, orthanc, studies):
+def test_studies_and_series_are_forwarded_byte_for_byte(session, gateway, orthanc, studies):
     for study in studies[::8]:
         for path in (f"/studies/{study.uid}", f"/studies/{study.uid}/series/{next(iter(study.series))}"):
             ours, theirs = both(session, gateway, orthanc, path, Accept=DICOM)
             assert digests(ours) == digests(theirs) and parts(ours)
 
 
-def test_frames_and_bulk_data_are_the_same(session, gateway, orthanc, studies):
+def test_frames_and_bulk_data_are_forwarded_byte_for_byte(session, gateway, orthanc, studies):
     sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.2.1"))
     series = next(iter(sample.series.values()))
     path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}"
@@ -139,16 +139,16 @@ def test_frames_and_bulk_data_are_the_same(session, gateway, orthanc, studies):
     assert digests(ours) == digests(theirs) and len(parts(ours)) == 1
     for headers, _ in parts(ours):
         assert headers.get("content-location", gateway.dicomweb).startswith(gateway.dicomweb)
-    no_address_of(orthanc, ours)
+    assert_no_url_of(orthanc, ours)
     metadata = session.get(gateway.dicomweb + path + "/metadata", timeout=300).json()
-    address = metadata[0]["7FE00010"]["BulkDataURI"]
-    assert address.startswith(gateway.dicomweb)
-    bulk = session.get(address, timeout=300)
-    own = session.get(address.replace(gateway.dicomweb, orthanc.dicomweb), timeout=300)
+    uri = metadata[0]["7FE00010"]["BulkDataURI"]
+    assert uri.startswith(gateway.dicomweb)
+    bulk = session.get(uri, timeout=300)
+    own = session.get(uri.replace(gateway.dicomweb, orthanc.dicomweb), timeout=300)
     assert bulk.status_code == own.status_code == 200 and digests(bulk) == digests(own)
 
 
-def test_rendered_images_are_the_same(session, gateway, orthanc, studies):
+def test_rendered_images_of_orthanc_are_forwarded(session, gateway, orthanc, studies):
     sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
     series = next(iter(sample.series.values()))
     path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}/rendered"
@@ -157,7 +157,7 @@ def test_rendered_images_are_the_same(session, gateway, orthanc, studies):
     assert ours.content == theirs.content
 
 
-def test_a_single_object_comes_as_it_is_though_this_orthanc_knows_parts_only(session, gateway, orthanc, studies, holdings):
+def test_single_objects_are_extracted_although_orthanc_only_returns_multipart(session, gateway, orthanc, studies, holdings):
     study = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
     series = next(iter(study.series.values()))
     uid = next(iter(series.instances))
@@ -171,14 +171,14 @@ def test_a_single_object_comes_as_it_is_though_this_orthanc_knows_parts_only(ses
     assert frame.content == pydicom.dcmread(io.BytesIO(holdings.contents[uid])).PixelData
 
 
-def test_thumbnails_that_this_orthanc_does_not_have_are_drawn_small(session, gateway, orthanc, studies):
+def test_missing_thumbnails_are_requested_as_small_rendered_images(session, gateway, orthanc, studies):
     sample = next(study for study in studies if study.uid.startswith("2.25.133470007535392751803217985031206560121.1.1"))
     series = next(iter(sample.series.values()))
     path = f"/studies/{sample.uid}/series/{series.uid}/instances/{next(iter(series.instances))}"
     thumbnail = session.get(f"{gateway.dicomweb}{path}/thumbnail", timeout=300)
-    drawn = session.get(f"{orthanc.dicomweb}{path}/rendered?viewport=128,128", timeout=300)
-    assert thumbnail.status_code == drawn.status_code == 200 and thumbnail.headers["Content-Type"] == "image/jpeg"
-    assert thumbnail.content == drawn.content
+    rendered = session.get(f"{orthanc.dicomweb}{path}/rendered?viewport=128,128", timeout=300)
+    assert thumbnail.status_code == rendered.status_code == 200 and thumbnail.headers["Content-Type"] == "image/jpeg"
+    assert thumbnail.content == rendered.content
 
 
 @pytest.mark.parametrize("path, status", [
@@ -188,16 +188,16 @@ def test_thumbnails_that_this_orthanc_does_not_have_are_drawn_small(session, gat
     ("/nothing", 404),
     ("/studies/abc/metadata", 404),
 ])
-def test_errors_are_the_gateways_own(session, gateway, orthanc, path, status):
+def test_errors_do_not_contain_responses_of_orthanc(session, gateway, orthanc, path, status):
     request = requests.Request("GET", gateway.dicomweb + path).prepare()
     request.url = gateway.dicomweb + path
     answer = session.send(request, timeout=300)
     assert answer.status_code in (status, 400), answer.text
     assert "Orthanc" not in answer.text
-    no_address_of(orthanc, answer)
+    assert_no_url_of(orthanc, answer)
 
 
-def test_a_client_library_finds_its_way(gateway, studies):
+def test_a_client_library_searches_and_retrieves(gateway, studies):
     client = DICOMwebClient(gateway.dicomweb)
     study = next(study for study in studies if study.uid == "2.25.133470007535392751803217985031206560121.16.3")
     assert any(row["0020000D"]["Value"] == [study.uid] for row in client.search_for_studies())
@@ -206,9 +206,9 @@ def test_a_client_library_finds_its_way(gateway, studies):
     assert {str(dataset.SOPInstanceUID) for dataset in datasets} == {str(one.SOPInstanceUID) for one in study.datasets()}
 
 
-def test_what_breaks_off_at_the_archive_breaks_off_here(gateway, orthanc, studies):
-    """Orthanc cannot decompress one of these images, and ends its answer there as if it were whole: half of the study is
-    missing, and no client can tell. Behind the gateway it can."""
+def test_a_truncated_response_of_the_archive_fails_at_the_client(gateway, orthanc, studies):
+    """Orthanc cannot decompress one of these images and ends its response there as if it were complete: half of the study is
+    missing, and clients cannot detect it. Through the gateway they can."""
     study = next(study for study in studies if study.uid == "1.2.826.0.1.3680043.8.498.12406831542731051035295345080039845114")
     assert len(DICOMwebClient(orthanc.dicomweb).retrieve_study(study.uid)) < len(study.datasets())
     with pytest.raises(requests.exceptions.ChunkedEncodingError):

@@ -1,4 +1,4 @@
-"""JSON and XML say the same, by every way of asking; browsers get a page."""
+"""JSON and XML representations are equal, however they are requested; browsers get HTML pages."""
 
 import decimal
 import gzip
@@ -17,7 +17,7 @@ XML = "application/fhir+xml"
 
 
 def in_both_formats(fhir, path: str, **options) -> dict:
-    """The resource, which is the same in both."""
+    """The resource, which must be equal in both formats."""
     as_json = fhir.get(path, **options)
     as_xml = fhir.get(path, headers={"Accept": XML}, **options)
     assert as_xml.headers["Content-Type"] == f"{XML}; charset=utf-8" and as_xml.status_code == as_json.status_code
@@ -25,7 +25,7 @@ def in_both_formats(fhir, path: str, **options) -> dict:
     return as_json.json()
 
 
-def test_every_study_and_patient_reads_the_same_in_xml(fhir, holdings):
+def test_every_study_and_patient_in_xml_equals_its_json(fhir, holdings):
     for uid in holdings.studies:
         in_both_formats(fhir, f"/ImagingStudy/{uid}")
     for page in fhir.pages("/Patient?_count=50"):
@@ -50,7 +50,7 @@ def test_every_study_and_patient_reads_the_same_in_xml(fhir, holdings):
     "/Observation",
     "?_type=Patient,Endpoint&_count=5",
 ])
-def test_every_kind_of_answer_is_the_same_in_xml(fhir, path):
+def test_every_kind_of_response_in_xml_equals_its_json(fhir, path):
     in_both_formats(fhir, path)
 
 
@@ -58,12 +58,12 @@ def test_every_kind_of_answer_is_the_same_in_xml(fhir, path):
     ("xml", XML), (XML, XML), ("application/fhir%2Bxml", XML), ("application/xml", "application/xml"), ("text/xml", "text/xml"),
     ("json", "application/fhir+json"), ("application/fhir%2Bjson", "application/fhir+json"), ("text/json", "text/json"),
 ])
-def test_formats_by_parameter(fhir, spelling, content_type):
+def test_the_format_parameter_overrides_accept(fhir, spelling, content_type):
     answer = fhir.get(f"/Endpoint/main?_format={spelling}", headers={"Accept": "image/png"})
     assert answer.headers["Content-Type"] == f"{content_type}; charset=utf-8"
 
 
-def test_pretty_packed_and_unchanged_xml(fhir):
+def test_xml_is_pretty_printed_compressed_and_revalidated(fhir):
     plain = fhir.get("/metadata?_format=xml")
     pretty = fhir.get("/metadata?_format=xml&_pretty=true")
     assert plain.text.count("\n") == 0 and pretty.text.count("\n") > 100
@@ -74,7 +74,7 @@ def test_pretty_packed_and_unchanged_xml(fhir):
     assert fhir.get("/metadata?_format=xml", headers={"If-None-Match": plain.headers["ETag"]}).status_code == 304
 
 
-def test_what_cannot_be_written(fhir):
+def test_unsupported_formats_and_versions_are_rejected(fhir):
     for options in ({"headers": {"Accept": "application/fhir+turtle"}}, {"params": {"_format": "ttl"}},
                     {"headers": {"Accept": "application/fhir+xml; fhirVersion=3.0"}}):
         answer = fhir.get("/metadata", **options)
@@ -83,8 +83,8 @@ def test_what_cannot_be_written(fhir):
 
 
 @pytest.mark.parametrize("name", ["profiles-types.json", "search-parameters.json", "conceptmaps.json", "valuesets.json"])
-def test_what_hl7_published_comes_out_as_hl7_means_it(name):
-    """Narratives, contained resources, what stands beside primitives: more than this server has to say itself."""
+def test_resources_published_by_hl7_are_converted_to_valid_xml(name):
+    """Narratives, contained resources, extensions of primitives: more than the gateway itself returns."""
     source = DEFINITIONS / name
     written = subprocess.run([TARGET / "debug" / "examples" / "write_xml", source], capture_output=True, check=True).stdout
     resource = json.loads(source.read_text(), parse_float=decimal.Decimal)
@@ -92,7 +92,7 @@ def test_what_hl7_published_comes_out_as_hl7_means_it(name):
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser would show of the JSON, and what it would follow."""
+    """The JSON that a browser shows, and the links in it."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -113,7 +113,7 @@ class Page(html.parser.HTMLParser):
 
 
 @pytest.mark.parametrize("path", ["/metadata", "/ImagingStudy?_count=3&_include=ImagingStudy:patient", "/Patient", "?_count=3", "/Endpoint/main", "/ImagingStudy/1.2.3"])
-def test_browsers_get_a_page_of_the_same(fhir, path):
+def test_pages_for_browsers_show_the_json_with_working_links(fhir, path):
     browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"}
     answer = fhir.get(path, headers=browser)
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"

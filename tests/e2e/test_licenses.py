@@ -1,4 +1,4 @@
-"""The notices that go with the program name everything that is linked into it."""
+"""The third-party notices list everything that is linked into the program."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 from servers import ROOT
 
 
-def test_every_linked_crate_and_the_font_have_their_license_in_the_notices():
+def test_the_notices_contain_the_licenses_of_every_linked_crate_and_the_font():
     script = ROOT / "scripts" / "third_party_notices.py"
     notices = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True, timeout=600).stdout
     command = ["cargo", "tree", "--locked", "--edges", "normal", "--target", "x86_64-unknown-linux-gnu", "--prefix", "none"]
@@ -18,7 +18,7 @@ def test_every_linked_crate_and_the_font_have_their_license_in_the_notices():
     for name, version in crates:
         title = f"{name} {version.removeprefix('v')} ("
         assert f"  {title}" in listed, title
-        # CC0 asks for nothing.
+        # CC0 requires no license text.
         assert f"\n{title}" in titles or name.startswith("encoding-index-") or name == "encoding_index_tests", title
     assert (ROOT / "licenses" / "OFL-1.1.txt").read_text().strip() in notices
     assert "GNU GENERAL PUBLIC LICENSE" not in notices

@@ -1,4 +1,4 @@
-"""Every mapped element of every study, against the same elements computed from the files by pydicom: no difference."""
+"""Every mapped element of every study equals the element computed from the files with pydicom."""
 
 import collections
 
@@ -9,16 +9,16 @@ import expected
 from holdings import Study
 from servers import Gateway
 
-# InstanceNumber 0 is a number, so a missing number is None and not falsehood.
-NOTHING = (None, [], {})
+# 0 is not in this list: InstanceNumber 0 is a value, a missing number is None.
+EMPTY = (None, [], {})
 
 
 def same(left, right) -> bool:
-    return left == right or (left in NOTHING and right in NOTHING and left != 0 and right != 0)
+    return left == right or (left in EMPTY and right in EMPTY and left != 0 and right != 0)
 
 
 class Differences:
-    """What did not agree, gathered over all studies so that one run tells of all of it."""
+    """The differences of all studies, so that one run reports all of them."""
 
     def __init__(self):
         self.found: list[tuple] = []
@@ -31,17 +31,17 @@ class Differences:
 
 
 def without_display(coding: dict | None) -> dict | None:
-    """A body part or a side: by its code; its words count only where there is no code."""
+    """A body site or laterality by its code; its display is compared only if there is no code."""
     if coding and "code" in coding:
         return {"system": coding["system"], "code": coding["code"]}
     return coding
 
 
 def compare_study(differences: Differences, study: Study, resource: dict) -> None:
-    told = [expected.of_study(dataset) for dataset in study.datasets()]
+    by_file = [expected.of_study(dataset) for dataset in study.datasets()]
 
     def compare(element: str, shown) -> None:
-        differences.compare((study.uid, element), shown, [one[element] for one in told])
+        differences.compare((study.uid, element), shown, [one[element] for one in by_file])
 
     identifiers = resource["identifier"]
     official = {"use": "official", "system": "urn:dicom:uid", "value": f"urn:oid:{study.uid}"}
@@ -53,10 +53,10 @@ def compare_study(differences: Differences, study: Study, resource: dict) -> Non
         compare(element, resource.get(element))
     series = [next(iter(one.instances.values())) for one in study.series.values()]
     orders = [sorted(expected.orders(dataset, series), key=str) for dataset in study.datasets()]
-    # The order is that in which the archive lists the series.
+    # The order depends on the order in which the archive lists the series.
     differences.compare((study.uid, "basedOn"), sorted(resource.get("basedOn", []), key=str), orders)
     compare_procedure(differences, study, resource.get("procedureReference"))
-    # DICOM names no Condition, Observation or report, and without being configured no comment is shown.
+    # DICOM refers to no Condition, Observation or report, and notes are not enabled.
     for element in ("reasonReference", "note"):
         differences.compare((study.uid, element), resource.get(element), [None])
     compare("subject identifier", resource["subject"].get("identifier"))
@@ -75,7 +75,7 @@ def compare_study(differences: Differences, study: Study, resource: dict) -> Non
 
 
 def compare_procedure(differences: Differences, study: Study, shown: dict | None) -> None:
-    """The step that the first file of a series names, where those of all series are the same one."""
+    """The step that the first file of each series refers to, if it is the same in all series."""
     steps = [expected.procedure(next(iter(series.instances.values()))) for series in study.series.values()]
     steps = [step for step in steps if step]
     one = len({step["identifier"]["value"] for step in steps}) == 1
@@ -84,14 +84,14 @@ def compare_procedure(differences: Differences, study: Study, shown: dict | None
 
 def compare_series(differences: Differences, study: Study, series, shown: dict) -> None:
     where = (study.uid, series.uid)
-    told = [expected.of_series(dataset) for dataset in series.instances.values()]
+    by_file = [expected.of_series(dataset) for dataset in series.instances.values()]
     for element in ("number", "modality", "description", "started", "performer"):
-        differences.compare((*where, element), shown.get(element), [one[element] for one in told])
+        differences.compare((*where, element), shown.get(element), [one[element] for one in by_file])
     for element in ("bodySite", "laterality"):
-        candidates = [without_display(one[element]) for one in told]
+        candidates = [without_display(one[element]) for one in by_file]
         differences.compare((*where, element), without_display(shown.get(element)), candidates)
     differences.compare((*where, "numberOfInstances"), shown["numberOfInstances"], [len(series.instances)])
-    # Each image names its own specimens; their order is that of the archive.
+    # Each image has its own specimens; their order depends on the archive.
     specimens = {str(one): one for dataset in series.instances.values() for one in expected.specimens(dataset)}
     in_order = sorted(shown.get("specimen", []), key=str)
     differences.compare((*where, "specimen"), in_order, [[specimens[key] for key in sorted(specimens)]])
@@ -102,12 +102,11 @@ def compare_series(differences: Differences, study: Study, series, shown: dict) 
         differences.compare((*where, uid), instances.get(uid), [expected.of_instance(dataset)])
 
 
-# What this generation of Orthanc itself tells differently from the files that it was given, and why. Each must still occur:
-# a fact that no longer holds excuses nothing.
+# Differences between the files and the responses of this version of Orthanc, and their reasons. Each must still occur.
 
-JIS = "of ISO_IR 13 (JIS X 0201) it takes the backslash for a yen sign, and beside it loses the escapes of ISO 2022 IR 87"
-QUALIFIERS = "it returns no sequences in searches, so nobody learns the issuer's universal id"
-NO_UID = "its StudyInstanceUID is hexadecimal: no address can be made of it"
+JIS = "it decodes the backslash of ISO_IR 13 (JIS X 0201) as a yen sign, and loses the escapes of ISO 2022 IR 87"
+QUALIFIERS = "it returns no sequences in searches, so the universal id of the issuer is unknown"
+NO_UID = "its StudyInstanceUID is hexadecimal, so it has no valid URL"
 
 
 def is_jis(study: Study) -> bool:
@@ -127,7 +126,7 @@ def excuse(study: Study, difference: tuple) -> str | None:
     return None
 
 
-def test_every_element_is_what_the_files_say(fhir, orthanc, holdings):
+def test_every_element_matches_the_files(fhir, orthanc, holdings):
     differences = Differences()
     for study in holdings.studies.values():
         answer = fhir.get(f"/ImagingStudy/{study.uid}")
@@ -143,8 +142,8 @@ def test_every_element_is_what_the_files_say(fhir, orthanc, holdings):
         assert collections.Counter(excused) == {JIS: 8, QUALIFIERS: 8, NO_UID: 1}
 
 
-def test_every_element_that_dicom_can_fill_is_shown_by_a_sample(fhir, samples, holdings):
-    """The samples are there to show the mapping: what none of them showed would be compared with nothing."""
+def test_every_element_that_dicom_can_fill_occurs_in_a_sample(fhir, samples, holdings):
+    """The samples demonstrate the mapping: an element that none of them has would not be tested."""
     files = [pydicom.dcmread(path, stop_before_pixels=True) for path in samples.rglob("*.dcm")]
     shown = collections.Counter()
     for uid in {str(dataset.StudyInstanceUID) for dataset in files}:
@@ -156,33 +155,33 @@ def test_every_element_that_dicom_can_fill_is_shown_by_a_sample(fhir, samples, h
     assert shown.keys() == {"encounter", "location", "procedureReference", "specimen", "Device", "Practitioner"}
 
 
-def test_comments_are_shown_where_it_is_configured(folder, orthanc, holdings):
+def test_comments_are_mapped_if_notes_are_enabled(folder, orthanc, holdings):
     server = Gateway(folder, "commented", orthanc.dicomweb, fhir="notes = true")
     try:
-        told = {}
+        notes = {}
         for study in holdings.studies.values():
             answer = requests.get(f"{server.fhir}/ImagingStudy/{study.uid}", timeout=60)
             if answer.status_code == 200:
-                told[study.uid] = {note["text"] for note in answer.json().get("note", [])}
+                notes[study.uid] = {note["text"] for note in answer.json().get("note", [])}
     finally:
         server.stop()
-    of_files = {uid: {text for dataset in holdings.studies[uid].datasets() for text in expected.notes(dataset)} for uid in told}
-    assert {uid for uid, texts in told.items() if texts} == {uid for uid, texts in of_files.items() if texts}
-    assert sum(len(texts) > 0 for texts in told.values()) > 0
-    for uid, texts in told.items():
+    of_files = {uid: {text for dataset in holdings.studies[uid].datasets() for text in expected.notes(dataset)} for uid in notes}
+    assert {uid for uid, texts in notes.items() if texts} == {uid for uid, texts in of_files.items() if texts}
+    assert sum(len(texts) > 0 for texts in notes.values()) > 0
+    for uid, texts in notes.items():
         assert texts <= of_files[uid], uid
 
 
-def test_orthanc_shows_one_study_uid_under_two_studies(orthanc, holdings):
-    """Two files name the same study and the same patient, but Orthanc files them as two studies: without metadata of its own
-    for either, the gateway still tells of the study by what searches return."""
+def test_orthanc_lists_one_study_uid_as_two_studies(orthanc, holdings):
+    """Two files have the same study and patient, but Orthanc stores them as two studies: it returns no metadata for either, but
+    the gateway still returns the study from the rows of searches."""
     rows = requests.get(f"{orthanc.dicomweb}/studies").json()
     counts = collections.Counter(row["0020000D"]["Value"][0] for row in rows)
     assert [uid for uid, count in counts.items() if count > 1] == ["1.2.999.999.99.9.9999.8888"]
     assert requests.get(f"{orthanc.dicomweb}/studies/1.2.999.999.99.9.9999.8888/metadata").status_code == 404
 
 
-def test_every_patient_is_who_the_files_say(fhir, orthanc, holdings):
+def test_every_patient_matches_the_files(fhir, orthanc, holdings):
     differences = Differences()
     for study in holdings.studies.values():
         answer = fhir.get(f"/ImagingStudy/{study.uid}?_elements=subject")
@@ -196,16 +195,16 @@ def test_every_patient_is_who_the_files_say(fhir, orthanc, holdings):
         value = wanted["value"] if wanted else None
         shown = patient.get("identifier", [{}])[0].get("value")
         differences.compare((study.uid, "identifier"), shown, [value])
-        # A patient is shown as the newest study tells; others of the same identifier may tell otherwise.
-        told = [
+        # A patient has the values of the newest study; other studies with the same identifier may have other values.
+        by_file = [
             expected.of_patient(dataset)
             for other in holdings.studies.values()
             for dataset in other.datasets()
             if other is study or (value and (expected.patient_identifier(dataset) or {}).get("value") == value)
         ]
         for element in ("name", "gender", "birthDate"):
-            differences.compare((study.uid, element), patient.get(element), [one[element] for one in told])
-    # Names in ISO 2022 IR 13, of which Orthanc loses the other groups' escapes.
+            differences.compare((study.uid, element), patient.get(element), [one[element] for one in by_file])
+    # Names in ISO 2022 IR 13: Orthanc loses the escapes of the other component groups.
     others = [difference for difference in differences.found if not (is_jis(holdings.studies[difference[0]]) and difference[1] == "name")]
     assert not others, "\n".join(map(str, others))
     assert differences.compared > 300

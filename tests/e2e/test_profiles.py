@@ -1,5 +1,5 @@
-"""Every implementation guide followed and every resource told in words, in front of the same Orthanc: what is named is conformed
-to, by the profiles' own words, and the words are XHTML as R4 allows it."""
+"""All implementation guides and narratives enabled, in front of the same Orthanc: resources conform to the profiles that they
+claim, by the text of the profiles, and narratives are XHTML as R4 allows it."""
 
 import collections
 import re
@@ -18,7 +18,7 @@ DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason
 NUMBER_OF_FRAMES = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames"
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
-# R4 narrative.html: the chapters of HTML 4 about text, lists and tables, and nothing that acts.
+# R4 narrative.html: the elements of HTML 4 for text, lists and tables, and no active content.
 ALLOWED = set(
     "div p br span em strong dfn code samp kbd var cite abbr acronym blockquote q sub sup pre ins del ul ol li dl dt dd table "
     "caption thead tfoot tbody colgroup col tr th td a img b i big small tt hr h1 h2 h3 h4 h5 h6".split()
@@ -26,19 +26,19 @@ ALLOWED = set(
 
 
 @pytest.fixture(scope="module")
-def guided(orthanc, holdings, folder, record):
+def with_guides(orthanc, holdings, folder, record):
     names = ", ".join(f'"{name}"' for name in GUIDES)
     archive = 'patient_id_system = "urn:oid:2.999.7"'
-    server = Gateway(folder, "guided", orthanc.dicomweb, archive=archive, fhir=f"profiles = [{names}]\nnarrative = true")
+    server = Gateway(folder, "with-guides", orthanc.dicomweb, archive=archive, fhir=f"profiles = [{names}]\nnarrative = true")
     yield Client(server.fhir, record)
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def resources(guided) -> dict[str, list[dict]]:
+def resources(with_guides) -> dict[str, list[dict]]:
     """Every resource by its type."""
     return {
-        name: [entry["resource"] for page in guided.pages(f"/{name}?_count=200") for entry in page.get("entry", [])
+        name: [entry["resource"] for page in with_guides.pages(f"/{name}?_count=200") for entry in page.get("entry", [])
                if entry["search"]["mode"] == "match"]
         for name in ["ImagingStudy", "Patient", "Endpoint"]
     }
@@ -67,12 +67,12 @@ def us_core(patient: dict) -> bool:
 
 def ipa(patient: dict) -> bool:
     identifiers, names = patient.get("identifier", []), patient.get("name", [])
-    placed = [one.get("value") and (one.get("system") or one.get("type") or one.get("assigner")) for one in identifiers]
-    told = [name.get("text") and (name.get("family") or name.get("given")) for name in names]
-    return bool(placed and all(placed) and told and all(told))
+    qualified = [one.get("value") and (one.get("system") or one.get("type") or one.get("assigner")) for one in identifiers]
+    texts = [name.get("text") and (name.get("family") or name.get("given")) for name in names]
+    return bool(qualified and all(qualified) and texts and all(texts))
 
 
-# Each profile by what it asks for beyond R4, and whether something in the archive falls short of it.
+# Each profile with its requirements beyond R4, and whether some resources do not meet them.
 PROFILES = {
     "ImagingStudy": {
         ARGONAUT + "smart-imaging-study": (smart_study, False),
@@ -92,7 +92,7 @@ PROFILES = {
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_a_profile_is_named_exactly_where_it_is_conformed_to(resources, name):
+def test_resources_claim_exactly_the_profiles_that_they_conform_to(resources, name):
     assert resources[name]
     for resource in resources[name]:
         conformed_to = [canonical for canonical, (conforms, _) in PROFILES[name].items() if conforms(resource)]
@@ -102,12 +102,12 @@ def test_a_profile_is_named_exactly_where_it_is_conformed_to(resources, name):
         assert found == ({True, False} if some_fall_short else {True}), canonical
 
 
-def test_the_capability_statement_names_the_profiles(guided):
-    supported = {one["type"]: one.get("supportedProfile", []) for one in guided.json("/metadata")["rest"][0]["resource"]}
+def test_the_capability_statement_lists_the_profiles(with_guides):
+    supported = {one["type"]: one.get("supportedProfile", []) for one in with_guides.json("/metadata")["rest"][0]["resource"]}
     assert supported == {name: list(profiles) for name, profiles in PROFILES.items()}
 
 
-def test_identifiers_are_typed_as_dicom_types_them(resources):
+def test_identifiers_have_the_types_of_dicom(resources):
     accessions = 0
     for study in resources["ImagingStudy"]:
         kinds = [
@@ -122,25 +122,25 @@ def test_identifiers_are_typed_as_dicom_types_them(resources):
     assert accessions > 10
 
 
-def test_frames_are_counted_as_the_files_say(resources, holdings, orthanc):
+def test_numbers_of_frames_match_the_files(resources, holdings, orthanc):
     stored = requests.get(f"{orthanc.url}/instances?expand", timeout=300).json()
     copies = collections.Counter(instance["MainDicomTags"]["SOPInstanceUID"] for instance in stored)
-    told, several = 0, 0
+    counted, several = 0, 0
     for study in resources["ImagingStudy"]:
         files = {str(dataset.SOPInstanceUID): dataset for dataset in holdings.studies[study["id"]].datasets()}
         for instance in (instance for series in study.get("series", []) for instance in series.get("instance", [])):
-            # Of two objects with one UID nobody can tell which is meant.
+            # Two objects with one UID are ambiguous.
             if copies[instance["uid"]] > 1:
                 continue
             frames = int(files[instance["uid"]].get("NumberOfFrames") or 0)
-            said = [one["valueInteger"] for one in instance.get("extension", []) if one["url"] == NUMBER_OF_FRAMES]
-            assert said == ([frames] if frames > 0 else []), instance["uid"]
-            told, several = told + len(said), several + (frames > 1)
-    assert told > 10 and several > 5, (told, several)
+            values = [one["valueInteger"] for one in instance.get("extension", []) if one["url"] == NUMBER_OF_FRAMES]
+            assert values == ([frames] if frames > 0 else []), instance["uid"]
+            counted, several = counted + len(values), several + (frames > 1)
+    assert counted > 10 and several > 5, (counted, several)
 
 
 def strings(value) -> set[str]:
-    """Every text and number in a resource, but those of its narrative."""
+    """Every text and number in a resource, except in its narrative."""
     if isinstance(value, dict):
         return set().union(*(strings(one) for name, one in value.items() if name != "text" or not isinstance(one, dict)))
     if isinstance(value, list):
@@ -153,9 +153,9 @@ def assert_is_narrative(resource: dict) -> ElementTree.Element:
     div = ElementTree.fromstring(resource["text"]["div"])
     assert div.tag == "{http://www.w3.org/1999/xhtml}div"
     for element in div.iter():
-        # txt-1: only what formats, and nothing that refers or acts.
+        # txt-1: only formatting, no links and no active content.
         assert element.tag.removeprefix("{http://www.w3.org/1999/xhtml}") in ALLOWED and not element.attrib
-    # txt-2: something is said.
+    # txt-2: not empty.
     assert "".join(div.itertext()).strip()
     return div
 
@@ -165,7 +165,7 @@ def unfolded(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_words_are_xhtml_and_say_what_the_elements_say(resources, name):
+def test_narratives_are_xhtml_with_the_values_of_the_elements(resources, name):
     for resource in resources[name]:
         div = assert_is_narrative(resource)
         known = {unfolded(text) for text in strings(resource)}
@@ -178,10 +178,10 @@ def test_words_are_xhtml_and_say_what_the_elements_say(resources, name):
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_words_alone_are_told_without_being_configured(fhir, name):
+def test_summary_text_returns_narratives_without_configuration(fhir, name):
     bundle = fhir.json(f"/{name}?_summary=text&_count=200")
-    told = [entry["resource"] for entry in bundle["entry"] if entry["search"]["mode"] == "match"]
-    assert told
-    for resource in told:
+    resources = [entry["resource"] for entry in bundle["entry"] if entry["search"]["mode"] == "match"]
+    assert resources
+    for resource in resources:
         assert_is_narrative(resource)
         assert resource["meta"]["tag"][0]["code"] == "SUBSETTED"

@@ -1,4 +1,4 @@
-"""How the facade speaks HTTP: statuses, outcomes, validators, representations, unknown parameters, probes."""
+"""The FHIR API over HTTP: statuses, outcomes, validators, representations, unknown parameters, probes."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ def some_study(holdings: Holdings) -> str:
     return next(uid for uid, study in holdings.studies.items() if len(study.datasets()) > 3)
 
 
-def test_capabilities(fhir):
+def test_every_parameter_in_the_capability_statement_is_accepted(fhir):
     statement = fhir.json("/metadata")
     assert statement["fhirVersion"] == "4.0.1"
     types = {resource["type"]: resource for resource in statement["rest"][0]["resource"]}
@@ -52,10 +52,10 @@ def test_capabilities(fhir):
     ("_cursor=nonsense", "_cursor"),
     ("identifier=", None),
 ])
-def test_broken_values_are_named(fhir, query, parameter):
+def test_invalid_values_are_rejected_with_the_parameter(fhir, query, parameter):
     answer = fhir.get(f"/ImagingStudy?{query}")
     if parameter is None:
-        # R4 leaves a parameter without a value out; it never opens the search to what it should have narrowed.
+        # R4 ignores a parameter without a value; the gateway may also reject it.
         assert answer.status_code in (200, 400)
         return
     text = json.dumps(outcome(answer, 400))
@@ -63,11 +63,11 @@ def test_broken_values_are_named(fhir, query, parameter):
 
 
 @pytest.mark.parametrize("path", ["/ImagingStudy/1.2.3", "/ImagingStudy/nothing", "/Patient/0000", "/Endpoint/other", "/Observation", "/Observation/1", "/ImagingStudy/1.2.3/_history"])
-def test_what_is_not_there(fhir, path):
+def test_unknown_resources_and_types_are_not_found(fhir, path):
     outcome(fhir.get(path), 404)
 
 
-def test_other_methods(fhir):
+def test_unsupported_methods_are_rejected(fhir):
     answer = fhir.request("DELETE", "/ImagingStudy/1.2.3")
     outcome(answer, 405)
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
@@ -75,7 +75,7 @@ def test_other_methods(fhir):
     outcome(fhir.request("PUT", "/Patient/1", json={}), 405)
 
 
-def test_representations(fhir, holdings):
+def test_representations_are_negotiated(fhir, holdings):
     path = f"/ImagingStudy/{some_study(holdings)}"
     outcome(fhir.get(path, headers={"Accept": "application/fhir+turtle"}), 406)
     outcome(fhir.get(f"{path}?_format=ttl"), 406)
@@ -90,7 +90,7 @@ def test_representations(fhir, holdings):
     assert head.status_code == 200 and head.content == b""
 
 
-def test_searches_by_post(fhir):
+def test_searches_by_post_match_searches_by_get(fhir):
     by_get = fhir.json("/ImagingStudy?modality=CT")
     by_post = fhir.request("POST", "/ImagingStudy/_search", data={"modality": "CT"})
     assert by_post.status_code == 200
@@ -100,15 +100,15 @@ def test_searches_by_post(fhir):
     outcome(fhir.request("POST", "/ImagingStudy/_search", data=b"_id=" + 4_000_000 * b"1", headers=form), 413)
 
 
-def test_too_long_an_address(fhir):
+def test_requests_that_are_too_long_are_rejected(fhir):
     outcome(fhir.get("/ImagingStudy?identifier=" + 10_000 * "1"), 414)
-    # Not even read to its end.
+    # Rejected before the request line is read completely.
     assert fhir.get("/ImagingStudy?identifier=" + 200_000 * "1").status_code == 431
     answer = fhir.request("POST", "/ImagingStudy/_search", data={"identifier": 10_000 * "1"})
     assert "identifier" in json.dumps(outcome(answer, 400))
 
 
-def test_what_has_not_changed_is_not_sent_again(fhir, holdings):
+def test_conditional_requests_return_304_for_the_current_etag(fhir, holdings):
     for path in (f"/ImagingStudy/{some_study(holdings)}", "/ImagingStudy?modality=MR", "/Endpoint/main"):
         first = fhir.get(path)
         again = fhir.get(path, headers={"If-None-Match": first.headers["ETag"]})
@@ -118,16 +118,16 @@ def test_what_has_not_changed_is_not_sent_again(fhir, holdings):
         assert fhir.get(path, headers={"Cache-Control": "no-cache"}).json() == first.json()
 
 
-def test_unknown_parameters(fhir):
+def test_unknown_parameters_are_ignored_with_a_warning_or_rejected(fhir):
     lenient = fhir.json("/ImagingStudy?modality=SR&colour=green")
     assert "colour" not in link(lenient, "self") and "modality" in link(lenient, "self")
-    (told,) = [entry for entry in lenient["entry"] if entry["search"]["mode"] == "outcome"]
-    assert "colour" in json.dumps(told["resource"])
+    (warning,) = [entry for entry in lenient["entry"] if entry["search"]["mode"] == "outcome"]
+    assert "colour" in json.dumps(warning["resource"])
     assert lenient["total"] == fhir.json("/ImagingStudy?modality=SR")["total"] > 0
     assert "colour" in json.dumps(outcome(fhir.get("/ImagingStudy?colour=green", headers={"Prefer": "handling=strict"}), 400))
 
 
-def test_parts_of_resources(fhir, holdings):
+def test_summaries_elements_and_counts_omit_the_rest(fhir, holdings):
     uid = some_study(holdings)
     whole = fhir.json(f"/ImagingStudy/{uid}")
     assert all("instance" in series for series in whole["series"])
@@ -141,7 +141,7 @@ def test_parts_of_resources(fhir, holdings):
         assert "entry" not in counted and counted["total"] == fhir.json("/ImagingStudy?modality=SR")["total"]
 
 
-def test_an_archive_that_is_down(record, tmp_path, holdings):
+def test_an_unreachable_archive_is_an_error_without_its_url(record, tmp_path, holdings):
     from conftest import Client
 
     server = Gateway(tmp_path, "alone", "http://127.0.0.1:9/dicom-web")
@@ -157,7 +157,7 @@ def test_an_archive_that_is_down(record, tmp_path, holdings):
         assert server.stop() == 0
 
 
-def test_probes_and_metrics(gateway, fhir):
+def test_probes_and_metrics_are_on_the_admin_listener_only(gateway, fhir):
     fhir.json("/metadata")
     assert requests.get(f"{gateway.admin}/livez", timeout=300).status_code == 200
     assert requests.get(f"{gateway.admin}/readyz", timeout=300).status_code == 200
@@ -167,7 +167,7 @@ def test_probes_and_metrics(gateway, fhir):
         assert requests.get(gateway.url + path, timeout=300).status_code == 404
 
 
-def test_logs_tell_nothing_of_patients(gateway, fhir):
+def test_logs_contain_no_patient_data(gateway, fhir):
     fhir.get("/ImagingStudy?patient.identifier=SECRET-4711")
     fhir.get("/Patient?name=Geheimnis")
     log = gateway.log.read_text()

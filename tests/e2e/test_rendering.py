@@ -1,8 +1,7 @@
-"""Pictures that the gateway draws itself, compared with those that pydicom, other decoders and numpy make of the same files.
+"""Images rendered by the gateway, compared with those that pydicom, other decoders and numpy compute from the same files.
 
-Levels of grey may differ by one, as one rounds where the other does not. What was compressed with loss is decoded by
-arithmetic that the standards leave open: there greys may differ by two levels and colours by six, and by half a level on
-average.
+Gray levels may differ by one, because of rounding. The standards do not define the exact arithmetic of lossy decoders: with lossy
+compression gray levels may differ by two and colors by six, and by half a level on average.
 """
 
 import concurrent.futures
@@ -20,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 
 import holdings
-import pictures
+import rendered_images
 from servers import Gateway, Orthanc
 
 LOSSY = {pydicom.uid.JPEGBaseline8Bit, pydicom.uid.JPEGExtended12Bit, pydicom.uid.JPEGLSNearLossless, pydicom.uid.JPEG2000}
@@ -37,8 +36,8 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(archive, samples) -> list[bytes]:
-    """Every image of pydicom's and every sample that Orthanc takes. Many are one image in several transfer syntaxes, with
-    one UID: all but the first get another, as long as their own."""
+    """Every image of pydicom and every sample that Orthanc accepts. Many are the same image in several transfer syntaxes with
+    the same UID: all but the first get another UID of the same length."""
     stored = []
     with requests.Session() as session:
         for number, file in enumerate([*holdings.real_files(), *sorted(path for path in samples.rglob("*") if path.is_file())]):
@@ -54,9 +53,9 @@ def images(archive, samples) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def drawing(archive, images, folder):
-    """A gateway that draws in Orthanc's place."""
-    server = Gateway(folder, "drawing", archive.dicomweb, archive='synthesize = ["rendered"]')
+def rendering(archive, images, folder):
+    """A gateway that renders instead of Orthanc."""
+    server = Gateway(folder, "rendering", archive.dicomweb, archive='synthesize = ["rendered"]')
     yield server
     server.stop()
 
@@ -66,7 +65,7 @@ def path(dataset: Dataset) -> str:
 
 
 def image(dataset: Dataset) -> bool:
-    """In a study that can be asked for: one has no UID, one stands under several patients, of whom Orthanc finds one."""
+    """Whether it is an image in a study that can be requested: one study has no valid UID, one has several patients."""
     study = str(dataset.get("StudyInstanceUID"))
     if not study.replace(".", "").isdigit() or study == "1.2.999.999.99.9.9999.8888":
         return False
@@ -74,7 +73,7 @@ def image(dataset: Dataset) -> bool:
 
 
 def frames(dataset: Dataset) -> list[int]:
-    """The first, the middle and the last."""
+    """The numbers of the first, the middle and the last frame."""
     try:
         count = int(dataset.get("NumberOfFrames") or 1)
     except ValueError:
@@ -83,105 +82,105 @@ def frames(dataset: Dataset) -> list[int]:
 
 
 def difference(content: bytes, expected: numpy.ndarray) -> tuple[float, float]:
-    """The greatest and the mean one."""
-    drawn = numpy.asarray(Image.open(io.BytesIO(content))).astype(float)
-    assert drawn.shape == expected.shape
-    differences = numpy.abs(drawn - expected)
+    """The maximum and the mean difference."""
+    rendered = numpy.asarray(Image.open(io.BytesIO(content))).astype(float)
+    assert rendered.shape == expected.shape
+    differences = numpy.abs(rendered - expected)
     return differences.max(), differences.mean()
 
 
-def test_every_image_looks_as_another_renderer_draws_it(drawing, images):
+def test_every_image_matches_another_renderer(rendering, images):
     def compare(content: bytes) -> list[tuple[str, str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(io.BytesIO(content), force=True)
             found = []
             for frame in frames(dataset):
-                answer = requests.get(f"{drawing.dicomweb}{path(dataset)}/frames/{frame}/rendered", headers=PNG, timeout=300)
+                answer = requests.get(f"{rendering.dicomweb}{path(dataset)}/frames/{frame}/rendered", headers=PNG, timeout=300)
                 try:
-                    expected = pictures.expected(dataset, frame)
-                except Exception as error:  # Whatever pydicom raises, it cannot tell what is right.
-                    found.append(("not to be told", f"{answer.status_code} {error}"))
+                    expected = rendered_images.expected(dataset, frame)
+                except Exception as error:  # Whatever pydicom raises, it cannot render the image.
+                    found.append(("no reference", f"{answer.status_code} {error}"))
                     continue
                 syntax = dataset.file_meta.TransferSyntaxUID
                 name = f"{dataset.SOPInstanceUID} {syntax.name} {dataset.PhotometricInterpretation} {dataset.BitsStored} bits, frame {frame}"
                 if answer.status_code != 200:
-                    found.append(("refused", f"{answer.status_code} {syntax} {name}: {answer.text[:200]}"))
+                    found.append(("rejected", f"{answer.status_code} {syntax} {name}: {answer.text[:200]}"))
                     continue
                 assert answer.headers["Content-Type"] == "image/png"
                 greatest, mean = difference(answer.content, expected)
-                colour = expected.ndim == 3
-                allowed = (1, 1) if syntax not in LOSSY else (6, 0.5) if colour else (2, 0.5)
+                color = expected.ndim == 3
+                allowed = (1, 1) if syntax not in LOSSY else (6, 0.5) if color else (2, 0.5)
                 right = greatest <= allowed[0] and mean <= allowed[1]
                 found.append(("right", name) if right else ("wrong", f"{name}: differs by {greatest:.1f}, {mean:.3f} on average"))
             return found
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         outcomes = [outcome for found in pool.map(compare, images) for outcome in found]
-    told = {kind: [text for other, text in outcomes if other == kind] for kind in ("right", "wrong", "refused", "not to be told")}
-    assert not told["wrong"], told["wrong"]
-    assert not told["refused"], told["refused"]
-    assert len(told["not to be told"]) <= 20, told["not to be told"]
-    assert len(told["right"]) >= 500, len(told["right"])
+    by_kind = {kind: [text for other, text in outcomes if other == kind] for kind in ("right", "wrong", "rejected", "no reference")}
+    assert not by_kind["wrong"], by_kind["wrong"]
+    assert not by_kind["rejected"], by_kind["rejected"]
+    assert len(by_kind["no reference"]) <= 20, by_kind["no reference"]
+    assert len(by_kind["right"]) >= 500, len(by_kind["right"])
     for syntax in ("JPEG Baseline", "JPEG Extended", "JPEG Lossless", "JPEG-LS Lossless", "JPEG 2000 Image Compression (Lossless", "RLE Lossless",
                    "Explicit VR Big Endian", "Deflated", "PALETTE COLOR", "MONOCHROME1", "YBR_FULL_422"):
-        assert any(syntax in text for text in told["right"]), syntax
+        assert any(syntax in text for text in by_kind["right"]), syntax
 
 
-def test_a_window_of_the_clients_is_that_of_the_standard(drawing, images):
+def test_the_window_parameter_is_applied_by_the_standard(rendering, images):
     dataset = next(
         one for one in (pydicom.dcmread(io.BytesIO(content), force=True) for content in images)
         if one.get("Modality") == "CT" and "PixelData" in one and one.get("BitsStored", 0) > 8 and not one.get("NumberOfFrames")
     )
     quantities = pydicom.pixels.apply_modality_lut(dataset.pixel_array, dataset)
     for function in ("linear", "linear-exact", "sigmoid"):
-        answer = requests.get(f"{drawing.dicomweb}{path(dataset)}/rendered?window=40.5,350,{function}", headers=PNG, timeout=300)
+        answer = requests.get(f"{rendering.dicomweb}{path(dataset)}/rendered?window=40.5,350,{function}", headers=PNG, timeout=300)
         assert answer.status_code == 200, answer.text
-        expected = pictures.window(quantities, 40.5, 350, function.upper().replace("-", "_")) * 255
+        expected = rendered_images.window(quantities, 40.5, 350, function.upper().replace("-", "_")) * 255
         assert difference(answer.content, expected)[0] <= 1, function
 
 
-def test_a_jpeg_is_the_same_picture_with_a_little_loss(drawing, images):
+def test_a_jpeg_is_the_same_image_with_little_loss(rendering, images):
     content = next(one for one in images if pydicom.dcmread(io.BytesIO(one), force=True).get("Modality") == "MR")
-    address = drawing.dicomweb + path(pydicom.dcmread(io.BytesIO(content), force=True)) + "/frames/1/rendered"
-    exact = numpy.asarray(Image.open(io.BytesIO(requests.get(address, headers=PNG, timeout=300).content))).astype(float)
+    url = rendering.dicomweb + path(pydicom.dcmread(io.BytesIO(content), force=True)) + "/frames/1/rendered"
+    exact = numpy.asarray(Image.open(io.BytesIO(requests.get(url, headers=PNG, timeout=300).content))).astype(float)
     sizes = []
     for quality, mean in (("5", 20), ("", 3), ("100", 1)):
-        answer = requests.get(address, params={"quality": quality} if quality else {}, timeout=300)
+        answer = requests.get(url, params={"quality": quality} if quality else {}, timeout=300)
         assert answer.headers["Content-Type"] == "image/jpeg"
         assert difference(answer.content, exact)[1] <= mean
         sizes.append(len(answer.content))
     assert sizes == sorted(sizes)
 
 
-def test_frames_move_as_fast_as_their_object_says(drawing, images):
-    """As Pillow reads them, and by the display rate that pydicom reads in the object."""
-    looked_at = set()
+def test_animated_gifs_have_the_frame_rate_of_the_object(rendering, images):
+    """The frames and durations that Pillow reads, compared with the frame rate that pydicom reads from the object."""
+    compared = set()
     for dataset in (pydicom.dcmread(io.BytesIO(content), force=True) for content in images):
         frames = int(dataset.get("NumberOfFrames") or 1)
         photometric = dataset.get("PhotometricInterpretation", "")
-        if not 1 < frames < 40 or photometric in looked_at or "PixelData" not in dataset:
+        if not 1 < frames < 40 or photometric in compared or "PixelData" not in dataset:
             continue
-        address = f"{drawing.dicomweb}{path(dataset)}"
-        moving = requests.get(f"{address}/rendered", headers={"Accept": "image/gif"}, timeout=300)
-        assert moving.status_code == 200 and moving.headers["Content-Type"] == "image/gif", moving.text[:200]
-        gif = Image.open(io.BytesIO(moving.content))
+        url = f"{rendering.dicomweb}{path(dataset)}"
+        animated = requests.get(f"{url}/rendered", headers={"Accept": "image/gif"}, timeout=300)
+        assert animated.status_code == 200 and animated.headers["Content-Type"] == "image/gif", animated.text[:200]
+        gif = Image.open(io.BytesIO(animated.content))
         assert gif.n_frames == frames and gif.info["loop"] == 0
         rate = float(dataset.get("RecommendedDisplayFrameRate") or dataset.get("CineRate") or 0)
         time = 1000 / rate if rate else float(dataset.get("FrameTime") or 0) or 100
         for number in (1, frames):
             gif.seek(number - 1)
             assert abs(gif.info["duration"] - max(time, 20)) <= 5, (time, gif.info["duration"])
-            still = requests.get(f"{address}/frames/{number}/rendered", headers=PNG, timeout=300)
+            still = requests.get(f"{url}/frames/{number}/rendered", headers=PNG, timeout=300)
             expected = Image.open(io.BytesIO(still.content)).convert("RGB")
             differences = numpy.abs(numpy.asarray(gif.convert("RGB")).astype(float) - numpy.asarray(expected))
             assert differences.mean() <= (0 if "MONOCHROME" in photometric else 5), (photometric, number, differences.mean())
-        looked_at.add(photometric)
-    assert len(looked_at) >= 2 and any("MONOCHROME" in one for one in looked_at), looked_at
+        compared.add(photometric)
+    assert len(compared) >= 2 and any("MONOCHROME" in one for one in compared), compared
 
 
-def hostile() -> dict[str, Dataset]:
-    """Objects that lie, made of a real one."""
+def malformed() -> dict[str, Dataset]:
+    """Malformed objects, derived from valid ones."""
     def made(**values) -> Dataset:
         dataset = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
@@ -209,18 +208,18 @@ def hostile() -> dict[str, Dataset]:
         return numpy.random.default_rng(2).integers(0, 256, len(stream) // 2 * 2, numpy.uint8).tobytes()
 
     found = {
-        "pixels that are not there": made(Rows=256),
+        "missing pixels": made(Rows=256),
         "65535 by 65535": made(Rows=65535, Columns=65535),
-        "as many frames as can be counted": made(NumberOfFrames=2**31 - 1),
-        "samples that are not there": made(SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0),
+        "2147483647 frames": made(NumberOfFrames=2**31 - 1),
+        "missing samples": made(SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0),
     }
     for kind, name in {
         "JPEG": "SC_rgb_jpeg_dcmtk.dcm", "JPEG-LS": "MR_small_jpeg_ls_lossless.dcm", "JPEG 2000": "MR_small_jp2klossless.dcm",
         "RLE": "MR_small_RLE.dcm", "lossless JPEG": "JPEG-LL.dcm",
     }.items():
-        found[f"{kind} that is cut short"] = encoded(name, cut)
-        found[f"{kind} that is garbled"] = encoded(name, garbled)
-        found[f"{kind} that is noise"] = encoded(name, noise)
+        found[f"{kind} truncated"] = encoded(name, cut)
+        found[f"{kind} garbled"] = encoded(name, garbled)
+        found[f"{kind} replaced by noise"] = encoded(name, noise)
         found[f"{kind} of another size"] = encoded(name, bytes)
         found[f"{kind} of another size"].Rows += 1
         found[f"{kind} of 65535 by 65535"] = encoded(name, bytes)
@@ -229,16 +228,16 @@ def hostile() -> dict[str, Dataset]:
 
 
 def peak_memory(server: Gateway) -> int:
-    """Of the process, in bytes."""
+    """The peak memory of the process in bytes."""
     status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
-def test_objects_that_lie_are_errors_and_take_nothing_with_them(tmp_path, session_of_requests):
+def test_malformed_objects_are_errors_within_the_memory_limit(tmp_path, session_of_requests):
     archive = Orthanc(tmp_path / "orthanc")
-    gateway = Gateway(tmp_path, "drawing", archive.dicomweb, archive='synthesize = ["rendered"]\n[render]\nmemory = "64MiB"')
+    gateway = Gateway(tmp_path, "rendering", archive.dicomweb, archive='synthesize = ["rendered"]\n[render]\nmemory = "64MiB"')
     try:
-        objects = hostile()
+        objects = malformed()
         for name, dataset in objects.items():
             content = io.BytesIO()
             dataset.save_as(content)
@@ -247,10 +246,10 @@ def test_objects_that_lie_are_errors_and_take_nothing_with_them(tmp_path, sessio
         for _ in range(2):
             for name, dataset in objects.items():
                 answer = session_of_requests.get(f"{gateway.dicomweb}{path(dataset)}/frames/1/rendered", timeout=300)
-                # What is garbled may still be a stream: a picture of noise, then.
+                # A garbled stream may still be decodable, as an image of noise.
                 is_right = answer.status_code in (404, 413, 501, 502) or answer.status_code == 200 and "garbled" in name
-                is_right |= answer.status_code == 200 and name == "as many frames as can be counted"
-                is_right |= answer.status_code == 200 and name in ("JPEG that is cut short",)
+                is_right |= answer.status_code == 200 and name == "2147483647 frames"
+                is_right |= answer.status_code == 200 and name in ("JPEG truncated",)
                 assert is_right, f"{name}: {answer.status_code} {answer.text[:200]}"
         assert peak_memory(gateway) - before < 96 * MEBIBYTE
         assert requests.get(f"{gateway.admin}/readyz", timeout=300).status_code == 200

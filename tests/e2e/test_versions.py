@@ -1,4 +1,4 @@
-"""Versions over the life of a study in Orthanc: read, changed, grown, deleted, stored again, with restarts of the gateway."""
+"""Versions of a study in Orthanc that is read, changed, extended, deleted and stored again, with restarts of the gateway."""
 
 import hashlib
 import pathlib
@@ -11,11 +11,11 @@ import holdings as held
 from conftest import Client, matches
 from servers import Gateway, Orthanc
 
-ANEW = {"Cache-Control": "no-cache"}
+NO_CACHE = {"Cache-Control": "no-cache"}
 
 
 class Archive:
-    """One study of one patient in an Orthanc of its own, changed over Orthanc's own interface."""
+    """One study of one patient in a separate Orthanc, changed with the REST API of Orthanc."""
 
     def __init__(self, server: Orthanc, files: list[bytes]):
         self.server, self.files, self.session = server, files, requests.Session()
@@ -31,7 +31,7 @@ class Archive:
         return answer.json()
 
     def study(self) -> str:
-        """Orthanc's own name of the study."""
+        """The Orthanc id of the study."""
         (name,) = self.post("/tools/find", {"Level": "Study", "Query": {"StudyInstanceUID": self.uid}})
         return name
 
@@ -50,7 +50,7 @@ class Archive:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory, samples):
-    # The files of the sample study that has most of them.
+    # The files of the sample study with the most files.
     studies: dict[str, list[bytes]] = {}
     for path in sorted(path for path in samples.rglob("*") if path.is_file()):
         content = path.read_bytes()
@@ -64,13 +64,13 @@ def archive(tmp_path_factory, samples):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> pathlib.Path:
-    home = tmp_path_factory.mktemp("ledger")
+    home = tmp_path_factory.mktemp("change-log")
     (home / "state").mkdir()
     return home
 
 
-class Restarting:
-    """A gateway that keeps its state directory from one start to the next."""
+class RestartableGateway:
+    """A gateway whose state directory survives restarts."""
 
     def __init__(self, home: pathlib.Path, archive: Archive, record: pathlib.Path):
         self.home, self.archive, self.record, self.starts = home, archive, record, 0
@@ -87,12 +87,12 @@ class Restarting:
         self.start()
 
     def read(self, **headers) -> requests.Response:
-        return self.client.get(f"/ImagingStudy/{self.archive.uid}", headers={**ANEW, **headers})
+        return self.client.get(f"/ImagingStudy/{self.archive.uid}", headers={**NO_CACHE, **headers})
 
 
 @pytest.fixture(scope="module")
 def gateway(archive, home, record):
-    running = Restarting(home, archive, record)
+    running = RestartableGateway(home, archive, record)
     yield running
     running.server.stop()
 
@@ -104,7 +104,7 @@ def version(answer: requests.Response) -> tuple[str, str]:
     return meta["versionId"], meta["lastUpdated"]
 
 
-def test_the_life_of_a_study(archive, gateway):
+def test_versions_follow_the_changes_of_a_study(archive, gateway):
     assert gateway.read().status_code == 404
 
     archive.store(2)
@@ -114,7 +114,7 @@ def test_the_life_of_a_study(archive, gateway):
     assert gateway.read(**{"If-None-Match": first.headers["ETag"]}).status_code == 304
     gateway.restart()
     assert version(gateway.read()) == (name, since), "the archive did not change"
-    # A date of HTTP is rounded up, and stands for the version from then on.
+    # Last-Modified is rounded up to a second, and matches the version from that time on.
     while gateway.read(**{"If-Modified-Since": first.headers["Last-Modified"]}).status_code != 304:
         assert time.time() < time.mktime(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")) + 600
         first = gateway.read()
@@ -151,7 +151,7 @@ def test_the_life_of_a_study(archive, gateway):
     assert since_back > since_grown
 
 
-def test_changes_can_be_followed(archive, gateway):
+def test_last_updated_searches_find_changes(archive, gateway):
     archive.store(2)
     gateway.read()
 
@@ -161,7 +161,7 @@ def test_changes_can_be_followed(archive, gateway):
 
     studies, moment = changed_since("1970-01-01")
     assert studies == [archive.uid]
-    # What was seen by this very search comes once more, and then no more.
+    # A study that was first seen by this search is returned once more, and then not again.
     _, moment = changed_since(moment)
     studies, moment = changed_since(moment)
     assert studies == []
@@ -176,7 +176,7 @@ def test_changes_can_be_followed(archive, gateway):
     assert studies == [archive.uid]
 
 
-def test_the_ledger_holds_nothing_of_a_patient(archive, gateway, home):
+def test_the_change_log_contains_no_patient_data(archive, gateway, home):
     archive.store(len(archive.files))
     version(gateway.read())
     gateway.restart()

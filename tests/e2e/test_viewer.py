@@ -1,4 +1,4 @@
-"""OHIF as a hospital would set it up, in headless Chromium: from an origin of its own, and behind one ingress under a path."""
+"""OHIF in headless Chromium, as a hospital would deploy it: from another origin, and behind a shared ingress under a path."""
 
 import json
 import os
@@ -18,7 +18,7 @@ PREFIX = "/pacs"
 SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / ".cache" / "screenshots"))
 
 class Viewer(Nginx):
-    """The viewer's files, and what else stands behind the same ingress."""
+    """The files of the viewer, and other locations of the same ingress."""
 
     def __init__(self, folder: pathlib.Path, root: str, port: int, locations: str = ""):
         folder.mkdir()
@@ -37,7 +37,7 @@ class Viewer(Nginx):
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory, samples):
     server = Orthanc(tmp_path_factory.mktemp("viewer-archive") / "orthanc")
-    # OHIF shows no list at all when one study is of no modality, as one of the samples is.
+    # OHIF shows no study list at all if a study has no modality, which is the case for one of the samples.
     files = sorted(path for path in samples.rglob("*") if path.is_file())
     held.fill(server, [path for path in files if pydicom.dcmread(path, stop_before_pixels=True).get("Modality")])
     yield server
@@ -46,7 +46,7 @@ def archive(tmp_path_factory, samples):
 
 @pytest.fixture
 def own_origin(archive, tmp_path):
-    """The viewer at an address of its own, which the gateway is told of."""
+    """The viewer at another origin, which the gateway allows."""
     (port,) = free_ports(1)
     gateway = Gateway(tmp_path, "gateway", archive.dicomweb, server=f'cors.allowed_origins = ["http://127.0.0.1:{port}"]')
     viewer = Viewer(tmp_path / "viewer", gateway.dicomweb, port)
@@ -66,8 +66,8 @@ def under_a_path(archive, tmp_path):
     gateway.stop()
 
 
-def look(name: str, viewer: str) -> dict:
-    """What a browser saw; the pictures stay for people to look at."""
+def run_viewer(name: str, viewer: str) -> dict:
+    """The observations of a browser; the screenshots are stored for people."""
     folder = SCREENSHOTS / name
     folder.mkdir(parents=True, exist_ok=True)
     command = ["node", "viewer.mjs", CHROMIUM, viewer, STUDY, str(IMAGES), str(folder)]
@@ -77,9 +77,9 @@ def look(name: str, viewer: str) -> dict:
 
 
 @pytest.mark.parametrize("place", ["own_origin", "under_a_path"])
-def test_a_radiologist_finds_a_study_and_scrolls_through_it(place, request, archive):
+def test_the_viewer_lists_studies_and_scrolls_through_a_series(place, request, archive):
     viewer, root = request.getfixturevalue(place)
-    seen = look(place, viewer.url)
+    seen = run_viewer(place, viewer.url)
     assert "stopped" not in seen, seen["stopped"]
     assert seen["failed"] == [] and seen["errors"] == [], (seen["failed"], seen["errors"])
     assert {one["status"] for one in seen["requests"]} <= {200, 204, 304}, [one for one in seen["requests"] if one["status"] >= 400]
@@ -88,4 +88,4 @@ def test_a_radiologist_finds_a_study_and_scrolls_through_it(place, request, arch
     assert seen["shown"] == f"{IMAGES}/{IMAGES}"
     assert seen["first"]["digest"] != seen["last"]["digest"] and min(seen["first"]["shades"], seen["last"]["shades"]) > 16
     frames = {one["url"] for one in seen["requests"] if f"/series/{SERIES}/" in one["url"] and "/frames/" in one["url"]}
-    assert len(frames) == IMAGES, "every image of the series came through the gateway"
+    assert len(frames) == IMAGES, "every image of the series was loaded through the gateway"

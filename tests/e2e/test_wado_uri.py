@@ -1,4 +1,4 @@
-"""WADO-URI through the gateway, against the Orthanc whose service it is."""
+"""WADO-URI through the gateway, compared with Orthanc."""
 
 import urllib.parse
 
@@ -18,18 +18,18 @@ def gateway(orthanc, holdings, tmp_path_factory):
 
 
 def query(study, series, uid: str, **further) -> str:
-    asked = {"requestType": "WADO", "studyUID": study.uid, "seriesUID": series.uid, "objectUID": uid, **further}
-    # This Orthanc decodes no escapes.
-    return urllib.parse.urlencode(asked, safe="/")
+    parameters = {"requestType": "WADO", "studyUID": study.uid, "seriesUID": series.uid, "objectUID": uid, **further}
+    # This version of Orthanc does not decode percent-escapes.
+    return urllib.parse.urlencode(parameters, safe="/")
 
 
 def objects(holdings, step: int):
-    """Every so many objects of all that Orthanc holds."""
+    """Every `step`-th object that Orthanc holds."""
     held = [(study, series, uid) for study in holdings.studies.values() for series in study.series.values() for uid in series.instances]
     return [one for one in held[::step] if all(part.replace(".", "").isdigit() for part in (one[0].uid, one[1].uid, one[2]))]
 
 
-def test_objects_are_the_same_to_the_byte(gateway, holdings):
+def test_objects_are_forwarded_byte_for_byte(gateway, holdings):
     compared = 0
     for study, series, uid in objects(holdings, 7):
         answer = requests.get(f"{gateway.dicomweb}/wado", params=query(study, series, uid, contentType="application/dicom"), timeout=300)
@@ -39,7 +39,7 @@ def test_objects_are_the_same_to_the_byte(gateway, holdings):
     assert compared > 50
 
 
-def test_images_are_the_same(gateway, orthanc, holdings):
+def test_rendered_images_are_forwarded(gateway, orthanc, holdings):
     study = next(study for study in holdings.studies.values() if study.uid.startswith(SAMPLE))
     series = next(iter(study.series.values()))
     asked = query(study, series, next(iter(series.instances)), contentType="image/jpeg")
@@ -49,7 +49,7 @@ def test_images_are_the_same(gateway, orthanc, holdings):
     assert ours.content == theirs.content and ours.headers["Content-Type"].startswith("image/")
 
 
-def test_an_orthanc_makes_nothing_anonymous_and_nobody_is_told_that_it_did(gateway, orthanc, holdings):
+def test_objects_that_orthanc_does_not_anonymize_are_rejected(gateway, orthanc, holdings):
     study, series, uid = objects(holdings, 7)[0]
     asked = query(study, series, uid, contentType="application/dicom", anonymize="yes")
     assert requests.get(f"{orthanc.url}/wado", params=asked, timeout=300).content == holdings.contents[uid]
@@ -57,7 +57,7 @@ def test_an_orthanc_makes_nothing_anonymous_and_nobody_is_told_that_it_did(gatew
     assert answer.status_code == 501 and uid not in answer.text
 
 
-def test_what_is_not_there_is_not_found(gateway, orthanc, holdings):
+def test_unknown_objects_are_not_found(gateway, orthanc, holdings):
     study, series, _ = objects(holdings, 7)[0]
     answer = requests.get(f"{gateway.dicomweb}/wado", params=query(study, series, "1.2.3.4.5.6"), timeout=300)
     assert answer.status_code == 404, answer.text

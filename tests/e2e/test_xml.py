@@ -1,18 +1,18 @@
-"""Rows and metadata in XML, made of an Orthanc's JSON: the same, read by another reader, and valid."""
+"""Rows and metadata in XML, converted from the JSON of Orthanc: equal by an independent reader, and valid."""
 
 import pytest
 import requests
 
 import native_model
 from servers import Gateway, Nginx, free_ports
-from test_dicomweb import no_address_of, parts
+from test_dicomweb import assert_no_url_of, parts
 
 XML = {"Accept": 'multipart/related; type="application/dicom+xml"'}
 
 
 @pytest.fixture(scope="module")
 def gateway(orthanc, holdings, tmp_path_factory):
-    """In front of an Orthanc that writes JSON only: it has XML of its own for metadata."""
+    """In front of an Orthanc whose requests are changed to JSON, because it writes metadata in XML itself."""
     folder = tmp_path_factory.mktemp("json")
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
@@ -25,7 +25,7 @@ def gateway(orthanc, holdings, tmp_path_factory):
 
 
 def compared(path: str) -> int:
-    """How many objects there are at `path`, which must be the same in both formats."""
+    """The number of objects at `path`, which must be equal in both formats."""
     json = requests.get(path, timeout=300)
     xml = requests.get(path, headers=XML, timeout=300)
     assert json.status_code == xml.status_code == 200, (path, json.status_code, xml.status_code, xml.text[:300])
@@ -44,28 +44,28 @@ def studies(holdings) -> list:
 
 
 @pytest.mark.parametrize("root", ["dicom-web/main", "dicom-web"])
-def test_rows_are_the_same(gateway, root):
+def test_rows_in_xml_equal_rows_in_json(gateway, root):
     for path, least in (("studies", 80), ("studies?PatientID=DEMO-0001", 1), ("series", 100), ("instances?limit=50", 50)):
         assert compared(f"{gateway.url}/{root}/{path}") >= least
 
 
-def test_metadata_are_the_same(gateway, studies):
+def test_metadata_in_xml_equals_metadata_in_json(gateway, studies):
     counted = 0
     for uid in studies:
         path = f"{gateway.dicomweb}/studies/{uid}/metadata"
-        # One study of two patients has none.
+        # A study of two patients has no metadata.
         if requests.head(path, timeout=300).status_code == 200:
             counted += compared(path)
     assert counted > 450
 
 
-def test_nothing_found_is_nothing_sent(gateway):
+def test_empty_lists_in_xml_are_a_204(gateway):
     for root in ("dicom-web/main", "dicom-web"):
         answer = requests.get(f"{gateway.url}/{root}/studies?PatientID=nobody", headers=XML, timeout=300)
         assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_what_an_archive_writes_itself_comes_as_it_is(orthanc, holdings, tmp_path):
+def test_xml_of_the_archive_is_forwarded(orthanc, holdings, tmp_path):
     gateway = Gateway(tmp_path, "gateway", orthanc.dicomweb)
     path = "/studies/2.25.133470007535392751803217985031206560121.16.3/metadata"
     try:
@@ -73,4 +73,4 @@ def test_what_an_archive_writes_itself_comes_as_it_is(orthanc, holdings, tmp_pat
     finally:
         gateway.stop()
     assert len(parts(ours)) == len(parts(theirs)) > 3
-    no_address_of(orthanc, ours)
+    assert_no_url_of(orthanc, ours)

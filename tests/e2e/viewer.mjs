@@ -1,13 +1,13 @@
-// Opens a viewer in headless Chromium, as a radiologist would: the study list, a series, its first image, its last one. Says in JSON
-// what was seen; what that is worth is judged by test_viewer.py.
+// Opens a viewer in headless Chromium: the study list, a series, its first image, its last image. Prints its observations as JSON;
+// test_viewer.py evaluates them.
 //
 //   node viewer.mjs CHROMIUM VIEWER_URL STUDY_UID IMAGES FOLDER
 
 import { chromium } from 'playwright-core';
 
 const [executablePath, viewer, study, images, folder] = process.argv.slice(2);
-// Reached only when something fails, however busy the machine is.
-const PATIENCE = 300_000;
+// Reached only if something fails, however busy the machine is.
+const TIMEOUT = 300_000;
 const SIZE = { width: 1400, height: 900 };
 
 const browser = await chromium.launch({
@@ -19,7 +19,7 @@ try {
   const context = await browser.newContext({ viewport: SIZE });
   await context.addInitScript(() => localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour'])));
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
+  page.setDefaultTimeout(TIMEOUT);
   page.on('pageerror', error => seen.errors.push(String(error)));
   page.on('response', answer => {
     if (answer.url().includes('/dicom-web/')) {
@@ -33,20 +33,20 @@ try {
   });
 
   await page.goto(viewer, { waitUntil: 'domcontentloaded' });
-  await page.getByText('CT Thorax with report').first().waitFor({ timeout: PATIENCE });
+  await page.getByText('CT Thorax with report').first().waitFor({ timeout: TIMEOUT });
   seen.list = await page.locator('body').innerText();
   await page.screenshot({ path: `${folder}/list.png` });
 
   await page.goto(`${viewer}viewer?StudyInstanceUIDs=${study}`, { waitUntil: 'domcontentloaded' });
   const canvas = page.locator('canvas.cornerstone-canvas').first();
-  await canvas.waitFor({ timeout: PATIENCE });
+  await canvas.waitFor({ timeout: TIMEOUT });
   seen.first = await painted(page, null);
   await page.screenshot({ path: `${folder}/first.png` });
 
-  // One notch of the wheel is one image; what is asked for too early is asked for again.
+  // One notch of the wheel is one image; a notch that comes too early is repeated.
   const box = await canvas.boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
-  const deadline = Date.now() + PATIENCE;
+  const deadline = Date.now() + TIMEOUT;
   while ((await shownImage(page)) !== `${images}/${images}` && Date.now() < deadline) {
     const before = await shownImage(page);
     await page.mouse.wheel(0, 120);
@@ -64,7 +64,7 @@ try {
 }
 console.log(JSON.stringify(seen));
 
-// "3/12" of the overlay that says "I: 3 (3/12)".
+// "3/12" in the overlay "I: 3 (3/12)".
 function shownText() {
   const overlay = [...document.querySelectorAll('[data-cy^="viewport-overlay"]')].map(one => one.innerText).join(' ');
   return /(\d+\/\d+)/.exec(overlay)?.[1] ?? null;
@@ -74,7 +74,7 @@ function shownImage(page) {
   return page.evaluate(shownText);
 }
 
-// Waits until the viewport shows an image - some shades of grey, and not those of `digest` - and tells what it shows.
+// Waits until the viewport shows an image - several gray levels, and not those of `digest` - and returns its description.
 async function painted(page, digest) {
   const look = other => {
     const canvas = document.querySelector('canvas.cornerstone-canvas');
@@ -88,6 +88,6 @@ async function painted(page, digest) {
     }
     return shades.size > 16 && digest !== other ? { shades: shades.size, digest, width: canvas.width, height: canvas.height } : null;
   };
-  const handle = await page.waitForFunction(look, digest, { timeout: PATIENCE, polling: 250 });
+  const handle = await page.waitForFunction(look, digest, { timeout: TIMEOUT, polling: 250 });
   return handle.jsonValue();
 }

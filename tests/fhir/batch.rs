@@ -1,4 +1,4 @@
-//! Batches: each entry is answered for itself, in its place.
+//! Batches (R4 http.html#batch): each entry has its own response, in the order of the entries.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
 
 async fn post(gateway: &RunningGateway, bundle: &Value) -> Received {
-    client::post(&format!("{}/fhir", gateway.address()), "application/fhir+json", &bundle.to_string()).await
+    client::post(&format!("{}/fhir", gateway.base_url()), "application/fhir+json", &bundle.to_string()).await
 }
 
 fn batch(urls: &[&str]) -> Value {
@@ -15,13 +15,13 @@ fn batch(urls: &[&str]) -> Value {
 }
 
 #[tokio::test]
-async fn each_entry_is_answered_as_it_would_be_alone() {
-    let gateway = RunningGateway::over_samples().await;
+async fn each_entry_gets_the_response_of_the_same_single_request() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=3&modality=CT").await;
     let id = studies[0]["id"].as_str().unwrap();
     let read = format!("ImagingStudy/{id}");
     let absolute =
-        format!("{}/fhir/{}", gateway.address(), studies[0]["subject"]["reference"].as_str().unwrap());
+        format!("{}/fhir/{}", gateway.base_url(), studies[0]["subject"]["reference"].as_str().unwrap());
     let urls = [
         read.as_str(),
         "/ImagingStudy?modality=CT&_count=3",
@@ -43,7 +43,7 @@ async fn each_entry_is_answered_as_it_would_be_alone() {
     let (found, missing, wrong) = ("200 OK", "404 Not Found", "400 Bad Request");
     assert_eq!(statuses, [found, found, found, found, missing, wrong, found, missing, found]);
     for (url, answer) in urls.iter().zip(answers) {
-        let path = url.strip_prefix(&format!("{}/fhir", gateway.address())).unwrap_or(url);
+        let path = url.strip_prefix(&format!("{}/fhir", gateway.base_url())).unwrap_or(url);
         let path = format!("/fhir/{}", path.trim_start_matches('/'));
         let alone = gateway.get(&path).await;
         if alone.status == 200 {
@@ -53,13 +53,13 @@ async fn each_entry_is_answered_as_it_would_be_alone() {
             assert_eq!(answer["response"]["outcome"], alone.json(), "{url}");
         }
     }
-    assert_eq!(answers[0]["fullUrl"], format!("{}/fhir/{read}", gateway.address()));
+    assert_eq!(answers[0]["fullUrl"], format!("{}/fhir/{read}", gateway.base_url()));
     assert_eq!(answers[1].get("fullUrl"), None);
 }
 
 #[tokio::test]
-async fn an_entry_may_ask_for_the_head_or_on_a_condition() {
-    let gateway = RunningGateway::over_samples().await;
+async fn entries_may_use_head_and_if_none_match() {
+    let gateway = RunningGateway::start_with_samples().await;
     let etag = gateway.get("/fhir/Endpoint/main").await.header("etag").unwrap().to_owned();
     let request = |method: &str, tag: Option<&str>| {
         let mut request = json!({"method": method, "url": "Endpoint/main"});
@@ -85,8 +85,8 @@ async fn an_entry_may_ask_for_the_head_or_on_a_condition() {
 }
 
 #[tokio::test]
-async fn what_is_no_batch_is_refused_as_a_whole() {
-    let gateway = RunningGateway::over_samples_with("[search]\nmax_batch = 2\n").await;
+async fn requests_that_are_not_a_batch_are_rejected_as_a_whole() {
+    let gateway = RunningGateway::start_with_samples_and("[search]\nmax_batch = 2\n").await;
     let all = |kind: &str| json!({"resourceType": "Bundle", "type": kind});
     assert_eq!(
         post(&gateway, &all("batch")).await.json(),
@@ -108,7 +108,7 @@ async fn what_is_no_batch_is_refused_as_a_whole() {
             "{body}"
         );
     }
-    let url = format!("{}/fhir", gateway.address());
+    let url = format!("{}/fhir", gateway.base_url());
     assert_eq!(client::post(&url, "application/fhir+xml", "<Bundle/>").await.status, 415);
     let large = client::post(&url, "application/fhir+json", &" ".repeat(1024 * 1024 + 1)).await;
     assert_eq!(large.status, 413);
@@ -117,8 +117,8 @@ async fn what_is_no_batch_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn answers_that_are_too_large_together_are_refused_one_by_one() {
-    let gateway = RunningGateway::over_samples_with("[search]\nbatch_memory = \"1MiB\"\n").await;
+async fn entries_beyond_the_memory_limit_are_rejected_individually() {
+    let gateway = RunningGateway::start_with_samples_and("[search]\nbatch_memory = \"1MiB\"\n").await;
     let alone = gateway.get("/fhir/ImagingStudy?_count=100").await.text().len();
     let fitting = (1 << 20) / alone;
     let received = post(&gateway, &batch(&vec!["ImagingStudy?_count=100"; fitting + 2])).await.json();

@@ -1,4 +1,4 @@
-//! Searches by when a study changed: a client that asks for what has changed since it last asked has everything.
+//! Searches by `_lastUpdated`: a client that synchronizes incrementally misses no change.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::support::gateway::{RunningGateway, entries};
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
-/// The archive is asked in any case.
-const ANEW: (&str, &str) = ("Cache-Control", "no-cache");
+/// Bypasses the cache.
+const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
 
 fn study(number: usize, instances: usize) -> Study {
     let uid = format!("1.2.{number}");
@@ -31,20 +31,23 @@ fn ids(bundle: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_has_changed_since_is_found_however_fresh_the_cache_is() {
+async fn last_updated_searches_find_changes_although_the_cache_is_fresh() {
     let pacs = three_studies().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let all = gateway.json("/fhir/ImagingStudy?_lastUpdated=gt1970-01-01T00:00:00Z").await;
     assert_eq!((ids(&all).len(), all["total"].clone()), (3, 3.into()));
     for study in entries(&all, "match") {
-        assert!(time(&study) > time(&all), "what is seen now is told of the next time too, at worst");
+        assert!(
+            time(&study) > time(&all),
+            "a study first seen by this search is returned once more at worst"
+        );
     }
     let path = |moment: &str| format!("/fhir/ImagingStudy?_lastUpdated=gt{moment}");
     let again = gateway.json(&path(&time(&all))).await;
     assert_eq!(ids(&again).len(), 3);
     let none = gateway.json(&path(&time(&again))).await;
     assert_eq!(ids(&none), Vec::<String>::new());
-    pacs.holds_now([study(1, 1), study(2, 9), study(3, 3)]);
+    pacs.set_studies([study(1, 1), study(2, 9), study(3, 3)]);
     let changed = gateway.json(&path(&time(&none))).await;
     assert_eq!(ids(&changed), ["1.2.2"]);
     assert_eq!(entries(&changed, "match")[0]["numberOfInstances"], 9);
@@ -57,29 +60,26 @@ async fn what_has_changed_since_is_found_however_fresh_the_cache_is() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_asks_already_is_asked_again() {
+async fn last_updated_searches_do_not_share_requests_in_flight() {
     let pause = std::time::Duration::from_millis(200);
     let pacs = Pacs::new().study(study(1, 1)).slow(pause).start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
-    let listing = gateway.get_with("/fhir/ImagingStudy", &[ANEW]);
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let listing = gateway.get_with("/fhir/ImagingStudy", &[NO_CACHE]);
     let following = async {
-        pacs.until_asked(1).await;
+        pacs.until_requests(1).await;
         gateway.json("/fhir/ImagingStudy?_lastUpdated=gt1970").await
     };
     let (_, changed) = tokio::join!(listing, following);
     assert_eq!(ids(&changed), ["1.2.1"]);
     let targets = pacs.targets();
     let first = targets.iter().filter(|target| **target == targets[0]).count();
-    assert_eq!(
-        first, 2,
-        "an answer that was under way may be older than the moment that is told: {targets:?}"
-    );
+    assert_eq!(first, 2, "a response in flight may be older than the time in meta.lastUpdated: {targets:?}");
 }
 
 #[tokio::test]
-async fn studies_can_be_put_in_the_order_of_their_changes() {
+async fn studies_are_sorted_by_last_updated() {
     let pacs = three_studies().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     for number in [2, 3, 1] {
         assert_eq!(gateway.get(&format!("/fhir/ImagingStudy/1.2.{number}")).await.status, 200);
     }
@@ -89,27 +89,27 @@ async fn studies_can_be_put_in_the_order_of_their_changes() {
 }
 
 #[tokio::test]
-async fn a_search_that_is_not_about_changes_tells_no_moment_and_later_pages_tell_none() {
+async fn only_the_first_page_of_a_last_updated_search_has_meta_last_updated() {
     let pacs = three_studies().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     assert_eq!(gateway.json("/fhir/ImagingStudy").await.get("meta"), None);
     let first = gateway.json("/fhir/ImagingStudy?_lastUpdated=gt1970&_count=2").await;
     assert!(first["meta"]["lastUpdated"].is_string());
     let next = crate::support::gateway::link(&first, "next").unwrap();
-    assert_eq!(gateway.json(next.strip_prefix(gateway.address()).unwrap()).await.get("meta"), None);
+    assert_eq!(gateway.json(next.strip_prefix(gateway.base_url()).unwrap()).await.get("meta"), None);
 }
 
 #[tokio::test]
-async fn more_studies_than_may_be_counted_can_be_followed_too() {
+async fn last_updated_searches_page_through_more_studies_than_max_scan() {
     let pacs = three_studies().await;
-    let gateway = RunningGateway::over(&pacs.url(), "[search]\nmax_scan = 2\n").await;
+    let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 2\n").await;
     let path = "/fhir/ImagingStudy?_lastUpdated=gt1970&_count=2";
     assert_eq!(gateway.ids(path).await, ["1.2.1", "1.2.2", "1.2.3"]);
 }
 
 #[tokio::test]
-async fn of_a_patient_no_time_of_change_is_told() {
-    let gateway = RunningGateway::over_samples().await;
+async fn last_updated_matches_endpoints_but_no_patients() {
+    let gateway = RunningGateway::start_with_samples().await;
     let bundle = gateway.json("/fhir/Patient?_lastUpdated=gt1970").await;
     assert_eq!(bundle["total"], 0);
     assert!(entries(&bundle, "outcome")[0].to_string().contains("_lastUpdated"), "{bundle}");
@@ -120,42 +120,42 @@ async fn of_a_patient_no_time_of_change_is_told() {
 
 const STUDIES: usize = 5;
 
-/// What happens between two times that the client asks.
+/// What happens between two synchronizations of the client.
 #[derive(Debug, Clone)]
 enum Event {
-    /// The archive has so many instances of the study from now on; none when it is gone.
-    Holds(usize, usize),
-    /// Somebody else reads it, or finds that it is gone.
-    IsRead(usize),
-    /// Somebody else lists everything.
-    AreListed,
-    /// The client asks.
-    IsFollowed,
+    /// The archive has this number of instances of the study from now on; 0 if the study is deleted.
+    Changes(usize, usize),
+    /// Another client reads the study, or finds that it is deleted.
+    Read(usize),
+    /// Another client lists all studies.
+    List,
+    /// The client synchronizes.
+    Synchronize,
     /// The gateway is stopped and started.
-    Restarts,
+    Restart,
     /// The same, and its store is lost.
-    Loses,
+    LoseStore,
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        6 => (0..STUDIES, 0..4_usize).prop_map(|(study, instances)| Event::Holds(study, instances)),
-        3 => (0..STUDIES).prop_map(Event::IsRead),
-        1 => Just(Event::AreListed),
-        4 => Just(Event::IsFollowed),
-        1 => Just(Event::Restarts),
-        1 => Just(Event::Loses),
+        6 => (0..STUDIES, 0..4_usize).prop_map(|(study, instances)| Event::Changes(study, instances)),
+        3 => (0..STUDIES).prop_map(Event::Read),
+        1 => Just(Event::List),
+        4 => Just(Event::Synchronize),
+        1 => Just(Event::Restart),
+        1 => Just(Event::LoseStore),
     ]
 }
 
-/// What the client has.
-struct Follower {
+/// A client with its copy of the studies.
+struct SynchronizingClient {
     from: String,
     instances: BTreeMap<String, u64>,
 }
 
-impl Follower {
-    async fn follow(&mut self, gateway: &RunningGateway) {
+impl SynchronizingClient {
+    async fn synchronize(&mut self, gateway: &RunningGateway) {
         let path = format!("/fhir/ImagingStudy?_lastUpdated=gt{}&_summary=true&_count=2", self.from);
         let (changed, first_page) = gateway.matches(&path).await;
         for study in changed {
@@ -167,7 +167,7 @@ impl Follower {
 }
 
 #[tokio::test]
-async fn a_client_that_follows_changes_ends_with_what_the_archive_holds() {
+async fn incremental_synchronization_ends_with_the_content_of_the_archive() {
     let mut runner = TestRunner::default();
     for _ in 0..4 {
         let events = prop::collection::vec(event(), 40).new_tree(&mut runner).unwrap().current();
@@ -175,32 +175,33 @@ async fn a_client_that_follows_changes_ends_with_what_the_archive_holds() {
         let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
         let pacs = Pacs::new().start().await;
         let mut held = [0; STUDIES];
-        let mut gateway = RunningGateway::over(&pacs.url(), &configured).await;
-        let mut follower = Follower { from: "1970-01-01T00:00:00Z".to_owned(), instances: BTreeMap::new() };
+        let mut gateway = RunningGateway::start(&pacs.url(), &configured).await;
+        let mut client =
+            SynchronizingClient { from: "1970-01-01T00:00:00Z".to_owned(), instances: BTreeMap::new() };
         for event in &events {
             match *event {
-                Event::Holds(number, instances) => {
+                Event::Changes(number, instances) => {
                     held[number] = instances;
                     let there = held.iter().enumerate().filter(|(_, instances)| **instances > 0);
-                    pacs.holds_now(there.map(|(number, instances)| study(number, *instances)));
+                    pacs.set_studies(there.map(|(number, instances)| study(number, *instances)));
                 }
-                Event::IsRead(number) => {
-                    gateway.get_with(&format!("/fhir/ImagingStudy/1.2.{number}"), &[ANEW]).await;
+                Event::Read(number) => {
+                    gateway.get_with(&format!("/fhir/ImagingStudy/1.2.{number}"), &[NO_CACHE]).await;
                 }
-                Event::AreListed => drop(gateway.json("/fhir/ImagingStudy").await),
-                Event::IsFollowed => follower.follow(&gateway).await,
-                Event::Restarts | Event::Loses => {
+                Event::List => drop(gateway.json("/fhir/ImagingStudy").await),
+                Event::Synchronize => client.synchronize(&gateway).await,
+                Event::Restart | Event::LoseStore => {
                     gateway.stop().await;
-                    if matches!(event, Event::Loses) {
+                    if matches!(event, Event::LoseStore) {
                         std::fs::remove_file(state.path().join("store.redb")).unwrap();
                     }
-                    gateway = RunningGateway::over(&pacs.url(), &configured).await;
+                    gateway = RunningGateway::start(&pacs.url(), &configured).await;
                 }
             }
         }
-        follower.follow(&gateway).await;
+        client.synchronize(&gateway).await;
         for (number, instances) in held.iter().enumerate().filter(|(_, instances)| **instances > 0) {
-            let known = follower.instances.get(&format!("1.2.{number}"));
+            let known = client.instances.get(&format!("1.2.{number}"));
             assert_eq!(known, Some(&(*instances as u64)), "study {number} after {events:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Searches of several types, and of what is a Patient's.
+//! Searches across types, in the Patient compartment, and Patient/$everything.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ async fn names(gateway: &RunningGateway, path: &str) -> Vec<String> {
     gateway.matches(path).await.0.iter().map(name).collect()
 }
 
-/// The patient with the most studies, and these.
+/// The patient with the most studies, and these studies.
 async fn busiest(gateway: &RunningGateway) -> (String, Vec<String>) {
     let (studies, _) = gateway.matches("/fhir/ImagingStudy?_elements=subject").await;
     let mut of_patients = std::collections::BTreeMap::<String, Vec<String>>::new();
@@ -27,8 +27,8 @@ async fn busiest(gateway: &RunningGateway) -> (String, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_patients_compartment_holds_their_studies_and_themselves() {
-    let gateway = RunningGateway::over_samples().await;
+async fn a_patient_compartment_contains_the_studies_and_the_patient() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (patient, studies) = busiest(&gateway).await;
     assert!(studies.len() > 2);
     let mut found = names(&gateway, &format!("/fhir/{patient}/ImagingStudy?_count=2")).await;
@@ -47,18 +47,18 @@ async fn a_patients_compartment_holds_their_studies_and_themselves() {
     assert_eq!(names(&gateway, &format!("/fhir/{patient}/*?_id={id}")).await, std::slice::from_ref(one));
     let bundle = gateway.json(&format!("/fhir/{patient}/ImagingStudy?modality:missing=false&_count=1")).await;
     assert_eq!(bundle["total"], studies.len());
-    let begin = format!("{}/fhir/{patient}/ImagingStudy?modality:missing=false", gateway.address());
+    let begin = format!("{}/fhir/{patient}/ImagingStudy?modality:missing=false", gateway.base_url());
     for relation in ["self", "first", "next"] {
         assert!(link(&bundle, relation).unwrap().starts_with(&begin), "{bundle}");
     }
-    let url = format!("{}/fhir/{patient}/ImagingStudy/_search", gateway.address());
+    let url = format!("{}/fhir/{patient}/ImagingStudy/_search", gateway.base_url());
     let posted = client::post(&url, "application/x-www-form-urlencoded", "_summary=count").await;
     assert_eq!(posted.json()["total"], studies.len());
 }
 
 #[tokio::test]
-async fn the_compartment_of_nobody_is_not_there() {
-    let gateway = RunningGateway::over_samples().await;
+async fn the_compartment_of_an_unknown_patient_is_not_found() {
+    let gateway = RunningGateway::start_with_samples().await;
     for path in
         ["/fhir/Patient/nobody/ImagingStudy", "/fhir/Patient/nobody/*", "/fhir/Patient/nobody/$everything"]
     {
@@ -68,11 +68,11 @@ async fn the_compartment_of_nobody_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_link_of_one_compartment_fits_no_other() {
-    let gateway = RunningGateway::over_samples().await;
+async fn page_links_of_one_compartment_are_rejected_in_another() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (patient, _) = busiest(&gateway).await;
     let bundle = gateway.json(&format!("/fhir/{patient}/ImagingStudy?_count=1")).await;
-    let next = link(&bundle, "next").unwrap().strip_prefix(gateway.address()).unwrap().to_owned();
+    let next = link(&bundle, "next").unwrap().strip_prefix(gateway.base_url()).unwrap().to_owned();
     let (patients, _) = gateway.matches("/fhir/Patient").await;
     let other = patients.iter().map(name).find(|name| *name != patient).unwrap();
     assert_eq!(gateway.get(&next).await.status, 200);
@@ -80,8 +80,8 @@ async fn a_link_of_one_compartment_fits_no_other() {
 }
 
 #[tokio::test]
-async fn everything_of_a_patient_is_what_is_theirs_and_what_that_refers_to() {
-    let gateway = RunningGateway::over_samples().await;
+async fn everything_returns_the_compartment_and_the_resources_it_refers_to() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (patient, studies) = busiest(&gateway).await;
     let all = [vec!["Endpoint/main".to_owned()], studies.clone(), vec![patient.clone()]].concat();
     let (found, page) = gateway.matches(&format!("/fhir/{patient}/$everything?_count=3")).await;
@@ -100,11 +100,7 @@ async fn everything_of_a_patient_is_what_is_theirs_and_what_that_refers_to() {
     assert!(!both.is_empty());
     assert_eq!(until.len() + from.len() - both.len(), days.len());
     let since = |moment: &str| format!("/fhir/{patient}/$everything?_type=ImagingStudy&_since={moment}");
-    assert_eq!(
-        names(&gateway, &since("2020")).await,
-        studies,
-        "all of it was seen for the first time just now"
-    );
+    assert_eq!(names(&gateway, &since("2020")).await, studies, "all studies were first seen just now");
     assert!(names(&gateway, &since("2999-01-01")).await.is_empty());
     let bundle = gateway.json(&format!("/fhir/{patient}/$everything?_type=Endpoint,Condition")).await;
     assert_eq!(bundle["total"], 1);
@@ -123,8 +119,8 @@ async fn everything_of_a_patient_is_what_is_theirs_and_what_that_refers_to() {
 }
 
 #[tokio::test]
-async fn several_types_are_searched_at_once_by_what_all_of_them_have() {
-    let gateway = RunningGateway::over_samples().await;
+async fn searches_across_types_use_the_common_parameters() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (patients, _) = gateway.matches("/fhir/Patient?_elements=id").await;
     let all = names(&gateway, "/fhir?_count=7&_elements=id").await;
     assert_eq!(all.len(), 30 + patients.len() + 1);
@@ -138,7 +134,7 @@ async fn several_types_are_searched_at_once_by_what_all_of_them_have() {
     );
     let bundle = gateway.json("/fhir/?_type=Patient&_type=Endpoint&_id=main").await;
     assert_eq!(entries(&bundle, "match").iter().map(name).collect::<Vec<_>>(), ["Endpoint/main"]);
-    let url = format!("{}/fhir?_type=Patient&_type=Endpoint&_id=main", gateway.address());
+    let url = format!("{}/fhir?_type=Patient&_type=Endpoint&_id=main", gateway.base_url());
     assert_eq!(link(&bundle, "self"), Some(url));
     let backwards = names(&gateway, "/fhir?_sort=-_id&_elements=id&_count=5").await;
     let id = |name: &String| name.split_once('/').unwrap().1.to_owned();
@@ -148,8 +144,8 @@ async fn several_types_are_searched_at_once_by_what_all_of_them_have() {
 }
 
 #[tokio::test]
-async fn a_type_or_a_parameter_that_is_not_there_is_told_of() {
-    let gateway = RunningGateway::over_samples().await;
+async fn unsupported_types_and_parameters_are_reported() {
+    let gateway = RunningGateway::start_with_samples().await;
     let bundle = gateway.json("/fhir?_type=Endpoint,Observation&modality=CT").await;
     assert_eq!(bundle["total"], 1);
     let outcome = entries(&bundle, "outcome")[0].to_string();

@@ -1,3 +1,5 @@
+//! Errors of the FHIR API: OperationOutcomes with their status and code, without values of parameters and upstream URLs.
+
 use serde_json::Value;
 
 use crate::support::client;
@@ -16,7 +18,7 @@ fn assert_outcome(received: &client::Received, status: u16, code: &str) -> Value
 
 #[tokio::test]
 async fn every_error_is_an_operation_outcome_with_its_status() {
-    let gateway = RunningGateway::over_samples().await;
+    let gateway = RunningGateway::start_with_samples().await;
     for (path, status, code) in [
         ("/", 404, "not-found"),
         ("/fhir/ImagingStudy/1.2.3.4", 404, "not-found"),
@@ -40,13 +42,14 @@ async fn every_error_is_an_operation_outcome_with_its_status() {
     }
     let accept = gateway.get_with("/fhir/ImagingStudy", &[("Accept", "application/fhir+turtle")]).await;
     assert_outcome(&accept, 406, "not-supported");
-    let deletion = client::send("DELETE", &format!("{}/fhir/ImagingStudy/1.2", gateway.address()), &[]).await;
+    let deletion =
+        client::send("DELETE", &format!("{}/fhir/ImagingStudy/1.2", gateway.base_url()), &[]).await;
     assert_outcome(&deletion, 405, "not-supported");
     assert_eq!(deletion.header("allow"), Some("GET, HEAD, OPTIONS"));
     let long = gateway.get(&format!("/fhir/ImagingStudy?identifier={}", "x".repeat(10_000))).await;
     assert_eq!(long.status, 414);
     assert_eq!(long.json()["resourceType"], "OperationOutcome");
-    let url = format!("{}/fhir/ImagingStudy/_search", gateway.address());
+    let url = format!("{}/fhir/ImagingStudy/_search", gateway.base_url());
     let form = "application/x-www-form-urlencoded";
     assert_outcome(
         &client::post(&url, form, &format!("identifier={}", "x".repeat(70_000))).await,
@@ -63,19 +66,19 @@ async fn every_error_is_an_operation_outcome_with_its_status() {
 
 #[tokio::test]
 async fn errors_name_the_parameter_and_never_its_value() {
-    let gateway = RunningGateway::over_samples().await;
+    let gateway = RunningGateway::start_with_samples().await;
     let received = gateway.get("/fhir/ImagingStudy?started=Doe-Jane-1970&_count=secret").await;
     let outcome = assert_outcome(&received, 400, "value");
     let issues = outcome["issue"].as_array().unwrap();
-    assert_eq!(issues.len(), 2, "everything that is wrong is told at once");
+    assert_eq!(issues.len(), 2, "all problems are reported together");
     assert_eq!(issues[0]["expression"][0], "http.started");
     assert_eq!(issues[1]["expression"][0], "http._count");
     assert!(!received.text().contains("Doe") && !received.text().contains("secret"));
 }
 
 #[tokio::test]
-async fn unknown_parameters_are_left_out_and_named_or_refused_when_strict() {
-    let gateway = RunningGateway::over_samples().await;
+async fn unknown_parameters_are_ignored_with_a_warning_or_rejected_if_handling_is_strict() {
+    let gateway = RunningGateway::start_with_samples().await;
     let lenient = gateway.json("/fhir/ImagingStudy?_count=1&favourite=yes").await;
     assert!(!lenient["link"].to_string().contains("favourite"));
     let outcome = &entries(&lenient, "outcome")[0];
@@ -88,8 +91,8 @@ async fn unknown_parameters_are_left_out_and_named_or_refused_when_strict() {
 }
 
 #[tokio::test]
-async fn an_archive_that_is_away_is_an_error_and_never_an_empty_bundle() {
-    let gateway = RunningGateway::over("http://127.0.0.1:9/dicom-web", "").await;
+async fn an_unreachable_archive_is_a_503_and_never_an_empty_bundle() {
+    let gateway = RunningGateway::start("http://127.0.0.1:9/dicom-web", "").await;
     for path in [
         "/fhir/ImagingStudy",
         "/fhir/ImagingStudy/1.2.3",

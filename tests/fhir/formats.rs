@@ -1,23 +1,25 @@
+//! JSON, XML and HTML representations of FHIR resources, and their negotiation.
+
 use std::io::Read;
 
 use crate::support::client::{self, Received};
 use crate::support::gateway::RunningGateway;
-use crate::support::xml::{said_by_json, said_by_xml};
+use crate::support::xml::{elements_of_json, elements_of_xml};
 
 const XML: (&str, &str) = ("Accept", "application/fhir+xml");
 
-/// Both formats of what stands at `path`, which must say the same.
+/// The resource at `path` in both formats, whose elements must be equal.
 async fn in_both_formats(gateway: &RunningGateway, path: &str) -> (Received, Received) {
     let (json, xml) = (gateway.get(path).await, gateway.get_with(path, &[XML]).await);
     assert_eq!(xml.status, json.status, "{path}");
     assert_eq!(xml.header("content-type"), Some("application/fhir+xml; charset=utf-8"), "{path}");
-    assert_eq!(said_by_xml(&xml.text()), said_by_json(&json.json()), "{path}");
+    assert_eq!(elements_of_xml(&xml.text()), elements_of_json(&json.json()), "{path}");
     (json, xml)
 }
 
 #[tokio::test]
-async fn everything_that_is_said_in_json_is_said_in_xml() {
-    let gateway = RunningGateway::over_samples().await;
+async fn xml_has_the_same_elements_as_json() {
+    let gateway = RunningGateway::start_with_samples().await;
     for path in [
         "/fhir/metadata",
         "/fhir/Endpoint/main",
@@ -44,22 +46,22 @@ async fn everything_that_is_said_in_json_is_said_in_xml() {
 }
 
 #[tokio::test]
-async fn batches_are_answered_in_xml_too() {
-    let gateway = RunningGateway::over_samples().await;
+async fn batch_responses_in_xml_match_those_in_json() {
+    let gateway = RunningGateway::start_with_samples().await;
     let urls = ["ImagingStudy?_count=2&_summary=true", "Endpoint/main", "Patient/0", "Patient?_count=x"];
     let entries = urls.map(|url| serde_json::json!({"request": {"method": "GET", "url": url}}));
     let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": entries}).to_string();
     let answered = async |query: &str| {
-        client::post(&format!("{}/fhir{query}", gateway.address()), "application/fhir+json", &batch).await
+        client::post(&format!("{}/fhir{query}", gateway.base_url()), "application/fhir+json", &batch).await
     };
     let (json, xml) = (answered("").await.json(), answered("?_format=xml").await.text());
     assert_eq!(json["entry"].as_array().unwrap().len(), 4);
-    assert_eq!(said_by_xml(&xml), said_by_json(&json));
+    assert_eq!(elements_of_xml(&xml), elements_of_json(&json));
 }
 
 #[tokio::test]
-async fn the_type_that_was_asked_for_is_the_type_that_comes() {
-    let gateway = RunningGateway::over_samples().await;
+async fn the_content_type_is_the_negotiated_media_type() {
+    let gateway = RunningGateway::start_with_samples().await;
     for (path, accept, content_type) in [
         ("/fhir/Endpoint/main", "application/json", "application/json; charset=utf-8"),
         ("/fhir/Endpoint/main", "text/json", "text/json; charset=utf-8"),
@@ -85,8 +87,8 @@ async fn the_type_that_was_asked_for_is_the_type_that_comes() {
 }
 
 #[tokio::test]
-async fn one_request_speaks_one_version_of_fhir() {
-    let gateway = RunningGateway::over_samples().await;
+async fn requests_with_another_fhir_version_or_several_versions_are_rejected() {
+    let gateway = RunningGateway::start_with_samples().await;
     for (accept, status) in [
         ("application/fhir+xml; fhirVersion=4.0", 200),
         ("application/fhir+json; fhirVersion=3.0", 406),
@@ -98,21 +100,21 @@ async fn one_request_speaks_one_version_of_fhir() {
 }
 
 #[tokio::test]
-async fn pages_stay_in_their_format() {
-    let gateway = RunningGateway::over_samples().await;
+async fn page_links_preserve_the_format() {
+    let gateway = RunningGateway::start_with_samples().await;
     let page = gateway.get("/fhir/ImagingStudy?_count=4&_summary=true&_format=xml&_pretty=true").await;
-    let said = said_by_xml(&page.text());
-    let urls: Vec<_> = said.iter().filter(|(path, _)| path.ends_with("/url[0]@value")).collect();
+    let elements = elements_of_xml(&page.text());
+    let urls: Vec<_> = elements.iter().filter(|(path, _)| path.ends_with("/url[0]@value")).collect();
     assert_eq!(urls.len(), 3, "self, first, next: {urls:?}");
     for (_, url) in urls {
-        let again = gateway.get(url.strip_prefix(gateway.address()).unwrap()).await;
+        let again = gateway.get(url.strip_prefix(gateway.base_url()).unwrap()).await;
         assert!(again.text().starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Bundle "), "{url}");
     }
 }
 
 #[tokio::test]
-async fn xml_is_compressed_and_revalidated_as_json_is() {
-    let gateway = RunningGateway::over_samples().await;
+async fn xml_is_compressed_and_revalidated_like_json() {
+    let gateway = RunningGateway::start_with_samples().await;
     let plain = gateway.get_with("/fhir/metadata", &[XML]).await;
     let packed = gateway.get_with("/fhir/metadata", &[XML, ("Accept-Encoding", "gzip")]).await;
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
@@ -128,8 +130,8 @@ const BROWSER: (&str, &str) =
     ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8");
 
 #[tokio::test]
-async fn browsers_get_a_page_and_everybody_else_what_they_got_before() {
-    let gateway = RunningGateway::over_samples().await;
+async fn browsers_get_html_pages_and_other_clients_json() {
+    let gateway = RunningGateway::start_with_samples().await;
     let id = gateway.ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
     let study = format!("/fhir/ImagingStudy/{id}");
     let read = gateway.json(&study).await;
@@ -141,11 +143,14 @@ async fn browsers_get_a_page_and_everybody_else_what_they_got_before() {
         assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
         assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"), "{path}");
         assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
-        assert!(page.text().contains(&format!("<a href=\"{}/fhir/metadata\">", gateway.address())), "{path}");
+        assert!(
+            page.text().contains(&format!("<a href=\"{}/fhir/metadata\">", gateway.base_url())),
+            "{path}"
+        );
     }
     let page = gateway.get(&format!("{study}?_format=html")).await.text();
     let patient = read["subject"]["reference"].as_str().unwrap();
-    assert!(page.contains(&format!("<a href=\"{}/fhir/{patient}\">", gateway.address())), "{page}");
+    assert!(page.contains(&format!("<a href=\"{}/fhir/{patient}\">", gateway.base_url())), "{page}");
     assert_eq!(gateway.json(&study).await, read);
     assert_eq!(gateway.get(&study).await.header("content-security-policy"), None);
 }

@@ -1,47 +1,47 @@
-//! A thousand random searches, answered by the gateway and by another evaluator, which was written from R4's text alone and
-//! knows nothing of the gateway's: it looks through the list of all resources. Both must find the same, in the same order.
+//! A thousand random searches, evaluated by the gateway and by an independent evaluator that was written from the text of R4
+//! alone and filters the list of all resources. Both must find the same resources in the same order.
 //!
-//! `ORACLE_SEED` repeats a run, `ORACLE_QUERIES` makes it longer.
+//! `ORACLE_SEED` repeats a run, `ORACLE_QUERIES` sets the number of searches.
 
-mod draw;
+mod evaluator;
 mod queries;
-mod truth;
+mod random;
 
 use crate::support::gateway::{RunningGateway, entries, link};
-use draw::Draw;
+use evaluator::Dataset;
 use queries::Query;
-use truth::World;
+use random::Random;
 
 #[tokio::test]
-async fn a_thousand_random_searches_find_what_the_text_of_r4_says() {
-    let gateway = RunningGateway::over_samples().await;
-    let world = World {
+async fn a_thousand_random_searches_match_an_independent_evaluator() {
+    let gateway = RunningGateway::start_with_samples().await;
+    let dataset = Dataset {
         studies: gateway.matches("/fhir/ImagingStudy?_count=100").await.0,
         patients: gateway.matches("/fhir/Patient?_count=100").await.0,
         endpoints: gateway.matches("/fhir/Endpoint").await.0,
-        base: format!("{}/fhir", gateway.address()),
+        base: format!("{}/fhir", gateway.base_url()),
     };
-    assert_eq!((world.studies.len(), world.endpoints.len()), (30, 1));
+    assert_eq!((dataset.studies.len(), dataset.endpoints.len()), (30, 1));
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number("ORACLE_SEED").unwrap_or_else(draw::any_seed);
+    let seed = number("ORACLE_SEED").unwrap_or_else(random::any_seed);
     eprintln!("ORACLE_SEED={seed}");
-    let mut draw = Draw::from(seed);
+    let mut random = Random::from(seed);
     let (mut found_something, mut found_not_all) = (0, 0);
     for round in 0..number("ORACLE_QUERIES").unwrap_or(1000) {
-        let query = queries::any(&mut draw, &world);
-        let expected = truth::answer(&world, &query);
-        let found = ask(&gateway, &query, expected.len()).await;
+        let query = queries::any(&mut random, &dataset);
+        let expected = evaluator::evaluate(&dataset, &query);
+        let found = all_ids(&gateway, &query, expected.len()).await;
         assert_eq!(found, expected, "ORACLE_SEED={seed}, query {round}: {}", query.path());
         found_something += usize::from(!found.is_empty());
-        found_not_all += usize::from(!found.is_empty() && found.len() < world.all(query.kind).len());
+        found_not_all += usize::from(!found.is_empty() && found.len() < dataset.all(query.kind).len());
     }
-    // Queries that nothing or everything matches would hold for many wrong servers.
-    eprintln!("{found_something} searches found something, {found_not_all} of them a part");
+    // Queries that match nothing or everything would not detect a wrong search.
+    eprintln!("{found_something} searches found something, {found_not_all} of them a subset");
     assert!(found_not_all > 0);
 }
 
-/// The ids of all matches over all pages, each of which must be as long as it may and tell the same total.
-async fn ask(gateway: &RunningGateway, query: &Query, total: usize) -> Vec<String> {
+/// The ids of all matches on all pages, which must be full except the last one and have the same total.
+async fn all_ids(gateway: &RunningGateway, query: &Query, total: usize) -> Vec<String> {
     let path = query.path();
     let mut page = gateway.json(&path).await;
     let mut ids = Vec::new();
@@ -52,6 +52,6 @@ async fn ask(gateway: &RunningGateway, query: &Query, total: usize) -> Vec<Strin
         assert!(entries(&page, "outcome").is_empty(), "{path}: {page}");
         let Some(next) = link(&page, "next") else { return ids };
         assert_eq!(matches.len(), query.count, "{path}: only the last page is short");
-        page = gateway.json(next.strip_prefix(gateway.address()).unwrap()).await;
+        page = gateway.json(next.strip_prefix(gateway.base_url()).unwrap()).await;
     }
 }

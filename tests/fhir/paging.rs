@@ -1,5 +1,5 @@
-//! Pages of a search, in front of archives that page in every way that archives do: all matches, each once, forth and back, or
-//! an error that says what to do.
+//! Pages of a search, in front of archives with every behavior of paging: all matches, each once, forward and backward, or an
+//! error that says what to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::support::client::Received;
 use crate::support::gateway::{RunningGateway, entries, link};
-use crate::support::pacs::{Answer, Change, Given, Pacs, Paging, RunningPacs, Study};
+use crate::support::pacs::{Answer, Change, Pacs, Paging, QueryMatch, RunningPacs, Study};
 
-/// So many studies, of five patients, each on a day of its own.
+/// This number of studies, of five patients, on different days.
 fn studies(count: usize) -> Pacs {
     (0..count).fold(Pacs::new(), |pacs, number| pacs.study(study(number)))
 }
@@ -39,9 +39,9 @@ fn ids_of(bundle: &Value) -> Vec<String> {
     entries(bundle, "match").iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Goes over all pages to the last one and back again, and says what is on them, in order. Every page says where it is.
+/// Follows the links to the last page and back; returns the ids on all pages in order. Every page must link to itself.
 async fn walk(gateway: &RunningGateway, path: &str) -> Vec<String> {
-    let at = |url: String| url.strip_prefix(gateway.address()).expect("a link of our own").to_owned();
+    let at = |url: String| url.strip_prefix(gateway.base_url()).expect("a link to the gateway").to_owned();
     let mut pages = vec![gateway.json(path).await];
     let begin = link(&pages[0], "self").map(at).unwrap();
     assert_eq!(link(&pages[0], "previous"), None, "{path}");
@@ -76,15 +76,15 @@ fn assert_refused(received: &Received, status: u16, code: &str, advice: &str) {
     assert!(diagnostics.contains(advice), "{diagnostics}");
 }
 
-async fn over(pacs: &RunningPacs, more: &str) -> RunningGateway {
-    RunningGateway::over(&pacs.url(), more).await
+async fn start(pacs: &RunningPacs, more: &str) -> RunningGateway {
+    RunningGateway::start(&pacs.url(), more).await
 }
 
 const NARROW: &str = "Narrow";
 
 #[tokio::test]
-async fn pages_lead_forth_and_back_over_every_match_once_in_every_order() {
-    let gateway = RunningGateway::over_samples().await;
+async fn pages_contain_every_match_once_forward_and_backward_in_every_sort_order() {
+    let gateway = RunningGateway::start_with_samples().await;
     let statement = gateway.json("/fhir/metadata").await;
     for resource in statement["rest"][0]["resource"].as_array().unwrap() {
         let kind = resource["type"].as_str().unwrap();
@@ -104,25 +104,25 @@ async fn pages_lead_forth_and_back_over_every_match_once_in_every_order() {
 }
 
 #[tokio::test]
-async fn an_archive_that_pages_in_its_own_way_still_gives_everything() {
+async fn pages_are_complete_with_every_paging_behavior_of_an_archive() {
     for (name, pacs) in [
         ("honest", studies(25)),
-        ("cuts at ten", studies(25).pages(Paging::CutAt(10))),
-        ("cuts at three", studies(25).pages(Paging::CutAt(3))),
-        ("cuts at two", studies(25).pages(Paging::CutAt(2))),
-        ("ignores paging", studies(25).pages(Paging::Ignored)),
-        ("ignores paging of a long list", studies(503).pages(Paging::Ignored)),
-        ("ignores the limit", studies(25).pages(Paging::LimitIgnored)),
-        ("ignores the offset of a short list", studies(25).pages(Paging::OffsetIgnored)),
+        ("truncates at ten", studies(25).paging(Paging::CutAt(10))),
+        ("truncates at three", studies(25).paging(Paging::CutAt(3))),
+        ("truncates at two", studies(25).paging(Paging::CutAt(2))),
+        ("ignores paging", studies(25).paging(Paging::Ignored)),
+        ("ignores paging of a long list", studies(503).paging(Paging::Ignored)),
+        ("ignores the limit", studies(25).paging(Paging::LimitIgnored)),
+        ("ignores the offset of a short list", studies(25).paging(Paging::OffsetIgnored)),
         ("repeats rows", studies(25).repeats_rows(11)),
-        ("repeats rows and cuts", studies(25).repeats_rows(7).pages(Paging::CutAt(20))),
+        ("repeats rows and truncates", studies(25).repeats_rows(7).paging(Paging::CutAt(20))),
         ("repeats rows over many pages", studies(2).repeats_rows(1200)),
-        ("repeats rows and ignores paging", studies(25).repeats_rows(11).pages(Paging::Ignored)),
+        ("repeats rows and ignores paging", studies(25).repeats_rows(11).paging(Paging::Ignored)),
     ] {
         let count = if name.contains("long list") { 503 } else { 25 };
         let count = if name.contains("many pages") { 2 } else { count };
         let pacs = pacs.start().await;
-        let gateway = over(&pacs, "").await;
+        let gateway = start(&pacs, "").await;
         let bundle = gateway.json("/fhir/ImagingStudy?_count=200&_elements=id").await;
         assert_eq!(bundle["total"], count, "{name}");
         let ids = walked(&gateway, "/fhir/ImagingStudy?_count=99&_elements=id").await;
@@ -131,9 +131,9 @@ async fn an_archive_that_pages_in_its_own_way_still_gives_everything() {
 }
 
 #[tokio::test]
-async fn an_archive_that_ignores_the_offset_of_a_long_list_is_told_of() {
-    let pacs = studies(600).pages(Paging::OffsetIgnored).start().await;
-    let gateway = over(&pacs, "").await;
+async fn searches_are_rejected_if_the_archive_ignores_the_offset_of_a_long_list() {
+    let pacs = studies(600).paging(Paging::OffsetIgnored).start().await;
+    let gateway = start(&pacs, "").await;
     for query in ["_elements=id", "_count=0", "_elements=id&_sort=started"] {
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
         assert_refused(&received, 400, "too-costly", NARROW);
@@ -143,16 +143,16 @@ async fn an_archive_that_ignores_the_offset_of_a_long_list_is_told_of() {
 }
 
 #[tokio::test]
-async fn an_archive_that_lists_only_so_many_is_asked_by_the_days_of_the_search() {
-    let pacs = studies(100).lists_at_most(6).start().await;
-    let gateway = over(&pacs, "").await;
+async fn searches_are_split_by_date_if_the_archive_limits_its_lists() {
+    let pacs = studies(100).rejects_lists_above(6).start().await;
+    let gateway = start(&pacs, "").await;
     let january = walked(&gateway, "/fhir/ImagingStudy?started=2024-01&_elements=id").await;
     assert_eq!(january, uids(0..28));
     let until = walked(&gateway, "/fhir/ImagingStudy?started=lt2024-02-10&_elements=id&_sort=-started").await;
     assert_eq!(until, uids(0..28 + 9));
     let modality = walked(&gateway, "/fhir/ImagingStudy?started=2024-02&modality=CT&_elements=id").await;
     assert_eq!(modality, uids((28..56).filter(|number| number % 3 == 0)));
-    // Studies without a date would be lost, so nothing is asked by days that the search does not name.
+    // Studies without a date would be lost, so a search without dates is not split by date.
     for query in ["_elements=id", "modality=CT", "_count=0"] {
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}")).await;
         assert_refused(&received, 400, "too-costly", NARROW);
@@ -160,10 +160,10 @@ async fn an_archive_that_lists_only_so_many_is_asked_by_the_days_of_the_search()
 }
 
 #[tokio::test]
-async fn an_archive_that_refuses_modalities_is_asked_without_them() {
-    let key = vec![("ModalitiesInStudy".to_owned(), Given::Somehow)];
+async fn searches_are_retried_without_a_rejected_modality_key() {
+    let key = vec![("ModalitiesInStudy".to_owned(), QueryMatch::AnyValue)];
     let pacs = studies(25).when("/studies", key, Answer::status(400)).start().await;
-    let gateway = over(&pacs, "").await;
+    let gateway = start(&pacs, "").await;
     let found = walked(&gateway, "/fhir/ImagingStudy?modality=CT&_elements=id&_count=4").await;
     assert_eq!(found, uids((0..25).filter(|number| number % 3 == 0)));
 }
@@ -171,21 +171,21 @@ async fn an_archive_that_refuses_modalities_is_asked_without_them() {
 #[tokio::test]
 async fn a_list_that_changes_while_it_is_read_is_read_again() {
     for (change, expected) in [
-        (Change::Gone(uid(0)), uids(1..20)),
-        (Change::Gone(uid(19)), uids(0..19)),
-        (Change::New(study(20)), uids(0..21)),
+        (Change::Deleted(uid(0)), uids(1..20)),
+        (Change::Deleted(uid(19)), uids(0..19)),
+        (Change::Added(study(20)), uids(0..21)),
     ] {
-        let pacs = studies(20).pages(Paging::CutAt(5)).after(2, change).start().await;
-        let gateway = over(&pacs, "").await;
+        let pacs = studies(20).paging(Paging::CutAt(5)).after(2, change).start().await;
+        let gateway = start(&pacs, "").await;
         assert_eq!(walked(&gateway, "/fhir/ImagingStudy?_elements=id").await, expected);
     }
 }
 
 #[tokio::test]
-async fn a_list_that_never_stands_still_is_an_error_that_passes() {
-    let changing = |pacs: Pacs, search| pacs.after(search, Change::New(study(100 + search)));
-    let pacs = [2, 5, 8].into_iter().fold(studies(20).pages(Paging::CutAt(5)), changing).start().await;
-    let gateway = over(&pacs, "").await;
+async fn a_list_that_keeps_changing_is_a_temporary_error() {
+    let changing = |pacs: Pacs, search| pacs.after(search, Change::Added(study(100 + search)));
+    let pacs = [2, 5, 8].into_iter().fold(studies(20).paging(Paging::CutAt(5)), changing).start().await;
+    let gateway = start(&pacs, "").await;
     let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
     assert_refused(&received, 503, "transient", "changed its list");
     assert!(received.header("retry-after").is_some());
@@ -195,33 +195,33 @@ async fn a_list_that_never_stands_still_is_an_error_that_passes() {
 const FEW: &str = "[search]\nmax_scan = 10\n";
 
 #[tokio::test]
-async fn more_than_may_be_looked_through_is_read_page_by_page_in_the_archives_own_order() {
+async fn searches_beyond_max_scan_page_in_the_order_of_the_archive() {
     for (paging, count, query) in [
         (Paging::Honest, 120, "_count=9"),
         (Paging::CutAt(20), 45, "_count=9&_total=none"),
         (Paging::CutAt(20), 25, "_count=1"),
         (Paging::LimitIgnored, 120, "_count=9"),
     ] {
-        let pacs = studies(count).pages(paging).start().await;
-        let gateway = over(&pacs, FEW).await;
+        let pacs = studies(count).paging(paging).start().await;
+        let gateway = start(&pacs, FEW).await;
         let path = format!("/fhir/ImagingStudy?{query}&_elements=id");
-        assert_eq!(walked_within_the_trail(&gateway, &path).await, uids(0..count), "{paging:?} {query}");
+        assert_eq!(walked_with_limited_return(&gateway, &path).await, uids(0..count), "{paging:?} {query}");
         let first = gateway.json(&path).await;
         assert_eq!((first.get("total"), entries(&first, "outcome").len()), (None, 0), "{paging:?} {query}");
     }
 }
 
-/// Forth to the end; of the way back a place knows its last sixteen pages.
-async fn walked_within_the_trail(gateway: &RunningGateway, path: &str) -> Vec<String> {
+/// Follows the links to the last page, and back over the sixteen pages that a cursor stores.
+async fn walked_with_limited_return(gateway: &RunningGateway, path: &str) -> Vec<String> {
     let mut pages = vec![gateway.json(path).await];
     while let Some(next) = link(pages.last().unwrap(), "next") {
         assert!(pages.len() < 1000, "the pages of {path} do not end");
-        pages.push(gateway.json(next.strip_prefix(gateway.address()).unwrap()).await);
+        pages.push(gateway.json(next.strip_prefix(gateway.base_url()).unwrap()).await);
     }
     let mut back = pages.last().unwrap().clone();
     for expected in pages.iter().rev().skip(1).take(16) {
         let previous = link(&back, "previous").expect("a page before this one");
-        back = gateway.json(previous.strip_prefix(gateway.address()).unwrap()).await;
+        back = gateway.json(previous.strip_prefix(gateway.base_url()).unwrap()).await;
         assert_eq!(ids_of(&back), ids_of(expected), "{path} on the way back");
     }
     let mut ids: Vec<_> = pages.iter().flat_map(ids_of).collect();
@@ -230,19 +230,19 @@ async fn walked_within_the_trail(gateway: &RunningGateway, path: &str) -> Vec<St
 }
 
 #[tokio::test]
-async fn rows_that_an_archive_repeats_are_one_study_on_whichever_page() {
+async fn repeated_rows_are_one_study_across_pages() {
     let pacs = studies(14).repeats_rows(150).start().await;
-    let gateway = over(&pacs, FEW).await;
+    let gateway = start(&pacs, FEW).await;
     for count in [1, 8] {
         let path = format!("/fhir/ImagingStudy?_count={count}&_elements=id");
-        assert_eq!(walked_within_the_trail(&gateway, &path).await, uids(0..14), "{count}");
+        assert_eq!(walked_with_limited_return(&gateway, &path).await, uids(0..14), "{count}");
     }
 }
 
 #[tokio::test]
-async fn more_than_may_be_looked_through_is_neither_counted_nor_put_in_order() {
+async fn searches_beyond_max_scan_are_neither_counted_nor_sorted() {
     let pacs = studies(30).start().await;
-    let gateway = over(&pacs, FEW).await;
+    let gateway = start(&pacs, FEW).await;
     for query in ["_count=0", "_summary=count", "_total=accurate", "_sort=started", "_sort=-_id&_count=1"] {
         let received = gateway.get(&format!("/fhir/ImagingStudy?{query}&_elements=id")).await;
         assert_refused(&received, 400, "too-costly", NARROW);
@@ -253,14 +253,14 @@ async fn more_than_may_be_looked_through_is_neither_counted_nor_put_in_order() {
 }
 
 #[tokio::test]
-async fn matches_that_lie_far_apart_are_found_or_the_search_is_too_costly() {
+async fn sparse_matches_are_found_or_the_search_is_too_costly() {
     let pacs = studies(140).start().await;
-    let gateway = over(&pacs, FEW).await;
+    let gateway = start(&pacs, FEW).await;
     let every_third = uids((0..140).filter(|number| number % 3 == 0));
     let found =
-        walked_within_the_trail(&gateway, "/fhir/ImagingStudy?modality=CT&_count=5&_elements=id").await;
+        walked_with_limited_return(&gateway, "/fhir/ImagingStudy?modality=CT&_count=5&_elements=id").await;
     assert_eq!(found, every_third);
-    // More than may be looked through for one page holds none.
+    // More rows than may be scanned for one page contain no match.
     let received = gateway.get("/fhir/ImagingStudy?modality=US&_count=5&_elements=id").await;
     if received.status == 200 {
         assert!(ids_of(&received.json()).is_empty() && link(&received.json(), "next").is_none());
@@ -270,10 +270,10 @@ async fn matches_that_lie_far_apart_are_found_or_the_search_is_too_costly() {
 }
 
 #[tokio::test]
-async fn a_long_list_of_an_archive_that_ignores_the_offset_does_not_go_round() {
+async fn an_ignored_offset_of_a_long_list_repeats_no_study() {
     for paging in [Paging::Ignored, Paging::OffsetIgnored] {
-        let pacs = studies(140).pages(paging).start().await;
-        let gateway = over(&pacs, FEW).await;
+        let pacs = studies(140).paging(paging).start().await;
+        let gateway = start(&pacs, FEW).await;
         let mut path = "/fhir/ImagingStudy?_count=9&_elements=id".to_owned();
         let mut seen = Vec::new();
         loop {
@@ -284,27 +284,27 @@ async fn a_long_list_of_an_archive_that_ignores_the_offset_does_not_go_round() {
             }
             let page = received.json();
             for id in ids_of(&page) {
-                assert!(!seen.contains(&id), "{id} comes again when the archive says {paging:?}");
+                assert!(!seen.contains(&id), "{id} is repeated with {paging:?}");
                 seen.push(id);
             }
             let next = link(&page, "next").unwrap_or_else(|| panic!("{} of 140: {paging:?}", seen.len()));
-            path = next.strip_prefix(gateway.address()).unwrap().to_owned();
+            path = next.strip_prefix(gateway.base_url()).unwrap().to_owned();
         }
     }
 }
 
 #[tokio::test]
-async fn a_long_list_that_changes_between_two_pages_says_so() {
-    let new = |number| Change::New(study(number));
-    for changes in [vec![Change::Gone(uid(0))], vec![new(200)], vec![new(200), new(201), new(202)]] {
+async fn a_change_of_a_long_list_between_two_pages_is_reported() {
+    let new = |number| Change::Added(study(number));
+    for changes in [vec![Change::Deleted(uid(0))], vec![new(200)], vec![new(200), new(201), new(202)]] {
         let pacs = studies(40).start().await;
-        let gateway = over(&pacs, FEW).await;
+        let gateway = start(&pacs, FEW).await;
         let first = gateway.json("/fhir/ImagingStudy?_count=9&_elements=id").await;
         for change in changes {
             pacs.change(change);
         }
         let next = link(&first, "next").unwrap();
-        let second = gateway.json(next.strip_prefix(gateway.address()).unwrap()).await;
+        let second = gateway.json(next.strip_prefix(gateway.base_url()).unwrap()).await;
         let outcome = &entries(&second, "outcome")[0];
         assert_eq!(outcome["issue"][0]["code"], "incomplete", "{outcome}");
         assert!(ids_of(&second).iter().all(|id| !ids_of(&first).contains(id)), "{second}");
@@ -312,22 +312,22 @@ async fn a_long_list_that_changes_between_two_pages_says_so() {
 }
 
 #[tokio::test]
-async fn what_comes_and_goes_between_two_pages_of_a_list_in_order_moves_no_other_study() {
+async fn added_and_deleted_studies_shift_no_other_study_in_sorted_pages() {
     let pacs = studies(20).start().await;
     let clock = Arc::new(ManualClock::default());
-    let gateway = RunningGateway::over_by(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
+    let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
     let first = gateway.json("/fhir/ImagingStudy?_count=5&_elements=id&_sort=started").await;
     assert_eq!(ids_of(&first), (0..5).map(uid).collect::<Vec<_>>());
-    // One that was shown, the last that was shown, and one that was not; and a new one that stands before all.
-    for gone in [2, 4, 7] {
-        pacs.change(Change::Gone(uid(gone)));
+    // One on the first page, the last one on it, and one after it are deleted; a new one is sorted before all others.
+    for deleted in [2, 4, 7] {
+        pacs.change(Change::Deleted(uid(deleted)));
     }
-    pacs.change(Change::New(study(100).on("20230101")));
+    pacs.change(Change::Added(study(100).on("20230101")));
     clock.advance(Duration::from_mins(2));
     let mut ids = Vec::new();
     let mut next = link(&first, "next");
     while let Some(url) = next {
-        let page = gateway.json(url.strip_prefix(gateway.address()).unwrap()).await;
+        let page = gateway.json(url.strip_prefix(gateway.base_url()).unwrap()).await;
         ids.extend(ids_of(&page));
         next = link(&page, "next");
     }
@@ -335,12 +335,12 @@ async fn what_comes_and_goes_between_two_pages_of_a_list_in_order_moves_no_other
 }
 
 #[tokio::test]
-async fn a_link_of_one_gateway_is_followed_by_every_other_with_the_same_key() {
+async fn page_links_are_valid_on_every_replica_with_the_same_cursor_key() {
     let pacs = studies(30).start().await;
     for more in
         ["[search]\ncursor_key = \"the same for all\"\n", "[search]\ncursor_key = \"k\"\nmax_scan = 10\n"]
     {
-        let (one, other) = (over(&pacs, more).await, over(&pacs, more).await);
+        let (one, other) = (start(&pacs, more).await, start(&pacs, more).await);
         let path = "/fhir/ImagingStudy?_count=4&_elements=id";
         let expected = walk(&one, path).await;
         let (mut page, mut ids) = (one.json(path).await, Vec::new());
@@ -349,12 +349,12 @@ async fn a_link_of_one_gateway_is_followed_by_every_other_with_the_same_key() {
             let Some(next) = link(&page, "next") else { break };
             let from = if turn % 2 == 0 { &one } else { &other };
             let to = if turn % 2 == 0 { &other } else { &one };
-            page = to.json(next.strip_prefix(from.address()).unwrap()).await;
+            page = to.json(next.strip_prefix(from.base_url()).unwrap()).await;
         }
         assert_eq!(ids, expected);
         let next = link(&one.json(path).await, "next").unwrap();
-        let stranger = over(&pacs, "").await;
-        let refused = stranger.get(next.strip_prefix(one.address()).unwrap()).await;
+        let other_key = start(&pacs, "").await;
+        let refused = other_key.get(next.strip_prefix(one.base_url()).unwrap()).await;
         assert_eq!(
             (refused.status, &refused.json()["issue"][0]["expression"][0]),
             (400, &Value::from("http._cursor"))
@@ -363,11 +363,11 @@ async fn a_link_of_one_gateway_is_followed_by_every_other_with_the_same_key() {
 }
 
 #[tokio::test]
-async fn a_link_that_was_changed_by_a_byte_leads_nowhere() {
+async fn page_links_are_rejected_if_any_byte_is_changed() {
     let pacs = studies(30).start().await;
-    let gateway = over(&pacs, "").await;
+    let gateway = start(&pacs, "").await;
     let first = gateway.json("/fhir/ImagingStudy?_count=4&_elements=id&patient.identifier=P1").await;
-    let next = link(&first, "next").unwrap().strip_prefix(gateway.address()).unwrap().to_owned();
+    let next = link(&first, "next").unwrap().strip_prefix(gateway.base_url()).unwrap().to_owned();
     let begin = next.find("_cursor=").unwrap() + "_cursor=".len();
     for place in begin..next.len() {
         let mut changed = next.clone().into_bytes();
@@ -376,8 +376,8 @@ async fn a_link_that_was_changed_by_a_byte_leads_nowhere() {
         let received = gateway.get(&changed).await;
         assert_eq!(received.status, 400, "{changed}: {}", received.text());
     }
-    let of_another = next.replace("identifier=P1", "identifier=P2");
-    assert_ne!(of_another, next);
-    assert_eq!(gateway.get(&of_another).await.status, 400, "a place in one search is none in another");
+    let other_search = next.replace("identifier=P1", "identifier=P2");
+    assert_ne!(other_search, next);
+    assert_eq!(gateway.get(&other_search).await.status, 400, "a cursor is valid for its own search only");
     assert_eq!(gateway.get(&next).await.status, 200);
 }

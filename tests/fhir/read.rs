@@ -1,12 +1,14 @@
+//! Reading resources: the CapabilityStatement, whole studies, endpoints, subsets, and the base URL of links.
+
 use crate::support::gateway::RunningGateway;
 
 #[tokio::test]
-async fn the_capability_statement_names_what_is_parsed() {
-    let gateway = RunningGateway::over_samples().await;
+async fn every_parameter_in_the_capability_statement_is_applied() {
+    let gateway = RunningGateway::start_with_samples().await;
     let statement = gateway.json("/fhir/metadata").await;
     assert_eq!(statement["resourceType"], "CapabilityStatement");
     assert_eq!(statement["fhirVersion"], "4.0.1");
-    assert_eq!(statement["implementation"]["url"], format!("{}/fhir", gateway.address()));
+    assert_eq!(statement["implementation"]["url"], format!("{}/fhir", gateway.base_url()));
     for resource in statement["rest"][0]["resource"].as_array().unwrap() {
         let kind = resource["type"].as_str().unwrap();
         for parameter in resource["searchParam"].as_array().unwrap() {
@@ -25,15 +27,15 @@ async fn the_capability_statement_names_what_is_parsed() {
 }
 
 #[tokio::test]
-async fn every_study_of_the_archive_can_be_read_whole() {
-    let gateway = RunningGateway::over_samples().await;
+async fn every_study_can_be_read_with_all_series_and_instances() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (studies, page) = gateway.matches("/fhir/ImagingStudy?_count=7").await;
     assert_eq!(page["total"], 30);
     assert_eq!(studies.len(), 30);
     for study in studies {
         let id = study["id"].as_str().unwrap();
         let read = gateway.json(&format!("/fhir/ImagingStudy/{id}")).await;
-        assert_eq!(read, study, "a match is the resource that a read gives");
+        assert_eq!(read, study, "a match equals the resource that a read returns");
         assert_eq!(read["identifier"][0]["value"], format!("urn:oid:{id}"));
         let series = read["series"].as_array().unwrap();
         assert_eq!(read["numberOfSeries"], series.len());
@@ -47,37 +49,38 @@ async fn every_study_of_the_archive_can_be_read_whole() {
 }
 
 #[tokio::test]
-async fn the_endpoint_is_the_address_that_viewers_use() {
-    let gateway = RunningGateway::over_samples().await;
+async fn the_endpoint_address_is_the_dicomweb_root_of_the_archive() {
+    let gateway = RunningGateway::start_with_samples().await;
     let endpoint = gateway.json("/fhir/Endpoint/main").await;
     let address = endpoint["address"].as_str().unwrap();
-    assert_eq!(address, format!("{}/dicom-web/main", gateway.address()));
-    let path = address.strip_prefix(gateway.address()).unwrap();
+    assert_eq!(address, format!("{}/dicom-web/main", gateway.base_url()));
+    let path = address.strip_prefix(gateway.base_url()).unwrap();
     assert_eq!(gateway.json(&format!("{path}/studies")).await.as_array().unwrap().len(), 30);
     assert_eq!(gateway.json("/fhir/Endpoint?name=main&status=active").await["total"], 1);
     assert_eq!(gateway.json("/fhir/Endpoint?connection-type=ihe-iid").await["total"], 0);
 }
 
 #[tokio::test]
-async fn parts_of_a_study_are_tagged_and_cost_no_more_than_they_need() {
-    let gateway = RunningGateway::over_samples().await;
+async fn subsets_of_a_study_are_tagged_and_fetch_only_their_depth() {
+    let gateway = RunningGateway::start_with_samples().await;
     let id = gateway.ids("/fhir/ImagingStudy?_elements=id&_count=1").await.remove(0);
-    let before = (gateway.asked("search"), gateway.asked("metadata"));
+    let before = (gateway.upstream_requests("search"), gateway.upstream_requests("metadata"));
     let elements = gateway.json(&format!("/fhir/ImagingStudy/{id}?_elements=started,description")).await;
     assert_eq!(elements.get("series"), None);
     assert_eq!(elements["meta"]["tag"][0]["code"], "SUBSETTED");
     assert!(elements["subject"].is_object() && elements["status"].is_string());
-    assert_eq!(gateway.asked("metadata"), before.1, "elements of the study ask for no instances");
+    assert_eq!(gateway.upstream_requests("metadata"), before.1, "elements of the study fetch no instances");
     let summary = gateway.json(&format!("/fhir/ImagingStudy/{id}?_summary=true")).await;
     assert!(summary["series"].as_array().unwrap().iter().all(|series| series.get("instance").is_none()));
-    assert_eq!(gateway.asked("metadata"), before.1, "a summary asks for no instances");
-    assert!(gateway.asked("search") > before.0);
+    assert_eq!(gateway.upstream_requests("metadata"), before.1, "a summary fetches no instances");
+    assert!(gateway.upstream_requests("search") > before.0);
 }
 
 #[tokio::test]
-async fn links_are_made_of_the_address_that_the_caller_knows() {
+async fn links_use_the_public_url_or_the_headers_of_trusted_proxies() {
     let fixed =
-        RunningGateway::over_samples_with("[server]\npublic_url = \"https://imaging.example/pacs\"\n").await;
+        RunningGateway::start_with_samples_and("[server]\npublic_url = \"https://imaging.example/pacs\"\n")
+            .await;
     for path in [
         "/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
         "/pacs/fhir/ImagingStudy?_count=1&_include=ImagingStudy:endpoint",
@@ -91,7 +94,8 @@ async fn links_are_made_of_the_address_that_the_caller_knows() {
         );
         assert!(!text.contains("127.0.0.1"), "{text}");
     }
-    let trusting = RunningGateway::over_samples_with("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n").await;
+    let trusting =
+        RunningGateway::start_with_samples_and("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n").await;
     let headers = [
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Host", "images.example"),
@@ -99,7 +103,7 @@ async fn links_are_made_of_the_address_that_the_caller_knows() {
     ];
     let endpoint = trusting.get_with("/fhir/Endpoint/main", &headers).await.json();
     assert_eq!(endpoint["address"], "https://images.example/x/dicom-web/main");
-    let untrusting = RunningGateway::over_samples().await;
+    let untrusting = RunningGateway::start_with_samples().await;
     let endpoint = untrusting.get_with("/fhir/Endpoint/main", &headers).await.json();
-    assert_eq!(endpoint["address"], format!("{}/dicom-web/main", untrusting.address()));
+    assert_eq!(endpoint["address"], format!("{}/dicom-web/main", untrusting.base_url()));
 }

@@ -1,3 +1,5 @@
+//! Searches of the sample studies by each parameter, compared with a filter over the list of all resources.
+
 use serde_json::Value;
 
 use crate::support::client;
@@ -9,8 +11,8 @@ fn sorted(mut ids: Vec<String>) -> Vec<String> {
     ids
 }
 
-/// The ids of the studies for which `keep` holds, from the list of all.
-async fn truth(gateway: &RunningGateway, keep: impl Fn(&Value) -> bool) -> Vec<String> {
+/// The ids of the studies for which `keep` is true, from the list of all studies.
+async fn expected_ids(gateway: &RunningGateway, keep: impl Fn(&Value) -> bool) -> Vec<String> {
     let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
     sorted(
         all.iter()
@@ -25,8 +27,8 @@ fn percent(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn each_study_is_found_by_each_of_its_identifiers_and_no_other_study_is() {
-    let gateway = RunningGateway::over_samples().await;
+async fn identifiers_find_exactly_the_studies_that_have_them() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
     for study in &all {
         for identifier in study["identifier"].as_array().unwrap() {
@@ -39,27 +41,28 @@ async fn each_study_is_found_by_each_of_its_identifiers_and_no_other_study_is() 
             };
             let bare =
                 sorted(gateway.ids(&format!("/fhir/ImagingStudy?identifier={}", percent(value))).await);
-            assert_eq!(bare, truth(&gateway, |other| has(other, false)).await, "{value}");
+            assert_eq!(bare, expected_ids(&gateway, |other| has(other, false)).await, "{value}");
             let token = format!("{}|{value}", system.unwrap_or_default());
             let full =
                 sorted(gateway.ids(&format!("/fhir/ImagingStudy?identifier={}", percent(&token))).await);
-            assert_eq!(full, truth(&gateway, |other| has(other, true)).await, "{token}");
+            assert_eq!(full, expected_ids(&gateway, |other| has(other, true)).await, "{token}");
         }
     }
     assert_eq!(gateway.json("/fhir/ImagingStudy?identifier=urn:oid:1.2.3").await["total"], 0);
 }
 
 #[tokio::test]
-async fn each_patient_has_exactly_their_own_studies() {
-    let gateway = RunningGateway::over_samples().await;
+async fn patient_references_and_identifiers_find_exactly_the_studies_of_the_patient() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (patients, page) = gateway.matches("/fhir/Patient?_count=5").await;
     assert_eq!(page["total"], patients.len());
     let mut seen = 0;
     for patient in &patients {
         let id = patient["id"].as_str().unwrap();
-        let own = truth(&gateway, |study| study["subject"]["reference"] == format!("Patient/{id}")).await;
+        let own =
+            expected_ids(&gateway, |study| study["subject"]["reference"] == format!("Patient/{id}")).await;
         seen += own.len();
-        let base = format!("{}/fhir/Patient/{id}", gateway.address());
+        let base = format!("{}/fhir/Patient/{id}", gateway.base_url());
         for query in
             [format!("patient={id}"), format!("subject=Patient/{id}"), format!("patient={}", percent(&base))]
         {
@@ -79,7 +82,7 @@ async fn each_patient_has_exactly_their_own_studies() {
         );
         for name in ["patient.identifier", "patient:identifier", "subject:Patient.identifier"] {
             let found = sorted(gateway.ids(&format!("/fhir/ImagingStudy?{name}={}", percent(&token))).await);
-            let expected = truth(&gateway, |study| {
+            let expected = expected_ids(&gateway, |study| {
                 let subject = &study["subject"]["identifier"];
                 subject["value"] == identifier["value"] && subject.get("system") == identifier.get("system")
             })
@@ -87,17 +90,17 @@ async fn each_patient_has_exactly_their_own_studies() {
             assert_eq!(found, expected, "{name}={token}");
         }
     }
-    assert_eq!(seen, 30, "every study is somebody's");
+    assert_eq!(seen, 30, "every study belongs to a patient");
 }
 
 #[tokio::test]
-async fn an_unknown_patient_has_no_studies_and_an_empty_one_is_not_everybody() {
-    let gateway = RunningGateway::over_samples().await;
+async fn an_unknown_patient_finds_nothing_and_an_empty_one_does_not_match_all() {
+    let gateway = RunningGateway::start_with_samples().await;
     assert_eq!(gateway.json("/fhir/ImagingStudy?patient=0000").await["total"], 0);
     assert_eq!(gateway.json("/fhir/ImagingStudy?patient=Practitioner/1").await["total"], 0);
     for name in ["patient.identifier", "identifier"] {
-        let nobody = gateway.json(&format!("/fhir/ImagingStudy?{name}=urn:none%7C")).await;
-        assert_eq!(nobody["total"], 0, "{name}");
+        let unknown = gateway.json(&format!("/fhir/ImagingStudy?{name}=urn:none%7C")).await;
+        assert_eq!(unknown["total"], 0, "{name}");
     }
     let strict = gateway.get_with("/fhir/ImagingStudy?patient=", &[("Prefer", "handling=strict")]).await;
     assert_eq!(strict.status, 400);
@@ -110,8 +113,8 @@ async fn an_unknown_patient_has_no_studies_and_an_empty_one_is_not_everybody() {
 }
 
 #[tokio::test]
-async fn values_that_hold_operators_match_only_themselves() {
-    let gateway = RunningGateway::over_samples().await;
+async fn wildcards_in_values_match_only_themselves() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
     for pattern in ["*", "?", "P*", "%2A", "P%3F1", "*,*", "a%5C%5Cb", "%5C%2C"] {
         let found = gateway.json(&format!("/fhir/ImagingStudy?patient.identifier={pattern}")).await;
@@ -120,25 +123,25 @@ async fn values_that_hold_operators_match_only_themselves() {
             all.iter().filter(|study| study["subject"]["identifier"]["value"] == literal.as_str()).count();
         assert_eq!(found["total"], own, "{pattern}");
     }
-    // A comma that is not escaped parts alternatives, of which there are none here.
+    // An unescaped comma separates alternatives, which are all empty here.
     assert_eq!(gateway.get("/fhir/ImagingStudy?patient.identifier=%2C").await.status, 400);
-    let starred: Vec<_> = all
+    let with_asterisk: Vec<_> = all
         .iter()
         .filter(|study| study["subject"]["identifier"]["value"].as_str().is_some_and(|id| id.contains('*')))
         .collect();
-    assert!(!starred.is_empty(), "the samples hold a PatientID with a star");
-    for study in starred {
+    assert!(!with_asterisk.is_empty(), "the samples contain a PatientID with an asterisk");
+    for study in with_asterisk {
         let value = study["subject"]["identifier"]["value"].as_str().unwrap();
         let found = gateway.ids(&format!("/fhir/ImagingStudy?patient.identifier={}", percent(value))).await;
         assert!(found.contains(&study["id"].as_str().unwrap().to_owned()));
-        let own = truth(&gateway, |other| other["subject"]["identifier"]["value"] == value).await;
+        let own = expected_ids(&gateway, |other| other["subject"]["identifier"]["value"] == value).await;
         assert_eq!(sorted(found), own);
     }
 }
 
 #[tokio::test]
 async fn dates_are_compared_as_intervals() {
-    let gateway = RunningGateway::over_samples().await;
+    let gateway = RunningGateway::start_with_samples().await;
     let (all, _) = gateway.matches("/fhir/ImagingStudy").await;
     let dated = all.iter().filter(|study| study["started"].is_string()).count();
     let mut years: Vec<&str> =
@@ -171,13 +174,13 @@ async fn dates_are_compared_as_intervals() {
 }
 
 #[tokio::test]
-async fn modality_and_status_are_tokens() {
-    let gateway = RunningGateway::over_samples().await;
+async fn modality_and_status_match_as_tokens() {
+    let gateway = RunningGateway::start_with_samples().await;
     let has = |study: &Value, code: &str| {
         study["modality"].as_array().is_some_and(|all| all.iter().any(|modality| modality["code"] == code))
     };
     for code in ["CT", "MR", "US", "CR", "DX", "MG", "XA", "PT", "SR", "SEG", "KO", "PR"] {
-        let own = truth(&gateway, |study| has(study, code)).await;
+        let own = expected_ids(&gateway, |study| has(study, code)).await;
         assert!(!own.is_empty(), "{code}");
         let dcm = format!("http://dicom.nema.org/resources/ontology/DCM|{code}");
         for value in [code.to_owned(), percent(&dcm)] {
@@ -189,9 +192,9 @@ async fn modality_and_status_are_tokens() {
         }
         assert_eq!(gateway.json(&format!("/fhir/ImagingStudy?modality=%7C{code}")).await["total"], 0);
     }
-    let either = truth(&gateway, |study| has(study, "CT") || has(study, "MR")).await;
+    let either = expected_ids(&gateway, |study| has(study, "CT") || has(study, "MR")).await;
     assert_eq!(sorted(gateway.ids("/fhir/ImagingStudy?modality=CT,MR").await), either);
-    let both = truth(&gateway, |study| has(study, "CT") && has(study, "PT")).await;
+    let both = expected_ids(&gateway, |study| has(study, "CT") && has(study, "PT")).await;
     assert_eq!(sorted(gateway.ids("/fhir/ImagingStudy?modality=CT&modality=PT").await), both);
     assert_eq!(gateway.json("/fhir/ImagingStudy?status=available").await["total"], 30);
     assert_eq!(
@@ -201,8 +204,8 @@ async fn modality_and_status_are_tokens() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_match_once_whatever_their_size() {
-    let gateway = RunningGateway::over_samples().await;
+async fn pages_of_every_size_contain_every_match_once() {
+    let gateway = RunningGateway::start_with_samples().await;
     let whole = gateway.ids("/fhir/ImagingStudy?_count=100").await;
     for count in [1, 4, 29, 30, 31] {
         assert_eq!(
@@ -212,19 +215,19 @@ async fn pages_hold_every_match_once_whatever_their_size() {
         );
     }
     for counting in ["_count=0", "_summary=count"] {
-        let before = (gateway.asked("metadata"), gateway.asked("retrieve"));
+        let before = (gateway.upstream_requests("metadata"), gateway.upstream_requests("retrieve"));
         let bundle = gateway.json(&format!("/fhir/ImagingStudy?{counting}")).await;
         assert_eq!(bundle["total"], 30);
         assert_eq!((bundle.get("entry"), link(&bundle, "next")), (None, None));
         assert!(link(&bundle, "self").unwrap().contains(counting));
-        assert_eq!((gateway.asked("metadata"), gateway.asked("retrieve")), before);
+        assert_eq!((gateway.upstream_requests("metadata"), gateway.upstream_requests("retrieve")), before);
     }
     assert_eq!(gateway.get("/fhir/ImagingStudy?_cursor=abc").await.status, 400);
 }
 
 #[tokio::test]
-async fn included_resources_stand_once_on_each_page() {
-    let gateway = RunningGateway::over_samples().await;
+async fn included_resources_occur_once_on_each_page() {
+    let gateway = RunningGateway::start_with_samples().await;
     let bundle = gateway
         .json("/fhir/ImagingStudy?_count=100&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient")
         .await;
@@ -250,8 +253,8 @@ async fn included_resources_stand_once_on_each_page() {
 }
 
 #[tokio::test]
-async fn patients_are_found_by_name_in_every_writing_by_birth_date_and_gender() {
-    let gateway = RunningGateway::over_samples().await;
+async fn patients_are_found_by_name_in_every_representation_birth_date_and_gender() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (patients, _) = gateway.matches("/fhir/Patient").await;
     for patient in &patients {
         let id = patient["id"].as_str().unwrap().to_owned();
@@ -278,8 +281,8 @@ async fn patients_are_found_by_name_in_every_writing_by_birth_date_and_gender() 
 }
 
 #[tokio::test]
-async fn two_patients_with_one_id_under_two_issuers_are_two() {
-    let gateway = RunningGateway::over_samples().await;
+async fn equal_patient_ids_of_different_issuers_are_different_patients() {
+    let gateway = RunningGateway::start_with_samples().await;
     let (patients, _) = gateway.matches("/fhir/Patient").await;
     let same = |one: &Value, other: &Value| {
         one["identifier"][0]["value"].is_string()
@@ -294,11 +297,11 @@ async fn two_patients_with_one_id_under_two_issuers_are_two() {
 }
 
 #[tokio::test]
-async fn a_search_can_be_posted() {
-    let gateway = RunningGateway::over_samples().await;
+async fn searches_by_post_match_searches_by_get() {
+    let gateway = RunningGateway::start_with_samples().await;
     let form = "modality=CT&_summary=count";
     let asked = client::post(
-        &format!("{}/fhir/ImagingStudy/_search?status=available", gateway.address()),
+        &format!("{}/fhir/ImagingStudy/_search?status=available", gateway.base_url()),
         "application/x-www-form-urlencoded",
         form,
     )
@@ -313,18 +316,18 @@ async fn a_search_can_be_posted() {
 }
 
 #[tokio::test]
-async fn a_page_of_summaries_costs_no_call_for_each_of_its_studies() {
-    let gateway = RunningGateway::over_samples().await;
-    let before = gateway.asked("search");
+async fn a_page_of_summaries_costs_no_request_per_study() {
+    let gateway = RunningGateway::start_with_samples().await;
+    let before = gateway.upstream_requests("search");
     let bundle = gateway.json("/fhir/ImagingStudy?_summary=true&_count=30").await;
     assert_eq!(entries(&bundle, "match").len(), 30);
-    // Two pages of studies and two of series: the profile believes a short page only when the next one is empty.
-    assert_eq!(gateway.asked("search") - before, 4);
-    assert_eq!(gateway.asked("metadata"), 0);
+    // Two pages of studies and two of series: with this profile a short page is the last one only if the next one is empty.
+    assert_eq!(gateway.upstream_requests("search") - before, 4);
+    assert_eq!(gateway.upstream_requests("metadata"), 0);
 }
 
 #[tokio::test]
-async fn an_issuer_that_only_the_objects_know_is_compared_too() {
+async fn issuers_that_only_instances_contain_are_compared() {
     let issuer = serde_json::json!([{
         "00400032": {"vr": "UT", "Value": ["2.999.7"]},
         "00400033": {"vr": "CS", "Value": ["ISO"]},
@@ -340,7 +343,7 @@ async fn an_issuer_that_only_the_objects_know_is_compared_too() {
     let metadata = Answer::json(object.to_string());
     let pacs = Pacs::new().study(study).at("/studies/1.2.3/series/1.2.3.4/metadata", metadata);
     let pacs = pacs.start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     for (token, found) in [("A1", 1), ("urn:oid:2.999.7%7CA1", 1), ("urn:oid:2.999.8%7CA1", 0), ("%7CA1", 0)]
     {
         let bundle = gateway.json(&format!("/fhir/ImagingStudy?identifier={token}")).await;

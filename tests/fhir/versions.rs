@@ -1,4 +1,4 @@
-//! Versions: what a resource's content is called and since when it is so, in front of an archive that changes.
+//! `meta.versionId`, `meta.lastUpdated` and conditional requests, in front of an archive that changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::support::gateway::{RunningGateway, entries};
 use crate::support::pacs::{Pacs, RunningPacs, Study};
 
 const STUDY: &str = "/fhir/ImagingStudy/1.2";
-/// The archive is asked in any case.
-const ANEW: (&str, &str) = ("Cache-Control", "no-cache");
+/// Bypasses the cache.
+const NO_CACHE: (&str, &str) = ("Cache-Control", "no-cache");
 
 fn study(instances: usize) -> Study {
     Study::new("1.2").of("P1", "Doe^Jane").series("1.2.1", "CT", instances)
@@ -26,11 +26,11 @@ async fn archive() -> RunningPacs {
         .await
 }
 
-async fn anew(gateway: &RunningGateway, path: &str) -> Received {
-    gateway.get_with(path, &[ANEW]).await
+async fn reload(gateway: &RunningGateway, path: &str) -> Received {
+    gateway.get_with(path, &[NO_CACHE]).await
 }
 
-/// The version's name and its time.
+/// `meta.versionId` and `meta.lastUpdated`.
 fn version(resource: &Value) -> (String, String) {
     let text = |name: &str| {
         resource["meta"][name].as_str().unwrap_or_else(|| panic!("{name}: {resource}")).to_owned()
@@ -43,9 +43,9 @@ fn tag(version: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_form_of_a_resource_tells_the_same_version() {
+async fn every_representation_of_a_resource_has_the_same_version() {
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let whole = gateway.get(STUDY).await;
     let (id, since) = version(&whole.json());
     assert_eq!(whole.header("etag"), Some(tag(&id).as_str()));
@@ -63,15 +63,15 @@ async fn every_form_of_a_resource_tells_the_same_version() {
 }
 
 #[tokio::test]
-async fn a_form_that_was_made_before_the_whole_was_looked_at_tells_the_whole_s_version_when_it_is_checked() {
+async fn a_cached_summary_gets_the_version_of_the_whole_study_when_it_is_revalidated() {
     let pacs = archive().await;
     let clock = Arc::new(ManualClock::default());
-    let gateway = RunningGateway::over_by(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
+    let gateway = RunningGateway::start_with_clock(Arc::clone(&clock) as SharedClock, &pacs.url(), "").await;
     let path = format!("{STUDY}?_summary=true");
     let (before, since) = version(&gateway.json(&path).await);
     let whole = version(&gateway.json(STUDY).await);
     assert_ne!(whole.0, before);
-    assert_eq!(whole.1, since, "to look at all of it changes nothing");
+    assert_eq!(whole.1, since, "reading the whole study is not a change");
     let asked = pacs.targets().len();
     clock.advance(Duration::from_hours(1));
     let summary = gateway.json(&path).await;
@@ -83,17 +83,17 @@ async fn a_form_that_was_made_before_the_whole_was_looked_at_tells_the_whole_s_v
 #[tokio::test]
 async fn a_changed_study_has_another_version_and_a_later_time() {
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let before = gateway.get(STUDY).await;
     let other = version(&gateway.json("/fhir/ImagingStudy/1.3").await);
     let (id, since) = version(&before.json());
-    assert_eq!(version(&anew(&gateway, STUDY).await.json()), (id.clone(), since.clone()));
-    pacs.holds_now([study(3), Study::new("1.3").of("P2", "Roe^Rob").series("1.3.1", "MR", 1)]);
-    let after = anew(&gateway, STUDY).await;
+    assert_eq!(version(&reload(&gateway, STUDY).await.json()), (id.clone(), since.clone()));
+    pacs.set_studies([study(3), Study::new("1.3").of("P2", "Roe^Rob").series("1.3.1", "MR", 1)]);
+    let after = reload(&gateway, STUDY).await;
     let (changed, later) = version(&after.json());
     assert_ne!(changed, id);
     assert!(later > since, "{later} {since}");
-    assert_eq!(version(&anew(&gateway, "/fhir/ImagingStudy/1.3").await.json()), other);
+    assert_eq!(version(&reload(&gateway, "/fhir/ImagingStudy/1.3").await.json()), other);
     for (name, value) in [
         ("If-None-Match", tag(&id)),
         ("If-Modified-Since", before.header("last-modified").unwrap().to_owned()),
@@ -104,8 +104,8 @@ async fn a_changed_study_has_another_version_and_a_later_time() {
 }
 
 #[tokio::test]
-async fn a_change_below_unchanged_rows_is_seen_by_whoever_looks_there() {
-    let said = |uid: &str| {
+async fn a_change_of_instances_without_changed_rows_is_detected_when_they_are_read() {
+    let metadata = |uid: &str| {
         let instance = serde_json::json!({
             "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
             "00080018": {"vr": "UI", "Value": [uid]},
@@ -114,21 +114,21 @@ async fn a_change_below_unchanged_rows_is_seen_by_whoever_looks_there() {
     };
     let pacs = Pacs::new()
         .study(study(1))
-        .in_turn("/studies/1.2/series/1.2.1/metadata", [said("1.2.1.1"), said("1.2.1.9")])
+        .in_turn("/studies/1.2/series/1.2.1/metadata", [metadata("1.2.1.1"), metadata("1.2.1.9")])
         .start()
         .await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let (id, since) = version(&gateway.json(STUDY).await);
     assert_eq!(version(&gateway.json(&format!("{STUDY}?_summary=true")).await), (id.clone(), since.clone()));
-    let (changed, later) = version(&anew(&gateway, STUDY).await.json());
+    let (changed, later) = version(&reload(&gateway, STUDY).await.json());
     assert_ne!(changed, id);
     assert!(later > since);
 }
 
 #[tokio::test]
-async fn who_has_a_version_is_told_so() {
+async fn conditional_reads_return_304_for_the_current_version() {
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
     for path in [STUDY, &format!("{STUDY}?_summary=true"), &format!("/fhir/{patient}"), "/fhir/Endpoint/main"]
     {
@@ -140,40 +140,40 @@ async fn who_has_a_version_is_told_so() {
         assert_eq!(again.header("etag"), Some(etag));
         assert_eq!(again.header("last-modified").is_some(), first.header("last-modified").is_some());
         let Some(date) = first.header("last-modified") else {
-            assert!(path.contains("Patient"), "{path}: it cannot be told when a patient changed");
+            assert!(path.contains("Patient"), "{path}: the time of a change of a Patient is unknown");
             assert_eq!(first.json()["meta"].get("lastUpdated"), None);
             continue;
         };
-        // The tag decides, and a date of long ago is not enough.
+        // If-None-Match takes precedence over If-Modified-Since (RFC 9110 13.2.2), and an old date does not match.
         let other = gateway.get_with(path, &[("If-None-Match", "\"x\""), ("If-Modified-Since", date)]).await;
         assert_eq!(other.status, 200, "{path}");
         let old = [("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT")];
         assert_eq!(gateway.get_with(path, &old).await.status, 200, "{path}");
         let late = [("If-Modified-Since", "Fri, 01 Jan 2100 00:00:00 GMT")];
         assert_eq!(gateway.get_with(path, &late).await.status, 304, "{path}");
-        let head = client::send("HEAD", &format!("{}{path}", gateway.address()), &[]).await;
+        let head = client::send("HEAD", &format!("{}{path}", gateway.base_url()), &[]).await;
         assert_eq!((head.header("etag"), head.status), (Some(etag), 200));
         assert_eq!(head.header("last-modified").is_some(), first.header("last-modified").is_some());
     }
 }
 
 #[tokio::test]
-async fn the_current_version_can_be_read_by_its_name_and_no_other() {
+async fn vread_returns_the_current_version_and_no_other() {
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
     for path in [STUDY, &format!("/fhir/{patient}"), "/fhir/Endpoint/main"] {
         let read = gateway.get(path).await;
         let id = read.json()["meta"]["versionId"].as_str().unwrap().to_owned();
-        let address = format!("{path}/_history/{id}");
-        let vread = gateway.get(&address).await;
+        let version_path = format!("{path}/_history/{id}");
+        let vread = gateway.get(&version_path).await;
         assert_eq!((vread.status, vread.json()), (200, read.json()), "{path}");
         assert_eq!(vread.header("etag"), read.header("etag"));
         assert_eq!(
             vread.header("content-location"),
-            Some(format!("{}{address}", gateway.address()).as_str())
+            Some(format!("{}{version_path}", gateway.base_url()).as_str())
         );
-        let again = gateway.get_with(&address, &[("If-None-Match", &tag(&id))]).await;
+        let again = gateway.get_with(&version_path, &[("If-None-Match", &tag(&id))]).await;
         assert_eq!(again.status, 304);
         let other = gateway.get(&format!("{path}/_history/0123")).await;
         assert_eq!((other.status, other.json()["issue"][0]["code"].clone()), (404, "not-supported".into()));
@@ -193,9 +193,9 @@ async fn the_current_version_can_be_read_by_its_name_and_no_other() {
 }
 
 #[tokio::test]
-async fn each_entry_of_a_batch_has_its_own_condition() {
+async fn batch_entries_have_their_own_conditions() {
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let (id, _) = version(&gateway.json(STUDY).await);
     let since = "Fri, 01 Jan 2100 00:00:00 GMT";
     let batch = serde_json::json!({"resourceType": "Bundle", "type": "batch", "entry": [
@@ -203,7 +203,7 @@ async fn each_entry_of_a_batch_has_its_own_condition() {
         {"request": {"method": "GET", "url": format!("ImagingStudy/1.2/_history/{id}")}},
         {"request": {"method": "GET", "url": "ImagingStudy/1.2/_history"}},
     ]});
-    let url = format!("{}/fhir", gateway.address());
+    let url = format!("{}/fhir", gateway.base_url());
     let answer = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
     let status =
         |index: usize| answer["entry"][index]["response"]["status"].as_str().unwrap()[..3].to_owned();
@@ -212,8 +212,8 @@ async fn each_entry_of_a_batch_has_its_own_condition() {
 }
 
 #[tokio::test]
-async fn what_is_claimed_of_versions_is_so() {
-    let gateway = RunningGateway::over_samples().await;
+async fn the_capability_statement_declares_versioning_as_implemented() {
+    let gateway = RunningGateway::start_with_samples().await;
     for resource in gateway.json("/fhir/metadata").await["rest"][0]["resource"].as_array().unwrap() {
         assert_eq!(resource["versioning"], "versioned");
         assert_eq!(resource["readHistory"], false);
@@ -223,8 +223,8 @@ async fn what_is_claimed_of_versions_is_so() {
 }
 
 #[tokio::test]
-async fn every_address_says_what_can_be_done_there() {
-    let gateway = RunningGateway::over_samples().await;
+async fn options_returns_the_methods_of_each_url() {
+    let gateway = RunningGateway::start_with_samples().await;
     for (path, allow) in [
         ("/fhir/metadata", "GET, HEAD, OPTIONS"),
         ("/fhir/ImagingStudy", "GET, HEAD, OPTIONS"),
@@ -232,59 +232,67 @@ async fn every_address_says_what_can_be_done_there() {
         ("/fhir/Endpoint/main", "GET, HEAD, OPTIONS"),
         ("/fhir/Endpoint/main/_history/1", "GET, HEAD, OPTIONS"),
     ] {
-        let received = client::send("OPTIONS", &format!("{}{path}", gateway.address()), &[]).await;
+        let received = client::send("OPTIONS", &format!("{}{path}", gateway.base_url()), &[]).await;
         assert_eq!((received.status, received.header("allow")), (204, Some(allow)), "{path}");
     }
 }
 
 #[tokio::test]
-async fn what_was_served_and_is_gone_stays_gone_until_it_comes_back() {
+async fn a_deleted_study_is_a_410_across_restarts_until_it_is_stored_again() {
     let state = tempfile::tempdir().unwrap();
     let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
-    assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404, "it never was here");
-    // One was read, the other was in a list.
+    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
+    assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404, "it never existed");
+    // One was read, the other was listed.
     let (id, since) = version(&gateway.json(STUDY).await);
     gateway.json("/fhir/ImagingStudy?_summary=true").await;
-    pacs.holds_now([]);
+    pacs.set_studies([]);
     for path in [STUDY, "/fhir/ImagingStudy/1.3"] {
-        let gone = anew(&gateway, path).await;
-        assert_eq!((gone.status, gone.json()["issue"][0]["code"].clone()), (410, "deleted".into()), "{path}");
+        let deleted = reload(&gateway, path).await;
+        assert_eq!(
+            (deleted.status, deleted.json()["issue"][0]["code"].clone()),
+            (410, "deleted".into()),
+            "{path}"
+        );
     }
     gateway.stop().await;
-    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
-    assert_eq!(gateway.get(STUDY).await.status, 410, "it is known after a restart");
+    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
+    assert_eq!(gateway.get(STUDY).await.status, 410, "the deletion is known after a restart");
     assert_eq!(gateway.get(&format!("{STUDY}/_history/{id}")).await.status, 410);
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404);
-    pacs.holds_now([study(2)]);
+    pacs.set_studies([study(2)]);
     let (again, later) = version(&gateway.json(STUDY).await);
-    assert_eq!(again, id, "the same content has the same name");
-    assert!(later > since, "and a client that thought it gone is told of it");
+    assert_eq!(again, id, "the same content has the same versionId");
+    assert!(later > since, "and an incremental client sees the study again");
 }
 
 #[tokio::test]
-async fn versions_survive_a_restart_and_their_names_the_loss_of_the_store() {
+async fn versions_survive_a_restart_and_version_ids_the_loss_of_the_store() {
     let state = tempfile::tempdir().unwrap();
     let configured = format!("[cache]\nstate_dir = \"{}\"\n", state.path().display());
     let pacs = archive().await;
-    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
     let (study, endpoint) =
         (version(&gateway.json(STUDY).await), version(&gateway.json("/fhir/Endpoint/main").await));
     gateway.stop().await;
-    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
     assert_eq!(version(&gateway.json(STUDY).await), study);
-    // Its address is another one now, as the listener's port is.
+    // The address of the Endpoint has changed with the port of the listener.
     assert_eq!(version(&gateway.json("/fhir/Endpoint/main").await).1, endpoint.1);
     gateway.stop().await;
     std::fs::remove_file(state.path().join("store.redb")).unwrap();
-    let gateway = RunningGateway::over(&pacs.url(), &configured).await;
+    let gateway = RunningGateway::start(&pacs.url(), &configured).await;
     let (id, since) = version(&gateway.json(STUDY).await);
     assert_eq!(id, study.0);
     assert!(since > study.1);
     gateway.stop().await;
     let gateway =
-        RunningGateway::over(&pacs.url(), &format!("accession_system = \"urn:oid:2.999\"\n{configured}"))
+        RunningGateway::start(&pacs.url(), &format!("accession_system = \"urn:oid:2.999\"\n{configured}"))
             .await;
-    assert_ne!(version(&gateway.json(STUDY).await).0, id, "what is configured is part of what is shown");
+    assert_ne!(
+        version(&gateway.json(STUDY).await).0,
+        id,
+        "configuration that changes the resource changes its version"
+    );
 }

@@ -1,4 +1,4 @@
-//! A client that says what it is told, byte for byte, and tells what came back, also when it broke off.
+//! An HTTP/1.1 client that sends requests byte for byte and returns what it received, also if the transfer broke off.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Reached only when a test fails, however busy the machine is.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Reached only if a test fails, however busy the machine is.
+const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// What came back.
+/// A response as it was received.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// 0 when there was no answer.
+    /// 0 if there was no response.
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// As much of the body as came, out of its chunks.
+    /// As much of the body as was received, without chunk framing.
     pub body: Vec<u8>,
-    /// The body came to the end that the head told.
+    /// The body ended where its framing says that it ends.
     pub complete: bool,
 }
 
@@ -49,24 +49,24 @@ pub async fn get_with(url: &str, headers: &[(&str, &str)]) -> Received {
     send("GET", url, headers).await
 }
 
-/// A request for `url`, whose path and query go out as they stand.
+/// Sends a request for `url`, whose path and query are sent unchanged, and reads the response.
 pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Received {
-    receive(method, ask(method, url, headers).await).await
+    receive(method, send_request(method, url, headers).await).await
 }
 
-/// Reads the answer to a request of `method` that was sent over `stream`.
+/// Reads the response to a request with `method` that was sent over `stream`.
 pub async fn receive(method: &str, mut stream: TcpStream) -> Received {
     let mut bytes = Vec::new();
-    let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
-    let ended = reading.expect("an answer in time").is_ok();
+    let reading = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
+    let ended = reading.expect("a response in time").is_ok();
     received(method, &bytes, ended)
 }
 
-/// Sends a request and leaves the answer unread.
-pub async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> TcpStream {
-    let rest = url.strip_prefix("http://").expect("an http address");
+/// Sends a request and leaves the response unread.
+pub async fn send_request(method: &str, url: &str, headers: &[(&str, &str)]) -> TcpStream {
+    let rest = url.strip_prefix("http://").expect("an http URL");
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut stream = TcpStream::connect(authority).await.expect("somebody who listens");
+    let mut stream = TcpStream::connect(authority).await.expect("a listener");
     let mut head = format!("{method} /{path} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         write!(head, "Host: {authority}\r\n").unwrap();
@@ -75,7 +75,7 @@ pub async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> TcpStream
         write!(head, "{name}: {value}\r\n").unwrap();
     }
     head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).await.expect("somebody who reads");
+    stream.write_all(head.as_bytes()).await.expect("an open connection");
     stream
 }
 
@@ -128,11 +128,12 @@ fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
 /// POST of a body.
 pub async fn post(url: &str, content_type: &str, body: &str) -> Received {
     let length = body.len().to_string();
-    let mut stream = ask("POST", url, &[("Content-Type", content_type), ("Content-Length", &length)]).await;
-    // Whoever refuses a body early may close before it is all sent.
+    let mut stream =
+        send_request("POST", url, &[("Content-Type", content_type), ("Content-Length", &length)]).await;
+    // A server that rejects a body early may close the connection before all of it is sent.
     let _ = stream.write_all(body.as_bytes()).await;
     let mut bytes = Vec::new();
-    let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
-    let ended = reading.expect("an answer in time").is_ok();
+    let reading = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
+    let ended = reading.expect("a response in time").is_ok();
     received("POST", &bytes, ended)
 }

@@ -1,4 +1,4 @@
-//! The whole gateway, as `serve` runs it, in front of one archive.
+//! The whole gateway, as `serve` runs it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use tokio::task::JoinHandle;
 use super::client::{self, Received};
 use super::samples::{self, SampleArchive};
 
-/// Longer than any test takes: a deadline that a test does not set itself is no part of it, and a busy machine must not reach it.
+/// Longer than any test takes: a deadline that a test does not set must not be reached, even on a busy machine.
 const LONG: Duration = Duration::from_hours(1);
 
-/// A client may take as long as it likes.
-const UNHURRIED: ConnectionLimits = ConnectionLimits {
+/// No limit on how long a client takes.
+const LONG_LIMITS: ConnectionLimits = ConnectionLimits {
     first_byte: LONG,
     head: LONG,
     idle: LONG,
@@ -32,9 +32,9 @@ const UNHURRIED: ConnectionLimits = ConnectionLimits {
     max_connections: 4096,
 };
 
-/// Sets every time that `told`, the test's own lines, does not name.
-fn wait_longer(config: &mut Config, told: &str, fresh_for: Option<Duration>) {
-    let names = |key: &str| told.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
+/// Sets every timeout that `lines`, the configuration of the test, does not set.
+fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>) {
+    let names = |key: &str| lines.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
     if !names("request_timeout") {
         config.server.request_timeout = LONG;
     }
@@ -50,48 +50,48 @@ fn wait_longer(config: &mut Config, told: &str, fresh_for: Option<Duration>) {
     }
 }
 
-/// A gateway that runs until it is dropped, and its archive, if that is an embedded one.
+/// A gateway that runs until it is dropped, and its archive if that is the embedded one.
 #[derive(Debug)]
 pub struct RunningGateway {
-    address: String,
+    base_url: String,
     metrics: Metrics,
-    order_to_stop: Option<oneshot::Sender<()>>,
+    shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    /// Runs as long as this does.
+    /// Kept alive as long as the gateway runs.
     archive: Option<Arc<SampleArchive>>,
 }
 
 impl RunningGateway {
     /// In front of the embedded archive with the sample studies.
-    pub async fn over_samples() -> Self {
-        Self::over_samples_with("").await
+    pub async fn start_with_samples() -> Self {
+        Self::start_with_samples_and("").await
     }
 
     /// The same, with more lines of configuration.
-    pub async fn over_samples_with(more: &str) -> Self {
-        // Filling an archive blocks.
+    pub async fn start_with_samples_and(more: &str) -> Self {
+        // Writing the samples blocks.
         let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
-        let mut gateway = Self::over(&archive.url, more).await;
+        let mut gateway = Self::start(&archive.url, more).await;
         gateway.archive = Some(archive);
         gateway
     }
 
     /// In front of the archive at `url`.
-    pub async fn over(url: &str, more: &str) -> Self {
-        Self::start(Arc::new(SystemClock::default()), url, more, None, Some(LONG)).await
+    pub async fn start(url: &str, more: &str) -> Self {
+        Self::launch(Arc::new(SystemClock::default()), url, more, None, Some(LONG)).await
     }
 
-    /// In front of the archive at `url`, by `clock`, which the test moves.
-    pub async fn over_by(clock: SharedClock, url: &str, more: &str) -> Self {
-        Self::start(clock, url, more, None, None).await
+    /// In front of the archive at `url`, with `clock`, which the test advances.
+    pub async fn start_with_clock(clock: SharedClock, url: &str, more: &str) -> Self {
+        Self::launch(clock, url, more, None, None).await
     }
 
-    /// In front of the archive at `url`, for those whom `authenticator` lets in.
-    pub async fn guarded(authenticator: Arc<dyn Authenticator>, url: &str) -> Self {
-        Self::start(Arc::new(SystemClock::default()), url, "", Some(authenticator), None).await
+    /// In front of the archive at `url`, with `authenticator`.
+    pub async fn start_with_authenticator(authenticator: Arc<dyn Authenticator>, url: &str) -> Self {
+        Self::launch(Arc::new(SystemClock::default()), url, "", Some(authenticator), None).await
     }
 
-    async fn start(
+    async fn launch(
         clock: SharedClock,
         url: &str,
         more: &str,
@@ -103,7 +103,7 @@ impl RunningGateway {
         );
         let mut config =
             Config::parse(&text, Path::new("test.toml"), []).unwrap_or_else(|errors| panic!("{errors}"));
-        wait_longer(&mut config, more, fresh_for);
+        extend_timeouts(&mut config, more, fresh_for);
         let metrics = Metrics::default();
         let app = match authenticator {
             None => App::new(&config, clock, metrics.clone()),
@@ -113,26 +113,26 @@ impl RunningGateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key).unwrap());
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let base_url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let service = app.service();
-        let (order_to_stop, ordered) = oneshot::channel();
+        let (shutdown, requested) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let stop = async { drop(ordered.await) };
-            http_server::serve_with_tls(listener, tls, UNHURRIED, service, stop).await;
+            let stop = async { drop(requested.await) };
+            http_server::serve_with_tls(listener, tls, LONG_LIMITS, service, stop).await;
             app.close().await;
         });
-        Self { address, metrics, order_to_stop: Some(order_to_stop), task, archive: None }
+        Self { base_url, metrics, shutdown: Some(shutdown), task, archive: None }
     }
 
-    /// Stops it as an orchestrator does; what it has open is closed then.
+    /// Shuts it down as an orchestrator does, and waits until everything is closed.
     pub async fn stop(mut self) {
-        drop(self.order_to_stop.take());
+        drop(self.shutdown.take());
         (&mut self.task).await.unwrap();
     }
 
-    /// Where it listens, without a slash at its end.
-    pub fn address(&self) -> &str {
-        &self.address
+    /// The URL at which it listens, without a trailing slash.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
     }
 
     /// Its metrics as text.
@@ -140,8 +140,8 @@ impl RunningGateway {
         self.metrics.to_text()
     }
 
-    /// How many requests of a class went to the archive so far, whatever came of them.
-    pub fn asked(&self, class: &str) -> u64 {
+    /// The number of upstream requests of a class so far, whatever their outcome.
+    pub fn upstream_requests(&self, class: &str) -> u64 {
         let label = format!("class=\"{class}\"");
         let lines = self.metrics().lines().map(str::to_owned).collect::<Vec<_>>();
         let counts = lines
@@ -152,15 +152,15 @@ impl RunningGateway {
 
     /// GET of a path.
     pub async fn get(&self, path: &str) -> Received {
-        client::get(&format!("{}{path}", self.address)).await
+        client::get(&format!("{}{path}", self.base_url)).await
     }
 
     /// GET of a path with headers.
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Received {
-        client::get_with(&format!("{}{path}", self.address), headers).await
+        client::get_with(&format!("{}{path}", self.base_url), headers).await
     }
 
-    /// The JSON at a path, which must be there.
+    /// The JSON resource at a path; panics unless the status is 200.
     pub async fn json(&self, path: &str) -> Value {
         let received = self.get(path).await;
         assert_eq!(received.status, 200, "{path}: {}", received.text());
@@ -174,7 +174,7 @@ impl RunningGateway {
         loop {
             matches.extend(entries(&page, "match"));
             let Some(next) = link(&page, "next") else { return (matches, first) };
-            let path = next.strip_prefix(&self.address).expect("a link of our own").to_owned();
+            let path = next.strip_prefix(&self.base_url).expect("a link to the gateway").to_owned();
             page = self.json(&path).await;
         }
     }
@@ -193,7 +193,7 @@ impl Drop for RunningGateway {
     }
 }
 
-/// The resources of a Bundle that stand in it for this reason.
+/// The resources of a Bundle whose entries have this `search.mode`.
 pub fn entries(bundle: &Value, mode: &str) -> Vec<Value> {
     let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
     entries
@@ -203,7 +203,7 @@ pub fn entries(bundle: &Value, mode: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The address of a link of a Bundle.
+/// The URL of a link of a Bundle.
 pub fn link(bundle: &Value, relation: &str) -> Option<String> {
     let links = bundle["link"].as_array()?;
     Some(links.iter().find(|link| link["relation"] == relation)?["url"].as_str()?.to_owned())

@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2 from the first byte on (RFC 9113 3.3), several streams over one connection.
+//! An HTTP/2 client with prior knowledge (RFC 9113 3.3): several streams over one connection.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,34 +12,34 @@ use super::client::Received;
 
 /// One connection.
 #[derive(Debug, Clone)]
-pub struct Http2 {
+pub struct Http2Client {
     sender: SendRequest<Empty<Bytes>>,
-    address: String,
+    base_url: String,
 }
 
-impl Http2 {
-    /// To whoever listens at `address`, `http://host:port`.
-    pub async fn to(address: &str) -> Self {
-        let stream = TcpStream::connect(address.strip_prefix("http://").unwrap()).await.unwrap();
+impl Http2Client {
+    /// Connects to `base_url`, `http://host:port`.
+    pub async fn connect(base_url: &str) -> Self {
+        let stream = TcpStream::connect(base_url.strip_prefix("http://").unwrap()).await.unwrap();
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        Self { sender, address: address.to_owned() }
+        Self { sender, base_url: base_url.to_owned() }
     }
 
-    /// Asks, and leaves the body unread; `None` when there was no answer. Dropping it resets its stream, and no other.
-    pub async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Option<Response<Incoming>> {
-        let mut request = Request::get(format!("{}{path}", self.address));
+    /// Sends a GET and leaves the body unread; `None` if there was no response. Dropping the response resets its stream only.
+    pub async fn send(&self, path: &str, headers: &[(&str, &str)]) -> Option<Response<Incoming>> {
+        let mut request = Request::get(format!("{}{path}", self.base_url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         self.sender.clone().send_request(request.body(Empty::new()).unwrap()).await.ok()
     }
 
-    /// Asks and reads.
+    /// Sends a GET and reads the response.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Received {
         let mut received = Received { status: 0, headers: Vec::new(), body: Vec::new(), complete: false };
-        let Some(response) = self.ask(path, headers).await else { return received };
+        let Some(response) = self.send(path, headers).await else { return received };
         received.status = response.status().as_u16();
         let text = |value: &http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
         received.headers =

@@ -1,4 +1,4 @@
-//! DICOM objects in the file format of PS3.10, as small as they can be.
+//! Minimal DICOM objects in the file format of PS3.10.
 
 use dicom_core::value::{C, PixelFragmentSequence};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
@@ -18,7 +18,7 @@ pub fn report(study: &str, series: &str, instance: &str) -> InMemDicomObject {
     ])
 }
 
-/// The same with frames of 2 by 2 pixels, one after the other.
+/// The same with native pixel data: frames of 2 by 2 pixels, concatenated in `pixels`.
 pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemDicomObject {
     let mut image = report(study, series, instance);
     let frames = (pixels.len() / 4).to_string();
@@ -31,7 +31,7 @@ pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemD
     image
 }
 
-/// The same with so many frames in these fragments.
+/// The same with encapsulated pixel data: the number of frames, the Basic Offset Table and the fragments.
 pub fn compressed(
     study: &str,
     series: &str,
@@ -46,8 +46,8 @@ pub fn compressed(
     image
 }
 
-/// The bytes of a file.
-pub fn written(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
+/// The bytes of a Part 10 file in `transfer_syntax`.
+pub fn encoded(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
     let uid = object.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().into_owned();
     let meta = FileMetaTableBuilder::new()
         .media_storage_sop_class_uid(uids::SECONDARY_CAPTURE_IMAGE_STORAGE)
@@ -62,5 +62,5 @@ pub fn written(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
 
 /// The bytes of a file in Explicit VR Little Endian.
 pub fn file(object: InMemDicomObject) -> Vec<u8> {
-    written(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+    encoded(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
 }

@@ -1,5 +1,5 @@
-//! An archive that does what a test tells it to. It speaks HTTP/1.1 over plain TCP by hand, so that it can send any bytes,
-//! break off anywhere, hang, and close connections as real archives do.
+//! A scripted archive. It writes HTTP/1.1 to plain TCP connections itself, so that it can send any bytes, break off anywhere,
+//! hang, and close connections as real archives do.
 //!
 //! ```ignore
 //! let pacs = Pacs::new()
@@ -24,13 +24,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use answer::{Answer, Framing};
-pub use query::Given;
+pub use query::QueryMatch;
 pub use study::Study;
 
-/// How it pages.
+/// How it treats `limit` and `offset`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Paging {
-    /// As it is asked to.
+    /// As PS3.18 defines them.
     #[default]
     Honest,
     /// It ignores `limit` and `offset`.
@@ -39,50 +39,50 @@ pub enum Paging {
     OffsetIgnored,
     /// It ignores `limit`.
     LimitIgnored,
-    /// It never gives more rows than this at once, and does not say so.
+    /// It never returns more rows than this at once, and sends no Warning.
     CutAt(usize),
 }
 
-/// What becomes of its studies.
+/// A change of its studies.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// This one is new, and stands before all others.
-    New(Study),
-    /// The one with this UID is gone.
-    Gone(String),
+    /// This study is added before all others.
+    Added(Study),
+    /// The study with this UID is deleted.
+    Deleted(String),
 }
 
-/// Where its DICOMweb services stand.
+/// The root of its DICOMweb services.
 pub const ROOT: &str = "/dicom-web";
 
-/// Reached only when a test fails, however busy the machine is.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// Reached only if a test fails, however busy the machine is.
+const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// An archive that is being told what to do.
+/// An archive under construction.
 #[derive(Debug, Clone)]
 pub struct Pacs {
     studies: Vec<Study>,
-    told: Vec<(String, Vec<Answer>)>,
-    told_when: Vec<Told>,
+    by_path: Vec<(String, Vec<Answer>)>,
+    conditional: Vec<ConditionalAnswer>,
     otherwise: Option<Answer>,
-    habits: Habits,
+    behavior: Behavior,
 }
 
-/// A path, the keys that its query must have, and the answer.
-type Told = (String, Vec<(String, Given)>, Answer);
+/// A path, the conditions on its query, and the answer.
+type ConditionalAnswer = (String, Vec<(String, QueryMatch)>, Answer);
 
-/// What it does to every answer.
+/// What it does with every answer.
 #[derive(Debug, Clone, Default)]
-struct Habits {
+struct Behavior {
     slow: Option<Duration>,
-    metadata_to: usize,
+    metadata_until: usize,
     breaks_after: Option<usize>,
-    says_host: Option<String>,
+    base_url: Option<String>,
     closes_silently: bool,
     ignores_filters: bool,
     paging: Paging,
     repeats_rows: usize,
-    lists_at_most: Option<usize>,
+    max_listed: Option<usize>,
     changes: Vec<(usize, Change)>,
     user_and_password: Option<(String, String)>,
 }
@@ -92,107 +92,107 @@ impl Pacs {
     pub fn new() -> Self {
         Self {
             studies: Vec::new(),
-            told: Vec::new(),
-            told_when: Vec::new(),
+            by_path: Vec::new(),
+            conditional: Vec::new(),
             otherwise: None,
-            habits: Habits::default(),
+            behavior: Behavior::default(),
         }
     }
 
-    /// It holds `study`, and answers searches and metadata of it.
+    /// It holds `study`, and answers searches and metadata requests for it.
     pub fn study(mut self, study: Study) -> Self {
         self.studies.push(study);
         self
     }
 
-    /// It answers requests for `path`, below its root and whatever the query, with `answer`.
+    /// It answers requests for `path` below its root, whatever the query, with `answer`.
     pub fn at(self, path: &str, answer: Answer) -> Self {
         self.in_turn(path, [answer])
     }
 
-    /// It answers the first request for `path` with the first answer, and so on; the last answer stands for all others.
+    /// It answers the first request for `path` with the first answer, and so on; the last answer is repeated.
     pub fn in_turn(mut self, path: &str, answers: impl IntoIterator<Item = Answer>) -> Self {
-        self.told.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
+        self.by_path.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
         self
     }
 
-    /// It answers requests for `path`, or for any with `*`, whose query has each of these keys as it is said, with `answer`;
-    /// of several that fit, the first.
-    pub fn when(mut self, path: &str, keys: Vec<(String, Given)>, answer: Answer) -> Self {
+    /// It answers requests for `path` (any path for `*`) whose query meets these conditions with `answer`; the first that matches
+    /// is used.
+    pub fn when(mut self, path: &str, keys: Vec<(String, QueryMatch)>, answer: Answer) -> Self {
         let path = if path == "*" { path.to_owned() } else { format!("{ROOT}{path}") };
-        self.told_when.push((path, keys, answer));
+        self.conditional.push((path, keys, answer));
         self
     }
 
-    /// It answers whatever it was not told about with `answer`, in place of 404.
+    /// It answers all other requests with `answer` instead of 404.
     pub fn otherwise(mut self, answer: Answer) -> Self {
         self.otherwise = Some(answer);
         self
     }
 
-    /// It takes its time before every answer.
+    /// It waits before every answer.
     pub fn slow(mut self, duration: Duration) -> Self {
-        self.habits.slow = Some(duration);
+        self.behavior.slow = Some(duration);
         self
     }
 
-    /// It answers no request for metadata before it has had so many of them at once.
-    pub fn answers_metadata_to(mut self, at_once: usize) -> Self {
-        self.habits.metadata_to = at_once;
+    /// It answers no metadata request before it has had this number of requests at the same time.
+    pub fn holds_metadata_until(mut self, concurrent: usize) -> Self {
+        self.behavior.metadata_until = concurrent;
         self
     }
 
-    /// Every body breaks off after so many bytes.
+    /// Every body breaks off after this number of bytes.
     pub fn breaks_after(mut self, bytes: usize) -> Self {
-        self.habits.breaks_after = Some(bytes);
+        self.behavior.breaks_after = Some(bytes);
         self
     }
 
-    /// It writes that address, such as `http://inner:8042`, into its RetrieveURLs in place of its own.
-    pub fn says_host(mut self, address: &str) -> Self {
-        self.habits.says_host = Some(address.to_owned());
+    /// It writes this base URL, such as `http://inner:8042`, into its Retrieve URLs instead of its own.
+    pub fn with_base_url(mut self, url: &str) -> Self {
+        self.behavior.base_url = Some(url.to_owned());
         self
     }
 
-    /// It closes each connection after its first answer, though it said that it would keep it.
+    /// It closes each connection after its first answer although it announced a persistent connection.
     pub fn closes_silently(mut self) -> Self {
-        self.habits.closes_silently = true;
+        self.behavior.closes_silently = true;
         self
     }
 
-    /// It answers every search with everything, as archives do that do not know a key.
+    /// It answers every search with all studies, like archives that do not support a key.
     pub fn ignores_filters(mut self) -> Self {
-        self.habits.ignores_filters = true;
+        self.behavior.ignores_filters = true;
         self
     }
 
-    /// It pages in that way.
-    pub fn pages(mut self, paging: Paging) -> Self {
-        self.habits.paging = paging;
+    /// It treats `limit` and `offset` in this way.
+    pub fn paging(mut self, paging: Paging) -> Self {
+        self.behavior.paging = paging;
         self
     }
 
-    /// It gives every row so many times more, one after the other.
+    /// It repeats every row this number of times.
     pub fn repeats_rows(mut self, times: usize) -> Self {
-        self.habits.repeats_rows = times;
+        self.behavior.repeats_rows = times;
         self
     }
 
-    /// It answers a search for studies that finds more than so many with 413, as dcm4chee does.
-    pub fn lists_at_most(mut self, studies: usize) -> Self {
-        self.habits.lists_at_most = Some(studies);
+    /// It answers a search that finds more studies than this with 413, like dcm4chee.
+    pub fn rejects_lists_above(mut self, studies: usize) -> Self {
+        self.behavior.max_listed = Some(studies);
         self
     }
 
-    /// Its studies change so, once it has answered that many searches for studies.
+    /// Its studies change in this way after it has answered this number of searches for studies.
     pub fn after(mut self, searches: usize, change: Change) -> Self {
-        self.habits.changes.push((searches, change));
+        self.behavior.changes.push((searches, change));
         self
     }
 
-    /// It refuses whoever does not name that user and password.
-    pub fn asks_for(mut self, user: &str, password: &str) -> Self {
-        self.habits.user_and_password = Some((user.to_owned(), password.to_owned()));
+    /// It answers 401 unless the request has these credentials.
+    pub fn requires_basic_auth(mut self, user: &str, password: &str) -> Self {
+        self.behavior.user_and_password = Some((user.to_owned(), password.to_owned()));
         self
     }
 
@@ -213,25 +213,25 @@ impl Pacs {
     }
 }
 
-/// A request as the archive saw it.
+/// A request as the archive received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenRequest {
     /// `GET`.
     pub method: String,
     /// Path and query, raw.
     pub target: String,
-    /// Names in lower case, in the order in which they came.
+    /// Names in lower case, in their order.
     pub headers: Vec<(String, String)>,
 }
 
-impl Seen {
+impl SeenRequest {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// What the connections and the test share.
+/// The state that connections and the test share.
 #[derive(Debug)]
 struct Shared {
     pacs: Pacs,
@@ -243,26 +243,26 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     studies: Vec<Study>,
-    seen: Vec<Seen>,
+    seen: Vec<SeenRequest>,
     answering: usize,
-    most_answering: usize,
+    max_answering: usize,
     connections: usize,
 }
 
 impl State {
     fn change(&mut self, change: Change) {
         match change {
-            Change::New(study) => self.studies.insert(0, study),
-            Change::Gone(uid) => self.studies.retain(|study| study.uid() != uid),
+            Change::Added(study) => self.studies.insert(0, study),
+            Change::Deleted(uid) => self.studies.retain(|study| study.uid() != uid),
         }
     }
 }
 
 impl Shared {
-    /// Until it has been answering so many at once.
-    async fn until_most(&self, answering: usize) {
+    /// Waits until it has answered this number of requests at the same time.
+    async fn until_concurrent(&self, answering: usize) {
         let mut changes = self.changed.subscribe();
-        while self.state.lock().unwrap().most_answering < answering {
+        while self.state.lock().unwrap().max_answering < answering {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -275,22 +275,23 @@ impl Shared {
         result
     }
 
-    /// Makes the changes that are due when the latest request has been answered.
+    /// Makes the changes that are due after the latest request has been answered.
     fn change_after_searches(&self) {
         let mut state = self.state.lock().unwrap();
-        let is_search = |seen: &Seen| seen.target.split('?').next() == Some(&format!("{ROOT}/studies"));
+        let is_search =
+            |seen: &SeenRequest| seen.target.split('?').next() == Some(&format!("{ROOT}/studies"));
         if state.seen.last().is_some_and(is_search) {
             let searches = state.seen.iter().filter(|seen| is_search(seen)).count();
-            let due = self.pacs.habits.changes.iter().filter(|(after, _)| *after == searches);
+            let due = self.pacs.behavior.changes.iter().filter(|(after, _)| *after == searches);
             for (_, change) in due {
                 state.change(change.clone());
             }
         }
     }
 
-    /// What is answered to a request that has just been seen.
-    fn answer_to(&self, seen: &Seen) -> Answer {
-        if let Some((user, password)) = &self.pacs.habits.user_and_password {
+    /// The answer to a request that has just been received.
+    fn answer_to(&self, seen: &SeenRequest) -> Answer {
+        if let Some((user, password)) = &self.pacs.behavior.user_and_password {
             use base64::Engine;
             let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
             if seen.header("authorization") != Some(&format!("Basic {pair}")) {
@@ -299,25 +300,26 @@ impl Shared {
         }
         let path = seen.target.split('?').next().unwrap_or_default();
         let query = seen.target.split_once('?').map_or("", |(_, query)| query);
-        let fits = |(told, keys, _): &&Told| {
-            (told == "*" || told == path) && keys.iter().all(|(key, given)| given.fits(query, key))
+        let fits = |(scripted, conditions, _): &&ConditionalAnswer| {
+            (scripted == "*" || scripted == path)
+                && conditions.iter().all(|(key, condition)| condition.fits(query, key))
         };
-        if let Some((_, _, answer)) = self.pacs.told_when.iter().find(fits) {
+        if let Some((_, _, answer)) = self.pacs.conditional.iter().find(fits) {
             return answer.clone();
         }
-        let told = self.pacs.told.iter().find(|(told, _)| told == path);
-        if let Some((_, answers)) = told {
+        let scripted = self.pacs.by_path.iter().find(|(scripted, _)| scripted == path);
+        if let Some((_, answers)) = scripted {
             let state = self.state.lock().unwrap();
             let earlier =
                 state.seen.iter().filter(|other| other.target.split('?').next() == Some(path)).count();
             return answers[earlier.saturating_sub(1).min(answers.len() - 1)].clone();
         }
         let own_port = || format!("http://127.0.0.1:{}", self.port);
-        let address = self.pacs.habits.says_host.clone().unwrap_or_else(own_port);
+        let address = self.pacs.behavior.base_url.clone().unwrap_or_else(own_port);
         let state = self.state.lock().unwrap();
-        let told_otherwise = self.pacs.otherwise.clone().filter(|_| state.studies.is_empty());
-        let answer = told_otherwise
-            .or_else(|| study::answer(&state.studies, &self.pacs.habits, &address, &seen.target));
+        let otherwise = self.pacs.otherwise.clone().filter(|_| state.studies.is_empty());
+        let answer =
+            otherwise.or_else(|| study::answer(&state.studies, &self.pacs.behavior, &address, &seen.target));
         drop(state);
         self.change_after_searches();
         answer.or_else(|| self.pacs.otherwise.clone()).unwrap_or_else(|| Answer::status(404))
@@ -337,49 +339,49 @@ impl RunningPacs {
         format!("http://127.0.0.1:{}{ROOT}", self.shared.port)
     }
 
-    /// It holds these studies from now on, and no others.
-    pub fn holds_now(&self, studies: impl IntoIterator<Item = Study>) {
+    /// It holds exactly these studies from now on.
+    pub fn set_studies(&self, studies: impl IntoIterator<Item = Study>) {
         self.shared.change(|state| state.studies = studies.into_iter().collect());
     }
 
-    /// What names it in an answer.
+    /// Its host and port, which must not appear in responses of the gateway.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.shared.port)
     }
 
-    /// Its studies change so.
+    /// Changes its studies.
     pub fn change(&self, change: Change) {
         self.shared.state.lock().unwrap().change(change);
     }
 
-    /// Every request that it saw.
-    pub fn requests(&self) -> Vec<Seen> {
+    /// Every request that it received.
+    pub fn requests(&self) -> Vec<SeenRequest> {
         self.shared.state.lock().unwrap().seen.clone()
     }
 
-    /// Path and query of every request that it saw.
+    /// Path and query of every request that it received.
     pub fn targets(&self) -> Vec<String> {
         self.requests().into_iter().map(|seen| seen.target).collect()
     }
 
-    /// The most requests that it was answering at once.
-    pub fn most_at_once(&self) -> usize {
-        self.shared.state.lock().unwrap().most_answering
+    /// The highest number of requests that it was answering at the same time.
+    pub fn max_concurrent(&self) -> usize {
+        self.shared.state.lock().unwrap().max_answering
     }
 
-    /// Waits until it has seen so many requests.
-    pub async fn until_asked(&self, times: usize) {
-        self.until("asked", |state| state.seen.len() >= times).await;
+    /// Waits until it has received this number of requests.
+    pub async fn until_requests(&self, times: usize) {
+        self.until("sent enough requests", |state| state.seen.len() >= times).await;
     }
 
-    /// Waits until it is answering nobody.
+    /// Waits until it is answering no request.
     pub async fn until_idle(&self) {
         self.until("idle", |state| state.answering == 0).await;
     }
 
-    /// Waits until it is answering so many.
+    /// Waits until it is answering this number of requests.
     pub async fn until_answering(&self, count: usize) {
-        self.until("left alone", |state| state.answering == count).await;
+        self.until("at the expected number of open requests", |state| state.answering == count).await;
     }
 
     async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
@@ -389,7 +391,7 @@ impl RunningPacs {
                 changes.changed().await.unwrap();
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        let waited = tokio::time::timeout(TEST_TIMEOUT, waiting).await;
         assert!(waited.is_ok(), "the archive was never {what}: {:?}", self.shared.state.lock().unwrap());
     }
 }

@@ -1,5 +1,5 @@
-//! The embedded archive with the sample studies, shared by the tests that are under way: it only reads, and filling it takes
-//! longer than most of them.
+//! The embedded archive with the sample studies, shared by the tests that are running: it is read-only, and starting it takes
+//! longer than most tests.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::{self, JoinHandle};
@@ -9,7 +9,7 @@ use dicomweb_archive::Content;
 use dicomweb_archive::archive::Progress;
 use tokio::sync::oneshot;
 
-/// Runs until the last test that holds it has ended.
+/// Runs until the last test that uses it has ended.
 #[derive(Debug)]
 pub struct SampleArchive {
     /// The root of its DICOMweb services.
@@ -20,7 +20,7 @@ pub struct SampleArchive {
 
 static RUNNING: Mutex<Weak<SampleArchive>> = Mutex::new(Weak::new());
 
-/// The one that runs, or a new one.
+/// The running archive, or a new one.
 pub fn shared() -> Arc<SampleArchive> {
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(archive) = running.upgrade() {
@@ -32,10 +32,10 @@ pub fn shared() -> Arc<SampleArchive> {
 }
 
 impl SampleArchive {
-    /// On a runtime of its own: that of a test ends with the test.
+    /// On its own runtime, because the runtime of a test ends with the test.
     fn start() -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
-        let (tell, told) = mpsc::channel();
+        let (send_url, received_url) = mpsc::channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -43,11 +43,11 @@ impl SampleArchive {
                 let archive = dicomweb_archive::start_archive(Content::Samples, listen, Progress::Silent)
                     .await
                     .unwrap();
-                tell.send(archive.url()).unwrap();
+                send_url.send(archive.url()).unwrap();
                 let _ = stopped.await;
             });
         });
-        Self { url: told.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+        Self { url: received_url.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
     }
 }
 

@@ -1,21 +1,21 @@
-//! A resource as a list of what it says, read from JSON and from XML by the rules of R4 (json.html, xml.html): two documents
-//! are the same resource when their lists are the same.
+//! A resource as a list of its elements with their values, read from JSON and from XML by the rules of R4 (json.html, xml.html):
+//! two documents are the same resource if their lists are equal.
 
 use roxmltree::{Document, Node};
 use serde_json::{Map, Value};
 
-/// Where something stands, and what it is. Each step of the path has its place among those of its name.
-type Said = Vec<(String, String)>;
+/// The path of each value, and the value. Each step of the path has its index among the elements of its name.
+type Elements = Vec<(String, String)>;
 
-/// What a resource in JSON says.
-pub fn said_by_json(resource: &Value) -> Said {
-    let mut said = Said::new();
-    object(&mut said, resource.as_object().unwrap(), "");
-    said.sort();
-    said
+/// The elements of a resource in JSON.
+pub fn elements_of_json(resource: &Value) -> Elements {
+    let mut elements = Elements::new();
+    object(&mut elements, resource.as_object().unwrap(), "");
+    elements.sort();
+    elements
 }
 
-fn object(said: &mut Said, members: &Map<String, Value>, path: &str) {
+fn object(elements: &mut Elements, members: &Map<String, Value>, path: &str) {
     let path = match members.get("resourceType") {
         Some(kind) => format!("{path}/{}[0]", kind.as_str().unwrap()),
         None => path.to_owned(),
@@ -24,16 +24,18 @@ fn object(said: &mut Said, members: &Map<String, Value>, path: &str) {
     for (name, value) in members {
         match name.as_str() {
             "resourceType" => {}
-            "id" if !members.contains_key("resourceType") => said.push((format!("{path}@id"), text(value))),
-            "url" if is_extension => said.push((format!("{path}@url"), text(value))),
-            "div" => said.push((format!("{path}/div[0]"), text(value))),
+            "id" if !members.contains_key("resourceType") => {
+                elements.push((format!("{path}@id"), text(value)));
+            }
+            "url" if is_extension => elements.push((format!("{path}@url"), text(value))),
+            "div" => elements.push((format!("{path}/div[0]"), text(value))),
             _ => {
                 let many = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
                 for (index, one) in many.iter().enumerate().filter(|(_, one)| !one.is_null()) {
                     let place = format!("{path}/{}[{index}]", name.trim_start_matches('_'));
                     match one {
-                        Value::Object(members) => object(said, members, &place),
-                        primitive => said.push((format!("{place}@value"), text(primitive))),
+                        Value::Object(members) => object(elements, members, &place),
+                        primitive => elements.push((format!("{place}@value"), text(primitive))),
                     }
                 }
             }
@@ -45,19 +47,19 @@ fn text(primitive: &Value) -> String {
     primitive.as_str().map_or_else(|| primitive.to_string(), str::to_owned)
 }
 
-/// What a resource in XML says.
-pub fn said_by_xml(xml: &str) -> Said {
+/// The elements of a resource in XML.
+pub fn elements_of_xml(xml: &str) -> Elements {
     let document = Document::parse(xml).unwrap_or_else(|error| panic!("{error}: {xml}"));
-    let mut said = Said::new();
+    let mut elements = Elements::new();
     let root = document.root_element();
-    element(&mut said, xml, root, &format!("/{}[0]", root.tag_name().name()));
-    said.sort();
-    said
+    element(&mut elements, xml, root, &format!("/{}[0]", root.tag_name().name()));
+    elements.sort();
+    elements
 }
 
-fn element(said: &mut Said, xml: &str, node: Node<'_, '_>, path: &str) {
+fn element(elements: &mut Elements, xml: &str, node: Node<'_, '_>, path: &str) {
     for attribute in node.attributes() {
-        said.push((format!("{path}@{}", attribute.name()), attribute.value().to_owned()));
+        elements.push((format!("{path}@{}", attribute.name()), attribute.value().to_owned()));
     }
     let mut names: Vec<&str> = Vec::new();
     for child in node.children().filter(Node::is_element) {
@@ -66,9 +68,9 @@ fn element(said: &mut Said, xml: &str, node: Node<'_, '_>, path: &str) {
         names.push(name);
         let place = format!("{path}/{name}[{index}]");
         if child.tag_name().namespace() == Some("http://hl7.org/fhir") {
-            element(said, xml, child, &place);
+            element(elements, xml, child, &place);
         } else {
-            said.push((place, xml[child.range()].to_owned()));
+            elements.push((place, xml[child.range()].to_owned()));
         }
     }
 }

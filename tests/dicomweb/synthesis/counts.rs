@@ -1,13 +1,13 @@
-//! Modalities and counts of studies and series, for archives that leave them out.
+//! Synthesis of modalities and counts of studies and series, for archives that omit them.
 
 use serde_json::{Value, json};
 
+use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
-use crate::support::front::Front;
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Pacs, Study};
 
-const SUPPLIED: &str = "synthesize = [\"counts\"]";
+const SYNTHESIZED: &str = "synthesize = [\"counts\"]";
 
 fn row(elements: &[(&str, &str)]) -> Value {
     elements.iter().map(|(tag, value)| ((*tag).to_owned(), json!({"vr": "UI", "Value": [value]}))).collect()
@@ -17,8 +17,8 @@ fn list(rows: impl IntoIterator<Item = Value>) -> Answer {
     Answer::json(Value::from_iter(rows).to_string())
 }
 
-/// An archive as DICOM-RST before dcmqrscp: nothing is counted, and instances are found in series only.
-fn reticent() -> Pacs {
+/// An archive like DICOM-RST in front of dcmqrscp: it returns no counts, and finds instances only within a series.
+fn without_counts() -> Pacs {
     let series = |uid: &str, modality: &str| row(&[("0020000E", uid), ("00080060", modality)]);
     let instances = |uids: &[&str]| list(uids.iter().map(|uid| row(&[("00080018", uid)])));
     Pacs::new()
@@ -46,82 +46,83 @@ fn rows(answer: &Received) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn studies_and_series_are_counted_as_far_as_it_can_be_found_out() {
-    let pacs = reticent().start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
-    let studies = rows(&client::get(&front.url("studies")).await);
-    let told = |row: &Value| ["0020000D", "00080061", "00201206", "00201208"].map(|tag| value(row, tag));
+async fn modalities_and_counts_are_synthesized_if_they_can_be_determined() {
+    let pacs = without_counts().start().await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let studies = rows(&client::get(&root.url("studies")).await);
+    let selected = |row: &Value| ["0020000D", "00080061", "00201206", "00201208"].map(|tag| value(row, tag));
     assert_eq!(
-        studies.iter().map(told).collect::<Vec<_>>(),
+        studies.iter().map(selected).collect::<Vec<_>>(),
         [
             [json!(["1.2"]), json!(["CT", "SR"]), json!([3]), json!([4])],
             [json!(["1.3"]), json!(["MR"]), json!([2]), Value::Null],
             [json!(["1.4"]), Value::Null, Value::Null, Value::Null],
         ]
     );
-    let series = rows(&client::get(&front.url("studies/1.2/series")).await);
+    let series = rows(&client::get(&root.url("studies/1.2/series")).await);
     let counts: Vec<_> = series.iter().map(|row| value(row, "00201209")).collect();
     assert_eq!(counts, [json!([2]), json!([1]), json!([1])]);
 }
 
 #[tokio::test]
-async fn what_an_archive_tells_is_not_searched_for() {
+async fn attributes_that_the_archive_returns_are_not_synthesized() {
     let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 2)).start().await;
-    let (plain, front) = (Front::of(&pacs).await, Front::told(&pacs.url(), SUPPLIED).await);
+    let (plain, root) =
+        (ArchiveRoot::of(&pacs).await, ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await);
     for target in ["studies", "studies/1.2/series", "studies/1.2/series/1.2.1/instances"] {
         let before = pacs.targets().len();
-        let answer = client::get(&front.url(target)).await;
+        let answer = client::get(&root.url(target)).await;
         assert_eq!(pacs.targets().len(), before + 1, "{target}");
         assert_eq!(answer.text(), client::get(&plain.url(target)).await.text(), "{target}");
     }
 }
 
 #[tokio::test]
-async fn nothing_is_found_by_what_the_archive_does_not_know() {
-    let pacs = reticent().start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
+async fn searches_by_synthesized_attributes_are_rejected() {
+    let pacs = without_counts().start().await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for target in [
         "studies?ModalitiesInStudy=CT",
         "studies?00201206=3",
         "studies?NumberOfStudyRelatedInstances=4",
         "studies/1.2/series?NumberOfSeriesRelatedInstances=1",
     ] {
-        let answer = client::get(&front.url(target)).await;
+        let answer = client::get(&root.url(target)).await;
         assert_eq!(answer.status, 501, "{target}: {}", answer.text());
     }
     assert_eq!(pacs.targets(), [""; 0]);
-    assert_eq!(client::get(&front.url("studies?includefield=ModalitiesInStudy")).await.status, 200);
-    let gateway = RunningGateway::over(&pacs.url(), SUPPLIED).await;
+    assert_eq!(client::get(&root.url("studies?includefield=ModalitiesInStudy")).await.status, 200);
+    let gateway = RunningGateway::start(&pacs.url(), SYNTHESIZED).await;
     assert_eq!(gateway.get("/dicom-web/studies?ModalitiesInStudy=CT").await.status, 501);
 }
 
 #[tokio::test]
-async fn more_than_may_be_opened_is_too_costly() {
-    let pacs = reticent().start().await;
+async fn synthesis_of_more_studies_than_max_opened_is_rejected() {
+    let pacs = without_counts().start().await;
     for (most, status) in [(2, 413), (5, 413), (8, 200)] {
-        let lines = format!("{SUPPLIED}\n[search]\nmax_opened = {most}");
-        let front = Front::told(&pacs.url(), &lines).await;
-        let answer = client::get(&front.url("studies")).await;
+        let lines = format!("{SYNTHESIZED}\n[search]\nmax_opened = {most}");
+        let root = ArchiveRoot::with_config(&pacs.url(), &lines).await;
+        let answer = client::get(&root.url("studies")).await;
         assert_eq!(answer.status, status, "{most}: {}", answer.text());
     }
 }
 
 #[tokio::test]
-async fn a_search_that_fails_fails_the_list() {
+async fn a_failed_search_below_a_study_fails_the_list() {
     for failure in [Answer::status(500), Answer::json("[{\"a\":"), Answer::html("<html>")] {
         let pacs = Pacs::new()
             .at("/studies", list([row(&[("0020000D", "1.2")])]))
             .at("/studies/1.2/series", failure.clone())
             .start()
             .await;
-        let front = Front::told(&pacs.url(), SUPPLIED).await;
-        let answer = client::get(&front.url("studies")).await;
+        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let answer = client::get(&root.url("studies")).await;
         assert_eq!(answer.status, 502, "{failure:?}: {}", answer.text());
     }
 }
 
 #[tokio::test]
-async fn a_uid_of_two_patients_is_not_counted() {
+async fn a_study_of_two_patients_gets_no_counts() {
     let of = |patient: &str| row(&[("0020000D", "1.2"), ("00100020", patient)]);
     for (second, counted) in [("P1", true), ("P2", false)] {
         let pacs = Pacs::new()
@@ -130,8 +131,8 @@ async fn a_uid_of_two_patients_is_not_counted() {
             .at("/studies/1.2/series/1.2.1/instances", list([row(&[("00080018", "1.2.1.1")])]))
             .start()
             .await;
-        let front = Front::told(&pacs.url(), SUPPLIED).await;
-        let rows = rows(&client::get(&front.url("studies")).await);
+        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let rows = rows(&client::get(&root.url("studies")).await);
         let expected = if counted { json!([1]) } else { Value::Null };
         assert!(rows.iter().all(|row| value(row, "00201208") == expected), "{second}: {rows:?}");
         assert_eq!(rows.len(), 2);
@@ -139,15 +140,15 @@ async fn a_uid_of_two_patients_is_not_counted() {
 }
 
 #[tokio::test]
-async fn a_page_of_several_archives_is_counted_too() {
-    let first = reticent().start().await;
+async fn counts_are_synthesized_at_the_aggregate_root() {
+    let first = without_counts().start().await;
     let second = Pacs::new().study(Study::new("2.1").series("2.1.1", "US", 7)).start().await;
-    let more = format!("{SUPPLIED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
-    let gateway = RunningGateway::over(&first.url(), &more).await;
+    let more = format!("{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n", second.url());
+    let gateway = RunningGateway::start(&first.url(), &more).await;
     let rows = rows(&gateway.get("/dicom-web/studies?limit=3").await);
-    let told = |row: &Value| ["0020000D", "00201206"].map(|tag| value(row, tag));
+    let selected = |row: &Value| ["0020000D", "00201206"].map(|tag| value(row, tag));
     assert_eq!(
-        rows.iter().map(told).collect::<Vec<_>>(),
+        rows.iter().map(selected).collect::<Vec<_>>(),
         [[json!(["1.2"]), json!([3])], [json!(["2.1"]), json!([1])], [json!(["1.3"]), json!([2])]]
     );
 }

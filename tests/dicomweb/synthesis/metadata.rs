@@ -1,15 +1,15 @@
-//! Metadata out of instances, and those of a study out of its series'.
+//! Synthesis of metadata from instances, and of study metadata from series metadata.
 
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client::{self, Received};
-use crate::support::front::{Front, PUBLIC};
 use crate::support::objects::{file, image, report};
 use crate::support::pacs::{Answer, Framing, Pacs};
 use crate::support::samples;
 
-const SUPPLIED: &str = "synthesize = [\"metadata\"]";
+const SYNTHESIZED: &str = "synthesize = [\"metadata\"]";
 const PART: &str = "Content-Type: application/dicom";
 
 fn uids(answer: &Received) -> Vec<String> {
@@ -30,33 +30,42 @@ fn rows(tag: &str, uids: &[&str]) -> Answer {
 }
 
 #[tokio::test]
-async fn metadata_made_of_instances_are_those_that_the_archive_tells() {
-    // Filling an archive blocks.
+async fn synthesized_metadata_equals_the_metadata_of_the_archive() {
+    // Writing the samples blocks.
     let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
-    let (told, made) = (Front::told(&archive.url, "").await, Front::told(&archive.url, SUPPLIED).await);
-    let studies = client::get(&told.url("studies")).await.json();
+    let (original, synthesized) = (
+        ArchiveRoot::with_config(&archive.url, "").await,
+        ArchiveRoot::with_config(&archive.url, SYNTHESIZED).await,
+    );
+    let studies = client::get(&original.url("studies")).await.json();
     let text = |row: &Value, tag: &str| row[tag]["Value"][0].as_str().unwrap().to_owned();
     for study in studies.as_array().unwrap() {
         let study = format!("studies/{}", text(study, "0020000D"));
-        let of_study = client::get(&told.url(&format!("{study}/metadata"))).await;
+        let of_study = client::get(&original.url(&format!("{study}/metadata"))).await;
         let first = &of_study.json()[0];
         let series = format!("{study}/series/{}", text(first, "0020000E"));
         let instance = format!("{series}/instances/{}", text(first, "00080018"));
         for objects in [study, series, instance] {
-            let [told, made] = [&told, &made].map(|front| front.url(&format!("{objects}/metadata")));
-            let (told, made) = (client::get(&told).await, client::get(&made).await);
-            assert_eq!((made.status, made.complete), (200, true), "{objects}: {}", made.text());
-            assert_eq!(made.header("content-type"), Some("application/dicom+json"));
-            assert_eq!(made.json(), told.json(), "{objects}");
+            let [original, synthesized] =
+                [&original, &synthesized].map(|root| root.url(&format!("{objects}/metadata")));
+            let (original, synthesized) = (client::get(&original).await, client::get(&synthesized).await);
+            assert_eq!(
+                (synthesized.status, synthesized.complete),
+                (200, true),
+                "{objects}: {}",
+                synthesized.text()
+            );
+            assert_eq!(synthesized.header("content-type"), Some("application/dicom+json"));
+            assert_eq!(synthesized.json(), original.json(), "{objects}");
         }
     }
 }
 
 #[tokio::test]
-async fn instances_are_read_as_they_are_written() {
+async fn synthesized_metadata_has_decoded_text_and_bulk_data_uris() {
     let pacs = Pacs::new().at("/studies/1.2/series/1.2.3", two_instances()).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
-    let answer = client::get(&front.url("studies/1.2/series/1.2.3/metadata")).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let answer = client::get(&root.url("studies/1.2/series/1.2.3/metadata")).await;
     assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"]);
     let second = &answer.json()[1];
     assert_eq!(second["00080005"]["Value"], json!(["ISO_IR 192"]));
@@ -66,98 +75,98 @@ async fn instances_are_read_as_they_are_written() {
         second["7FE00010"],
         json!({"vr": "OB", "BulkDataURI": format!("{instance}/bulkdata/7FE00010")})
     );
-    assert_eq!(pacs.targets(), ["/dicom-web/studies/1.2/series/1.2.3"], "metadata are never asked for");
+    assert_eq!(pacs.targets(), ["/dicom-web/studies/1.2/series/1.2.3"], "metadata is never requested");
     let accept = pacs.requests()[0].header("accept").unwrap().to_owned();
     assert_eq!(accept, "multipart/related; type=\"application/dicom\"; transfer-syntax=*");
     let xml = [("Accept", "application/dicom+xml")];
-    let answer = client::get_with(&front.url("studies/1.2/series/1.2.3/metadata"), &xml).await;
+    let answer = client::get_with(&root.url("studies/1.2/series/1.2.3/metadata"), &xml).await;
     assert_eq!((answer.status, answer.complete), (200, true));
     assert_eq!(answer.text().matches("<NativeDicomModel").count(), 2);
     assert!(answer.text().contains(&format!("uri=\"{instance}/bulkdata/7FE00010\"")), "{}", answer.text());
 }
 
 #[tokio::test]
-async fn two_instances_cut_at_any_byte_are_never_a_complete_list() {
+async fn instances_truncated_at_any_byte_never_become_a_complete_list() {
     let whole = two_instances();
     let last = whole.length() - 2;
     let cut = (0..=last).map(|length| whole.clone().breaks_after(length));
     let pacs = Pacs::new().in_turn("/studies/1.2", cut).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
-    let url = front.url("studies/1.2/metadata");
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let url = root.url("studies/1.2/metadata");
     for length in 0..last {
         let answer = client::get(&url).await;
         assert!(answer.status == 502 || !answer.complete, "{length}: {} {}", answer.status, answer.text());
         assert!(serde_json::from_slice::<Vec<Value>>(&answer.body).is_err(), "{length}: {}", answer.text());
     }
-    assert_eq!(uids(&client::get(&url).await).len(), 2, "the last line break is no part of it");
+    assert_eq!(uids(&client::get(&url).await).len(), 2, "the final line break is not part of the body");
 }
 
 #[tokio::test]
-async fn an_instance_is_told_before_the_next_one_is_there() {
+async fn metadata_is_streamed_instance_by_instance() {
     let whole = two_instances();
     let pacs =
         Pacs::new().at("/studies/1.2", whole.clone().stalls_after(whole.length() * 2 / 3)).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
-    let mut connection = client::ask("GET", &front.url("studies/1.2/metadata"), &[]).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let mut connection = client::send_request("GET", &root.url("studies/1.2/metadata"), &[]).await;
     let mut received = Vec::new();
     while !String::from_utf8_lossy(&received).contains("7FE00010") {
-        assert!(connection.read_buf(&mut received).await.unwrap() > 0, "the transfer goes on");
+        assert!(connection.read_buf(&mut received).await.unwrap() > 0, "the transfer continues");
     }
     assert!(!String::from_utf8_lossy(&received).contains("1.2.3.2"));
 }
 
 #[tokio::test]
-async fn an_instance_that_cannot_be_read_is_not_left_out() {
+async fn an_unreadable_instance_fails_the_metadata() {
     let good = file(image("1.2", "1.2.3", "1.2.3.1", b"0123"));
     let broken = file(report("1.2", "1.2.3", "1.2.3.2"));
     for bad in [&broken[..broken.len() - 3], b"no DICOM", b"", &file(report("1.2", "", "1.2.3.2"))] {
         for parts in [[good.as_slice(), bad], [bad, &good]] {
             let answer = Answer::parts("b", parts.map(|part| (PART, part)));
             let pacs = Pacs::new().at("/studies/1.2", answer).start().await;
-            let front = Front::told(&pacs.url(), SUPPLIED).await;
-            let answer = client::get(&front.url("studies/1.2/metadata")).await;
+            let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+            let answer = client::get(&root.url("studies/1.2/metadata")).await;
             assert!(answer.status == 502 || !answer.complete, "{} {}", answer.status, answer.text());
         }
     }
     let part = two_instances().with_status(206);
     let pacs = Pacs::new().at("/studies/1.2", part).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
-    assert_eq!(client::get(&front.url("studies/1.2/metadata")).await.status, 502, "some are missing");
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    assert_eq!(client::get(&root.url("studies/1.2/metadata")).await.status, 502, "some are missing");
 }
 
 #[tokio::test]
-async fn an_archive_that_answers_with_the_whole_study_is_told_of_as_asked() {
+async fn instances_outside_the_requested_resource_are_removed() {
     let files = [("1.2.3", "1.2.3.1"), ("1.2.3", "1.2.3.2"), ("1.2.4", "1.2.4.1")]
         .map(|(series, instance)| file(report("1.2", series, instance)));
     let study = Answer::parts("boundary", files.iter().map(|file| (PART, file.as_slice())));
     let pacs = Pacs::new().otherwise(study).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for (objects, expected) in [
         ("studies/1.2", ["1.2.3.1", "1.2.3.2", "1.2.4.1"].as_slice()),
         ("studies/1.2/series/1.2.3", &["1.2.3.1", "1.2.3.2"]),
         ("studies/1.2/series/1.2.3/instances/1.2.3.2", &["1.2.3.2"]),
     ] {
-        let answer = client::get(&front.url(&format!("{objects}/metadata"))).await;
+        let answer = client::get(&root.url(&format!("{objects}/metadata"))).await;
         assert_eq!(uids(&answer), expected, "{objects}");
     }
-    let unknown = client::get(&front.url("studies/1.2/series/1.2.9/metadata")).await;
+    let unknown = client::get(&root.url("studies/1.2/series/1.2.9/metadata")).await;
     assert_eq!(unknown.status, 404, "{}", unknown.text());
 }
 
 #[tokio::test]
-async fn what_an_archive_refuses_is_made_after_the_refusal() {
-    for refusal in [404, 400, 406, 501] {
+async fn metadata_is_synthesized_after_a_rejection_but_not_after_a_failure() {
+    for rejection in [404, 400, 406, 501] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/series/1.2.3/metadata", Answer::status(refusal))
+            .at("/studies/1.2/series/1.2.3/metadata", Answer::status(rejection))
             .at("/studies/1.2/series/1.2.3", two_instances())
-            .at("/studies/1.2/metadata", Answer::status(refusal))
+            .at("/studies/1.2/metadata", Answer::status(rejection))
             .at("/studies/1.2/series", rows("0020000E", &["1.2.3"]))
             .start()
             .await;
-        let front = Front::of(&pacs).await;
+        let root = ArchiveRoot::of(&pacs).await;
         for objects in ["studies/1.2/series/1.2.3", "studies/1.2"] {
-            let answer = client::get(&front.url(&format!("{objects}/metadata"))).await;
-            assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"], "{objects} after {refusal}");
+            let answer = client::get(&root.url(&format!("{objects}/metadata"))).await;
+            assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2"], "{objects} after {rejection}");
         }
     }
     for failure in [500, 503, 401] {
@@ -166,48 +175,50 @@ async fn what_an_archive_refuses_is_made_after_the_refusal() {
             .at("/studies/1.2/series/1.2.3", two_instances())
             .start()
             .await;
-        let front = Front::of(&pacs).await;
-        let answer = client::get(&front.url("studies/1.2/series/1.2.3/metadata")).await;
+        let root = ArchiveRoot::of(&pacs).await;
+        let answer = client::get(&root.url("studies/1.2/series/1.2.3/metadata")).await;
         assert!(answer.status >= 500, "{failure}: {}", answer.status);
-        assert_eq!(pacs.targets().len(), 1, "an archive that fails is left alone");
+        assert_eq!(pacs.targets().len(), 1, "a failing archive gets no further request");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_there_stays_not_there() {
+async fn metadata_of_an_unknown_resource_is_not_found() {
     let pacs = Pacs::new().at("/studies/1.2/series", Answer::json("[]")).start().await;
-    let front = Front::of(&pacs).await;
+    let root = ArchiveRoot::of(&pacs).await;
     for objects in ["studies/1.2", "studies/1.2/series/1.2.3", "studies/1.2/series/1.2.3/instances/1.2.3.1"] {
-        let answer = client::get(&front.url(&format!("{objects}/metadata"))).await;
+        let answer = client::get(&root.url(&format!("{objects}/metadata"))).await;
         assert_eq!(answer.status, 404, "{objects}: {}", answer.text());
     }
 }
 
-/// As Orthanc does with a study whose UID stands under two patients: it lists the series and retrieves nothing of them.
+/// Like Orthanc with a study of two patients: it lists the series but retrieves none of them.
 #[tokio::test]
-async fn a_refusal_stands_where_there_is_nothing_to_make_metadata_of() {
-    for refusal in [404, 501] {
+async fn a_rejection_is_forwarded_if_metadata_cannot_be_synthesized() {
+    for rejection in [404, 501] {
         let pacs = Pacs::new()
-            .at("/studies/1.2/metadata", Answer::status(refusal))
+            .at("/studies/1.2/metadata", Answer::status(rejection))
             .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
             .at("/studies/1.2/series/1.2.3/instances", rows("00080018", &["1.2.3.1"]))
             .start()
             .await;
-        let answer = client::get(&Front::of(&pacs).await.url("studies/1.2/metadata")).await;
-        assert_eq!(answer.status, refusal, "{}", answer.text());
-        let supplied =
-            client::get(&Front::told(&pacs.url(), SUPPLIED).await.url("studies/1.2/metadata")).await;
+        let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/metadata")).await;
+        assert_eq!(answer.status, rejection, "{}", answer.text());
+        let synthesized = client::get(
+            &ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await.url("studies/1.2/metadata"),
+        )
+        .await;
         assert_eq!(
-            supplied.status,
+            synthesized.status,
             502,
-            "where it was not asked, that is a contradiction: {}",
-            supplied.text()
+            "the archive lists series that it does not retrieve: {}",
+            synthesized.text()
         );
     }
 }
 
 #[tokio::test]
-async fn a_study_is_told_series_by_series_where_an_archive_has_no_other_way() {
+async fn study_metadata_is_synthesized_from_series_and_instances() {
     let series = |uids: &[&str], series: &str| {
         let row = |uid: &&str| {
             json!({
@@ -221,7 +232,7 @@ async fn a_study_is_told_series_by_series_where_an_archive_has_no_other_way() {
     let pacs = Pacs::new()
         .at("/studies/1.2/series", rows("0020000E", &["1.2.3", "1.2.4"]))
         .at("/studies/1.2/series/1.2.3/metadata", series(&["1.2.3.1", "1.2.3.2"], "1.2.3").gzip())
-        // One that knows instances alone.
+        // A series of which only the instances are available.
         .at("/studies/1.2/series/1.2.4/instances", rows("00080018", &["1.2.4.1", "1.2.4.2"]))
         .at(
             "/studies/1.2/series/1.2.4/instances/1.2.4.1/metadata",
@@ -233,13 +244,13 @@ async fn a_study_is_told_series_by_series_where_an_archive_has_no_other_way() {
         )
         .start()
         .await;
-    let front = Front::of(&pacs).await;
-    let answer = client::get(&front.url("studies/1.2/metadata")).await;
+    let root = ArchiveRoot::of(&pacs).await;
+    let answer = client::get(&root.url("studies/1.2/metadata")).await;
     assert_eq!(uids(&answer), ["1.2.3.1", "1.2.3.2", "1.2.4.1", "1.2.4.2"]);
 }
 
 #[tokio::test]
-async fn a_series_that_fails_breaks_the_study() {
+async fn a_failed_series_fails_the_study_metadata() {
     let row = r#"[{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}]"#;
     for (second, series) in [
         (Answer::status(500), Answer::status(500)),
@@ -255,32 +266,32 @@ async fn a_series_that_fails_breaks_the_study() {
             .at("/studies/1.2/series/1.2.4", series)
             .start()
             .await;
-        let front = Front::of(&pacs).await;
-        let answer = client::get(&front.url("studies/1.2/metadata")).await;
+        let root = ArchiveRoot::of(&pacs).await;
+        let answer = client::get(&root.url("studies/1.2/metadata")).await;
         assert!(answer.status >= 500 || !answer.complete, "{second:?}: {}", answer.text());
     }
 }
 
 #[tokio::test]
-async fn a_single_object_is_whole_only_where_its_length_is_told() {
+async fn a_single_object_is_complete_only_with_framing_that_marks_its_end() {
     let object = || Answer::bytes("application/dicom", file(report("1.2", "1.2.3", "1.2.3.1")));
     for (framing, status) in [(Framing::Length, 200), (Framing::Chunked, 200), (Framing::UntilClose, 502)] {
         let instance = "studies/1.2/series/1.2.3/instances/1.2.3.1";
         let pacs = Pacs::new().at(&format!("/{instance}"), object().framed(framing)).start().await;
-        let front = Front::told(&pacs.url(), SUPPLIED).await;
-        let answer = client::get(&front.url(&format!("{instance}/metadata"))).await;
+        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let answer = client::get(&root.url(&format!("{instance}/metadata"))).await;
         assert_eq!(answer.status, status, "{framing:?}: {}", answer.text());
     }
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_the_call() {
+async fn a_disconnect_cancels_the_retrieval_of_instances() {
     let endless = [b"--b\r\n\r\n".as_slice(), &file(image("1.2", "1.2.3", "1.2.3.1", b"0123"))].concat();
     let endless = Answer::endless("multipart/related; type=\"application/dicom\"; boundary=b", endless);
     let pacs = Pacs::new().at("/studies/1.2", endless).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
-    let connection = client::ask("GET", &front.url("studies/1.2/metadata"), &[]).await;
-    pacs.until_asked(1).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let connection = client::send_request("GET", &root.url("studies/1.2/metadata"), &[]).await;
+    pacs.until_requests(1).await;
     drop(connection);
     pacs.until_idle().await;
 }

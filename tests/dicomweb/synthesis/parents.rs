@@ -1,17 +1,17 @@
-//! The UIDs of what rows lie below, for archives that leave them out.
+//! Synthesis of the study and series UIDs in rows, for archives that omit them.
 
 use serde_json::json;
 
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
-use crate::support::front::{Front, PUBLIC};
 use crate::support::gateway::RunningGateway;
 use crate::support::pacs::{Answer, Pacs};
 
-const SUPPLIED: &str = "synthesize = [\"parents\"]";
+const SYNTHESIZED: &str = "synthesize = [\"parents\"]";
 const SERIES: &str = r#"{ "00080060" :{"vr":"CS","Value":["C\u0054"]},"0020000E":{"vr":"UI","Value":["1.2.3"]}, "00200011":{"vr":"IS","Value":["1 "]}}"#;
 
 #[tokio::test]
-async fn rows_get_what_the_address_tells_and_nothing_else() {
+async fn rows_get_the_uids_of_the_request_path_and_are_otherwise_unchanged() {
     let has_it = r#"{ "0020000D" : {"vr":"UI","Value":["1.2"]}, "0020000E":{"vr":"UI","Value":["1.2.4"]} }"#;
     let instance = r#"{"00080018":{"vr":"UI","Value":["1.2.3.1"]}}"#;
     let pacs = Pacs::new()
@@ -22,7 +22,7 @@ async fn rows_get_what_the_address_tells_and_nothing_else() {
         .at("/series", Answer::json(format!("[{SERIES}]")))
         .start()
         .await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     let study = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;
     let series = r#""0020000E":{"vr":"UI","Value":["1.2.3"]}"#;
     let put = SERIES
@@ -37,7 +37,7 @@ async fn rows_get_what_the_address_tells_and_nothing_else() {
         ("studies", "[{\"00100020\":{\"vr\":\"LO\"}}]".to_owned()),
         ("series", format!("[{SERIES}]")),
     ] {
-        let answer = client::get(&front.url(target)).await;
+        let answer = client::get(&root.url(target)).await;
         assert_eq!((answer.status, answer.complete), (200, true), "{target}");
         assert_eq!(answer.text(), expected, "{target}");
         assert_eq!(answer.header("etag"), None, "{target}");
@@ -45,7 +45,7 @@ async fn rows_get_what_the_address_tells_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_lies_elsewhere_is_no_part_of_the_list() {
+async fn rows_of_other_resources_are_removed() {
     let row = |series: &str, instance: &str| {
         json!({
             "00080018": {"vr": "UI", "Value": [instance]},
@@ -55,7 +55,7 @@ async fn what_lies_elsewhere_is_no_part_of_the_list() {
     };
     let study = json!([row("1.2.3", "1.2.3.1"), row("1.2.3", "1.2.3.2"), row("1.2.4", "1.2.4.1")]);
     let pacs = Pacs::new().otherwise(Answer::json(study.to_string())).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for (target, expected) in [
         ("studies/1.2/metadata", 3),
         ("studies/1.2/series/1.2.3/metadata", 2),
@@ -64,24 +64,24 @@ async fn what_lies_elsewhere_is_no_part_of_the_list() {
         ("studies/1.2/series/1.2.9/instances", 0),
         ("studies/1.9/series", 0),
     ] {
-        let answer = client::get(&front.url(target)).await;
+        let answer = client::get(&root.url(target)).await;
         assert_eq!((answer.status, answer.complete), (200, true), "{target}");
         assert_eq!(answer.json().as_array().unwrap().len(), expected, "{target}");
     }
-    let unknown = client::get(&front.url("studies/1.2/series/1.2.9/metadata")).await;
+    let unknown = client::get(&root.url("studies/1.2/series/1.2.9/metadata")).await;
     assert_eq!(unknown.status, 404, "{}", unknown.text());
 }
 
 #[tokio::test]
-async fn rows_in_xml_get_them_too() {
+async fn parent_uids_are_synthesized_in_xml() {
     let pacs = Pacs::new()
         .at("/studies/1.2/series", Answer::json(format!("[{SERIES}, {SERIES}]")))
         .at("/studies/1.3/series", Answer::json("[]"))
         .start()
         .await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     let xml = [("Accept", "multipart/related; type=\"application/dicom+xml\"")];
-    let answer = client::get_with(&front.url("studies/1.2/series"), &xml).await;
+    let answer = client::get_with(&root.url("studies/1.2/series"), &xml).await;
     assert_eq!((answer.status, answer.complete), (200, true), "{}", answer.text());
     assert!(
         answer
@@ -90,34 +90,34 @@ async fn rows_in_xml_get_them_too() {
             .starts_with("multipart/related; type=\"application/dicom+xml\"")
     );
     assert_eq!(answer.text().matches("keyword=\"StudyInstanceUID\"").count(), 2, "{}", answer.text());
-    let none = client::get_with(&front.url("studies/1.3/series"), &xml).await;
+    let none = client::get_with(&root.url("studies/1.3/series"), &xml).await;
     assert_eq!((none.status, none.body.len()), (204, 0));
 }
 
 #[tokio::test]
-async fn a_list_that_breaks_off_stays_broken() {
+async fn a_truncated_list_aborts_the_transfer() {
     let list = format!("[{SERIES}, {SERIES}]");
     let cut = (0..=list.len()).map(|length| Answer::json(list.clone()).breaks_after(length));
     let pacs = Pacs::new().in_turn("/studies/1.2/series", cut).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for length in 0..list.len() {
-        let answer = client::get(&front.url("studies/1.2/series")).await;
+        let answer = client::get(&root.url("studies/1.2/series")).await;
         assert!(answer.status >= 500 || !answer.complete, "{length}: {}", answer.text());
     }
-    assert!(client::get(&front.url("studies/1.2/series")).await.complete);
+    assert!(client::get(&root.url("studies/1.2/series")).await.complete);
 }
 
 #[tokio::test]
-async fn rows_of_several_archives_get_them_too() {
+async fn parent_uids_are_synthesized_at_the_aggregate_root() {
     let answer =
         |series: &str| Answer::json(format!(r#"[{{"0020000E":{{"vr":"UI","Value":["{series}"]}}}}]"#));
     let first = Pacs::new().at("/studies/1.2/series", answer("1.2.3")).start().await;
     let second = Pacs::new().at("/studies/1.2/series", answer("1.2.4")).start().await;
     let more = format!(
-        "{SUPPLIED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SUPPLIED}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
+        "{SYNTHESIZED}\n[[archive]]\nid = \"second\"\nurl = \"{}\"\n{SYNTHESIZED}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n",
         second.url()
     );
-    let gateway = RunningGateway::over(&first.url(), &more).await;
+    let gateway = RunningGateway::start(&first.url(), &more).await;
     let rows = gateway.get("/dicom-web/studies/1.2/series").await;
     let rows = rows.json();
     for (row, series) in rows.as_array().unwrap().iter().zip(["1.2.3", "1.2.4"]) {

@@ -1,14 +1,14 @@
-//! Large values out of the instances that hold them.
+//! Synthesis of bulk data from the instances that contain it.
 
 use serde_json::Value;
 
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client::{self, Received};
-use crate::support::front::{Front, PUBLIC};
-use crate::support::objects::{compressed, file, image, report, written};
+use crate::support::objects::{compressed, encoded, file, image, report};
 use crate::support::pacs::{Answer, Pacs};
 use crate::support::samples;
 
-const SUPPLIED: &str = "synthesize = [\"metadata\"]";
+const SYNTHESIZED: &str = "synthesize = [\"metadata\"]";
 const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 
@@ -32,40 +32,44 @@ fn parts(answer: &Received) -> Vec<(String, Vec<u8>)> {
     pieces.into_iter().map(part).collect()
 }
 
-/// Every address of a large value.
-fn addresses(json: &Value, found: &mut Vec<String>) {
+/// Every BulkDataURI.
+fn bulk_data_uris(json: &Value, found: &mut Vec<String>) {
     match json {
         Value::Object(members) => {
-            if let Some(Value::String(address)) = members.get("BulkDataURI") {
-                found.push(address.clone());
+            if let Some(Value::String(uri)) = members.get("BulkDataURI") {
+                found.push(uri.clone());
             }
-            members.values().for_each(|member| addresses(member, found));
+            members.values().for_each(|member| bulk_data_uris(member, found));
         }
-        Value::Array(items) => items.iter().for_each(|item| addresses(item, found)),
+        Value::Array(items) => items.iter().for_each(|item| bulk_data_uris(item, found)),
         _ => {}
     }
 }
 
 #[tokio::test]
-async fn every_value_of_every_sample_is_that_of_the_archive() {
-    // Filling an archive blocks.
+async fn synthesized_bulk_data_equals_the_bulk_data_of_the_archive() {
+    // Writing the samples blocks.
     let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
-    let (told, made) = (Front::told(&archive.url, "").await, Front::told(&archive.url, SUPPLIED).await);
+    let (original, synthesized) = (
+        ArchiveRoot::with_config(&archive.url, "").await,
+        ArchiveRoot::with_config(&archive.url, SYNTHESIZED).await,
+    );
     let mut seen = 0;
-    for study in client::get(&told.url("studies")).await.json().as_array().unwrap() {
+    for study in client::get(&original.url("studies")).await.json().as_array().unwrap() {
         let study = study["0020000D"]["Value"][0].as_str().unwrap();
-        let metadata = client::get(&made.url(&format!("studies/{study}/metadata"))).await.json();
-        // One instance of each series is enough of its kind.
+        let metadata = client::get(&synthesized.url(&format!("studies/{study}/metadata"))).await.json();
+        // One instance of each series is enough.
         let mut rows: Vec<Value> = metadata.as_array().unwrap().clone();
         rows.dedup_by_key(|row| row["0020000E"].clone());
         let mut found = Vec::new();
         for row in &rows {
-            addresses(row, &mut found);
+            bulk_data_uris(row, &mut found);
         }
-        for address in found {
-            let target = address.strip_prefix(&format!("{PUBLIC}/")).unwrap();
-            let (told, made) = (client::get(&told.url(target)).await, client::get(&made.url(target)).await);
-            assert_eq!(parts(&made), parts(&told), "{target}");
+        for uri in found {
+            let target = uri.strip_prefix(&format!("{PUBLIC}/")).unwrap();
+            let (original, synthesized) =
+                (client::get(&original.url(target)).await, client::get(&synthesized.url(target)).await);
+            assert_eq!(parts(&synthesized), parts(&original), "{target}");
             seen += 1;
         }
     }
@@ -73,26 +77,26 @@ async fn every_value_of_every_sample_is_that_of_the_archive() {
 }
 
 #[tokio::test]
-async fn native_pixels_are_octets_as_one_likes_them() {
+async fn native_pixel_data_is_returned_as_octet_stream_or_multipart() {
     let pixels: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let pacs = Pacs::new()
         .at(&format!("/{INSTANCE}"), one_part(&file(image("1.2", "1.2.3", "1.2.3.1", &pixels))))
         .start()
         .await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
-    let url = front.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+    let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
     let alone = client::get_with(&url, &[("Accept", "application/octet-stream")]).await;
     assert_eq!((alone.status, alone.complete), (200, true), "{}", alone.text());
     assert!(alone.body == pixels);
     assert_eq!(alone.header("content-type"), Some("application/octet-stream"));
     assert_eq!(alone.header("content-length"), Some("200000"));
-    let parted = client::get(&url).await;
-    assert_eq!(parts(&parted), [("Content-Type: application/octet-stream".to_owned(), pixels)]);
+    let multipart = client::get(&url).await;
+    assert_eq!(parts(&multipart), [("Content-Type: application/octet-stream".to_owned(), pixels)]);
     assert_eq!(client::get_with(&url, &[("Accept", "image/png")]).await.status, 406);
 }
 
 #[tokio::test]
-async fn encapsulated_pixels_come_frame_by_frame() {
+async fn encapsulated_pixel_data_is_returned_frame_by_frame() {
     let fragments = || vec![b"one ".to_vec(), b"t".repeat(2), b"wo".to_vec()];
     for (offsets, fragments, expected) in [
         (vec![0, 12], fragments(), [b"one ".to_vec(), b"ttwo".to_vec()].to_vec()),
@@ -100,9 +104,9 @@ async fn encapsulated_pixels_come_frame_by_frame() {
         (vec![], fragments(), [b"one ttwo".to_vec()].to_vec()),
     ] {
         let object = compressed("1.2", "1.2.3", "1.2.3.1", expected.len(), offsets, fragments);
-        let pacs = Pacs::new().at(&format!("/{INSTANCE}"), one_part(&written(object, JPEG))).start().await;
-        let front = Front::told(&pacs.url(), SUPPLIED).await;
-        let url = front.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
+        let pacs = Pacs::new().at(&format!("/{INSTANCE}"), one_part(&encoded(object, JPEG))).start().await;
+        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
         let header = format!("Content-Type: image/jpeg; transfer-syntax={JPEG}");
         let frames: Vec<_> = expected.iter().map(|frame| (header.clone(), frame.clone())).collect();
         let octets = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
@@ -114,23 +118,23 @@ async fn encapsulated_pixels_come_frame_by_frame() {
         if let [frame] = expected.as_slice() {
             assert_eq!((alone.complete, &alone.body), (true, frame));
         } else {
-            assert_eq!(alone.status, 406, "of several frames none stands alone");
+            assert_eq!(alone.status, 406, "several frames have no single-part representation");
         }
     }
 }
 
 #[tokio::test]
-async fn a_value_cut_at_any_byte_is_not_whole() {
+async fn bulk_data_truncated_at_any_byte_is_never_complete() {
     let fragments = vec![b"one ".to_vec(), b"two ".to_vec()];
-    let encapsulated = written(compressed("1.2", "1.2.3", "1.2.3.1", 2, vec![], fragments), JPEG);
+    let encapsulated = encoded(compressed("1.2", "1.2.3", "1.2.3.1", 2, vec![], fragments), JPEG);
     let native = file(image("1.2", "1.2.3", "1.2.3.1", b"01234567"));
     for file in [encapsulated, native] {
         let whole = one_part(&file);
         let needed = whole.length() - b"\r\n--b--\r\n".len();
         let cut = (0..=needed).map(|length| whole.clone().breaks_after(length));
         let pacs = Pacs::new().in_turn(&format!("/{INSTANCE}"), cut).start().await;
-        let front = Front::told(&pacs.url(), SUPPLIED).await;
-        let url = front.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
+        let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
+        let url = root.url(&format!("{INSTANCE}/bulkdata/7FE00010"));
         for length in 0..needed {
             let answer = client::get(&url).await;
             assert!(
@@ -144,35 +148,39 @@ async fn a_value_cut_at_any_byte_is_not_whole() {
 }
 
 #[tokio::test]
-async fn what_holds_no_such_value_has_none() {
+async fn elements_that_the_instance_does_not_contain_are_not_found() {
     let whole_study = ["1.2.3.2", "1.2.3.1"].map(|uid| file(report("1.2", "1.2.3", uid)));
     let study = Answer::parts("b", whole_study.iter().map(|file| ("A: b", file.as_slice())));
     let pacs = Pacs::new().at(&format!("/{INSTANCE}"), study).start().await;
-    let front = Front::told(&pacs.url(), SUPPLIED).await;
+    let root = ArchiveRoot::with_config(&pacs.url(), SYNTHESIZED).await;
     for path in ["7FE00010", "00420011", "00082112/1/00082111", "00100010/1/00100010"] {
-        let answer = client::get(&front.url(&format!("{INSTANCE}/bulkdata/{path}"))).await;
+        let answer = client::get(&root.url(&format!("{INSTANCE}/bulkdata/{path}"))).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
     }
-    let name = client::get(&front.url(&format!("{INSTANCE}/bulkdata/00100010"))).await;
-    assert_eq!(parts(&name)[0].1, b"M\xFCller^Eva", "as it is stored");
+    let name = client::get(&root.url(&format!("{INSTANCE}/bulkdata/00100010"))).await;
+    assert_eq!(parts(&name)[0].1, b"M\xFCller^Eva", "the bytes as stored");
 }
 
 #[tokio::test]
-async fn an_archive_that_has_values_is_asked_for_them() {
+async fn bulk_data_of_the_archive_is_preferred() {
     let value = format!("{INSTANCE}/bulkdata/7FE00010");
     let pacs = Pacs::new()
         .in_turn(
             &format!("/{value}"),
-            [Answer::bytes("application/octet-stream", *b"theirs"), Answer::status(404), Answer::status(500)],
+            [
+                Answer::bytes("application/octet-stream", *b"upstream"),
+                Answer::status(404),
+                Answer::status(500),
+            ],
         )
-        .at(&format!("/{INSTANCE}"), one_part(&file(image("1.2", "1.2.3", "1.2.3.1", b"ours"))))
+        .at(&format!("/{INSTANCE}"), one_part(&file(image("1.2", "1.2.3", "1.2.3.1", b"synthesized!"))))
         .start()
         .await;
-    let front = Front::of(&pacs).await;
-    let url = front.url(&value);
-    assert_eq!(client::get(&url).await.text(), "theirs");
-    assert_eq!(parts(&client::get(&url).await)[0].1, b"ours");
+    let root = ArchiveRoot::of(&pacs).await;
+    let url = root.url(&value);
+    assert_eq!(client::get(&url).await.text(), "upstream");
+    assert_eq!(parts(&client::get(&url).await)[0].1, b"synthesized!");
     assert_eq!(client::get(&url).await.status, 502);
-    let elsewhere = client::get(&front.url(&format!("{INSTANCE}/bulk/7fe00010"))).await;
-    assert_eq!(elsewhere.status, 404, "that place is the archive's own");
+    let elsewhere = client::get(&root.url(&format!("{INSTANCE}/bulk/7fe00010"))).await;
+    assert_eq!(elsewhere.status, 404, "the URL is specific to the archive");
 }

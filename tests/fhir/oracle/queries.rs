@@ -1,10 +1,10 @@
-//! Random searches over what there is, and a little over what there is not.
+//! Random searches, mostly for values that occur in the resources and sometimes for others.
 
 use dicomweb_gateway::http::query;
 use serde_json::Value;
 
-use super::draw::Draw;
-use super::truth::World;
+use super::evaluator::Dataset;
+use super::random::Random;
 
 /// A search for one type of resource.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct SortKey {
 }
 
 impl Query {
-    /// As it stands in a request.
+    /// Path and query of the request.
     pub(super) fn path(&self) -> String {
         let mut pairs: Vec<_> = self.criteria.iter().map(Criterion::pair).collect();
         if !self.sort.is_empty() {
@@ -53,50 +53,50 @@ impl Criterion {
     }
 }
 
-/// Any search.
-pub(super) fn any(draw: &mut Draw, world: &World) -> Query {
-    let kind = match draw.below(20) {
+/// A random search.
+pub(super) fn any(random: &mut Random, dataset: &Dataset) -> Query {
+    let kind = match random.below(20) {
         0 => "Endpoint",
         1..=5 => "Patient",
         _ => "ImagingStudy",
     };
-    let criteria = (0..=draw.below(3)).map(|_| criterion(draw, world, kind)).collect();
+    let criteria = (0..=random.below(3)).map(|_| criterion(random, dataset, kind)).collect();
     let sortable: &[&'static str] = match kind {
         "ImagingStudy" => &["started", "_id", "patient", "subject"],
         "Patient" => &["birthdate", "_id", "family"],
         _ => &["name", "_id"],
     };
-    let sort = (0..draw.below(3))
-        .map(|_| SortKey { parameter: draw.one::<&str>(sortable), descending: draw.once_in(2) })
+    let sort = (0..random.below(3))
+        .map(|_| SortKey { parameter: random.one::<&str>(sortable), descending: random.once_in(2) })
         .collect();
-    Query { kind, criteria, sort, count: *draw.one(&[1, 2, 3, 7, 29, 30, 31, 100]) }
+    Query { kind, criteria, sort, count: *random.one(&[1, 2, 3, 7, 29, 30, 31, 100]) }
 }
 
-fn criterion(draw: &mut Draw, world: &World, kind: &str) -> Criterion {
-    if kind == "Patient" && draw.once_in(6) {
-        let of_study = criterion(draw, world, "ImagingStudy");
+fn criterion(random: &mut Random, dataset: &Dataset, kind: &str) -> Criterion {
+    if kind == "Patient" && random.once_in(6) {
+        let of_study = criterion(random, dataset, "ImagingStudy");
         if of_study.modifier.is_none() && !of_study.parameter.contains(['.', ':']) {
             let parameter =
-                format!("_has:ImagingStudy:{}:{}", draw.one(&["patient", "subject"]), of_study.parameter);
+                format!("_has:ImagingStudy:{}:{}", random.one(&["patient", "subject"]), of_study.parameter);
             return Criterion { parameter, ..of_study };
         }
     }
-    if kind == "ImagingStudy" && draw.once_in(5) {
-        let (edges, target): (&[&str], _) = if draw.once_in(5) {
+    if kind == "ImagingStudy" && random.once_in(5) {
+        let (edges, target): (&[&str], _) = if random.once_in(5) {
             (&["endpoint", "endpoint:Endpoint"], "Endpoint")
         } else {
             (&["patient", "patient:Patient", "subject:Patient", "subject"], "Patient")
         };
-        let of_target = criterion(draw, world, target);
+        let of_target = criterion(random, dataset, target);
         if !of_target.parameter.contains(['.', ':']) {
-            let parameter = format!("{}.{}", draw.one(edges), of_target.parameter);
+            let parameter = format!("{}.{}", random.one(edges), of_target.parameter);
             return Criterion { parameter, ..of_target };
         }
     }
-    own_criterion(draw, world, kind)
+    own_criterion(random, dataset, kind)
 }
 
-/// What a search for resources of a type can name.
+/// The search parameters of a resource type; frequent ones are repeated.
 fn parameters(kind: &str) -> &'static [&'static str] {
     match kind {
         "ImagingStudy" => &[
@@ -141,29 +141,33 @@ fn parameters(kind: &str) -> &'static [&'static str] {
     }
 }
 
-fn own_criterion(draw: &mut Draw, world: &World, kind: &str) -> Criterion {
-    let parameter = *draw.one(parameters(kind));
-    if draw.once_in(12) {
-        let value = draw.one(&["true", "false"]).to_owned();
+fn own_criterion(random: &mut Random, dataset: &Dataset, kind: &str) -> Criterion {
+    let parameter = *random.one(parameters(kind));
+    if random.once_in(12) {
+        let value = random.one(&["true", "false"]).to_owned();
         return one(parameter, Some("missing"), vec![value.to_owned()]);
     }
-    let resources = world.all(kind);
-    let times = if draw.once_in(4) { 2 + draw.below(2) } else { 1 };
+    let resources = dataset.all(kind);
+    let times = if random.once_in(4) { 2 + random.below(2) } else { 1 };
     match parameter {
         "started" | "birthdate" | "death-date" => {
             let element = if parameter == "started" { "started" } else { "birthDate" };
-            one(parameter, None, repeat(times, || date(draw, resources, element)))
+            one(parameter, None, repeat(times, || date(random, resources, element)))
         }
-        "patient" | "subject" if draw.once_in(3) => {
-            let tokens = repeat(times, || identifier(draw, draw_from(&world.patients), false));
+        "patient" | "subject" if random.once_in(3) => {
+            let tokens = repeat(times, || identifier(random, identifier_from(&dataset.patients), false));
             one(parameter, Some("identifier"), tokens)
         }
         "patient" | "subject" => {
-            let modifier = (parameter == "subject" && draw.once_in(4)).then_some("Patient");
-            one(parameter, modifier, repeat(times, || reference(draw, world, "Patient", &world.patients)))
+            let modifier = (parameter == "subject" && random.once_in(4)).then_some("Patient");
+            one(
+                parameter,
+                modifier,
+                repeat(times, || reference(random, dataset, "Patient", &dataset.patients)),
+            )
         }
         "endpoint" => {
-            one(parameter, None, repeat(times, || reference(draw, world, "Endpoint", &world.endpoints)))
+            one(parameter, None, repeat(times, || reference(random, dataset, "Endpoint", &dataset.endpoints)))
         }
         "basedon" | "encounter" | "interpreter" | "referrer" | "performer" => {
             let element = if parameter == "basedon" { "basedOn" } else { parameter };
@@ -171,35 +175,35 @@ fn own_criterion(draw: &mut Draw, world: &World, kind: &str) -> Criterion {
             one(
                 parameter,
                 Some("identifier"),
-                repeat(times, || identifier(draw, |draw| held_or_none(draw, &held), true)),
+                repeat(times, || identifier(random, |random| held_or_none(random, &held), true)),
             )
         }
         "identifier" => {
-            let modifier = draw.once_in(6).then_some("not");
-            one(parameter, modifier, repeat(times, || identifier(draw, draw_from(resources), false)))
+            let modifier = random.once_in(6).then_some("not");
+            one(parameter, modifier, repeat(times, || identifier(random, identifier_from(resources), false)))
         }
         "name" | "family" | "given" if kind == "Patient" => {
-            let modifier = *draw.one(&[None, None, Some("exact"), Some("contains")]);
-            one(parameter, modifier, repeat(times, || name(draw, resources, modifier == Some("exact"))))
+            let modifier = *random.one(&[None, None, Some("exact"), Some("contains")]);
+            one(parameter, modifier, repeat(times, || name(random, resources, modifier == Some("exact"))))
         }
         "name" => {
-            one(parameter, None, vec![draw.one(&["main", "MAIN arch", "Main archive", "arch"]).to_string()])
+            one(parameter, None, vec![random.one(&["main", "MAIN arch", "Main archive", "arch"]).to_string()])
         }
         "address-city" => one(parameter, None, vec!["Springfield".to_owned()]),
         "general-practitioner" => one(parameter, None, vec!["Practitioner/1".to_owned()]),
-        "_id" => one(parameter, None, repeat(times, || id(draw, resources))),
-        "_profile" => profile(draw, resources),
+        "_id" => one(parameter, None, repeat(times, || id(random, resources))),
+        "_profile" => profile(random, resources),
         "_tag" => one(parameter, Some("not"), vec!["http://a.example|SUBSETTED".to_owned()]),
         parameter => {
             let held = held_codes(resources, parameter);
             let is_coded =
                 matches!(parameter, "modality" | "bodysite" | "reason" | "status" | "gender" | "dicom-class");
-            let modifier = match draw.below(6) {
+            let modifier = match random.below(6) {
                 0 if is_coded => Some("not"),
                 1 if matches!(parameter, "modality" | "bodysite" | "reason") => Some("text"),
                 _ => None,
             };
-            one(parameter, modifier, repeat(times, || code(draw, &held, modifier == Some("text"))))
+            one(parameter, modifier, repeat(times, || code(random, &held, modifier == Some("text"))))
         }
     }
 }
@@ -212,30 +216,30 @@ fn repeat(times: usize, mut value: impl FnMut() -> String) -> Vec<String> {
     (0..times).map(|_| value()).collect()
 }
 
-fn draw_from(resources: &[Value]) -> impl Fn(&mut Draw) -> Value {
-    move |draw| {
+fn identifier_from(resources: &[Value]) -> impl Fn(&mut Random) -> Value {
+    move |random| {
         let of_one: Vec<_> =
-            draw.one(resources)["identifier"].as_array().into_iter().flatten().cloned().collect();
-        held_or_none(draw, &of_one)
+            random.one(resources)["identifier"].as_array().into_iter().flatten().cloned().collect();
+        held_or_none(random, &of_one)
     }
 }
 
-fn held_or_none(draw: &mut Draw, held: &[Value]) -> Value {
-    if held.is_empty() || draw.once_in(10) {
-        serde_json::json!({"system": "urn:oid:2.999", "value": "nobody has it"})
+fn held_or_none(random: &mut Random, held: &[Value]) -> Value {
+    if held.is_empty() || random.once_in(10) {
+        serde_json::json!({"system": "urn:oid:2.999", "value": "unused"})
     } else {
-        draw.one(held).clone()
+        random.one(held).clone()
     }
 }
 
 /// A token for an identifier, in one of its forms.
-fn identifier(draw: &mut Draw, held: impl Fn(&mut Draw) -> Value, always_with_value: bool) -> String {
-    let found = held(draw);
+fn identifier(random: &mut Random, held: impl Fn(&mut Random) -> Value, always_with_value: bool) -> String {
+    let found = held(random);
     let system = found["system"].as_str().unwrap_or_default();
     let value = found["value"].as_str().unwrap_or("x");
-    // A bar in a value would need a form of its own here.
+    // A value with a `|` would have to be escaped.
     let value = if value.contains('|') { "x" } else { value };
-    match draw.below(6) {
+    match random.below(6) {
         0 => format!("|{value}"),
         1 if !system.is_empty() && !always_with_value => format!("{system}|"),
         2 => format!("{system}|{value}"),
@@ -244,7 +248,7 @@ fn identifier(draw: &mut Draw, held: impl Fn(&mut Draw) -> Value, always_with_va
     }
 }
 
-/// The identifiers of what studies refer to.
+/// The identifiers of the resources that studies refer to.
 fn referred(studies: &[Value], element: &str) -> Vec<Value> {
     let of = |study: &Value| -> Vec<Value> {
         let references: Vec<&Value> = match &study[element] {
@@ -268,50 +272,53 @@ fn referred(studies: &[Value], element: &str) -> Vec<Value> {
     studies.iter().flat_map(of).collect()
 }
 
-fn reference(draw: &mut Draw, world: &World, kind: &str, all: &[Value]) -> String {
-    let id = id(draw, all);
-    match draw.below(4) {
+fn reference(random: &mut Random, dataset: &Dataset, kind: &str, all: &[Value]) -> String {
+    let id = id(random, all);
+    match random.below(4) {
         0 => id,
-        1 => format!("{}/{kind}/{id}", world.base),
+        1 => format!("{}/{kind}/{id}", dataset.base),
         _ => format!("{kind}/{id}"),
     }
 }
 
-fn id(draw: &mut Draw, resources: &[Value]) -> String {
-    let id = draw.one(resources)["id"].as_str().unwrap();
-    if draw.once_in(8) { format!("{id}0").chars().skip(1).collect() } else { id.to_owned() }
+fn id(random: &mut Random, resources: &[Value]) -> String {
+    let id = random.one(resources)["id"].as_str().unwrap();
+    if random.once_in(8) { format!("{id}0").chars().skip(1).collect() } else { id.to_owned() }
 }
 
-fn profile(draw: &mut Draw, resources: &[Value]) -> Criterion {
-    let held = draw.one(resources)["meta"]["profile"][0].as_str().unwrap_or("http://a.example/b").to_owned();
-    match draw.below(3) {
+fn profile(random: &mut Random, resources: &[Value]) -> Criterion {
+    let held =
+        random.one(resources)["meta"]["profile"][0].as_str().unwrap_or("http://a.example/b").to_owned();
+    match random.below(3) {
         0 => one("_profile", Some("below"), vec![held.rsplit_once('/').unwrap().0.to_owned()]),
         1 => one("_profile", None, vec![format!("{held}x")]),
         _ => one("_profile", None, vec![held]),
     }
 }
 
-/// A date near those that there are, as precise as it comes.
-fn date(draw: &mut Draw, resources: &[Value], element: &str) -> String {
+/// A date near one that occurs, with random precision.
+fn date(random: &mut Random, resources: &[Value], element: &str) -> String {
     let held: Vec<_> = resources.iter().filter_map(|resource| resource[element].as_str()).collect();
-    let held = *draw.one(&held);
-    let prefix = *draw.one(&["", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]);
+    let held = *random.one(&held);
+    let prefix = *random.one(&["", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]);
     let day = &held[..10];
-    let value = match draw.below(8) {
+    let value = match random.below(8) {
         0 => day[..4].to_owned(),
         1 => day[..7].to_owned(),
-        2 => format!("{day}T{:02}:{:02}", draw.below(24), draw.below(60)),
-        3 => format!("{day}T{:02}:30:00{}", draw.below(24), draw.one(&["Z", "+01:00", "-05:30", "+09:00"])),
-        4 => format!("{}-{:02}-{:02}", &day[..4], 1 + draw.below(12), 1 + draw.below(28)),
+        2 => format!("{day}T{:02}:{:02}", random.below(24), random.below(60)),
+        3 => {
+            format!("{day}T{:02}:30:00{}", random.below(24), random.one(&["Z", "+01:00", "-05:30", "+09:00"]))
+        }
+        4 => format!("{}-{:02}-{:02}", &day[..4], 1 + random.below(12), 1 + random.below(28)),
         5 => held.to_owned(),
         _ => day.to_owned(),
     };
     format!("{prefix}{value}")
 }
 
-/// A name, or the beginning or the middle of one.
-fn name(draw: &mut Draw, patients: &[Value], whole: bool) -> String {
-    let human = draw.one(patients)["name"].as_array().into_iter().flatten().cloned().collect::<Vec<_>>();
+/// A name that occurs, or a part of it.
+fn name(random: &mut Random, patients: &[Value], whole: bool) -> String {
+    let human = random.one(patients)["name"].as_array().into_iter().flatten().cloned().collect::<Vec<_>>();
     let Some(human) = human.first() else { return "Nobody".to_owned() };
     let parts: Vec<_> = [&human["family"], &human["given"][0], &human["text"]]
         .into_iter()
@@ -320,20 +327,20 @@ fn name(draw: &mut Draw, patients: &[Value], whole: bool) -> String {
     if parts.is_empty() {
         return "Nobody".to_owned();
     }
-    let letters: Vec<_> = draw.one(&parts).chars().collect();
-    let length = 1 + draw.below(letters.len());
-    let text: String = match draw.below(4) {
+    let letters: Vec<_> = random.one(&parts).chars().collect();
+    let length = 1 + random.below(letters.len());
+    let text: String = match random.below(4) {
         _ if whole => letters.iter().collect(),
         0 => letters[..length].iter().collect(),
         1 => letters[letters.len() - length..].iter().collect(),
         2 => letters.iter().collect::<String>().to_uppercase(),
         _ => letters.iter().collect(),
     };
-    // Nothing but punctuation is refused.
+    // A value of punctuation only is rejected.
     if text.chars().any(char::is_alphanumeric) { text } else { "Nobody".to_owned() }
 }
 
-/// Systems, codes and words that resources have under a parameter.
+/// Systems, codes and displays that resources have for a parameter.
 type Held = Vec<(Option<String>, Option<String>, Option<String>)>;
 
 fn held_codes(resources: &[Value], parameter: &str) -> Held {
@@ -371,14 +378,14 @@ fn held_codes(resources: &[Value], parameter: &str) -> Held {
     held
 }
 
-fn code(draw: &mut Draw, held: &Held, words: bool) -> String {
-    let (system, code, display) = draw.one(held).clone();
+fn code(random: &mut Random, held: &Held, words: bool) -> String {
+    let (system, code, display) = random.one(held).clone();
     if words {
         let text = display.unwrap_or_else(|| "nothing".to_owned());
-        return text.chars().take(1 + draw.below(8)).collect::<String>().trim().to_owned();
+        return text.chars().take(1 + random.below(8)).collect::<String>().trim().to_owned();
     }
     let code = code.unwrap_or_else(|| "1.2.3".to_owned());
-    match (draw.below(6), system) {
+    match (random.below(6), system) {
         (0, Some(system)) => format!("{system}|"),
         (1, Some(system)) => format!("{system}|{code}"),
         (2, _) => format!("|{code}"),

@@ -1,16 +1,16 @@
-//! What an archive answers, and how it sends it.
+//! The answers of a scripted archive, and how it sends them.
 
 use std::io::Write;
 use std::time::Duration;
 
-/// How the end of a body is told.
+/// How the end of a body is signaled (RFC 9112 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// By its true length.
+    /// By its Content-Length.
     Length,
-    /// By a length that is not true.
+    /// By a false Content-Length.
     FalseLength(usize),
-    /// In chunks.
+    /// By chunked transfer coding.
     Chunked,
     /// By the end of the connection.
     UntilClose,
@@ -31,18 +31,18 @@ pub struct Answer {
 /// How it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
-    Well,
-    /// The connection is closed after so many bytes of the body.
+    Complete,
+    /// The connection is closed after this number of bytes of the body.
     Closed(usize),
-    /// Nothing follows after so many bytes of the body, and the connection stays open.
-    Hanging(usize),
+    /// Nothing follows after this number of bytes of the body, and the connection stays open.
+    Stalled(usize),
     /// The connection is closed without an answer.
     Unanswered,
-    /// No answer ever comes.
+    /// No answer is ever sent.
     Silent,
-    /// The body is sent without a head: it is all that is sent.
+    /// Only the body is sent, without status line and headers.
     Raw,
-    /// The body is sent again and again until nobody reads it.
+    /// The body is sent again and again until the client disconnects.
     Endless,
 }
 
@@ -56,7 +56,7 @@ impl Answer {
             framing: Framing::Length,
             slow: None,
             in_pieces: None,
-            ends: Ends::Well,
+            ends: Ends::Complete,
         }
     }
 
@@ -65,7 +65,7 @@ impl Answer {
         Self::bytes("application/dicom+json", body.into().into_bytes())
     }
 
-    /// 200 with a web page: a login, an application.
+    /// 200 with an HTML page, such as a login form.
     pub fn html(body: &str) -> Self {
         Self::bytes("text/html; charset=utf-8", body.as_bytes().to_vec())
     }
@@ -75,7 +75,7 @@ impl Answer {
         Self { body: body.into(), ..Self::status(200) }.header("Content-Type", content_type)
     }
 
-    /// 200 with parts of DICOM, each behind its own headers, and nothing else than the body to tell its end.
+    /// 200 with a multipart body of DICOM parts, each with its headers, that ends with the connection.
     pub fn parts<'a>(boundary: &str, parts: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut body = Vec::new();
         for (headers, part) in parts {
@@ -87,7 +87,7 @@ impl Answer {
         Self::bytes(&content_type, body.split_off(2)).framed(Framing::UntilClose)
     }
 
-    /// Exactly these bytes, head and all, and then the end of the connection.
+    /// Exactly these bytes, including the head, and then the end of the connection.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self { body: bytes.into(), ends: Ends::Raw, ..Self::status(0) }
     }
@@ -102,7 +102,7 @@ impl Answer {
         Self { ends: Ends::Unanswered, ..Self::status(0) }
     }
 
-    /// `body` again and again, until nobody reads it.
+    /// `body` again and again, until the client disconnects.
     pub fn endless(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { ends: Ends::Endless, ..Self::bytes(content_type, body).framed(Framing::UntilClose) }
     }
@@ -125,18 +125,18 @@ impl Answer {
         self
     }
 
-    /// With its end told in that way.
+    /// With the end of its body signaled in this way.
     pub fn framed(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
     }
 
-    /// Compressed, and saying so.
+    /// Compressed with gzip, with Content-Encoding.
     pub fn gzip(self) -> Self {
         self.undeclared_gzip().header("Content-Encoding", "gzip")
     }
 
-    /// Compressed, and not saying so.
+    /// Compressed with gzip, without Content-Encoding.
     pub fn undeclared_gzip(mut self) -> Self {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(&self.body).unwrap();
@@ -144,31 +144,31 @@ impl Answer {
         self
     }
 
-    /// After a while.
+    /// After a delay.
     pub fn slow(mut self, duration: Duration) -> Self {
         self.slow = Some(duration);
         self
     }
 
-    /// In pieces of so many bytes, with a pause between them.
+    /// In pieces of this number of bytes, with a pause between them.
     pub fn in_pieces(mut self, bytes: usize, pause: Duration) -> Self {
         self.in_pieces = Some((bytes, pause));
         self
     }
 
-    /// The connection is closed after so many bytes of the body.
+    /// The connection is closed after this number of bytes of the body.
     pub fn breaks_after(mut self, bytes: usize) -> Self {
         self.ends = Ends::Closed(bytes);
         self
     }
 
-    /// Nothing follows after so many bytes of the body.
+    /// Nothing follows after this number of bytes of the body.
     pub fn stalls_after(mut self, bytes: usize) -> Self {
-        self.ends = Ends::Hanging(bytes);
+        self.ends = Ends::Stalled(bytes);
         self
     }
 
-    /// How long the body is.
+    /// The length of the body in bytes.
     pub fn length(&self) -> usize {
         self.body.len()
     }

@@ -1,4 +1,4 @@
-//! One connection of the archive: HTTP/1.1 by hand.
+//! One connection of the scripted archive: HTTP/1.1 written byte by byte.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::answer::{Answer, Ends, Framing};
-use super::{Seen, Shared};
+use super::{SeenRequest, Shared};
 
 pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     shared.change(|state| state.connections += 1);
@@ -16,32 +16,32 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     while let Some(seen) = next_request(&mut stream, &mut buffer).await {
         let answering = Answering::begin(Arc::clone(&shared), seen.clone());
         let mut answer = shared.answer_to(&seen);
-        let habits = &shared.pacs.habits;
-        if let (Some(bytes), Ends::Well) = (habits.breaks_after, answer.ends) {
+        let behavior = &shared.pacs.behavior;
+        if let (Some(bytes), Ends::Complete) = (behavior.breaks_after, answer.ends) {
             answer = answer.breaks_after(bytes);
         }
         if seen.target.contains("/metadata") {
-            shared.until_most(habits.metadata_to).await;
+            shared.until_concurrent(behavior.metadata_until).await;
         }
-        let pause = answer.slow.or(habits.slow).unwrap_or_default();
-        let goes_on = waits(&mut stream, pause).await && sends(&mut stream, &seen, &answer).await;
+        let pause = answer.slow.or(behavior.slow).unwrap_or_default();
+        let reusable = waits(&mut stream, pause).await && sends(&mut stream, &seen, &answer).await;
         drop(answering);
-        if !goes_on || habits.closes_silently {
+        if !reusable || behavior.closes_silently {
             break;
         }
     }
     shared.change(|state| state.connections -= 1);
 }
 
-/// Counts what is being answered.
+/// Counts the requests that are being answered.
 struct Answering(Arc<Shared>);
 
 impl Answering {
-    fn begin(shared: Arc<Shared>, seen: Seen) -> Self {
+    fn begin(shared: Arc<Shared>, seen: SeenRequest) -> Self {
         shared.change(|state| {
             state.seen.push(seen);
             state.answering += 1;
-            state.most_answering = state.most_answering.max(state.answering);
+            state.max_answering = state.max_answering.max(state.answering);
         });
         Self(shared)
     }
@@ -53,7 +53,7 @@ impl Drop for Answering {
     }
 }
 
-async fn next_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+async fn next_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<SeenRequest> {
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             let head: Vec<u8> = buffer.drain(..end + 4).collect();
@@ -65,38 +65,38 @@ async fn next_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
     }
 }
 
-fn read_head(head: &str) -> Option<Seen> {
+fn read_head(head: &str) -> Option<SeenRequest> {
     let mut lines = head.lines();
     let mut request = lines.next()?.split(' ');
     let (method, target) = (request.next()?.to_owned(), request.next()?.to_owned());
     let headers = lines.filter_map(|line| line.split_once(':'));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-    Some(Seen { method, target, headers })
+    Some(SeenRequest { method, target, headers })
 }
 
-/// Lets time pass; `false` when the client went away meanwhile.
+/// Waits; `false` if the client disconnected meanwhile.
 async fn waits(stream: &mut TcpStream, duration: Duration) -> bool {
     if duration.is_zero() {
         return true;
     }
     tokio::select! {
         () = tokio::time::sleep(duration) => true,
-        () = gone(stream) => false,
+        () = disconnected(stream) => false,
     }
 }
 
-/// Until the client goes away; it says nothing more before its answer has come.
-async fn gone(stream: &mut TcpStream) {
+/// Waits until the client disconnects; it sends nothing before it has its answer.
+async fn disconnected(stream: &mut TcpStream) {
     let mut byte = [0];
     while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {}
 }
 
-/// Sends the answer; whether the connection can be used again.
-async fn sends(stream: &mut TcpStream, seen: &Seen, answer: &Answer) -> bool {
+/// Sends the answer; returns whether the connection can be reused.
+async fn sends(stream: &mut TcpStream, seen: &SeenRequest, answer: &Answer) -> bool {
     let sent = match answer.ends {
         Ends::Unanswered => return false,
         Ends::Silent => {
-            gone(stream).await;
+            disconnected(stream).await;
             return false;
         }
         Ends::Raw => stream.write_all(&answer.body).await,
@@ -105,9 +105,9 @@ async fn sends(stream: &mut TcpStream, seen: &Seen, answer: &Answer) -> bool {
             while stream.write_all(&answer.body).await.is_ok() {}
             return false;
         }
-        Ends::Well | Ends::Closed(_) | Ends::Hanging(_) => {
+        Ends::Complete | Ends::Closed(_) | Ends::Stalled(_) => {
             let end = match answer.ends {
-                Ends::Closed(bytes) | Ends::Hanging(bytes) => bytes.min(answer.body.len()),
+                Ends::Closed(bytes) | Ends::Stalled(bytes) => bytes.min(answer.body.len()),
                 _ => answer.body.len(),
             };
             let body = if seen.method == "HEAD" { &[] } else { &answer.body[..end] };
@@ -116,11 +116,11 @@ async fn sends(stream: &mut TcpStream, seen: &Seen, answer: &Answer) -> bool {
     };
     match answer.ends {
         _ if sent.is_err() => false,
-        Ends::Hanging(_) => {
-            gone(stream).await;
+        Ends::Stalled(_) => {
+            disconnected(stream).await;
             false
         }
-        Ends::Well => {
+        Ends::Complete => {
             let chunked = answer.framing == Framing::Chunked;
             let ended = !chunked || stream.write_all(b"0\r\n\r\n").await.is_ok();
             ended && matches!(answer.framing, Framing::Length | Framing::Chunked)
@@ -133,7 +133,7 @@ async fn sends_body(stream: &mut TcpStream, answer: &Answer, body: &[u8]) -> std
     stream.write_all(head_of(answer).as_bytes()).await?;
     let (size, pause) = answer.in_pieces.unwrap_or((body.len().max(1), Duration::ZERO));
     for (index, piece) in body.chunks(size).enumerate() {
-        // Behind the last piece the client may speak again, which is not ours to read here.
+        // After the last piece the client may send its next request, which must not be read here.
         if index > 0 && !waits(stream, pause).await {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         }
@@ -149,7 +149,7 @@ async fn sends_body(stream: &mut TcpStream, answer: &Answer, body: &[u8]) -> std
 }
 
 fn head_of(answer: &Answer) -> String {
-    let mut head = format!("HTTP/1.1 {} Told\r\n", answer.status);
+    let mut head = format!("HTTP/1.1 {} Scripted\r\n", answer.status);
     for (name, value) in &answer.headers {
         write!(head, "{name}: {value}\r\n").unwrap();
     }

@@ -1,12 +1,12 @@
-//! Studies that the archive holds, and what it says of them in DICOM JSON.
+//! Studies that the scripted archive holds, and their rows and metadata in DICOM JSON.
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Habits, Paging, ROOT};
+use super::{Answer, Behavior, Paging, ROOT};
 
 const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 
-/// A study as the archive says it.
+/// A study of the scripted archive.
 #[derive(Debug, Clone)]
 pub struct Study {
     uid: String,
@@ -22,36 +22,36 @@ struct Series {
 }
 
 impl Study {
-    /// A study without series, of nobody.
+    /// A study without series, of patient P1.
     pub fn new(uid: &str) -> Self {
         Self { uid: uid.to_owned(), attributes: Map::new(), series: Vec::new() }
             .with("00080020", json!({"vr": "DA", "Value": ["20240131"]}))
             .of("P1", "Doe^Jane")
     }
 
-    /// Of that patient.
+    /// Of this patient.
     pub fn of(self, id: &str, name: &str) -> Self {
         self.with("00100020", json!({"vr": "LO", "Value": [id]}))
             .with("00100010", json!({"vr": "PN", "Value": [{"Alphabetic": name}]}))
     }
 
-    /// On that day.
+    /// With this Study Date.
     pub fn on(self, date: &str) -> Self {
         self.with("00080020", json!({"vr": "DA", "Value": [date]}))
     }
 
-    /// With that accession number.
+    /// With this Accession Number.
     pub fn accession(self, number: &str) -> Self {
         self.with("00080050", json!({"vr": "SH", "Value": [number]}))
     }
 
-    /// With one more series of so many instances, whose UIDs are the series' with `.1`, `.2`, ...
+    /// With one more series of this number of instances, whose UIDs are that of the series with `.1`, `.2`, ...
     pub fn series(mut self, uid: &str, modality: &str, instances: usize) -> Self {
         self.series.push(Series { uid: uid.to_owned(), modality: modality.to_owned(), instances });
         self
     }
 
-    /// With any attribute at study level, in whatever shape.
+    /// With any attribute at study level, which need not be valid.
     pub fn with(mut self, tag: &str, element: Value) -> Self {
         self.attributes.insert(tag.to_owned(), element);
         self
@@ -117,14 +117,14 @@ impl Study {
     }
 }
 
-/// What an archive that holds such studies answers by itself.
-pub(super) fn answer(studies: &[Study], habits: &Habits, address: &str, target: &str) -> Option<Answer> {
+/// The answer of an archive that holds these studies to a request that is not scripted.
+pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, target: &str) -> Option<Answer> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let segments: Vec<&str> = path.strip_prefix(ROOT)?.trim_start_matches('/').split('/').collect();
     let study = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
     let rows: Vec<Value> = match segments.as_slice() {
         ["studies"] => {
-            let wanted = studies.iter().filter(|study| habits.ignores_filters || matches(study, query));
+            let wanted = studies.iter().filter(|study| behavior.ignores_filters || matches(study, query));
             wanted.map(|study| study.row(address)).collect()
         }
         ["studies", uid, "series"] => {
@@ -154,13 +154,13 @@ pub(super) fn answer(studies: &[Study], habits: &Habits, address: &str, target: 
         }
         _ => return None,
     };
-    if segments == ["studies"] && habits.lists_at_most.is_some_and(|most| rows.len() > most) {
+    if segments == ["studies"] && behavior.max_listed.is_some_and(|most| rows.len() > most) {
         return Some(Answer::status(413));
     }
-    let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, habits.repeats_rows + 1));
+    let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.repeats_rows + 1));
     let number = |key: &str| value_of(query, key).and_then(|value| value.parse::<usize>().ok());
     let (limit, offset) = (number("limit").unwrap_or(usize::MAX), number("offset").unwrap_or(0));
-    let (limit, offset) = match habits.paging {
+    let (limit, offset) = match behavior.paging {
         _ if segments.last() == Some(&"metadata") => (usize::MAX, 0),
         Paging::Honest => (limit, offset),
         Paging::Ignored => (usize::MAX, 0),
@@ -179,7 +179,7 @@ fn value_of<'a>(query: &'a str, key: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// The keys that every archive knows; as with real ones, others are ignored.
+/// Compares the keys that every archive supports; others are ignored, as by real archives.
 fn matches(study: &Study, query: &str) -> bool {
     let text = |tag: &str| {
         study.attributes.get(tag).and_then(|element| element["Value"][0].as_str()).unwrap_or_default()
@@ -193,13 +193,13 @@ fn matches(study: &Study, query: &str) -> bool {
         && value_of(query, "StudyDate").is_none_or(|range| is_within(range, text("00080020")))
 }
 
-/// A day, or a range of them that may be open at one end.
+/// A date, or a range of dates that may be open at one end.
 fn is_within(range: &str, date: &str) -> bool {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     !date.is_empty() && date >= first && (last.is_empty() || date <= last)
 }
 
-/// A row of the levels below is found by the UIDs that it has.
+/// Rows of series and instances are matched by their UIDs.
 fn row_matches(row: &Value, query: &str) -> bool {
     let keys =
         [("StudyInstanceUID", "0020000D"), ("SeriesInstanceUID", "0020000E"), ("SOPInstanceUID", "00080018")];

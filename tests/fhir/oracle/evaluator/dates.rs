@@ -4,11 +4,11 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp, ToSpan};
 
-/// The first and the last nanosecond of what is written.
+/// The first and the last nanosecond of a date.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Interval(i128, i128);
 
-/// What is written, how long it is, and the zone that it names.
+/// The beginning of a date, its length, and its offset if it has one.
 fn parts(text: &str) -> Option<(DateTime, Span, Option<Offset>)> {
     let Some((date, time)) = text.split_once('T') else {
         let (whole, unit) = match text.len() {
@@ -38,12 +38,12 @@ fn parts(text: &str) -> Option<(DateTime, Span, Option<Offset>)> {
 }
 
 impl Interval {
-    /// Its beginning as a text that sorts as time does.
+    /// Its beginning as a text that sorts chronologically.
     pub(super) fn in_order(self) -> String {
         format!("{:040}", self.0 + i128::from(u64::MAX) * 1000)
     }
 
-    /// In `zone` where the text names none, and in UTC without one.
+    /// The interval of a date, in `zone` if the text has no offset, in UTC if there is no `zone` either.
     pub(super) fn of(text: &str, zone: Option<Offset>) -> Option<Self> {
         let (first, unit, offset) = parts(text)?;
         let zone = TimeZone::fixed(offset.or(zone).unwrap_or(Offset::UTC));
@@ -59,7 +59,7 @@ pub(super) fn matches(wanted: &str, date: &str) -> bool {
         Some(first) if first.is_ascii_lowercase() => wanted.split_at(2),
         _ => ("eq", wanted),
     };
-    // A search that names no zone means the resource's own.
+    // A search value without an offset is in the zone of the resource.
     let Some((_, _, zone)) = parts(date) else { return false };
     let (Some(s), Some(t)) = (Interval::of(wanted, zone), Interval::of(date, None)) else { return false };
     let contains = s.0 <= t.0 && t.1 <= s.1;
@@ -76,6 +76,6 @@ pub(super) fn matches(wanted: &str, date: &str) -> bool {
             let about = (Timestamp::now().as_nanosecond() - s.0).abs() / 10;
             t.0 <= s.1 + about && t.1 >= s.0 - about
         }
-        other => panic!("{other} is no prefix"),
+        other => panic!("{other} is not a prefix"),
     }
 }

@@ -1,5 +1,5 @@
-"""Pages of a list that changes while it is read: what was there all the time is delivered once, or the answer says that the
-list changed. Studies are stored and deleted at random between the pages, in an Orthanc of its own."""
+"""Pages of a list that changes while a client reads it: studies that are not changed are returned once, or a response reports that
+the list changed. Studies are stored and deleted at random between the pages, in a separate Orthanc."""
 
 import io
 import random
@@ -16,7 +16,7 @@ STUDIES, ROUNDS = 40, 5
 
 @pytest.fixture(scope="module")
 def contents(samples) -> list[bytes]:
-    """A file for each study: one of the samples, under UIDs of its own."""
+    """One file per study: one of the samples with different UIDs."""
     template = pydicom.dcmread(next(path for path in sorted(samples.rglob("*")) if path.is_file()))
     written = []
     for number in range(STUDIES):
@@ -32,7 +32,7 @@ def contents(samples) -> list[bytes]:
 
 
 class Store:
-    """The archive that changes: some of the studies stand in it, under Orthanc's own names of them."""
+    """The archive that changes: the studies that it holds, with the ids that Orthanc has given them."""
 
     def __init__(self, orthanc: Orthanc, contents: list[bytes]):
         self.orthanc, self.contents = orthanc, contents
@@ -48,15 +48,15 @@ class Store:
         assert self.session.delete(f"{self.orthanc.url}/studies/{self.held.pop(number)}", timeout=300).status_code == 200
 
     def change(self, chance: random.Random) -> int:
-        """A few studies go and a few come; how many."""
+        """Deletes a few studies and adds a few; returns the number of changes."""
         held, others = sorted(self.held), sorted(set(range(STUDIES)) - set(self.held))
-        gone = chance.sample(held, min(len(held), chance.randrange(4)))
-        come = chance.sample(others, min(len(others), chance.randrange(4)))
-        for number in gone:
+        deleted = chance.sample(held, min(len(held), chance.randrange(4)))
+        added = chance.sample(others, min(len(others), chance.randrange(4)))
+        for number in deleted:
             self.remove(number)
-        for number in come:
+        for number in added:
             self.add(number)
-        return len(gone) + len(come)
+        return len(deleted) + len(added)
 
     def uids(self) -> set[str]:
         return {f"2.25.{1000 + number}" for number in self.held}
@@ -69,31 +69,31 @@ def store(tmp_path_factory, contents):
     orthanc.stop()
 
 
-# In an order that can be gone on in, and in the archive's own, which has places only.
-@pytest.mark.parametrize("search", ["", "[search]\nmax_scan = 10"], ids=["in order", "in the archive's order"])
-def test_what_was_there_all_the_time_comes_once_or_the_answer_says_that_the_list_changed(store, record, tmp_path, search):
+# In a sort order that a cursor can continue, and in the order of the archive, in which a cursor has positions only.
+@pytest.mark.parametrize("search", ["", "[search]\nmax_scan = 10"], ids=["sorted", "in the order of the archive"])
+def test_unchanged_studies_are_returned_once_or_a_change_of_the_list_is_reported(store, record, tmp_path, search):
     gateway = Gateway(tmp_path, "drifting", store.orthanc.dicomweb, cache=f'fresh_for = "1ms"\n{search}')
     try:
         client = Client(gateway.fhir, record)
         outcomes = [walk(client, store, random.Random(number), bool(search)) for number in range(ROUNDS)]
     finally:
         gateway.stop()
-    # Without changes that mattered there would be nothing to see here.
-    assert any(said for said, _ in outcomes) == bool(search)
+    # Without changes that affect the pages this would test nothing.
+    assert any(reported for reported, _ in outcomes) == bool(search)
     assert sum(changed for _, changed in outcomes) > ROUNDS
 
 
 def walk(client: Client, store: Store, chance: random.Random, streams: bool) -> tuple[bool, int]:
-    """Whether an answer said that the list changed, and how many changes there were."""
+    """Whether a response reported that the list changed, and the number of changes."""
     for number in set(range(0, STUDIES, 2)) - set(store.held):
         store.add(number)
-    always, said, changed, seen, following = store.uids(), False, 0, [], f"/ImagingStudy?_elements=id&_count={chance.randrange(3, 8)}"
+    always, reported, changed, seen, following = store.uids(), False, 0, [], f"/ImagingStudy?_elements=id&_count={chance.randrange(3, 8)}"
     while following:
         page = client.json(following)
         seen += [one["id"] for one in matches(page)]
-        told = [entry["resource"]["issue"][0]["code"] for entry in page.get("entry", []) if entry["search"]["mode"] == "outcome"]
-        assert told in ([], ["incomplete"]), told
-        said = said or bool(told)
+        codes = [entry["resource"]["issue"][0]["code"] for entry in page.get("entry", []) if entry["search"]["mode"] == "outcome"]
+        assert codes in ([], ["incomplete"]), codes
+        reported = reported or bool(codes)
         following = link(page, "next")
         if following and chance.random() < 0.6:
             changed += store.change(chance)
@@ -101,7 +101,7 @@ def walk(client: Client, store: Store, chance: random.Random, streams: bool) -> 
     missing = always - set(seen)
     repeated = {uid for uid in always if seen.count(uid) > 1}
     if streams:
-        assert said or not (missing or repeated), (missing, repeated)
+        assert reported or not (missing or repeated), (missing, repeated)
     else:
-        assert not said and not missing and not repeated, (missing, repeated)
-    return said, changed
+        assert not reported and not missing and not repeated, (missing, repeated)
+    return reported, changed

@@ -1,7 +1,7 @@
-// Calls everything that npm's dicomweb-client can search and retrieve, in headless Chromium, once for each root that is named. Says in
-// JSON what came back: rows as they are, bytes by their digests.
+// Calls every search and retrieval of npm's dicomweb-client in headless Chromium, for each root. Prints the results as JSON: rows
+// unchanged, bytes as digests.
 //
-//   node library.mjs CHROMIUM PAGE STUDY SERIES INSTANCE ROOT...
+//   node dicomweb_client.mjs CHROMIUM PAGE STUDY SERIES INSTANCE ROOT...
 
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
@@ -50,7 +50,7 @@ async function callEverything({ root, study, series, instance }) {
     const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
     return { bytes: bytes.byteLength, sha256: [...hash].map(byte => byte.toString(16).padStart(2, '0')).join('') };
   };
-  const said = async value => {
+  const serialized = async value => {
     if (value instanceof ArrayBuffer) return digest(value);
     if (Array.isArray(value) && value[0] instanceof ArrayBuffer) return Promise.all(value.map(digest));
     return value;
@@ -58,7 +58,7 @@ async function callEverything({ root, study, series, instance }) {
   const answers = {};
   for (const [name, call] of Object.entries(calls)) {
     try {
-      answers[name] = await said(await call());
+      answers[name] = await serialized(await call());
     } catch (error) {
       answers[name] = { error: String(error?.message ?? error) };
     }

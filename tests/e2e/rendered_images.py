@@ -1,4 +1,4 @@
-"""What a picture of an image must look like, made by pydicom, its decoders and numpy alone."""
+"""The expected pixels of rendered images, computed with pydicom, its decoders and numpy only."""
 
 import numpy
 import pydicom
@@ -7,50 +7,50 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel
 
 
 def expected(dataset: Dataset, frame: int = 1) -> numpy.ndarray:
-    """A frame, counted from 1: levels of grey or colours from 0 to 255, not yet rounded."""
+    """A frame, counted from 1: gray levels or colors from 0 to 255, not yet rounded."""
     pixels = pixel_array(dataset, index=frame - 1)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        coloured = apply_color_lut(pixels, _in_native_order(dataset))
+        colored = apply_color_lut(pixels, _in_native_order(dataset))
         bits = dataset.RedPaletteColorLookupTableDescriptor[2]
-        return coloured.astype(float) * 255 / (2**bits - 1)
+        return colored.astype(float) * 255 / (2**bits - 1)
     if dataset.SamplesPerPixel == 3:
-        # pydicom has made it RGB.
+        # pydicom has converted it to RGB.
         return pixels.astype(float) * 255 / (2**dataset.BitsStored - 1)
-    return _grey(dataset, pixels, frame)
+    return _gray(dataset, pixels, frame)
 
 
 def _in_native_order(dataset: Dataset) -> Dataset:
-    """pydicom takes the entries of a palette for little endian whatever they are."""
+    """The palette in little endian, because pydicom always interprets its entries as little endian."""
     if dataset.file_meta.TransferSyntaxUID.is_little_endian or "RedPaletteColorLookupTableData" not in dataset:
         return dataset
-    turned = Dataset()
-    for colour in ("Red", "Green", "Blue"):
-        turned[f"{colour}PaletteColorLookupTableDescriptor"] = dataset[f"{colour}PaletteColorLookupTableDescriptor"]
-        entries = numpy.frombuffer(dataset[f"{colour}PaletteColorLookupTableData"].value, ">u2")
-        setattr(turned, f"{colour}PaletteColorLookupTableData", entries.astype("<u2").tobytes())
-    return turned
+    converted = Dataset()
+    for color in ("Red", "Green", "Blue"):
+        converted[f"{color}PaletteColorLookupTableDescriptor"] = dataset[f"{color}PaletteColorLookupTableDescriptor"]
+        entries = numpy.frombuffer(dataset[f"{color}PaletteColorLookupTableData"].value, ">u2")
+        setattr(converted, f"{color}PaletteColorLookupTableData", entries.astype("<u2").tobytes())
+    return converted
 
 
-def _grey(dataset: Dataset, pixels: numpy.ndarray, frame: int) -> numpy.ndarray:
+def _gray(dataset: Dataset, pixels: numpy.ndarray, frame: int) -> numpy.ndarray:
     groups = [dataset]
     for sequence, index in (("SharedFunctionalGroupsSequence", 0), ("PerFrameFunctionalGroupsSequence", frame - 1)):
         if dataset.get(sequence):
             groups.append(dataset[sequence][index])
-    look = _look(dataset, groups)
-    quantities = apply_modality_lut(pixels, look).astype(float) if "ModalityLUTSequence" not in look else apply_modality_lut(pixels, look)
-    if look.get("VOILUTSequence"):
-        table = look.VOILUTSequence[0]
-        levels = apply_voi(quantities.astype(numpy.int64), look) / (2 ** table.LUTDescriptor[2] - 1)
-    elif look.get("WindowWidth"):
-        levels = window(quantities, *(_first(look[name].value) for name in ("WindowCenter", "WindowWidth")), look.get("VOILUTFunction") or "LINEAR")
+    attributes = _gray_attributes(dataset, groups)
+    quantities = apply_modality_lut(pixels, attributes).astype(float) if "ModalityLUTSequence" not in attributes else apply_modality_lut(pixels, attributes)
+    if attributes.get("VOILUTSequence"):
+        table = attributes.VOILUTSequence[0]
+        levels = apply_voi(quantities.astype(numpy.int64), attributes) / (2 ** table.LUTDescriptor[2] - 1)
+    elif attributes.get("WindowWidth"):
+        levels = window(quantities, *(_first(attributes[name].value) for name in ("WindowCenter", "WindowWidth")), attributes.get("VOILUTFunction") or "LINEAR")
     elif dataset.BitsStored == 1:
         levels = quantities.astype(float)
     else:
-        seen = quantities
+        shown = quantities
         if "PixelPaddingValue" in dataset:
             limits = sorted((dataset.PixelPaddingValue, dataset.get("PixelPaddingRangeLimit", dataset.PixelPaddingValue)))
-            seen = quantities[(pixels < limits[0]) | (pixels > limits[1])]
-        least, most = (seen.min(), seen.max()) if seen.size else (0, 0)
+            shown = quantities[(pixels < limits[0]) | (pixels > limits[1])]
+        least, most = (shown.min(), shown.max()) if shown.size else (0, 0)
         levels = (quantities.astype(float) - least) / (most - least) if most > least else numpy.zeros(quantities.shape)
     levels = numpy.clip(levels, 0, 1)
     if dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE":
@@ -58,18 +58,18 @@ def _grey(dataset: Dataset, pixels: numpy.ndarray, frame: int) -> numpy.ndarray:
     return levels * 255
 
 
-def _look(dataset: Dataset, groups: list[Dataset]) -> Dataset:
-    """The attributes that decide on grey, of the frame where it has its own."""
-    look = Dataset()
+def _gray_attributes(dataset: Dataset, groups: list[Dataset]) -> Dataset:
+    """The attributes of the grayscale transformations, of the frame if it has its own."""
+    attributes = Dataset()
     for name in ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth",
                  "VOILUTFunction", "PixelRepresentation", "BitsStored"):
         if name in dataset:
-            look[name] = dataset[name]
+            attributes[name] = dataset[name]
     for group in groups[1:]:
         for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
             if group.get(name):
-                look.update(group[name][0])
-    return look
+                attributes.update(group[name][0])
+    return attributes
 
 
 def _first(value) -> float:

@@ -1,4 +1,4 @@
-"""Links, wherever the gateway stands: bare, behind proxies, behind nginx and under a path."""
+"""URLs in responses: without a proxy, behind trusted proxies, and behind nginx under a path."""
 
 import json
 import re
@@ -23,7 +23,7 @@ QUERIES = ("/ImagingStudy?_count=2&_include=ImagingStudy:endpoint&_include=Imagi
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_forwarded_addresses_are_used(behind, query):
+def test_forwarded_headers_of_trusted_proxies_are_used(behind, query):
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "imaging.example.org", "X-Forwarded-Prefix": "/pacs"}
     body = behind.json(query, headers=headers)
     assert hosts(body) == {"imaging.example.org"}
@@ -33,12 +33,12 @@ def test_forwarded_addresses_are_used(behind, query):
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_strangers_are_not_believed(fhir, query):
+def test_forwarded_headers_of_other_clients_are_ignored(fhir, query):
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example.org", "Forwarded": "host=evil.example.org"}
     assert hosts(fhir.json(query, headers=headers)) == {fhir.base.split("/")[2]}
 
 
-def test_nginx_under_a_path(nginx, record, orthanc, holdings):
+def test_urls_behind_nginx_have_its_host_and_path(nginx, record, orthanc, holdings):
     client = Client(f"{nginx.url}/fhir", record)
     pages = client.pages("/ImagingStudy?_count=30&_elements=status")
     assert sum(len(matches(page)) for page in pages) == len(holdings.studies) - 1
@@ -50,7 +50,7 @@ def test_nginx_under_a_path(nginx, record, orthanc, holdings):
     rows = client.session.get(f"{endpoint['address']}/studies?limit=5", timeout=300).json()
     assert len(rows) == 5
     for row in rows:
-        (address,) = row["00081190"]["Value"]
-        assert address.startswith(f"{nginx.url}/dicom-web/main/studies/") and PREFIX in address
-        assert client.session.get(f"{address}/metadata", timeout=300).status_code in (200, 404)
+        (url,) = row["00081190"]["Value"]
+        assert url.startswith(f"{nginx.url}/dicom-web/main/studies/") and PREFIX in url
+        assert client.session.get(f"{url}/metadata", timeout=300).status_code in (200, 404)
     assert orthanc.url.removeprefix("http://") not in json.dumps(rows)

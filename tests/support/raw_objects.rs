@@ -1,4 +1,4 @@
-//! DICOM objects that are odd and yet in archives, written byte by byte: libraries write no such files.
+//! DICOM files written byte by byte: unusual ones that archives hold although libraries do not write them.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ const SEQUENCE_END: u32 = 0xFFFE_E0DD;
 pub const PIXEL_DATA: u32 = 0x7FE0_0010;
 pub const UNDEFINED: u32 = u32::MAX;
 
-/// How elements are written (PS3.5 7.1).
+/// How elements are encoded (PS3.5 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Writing {
+pub struct Encoding {
     pub explicit: bool,
     pub big_endian: bool,
 }
 
-pub const EXPLICIT_LITTLE: Writing = Writing { explicit: true, big_endian: false };
-pub const IMPLICIT_LITTLE: Writing = Writing { explicit: false, big_endian: false };
-pub const EXPLICIT_BIG: Writing = Writing { explicit: true, big_endian: true };
+pub const EXPLICIT_LITTLE: Encoding = Encoding { explicit: true, big_endian: false };
+pub const IMPLICIT_LITTLE: Encoding = Encoding { explicit: false, big_endian: false };
+pub const EXPLICIT_BIG: Encoding = Encoding { explicit: true, big_endian: true };
 
-impl Writing {
+impl Encoding {
     pub fn word(self, word: u16) -> [u8; 2] {
         if self.big_endian { word.to_be_bytes() } else { word.to_le_bytes() }
     }
@@ -39,8 +39,8 @@ impl Writing {
         [self.word(u16::from_be_bytes([a, b])), self.word(u16::from_be_bytes([c, d]))].concat()
     }
 
-    /// An element whose header claims `length`.
-    pub fn claiming(self, tag: u32, vr: &str, length: u32, value: &[u8]) -> Vec<u8> {
+    /// An element whose header declares `length`, whatever the length of `value`.
+    pub fn with_length(self, tag: u32, vr: &str, length: u32, value: &[u8]) -> Vec<u8> {
         let mut bytes = self.tag(tag);
         if !self.explicit {
             bytes.extend(self.long(length));
@@ -55,52 +55,52 @@ impl Writing {
     }
 
     pub fn element(self, tag: u32, vr: &str, value: &[u8]) -> Vec<u8> {
-        self.claiming(tag, vr, u32::try_from(value.len()).unwrap(), value)
+        self.with_length(tag, vr, u32::try_from(value.len()).unwrap(), value)
     }
 
-    /// Something of a sequence, which has no representation.
-    fn mark(self, tag: u32, length: u32) -> Vec<u8> {
+    /// An item or a delimiter of a sequence, which has no VR.
+    fn delimiter(self, tag: u32, length: u32) -> Vec<u8> {
         [self.tag(tag).as_slice(), &self.long(length)].concat()
     }
 
     /// An item of defined length.
     pub fn item(self, content: &[u8]) -> Vec<u8> {
-        [self.mark(ITEM, u32::try_from(content.len()).unwrap()).as_slice(), content].concat()
+        [self.delimiter(ITEM, u32::try_from(content.len()).unwrap()).as_slice(), content].concat()
     }
 
-    /// An item that runs to a delimiter.
-    pub fn open_item(self, content: &[u8]) -> Vec<u8> {
-        [self.mark(ITEM, UNDEFINED).as_slice(), content, &self.mark(ITEM_END, 0)].concat()
+    /// An item of undefined length.
+    pub fn undefined_length_item(self, content: &[u8]) -> Vec<u8> {
+        [self.delimiter(ITEM, UNDEFINED).as_slice(), content, &self.delimiter(ITEM_END, 0)].concat()
     }
 
-    /// A value of undefined length with these items, written as `inner` writes.
-    pub fn open(self, tag: u32, vr: &str, inner: Self, items: &[u8]) -> Vec<u8> {
-        self.claiming(tag, vr, UNDEFINED, &[items, &inner.mark(SEQUENCE_END, 0)].concat())
+    /// An element of undefined length with these items, whose delimiter is encoded as `inner`.
+    pub fn undefined_length(self, tag: u32, vr: &str, inner: Self, items: &[u8]) -> Vec<u8> {
+        self.with_length(tag, vr, UNDEFINED, &[items, &inner.delimiter(SEQUENCE_END, 0)].concat())
     }
 }
 
-/// Fragments behind an offset table.
+/// Encapsulated pixel data: a Basic Offset Table and fragments.
 pub fn encapsulated(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
     let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
     let mut items = EXPLICIT_LITTLE.item(&table);
     items.extend(fragments.iter().flat_map(|fragment| EXPLICIT_LITTLE.item(fragment)));
-    EXPLICIT_LITTLE.open(PIXEL_DATA, "OB", EXPLICIT_LITTLE, &items)
+    EXPLICIT_LITTLE.undefined_length(PIXEL_DATA, "OB", EXPLICIT_LITTLE, &items)
 }
 
 /// A file under construction.
 #[derive(Debug, Clone)]
-pub struct Odd {
-    pub writing: Writing,
+pub struct RawObject {
+    pub encoding: Encoding,
     transfer_syntax: &'static str,
     elements: BTreeMap<u32, Vec<u8>>,
     meta: Vec<u8>,
 }
 
-impl Odd {
+impl RawObject {
     /// An image of 2 by 2 pixels of 8 bits, without pixel data.
-    pub fn image(writing: Writing, transfer_syntax: &'static str, number: usize) -> Self {
+    pub fn image(encoding: Encoding, transfer_syntax: &'static str, number: usize) -> Self {
         let (series, instance) = (format!("1.2.{number}"), format!("1.2.{number}.1"));
-        Self { writing, transfer_syntax, elements: BTreeMap::new(), meta: Vec::new() }
+        Self { encoding, transfer_syntax, elements: BTreeMap::new(), meta: Vec::new() }
             .text(0x0008_0016, "UI", "1.2.840.10008.5.1.4.1.1.7")
             .text(0x0008_0018, "UI", &instance)
             .text(0x0010_0010, "PN", "Doe^Jane")
@@ -115,7 +115,7 @@ impl Odd {
             .words(0x0028_0103, &[0])
     }
 
-    /// So many rows and columns.
+    /// With this number of rows and of columns.
     pub fn size(self, size: u16) -> Self {
         self.words(0x0028_0010, &[size]).words(0x0028_0011, &[size])
     }
@@ -127,17 +127,17 @@ impl Odd {
     pub fn text(self, tag: u32, vr: &str, text: &str) -> Self {
         let pad = if vr == "UI" { "\0" } else { " " };
         let padded = format!("{text}{}", if text.len() % 2 == 1 { pad } else { "" });
-        let element = self.writing.element(tag, vr, padded.as_bytes());
+        let element = self.encoding.element(tag, vr, padded.as_bytes());
         self.with(tag, element)
     }
 
     pub fn words(self, tag: u32, words: &[u16]) -> Self {
-        let words: Vec<u8> = words.iter().flat_map(|word| self.writing.word(*word)).collect();
-        let element = self.writing.element(tag, "US", &words);
+        let words: Vec<u8> = words.iter().flat_map(|word| self.encoding.word(*word)).collect();
+        let element = self.encoding.element(tag, "US", &words);
         self.with(tag, element)
     }
 
-    /// With these bytes where `tag` belongs.
+    /// With these bytes at the position of `tag`.
     pub fn with(mut self, tag: u32, bytes: Vec<u8>) -> Self {
         self.elements.insert(tag, bytes);
         self
@@ -145,7 +145,7 @@ impl Odd {
 
     /// With native pixel data.
     pub fn pixels(self, pixels: &[u8]) -> Self {
-        let element = self.writing.element(PIXEL_DATA, "OB", pixels);
+        let element = self.encoding.element(PIXEL_DATA, "OB", pixels);
         self.with(PIXEL_DATA, element)
     }
 

@@ -1,4 +1,4 @@
-//! What matches, by R4's text (search.html), looked up in the resources as JSON.
+//! The matches of a search by the text of R4 (search.html), evaluated on the resources as JSON.
 
 mod dates;
 
@@ -9,16 +9,16 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::queries::{Criterion, Query, SortKey};
 
-/// All that there is.
+/// All resources.
 #[derive(Debug)]
-pub(super) struct World {
+pub(super) struct Dataset {
     pub(super) studies: Vec<Value>,
     pub(super) patients: Vec<Value>,
     pub(super) endpoints: Vec<Value>,
     pub(super) base: String,
 }
 
-impl World {
+impl Dataset {
     /// All resources of a type.
     pub(super) fn all(&self, kind: &str) -> &[Value] {
         match kind {
@@ -34,12 +34,12 @@ impl World {
     }
 }
 
-/// The ids that a query finds, in their order.
-pub(super) fn answer(world: &World, query: &Query) -> Vec<String> {
+/// The ids of the matches, in the order of the search.
+pub(super) fn evaluate(dataset: &Dataset, query: &Query) -> Vec<String> {
     let matches = |resource: &&Value| {
-        query.criteria.iter().all(|criterion| holds(world, query.kind, resource, criterion))
+        query.criteria.iter().all(|criterion| holds(dataset, query.kind, resource, criterion))
     };
-    let mut found: Vec<&Value> = world.all(query.kind).iter().filter(matches).collect();
+    let mut found: Vec<&Value> = dataset.all(query.kind).iter().filter(matches).collect();
     let default = [SortKey { parameter: "started", descending: true }];
     let keys: &[SortKey] = match (query.sort.as_slice(), query.kind) {
         ([], "ImagingStudy") => &default,
@@ -53,7 +53,7 @@ pub(super) fn answer(world: &World, query: &Query) -> Vec<String> {
     found.into_iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What has no value comes last.
+/// Resources without a value are sorted last.
 fn compare(one: Option<String>, other: Option<String>, descending: bool) -> Ordering {
     match (one, other) {
         (Some(one), Some(other)) if descending => other.cmp(&one),
@@ -62,7 +62,7 @@ fn compare(one: Option<String>, other: Option<String>, descending: bool) -> Orde
     }
 }
 
-/// Of several values the one that comes first in the order.
+/// The value that is sorted first, if there are several.
 fn first_value(resource: &Value, key: &SortKey) -> Option<String> {
     let texts = values(resource, key.parameter).into_iter().map(|value| match value {
         Found::Date(date) => dates::Interval::of(date, None).unwrap().in_order(),
@@ -74,7 +74,7 @@ fn first_value(resource: &Value, key: &SortKey) -> Option<String> {
     if key.descending { texts.max() } else { texts.min() }
 }
 
-fn holds(world: &World, kind: &str, resource: &Value, criterion: &Criterion) -> bool {
+fn holds(dataset: &Dataset, kind: &str, resource: &Value, criterion: &Criterion) -> bool {
     let Criterion { parameter, modifier, values: wanted } = criterion;
     if let Some(rest) = parameter.strip_prefix("_has:ImagingStudy:") {
         let (edge, parameter) = rest.split_once(':').unwrap();
@@ -85,10 +85,10 @@ fn holds(world: &World, kind: &str, resource: &Value, criterion: &Criterion) -> 
                 .iter()
                 .any(|value| matches!(value, Found::Reference(reference) if reference["reference"] == own.as_str()))
         };
-        return world
+        return dataset
             .studies
             .iter()
-            .any(|study| refers(study) && holds(world, "ImagingStudy", study, &inner));
+            .any(|study| refers(study) && holds(dataset, "ImagingStudy", study, &inner));
     }
     if let Some((edge, chained)) = parameter.split_once('.') {
         let inner =
@@ -98,20 +98,20 @@ fn holds(world: &World, kind: &str, resource: &Value, criterion: &Criterion) -> 
         return values(resource, edge).iter().any(|value| match value {
             Found::Reference(reference) => reference["reference"]
                 .as_str()
-                .and_then(|reference| world.target(reference))
-                .is_some_and(|target| holds(world, target_kind, target, &inner)),
+                .and_then(|reference| dataset.target(reference))
+                .is_some_and(|target| holds(dataset, target_kind, target, &inner)),
             _ => false,
         });
     }
     let has = values(resource, parameter);
     match modifier.as_deref() {
         Some("missing") => has.is_empty() == (wanted[0] == "true"),
-        Some("not") => !has.iter().any(|value| wanted.iter().any(|wanted| is(world, value, wanted, None))),
-        modifier => has.iter().any(|value| wanted.iter().any(|wanted| is(world, value, wanted, modifier))),
+        Some("not") => !has.iter().any(|value| wanted.iter().any(|wanted| is(dataset, value, wanted, None))),
+        modifier => has.iter().any(|value| wanted.iter().any(|wanted| is(dataset, value, wanted, modifier))),
     }
 }
 
-/// A value of a resource under a parameter.
+/// A value of a resource for a parameter.
 #[derive(Debug)]
 enum Found<'a> {
     Token { system: Option<&'a str>, code: Option<&'a str>, words: Vec<&'a str>, types: Vec<&'a Value> },
@@ -122,7 +122,7 @@ enum Found<'a> {
     Uri(&'a str),
 }
 
-fn is(world: &World, value: &Found<'_>, wanted: &str, modifier: Option<&str>) -> bool {
+fn is(dataset: &Dataset, value: &Found<'_>, wanted: &str, modifier: Option<&str>) -> bool {
     match value {
         Found::Date(date) => dates::matches(wanted, date),
         Found::Token { system, code, words, types } => match modifier {
@@ -141,10 +141,11 @@ fn is(world: &World, value: &Found<'_>, wanted: &str, modifier: Option<&str>) ->
         },
         Found::Reference(reference) if modifier == Some("identifier") => {
             let identifier = &reference["identifier"];
-            identifier.is_object() && is(world, &identifier_token(identifier), wanted, None)
+            identifier.is_object() && is(dataset, &identifier_token(identifier), wanted, None)
         }
         Found::Reference(reference) => reference["reference"].as_str().is_some_and(|reference| {
-            let wanted = wanted.strip_prefix(&world.base).map_or(wanted, |rest| rest.trim_start_matches('/'));
+            let wanted =
+                wanted.strip_prefix(&dataset.base).map_or(wanted, |rest| rest.trim_start_matches('/'));
             match (modifier, wanted.contains('/')) {
                 (_, true) => reference == wanted,
                 (Some(kind), false) => reference == format!("{kind}/{wanted}"),
@@ -171,7 +172,7 @@ fn is(world: &World, value: &Found<'_>, wanted: &str, modifier: Option<&str>) ->
     }
 }
 
-/// Lower case, without accents, punctuation as one blank.
+/// Lower case, without accents, each run of punctuation as one space.
 fn folded(text: &str) -> String {
     let bare: String = text.nfkd().filter(|letter| !('\u{300}'..='\u{36f}').contains(letter)).collect();
     let bare: String = bare.to_lowercase().replace('ς', "σ").replace('ß', "ss").nfc().collect();
@@ -239,7 +240,7 @@ fn values<'a>(resource: &'a Value, parameter: &str) -> Vec<Found<'a>> {
     };
     let references = |value: &'a Value| list(value).map(Found::Reference).collect::<Vec<_>>();
     let reference = |value: &'a Value| value.is_object().then_some(Found::Reference(value));
-    // A code that is not known is no value.
+    // A coding with neither code nor display is not a value.
     let known = |value: &&Value| value.get("code").is_some() || value.get("display").is_some();
     match (kind, parameter) {
         (_, "_id") => bare(&resource["id"]).into_iter().collect(),
@@ -293,6 +294,6 @@ fn values<'a>(resource: &'a Value, parameter: &str) -> Vec<Found<'a>> {
         }
         ("Endpoint", "connection-type") => vec![coding(&resource["connectionType"])],
         ("Endpoint", "payload-type") => list(&resource["payloadType"]).flat_map(concept).collect(),
-        other => panic!("{other:?} is not known here"),
+        other => panic!("{other:?} is not supported here"),
     }
 }

@@ -1,4 +1,4 @@
-//! An archive behind TLS that speaks HTTP/2, and breaks off as it is told to.
+//! A scripted archive that speaks HTTP/2 over TLS and ends its bodies in every way that HTTP/2 allows.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -21,29 +21,29 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What a gateway must be told to trust it, as lines of its configuration.
+/// The configuration with which a gateway trusts its certificate.
 pub const TRUST: &str = concat!("tls = { ca = \"", env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem\" }");
 
 /// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Where it should.
-    Well,
-    /// Never: it is said again and again.
-    Never,
-    /// With END_STREAM after so many bytes, as if it were whole.
+    /// With END_STREAM after the whole body.
+    Complete,
+    /// Never: the body is sent again and again.
+    Endless,
+    /// With END_STREAM after this number of bytes, as if the body were complete.
     Early(usize),
-    /// The same, though the head promised more.
-    Short(usize),
-    /// With RST_STREAM after so many bytes.
+    /// The same, although Content-Length declares more.
+    ShortBody(usize),
+    /// With RST_STREAM after this number of bytes.
     Reset(usize),
-    /// With the connection after so many bytes.
-    Gone(usize),
+    /// With the end of the connection after this number of bytes.
+    Disconnect(usize),
 }
 
-/// What is answered next.
+/// The next response.
 #[derive(Debug, Clone)]
-struct Told {
+struct Scripted {
     content_type: &'static str,
     body: Bytes,
     end: End,
@@ -51,35 +51,38 @@ struct Told {
 
 /// An archive that runs until it is dropped.
 #[derive(Debug)]
-pub struct SecurePacs {
-    told: Arc<Mutex<Told>>,
+pub struct TlsPacs {
+    scripted: Arc<Mutex<Scripted>>,
     port: u16,
     task: JoinHandle<()>,
 }
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-impl SecurePacs {
+impl TlsPacs {
     /// On a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let told =
-            Told { content_type: "application/dicom+json", body: Bytes::from_static(b"[]"), end: End::Well };
-        let told = Arc::new(Mutex::new(told));
-        let answers = Arc::clone(&told);
+        let scripted = Scripted {
+            content_type: "application/dicom+json",
+            body: Bytes::from_static(b"[]"),
+            end: End::Complete,
+        };
+        let scripted = Arc::new(Mutex::new(scripted));
+        let answers = Arc::clone(&scripted);
         let acceptor = acceptor();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&answers)));
             }
         });
-        Self { told, port, task }
+        Self { scripted, port, task }
     }
 
-    /// From now on it answers so.
-    pub fn says(&self, content_type: &'static str, body: &[u8], end: End) {
-        *self.told.lock().unwrap() = Told { content_type, body: Bytes::copy_from_slice(body), end };
+    /// Sets the response to all further requests.
+    pub fn respond_with(&self, content_type: &'static str, body: &[u8], end: End) {
+        *self.scripted.lock().unwrap() = Scripted { content_type, body: Bytes::copy_from_slice(body), end };
     }
 
     /// The root of its DICOMweb services.
@@ -88,7 +91,7 @@ impl SecurePacs {
     }
 }
 
-impl Drop for SecurePacs {
+impl Drop for TlsPacs {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -105,59 +108,59 @@ fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-async fn serve(acceptor: TlsAcceptor, stream: TcpStream, told: Arc<Mutex<Told>>) {
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, scripted: Arc<Mutex<Scripted>>) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
-    let gone = Arc::new(Notify::new());
-    let leaving = Arc::clone(&gone);
+    let disconnect = Arc::new(Notify::new());
+    let requested = Arc::clone(&disconnect);
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         assert_eq!(request.version(), Version::HTTP_2);
-        let response = answer(&told.lock().unwrap(), Arc::clone(&leaving));
+        let response = answer(&scripted.lock().unwrap(), Arc::clone(&requested));
         async move { Ok::<_, Infallible>(response) }
     });
     let connection =
         http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         _ = connection => {}
-        () = gone.notified() => {}
+        () = disconnect.notified() => {}
     }
 }
 
-fn answer(told: &Told, gone: Arc<Notify>) -> Response<Body> {
-    let length = told.body.len();
-    let bytes = match told.end {
-        End::Well | End::Never => length,
-        End::Early(bytes) | End::Short(bytes) | End::Reset(bytes) | End::Gone(bytes) => bytes,
+fn answer(scripted: &Scripted, disconnect: Arc<Notify>) -> Response<Body> {
+    let length = scripted.body.len();
+    let bytes = match scripted.end {
+        End::Complete | End::Endless => length,
+        End::Early(bytes) | End::ShortBody(bytes) | End::Reset(bytes) | End::Disconnect(bytes) => bytes,
     };
-    let begun = Full::new(told.body.slice(..bytes)).map_err(|never| match never {});
-    let how = told.end;
+    let sent = Full::new(scripted.body.slice(..bytes)).map_err(|never| match never {});
+    let kind = scripted.end;
     let end = stream::once(async move {
-        match how {
-            End::Gone(_) => {
-                // What was written before goes out first.
+        match kind {
+            End::Disconnect(_) => {
+                // The bytes before it are sent first.
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-                gone.notify_one();
+                disconnect.notify_one();
                 std::future::pending().await
             }
-            _ => Err(std::io::Error::other("told to break off")),
+            _ => Err(std::io::Error::other("the script breaks off here")),
         }
     });
-    let response = Response::builder().header("Content-Type", told.content_type);
-    let response = match told.end {
-        End::Short(_) | End::Well => response.header("Content-Length", length),
+    let response = Response::builder().header("Content-Type", scripted.content_type);
+    let response = match scripted.end {
+        End::ShortBody(_) | End::Complete => response.header("Content-Length", length),
         _ => response,
     };
-    let body: Body = match told.end {
-        End::Well | End::Early(_) => begun.boxed_unsync(),
-        End::Never => {
-            let again = told.body.clone();
+    let body: Body = match scripted.end {
+        End::Complete | End::Early(_) => sent.boxed_unsync(),
+        End::Endless => {
+            let again = scripted.body.clone();
             let pieces = stream::repeat_with(move || Ok(Frame::data(again.clone())));
             StreamBody::new(pieces).boxed_unsync()
         }
-        // Its own length would be told otherwise, and found false here.
-        End::Short(_) => {
-            StreamBody::new(begun.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
+        // As a stream, because hyper would send the true length of a full body and reject the false one.
+        End::ShortBody(_) => {
+            StreamBody::new(sent.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
         }
-        _ => StreamBody::new(begun.into_data_stream().map(|data| data.map(Frame::data)).chain(end))
+        _ => StreamBody::new(sent.into_data_stream().map(|data| data.map(Frame::data)).chain(end))
             .boxed_unsync(),
     };
     response.body(body).unwrap()

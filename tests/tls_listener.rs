@@ -1,4 +1,4 @@
-//! The public listener with a certificate: one port for HTTP/2 and HTTP/1.1, and nothing in the clear.
+//! The public listener with TLS: HTTP/2 and HTTP/1.1 on one port, and no plain HTTP.
 
 use reqwest::{Certificate, Client, ClientBuilder, Version};
 
@@ -8,7 +8,7 @@ use crate::support::gateway::RunningGateway;
 async fn gateway() -> RunningGateway {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
     let more = format!("[server.tls]\ncert = \"{folder}/server.pem\"\nkey = \"{folder}/server.key\"\n");
-    RunningGateway::over_samples_with(&more).await
+    RunningGateway::start_with_samples_and(&more).await
 }
 
 fn client(build: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
@@ -17,30 +17,27 @@ fn client(build: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
 }
 
 #[tokio::test]
-async fn the_client_chooses_the_version_on_one_port() {
+async fn the_tls_listener_negotiates_http2_and_http1_on_one_port() {
     let gateway = gateway().await;
     for (client, version) in
         [(client(|builder| builder), Version::HTTP_2), (client(ClientBuilder::http1_only), Version::HTTP_11)]
     {
         for path in ["/fhir/Endpoint", "/dicom-web/main/studies", "/dicom-web/studies?limit=2"] {
-            let answer = client.get(format!("{}{path}", gateway.address())).send().await.unwrap();
+            let answer = client.get(format!("{}{path}", gateway.base_url())).send().await.unwrap();
             assert_eq!((answer.version(), answer.status().as_u16()), (version, 200), "{path}");
             let text = answer.text().await.unwrap();
-            assert!(
-                text.contains(&format!("{}/dicom-web/", gateway.address())),
-                "links are secure too: {text}"
-            );
+            assert!(text.contains(&format!("{}/dicom-web/", gateway.base_url())), "links use https: {text}");
             assert!(!text.contains("http://127.0.0.1"), "{path}: {text}");
         }
     }
 }
 
 #[tokio::test]
-async fn nothing_is_said_in_the_clear() {
+async fn the_tls_listener_rejects_plain_http_and_its_certificate_is_verified() {
     let gateway = gateway().await;
-    let clear = gateway.address().replace("https://", "http://");
-    let answer = client::get(&format!("{clear}/fhir/metadata")).await;
+    let plain = gateway.base_url().replace("https://", "http://");
+    let answer = client::get(&format!("{plain}/fhir/metadata")).await;
     assert_eq!((answer.status, answer.complete), (0, false));
-    let stranger = Client::builder().no_proxy().build().unwrap();
-    assert!(stranger.get(format!("{}/fhir/metadata", gateway.address())).send().await.is_err());
+    let untrusting = Client::builder().no_proxy().build().unwrap();
+    assert!(untrusting.get(format!("{}/fhir/metadata", gateway.base_url())).send().await.is_err());
 }

@@ -1,6 +1,6 @@
-"""A client that follows changes by `_lastUpdated` ends with what the archive holds, whatever happens in between: studies are
-stored, corrected, moved to other patients, merged and deleted in an Orthanc of its own, and the gateway is stopped, killed,
-or loses its ledger. `FOLLOWING_SEED` repeats a run."""
+"""Incremental synchronization by `_lastUpdated` ends with the content of the archive: studies are stored, corrected, moved to other
+patients, merged and deleted in a separate Orthanc, and the gateway is stopped, killed, or loses its change log. `SYNC_SEED`
+repeats a run."""
 
 import io
 import os
@@ -19,14 +19,14 @@ STUDIES, INSTANCES, EVENTS = 6, 3, 45
 
 @pytest.fixture(scope="module")
 def contents(samples) -> dict[int, list[bytes]]:
-    """The files of each study: one of the samples, under UIDs of its own."""
+    """The files of each study: one of the samples with different UIDs."""
     template = pydicom.dcmread(next(path for path in sorted(samples.rglob("*")) if path.is_file()))
     written: dict[int, list[bytes]] = {}
     for study in range(STUDIES):
         for instance in range(INSTANCES):
             template.StudyInstanceUID, template.SeriesInstanceUID = f"2.25.{5000 + study}", f"2.25.{6000 + study}"
             template.SOPInstanceUID = template.file_meta.MediaStorageSOPInstanceUID = f"2.25.{7000 + 10 * study + instance}"
-            template.PatientID, template.StudyDescription = f"FOLLOWED-{study % 3}", "As stored"
+            template.PatientID, template.StudyDescription = f"SYNC-{study % 3}", "As stored"
             buffer = io.BytesIO()
             template.save_as(buffer)
             written.setdefault(study, []).append(buffer.getvalue())
@@ -34,7 +34,7 @@ def contents(samples) -> dict[int, list[bytes]]:
 
 
 class Archive:
-    """An Orthanc that is changed over its own interface."""
+    """An Orthanc that is changed with its REST API."""
 
     def __init__(self, orthanc: Orthanc, contents: dict[int, list[bytes]]):
         self.orthanc, self.contents, self.session = orthanc, contents, requests.Session()
@@ -45,21 +45,21 @@ class Archive:
         return answer.json()
 
     def held(self) -> dict[str, dict]:
-        """Its studies by its own names of them."""
+        """Its studies by their Orthanc ids."""
         found = self.post("/tools/find", {"Level": "Study", "Query": {}, "Expand": True})
         return {study["ID"]: study for study in found}
 
-    def truth(self) -> dict[str, tuple]:
-        """As its DICOMweb tells; its own interface goes on telling of a study as it was before it was overwritten."""
+    def content(self) -> dict[str, tuple]:
+        """Its studies by DICOMweb; its REST API returns outdated attributes of overwritten studies."""
         fields = {"includefield": ["StudyDescription", "NumberOfStudyRelatedInstances", "PatientID"]}
         rows = self.session.get(f"{self.orthanc.dicomweb}/studies", params=fields, timeout=300).json()
-        told = {row["0020000D"]["Value"][0]: [row[tag]["Value"][0] for tag in ("00081030", "00201208", "00100020")] for row in rows}
-        return {uid: (description, int(count), patient) for uid, (description, count, patient) in told.items()}
+        studies = {row["0020000D"]["Value"][0]: [row[tag]["Value"][0] for tag in ("00081030", "00201208", "00100020")] for row in rows}
+        return {uid: (description, int(count), patient) for uid, (description, count, patient) in studies.items()}
 
     def store(self, chance: random.Random) -> None:
         files = self.contents[chance.randrange(STUDIES)]
         uid = pydicom.dcmread(io.BytesIO(files[0])).StudyInstanceUID
-        # What was moved to another patient does not come back under the first one beside it.
+        # A study that was moved to another patient is not stored again under the first patient.
         if any(study["MainDicomTags"]["StudyInstanceUID"] == uid for study in self.held().values()):
             return
         for content in files[:chance.randrange(1, INSTANCES + 1)]:
@@ -72,7 +72,7 @@ class Archive:
         })
 
     def move(self, name: str, patient: str) -> None:
-        """Stored under the wrong patient at first, as happens."""
+        """Moves a study that was stored under the wrong patient."""
         instances = self.session.get(f"{self.orthanc.url}/studies/{name}/instances", timeout=300).json()
         files = [self.session.get(f"{self.orthanc.url}/instances/{one['ID']}/file", timeout=300).content for one in instances]
         self.delete(name)
@@ -94,7 +94,7 @@ class Archive:
         elif what == "describe":
             self.describe(chance.choice(held), f"Described {chance.randrange(10**6)}")
         elif what == "move":
-            self.move(chance.choice(held), f"FOLLOWED-{chance.randrange(100, 200)}")
+            self.move(chance.choice(held), f"SYNC-{chance.randrange(100, 200)}")
         elif what == "merge" and len(held) > 1:
             target, source = chance.sample(held, 2)
             self.post(f"/studies/{target}/merge", {"Resources": [source], "KeepSource": False, "Synchronous": True})
@@ -102,15 +102,15 @@ class Archive:
             self.delete(chance.choice(held))
 
 
-class Followed:
-    """A gateway that is stopped and started, and a client that keeps a copy of what it tells."""
+class SynchronizedGateway:
+    """A gateway that is restarted, and a client that maintains a copy of its studies."""
 
     def __init__(self, folder, archive: Archive, record):
         self.folder, self.archive, self.record, self.starts = folder, archive, record, 0
         self.state = folder / "state"
         self.state.mkdir()
         self.copy: dict[str, tuple] = {}
-        self.moment = "1970-01-01"
+        self.since = "1970-01-01"
         self.start()
 
     def start(self) -> None:
@@ -130,21 +130,21 @@ class Followed:
         self.start()
 
     def read(self, chance: random.Random) -> None:
-        """Somebody else reads a study, in full or not."""
+        """Another client reads a study or its summary."""
         uid = f"2.25.{5000 + chance.randrange(STUDIES)}"
         self.client.get(f"/ImagingStudy/{uid}{chance.choice(['', '?_summary=true'])}")
 
     def sync(self) -> None:
-        following, moment = f"/ImagingStudy?_lastUpdated=gt{self.moment}&_summary=true&_count=2", None
+        following, page_time = f"/ImagingStudy?_lastUpdated=gt{self.since}&_summary=true&_count=2", None
         while following:
             page = self.client.json(following)
-            moment = moment or page["meta"]["lastUpdated"]
+            page_time = page_time or page["meta"]["lastUpdated"]
             for study in matches(page):
                 patient = study["subject"]["identifier"]["value"]
                 self.copy[study["id"]] = (study["description"], study["numberOfInstances"], patient)
             following = link(page, "next")
-        self.moment = moment
-        # A search does not tell of what is gone; reading does.
+        self.since = page_time
+        # Searches do not report deleted studies; reads do.
         known = sorted(self.copy)
         bundle = {"resourceType": "Bundle", "type": "batch", "entry": [
             {"request": {"method": "HEAD", "url": f"ImagingStudy/{uid}?_summary=true"}} for uid in known]}
@@ -158,28 +158,28 @@ class Followed:
                 del self.copy[uid]
 
 
-@pytest.mark.parametrize("time_and_again", range(3))
-def test_a_client_that_follows_changes_ends_with_what_the_archive_holds(contents, record, tmp_path, time_and_again):
-    seed = int(os.environ.get("FOLLOWING_SEED", time.time_ns() % 10**9)) + time_and_again
-    print(f"FOLLOWING_SEED={seed}")
+@pytest.mark.parametrize("repetition", range(3))
+def test_incremental_synchronization_ends_with_the_content_of_the_archive(contents, record, tmp_path, repetition):
+    seed = int(os.environ.get("SYNC_SEED", time.time_ns() % 10**9)) + repetition
+    print(f"SYNC_SEED={seed}")
     chance = random.Random(seed)
     archive = Archive(Orthanc(tmp_path / "orthanc", OverwriteInstances=True), contents)
-    followed = Followed(tmp_path, archive, record)
+    gateway = SynchronizedGateway(tmp_path, archive, record)
     try:
         for _ in range(EVENTS):
             event = chance.choice(["change"] * 5 + ["sync"] * 2 + ["read"] * 2 + ["restart"])
             if event == "change":
                 archive.change(chance)
             elif event == "sync":
-                followed.sync()
+                gateway.sync()
             elif event == "read":
-                followed.read(chance)
+                gateway.read(chance)
             else:
-                followed.restart(chance)
+                gateway.restart(chance)
         while len(archive.held()) < 2:
             archive.store(chance)
-        followed.sync()
-        assert followed.copy == archive.truth(), f"FOLLOWING_SEED={seed}"
+        gateway.sync()
+        assert gateway.copy == archive.content(), f"SYNC_SEED={seed}"
     finally:
-        followed.server.stop()
+        gateway.server.stop()
         archive.orthanc.stop()

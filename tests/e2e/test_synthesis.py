@@ -1,4 +1,4 @@
-"""Metadata that the gateway makes of instances, beside two other readings of the same files: pydicom's and Orthanc's."""
+"""Metadata that the gateway synthesizes from instances, compared with the same files read by pydicom."""
 
 import base64
 import io
@@ -8,32 +8,32 @@ import pytest
 import requests
 
 from servers import Gateway
-from test_dicomweb import no_address_of
+from test_dicomweb import assert_no_url_of
 
-# Never in metadata, or told in another way by everybody: pixels, the padding behind them, and the character set, which is that
-# of JSON.
-APART = {"00080005", "7FE00010", "7FE00008", "7FE00009", "FFFCFFFC"}
+# Not compared, because metadata does not contain them or every writer differs: pixel data, trailing padding, and the character
+# set, which is that of JSON.
+EXCLUDED = {"00080005", "7FE00010", "7FE00008", "7FE00009", "FFFCFFFC"}
 LUT_DATA = "00283006"
 
 
 @pytest.fixture(scope="module")
-def supplied(orthanc, holdings, tmp_path_factory):
-    server = Gateway(tmp_path_factory.mktemp("supplied"), "gateway", orthanc.dicomweb, archive='synthesize = ["metadata"]')
+def gateway(orthanc, holdings, tmp_path_factory):
+    server = Gateway(tmp_path_factory.mktemp("synthesis"), "gateway", orthanc.dicomweb, archive='synthesize = ["metadata"]')
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def made(supplied, orthanc, holdings) -> dict[str, dict]:
-    """The metadata of every instance of a study of one patient, by its UID."""
+def metadata(gateway, orthanc, holdings) -> dict[str, dict]:
+    """The metadata of every instance in studies of a single patient, by its UID."""
     objects = {}
     for study in (study for study in holdings.unambiguous() if study.uid.replace(".", "").isdigit()):
-        answer = requests.get(f"{supplied.dicomweb}/studies/{study.uid}/metadata", timeout=300)
-        # Of one study it lists what it does not retrieve.
+        answer = requests.get(f"{gateway.dicomweb}/studies/{study.uid}/metadata", timeout=300)
+        # Orthanc lists the series of one study but does not retrieve them.
         if requests.get(f"{orthanc.dicomweb}/studies/{study.uid}/metadata", timeout=300).status_code == 404:
             assert answer.status_code == 502, (study.uid, answer.text[:300])
             continue
-        # What was stored without the head of PS3.10 7.1 is handed out without it.
+        # Files that were stored without the preamble of PS3.10 7.1 are returned without it.
         if any(holdings.contents[str(dataset.SOPInstanceUID)][128:132] != b"DICM" for dataset in study.datasets()):
             assert answer.status_code == 502 and "file format" in answer.text, (study.uid, answer.text[:300])
             continue
@@ -53,7 +53,7 @@ def number(value):
 
 
 def plain(element: dict, fetch) -> object:
-    """What an element says, however its numbers and its bytes are told."""
+    """The value of an element, independent of the representation of numbers and bytes."""
     if "BulkDataURI" in element:
         return fetch(element["BulkDataURI"])
     if "InlineBinary" in element:
@@ -70,31 +70,31 @@ def plain(element: dict, fetch) -> object:
 
 
 def objects(row: dict, fetch) -> dict:
-    said = {tag: plain(element, fetch) for tag, element in row.items() if tag not in APART and not tag.endswith("0000")}
-    # US or OW, as one likes (PS3.3 C.11.1.1).
-    if isinstance(said.get(LUT_DATA), list):
-        said[LUT_DATA] = b"".join(int(word).to_bytes(2, "little") for word in said[LUT_DATA])
-    return {tag: value for tag, value in said.items() if value not in ([], b"", None)}
+    elements = {tag: plain(element, fetch) for tag, element in row.items() if tag not in EXCLUDED and not tag.endswith("0000")}
+    # US or OW (PS3.3 C.11.1.1).
+    if isinstance(elements.get(LUT_DATA), list):
+        elements[LUT_DATA] = b"".join(int(word).to_bytes(2, "little") for word in elements[LUT_DATA])
+    return {tag: value for tag, value in elements.items() if value not in ([], b"", None)}
 
 
-def test_metadata_are_what_pydicom_reads(supplied, made, holdings):
+def test_synthesized_metadata_equals_the_file_read_by_pydicom(gateway, metadata, holdings):
     fetched = 0
 
     def fetch(uri: str) -> bytes:
         nonlocal fetched
         fetched += 1
-        assert uri.startswith(f"{supplied.dicomweb}/studies/"), uri
+        assert uri.startswith(f"{gateway.dicomweb}/studies/"), uri
         answer = requests.get(uri, headers={"Accept": "application/octet-stream"}, timeout=300)
         assert answer.status_code == 200, (uri, answer.text[:300])
         return answer.content
 
     different = {}
-    for uid, row in made.items():
+    for uid, row in metadata.items():
         file = pydicom.dcmread(io.BytesIO(holdings.contents[uid]), force=True)
         read = objects(file.to_json_dict(suppress_invalid_tags=True, bulk_data_threshold=2**40), None)
         ours = objects(row, fetch)
         for tag in sorted(read.keys() | ours.keys()):
-            # pydicom has dictionaries of private attributes too.
+            # pydicom also has dictionaries of private attributes.
             if int(tag[:4], 16) % 2 and row.get(tag, {}).get("vr") == "UN":
                 continue
             if read.get(tag) != ours.get(tag):
@@ -103,17 +103,17 @@ def test_metadata_are_what_pydicom_reads(supplied, made, holdings):
     assert not different, "\n".join(f"{tag}: {len(pairs)}, {pairs[0]}" for tag, pairs in different.items())
 
 
-def test_pydicom_reads_what_is_written(made, holdings):
-    for uid, row in made.items():
+def test_pydicom_reads_the_synthesized_metadata(metadata, holdings):
+    for uid, row in metadata.items():
         read = pydicom.Dataset.from_json(row, bulk_data_uri_handler=lambda _uri: b"")
         file = pydicom.dcmread(io.BytesIO(holdings.contents[uid]), force=True, stop_before_pixels=True)
         for keyword in ("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns"):
             assert read.get(keyword) == file.get(keyword), (uid, keyword)
 
 
-def test_native_pixels_are_those_of_the_files(made, holdings):
+def test_native_pixel_data_equals_that_of_the_files(metadata, holdings):
     compared = 0
-    for uid, row in made.items():
+    for uid, row in metadata.items():
         if "7FE00010" not in row:
             continue
         assert set(row["7FE00010"]) == {"vr", "BulkDataURI"}
@@ -127,6 +127,6 @@ def test_native_pixels_are_those_of_the_files(made, holdings):
     assert compared == 60
 
 
-def test_nothing_names_the_archive(supplied, holdings, orthanc):
-    answer = requests.get(f"{supplied.dicomweb}/studies/{holdings.unambiguous()[0].uid}/metadata", timeout=300)
-    no_address_of(orthanc, answer)
+def test_synthesized_metadata_contains_no_url_of_the_archive(gateway, holdings, orthanc):
+    answer = requests.get(f"{gateway.dicomweb}/studies/{holdings.unambiguous()[0].uid}/metadata", timeout=300)
+    assert_no_url_of(orthanc, answer)

@@ -1,13 +1,13 @@
-//! What clients are told when an archive answers as real ones do, or worse.
+//! FHIR responses in front of archives that violate the standard, fail, or change.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::gateway::{RunningGateway, entries};
-use crate::support::pacs::{Answer, Given, Pacs, Paging, Study};
+use crate::support::pacs::{Answer, Pacs, Paging, QueryMatch, Study};
 
-const QUICK: &str = "timeout = \"300ms\"";
+const SHORT_TIMEOUT: &str = "timeout = \"300ms\"";
 
 fn studies() -> Pacs {
     Pacs::new()
@@ -36,7 +36,7 @@ fn studies() -> Pacs {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_a_502_that_says_whose_and_what() {
+async fn an_invalid_response_is_a_502_that_names_the_archive_and_the_cause() {
     for (answer, word) in [
         (Answer::html("<html>Please log in as Doe^Jane</html>"), "markup"),
         (Answer::json("500"), "a number"),
@@ -45,14 +45,14 @@ async fn an_answer_that_cannot_be_read_is_a_502_that_says_whose_and_what() {
         (Answer::json("[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}}"), "ended inside"),
         (Answer::json("[{\"0020000D\":"), "ended inside"),
         (Answer::json("[1,2]"), "not a JSON object"),
-        (Answer::json("[{\"a\":b}]"), "broken JSON"),
+        (Answer::json("[{\"a\":b}]"), "not valid JSON"),
         (Answer::status(302).header("Location", "http://elsewhere.example/secret"), "does not follow"),
         (Answer::status(404), "has no such resource"),
         (Answer::status(500), "rejected the request"),
         (Answer::status(401), "credentials"),
     ] {
         let pacs = Pacs::new().otherwise(answer).start().await;
-        let gateway = RunningGateway::over(&pacs.url(), "").await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
         for path in ["/fhir/ImagingStudy", "/fhir/ImagingStudy/1.2", "/fhir/Patient?identifier=P1"] {
             let received = gateway.get(path).await;
             assert_eq!(received.status, 502, "{path} {word}: {}", received.text());
@@ -66,22 +66,22 @@ async fn an_answer_that_cannot_be_read_is_a_502_that_says_whose_and_what() {
 }
 
 #[tokio::test]
-async fn no_content_is_no_match_and_what_lies_below_nothing_is_nothing() {
+async fn no_content_is_an_empty_list() {
     let pacs = Pacs::new().otherwise(Answer::status(204)).start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     assert_eq!(gateway.json("/fhir/ImagingStudy").await["total"], 0);
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.2").await.status, 404);
 }
 
 #[tokio::test]
-async fn an_archive_that_keeps_silent_is_a_504_within_the_deadline() {
+async fn an_archive_that_does_not_respond_is_a_504_at_the_deadline() {
     for answer in [
         Answer::hangs(),
         Answer::json("[]").slow(Duration::from_hours(1)),
         Answer::json("[{}]").stalls_after(2),
     ] {
         let pacs = Pacs::new().otherwise(answer).start().await;
-        let gateway = RunningGateway::over(&pacs.url(), QUICK).await;
+        let gateway = RunningGateway::start(&pacs.url(), SHORT_TIMEOUT).await;
         let received = gateway.get("/fhir/ImagingStudy").await;
         assert_eq!(received.status, 504, "{}", received.text());
         assert_eq!(received.json()["issue"][0]["code"], "timeout");
@@ -89,14 +89,14 @@ async fn an_archive_that_keeps_silent_is_a_504_within_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_archive_that_breaks_off_is_a_502_and_nothing_is_remembered_of_it() {
+async fn a_truncated_response_is_a_502_and_is_not_cached() {
     let whole =
         Answer::json(r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#);
     let pacs = Pacs::new()
         .in_turn("/studies", [whole.clone().breaks_after(40), whole.clone().breaks_after(40), whole])
         .start()
         .await;
-    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     assert_eq!(gateway.get("/fhir/ImagingStudy?_elements=id").await.status, 502);
     let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
     assert!(matches!(received.status, 200 | 502), "{}", received.text());
@@ -104,7 +104,7 @@ async fn an_archive_that_breaks_off_is_a_502_and_nothing_is_remembered_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_sloppy_is_read_all_the_same() {
+async fn rows_with_deviating_attributes_are_read() {
     let body = r#"[{
         "0020000d": {"Value": ["1.2.9 "]},
         "PatientID": "P9",
@@ -124,7 +124,7 @@ async fn what_is_sloppy_is_read_all_the_same() {
     bytes.splice(place..place, [0xff]);
     for body in [body.as_bytes().to_vec(), bytes] {
         let pacs = Pacs::new().at("/studies", Answer::bytes("application/json", body)).start().await;
-        let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+        let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
         let bundle = gateway
             .json("/fhir/ImagingStudy?_elements=started,modality,numberOfInstances&patient.identifier=P9")
             .await;
@@ -138,9 +138,9 @@ async fn what_is_sloppy_is_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_archive_that_ignores_every_filter_gives_nobody_elses_studies() {
+async fn results_match_the_search_although_the_archive_ignores_filters() {
     let pacs = studies().ignores_filters().start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     for (query, ids) in [
         ("patient.identifier=P1", vec!["1.2.1"]),
         ("patient.identifier=p1", vec!["1.2.2"]),
@@ -162,17 +162,17 @@ async fn an_archive_that_ignores_every_filter_gives_nobody_elses_studies() {
 }
 
 #[tokio::test]
-async fn an_archive_that_ignores_paging_is_asked_no_more_than_it_takes_to_see_that() {
-    let pacs = studies().pages(Paging::Ignored).start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+async fn an_archive_that_ignores_paging_gets_two_requests() {
+    let pacs = studies().paging(Paging::Ignored).start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     assert_eq!(gateway.json("/fhir/ImagingStudy?_count=0").await["total"], 3);
     assert_eq!(pacs.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn an_empty_identifier_never_reaches_an_archive_as_an_open_query() {
+async fn an_empty_identifier_is_never_sent_as_universal_matching() {
     let pacs = studies().start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     for query in ["patient.identifier=", "identifier=", "patient="] {
         gateway.get_with(&format!("/fhir/ImagingStudy?{query}"), &[("Prefer", "handling=strict")]).await;
     }
@@ -188,7 +188,7 @@ async fn an_empty_identifier_never_reaches_an_archive_as_an_open_query() {
 }
 
 #[tokio::test]
-async fn a_study_under_two_patients_is_told_apart_by_patient_and_is_nobodys_otherwise() {
+async fn a_study_of_two_patients_is_found_by_patient_and_otherwise_omitted_with_a_warning() {
     let row = |patient: &str| {
         json!({
             "0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": [patient]}, "00080061": {"vr": "CS", "Value": ["CT"]},
@@ -196,7 +196,7 @@ async fn a_study_under_two_patients_is_told_apart_by_patient_and_is_nobodys_othe
     };
     let pacs =
         Pacs::new().at("/studies", Answer::json(json!([row("P1"), row("P2")]).to_string())).start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let read = gateway.get("/fhir/ImagingStudy/1.2").await;
     assert_eq!((read.status, &read.json()["issue"][0]["code"]), (502, &Value::from("multiple-matches")));
     let all = gateway.json("/fhir/ImagingStudy?_elements=id").await;
@@ -214,7 +214,7 @@ async fn a_study_under_two_patients_is_told_apart_by_patient_and_is_nobodys_othe
 }
 
 #[tokio::test]
-async fn metadata_of_the_whole_study_and_repeated_rows_count_once_where_they_belong() {
+async fn instances_of_other_series_and_repeated_instances_are_not_counted() {
     let instance = |series: &str, uid: &str| {
         json!({
             "0020000D": {"vr": "UI", "Value": ["1.2.1"]}, "0020000E": {"vr": "UI", "Value": [series]},
@@ -234,7 +234,7 @@ async fn metadata_of_the_whole_study_and_repeated_rows_count_once_where_they_bel
         .at("/studies/1.2.1/series/1.2.1.2/metadata", Answer::json(whole.to_string()))
         .start()
         .await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let study = gateway.json("/fhir/ImagingStudy/1.2.1").await;
     let series = study["series"].as_array().unwrap();
     let of = |uid: &str| series.iter().find(|series| series["uid"] == uid).unwrap();
@@ -245,23 +245,23 @@ async fn metadata_of_the_whole_study_and_repeated_rows_count_once_where_they_bel
 }
 
 #[tokio::test]
-async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources_were_asked() {
+async fn fewer_instances_than_the_archive_counts_are_an_error_after_both_sources_were_queried() {
     let short = Answer::json("[]");
     let pacs = studies()
         .at("/studies/1.2.2/series/1.2.2.1/metadata", short.clone())
         .at("/studies/1.2.2/series/1.2.2.1/instances", short)
         .start()
         .await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     let received = gateway.get("/fhir/ImagingStudy/1.2.2").await;
     assert_eq!((received.status, &received.json()["issue"][0]["code"]), (502, &Value::from("incomplete")));
 }
 
 #[tokio::test]
-async fn the_other_source_is_asked_when_the_first_fails() {
+async fn the_second_source_of_instances_is_used_if_the_first_fails() {
     for answer in [Answer::status(404), Answer::status(501), Answer::html("<html>"), Answer::json("[]")] {
         let pacs = studies().at("/studies/1.2.2/series/1.2.2.1/metadata", answer).start().await;
-        let gateway = RunningGateway::over(&pacs.url(), "").await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
         let study = gateway.json("/fhir/ImagingStudy/1.2.2").await;
         assert_eq!(study["series"][0]["instance"].as_array().unwrap().len(), 2);
         assert!(pacs.targets().iter().any(|target| target.contains("/series/1.2.2.1/instances")));
@@ -269,22 +269,22 @@ async fn the_other_source_is_asked_when_the_first_fails() {
 }
 
 #[tokio::test]
-async fn a_refused_modality_is_asked_again_without_it_and_filtered() {
+async fn a_search_is_retried_without_a_rejected_modality_key_and_filtered() {
     let pacs = studies().start().await;
-    let refusing = Pacs::new().otherwise(Answer::status(400)).start().await;
-    let gateway = RunningGateway::over(&refusing.url(), "").await;
+    let rejecting = Pacs::new().otherwise(Answer::status(400)).start().await;
+    let gateway = RunningGateway::start(&rejecting.url(), "").await;
     assert_eq!(gateway.get("/fhir/ImagingStudy?modality=CT").await.status, 502);
-    let targets = refusing.targets();
+    let targets = rejecting.targets();
     assert!(
         targets[0].contains("ModalitiesInStudy=CT") && !targets[1].contains("ModalitiesInStudy=CT"),
         "{targets:?}"
     );
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
     assert_eq!(gateway.ids("/fhir/ImagingStudy?modality=MR").await, ["1.2.2"]);
 }
 
 #[tokio::test]
-async fn a_study_that_was_served_and_is_gone_is_told_from_one_that_never_was() {
+async fn a_deleted_study_is_a_410_and_an_unknown_one_a_404() {
     let row =
         Answer::json(r#"[{"0020000D":{"vr":"UI","Value":["1.2"]},"00100020":{"vr":"LO","Value":["P1"]}}]"#);
     let none = Answer::json("[]");
@@ -293,7 +293,7 @@ async fn a_study_that_was_served_and_is_gone_is_told_from_one_that_never_was() {
         .at("/studies/1.2/series", Answer::json("[]"))
         .start()
         .await;
-    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let reload = [("Cache-Control", "no-cache")];
     let mut received = Vec::new();
     for path in ["/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.2", "/fhir/ImagingStudy/1.3"] {
@@ -301,24 +301,28 @@ async fn a_study_that_was_served_and_is_gone_is_told_from_one_that_never_was() {
     }
     assert_eq!(received.iter().map(|received| received.status).collect::<Vec<_>>(), [200, 410, 404]);
     assert_eq!(received[1].json()["issue"][0]["code"], "deleted");
-    assert_eq!(gateway.get_with("/fhir/ImagingStudy/1.2", &reload).await.status, 200, "it can come back");
+    assert_eq!(
+        gateway.get_with("/fhir/ImagingStudy/1.2", &reload).await.status,
+        200,
+        "it is available again"
+    );
 }
 
 #[tokio::test]
-async fn more_rows_than_may_be_looked_through_are_refused_and_never_cut() {
+async fn searches_over_more_rows_than_max_scan_are_rejected_and_never_truncated() {
     let pacs = studies().start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "[search]\nmax_scan = 2\n").await;
+    let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 2\n").await;
     let received = gateway.get("/fhir/ImagingStudy").await;
     assert_eq!((received.status, &received.json()["issue"][0]["code"]), (400, &Value::from("too-costly")));
     assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P1").await["total"], 1);
 }
 
 #[tokio::test]
-async fn a_match_without_a_legal_uid_is_told_and_leaves_the_total_open() {
+async fn a_match_without_a_valid_uid_is_reported_and_removes_the_total() {
     let row = |uid: &str, patient: &str| json!({"0020000D": {"vr": "UI", "Value": [uid]}, "00100020": {"vr": "LO", "Value": [patient]}});
     let rows = json!([row("1.2", "P1"), row("0123456789abcdef", "P1")]);
     let pacs = Pacs::new().otherwise(Answer::json(rows.to_string())).start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
     assert_eq!((bundle.get("total"), entries(&bundle, "match").len()), (None, 1));
     assert!(entries(&bundle, "outcome")[0].to_string().contains("1 matches were omitted"));
@@ -329,7 +333,7 @@ async fn a_match_without_a_legal_uid_is_told_and_leaves_the_total_open() {
         format!("/fhir/Patient/{patient}/*?_elements=id"),
         format!("/fhir/Patient/{patient}/$everything?_type=ImagingStudy"),
     ] {
-        // What is below the study is not there, and not needed.
+        // The levels below the study do not exist and are not needed.
         let bundle = gateway.json(&format!("{path}&_count=0")).await;
         assert_eq!(bundle.get("total"), None, "{path}");
     }
@@ -337,8 +341,8 @@ async fn a_match_without_a_legal_uid_is_told_and_leaves_the_total_open() {
 }
 
 #[tokio::test]
-async fn an_order_over_more_than_the_window_is_too_costly_whatever_else_is_searched() {
-    let gateway = RunningGateway::over_samples_with("[search]\nsort_window = 29\n").await;
+async fn sorting_more_resources_than_sort_window_is_too_costly() {
+    let gateway = RunningGateway::start_with_samples_and("[search]\nsort_window = 29\n").await;
     for path in
         ["/fhir/ImagingStudy?_sort=started", "/fhir?_sort=-_id", "/fhir?_type=ImagingStudy&_sort=started"]
     {
@@ -349,31 +353,34 @@ async fn an_order_over_more_than_the_window_is_too_costly_whatever_else_is_searc
 }
 
 #[tokio::test]
-async fn a_padded_identifier_is_found_in_an_archive_that_keeps_padding() {
+async fn an_identifier_is_found_in_an_archive_that_stores_its_padding() {
     let row =
         json!([{"0020000D": {"vr": "UI", "Value": ["1.2"]}, "00100020": {"vr": "LO", "Value": ["P_1 "]}}])
             .to_string();
-    let keys = |value: &str| vec![("PatientID".to_owned(), Given::As(value.to_owned()))];
+    let keys = |value: &str| vec![("PatientID".to_owned(), QueryMatch::Exactly(value.to_owned()))];
     let pacs = Pacs::new()
         .when("/studies", keys("P_1*"), Answer::json(row))
         .when("/studies", keys("P_1"), Answer::json("[]"))
         .start()
         .await;
-    let gateway = RunningGateway::over(&pacs.url(), "profile = \"orthanc\"").await;
+    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     assert_eq!(gateway.ids("/fhir/ImagingStudy?patient.identifier=P_1&_elements=id").await, ["1.2"]);
     assert_eq!(gateway.json("/fhir/Patient?identifier=P_1").await["total"], 1);
 }
 
 #[tokio::test]
-async fn a_load_goes_on_when_its_client_has_gone() {
+async fn a_shared_upstream_request_continues_after_its_client_disconnected() {
     let pacs = studies().slow(Duration::from_millis(100)).start().await;
-    let gateway = RunningGateway::over(&pacs.url(), "").await;
-    let stream =
-        crate::support::client::ask("GET", &format!("{}/fhir/ImagingStudy/1.2.1", gateway.address()), &[])
-            .await;
-    pacs.until_asked(1).await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let stream = crate::support::client::send_request(
+        "GET",
+        &format!("{}/fhir/ImagingStudy/1.2.1", gateway.base_url()),
+        &[],
+    )
+    .await;
+    pacs.until_requests(1).await;
     drop(stream);
-    // The one study-level search that the client began is still there for the next asker.
+    // The next client shares the search that the first client caused.
     let study = gateway.json("/fhir/ImagingStudy/1.2.1").await;
     assert_eq!(study["id"], "1.2.1");
 }

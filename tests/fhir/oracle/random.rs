@@ -1,23 +1,23 @@
-//! Chance that can be repeated (Steele, Lea and Flood's SplitMix64).
+//! Reproducible random numbers (SplitMix64 by Steele, Lea and Flood).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Draws numbers and things.
+/// A generator of random numbers and choices.
 #[derive(Debug)]
-pub(super) struct Draw(u64);
+pub(super) struct Random(u64);
 
-/// Another one each time.
+/// A different seed for each run.
 pub(super) fn any_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 1_000_000_007
 }
 
-impl From<u64> for Draw {
+impl From<u64> for Random {
     fn from(seed: u64) -> Self {
         Self(seed)
     }
 }
 
-impl Draw {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -31,13 +31,13 @@ impl Draw {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
-    /// Yes, once in `times`.
+    /// True with probability 1 / `times`.
     pub(super) fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
 
-    /// One of `things`.
-    pub(super) fn one<'a, T>(&mut self, things: &'a [T]) -> &'a T {
-        &things[self.below(things.len())]
+    /// One of `choices`.
+    pub(super) fn one<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len())]
     }
 }

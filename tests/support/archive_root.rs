@@ -1,0 +1,39 @@
+//! The DICOMweb root of one archive, `/dicom-web/main`, at a running gateway.
+
+use dicomweb_gateway::clock::SharedClock;
+
+use super::gateway::RunningGateway;
+use super::pacs::RunningPacs;
+
+/// The public URL of the archive root, which responses contain whatever the port.
+pub const PUBLIC: &str = "https://gateway.example/imaging/dicom-web/main";
+
+/// The root of archive `main` at a gateway that runs until this is dropped.
+#[derive(Debug)]
+pub struct ArchiveRoot(RunningGateway);
+
+impl ArchiveRoot {
+    /// At a gateway in front of `pacs`.
+    pub async fn of(pacs: &RunningPacs) -> Self {
+        Self::with_config(&pacs.url(), "").await
+    }
+
+    /// At a gateway in front of the archive at `url`, with these lines of configuration.
+    pub async fn with_config(url: &str, lines: &str) -> Self {
+        Self(RunningGateway::start(url, &with_public_url(lines)).await)
+    }
+
+    /// The same, with `clock`.
+    pub async fn with_clock(clock: SharedClock, url: &str, lines: &str) -> Self {
+        Self(RunningGateway::start_with_clock(clock, url, &with_public_url(lines)).await)
+    }
+
+    /// The URL of `target`, a raw path and query below the archive root.
+    pub fn url(&self, target: &str) -> String {
+        format!("{}/dicom-web/main/{target}", self.0.base_url())
+    }
+}
+
+fn with_public_url(lines: &str) -> String {
+    format!("{lines}\n[server]\npublic_url = \"https://gateway.example/imaging\"\n")
+}
