@@ -1,4 +1,4 @@
-//! Builds everything from the configuration, and hands each part what it works with.
+//! Builds everything from the configuration, and passes each module its dependencies.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,24 +23,24 @@ use crate::studies::{ArchiveSource, SearchLimits, Studies};
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
 
-/// Why what is configured cannot be built.
+/// Why the application cannot be built from the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// An archive cannot be reached as it is described.
+    /// The client of an archive cannot be made.
     #[error(transparent)]
     Archive(#[from] SettingsError),
-    /// No key for the links of pages.
+    /// The key for page links cannot be made.
     #[error(transparent)]
     Cursors(#[from] NoKey),
     /// The store cannot be opened in `[cache] state_dir`.
     #[error(transparent)]
     Store(#[from] OpenError),
     /// The store cannot be read or written.
-    #[error("the change log cannot be kept: {0}")]
+    #[error("the change log cannot be opened: {0}")]
     ChangeLog(#[from] StoreError),
 }
 
-/// One gateway. Two of them in one process share nothing.
+/// One gateway. Two gateways in one process share nothing.
 #[derive(Debug)]
 pub struct App {
     service: Service,
@@ -50,7 +50,7 @@ pub struct App {
 }
 
 impl App {
-    /// Puts together what `config` describes. Nothing is sent to an archive yet.
+    /// Builds the gateway that `config` describes. No archive is called yet.
     pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, AppError> {
         let authenticator = match config.auth.mode {
             AuthMode::Open => Arc::new(Open),
@@ -58,7 +58,7 @@ impl App {
         Self::with_authenticator(config, clock, metrics, authenticator)
     }
 
-    /// The same with `authenticator` in place of the one that `config` names.
+    /// As [`new`](Self::new), with `authenticator` instead of the configured one.
     pub fn with_authenticator(
         config: &Config,
         clock: SharedClock,
@@ -131,30 +131,31 @@ impl App {
         Ok(Self { service, metrics, cache, change_log })
     }
 
-    /// What answers the requests of the public listener.
+    /// The service of the public listener.
     pub fn service(&self) -> Service {
         self.service.clone()
     }
 
-    /// What was counted so far, as OpenMetrics text.
+    /// The metrics as OpenMetrics text.
     pub fn metrics(&self) -> String {
         let (entries, bytes) = self.cache.usage();
-        self.metrics.cache_holds(entries, bytes);
+        self.metrics.set_cache_size(entries, bytes);
         self.metrics.to_text()
     }
 
-    /// Makes durable what is to survive the process. To be called when no more requests will come.
+    /// Makes the state that survives the process durable. To be called after the last request.
     pub async fn close(&self) {
         self.change_log.close().await;
     }
 }
 
-/// Since when each archive's Endpoint is as it is, but for its address, which is each caller's own.
+/// When the present content of each archive's Endpoint was first seen, without its address, which depends on the caller's base
+/// URL.
 fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
     let observation = |archive: &config::ArchiveConfig| {
         let settings = &archive.settings;
         let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
-        // What cannot be written is never shown.
+        // An Endpoint that cannot be serialized is never returned.
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
         let fingerprint = Fingerprint::of([]).read_by(&json);
         Observation { resource: ResourceKey::endpoint(&settings.id), fingerprint, content: None }
@@ -176,7 +177,7 @@ fn context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
     }
 }
 
-/// The guides that resources follow, as `mapping` names them.
+/// The guides that resources conform to, as the type of `mapping`.
 fn guides(config: &Config) -> BTreeSet<Guide> {
     let guide = |guide: &ImplementationGuide| match guide {
         ImplementationGuide::SmartImagingAccess => Guide::SmartImagingAccess,

@@ -1,24 +1,24 @@
-//! The short name of an archive, as it stands in configuration, URLs and Endpoint ids.
+//! The short id of an archive, used in the configuration, in URLs and as Endpoint id.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a text is no archive id.
+/// The text is not an archive id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an archive id is 1 to 32 lower-case letters, digits and hyphens, and none of studies, series and instances"
+    "an archive id is 1 to 32 lower-case letters, digits and hyphens, other than studies, series and instances"
 )]
 pub struct ArchiveIdError;
 
-/// `[a-z0-9-]{1,32}`: fits a path segment, a FHIR id and a metric label as it is.
+/// `[a-z0-9-]{1,32}`: valid as a path segment, a FHIR id and a metric label.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArchiveId(Arc<str>);
 
-/// What stands below the root of all archives together, where an archive's id could stand.
+/// Path segments of the aggregate root, which an archive id would hide.
 const RESERVED: [&str; 3] = ["studies", "series", "instances"];
 
 impl ArchiveId {
-    /// Reads `text` as it stands.
+    /// Parses `text`.
     pub fn parse(text: &str) -> Result<Self, ArchiveIdError> {
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if (1..=32).contains(&text.len()) && text.bytes().all(legal) && !RESERVED.contains(&text) {

@@ -1,7 +1,7 @@
-//! Who is asking: one [`Authenticator`] decides it once for each request, and gives the [`Access`] that every call after it
-//! is handed.
+//! Authentication: one [`Authenticator`] decides once per request who is asking, and returns the [`Access`] that is passed to
+//! every later call.
 //!
-//! Nothing here knows a route, an archive or a status; [`crate::error`] decides what a caller is answered.
+//! The module knows no route, archive or status; [`crate::error`] chooses the response to a caller who is rejected.
 
 mod access;
 mod open;
@@ -16,21 +16,21 @@ pub use open::Open;
 
 /// Decides who is asking and what they may see.
 pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
-    /// The decision for the request with these headers. It is called once for each request.
+    /// The decision for the request with these headers. Called once per request.
     fn authenticate(&self, headers: &HeaderMap) -> Authentication;
 }
 
-/// The decision for one request. Clones share it: it is made once, whoever waits for it.
+/// The decision for one request. Clones share it, so that it is made only once.
 #[derive(Debug, Clone)]
 pub enum Authentication {
-    /// It took no waiting.
+    /// It was made without waiting.
     Decided(Result<Access, AuthError>),
-    /// Somebody else has to be asked first.
+    /// Another service must be asked first.
     Pending(Shared<BoxFuture<'static, Result<Access, AuthError>>>),
 }
 
 impl Authentication {
-    /// The decision, however long it takes.
+    /// Waits for the decision.
     pub async fn decision(self) -> Result<Access, AuthError> {
         match self {
             Self::Decided(decision) => decision,
@@ -39,19 +39,19 @@ impl Authentication {
     }
 }
 
-/// Why a request is not answered.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// The request has no credentials, or none that are valid.
+    /// The request has no valid credentials.
     #[error("the request has no valid credentials")]
     Unauthenticated {
-        /// How to authenticate, as `WWW-Authenticate` has it (RFC 9110 11.6.1).
+        /// How to authenticate: the value of `WWW-Authenticate` (RFC 9110 11.6.1).
         challenge: &'static str,
     },
     /// The caller is known and may see nothing of what was requested.
     #[error("the caller may not make this request")]
     Forbidden,
-    /// Whoever checks credentials cannot be reached.
-    #[error("credentials cannot be checked at present")]
+    /// The service that checks credentials cannot be reached.
+    #[error("credentials cannot be checked at the moment")]
     Unavailable,
 }

@@ -1,9 +1,9 @@
-//! What the gateway remembers: rendered studies, the rows of recent searches, what a Patient id stands for and small answers
-//! of archives, in one store that is bounded by the bytes it really holds.
+//! The memory cache: assembled studies, the rows of recent searches, the identifiers behind Patient ids and small responses of
+//! archives, bounded by the bytes that they occupy.
 //!
-//! Cached bytes never depend on who asked or under which address: access is decided outside, on every hit, and every
-//! reference inside a cached resource is relative. Nothing here speaks HTTP or asks an archive; what is kept is handed in.
-//! Whether a thing is still fresh is told by the clock that the gateway was given.
+//! Cached bytes never depend on the caller or on the public base URL: access is decided outside the cache, on every hit, and
+//! every reference inside a cached resource is relative. The module neither handles HTTP requests nor queries archives; its
+//! callers insert the entries. The injected clock decides whether an entry is fresh.
 
 mod key;
 mod rendered;
@@ -26,57 +26,57 @@ use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, StudyUid};
 use key::CacheKey;
 
-/// What an entry costs besides its own bytes: key, bookkeeping of the store, the allocations' heads.
+/// Memory per entry besides its own bytes: the key, bookkeeping of the cache, headers of the allocations.
 const OVERHEAD: usize = 512;
 
-/// An assembled study as it was rendered, and what tells whether that is still true.
+/// An assembled study as bytes, and what shows whether it is still current.
 #[derive(Debug)]
 pub struct StudyEntry {
     /// The resource.
     pub rendered: Rendered,
-    /// Of the rows that it was made of.
+    /// The fingerprint of the rows that it was made from.
     pub fingerprint: Fingerprint,
-    /// Which version of the study it is, as is written in it.
+    /// The version of the study that the resource contains.
     pub version: Version,
     /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives last confirmed it.
     pub checked_at: Duration,
 }
 
-/// The rows that one archive gave to one search.
+/// The rows that one archive returned for one search.
 #[derive(Debug)]
 pub struct SearchRows {
-    /// As they came, already without repetitions.
+    /// The rows as received, without repetitions.
     pub rows: Vec<Attributes>,
-    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when they were asked for.
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when they were requested.
     pub asked_at: Duration,
 }
 
-/// What a Patient id stands for, as an archive can be asked for it.
+/// The patient behind a Patient id, in the form in which an archive can be queried.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KnownPatient {
     /// The patient with this PatientID (0010,0020), as the archive writes it.
     Identified(Box<str>),
-    /// A patient without one: whoever this study is of.
+    /// A patient without a PatientID: the one of this study.
     OfStudy(StudyUid),
 }
 
-/// A small answer of one archive, whole, with no address of anybody's in it.
+/// A complete small response of one archive, without any URL of a caller.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Its media type.
     pub content_type: HeaderValue,
-    /// What the archive tells it from other contents by: ETag, Last-Modified.
+    /// The archive's validators: ETag, Last-Modified.
     pub validators: HeaderMap,
-    /// All of it.
+    /// The complete body.
     pub bytes: Bytes,
-    /// Of the rows that told of it, where they were asked for before it was.
+    /// The fingerprint of the rows that described it, if they were requested before it.
     pub fingerprint: Option<Fingerprint>,
     /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archive last confirmed it.
     pub checked_at: Duration,
 }
 
 impl Answer {
-    /// What a caller says, with the archive's own conditions in place of the caller's: is it still this one?
+    /// The caller's headers with the archive's own validators as conditions instead of the caller's, for revalidation.
     pub fn conditions(&self, headers: &HeaderMap) -> HeaderMap {
         let mut headers = headers.clone();
         for name in
@@ -118,7 +118,7 @@ impl Kept {
     }
 }
 
-/// The one store. Cloning it gives another handle to the same store.
+/// The memory cache. Clones share the same cache.
 #[derive(Debug, Clone)]
 pub struct Cache {
     entries: moka::sync::Cache<CacheKey, Kept>,
@@ -127,7 +127,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A store that holds `memory` bytes at most and trusts an entry without asking again for `fresh_for`.
+    /// A cache of at most `memory` bytes, whose entries are fresh for `fresh_for`.
     pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
         let entries = moka::sync::Cache::builder()
             .max_capacity(memory)
@@ -138,12 +138,12 @@ impl Cache {
         Self { entries, fresh_for, clock }
     }
 
-    /// Whether something that was true at `checked_at` may be served without asking again.
+    /// Whether something confirmed at `checked_at` may be served without revalidation.
     pub fn is_fresh(&self, checked_at: Duration) -> bool {
         self.clock.elapsed().saturating_sub(checked_at) < self.fresh_for
     }
 
-    /// The clock's time, to be put into entries.
+    /// The clock's elapsed time, for new entries.
     pub fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
@@ -156,12 +156,12 @@ impl Cache {
         }
     }
 
-    /// Remembers the study in this form.
+    /// Inserts the study in this form.
     pub fn keep_study(&self, study: &StudyUid, form: &Form, entry: Arc<StudyEntry>) {
         self.entries.insert(CacheKey::Study(study.clone(), form.clone()), Kept::Study(entry));
     }
 
-    /// The rows of a search that is still fresh; `query` is the canonical text of the upstream request.
+    /// The rows of a search, if still fresh; `query` is the canonical text of the upstream request.
     pub fn rows(&self, archive: &ArchiveId, query: &str) -> Option<Arc<SearchRows>> {
         match self.entries.get(&CacheKey::Rows(archive.clone(), query.into())) {
             Some(Kept::Rows(rows)) if self.is_fresh(rows.asked_at) => Some(rows),
@@ -169,12 +169,12 @@ impl Cache {
         }
     }
 
-    /// Remembers the rows of a search.
+    /// Inserts the rows of a search.
     pub fn insert_rows(&self, archive: &ArchiveId, query: &str, rows: Arc<SearchRows>) {
         self.entries.insert(CacheKey::Rows(archive.clone(), query.into()), Kept::Rows(rows));
     }
 
-    /// What the Patient id `id` stands for, if an archive has named it lately.
+    /// The identifier behind the Patient id `id`, if an archive recently returned the patient.
     pub fn patient(&self, id: &str) -> Option<Arc<KnownPatient>> {
         match self.entries.get(&CacheKey::Patient(id.into())) {
             Some(Kept::Patient(patient)) => Some(patient),
@@ -182,7 +182,7 @@ impl Cache {
         }
     }
 
-    /// Remembers what the Patient id `id` stands for.
+    /// Inserts the identifier behind the Patient id `id`.
     pub fn keep_patient(&self, id: &str, patient: KnownPatient) {
         let key = CacheKey::Patient(id.into());
         if !self.entries.contains_key(&key) {
@@ -190,7 +190,7 @@ impl Cache {
         }
     }
 
-    /// The answer to what `key` says was asked of the archive, fresh or not.
+    /// The archive's response to the request `key`, fresh or not.
     pub fn answer(&self, archive: &ArchiveId, key: &str) -> Option<Arc<Answer>> {
         match self.entries.get(&CacheKey::Answer(archive.clone(), key.into())) {
             Some(Kept::Answer(answer)) => Some(answer),
@@ -198,17 +198,17 @@ impl Cache {
         }
     }
 
-    /// Remembers the answer to what `key` says was asked of the archive.
+    /// Inserts the archive's response to the request `key`.
     pub fn keep_answer(&self, archive: &ArchiveId, key: &str, answer: Arc<Answer>) {
         self.entries.insert(CacheKey::Answer(archive.clone(), key.into()), Kept::Answer(answer));
     }
 
-    /// Forgets the study in this form.
+    /// Removes the study in this form.
     pub fn forget_study(&self, study: &StudyUid, form: &Form) {
         self.entries.invalidate(&CacheKey::Study(study.clone(), form.clone()));
     }
 
-    /// How many entries and bytes are held, after the store has settled.
+    /// The number of entries and bytes, after pending evictions.
     pub fn usage(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())

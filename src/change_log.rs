@@ -1,17 +1,17 @@
-//! The change log: since when each study is as it is. A PACS has no change feed, so what is reported here is the moment at
-//! which this gateway first saw the present content, and that never goes backwards.
+//! The change log: when the present content of each study was first seen. A PACS has no change feed, so the time reported here
+//! is the time at which the gateway first saw that content, and it never decreases.
 //!
-//! For each study one small record is kept: hashes of its UID, of its rows and of its content, a time, and whether it is
-//! gone. No identifier, name or date of a patient goes in, not even a UID. In a store that is durable the records survive a
-//! restart; a loss of them is harmless, as everything then counts as seen just now: a client that asks for what has
-//! changed gets a study once too often and never once too few.
+//! For each study the log stores one small record: hashes of its UID, of its rows and of its content, a time, and whether the
+//! study was deleted. It contains no identifier, name or date of a patient, not even a UID. In a durable store the records
+//! survive a restart. Losing them is harmless, because every study then counts as just seen: a client that asks for changes may
+//! receive a study twice but never misses one.
 //!
-//! Writes become durable in batches, a second late. A crash may have lost that something was seen and reported, and the study
-//! may be by now as it was before that; so after a crash every record counts as old, and every study as seen just now. The
-//! latest time is in the store, so that none is handed out twice when the clock is set back; only a clock that is set back
-//! while a crash loses that time can make a client miss something.
+//! Writes become durable in batches, up to one second later. A crash may lose the record of content that was seen and reported,
+//! and the study may have changed back since. So after a crash every record is doubtful, and every study counts as just seen.
+//! The latest time is in the store, so that no time is used twice if the clock is set back. A client can miss a change only if
+//! a crash loses that time and the clock is set back.
 //!
-//! It knows no archive and asks none: what was seen is handed in, as fingerprints and digests.
+//! The module does not query archives: observations are passed in, as fingerprints and digests.
 
 mod record;
 mod records;
@@ -34,10 +34,10 @@ use dicom_model::StudyUid;
 use record::Record;
 use records::Records;
 
-/// How long a write may wait for others before all of them are made durable together.
+/// How long a write may wait, so that several become durable together.
 const DURABLE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What a record is about: a hash of the resource's type and id.
+/// The subject of a record: a hash of the resource's type and id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResourceKey([u8; 16]);
 
@@ -57,12 +57,12 @@ impl ResourceKey {
     }
 }
 
-/// A hash of a resource as it is rendered in full, of no version yet.
+/// A hash of a complete resource without its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentDigest([u8; 16]);
 
 impl ContentDigest {
-    /// Of the resource's JSON.
+    /// The digest of the resource's JSON.
     pub fn of(json: &[u8]) -> Self {
         Self(short_hash([json]))
     }
@@ -71,21 +71,21 @@ impl ContentDigest {
 /// What was seen of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation {
-    /// Of what.
+    /// The resource.
     pub resource: ResourceKey,
-    /// Of the rows that tell of it, and of how they are read.
+    /// The fingerprint of the rows that describe it, and of the mapping rules.
     pub fingerprint: Fingerprint,
-    /// Of its content, when all of that was looked at.
+    /// The digest of its content, if all of it was fetched.
     pub content: Option<ContentDigest>,
 }
 
-/// The change log. Cloning it gives another handle to the same one.
+/// The change log. Clones share the same log.
 #[derive(Debug, Clone)]
 pub struct ChangeLog(Arc<Log>);
 
 impl ChangeLog {
-    /// The log in `store`. It holds so many `entries` at most; the oldest are forgotten first, so that they count as new when
-    /// they are seen again.
+    /// Opens the log in `store`. It holds at most `entries` records; the oldest are evicted first, and those resources count as
+    /// new when they are seen again.
     pub fn open(
         store: Arc<dyn Store>,
         entries: u64,
@@ -95,8 +95,8 @@ impl ChangeLog {
         Ok(Self(Arc::new(Log::new(Records::open(store, entries)?, entries, clock, metrics)?)))
     }
 
-    /// Notes what was seen, and says of each which version it is: the one that was known, with the time at which it was
-    /// first seen, or a new one.
+    /// Records observations and returns the version of each: the known one, with the time at which it was first seen, or a new
+    /// one.
     pub async fn observe(&self, observations: Vec<Observation>) -> Vec<Version> {
         if observations.is_empty() {
             return Vec::new();
@@ -104,32 +104,32 @@ impl ChangeLog {
         let seen = observations.clone();
         let versions = self.blocking(move |log| log.observe(&seen)).await;
         self.make_durable_soon();
-        // A panic below was logged; then nothing is known, and everything is new.
+        // A panic in the log was already reported; without a result everything is new.
         versions
             .unwrap_or_else(|| observations.iter().map(|observation| self.0.unknown(observation)).collect())
     }
 
-    /// The same at the start, where nobody waits.
+    /// As [`observe`](Self::observe), but blocking: for the start of the program.
     pub fn observe_at_start(&self, observations: &[Observation]) -> Vec<Version> {
         self.0.observe(observations)
     }
 
-    /// Notes that no archive holds the resource any more, if it was ever seen; whether it was. When it is seen again, that
-    /// counts as a change.
+    /// Records that no archive holds the resource any more; returns whether it was ever seen. If it is seen again, that counts
+    /// as a change.
     pub async fn mark_gone(&self, resource: ResourceKey) -> bool {
         let was_seen = self.blocking(move |log| log.mark_gone(resource)).await;
         self.make_durable_soon();
         was_seen.unwrap_or(false)
     }
 
-    /// This moment: no time that was handed out so far is later, and every one that will be is.
+    /// The present time: not earlier than any time assigned so far, and earlier than every later one.
     pub async fn moment(&self) -> Timestamp {
         let moment = self.blocking(Log::moment).await;
         self.make_durable_soon();
         moment.unwrap_or_else(|| self.0.clock.now())
     }
 
-    /// Makes durable what has been noted, and that nothing is missing: the last thing that is done.
+    /// Makes all records durable and marks the log as complete: the last call before the program ends.
     pub async fn close(&self) {
         self.blocking(Log::close).await;
     }
@@ -146,7 +146,7 @@ impl ChangeLog {
         let log = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             tokio::time::sleep(DURABLE_WITHIN).await;
-            // Whoever dropped the log has closed the store, which makes it durable.
+            // Whoever dropped the log has closed the store, which makes the records durable.
             let Some(log) = log.upgrade() else { return };
             log.is_flush_due.store(false, Ordering::Release);
             if log.is_dirty.load(Ordering::Acquire) && log.is_durable() {
@@ -156,11 +156,11 @@ impl ChangeLog {
     }
 }
 
-/// The log as one thread sees it. Its calls wait for the disk.
+/// The log behind the async handle. Its calls block on the disk.
 #[derive(Debug)]
 struct Log {
     records: RwLock<Arc<Records>>,
-    /// The latest time that was handed out, in milliseconds; a clock that is set back does not set it back.
+    /// The latest time assigned, in milliseconds; setting the clock back does not decrease it.
     latest: Mutex<i64>,
     entries: u64,
     is_dirty: AtomicBool,
@@ -226,7 +226,7 @@ impl Log {
         self.attempt(Records::end);
     }
 
-    /// What is said of something when nothing can be looked up: that it is new.
+    /// The result if nothing can be looked up: the resource is new.
     fn unknown(&self, observation: &Observation) -> Version {
         Record::first(observation, self.next_time()).version()
     }
@@ -237,7 +237,7 @@ impl Log {
         *latest
     }
 
-    /// One writer at a time hands out times; the clock is read when it is this one's turn.
+    /// One writer at a time assigns times; the clock is read when the writer has its turn.
     fn writing<T>(
         &self,
         write: impl FnOnce(&mut i64, i64) -> Result<T, StoreError>,
@@ -247,15 +247,15 @@ impl Log {
         write(&mut latest, self.clock.now().as_millisecond())
     }
 
-    /// Does `work`. A store that breaks is given up for an empty one in memory: then everything is new once more.
+    /// Runs `work`. If the store fails, it is replaced by an empty one in memory, and everything is new again.
     fn attempt<T>(&self, work: impl Fn(&Records) -> Result<T, StoreError>) -> Option<T> {
         let records = Arc::clone(&self.records.read().unwrap_or_else(PoisonError::into_inner));
         let error = match work(&records) {
             Ok(done) => return Some(done),
             Err(error) => error,
         };
-        tracing::error!(%error, "the change log broke; it goes on in memory, and every study counts as new");
-        self.metrics.ledger_broke();
+        tracing::error!(%error, "the change log failed; it continues in memory, and every study counts as new");
+        self.metrics.change_log_failed();
         let mut current = self.records.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, &records) {
             let empty = store::open(None).ok()?;

@@ -1,4 +1,4 @@
-//! The time of day, from one place, so that tests can move it.
+//! The source of time, injectable so that tests can control it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// Tells how much time has passed, and what the wall clock says.
+/// Measures elapsed time, and reports the wall clock.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Time since some fixed moment; never goes back.
+    /// Time since a fixed moment; never decreases.
     fn elapsed(&self) -> Duration;
 
-    /// The moment in UTC, as the machine has it.
+    /// The current time in UTC according to the system.
     fn now(&self) -> Timestamp;
 }
 
-/// A clock that many rooms share.
+/// A clock shared by several modules.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clock.
+/// The system clock.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
@@ -41,14 +41,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that changes only when it is advanced.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     milliseconds: AtomicU64,
 }
 
 impl ManualClock {
-    /// Lets `duration` pass.
+    /// Advances the clock by `duration`.
     pub fn advance(&self, duration: Duration) {
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.milliseconds.fetch_add(milliseconds, Ordering::SeqCst);

@@ -93,12 +93,12 @@ impl ConfigFile {
     }
 }
 
-/// Arguments that are no command: wrong ones, or a request for help or the version.
+/// Arguments that do not name a command: invalid ones, or a request for help or the version.
 #[derive(Debug)]
 pub struct Usage(clap::Error);
 
 impl Usage {
-    /// Prints the help or what is wrong.
+    /// Prints the help or the error.
     pub fn exit_code(&self) -> ExitCode {
         // A closed terminal cannot be reported anywhere.
         let _ = self.0.print();
@@ -136,7 +136,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Whoever read the output has seen enough, as in `check | head`.
+/// The reader of the output closed it, as in `check | head`.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

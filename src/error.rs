@@ -1,10 +1,10 @@
-//! What failed, on whose side, and whether it may be tried again: the one table from the errors of every layer to statuses
-//! (RFC 9110 15.5, 15.6), to FHIR's issue codes (R4 valueset-issue-type) and to Retry-After.
+//! What failed, on whose side, and whether to retry: the one table from the errors of every layer to statuses (RFC 9110 15.5,
+//! 15.6), FHIR issue codes (R4 valueset-issue-type) and Retry-After.
 //!
-//! Each layer below has an enum of its own, which knows no status; here each of its variants becomes a [`Failure`]:
-//! `request` for what is no valid request, `archive` for what an archive did, `studies` for searches and reads of FHIR, and
-//! `dicomweb` for PS3.18, with the form in which DICOMweb clients get a failure. No text of an archive, no URL of one and no
-//! value of a query ever is part of a failure.
+//! Each layer below has its own error enum, which knows no status. Here each variant becomes a [`Failure`]: `request` for
+//! invalid requests, `archive` for failures of an archive, `auth` for rejected callers, `studies` for FHIR searches and reads,
+//! and `dicomweb` for PS3.18, with the form in which DICOMweb clients receive a failure. No text or URL of an archive and no
+//! value of a query is ever part of a failure.
 
 mod archive;
 mod auth;
@@ -21,18 +21,18 @@ pub use dicomweb::refuse;
 
 use crate::upstream::whole_seconds;
 
-/// One thing that is wrong, for an OperationOutcome's `issue`.
+/// One problem, for an OperationOutcome's `issue`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {
     /// A code of R4's value set issue-type.
     pub code: &'static str,
-    /// What is wrong and what can be done, for people.
+    /// What is wrong and how to fix it, for people.
     pub diagnostics: Cow<'static, str>,
-    /// Where: a search parameter as `http.name`, or a header as `http.header`.
+    /// The location: a search parameter as `http.name`, or a header as `http.header`.
     pub expression: Option<String>,
 }
 
-/// `text` with a capital at its beginning and a full stop at its end, as errors of the layers below are written without.
+/// `text` with a capital first letter and a full stop, which errors of the layers below lack.
 pub fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let mut sentence: String =
@@ -43,18 +43,18 @@ pub fn sentence(text: &str) -> String {
     sentence
 }
 
-/// A response that is no success.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// 4xx or 5xx.
     pub status: StatusCode,
-    /// At least one.
+    /// At least one issue.
     pub issues: Vec<Issue>,
-    /// The same request may succeed after this time.
+    /// How long to wait before a retry; `None` if a retry is not expected to help.
     pub retry_after: Option<Duration>,
     /// How to authenticate, for a 401.
     pub challenge: Option<&'static str>,
-    /// The methods that are allowed, for a 405.
+    /// The allowed methods, for a 405.
     pub allow: Option<&'static str>,
 }
 
@@ -65,48 +65,48 @@ impl Failure {
         Self { status, issues: vec![issue], retry_after: None, challenge: None, allow: None }
     }
 
-    /// Something in the request itself is wrong.
+    /// The request itself is invalid.
     pub fn bad_request(code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, diagnostics)
     }
 
-    /// There is no such resource.
+    /// The resource does not exist.
     pub fn not_found(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", diagnostics)
     }
 
-    /// There could be such a resource, but this server does not offer what is asked for.
+    /// This server does not support what is requested.
     pub fn not_offered(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-supported", diagnostics)
     }
 
-    /// The resource was there once.
+    /// The resource existed and was deleted.
     pub fn gone(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::GONE, "deleted", diagnostics)
     }
 
-    /// The resource has other methods, `allow`.
+    /// The resource has only the methods `allow`.
     pub fn method_not_allowed(allow: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         let failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", diagnostics);
         Self { allow: Some(allow), ..failure }
     }
 
-    /// None of the available formats is acceptable to the caller.
+    /// None of the available formats is acceptable to the client.
     pub fn not_acceptable(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not-supported", diagnostics)
     }
 
-    /// The body is of a type that is not read.
+    /// The body has an unsupported media type.
     pub fn unsupported_media_type(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", diagnostics)
     }
 
-    /// The request, or what it asks for, is too large; `code` is `too-long` or `too-costly`.
+    /// The request or its result is too large; `code` is `too-long` or `too-costly`.
     pub fn too_large(code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, diagnostics)
     }
 
-    /// Something that must not happen did.
+    /// An internal error.
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -115,7 +115,7 @@ impl Failure {
         )
     }
 
-    /// The request took longer than it may; the work that it began goes on where others can use it.
+    /// The request exceeded its deadline; work that other requests can use continues.
     pub fn too_slow() -> Self {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
@@ -125,7 +125,7 @@ impl Failure {
         )
     }
 
-    /// Which part of the request the issue is about.
+    /// Sets the part of the request that the issue is about.
     #[must_use]
     pub fn at(mut self, expression: impl Into<String>) -> Self {
         if let Some(issue) = self.issues.first_mut() {
@@ -134,7 +134,7 @@ impl Failure {
         self
     }
 
-    /// Writes what a caller can act on into the response's headers: `Allow`, `WWW-Authenticate`, `Retry-After`.
+    /// Adds the response headers that a client can act on: `Allow`, `WWW-Authenticate`, `Retry-After`.
     pub fn describe(&self, headers: &mut HeaderMap) {
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));

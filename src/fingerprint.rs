@@ -1,12 +1,12 @@
-//! Fingerprints of rows, and the short hashes that name contents: 96 or 128 bits of SHA-256, as nobody who could make two contents
-//! with the same hash gains anything by it.
+//! Fingerprints of rows, and the short hashes that name content: 96 or 128 bits of SHA-256. Collisions are not a threat,
+//! because nobody would gain anything by making two contents with the same hash.
 
 use sha2::{Digest, Sha256};
 
 use crate::upstream::ArchiveId;
 use dicom_model::Attributes;
 
-/// The first bytes of the SHA-256 of `parts`, one after the other.
+/// The first bytes of the SHA-256 of the concatenated `parts`.
 pub fn short_hash<'a, const LENGTH: usize>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; LENGTH] {
     shortened(parts.into_iter().fold(Sha256::new(), Digest::chain_update))
 }
@@ -18,12 +18,12 @@ fn shortened<const LENGTH: usize>(hash: Sha256) -> [u8; LENGTH] {
     short
 }
 
-/// Tells cheaply whether a study is still what it was: a hash of the rows that the archives gave for it.
+/// Shows cheaply whether a study is unchanged: a hash of the rows that the archives returned for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// Of one study's rows, in the order of the archives that hold it.
+    /// The fingerprint of one study's rows, in the order of the archives that hold it.
     pub fn of<'a>(rows: impl IntoIterator<Item = (&'a ArchiveId, &'a Attributes)>) -> Self {
         let mut hash = Sha256::new();
         for (archive, row) in rows {
@@ -33,18 +33,18 @@ impl Fingerprint {
         Self(shortened(hash))
     }
 
-    /// The same rows, read by the rules that `rules` names: what is made of them changes with either.
+    /// The fingerprint of the same rows with the mapping rules `rules`: the resource changes with either.
     #[must_use]
     pub fn read_by(&self, rules: &[u8]) -> Self {
         Self(short_hash([&self.0[..], rules]))
     }
 
-    /// As it is written down.
+    /// The bytes as stored.
     pub fn bytes(self) -> [u8; 16] {
         self.0
     }
 
-    /// What was written down.
+    /// The fingerprint from stored bytes.
     pub fn of_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_hash_is_the_beginning_of_a_long_one() {
+    fn a_short_hash_is_a_prefix_of_the_long_one() {
         let long: [u8; 32] = short_hash([&b"a"[..], b"b"]);
         assert_eq!(long[..], Sha256::digest(b"ab")[..]);
         assert_eq!(short_hash::<12>([&b"ab"[..]]), long[..12]);

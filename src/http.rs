@@ -1,5 +1,5 @@
-//! What RFC 9110 and its neighbours ask of anybody who speaks HTTP: bodies, multipart, gzip, query strings, content negotiation,
-//! conditional requests, pages of other origins, the address under which the gateway is known. Nothing here knows FHIR or DICOM.
+//! HTTP (RFC 9110 and related standards) independent of FHIR and DICOM: bounded bodies, compression, query strings, content
+//! negotiation, conditional requests, CORS, the public base URL, sealed cursors.
 
 pub mod bounded;
 pub mod compression;

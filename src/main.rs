@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use dicomweb_gateway::commands;
 
-/// Studies are written in many small allocations: this allocator is half as fast again as the system's.
+/// Writing studies makes many small allocations: this allocator is 1.5 times as fast as the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

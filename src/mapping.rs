@@ -1,8 +1,8 @@
 //! DICOM → FHIR R4, element by element. Pure functions from attributes to resources: no archive, no async, no clock.
 //!
-//! Nothing is invented. A code that cannot be translated for certain becomes words; a time without a zone becomes a day; an
-//! identifier without an issuer has no system. The published R4 mapping of ImagingStudy has two misprints that are not
-//! repeated here: the issuer of the accession number is (0008,0051), the content label (0070,0080).
+//! The mapping invents nothing. A code that cannot be translated with certainty becomes text; a time without a zone becomes a
+//! date; an identifier without an issuer has no system. The published R4 mapping of ImagingStudy has two misprints, which are
+//! corrected here: the issuer of the accession number is (0008,0051), the content label is (0070,0080).
 
 mod attributes;
 mod coding;
@@ -41,30 +41,30 @@ pub use profiles::{Guide, Profiled, supported_profiles};
 pub use record::SeriesSource;
 pub use study::imaging_study;
 
-/// What the configuration says of an archive's identifiers and times, and of what resources hold.
+/// The configuration of an archive's identifiers and times, and of the content of resources.
 #[derive(Debug, Clone, Default)]
 pub struct MappingContext {
     /// The archive's id: part of the Patient ids of patients whose identifiers have no system.
     pub archive: String,
-    /// The zone of times that name none.
+    /// The time zone of times without one.
     pub time_zone: Option<TimeZone>,
-    /// The system of patient identifiers that name no issuer.
+    /// The system of patient identifiers without an issuer.
     pub patient_id_system: Option<String>,
-    /// The systems of issuers that are known by a local name.
+    /// The systems of issuers that DICOM objects name by a local name.
     pub issuers: BTreeMap<String, String>,
-    /// The system of accession numbers that name no issuer.
+    /// The system of accession numbers without an issuer.
     pub accession_system: Option<String>,
-    /// The implementation guides that resources follow.
+    /// The implementation guides that resources conform to.
     pub guides: BTreeSet<Guide>,
-    /// Whether resources are told in words too.
+    /// Whether resources include a generated narrative (text.div).
     pub narrative: bool,
-    /// Whether the comments on studies and series are shown.
+    /// Whether comments on studies and series are included.
     pub notes: bool,
 }
 
 impl MappingContext {
-    /// The resource in words, where that is wanted.
-    fn told(&self, resource: &impl Narrated) -> Option<Narrative> {
+    /// The narrative of the resource, if configured.
+    fn narrative_of(&self, resource: &impl Narrated) -> Option<Narrative> {
         self.narrative.then(|| resource.narrative())
     }
 
@@ -73,14 +73,14 @@ impl MappingContext {
     }
 }
 
-/// What the rules of this room are called. It changes with every change of what they make of the same attributes, so that
-/// what was made by older rules counts as changed.
+/// The revision of the mapping rules. It changes whenever the same attributes are mapped to other content, so that resources
+/// made by older rules count as changed.
 const REVISION: u32 = 2;
 
 impl MappingContext {
-    /// Names the rules by which this archive's attributes are read: those of this room, and what is configured.
+    /// Identifies the rules by which this archive's attributes are mapped: the revision of the code, and the configuration.
     pub fn rules(&self) -> String {
-        // Every field is in it, also those that are yet to come.
+        // `Debug` prints every field, including fields added later.
         format!("{REVISION} {self:?}")
     }
 }

@@ -1,7 +1,7 @@
 //! State that survives a restart, behind one trait: tables of bytes, read in snapshots and written in transactions.
 //!
-//! Whatever is kept here knows its own keys and values; the store knows nothing of studies, and nothing above it knows how the bytes
-//! are kept. Its calls wait for the disk.
+//! Each module that stores something defines its own keys and values; the store knows nothing about studies, and other modules
+//! know nothing about the file format. Calls block on the disk.
 
 mod redb;
 
@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 pub use self::redb::RedbStore;
 
-/// A named set of entries, ordered by their keys, byte by byte. The name carries the revision of what is written in it.
+/// A named set of entries, ordered by the bytes of their keys. The name contains the revision of the format of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreTable(&'static str);
 
 impl StoreTable {
-    /// The table of this name.
+    /// The table with that name.
     pub const fn new(name: &'static str) -> Self {
         Self(name)
     }
@@ -27,80 +27,80 @@ impl StoreTable {
 /// When a transaction survives a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// As soon as it is committed, and with it all that was committed before.
+    /// As soon as it is committed, with everything committed before.
     Immediate,
     /// When a later transaction does.
     Eventual,
 }
 
-/// Why the store did not do what was asked. No part of what was to be written was written.
+/// Why an operation of the store failed. Nothing of the transaction was written.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(Box<dyn Error + Send + Sync>);
 
 impl StoreError {
-    /// An entry is not as it was written.
+    /// An entry does not have the expected format.
     pub fn malformed(what: &'static str) -> Self {
         Self(what.into())
     }
 }
 
-/// Why there is no store.
+/// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file cannot be opened or created.
     #[error("the store {file} cannot be opened: {source}", file = file.display())]
     File {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file is no store, or another gateway has it open.
+    /// The file is not a store, or another gateway has it open.
     #[error(
-        "the store {file} cannot be read: {source}. Each gateway needs a directory of its own. A file that is broken can be \
-         removed: clients that follow changes then get every study once more",
+        "the store {file} cannot be read: {source}. Each gateway needs a directory of its own. A damaged file can be removed: \
+         clients that follow changes then receive every study once more",
         file = file.display()
     )]
     Unreadable {
-        /// Which.
+        /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: StoreError,
     },
-    /// There is no memory for one.
-    #[error("the store cannot be made: {0}")]
+    /// The store in memory cannot be created.
+    #[error("the store cannot be created: {0}")]
     Memory(#[from] StoreError),
 }
 
-/// A store. One process at a time has it open.
+/// A store. Only one process at a time can open it.
 pub trait Store: fmt::Debug + Send + Sync {
-    /// Whether anything survives the process.
+    /// Whether entries survive the process.
     fn is_durable(&self) -> bool;
 
-    /// All entries as they are now, whatever is written meanwhile.
+    /// All entries as they are now, unaffected by later writes.
     fn read(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
 
-    /// Begins to write. Writers wait for one another; what is not committed was never written.
+    /// Begins a transaction. Transactions are serialized; one that is not committed has no effect.
     fn write(&self, durability: Durability) -> Result<Box<dyn Transaction + '_>, StoreError>;
 }
 
-/// Entries at one moment.
+/// The entries at one moment.
 pub trait Snapshot {
-    /// The table; an empty one where nothing was ever written.
+    /// The table; empty if nothing was ever written to it.
     fn table(&self, table: StoreTable) -> Result<Box<dyn ReadTable + '_>, StoreError>;
 }
 
-/// A batch of writes that is done as a whole.
+/// A batch of writes that takes effect as a whole.
 pub trait Transaction {
-    /// The table, which is there from then on. Each may be open once at a time.
+    /// The table, created if it does not exist. Each table may be open once at a time.
     fn table(&self, table: StoreTable) -> Result<Box<dyn WriteTable + '_>, StoreError>;
 
-    /// Does what was written.
+    /// Makes the writes take effect.
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Takes an entry, key and value, and says whether the next one is wanted.
+/// Receives an entry, key and value, and decides whether to continue.
 pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Reads one table.
@@ -108,23 +108,23 @@ pub trait ReadTable {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Hands each entry from the key `from` on to `each`, key and value, in the order of the keys, until it breaks.
+    /// Passes the entries to `each`, key and value, in key order beginning with the key `from`, until it breaks.
     fn scan(&self, from: &[u8], each: &mut Each<'_>) -> Result<(), StoreError>;
 
-    /// How many entries there are.
+    /// The number of entries.
     fn count(&self) -> Result<u64, StoreError>;
 }
 
 /// Reads and writes one table.
 pub trait WriteTable: ReadTable {
-    /// Writes an entry in the place of the one with the same key.
+    /// Writes an entry, replacing one with the same key.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
-    /// Takes an entry out, if there is one.
+    /// Removes an entry, if it exists.
     fn remove(&mut self, key: &[u8]) -> Result<(), StoreError>;
 }
 
-/// The store in this directory, which must be there, or one in memory.
+/// Opens the store in this directory, which must exist, or one in memory.
 pub fn open(directory: Option<&Path>) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match directory {
         Some(directory) => Arc::new(RedbStore::in_directory(directory)?),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_is_not_committed_wrote_nothing() {
+    fn a_transaction_that_is_not_committed_writes_nothing() {
         let store = open(None).unwrap();
         put(&*store, Durability::Eventual, b"a");
         let write = store.write(Durability::Immediate).unwrap();

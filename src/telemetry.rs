@@ -1,5 +1,5 @@
-//! What the people who run the gateway can see of it: logs and metrics. Neither ever holds a name, an identifier, a query
-//! string or a UID above debug level; a failure here is nothing to a request.
+//! Logs and metrics for operators. Neither contains names, identifiers, query strings, or UIDs above debug level. A failure of
+//! telemetry never affects a request.
 
 mod access_log;
 mod log_queue;

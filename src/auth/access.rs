@@ -1,5 +1,5 @@
-//! What the caller of one request may see: made once for each request and carried through every call, so that no code can
-//! reach a study without it.
+//! What the caller of one request may see: made once per request and passed through every call, so that no code can reach a
+//! study without it.
 
 use dicom_model::{Attributes, StudyUid};
 
@@ -13,14 +13,14 @@ enum Extent {
     Nothing,
 }
 
-/// What an [`Access`] is asked about.
+/// What access is asked for.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     /// The study that a row describes.
     Row(&'a Attributes),
-    /// A study of which no more than its UID is known yet.
+    /// A study of which only the UID is known so far.
     Study(&'a StudyUid),
-    /// Every study of every archive, as a search across studies goes out.
+    /// Every study of every archive, for a search across studies.
     EveryStudy,
 }
 
@@ -31,25 +31,25 @@ impl<'a> From<&'a Attributes> for Subject<'a> {
 }
 
 impl<'a> From<Option<&'a StudyUid>> for Subject<'a> {
-    /// A resource without a study reaches across all of them.
+    /// A resource without a study concerns all studies.
     fn from(study: Option<&'a StudyUid>) -> Self {
         study.map_or(Self::EveryStudy, Self::Study)
     }
 }
 
 impl Access {
-    /// Every study of every patient may be seen.
+    /// Access to every study of every patient.
     pub fn everything() -> Self {
         Self(Extent::Everything)
     }
 
-    /// No study may be seen: for what is answered without asking who the caller is.
+    /// Access to no study: for resources that are served without authentication.
     pub fn nothing() -> Self {
         Self(Extent::Nothing)
     }
 
-    /// Whether `subject` may be seen. FHIR asks for every row of every answer, DICOMweb for the study of every request; both
-    /// on every cache hit.
+    /// Whether `subject` may be seen. The FHIR API checks every row of every response, DICOMweb the study of every request;
+    /// both check on every cache hit.
     pub fn may_see<'a>(&self, subject: impl Into<Subject<'a>>) -> bool {
         match (&self.0, subject.into()) {
             (Extent::Everything, Subject::Row(_) | Subject::Study(_) | Subject::EveryStudy) => true,
@@ -57,7 +57,7 @@ impl Access {
         }
     }
 
-    /// Whether no row has to be looked at, as every study may be seen.
+    /// Whether every study may be seen, so that rows need not be checked.
     pub fn sees_everything(&self) -> bool {
         self.may_see(Subject::EveryStudy)
     }

@@ -1,10 +1,11 @@
-//! Mode `open`: whoever can reach the gateway may see everything, and the network in front of it decides who that is.
+//! Mode `open`, without access control: anyone who can reach the gateway may see everything, and the network in front of it
+//! must restrict access.
 
 use http::HeaderMap;
 
 use super::{Access, Authentication, Authenticator};
 
-/// Lets every caller see everything.
+/// Gives every caller access to everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Open;
 

@@ -1,9 +1,9 @@
-//! What a remembered thing is found by. A key names upstream facts only: no caller, no address, no raw user input.
+//! The keys of cache entries. A key consists of upstream facts only: no caller, no URL of the gateway, no raw user input.
 
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 
-/// How much of a resource was rendered (R4 search#summary, search#elements).
+/// Which part of a resource was serialized (R4 search#summary, search#elements).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Form {
     /// All of it.
@@ -15,26 +15,26 @@ pub enum Form {
     Text,
     /// `_summary=data`.
     Data,
-    /// `_elements`: the names of root elements, sorted, each once.
+    /// `_elements`: the names of root elements, sorted, without duplicates.
     Elements(Box<[Box<str>]>),
 }
 
-/// The key of a remembered thing. There is no other way to make one, and no default: a key that says too little is how a
-/// cache serves the wrong patient.
+/// The key of an entry. There is no other constructor and no default: with an incomplete key, a cache would serve the wrong
+/// patient.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum CacheKey {
-    /// An assembled study, rendered in one form.
+    /// An assembled study, serialized in one form.
     Study(StudyUid, Form),
     /// The rows of one search at one archive, by the canonical text of the upstream request.
     Rows(ArchiveId, Box<str>),
-    /// What a Patient id stands for.
+    /// The identifier behind a Patient id.
     Patient(Box<str>),
-    /// The answer of one archive to one retrieval: its path, its query and the media types that it may have.
+    /// The response of one archive to one retrieval: its path, its query and the acceptable media types.
     Answer(ArchiveId, Box<str>),
 }
 
 impl CacheKey {
-    /// Bytes held besides the value's.
+    /// Bytes occupied besides those of the value.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Study(study, _) => study.as_str().len(),

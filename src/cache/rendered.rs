@@ -1,4 +1,4 @@
-//! A resource as it goes over the wire.
+//! A resource as it is sent.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,29 +8,29 @@ use jiff::Timestamp;
 use crate::change_log::VersionId;
 use http_messages::gzip::compress;
 
-/// A resource's JSON as bytes, once plain and once compressed, with what tells it from an earlier content.
+/// A resource's JSON as bytes, plain and compressed, with its validators.
 #[derive(Debug, Clone)]
 pub struct Rendered {
-    /// The JSON, without a newline at its end.
+    /// The JSON, without a trailing newline.
     pub json: Bytes,
-    /// The same JSON, gzip-coded, where that is shorter.
+    /// The same JSON, gzip-coded, if that is shorter.
     pub gzip: Option<Bytes>,
-    /// Names the content: `W/"…"` with hexadecimal digits, as it goes over the wire; weak, because one content has several
+    /// The entity tag of the content: `W/"…"` with hexadecimal digits, as sent; weak, because one content has several
     /// encodings.
     pub etag: Bytes,
-    /// When the content was first seen, where that is known and tells it from what was there before.
+    /// When the content was first seen, if known and if it distinguishes the content from the previous one.
     pub last_modified: Option<LastModified>,
 }
 
 impl Rendered {
-    /// Takes `json` as it is and compresses it once, for every reader to come. The content names itself.
+    /// Compresses `json` once for all readers. The entity tag is a hash of the content.
     pub fn new(json: Vec<u8>) -> Self {
         let id = VersionId::of_content(&json);
         Self::of_version(json, id, None)
     }
 
-    /// The same, of a resource that has a version. The version names each of its forms (R4 http#read): they stand under
-    /// addresses of their own, where a validator tells one content from an earlier one, and all of them change when the
+    /// As [`new`](Self::new), for a resource with a version. The version is the entity tag of each form (R4 http#read): forms
+    /// have URLs of their own, where a validator distinguishes one content from an earlier one, and all of them change when the
     /// version does.
     pub fn of_version(json: Vec<u8>, id: VersionId, last_updated: Option<Timestamp>) -> Self {
         let gzip = compress(&json);
@@ -38,14 +38,14 @@ impl Rendered {
         Self { json: Bytes::from(json), gzip, etag, last_modified: last_updated.map(LastModified::of) }
     }
 
-    /// Bytes held, for the bound of the cache.
+    /// Bytes occupied, for the bound of the cache.
     pub fn size(&self) -> usize {
         self.json.len() + self.gzip.as_ref().map_or(0, Bytes::len) + self.etag.len()
     }
 }
 
-/// A moment as HTTP writes it (RFC 9110 8.8.2). HTTP knows whole seconds: the moment is rounded up, so that a caller who
-/// has what was there before it never passes for one who has what was there since.
+/// A time as an HTTP date (RFC 9110 8.8.2). HTTP dates have whole seconds: the time is rounded up, so that a client with the
+/// previous content is never taken for one with the current content.
 #[derive(Debug, Clone)]
 pub struct LastModified {
     second: SystemTime,
@@ -58,12 +58,12 @@ impl LastModified {
         Self { second, text: httpdate::fmt_http_date(second).into() }
     }
 
-    /// The rounded moment.
+    /// The time rounded up.
     pub fn second(&self) -> SystemTime {
         self.second
     }
 
-    /// As it goes over the wire at `now`: never later than that.
+    /// The HTTP date as sent at `now`: never later than `now`.
     pub fn text_at(&self, now: Timestamp) -> Bytes {
         let now = second_of(now.as_second());
         if self.second <= now { self.text.clone() } else { httpdate::fmt_http_date(now).into() }
@@ -81,7 +81,7 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn both_encodings_hold_the_same_content() {
+    fn both_encodings_have_the_same_content() {
         let json = br#"{"resourceType":"ImagingStudy"}"#.repeat(100);
         let rendered = Rendered::new(json.clone());
         let mut plain = Vec::new();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tag_names_the_content() {
+    fn the_entity_tag_identifies_the_content() {
         let tag = |json: &[u8]| Rendered::new(json.to_vec()).etag;
         assert_eq!(tag(b"{}"), tag(b"{}"));
         assert_ne!(tag(b"{}"), tag(b"{ }"));

@@ -1,4 +1,4 @@
-//! One load at a time for a key: whoever asks while it runs gets the same outcome.
+//! Single flight: concurrent requests for a key share one load and its result.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// The load ended without an outcome: its task panicked, or the program is stopping.
+/// The load ended without a result: its task panicked, or the program is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the work that was shared with other requests ended without an outcome")]
+#[error("the work shared with other requests ended without a result")]
 pub struct Interrupted;
 
-/// Loads in flight, by key. A load runs in a task of its own, so that it outlives the request that began it; its
-/// outcome goes to every request that waits, and then it is forgotten.
+/// Loads in flight, by key. A load runs in a task of its own, so that it continues when the request that began it is canceled;
+/// its result goes to every request that waits, and is then forgotten.
 pub struct SingleFlight<K, V> {
     flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
 }
@@ -37,7 +37,7 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// The outcome of the load for `key` that is in flight, or of `load`, begun now.
+    /// The result of the load for `key` that is in flight, or of `load`, which begins now.
     pub async fn run<F>(&self, key: K, load: impl FnOnce() -> F) -> Result<V, Interrupted>
     where
         F: Future<Output = V> + Send + 'static,
@@ -63,7 +63,7 @@ where
                 let load = load();
                 tokio::spawn(async move {
                     let outcome = load.await;
-                    // Out of the map first: whoever comes from here on begins a load of their own.
+                    // The key is removed first: later requests begin a new load.
                     drop(landing);
                     sender.send_replace(Some(outcome));
                 });
@@ -73,7 +73,7 @@ where
     }
 }
 
-/// Takes the flight out of the map however its task ends.
+/// Removes the key however the task ends.
 struct Landing<K: Eq + Hash, V> {
     key: K,
     flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
@@ -92,7 +92,7 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
 
     #[tokio::test]
-    async fn a_hundred_askers_share_one_load() {
+    async fn a_hundred_requests_share_one_load() {
         let flights = Arc::new(SingleFlight::<u8, usize>::default());
         let (loads, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let mut askers = Vec::new();
@@ -106,7 +106,7 @@ mod tests {
                 flights.run(1, load).await
             }));
         }
-        // On this runtime a yield lets every task run up to where it waits: the askers first, then their one load.
+        // On this runtime a yield lets every task run until it waits: first the requests, then their one load.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_load_outlives_the_asker_that_began_it() {
+    async fn a_load_outlives_the_request_that_began_it() {
         let flights = Arc::new(SingleFlight::<u8, u8>::default());
         let (open, gate) = oneshot::channel::<()>();
         let (ended, end) = oneshot::channel::<()>();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_in_a_load_is_an_error_for_the_waiters_and_is_not_remembered() {
+    async fn a_panic_in_a_load_is_an_error_for_the_waiters_and_is_not_cached() {
         let flights = SingleFlight::<u8, u8>::default();
         assert_eq!(flights.run(1, || async { panic!("a load that fails") }).await, Err(Interrupted));
         assert_eq!(flights.run(1, || async { 2 }).await, Ok(2));

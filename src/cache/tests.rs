@@ -29,10 +29,10 @@ fn entry(json: Vec<u8>, checked_at: Duration) -> Arc<StudyEntry> {
 }
 
 #[test]
-fn the_store_holds_no_more_bytes_than_it_was_given() {
+fn the_cache_holds_no_more_bytes_than_its_limit() {
     let (cache, _) = cache(100_000);
     for number in 0..200 {
-        // Noise, so that the compressed form is not smaller and only the plain one is kept.
+        // Random bytes, so that only the plain form is stored because the compressed one is not smaller.
         let noise: Vec<u8> = Sha256::digest(number.to_string()).iter().copied().cycle().take(5_000).collect();
         cache.keep_study(&uid(number), &Form::Full, entry(noise, Duration::ZERO));
     }
@@ -42,7 +42,7 @@ fn the_store_holds_no_more_bytes_than_it_was_given() {
 }
 
 #[test]
-fn rows_are_forgotten_when_they_are_no_longer_fresh() {
+fn rows_are_removed_when_they_are_no_longer_fresh() {
     let (cache, clock) = cache(100_000);
     let rows = Arc::new(SearchRows { rows: vec![row("P1")], asked_at: clock.elapsed() });
     cache.insert_rows(&archive(), "studies?PatientID=P1", rows);
@@ -54,7 +54,7 @@ fn rows_are_forgotten_when_they_are_no_longer_fresh() {
 }
 
 #[test]
-fn forms_of_a_study_are_kept_apart() {
+fn forms_of_a_study_are_separate_entries() {
     let (cache, _) = cache(100_000);
     cache.keep_study(&uid(1), &Form::Full, entry(b"{}".to_vec(), Duration::ZERO));
     assert!(cache.study(&uid(1), &Form::Full).is_some());
@@ -63,7 +63,7 @@ fn forms_of_a_study_are_kept_apart() {
 }
 
 #[test]
-fn a_study_can_be_forgotten_in_one_form() {
+fn a_study_can_be_removed_in_one_form() {
     let (cache, _) = cache(100_000);
     cache.keep_study(&uid(1), &Form::Full, entry(b"{}".to_vec(), Duration::ZERO));
     cache.keep_study(&uid(1), &Form::Text, entry(b"{}".to_vec(), Duration::ZERO));

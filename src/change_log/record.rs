@@ -1,29 +1,29 @@
-//! What is kept of one resource, and what a new observation of it makes of that.
+//! The record of one resource, and how a new observation changes it.
 
 use super::version::{Version, VersionId, timestamp};
 use super::{ContentDigest, Observation};
 use crate::fingerprint::Fingerprint;
 
-/// How many bytes a record takes.
+/// Length of a record in bytes.
 pub(super) const LENGTH: usize = 41;
 
 const IS_GONE: u8 = 1;
 const HAS_CONTENT: u8 = 2;
 const SHARES_SECOND: u8 = 4;
 
-/// What is known of a resource.
+/// What is known about a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
     fingerprint: Fingerprint,
     content: Option<ContentDigest>,
-    /// When it was first seen as it is, in milliseconds.
+    /// When the present content was first seen, in milliseconds.
     pub(super) since: i64,
     pub(super) is_gone: bool,
     shares_second: bool,
 }
 
 impl Record {
-    /// Of a resource that was seen for the first time at `now`.
+    /// The record of a resource that was first seen at `now`.
     pub(super) fn first(observation: &Observation, now: i64) -> Self {
         Self {
             fingerprint: observation.fingerprint,
@@ -34,8 +34,8 @@ impl Record {
         }
     }
 
-    /// What is known after `observation`, at `now`, which is later than every time so far. Of records up to `doubtful` it is not known
-    /// whether something else was seen since.
+    /// The record after `observation` at `now`, which is later than every time so far. For records up to the time `doubtful` it
+    /// is unknown whether other content was seen since.
     pub(super) fn after(known: Option<Self>, observation: &Observation, now: i64, doubtful: i64) -> Self {
         let Some(known) = known else { return Self::first(observation, now) };
         let shares_second = second(now) == second(known.since);
@@ -45,7 +45,7 @@ impl Record {
         }
         match (known.content, observation.content) {
             (Some(known), Some(seen)) if known != seen => changed,
-            // The same as before, of which perhaps more is known now.
+            // The same content, possibly with a digest that was unknown before.
             (content, seen) => Self { content: content.or(seen), ..known },
         }
     }
@@ -89,7 +89,7 @@ impl Record {
     }
 }
 
-/// The second that a time is rounded up to as a date of HTTP.
+/// The second to which an HTTP date rounds a time up.
 fn second(milliseconds: i64) -> i64 {
     milliseconds.saturating_add(999).div_euclid(1000)
 }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn to_know_more_of_the_same_is_no_change() {
+    fn learning_the_content_of_known_rows_is_not_a_change() {
         let first = Record::first(&observation(1, None), 10);
         let more = Record::after(Some(first), &observation(1, Some(7)), 5_000, 0);
         assert_eq!(more.since, 10);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_from_before_a_crash_counts_as_seen_just_now() {
+    fn a_record_from_before_a_crash_counts_as_just_seen() {
         let known = Record::first(&observation(1, Some(7)), 10);
         assert_eq!(
             Record::after(Some(known), &observation(1, Some(7)), 5_000, 10),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn other_rows_other_content_and_a_return_are_changes() {
+    fn new_rows_new_content_and_a_return_are_changes() {
         let known = Record::first(&observation(1, Some(7)), 10);
         for seen in [observation(2, None), observation(2, Some(7)), observation(1, Some(8))] {
             let changed = Record::after(Some(known), &seen, 5_000, 0);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_tells_whether_a_date_tells_it_from_the_one_before() {
+    fn a_version_shares_its_second_if_the_previous_one_had_the_same() {
         let date = |first, now| {
             let known = Record::first(&observation(1, None), first);
             Record::after(Some(known), &observation(2, None), now, 0).version().date()
@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_is_what_was_written(
+        fn a_record_survives_writing_and_reading(
             rows: u8,
             content: Option<u8>,
             since: i64,

@@ -1,4 +1,4 @@
-//! The records in the store: by resource, and by time so that the oldest can be forgotten.
+//! The records in the store: by resource, and by time so that the oldest can be evicted.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use crate::store::{Durability, ReadTable, Store, StoreError, StoreTable};
 
 /// By the resource's key.
 const RECORDS: StoreTable = StoreTable::new("change_log.records.1");
-/// Nothing, by time and resource.
+/// Empty values, by time and resource.
 const BY_TIME: StoreTable = StoreTable::new("change_log.by_time.1");
-/// Times in milliseconds, by their name.
+/// Times in milliseconds, by name.
 const TIMES: StoreTable = StoreTable::new("change_log.times.1");
 const LATEST: &[u8] = b"latest";
-/// Whether somebody has the store open, or was killed while they had.
+/// Set while a process has the store open; still set if it was killed.
 const IS_OPEN: &[u8] = b"is_open";
 /// The latest time before the last crash.
 const DOUBTFUL: &[u8] = b"doubtful";
@@ -24,12 +24,12 @@ const DOUBTFUL: &[u8] = b"doubtful";
 pub(super) struct Records {
     store: Arc<dyn Store>,
     entries: u64,
-    /// After records up to this time others may have been lost.
+    /// Up to this time, records of later observations may have been lost.
     doubtful: i64,
 }
 
 impl Records {
-    /// Those in `store`, at most so many.
+    /// The records in `store`, at most `entries`.
     pub(super) fn open(store: Arc<dyn Store>, entries: u64) -> Result<Self, StoreError> {
         let mut records = Self { store, entries, doubtful: i64::MIN };
         records.doubtful = records.time(DOUBTFUL)?.unwrap_or(i64::MIN);
@@ -40,23 +40,23 @@ impl Records {
         self.store.is_durable()
     }
 
-    /// Begins to write at `now`, or later where later times were handed out already; that time.
+    /// Begins a session at `now`, or later if later times were already assigned; returns that time.
     pub(super) fn begin_at(&mut self, now: i64) -> Result<i64, StoreError> {
         let latest = self.time(LATEST)?.unwrap_or(0).max(now);
         if self.time(IS_OPEN)? == Some(1) {
             self.doubtful = latest;
         }
-        // What a crash lost is made up for by a clock that is right now; it may be set back before the next write.
+        // A correct clock makes up for times lost in a crash, but it may be set back before the next write.
         self.put_times(Durability::Immediate, &[(LATEST, latest), (IS_OPEN, 1), (DOUBTFUL, self.doubtful)])?;
         Ok(latest)
     }
 
-    /// Makes durable what was written, and that nothing is missing.
+    /// Makes everything written durable, and marks the records as complete.
     pub(super) fn end(&self) -> Result<(), StoreError> {
         self.put_times(Durability::Immediate, &[(IS_OPEN, 0)])
     }
 
-    /// The records of what was observed, when it is all as it was known.
+    /// The records of the observed resources, if none of the observations changes a record.
     pub(super) fn known(&self, observations: &[Observation]) -> Result<Option<Vec<Record>>, StoreError> {
         let read = self.store.read()?;
         let records = read.table(RECORDS)?;
@@ -71,7 +71,8 @@ impl Records {
         Ok(Some(known))
     }
 
-    /// Writes down what was observed at `now`, and what is forgotten for it. `latest` is the latest time so far, and is moved on.
+    /// Writes the observations made at `now` and evicts the oldest records. `latest` is the latest time so far, and is
+    /// advanced.
     pub(super) fn note(
         &self,
         observations: &[Observation],
@@ -114,8 +115,8 @@ impl Records {
         Ok(noted)
     }
 
-    /// Writes down that the resource is gone, if it was ever seen. That is durable at once: a caller who was told so and a
-    /// log that forgot it would miss that it has come back.
+    /// Records that the resource was deleted, if it was ever seen. This is durable at once: if the log forgot a deletion that a
+    /// client was told about, the client would miss the return of the study.
     pub(super) fn mark_gone(&self, resource: ResourceKey) -> Result<bool, StoreError> {
         let Some(known) = find(&*self.store.read()?.table(RECORDS)?, resource)? else { return Ok(false) };
         if !known.is_gone {
@@ -126,19 +127,19 @@ impl Records {
         Ok(true)
     }
 
-    /// Writes down that no earlier time may be handed out.
+    /// Stores the latest time, so that no earlier time is assigned after a restart.
     pub(super) fn keep_latest(&self, latest: i64) -> Result<(), StoreError> {
         self.put_times(Durability::Eventual, &[(LATEST, latest)])
     }
 
-    /// Makes durable what was written so far.
+    /// Makes everything written so far durable.
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
         self.store.write(Durability::Immediate)?.commit()
     }
 
     fn time(&self, name: &[u8]) -> Result<Option<i64>, StoreError> {
         let Some(time) = self.store.read()?.table(TIMES)?.get(name)? else { return Ok(None) };
-        let time = time.try_into().map_err(|_| StoreError::malformed("a time that is none"))?;
+        let time = time.try_into().map_err(|_| StoreError::malformed("a malformed time"))?;
         Ok(Some(i64::from_be_bytes(time)))
     }
 
@@ -157,14 +158,14 @@ impl Records {
 fn find(records: &(impl ReadTable + ?Sized), resource: ResourceKey) -> Result<Option<Record>, StoreError> {
     let Some(bytes) = records.get(&resource.0)? else { return Ok(None) };
     let bytes: &[u8; LENGTH] =
-        bytes.as_slice().try_into().map_err(|_| StoreError::malformed("a record that is none"))?;
+        bytes.as_slice().try_into().map_err(|_| StoreError::malformed("a malformed record"))?;
     Ok(Some(Record::of_bytes(bytes)))
 }
 
-/// How much of a key of [`BY_TIME`] the time is.
+/// Length of the time within a key of [`BY_TIME`].
 const TIME_LENGTH: usize = 8;
 
-/// A key whose order is that of the times: their sign bit is turned round, as bytes have no sign.
+/// A key that sorts by time: the sign bit is inverted, because bytes are compared unsigned.
 fn time_key(time: i64, resource: ResourceKey) -> [u8; TIME_LENGTH + 16] {
     let mut key = [0; TIME_LENGTH + 16];
     let ordered = time.cast_unsigned() ^ (1 << 63);

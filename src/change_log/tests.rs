@@ -17,7 +17,7 @@ fn in_directory(directory: &Path, entries: u64) -> Result<Records, OpenError> {
     store::open(Some(directory)).map(|store| Records::open(store, entries).unwrap())
 }
 
-/// A clock that can be set to any time, as people set the clocks of machines.
+/// A clock that can be set to any time.
 #[derive(Debug, Default)]
 struct WallClock(AtomicI64);
 
@@ -67,7 +67,7 @@ fn a_version_keeps_its_time_until_its_content_changes() {
     assert_eq!(since, 10_000, "the clock's time");
     clock.set(20_000);
     assert_eq!(see(&log, 1, 1, None).0, first);
-    assert_eq!(see(&log, 1, 1, Some(5)).1, 10_000, "what was not looked at before is no change");
+    assert_eq!(see(&log, 1, 1, Some(5)).1, 10_000, "learning the content is not a change");
     clock.set(30_000);
     let (deeper, since) = see(&log, 1, 1, Some(6));
     assert_eq!(since, 30_000, "the rows are the same and the content is not");
@@ -95,7 +95,7 @@ fn times_go_forwards_whatever_the_clock_does() {
 }
 
 #[test]
-fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
+fn records_survive_a_restart_and_only_the_owner_can_read_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(WallClock::default());
     clock.set(1_000);
@@ -105,7 +105,7 @@ fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
         let first = see(&log, 1, 1, Some(1));
         see(&log, 2, 1, None);
         assert!(log.mark_gone(ResourceKey([2; 16])));
-        assert!(in_directory(folder.path(), MANY).is_err(), "two gateways have two folders");
+        assert!(in_directory(folder.path(), MANY).is_err(), "two gateways need two directories");
         log.close();
         first
     };
@@ -113,7 +113,7 @@ fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
     let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
     assert_eq!(see(&log, 1, 1, None), first);
     assert!(log.mark_gone(ResourceKey([2; 16])));
-    assert_eq!(see(&log, 2, 1, None).1, 9_001, "what comes back is told of");
+    assert_eq!(see(&log, 2, 1, None).1, 9_001, "a return is reported");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -123,7 +123,7 @@ fn what_was_seen_is_known_after_a_restart_and_only_the_owner_can_read_it() {
 }
 
 #[test]
-fn the_oldest_are_forgotten_first_and_count_as_new_then() {
+fn the_oldest_records_are_evicted_first_and_then_count_as_new() {
     let clock = Arc::new(WallClock::default());
     clock.set(1_000);
     let log = log(in_memory(3).unwrap(), &clock);
@@ -140,7 +140,7 @@ fn the_oldest_are_forgotten_first_and_count_as_new_then() {
 }
 
 #[test]
-fn a_file_that_is_none_is_an_error_that_names_it() {
+fn a_file_that_is_not_a_store_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("store.redb"), "no store at all, and long enough to be read as one\n")
         .unwrap();
@@ -150,7 +150,7 @@ fn a_file_that_is_none_is_an_error_that_names_it() {
     assert!(error.contains("nowhere"), "{error}");
 }
 
-/// A disk that stops to work.
+/// A disk that stops working.
 #[derive(Debug)]
 struct Disk(InMemoryBackend, Arc<AtomicBool>);
 
@@ -192,7 +192,7 @@ impl StorageBackend for Disk {
 }
 
 #[test]
-fn a_log_that_breaks_goes_on_in_memory_and_everything_counts_as_new_once_more() {
+fn a_failed_log_continues_in_memory_and_everything_counts_as_new() {
     let (clock, is_broken) = (Arc::new(WallClock::default()), Arc::new(AtomicBool::new(false)));
     clock.set(10_000);
     let disk = Disk(InMemoryBackend::new(), Arc::clone(&is_broken));
@@ -205,11 +205,11 @@ fn a_log_that_breaks_goes_on_in_memory_and_everything_counts_as_new_once_more() 
     assert_eq!(again.0.id, first.0.id);
     assert!(again.1 > first.1, "later, though the clock was set back");
     assert_eq!(see(&log, 1, 1, None), again, "and remembered from then on");
-    assert!(log.metrics.to_text().contains("gateway_ledger_failures_total 1"));
+    assert!(log.metrics.to_text().contains("gateway_change_log_failures_total 1"));
 }
 
 #[tokio::test]
-async fn what_is_seen_becomes_durable_by_itself() {
+async fn observations_become_durable_without_a_call() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::default());
     clock.advance(Duration::from_mins(1));
@@ -228,7 +228,7 @@ async fn what_is_seen_becomes_durable_by_itself() {
         tokio::task::yield_now().await;
     }
     change_log.close().await;
-    // A copy of the file while it is open is what a crash leaves.
+    // A copy of the open file is what a crash leaves behind.
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
     clock.advance(Duration::from_mins(1));
@@ -238,15 +238,15 @@ async fn what_is_seen_becomes_durable_by_itself() {
 /// What happens to a gateway, its archive and its clock.
 #[derive(Debug, Clone)]
 enum Event {
-    /// A study's rows change, or what lies below them, or both.
+    /// The rows of a study change, or its content below the rows, or both.
     Changes { study: u8, rows: bool, below: bool },
-    /// Somebody reads a study, in full or not.
+    /// A study is read, in full or not.
     IsRead { study: u8, in_full: bool },
-    /// Somebody's read comes late: its rows are those of an earlier time.
+    /// A read ends late: its rows are those of an earlier time.
     IsReadLate { study: u8 },
-    /// A read finds that the archive holds it no more; it comes back as it was.
+    /// A read finds that the archive does not hold the study; it returns unchanged.
     IsAway { study: u8 },
-    /// The client asks for what has changed, in full or not.
+    /// The client asks for changes, in full or not.
     IsSynced { in_full: bool },
     /// Time passes, or the clock is set back.
     ClockMoves(i64),
@@ -276,19 +276,19 @@ fn event() -> impl Strategy<Value = Event> {
 
 const STUDIES: u8 = 4;
 
-/// The gateway's change log, and what is true outside.
+/// The gateway's change log, and the facts outside of it.
 struct World {
     folder: tempfile::TempDir,
     clock: Arc<WallClock>,
     log: Option<Log>,
-    /// Of each study the rows and what lies below, now and before.
+    /// The rows of each study and the content below them, now and before.
     archive: Vec<[(u8, u8); 2]>,
-    /// What the client knows of each study: the version's name and the rows.
+    /// What the client knows of each study: the version id and the rows.
     client: Vec<Option<(VersionId, u8)>>,
-    /// From when on the client asks for changes.
+    /// The time since which the client asks for changes.
     asks_from: i64,
-    /// The latest time that anybody was told.
-    told: i64,
+    /// The latest time that was reported to anyone.
+    reported: i64,
     next: u8,
 }
 
@@ -300,18 +300,18 @@ impl World {
         let log = Some(log(in_directory(folder.path(), MANY).unwrap(), &clock));
         let studies = usize::from(STUDIES);
         let (archive, client) = (vec![[(0, 0); 2]; studies], vec![None; studies]);
-        Self { folder, clock, log, archive, client, asks_from: -1, told: 0, next: 1 }
+        Self { folder, clock, log, archive, client, asks_from: -1, reported: 0, next: 1 }
     }
 
     fn see(&mut self, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
         let (version, since) = see(self.log.as_ref().unwrap(), study, rows, content);
-        self.told = self.told.max(since);
+        self.reported = self.reported.max(since);
         (version, since)
     }
 
-    /// Only a clock that is right can make up for what was lost.
+    /// Only a correct clock can make up for a lost file.
     fn set_clock_right(&self) {
-        self.clock.set(self.clock.get().max(self.told) + 1);
+        self.clock.set(self.clock.get().max(self.reported) + 1);
     }
 
     fn reopen(&mut self, folder: tempfile::TempDir) {
@@ -342,7 +342,7 @@ impl World {
             }
             Event::IsSynced { in_full } => {
                 let begun = self.log.as_ref().unwrap().moment().as_millisecond();
-                self.told = self.told.max(begun);
+                self.reported = self.reported.max(begun);
                 for study in 0..STUDIES {
                     let [(rows, below), _] = self.archive[usize::from(study)];
                     let (version, since) = self.see(study, rows, in_full.then_some(below));
@@ -378,7 +378,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_client_that_asks_for_changes_has_them_all(events in prop::collection::vec(event(), 1..40)) {
+    fn a_client_that_asks_for_changes_misses_none(events in prop::collection::vec(event(), 1..40)) {
         let mut world = World::new();
         for event in &events {
             world.happens(event);
@@ -387,9 +387,9 @@ proptest! {
         for study in 0..STUDIES {
             let [(rows, below), _] = world.archive[usize::from(study)];
             let (current, _) = world.see(study, rows, Some(below));
-            let (known, known_rows) = world.client[usize::from(study)].expect("a study that was told of");
+            let (known, known_rows) = world.client[usize::from(study)].expect("a study that was reported");
             prop_assert_eq!(known_rows, rows);
-            // A content that the client has not seen is one that nobody looked at before.
+            // A digest that the client does not know belongs to content that was not fetched before.
             let by_rows = VersionId::of(Fingerprint::of_bytes([rows; 16]), None);
             prop_assert!(known == current.id || known == by_rows, "{:?}", events);
         }

@@ -1,4 +1,4 @@
-//! Versions (R4 resource.html#Meta): what a content is called, and since when it is so.
+//! Versions (R4 resource.html#Meta): an id for each content of a resource, and the time since when it has that content.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use memchr::memmem;
 use super::ContentDigest;
 use crate::fingerprint::{Fingerprint, short_hash};
 
-/// A version's name: 96 bits of a hash of the content, in hexadecimal digits, which are a legal FHIR id. It changes whenever
-/// the content does, and is the same on every gateway that sees the same.
+/// A version id: 96 bits of a hash of the content, in hexadecimal digits, which are a valid FHIR id. It changes whenever the
+/// content does, and is the same on every gateway that sees the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VersionId([u8; 12]);
 
 impl VersionId {
-    /// Of a resource whose whole content is at hand, without its version.
+    /// The id of a resource whose complete content is known, without its version.
     pub fn of_content(json: &[u8]) -> Self {
         Self(short_hash([json]))
     }
 
-    /// Of a resource of which rows tell and whose content may have been looked at. A content that has not been is named by
-    /// its rows alone, so the name changes once when it is.
+    /// The id of a resource that is described by rows and whose content may have been fetched. Content that was not fetched is
+    /// identified by its rows alone, so the id changes once when it is fetched.
     pub(super) fn of(fingerprint: Fingerprint, content: Option<ContentDigest>) -> Self {
         let content = content.as_ref().map_or(&[][..], |content| &content.0);
         Self(short_hash([&fingerprint.bytes()[..], content]))
@@ -36,20 +36,20 @@ impl fmt::Display for VersionId {
 /// One content of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version {
-    /// What it is called.
+    /// The version id.
     pub id: VersionId,
-    /// When it was first seen, to the millisecond.
+    /// When the content was first seen, with millisecond precision.
     pub last_updated: Timestamp,
-    /// Whether the version before it was first seen in the same second, so that a date of HTTP cannot tell the two apart.
+    /// Whether the previous version was first seen in the same second, so that an HTTP date cannot distinguish the two.
     pub shares_second: bool,
 }
 
 impl Version {
-    /// Stands in a resource whose version is not known yet, as long as any other.
+    /// A placeholder for a version that is not yet known, of the same length as any other.
     pub const UNKNOWN: Self =
         Self { id: VersionId([0; 12]), last_updated: Timestamp::UNIX_EPOCH, shares_second: false };
 
-    /// The time that may go into HTTP's dates.
+    /// The time for HTTP dates; `None` if it cannot distinguish versions.
     pub fn date(&self) -> Option<Timestamp> {
         (!self.shares_second).then_some(self.last_updated)
     }
@@ -59,7 +59,7 @@ impl Version {
         format!("{:.3}", self.last_updated)
     }
 
-    /// `json`, into which `old` was written, with this version in its place.
+    /// `json` with the version `old` replaced by this one.
     pub fn stamp_over(&self, old: &Self, mut json: Vec<u8>) -> Option<Vec<u8>> {
         let written = old.members();
         let place = memmem::find(&json, written.as_bytes())?;
@@ -72,7 +72,7 @@ impl Version {
     }
 }
 
-/// A time of the log, in milliseconds, as a moment. The clock gave it, so there is one.
+/// A time of the log, in milliseconds, as a timestamp. It came from the clock, so it is in range.
 pub(super) fn timestamp(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
 }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_legal_id_and_changes_with_rows_and_content() {
+    fn an_id_is_valid_and_changes_with_rows_and_content() {
         let name = |rows: u8, content: Option<&[u8]>| {
             VersionId::of(Fingerprint::of_bytes([rows; 16]), content.map(ContentDigest::of)).to_string()
         };

@@ -18,7 +18,7 @@ use crate::clock::SystemClock;
 use crate::config::{AuthMode, Config};
 use crate::telemetry::Metrics;
 
-/// Probes and scrapes are short.
+/// Health checks and scrapes are short.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
@@ -64,7 +64,7 @@ impl Running {
         self.public.local_addr()
     }
 
-    /// Answers until a signal; then reports that it is not ready, and waits for requests in flight. The admin listener stays
+    /// Serves until a signal; then reports that it is not ready, and waits for requests in flight. The admin listener stays
     /// open to the end.
     pub(super) async fn until_stopped(self, config: &Config) {
         let limits = ConnectionLimits {
@@ -111,14 +111,14 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} ({key})"))
 }
 
-/// What the admin listener sees.
+/// The state that the admin listener reports.
 struct Readiness {
     app: Arc<App>,
     draining: Arc<AtomicBool>,
 }
 
 impl AdminState for Readiness {
-    // An archive that is down makes no replica better than another, so it does not count here.
+    // An archive that is down affects all replicas equally, so it does not make one of them unready.
     fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Relaxed) { Err("stopping".to_owned()) } else { Ok(()) }
     }
@@ -128,7 +128,7 @@ impl AdminState for Readiness {
     }
 }
 
-/// Ctrl-C, or the signal of an orchestrator.
+/// Waits for Ctrl-C or an orchestrator's signal.
 #[cfg(unix)]
 pub(super) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
@@ -142,7 +142,7 @@ pub(super) async fn stop_signal() {
     }
 }
 
-/// Ctrl-C.
+/// Waits for Ctrl-C.
 #[cfg(not(unix))]
 pub(super) async fn stop_signal() {
     if tokio::signal::ctrl_c().await.is_err() {

@@ -1,5 +1,5 @@
-//! What an archive did, as a status: for FHIR, where the archive is a part of the server, and for DICOMweb, where the gateway
-//! forwards.
+//! Failures of an archive as statuses: for FHIR, where the archive is part of the server, and for DICOMweb, where the gateway
+//! is a proxy.
 
 use http::StatusCode;
 
@@ -9,11 +9,11 @@ use crate::upstream::{ArchiveError, ErrorClass};
 /// The status of an archive's failure for a DICOMweb client (PS3.18 8.5).
 ///
 /// Two classes differ from FHIR:
-/// - [`ErrorClass::NotFound`]: a DICOMweb request names a resource of this archive, so that its 404 is the answer to exactly what
-///   the client asked. A FHIR request names none: when the gateway's own request for a part of a study finds nothing, that
+/// - [`ErrorClass::NotFound`]: a DICOMweb request names a resource of this archive, so the archive's 404 answers exactly what
+///   the client asked. A FHIR request does not: if the gateway's own request for a part of a study finds nothing, that
 ///   contradicts what the archive listed before, and the client's resource may well exist.
-/// - [`ErrorClass::TooCostly`]: only a narrower search can be answered, which PS3.18 says with 413 (table 10.6.3-1) and FHIR with
-///   400 and the issue code `too-costly`.
+/// - [`ErrorClass::TooCostly`]: only a narrower search can be answered, which PS3.18 expresses as 413 (table 10.6.3-1) and FHIR
+///   as 400 with the issue code `too-costly`.
 pub(super) fn dicomweb_status(class: ErrorClass) -> StatusCode {
     match class {
         ErrorClass::NotFound => StatusCode::NOT_FOUND,
@@ -58,7 +58,7 @@ mod tests {
         ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind }
     }
 
-    /// Every kind, with the statuses for FHIR and DICOMweb, and the seconds to wait.
+    /// Every kind, with its statuses for FHIR and DICOMweb, and the seconds to wait.
     fn table() -> Vec<(Kind, u16, u16, Option<u64>)> {
         vec![
             (Kind::Unreachable(ConnectFailure::Refused), 503, 503, Some(5)),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_side_that_failed_decides_the_status_and_both_faces_name_the_same_wait() {
+    fn an_archive_failure_has_its_status_and_the_same_retry_after_in_fhir_and_dicomweb() {
         for (kind, fhir, dicomweb, wait) in table() {
             let error = error(kind);
             let wait = wait.map(Duration::from_secs);

@@ -1,4 +1,4 @@
-//! Statuses of callers who are not let in (RFC 9110 15.5.2 and 15.5.4; RFC 6750 3.1 for the challenge).
+//! Statuses of rejected callers (RFC 9110 15.5.2 and 15.5.4; RFC 6750 3.1 for the challenge).
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a DICOMweb request, as a status of PS3.18 8.5, and the form in which DICOMweb clients get a failure.
+//! Failures of DICOMweb requests as statuses (PS3.18 8.5), and the form in which DICOMweb clients receive them.
 
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ fn status(error: &DicomwebError) -> StatusCode {
     }
 }
 
-/// An archive's status is the client's where it is about the client's own request. What it says of the gateway's request - its
-/// credentials, its method - and whatever PS3.18 does not know is a failure behind the gateway.
+/// The archive's status is forwarded if it concerns the client's own request. A status that concerns the gateway's request (its
+/// credentials, its method), and any status that PS3.18 does not define, is reported as a failure of the archive.
 fn forwarded_status(status: StatusCode) -> StatusCode {
     match status.as_u16() {
         400 | 404 | 406 | 410 | 413 | 414 | 415 | 416 | 501 | 504 => status,
@@ -60,7 +60,7 @@ fn rendering_status(error: &RenderError) -> StatusCode {
         RenderError::TransferSyntax(_)
         | RenderError::Unsupported(_)
         | RenderError::Codec(CodecError::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
-        // The archive holds it as it is.
+        // The archive's object itself is broken.
         RenderError::Broken(_) | RenderError::Codec(_) => StatusCode::BAD_GATEWAY,
     }
 }
@@ -79,12 +79,12 @@ fn retry_after(error: &DicomwebError) -> Option<Duration> {
 
 impl From<&DicomwebError> for Failure {
     fn from(error: &DicomwebError) -> Self {
-        // The issue codes are those of FHIR; a DICOMweb response shows the sentence alone.
+        // The issue codes are those of FHIR; a DICOMweb response contains the sentence only.
         Self::new(status(error), "processing", sentence(&error.to_string())).after(retry_after(error))
     }
 }
 
-/// A failure as DICOMweb clients get it (PS3.18 8.5): the status, and a sentence for people.
+/// A failure as DICOMweb clients receive it (PS3.18 8.5): the status, and a sentence for people.
 pub fn refuse(failure: &Failure) -> Response<Body> {
     let sentences: Vec<_> = failure.issues.iter().map(|issue| issue.diagnostics.as_ref()).collect();
     let message = serde_json::json!({ "status": failure.status.as_u16(), "message": sentences.join(" ") });

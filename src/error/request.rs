@@ -1,4 +1,4 @@
-//! What is no valid request, before any archive is asked.
+//! Invalid requests, which are rejected before any archive is queried.
 
 use http::StatusCode;
 
@@ -11,12 +11,12 @@ impl From<NoRoute> for Failure {
         match no_route {
             NoRoute::AmbiguousPath => Self::bad_request(
                 "invalid",
-                "The path contains dot segments, empty segments, escapes or other characters that no URL of this server has.",
+                "The path contains dot segments, empty segments, escapes or other characters that do not occur in URLs of this server.",
             ),
             NoRoute::PathTooLong => Self::new(
                 StatusCode::URI_TOO_LONG,
                 "too-long",
-                "The path is longer than that of any resource of this server.",
+                "The path is longer than any path of this server.",
             ),
             NoRoute::NotFound => Self::not_found(
                 "No resource at this URL. FHIR is served under /fhir, DICOMweb under /dicom-web/{archive}.",

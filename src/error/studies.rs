@@ -1,4 +1,4 @@
-//! What stands between a FHIR search or read and its studies.
+//! Failures of FHIR searches and reads, as statuses.
 
 use http::StatusCode;
 

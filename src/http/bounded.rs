@@ -1,4 +1,4 @@
-//! Reading a request's body whole: never more than a limit, never longer than a deadline.
+//! Reads a request body completely, within a size limit and a deadline.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use http_body_util::BodyExt;
 /// Why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// It is larger than is allowed.
+    /// It is larger than allowed.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
-        /// The largest that is allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// It did not come in time.
-    #[error("the body did not come within {} seconds", within.as_secs())]
+    /// It did not arrive in time.
+    #[error("the body did not arrive within {} seconds", within.as_secs())]
     TooSlow {
-        /// What was allowed.
+        /// The deadline.
         within: Duration,
     },
-    /// The connection broke, or the body is not framed as it should be.
-    #[error("the body broke off")]
+    /// The connection broke, or the body is framed incorrectly.
+    #[error("the body ended early")]
     Broken,
 }
 
-/// All of `body`. One that announces more than `limit` bytes is not read at all.
+/// Reads all of `body`. If it announces more than `limit` bytes, nothing is read.
 pub async fn read<B>(body: B, limit: usize, within: Duration) -> Result<Bytes, ReadError>
 where
     B: Body,
@@ -43,7 +43,7 @@ async fn read_at_any_pace<B: Body>(body: B, limit: usize) -> Result<Bytes, ReadE
     let mut body = pin!(body);
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        // Trailers say nothing that counts here.
+        // Trailers are ignored.
         let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
         if data.remaining() > limit - read.len() {
             return Err(ReadError::TooLarge { limit });
@@ -78,14 +78,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_does_not_come_is_given_up() {
+    async fn a_body_that_does_not_arrive_is_an_error() {
         let never = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
         let within = Duration::from_millis(10);
         assert_eq!(read(never, 5, within).await, Err(ReadError::TooSlow { within }));
     }
 
     #[tokio::test]
-    async fn a_body_that_breaks_off_is_no_body() {
+    async fn a_body_that_ends_early_is_an_error() {
         let broken = futures_util::stream::iter([Ok(Frame::data(Bytes::from("ab"))), Err("reset")]);
         assert_eq!(read(StreamBody::new(broken), 5, LONG).await, Err(ReadError::Broken));
     }

@@ -1,16 +1,16 @@
-//! Conditional requests (RFC 9110 13) and what a caller says of caches (RFC 9111 5.2.1).
+//! Conditional requests (RFC 9110 13) and the cache directives of requests (RFC 9111 5.2.1).
 
 use std::time::SystemTime;
 
 use http::{HeaderMap, header};
 
-/// Whether the caller has what there is already: `etag` is its tag as it is sent, `last_modified` the second in which it
-/// was changed last. Of two conditions the tag decides, as it is exact (RFC 9110 13.1.3).
+/// Whether the client has the current representation: `etag` is its entity tag as sent, `last_modified` the second of its last
+/// change. If both conditions are present, the entity tag decides, because it is exact (RFC 9110 13.1.3).
 pub fn has_it_already(headers: &HeaderMap, etag: &[u8], last_modified: Option<SystemTime>) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
         return none_match_names(headers, etag);
     }
-    // A date that is none says nothing, nor does one of two.
+    // An invalid date is ignored, as are several dates.
     let mut lines = headers.get_all(header::IF_MODIFIED_SINCE).iter();
     let since = match (lines.next(), lines.next()) {
         (Some(line), None) => line.to_str().ok().and_then(|text| httpdate::parse_http_date(text).ok()),
@@ -19,20 +19,20 @@ pub fn has_it_already(headers: &HeaderMap, etag: &[u8], last_modified: Option<Sy
     since.zip(last_modified).is_some_and(|(since, modified)| modified <= since)
 }
 
-/// Whether `If-None-Match` names `etag`, an entity tag as it is sent: in a list, by `*`, weakly compared.
+/// Whether `If-None-Match` contains `etag`, an entity tag as sent: in a list, by `*`, weakly compared.
 fn none_match_names(headers: &HeaderMap, etag: &[u8]) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).iter().map(http::HeaderValue::as_bytes);
     let candidates = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     candidates.into_iter().any(|candidate| candidate == b"*" || opaque(candidate) == opaque(etag))
 }
 
-/// What a weak comparison compares (RFC 9110 8.8.3.2).
+/// The part that a weak comparison compares (RFC 9110 8.8.3.2).
 fn opaque(etag: &[u8]) -> &[u8] {
     etag.strip_prefix(b"W/").unwrap_or(etag)
 }
 
-/// Whether the caller wants what the archives hold now: `Cache-Control: no-cache`, `no-store`, `max-age=0`, or
-/// `Pragma: no-cache` where there is no Cache-Control.
+/// Whether the client requests what the archives hold now: `Cache-Control: no-cache`, `no-store`, `max-age=0`, or `Pragma:
+/// no-cache` without a Cache-Control.
 pub fn wants_reload(headers: &HeaderMap) -> bool {
     let says = |name, wanted: &[&str]| {
         let lines = headers.get_all(name).iter().filter_map(|line: &http::HeaderValue| line.to_str().ok());
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_found_in_a_list_however_strong_it_is() {
+    fn a_weak_or_strong_tag_is_found_in_a_list() {
         let names = |line| none_match_names(&headers(header::IF_NONE_MATCH, line), b"W/\"abc\"");
         assert!(names("W/\"abc\"") && names("\"abc\"") && names("\"x\", W/\"abc\"") && names("*"));
         assert!(!names("\"ab\"") && !names("abc") && !names("W/abc") && !names("\"\""));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_counts_where_there_is_no_tag() {
+    fn a_date_is_compared_only_without_a_tag() {
         let second = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
         let has = |pairs: &[(HeaderName, &'static str)], modified| {
             let pairs = pairs.iter().map(|(name, line)| (name.clone(), HeaderValue::from_static(line)));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_can_ask_past_the_cache() {
+    fn a_client_can_bypass_the_cache() {
         let wants = |name, line| wants_reload(&headers(name, line));
         assert!(wants(header::CACHE_CONTROL, "no-cache") && wants(header::CACHE_CONTROL, "foo, No-Cache"));
         assert!(wants(header::CACHE_CONTROL, "max-age=0") && wants(header::PRAGMA, "no-cache"));

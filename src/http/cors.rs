@@ -1,8 +1,8 @@
-//! Which pages of other origins may read the answers (WHATWG Fetch 3.3, the CORS protocol).
+//! Which web pages of other origins may read responses (CORS protocol, WHATWG Fetch 3.3).
 //!
-//! A browser asks with an `Origin`, and shows an answer to the page only when the answer names that origin; errors too,
-//! so that a viewer can tell "log in again" from "not there". Nothing is decided here about who is asking: a preflight
-//! comes without credentials by design.
+//! A browser sends `Origin`, and passes a response to the page only if the response allows that origin; error responses too, so
+//! that a viewer can distinguish "log in again" from "not found". This module does not authenticate: a preflight carries no
+//! credentials by design.
 
 use std::fmt;
 
@@ -11,40 +11,40 @@ use url::Url;
 
 use http_messages::host::is_host_and_port;
 
-/// What a page may send. `Authorization` is covered by no `*`, so all of them are named.
-const SENT: HeaderValue = HeaderValue::from_static(
+/// Request headers that a page may send. `*` does not cover `Authorization`, so all of them are listed.
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-Modified-Since, If-None-Match, If-Range, \
      Pragma, Prefer, Range, traceparent, X-Request-Id, X-Requested-With",
 );
 
-/// What a page may read beside what it always may.
-const READ: HeaderValue = HeaderValue::from_static(
+/// Response headers that a page may read beyond the safelisted ones.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Allow, Content-Encoding, Content-Length, Content-Location, Content-Range, ETag, Last-Modified, Location, \
      Retry-After, Warning, WWW-Authenticate, X-Request-Id",
 );
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 
-/// Two hours, the longest for which browsers remember a preflight.
-const REMEMBERED_FOR: HeaderValue = HeaderValue::from_static("7200");
+/// Two hours, the longest time for which browsers cache a preflight.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// `scheme://host[:port]` as browsers write it (RFC 6454 6.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
-/// Why a text is no origin.
+/// The text is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an origin is http:// or https://, a host in lower case, and a port where it is not the usual one, with nothing \
-     behind: https://viewer.example.org"
+    "an origin is http:// or https://, a host in lower case, and a port unless it is the default one, without a path: \
+     https://viewer.example.org"
 )]
 pub struct OriginError;
 
 impl Origin {
-    /// Reads an origin as a browser would send it: any other spelling would never match.
+    /// Parses an origin as a browser would send it: any other spelling would never match.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let url = Url::parse(text).map_err(|_| OriginError)?;
-        // A wildcard is a host to that parser, and would match nothing.
+        // The URL parser accepts a wildcard as a host, but it would match nothing.
         let is_origin = matches!(url.scheme(), "http" | "https")
             && is_host_and_port(text.split("//").nth(1).unwrap_or_default())
             && url.origin().ascii_serialization() == text;
@@ -59,43 +59,43 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The pages that may read the answers.
+/// The web pages that may read responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Cors {
-    /// Those of the gateway's own origin only.
+    /// Only pages of the gateway's own origin.
     #[default]
     None,
-    /// Those of any origin, but without what their browser knows: no cookies, no client certificate.
+    /// Pages of any origin, but without the browser's credentials: no cookies, no client certificate.
     Any,
-    /// Those of these origins, with the browser's credentials too.
+    /// Pages of these origins, with the browser's credentials.
     Of(Vec<Origin>),
 }
 
 impl Cors {
-    /// Whether `request` is a browser that asks beforehand whether a page may ask.
+    /// Whether the request is a CORS preflight.
     pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         *method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// Lets the page that asked with `request` read `answer`, if it may.
+    /// Allows the page that sent `request` to read `answer`, if its origin is allowed.
     pub fn allow(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         if self.name_origin(request, answer) {
-            answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, READ);
+            answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         }
     }
 
-    /// Says in the answer to a preflight what the page may ask for, if it may ask at all.
+    /// Adds the allowed methods and headers to the response to a preflight, if the page's origin is allowed.
     pub fn allow_beforehand(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         if self.name_origin(request, answer) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-            answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, SENT);
-            answer.insert(header::ACCESS_CONTROL_MAX_AGE, REMEMBERED_FOR);
+            answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+            answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         }
     }
 
-    /// Names the page's origin in the answer; whether it is an allowed one. Credentials never go with `*`.
+    /// Adds the page's origin to the response; returns whether it is allowed. Credentials are never combined with `*`.
     fn name_origin(&self, request: &HeaderMap, answer: &mut HeaderMap) -> bool {
         match (self, request.get(header::ORIGIN)) {
             (Self::Any, Some(_)) => {
@@ -103,7 +103,7 @@ impl Cors {
                 true
             }
             (Self::Of(origins), origin) => {
-                // Caches must not give the answer for one origin, or for none, to another.
+                // Caches must not serve the response for one origin to another.
                 answer.append(header::VARY, HeaderValue::from_static("Origin"));
                 let Some(Origin(origin)) = origins.iter().find(|allowed| Some(&allowed.0) == origin) else {
                     return false;
@@ -121,12 +121,12 @@ impl Cors {
 mod tests {
     use super::*;
 
-    fn asked_by(origin: &'static str) -> HeaderMap {
+    fn headers_of(origin: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))])
     }
 
     #[test]
-    fn an_origin_is_what_browsers_send() {
+    fn an_origin_is_parsed_only_as_browsers_send_it() {
         for good in ["https://viewer.example.org", "http://127.0.0.1:3000", "http://[::1]:8080"] {
             assert_eq!(Origin::parse(good).unwrap().to_string(), good);
         }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_origin_is_named() {
+    fn only_the_exact_origin_is_allowed() {
         let cors = Cors::Of(vec![Origin::parse("https://viewer.example.org").unwrap()]);
         for stranger in [
             "null",
@@ -161,20 +161,20 @@ mod tests {
             "*",
         ] {
             let mut answer = HeaderMap::new();
-            cors.allow(&asked_by(stranger), &mut answer);
+            cors.allow(&headers_of(stranger), &mut answer);
             assert_eq!(answer.len(), 1, "{stranger}: {answer:?}");
             assert_eq!(answer[header::VARY], "Origin");
         }
         let mut answer = HeaderMap::new();
-        cors.allow(&asked_by("https://viewer.example.org"), &mut answer);
+        cors.allow(&headers_of("https://viewer.example.org"), &mut answer);
         assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://viewer.example.org");
         assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
     }
 
     #[test]
-    fn a_star_goes_without_credentials_and_nothing_goes_without_an_origin() {
+    fn a_wildcard_excludes_credentials_and_no_origin_gets_no_headers() {
         let mut answer = HeaderMap::new();
-        Cors::Any.allow(&asked_by("https://any.example"), &mut answer);
+        Cors::Any.allow(&headers_of("https://any.example"), &mut answer);
         assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
         assert!(!answer.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
         for cors in [Cors::None, Cors::Any] {

@@ -1,7 +1,8 @@
-//! Where another page of a search begins, as it stands in a link.
+//! The cursor of a search page, sealed for use in a link.
 //!
-//! A cursor holds all that is needed to go on, so any gateway in front of the same archives that has the same key can continue
-//! a search that another began. It is sealed: nobody can read what it names, change it, or use it in another search.
+//! A cursor holds everything needed to continue a search, so any gateway in front of the same archives with the same key can
+//! continue what another one began. It is sealed with authenticated encryption: nobody can read it, change it, or use it in
+//! another search.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine;
@@ -10,13 +11,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The version of what is sealed; a cursor of another version is refused.
+/// The version of the sealed format; a cursor of another version is rejected.
 const VERSION: u8 = 2;
 
-/// A cursor of a whole trail of pages is about a kilobyte long.
+/// Maximum length in characters. A cursor with a full list of previous pages has about a kilobyte.
 const MAX_LEN: usize = 8 * 1024;
 
-/// Seals cursors, and opens them again.
+/// The key that seals and opens cursors.
 pub struct CursorKey(LessSafeKey);
 
 impl std::fmt::Debug for CursorKey {
@@ -25,16 +26,16 @@ impl std::fmt::Debug for CursorKey {
     }
 }
 
-/// The system gives no random numbers, so that no key can be made.
+/// The operating system returns no random numbers, so that no key can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no key for page links can be made: the system gives no random numbers")]
+#[error("no key for page links can be made: the operating system returns no random numbers")]
 pub struct NoKey;
 
 #[derive(Serialize, Deserialize)]
 struct Sealed<P>(u8, P);
 
 impl CursorKey {
-    /// The key that goes with a secret: the same on every gateway that has the same one.
+    /// The key derived from a secret: the same on every gateway with the same secret.
     pub fn of(secret: &[u8]) -> Result<Self, NoKey> {
         let mut digest = Sha256::new();
         digest.update(b"dicomweb-gateway cursors");
@@ -43,26 +44,26 @@ impl CursorKey {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// A key of this process alone.
+    /// A key of this process only.
     pub fn random() -> Result<Self, NoKey> {
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).map_err(|_| NoKey)?;
         Self::of(&secret)
     }
 
-    /// `place` in the search `query`, to be put into a link. The same place always becomes the same text, so that the same page
-    /// has the same bytes; this cipher allows for it (RFC 8452 9).
-    pub fn seal<P: Serialize>(&self, query: &str, place: &P) -> String {
-        let mut text = serde_json::to_vec(&Sealed(VERSION, place)).unwrap_or_default();
+    /// Seals `position` in the search `query` for a link. Equal positions give equal text, so that the same page has the same
+    /// bytes; this cipher allows it (RFC 8452 9).
+    pub fn seal<P: Serialize>(&self, query: &str, position: &P) -> String {
+        let mut text = serde_json::to_vec(&Sealed(VERSION, position)).unwrap_or_default();
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         if self.0.seal_in_place_append_tag(nonce, Aad::from(query.as_bytes()), &mut text).is_err() {
-            // Texts of gigabytes cannot be sealed. Nothing goes out unsealed; what is empty opens nowhere.
+            // Only texts of gigabytes cannot be sealed. Nothing is sent unsealed; an empty cursor is rejected everywhere.
             text.clear();
         }
         URL_SAFE_NO_PAD.encode(text)
     }
 
-    /// Reads what [`seal`](Self::seal) wrote for the same search; `None` for everything else.
+    /// Opens a cursor that [`seal`](Self::seal) made for the same search; `None` for anything else.
     pub fn open<P: DeserializeOwned>(&self, query: &str, text: &str) -> Option<P> {
         if text.len() > MAX_LEN {
             return None;
@@ -70,8 +71,8 @@ impl CursorKey {
         let mut sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         let plain = self.0.open_in_place(nonce, Aad::from(query.as_bytes()), &mut sealed).ok()?;
-        let Sealed(version, place) = serde_json::from_slice(plain).ok()?;
-        (version == VERSION).then_some(place)
+        let Sealed(version, position) = serde_json::from_slice(plain).ok()?;
+        (version == VERSION).then_some(position)
     }
 }
 
@@ -85,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn every_gateway_with_the_same_secret_can_go_on() {
+    fn every_gateway_with_the_same_secret_opens_a_cursor() {
         let cursor = key("s").seal("patient=a", &(7_u32, "1.2.3"));
         assert_eq!(key("s").open("patient=a", &cursor), Some((7_u32, "1.2.3".to_owned())));
-        assert_eq!(key("s").seal("patient=a", &(7_u32, "1.2.3")), cursor, "the same place is the same text");
+        assert_eq!(key("s").seal("patient=a", &(7_u32, "1.2.3")), cursor, "equal positions have equal text");
     }
 
     #[test]
-    fn a_cursor_tells_nothing_and_fits_no_other_search() {
+    fn a_cursor_reveals_nothing_and_is_valid_for_its_search_only() {
         let cursor = key("s").seal("patient=a", &"1.2.3");
         let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         assert!(!bytes.windows(5).any(|window| window == b"1.2.3"));
@@ -102,20 +103,20 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_with_any_byte_changed_is_refused() {
+    fn a_cursor_with_any_byte_changed_is_rejected() {
         let cursor = key("s").seal("q", &"1.2.3");
         let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
-        for place in 0..bytes.len() {
+        for position in 0..bytes.len() {
             let mut changed = bytes.clone();
-            changed[place] ^= 1;
-            assert_eq!(key("s").open::<String>("q", &URL_SAFE_NO_PAD.encode(changed)), None, "{place}");
+            changed[position] ^= 1;
+            assert_eq!(key("s").open::<String>("q", &URL_SAFE_NO_PAD.encode(changed)), None, "{position}");
         }
         assert_eq!(key("s").open::<String>("q", &"A".repeat(MAX_LEN + 1)), None);
     }
 
     proptest! {
         #[test]
-        fn whatever_else_comes_is_refused(text in "\\PC{0,60}") {
+        fn any_other_text_is_rejected(text in "\\PC{0,60}") {
             prop_assert_eq!(key("s").open::<String>("q", &text), None);
         }
     }

@@ -1,9 +1,9 @@
-//! The address under which callers know the gateway: as configured, else as the proxies in front of it tell
-//! (RFC 7239, or the older `X-Forwarded-…` fields), else as the request itself has it.
+//! The public base URL of the gateway: as configured, else as reported by the proxies in front of it (RFC 7239, or the older
+//! `X-Forwarded-…` fields), else as in the request itself.
 //!
-//! Anybody can send these fields. They count only when the connection comes from a trusted proxy, and of a list only
-//! the entry that the outermost trusted proxy wrote: the right-most one whose sender is not trusted. Every piece must
-//! follow a strict grammar, since links are made of it; a piece that does not is ignored.
+//! Any client can send these fields. They are used only if the connection comes from a trusted proxy, and of a list only the
+//! entry that the outermost trusted proxy wrote: the right-most one whose sender is not trusted. Each part must match a strict
+//! grammar, because links are made from it; other parts are ignored.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,30 +22,30 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// More proxies in a row than anybody has; what stands before them is not read.
+/// Maximum number of proxies in a row; entries before them are not read.
 const MAX_HOPS: usize = 16;
 
-/// A prefix longer than this is no path that anybody configured.
+/// Maximum length of a path prefix; a longer one is not a configured path.
 const MAX_PREFIX_LEN: usize = 256;
 
-/// `scheme://host[:port][/prefix]`, without a slash at its end: what links begin with.
+/// `scheme://host[:port][/prefix]` without a trailing slash: the beginning of every link.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PublicBase {
     text: Arc<str>,
-    /// Where the path begins; the text's length when there is no prefix.
+    /// The offset of the path; the length of the text if there is no prefix.
     path: usize,
 }
 
-/// Why a text is no public base address.
+/// The text is not a public base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a public address is http:// or https://, a host, and a path without a slash at its end, without user, query or \
-     fragment: https://imaging.example.org/gateway"
+    "a public address is an http:// or https:// URL without credentials, query, fragment or trailing slash: \
+     https://imaging.example.org/gateway"
 )]
 pub struct PublicBaseError;
 
 impl PublicBase {
-    /// Reads an address as it is configured.
+    /// Parses a configured base URL.
     pub fn parse(text: &str) -> Result<Self, PublicBaseError> {
         let (scheme, rest) = text.split_once("://").ok_or(PublicBaseError)?;
         let scheme = known_scheme(scheme).ok_or(PublicBaseError)?;
@@ -64,12 +64,12 @@ impl PublicBase {
         Self { path, text: text.into() }
     }
 
-    /// The whole address.
+    /// The complete base URL.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The path that stands before every route; empty when there is none.
+    /// The path before every route; empty if there is none.
     pub fn prefix(&self) -> &str {
         &self.text[self.path..]
     }
@@ -87,54 +87,58 @@ impl fmt::Debug for PublicBase {
     }
 }
 
-/// What is configured about the gateway's own address.
+/// The configuration of the public base URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublicAddress {
-    /// Stands, whatever a request says.
+    /// Used regardless of the request.
     pub fixed: Option<PublicBase>,
-    /// Whose word about a request is taken.
+    /// Proxies whose Forwarded headers are trusted.
     pub trusted_proxies: Vec<IpNetwork>,
-    /// The listener speaks TLS.
+    /// Whether the listener uses TLS.
     pub is_secure: bool,
 }
 
 impl PublicAddress {
-    /// The base of the links in the answer to a request from `peer`; `None` when nothing names a host.
+    /// The base URL for links in the response to a request from `peer`; `None` if the request names no host.
     pub fn of(&self, request: &Parts, peer: IpAddr) -> Option<PublicBase> {
         if let Some(fixed) = &self.fixed {
             return Some(fixed.clone());
         }
-        let told = if self.trusts(peer) { self.told_by_proxies(&request.headers) } else { Told::default() };
+        let reported = if self.trusts(peer) {
+            self.reported_by_proxies(&request.headers)
+        } else {
+            ReportedUrl::default()
+        };
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
         let own_host = authority
             .or_else(|| request.headers.get(HOST)?.to_str().ok())
             .filter(|host| is_host_and_port(host));
-        let host = told.host.as_deref().or(own_host)?;
-        let scheme = told.scheme.unwrap_or(if self.is_secure { "https" } else { "http" });
-        let host = match &told.port {
+        let host = reported.host.as_deref().or(own_host)?;
+        let scheme = reported.scheme.unwrap_or(if self.is_secure { "https" } else { "http" });
+        let host = match &reported.port {
             Some(port) => with_port(host, port, scheme),
             None => host.to_owned(),
         };
-        Some(PublicBase::assemble(scheme, &host, told.prefix.as_deref().unwrap_or_default()))
+        Some(PublicBase::assemble(scheme, &host, reported.prefix.as_deref().unwrap_or_default()))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
-    fn told_by_proxies(&self, headers: &HeaderMap) -> Told {
+    fn reported_by_proxies(&self, headers: &HeaderMap) -> ReportedUrl {
         let trusted = |from| self.trusts(from);
         if headers.contains_key(FORWARDED) {
             let hops = forwarded_hops(headers);
             let hop = outermost(&hops, |hop| hop.from, trusted);
-            return Told {
+            return ReportedUrl {
                 scheme: hop.and_then(|hop| hop.scheme),
                 host: hop.and_then(|hop| hop.host.clone()),
                 port: None,
-                prefix: told_prefix(headers),
+                prefix: reported_prefix(headers),
             };
         }
-        // How many proxies, counted from the right, wrote entries that count. Proxies that keep no list write one entry.
+        // The number of trusted proxies, counted from the right. Proxies that keep no list write one entry.
         let senders = list(headers, &FORWARDED_FOR);
         let depth =
             1 + senders.iter().rev().take_while(|from| node_address(from).is_some_and(trusted)).count();
@@ -143,25 +147,25 @@ impl PublicAddress {
             let at = entries.len().saturating_sub(depth.min(senders.len().max(1)));
             entries.get(at).map(|entry| (*entry).to_owned())
         };
-        Told {
+        ReportedUrl {
             scheme: entry(&FORWARDED_PROTO).as_deref().and_then(known_scheme),
             host: entry(&FORWARDED_HOST).filter(|host| is_host_and_port(host)),
             port: entry(&FORWARDED_PORT).filter(|port| is_port(port)),
-            prefix: told_prefix(headers),
+            prefix: reported_prefix(headers),
         }
     }
 }
 
-/// What the proxies tell of the address that the caller used.
+/// The URL that the caller used, as reported by the proxies.
 #[derive(Debug, Default)]
-struct Told {
+struct ReportedUrl {
     scheme: Option<&'static str>,
     host: Option<String>,
     port: Option<String>,
     prefix: Option<String>,
 }
 
-/// One `Forwarded` element, as far as it counts here.
+/// One `Forwarded` element, with the parameters that are used.
 #[derive(Debug, Default)]
 struct Hop {
     from: Option<IpAddr>,
@@ -169,8 +173,8 @@ struct Hop {
     host: Option<String>,
 }
 
-/// The right-most entry whose sender is not trusted, or the left-most of all when all are. An entry says who sent the
-/// request to the proxy that wrote it, so that sender is outside when it is not itself a trusted proxy.
+/// The right-most entry whose sender is not trusted, or the left-most entry if all senders are. An entry names the sender of
+/// the request to the proxy that wrote it, so a sender that is not a trusted proxy is the client.
 fn outermost<T>(
     entries: &[T],
     sender: impl Fn(&T) -> Option<IpAddr>,
@@ -179,7 +183,7 @@ fn outermost<T>(
     entries.iter().rev().find(|entry| !sender(entry).is_some_and(&trusted)).or_else(|| entries.first())
 }
 
-/// The elements of `Forwarded`, in order (RFC 7239 §4). An element that breaks the grammar knows nothing.
+/// The elements of `Forwarded`, in order (RFC 7239 §4). An element that violates the grammar is empty.
 fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
     list(headers, &FORWARDED).into_iter().map(read_hop).collect()
 }
@@ -188,7 +192,7 @@ fn read_hop(element: &str) -> Hop {
     let mut hop = Hop::default();
     for pair in element.split(';') {
         let Some((name, value)) = pair.trim().split_once('=') else { continue };
-        // A quoted value with an escape in it is no host and no address.
+        // A quoted value with an escape is neither a host nor an address.
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
         match name.to_ascii_lowercase().as_str() {
             "for" => hop.from = node_address(value),
@@ -209,7 +213,7 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     entries
 }
 
-/// An address, alone or with a port, IPv6 in brackets when there is a port (RFC 7239 §6).
+/// An address, alone or with a port; IPv6 in brackets if there is a port (RFC 7239 §6).
 fn node_address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
@@ -224,15 +228,15 @@ fn known_scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|scheme| scheme.eq_ignore_ascii_case(text))
 }
 
-/// The prefix, when all that speak of it say the same. A lone slash is no prefix.
-fn told_prefix(headers: &HeaderMap) -> Option<String> {
+/// The prefix, if all fields agree on it. A lone slash is not a prefix.
+fn reported_prefix(headers: &HeaderMap) -> Option<String> {
     let entries = list(headers, &FORWARDED_PREFIX);
     let (first, rest) = entries.split_first()?;
     let prefix = first.strip_suffix('/').unwrap_or(first);
     (rest.iter().all(|entry| entry == first) && is_prefix(prefix)).then(|| prefix.to_owned())
 }
 
-/// `/segment…` of letters, digits, `-`, `_`, `.` and `~`: nothing that has to be escaped, and no dot segment.
+/// `/segment…` of letters, digits, `-`, `_`, `.` and `~`: nothing that needs an escape, and no dot segment.
 fn is_prefix(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     let is_segment =
@@ -240,7 +244,7 @@ fn is_prefix(text: &str) -> bool {
     text.len() <= MAX_PREFIX_LEN && text.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }
 
-/// `host` with `port` in place of its own; left out when it goes without saying.
+/// `host` with `port` instead of its own port; the default port of the scheme is omitted.
 fn with_port(host: &str, port: &str, scheme: &str) -> String {
     let name_end = match host.rfind(']') {
         Some(bracket) => bracket + 1,

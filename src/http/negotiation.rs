@@ -1,19 +1,20 @@
-//! Which of the media types that there are the caller wants (RFC 9110 12.5.1), and whether gzip (12.5.3).
+//! Content negotiation: which of the available media types the client prefers (RFC 9110 12.5.1), and which content codings it
+//! accepts (12.5.3).
 
 use http::{HeaderMap, HeaderName, header};
 
 pub use http_messages::media_range::{MediaRange, most_wanted, preferred};
 use http_messages::media_range::{elements, weight};
 
-/// A header with more elements than this says nothing that a client means.
+/// Maximum number of elements of a header that are read.
 const MAX_ELEMENTS: usize = 64;
 
-/// The ranges of every `Accept` header, the most wanted first; equal ones in their order. Without the header, anything.
+/// The ranges of all `Accept` headers, by descending quality; equal ones in their order. Without the header, `*/*`.
 pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange> {
     most_wanted(ranges(headers))
 }
 
-/// The ranges of every `Accept` header in their order, unwanted ones too. Without the header, anything.
+/// The ranges of all `Accept` headers in their order, including those with quality 0. Without the header, `*/*`.
 pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange> {
     let mut ranges: Vec<_> = elements_of(headers, &header::ACCEPT).filter_map(MediaRange::parse).collect();
     if ranges.is_empty() && !headers.contains_key(header::ACCEPT) {
@@ -22,12 +23,12 @@ pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange> {
     ranges
 }
 
-/// Whether the caller takes a gzip body.
+/// Whether the client accepts a gzip body.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     coding_quality(headers, "gzip") > 0.0
 }
 
-/// How much the caller wants a body in `coding`: 0 for not at all.
+/// The quality value of `coding`: 0 if it is not accepted.
 pub fn coding_quality(headers: &HeaderMap, coding: &str) -> f32 {
     let mut any = None;
     for element in elements_of(headers, &header::ACCEPT_ENCODING) {
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_wanted_range_comes_first() {
+    fn the_range_with_the_highest_quality_comes_first() {
         let headers = headers(
             &header::ACCEPT,
             &["text/html;q=0.5, application/fhir+json;q=0.9", "*/*;q=0.1, image/png;q=0"],
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_that_says_most_of_a_type_decides() {
+    fn the_most_specific_range_decides() {
         let preferred = |line: &'static str| {
             let ranges = ranges(&headers(&header::ACCEPT, &[line]));
             preferred(&ranges, &["a/json", "b/json", "a/xml"])
@@ -95,19 +96,19 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_used_only_where_it_is_welcome() {
+    fn gzip_is_used_only_if_accepted() {
         let accepts = |line| accepts_gzip(&headers(&header::ACCEPT_ENCODING, &[line]));
         assert!(accepts("gzip, deflate, br") && accepts("br, *") && accepts("gzip;q=0.1"));
         assert!(!accepts("gzip;q=0, *") && !accepts("br") && !accepts("identity") && !accepts("*;q=0"));
         assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
-    /// Lines of any bytes that a header can hold.
+    /// Header lines of any valid bytes.
     fn lines() -> impl Strategy<Value = Vec<HeaderValue>> {
         let line = prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
             "([a-z*]/[a-z*]|;|,|q=|\"|=|[0-9.NaInf-]{1,4}|gzip| ){0,60}".prop_map(String::into_bytes),
-            // As long as the server lets any header be, of whatever costs the most.
+            // Repeated characters up to the maximum header size, to find the most expensive input.
             "[\",;=/*]".prop_map(|unit| unit.repeat(16 * 1024).into_bytes()),
         ];
         let legal = |bytes: &Vec<u8>| HeaderValue::from_bytes(bytes).ok();
@@ -116,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_is_read_and_no_more_of_it_than_is_meant(lines in lines()) {
+        fn any_header_is_read_in_linear_time(lines in lines()) {
             let mut headers = HeaderMap::new();
             for line in &lines {
                 headers.append(header::ACCEPT, line.clone());
@@ -128,7 +129,7 @@ mod tests {
             let text = |range: &MediaRange| {
                 range.essence.len() + range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             };
-            // Nothing is written twice, so that reading is linear in what was sent.
+            // Nothing is copied twice, so that parsing is linear in the length of the header.
             let sent: usize = lines.iter().map(HeaderValue::len).sum();
             prop_assert!(ranges.iter().map(text).sum::<usize>() <= sent.max("*/*".len()));
             let quality = coding_quality(&headers, "gzip");

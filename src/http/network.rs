@@ -1,26 +1,24 @@
-//! Networks in CIDR notation (RFC 4632, RFC 4291 §2.3).
+//! IP networks in CIDR notation (RFC 4632, RFC 4291 §2.3).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// An address and how many of its leading bits count. IPv4 is held as IPv4-mapped IPv6, which is also how a socket that
-/// listens on both names its IPv4 peers.
+/// An address and its prefix length. IPv4 is stored as IPv4-mapped IPv6, which is also how a dual-stack socket reports IPv4
+/// peers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
     address: u128,
     bits: u32,
 }
 
-/// Why a text is no network.
+/// The text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a network is an address, alone or with the number of its leading bits: 10.0.0.0/8, 192.0.2.7, fd00::/8"
-)]
+#[error("a network is an IP address, alone or with a prefix length: 10.0.0.0/8, 192.0.2.7, fd00::/8")]
 pub struct NetworkError;
 
 impl IpNetwork {
-    /// Whether `address` lies in it.
+    /// Whether the network contains `address`.
     pub fn contains(&self, address: IpAddr) -> bool {
         to_bits(address) & mask(self.bits) == self.address
     }
@@ -80,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn networks_hold_their_addresses() {
+    fn a_network_contains_its_addresses() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
             ("10.1.2.3", "10.1.2.3", "10.1.2.4"),
@@ -105,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_network_is_read_as_it_is_written(address: u32, bits in 0_u32..=32) {
+        fn a_network_parses_its_own_text(address: u32, bits in 0_u32..=32) {
             let network: IpNetwork = format!("{}/{bits}", std::net::Ipv4Addr::from_bits(address)).parse().unwrap();
             prop_assert!(network.contains(std::net::Ipv4Addr::from_bits(address).into()));
             prop_assert_eq!(network.to_string().parse::<IpNetwork>(), Ok(network));

@@ -1,30 +1,32 @@
-//! Query strings, and form bodies, which are written alike (WHATWG URL, application/x-www-form-urlencoded), decoded
-//! strictly: what could be read in two ways is refused, not repaired.
+//! Query strings, and form bodies in the same format (WHATWG URL, application/x-www-form-urlencoded), decoded strictly:
+//! ambiguous input is rejected, not repaired.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// No request of anybody has more parameters.
+/// Maximum number of parameters.
 const MAX_PARAMETERS: usize = 1000;
 
-/// Why a query string cannot be read. Names the parameter, never its value.
+/// Why a query string cannot be decoded. Names the parameter, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryStringError {
-    /// A percent sign without two hexadecimal digits behind it.
-    #[error("parameter \"{0}\" holds a percent sign that begins no escape; a literal one is written %25")]
+    /// A percent sign that is not followed by two hexadecimal digits.
+    #[error(
+        "parameter \"{0}\" contains a percent sign that is not part of an escape; write a literal one as %25"
+    )]
     Escape(String),
-    /// The escapes make no UTF-8.
+    /// The escapes are not valid UTF-8.
     #[error("parameter \"{0}\" is not UTF-8")]
     NotUtf8(String),
     /// A control character, such as a NUL or a line break.
-    #[error("parameter \"{0}\" holds a control character")]
+    #[error("parameter \"{0}\" contains a control character")]
     Control(String),
-    /// More parameters than any request has.
-    #[error("the query holds more than {MAX_PARAMETERS} parameters")]
+    /// Too many parameters.
+    #[error("the query contains more than {MAX_PARAMETERS} parameters")]
     TooMany,
 }
 
 impl QueryStringError {
-    /// The parameter that is wrong, as far as it can be shown; `None` when it is no single one.
+    /// The offending parameter, if it can be named; `None` if it is not a single one.
     pub fn parameter(&self) -> Option<&str> {
         match self {
             Self::Escape(name) | Self::NotUtf8(name) | Self::Control(name) => Some(name),
@@ -70,7 +72,7 @@ fn decode_part(name: &str, text: &str) -> Result<String, QueryStringError> {
     Ok(decoded.into_owned())
 }
 
-/// What need not be escaped in a value: what every reader takes for itself, and what makes FHIR searches readable.
+/// Characters that need no escape in a value: every reader takes them literally, and they keep FHIR searches readable.
 const READABLE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -80,7 +82,7 @@ const READABLE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b',');
 
-/// The pairs as a query string, which [`decode`] reads back.
+/// The pairs as a query string that [`decode`] reads back.
 pub fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
     for (name, value) in pairs {
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
+    fn an_ambiguous_query_is_rejected() {
         for raw in ["a=%", "a=%4", "a=%zz", "a=%%41", "a=%+1"] {
             assert_eq!(decode(raw), Err(QueryStringError::Escape("a".to_owned())), "{raw}");
         }
@@ -125,14 +127,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes_to_itself(name in "[^\\pC]{1,20}", value in "[^\\pC]{0,40}") {
+        fn an_encoded_pair_decodes_to_itself(name in "[^\\pC]{1,20}", value in "[^\\pC]{0,40}") {
             let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
             let raw = format!("{}={}", encode(&name), encode(&value));
             prop_assert_eq!(one(&raw), Ok((name, value)));
         }
 
         #[test]
-        fn no_query_makes_the_decoder_panic_or_write_more_than_it_reads(
+        fn the_decoder_never_panics_or_writes_more_than_it_reads(
             raw in "\\PC{0,60}|[%&=+0-9a-fA-F]{0,60}|(%|&|=|%4|%41|\u{e4}){1,3}", times in 1_usize..3000,
         ) {
             let raw = raw.repeat(times);

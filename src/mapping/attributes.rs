@@ -1,7 +1,8 @@
-//! Which attributes the mapping reads at each level: those that a search asks for by `includefield` (PS3.18 8.3.4.3), and
-//! those that the metadata of an object say better than a row. `docs/mapping.md` names the element that each one fills.
+//! The attributes that the mapping reads at each level: those that a search requests with `includefield` (PS3.18 8.3.4.3), and
+//! those that are more reliable in an object's metadata than in a row. `docs/mapping.md` names the element that each attribute
+//! is mapped to.
 //!
-//! The comments on a study are asked for only where `[fhir] notes` is on: they can hold anything.
+//! Comments on a study are requested only if `[fhir] notes` is on, because they may contain anything.
 
 use super::MappingContext;
 use super::record::overlay;
@@ -10,7 +11,7 @@ use dicom_model::{Attributes, Tag, tags};
 #[expect(deprecated, reason = "retired by DICOM, and still what archives keep a study's comments under")]
 pub(super) const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
 
-/// The study-level attributes that a search asks for beyond what every archive returns.
+/// The study-level attributes that a search requests in addition to those that every archive returns.
 pub fn study_tags() -> &'static [Tag] {
     &[
         tags::MODALITIES_IN_STUDY,
@@ -35,12 +36,12 @@ pub fn study_tags() -> &'static [Tag] {
     ]
 }
 
-/// The comments on a study, where they are shown.
+/// The comments on a study, if they are included in resources.
 pub fn study_note_tags(context: &MappingContext) -> &'static [Tag] {
     if context.notes { &[STUDY_COMMENTS] } else { &[] }
 }
 
-/// The patient-level attributes that a search asks for (PS3.4 table C.6-1 and what the mapping reads besides).
+/// The patient-level attributes that a search requests (PS3.4 table C.6-1 and others that the mapping reads).
 pub fn patient_tags() -> &'static [Tag] {
     &[
         tags::ISSUER_OF_PATIENT_ID,
@@ -49,17 +50,17 @@ pub fn patient_tags() -> &'static [Tag] {
     ]
 }
 
-/// The series-level attributes that a search asks for beyond what every archive returns.
+/// The series-level attributes that a search requests in addition to those that every archive returns.
 pub fn series_tags() -> &'static [Tag] {
     &SERIES_IN_OBJECTS
 }
 
-/// The comments on a series, where they are shown.
+/// The comments on a series, if they are included in resources.
 pub fn series_note_tags(context: &MappingContext) -> &'static [Tag] {
     if context.notes { &SERIES_NOTES } else { &[] }
 }
 
-/// The instance-level attributes that a search asks for beyond what every archive returns.
+/// The instance-level attributes that a search requests in addition to those that every archive returns.
 pub fn instance_tags() -> &'static [Tag] {
     &[
         tags::IMAGE_TYPE,
@@ -71,8 +72,8 @@ pub fn instance_tags() -> &'static [Tag] {
     ]
 }
 
-/// The study-level attributes that an object tells as well as the archive's database, or better: some databases forget the
-/// character set, and most know no sequences. Who the patient is, and what the archive counts, is for the row to say.
+/// The study-level attributes for which an object is at least as reliable as the archive's database: some databases lose the
+/// character set, and most store no sequences. The patient and the counts are taken from the row.
 const STUDY_IN_OBJECTS: [Tag; 22] = [
     tags::STUDY_DATE,
     tags::STUDY_TIME,
@@ -98,7 +99,7 @@ const STUDY_IN_OBJECTS: [Tag; 22] = [
     STUDY_COMMENTS,
 ];
 
-/// The series-level attributes that an object tells as well as the archive's database, or better.
+/// The series-level attributes for which an object is at least as reliable as the archive's database.
 const SERIES_IN_OBJECTS: [Tag; 26] = [
     tags::MODALITY,
     tags::SERIES_NUMBER,
@@ -128,15 +129,15 @@ const SERIES_IN_OBJECTS: [Tag; 26] = [
     tags::INSTITUTIONAL_DEPARTMENT_NAME,
 ];
 
-/// The comments that an object makes on its series.
+/// The comments on a series that an object contains.
 const SERIES_NOTES: [Tag; 1] = [tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP];
 
-/// Completes a study's row with what the metadata of one of its objects say.
+/// Completes a study's row with the metadata of one of its objects.
 pub fn overlay_study(row: &mut Attributes, object: &Attributes) {
     overlay(row, object, &STUDY_IN_OBJECTS);
 }
 
-/// Completes a series' row with what the metadata of one of its objects say.
+/// Completes a series' row with the metadata of one of its objects.
 pub fn overlay_series(row: &mut Attributes, object: &Attributes) {
     overlay(row, object, &SERIES_IN_OBJECTS);
     overlay(row, object, &SERIES_NOTES);

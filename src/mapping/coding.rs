@@ -11,7 +11,7 @@ pub(super) const SNOMED_CT: &str = "http://snomed.info/sct";
 
 /// The URI of a coding scheme (PS3.16 table 8-1).
 ///
-/// SRT, SNM3 and 99SDM are not among them: their codes (`T-D3000`) are no SNOMED CT ids, and would be wrong under its URI.
+/// SRT, SNM3 and 99SDM are not among them: their codes (`T-D3000`) are not SNOMED CT ids, and would be wrong under its URI.
 fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
     let known = match designator {
         "DCM" => DCM,
@@ -25,7 +25,7 @@ fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
         "C4" | "CPT4" => "http://www.ama-assn.org/go/cpt",
         "UMLS" => "http://www.nlm.nih.gov/research/umls",
         "SRT" | "SNM3" | "99SDM" => return None,
-        // A scheme that names itself by a UID is known by it, whatever it is called.
+        // A scheme with a UID is identified by it, whatever its designator.
         _ => match scheme_uid {
             Some("1.2.840.10008.2.16.4") => DCM,
             Some("2.16.840.1.113883.6.96") => SNOMED_CT,
@@ -36,12 +36,11 @@ fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
     Some(known.to_owned())
 }
 
-/// An item of a code sequence: a code where its scheme is known, and in any case its meaning in words. `None` when it says
-/// nothing.
+/// An item of a code sequence: its code if the scheme is known, and always its meaning as text. `None` if the item is empty.
 pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
     let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
     let coding = coding(item, meaning.clone());
-    // A code of a scheme that nobody can look up is better than nothing, but only as words.
+    // A code of a private scheme cannot be looked up, so it is used as text only.
     let text = meaning.or_else(|| match &coding {
         Some(_) => None,
         None => code_value(item).map(Cow::Owned),
@@ -50,7 +49,7 @@ pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
         .then(|| CodeableConcept { text, ..CodeableConcept::of(coding.into_iter().collect()) })
 }
 
-/// The same as one code; words where there is none.
+/// The item as a single coding; text only where there is no code.
 pub(super) fn site(item: &Attributes) -> Option<Coding> {
     let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
     coding(item, meaning.clone()).or_else(|| meaning.map(Coding::words))
@@ -62,7 +61,7 @@ fn coding(item: &Attributes, display: Option<Cow<'static, str>>) -> Option<Codin
     let system = system(designator, item.text(tags::CODING_SCHEME_UID));
     let in_snomed = matches!(designator, "SRT" | "SNM3" | "99SDM") || system.as_deref() == Some(SNOMED_CT);
     if in_snomed {
-        // Some write retired ids under the new designator, others new ones under the old.
+        // Some implementations write retired ids under the new designator, or new ids under the old one.
         let code = match snomed_rt::snomed_ct(&code) {
             Some(code) => Cow::Borrowed(code),
             None => Cow::Owned(code),
@@ -72,12 +71,12 @@ fn coding(item: &Attributes, display: Option<Cow<'static, str>>) -> Option<Codin
     system.filter(|_| is_code(&code)).map(|system| Coding::new(system, code, display))
 }
 
-/// R4 datatypes#code: no blanks but single ones inside.
+/// R4 datatypes#code: no leading, trailing or repeated blanks.
 fn is_code(text: &str) -> bool {
     text.split(' ').all(|word| !word.is_empty() && !word.contains(char::is_whitespace))
 }
 
-/// A code may stand under its short, long or URN form (PS3.3 8.1, 8.2).
+/// A code is in CodeValue, LongCodeValue or URNCodeValue (PS3.3 8.1, 8.2).
 fn code_value(item: &Attributes) -> Option<String> {
     [tags::CODE_VALUE, tags::LONG_CODE_VALUE, tags::URN_CODE_VALUE]
         .into_iter()
@@ -85,7 +84,7 @@ fn code_value(item: &Attributes) -> Option<String> {
         .and_then(clean)
 }
 
-/// The identifier of a person (PS3.3 table 10-1): a code whose scheme, or else nothing, tells who gave it.
+/// The identifier of a person (PS3.3 table 10-1): a code, whose issuer is its coding scheme, if known.
 pub(super) fn person_identifier(item: &Attributes) -> Option<Identifier> {
     let code = item.items(tags::PERSON_IDENTIFICATION_CODE_SEQUENCE).next()?;
     let value = code_value(code)?;
@@ -97,7 +96,7 @@ pub(super) fn person_identifier(item: &Attributes) -> Option<Identifier> {
     })
 }
 
-/// A modality (PS3.16 CID 29); what is no code string is only words.
+/// A modality (PS3.16 CID 29); a value that is not a code string becomes text only.
 pub(super) fn modality(text: &str) -> Option<Coding> {
     let code = clean(text)?.to_ascii_uppercase();
     let is_code = code.len() <= 16

@@ -1,7 +1,7 @@
 //! Dates and times (PS3.5 6.2) as FHIR dateTimes (R4 datatypes#dateTime).
 //!
-//! FHIR wants a zone with every time. It is the one that the object names (0008,0201), else the one that is configured for
-//! the archive, with the daylight saving of that day; without either only the day is certain.
+//! FHIR requires a time zone with every time. It is taken from the object (0008,0201), else from the archive's configuration,
+//! with the daylight saving time of that day. Without either, only the date is certain.
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
@@ -9,8 +9,8 @@ use jiff::tz::{Offset, TimeZone};
 use super::MappingContext;
 use dicom_model::{Attributes, DicomDate, DicomTime, Tag, UtcOffset, tags};
 
-/// The moment under `date` and `time` of `attributes`; the offset from UTC may stand in `study` instead, as it is the same
-/// for all that one machine wrote of it.
+/// The moment in `date` and `time` of `attributes`. The offset from UTC may be in `study` instead, because it is the same for
+/// everything that one machine wrote in a study.
 pub(super) fn date_time(
     context: &MappingContext,
     study: &Attributes,
@@ -20,7 +20,7 @@ pub(super) fn date_time(
     let day = day(attributes, date)?;
     let timed = || {
         let time = attributes.text(time).and_then(DicomTime::parse)?;
-        // FHIR has no hour alone; what is not written is not made up.
+        // FHIR does not allow an hour without minutes, and missing minutes are not invented.
         let minute = time.minute?;
         let second = time.second.unwrap_or(0);
         let nanosecond = i32::try_from(time.microsecond.unwrap_or(0)).ok()?.checked_mul(1000)?;
@@ -32,7 +32,7 @@ pub(super) fn date_time(
     Some(timed().unwrap_or_else(|| day.to_string()))
 }
 
-/// The day under `tag`. FHIR knows no year 0 (R4 datatypes#date).
+/// The date in `tag`. FHIR has no year 0 (R4 datatypes#date).
 pub(super) fn day(attributes: &Attributes, tag: Tag) -> Option<Date> {
     attributes.text(tag).and_then(DicomDate::parse).map(DicomDate::civil).filter(|day| day.year() > 0)
 }
@@ -43,14 +43,14 @@ fn offset(context: &MappingContext, places: [&Attributes; 2], civil: DateTime) -
         return Offset::from_seconds(i32::from(offset.minutes()) * 60).ok();
     }
     let zone: &TimeZone = context.time_zone.as_ref()?;
-    // An hour that comes twice, or never, in the night of a change has no certain offset.
+    // An hour that occurs twice, or not at all, when the clock changes has no certain offset.
     let offset =
         zone.to_ambiguous_timestamp(civil).unambiguous().ok().map(|moment| zone.to_offset(moment))?;
-    // Before zones were standardised, clocks went by the sun: offsets with seconds, which FHIR cannot write.
+    // Before time zones were standardized, local mean time had offsets with seconds, which FHIR cannot express.
     (offset.seconds() % 60 == 0).then_some(offset)
 }
 
-/// FHIR requires seconds; a fraction is written when the object has one that says something.
+/// FHIR requires seconds; a fraction is written only if the object has a nonzero one.
 fn written(civil: DateTime, microsecond: Option<u32>) -> String {
     let base = format!("{}T{:02}:{:02}:{:02}", civil.date(), civil.hour(), civil.minute(), civil.second());
     match microsecond.filter(|microsecond| *microsecond > 0) {

@@ -11,7 +11,7 @@ const REQUIRES_ACCESS_TOKEN: &str =
 const CONNECTION_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type";
 const PAYLOAD_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-payload-type";
 
-/// The Endpoint of the archive, whose WADO-RS root is at `address`, without a slash at its end.
+/// The Endpoint of the archive, whose WADO-RS root URL is `address`, without a trailing slash.
 pub fn endpoint(
     context: &MappingContext,
     name: &str,
@@ -39,6 +39,6 @@ pub fn endpoint(
         ..Endpoint::default()
     };
     endpoint.meta.profile = profiles_of(&context.guides, &endpoint);
-    endpoint.text = context.told(&endpoint);
+    endpoint.text = context.narrative_of(&endpoint);
     endpoint
 }

@@ -1,14 +1,14 @@
 //! The equipment that produced a series (PS3.3 C.7.5.1), as a performer (R4 ImagingStudy.series.performer).
 //!
-//! A logical reference and no contained Device: it says the same under `_summary` and `_elements`, which leave contained
-//! resources out, and R4 takes it where a Device may stand. It has no function: of the codes that R4 binds, "performer" is
-//! for devices that work without people, and the others are for people.
+//! A logical reference instead of a contained Device: it remains under `_summary` and `_elements`, which omit contained
+//! resources, and R4 allows it wherever a Device is allowed. It has no function: of the codes that R4 binds, "performer" is for
+//! devices that work without people, and the others are for people.
 
 use super::identifiers::Issuer;
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Identifier, Performer, Reference, clean};
 
-/// The equipment as a performer; `None` when nothing is said of it.
+/// The equipment as a performer; `None` if the attributes do not describe it.
 pub(super) fn performer(attributes: &Attributes) -> Option<Performer> {
     let text = |tag| attributes.text(tag).and_then(clean);
     let manufacturer = text(tags::MANUFACTURER);
@@ -28,7 +28,8 @@ pub(super) fn performer(attributes: &Attributes) -> Option<Performer> {
     })
 }
 
-/// A serial number is unique for its manufacturer only, of whom DICOM has no more than the name: it has no system.
+/// A serial number is unique per manufacturer only, and DICOM gives only the manufacturer's name, so the identifier has no
+/// system.
 fn serial_number(number: String, manufacturer: Option<&str>) -> Identifier {
     Issuer { system: None, assigner: manufacturer.map(str::to_owned) }
         .identifier(number, Some(("SNO", "Serial Number")))

@@ -1,4 +1,4 @@
-//! Identifiers and who issued them (PS3.3 10.14 and 10.17, R4 datatypes#Identifier).
+//! Identifiers and their issuers (PS3.3 10.14 and 10.17, R4 datatypes#Identifier).
 
 use std::borrow::Cow;
 
@@ -10,7 +10,8 @@ use fhir_r4::types::{CodeableConcept, Coding, Identifier, Reference, clean};
 /// R4 identifier-type.
 const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
 
-/// A type of identifier as DICOM codes it (PS3.16 annex D); IHE RAD MADO wants it beside, or in place of, HL7's own.
+/// A type of identifier as coded by DICOM (PS3.16 annex D); IHE RAD MADO requires it in addition to, or instead of, HL7's own
+/// code.
 struct DicomType {
     code: &'static str,
     display: &'static str,
@@ -25,7 +26,7 @@ impl DicomType {
     }
 }
 
-/// An identifier's system, and its issuer's local name where that is all that is known.
+/// An identifier's system, or its issuer's local name if nothing else is known.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Issuer {
     pub(super) system: Option<String>,
@@ -33,8 +34,8 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// From the item of an issuer sequence (PS3.3 table 10-17: HL7v2 Hierarchic Designator), then from a local name, then
-    /// from what is configured for identifiers that name no issuer.
+    /// From the item of an issuer sequence (PS3.3 table 10-17: HL7v2 Hierarchic Designator), else from a local name, else from
+    /// the configured default for identifiers without an issuer.
     pub(super) fn of(
         context: &MappingContext,
         designator: Option<&Attributes>,
@@ -42,12 +43,12 @@ impl Issuer {
         default: Option<&str>,
     ) -> Self {
         let in_designator = designator.and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID));
-        // The name outside the sequence is the one that people know.
+        // The name outside the sequence is the one that people use.
         let names: Vec<String> = [local, in_designator].into_iter().flatten().filter_map(clean).collect();
         let universal = designator.and_then(universal_system);
         let known = || names.iter().find_map(|name| context.issuers.get(name).cloned());
         let system = universal.or_else(known);
-        // A named issuer that is not known is not the default one.
+        // A named but unknown issuer is not the default one.
         let is_named = !names.is_empty() || designator.is_some_and(names_an_issuer);
         Self {
             system: if is_named { system } else { default.map(str::to_owned) },
@@ -72,7 +73,7 @@ fn names_an_issuer(designator: &Attributes) -> bool {
     designator.text(tags::UNIVERSAL_ENTITY_ID).is_some()
 }
 
-/// A universal entity id as a URI (PS3.3 table 10-17, HL7 table 0301). A DNS name is no URI by itself, nor is an EUI-64.
+/// A universal entity id as a URI (PS3.3 table 10-17, HL7 table 0301). A DNS name is not a URI, nor is an EUI-64.
 fn universal_system(designator: &Attributes) -> Option<String> {
     let id = designator.text(tags::UNIVERSAL_ENTITY_ID)?;
     match designator.text(tags::UNIVERSAL_ENTITY_ID_TYPE)?.to_ascii_uppercase().as_str() {
@@ -93,7 +94,7 @@ fn is_uuid(text: &str) -> bool {
             .all(|(part, length)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A DICOM UID as an identifier (R4 datatypes#Identifier); `None` when it is none.
+/// A DICOM UID as an identifier (R4 datatypes#Identifier); `None` if it is not a valid UID.
 pub(super) fn of_uid(uid: &str) -> Option<Identifier> {
     let uid = Uid::parse(uid).ok()?;
     Some(Identifier {
@@ -126,7 +127,7 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
     identifiers
 }
 
-/// The accession number of a study, or of one of the requests that led to it.
+/// The accession number of a study, or of one of the requests for it.
 fn accession(context: &MappingContext, attributes: &Attributes) -> Option<Identifier> {
     let number = attributes.text(tags::ACCESSION_NUMBER).and_then(clean)?;
     let designator = attributes.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next();
@@ -140,8 +141,8 @@ fn accession(context: &MappingContext, attributes: &Attributes) -> Option<Identi
     Some(identifier)
 }
 
-/// The orders that led to the study, by their numbers: accession, placer and filler, of the study itself and of each
-/// request that it or one of its series refers to.
+/// The orders for the study, by their numbers: accession, placer and filler number of the study itself and of each request that
+/// the study or one of its series refers to.
 pub(super) fn of_orders<'a>(
     context: &MappingContext,
     row: &'a Attributes,
@@ -159,7 +160,7 @@ pub(super) fn of_orders<'a>(
             order_number(context, place, tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, FILLER),
         ];
         for number in found.into_iter().flatten() {
-            // A request that repeats the study's number without its issuer is no other order.
+            // A request with the study's number but without its issuer is the same order.
             let unissued = place.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none();
             let repeats = |known: &Identifier| {
                 known.value == number.value
@@ -195,7 +196,7 @@ fn order_number(
     Some(issuer.identifier(value, Some((code, display))))
 }
 
-/// The visit by its admission number.
+/// The encounter, by its admission number.
 pub(super) fn of_visit(context: &MappingContext, row: &Attributes) -> Option<Reference> {
     let value = row.text(tags::ADMISSION_ID).and_then(clean)?;
     let issuer = Issuer::of(context, row.items(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE).next(), None, None);

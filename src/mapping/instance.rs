@@ -1,4 +1,5 @@
-//! ImagingStudy.series.instance, from a row of instances or an object's metadata, without reading more of it than is used.
+//! ImagingStudy.series.instance, from a row of an instance search or from metadata, parsed without building attributes that are
+//! not used.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,31 +17,31 @@ use fhir_r4::types::{Element, Extension, Instance, SopClass, clean};
 /// IHE RAD MADO 1.0.0.
 const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames";
 
-/// What is used of an instance.
+/// The attributes of an instance that are used.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceFacts {
     /// SOPInstanceUID (0008,0018).
     pub uid: Option<Box<str>>,
-    /// SeriesInstanceUID (0020,000E), which tells whether the row belongs where it stands.
+    /// SeriesInstanceUID (0020,000E), which shows whether the row belongs to the series.
     pub series: Option<Box<str>>,
     /// SOPClassUID (0008,0016).
     pub sop_class: Option<Cow<'static, str>>,
     /// InstanceNumber (0020,0013).
     pub number: Option<u32>,
-    /// The first that there is of the concept name of a document, the content label, the document title, the image type.
+    /// The first one present of: the concept name of a document, the content label, the document title, the image type.
     pub title: Option<Box<str>>,
-    /// NumberOfFrames (0028,0008), of objects that have several or could have.
+    /// NumberOfFrames (0028,0008), of SOP classes that allow several frames.
     pub frames: Option<u32>,
-    /// ImageLaterality (0020,0062), which makes the series' side when all of its images agree.
+    /// ImageLaterality (0020,0062), which is the series' laterality if all of its images agree.
     pub laterality: Option<Cow<'static, str>>,
-    /// The items of SpecimenDescriptionSequence (0040,0560), as far as they are read.
+    /// The items of SpecimenDescriptionSequence (0040,0560), with the attributes that are used.
     pub specimens: Box<[Attributes]>,
 }
 
 impl InstanceFacts {
-    /// `None` without a UID, which the element must have.
-    pub(super) fn into_resource(self, tells_frames: bool) -> Option<Instance> {
-        let frames = self.frames.filter(|_| tells_frames).and_then(|frames| i32::try_from(frames).ok());
+    /// `None` without a UID, which is a required element.
+    pub(super) fn into_resource(self, with_frame_counts: bool) -> Option<Instance> {
+        let frames = self.frames.filter(|_| with_frame_counts).and_then(|frames| i32::try_from(frames).ok());
         let extension = frames.map(|frames| Extension::integer(NUMBER_OF_FRAMES, frames));
         Some(Instance {
             element: Element::with(extension.into_iter().collect()),
@@ -104,7 +105,7 @@ impl<'de> Deserialize<'de> for InstanceFacts {
     }
 }
 
-/// The tag of a member, if it can be one that is used: keywords are looked up only where no digits stand.
+/// The tag of a member if it may be one that is used: keywords are looked up only if the key is not hexadecimal.
 fn tag_of(key: &str) -> Option<Tag> {
     match key {
         "00080018" => Some(tags::SOP_INSTANCE_UID),
@@ -139,7 +140,7 @@ fn first_uid<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, 
     })
 }
 
-/// Every SOP class of the standard is known at build time, so thousands of instances share one text.
+/// Every SOP class of the standard is known at compile time, so that thousands of instances share one string.
 fn interned(uid: Cow<'_, str>) -> Cow<'static, str> {
     match StandardSopClassDictionary.by_uid(&uid) {
         Some(entry) => Cow::Borrowed(entry.uid),
@@ -155,7 +156,7 @@ fn meaning(element: &dicom_model::Element) -> Option<Box<str>> {
     items.filter_map(|item| item.text(tags::CODE_MEANING)).find_map(clean).map(Into::into)
 }
 
-/// The name of a row's member, as the tag that it stands for.
+/// The name of a row's member, as a tag.
 struct Member(Option<Tag>);
 
 impl<'de> Deserialize<'de> for Member {
@@ -164,7 +165,7 @@ impl<'de> Deserialize<'de> for Member {
     }
 }
 
-/// The name of an element's member: whether it holds the values.
+/// The name of an element's member: whether it is `Value`.
 struct IsValue(bool);
 
 impl<'de> Deserialize<'de> for IsValue {
@@ -173,7 +174,7 @@ impl<'de> Deserialize<'de> for IsValue {
     }
 }
 
-/// Reads a name where it stands, without keeping it.
+/// Reads a name in place, without copying it.
 struct Name<F>(F);
 
 impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Name<F> {
@@ -211,7 +212,7 @@ impl First<'_> {
         u32::try_from(number).ok().filter(|number| i32::try_from(*number).is_ok())
     }
 
-    /// A side, without a copy for the sides that there are.
+    /// A laterality, without a copy for the standard values.
     fn side(&self) -> Option<Cow<'static, str>> {
         let Self::Text(text) = self else { return None };
         let text = clean(text)?;
@@ -293,7 +294,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
     }
 }
 
-/// All values of a text element, with the backslash that DICOM puts between them.
+/// All values of a text element, joined by the backslash that separates values in DICOM.
 struct Joined(Option<Box<str>>);
 
 impl<'de> Deserialize<'de> for Joined {

@@ -1,13 +1,14 @@
-//! Where a study was made (R4 ImagingStudy.location), in words: DICOM has no identifier of a place that a Location would have.
+//! Where a study was performed (R4 ImagingStudy.location), as text: DICOM has no identifier that a Location resource could
+//! have.
 
 use super::SeriesSource;
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Reference, clean};
 
-/// The department whose equipment made the study, else where the patient stays; and the institution.
+/// The department of the equipment, else the patient's location; and the institution.
 ///
-/// The department belongs to the equipment (PS3.3 C.7.5.1), and so to the series: the first that names one counts, with
-/// the institution that it names beside it.
+/// The department belongs to the equipment (PS3.3 C.7.5.1), and so to the series: the first series with a department counts,
+/// together with the institution in the same series.
 pub(super) fn location(row: &Attributes, series: &[SeriesSource]) -> Option<Reference> {
     let text = |attributes: &Attributes, tag| attributes.text(tag).and_then(clean);
     let equipment = || std::iter::once(row).chain(series.iter().map(|series| &series.attributes));

@@ -1,12 +1,12 @@
-//! Comments (R4 ImagingStudy.note): those on the study, and those on the procedure steps of its series. People write
-//! anything there, so they are shown only where `[fhir] notes` is on.
+//! Comments (R4 ImagingStudy.note) on the study and on the procedure steps of its series. They may contain any text, so they
+//! are included only if `[fhir] notes` is on.
 
 use super::attributes::STUDY_COMMENTS;
 use super::{MappingContext, SeriesSource};
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Annotation, clean};
 
-/// The comments, each once.
+/// The comments, without duplicates.
 pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Annotation> {
     if !context.notes {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Patient (R4 patient.html), as far as images tell of one.
+//! Patient (R4 patient.html), as far as DICOM images describe one.
 
 use sha2::{Digest, Sha256};
 
@@ -8,10 +8,10 @@ use super::{MappingContext, dates, names};
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Identifier, Patient, clean};
 
-/// What makes a patient the same in two answers: the identifier and who issued it.
+/// What identifies a patient across responses: the identifier and its issuer.
 ///
-/// Bare identifiers repeat between archives, and so do identifiers of issuers that only have a local name: without a system
-/// the archive, and the local name, are part of who it is.
+/// Bare identifiers recur in several archives, as do identifiers whose issuer has only a local name. Without a system, the
+/// archive and the local name are therefore part of the key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatientKey {
     scope: String,
@@ -19,8 +19,8 @@ pub struct PatientKey {
 }
 
 impl PatientKey {
-    /// Of the patient that `row` names. A row without a PatientID belongs to a patient of its own study, as nobody can tell
-    /// whether two of them are the same person.
+    /// The key of the patient in `row`. A row without a PatientID belongs to a patient of its own study, because it is unknown
+    /// whether two such rows describe the same person.
     pub fn of(context: &MappingContext, row: &Attributes) -> Self {
         match row.text(tags::PATIENT_ID).and_then(clean) {
             Some(value) => {
@@ -37,8 +37,8 @@ impl PatientKey {
         }
     }
 
-    /// The Patient's id: 160 bits of a hash, so that an address tells nothing of the identifier itself and is legal
-    /// whatever the identifier is made of.
+    /// The Patient's id: 160 bits of a hash, so that a URL does not reveal the identifier, and the id is valid whatever
+    /// characters the identifier contains.
     pub fn id(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.scope.as_bytes());
@@ -60,18 +60,18 @@ fn issuer(context: &MappingContext, attributes: &Attributes) -> Issuer {
     Issuer::of(context, qualifiers, local, context.patient_id_system.as_deref())
 }
 
-/// The patient's own identifier: PatientID (0010,0020).
+/// The patient's primary identifier: PatientID (0010,0020).
 pub(super) fn own_identifier(context: &MappingContext, row: &Attributes) -> Option<Identifier> {
     let value = row.text(tags::PATIENT_ID).and_then(clean)?;
     Some(issuer(context, row).identifier(value, Some(("MR", "Medical record number"))))
 }
 
-/// The Patient that `row` names.
+/// The Patient in `row`.
 pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
     let mut identifier: Vec<_> = own_identifier(context, row).into_iter().collect();
     for other in row.items(tags::OTHER_PATIENT_I_DS_SEQUENCE) {
         let Some(value) = other.text(tags::PATIENT_ID).and_then(clean) else { continue };
-        // The default is the system of the archive's own identifiers, not of others.
+        // The default is the system of the archive's primary identifiers, not of other identifiers.
         let qualifiers = other.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next();
         let issuer = Issuer::of(context, qualifiers, other.text(tags::ISSUER_OF_PATIENT_ID), None);
         let other = issuer.identifier(value, None);
@@ -88,14 +88,14 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
         ..Patient::default()
     };
     if context.follows(Guide::UsCore) {
-        profiles::tell_what_is_missing(&mut patient);
+        profiles::add_absent_reasons(&mut patient);
     }
     patient.meta.profile = profiles_of(&context.guides, &patient);
-    patient.text = context.told(&patient);
+    patient.text = context.narrative_of(&patient);
     patient
 }
 
-/// R4 administrative-gender; a value that the standard does not know is still one.
+/// R4 administrative-gender; a value that the standard does not define maps to `unknown`.
 fn gender(sex: &str) -> &'static str {
     match sex.to_ascii_uppercase().as_str() {
         "M" => "male",

@@ -1,11 +1,11 @@
-//! People in a study (PS3.3 10.1) as references without a resource: by their identifier and their name.
+//! People in a study (PS3.3 10.1) as references without a resource: identifier and display name.
 
 use super::{coding, names};
 use dicom_model::{Attributes, Tag};
 use fhir_r4::types::Reference;
 
-/// The people under a name element, each with the item of the identification sequence at the same position. Where there are
-/// more of one than of the other, it is not known which belong together, and only the names are shown.
+/// The people in a name element, each with the item of the identification sequence at the same position. If their numbers
+/// differ, it is unknown which belong together, and only the names are used.
 pub(super) fn people(row: &Attributes, name: Tag, identification: Tag) -> Vec<Reference> {
     let displays: Vec<_> = row.names(name).map(names::display).collect();
     let identifiers: Vec<_> = row.items(identification).map(coding::person_identifier).collect();

@@ -1,11 +1,11 @@
 //! The procedure that a study was part of (R4 ImagingStudy.procedureReference): the performed procedure step that its series
-//! name (PS3.3 C.7.3.1), as a logical reference.
+//! refer to (PS3.3 C.7.3.1), as a logical reference.
 
 use super::{SeriesSource, identifiers};
 use dicom_model::tags;
 use fhir_r4::types::{Reference, clean};
 
-/// The one step of which all series are that name any. R4 has room for one: of several none is the study's.
+/// The performed procedure step, if all series that refer to one refer to the same. R4 has room for one only.
 pub(super) fn performed(series: &[SeriesSource]) -> Option<Reference> {
     let steps = || {
         series.iter().flat_map(|series| {

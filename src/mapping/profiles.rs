@@ -1,17 +1,17 @@
-//! What implementation guides ask for beyond R4, each switched on by the deployment that needs it, and the profiles that a
-//! resource names (R4 profiling.html, resource.html#Meta): those of the guides that are on, and of those only the ones that it
-//! conforms to in every cardinality, pattern and invariant.
+//! What implementation guides require beyond R4, each enabled by configuration, and the profiles that a resource claims (R4
+//! profiling.html, resource.html#Meta): those of the enabled guides to which it conforms in every cardinality, pattern and
+//! invariant.
 //!
 //! | guide | what it changes |
 //! | --- | --- |
-//! | SMART Imaging Access 0.1.0 (Argonaut) | a study has a modality, if only one that nobody knows; an Endpoint says whether it needs a token |
+//! | SMART Imaging Access 0.1.0 (Argonaut) | a study has a modality, if necessary an unknown one; an Endpoint states whether it requires a token |
 //! | IHE RAD Interactive Multimedia Report 1.1.0 | a study has a modality; the payload of an Endpoint is a DICOM study |
-//! | IHE RAD MADO 1.0.0, as HL7 Europe's imaging guides use it | UIDs and accession numbers have the types of DICOM; instances tell how many frames they have |
-//! | US Core | a name and a gender that are not known say so (US Core "Missing Data") |
+//! | IHE RAD MADO 1.0.0, as HL7 Europe's imaging guides use it | UIDs and accession numbers have the types of DICOM; instances have their number of frames |
+//! | US Core | an unknown name or gender has a data-absent-reason (US Core "Missing Data") |
 //! | International Patient Access 1.1.0 | nothing |
 //!
-//! No profile of MADO is named: its Endpoints must have a Retrieve Location UID (0040,E011), which no archive tells here. Nor is
-//! one of HL7 Europe's named, whose canonicals are not settled.
+//! No profile of MADO is claimed: its Endpoints must have a Retrieve Location UID (0040,E011), which archives do not return
+//! here. HL7 Europe's profiles are not claimed either, because their canonicals are not final.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ pub enum Guide {
     SmartImagingAccess,
     /// IHE Radiology: Interactive Multimedia Report.
     IheImr,
-    /// IHE Radiology: Manifest-based Access to DICOM Objects, the ground of HL7 Europe's imaging guides.
+    /// IHE Radiology: Manifest-based Access to DICOM Objects, the basis of HL7 Europe's imaging guides.
     EuImaging,
     /// HL7 US Core.
     UsCore,
@@ -34,17 +34,17 @@ pub enum Guide {
 }
 
 impl Guide {
-    /// All of them.
+    /// All guides.
     pub const ALL: [Self; 5] =
         [Self::SmartImagingAccess, Self::IheImr, Self::EuImaging, Self::UsCore, Self::Ipa];
 }
 
-/// A profile: whose it is, its canonical, and whether a resource conforms to it.
+/// A profile: its guide, its canonical, and whether a resource conforms to it.
 type ProfileRule<R> = (Guide, &'static str, fn(&R) -> bool);
 
-/// A resource that may name profiles.
+/// A resource that may claim profiles.
 pub trait Profiled: Sized + 'static {
-    /// Those of the guides.
+    /// The profiles of the guides for this resource.
     const PROFILES: &'static [ProfileRule<Self>];
 }
 
@@ -61,7 +61,7 @@ impl Profiled for ImagingStudy {
     ];
 }
 
-/// One Study Instance UID, a modality and an Endpoint. The subject is a Patient in any case.
+/// One Study Instance UID, a modality and an Endpoint. The subject is always a Patient.
 fn can_be_retrieved(study: &ImagingStudy) -> bool {
     let is_uid = |identifier: &&Identifier| identifier.system.as_deref() == Some("urn:dicom:uid");
     study.identifier.iter().filter(is_uid).count() == 1
@@ -89,24 +89,24 @@ impl Profiled for Patient {
         (Guide::UsCore, "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient", |patient| {
             let is_known =
                 |identifier: &Identifier| identifier.system.is_some() && identifier.value.is_some();
-            // us-core-6: a part of the name, or else why there is none.
-            let is_sound = |name: &HumanName| has_parts(name) != says_what_is_missing(&name.element);
+            // us-core-6: a part of the name, or else a data-absent-reason.
+            let is_valid = |name: &HumanName| has_parts(name) != has_absent_reason(&name.element);
             !patient.identifier.is_empty()
                 && patient.identifier.iter().all(is_known)
                 && !patient.name.is_empty()
-                && patient.name.iter().all(is_sound)
+                && patient.name.iter().all(is_valid)
                 && patient.gender.is_some()
         }),
         (Guide::Ipa, "http://hl7.org/fhir/uv/ipa/StructureDefinition/ipa-patient", |patient| {
-            // ipa-pat-1: a number that nobody can place is none.
-            let is_placed = |identifier: &Identifier| {
+            // ipa-pat-1: an identifier needs a value and a system, a type or an assigner.
+            let is_complete = |identifier: &Identifier| {
                 identifier.value.is_some()
                     && (identifier.system.is_some()
                         || identifier.kind.is_some()
                         || identifier.assigner.is_some())
             };
             !patient.identifier.is_empty()
-                && patient.identifier.iter().all(is_placed)
+                && patient.identifier.iter().all(is_complete)
                 && !patient.name.is_empty()
                 && patient.name.iter().all(|name| has_parts(name) && name.text.is_some())
         }),
@@ -117,25 +117,25 @@ fn has_parts(name: &HumanName) -> bool {
     name.family.is_some() || !name.given.is_empty()
 }
 
-fn says_what_is_missing(element: &Element) -> bool {
+fn has_absent_reason(element: &Element) -> bool {
     element.extension().contains(&Extension::unknown())
 }
 
-/// The canonicals of the profiles that `resource` conforms to, of the guides that are on.
+/// The canonicals of the profiles of the enabled guides that `resource` conforms to.
 pub(super) fn profiles_of<R: Profiled>(guides: &BTreeSet<Guide>, resource: &R) -> Vec<Cow<'static, str>> {
     let named =
         R::PROFILES.iter().filter(|(guide, _, conforms)| guides.contains(guide) && conforms(resource));
     named.map(|(_, canonical, _)| Cow::Borrowed(*canonical)).collect()
 }
 
-/// The canonicals of the profiles that a resource of this type may name.
+/// The canonicals of the profiles that a resource of this type may claim.
 pub fn supported_profiles<R: Profiled>(guides: &BTreeSet<Guide>) -> Vec<&'static str> {
     let supported = R::PROFILES.iter().filter(|(guide, _, _)| guides.contains(guide));
     supported.map(|(_, canonical, _)| *canonical).collect()
 }
 
-/// Says of a name and a gender that they are not known (US Core, "Missing Data").
-pub(super) fn tell_what_is_missing(patient: &mut Patient) {
+/// Adds a data-absent-reason to an unknown name and gender (US Core, "Missing Data").
+pub(super) fn add_absent_reasons(patient: &mut Patient) {
     if patient.name.is_empty() {
         patient.name.push(HumanName::default());
     }

@@ -1,5 +1,5 @@
-//! What an archive says of a study below its own row, before it is mapped: the series, how rows are completed by the
-//! metadata of objects, and how numbers in them are read.
+//! An archive's description of a study below its own row, before it is mapped: the series, how rows are completed by the
+//! metadata of objects, and how numbers are read.
 
 use super::InstanceFacts;
 use dicom_model::{Attributes, SeriesUid, Tag};
@@ -11,11 +11,11 @@ pub struct SeriesSource {
     pub uid: SeriesUid,
     /// Series-level attributes.
     pub attributes: Attributes,
-    /// The instances, when they were asked for.
+    /// The instances, if they were requested.
     pub instances: Option<Vec<InstanceFacts>>,
 }
 
-/// Puts those of `tags` that have a value in `object` in place of what `row` says.
+/// Replaces the elements `tags` of `row` by those of `object` that have a value.
 pub(super) fn overlay(row: &mut Attributes, object: &Attributes, tags: &[Tag]) {
     for tag in tags {
         if let Some(element) = object.get(*tag).filter(|element| !element.values.is_empty()) {
@@ -24,7 +24,7 @@ pub(super) fn overlay(row: &mut Attributes, object: &Attributes, tags: &[Tag]) {
     }
 }
 
-/// R4 unsignedInt: what is negative or no whole number is no number.
+/// R4 unsignedInt: a negative or fractional value is omitted.
 pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
     attributes
         .integer(tag)
@@ -32,7 +32,7 @@ pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
         .filter(|number| i32::try_from(*number).is_ok())
 }
 
-/// As the archive counts; what it does not count, or counts short, is counted here, if all of it is known.
+/// The archive's count. If it is missing or too low, the known items are counted, provided that all of them are known.
 pub(super) fn count(row: &Attributes, tag: Tag, known: Option<usize>) -> Option<u32> {
     let known = known.and_then(|count| u32::try_from(count).ok());
     number(row, tag).max(known)

@@ -24,7 +24,7 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
         description: attributes.text(tags::SERIES_DESCRIPTION).and_then(clean),
         number_of_instances: count(&attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, known_instances),
         body_site: body_site(&attributes),
-        laterality: side(&attributes, instances.as_deref()),
+        laterality: laterality_of(&attributes, instances.as_deref()),
         specimen: specimens::specimens(
             context,
             instances.iter().flatten().flat_map(|instance| instance.specimens.iter()),
@@ -40,7 +40,7 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
     }
 }
 
-/// The coded region wins over the defined term; a term that PS3.16 Annex L does not know stays a word.
+/// The coded region takes precedence over the defined term; a term that PS3.16 Annex L does not contain stays text.
 fn body_site(attributes: &Attributes) -> Option<Coding> {
     let region = attributes.items(tags::ANATOMIC_REGION_SEQUENCE).find_map(coding::site);
     region.or_else(|| {
@@ -52,14 +52,14 @@ fn body_site(attributes: &Attributes) -> Option<Coding> {
     })
 }
 
-/// The side of the series' body part, else the one that all of its images show: a mammography of both breasts has none.
-fn side(attributes: &Attributes, instances: Option<&[InstanceFacts]>) -> Option<Coding> {
+/// The laterality of the series' body part, else the one that all of its images share: a mammography of both breasts has none.
+fn laterality_of(attributes: &Attributes, instances: Option<&[InstanceFacts]>) -> Option<Coding> {
     let of_images = || match instances {
         Some(instances) if instances.iter().any(|instance| instance.laterality.is_some()) => {
             let first = instances.first()?.laterality.as_deref();
             instances.iter().all(|instance| instance.laterality.as_deref() == first).then_some(first)?
         }
-        // Of a row alone nobody can tell which image it means, unless there is but one.
+        // From a row alone it is unknown which image it refers to, unless there is only one.
         _ => {
             let count = number(attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
             attributes.text(tags::IMAGE_LATERALITY).filter(|_| count == Some(1))
@@ -72,7 +72,7 @@ fn side(attributes: &Attributes, instances: Option<&[InstanceFacts]>) -> Option<
     })
 }
 
-/// The series' own beginning, else that of the procedure step that it belongs to.
+/// The start of the series, else the start of its procedure step.
 fn started(context: &MappingContext, study: &Attributes, attributes: &Attributes) -> Option<String> {
     [
         (tags::SERIES_DATE, tags::SERIES_TIME),

@@ -1,13 +1,13 @@
-//! The specimens that a series shows (PS3.3 C.7.6.22) as logical references (R4 ImagingStudy.series.specimen).
+//! The specimens in a series (PS3.3 C.7.6.22) as logical references (R4 ImagingStudy.series.specimen).
 //!
-//! Each image names its own specimens, so those of a series are the ones of all of its images.
+//! Each image describes its own specimens, so those of a series are the specimens of all of its images.
 
 use super::MappingContext;
 use super::identifiers::{self, Issuer};
 use dicom_model::{Attributes, Element, Tag, Value, tags};
 use fhir_r4::types::{Reference, clean};
 
-/// What is read of a specimen; its preparation can be long.
+/// The attributes of a specimen that are read; its preparation may be long.
 const READ: [Tag; 5] = [
     tags::SPECIMEN_IDENTIFIER,
     tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE,
@@ -16,7 +16,7 @@ const READ: [Tag; 5] = [
     tags::SPECIMEN_TYPE_CODE_SEQUENCE,
 ];
 
-/// The items of a SpecimenDescriptionSequence (0040,0560), as far as they are read.
+/// The items of a SpecimenDescriptionSequence (0040,0560), with the attributes that are used.
 pub(super) fn described(sequence: Element) -> Box<[Attributes]> {
     let items = sequence.values.into_iter().filter_map(|value| match value {
         Value::Item(mut item) => {
@@ -28,7 +28,7 @@ pub(super) fn described(sequence: Element) -> Box<[Attributes]> {
     items.collect()
 }
 
-/// The specimens, each once.
+/// The specimens, without duplicates.
 pub(super) fn specimens<'a>(
     context: &MappingContext,
     items: impl Iterator<Item = &'a Attributes>,
@@ -42,7 +42,7 @@ pub(super) fn specimens<'a>(
     specimens
 }
 
-/// By the identifier that the laboratory gave it, else by the UID that the image gave it.
+/// Identified by the laboratory's identifier, else by the UID in the image.
 fn specimen(context: &MappingContext, item: &Attributes) -> Option<Reference> {
     let text = |tag| item.text(tag).and_then(clean);
     let by_laboratory = || {

@@ -10,7 +10,7 @@ use super::{
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{CodeableConcept, Coding, ImagingStudy, Reference, clean};
 
-/// The ImagingStudy of a row and, when they were asked for, its series. `endpoints` are ids of the archives that hold it.
+/// The ImagingStudy of a row and, if requested, its series. `endpoints` are the ids of the archives that hold it.
 pub fn imaging_study(
     context: &MappingContext,
     row: &Attributes,
@@ -55,11 +55,11 @@ pub fn imaging_study(
         ..ImagingStudy::default()
     };
     study.meta.profile = profiles_of(&context.guides, &study);
-    study.text = context.told(&study);
+    study.text = context.narrative_of(&study);
     study
 }
 
-/// R4 imagingstudy-status: what cannot be retrieved now may be cancelled, lost or on a tape; nobody knows.
+/// R4 imagingstudy-status: a study that cannot be retrieved now may be canceled, lost or on tape, so its status is unknown.
 fn status(row: &Attributes) -> &'static str {
     match row.text(tags::INSTANCE_AVAILABILITY).map(str::to_ascii_uppercase).as_deref() {
         Some("OFFLINE" | "UNAVAILABLE") => "unknown",
@@ -67,7 +67,7 @@ fn status(row: &Attributes) -> &'static str {
     }
 }
 
-/// What the archive sums up, else what its series have. Some guides want one at least: then it is said, too, that nobody knows.
+/// The archive's list of modalities, else those of the series. Some guides require at least one; then an unknown one is added.
 fn modalities(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
     let mut modalities: Vec<Coding> = Vec::new();
     let summed_up = row.texts(tags::MODALITIES_IN_STUDY);
@@ -98,7 +98,7 @@ fn reference(kind: &'static str, id: &str) -> Reference {
     Reference { reference: Some(format!("{kind}/{id}")), kind: Some(kind.into()), ..Reference::default() }
 }
 
-/// Why the study was made: of the study itself, and of the requests that its series name.
+/// The reasons for the study: of the study itself, and of the requests that its series refer to.
 fn reasons(row: &Attributes, series: &[SeriesSource]) -> Vec<CodeableConcept> {
     let levels = std::iter::once(row).chain(series.iter().map(|series| &series.attributes));
     let requests = levels.flat_map(|attributes| attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE));

@@ -1,4 +1,4 @@
-//! The mapping by its rules, one file for each subject.
+//! Tests of the mapping rules, one file per subject.
 
 #![expect(clippy::needless_pass_by_value, reason = "json! makes values to be given away")]
 
@@ -20,12 +20,12 @@ use serde_json::{Value, json};
 use super::*;
 use dicom_model::{Attributes, SeriesUid};
 
-/// Attributes by keyword; the tolerant reader takes values without their array.
+/// Attributes by keyword; the tolerant reader accepts values without their array.
 fn row(members: Value) -> Attributes {
     serde_json::from_value(members).unwrap()
 }
 
-/// The attributes of a study that has a UID, with `members` besides.
+/// The attributes of a study with a UID and `members`.
 fn study_row(members: Value) -> Attributes {
     let mut all = json!({"StudyInstanceUID": "1.2.3", "PatientID": "P1", "ModalitiesInStudy": ["CT"]});
     all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());

@@ -13,20 +13,20 @@ use super::{
     Durability, Each, OpenError, ReadTable, Snapshot, Store, StoreError, StoreTable, Transaction, WriteTable,
 };
 
-/// The file in the state directory.
+/// The file in the store's directory.
 const FILE: &str = "store.redb";
 
-/// Pages that are kept in memory: the inner ones of a million small entries.
+/// Page cache in bytes: room for the inner pages of a million small entries.
 const PAGES: usize = 8 << 20;
 
-/// redb has an error for each of its steps, and one that holds them all.
+/// redb has one error type per operation, and one that covers them all.
 impl<E: Into<::redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self(Box::new(error.into()))
     }
 }
 
-/// Keys and values as redb knows them.
+/// Keys and values as redb sees them.
 type Bytes = &'static [u8];
 
 fn definition(table: StoreTable) -> TableDefinition<'static, Bytes, Bytes> {
@@ -41,12 +41,12 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// One that is lost with the process.
+    /// A store that is lost with the process.
     pub fn in_memory() -> Result<Self, StoreError> {
         Self::over(InMemoryBackend::new(), false)
     }
 
-    /// The one in this directory, which must be there. Only the gateway's own user may read it.
+    /// The store in this directory, which must exist. Only the gateway's own user may read the file.
     pub fn in_directory(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE);
         let file = match private_file(&path) {
@@ -59,7 +59,7 @@ impl RedbStore {
             .map_err(|source| OpenError::Unreadable { file: path, source })
     }
 
-    /// One on whatever redb can write to.
+    /// A store on any backend of redb.
     pub fn over(backend: impl StorageBackend, is_durable: bool) -> Result<Self, StoreError> {
         let database = Builder::new().set_cache_size(PAGES).create_with_backend(backend)?;
         Ok(Self { database, is_durable })
@@ -163,7 +163,7 @@ fn scan(
     Ok(())
 }
 
-/// Opens the file, or makes one that only the gateway's own user may read.
+/// Opens the file, or creates it readable only for the gateway's own user.
 fn private_file(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

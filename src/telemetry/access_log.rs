@@ -1,10 +1,10 @@
-//! The one line that the log has of each request, written when its answer has left, or when nobody wants it any more.
+//! One log line per request, written when its response has been sent or the client has disconnected.
 
 use std::time::Instant;
 
 use super::RequestId;
 
-/// One request, from its head to the last byte of its answer. Logged when it is dropped.
+/// One request, from its headers to the last byte of its response. Logged when it is dropped.
 #[derive(Debug)]
 pub struct AccessLogEntry {
     begun: Instant,
@@ -17,8 +17,8 @@ pub struct AccessLogEntry {
 }
 
 impl AccessLogEntry {
-    /// Of a request whose answer's head is ready. It holds nothing of the request but its kind: a path has UIDs in it,
-    /// and a query has names.
+    /// The entry of a request whose response headers are ready. Of the request it contains only the route: a path contains
+    /// UIDs, and a query names.
     pub fn new(
         begun: Instant,
         request_id: RequestId,
@@ -29,12 +29,12 @@ impl AccessLogEntry {
         Self { begun, request_id, method, route, status, bytes: 0, is_whole: false }
     }
 
-    /// So many more bytes of the body have been handed over to be sent.
+    /// Counts bytes of the body that were passed on to be sent.
     pub fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
-    /// There are no more.
+    /// The body is complete.
     pub fn ended(&mut self) {
         self.is_whole = true;
     }
@@ -49,7 +49,7 @@ impl Drop for AccessLogEntry {
             status = self.status,
             bytes = self.bytes,
             duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            outcome = if self.is_whole { "sent" } else { "broken off" },
+            outcome = if self.is_whole { "sent" } else { "aborted" },
             "request"
         );
     }

@@ -1,4 +1,4 @@
-//! Logs go to standard error: a line of text for people, or of JSON for machines.
+//! Logs to standard error: lines of text for people, or of JSON for machines.
 
 use std::io::{self, IsTerminal};
 
@@ -10,31 +10,31 @@ use tracing_subscriber::util::TryInitError;
 
 use super::log_queue::{LogGuard, LogQueue};
 
-/// How a log line is written.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One object a line, for machines.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why logging did not start.
+/// Why logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// It was started before.
+    /// It is already started.
     #[error("logging was started twice")]
     Started(#[from] TryInitError),
-    /// The system gives no further thread.
+    /// The operating system cannot start another thread.
     #[error("the thread that writes the log cannot be started: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// Starts logging for the whole program, at level `info` or as `RUST_LOG` says. What was logged is written by the time
-/// the guard is dropped.
+/// Starts logging for the whole program, at level `info` or as set by `RUST_LOG`. Dropping the guard waits until everything
+/// logged has been written.
 pub fn start_logs(format: LogFormat) -> Result<LogGuard, LogsError> {
-    // The HTTP libraries put addresses, with their queries, into debug lines: they stay quiet whatever is asked for.
+    // The HTTP libraries write URLs with queries at debug level, so they are silenced whatever `RUST_LOG` says.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let quiet = ["reqwest", "hyper", "hyper_util", "h2", "rustls"];
     let filter = quiet
@@ -43,7 +43,9 @@ pub fn start_logs(format: LogFormat) -> Result<LogGuard, LogsError> {
         .fold(filter, EnvFilter::add_directive);
     let registry = tracing_subscriber::registry().with(filter);
     let lost_notice = match format {
-        LogFormat::Text => |count| format!("{count} log lines were lost: nobody reads them fast enough\n"),
+        LogFormat::Text => {
+            |count| format!("{count} log lines were lost, because the reader of the log is too slow\n")
+        }
         LogFormat::Json => {
             |count| format!("{{\"level\":\"WARN\",\"message\":\"log lines were lost\",\"count\":{count}}}\n")
         }

@@ -1,4 +1,4 @@
-//! Metrics in the OpenMetrics text format. Labels come from closed sets: route, method, class of status, archive id.
+//! Metrics in the OpenMetrics text format. Labels have closed sets of values: route, method, status class, archive id.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use http_server::ConnectionMetrics;
 
-/// Upper bounds in seconds: from a cached read to a slow archive.
+/// Upper bounds of the histogram buckets in seconds: from a cached read to a slow archive.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 
-/// What is told apart of the requests that come in: the route without what varies; GET, HEAD, POST, or `other`.
+/// Labels of a request: the route template; GET, HEAD, POST or `other`; the status class.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: &'static str,
@@ -49,19 +49,18 @@ struct CacheLabels {
     outcome: &'static str,
 }
 
-/// What came of a look into the cache.
+/// The result of a cache lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheOutcome {
-    /// It was there and fresh.
+    /// The entry was present and fresh.
     Hit,
-    /// It was there, and an archive confirmed it.
+    /// The entry was present, and an archive confirmed it.
     Revalidated,
-    /// It had to be asked for.
+    /// The archive was queried.
     Miss,
 }
 
-/// The metrics of one route's requests, found once: a request should not have to look for them. Most are a GET that
-/// succeeds.
+/// The metrics of one route, looked up once instead of for each request. Most requests are a successful GET.
 #[derive(Debug)]
 pub struct RouteMetrics {
     route: &'static str,
@@ -76,8 +75,8 @@ impl RouteMetrics {
     }
 }
 
-/// The gateway's metrics; cloning gives another handle to the same ones. Each gateway has its own registry, so that two
-/// in one process do not count for each other.
+/// The gateway's metrics. Clones share them. Each gateway has its own registry, so that two in one process are counted
+/// separately.
 #[derive(Clone)]
 pub struct Metrics(Arc<MetricFamilies>);
 
@@ -96,7 +95,7 @@ struct MetricFamilies {
     answers: Family<CacheLabels, Counter>,
     cache_bytes: Gauge<u64, AtomicU64>,
     cache_entries: Gauge<u64, AtomicU64>,
-    ledger_failures: Counter,
+    change_log_failures: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -125,20 +124,20 @@ impl Default for Metrics {
             answers: Family::default(),
             cache_bytes: Gauge::default(),
             cache_entries: Gauge::default(),
-            ledger_failures: Counter::default(),
+            change_log_failures: Counter::default(),
         };
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut inner.registry;
-        registry.register("build", "The version that runs", build);
+        registry.register("build", "Version of the running gateway", build);
         registry.register("requests", "Requests answered", inner.requests.clone());
-        let help = "Time from a request's head to its answer's head";
+        let help = "Time from receiving the request headers to sending the response headers";
         registry.register_with_unit("request", help, Unit::Seconds, inner.request_seconds.clone());
         registry.register(
             "requests_in_flight",
-            "Requests whose answer's body is not yet sent",
+            "Requests in flight, until the response body is sent",
             inner.in_flight.clone(),
         );
-        registry.register("connections", "Connections that are open", inner.connections.clone());
+        registry.register("connections", "Open connections", inner.connections.clone());
         registry.register(
             "upstream_requests",
             "Requests sent to archives, by outcome",
@@ -146,10 +145,10 @@ impl Default for Metrics {
         );
         registry.register(
             "upstream_requests_in_flight",
-            "Requests to archives whose answer's body is not yet read",
+            "Requests to archives in flight, until the response body is read",
             inner.upstream_in_flight.clone(),
         );
-        let help = "Time from a request to an archive to its answer's head";
+        let help = "Time from sending a request to an archive to receiving the response headers";
         registry.register_with_unit("upstream", help, Unit::Seconds, inner.upstream_seconds.clone());
         registry.register("cache_lookups", "Studies looked up in the cache, by outcome", cache);
         registry.register(
@@ -159,15 +158,15 @@ impl Default for Metrics {
         );
         registry.register_with_unit(
             "cache",
-            "Bytes held in the cache",
+            "Size of the memory cache",
             Unit::Bytes,
             inner.cache_bytes.clone(),
         );
-        registry.register("cache_entries", "Entries held in the cache", inner.cache_entries.clone());
+        registry.register("cache_entries", "Entries in the memory cache", inner.cache_entries.clone());
         registry.register(
-            "ledger_failures",
-            "Times that the change log broke and went on in memory",
-            inner.ledger_failures.clone(),
+            "change_log_failures",
+            "Failures of the change log, after each of which it continued in memory",
+            inner.change_log_failures.clone(),
         );
         Self(Arc::new(inner))
     }
@@ -184,7 +183,7 @@ impl ConnectionMetrics for Metrics {
 }
 
 impl Metrics {
-    /// The metrics of the requests for `route`.
+    /// The metrics of requests for `route`.
     pub fn route(&self, route: &'static str) -> RouteMetrics {
         RouteMetrics {
             route,
@@ -197,7 +196,7 @@ impl Metrics {
         }
     }
 
-    /// A request was answered; `duration` until the head of the answer.
+    /// Counts a response; `duration` ends with its headers.
     pub fn request_answered(
         &self,
         route: &RouteMetrics,
@@ -213,18 +212,18 @@ impl Metrics {
         }
     }
 
-    /// A request has begun; it is in flight until the returned value is dropped.
+    /// Counts a request as in flight until the returned value is dropped.
     pub fn request_begun(&self) -> InFlight {
         InFlight::new(&self.0.in_flight)
     }
 
-    /// A request to an archive has begun; it is in flight until the returned value is dropped.
+    /// Counts a request to an archive as in flight until the returned value is dropped.
     pub fn upstream_begun(&self, archive: &str, class: &'static str) -> InFlight {
         let labels = UpstreamClass { archive: archive.to_owned(), class };
         InFlight::new(&self.0.upstream_in_flight.get_or_create_owned(&labels))
     }
 
-    /// An archive answered, or failed to; `duration` until the head of the answer.
+    /// Counts an archive's response or failure; `duration` ends with the response headers.
     pub fn upstream_answered(&self, archive: &str, class: &'static str, outcome: &str, duration: Duration) {
         let labels = UpstreamLabels { archive: archive.to_owned(), class, outcome: outcome.to_owned() };
         self.0.upstream_requests.get_or_create(&labels).inc();
@@ -232,7 +231,7 @@ impl Metrics {
         self.0.upstream_seconds.get_or_create(&labels).observe(duration.as_secs_f64());
     }
 
-    /// A study was looked up in the cache.
+    /// Counts a cache lookup of a study.
     pub fn cache_looked_up(&self, outcome: CacheOutcome) {
         let counter = match outcome {
             CacheOutcome::Hit => &self.0.hits,
@@ -242,7 +241,7 @@ impl Metrics {
         counter.inc();
     }
 
-    /// Metadata or a thumbnail were looked up in the cache.
+    /// Counts a cache lookup of metadata or a thumbnail.
     pub fn answer_looked_up(&self, outcome: CacheOutcome) {
         let outcome = match outcome {
             CacheOutcome::Hit => "hit",
@@ -252,27 +251,27 @@ impl Metrics {
         self.0.answers.get_or_create(&CacheLabels { outcome }).inc();
     }
 
-    /// What the cache holds now.
-    pub fn cache_holds(&self, entries: u64, bytes: u64) {
+    /// Sets the size of the cache.
+    pub fn set_cache_size(&self, entries: u64, bytes: u64) {
         self.0.cache_entries.set(entries);
         self.0.cache_bytes.set(bytes);
     }
 
-    /// The change log broke.
-    pub fn ledger_broke(&self) {
-        self.0.ledger_failures.inc();
+    /// Counts a failure of the change log.
+    pub fn change_log_failed(&self) {
+        self.0.change_log_failures.inc();
     }
 
-    /// Everything as OpenMetrics text.
+    /// All metrics as OpenMetrics text.
     pub fn to_text(&self) -> String {
         let mut page = String::new();
-        // Writing to a string cannot fail; were it to, half a page is better than none.
+        // Writing to a string cannot fail; if it did, an incomplete page would be better than none.
         let _ = text::encode(&mut page, &self.0.registry);
         page
     }
 }
 
-/// Counts one thing that is going on, until it is dropped.
+/// Counts something in progress until it is dropped.
 #[derive(Debug)]
 pub struct InFlight(Gauge);
 
@@ -294,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_shows_what_was_counted() {
+    fn the_page_contains_every_counter() {
         let metrics = Metrics::default();
         let open = metrics.request_begun();
         let route = metrics.route("fhir.capabilities");
@@ -302,7 +301,7 @@ mod tests {
         metrics.request_answered(&route, "POST", 405, Duration::from_millis(2));
         metrics.upstream_answered("main", "search", "200", Duration::from_millis(20));
         metrics.cache_looked_up(CacheOutcome::Hit);
-        metrics.cache_holds(3, 4096);
+        metrics.set_cache_size(3, 4096);
         let page = metrics.to_text();
         for line in [
             "gateway_requests_total{route=\"fhir.capabilities\",method=\"GET\",status=\"200\"} 1",
@@ -322,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn two_gateways_in_one_process_count_for_themselves() {
+    fn two_gateways_in_one_process_are_counted_separately() {
         let (one, other) = (Metrics::default(), Metrics::default());
         one.cache_looked_up(CacheOutcome::Hit);
         let hits = |metrics: &Metrics, count| {

@@ -1,9 +1,9 @@
-//! What is told of a defect: where it is. Never the message of the panic, which can quote what was being worked on.
+//! Logs panics: only their location, never their message, which may quote the data being processed.
 
-/// Has panics told in the log, by their place alone.
+/// Logs panics of the whole program, by their location alone.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map_or_else(String::new, ToString::to_string);
-        tracing::error!(place, "the gateway has a defect; please report its place");
+        let location = panic.location().map_or_else(String::new, ToString::to_string);
+        tracing::error!(location, "the gateway panicked; please report this location");
     }));
 }

@@ -1,4 +1,4 @@
-//! What ties a request's log lines together, and its answer to them.
+//! The request id, which connects the log lines of a request with its response.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -8,45 +8,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Where callers and answers carry it.
+/// The header of requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A UUID has 36 characters; some proxies write longer ones.
+/// Maximum length: a UUID has 36 characters; some proxies write longer ids.
 const MAX_LEN: usize = 64;
 
-/// Sets this process apart from every other one.
+/// Distinguishes this process from others.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// 1 to 64 letters, digits, `-`, `_` and `.`: fits a header, and cannot forge a log line.
+/// 1 to 64 letters, digits, `-`, `_` and `.`: valid in a header, and unable to forge a log line.
 ///
-/// Every request has one, and few are ever read: what is coined is a number until somebody wants its text.
+/// Every request has an id, but few are ever written: a generated id stays a number until its text is needed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(IdOrigin);
 
 #[derive(Clone, PartialEq, Eq)]
 enum IdOrigin {
-    /// The how manieth request of this process it is.
-    Coined(u64),
-    /// What the caller named it.
+    /// Sequence number of the request within this process.
+    Generated(u64),
+    /// The caller's id.
     Own(HeaderValue),
 }
 
 impl RequestId {
-    /// The caller's own, if it sent one that can be repeated, else a new one.
+    /// The caller's id if it is valid, else a generated one.
     pub fn of(headers: &HeaderMap) -> Self {
         let own = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
-        let coined = || IdOrigin::Coined(COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(own.cloned().map_or_else(coined, IdOrigin::Own))
+        let generated = || IdOrigin::Generated(COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(own.cloned().map_or_else(generated, IdOrigin::Own))
     }
 
-    /// As a header has it.
+    /// The id as a header value.
     pub fn header_value(&self) -> HeaderValue {
         match &self.0 {
-            // Hexadecimal digits and a hyphen are legal in a header.
-            IdOrigin::Coined(number) => {
-                HeaderValue::from_bytes(&coined(*number)).unwrap_or(HeaderValue::from_static("unknown"))
+            // Hexadecimal digits and a hyphen are valid in a header.
+            IdOrigin::Generated(number) => {
+                HeaderValue::from_bytes(&generated(*number)).unwrap_or(HeaderValue::from_static("unknown"))
             }
             IdOrigin::Own(value) => value.clone(),
         }
@@ -65,8 +65,8 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// The process and the request's number in it, in hexadecimal digits.
-fn coined(number: u64) -> [u8; 25] {
+/// The process and the request's number within it, in hexadecimal digits.
+fn generated(number: u64) -> [u8; 25] {
     let mut text = [b'-'; 25];
     write_hex(&mut text[..12], *PROCESS);
     write_hex(&mut text[13..], number);
@@ -75,7 +75,7 @@ fn coined(number: u64) -> [u8; 25] {
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// The last digits of `number`, as many as there is room for.
+/// Writes the last digits of `number`, as many as fit.
 fn write_hex(text: &mut [u8], number: u64) {
     for (pair, byte) in text.rchunks_mut(2).zip(number.to_le_bytes()) {
         pair.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
@@ -97,19 +97,19 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_may_name_its_request() {
+    fn a_valid_id_of_the_caller_is_used() {
         assert_eq!(of(b"53fefa32-fcbb_4ff8.1").to_string(), "53fefa32-fcbb_4ff8.1");
     }
 
     #[test]
-    fn a_name_that_could_be_mistaken_for_something_else_is_replaced() {
+    fn an_invalid_id_of_the_caller_is_replaced() {
         for bad in [&b""[..], b"a b", b"a\"b", b"\xff", b"a,b", &[b'a'; 65]] {
             assert_ne!(of(bad).to_string().as_bytes(), bad);
         }
     }
 
     #[test]
-    fn new_names_differ() {
+    fn generated_ids_differ() {
         let names: std::collections::BTreeSet<_> =
             (0..100).map(|_| RequestId::of(&HeaderMap::new()).to_string()).collect();
         assert_eq!(names.len(), 100);

@@ -18,7 +18,7 @@ fn base(peer: &str, headers: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_configured_address_stands_whatever_a_request_says() {
+fn a_configured_base_url_is_used_regardless_of_the_request() {
     let fixed = PublicBase::parse("https://imaging.example.org/gw").unwrap();
     let address = PublicAddress {
         fixed: Some(fixed.clone()),
@@ -32,7 +32,7 @@ fn a_configured_address_stands_whatever_a_request_says() {
 }
 
 #[test]
-fn nobody_but_a_trusted_proxy_is_believed() {
+fn only_a_trusted_proxy_is_believed() {
     let lies = [
         ("host", "own:8080"),
         ("forwarded", "for=1.2.3.4;proto=https;host=evil"),
@@ -46,7 +46,7 @@ fn nobody_but_a_trusted_proxy_is_believed() {
 }
 
 #[test]
-fn the_older_fields_tell_scheme_host_port_and_prefix() {
+fn the_older_fields_report_scheme_host_port_and_prefix() {
     for (headers, expected) in [
         (&[("host", "inner"), ("x-forwarded-proto", "https")][..], "https://inner"),
         (&[("host", "inner"), ("x-forwarded-host", "Outer.example")], "http://outer.example"),
@@ -65,8 +65,8 @@ fn the_older_fields_tell_scheme_host_port_and_prefix() {
 }
 
 #[test]
-fn of_a_list_the_entry_of_the_outermost_trusted_proxy_counts() {
-    // The caller wrote the first entries; the outer proxy (10.0.0.2) and the inner one (10.0.0.1) added theirs.
+fn the_entry_of_the_outermost_trusted_proxy_is_used() {
+    // The client wrote the first entries; the outer proxy (10.0.0.2) and the inner one (10.0.0.1) added theirs.
     let headers = [
         ("host", "inner"),
         ("x-forwarded-for", "6.6.6.6, 203.0.113.9, 10.0.0.2"),
@@ -85,7 +85,7 @@ fn of_a_list_the_entry_of_the_outermost_trusted_proxy_counts() {
 }
 
 #[test]
-fn pieces_that_break_their_grammar_are_ignored() {
+fn parts_that_violate_their_grammar_are_ignored() {
     for (name, value) in [
         ("x-forwarded-host", "a/../b"),
         ("x-forwarded-host", "good@evil"),
@@ -109,7 +109,7 @@ fn pieces_that_break_their_grammar_are_ignored() {
 }
 
 #[test]
-fn only_an_address_that_links_can_begin_with_is_a_public_base() {
+fn only_a_url_that_links_can_begin_with_is_a_public_base() {
     for good in ["http://a", "https://a.b:8443/x/y-z", "http://[::1]:80"] {
         assert_eq!(PublicBase::parse(good).unwrap().as_str(), good);
     }
@@ -130,7 +130,7 @@ fn only_an_address_that_links_can_begin_with_is_a_public_base() {
 
 proptest! {
     #[test]
-    fn whatever_the_fields_say_links_stay_links(
+    fn links_stay_valid_whatever_the_fields_contain(
         host in "[ -~]{0,20}", proto in "[ -~]{0,8}", port in "[ -~]{0,6}", prefix in "[ -~]{0,20}", forwarded in "[ -~]{0,40}",
         with_forwarded: bool,
     ) {
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stranger_changes_nothing(host in "[ -~]{0,20}", forwarded in "[ -~]{0,40}") {
+    fn an_untrusted_peer_changes_nothing(host in "[ -~]{0,20}", forwarded in "[ -~]{0,40}") {
         let headers = [("host", "inner"), ("x-forwarded-host", host.as_str()), ("forwarded", forwarded.as_str())];
         prop_assert_eq!(base(STRANGER, &headers), "http://inner");
     }

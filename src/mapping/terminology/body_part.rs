@@ -1,9 +1,10 @@
 //! Body Part Examined (0018,0015) as SNOMED CT concepts (PS3.16 Annex L, table L-1, as of the editions of 2026).
 //!
 //! The table has 322 defined terms. Five of them, FETALARM, FETALDIGIT, FETALHEART, FETALLEG and FETALPOLE, have no SNOMED CT
-//! concept there and so none here; the spellings ENDONASOPHARYNYX, OCCIPTALV and OCCPITALA are the standard's own.
+//! concept in the standard and therefore none here. The spellings ENDONASOPHARYNYX, OCCIPTALV and OCCPITALA are the standard's
+//! own.
 
-/// The code and its meaning; `None` for a term that the table does not know or has no concept for.
+/// The code and its meaning; `None` for a term that is not in the table or has no concept there.
 pub(crate) fn coded(term: &str) -> Option<(&'static str, &'static str)> {
     let term = term.trim().to_ascii_uppercase();
     let row = TERMS.binary_search_by_key(&term.as_str(), |(term, ..)| *term).ok()?;
@@ -337,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_terms_stand_in_the_order_that_they_are_searched_in() {
+    fn the_terms_are_sorted_for_binary_search() {
         assert!(TERMS.windows(2).all(|rows| rows[0].0 < rows[1].0));
         assert!(
             TERMS.iter().all(|(term, ..)| term.len() <= 16),

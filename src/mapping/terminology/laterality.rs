@@ -1,6 +1,6 @@
 //! Laterality (PS3.16 CID 244): the enumerated values of (0020,0060) and (0020,0062) as SNOMED CT concepts.
 
-/// The code and its meaning; `None` for what is no enumerated value.
+/// The code and its meaning; `None` if the text is not an enumerated value.
 pub(crate) fn coded(term: &str) -> Option<(&'static str, &'static str)> {
     Some(match term.trim().to_ascii_uppercase().as_str() {
         "R" => ("24028007", "Right"),

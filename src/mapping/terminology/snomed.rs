@@ -1,4 +1,4 @@
-//! Identifiers of SNOMED CT (release format 2, "SCTID"): what can be one and what cannot.
+//! Identifiers of SNOMED CT (release format 2, "SCTID"): tells valid ones from invalid ones.
 
 /// Whether `code` is the id of a concept: 6 to 18 digits, the partition of concepts, and Verhoeff's check digit.
 pub(crate) fn is_concept_id(code: &str) -> bool {
@@ -11,7 +11,7 @@ pub(crate) fn is_concept_id(code: &str) -> bool {
         && checks(digits)
 }
 
-/// Verhoeff's scheme: a walk through the dihedral group of order ten that comes home for every right number.
+/// Verhoeff's check: the product of all digits in the dihedral group of order ten is the identity for every valid number.
 fn checks(digits: &[u8]) -> bool {
     let mut sum = 0;
     for (place, digit) in digits.iter().rev().enumerate() {
@@ -61,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_digit_or_two_swapped_ones_are_noticed() {
+    fn a_wrong_digit_or_two_swapped_digits_are_detected() {
         for id in ["816094008", "816049009", "", "T-D3000", "12345", "0111002", "9999999999999999999"] {
             assert!(!is_concept_id(id), "{id}");
         }
     }
 
     #[test]
-    fn a_description_is_no_concept() {
+    fn a_description_id_is_not_a_concept_id() {
         // "Chest" as a description, not as a concept: the partition is 11.
         assert!(!is_concept_id("3754031018"));
     }

@@ -1,7 +1,7 @@
 //! Identifiers of SNOMED RT, which DICOM used until 2018 under the designators SRT, SNM3 and 99SDM and which older objects
-//! hold, as the SNOMED CT concepts that took their places (PS3.16 Annex L and CID 244: the column "SNOMED-RT ID").
+//! contain, translated to the SNOMED CT concepts that replaced them (PS3.16 Annex L and CID 244: the column "SNOMED-RT ID").
 //!
-//! Only what those tables hold: regions of the body and sides. What is not here stays words.
+//! Contains only the codes of those tables: body regions and laterality. Other codes stay text.
 
 /// The SNOMED CT id of the concept.
 pub(crate) fn snomed_ct(code: &str) -> Option<&'static str> {
@@ -96,12 +96,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ids_stand_in_the_order_that_they_are_searched_in() {
+    fn the_ids_are_sorted_for_binary_search() {
         assert!(CODES.windows(2).all(|rows| rows[0].0 < rows[1].0));
     }
 
     #[test]
-    fn a_retired_id_leads_to_the_concept_that_took_its_place() {
+    fn a_retired_id_is_translated_to_its_replacement() {
         assert_eq!(snomed_ct("T-D3000"), Some("816094009"));
         assert_eq!(snomed_ct("T-D9200"), Some("72696002"));
         assert_eq!(snomed_ct("G-A101"), Some("7771000"));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn every_concept_has_a_legal_id() {
+    fn every_concept_has_a_valid_id() {
         assert!(CODES.iter().all(|(_, code)| super::super::snomed::is_concept_id(code)));
     }
 }

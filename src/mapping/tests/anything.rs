@@ -1,10 +1,10 @@
-//! Whatever an archive writes, what comes out is FHIR: nothing empty, no illegal id, no illegal string.
+//! Whatever an archive writes, the result is valid FHIR: nothing empty, no invalid id, no invalid string.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Keywords that the mapping reads, and one that it does not.
+/// Keywords that the mapping reads, and one that it does not read.
 const KEYWORDS: &[&str] = &[
     "StudyInstanceUID",
     "PatientID",
@@ -135,7 +135,7 @@ fn contexts() -> impl Strategy<Value = MappingContext> {
     prop::sample::select(vec![context(), zone("America/St_Johns"), everything])
 }
 
-/// R4 json.html and datatypes.html: nothing is null or empty, strings hold something and no control characters.
+/// R4 json.html and datatypes.html: nothing is null or empty, strings are not empty and contain no control characters.
 fn assert_is_fhir(value: &Value) {
     match value {
         Value::Null => panic!("null"),
@@ -177,7 +177,7 @@ fn is_id(text: &str) -> bool {
 
 proptest! {
     #[test]
-    fn whatever_a_row_holds_the_study_is_fhir(
+    fn a_study_is_valid_fhir_whatever_its_row_contains(
         context in contexts(), mut study in data_set(), series in data_set(), instances in prop::collection::vec(data_set(), 0..3),
     ) {
         study["StudyInstanceUID"] = json!("1.2.3");
@@ -186,13 +186,13 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_row_holds_the_patient_is_fhir(context in contexts(), mut study in data_set()) {
+    fn a_patient_is_valid_fhir_whatever_its_row_contains(context in contexts(), mut study in data_set()) {
         study["StudyInstanceUID"] = json!("1.2.3");
         assert_is_fhir(&patient_of(&context, study));
     }
 
     #[test]
-    fn an_object_s_facts_are_those_of_its_attributes(object in data_set()) {
+    fn instance_facts_equal_the_attributes_of_the_object(object in data_set()) {
         let facts: InstanceFacts = serde_json::from_value(object.clone()).unwrap();
         let attributes = row(object);
         let uid = attributes.text(dicom_model::tags::SOP_INSTANCE_UID).filter(|uid| dicom_model::Uid::is_legal(uid));

@@ -30,7 +30,7 @@ fn a_known_scheme_has_its_uri() {
 }
 
 #[test]
-fn a_retired_snomed_id_is_translated_or_stays_words() {
+fn a_retired_snomed_id_is_translated_or_stays_text() {
     let knee = procedure(code("T-D9200", "SRT", "Knee"));
     assert_eq!(knee[0]["coding"][0]["code"], "72696002");
     assert_eq!(knee[0]["coding"][0]["system"], "http://snomed.info/sct");
@@ -39,14 +39,14 @@ fn a_retired_snomed_id_is_translated_or_stays_words() {
 }
 
 #[test]
-fn what_is_no_snomed_ct_id_is_not_written_as_one() {
+fn an_invalid_snomed_ct_id_is_not_written_as_a_code() {
     assert_eq!(procedure(code("72696003", "SCT", "Knee")), json!([{"text": "Knee"}]));
     assert_eq!(procedure(code("KNEE", "SCT", "Knee")), json!([{"text": "Knee"}]));
     assert_eq!(procedure(code("T-D9200", "SCT", "Knee"))[0]["coding"][0]["code"], "72696002");
 }
 
 #[test]
-fn a_local_scheme_is_words_unless_it_has_a_uid() {
+fn a_code_of_a_local_scheme_is_text_unless_the_scheme_has_a_uid() {
     assert_eq!(procedure(code("CTTHX", "99LOCAL", "CT Thorax")), json!([{"text": "CT Thorax"}]));
     let mut item = code("CTTHX", "99LOCAL", "CT Thorax");
     item["CodingSchemeUID"] = json!("1.2.276.0.1");
@@ -57,7 +57,7 @@ fn a_local_scheme_is_words_unless_it_has_a_uid() {
 }
 
 #[test]
-fn a_code_without_a_meaning_is_kept_and_one_that_says_nothing_is_not() {
+fn a_code_without_a_meaning_is_kept_and_an_empty_one_is_omitted() {
     let mapped = procedure(json!({"CodeValue": "24627-2", "CodingSchemeDesignator": "LN"}));
     assert_eq!(mapped, json!([{"coding": [{"system": "http://loinc.org", "code": "24627-2"}]}]));
     assert_eq!(procedure(json!({"CodeValue": "X1"})), json!([{"text": "X1"}]));
@@ -65,19 +65,19 @@ fn a_code_without_a_meaning_is_kept_and_one_that_says_nothing_is_not() {
 }
 
 #[test]
-fn a_code_with_blanks_that_fhir_forbids_is_words() {
+fn a_code_with_blanks_that_fhir_forbids_is_text() {
     assert_eq!(procedure(code("A  B", "LN", "odd")), json!([{"text": "odd"}]));
 }
 
 #[test]
-fn long_codes_stand_under_their_own_attribute() {
+fn long_codes_are_read_from_their_own_attributes() {
     let item =
         json!({"LongCodeValue": "12345678901234567890", "CodingSchemeDesignator": "DCM", "CodeMeaning": "x"});
     assert_eq!(procedure(item)[0]["coding"][0]["code"], "12345678901234567890");
 }
 
 #[test]
-fn reasons_come_from_the_study_and_from_the_requests_of_its_series_each_once() {
+fn reasons_of_the_study_and_of_the_requests_of_its_series_are_listed_once() {
     let study = study_row(json!({"ReasonForTheRequestedProcedure": "Cough"}));
     let request = json!({"RequestAttributesSequence": {"vr": "SQ", "Value": [{
         "ReasonForTheRequestedProcedure": "Cough",

@@ -11,25 +11,26 @@ fn a_date_alone_is_a_day() {
 }
 
 #[test]
-fn a_time_without_a_zone_says_no_more_than_the_day() {
+fn a_time_without_a_zone_becomes_a_date() {
     assert_eq!(started(&context(), json!({"StudyDate": "20240131", "StudyTime": "101500"})), "2024-01-31");
 }
 
 #[test]
-fn the_object_s_own_offset_wins_over_the_configured_zone() {
-    let told = json!({"StudyDate": "20240131", "StudyTime": "101500", "TimezoneOffsetFromUTC": "-0330"});
-    assert_eq!(started(&zone("Europe/Berlin"), told), "2024-01-31T10:15:00-03:30");
+fn the_offset_of_the_object_takes_precedence_over_the_configured_zone() {
+    let with_offset =
+        json!({"StudyDate": "20240131", "StudyTime": "101500", "TimezoneOffsetFromUTC": "-0330"});
+    assert_eq!(started(&zone("Europe/Berlin"), with_offset), "2024-01-31T10:15:00-03:30");
 }
 
 #[test]
-fn the_configured_zone_knows_daylight_saving() {
+fn the_configured_zone_applies_daylight_saving_time() {
     let at = |day| started(&zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": "101500"}));
     assert_eq!(at("20240131"), "2024-01-31T10:15:00+01:00");
     assert_eq!(at("20240731"), "2024-07-31T10:15:00+02:00");
 }
 
 #[test]
-fn an_hour_that_comes_twice_or_never_has_no_certain_offset() {
+fn an_hour_that_occurs_twice_or_never_has_no_certain_offset() {
     let at = |day, time| started(&zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": time}));
     assert_eq!(at("20241027", "023000"), "2024-10-27");
     assert_eq!(at("20240331", "023000"), "2024-03-31");
@@ -37,7 +38,7 @@ fn an_hour_that_comes_twice_or_never_has_no_certain_offset() {
 }
 
 #[test]
-fn an_offset_by_the_sun_cannot_be_written() {
+fn an_offset_with_seconds_is_omitted() {
     let at = |day| started(&zone("Europe/Amsterdam"), json!({"StudyDate": day, "StudyTime": "1200"}));
     assert_eq!(at("18800101"), "1880-01-01");
 }
@@ -45,8 +46,9 @@ fn an_offset_by_the_sun_cannot_be_written() {
 #[test]
 fn seconds_are_filled_and_fractions_kept() {
     let at = |time| {
-        let told = json!({"StudyDate": "20240131", "StudyTime": time, "TimezoneOffsetFromUTC": "+0000"});
-        started(&context(), told)
+        let with_offset =
+            json!({"StudyDate": "20240131", "StudyTime": time, "TimezoneOffsetFromUTC": "+0000"});
+        started(&context(), with_offset)
     };
     assert_eq!(at("1015"), "2024-01-31T10:15:00Z");
     assert_eq!(at("101530.250000"), "2024-01-31T10:15:30.25Z");
@@ -57,14 +59,14 @@ fn seconds_are_filled_and_fractions_kept() {
 }
 
 #[test]
-fn what_is_no_day_is_left_out() {
+fn an_invalid_date_is_omitted() {
     for day in ["20230229", "00000101", "2024", "", "20241301"] {
         assert_eq!(started(&context(), json!({"StudyDate": day})), Value::Null, "{day}");
     }
 }
 
 #[test]
-fn a_series_has_its_own_beginning_else_that_of_its_procedure_step() {
+fn a_series_without_a_start_has_that_of_its_procedure_step() {
     let own =
         one_series(json!({"SeriesDate": "20240201", "PerformedProcedureStepStartDate": "20240131"}), None);
     assert_eq!(own["started"], "2024-02-01");
@@ -73,7 +75,7 @@ fn a_series_has_its_own_beginning_else_that_of_its_procedure_step() {
 }
 
 #[test]
-fn a_series_without_an_offset_takes_the_study_s() {
+fn a_series_without_an_offset_has_that_of_the_study() {
     let study = study_row(json!({"TimezoneOffsetFromUTC": "+0900"}));
     let source = series_source(json!({"SeriesDate": "20240201", "SeriesTime": "0800"}), None);
     let mapped = study_with(&zone("Europe/Berlin"), &study, Some(vec![source]));

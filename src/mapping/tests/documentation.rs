@@ -1,5 +1,5 @@
-//! `docs/mapping.md` against the code: every element of R4 has a row, and every attribute that the mapping reads is named
-//! at the level at which it is asked for.
+//! Compares `docs/mapping.md` with the code: every element of R4 has a row, and every attribute that the mapping reads is named
+//! at the level at which it is requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,14 +9,14 @@ use dicom_model::{Tag, tag, tags};
 
 const PAGE: &str = include_str!("../../../docs/mapping.md");
 
-/// Every element that R4 has, by resource; another test holds the types to these files.
+/// Every element that R4 has, by resource; another test compares the types with these files.
 const ELEMENTS: [(&str, &str); 3] = [
     ("ImagingStudy", include_str!("../../../tests/hl7/every-element/ImagingStudy.json")),
     ("Patient", include_str!("../../../tests/hl7/every-element/Patient.json")),
     ("Endpoint", include_str!("../../../tests/hl7/every-element/Endpoint.json")),
 ];
 
-/// What every resource and element has, of which the tables do not speak.
+/// Elements of every resource and element, which the tables omit.
 const EVERYWHERE: [&str; 9] = [
     "resourceType",
     "id",
@@ -29,8 +29,8 @@ const EVERYWHERE: [&str; 9] = [
     "modifierExtension",
 ];
 
-/// What a search answers unasked (PS3.18 tables 10.6.3-3 to 10.6.3-5), or the metadata alone tell.
-const UNASKED: [(&str, &[Tag]); 3] = [
+/// Attributes that a search returns by default (PS3.18 tables 10.6.3-3 to 10.6.3-5), or that only the metadata contain.
+const RETURNED_BY_DEFAULT: [(&str, &[Tag]); 3] = [
     (
         "study",
         &[
@@ -51,7 +51,7 @@ const UNASKED: [(&str, &[Tag]); 3] = [
     ("instance", &[tags::SOP_INSTANCE_UID, tags::SOP_CLASS_UID, tags::INSTANCE_NUMBER]),
 ];
 
-/// The rows of the tables under a heading, by cells, without the head.
+/// The rows of the table under a heading, by cells, without the table head.
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -59,7 +59,7 @@ fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// The attributes in a text, each as `Keyword (gggg,eeee)`, where both must mean the same.
+/// The attributes in a text, each as `Keyword (gggg,eeee)`; keyword and tag must agree.
 fn attributes(text: &str) -> Vec<Tag> {
     let words: Vec<_> = text.split([' ', ';', '\n']).filter(|word| !word.is_empty()).collect();
     let pairs = words.windows(2).filter_map(|pair| {
@@ -72,7 +72,7 @@ fn attributes(text: &str) -> Vec<Tag> {
     pairs.collect()
 }
 
-/// The names of the elements in `object`, and below those that have elements of their own in `parents`.
+/// The names of the elements in `object`, including those below the elements in `parents`.
 fn elements(object: &Value, parents: &[&str], path: &str, names: &mut BTreeSet<String>) {
     for (name, value) in object.as_object().unwrap() {
         if name.starts_with('_') || EVERYWHERE.contains(&name.as_str()) {
@@ -110,10 +110,10 @@ fn an_element_without_a_source_says_why_it_is_absent() {
 }
 
 #[test]
-fn attributes_are_named_at_the_level_at_which_they_are_asked_for() {
+fn attributes_are_documented_at_the_level_at_which_they_are_requested() {
     let mut documented: BTreeMap<&str, BTreeSet<Tag>> = BTreeMap::new();
     for row in rows("ImagingStudy").into_iter().chain(rows("Patient")) {
-        // A row of two levels names the attributes of each, with a semicolon between.
+        // A row for two levels lists the attributes of each, separated by a semicolon.
         let levels: Vec<_> = row[2].split("; ").collect();
         let sources: Vec<_> = row[1].split("; ").collect();
         assert_eq!(levels.len(), sources.len(), "{row:?}");
@@ -127,14 +127,14 @@ fn attributes_are_named_at_the_level_at_which_they_are_asked_for() {
         &[series_tags(), series_note_tags(&context)],
         &[instance_tags()],
     ];
-    for ((level, unasked), asked) in UNASKED.into_iter().zip(asked) {
+    for ((level, unasked), asked) in RETURNED_BY_DEFAULT.into_iter().zip(asked) {
         let read: BTreeSet<Tag> = asked.iter().copied().chain([unasked]).flatten().copied().collect();
         assert_eq!(named(&documented[level]), named(&read), "{level}");
     }
 }
 
 #[test]
-fn the_page_names_every_attribute_that_the_code_reads_and_no_other() {
+fn the_page_names_exactly_the_attributes_that_the_code_reads() {
     let mut read = BTreeSet::new();
     for folder in ["src/mapping", "src/mapping/terminology"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);

@@ -59,7 +59,7 @@ fn a_local_issuer_is_looked_up_in_the_configuration() {
 }
 
 #[test]
-fn the_default_system_is_for_numbers_that_name_no_issuer() {
+fn the_default_system_applies_to_numbers_without_an_issuer() {
     let context = MappingContext { accession_system: Some("urn:oid:9".to_owned()), ..context() };
     let bare = study_with(&context, &study_row(json!({"AccessionNumber": "A1"})), None);
     assert_eq!(bare["identifier"][1]["system"], "urn:oid:9");
@@ -75,7 +75,7 @@ fn a_study_id_is_secondary() {
 }
 
 #[test]
-fn several_orders_are_several_references_each_once() {
+fn several_orders_are_distinct_references() {
     let requests = json!({"vr": "SQ", "Value": [
         {"AccessionNumber": "A1", "PlacerOrderNumberImagingServiceRequest": "P1"},
         {"AccessionNumber": "A2", "FillerOrderNumberImagingServiceRequest": "F1"},
@@ -96,7 +96,7 @@ fn several_orders_are_several_references_each_once() {
 }
 
 #[test]
-fn a_request_that_repeats_the_study_s_number_is_no_other_order() {
+fn a_request_with_the_number_of_the_study_is_the_same_order() {
     let issuer = json!({"vr": "SQ", "Value": [{"LocalNamespaceEntityID": "HOSP"}]});
     let study = study_row(json!({"AccessionNumber": "A1", "IssuerOfAccessionNumberSequence": issuer}));
     let request = json!({"RequestAttributesSequence": {"vr": "SQ", "Value": [{"AccessionNumber": "A1"}]}});
@@ -113,7 +113,7 @@ fn an_admission_is_an_encounter_by_its_number() {
 }
 
 #[test]
-fn the_orders_that_a_document_answers_are_those_of_the_study_too() {
+fn the_orders_of_a_document_are_orders_of_the_study() {
     let request = json!({"vr": "SQ", "Value": [{"AccessionNumber": "A1"}, {"AccessionNumber": "A2"}]});
     let mut series = series_source(json!({}), None);
     overlay_series(&mut series.attributes, &row(json!({"ReferencedRequestSequence": request})));

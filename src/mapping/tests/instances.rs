@@ -7,7 +7,7 @@ fn facts(json: &str) -> InstanceFacts {
 }
 
 #[test]
-fn an_instance_is_what_its_row_tells() {
+fn an_instance_has_the_elements_of_its_row() {
     let mapped = one_series(
         json!({}),
         Some(json!([{
@@ -29,7 +29,7 @@ fn an_instance_is_what_its_row_tells() {
 }
 
 #[test]
-fn an_instance_without_a_class_says_so_and_one_without_a_uid_is_none() {
+fn an_instance_without_a_class_has_an_absent_reason_and_one_without_a_uid_is_omitted() {
     let mapped = one_series(json!({}), Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "x"}])));
     assert_eq!(
         mapped["instance"],
@@ -40,7 +40,7 @@ fn an_instance_without_a_class_says_so_and_one_without_a_uid_is_none() {
 }
 
 #[test]
-fn the_first_title_that_there_is_counts() {
+fn the_first_title_present_is_used() {
     let image = r#""00080008":{"Value":["DERIVED"]}"#;
     let document = r#""00420010":{"Value":["Letter"]}"#;
     let label = r#""00700080":{"Value":["KEY"]}"#;
@@ -68,7 +68,7 @@ fn rows_are_read_whatever_their_spelling() {
 }
 
 #[test]
-fn what_cannot_be_read_is_left_out() {
+fn unreadable_values_are_omitted() {
     let nothing = InstanceFacts::default();
     for odd in [
         "{}",
@@ -81,7 +81,7 @@ fn what_cannot_be_read_is_left_out() {
 }
 
 #[test]
-fn classes_of_the_standard_are_not_copied() {
+fn sop_classes_of_the_standard_are_not_copied() {
     let class = |uid: &str| facts(&format!(r#"{{"00080016":{{"Value":["{uid}"]}}}}"#)).sop_class.unwrap();
     assert!(matches!(class(CT), std::borrow::Cow::Borrowed(CT)));
     assert!(matches!(class("1.3.12.2.1107.5.9.1"), std::borrow::Cow::Owned(_)));

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_patient_is_what_the_row_tells() {
+fn a_patient_has_the_elements_of_the_row() {
     let mapped = patient_of(
         &context(),
         json!({
@@ -31,7 +31,7 @@ fn a_patient_is_what_the_row_tells() {
 }
 
 #[test]
-fn each_writing_of_a_name_is_a_name() {
+fn each_representation_of_a_name_is_a_human_name() {
     let mapped = patient_of(
         &context(),
         json!({"PatientID": "1", "PatientName": {"vr": "PN", "Value": [{
@@ -51,7 +51,7 @@ fn each_writing_of_a_name_is_a_name() {
 }
 
 #[test]
-fn a_name_that_says_nothing_is_no_name() {
+fn an_empty_name_is_omitted() {
     for name in ["", "^^^^", "=", " ^ "] {
         assert_eq!(patient_of(&context(), json!({"PatientID": "1", "PatientName": name})).get("name"), None);
     }
@@ -66,7 +66,7 @@ fn sexes_are_those_of_the_standard_or_unknown() {
 }
 
 #[test]
-fn other_identifiers_stand_behind_the_patient_s_own() {
+fn other_identifiers_follow_the_primary_one() {
     let others = json!({"vr": "SQ", "Value": [
         {"PatientID": "X9", "IssuerOfPatientID": "HOSP"},
         {"PatientID": "MRN-1"},
@@ -89,7 +89,7 @@ fn other_identifiers_stand_behind_the_patient_s_own() {
 }
 
 #[test]
-fn a_qualifier_wins_over_the_local_name() {
+fn a_qualifier_takes_precedence_over_the_local_name() {
     let mapped = patient_of(
         &context(),
         json!({
@@ -108,14 +108,14 @@ fn id(context: &MappingContext, members: Value) -> String {
 }
 
 #[test]
-fn an_id_is_legal_whatever_the_identifier_is_made_of_and_does_not_show_it() {
+fn an_id_is_valid_and_does_not_reveal_the_identifier() {
     let id = id(&context(), json!({"PatientID": "a*b?/\\ü 1"}));
     assert_eq!(id.len(), 40);
     assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
 }
 
 #[test]
-fn the_same_number_of_two_issuers_is_two_patients() {
+fn equal_numbers_of_two_issuers_are_two_patients() {
     let ids = ["HOSP", "ELSEWHERE", "THIRD"]
         .map(|issuer| id(&context(), json!({"PatientID": "1", "IssuerOfPatientID": issuer})));
     assert!(ids[0] != ids[1] && ids[1] != ids[2]);
@@ -123,15 +123,15 @@ fn the_same_number_of_two_issuers_is_two_patients() {
 }
 
 #[test]
-fn a_bare_number_is_another_patient_in_another_archive() {
+fn equal_bare_numbers_in_two_archives_are_two_patients() {
     let other = MappingContext { archive: "other".to_owned(), ..context() };
     assert_ne!(id(&context(), json!({"PatientID": "1"})), id(&other, json!({"PatientID": "1"})));
     let known = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP"});
-    assert_eq!(id(&context(), known.clone()), id(&other, known), "one issuer, one patient, wherever");
+    assert_eq!(id(&context(), known.clone()), id(&other, known), "one issuer, one patient, in every archive");
 }
 
 #[test]
-fn the_configured_system_makes_bare_numbers_one_space() {
+fn the_configured_system_identifies_bare_numbers_across_archives() {
     let with = |archive: &str| MappingContext {
         archive: archive.to_owned(),
         patient_id_system: Some("urn:oid:5".to_owned()),
@@ -141,7 +141,7 @@ fn the_configured_system_makes_bare_numbers_one_space() {
 }
 
 #[test]
-fn without_a_number_a_patient_is_that_of_one_study() {
+fn a_patient_without_a_number_belongs_to_one_study() {
     let first = id(&context(), json!({"StudyInstanceUID": "1.2"}));
     assert_ne!(first, id(&context(), json!({"StudyInstanceUID": "1.3"})));
     assert_eq!(patient_of(&context(), json!({"StudyInstanceUID": "1.2"})).get("identifier"), None);

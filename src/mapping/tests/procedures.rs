@@ -1,6 +1,6 @@
 use super::*;
 
-/// A study with the procedure step that each of its series names, by UID and description.
+/// A study with the procedure step that each of its series refers to, by UID and description.
 fn of_steps(steps: &[(Option<&str>, Option<&str>)]) -> Value {
     let series = steps
         .iter()
@@ -31,7 +31,7 @@ fn the_procedure_is_the_step_that_the_series_belong_to() {
 }
 
 #[test]
-fn a_study_of_several_steps_names_none_of_them() {
+fn a_study_of_several_steps_refers_to_none_of_them() {
     assert_eq!(of_steps(&[(Some("1.2.7"), None), (Some("1.2.8"), None)]), Value::Null);
     assert_eq!(of_steps(&[(None, Some("CT Thorax"))]), Value::Null);
     assert_eq!(of_steps(&[(Some("no uid"), None)]), Value::Null);

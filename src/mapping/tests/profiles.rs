@@ -14,7 +14,7 @@ const US_CORE_PATIENT: &str = "http://hl7.org/fhir/us/core/StructureDefinition/u
 const IPA_PATIENT: &str = "http://hl7.org/fhir/uv/ipa/StructureDefinition/ipa-patient";
 
 #[test]
-fn without_a_guide_nothing_is_named_and_nothing_added() {
+fn no_profile_is_claimed_and_nothing_added_without_a_guide() {
     let study = study_with(&following(&[]), &row(json!({"StudyInstanceUID": "1.2.3"})), None);
     assert_eq!((study.get("meta"), study.get("modality")), (None, None));
     let endpoint = endpoint(&following(&[]), "Main archive", "https://h/dicom-web/main".to_owned(), true);
@@ -23,7 +23,7 @@ fn without_a_guide_nothing_is_named_and_nothing_added() {
 }
 
 #[test]
-fn a_report_needs_to_know_when_the_study_began() {
+fn the_report_profile_requires_the_start_of_the_study() {
     let context = following(&[Guide::IheImr]);
     let of = |members| study_with(&context, &study_row(members), None);
     assert_eq!(named(&of(json!({"StudyDate": "20240131"}))), [IMR_STUDY]);
@@ -52,7 +52,7 @@ fn a_study_without_an_endpoint_or_uid_conforms_to_no_guide() {
 }
 
 #[test]
-fn europe_wants_identifiers_typed_as_dicom_does_and_frames_counted() {
+fn the_european_guide_requires_dicom_identifier_types_and_frame_counts() {
     let members = json!({"AccessionNumber": "A1", "StudyID": "S1"});
     let instances = json!([
         {"SOPInstanceUID": "1.1", "NumberOfFrames": "24"},
@@ -84,7 +84,7 @@ fn europe_wants_identifiers_typed_as_dicom_does_and_frames_counted() {
 }
 
 #[test]
-fn us_core_is_told_what_is_missing_of_a_patient_who_has_a_number_of_a_known_issuer() {
+fn us_core_requires_absent_reasons_and_an_identifier_of_a_known_issuer() {
     let context = following(&[Guide::UsCore]);
     let known = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP"});
     let patient = patient_of(&context, known);
@@ -109,7 +109,7 @@ fn us_core_is_told_what_is_missing_of_a_patient_who_has_a_number_of_a_known_issu
 }
 
 #[test]
-fn international_patient_access_wants_numbers_that_can_be_placed_and_a_name() {
+fn international_patient_access_requires_identifiers_with_a_system_and_a_name() {
     let context = following(&[Guide::Ipa]);
     let named = |members| named(&patient_of(&context, members)).contains(&IPA_PATIENT);
     assert!(named(json!({"PatientID": "1", "PatientName": "Doe^Jane"})));
@@ -120,7 +120,7 @@ fn international_patient_access_wants_numbers_that_can_be_placed_and_a_name() {
 }
 
 #[test]
-fn what_may_be_named_is_what_the_guides_that_are_on_have() {
+fn supported_profiles_are_those_of_the_enabled_guides() {
     let all = BTreeSet::from(Guide::ALL);
     assert_eq!(supported_profiles::<fhir_r4::types::Patient>(&all), [US_CORE_PATIENT, IPA_PATIENT]);
     assert_eq!(supported_profiles::<fhir_r4::types::ImagingStudy>(&BTreeSet::new()), [""; 0]);

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_series_is_what_its_row_tells() {
+fn a_series_has_the_elements_of_its_row() {
     let mapped = one_series(
         json!({
             "SeriesNumber": "2 ", "Modality": "ct", "SeriesDescription": " Thorax 1.0 ",
@@ -22,7 +22,7 @@ fn a_series_is_what_its_row_tells() {
 }
 
 #[test]
-fn a_series_without_a_modality_stays_and_says_so() {
+fn a_series_without_a_modality_is_kept_with_an_unknown_one() {
     let unknown = json!({"extension": [{
         "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown",
     }]});
@@ -34,7 +34,7 @@ fn a_series_without_a_modality_stays_and_says_so() {
 }
 
 #[test]
-fn numbers_that_fhir_does_not_know_are_left_out() {
+fn numbers_that_fhir_does_not_allow_are_omitted() {
     for number in [json!(-1), json!("-3"), json!("1.5"), json!("x"), json!(4_294_967_295_u32), json!("")] {
         assert_eq!(one_series(json!({"SeriesNumber": number}), None).get("number"), None, "{number}");
     }
@@ -42,13 +42,13 @@ fn numbers_that_fhir_does_not_know_are_left_out() {
 }
 
 #[test]
-fn a_body_part_of_no_table_is_words_only() {
+fn a_body_part_that_is_in_no_table_is_text_only() {
     let mapped = one_series(json!({"BodyPartExamined": "LINKES KNIE"}), None);
     assert_eq!(mapped["bodySite"], json!({"display": "LINKES KNIE"}));
 }
 
 #[test]
-fn a_coded_region_wins_over_the_defined_term() {
+fn a_coded_region_takes_precedence_over_the_defined_term() {
     let region = |value: &str, scheme: &str| {
         let item =
             json!({"CodeValue": value, "CodingSchemeDesignator": scheme, "CodeMeaning": "Knee region"});
@@ -67,7 +67,7 @@ fn a_coded_region_wins_over_the_defined_term() {
 }
 
 #[test]
-fn the_images_side_counts_only_when_all_of_them_agree() {
+fn the_laterality_of_images_is_used_only_if_all_agree() {
     let side = |sides: &[&str]| {
         let instances: Vec<_> = sides
             .iter()
@@ -82,7 +82,7 @@ fn the_images_side_counts_only_when_all_of_them_agree() {
 }
 
 #[test]
-fn the_image_side_of_a_row_is_known_when_there_is_one_image() {
+fn the_image_laterality_of_a_row_is_used_only_for_a_single_image() {
     let side = |count: u32| {
         let row = json!({"ImageLaterality": "R", "NumberOfSeriesRelatedInstances": count});
         one_series(row, None)["laterality"]["code"].take()
@@ -142,7 +142,7 @@ fn the_equipment_is_a_performer_without_a_function() {
 }
 
 #[test]
-fn people_come_before_the_equipment() {
+fn people_are_listed_before_the_equipment() {
     let mapped = one_series(
         json!({"Manufacturer": "Acme", "OperatorsName": {"vr": "PN", "Value": [{"Alphabetic": "Roe^Ann"}]}}),
         None,
@@ -153,7 +153,7 @@ fn people_come_before_the_equipment() {
 }
 
 #[test]
-fn what_an_archive_does_not_count_is_counted() {
+fn missing_counts_are_computed() {
     let instances = Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "1.2"}]));
     assert_eq!(one_series(json!({}), instances.clone())["numberOfInstances"], 2);
     let short = json!({"NumberOfSeriesRelatedInstances": 1});

@@ -12,7 +12,7 @@ fn specimens(instances: &[&[Value]]) -> Value {
 }
 
 #[test]
-fn a_specimen_is_known_by_the_number_of_its_laboratory() {
+fn a_specimen_is_identified_by_the_number_of_its_laboratory() {
     let item = json!({
         "SpecimenIdentifier": "S-1",
         "IssuerOfTheSpecimenIdentifierSequence": {"vr": "SQ", "Value": [{"LocalNamespaceEntityID": "HOSP"}]},
@@ -29,7 +29,7 @@ fn a_specimen_is_known_by_the_number_of_its_laboratory() {
 }
 
 #[test]
-fn a_specimen_without_a_number_is_known_by_its_uid_or_in_words() {
+fn a_specimen_without_a_number_is_identified_by_its_uid_or_as_text() {
     let kind = json!({"vr": "SQ", "Value": [{"CodeValue": "1", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Tissue"}]});
     assert_eq!(
         specimens(&[&[json!({"SpecimenUID": "1.2.9", "SpecimenTypeCodeSequence": kind})]]),
@@ -41,7 +41,7 @@ fn a_specimen_without_a_number_is_known_by_its_uid_or_in_words() {
 }
 
 #[test]
-fn the_specimens_of_a_series_are_those_of_all_its_images_each_once() {
+fn the_specimens_of_a_series_are_those_of_all_its_images_without_duplicates() {
     let item = |number: &str| json!({"SpecimenIdentifier": number});
     let found = specimens(&[&[item("A")], &[], &[item("A"), item("B")]]);
     let numbers: Vec<_> =

@@ -2,7 +2,7 @@ use super::*;
 use dicom_model::Tag;
 
 #[test]
-fn a_study_has_the_shape_that_smart_imaging_access_asks_for() {
+fn a_study_has_the_form_that_smart_imaging_access_requires() {
     let mapped = study(json!({"StudyDescription": " Knee \u{7}MRI "}));
     assert_eq!(
         mapped["meta"]["profile"],
@@ -24,7 +24,7 @@ fn the_subject_is_the_patient_by_reference_identifier_and_name() {
 }
 
 #[test]
-fn what_cannot_be_retrieved_now_has_an_unknown_status() {
+fn a_study_that_cannot_be_retrieved_now_has_an_unknown_status() {
     let status = |availability: &str| study(json!({"InstanceAvailability": availability}))["status"].take();
     assert_eq!(
         ["ONLINE", "NEARLINE", "OFFLINE", "unavailable", ""].map(status),
@@ -33,7 +33,7 @@ fn what_cannot_be_retrieved_now_has_an_unknown_status() {
 }
 
 #[test]
-fn modalities_are_those_of_the_archive_each_once() {
+fn modalities_are_those_of_the_archive_without_duplicates() {
     let mapped = study(json!({"ModalitiesInStudy": ["CT ", "ct", "SR"]}));
     let codes: Vec<_> =
         mapped["modality"].as_array().unwrap().iter().map(|m| m["code"].as_str().unwrap()).collect();
@@ -41,7 +41,7 @@ fn modalities_are_those_of_the_archive_each_once() {
 }
 
 #[test]
-fn modalities_that_the_archive_does_not_sum_up_are_those_of_the_series() {
+fn modalities_are_those_of_the_series_if_the_archive_has_no_list() {
     let study = row(json!({"StudyInstanceUID": "1.2.3", "ModalitiesInStudy": {"vr": "CS"}}));
     let series = vec![series_source(json!({"Modality": "MG"}), None)];
     assert_eq!(study_with(&context(), &study, Some(series))["modality"][0]["code"], "MG");
@@ -62,7 +62,7 @@ fn counts_are_never_invented() {
 }
 
 #[test]
-fn people_are_named_and_identified_where_they_can_be_told_apart() {
+fn people_are_identified_if_names_and_identifiers_correspond() {
     let identification = |id: &str| json!({"PersonIdentificationCodeSequence": {"vr": "SQ", "Value": [{"CodeValue": id, "CodingSchemeDesignator": "99X"}]}});
     let names = json!({"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}, {"Alphabetic": "Roe^Ann"}]});
     let of = |identifications: Vec<Value>| {
@@ -95,7 +95,7 @@ fn an_object_completes_the_row_of_its_study_but_not_its_patient_or_counts() {
 }
 
 #[test]
-fn the_location_is_the_department_else_the_patient_s_and_the_institution() {
+fn the_location_is_the_department_or_the_patient_location_with_the_institution() {
     let location = |study: Value, series: &[Value]| {
         let series = series.iter().map(|members| series_source(members.clone(), None)).collect();
         study_with(&context(), &study_row(study), Some(series))["location"].take()
@@ -109,14 +109,14 @@ fn the_location_is_the_department_else_the_patient_s_and_the_institution() {
     assert_eq!(location(stay.clone(), &[json!({"InstitutionName": "South"})]), words("Ward 7, South"));
     assert_eq!(location(stay, &[]), words("Ward 7"));
     assert_eq!(location(json!({"InstitutionName": "South"}), &[]), words("South"));
-    // The department of one place is not put into the institution of another.
+    // The department of one series is not combined with the institution of another.
     let elsewhere = json!({"InstitutionalDepartmentName": "Cardiology"});
     assert_eq!(location(json!({"InstitutionName": "South"}), &[elsewhere]), words("Cardiology"));
     assert_eq!(location(json!({}), &[json!({"InstitutionName": " "})]), Value::Null);
 }
 
 #[test]
-fn comments_are_shown_and_asked_for_only_where_they_are_wanted() {
+fn comments_are_requested_and_included_only_if_configured() {
     let row = study_row(json!({"StudyComments": "Lay still."}));
     let series = |comment: &str| series_source(json!({"CommentsOnThePerformedProcedureStep": comment}), None);
     let notes = |context: &MappingContext| {
@@ -127,11 +127,11 @@ fn comments_are_shown_and_asked_for_only_where_they_are_wanted() {
     assert!(study_note_tags(&context()).is_empty() && series_note_tags(&context()).is_empty());
     let wanted = MappingContext { notes: true, ..context() };
     assert_eq!(notes(&wanted), json!([{"text": "Lay still."}, {"text": "Second try."}]));
-    assert_ne!(wanted.rules(), context().rules(), "what was made without them is made anew");
+    assert_ne!(wanted.rules(), context().rules(), "resources made without comments are made again");
 }
 
 #[test]
-fn no_attribute_is_asked_for_twice() {
+fn no_attribute_is_requested_twice() {
     let wanted = MappingContext { notes: true, ..context() };
     let mut series = [series_tags(), series_note_tags(&wanted)].concat();
     series.sort_unstable();
@@ -145,7 +145,7 @@ fn no_attribute_is_asked_for_twice() {
 }
 
 #[test]
-fn an_endpoint_has_the_shape_that_smart_imaging_access_asks_for() {
+fn an_endpoint_has_the_form_that_smart_imaging_access_requires() {
     let address = "https://gateway.example/dicom-web/main".to_owned();
     let mapped = serde_json::to_value(endpoint(&context(), "Main archive", address, true)).unwrap();
     assert_eq!(
