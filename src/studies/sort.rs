@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::search::Cursor;
 use fhir_r4::date::FhirDate;
-use fhir_r4::search::{Parameter, Searched, SortKey, Value, normalise};
+use fhir_r4::search::{Parameter, Searched, SortKey, Value, normalize};
 
 /// A value by which matches are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ fn comparable(value: &Value<'_>, zone: &TimeZone) -> Option<SortValue> {
         Value::Date(text) => {
             FhirDate::parse(text).map(|date| SortValue::Moment(date.first_moment(zone).as_nanosecond()))
         }
-        Value::Text(text) | Value::Words(text) => Some(SortValue::Text(normalise(text))),
+        Value::Text(text) | Value::Words(text) => Some(SortValue::Text(normalize(text))),
         Value::Uri(text) | Value::Oid(text) => Some(SortValue::Text((*text).to_owned())),
         Value::Token(token) => token.code.map(|code| SortValue::Text(code.to_owned())),
         Value::Reference(reference) => reference.reference.clone().map(SortValue::Text),

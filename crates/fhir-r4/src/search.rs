@@ -1,8 +1,8 @@
-//! The grammar of FHIR search (R4 search.html): from the pairs of a query string to typed criteria.
+//! The grammar of FHIR search (R4 search.html): converts the pairs of a query string to typed criteria.
 //!
-//! One table for each resource type ([`Searched`]) declares every parameter, and where a resource has its values. It drives the
-//! parsing and the comparison, and the CapabilityStatement is printed from it. Nothing here knows what an archive is or how a
-//! criterion is answered, and no message repeats a value: values are patients' identifiers.
+//! One table per resource type ([`Searched`]) declares every parameter and how its values are read from a resource.
+//! Parsing and comparison use it, and the CapabilityStatement is generated from it. Does not know about archives or how
+//! a criterion is evaluated there. No message contains a value, because values can be identifiers of patients.
 
 mod alternatives;
 mod criterion;
@@ -26,7 +26,7 @@ pub use parameter::{Parameter, ParameterType, Values};
 pub use parameters::{EndpointParam, ImagingStudyParam, PatientParam, Searched};
 pub use reference::ReferenceMatch;
 pub use result::{Contained, ResultParameters, SortKey, Summary, Total};
-pub use string::{StringMatch, normalise};
+pub use string::{StringMatch, normalize};
 pub use token::{System, Token, TypedIdentifier};
 pub use uri::UriMatch;
 pub use value::{TokenValue, Value};
@@ -34,13 +34,13 @@ pub use value::{TokenValue, Value};
 use crate::types::{Endpoint, ImagingStudy, Patient};
 use result::Unread;
 
-/// No real value is longer: sixty UIDs of full length fit.
+/// Maximum length of a value in bytes: enough for sixty UIDs of full length.
 const MAX_VALUE_LEN: usize = 4096;
 
-/// More parameters than any client sends.
+/// Maximum number of parameters; clients send fewer.
 const MAX_PARAMETERS: usize = 100;
 
-/// The types that are served.
+/// The resource types that are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceType {
     /// R4 endpoint.html.
@@ -52,15 +52,15 @@ pub enum ResourceType {
 }
 
 impl ResourceType {
-    /// All of them.
+    /// All types.
     pub const ALL: [Self; 3] = [Self::Endpoint, Self::ImagingStudy, Self::Patient];
 
-    /// Reads the type's name; names are case-sensitive (R4 http#general).
+    /// Parses the name of a type; names are case-sensitive (R4 http#general).
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == text)
     }
 
-    /// The type's name.
+    /// The name of the type.
     pub fn name(self) -> &'static str {
         match self {
             Self::Endpoint => "Endpoint",
@@ -76,23 +76,23 @@ impl fmt::Display for ResourceType {
     }
 }
 
-/// What is done with a parameter that is not known (R4 search#errors).
+/// The handling of unknown parameters (R4 search#errors).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Handling {
-    /// It is left out, and named in the answer.
+    /// The parameter is ignored and reported in the response.
     #[default]
     Lenient,
-    /// It is an error.
+    /// The parameter is an error.
     Strict,
 }
 
-/// What is wrong with one parameter. Says what was expected, never what was given.
+/// Why one parameter is rejected. Contains what was expected, never the given value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}: {diagnostics}")]
 pub struct SearchError {
-    /// The parameter's name without modifier, or what stands in its place if it is not known.
+    /// The name of the parameter without modifier, or a placeholder if the name is not valid; see [`shown`].
     pub parameter: String,
-    /// A code of R4's value set issue-type.
+    /// A code of the R4 value set issue-type.
     pub code: &'static str,
     /// What was expected.
     pub diagnostics: String,
@@ -101,46 +101,46 @@ pub struct SearchError {
 /// A search for resources of type `R`.
 #[derive(Debug)]
 pub struct Search<R: Searched> {
-    /// All of them hold for a match (R4 search#combining).
+    /// Criteria that a match must all meet (R4 search#combining).
     pub criteria: Vec<Criterion<R>>,
-    /// What must refer to a match (R4 search#has).
+    /// Studies that must refer to a match (R4 search#has).
     pub reverse: Vec<Reverse>,
-    /// What of the matches is wanted, and how.
+    /// The result parameters.
     pub result: ResultParameters,
-    /// The parameters that were understood, as they were given, for the self link.
+    /// The parameters that were applied, unchanged, for the self link.
     pub applied: Vec<(String, String)>,
-    /// The parameters that were left out, each once, and why.
+    /// The parameters that were ignored, each once, with the reason.
     pub ignored: Vec<(String, String)>,
-    /// What is to be said of parameters that were understood.
+    /// Remarks on parameters that were applied.
     pub remarks: Vec<(String, &'static str)>,
 }
 
-/// `_has:ImagingStudy:patient:modality=CT`: an ImagingStudy that refers to the match by `edge` and for which `criterion` holds.
+/// `_has:ImagingStudy:patient:modality=CT`: an ImagingStudy that refers to the match by `edge` and meets `criterion`.
 #[derive(Debug, Clone)]
 pub struct Reverse {
-    /// By which reference.
+    /// The reference from the study to the match.
     pub edge: Edge,
-    /// What holds for what refers.
+    /// The criterion for the study.
     pub criterion: Criterion<ImagingStudy>,
 }
 
-/// What the grammar must be told from outside.
+/// The settings of the parser.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// The base address under which absolute references are our own, without a slash at its end.
+    /// The base URL of this server, without a trailing slash. Absolute references below it are local.
     pub base: &'a str,
-    /// What is done with unknown parameters.
+    /// The handling of unknown parameters.
     pub handling: Handling,
-    /// `_count` when none is given.
+    /// Default of `_count`.
     pub default_count: usize,
-    /// `_count` is never more.
+    /// Maximum of `_count`.
     pub max_count: usize,
-    /// Whether a text is a DICOM UID (PS3.5 9.1), which R4 writes without a grammar of its own.
+    /// Whether a text is a DICOM UID (PS3.5 9.1). R4 does not define the syntax of UIDs.
     pub is_uid: fn(&str) -> bool,
 }
 
 impl<R: Searched> Search<R> {
-    /// Parses `pairs`, decoded, in the order of the query string. All that is wrong is told at once.
+    /// Parses `pairs`, decoded, in the order of the query string. Returns all errors together.
     pub fn parse(pairs: &[(String, String)], context: &Context<'_>) -> Result<Self, Vec<SearchError>> {
         let mut search = Self {
             criteria: Vec::new(),
@@ -152,11 +152,11 @@ impl<R: Searched> Search<R> {
         };
         let mut errors = Vec::new();
         if pairs.len() > MAX_PARAMETERS {
-            let diagnostics = format!("at most {MAX_PARAMETERS} parameters can be given");
+            let diagnostics = format!("expected at most {MAX_PARAMETERS} parameters");
             return Err(vec![SearchError { parameter: "query".to_owned(), code: "too-long", diagnostics }]);
         }
         for (index, pair) in pairs.iter().enumerate() {
-            // Said twice, in the address and in the body of a POST perhaps, it says the same.
+            // A duplicate, for example in the URL and in the body of a POST, has no effect.
             if pairs.get(..index).is_some_and(|before| before.contains(pair)) {
                 continue;
             }
@@ -175,34 +175,34 @@ impl<R: Searched> Search<R> {
         let error =
             |code, diagnostics: String| SearchError { parameter: shown(base_name), code, diagnostics };
         if value.len() > MAX_VALUE_LEN {
-            return Err(error("too-long", format!("a value is at most {MAX_VALUE_LEN} bytes long")));
+            return Err(error("too-long", format!("expected a value of at most {MAX_VALUE_LEN} bytes")));
         }
         if value.chars().any(char::is_control) {
-            return Err(error("value", "a value holds no control characters".to_owned()));
+            return Err(error("value", "expected a value without control characters".to_owned()));
         }
-        // Whoever asks for a query by its name wants that one and no other (R4 search#query).
+        // A named query cannot be ignored: it defines the meaning of the search (R4 search#query).
         if base_name == "_query" {
-            return Err(error("not-supported", "there are no named queries here".to_owned()));
+            return Err(error("not-supported", "named queries are not supported".to_owned()));
         }
         let shapes_result = result::is_known(base_name);
         if !shapes_result && base_name != "_has" && Parameter::<R>::named(base_name).is_none() {
             return self.ignore(name, NOT_SUPPORTED, context);
         }
-        // An empty value says nothing (R4 search#escaping); it is named, as it narrowed nothing.
+        // An empty value has no effect (R4 search#escaping); it is reported, because it did not restrict the search.
         if value.is_empty() {
-            return self.ignore(name, "It has no value.", context);
+            return self.ignore(name, "The parameter has no value.", context);
         }
         if shapes_result {
             let modifier = name.strip_prefix(base_name).and_then(|rest| rest.strip_prefix(':'));
             if name.contains('.') {
-                return Err(error("not-supported", "nothing follows this parameter's name".to_owned()));
+                return Err(error("not-supported", "this parameter does not support chaining".to_owned()));
             }
             match self.result.read::<R>(base_name, modifier, value, context) {
                 Ok(()) => {}
-                Err(Unread::Wrong(code, diagnostics)) => return Err(error(code, diagnostics)),
-                Err(Unread::LeftOut(why)) => return self.ignore(name, &why, context),
+                Err(Unread::Error(code, diagnostics)) => return Err(error(code, diagnostics)),
+                Err(Unread::Ignored(why)) => return self.ignore(name, &why, context),
             }
-            // The format is a matter of the request, not of the search.
+            // The format belongs to the request, not to the search.
             if matches!(base_name, "_format" | "_pretty") {
                 return Ok(());
             }
@@ -234,9 +234,9 @@ impl<R: Searched> Search<R> {
     }
 }
 
-const NOT_SUPPORTED: &str = "/fhir/metadata lists those that are supported.";
+const NOT_SUPPORTED: &str = "/fhir/metadata lists the supported parameters.";
 
-/// Reads `_has:ImagingStudy:reference:parameter` (R4 search#has).
+/// Parses `_has:ImagingStudy:reference:parameter` (R4 search#has).
 fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Result<Reverse, SearchError> {
     let error = |diagnostics: &str| SearchError {
         parameter: "_has".to_owned(),
@@ -244,7 +244,7 @@ fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Resul
         diagnostics: diagnostics.to_owned(),
     };
     let expected = || {
-        error("_has:ImagingStudy:reference:parameter, with a reference that leads to what is searched for")
+        error("expected _has:ImagingStudy:reference:parameter with a reference to the searched resource type")
     };
     let mut parts = name.splitn(4, ':').skip(1);
     let (Some(kind), Some(reference), Some(parameter)) = (parts.next(), parts.next(), parts.next()) else {
@@ -254,23 +254,26 @@ fn reverse<R: Searched>(name: &str, value: &str, context: &Context<'_>) -> Resul
     let edge = include.and_then(|include| include.edges.into_iter().find(|edge| edge.target() == R::TYPE));
     let edge = edge.ok_or_else(expected)?;
     let read = criterion::read::<ImagingStudy>(parameter, value, context);
-    let read = read.ok_or_else(|| error("the parameter behind the reference is none of ImagingStudy"))?;
+    let read = read.ok_or_else(|| {
+        error("the parameter after the reference is not a search parameter of ImagingStudy")
+    })?;
     let read = read.map_err(|error| SearchError { parameter: "_has".to_owned(), ..error })?;
     Ok(Reverse { edge, criterion: read.criterion })
 }
 
-/// Whether a search for `kind` knows the parameter that is called so.
+/// Whether a search for `kind` supports the parameter `name`.
 pub fn has_parameter(kind: ResourceType, name: &str) -> bool {
     let has = match kind {
         ResourceType::Endpoint => Parameter::<Endpoint>::named(name).is_some(),
         ResourceType::ImagingStudy => Parameter::<ImagingStudy>::named(name).is_some(),
         ResourceType::Patient => Parameter::<Patient>::named(name).is_some(),
     };
-    // Nothing refers to a study.
+    // No resource refers to a study.
     has || result::is_known(name) || (name == "_has" && kind != ResourceType::ImagingStudy)
 }
 
-/// A parameter's name as it may be shown: what a caller made up could be anything, so only what looks like a name is.
+/// The name of a parameter for messages. A text that is not a valid name is replaced by a placeholder, because it could
+/// be PHI.
 pub fn shown(name: &str) -> String {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
     if (1..=64).contains(&name.len()) && name.bytes().all(legal) {

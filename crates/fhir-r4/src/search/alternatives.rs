@@ -1,22 +1,22 @@
-//! Lists of alternatives and the escapes in them (R4 search#escaping): a comma parts alternatives, unless a backslash
-//! stands before it.
+//! Splits values into alternatives and removes escapes (R4 search#escaping): a comma separates alternatives, unless a
+//! backslash precedes it. Does not know about types of parameters.
 
-/// More alternatives than any client sends in one value.
+/// Maximum number of alternatives in one value; clients send fewer.
 const MAX_ALTERNATIVES: usize = 100;
 
-/// The alternatives of a value, still with their escapes; at least one.
+/// The alternatives of a value, with their escapes; at least one.
 pub(super) fn split(value: &str) -> Result<Vec<&str>, String> {
     let parts: Vec<_> = split_unescaped(value, ',').into_iter().filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
-        return Err("something other than commas".to_owned());
+        return Err("expected a value, not only commas".to_owned());
     }
     if parts.len() > MAX_ALTERNATIVES {
-        return Err(format!("at most {MAX_ALTERNATIVES} alternatives can be given"));
+        return Err(format!("expected at most {MAX_ALTERNATIVES} alternatives"));
     }
     Ok(parts)
 }
 
-/// Reads each alternative of a value.
+/// Parses each alternative of a value.
 pub(super) fn parse_each<T>(
     value: &str,
     parse: impl FnMut(&str) -> Result<T, String>,
@@ -24,7 +24,7 @@ pub(super) fn parse_each<T>(
     split(value)?.into_iter().map(parse).collect()
 }
 
-/// Parts `text` at every `separator` that is not escaped.
+/// Splits `text` at every `separator` that is not escaped.
 pub(super) fn split_unescaped(text: &str, separator: char) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut escaped) = (0, false);
@@ -39,7 +39,7 @@ pub(super) fn split_unescaped(text: &str, separator: char) -> Vec<&str> {
     parts
 }
 
-/// Takes the escapes off `\,`, `\|`, `\$` and `\\`; any other backslash stands for itself.
+/// Replaces `\,`, `\|`, `\$` and `\\` by the character after the backslash; other backslashes are literal.
 pub(super) fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -62,16 +62,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commas_part_alternatives_unless_they_are_escaped() {
+    fn commas_separate_alternatives_unless_they_are_escaped() {
         assert_eq!(split("a,b").unwrap(), ["a", "b"]);
         assert_eq!(split(r"a\,b,c").unwrap(), [r"a\,b", "c"]);
-        // An escaped backslash escapes nothing.
+        // An escaped backslash does not escape the comma.
         assert_eq!(split(r"a\\,b").unwrap(), [r"a\\", "b"]);
         assert_eq!(split("a,,b,").unwrap(), ["a", "b"]);
     }
 
     #[test]
-    fn a_list_of_nothing_is_no_list() {
+    fn empty_or_too_long_list_is_rejected() {
         assert!(split(",").is_err());
         assert!(split(&"a,".repeat(MAX_ALTERNATIVES)).is_ok());
         assert!(split(&"a,".repeat(MAX_ALTERNATIVES + 1)).is_err());
@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_escaped_text_is_one_alternative_and_comes_back_as_it_was(text in "[a,|$\\\\é]{1,12}") {
+        fn escaped_text_is_one_alternative_and_is_unescaped_to_the_same_text(text in "[a,|$\\\\é]{1,12}") {
             let escaped: String = text
                 .chars()
                 .flat_map(|character| {

@@ -1,4 +1,5 @@
-//! One criterion of a search: a parameter, and what its value says of the resources that match.
+//! One criterion of a search: parses a parameter with its modifier or chain (R4 search#modifiers, search#chaining), and
+//! evaluates it on a resource. Does not know about archives.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -12,12 +13,12 @@ use super::{Context, Parameter, ParameterType, ResourceType, SearchError, Search
 use crate::date::{self as dates, FhirDate, Prefix};
 use crate::types::{Endpoint, Patient};
 
-/// What must hold for a resource of type `R`. Within one criterion any alternative is enough.
+/// A criterion for resources of type `R`. A resource meets it if any of its alternatives matches.
 #[derive(Debug)]
 pub struct Criterion<R: Searched> {
-    /// What is compared.
+    /// The parameter whose values are compared.
     pub parameter: &'static Parameter<R>,
-    /// With what, and how.
+    /// The comparison.
     pub test: Test,
 }
 
@@ -27,41 +28,41 @@ impl<R: Searched> Clone for Criterion<R> {
     }
 }
 
-/// With what a parameter's values are compared, and how.
+/// The comparison of a parameter's values.
 #[derive(Debug, Clone)]
 pub enum Test {
-    /// Is one of these dates, by its prefix.
+    /// Matches one of these dates with its prefix.
     Date(Vec<(Prefix, FhirDate)>),
-    /// Has one of these tokens.
+    /// Matches one of these tokens.
     Token(Vec<Token>),
-    /// Has none of these tokens, or no value at all (`:not`).
+    /// Matches none of these tokens, or has no value (`:not`).
     NotToken(Vec<Token>),
-    /// Has words that begin so (`:text`).
+    /// Has a text that begins with one of these strings (`:text`).
     TokenText(Vec<StringMatch>),
-    /// Is an identifier of that type (`:of-type`).
+    /// Is one of these identifiers with their type (`:of-type`).
     OfType(Vec<TypedIdentifier>),
-    /// Is one of these strings.
+    /// Matches one of these strings.
     String(Vec<StringMatch>),
-    /// Is one of these URIs.
+    /// Matches one of these URIs.
     Uri(UriMatch, Vec<String>),
     /// Refers to one of these.
     Reference(Vec<ReferenceMatch>),
-    /// Refers to something that has one of these identifiers (`:identifier`).
+    /// Has a reference with one of these identifiers (`:identifier`).
     Identifier(Vec<Token>),
-    /// Has no value (`:missing=true`), or has one.
+    /// Has no value (`:missing=true`), or has a value (`:missing=false`).
     Missing(bool),
-    /// Refers to a Patient of which this holds.
+    /// Refers to a Patient that meets this criterion.
     Patient(Box<Criterion<Patient>>),
-    /// Refers to an Endpoint of which this holds.
+    /// Refers to an Endpoint that meets this criterion.
     Endpoint(Box<Criterion<Endpoint>>),
 }
 
-/// What a criterion must be told besides the resource.
+/// The information that evaluation needs in addition to the resource.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluationContext<'a> {
-    /// The zone of dates when neither side names one.
+    /// The time zone of dates if neither side has one.
     pub zone: &'a TimeZone,
-    /// For "approximately".
+    /// The current time, for the prefix `ap`.
     pub now: Timestamp,
     /// The Patient that the resource refers to.
     pub patient: Option<&'a Patient>,
@@ -70,20 +71,20 @@ pub struct EvaluationContext<'a> {
 }
 
 impl<R: Searched> Criterion<R> {
-    /// Whether it holds for `resource`.
-    pub fn matches(&self, resource: &R, around: &EvaluationContext<'_>) -> bool {
+    /// Whether `resource` meets the criterion.
+    pub fn matches(&self, resource: &R, context: &EvaluationContext<'_>) -> bool {
         match &self.test {
             Test::NotToken(tokens) => !self.any(resource, |value| tokens.iter().any(|any| any.is(value))),
-            Test::Missing(missing) => *missing != self.any(resource, |value| !value.says_nothing()),
-            Test::Patient(criterion) => around.patient.is_some_and(|patient| {
-                // The same Patient is what the resource refers to, so nothing else need be compared.
+            Test::Missing(missing) => *missing != self.any(resource, |value| !value.is_empty()),
+            Test::Patient(criterion) => context.patient.is_some_and(|patient| {
+                // The caller passes the Patient that the resource refers to, so the reference itself is not compared.
                 self.any(resource, |value| matches!(value, Value::Reference(_)))
-                    && criterion.matches(patient, around)
+                    && criterion.matches(patient, context)
             }),
             Test::Endpoint(criterion) => {
-                around.endpoints.iter().any(|endpoint| criterion.matches(endpoint, around))
+                context.endpoints.iter().any(|endpoint| criterion.matches(endpoint, context))
             }
-            _ => self.any(resource, |value| self.value_matches(value, around)),
+            _ => self.any(resource, |value| self.value_matches(value, context)),
         }
     }
 
@@ -93,11 +94,11 @@ impl<R: Searched> Criterion<R> {
         found
     }
 
-    fn value_matches(&self, value: &Value<'_>, around: &EvaluationContext<'_>) -> bool {
+    fn value_matches(&self, value: &Value<'_>, context: &EvaluationContext<'_>) -> bool {
         match (&self.test, value) {
             (Test::Date(wanted), Value::Date(text)) => FhirDate::parse(text).is_some_and(|date| {
                 let matches = |(prefix, search): &(Prefix, FhirDate)| {
-                    dates::matches(*prefix, search, &date, around.zone, around.now)
+                    dates::matches(*prefix, search, &date, context.zone, context.now)
                 };
                 wanted.iter().any(matches)
             }),
@@ -108,8 +109,8 @@ impl<R: Searched> Criterion<R> {
             }
             (Test::OfType(wanted), Value::Token(token)) => wanted.iter().any(|any| any.is(token)),
             (Test::String(wanted), Value::Text(text)) => wanted.iter().any(|any| any.matches(text)),
-            (Test::String(wanted), Value::Words(text)) => wanted.iter().any(|any| any.matches_a_word(text)),
-            (Test::Uri(how, wanted), Value::Uri(uri)) => wanted.iter().any(|any| how.holds(any, uri)),
+            (Test::String(wanted), Value::Words(text)) => wanted.iter().any(|any| any.matches_any_word(text)),
+            (Test::Uri(how, wanted), Value::Uri(uri)) => wanted.iter().any(|any| how.matches(any, uri)),
             (Test::Reference(wanted), Value::Reference(reference)) => {
                 wanted.iter().any(|any| any.is(self.parameter.targets, reference))
             }
@@ -122,14 +123,14 @@ impl<R: Searched> Criterion<R> {
     }
 }
 
-/// A criterion, and what is to be said of how it was read.
+/// A criterion, and a remark on how it was read.
 pub(super) struct ReadCriterion<R: Searched> {
     pub(super) criterion: Criterion<R>,
     pub(super) remark: Option<&'static str>,
 }
 
-/// Reads a parameter as it stands in a query: `name`, `name:modifier`, `name[:Type].chain`. `None` when no parameter of `R` is
-/// called so; a form that the parameter does not have is an error, however lenient the search is (R4 search#modifiers).
+/// Parses a parameter of a query: `name`, `name:modifier`, `name[:Type].chain`. `None` if `R` has no parameter with
+/// this name; an unsupported form is an error even with lenient handling (R4 search#modifiers).
 pub(super) fn read<R: Searched>(
     name: &str,
     value: &str,
@@ -146,7 +147,7 @@ pub(super) fn read<R: Searched>(
     let parameter = Parameter::<R>::named(base)?;
     let error = |code, diagnostics| SearchError { parameter: shown(base), code, diagnostics };
     let unsupported =
-        || error("not-supported", format!("only these forms are supported: {}", parameter.forms_in_words()));
+        || error("not-supported", format!("the supported forms are: {}", parameter.forms_in_words()));
     if let Some(chain) = chain {
         return Some(read_chain(parameter, modifier, chain, value, context, unsupported));
     }
@@ -156,16 +157,18 @@ pub(super) fn read<R: Searched>(
         (ParameterType::Date, None) => date::parse_all(value).map(Test::Date),
         (ParameterType::Token, None) => checked(parameter, value, context).map(Test::Token),
         (ParameterType::Token, Some("not")) => checked(parameter, value, context).map(Test::NotToken),
-        (ParameterType::Token, Some("text")) => StringMatch::beginnings(value).map(Test::TokenText),
-        (ParameterType::Token, Some("of-type")) if parameter.identifies => {
+        (ParameterType::Token, Some("text")) => StringMatch::starting_with(value).map(Test::TokenText),
+        (ParameterType::Token, Some("of-type")) if parameter.has_identifiers => {
             TypedIdentifier::parse_all(value).map(Test::OfType)
         }
-        (ParameterType::String, None) if parameter.sounds => StringMatch::sounding(value).map(Test::String),
-        (ParameterType::String, None) => StringMatch::beginnings(value).map(Test::String),
-        (ParameterType::String, Some("exact")) if !parameter.sounds => {
+        (ParameterType::String, None) if parameter.is_phonetic => {
+            StringMatch::phonetic(value).map(Test::String)
+        }
+        (ParameterType::String, None) => StringMatch::starting_with(value).map(Test::String),
+        (ParameterType::String, Some("exact")) if !parameter.is_phonetic => {
             StringMatch::exact(value).map(Test::String)
         }
-        (ParameterType::String, Some("contains")) if !parameter.sounds => {
+        (ParameterType::String, Some("contains")) if !parameter.is_phonetic => {
             StringMatch::containing(value).map(Test::String)
         }
         (ParameterType::Uri, None) => uris(UriMatch::Exact, value),
@@ -183,7 +186,7 @@ pub(super) fn read<R: Searched>(
     )
 }
 
-/// Each link of a chain stands for itself (R4 search#chaining); here it has one.
+/// Parses a chained parameter (R4 search#chaining). Chains have one link.
 fn read_chain<R: Searched>(
     parameter: &'static Parameter<R>,
     kind: Option<&str>,
@@ -218,7 +221,7 @@ fn references<R: Searched>(
     let has_version = read.iter().any(|reference| reference.has_version);
     let test = Test::Reference(read.into_iter().map(|reference| reference.wanted).collect());
     let remark = has_version
-        .then_some("the version was read over: what refers to a resource refers to its current version");
+        .then_some("the version in the reference was ignored: references refer to the current version");
     Ok(ReadCriterion { criterion: Criterion { parameter, test }, remark })
 }
 
@@ -242,6 +245,6 @@ fn missing(value: &str) -> Result<bool, String> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err("true or false".to_owned()),
+        _ => Err("expected true or false".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! Dates with their prefixes (R4 search#date).
+//! Parses dates with prefixes (R4 search#date). Does not compare them.
 
 use super::alternatives;
 use crate::date::{FhirDate, Prefix};
@@ -6,11 +6,11 @@ use crate::date::{FhirDate, Prefix};
 const EXPECTED: &str = "expected a date (YYYY, YYYY-MM, YYYY-MM-DD) or date-time (YYYY-MM-DDThh:mm[:ss](Z|±hh:mm)), \
                         optionally prefixed with eq, ne, gt, lt, ge, le, sa, eb or ap";
 
-/// Reads the alternatives of a value; each has a prefix of its own.
+/// Parses the alternatives of a value, each with its own prefix.
 pub(super) fn parse_all(value: &str) -> Result<Vec<(Prefix, FhirDate)>, String> {
     alternatives::parse_each(value, |text| {
         let (prefix, date) = Prefix::split(text);
-        // A plus that was not percent-encoded arrives as a space, and only a zone has one.
+        // A plus that was not percent-encoded arrives as a space; only a time zone contains one.
         let date = date.replacen(' ', "+", 1);
         FhirDate::parse(&date).map(|date| (prefix, date)).ok_or_else(|| EXPECTED.to_owned())
     })
@@ -42,16 +42,17 @@ mod tests {
     }
 
     #[test]
-    fn a_plus_that_arrives_as_a_space_is_read_as_the_plus_it_was() {
+    fn space_before_a_time_zone_is_read_as_a_plus() {
         assert_eq!(parse_all("ge2024-01-01T10:00 01:00"), parse_all("ge2024-01-01T10:00+01:00"));
         assert!(parse_all("2024-01-01T10:00 01:00").is_ok());
         assert!(parse_all("2024-01-01 10:00").is_err());
     }
 
     #[test]
-    fn prefixes_and_dates_that_r4_does_not_know_are_refused() {
-        for bad in ["xx2024", "ge", "gege2024", "GE2024", "2024-13-45", "ge 2024", "2024-02-30", "today"] {
-            assert!(parse_all(bad).is_err(), "{bad}");
+    fn invalid_prefixes_and_dates_are_rejected() {
+        for invalid in ["xx2024", "ge", "gege2024", "GE2024", "2024-13-45", "ge 2024", "2024-02-30", "today"]
+        {
+            assert!(parse_all(invalid).is_err(), "{invalid}");
         }
     }
 }

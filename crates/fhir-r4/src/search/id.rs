@@ -1,13 +1,16 @@
-//! Ids (R4 datatypes#id) as values of `_id` (R4 search#id): exact, case-sensitive, without a system.
+//! Validates ids (R4 datatypes#id) as values of `_id` (R4 search#id): exact, case-sensitive, without a system. Does not
+//! know which resources exist.
 
 use super::Context;
 use super::token::{System, Token};
 use crate::id::is_id;
 
-/// An id is a code without a system.
+/// Rejects a token that is not an id without a system.
 pub(super) fn check(token: &Token, _: &Context<'_>) -> Result<(), String> {
     let legal = matches!(token.system, System::Any) && token.code.as_deref().is_some_and(is_id);
-    legal.then_some(()).ok_or_else(|| "an id is 1 to 64 letters, digits, hyphens and dots".to_owned())
+    legal
+        .then_some(())
+        .ok_or_else(|| "expected an id of 1 to 64 letters, digits, hyphens and dots".to_owned())
 }
 
 #[cfg(test)]
@@ -16,7 +19,7 @@ mod tests {
     use crate::search::Handling;
 
     #[test]
-    fn only_what_r4_allows_is_an_id() {
+    fn only_ids_that_r4_allows_are_accepted() {
         let context = Context {
             base: "http://h/fhir",
             handling: Handling::Strict,
@@ -27,8 +30,8 @@ mod tests {
         let check_all = |tokens: Vec<Token>| tokens.iter().try_for_each(|token| check(token, &context));
         let check = |text: &str| Token::parse_all(text).and_then(check_all);
         assert!(check("1.2.840,pat-1").is_ok());
-        for bad in ["a b", "a_b", "a*", "é", "Patient/1", "sys|1", ","] {
-            assert!(check(bad).is_err(), "{bad}");
+        for invalid in ["a b", "a_b", "a*", "é", "Patient/1", "sys|1", ","] {
+            assert!(check(invalid).is_err(), "{invalid}");
         }
     }
 }

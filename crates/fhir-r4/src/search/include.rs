@@ -1,9 +1,10 @@
-//! What goes with the matches (R4 search#include, search#revinclude): resources that they refer to, or that refer to them.
+//! Parses `_include` and `_revinclude` (R4 search#include, search#revinclude): resources that matches refer to, or that
+//! refer to matches. Does not retrieve resources.
 
 use super::{Parameter, ParameterType, ResourceType, Searched};
 use crate::types::{Endpoint, ImagingStudy, Patient};
 
-/// The references between resources of this server. Studies refer to other things too, but none of those is served here.
+/// The references between resources of this server. Studies also refer to resource types that are not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Edge {
     /// From an ImagingStudy to its Patient.
@@ -15,7 +16,7 @@ pub enum Edge {
 impl Edge {
     const ALL: [Self; 2] = [Self::StudyToPatient, Self::StudyToEndpoint];
 
-    /// What it leads to.
+    /// The type of the target.
     pub fn target(self) -> ResourceType {
         match self {
             Self::StudyToPatient => ResourceType::Patient,
@@ -30,7 +31,7 @@ impl Edge {
         }
     }
 
-    /// What can be included in a search of `kind`, as the CapabilityStatement names it.
+    /// The values of `_include` for a search of `kind`, for the CapabilityStatement.
     pub fn includes_of(kind: ResourceType) -> Vec<String> {
         if kind != ResourceType::ImagingStudy {
             return Vec::new();
@@ -38,7 +39,7 @@ impl Edge {
         std::iter::once("*".to_owned()).chain(Self::ALL.into_iter().flat_map(Self::names)).collect()
     }
 
-    /// What can be included in a search of `kind` because it refers to the matches, as the CapabilityStatement names it.
+    /// The values of `_revinclude` for a search of `kind`, for the CapabilityStatement.
     pub fn reverse_includes_of(kind: ResourceType) -> Vec<String> {
         Self::ALL.into_iter().filter(|edge| edge.target() == kind).flat_map(Self::names).collect()
     }
@@ -51,17 +52,17 @@ impl Edge {
 /// One `_include` or `_revinclude`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Include {
-    /// Where it leads; a parameter that leads to nothing that is served leads nowhere.
+    /// The references to follow; empty if the targets of the parameter are not served.
     pub edges: Vec<Edge>,
-    /// Whether it applies to what was included, too (`:iterate`).
+    /// Whether it also applies to included resources (`:iterate`).
     pub iterate: bool,
 }
 
 impl Include {
-    /// Reads `Type:parameter[:Target]`, `Type:*` or `*`; `None` for what names no reference parameter.
+    /// Parses `Type:parameter[:Target]`, `Type:*` or `*`; `None` if it contains no reference parameter.
     pub(super) fn read(value: &str, iterate: bool) -> Option<Self> {
         let all = || Some(Self { edges: Edge::ALL.to_vec(), iterate });
-        let nowhere = || Some(Self { edges: Vec::new(), iterate });
+        let no_edges = || Some(Self { edges: Vec::new(), iterate });
         let mut parts = value.split(':');
         let (source, parameter, target) = (parts.next()?, parts.next(), parts.next());
         if parts.next().is_some() {
@@ -70,20 +71,20 @@ impl Include {
         match (ResourceType::parse(source), parameter, target) {
             (None, None, None) if source == "*" => all(),
             (Some(ResourceType::ImagingStudy), Some("*"), None) => all(),
-            (Some(_), Some("*"), None) => nowhere(),
+            (Some(_), Some("*"), None) => no_edges(),
             (Some(ResourceType::ImagingStudy), Some(parameter), target) => {
                 is_reference::<ImagingStudy>(parameter, target)?;
-                let leads = |edge: &Edge| {
+                let is_selected = |edge: &Edge| {
                     edge.parameters().contains(&parameter)
                         && target.is_none_or(|target| target == edge.target().name())
                 };
-                Some(Self { edges: Edge::ALL.into_iter().filter(leads).collect(), iterate })
+                Some(Self { edges: Edge::ALL.into_iter().filter(is_selected).collect(), iterate })
             }
             (Some(ResourceType::Patient), Some(parameter), target) => {
-                is_reference::<Patient>(parameter, target).and_then(|()| nowhere())
+                is_reference::<Patient>(parameter, target).and_then(|()| no_edges())
             }
             (Some(ResourceType::Endpoint), Some(parameter), target) => {
-                is_reference::<Endpoint>(parameter, target).and_then(|()| nowhere())
+                is_reference::<Endpoint>(parameter, target).and_then(|()| no_edges())
             }
             _ => None,
         }
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_include_leads_where_its_parameter_does() {
+    fn include_follows_the_references_of_its_parameter() {
         assert_eq!(edges("ImagingStudy:endpoint"), Some(vec![Edge::StudyToEndpoint]));
         assert_eq!(edges("ImagingStudy:subject:Patient"), Some(vec![Edge::StudyToPatient]));
         assert_eq!(edges("ImagingStudy:subject:Group"), Some(vec![]));
@@ -117,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_reference_is_refused() {
-        for bad in [
+    fn include_without_a_reference_parameter_is_rejected() {
+        for invalid in [
             "",
             "ImagingStudy",
             "ImagingStudy:started",
@@ -128,7 +129,7 @@ mod tests {
             "imagingstudy:endpoint",
             "ImagingStudy:patient:Patient:x",
         ] {
-            assert_eq!(edges(bad), None, "{bad}");
+            assert_eq!(edges(invalid), None, "{invalid}");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Rows of the tables: what a search parameter is called, how its values are read, and where a resource has them.
+//! A row of a parameter table: name, type and forms of a search parameter, and how its values are read from a resource.
+//! Does not know about queries.
 
 use super::token::Token;
 use super::value::Value;
 use super::{Context, ResourceType, Searched};
 
-/// A parameter's type (R4 search-param-type).
+/// The type of a parameter (R4 search-param-type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterType {
     /// R4 search#date.
@@ -20,7 +21,7 @@ pub enum ParameterType {
 }
 
 impl ParameterType {
-    /// The code of the value set.
+    /// The code in the value set.
     pub fn code(self) -> &'static str {
         match self {
             Self::Date => "date",
@@ -32,37 +33,37 @@ impl ParameterType {
     }
 }
 
-/// Hands over every value that a resource has under a parameter.
+/// Calls the function for every value that a resource has for a parameter.
 pub type Values<R> = for<'r> fn(&'r R, &mut dyn FnMut(Value<'r>));
 
-/// Refuses a token, saying what was expected.
+/// Rejects an invalid token with the expected form.
 type Check = fn(&Token, &Context<'_>) -> Result<(), String>;
 
-/// A row of a table: one declaration that parses, answers and documents a parameter.
+/// A row of a parameter table. Parsing, evaluation and documentation of a parameter use the same row.
 pub struct Parameter<R: Searched> {
-    /// Which it is.
+    /// The key of the parameter.
     pub key: R::Param,
-    /// As it stands in a query.
+    /// The name in a query.
     pub name: &'static str,
-    /// How its values are read.
+    /// The type of its values.
     pub kind: ParameterType,
-    /// The SearchParameter that defines it.
+    /// The URL of the SearchParameter.
     pub definition: &'static str,
-    /// How it is answered, for the CapabilityStatement's readers.
+    /// How it is evaluated, for readers of the CapabilityStatement.
     pub note: &'static str,
-    /// Where a resource has its values.
+    /// Reads the values of a resource.
     pub values: Values<R>,
     /// The types that a reference can refer to.
     pub targets: &'static [&'static str],
-    /// The type whose parameters may follow behind a dot (R4 search#chaining).
+    /// The type whose parameters can be chained (R4 search#chaining).
     pub chain: Option<ResourceType>,
-    /// Whether `_sort` may name it.
+    /// Whether `_sort` supports it.
     pub sorts: bool,
-    /// Whether its tokens are identifiers, which have types.
-    pub(super) identifies: bool,
-    /// Whether its strings are compared by their sound.
-    pub(super) sounds: bool,
-    /// What a token must be besides a token.
+    /// Whether its tokens are identifiers, which have a type (`:of-type`).
+    pub(super) has_identifiers: bool,
+    /// Whether its strings are compared phonetically.
+    pub(super) is_phonetic: bool,
+    /// An additional validation of tokens.
     pub(super) check: Option<Check>,
 }
 
@@ -91,8 +92,8 @@ impl<R: Searched> Parameter<R> {
             targets: &[],
             chain: None,
             sorts: false,
-            identifies: false,
-            sounds: false,
+            has_identifiers: false,
+            is_phonetic: false,
             check: None,
         }
     }
@@ -148,15 +149,15 @@ impl<R: Searched> Parameter<R> {
         Self { targets, ..Self::new(key, name, ParameterType::Reference, definition, note, values) }
     }
 
-    pub(super) const fn identifying(self) -> Self {
-        Self { identifies: true, ..self }
+    pub(super) const fn with_identifiers(self) -> Self {
+        Self { has_identifiers: true, ..self }
     }
 
-    pub(super) const fn sounding(self) -> Self {
-        Self { sounds: true, ..self }
+    pub(super) const fn phonetic(self) -> Self {
+        Self { is_phonetic: true, ..self }
     }
 
-    pub(super) const fn sorting(self) -> Self {
+    pub(super) const fn sortable(self) -> Self {
         Self { sorts: true, ..self }
     }
 
@@ -168,14 +169,14 @@ impl<R: Searched> Parameter<R> {
         Self { check: Some(check), ..self }
     }
 
-    /// What may follow the name, besides a chain.
+    /// The supported modifiers.
     fn modifiers(&self) -> Vec<&'static str> {
         let mut modifiers = match self.kind {
             ParameterType::Date => Vec::new(),
             ParameterType::Reference => [self.targets, &["identifier"]].concat(),
-            ParameterType::String if self.sounds => Vec::new(),
+            ParameterType::String if self.is_phonetic => Vec::new(),
             ParameterType::String => vec!["exact", "contains"],
-            ParameterType::Token if self.identifies => vec!["not", "text", "of-type"],
+            ParameterType::Token if self.has_identifiers => vec!["not", "text", "of-type"],
             ParameterType::Token => vec!["not", "text"],
             ParameterType::Uri => vec!["below", "above"],
         };
@@ -183,7 +184,7 @@ impl<R: Searched> Parameter<R> {
         modifiers
     }
 
-    /// The ways to write it, in words.
+    /// The supported forms as a comma-separated list.
     pub fn forms_in_words(&self) -> String {
         let modified = self.modifiers().into_iter().map(|modifier| format!("{}:{modifier}", self.name));
         let chained = self.chain.map(|target| {
@@ -192,19 +193,19 @@ impl<R: Searched> Parameter<R> {
         std::iter::once(self.name.to_owned()).chain(modified).chain(chained).collect::<Vec<_>>().join(", ")
     }
 
-    /// How it is answered, and how it may be written.
+    /// How it is evaluated, and its supported forms.
     pub fn documentation(&self) -> String {
-        format!("{} Written as {}.", self.note, self.forms_in_words())
+        format!("{} Supported forms: {}.", self.note, self.forms_in_words())
     }
 }
 
 impl<R: Searched> Parameter<R> {
-    /// The parameter of `R` that is called so.
+    /// The parameter of `R` with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         Self::all().find(|parameter| parameter.name == name)
     }
 
-    /// Every parameter of `R`: those of all resources, and its own.
+    /// All parameters of `R`: the common ones, then its own.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         R::COMMON.iter().chain(R::OWN)
     }

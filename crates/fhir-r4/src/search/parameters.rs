@@ -1,5 +1,5 @@
-//! The tables: for each resource type every search parameter of R4, with its definition, where a resource has its values,
-//! and how it is answered.
+//! The parameter tables: for each resource type every search parameter of R4, with its definition, how its values are
+//! read from a resource, and how it is evaluated. Does not know about archives.
 
 mod common;
 mod endpoint;
@@ -14,25 +14,25 @@ use super::ResourceType;
 use super::parameter::Parameter;
 use crate::types::Meta;
 
-/// A type of resource that is searched for.
+/// A resource type that can be searched.
 pub trait Searched: Sized + 'static {
-    /// Its parameters, by which code tells them apart.
+    /// The keys of its parameters.
     type Param: Copy + Eq + std::fmt::Debug;
 
-    /// Which.
+    /// The resource type.
     const TYPE: ResourceType;
-    /// How `_id` is answered.
+    /// How `_id` is evaluated.
     const ID_NOTE: &'static str;
-    /// How `_lastUpdated` is answered.
+    /// How `_lastUpdated` is evaluated.
     const LAST_UPDATED_NOTE: &'static str;
-    /// The parameters that only it has.
+    /// The parameters of this type.
     const OWN: &'static [Parameter<Self>];
     /// The parameters that every resource has.
     const COMMON: &'static [Parameter<Self>];
 
-    /// Its id.
+    /// The id of the resource.
     fn id(&self) -> &str;
 
-    /// Its meta.
+    /// The meta of the resource.
     fn meta(&self) -> Option<&Meta>;
 }

@@ -1,26 +1,27 @@
-//! References (R4 search#reference): `id`, `Type/id`, or an absolute address; what stands under our own base is ours.
+//! Parses and compares references (R4 search#reference): `id`, `Type/id`, or an absolute URL. URLs below the base URL
+//! of this server are local. Does not resolve references.
 
 use super::Context;
 use super::alternatives::{self, unescape};
 use crate::id::is_id;
 use crate::types::Reference;
 
-/// What a reference must refer to.
+/// The target that a reference must have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReferenceMatch {
-    /// A resource of this server, of the type where it is named.
+    /// A resource of this server.
     Own {
-        /// Its type; without one, any that the parameter can refer to.
+        /// Its type; `None` for any type that the parameter can refer to.
         kind: Option<String>,
         /// Its id.
         id: String,
     },
-    /// A resource somewhere else, by its address.
+    /// A resource on another server, by its URL.
     Foreign(String),
 }
 
 impl ReferenceMatch {
-    /// The id, when it can only be a resource of ours of type `kind`.
+    /// The id, if the target can be a local resource of type `wanted`.
     pub fn id_of(&self, wanted: &str) -> Option<&str> {
         match self {
             Self::Own { kind, id } => kind.as_deref().is_none_or(|kind| kind == wanted).then_some(id),
@@ -28,8 +29,8 @@ impl ReferenceMatch {
         }
     }
 
-    /// Whether `reference` refers to it. References to our own resources are relative, so that they hold under every
-    /// address of this server.
+    /// Whether `reference` refers to this target. References to local resources are relative, so they are valid at
+    /// every base URL of this server.
     pub(super) fn is(&self, targets: &[&str], reference: &Reference) -> bool {
         let Some(reference) = reference.reference.as_deref() else { return false };
         match self {
@@ -41,30 +42,30 @@ impl ReferenceMatch {
     }
 }
 
-/// A reference, and whether it named a version, which says nothing here: the current one is meant (R4 search#versions).
+/// A reference, and whether it contains a version, which is ignored: the current version is used (R4 search#versions).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Read {
     pub(super) wanted: ReferenceMatch,
     pub(super) has_version: bool,
 }
 
-/// Reads the alternatives of a value; `kind` is the type that a modifier names.
+/// Parses the alternatives of a value; `kind` is the type in the modifier.
 pub(super) fn parse_all(value: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Vec<Read>, String> {
     alternatives::parse_each(value, |text| parse(&unescape(text), kind, context))
 }
 
 fn parse(text: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Read, String> {
-    let expected = || "a reference is id, Type/id, or the absolute address of a resource".to_owned();
+    let expected = || "expected a reference as id, Type/id, or the absolute URL of a resource".to_owned();
     let relative = match text.strip_prefix(context.base).and_then(|rest| rest.strip_prefix('/')) {
-        // A bare id has no base.
+        // An id without a type is not a URL of a resource.
         Some(relative) if relative.contains('/') => relative,
         _ if text.contains("://") || text.starts_with("urn:") => {
             if kind.is_some() {
-                return Err("an address on another server stands without a type behind the name".to_owned());
+                return Err("a URL on another server cannot be combined with a type modifier".to_owned());
             }
-            let is_whole = !text.contains(char::is_whitespace);
+            let is_valid = !text.contains(char::is_whitespace);
             let foreign = Read { wanted: ReferenceMatch::Foreign(text.to_owned()), has_version: false };
-            return is_whole.then_some(foreign).ok_or_else(expected);
+            return is_valid.then_some(foreign).ok_or_else(expected);
         }
         _ => text,
     };
@@ -87,7 +88,7 @@ fn parse(text: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Read, 
     if let (Some(kind), Some(named)) = (kind, named)
         && kind != named
     {
-        return Err(format!("a {kind}, as the name says"));
+        return Err(format!("expected a reference to {kind}, the type in the modifier"));
     }
     let wanted = ReferenceMatch::Own { kind: named.map(str::to_owned), id: id.to_owned() };
     Ok(Read { wanted, has_version })
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_and_absolute_forms_name_the_same_patient() {
+    fn relative_and_absolute_forms_refer_to_the_same_patient() {
         for same in [
             "a1",
             "Patient/a1",
@@ -128,11 +129,14 @@ mod tests {
             assert!(!is(same, "Patient/a2") && !is(same, "Device/a1"), "{same}");
             assert_eq!(read(same).unwrap().id_of("Patient"), Some("a1"), "{same}");
         }
-        assert!(is("a1", "Group/a1"), "a bare id may be any that the parameter can refer to");
+        assert!(
+            is("a1", "Group/a1"),
+            "an id without a type can have any type that the parameter can refer to"
+        );
     }
 
     #[test]
-    fn other_types_and_other_servers_are_legal_and_match_nothing_of_ours() {
+    fn other_types_and_other_servers_are_accepted_and_match_no_local_resource() {
         for foreign in [
             "Practitioner/a1",
             "https://other/fhir/Patient/a1",
@@ -147,24 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_over_and_told_of() {
+    fn version_is_ignored_and_reported() {
         assert!(parse("Patient/a/_history/1", None, &CONTEXT).unwrap().has_version);
         assert!(!parse("Patient/a", None, &CONTEXT).unwrap().has_version);
     }
 
     #[test]
-    fn a_type_behind_the_name_is_the_type_that_is_meant() {
+    fn type_modifier_determines_the_type() {
         let typed = |text| parse(text, Some("Patient"), &CONTEXT).map(|read| read.wanted);
         assert_eq!(typed("a"), read("Patient/a"));
         assert_eq!(typed("Patient/a"), read("Patient/a"));
-        for bad in ["Group/a", "https://other/fhir/Patient/a"] {
-            assert!(typed(bad).is_err(), "{bad}");
+        for invalid in ["Group/a", "https://other/fhir/Patient/a"] {
+            assert!(typed(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn what_is_no_reference_is_refused() {
-        for bad in [
+    fn invalid_reference_is_rejected() {
+        for invalid in [
             "Patient/",
             "patient/a1",
             "a 1",
@@ -178,7 +182,7 @@ mod tests {
             "Patient/a1/_history/3/4",
             "http://a b/c",
         ] {
-            assert!(read(bad).is_err(), "{bad}");
+            assert!(read(invalid).is_err(), "{invalid}");
         }
     }
 }

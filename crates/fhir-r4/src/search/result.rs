@@ -1,4 +1,5 @@
-//! The parameters that shape a result (R4 search#return): how many matches, how much of each, what goes with them.
+//! Parses the search result parameters (R4 search#return): number, order and subset of the matches, and included
+//! resources. Does not know about criteria.
 
 use super::include::Include;
 use super::{Context, Parameter, SearchError, Searched};
@@ -6,52 +7,52 @@ use super::{Context, Parameter, SearchError, Searched};
 /// `_summary` (R4 search#summary).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Summary {
-    /// `false`: everything.
+    /// `false`: all elements.
     #[default]
     False,
-    /// `true`: the elements that R4 marks as summary.
+    /// `true`: the summary elements of R4.
     True,
-    /// `text`: the narrative, id, meta and mandatory elements.
+    /// `text`: narrative, id, meta and mandatory elements.
     Text,
-    /// `data`: everything but the narrative.
+    /// `data`: all elements except the narrative.
     Data,
-    /// `count`: only how many matches there are.
+    /// `count`: only the number of matches.
     Count,
 }
 
 /// `_total` (R4 search#total).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Total {
-    /// Not wanted.
+    /// No total.
     None,
-    /// A guess will do.
+    /// An estimate is sufficient.
     Estimate,
-    /// It must be right.
+    /// The exact total.
     Accurate,
 }
 
 /// One key of `_sort` (R4 search#sort).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SortKey {
-    /// The parameter whose values are ordered.
+    /// The name of the parameter.
     pub parameter: &'static str,
-    /// Whether the last comes first.
+    /// Whether the order is descending.
     pub descending: bool,
 }
 
-/// `_contained` (R4 search#contained). No resource here contains another.
+/// `_contained` (R4 search#contained). Resources of this server contain no others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Contained {
-    /// Contained resources are not wanted.
+    /// `false`: no contained resources.
     #[default]
     No,
-    /// Only contained resources are wanted.
+    /// `true`: only contained resources.
     Only,
-    /// Both are.
+    /// `both`.
     Both,
 }
 
-/// All of them.
+/// The names of all result parameters.
 const KNOWN: [&str; 12] = [
     "_count",
     "_summary",
@@ -67,41 +68,40 @@ const KNOWN: [&str; 12] = [
     "_cursor",
 ];
 
-/// What of the matches is wanted, and how. Each can be given once, or again with the same value; `_include` and `_revinclude`
-/// may be given with several.
+/// The result parameters of a search. Each can occur only with one value, except `_include` and `_revinclude`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultParameters {
-    /// Matches on a page; 0 wants the total only.
+    /// Matches per page; 0 for only the total.
     pub count: usize,
-    /// How much of each.
+    /// `_summary`.
     pub summary: Summary,
-    /// `_elements`: names of root elements, sorted, each once.
+    /// `_elements`: names of root elements, sorted, without duplicates.
     pub elements: Option<Vec<String>>,
-    /// In which order.
+    /// `_sort`.
     pub sort: Vec<SortKey>,
-    /// What goes with the matches as they refer to it.
+    /// `_include`.
     pub includes: Vec<Include>,
-    /// What goes with the matches as it refers to them.
+    /// `_revinclude`.
     pub reverse_includes: Vec<Include>,
-    /// Whether contained resources are wanted.
+    /// `_contained`.
     pub contained: Contained,
-    /// Whether the total is wanted.
+    /// `_total`.
     pub total: Option<Total>,
-    /// Where the page begins.
+    /// `_cursor`, the sealed start of the page.
     pub cursor: Option<String>,
-    given: Vec<&'static str>,
+    seen: Vec<&'static str>,
 }
 
-/// What could not be read of a result parameter.
+/// Why a result parameter is not applied.
 pub(super) enum Unread {
-    /// It is an error: the code, and what was expected.
-    Wrong(&'static str, String),
-    /// It is left out, unless the search is strict: the code, and why.
-    LeftOut(String),
+    /// It is rejected: the issue code, and what was expected.
+    Error(&'static str, String),
+    /// It is ignored, or rejected with strict handling: the reason.
+    Ignored(String),
 }
 
 impl ResultParameters {
-    /// Whether `name` is a parameter that shapes the result and restricts nothing (R4 search#return).
+    /// Whether `name` is a result parameter, which does not restrict the matches (R4 search#return).
     pub fn are_named(name: &str) -> bool {
         KNOWN.contains(&name)
     }
@@ -117,16 +117,16 @@ impl ResultParameters {
             contained: Contained::default(),
             total: None,
             cursor: None,
-            given: Vec::new(),
+            seen: Vec::new(),
         }
     }
 
-    /// Whether only the total is wanted (R4 search#count: `_count=0` is `_summary=count`).
+    /// Whether only the total is requested (R4 search#count: `_count=0` is `_summary=count`).
     pub fn only_count(&self) -> bool {
         self.summary == Summary::Count || self.count == 0
     }
 
-    /// Reads one; `name` is one of those [`is_known`].
+    /// Parses one result parameter; `name` must be known ([`is_known`]).
     pub(super) fn read<R: Searched>(
         &mut self,
         name: &str,
@@ -134,23 +134,26 @@ impl ResultParameters {
         value: &str,
         context: &Context<'_>,
     ) -> Result<(), Unread> {
-        let bad = |diagnostics: &str| Unread::Wrong("value", diagnostics.to_owned());
+        let bad = |diagnostics: &str| Unread::Error("value", diagnostics.to_owned());
         let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(()) };
         let repeats = matches!(known, "_include" | "_revinclude");
         let iterate = repeats && modifier == Some("iterate");
         if modifier.is_some() && !iterate {
-            return Err(Unread::Wrong("not-supported", "this parameter has no such modifier".to_owned()));
+            return Err(Unread::Error(
+                "not-supported",
+                "this parameter does not support this modifier".to_owned(),
+            ));
         }
-        if !repeats && self.given.contains(&known) {
-            return Err(Unread::Wrong("invalid", "one value only".to_owned()));
+        if !repeats && self.seen.contains(&known) {
+            return Err(Unread::Error("invalid", "expected only one value".to_owned()));
         }
-        self.given.push(known);
+        self.seen.push(known);
         match known {
             "_count" => {
                 if !value.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(bad("expected a non-negative integer"));
                 }
-                // Whatever is too large for the type is too large for a page.
+                // A number that overflows is also larger than the maximum.
                 self.count = value.parse().unwrap_or(usize::MAX).min(context.max_count);
             }
             "_summary" => {
@@ -160,19 +163,19 @@ impl ResultParameters {
                     "text" => Summary::Text,
                     "data" => Summary::Data,
                     "count" => Summary::Count,
-                    _ => return Err(bad("true, false, text, data or count")),
+                    _ => return Err(bad("expected true, false, text, data or count")),
                 };
             }
             "_elements" => {
                 let names = elements(value);
-                let expected = "names of elements at the root of the resource, parted by commas";
+                let expected = "expected comma-separated names of root elements of the resource";
                 self.elements = Some(names.ok_or_else(|| bad(expected))?);
             }
             "_sort" => self.sort = sort_keys::<R>(value)?,
             "_include" | "_revinclude" => {
                 let include = Include::read(value, iterate).ok_or_else(|| {
-                    let expected = "Type:parameter[:Target] with a reference parameter of a type that is served, Type:* or *";
-                    Unread::Wrong("not-supported", expected.to_owned())
+                    let expected = "expected Type:parameter[:Target] with a reference parameter of a supported type, Type:* or *";
+                    Unread::Error("not-supported", expected.to_owned())
                 })?;
                 let list = if known == "_include" { &mut self.includes } else { &mut self.reverse_includes };
                 if !list.contains(&include) {
@@ -184,28 +187,28 @@ impl ResultParameters {
                     "false" => Contained::No,
                     "true" => Contained::Only,
                     "both" => Contained::Both,
-                    _ => return Err(bad("true, false or both")),
+                    _ => return Err(bad("expected true, false or both")),
                 };
             }
             "_containedType" if !matches!(value, "container" | "contained") => {
-                return Err(bad("container or contained"));
+                return Err(bad("expected container or contained"));
             }
             "_total" => {
                 self.total = Some(match value {
                     "none" => Total::None,
                     "estimate" => Total::Estimate,
                     "accurate" => Total::Accurate,
-                    _ => return Err(bad("none, estimate or accurate")),
+                    _ => return Err(bad("expected none, estimate or accurate")),
                 });
             }
-            "_pretty" if !matches!(value, "true" | "false") => return Err(bad("true or false")),
+            "_pretty" if !matches!(value, "true" | "false") => return Err(bad("expected true or false")),
             "_cursor" => self.cursor = Some(value.to_owned()),
             _ => {}
         }
         Ok(())
     }
 
-    /// What cannot stand together.
+    /// Rejects parameters that exclude each other.
     pub(super) fn check(&self) -> Result<(), SearchError> {
         let conflict = |parameter: &str, diagnostics: &str| {
             let (parameter, diagnostics) = (parameter.to_owned(), diagnostics.to_owned());
@@ -213,17 +216,17 @@ impl ResultParameters {
         };
         match self.summary {
             Summary::Text if !(self.includes.is_empty() && self.reverse_includes.is_empty()) => {
-                conflict("_summary", "text and _include or _revinclude cannot stand together")
+                conflict("_summary", "_summary=text cannot be combined with _include or _revinclude")
             }
             Summary::True | Summary::Text | Summary::Data if self.elements.is_some() => {
-                conflict("_elements", "_summary and _elements cannot stand together")
+                conflict("_elements", "_summary cannot be combined with _elements")
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Names of root elements, sorted, each once.
+/// Names of root elements, sorted, without duplicates.
 fn elements(value: &str) -> Option<Vec<String>> {
     let legal = |name: &&str| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let names: Vec<_> = value.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
@@ -250,11 +253,11 @@ fn sort_keys<R: Searched>(value: &str) -> Result<Vec<SortKey>, Unread> {
     let keys: Option<Vec<_>> = names.map(key).collect();
     keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
         let names = sortable().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
-        Unread::LeftOut(format!("_sort supports {names}; prefix a name with - for descending order."))
+        Unread::Ignored(format!("_sort supports {names}; prefix a name with - for descending order."))
     })
 }
 
-/// Whether a parameter shapes the result.
+/// Whether `name` is a result parameter.
 pub(super) fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
 }

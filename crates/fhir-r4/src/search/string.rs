@@ -1,64 +1,66 @@
-//! Strings (R4 search#string): by the beginning of a value, whatever the case and the accents; `:exact`; `:contains`; and, for
-//! names, by their sound.
+//! Compares strings (R4 search#string): by the beginning of a value, ignoring case and accents; `:exact`; `:contains`;
+//! and, for names, phonetically. Does not know about name components.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use super::alternatives::{self, unescape};
 
-/// One string, and how it is looked for.
+/// One search string and its comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StringMatch {
-    /// At the beginning of a value, or of a word of it; normalised.
-    Beginning(String),
-    /// The whole value, to the letter (`:exact`).
+    /// At the beginning of a value, or of a word of it; normalized.
+    StartsWith(String),
+    /// The whole value, unchanged (`:exact`).
     Exact(String),
-    /// Anywhere in a value (`:contains`); normalised.
-    Containing(String),
-    /// A word that sounds alike, by its Soundex code.
-    Sounding(String),
+    /// Anywhere in a value (`:contains`); normalized.
+    Contains(String),
+    /// A word with this Soundex code.
+    Phonetic(String),
 }
 
 impl StringMatch {
-    /// Reads the alternatives of a value without a modifier.
-    pub(super) fn beginnings(value: &str) -> Result<Vec<Self>, String> {
-        alternatives::parse_each(value, |text| letters(text).map(Self::Beginning))
+    /// Parses the alternatives of a value without a modifier.
+    pub(super) fn starting_with(value: &str) -> Result<Vec<Self>, String> {
+        alternatives::parse_each(value, |text| letters(text).map(Self::StartsWith))
     }
 
-    /// Reads the alternatives of a value under `:exact`.
+    /// Parses the alternatives of a value with `:exact`.
     pub(super) fn exact(value: &str) -> Result<Vec<Self>, String> {
         alternatives::parse_each(value, |text| Ok(Self::Exact(unescape(text))))
     }
 
-    /// Reads the alternatives of a value under `:contains`.
+    /// Parses the alternatives of a value with `:contains`.
     pub(super) fn containing(value: &str) -> Result<Vec<Self>, String> {
-        alternatives::parse_each(value, |text| letters(text).map(Self::Containing))
+        alternatives::parse_each(value, |text| letters(text).map(Self::Contains))
     }
 
-    /// Reads the alternatives of a value that is compared by its sound.
-    pub(super) fn sounding(value: &str) -> Result<Vec<Self>, String> {
+    /// Parses the alternatives of a value that is compared phonetically.
+    pub(super) fn phonetic(value: &str) -> Result<Vec<Self>, String> {
         alternatives::parse_each(value, |text| {
-            soundex(&letters(text)?).map(Self::Sounding).ok_or_else(|| "a word in Latin letters".to_owned())
+            soundex(&letters(text)?)
+                .map(Self::Phonetic)
+                .ok_or_else(|| "expected a word in Latin letters".to_owned())
         })
     }
 
-    /// Whether `value` is what is looked for.
+    /// Whether `value` matches.
     pub fn matches(&self, value: &str) -> bool {
         match self {
-            Self::Beginning(wanted) => normalise(value).starts_with(wanted),
+            Self::StartsWith(wanted) => normalize(value).starts_with(wanted),
             Self::Exact(wanted) => value == wanted,
-            Self::Containing(wanted) => contains(&normalise(value), wanted),
-            Self::Sounding(wanted) => {
-                normalise(value).split(' ').any(|word| soundex(word).as_ref() == Some(wanted))
+            Self::Contains(wanted) => contains(&normalize(value), wanted),
+            Self::Phonetic(wanted) => {
+                normalize(value).split(' ').any(|word| soundex(word).as_ref() == Some(wanted))
             }
         }
     }
 
-    /// Whether `value` is what is looked for, or begins so at any of its words: the parts of a family name are found
-    /// independently of each other (R4 datatypes#HumanName).
-    pub fn matches_a_word(&self, value: &str) -> bool {
-        let Self::Beginning(wanted) = self else { return self.matches(value) };
-        let plain = normalise(value);
+    /// Whether `value` matches as a whole or from the beginning of any of its words: the parts of a family name are
+    /// found separately (R4 datatypes#HumanName).
+    pub fn matches_any_word(&self, value: &str) -> bool {
+        let Self::StartsWith(wanted) = self else { return self.matches(value) };
+        let plain = normalize(value);
         plain.starts_with(wanted)
             || plain
                 .match_indices(' ')
@@ -66,21 +68,23 @@ impl StringMatch {
     }
 }
 
-/// Whether `wanted` is anywhere in `plain`, both normalized. A text that begins with a mark, as one cut out of half-width katakana can, is
-/// a part of a composed letter, and is found when that is decomposed.
+/// Whether `plain` contains `wanted`, both normalized. A search string that begins with a combining mark, for example a
+/// part of a text in half-width katakana, can match inside a composed letter, so it is compared with the decomposed
+/// text.
 fn contains(plain: &str, wanted: &str) -> bool {
     let decomposed = |text: &str| text.nfd().collect::<String>();
     plain.contains(wanted)
         || wanted.starts_with(is_combining_mark) && decomposed(plain).contains(&decomposed(wanted))
 }
 
-/// What is nothing but punctuation would stand at the beginning of everything.
+/// Normalizes a search string. Rejects one without letters or digits: it would match the beginning of every value.
 fn letters(text: &str) -> Result<String, String> {
-    let plain = normalise(&unescape(text));
-    if plain.is_empty() { Err("at least one letter or digit".to_owned()) } else { Ok(plain) }
+    let plain = normalize(&unescape(text));
+    if plain.is_empty() { Err("expected at least one letter or digit".to_owned()) } else { Ok(plain) }
 }
 
-/// American Soundex (US National Archives, General Information Leaflet 55) of the first word; `None` for what is no Latin word.
+/// The American Soundex code (US National Archives, General Information Leaflet 55) of the first word; `None` if it is
+/// not a word in Latin letters.
 fn soundex(text: &str) -> Option<String> {
     let digit = |letter: u8| match letter {
         b'b' | b'f' | b'p' | b'v' => Some(b'1'),
@@ -97,7 +101,8 @@ fn soundex(text: &str) -> Option<String> {
     let mut last = digit(first);
     for &letter in rest {
         let next = digit(letter);
-        // Letters of one digit count once, also with an h or w between them; a vowel parts them.
+        // Adjacent letters with the same digit count once, also with an h or w between them, but not with a vowel
+        // between them.
         if let Some(digit) = next.filter(|_| next != last) {
             code.push(char::from(digit));
         }
@@ -108,20 +113,21 @@ fn soundex(text: &str) -> Option<String> {
     Some(code.chars().chain("000".chars()).take(4).collect())
 }
 
-/// `text` in lower case, without accents, in full width, with every run of blanks and punctuation as one blank.
-pub fn normalise(text: &str) -> String {
+/// `text` in lower case, without accents, in compatibility form (NFKD, then NFC), with every run of whitespace and
+/// punctuation as one blank.
+pub fn normalize(text: &str) -> String {
     let mut letters = String::with_capacity(text.len());
     let lower = text.nfkd().filter(|character| !is_accent(*character)).flat_map(char::to_lowercase);
     for character in lower {
         match character {
-            // The two letters that lower case alone leaves different from what they are folded to (Unicode CaseFolding).
+            // The two letters whose lower case differs from their case folding (Unicode CaseFolding).
             'ς' => letters.push('σ'),
             'ß' => letters.push_str("ss"),
             _ => letters.push(character),
         }
     }
     let mut plain = String::with_capacity(letters.len());
-    // Composed, so that a syllable of Hangul is not the beginning of another.
+    // Composed, so that a Hangul syllable is not the beginning of another one.
     for character in letters.nfc() {
         if character.is_alphanumeric() || is_combining_mark(character) {
             plain.push(character);
@@ -133,8 +139,8 @@ pub fn normalise(text: &str) -> String {
     plain
 }
 
-/// The accents of Latin, Greek and Cyrillic and the points of Hebrew and Arabic, which are left out in writing as one likes.
-/// The signs of other scripts make other letters and stay.
+/// Whether a character is an accent of Latin, Greek or Cyrillic or a point of Hebrew or Arabic, which people may omit
+/// in writing. Combining marks of other scripts form different letters and are preserved.
 fn is_accent(character: char) -> bool {
     matches!(character, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}')
 }
@@ -146,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_begins_with_a_voiced_mark_is_found_within_half_width_katakana() {
+    fn text_that_begins_with_a_voiced_mark_is_found_in_half_width_katakana() {
         let value = "\u{ff94}\u{ff8f}\u{ff80}\u{ff9e}\u{ff9b}\u{ff73}";
         for wanted in ["\u{ff9e}\u{ff9b}\u{ff73}", "\u{ff9b}\u{ff73}", "\u{ff80}\u{ff9e}"] {
             let contained = StringMatch::containing(wanted).unwrap();
@@ -157,11 +163,11 @@ mod tests {
     }
 
     fn string(text: &str) -> StringMatch {
-        StringMatch::beginnings(text).unwrap().pop().unwrap()
+        StringMatch::starting_with(text).unwrap().pop().unwrap()
     }
 
     #[test]
-    fn case_accents_and_punctuation_make_no_difference() {
+    fn case_accents_and_punctuation_are_ignored() {
         for (searched, value) in [
             ("mull", "Müller"),
             ("MÜLL", "muller"),
@@ -180,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn other_letters_are_other_letters() {
+    fn different_letters_do_not_match() {
         for (searched, value) in
             [("ller", "Müller"), ("기", "김"), ("カ", "ガラス"), ("रम", "राम"), ("doe j", "Doe")]
         {
@@ -190,21 +196,21 @@ mod tests {
 
     #[test]
     fn each_word_of_a_family_name_can_be_found() {
-        let found = |searched| string(searched).matches_a_word("García-Márquez y Ruiz");
+        let found = |searched| string(searched).matches_any_word("García-Márquez y Ruiz");
         assert!(found("gar") && found("marq") && found("Ruiz") && found("marquez y"));
         assert!(!found("arq") && !found("garcia ruiz"));
     }
 
     #[test]
-    fn a_prefix_or_a_wildcard_is_no_operator() {
+    fn prefixes_and_wildcards_are_literal() {
         assert!(string("eq").matches("Equine"));
         assert!(!string("d*e").matches("Doe"));
-        assert!(StringMatch::beginnings("*").is_err());
-        assert!(StringMatch::beginnings(" ").is_err());
+        assert!(StringMatch::starting_with("*").is_err());
+        assert!(StringMatch::starting_with(" ").is_err());
     }
 
     #[test]
-    fn modifiers_look_for_the_whole_or_for_any_part() {
+    fn exact_matches_the_whole_value_and_contains_any_part() {
         let exact = |searched: &str, value| StringMatch::exact(searched).unwrap()[0].matches(value);
         assert!(exact("Müller", "Müller") && !exact("müller", "Müller") && !exact("Muller", "Müller"));
         assert!(exact(r"a\,b", "a,b") && !exact("Mül", "Müller"));
@@ -215,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_by_their_sound() {
+    fn names_are_found_phonetically() {
         for (word, code) in [
             ("robert", "R163"),
             ("rupert", "R163"),
@@ -228,25 +234,26 @@ mod tests {
         ] {
             assert_eq!(soundex(word).as_deref(), Some(code), "{word}");
         }
-        let sounds = |searched: &str, value| StringMatch::sounding(searched).unwrap()[0].matches(value);
+        let sounds = |searched: &str, value| StringMatch::phonetic(searched).unwrap()[0].matches(value);
         assert!(sounds("Meier", "Mayer") && sounds("Smyth", "van Smith") && !sounds("Smith", "Jones"));
-        assert!(StringMatch::sounding("山田").is_err());
+        assert!(StringMatch::phonetic("山田").is_err());
     }
 
     proptest! {
         #[test]
-        fn normalising_twice_changes_nothing(text in "\\PC{0,24}") {
-            let once = normalise(&text);
-            prop_assert_eq!(normalise(&once), once.clone());
+        fn normalization_is_idempotent(text in "\\PC{0,24}") {
+            let once = normalize(&text);
+            prop_assert_eq!(normalize(&once), once.clone());
         }
 
         #[test]
-        fn a_value_is_found_by_itself(text in "[\\p{L}][\\p{L} '-]{0,12}") {
-            // An Arabic point in its isolated form is a letter to Unicode, and nothing but an accent: it is rejected.
-            prop_assume!(!normalise(&text).is_empty());
+        fn value_matches_itself(text in "[\\p{L}][\\p{L} '-]{0,12}") {
+            // The isolated form of an Arabic point is a letter in Unicode, but normalizes to an accent only: it is
+            // rejected.
+            prop_assume!(!normalize(&text).is_empty());
             prop_assert!(string(&text).matches(&text));
             let second = format!("x {text}");
-            prop_assert!(string(&text).matches_a_word(&second));
+            prop_assert!(string(&text).matches_any_word(&second));
         }
     }
 }

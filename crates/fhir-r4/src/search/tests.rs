@@ -35,8 +35,8 @@ fn ignored(query: &str) -> Vec<String> {
     studies(query).unwrap().ignored.into_iter().map(|(name, _)| name).collect()
 }
 
-/// Criteria in words, so that they can be compared.
-fn words<R: Searched + fmt::Debug>(search: &Search<R>) -> Vec<String> {
+/// Debug texts of the criteria, for comparison.
+fn debug_texts<R: Searched + fmt::Debug>(search: &Search<R>) -> Vec<String> {
     search.criteria.iter().map(|criterion| format!("{criterion:?}")).collect()
 }
 
@@ -87,7 +87,7 @@ fn repetition_means_and() {
 }
 
 #[test]
-fn what_is_unknown_is_left_out_and_named_or_refused() {
+fn unknown_parameter_is_ignored_and_reported_or_rejected() {
     assert_eq!(ignored("foo=1&patient=a&bar:x=2&foo=3"), ["foo", "bar:x"]);
     assert_eq!(studies("foo=1&patient=a").unwrap().applied, [("patient".to_owned(), "a".to_owned())]);
     let errors = Search::<ImagingStudy>::parse(&pairs("foo=1"), &STRICT).unwrap_err();
@@ -95,24 +95,24 @@ fn what_is_unknown_is_left_out_and_named_or_refused() {
 }
 
 #[test]
-fn an_order_or_a_companion_that_cannot_be_had_is_left_out_and_named() {
+fn unsupported_sort_is_ignored_and_reported_or_rejected() {
     assert_eq!(ignored("_sort=modality"), ["_sort"]);
     assert!(Search::<ImagingStudy>::parse(&pairs("_sort=modality"), &STRICT).is_err());
 }
 
 #[test]
-fn a_named_query_is_refused_as_it_would_be_another_search() {
+fn named_query_is_rejected() {
     assert_eq!(studies("_query=x").unwrap_err()[0].code, "not-supported");
 }
 
 #[test]
-fn an_empty_value_is_named_as_what_narrowed_nothing() {
+fn empty_value_is_reported_as_ignored() {
     assert_eq!(ignored("patient=&_count="), ["patient", "_count"]);
 }
 
 #[test]
-fn a_reference_without_content_never_widens_a_search() {
-    // Empty: told of. Commas alone: refused. Of another type: no match.
+fn empty_reference_never_widens_a_search() {
+    // Empty: reported. Only commas: rejected. Another type: no match.
     assert_eq!(ignored("patient=&modality=CT"), ["patient"]);
     assert_eq!(studies("patient=,").unwrap_err()[0].parameter, "patient");
     assert_eq!(studies("patient=Practitioner/1").unwrap().criteria.len(), 1);
@@ -120,7 +120,7 @@ fn a_reference_without_content_never_widens_a_search() {
 }
 
 #[test]
-fn an_identifier_may_be_any_of_a_system_or_have_none() {
+fn identifier_can_be_any_of_a_system_or_have_no_system() {
     let token = |query: &str| match studies(query).unwrap().criteria.pop().unwrap().test {
         Test::Token(mut tokens) => tokens.pop().unwrap(),
         other => panic!("{other:?}"),
@@ -131,14 +131,14 @@ fn an_identifier_may_be_any_of_a_system_or_have_none() {
 }
 
 #[test]
-fn what_claims_to_be_a_study_uid_is_one() {
-    for good in
+fn invalid_study_uid_is_rejected() {
+    for valid in
         ["urn:oid:1.2.840", "urn:dicom:uid|urn:oid:1.2.840", "urn:dicom:uid|", "sys|urn:oid:x", "1.2.x"]
     {
-        assert!(studies(&format!("identifier={good}")).is_ok(), "{good}");
+        assert!(studies(&format!("identifier={valid}")).is_ok(), "{valid}");
     }
     let long = format!("urn:oid:{}", "1.".repeat(32) + "1");
-    for bad in [
+    for invalid in [
         "urn:oid:",
         "urn:oid:1..2",
         "urn:oid:1.2.x",
@@ -146,7 +146,7 @@ fn what_claims_to_be_a_study_uid_is_one() {
         "urn:dicom:uid|urn:oid:a",
         &long,
     ] {
-        assert!(studies(&format!("identifier={bad}")).is_err(), "{bad}");
+        assert!(studies(&format!("identifier={invalid}")).is_err(), "{invalid}");
     }
 }
 
@@ -156,19 +156,19 @@ fn names_of_parameters_are_case_sensitive() {
 }
 
 #[test]
-fn a_name_that_could_be_anything_is_not_repeated() {
+fn invalid_parameter_name_is_not_repeated() {
     assert_eq!(ignored("Doe^Jane=1"), ["unknown parameter"]);
 }
 
 #[test]
-fn what_is_said_twice_is_said_once() {
+fn duplicate_parameter_has_no_effect() {
     let search = studies("patient=a&_count=5&patient=a&_count=5").unwrap();
     assert_eq!((search.criteria.len(), search.applied.len()), (1, 2));
     assert_eq!(studies("_count=5&_count=6").unwrap_err()[0].code, "invalid");
 }
 
 #[test]
-fn patients_and_endpoints_have_tables_of_their_own() {
+fn patients_and_endpoints_have_their_own_parameters() {
     let query = "_id=a&identifier=s|1&name=doe&family=d&given=j&birthdate=ge1970&gender=female&_count=3";
     let search = read::<Patient>(query).unwrap();
     assert_eq!((search.criteria.len(), search.result.count), (7, 3));
@@ -178,12 +178,12 @@ fn patients_and_endpoints_have_tables_of_their_own() {
 }
 
 #[test]
-fn what_refers_to_a_match_has_criteria_of_its_own() {
+fn reverse_chain_has_a_criterion_for_the_referring_study() {
     let search = read::<Patient>("_has:ImagingStudy:patient:modality=CT").unwrap();
     assert_eq!(search.reverse[0].edge, Edge::StudyToPatient);
     assert_eq!(search.reverse[0].criterion.parameter.name, "modality");
     assert_eq!(read::<Endpoint>("_has:ImagingStudy:endpoint:_id=1.2").unwrap().reverse.len(), 1);
-    for bad in [
+    for invalid in [
         "_has=1",
         "_has:ImagingStudy:patient=1",
         "_has:ImagingStudy:endpoint:modality=CT",
@@ -191,14 +191,14 @@ fn what_refers_to_a_match_has_criteria_of_its_own() {
         "_has:ImagingStudy:patient:nonsense=1",
         "_has:ImagingStudy:patient:started=never",
     ] {
-        let errors = read::<Patient>(bad).unwrap_err();
-        assert_eq!(errors[0].parameter, "_has", "{bad}");
+        let errors = read::<Patient>(invalid).unwrap_err();
+        assert_eq!(errors[0].parameter, "_has", "{invalid}");
     }
-    assert!(studies("_has:ImagingStudy:patient:modality=CT").is_err(), "nothing refers to a study");
+    assert!(studies("_has:ImagingStudy:patient:modality=CT").is_err(), "no resource refers to a study");
 }
 
 #[test]
-fn modifiers_that_are_not_supported_are_refused_even_when_lenient() {
+fn unsupported_modifiers_are_rejected_even_with_lenient_handling() {
     for query in [
         "modality:exact=CT",
         "patient.nonsense=x",
@@ -217,7 +217,7 @@ fn modifiers_that_are_not_supported_are_refused_even_when_lenient() {
 }
 
 #[test]
-fn broken_values_are_told_by_parameter_all_at_once_and_never_repeated() {
+fn invalid_values_are_reported_together_by_parameter_and_never_repeated() {
     let query = "started=2024-13-45&_count=abc&identifier=urn:oid:1.2.x&_id=x y&_summary=maybe&patient=a/b/c&modality=a|b|c";
     let errors = studies(query).unwrap_err();
     let names: Vec<_> = errors.iter().map(|error| error.parameter.as_str()).collect();
@@ -228,13 +228,13 @@ fn broken_values_are_told_by_parameter_all_at_once_and_never_repeated() {
     for query in
         ["_count=-1", "_count=+1", "_count=1.5", "_count=", "_total=all", "_elements=a b", "_pretty=maybe"]
     {
-        let refused = studies(query).is_err();
-        assert_eq!(refused, query != "_count=", "{query}");
+        let rejected = studies(query).is_err();
+        assert_eq!(rejected, query != "_count=", "{query}");
     }
 }
 
 #[test]
-fn what_is_too_long_or_holds_control_characters_is_refused() {
+fn too_long_values_and_control_characters_are_rejected() {
     assert_eq!(studies(&format!("identifier={}", "x".repeat(10_000))).unwrap_err()[0].code, "too-long");
     assert_eq!(studies("identifier=a\0b").unwrap_err()[0].code, "value");
     assert_eq!(studies(&"patient=a&".repeat(101)).unwrap_err()[0].code, "too-long");
@@ -242,7 +242,7 @@ fn what_is_too_long_or_holds_control_characters_is_refused() {
 }
 
 #[test]
-fn result_parameters_are_read() {
+fn result_parameters_are_parsed() {
     let result = studies("_count=10&_summary=true&_include=ImagingStudy:endpoint&_include:iterate=ImagingStudy:patient:Patient&_total=accurate&_sort=-started,_id")
         .unwrap()
         .result;
@@ -258,24 +258,24 @@ fn result_parameters_are_read() {
     assert!(studies("_count=0").unwrap().result.only_count());
     assert_eq!(studies("_elements=started,id,started").unwrap().result.elements.unwrap(), ["id", "started"]);
     assert_eq!(studies("_contained=both").unwrap().result.contained, Contained::Both);
-    for refused in [
+    for rejected in [
         "_count=1&_count=2",
         "_elements=,",
         "_contained=perhaps",
         "_summary=true&_elements=id",
         "_summary=text&_include=ImagingStudy:patient",
     ] {
-        assert!(studies(refused).is_err(), "{refused}");
+        assert!(studies(rejected).is_err(), "{rejected}");
     }
 }
 
 #[test]
-fn the_format_is_no_part_of_the_search() {
+fn format_is_not_part_of_the_search() {
     assert!(studies("_format=json&_pretty=true").unwrap().applied.is_empty());
 }
 
 #[test]
-fn names_in_the_tables_are_sorted_and_stand_once() {
+fn names_in_the_tables_are_sorted_and_unique() {
     fn check<R: Searched>() {
         let names: Vec<_> = Parameter::<R>::all().map(|parameter| parameter.name).collect();
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
@@ -291,8 +291,8 @@ fn names_in_the_tables_are_sorted_and_stand_once() {
     check::<Endpoint>();
 }
 
-/// A value that a parameter takes, whatever it is called.
-fn taken(parameter: &str, kind: ParameterType) -> &'static str {
+/// A valid value of a parameter.
+fn valid_value(parameter: &str, kind: ParameterType) -> &'static str {
     match (parameter, kind) {
         ("series" | "instance", _) => "1.2",
         (_, ParameterType::Date) => "2024",
@@ -301,7 +301,7 @@ fn taken(parameter: &str, kind: ParameterType) -> &'static str {
     }
 }
 
-/// Every form that the documentation of every parameter of `R` names, with a value.
+/// Every documented form of every parameter of `R`, with a value.
 fn documented<R: Searched>() -> Vec<(String, &'static str)> {
     let of = |parameter: &'static Parameter<R>| {
         let forms = parameter.forms_in_words();
@@ -312,7 +312,7 @@ fn documented<R: Searched>() -> Vec<(String, &'static str)> {
             let value = match form.rsplit_once(':').map(|(_, modifier)| modifier) {
                 Some("missing") => "true",
                 Some("of-type") => "s|c|v",
-                _ => taken(parameter.name, parameter.kind),
+                _ => valid_value(parameter.name, parameter.kind),
             };
             (form, value)
         })
@@ -321,7 +321,7 @@ fn documented<R: Searched>() -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn every_form_that_is_documented_is_read() {
+fn every_documented_form_is_accepted() {
     fn check<R: Searched>() {
         for (name, value) in documented::<R>() {
             let given = [(name.clone(), value.to_owned())];
@@ -377,7 +377,7 @@ fn alternatives(test: &Test) -> usize {
 
 proptest! {
     #[test]
-    fn no_query_makes_the_parser_panic(names in prop::collection::vec("[a-z_.:]{0,12}|identifier|patient|started|_id", 0..6), value in "\\PC{0,40}") {
+    fn arbitrary_query_never_makes_the_parser_panic(names in prop::collection::vec("[a-z_.:]{0,12}|identifier|patient|started|_id", 0..6), value in "\\PC{0,40}") {
         let pairs: Vec<_> = names.into_iter().map(|name| (name, value.clone())).collect();
         let _ = Search::<ImagingStudy>::parse(&pairs, &CONTEXT);
         let _ = Search::<Patient>::parse(&pairs, &CONTEXT);
@@ -385,24 +385,24 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_accepted_is_accepted_again_as_the_same(
+    fn applied_parameters_are_parsed_to_the_same_search(
         given in prop::collection::vec((any_name(), any_value()), 1..5),
     ) {
         if let Ok(first) = Search::<ImagingStudy>::parse(&given, &CONTEXT) {
             let again = Search::<ImagingStudy>::parse(&first.applied, &CONTEXT).unwrap();
-            prop_assert_eq!(words(&again), words(&first));
+            prop_assert_eq!(debug_texts(&again), debug_texts(&first));
             prop_assert_eq!(&again.applied, &first.applied);
             prop_assert!(again.ignored.is_empty());
         }
         if let Ok(first) = Search::<Patient>::parse(&given, &CONTEXT) {
             let again = Search::<Patient>::parse(&first.applied, &CONTEXT).unwrap();
-            prop_assert_eq!(words(&again), words(&first));
+            prop_assert_eq!(debug_texts(&again), debug_texts(&first));
             prop_assert_eq!(again.reverse.len(), first.reverse.len());
         }
     }
 
     #[test]
-    fn no_criterion_is_without_alternatives(name in any_name(), value in any_value()) {
+    fn every_criterion_has_alternatives(name in any_name(), value in any_value()) {
         if let Ok(search) = Search::<ImagingStudy>::parse(&[(name, value)], &CONTEXT) {
             for criterion in search.criteria {
                 prop_assert!(alternatives(&criterion.test) > 0, "{criterion:?}");

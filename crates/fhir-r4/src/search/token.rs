@@ -1,14 +1,15 @@
-//! Tokens (R4 search#token): `code`, `system|code`, `|code`, `system|`.
+//! Parses and compares tokens (R4 search#token): `code`, `system|code`, `|code`, `system|`. Does not know about code
+//! systems.
 
 use super::alternatives::{self, split_unescaped, unescape};
 use super::value::{TokenValue, Value};
 
-/// What a token says of the system.
+/// The system of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum System {
-    /// Nothing: any system or none.
+    /// `code`: any system or none.
     Any,
-    /// `|code`: there is none.
+    /// `|code`: no system.
     None,
     /// `system|code`.
     Uri(String),
@@ -17,28 +18,28 @@ pub enum System {
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Token {
-    /// Before the bar.
+    /// The part before the bar.
     pub system: System,
-    /// Behind it; `None` for `system|`, any code of the system.
+    /// The part after the bar; `None` for `system|`, which matches any code of the system.
     pub code: Option<String>,
 }
 
 impl Token {
-    /// Reads the alternatives of a value.
+    /// Parses the alternatives of a value.
     pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, String> {
         alternatives::parse_each(value, Self::parse)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = split_unescaped(text, '|').into_iter().map(unescape).collect();
-        // FHIR has no value of nothing but blanks, and an archive would read one as a key left open.
+        // FHIR has no values that consist of whitespace, and an archive would read one as a universal match.
         if parts.iter().any(|part| !part.is_empty() && part.trim().is_empty()) {
-            return Err("a token has more than blanks".to_owned());
+            return Err("expected a token that is not blank".to_owned());
         }
         match parts.as_slice() {
             [code] => Ok(Self { system: System::Any, code: Some(code.clone()) }),
             [system, code] if system.is_empty() && code.is_empty() => {
-                Err("a token has a code or a system".to_owned())
+                Err("expected a token with a code or a system".to_owned())
             }
             [system, code] if system.is_empty() => {
                 Ok(Self { system: System::None, code: Some(code.clone()) })
@@ -48,13 +49,13 @@ impl Token {
                 Ok(Self { system: System::Uri(system.clone()), code })
             }
             _ => {
-                Err("a token is code, system|code, |code or system|; a bar that is part of it is written \\|"
+                Err("expected code, system|code, |code or system|; escape a bar in the value as \\|"
                     .to_owned())
             }
         }
     }
 
-    /// Whether a resource has what the token says.
+    /// Whether the token matches `value`.
     pub(super) fn is(&self, value: &Value<'_>) -> bool {
         match value {
             Value::Token(token) => self.matches(token.system, token.code),
@@ -71,7 +72,7 @@ impl Token {
         }
     }
 
-    /// Whether a system and a code, exactly as they stand in a resource, are what the token says.
+    /// Whether the token matches a system and a code of a resource exactly.
     pub fn matches(&self, system: Option<&str>, code: Option<&str>) -> bool {
         let of_system = match &self.system {
             System::Any => true,
@@ -87,12 +88,12 @@ impl Token {
 pub struct TypedIdentifier {
     system: String,
     code: String,
-    /// The identifier itself.
+    /// The value of the identifier.
     pub value: String,
 }
 
 impl TypedIdentifier {
-    /// Reads the alternatives of a value.
+    /// Parses the alternatives of a value.
     pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, String> {
         alternatives::parse_each(value, |text| {
             let parts: Vec<_> = split_unescaped(text, '|').into_iter().map(unescape).collect();
@@ -103,7 +104,7 @@ impl TypedIdentifier {
                     Ok(Self { system, code, value })
                 }
                 _ => {
-                    Err("system|code|value: the type's system and code, and the identifier's value"
+                    Err("expected system|code|value: system and code of the type, and the value of the identifier"
                         .to_owned())
                 }
             }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_forms_are_told_apart() {
+    fn four_forms_of_tokens_are_distinguished() {
         assert!(token("CT").matches(Some("sys"), Some("CT")));
         assert!(token("CT").matches(None, Some("CT")));
         assert!(token("sys|CT").matches(Some("sys"), Some("CT")));
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_keep_operators_as_they_are() {
+    fn escaped_operators_are_literal() {
         assert!(token(r"a\|b\,c\\d\e").matches(None, Some(r"a|b,c\d\e")));
         assert!(Token::parse("a|b|c").is_err());
         assert!(Token::parse("|").is_err());
@@ -149,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_code_means_any_code_of_the_system_and_blanks_mean_nothing() {
+    fn empty_code_means_any_code_of_the_system_and_blanks_are_rejected() {
         assert_eq!(token("sys|").code, None);
-        for bad in [" ", "sys| ", " |", "\u{3000}"] {
-            assert!(Token::parse(bad).is_err(), "{bad:?}");
+        for invalid in [" ", "sys| ", " |", "\u{3000}"] {
+            assert!(Token::parse(invalid).is_err(), "{invalid:?}");
         }
         assert!(token("a b").matches(None, Some("a b")));
     }

@@ -1,4 +1,5 @@
-//! What a resource has under a search parameter, in the forms that R4 search compares.
+//! The values of a resource for a search parameter, in the forms that R4 search compares. Does not know about
+//! parameters.
 
 use crate::types::{CodeableConcept, Coding, Identifier, Reference};
 
@@ -7,13 +8,13 @@ use crate::types::{CodeableConcept, Coding, Identifier, Reference};
 pub enum Value<'a> {
     /// A code or an identifier.
     Token(TokenValue<'a>),
-    /// A UID that is written `urn:oid:…` under the system of URIs.
+    /// A UID that is represented as `urn:oid:…` with the system urn:ietf:rfc:3986.
     Oid(&'a str),
     /// A date, or a date and time.
     Date(&'a str),
-    /// A text that is found by its beginning.
+    /// A text that is compared from its beginning.
     Text(&'a str),
-    /// A part of a name, whose words are found independently of each other (R4 datatypes#HumanName).
+    /// A part of a name whose words are found separately (R4 datatypes#HumanName).
     Words(&'a str),
     /// A reference.
     Reference(&'a Reference),
@@ -21,21 +22,21 @@ pub enum Value<'a> {
     Uri(&'a str),
 }
 
-/// What a token is compared with.
+/// The value that a token is compared with.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokenValue<'a> {
-    /// Where the code comes from, or who makes the identifier unique.
+    /// The code system, or the namespace of the identifier.
     pub system: Option<&'a str>,
-    /// The code, or the identifier itself; `None` where there are words only.
+    /// The code, or the value of the identifier; `None` if there is only a text.
     pub code: Option<&'a str>,
-    /// The words that go with it: of the code and of the concept, or of the identifier's type.
+    /// The texts: display of the code and text of the concept, or text of the identifier type.
     pub words: [Option<&'a str>; 2],
-    /// The identifier's type.
+    /// The type of the identifier.
     pub kind: Option<&'a CodeableConcept>,
 }
 
 impl<'a> Value<'a> {
-    /// A code whose system is that of its value set (R4 search#token).
+    /// A code with the system of its value set (R4 search#token).
     pub fn code(system: &'a str, code: &'a str) -> Self {
         Self::Token(TokenValue { system: Some(system), code: Some(code), ..TokenValue::default() })
     }
@@ -69,7 +70,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Each coding of a concept, or its words where it has none.
+    /// Each coding of a concept, or its text if it has no coding.
     pub fn each_of_concept(concept: &'a CodeableConcept, each: &mut dyn FnMut(Self)) {
         let text = concept.text.as_deref();
         concept.coding.iter().for_each(|coding| each(Self::of_concept(coding, text)));
@@ -78,8 +79,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether there is nothing to be found: a coding may only say that its code is not known.
-    pub(super) fn says_nothing(&self) -> bool {
+    /// Whether the value is empty, for example a coding whose code is unknown.
+    pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Token(token) => {
                 token.system.is_none() && token.code.is_none() && token.words.iter().all(Option::is_none)

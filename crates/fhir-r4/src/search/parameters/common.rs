@@ -2,7 +2,8 @@
 
 use super::super::{Parameter, Searched, Value, id as ids};
 
-/// The parameters of all resources, with the keys of `R` for `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and
+/// The parameters of all resources, with the keys of `R` for `_id`, `_lastUpdated`, `_profile`, `_security`, `_source`
+/// and
 /// `_tag`.
 pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
     let [id, last_updated, profile, security, source, tag] = keys;
@@ -15,7 +16,7 @@ pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
             |resource, each| each(Value::bare(resource.id())),
         )
         .checked(ids::check)
-        .sorting(),
+        .sortable(),
         Parameter::<R>::date(
             last_updated,
             "_lastUpdated",
@@ -27,7 +28,7 @@ pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
                 }
             },
         )
-        .sorting(),
+        .sortable(),
         Parameter::<R>::uri(
             profile,
             "_profile",

@@ -66,7 +66,7 @@ impl Searched for Endpoint {
             "Never present: Endpoints here have no identifiers. Searching by it finds nothing.",
             |_, _| {},
         )
-        .identifying(),
+        .with_identifiers(),
         Parameter::<Self>::string(
             Param::Name,
             "name",
@@ -74,7 +74,7 @@ impl Searched for Endpoint {
             "The start of the archive's name.",
             |endpoint, each| endpoint.name.iter().for_each(|name| each(Value::Text(name))),
         )
-        .sorting(),
+        .sortable(),
         Parameter::<Self>::reference(
             Param::Organization,
             "organization",

@@ -124,7 +124,7 @@ impl Searched for ImagingStudy {
              without its system; the Study ID.",
             |study, each| study.identifier.iter().for_each(|identifier| each(Value::identifier(identifier))),
         )
-        .identifying()
+        .with_identifiers()
         .checked(study_uid),
         Parameter::<Self>::token(
             Param::Instance, "instance",
@@ -157,7 +157,7 @@ impl Searched for ImagingStudy {
             |study, each| each(Value::Reference(&study.subject)),
         )
         .chained(ResourceType::Patient)
-        .sorting(),
+        .sortable(),
         Parameter::<Self>::reference(
             Param::Performer, "performer",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-performer",
@@ -202,7 +202,7 @@ impl Searched for ImagingStudy {
             "When the study started. All prefixes and precisions are supported. A date without a time zone is a local date at the archive.",
             |study, each| study.started.iter().for_each(|moment| each(Value::Date(moment))),
         )
-        .sorting(),
+        .sortable(),
         Parameter::<Self>::token(
             Param::Status, "status",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-status",
@@ -217,7 +217,7 @@ impl Searched for ImagingStudy {
             |study, each| each(Value::Reference(&study.subject)),
         )
         .chained(ResourceType::Patient)
-        .sorting(),
+        .sortable(),
     ];
 
     fn id(&self) -> &str {

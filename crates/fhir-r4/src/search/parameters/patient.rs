@@ -129,7 +129,7 @@ impl Searched for Patient {
             "All prefixes and precisions are supported. Archives are scanned, within search.max_scan.",
             |patient, each| patient.birth_date.iter().for_each(|day| each(Value::Date(day))),
         )
-        .sorting(),
+        .sortable(),
         Parameter::<Self>::date(Param::DeathDate, "death-date", "http://hl7.org/fhir/SearchParameter/Patient-death-date", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::token(
             Param::Deceased, "deceased",
@@ -144,7 +144,7 @@ impl Searched for Patient {
             SCANNED,
             |patient, each| patient.name.iter().flat_map(|name| &name.family).for_each(|part| each(Value::Words(part))),
         )
-        .sorting(),
+        .sortable(),
         Parameter::<Self>::token(
             Param::Gender, "gender",
             "http://hl7.org/fhir/SearchParameter/individual-gender",
@@ -171,7 +171,7 @@ impl Searched for Patient {
             // The first identifier is the primary one.
             |patient, each| patient.identifier.iter().take(1).for_each(|own| each(Value::identifier(own))),
         )
-        .identifying(),
+        .with_identifiers(),
         Parameter::<Self>::token(Param::Language, "language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_PRESENT, |_, _| {}),
         Parameter::<Self>::reference(
             Param::Link, "link",
@@ -198,7 +198,7 @@ impl Searched for Patient {
              search.max_scan.",
             |patient, each| patient.name.iter().for_each(|name| each_part(name, each)),
         )
-        .sounding(),
+        .phonetic(),
         Parameter::<Self>::token(Param::Telecom, "telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_PRESENT, |_, _| {}),
     ];
 
