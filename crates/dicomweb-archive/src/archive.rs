@@ -1,8 +1,7 @@
 //! The embedded archive: a read-only DICOMweb server over a folder of DICOM files.
-//!
-//! It exists so that the gateway can be tried, and tested, without a PACS: everything goes over HTTP as with any other
-//! archive. Searches (QIDO-RS, PS3.18 10.6) are answered from an [`Index`] in memory; retrieval (WADO-RS, 10.4) reads
-//! the files. It knows nothing of the gateway, of FHIR, of configuration or of users.
+//! With it the gateway can be tried and tested without a PACS: all communication uses HTTP, as with any other archive.
+//! Searches (QIDO-RS, PS3.18 10.6) use an [`Index`] in memory; retrieval (WADO-RS, PS3.18 10.4) reads the files. Does
+//! not know about the gateway, FHIR, configuration or users.
 
 mod accept;
 mod body;
@@ -34,37 +33,38 @@ use tokio::sync::Semaphore;
 pub use index::{Index, IndexReport, Instance, Progress, Series, Study};
 pub use route::ROOT;
 
-/// How many answers read files at once: enough to keep a disk busy, few enough to leave the blocking pool to others.
-const CONCURRENT_READERS: usize = 16;
+/// Maximum number of responses that read files concurrently: enough to use the disk, without occupying the blocking
+/// thread pool.
+const MAX_CONCURRENT_READERS: usize = 16;
 
-/// How many rows of a search are rendered at a time.
+/// Number of rows that are serialized at once.
 const ROWS_PER_CHUNK: usize = 64;
 
-/// The archive, ready to answer. Cheap to clone.
+/// The archive. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Archive {
     index: Arc<Index>,
     readers: Arc<Semaphore>,
 }
 
-/// Why a request gets no answer but an error.
+/// Why a request is rejected.
 #[derive(Debug, thiserror::Error)]
 enum InvalidRequest {
     #[error(transparent)]
     Route(#[from] RouteError),
     #[error(transparent)]
     Query(#[from] QueryError),
-    #[error("the archive holds no such study, series, instance, frame or value")]
+    #[error("the archive does not contain this study, series, instance, frame or value")]
     NotFound,
-    #[error("the archive has nothing in a media type and transfer syntax that the request accepts")]
+    #[error("the resource is not available in a media type and transfer syntax listed in Accept")]
     NotAcceptable,
-    #[error("only GET and HEAD: the archive is read-only")]
+    #[error("the archive is read-only; use GET or HEAD")]
     Method,
-    #[error("this resource takes no query but accept")]
+    #[error("this resource supports no query parameter except accept")]
     Parameters,
-    #[error("the image's frames cannot be told apart: {0}")]
+    #[error("the frames of the image cannot be determined: {0}")]
     Inconsistent(&'static str),
-    #[error("a file could not be read: it has changed or gone since the archive started")]
+    #[error("a file could not be read; it was changed or deleted after the archive started")]
     Internal,
 }
 
@@ -92,20 +92,20 @@ impl InvalidRequest {
 }
 
 impl Archive {
-    /// An archive that serves what `index` holds.
+    /// An archive that serves the instances in `index`.
     pub fn new(index: Index) -> Self {
-        Self { index: Arc::new(index), readers: Arc::new(Semaphore::new(CONCURRENT_READERS)) }
+        Self { index: Arc::new(index), readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READERS)) }
     }
 
-    /// What it holds.
+    /// The index of its studies.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// Answers one request. The request's body is never read.
+    /// Answers one request. Does not read the request body.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
         let head = *request.method() == Method::HEAD;
-        let answer = self.respond(&request).await.unwrap_or_else(|refusal| refusal.answer());
+        let answer = self.respond(&request).await.unwrap_or_else(|error| error.answer());
         if head { answer.map(|_| empty()) } else { answer }
     }
 
@@ -197,7 +197,7 @@ impl Archive {
         Ok(response)
     }
 
-    /// The files within `scope`, each with its URL.
+    /// The instances in `scope`, each with its URL.
     fn instances(&self, scope: &Scope, base: &str) -> Vec<Located> {
         let Some(study) = &scope.study else { return Vec::new() };
         let studies = self.index.positions(study).iter().map(|position| &self.index.studies()[*position]);
@@ -227,7 +227,7 @@ impl Archive {
     }
 }
 
-/// One file, and the URL of the instance it holds.
+/// A file and the URL of its instance.
 #[derive(Debug)]
 struct Located {
     path: PathBuf,
@@ -235,18 +235,18 @@ struct Located {
     url: String,
 }
 
-/// The root of the service as the client sees it, for URLs in answers.
+/// The root URL of the service as the client sees it, for URLs in responses.
 fn base<B>(request: &Request<B>) -> String {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let authority = request.uri().authority().map(http::uri::Authority::as_str).or(host);
-    // A host that is none would make URLs that are none: relative ones are at least true.
+    // Without a valid host, URLs are relative.
     match authority.and_then(|text| text.parse::<http::uri::Authority>().ok()) {
         Some(authority) => format!("http://{authority}{ROOT}"),
         None => ROOT.to_owned(),
     }
 }
 
-/// A JSON array of objects that are rendered as they are wanted.
+/// A JSON array of objects that are serialized on demand.
 fn array(objects: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) -> Chunks {
     let mut first = true;
     let objects = objects.map(move |object| {

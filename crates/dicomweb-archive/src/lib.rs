@@ -1,5 +1,5 @@
-//! What the commands `demo` and `archive` run, and what tests run against: an embedded archive and the sample studies
-//! to fill it with. Only the command line and tests use this module; the gateway knows archives by their URLs alone.
+//! The embedded archive of the commands `demo` and `archive` and of tests, with sample studies to fill it. Does not
+//! know about the gateway, which knows archives only by their URLs.
 
 pub mod archive;
 pub mod samples;
@@ -17,49 +17,50 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long answers under way may take when the archive stops. Its only client is the gateway beside it, which has
-/// drained by then.
+/// Drain timeout at shutdown. The only client is the gateway in the same process, which has already drained.
 const DRAIN: Duration = Duration::from_secs(5);
 
 pub use tour::Tour;
 
-/// What an embedded archive is filled with.
+/// The content of an embedded archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// The sample studies, written to a temporary folder that goes when the archive stops.
+    /// The sample studies, written to a temporary directory that is removed when the archive stops.
     Samples,
-    /// The DICOM files under a folder of the user's.
+    /// The DICOM files in a directory of the user.
     Folder(PathBuf),
 }
 
 /// Why an embedded archive did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The folder is missing, or is none.
-    #[error("{0} is no folder that can be read; name a folder of DICOM files")]
+    /// The directory does not exist, or is not a directory.
+    #[error("{0} is not a readable directory; pass a directory of DICOM files")]
     Folder(PathBuf),
-    /// The temporary folder of the sample studies could not be filled.
-    #[error("the sample studies could not be written to {folder}: {error}; free space there or set TMPDIR")]
+    /// The sample studies could not be written.
+    #[error(
+        "the sample studies could not be written to {folder}: {error}; free disk space there or set TMPDIR"
+    )]
     Samples {
-        /// Where.
+        /// The temporary directory.
         folder: PathBuf,
-        /// Why.
+        /// The error of the file system.
         error: io::Error,
     },
-    /// Somebody else has the port, or it may not be had.
-    #[error("the embedded archive cannot listen on {address}: {error}; choose another with --listen")]
+    /// The port is in use, or not permitted.
+    #[error("the embedded archive cannot listen on {address}: {error}; choose another address with --listen")]
     Listen {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// A task of the archive's broke down.
+    /// A background task of the archive panicked.
     #[error("the embedded archive could not be prepared: {0}")]
     Prepare(#[from] tokio::task::JoinError),
 }
 
-/// An embedded archive that answers. It stops when this is dropped, or with [`RunningArchive::stop`].
+/// A running embedded archive. It stops on [`RunningArchive::stop`] and when it is dropped.
 #[derive(Debug)]
 pub struct RunningArchive {
     address: SocketAddr,
@@ -67,48 +68,48 @@ pub struct RunningArchive {
     archive: Archive,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
-    /// The sample files, for as long as they are served.
+    /// The directory of the sample files, removed on drop.
     scratch: Option<Scratch>,
 }
 
 impl RunningArchive {
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The root of its DICOMweb service.
+    /// The root URL of its DICOMweb service.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.address, archive::ROOT)
     }
 
-    /// What the files came to.
+    /// The counts of indexed and skipped files.
     pub fn report(&self) -> &IndexReport {
         &self.report
     }
 
-    /// What it holds.
+    /// The index of its studies.
     pub fn index(&self) -> &Index {
         self.archive.index()
     }
 
-    /// Stops listening, lets answers under way end, and removes the sample files.
+    /// Stops listening, completes the requests in flight, and removes the sample files.
     pub async fn stop(self) {
         let Self { stop, serving, scratch, .. } = self;
-        // It may have stopped already; then there is nobody left to tell.
+        // Sending fails if it has already stopped.
         let _ = stop.send(());
         let _ = serving.await;
         drop(scratch);
     }
 }
 
-/// Fills an archive with `content` and serves it on `listen`; port 0 takes any free port.
+/// Fills an archive with `content` and serves it on `listen`; port 0 selects a free port.
 pub async fn start_archive(
     content: Content,
     listen: SocketAddr,
     progress: Progress,
 ) -> Result<RunningArchive, StartError> {
-    // The port first: an address in use should be told before a long indexing, not after.
+    // Bind first: an address in use is reported before a long indexing, not after it.
     let failed = |error| StartError::Listen { address: listen, error };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -122,7 +123,7 @@ pub async fn start_archive(
         async move { archive.answer(request).await }
     };
     let serving = tokio::spawn(async move {
-        // Told to stop, or forgotten by its owner: either ends it.
+        // A stop signal and a dropped sender both end the server.
         http_server::serve(listener, limits, service, async { drop(stopped.await) }).await;
     });
     Ok(RunningArchive { address, report, archive, stop, serving, scratch })

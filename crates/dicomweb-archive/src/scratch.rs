@@ -1,23 +1,24 @@
-//! A temporary folder of our own, gone when it is dropped.
+//! A temporary directory that is removed when it is dropped. Does not know its content.
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How many taken names are passed over before the temporary folder counts as unusable.
+/// Maximum number of attempts to find a free name.
 const ATTEMPTS: usize = 16;
 
-/// The folder.
+/// The directory.
 #[derive(Debug)]
 pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Creates a folder that only this user can enter, under a name that nobody can have prepared.
+    /// Creates a directory that only this user can access, with an unpredictable name.
     pub(super) fn new() -> io::Result<Self> {
         let mut failure = io::Error::other("no free name");
         for _ in 0..ATTEMPTS {
-            // The standard library's hash keys are random: enough for a name that has to be free, not secret.
+            // The hash keys of the standard library are random, which is sufficient for a name that must be free, not
+            // secret.
             let name = RandomState::new().hash_one(std::process::id());
             let path = std::env::temp_dir().join(format!("dicomweb-gateway-samples-{name:016x}"));
             match create(&path) {
@@ -36,7 +37,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Left behind at worst: it holds invented data only.
+        // If removal fails, only synthetic data remain.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_goes_with_its_owner() {
+    fn directory_is_removed_on_drop() {
         let scratch = Scratch::new().unwrap();
         let path = scratch.path().to_owned();
         fs::write(path.join("file"), b"x").unwrap();

@@ -1,19 +1,19 @@
-//! An embedded archive from its start to its end, over real HTTP.
+//! Tests the embedded archive over real HTTP, from start to stop.
 
 use super::*;
 
-fn anywhere() -> SocketAddr {
+fn free_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// A client that asks no proxy of the machine's.
+/// A client that ignores proxy settings of the machine.
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 #[tokio::test]
-async fn the_samples_are_served_until_the_archive_stops() {
-    let running = start_archive(Content::Samples, anywhere(), Progress::Silent).await.unwrap();
+async fn samples_are_served_until_the_archive_stops() {
+    let running = start_archive(Content::Samples, free_port(), Progress::Silent).await.unwrap();
     let report = running.report();
     assert_eq!((report.instances, report.files), (report.files, 372));
     let url = format!("{}/studies?PatientID=P11", running.url());
@@ -33,15 +33,15 @@ async fn the_samples_are_served_until_the_archive_stops() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_told() {
+async fn missing_directory_is_reported() {
     let missing = PathBuf::from("/nowhere/at/all");
-    let error = start_archive(Content::Folder(missing), anywhere(), Progress::Silent).await.unwrap_err();
-    assert!(error.to_string().starts_with("/nowhere/at/all is no folder"), "{error}");
+    let error = start_archive(Content::Folder(missing), free_port(), Progress::Silent).await.unwrap_err();
+    assert!(error.to_string().starts_with("/nowhere/at/all is not a readable directory"), "{error}");
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_told_before_anything_is_read() {
-    let taken = TcpListener::bind(anywhere()).await.unwrap();
+async fn port_in_use_is_reported_before_files_are_read() {
+    let taken = TcpListener::bind(free_port()).await.unwrap();
     let error =
         start_archive(Content::Samples, taken.local_addr().unwrap(), Progress::Silent).await.unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }), "{error}");

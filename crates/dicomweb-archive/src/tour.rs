@@ -1,22 +1,22 @@
-//! UrlMap to try, all of which answer: what `demo` prints when everything stands.
+//! The list of URLs to try, which `demo` prints after the start. Does not know how the gateway answers them.
 
 use super::archive::{Index, Instance, Series, Study};
 use dicom_model::tags;
 use std::fmt;
 
-/// UrlMap below a gateway's, made of what its archive holds.
+/// URLs of a gateway, with examples from its archive.
 #[derive(Debug)]
 pub struct Tour<'a> {
-    /// The gateway's address, without a slash at its end.
+    /// The URL of the gateway, without a trailing slash.
     pub gateway: &'a str,
-    /// The archive's id at the gateway.
+    /// The id of the archive in the gateway.
     pub archive: &'a str,
-    /// What the archive holds.
+    /// The index of the archive.
     pub index: &'a Index,
 }
 
 impl Tour<'_> {
-    /// A study, a series and an instance that can be looked at; else any.
+    /// A study, series and instance with an image; if there is none, any instance.
     fn example(&self) -> Option<(&Study, &Series, &Instance)> {
         let series = |study| {
             let study: &Study = study;
@@ -37,7 +37,7 @@ impl fmt::Display for Tour<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fhir = format!("{}/fhir", self.gateway);
         let dicomweb = format!("{}/dicom-web/{}", self.gateway, self.archive);
-        let mut show = |what: &str, address: String| writeln!(formatter, "  {what}\n    {address}");
+        let mut show = |what: &str, url: String| writeln!(formatter, "  {what}\n    {url}");
         show("Capabilities (CapabilityStatement)", format!("{fhir}/metadata"))?;
         show("The newest studies; a browser gets a page of them", format!("{fhir}/ImagingStudy?_count=10"))?;
         show("The patients", format!("{fhir}/Patient?_count=10"))?;

@@ -1,14 +1,15 @@
-//! What a request accepts: the media ranges of `Accept`, with the parameters that DICOMweb adds (PS3.18 8.7).
+//! Content negotiation: the media ranges of `Accept` with the parameters that DICOMweb adds (PS3.18 8.7). Does not know
+//! which resources exist.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
 
 use http_messages::media_range::{self, MediaRange, covers};
 
-/// The media types in which rows and metadata are sent, the standard's own first.
+/// Media types of rows and metadata, in order of preference.
 const JSON: [&str; 2] = ["application/dicom+json", "application/json"];
 
-/// What the client accepts, the most wanted first and what it refuses last. Without the header field, anything.
+/// The accepted media ranges by descending quality. Without the header field, `*/*`.
 pub(super) fn accepted(headers: &HeaderMap, parameter: Option<&str>) -> Vec<MediaRange> {
     let fields: Vec<&str> = match parameter {
         Some(parameter) => vec![parameter],
@@ -22,30 +23,30 @@ pub(super) fn accepted(headers: &HeaderMap, parameter: Option<&str>) -> Vec<Medi
     ranges
 }
 
-/// The ranges that are acceptable, in their order.
+/// The ranges with a quality above 0, in their order.
 pub(super) fn wanted(ranges: &[MediaRange]) -> impl Iterator<Item = &MediaRange> {
     ranges.iter().filter(|range| range.quality > 0.0)
 }
 
-/// The media type to answer JSON in, or none when the client takes no JSON.
+/// The media type of JSON responses; `None` if the client accepts none.
 pub(super) fn json(ranges: &[MediaRange]) -> Option<&'static str> {
     media_range::preferred(ranges, &JSON).map(|index| JSON[index])
 }
 
-/// Whether the range takes parts of type `media` in a multipart answer.
-pub(super) fn takes_parts_of(range: &MediaRange, media: &str) -> bool {
+/// Whether the range accepts a multipart response with parts of type `media`.
+pub(super) fn accepts_multipart(range: &MediaRange, media: &str) -> bool {
     range.covers("multipart/related") && part(range).is_none_or(|part| covers(&part, media))
 }
 
-/// Whether `range`, one of `ranges`, takes `media` alone, and no more specific one refuses it. Anything at all is parts, which
-/// every client of DICOMweb reads.
-pub(super) fn takes_alone(range: &MediaRange, ranges: &[MediaRange], media: &str) -> bool {
+/// Whether `range`, one of `ranges`, accepts `media` as a single part, and no more specific range rejects it. For `*/*`
+/// the response is multipart, which every DICOMweb client can read.
+pub(super) fn accepts_single_part(range: &MediaRange, ranges: &[MediaRange], media: &str) -> bool {
     range.essence != "*/*"
         && range.covers(media)
         && media_range::deciding(ranges, media).is_some_and(|(_, range)| range.quality > 0.0)
 }
 
-/// The transfer syntax that is wanted, beside `type` or, as older viewers write it, inside of its quotes.
+/// The requested transfer syntax: a parameter of its own or, in older viewers, inside the quotes of `type`.
 pub(super) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
     let inside = || {
         let mut parameters = range.parameter("type")?.split(';').skip(1);
@@ -69,20 +70,20 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_read_quoted_and_bare() {
+    fn parameters_are_parsed_with_and_without_quotes() {
         let quoted = ranges(r#"multipart/related; type="application/octet-stream"; transfer-syntax=*"#);
         let bare = ranges("multipart/related; type=application/octet-stream; transfer-syntax=*");
         let inside = ranges(r#"multipart/related; type="application/octet-stream; transfer-syntax=*""#);
         assert_eq!(quoted, bare);
         for [range] in [quoted, inside].map(|ranges| <[MediaRange; 1]>::try_from(ranges).unwrap()) {
             assert_eq!(transfer_syntax(&range), Some("*"));
-            assert!(takes_parts_of(&range, "application/octet-stream"));
-            assert!(!takes_parts_of(&range, "image/jpeg"));
+            assert!(accepts_multipart(&range, "application/octet-stream"));
+            assert!(!accepts_multipart(&range, "image/jpeg"));
         }
     }
 
     #[test]
-    fn the_most_wanted_range_comes_first_and_a_refused_one_is_not_wanted() {
+    fn ranges_are_sorted_by_quality_and_rejected_ones_are_omitted() {
         let ranges = ranges("application/json;q=0.5, text/html;q=0, application/dicom+json");
         let essences: Vec<&str> = wanted(&ranges).map(|range| range.essence.as_str()).collect();
         assert_eq!(essences, ["application/dicom+json", "application/json"]);
@@ -90,27 +91,27 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_is_refused_is_not_sent_because_a_wildcard_covers_it() {
+    fn rejected_type_is_not_sent_even_if_a_wildcard_matches_it() {
         assert_eq!(json(&ranges("*/*, application/dicom+json;q=0")), Some("application/json"));
         assert_eq!(
             json(&ranges("application/*;q=0.5, application/dicom+json;q=0, application/json;q=0")),
             None
         );
-        let refused = ranges("application/*, application/dicom;q=0");
-        assert!(!takes_alone(&refused[0], &refused, "application/dicom"));
+        let rejected = ranges("application/*, application/dicom;q=0");
+        assert!(!accepts_single_part(&rejected[0], &rejected, "application/dicom"));
         let named = ranges("application/*;q=0.1, application/dicom;q=0.2");
-        assert!(takes_alone(&named[0], &named, "application/dicom"));
+        assert!(accepts_single_part(&named[0], &named, "application/dicom"));
     }
 
     #[test]
-    fn an_escaped_quote_does_not_end_a_value() {
+    fn escaped_quote_does_not_end_a_value() {
         let ranges = ranges(r#"multipart/related; x="\", application/json"; type="application/dicom""#);
         assert_eq!(ranges.len(), 1, "{ranges:?}");
-        assert!(takes_parts_of(&ranges[0], "application/dicom"));
+        assert!(accepts_multipart(&ranges[0], "application/dicom"));
     }
 
     #[test]
-    fn no_header_field_accepts_anything() {
+    fn missing_header_field_accepts_every_media_type() {
         assert_eq!(json(&accepted(&HeaderMap::new(), None)), Some("application/dicom+json"));
         assert_eq!(json(&ranges("application/dicom+xml")), None);
     }

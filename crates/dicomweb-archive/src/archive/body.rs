@@ -1,5 +1,6 @@
-//! Bodies of answers. A body is an iterator of chunks whose steps may read files: each step runs on the blocking pool
-//! when the connection wants the next chunk and not before, so a slow client holds one chunk and no thread.
+//! Response bodies. A body is an iterator of chunks that may read files: each step runs on the blocking thread pool
+//! when the connection needs the next chunk, so a slow client occupies one chunk and no thread. Does not know about
+//! media types.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -16,13 +17,13 @@ use dicom_model::data_set::{ByteRange, swap_words};
 use dicom_model::part10::{Header, Object, ReadError, is_deflated};
 use std::path::{Path, PathBuf};
 
-/// How much of a file is in memory for one answer.
+/// Maximum chunk size in bytes.
 const CHUNK: u64 = 128 * 1024;
 
-/// Pieces of a body, in order.
+/// The chunks of a body, in order.
 pub(super) type Chunks = Box<dyn Iterator<Item = io::Result<Bytes>> + Send>;
 
-/// A body whose chunks are made one by one as they are wanted; `readers` bounds how many are made at once.
+/// A body whose chunks are produced on demand; `readers` limits how many are produced concurrently.
 pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {
     let steps = stream::try_unfold((chunks, readers), |(mut chunks, readers)| async move {
         let permit = Arc::clone(&readers).acquire_owned().await?;
@@ -34,34 +35,34 @@ pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {
     body::streamed(StreamBody::new(steps))
 }
 
-/// Reads the header of the file at `path`; of the top-level elements only those that `wanted` accepts.
+/// Reads the header of the file at `path`, with those top-level elements that `wanted` accepts.
 pub(super) fn header(path: &Path, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
     Object::open(BufReader::new(file), Some(size))?.header(wanted)
 }
 
-/// A stretch of a file, or of what it inflates to.
+/// A byte range of a file or of its inflated data set.
 #[derive(Debug, Clone)]
-pub(super) struct Stretch {
+pub(super) struct FileRange {
     /// The file.
     pub path: PathBuf,
-    /// Whether the range counts in the inflated data set of a deflated file.
+    /// Whether the range refers to the inflated data set of a deflated file.
     pub(super) inflated: bool,
-    /// Which bytes.
+    /// The byte range.
     pub range: ByteRange,
-    /// The size of the words whose bytes are turned round, for big-endian files; one leaves them.
+    /// Size in bytes of the words to swap, for big-endian files; 1 for no conversion.
     pub swap: usize,
 }
 
-impl Stretch {
-    /// The bytes of a value that was left in the file at `path`, whose header this is.
+impl FileRange {
+    /// The range of a value in the file at `path` with this `header`.
     pub(super) fn of(header: &Header, path: &Path, vr: VR, range: ByteRange) -> Self {
         let inflated = is_deflated(header.transfer_syntax);
         Self { path: path.to_owned(), inflated, range, swap: header.swapped_words(vr) }
     }
 
-    /// All the bytes at once, for what is known to be small.
+    /// Reads all bytes into memory, for small ranges.
     pub(super) fn bytes(self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for chunk in self.chunks() {
@@ -70,12 +71,12 @@ impl Stretch {
         Ok(bytes)
     }
 
-    /// The bytes, in chunks. A file that has become shorter breaks the body off.
+    /// Reads the bytes in chunks. If the file has become shorter, the body is aborted.
     pub(super) fn chunks(self) -> Chunks {
-        let mut left = self.range.length;
+        let mut remaining = self.range.length;
         let mut source: Option<Box<dyn Read + Send>> = None;
         Box::new(std::iter::from_fn(move || {
-            if left == 0 {
+            if remaining == 0 {
                 return None;
             }
             let chunk = (|| {
@@ -83,17 +84,17 @@ impl Stretch {
                     Some(reader) => reader,
                     None => source.insert(self.open()?),
                 };
-                let mut bytes = Vec::with_capacity(usize::try_from(left.min(CHUNK)).unwrap_or_default());
-                reader.take(left.min(CHUNK)).read_to_end(&mut bytes)?;
+                let mut bytes = Vec::with_capacity(usize::try_from(remaining.min(CHUNK)).unwrap_or_default());
+                reader.take(remaining.min(CHUNK)).read_to_end(&mut bytes)?;
                 if bytes.is_empty() {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                left -= bytes.len() as u64;
+                remaining -= bytes.len() as u64;
                 swap_words(&mut bytes, self.swap);
                 Ok(bytes.into())
             })();
             if chunk.is_err() {
-                left = 0;
+                remaining = 0;
             }
             Some(chunk)
         }))

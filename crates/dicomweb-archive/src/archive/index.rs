@@ -1,7 +1,8 @@
-//! What the folder holds: studies, series and instances, each with the attributes that searches need and nothing else.
+//! The index of a directory: its studies, series and instances with the attributes that searches need.
 //!
-//! The folder is read once, in parallel. A file that is no DICOM file, a DICOMDIR, a broken or repeated file is counted
-//! and passed over. Pixel data never enters memory: an instance is its path and a few attributes.
+//! The directory is read once, in parallel. Files that are not DICOM, DICOMDIRs, invalid and duplicate files are
+//! counted and skipped. Pixel data are not read into memory: an instance consists of its path and a few attributes.
+//! Does not know about queries.
 
 use super::body;
 use super::levels::{self, Level};
@@ -18,11 +19,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// Every study of a folder.
+/// The studies of a directory.
 #[derive(Debug, Default)]
 pub struct Index {
     studies: Vec<Study>,
-    /// One UID may stand for several studies, when files with the same UID name different patients.
+    /// Positions in `studies`. A UID has several if files with the same UID have different patients.
     by_uid: HashMap<StudyUid, Vec<usize>>,
 }
 
@@ -31,9 +32,9 @@ pub struct Index {
 pub struct Study {
     /// Study Instance UID.
     pub uid: StudyUid,
-    /// The patient's and the study's attributes, from its first file.
+    /// Attributes of patient and study, from the first file.
     pub attributes: DataSet,
-    /// By series number.
+    /// The series, ordered by Series Number.
     pub series: Vec<Series>,
 }
 
@@ -42,76 +43,76 @@ pub struct Study {
 pub struct Series {
     /// Series Instance UID.
     pub uid: SeriesUid,
-    /// The series' attributes, from its first file.
+    /// Attributes of the series, from the first file.
     pub attributes: DataSet,
-    /// By instance number.
+    /// The instances, ordered by Instance Number.
     pub instances: Vec<Instance>,
 }
 
-/// One file.
+/// An instance, stored in one file.
 #[derive(Debug)]
 pub struct Instance {
     /// SOP Instance UID.
     pub uid: SopInstanceUid,
-    /// Where it stands.
+    /// Path of the file.
     pub path: PathBuf,
-    /// The transfer syntax it is stored in.
+    /// Transfer syntax of the file.
     pub transfer_syntax: &'static str,
-    /// The instance's own attributes.
+    /// Attributes of the instance.
     pub attributes: DataSet,
 }
 
-/// What the files of a folder came to. The counts add up to `files`.
+/// The result of indexing. The counts add up to `files`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexReport {
-    /// Files looked at.
+    /// All files.
     pub files: usize,
-    /// Instances that are served.
+    /// Files that are served as instances.
     pub instances: usize,
-    /// Files of other kinds.
+    /// Files that are not DICOM.
     pub not_dicom: usize,
-    /// Directories of media.
+    /// DICOMDIR files.
     pub dicomdir: usize,
-    /// DICOM files whose structure does not hold, that are cut short, or whose transfer syntax is unknown.
+    /// DICOM files that are invalid, truncated or in an unsupported transfer syntax.
     pub broken: usize,
     /// DICOM files without valid study, series and instance UIDs.
     pub unidentified: usize,
-    /// Files whose SOP Instance UID had been seen in another file.
+    /// Files with the SOP Instance UID of another file.
     pub repeated: usize,
     /// Files that could not be opened.
     pub unreadable: usize,
 }
 
-/// One line for people: what is served, and what was passed over.
+/// One line for people: the number of served files, and of skipped files with the reason.
 impl fmt::Display for IndexReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} of {} files are served", self.instances, self.files)?;
-        let passed_over = [
+        let skipped = [
             (self.not_dicom, "not DICOM"),
             (self.dicomdir, "DICOMDIR"),
-            (self.broken, "broken"),
+            (self.broken, "invalid or unsupported"),
             (self.unidentified, "without valid UIDs"),
-            (self.repeated, "repeated"),
+            (self.repeated, "duplicate"),
             (self.unreadable, "unreadable"),
         ];
-        for (position, (count, what)) in passed_over.iter().filter(|(count, _)| *count > 0).enumerate() {
-            let lead = if position == 0 { "; passed over: " } else { ", " };
+        for (position, (count, what)) in skipped.iter().filter(|(count, _)| *count > 0).enumerate() {
+            let lead = if position == 0 { "; skipped: " } else { ", " };
             write!(formatter, "{lead}{count} {what}")?;
         }
         Ok(())
     }
 }
 
-/// Whether building an index shows how far it is.
+/// Whether indexing shows its progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// A bar on standard error, when that is a terminal.
+    /// A progress bar on standard error, if it is a terminal.
     Bar,
-    /// Nothing.
+    /// No progress.
     Silent,
 }
 
-/// One file that will be served.
+/// A file that will be served.
 struct Found {
     study: StudyUid,
     series: SeriesUid,
@@ -120,7 +121,7 @@ struct Found {
     series_attributes: DataSet,
 }
 
-/// A study's attributes, and its series so far.
+/// Attributes of a study, and its series so far.
 type StudyParts = (DataSet, BTreeMap<SeriesUid, Series>);
 
 enum Outcome {
@@ -143,7 +144,7 @@ impl Index {
         }
         report.files = paths.len() + report.unreadable;
         let bar = bar(progress, report.files);
-        let outcomes: Vec<Outcome> = paths.into_par_iter().map(look_at).inspect(|_| bar.inc(1)).collect();
+        let outcomes: Vec<Outcome> = paths.into_par_iter().map(read_file).inspect(|_| bar.inc(1)).collect();
         bar.finish_and_clear();
         let mut found = Vec::new();
         for outcome in outcomes {
@@ -163,17 +164,17 @@ impl Index {
         (index, report)
     }
 
-    /// Every study, by UID.
+    /// All studies, ordered by UID.
     pub fn studies(&self) -> &[Study] {
         &self.studies
     }
 
-    /// The positions of the studies with this UID: none, one, or one for each patient it was given to.
+    /// The positions of the studies with this UID: more than one if files with this UID have different patients.
     pub fn positions(&self, uid: &StudyUid) -> &[usize] {
         self.by_uid.get(uid).map_or(&[], Vec::as_slice)
     }
 
-    /// Every instance.
+    /// All instances.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.studies.iter().flat_map(|study| &study.series).flat_map(|series| &series.instances)
     }
@@ -187,10 +188,10 @@ impl Index {
             }
             let patient = [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID]
                 .map(|tag| study_attributes.text(tag).unwrap_or_default().to_owned());
-            let (_, of_study) = studies
+            let (_, series_of_study) = studies
                 .entry((study, patient.to_vec()))
                 .or_insert_with(|| (study_attributes, BTreeMap::new()));
-            of_study
+            series_of_study
                 .entry(series)
                 .or_insert_with_key(|uid| Series {
                     uid: uid.clone(),
@@ -202,7 +203,7 @@ impl Index {
         }
         let studies: Vec<Study> = studies
             .into_iter()
-            .map(|((uid, _), (attributes, series))| Study { uid, attributes, series: in_order(series) })
+            .map(|((uid, _), (attributes, series))| Study { uid, attributes, series: sorted(series) })
             .collect();
         let mut by_uid: HashMap<StudyUid, Vec<usize>> = HashMap::new();
         for (position, study) in studies.iter().enumerate() {
@@ -212,7 +213,7 @@ impl Index {
     }
 }
 
-fn in_order(series: BTreeMap<SeriesUid, Series>) -> Vec<Series> {
+fn sorted(series: BTreeMap<SeriesUid, Series>) -> Vec<Series> {
     let mut series: Vec<Series> = series.into_values().collect();
     for one in &mut series {
         one.instances.sort_by_cached_key(|instance| {
@@ -227,11 +228,11 @@ fn number(attributes: &DataSet, tag: dicom_core::Tag) -> i64 {
     attributes.text(tag).and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
 }
 
-fn look_at(path: PathBuf) -> Outcome {
+fn read_file(path: PathBuf) -> Outcome {
     let wanted = |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
-    // No file is known that makes the reader panic; should there be one, it is one broken file among many.
+    // No file is known to make the reader panic. If one does, it is counted as invalid and indexing continues.
     let read = catch_unwind(AssertUnwindSafe(|| body::header(&path, wanted)))
-        .unwrap_or_else(|_| Err(ReadError::Broken("the reader gave up")));
+        .unwrap_or_else(|_| Err(ReadError::Broken("the reader panicked")));
     match read {
         Ok(header) => {
             identified(path, header).map_or(Outcome::Unidentified, |found| Outcome::Found(Box::new(found)))

@@ -1,6 +1,6 @@
-//! Which attributes belong to which level of the study information model (PS3.4 C.6.2.1, PS3.18 tables 10.6.3-3 to
-//! 10.6.3-5), and which of them a search answers unasked. The attributes listed here are kept in memory for every
-//! study, series and instance; any other is read from the file when a search names it.
+//! The levels of attributes in the study information model (PS3.4 C.6.2.1, PS3.18 tables 10.6.3-3 to 10.6.3-5), and the
+//! attributes that a search returns by default. The index stores the attributes listed here for every study, series and
+//! instance; other attributes are read from the file when a search requests them. Does not know about values.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -16,7 +16,7 @@ pub(super) enum Level {
     Instance,
 }
 
-/// The level that the index keeps `tag` at; none for attributes that it does not keep.
+/// The level at which the index stores `tag`; `None` if it does not store the attribute.
 pub(super) fn of(tag: Tag) -> Option<Level> {
     if STUDY.contains(&tag) {
         Some(Level::Study)
@@ -29,16 +29,16 @@ pub(super) fn of(tag: Tag) -> Option<Level> {
     }
 }
 
-/// The attributes that a search at `level` answers unasked, for that level alone.
-pub(super) fn answered(level: Level) -> &'static [Tag] {
+/// The attributes of `level` that a search returns by default.
+pub(super) fn returned(level: Level) -> &'static [Tag] {
     match level {
-        Level::Study => &STUDY_ANSWER,
-        Level::Series => &SERIES_ANSWER,
-        Level::Instance => &INSTANCE_ANSWER,
+        Level::Study => &STUDY_DEFAULTS,
+        Level::Series => &SERIES_DEFAULTS,
+        Level::Instance => &INSTANCE_DEFAULTS,
     }
 }
 
-const STUDY_ANSWER: [Tag; 16] = [
+const STUDY_DEFAULTS: [Tag; 16] = [
     tags::STUDY_DATE,
     tags::STUDY_TIME,
     tags::ACCESSION_NUMBER,
@@ -57,7 +57,7 @@ const STUDY_ANSWER: [Tag; 16] = [
     tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
 ];
 
-const SERIES_ANSWER: [Tag; 11] = [
+const SERIES_DEFAULTS: [Tag; 11] = [
     tags::MODALITY,
     tags::TIMEZONE_OFFSET_FROM_UTC,
     tags::SERIES_DESCRIPTION,
@@ -71,7 +71,7 @@ const SERIES_ANSWER: [Tag; 11] = [
     tags::REQUEST_ATTRIBUTES_SEQUENCE,
 ];
 
-const INSTANCE_ANSWER: [Tag; 13] = [
+const INSTANCE_DEFAULTS: [Tag; 13] = [
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
     tags::INSTANCE_AVAILABILITY,
@@ -87,7 +87,7 @@ const INSTANCE_ANSWER: [Tag; 13] = [
     tags::AVAILABLE_TRANSFER_SYNTAX_UID,
 ];
 
-#[expect(deprecated, reason = "retired by DICOM, and still what files hold")]
+#[expect(deprecated, reason = "retired in DICOM, but files still contain it")]
 const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
 
 const STUDY: [Tag; 54] = [
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_attribute_is_kept_at_two_levels() {
+    fn every_attribute_has_one_level() {
         let mut all: Vec<Tag> = STUDY.iter().chain(&SERIES).chain(&INSTANCE).copied().collect();
         all.sort();
         let count = all.len();

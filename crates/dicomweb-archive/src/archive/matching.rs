@@ -1,25 +1,24 @@
 //! Attribute matching (PS3.4 C.2.2.2): single value, list of UIDs, universal, wildcard and range matching.
-//!
-//! A condition is parsed with the representation of its attribute; what that representation cannot be matched by is
-//! refused, never ignored.
+//! A condition is parsed according to the value representation of its attribute; a value that cannot be matched is
+//! rejected, never ignored. Does not know about levels.
 
 use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataValue};
 
-/// What an attribute must be like.
+/// A condition on an attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Condition {
-    /// Anything, or nothing: asks for the attribute to be returned (PS3.4 C.2.2.2.3).
+    /// Matches every value and a missing one: the client requests the attribute (PS3.4 C.2.2.2.3).
     Universal,
-    /// One of these, to the letter.
+    /// Equal to one of these values.
     OneOf(Vec<Box<str>>),
-    /// Text that may hold `*` and `?`.
+    /// Text with the wildcards `*` and `?`.
     Text(Pattern),
-    /// A person's name, without regard to case, in any of its groups.
+    /// A person name, case-insensitive, in any of its component groups.
     Name(Pattern),
-    /// A date, a time or both, between two texts of digits, inclusive. Missing ends are open.
+    /// A date, time or date-time in a range of digit strings, inclusive. A missing end is open.
     Between(Option<Box<str>>, Option<Box<str>>),
-    /// A number, however it is written.
+    /// A number, in any notation.
     Number(f64),
 }
 
@@ -30,18 +29,18 @@ pub(super) enum ConditionError {
     #[error("attributes of this value representation cannot be matched (PS3.4 C.2.2.2)")]
     Representation,
     /// Not a UID.
-    #[error("the value is no UID and no list of UIDs")]
+    #[error("expected a UID or a list of UIDs")]
     Uid,
     /// Not a date, a time or a range of them.
-    #[error("the value is no date or time as DICOM writes it (YYYYMMDD, HHMMSS), and no range A-B, A- or -B")]
+    #[error("expected a DICOM date or time (YYYYMMDD, HHMMSS) or a range A-B, A- or -B")]
     DateOrTime,
     /// Not a number.
-    #[error("the value is no number")]
+    #[error("expected a number")]
     Number,
 }
 
 impl Condition {
-    /// Reads the value of a query key for an attribute of representation `vr`.
+    /// Parses the value of a query key for an attribute with value representation `vr`.
     pub(super) fn parse(vr: VR, value: &str) -> Result<Self, ConditionError> {
         if value.is_empty() {
             return Ok(Self::Universal);
@@ -55,8 +54,8 @@ impl Condition {
                 value.trim().parse().map(Self::Number).map_err(|_| ConditionError::Number)
             }
             VR::PN => Ok(Self::Name(Pattern::new(&value.to_lowercase()))),
-            // A code string holds neither commas nor backslashes, so these can only part values; PS3.4 C.2.2.2.2 has
-            // lists for UIDs alone, but every viewer sends them for ModalitiesInStudy.
+            // Code strings contain no commas or backslashes, so these are separators. PS3.4 C.2.2.2.2 defines lists
+            // only for UIDs, but viewers also send them for ModalitiesInStudy.
             VR::CS if value.contains([',', '\\']) => {
                 Ok(Self::OneOf(value.split([',', '\\']).map(|one| one.trim().into()).collect()))
             }
@@ -71,7 +70,7 @@ impl Condition {
         }
     }
 
-    /// Whether one element, or its absence, meets the condition. A value among several is enough.
+    /// Whether an element, or its absence, meets the condition. One matching value is sufficient.
     pub(super) fn accepts(&self, element: Option<&DataElement>) -> bool {
         if *self == Self::Universal {
             return true;
@@ -108,21 +107,21 @@ impl Condition {
     }
 }
 
-/// A text with wildcards: `*` for any characters or none, `?` for one (PS3.4 C.2.2.2.4).
+/// A text with wildcards: `*` for any number of characters, `?` for one (PS3.4 C.2.2.2.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern(Box<[char]>);
 
 impl Pattern {
-    /// A pattern of this text.
+    /// A pattern from `text`.
     pub(super) fn new(text: &str) -> Self {
         Self(text.chars().collect())
     }
 
-    /// Whether the whole of `text` fits. Takes time in proportion to the product of the lengths at worst.
+    /// Whether the pattern matches all of `text`. The worst-case time is proportional to the product of the lengths.
     pub(super) fn accepts(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let (mut at, mut position) = (0, 0);
-        // Where to go on when the last star must take one character more.
+        // Where to continue if the last star must match one more character.
         let mut retry: Option<(usize, usize)> = None;
         while position < text.len() {
             match self.0.get(at) {
@@ -146,7 +145,7 @@ impl Pattern {
     }
 }
 
-/// The whole name, or one of its groups, without trailing empty components (PS3.5 6.2.1.1).
+/// Matches the whole name or one of its groups, with or without trailing empty components (PS3.5 6.2.1.1).
 fn name_accepts(pattern: &Pattern, value: &str) -> bool {
     let value = value.to_lowercase();
     std::iter::once(value.as_str())
@@ -175,14 +174,14 @@ fn range(value: &str, interval: impl Fn(&str) -> Option<Interval>) -> Result<Con
     })
 }
 
-/// A date as eight digits; ACR-NEMA's dots are read too (PS3.5 6.2 note to DA).
+/// A date as eight digits; the ACR-NEMA format with dots is accepted too (PS3.5 6.2 note to DA).
 fn date(text: &str) -> Option<Interval> {
     let digits: String = if text.len() == 10 { text.replace('.', "") } else { text.to_owned() };
     dicom_model::DicomDate::parse(&digits)?;
     Some((digits.as_str().into(), digits.into()))
 }
 
-/// A time as the first and the last microsecond that it can mean.
+/// A time as the first and last microsecond of its interval.
 fn time(text: &str) -> Option<Interval> {
     let text = text.replace(':', "");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -196,7 +195,7 @@ fn time(text: &str) -> Option<Interval> {
     Some((filled("000000000000"), filled("235959999999")))
 }
 
-/// A moment to whatever precision it is given, its offset from UTC left aside.
+/// A date-time at any precision; the offset from UTC is ignored.
 fn date_time(text: &str) -> Option<Interval> {
     let local = text.split(['+', '-']).next()?;
     let digits: String = local.chars().filter(|c| *c != '.').collect();

@@ -1,17 +1,18 @@
-//! multipart/related (RFC 2387, PS3.18 8.6.1.2.1): parts one after the other, each streamed from its file.
+//! Streams multipart/related bodies (RFC 2387, PS3.18 8.6.1.2.1), each part from its file. Does not know about media
+//! types.
 
 use super::body::Chunks;
 use http_messages::multipart::writer::PartWriter;
 
-/// One part: its media type, and its bytes.
+/// One part.
 pub(super) struct Part {
-    /// With parameters, as the part's header field says it.
+    /// Content-Type of the part, with parameters.
     pub(super) content_type: String,
-    /// What it holds.
+    /// Content of the part.
     pub(super) chunks: Chunks,
 }
 
-/// The body: every part behind its delimiter, and the closing delimiter.
+/// The body: each part after its delimiter, then the closing delimiter.
 pub(super) fn body(writer: PartWriter, mut parts: impl Iterator<Item = Part> + Send + 'static) -> Chunks {
     let (mut writer, mut part) = (Some(writer), None::<Chunks>);
     Box::new(std::iter::from_fn(move || {

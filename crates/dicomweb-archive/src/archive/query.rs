@@ -1,5 +1,5 @@
-//! The query of a search transaction (PS3.18 8.3.4 and 10.6.1.2), parsed into what is meant. Every key is understood
-//! or refused.
+//! Parses the query of a search transaction (PS3.18 8.3.4 and 10.6.1.2). Unknown keys are rejected. Does not evaluate
+//! the query.
 
 use super::matching::{Condition, ConditionError};
 use dicom_core::{Tag, VR};
@@ -7,54 +7,54 @@ use dicom_dictionary_std::tags;
 use dicom_model::tag;
 use percent_encoding::percent_decode_str;
 
-/// A search, read.
+/// A parsed search query.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Query {
-    /// All of these must hold.
+    /// Conditions that must all be met.
     pub matches: Vec<Match>,
-    /// Attributes asked for beyond the usual ones.
+    /// Requested attributes in addition to the default ones.
     pub include: Vec<Tag>,
-    /// Whether every attribute is asked for.
+    /// Whether all attributes are requested.
     pub include_all: bool,
-    /// At most so many results.
+    /// Maximum number of results.
     pub limit: Option<usize>,
-    /// So many results are left out first.
+    /// Number of results to skip.
     pub offset: usize,
-    /// Whether the client asked for fuzzy matching of names, which this archive does not do.
+    /// Whether the client requested fuzzy matching of names, which this archive does not support.
     pub fuzzy: bool,
     /// The `accept` query parameter (PS3.18 8.3.3.1), which overrides the header field.
     pub accept: Option<String>,
 }
 
-/// A condition on an attribute, perhaps inside a sequence.
+/// A condition on an attribute, possibly in a sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Match {
-    /// The sequence to look in, the sequence in that, …, the attribute.
+    /// The path: the outer sequence, the nested sequence, …, the attribute.
     pub path: Vec<Tag>,
-    /// What it must be like.
+    /// The condition.
     pub condition: Condition,
 }
 
-/// Why a query is refused. Values are left out: they may name a patient.
+/// Why a query is rejected. Never contains values, which may be PHI.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum QueryError {
-    /// Percent-escapes that are cut short or are no UTF-8.
+    /// Percent-encoding that is incomplete or not UTF-8.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
     /// A key that is neither a parameter nor an attribute.
-    #[error("{0}: no such parameter and no such attribute (PS3.18 8.3.4)")]
+    #[error("{0}: unknown parameter or attribute (PS3.18 8.3.4)")]
     UnknownKey(String),
-    /// An attribute in `includefield` that does not exist.
+    /// An unknown attribute in `includefield`.
     #[error("includefield: an attribute in the list is unknown")]
     UnknownField,
-    /// `limit` or `offset` that is no number.
-    #[error("{0}: must be a whole number from 0")]
+    /// `limit` or `offset` is not a number.
+    #[error("{0}: expected a non-negative integer")]
     Count(&'static str),
-    /// `fuzzymatching` that is neither true nor false.
-    #[error("fuzzymatching: must be true or false")]
+    /// `fuzzymatching` is neither true nor false.
+    #[error("fuzzymatching: expected true or false")]
     Fuzzy,
-    /// The same key twice.
-    #[error("{0}: given more than once")]
+    /// A key occurs more than once.
+    #[error("{0}: occurs more than once")]
     Repeated(String),
     /// A value that cannot be matched.
     #[error("{0}: {1}")]
@@ -62,7 +62,7 @@ pub(super) enum QueryError {
 }
 
 impl Query {
-    /// Reads the query part of a URL.
+    /// Parses the query of a URL.
     pub(super) fn parse(raw: &str) -> Result<Self, QueryError> {
         let mut query = Self::default();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
@@ -92,7 +92,7 @@ impl Query {
                 self.include_all = true;
                 continue;
             }
-            // Of a path into a sequence the whole sequence is answered.
+            // For a path into a sequence the whole sequence is returned.
             let attribute = field.split('.').next().and_then(tag::parse).ok_or(QueryError::UnknownField)?;
             if !self.include.contains(&attribute) {
                 self.include.push(attribute);
@@ -112,7 +112,7 @@ impl Query {
         let condition = Condition::parse(vr, value).map_err(|error| QueryError::Value(key.clone(), error))?;
         match (self.matches.iter_mut().find(|earlier| earlier.path == path), condition) {
             (None, condition) => self.matches.push(Match { path, condition }),
-            // A list of UIDs may also be spelt as a repeated key.
+            // A list of UIDs can also be a repeated key.
             (Some(Match { condition: Condition::OneOf(uids), .. }), Condition::OneOf(more))
                 if vr == VR::UI =>
             {
@@ -123,24 +123,24 @@ impl Query {
         Ok(())
     }
 
-    /// Whether nothing but a media type is asked for, as every resource but a search must be.
+    /// Whether the query contains at most `accept`, as required for every resource except a search.
     pub(super) fn is_plain(&self) -> bool {
         let Self { matches, include, include_all, limit, offset, fuzzy, accept: _ } = self;
         matches.is_empty() && include.is_empty() && !include_all && limit.is_none() && *offset == 0 && !fuzzy
     }
 
-    /// The attributes named by matching keys, which are answered as well (PS3.18 10.6.3.3).
-    pub(super) fn named(&self) -> impl Iterator<Item = Tag> + '_ {
+    /// The attributes of matching keys and `includefield`, which are returned (PS3.18 10.6.3.3).
+    pub(super) fn attributes(&self) -> impl Iterator<Item = Tag> + '_ {
         self.matches.iter().filter_map(|one| one.path.first().copied()).chain(self.include.iter().copied())
     }
 
-    /// Whether the query names this attribute for matching or for the answer.
-    pub(super) fn names(&self, wanted: Tag) -> bool {
-        self.named().any(|tag| tag == wanted)
+    /// Whether the query contains this attribute as a matching key or in `includefield`.
+    pub(super) fn contains(&self, wanted: Tag) -> bool {
+        self.attributes().any(|tag| tag == wanted)
     }
 }
 
-/// Attributes that are counted or put together from what lies below.
+/// Whether the attribute is computed from lower levels.
 pub(super) fn is_computed(tag: Tag) -> bool {
     matches!(
         tag,

@@ -1,8 +1,8 @@
-//! WADO-RS (PS3.18 10.4): instances, frames and bulk data, as they are stored. The archive compresses and decompresses
-//! nothing: what is not stored in an accepted transfer syntax is not acceptable.
+//! WADO-RS (PS3.18 10.4): instances, frames and bulk data as stored. Does not transcode: an object that is not stored
+//! in an accepted transfer syntax is answered with 406.
 
-use super::accept::{self, takes_alone, takes_parts_of, transfer_syntax};
-use super::body::{self, Chunks, Stretch};
+use super::accept::{self, accepts_multipart, accepts_single_part, transfer_syntax};
+use super::body::{self, Chunks, FileRange};
 use super::frames::{self, Frames, FramesError};
 use super::multipart::{self, Part};
 use super::route::Scope;
@@ -24,11 +24,11 @@ use std::sync::Arc;
 const DICOM: &str = "application/dicom";
 const OCTETS: &str = "application/octet-stream";
 
-/// How an answer is packed.
+/// The layout of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PayloadLayout {
     Multipart,
-    /// The one part alone.
+    /// A single part without multipart.
     Single,
 }
 
@@ -41,10 +41,8 @@ impl Archive {
     ) -> Result<Response<Body>, InvalidRequest> {
         let files = self.instances(scope, "");
         let Some(first) = files.first() else { return Err(InvalidRequest::NotFound) };
-        let takes = |range: &MediaRange| files.iter().all(|file| takes_syntax(range, file.transfer_syntax));
-        match packing(accepted, DICOM, scope.instance.is_some(), takes)
-            .ok_or(InvalidRequest::NotAcceptable)?
-        {
+        let takes = |range: &MediaRange| files.iter().all(|file| accepts_syntax(range, file.transfer_syntax));
+        match layout(accepted, DICOM, scope.instance.is_some(), takes).ok_or(InvalidRequest::NotAcceptable)? {
             PayloadLayout::Single => {
                 let (path, content_type) = (first.path.clone(), dicom(first.transfer_syntax));
                 let length = self.blocking(move || fs::metadata(path).map(|file| file.len())).await?;
@@ -69,7 +67,7 @@ impl Archive {
         }
     }
 
-    /// Frames of an instance, in the order asked for.
+    /// Frames of an instance, in the requested order.
     pub(super) async fn frames(
         &self,
         scope: &Scope,
@@ -97,7 +95,7 @@ impl Archive {
         {
             let path = located.path.clone();
             let native = self.blocking(move || frames::native_value(&path)).await?;
-            if let Some(whole) = native.map_err(|error| refused(&error))? {
+            if let Some(whole) = native.map_err(|error| error_for(&error))? {
                 let length = whole.range.length;
                 return self.send_octets(whole.chunks(), length, accepted);
             }
@@ -117,7 +115,7 @@ impl Archive {
     }
 
     async fn locate_frames(&self, path: PathBuf) -> Result<Frames, InvalidRequest> {
-        self.blocking(move || frames::locate(&path)).await?.map_err(|error| refused(&error))
+        self.blocking(move || frames::locate(&path)).await?.map_err(|error| error_for(&error))
     }
 
     fn send_frames(
@@ -128,10 +126,10 @@ impl Archive {
         accepted: &[MediaRange],
     ) -> Result<Response<Body>, InvalidRequest> {
         let (media, compressed) = (frames.media, frames.compressed);
-        // Native pixels leave here in little-endian order, whatever order they are stored in.
+        // Native pixels are sent in little-endian order, also if they are stored in big-endian order.
         let sent = if compressed { stored } else { uids::EXPLICIT_VR_LITTLE_ENDIAN };
-        let takes = |range: &MediaRange| takes_syntax(range, sent);
-        let packing = packing(accepted, media, numbers.len() == 1, takes)
+        let takes = |range: &MediaRange| accepts_syntax(range, sent);
+        let layout = layout(accepted, media, numbers.len() == 1, takes)
             .or_else(|| any_octets(accepted, sent).filter(|_| compressed))
             .ok_or(InvalidRequest::NotAcceptable)?;
         let content_type =
@@ -139,7 +137,7 @@ impl Archive {
         let mut parts = numbers.into_iter().filter_map(move |number| {
             Some(Part { content_type: content_type.clone(), chunks: frames.frame(number)? })
         });
-        match packing {
+        match layout {
             PayloadLayout::Multipart => self.multipart(media, parts),
             PayloadLayout::Single => {
                 let part = parts.next().ok_or(InvalidRequest::NotFound)?;
@@ -154,8 +152,8 @@ impl Archive {
         length: u64,
         accepted: &[MediaRange],
     ) -> Result<Response<Body>, InvalidRequest> {
-        let takes = |range: &MediaRange| takes_syntax(range, uids::EXPLICIT_VR_LITTLE_ENDIAN);
-        match packing(accepted, OCTETS, true, takes).ok_or(InvalidRequest::NotAcceptable)? {
+        let takes = |range: &MediaRange| accepts_syntax(range, uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        match layout(accepted, OCTETS, true, takes).ok_or(InvalidRequest::NotAcceptable)? {
             PayloadLayout::Single => self.single(OCTETS, Some(length), chunks),
             PayloadLayout::Multipart => {
                 self.multipart(OCTETS, std::iter::once(Part { content_type: OCTETS.to_owned(), chunks }))
@@ -189,7 +187,7 @@ impl Archive {
     }
 }
 
-fn refused(error: &FramesError) -> InvalidRequest {
+fn error_for(error: &FramesError) -> InvalidRequest {
     match error {
         FramesError::NoPixelData => InvalidRequest::NotFound,
         FramesError::Inconsistent(what) => InvalidRequest::Inconsistent(what),
@@ -197,35 +195,36 @@ fn refused(error: &FramesError) -> InvalidRequest {
     }
 }
 
-/// The packing that the client likes best among those it can have.
-fn packing(
+/// The available layout that the client prefers.
+fn layout(
     accepted: &[MediaRange],
     media: &str,
     alone: bool,
     takes: impl Fn(&MediaRange) -> bool,
 ) -> Option<PayloadLayout> {
     accept::wanted(accepted).filter(|range| takes(range)).find_map(|range| {
-        if takes_parts_of(range, media) {
+        if accepts_multipart(range, media) {
             Some(PayloadLayout::Multipart)
         } else {
-            (alone && takes_alone(range, accepted, media)).then_some(PayloadLayout::Single)
+            (alone && accepts_single_part(range, accepted, media)).then_some(PayloadLayout::Single)
         }
     })
 }
 
-/// Viewers ask for octets in any transfer syntax and look at the part's type to see what they got.
+/// Viewers request application/octet-stream in any transfer syntax and read the actual type from the Content-Type of
+/// the part.
 fn any_octets(accepted: &[MediaRange], stored: &str) -> Option<PayloadLayout> {
     accept::wanted(accepted)
         .any(|range| {
-            takes_parts_of(range, OCTETS)
+            accepts_multipart(range, OCTETS)
                 && transfer_syntax(range).is_some_and(|uid| uid == "*" || uid == stored)
         })
         .then_some(PayloadLayout::Multipart)
 }
 
-/// No transfer syntax in the range means the stored one here: the standard's default is Explicit VR Little Endian
-/// (PS3.18 8.7.3.5.2), but an archive that cannot decompress would then refuse every compressed image.
-fn takes_syntax(range: &MediaRange, sent: &str) -> bool {
+/// A range without transfer syntax accepts the stored one. The default of the standard is Explicit VR Little Endian
+/// (PS3.18 8.7.3.5.2), but with it an archive that cannot decompress would reject every request for a compressed image.
+fn accepts_syntax(range: &MediaRange, sent: &str) -> bool {
     transfer_syntax(range).is_none_or(|uid| uid == "*" || uid == sent)
 }
 
@@ -234,11 +233,11 @@ fn dicom(transfer_syntax: &str) -> String {
 }
 
 fn file(path: &Path, length: u64) -> Chunks {
-    Stretch { path: path.to_owned(), inflated: false, range: ByteRange { offset: 0, length }, swap: 1 }
+    FileRange { path: path.to_owned(), inflated: false, range: ByteRange { offset: 0, length }, swap: 1 }
         .chunks()
 }
 
-/// The bytes of the value that `steps` lead to, and their number; none when they lead nowhere.
+/// The bytes of the value with the path `steps`, and their number; `None` if the object has no such value.
 fn value(path: &Path, steps: &[Step]) -> Result<Option<(Chunks, u64)>, ReadError> {
     let header = body::header(path, |_| true)?;
     let mut data: &DataSet = &header.data;
@@ -251,7 +250,7 @@ fn value(path: &Path, steps: &[Step]) -> Result<Option<(Chunks, u64)>, ReadError
                 None => return Ok(None),
             },
             (DataValue::Bulk(range), None) => {
-                return Ok(Some((Stretch::of(&header, path, element.vr, *range).chunks(), range.length)));
+                return Ok(Some((FileRange::of(&header, path, element.vr, *range).chunks(), range.length)));
             }
             (DataValue::Binary(bytes), None) => {
                 let bytes = Bytes::copy_from_slice(bytes);

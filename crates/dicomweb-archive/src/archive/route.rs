@@ -1,16 +1,15 @@
 //! The URLs of the archive (PS3.18 tables 10.4.1-1, 10.5.1-1 and 10.6.1-1), parsed from the raw path.
-//!
-//! Identifiers are checked as they stand, before any decoding: a percent-escape, a dot segment or a doubled slash
-//! matches nothing.
+//! UIDs are validated without decoding: paths with percent-encoding, dot segments or double slashes are rejected. Does
+//! not know which resources exist.
 
 use super::levels::Level;
 use dicom_model::json::writer::Step;
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 
-/// Under which path the service stands, as in many archives.
+/// The root path of the service, as in many archives.
 pub const ROOT: &str = "/dicom-web";
 
-/// How far a request reaches down the hierarchy.
+/// The UIDs in the path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Scope {
     /// The study in the path.
@@ -21,48 +20,50 @@ pub(super) struct Scope {
     pub instance: Option<SopInstanceUid>,
 }
 
-/// What is asked for.
+/// The requested resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Resource {
-    /// QIDO-RS at a level.
+    /// A search (QIDO-RS) at a level.
     Search(Level),
-    /// The DICOM files themselves.
+    /// The DICOM files.
     Instances,
-    /// Their attributes as DICOM JSON.
+    /// Metadata as DICOM JSON.
     Metadata,
-    /// Frames by number, from one.
+    /// Frames by number, counted from 1.
     Frames(Vec<usize>),
-    /// One large value, by the path that leads to it.
+    /// One large value, by its path.
     BulkData(Vec<Step>),
 }
 
-/// A request's path, read.
+/// A parsed request path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
-    /// Where.
+    /// The UIDs in the path.
     pub scope: Scope,
-    /// What.
+    /// The resource.
     pub resource: Resource,
 }
 
-/// Why a path leads nowhere.
+/// Why a path is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RouteError {
-    /// No such resource.
+    /// The path is unknown.
     #[error(
-        "no such resource; the archive answers /dicom-web/studies, /dicom-web/series and /dicom-web/instances"
+        "unknown resource; the archive serves /dicom-web/studies, /dicom-web/series and /dicom-web/instances"
     )]
     Unknown,
-    /// A UID in the path is none.
-    #[error("a UID in the path is not one: digits and dots only, 64 characters at most (PS3.5 9.1)")]
+    /// A UID in the path is invalid.
+    #[error(
+        "the path contains an invalid UID: expected numeric components separated by dots, at most 64 characters (PS3.5 9.1)"
+    )]
     Uid,
-    /// The list of frames is none.
-    #[error("the frame list is not one: whole numbers from 1, parted by commas (PS3.18 10.4.1.1.4)")]
+    /// The frame list is invalid.
+    #[error("the frame list is invalid: expected comma-separated integers from 1 (PS3.18 10.4.1.1.4)")]
     Frames,
 }
 
 impl Route {
-    /// Reads the raw path of a request.
+    /// Parses the raw path of a request.
     pub(super) fn parse(path: &str) -> Result<Self, RouteError> {
         let rest =
             path.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).ok_or(RouteError::Unknown)?;
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_raw_uids_and_plain_paths_are_understood() {
+    fn only_raw_uids_and_plain_paths_are_accepted() {
         for path in ["", "/", "/dicom-web", "/dicom-web/", "/dicom-web//studies", "/dicom-web/studies/"] {
             assert!(Route::parse(path).is_err(), "{path}");
         }

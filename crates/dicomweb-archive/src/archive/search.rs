@@ -1,4 +1,5 @@
-//! QIDO-RS (PS3.18 10.6): which studies, series or instances meet a query, and the row that is answered for each.
+//! QIDO-RS (PS3.18 10.6): finds the studies, series or instances that match a query, and writes a row for each. Does
+//! not parse queries.
 
 use super::body;
 use super::index::{Index, Instance, Series, Study};
@@ -14,7 +15,8 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::io;
 
-/// One result: positions in the index. Results above the instance level point at the first of what lies below.
+/// One result, as positions in the index. At the study and series level the lower positions are those of the first
+/// series and instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hit {
     level: Level,
@@ -23,17 +25,17 @@ pub(super) struct Hit {
     instance: usize,
 }
 
-/// The results of a search: those on the page asked for, and how many came after it.
+/// The results of a search: the requested page, and the number of results after it.
 #[derive(Debug)]
 pub(super) struct Hits {
-    /// On this page.
+    /// The results of the page.
     pub page: Vec<Hit>,
-    /// Left for later pages.
+    /// Number of results after the page.
     pub remaining: usize,
 }
 
-/// Finds what meets `query` within `scope`. Reads files when the query names attributes that the index does not keep,
-/// and so may block.
+/// Finds the results of `query` in `scope`. Blocks: it reads files if the query contains attributes that the index does
+/// not store.
 pub(super) fn find(index: &Index, level: Level, scope: &Scope, query: &Query) -> Hits {
     let mut page = Vec::new();
     let mut found = 0;
@@ -59,7 +61,7 @@ pub(super) fn write_row(
     base: &str,
 ) -> io::Result<()> {
     let row = Row::new(index, hit, query);
-    writer::write_data_set(to, &row.answer(scope, query, base), &Nowhere)
+    writer::write_data_set(to, &row.answer(scope, query, base), &NoLinks)
 }
 
 fn candidates<'a>(index: &'a Index, level: Level, scope: &'a Scope) -> impl Iterator<Item = Hit> + 'a {
@@ -79,7 +81,7 @@ fn candidates<'a>(index: &'a Index, level: Level, scope: &'a Scope) -> impl Iter
     })
 }
 
-/// A result with what is known of it.
+/// A result with its attributes.
 struct Row<'a> {
     level: Level,
     study: &'a Study,
@@ -116,7 +118,7 @@ impl<'a> Row<'a> {
                 self.study.series.iter().any(|series| met(&series.attributes))
             }
             Some(Level::Series) => met(&self.series.attributes),
-            // Keys below the level of the search hold when anything below meets them (PS3.4 C.2.2.2: relational).
+            // A key of a lower level matches if any series or instance below matches (PS3.4 C.2.2.2: relational).
             Some(Level::Instance) => match self.level {
                 Level::Study => self
                     .study
@@ -131,11 +133,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The attributes that only the file holds; of a study or series, its first file. A file that has gone since the
-    /// index was built has none.
+    /// The attributes that only the file contains; for a study or series, its first file. Empty if the file was deleted
+    /// after indexing.
     fn file(&self) -> &DataSet {
         self.file.get_or_init(|| {
-            let wanted = |tag| self.query.include_all || (levels::of(tag).is_none() && self.query.names(tag));
+            let wanted =
+                |tag| self.query.include_all || (levels::of(tag).is_none() && self.query.contains(tag));
             body::header(&self.instance.path, |tag| wanted(tag) || tag == tags::SPECIFIC_CHARACTER_SET)
                 .map(|header| header.data)
                 .unwrap_or_default()
@@ -146,19 +149,19 @@ impl<'a> Row<'a> {
         let mut answer = DataSet::default();
         if query.include_all {
             let file = (self.level == Level::Instance).then(|| self.file());
-            let kept = [
+            let stored = [
                 (Level::Study, &self.study.attributes),
                 (Level::Series, &self.series.attributes),
                 (Level::Instance, &self.instance.attributes),
             ];
-            let kept = kept.into_iter().filter(|(level, _)| *level <= self.level).map(|(_, data)| data);
-            for (tag, element) in kept.chain(file).flat_map(DataSet::iter) {
+            let stored = stored.into_iter().filter(|(level, _)| *level <= self.level).map(|(_, data)| data);
+            for (tag, element) in stored.chain(file).flat_map(DataSet::iter) {
                 if !matches!(element.value, DataValue::Bulk(_)) {
                     answer.insert(tag, element.clone());
                 }
             }
         }
-        for tag in self.levels_answered(scope).flat_map(levels::answered).copied().chain(query.named()) {
+        for tag in self.returned_levels(scope).flat_map(levels::returned).copied().chain(query.attributes()) {
             if let Some(element) = self.element(tag, base) {
                 answer.insert(tag, element);
             }
@@ -167,28 +170,28 @@ impl<'a> Row<'a> {
         answer
     }
 
-    /// The level of the search, and those above it that the path leaves open (PS3.18 10.6.3.3).
-    fn levels_answered(&self, scope: &Scope) -> impl Iterator<Item = Level> {
+    /// The level of the search, and the higher levels that the path does not specify (PS3.18 10.6.3.3).
+    fn returned_levels(&self, scope: &Scope) -> impl Iterator<Item = Level> {
         let study = self.level == Level::Study || scope.study.is_none();
         let series = self.level == Level::Series || (self.level == Level::Instance && scope.series.is_none());
         [(study, Level::Study), (series, Level::Series), (self.level == Level::Instance, Level::Instance)]
             .into_iter()
-            .filter_map(|(answered, level)| answered.then_some(level))
+            .filter_map(|(is_returned, level)| is_returned.then_some(level))
     }
 
     fn element(&self, tag: Tag, base: &str) -> Option<DataElement> {
         if is_computed(tag) {
             return self.computed(tag, base);
         }
-        let held = match levels::of(tag) {
-            // What belongs to a lower level has no one value here.
+        let element = match levels::of(tag) {
+            // An attribute of a lower level has no single value at this level.
             Some(level) if level > self.level => None,
             Some(Level::Study) => self.study.attributes.get(tag),
             Some(Level::Series) => self.series.attributes.get(tag),
             Some(Level::Instance) => self.instance.attributes.get(tag),
             None => self.file().get(tag),
         };
-        held.filter(|element| !matches!(element.value, DataValue::Bulk(_))).cloned()
+        element.filter(|element| !matches!(element.value, DataValue::Bulk(_))).cloned()
     }
 
     fn computed(&self, tag: Tag, base: &str) -> Option<DataElement> {
@@ -228,7 +231,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Whether the attribute at the end of the path, in any item on the way, meets the condition.
+/// Whether the attribute at the end of the path meets the condition in any item of the sequences.
 fn accepts(condition: &Condition, data: &DataSet, tag: Tag, inner: &[Tag]) -> bool {
     match inner.split_first() {
         None => condition.accepts(data.get(tag)),
@@ -241,10 +244,10 @@ fn list<'a>(vr: VR, values: impl Iterator<Item = &'a str>) -> DataElement {
     DataElement { vr, value: DataValue::Text(values.into_iter().map(Into::into).collect()) }
 }
 
-/// Rows hold no bulk data.
-struct Nowhere;
+/// Rows contain no bulk data.
+struct NoLinks;
 
-impl BulkDataLinks for Nowhere {
+impl BulkDataLinks for NoLinks {
     fn link(&self, _: &[Step]) -> String {
         String::new()
     }

@@ -1,4 +1,4 @@
-//! The archive as a client sees it: requests in, answers out, over the sample studies.
+//! Tests the archive with requests for the sample studies.
 
 mod folder;
 mod retrieve;
@@ -10,13 +10,13 @@ use http_body_util::BodyExt as _;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-/// An archive over some sample patients, and the folder that it reads.
+/// An archive with some sample patients, and its directory.
 struct Served {
     archive: Archive,
     folder: TempDir,
 }
 
-/// An answer, with its body.
+/// A response with its body.
 struct Answer {
     status: StatusCode,
     headers: http::HeaderMap,
@@ -31,7 +31,7 @@ impl Served {
         Self { archive: Archive::new(index), folder }
     }
 
-    /// Everybody but the one with hundreds of slices.
+    /// All patients except the one with hundreds of slices.
     fn most() -> Self {
         let folder = tempfile::tempdir().unwrap();
         samples::write_of(folder.path(), |patient| patient.id != Given::Is("DEMO-0016")).unwrap();
@@ -65,7 +65,7 @@ impl Served {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    /// The first value of one attribute of every row.
+    /// The first value of one attribute in every row.
     async fn column(&self, path: &str, tag: &str) -> Vec<String> {
         let value = |row: &Json| row[tag]["Value"][0].as_str().unwrap_or_default().to_owned();
         self.rows(path).await.iter().map(value).collect()
@@ -77,7 +77,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// The parts of a multipart answer: header and body.
+    /// The parts of a multipart response: header and body.
     fn parts(&self) -> Vec<(String, Vec<u8>)> {
         let boundary = self.header("content-type").split("boundary=").nth(1).unwrap();
         let delimiter = format!("--{boundary}\r\n");
@@ -96,7 +96,7 @@ impl Answer {
 }
 
 #[tokio::test]
-async fn only_reading_is_allowed() {
+async fn methods_other_than_get_and_head_are_rejected() {
     let served = Served::patients(&["P11"]);
     let answer = served.request(Method::POST, "/studies", None).await;
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -104,7 +104,7 @@ async fn only_reading_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_head_request_is_answered_without_a_body() {
+async fn response_to_head_has_no_body() {
     let served = Served::patients(&["P11"]);
     let answer = served.request(Method::HEAD, "/studies", None).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -113,7 +113,7 @@ async fn a_head_request_is_answered_without_a_body() {
 }
 
 #[tokio::test]
-async fn a_foreign_path_a_broken_uid_and_an_unknown_study_are_told_apart() {
+async fn unknown_path_invalid_uid_and_unknown_study_have_different_statuses() {
     let served = Served::patients(&["P11"]);
     for (path, status) in [
         ("/nothing", StatusCode::NOT_FOUND),

@@ -1,4 +1,4 @@
-//! Codes that the sample studies use, of every coding scheme that archives hold (PS3.16 table 8-1).
+//! Codes of the sample studies, from all coding schemes that are common in archives (PS3.16 table 8-1).
 
 use super::declaration::Code;
 

@@ -1,10 +1,11 @@
-//! The words in which sample patients and studies are declared. What a declaration leaves out has the plain value of
-//! [`Patient::PLAIN`], [`StudyDeclaration::PLAIN`] and [`SeriesDeclaration::PLAIN`].
+//! The types that declare sample patients, studies and series. Omitted fields have the default of [`Patient::PLAIN`],
+//! [`StudyDeclaration::PLAIN`] and [`SeriesDeclaration::PLAIN`]. Does not know how files are written.
 
-/// An attribute that may be missing, present without a value, or given (type 2 and 3 attributes, PS3.5 7.4).
+/// An attribute that can be missing, present without a value, or present with a value (type 2 and 3 attributes, PS3.5
+/// 7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
-    /// Not in the file at all.
+    /// Not in the file.
     Absent,
     /// In the file, without a value.
     Empty,
@@ -12,31 +13,31 @@ pub enum Given {
     Is(&'static str),
 }
 
-/// A person who does not exist.
+/// A fictional person.
 #[derive(Debug, Clone, Copy)]
 pub struct Patient {
     /// Patient ID.
     pub id: Given,
-    /// Who issued it.
+    /// Issuer of Patient ID.
     pub issuer: Option<Issuer>,
-    /// Name, in as many groups as are declared.
+    /// Patient's Name, with any number of component groups.
     pub name: Given,
-    /// Specific Character Set of all the patient's files.
+    /// Specific Character Set of all files of the patient.
     pub character_sets: &'static [&'static str],
     /// Birth date.
     pub birth_date: Given,
     /// Sex.
     pub sex: Given,
-    /// What was done.
+    /// The studies.
     pub studies: &'static [StudyDeclaration],
 }
 
-/// An authority that issues identifiers.
+/// An issuer of identifiers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Issuer {
-    /// Its local name.
+    /// Local name.
     pub local: &'static str,
-    /// Its universal identifier, an OID.
+    /// Universal identifier, an OID.
     pub universal: Option<&'static str>,
 }
 
@@ -51,12 +52,12 @@ pub struct Code {
     pub meaning: &'static str,
 }
 
-/// What was taken from a patient.
+/// A specimen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Specimen {
     /// Specimen Identifier.
     pub id: &'static str,
-    /// Who issued it.
+    /// Issuer of the Specimen Identifier.
     pub issuer: Option<Issuer>,
     /// Specimen Short Description.
     pub description: Given,
@@ -77,27 +78,27 @@ pub struct StudyDeclaration {
     pub id: Given,
     /// Accession Number.
     pub accession: Given,
-    /// Who issued the accession numbers.
+    /// Issuer of the accession numbers.
     pub accession_issuer: Option<Issuer>,
-    /// Accession numbers of further orders that the study answers: `ReferencedRequestSequence` of its report.
+    /// Accession numbers of further orders that the study fulfills: `ReferencedRequestSequence` of its report.
     pub further_accessions: &'static [&'static str],
     /// Study Description.
     pub description: Given,
     /// `ProcedureCodeSequence`.
     pub procedures: &'static [Code],
-    /// `ReasonForRequestedProcedureCodeSequence`, in the series' `RequestAttributesSequence`.
+    /// `ReasonForRequestedProcedureCodeSequence`, in `RequestAttributesSequence` of the series.
     pub reasons: &'static [Code],
-    /// Reason for the Requested Procedure, beside it.
+    /// Reason for the Requested Procedure, in the same item.
     pub reason: Given,
     /// Referring Physician's Name.
     pub referrer: Given,
-    /// The referring physician's identification: a number and the institution that gave it.
+    /// Identification of the referring physician: a number and the institution that assigned it.
     pub referrer_identification: Option<(&'static str, &'static str)>,
     /// Name of Physician(s) Reading Study.
     pub readers: &'static [&'static str],
-    /// Admission ID, the number of the visit.
+    /// Admission ID, the identifier of the visit.
     pub admission: Given,
-    /// Who issued the admission ID.
+    /// Issuer of the Admission ID.
     pub admission_issuer: Option<Issuer>,
     /// Current Patient Location.
     pub patient_location: Given,
@@ -105,11 +106,11 @@ pub struct StudyDeclaration {
     pub institution: Given,
     /// Institutional Department Name.
     pub department: Given,
-    /// Performed Procedure Step Description; with one, the images belong to a performed procedure step.
+    /// Performed Procedure Step Description. If it is not absent, the images refer to a performed procedure step.
     pub performed_step: Given,
     /// Study Comments.
     pub comments: Given,
-    /// How the files are written.
+    /// Transfer syntax of the files.
     pub syntax: Syntax,
     /// The series.
     pub series: &'static [SeriesDeclaration],
@@ -129,7 +130,7 @@ pub enum Syntax {
 /// One series.
 #[derive(Debug, Clone, Copy)]
 pub struct SeriesDeclaration {
-    /// What kind of objects it holds, and so its modality.
+    /// Kind of its objects, which determines the modality.
     pub kind: Kind,
     /// Series Description.
     pub description: Given,
@@ -151,13 +152,13 @@ pub struct SeriesDeclaration {
     pub comments: Given,
     /// `SpecimenDescriptionSequence`.
     pub specimens: &'static [Specimen],
-    /// Whether Modality is written: some real series lack it.
+    /// Whether Modality is written: some real series do not have it.
     pub with_modality: bool,
-    /// How many instances.
+    /// Number of instances.
     pub instances: u16,
-    /// How many frames each has, where the kind has frames.
+    /// Number of frames per instance, for multi-frame kinds.
     pub frames: u16,
-    /// Width and height of the images.
+    /// Width and height of the images in pixels.
     pub size: u16,
 }
 
@@ -215,7 +216,7 @@ impl Kind {
 }
 
 impl Patient {
-    /// An adult without any peculiarity.
+    /// The defaults of a patient.
     pub const PLAIN: Self = Self {
         id: Given::Absent,
         issuer: None,
@@ -228,7 +229,7 @@ impl Patient {
 }
 
 impl StudyDeclaration {
-    /// A study of which little is known.
+    /// The defaults of a study: few attributes.
     pub const PLAIN: Self = Self {
         date: Given::Empty,
         time: Given::Empty,
@@ -257,7 +258,7 @@ impl StudyDeclaration {
 }
 
 impl SeriesDeclaration {
-    /// One small CT slice.
+    /// The defaults of a series: one small CT slice.
     pub const PLAIN: Self = Self {
         kind: Kind::Ct,
         description: Given::Absent,

@@ -1,4 +1,4 @@
-//! Objects about other objects of the study: a report, a key object selection, a presentation state.
+//! Builds objects that refer to other objects of the study: a report, a key object selection, a presentation state.
 
 use super::codes;
 use super::declaration::{Code, Given};
@@ -7,7 +7,7 @@ use super::object::Object;
 use super::place::Place;
 use dicom_dictionary_std::tags;
 
-/// A Basic Text SR (PS3.3 A.35.1): findings and a conclusion about the study's first series.
+/// A Basic Text SR (PS3.3 A.35.1): findings and a conclusion on the first series of the study.
 pub(super) fn report(place: &Place) -> Object {
     let source = place.source();
     let mut object = document(place, codes::REPORT, "SEPARATE");
@@ -41,30 +41,31 @@ pub(super) fn report(place: &Place) -> Object {
         let mut findings = content(&object, "CONTAINS", "CONTAINER", codes::FINDINGS);
         findings.text(tags::CONTINUITY_OF_CONTENT, "SEPARATE");
         let finding = coded(&findings, "CONTAINS", codes::FINDING, codes::NODULE);
-        let said = said(&findings, codes::FINDING, "A round spot that the phantom does not have.");
-        let seen = image(&findings, "CONTAINS", &source);
-        findings.items(tags::CONTENT_SEQUENCE, [finding, said, seen]);
+        let observation =
+            text_item(&findings, codes::FINDING, "A round spot that the phantom does not have.");
+        let image_item = image(&findings, "CONTAINS", &source);
+        findings.items(tags::CONTENT_SEQUENCE, [finding, observation, image_item]);
         findings
     };
     let conclusion =
-        said(&object, codes::CONCLUSION, "A drawn thorax in good order. No patient was involved.");
+        text_item(&object, codes::CONCLUSION, "A drawn thorax in good order. No patient was involved.");
     object.items(tags::CONTENT_SEQUENCE, [language, findings, conclusion]);
     object
 }
 
-/// A Key Object Selection (PS3.3 A.35.4, PS3.16 TID 2010): three images of the study's first series.
+/// A Key Object Selection (PS3.3 A.35.4, PS3.16 TID 2010): images of the first series of the study.
 pub(super) fn key_objects(place: &Place) -> Object {
     let mut object = document(place, codes::FOR_REFERRING_PROVIDER, "SEPARATE");
     object.one(tags::CONTENT_TEMPLATE_SEQUENCE, |template| {
         template.text(tags::MAPPING_RESOURCE, "DCMR").text(tags::TEMPLATE_IDENTIFIER, "2010");
     });
-    let mut items = vec![said(&object, codes::KEY_OBJECT_DESCRIPTION, "The slices worth a look.")];
+    let mut items = vec![text_item(&object, codes::KEY_OBJECT_DESCRIPTION, "The slices worth a look.")];
     items.extend(place.source().instances().step_by(4).map(|slice| image(&object, "CONTAINS", &slice)));
     object.items(tags::CONTENT_SEQUENCE, items);
     object
 }
 
-/// A Grayscale Softcopy Presentation State (PS3.3 A.33.1): a window, and a circle with words beside it.
+/// A Grayscale Softcopy Presentation State (PS3.3 A.33.1): a window, and a circle with a text annotation.
 pub(super) fn presentation_state(place: &Place) -> Object {
     let source = place.source();
     let size = source.series.size;
@@ -149,29 +150,29 @@ fn document(place: &Place, title: Code, continuity: &str) -> Object {
     object
 }
 
-fn content(within: &Object, relationship: &str, value_type: &str, concept: Code) -> Object {
-    let mut item = within.item();
+fn content(parent: &Object, relationship: &str, value_type: &str, concept: Code) -> Object {
+    let mut item = parent.item();
     item.text(tags::RELATIONSHIP_TYPE, relationship)
         .text(tags::VALUE_TYPE, value_type)
         .codes(tags::CONCEPT_NAME_CODE_SEQUENCE, &[concept]);
     item
 }
 
-fn coded(within: &Object, relationship: &str, concept: Code, value: Code) -> Object {
-    let mut item = content(within, relationship, "CODE", concept);
+fn coded(parent: &Object, relationship: &str, concept: Code, value: Code) -> Object {
+    let mut item = content(parent, relationship, "CODE", concept);
     item.codes(tags::CONCEPT_CODE_SEQUENCE, &[value]);
     item
 }
 
-fn said(within: &Object, concept: Code, text: &str) -> Object {
-    let mut item = content(within, "CONTAINS", "TEXT", concept);
+fn text_item(parent: &Object, concept: Code, text: &str) -> Object {
+    let mut item = content(parent, "CONTAINS", "TEXT", concept);
     item.text(tags::TEXT_VALUE, text);
     item
 }
 
-fn image(within: &Object, relationship: &str, instance: &Place) -> Object {
-    let mut item = within.item();
-    let referenced = reference(within, instance);
+fn image(parent: &Object, relationship: &str, instance: &Place) -> Object {
+    let mut item = parent.item();
+    let referenced = reference(parent, instance);
     item.text(tags::RELATIONSHIP_TYPE, relationship)
         .text(tags::VALUE_TYPE, "IMAGE")
         .items(tags::REFERENCED_SOP_SEQUENCE, [referenced]);

@@ -1,4 +1,4 @@
-//! Multi-frame objects with functional groups (PS3.3 C.7.6.16): the Enhanced MR Image and the Segmentation.
+//! Builds multi-frame objects with functional groups (PS3.3 C.7.6.16): Enhanced MR Image and Segmentation.
 
 use super::codes;
 use super::declaration::{Given, Kind};
@@ -7,7 +7,7 @@ use super::phantom;
 use super::place::Place;
 use dicom_dictionary_std::tags;
 
-/// What an Enhanced MR Image has beyond its pixels.
+/// Adds the attributes of an Enhanced MR Image except pixel data.
 pub(super) fn functional_groups(object: &mut Object, place: &Place) {
     if let (Given::Is(date), Given::Is(time)) = (place.study.date, place.study.time) {
         object.text(tags::ACQUISITION_DATE_TIME, &format!("{date}{time}"));
@@ -46,7 +46,7 @@ pub(super) fn functional_groups(object: &mut Object, place: &Place) {
     object.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames);
 }
 
-/// A Segmentation (PS3.3 A.51) of the study's first series: the lungs, one frame a slice.
+/// A Segmentation (PS3.3 A.51) of the first series of the study: the lungs, one frame per slice.
 pub(super) fn segmentation(place: &Place) -> Object {
     let source = place.source();
     let (size, slices) = (source.series.size, usize::from(source.series.instances));
@@ -118,14 +118,14 @@ pub(super) fn segmentation(place: &Place) -> Object {
 }
 
 /// A reference to an instance (PS3.3 table 10-11).
-pub(super) fn reference(within: &Object, instance: &Place) -> Object {
-    let mut item = within.item();
+pub(super) fn reference(parent: &Object, instance: &Place) -> Object {
+    let mut item = parent.item();
     item.text(tags::REFERENCED_SOP_CLASS_UID, instance.sop_class())
         .text(tags::REFERENCED_SOP_INSTANCE_UID, &instance.instance_uid());
     item
 }
 
-/// Frames are told apart by their position in the stack (PS3.3 C.7.6.17).
+/// Adds the dimension of the frames: their position in the stack (PS3.3 C.7.6.17).
 fn dimensions(object: &mut Object, place: &Place) {
     let organization = format!("{}.1", place.instance_uid());
     object

@@ -1,4 +1,5 @@
-//! Image objects: one drawing a frame, with the attributes that each kind of image needs (PS3.3 A and C.8).
+//! Builds image objects: one phantom image per frame, with the attributes that each kind of image requires (PS3.3 A and
+//! C.8).
 
 use super::codes;
 use super::declaration::{Given, Kind, Syntax};
@@ -8,7 +9,7 @@ use super::place::{Place, fraction};
 use super::rle;
 use dicom_dictionary_std::tags;
 
-/// An image of a series that holds images, and the transfer syntax it can be written in.
+/// An instance of an image series, and the transfer syntax in which it is written.
 pub(super) fn image(place: &Place) -> (Object, Syntax) {
     let kind = place.series.kind;
     let mut object = place.object();
@@ -132,13 +133,13 @@ fn plane(object: &mut Object, place: &Place) {
         .number(tags::SLICE_LOCATION, height);
 }
 
-/// Image Pixel, Multi-frame and Pixel Data; says in which transfer syntax they can be written.
+/// Adds the Image Pixel and Multi-frame modules and Pixel Data; returns the transfer syntax in which they are written.
 fn pixels(object: &mut Object, place: &Place) -> Syntax {
     let series = place.series;
     let frames = if multi_frame(series.kind) { usize::from(series.frames) } else { 1 };
-    let drawn = (0..frames).map(|frame| {
+    let frame_pixels = (0..frames).map(|frame| {
         let moment = if frames > 1 { fraction(frame, frames) } else { place.moment() };
-        phantom::draw(series, moment)
+        phantom::render(series, moment)
     });
     let bits = if matches!(series.kind, Kind::Ct | Kind::Mr | Kind::EnhancedMr | Kind::Pt) { 16 } else { 8 };
     if multi_frame(series.kind) {
@@ -157,14 +158,15 @@ fn pixels(object: &mut Object, place: &Place) -> Syntax {
         .word(tags::HIGH_BIT, if bits == 16 { 11 } else { 7 })
         .word(tags::PIXEL_REPRESENTATION, 0);
     if place.study.syntax == Syntax::Rle && bits == 8 {
-        object.compressed(drawn.map(|frame| rle::compress(&frame, usize::from(series.size))).collect());
+        object
+            .compressed(frame_pixels.map(|frame| rle::compress(&frame, usize::from(series.size))).collect());
         return Syntax::Rle;
     }
     let bytes: Vec<u8> = if bits == 16 {
-        // Twelve bits: a CT's air at 0, its bone at 2040.
-        drawn.flatten().flat_map(|pixel| (u16::from(pixel) * 8).to_le_bytes()).collect()
+        // 12 bits: in CT air is 0, bone is 2040.
+        frame_pixels.flatten().flat_map(|pixel| (u16::from(pixel) * 8).to_le_bytes()).collect()
     } else {
-        drawn.flatten().collect()
+        frame_pixels.flatten().collect()
     };
     object.pixels(bits, bytes);
     if place.study.syntax == Syntax::Implicit { Syntax::Implicit } else { Syntax::Explicit }

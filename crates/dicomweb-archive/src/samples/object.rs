@@ -1,5 +1,5 @@
-//! Writing one DICOM object: attributes with the representation of the dictionary, text in the object's character
-//! sets, and at the end a Part-10 file (PS3.10 7.1).
+//! Writes one DICOM object: attributes with the value representation of the dictionary, text in the character sets of
+//! the object, and finally a DICOM file (PS3.10 7.1). Does not know about kinds of objects.
 
 use super::declaration::{Code, Given, Issuer, Syntax};
 use super::place::ROOT;
@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-/// A data set that is being put together. The first text that cannot be spelt fails it as a whole.
+/// A data set under construction. If a text cannot be encoded, writing fails.
 pub(super) struct Object {
     data: InMemDicomObject,
     sets: Rc<CharacterSets>,
@@ -22,7 +22,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// An empty data set whose text will be in these character sets.
+    /// An empty data set with these character sets.
     pub(super) fn new(sets: &Rc<CharacterSets>) -> Self {
         Self { data: InMemDicomObject::new_empty(), sets: Rc::clone(sets), failure: None }
     }
@@ -36,7 +36,7 @@ impl Object {
     pub(super) fn text(&mut self, tag: Tag, value: &str) -> &mut Self {
         let vr = value_representation(tag).unwrap_or(VR::LO);
         if matches!(vr, VR::IS | VR::DS) {
-            // Bytes would be taken for numbers and spelt out again.
+            // The writer would read bytes as numbers and format them again.
             self.data.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
             return self;
         }
@@ -52,7 +52,7 @@ impl Object {
                 return self;
             }
         };
-        // The bytes are spelt here, escapes included, so the writer below must not touch or pad them.
+        // The bytes are already encoded, including escapes, so they are padded here and not by the writer.
         if bytes.len() % 2 == 1 {
             bytes.push(if vr == VR::UI { 0 } else { b' ' });
         }
@@ -80,7 +80,7 @@ impl Object {
         self
     }
 
-    /// An attribute as it is declared.
+    /// A declared attribute.
     pub(super) fn given(&mut self, tag: Tag, value: Given) -> &mut Self {
         match value {
             Given::Absent => self,
@@ -137,7 +137,7 @@ impl Object {
         self.items(tag, [item])
     }
 
-    /// A sequence of codes; nothing when there are none.
+    /// A sequence of codes; nothing if there are none.
     pub(super) fn codes(&mut self, tag: Tag, codes: &[Code]) -> &mut Self {
         if codes.is_empty() {
             return self;
@@ -155,7 +155,7 @@ impl Object {
         self.items(tag, items)
     }
 
-    /// A hierarchic designator (PS3.3 10.14): the local name, and the universal identifier when there is one.
+    /// An issuer as HL7v2 Hierarchic Designator (PS3.3 10.14): the local name and, if any, the universal identifier.
     pub(super) fn issuer(&mut self, tag: Tag, issuer: Issuer) -> &mut Self {
         self.one(tag, |item| {
             item.text(tags::LOCAL_NAMESPACE_ENTITY_ID, issuer.local);
@@ -165,7 +165,7 @@ impl Object {
         })
     }
 
-    /// Pixel data, native.
+    /// Native pixel data.
     pub(super) fn pixels(&mut self, bits: u16, bytes: Vec<u8>) -> &mut Self {
         let vr = if bits > 8 { VR::OW } else { VR::OB };
         let value = if bits > 8 {
@@ -179,7 +179,7 @@ impl Object {
         self
     }
 
-    /// Pixel data, one compressed fragment a frame, with a basic offset table (PS3.5 A.4).
+    /// Encapsulated pixel data with one fragment per frame and a Basic Offset Table (PS3.5 A.4).
     pub(super) fn compressed(&mut self, frames: Vec<Vec<u8>>) -> &mut Self {
         let mut offsets = Vec::with_capacity(frames.len());
         let mut offset = 0;
@@ -192,7 +192,7 @@ impl Object {
         self
     }
 
-    /// Writes the data set as a file of an instance of `sop_class`.
+    /// Writes the data set to a file as an instance of `sop_class`.
     pub(super) fn write(
         self,
         sop_class: &str,

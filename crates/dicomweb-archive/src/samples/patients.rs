@@ -1,5 +1,5 @@
-//! The sample patients and their studies. All of them are invented: names say so in their own language, dates are
-//! years past, and identifiers come from issuers under the arc that is reserved for examples (2.999).
+//! The sample patients and their studies. All are fictional: names say so in their own language, dates are years in the
+//! past, and issuers of identifiers have OIDs under the arc that is reserved for examples (2.999).
 
 mod everyday;
 mod identifiers;
@@ -8,16 +8,16 @@ mod sparse;
 
 use super::declaration::{Issuer, Patient};
 
-/// A hospital whose identifiers have an OID.
+/// A hospital whose issuer has an OID.
 const NORTH: Issuer = Issuer { local: "NORTH", universal: Some("2.999.1.1") };
-/// A hospital that is known by its local name only.
+/// A hospital with only a local name.
 const SOUTH: Issuer = Issuer { local: "SOUTH", universal: None };
-/// The order system of the first.
+/// The order system of the first hospital.
 const NORTH_ORDERS: Issuer = Issuer { local: "NORTH-RIS", universal: Some("2.999.1.2") };
-/// Its laboratory.
+/// The pathology of the first hospital.
 const NORTH_PATHOLOGY: Issuer = Issuer { local: "NORTH-PATH", universal: Some("2.999.1.3") };
 
-/// Every patient, in the order in which their UIDs are numbered: new ones are added at the end.
+/// All patients, in the order of their UIDs: new ones must be added at the end.
 pub(super) const PATIENTS: &[Patient] = &[
     everyday::ANNA,
     letters::HANAKO,

@@ -1,15 +1,17 @@
-//! Pixels that show something: drawings per modality, made with integers and square roots only, so that every machine
-//! draws the same bytes.
+//! Computes phantom images for each modality. Uses only integers, basic floating-point arithmetic and square roots, so
+//! that every machine computes the same bytes. Does not know about DICOM objects.
 
 use super::declaration::{Given, Kind, SeriesDeclaration};
 
-/// One frame of a drawing: brightness from 0.0 to 1.0 at a point from -1.0 to 1.0 in both directions.
-type Drawing = fn(x: f64, y: f64, moment: f64) -> f64;
+/// A phantom: brightness from 0.0 to 1.0 at a point from -1.0 to 1.0 in both directions. `moment` is the position in
+/// the series from 0.0 to 1.0.
+type Phantom = fn(x: f64, y: f64, moment: f64) -> f64;
 
-/// Draws one frame of a series, 8 bits a pixel. `moment` runs from 0.0 to 1.0 over the slices or the frames.
-pub(super) fn draw(series: &SeriesDeclaration, moment: f64) -> Vec<u8> {
+/// Computes one frame of a series with 8 bits per pixel. `moment` is the position of the slice or frame, from 0.0 to
+/// 1.0.
+pub(super) fn render(series: &SeriesDeclaration, moment: f64) -> Vec<u8> {
     let part = if let Given::Is(part) = series.body_part { part } else { "" };
-    let drawing: Drawing = match (series.kind, part) {
+    let phantom: Phantom = match (series.kind, part) {
         (Kind::Us | Kind::UsMultiFrame, _) => fan,
         (Kind::Mg, _) => breast,
         (Kind::Xa, _) => vessels,
@@ -19,25 +21,25 @@ pub(super) fn draw(series: &SeriesDeclaration, moment: f64) -> Vec<u8> {
         (Kind::Cr | Kind::Dx, _) => chest,
         _ => thorax,
     };
-    picture(drawing, series.size, moment, series.laterality == Given::Is("R"))
+    render_phantom(phantom, series.size, moment, series.laterality == Given::Is("R"))
 }
 
-fn picture(drawing: Drawing, size: u16, moment: f64, mirrored: bool) -> Vec<u8> {
+fn render_phantom(phantom: Phantom, size: u16, moment: f64, mirrored: bool) -> Vec<u8> {
     let at = |index: u16| f64::from(2 * index + 1) / f64::from(size) - 1.0;
     let mut pixels = Vec::with_capacity(usize::from(size) * usize::from(size));
     for y in 0..size {
         for x in 0..size {
             let across = if mirrored { -at(x) } else { at(x) };
-            let brightness = drawing(across, at(y), moment) + grain(x, y, moment);
+            let brightness = phantom(across, at(y), moment) + grain(x, y, moment);
             pixels.push(byte(brightness));
         }
     }
     pixels
 }
 
-/// The mask of the lungs, a bit a pixel, lowest bit first (PS3.5 8.2).
+/// Computes the mask of the lungs, one bit per pixel, lowest bit first (PS3.5 8.2).
 pub(super) fn mask(size: u16, moment: f64) -> Vec<u8> {
-    let pixels = picture(lungs, size, moment, false);
+    let pixels = render_phantom(lungs, size, moment, false);
     pixels
         .chunks(8)
         .map(|eight| eight.iter().rev().fold(0, |bits, pixel| bits << 1 | u8::from(*pixel > 127)))
@@ -49,8 +51,8 @@ fn byte(brightness: f64) -> u8 {
     (brightness.clamp(0.0, 1.0) * 255.0) as u8
 }
 
-/// A little noise, from the position alone.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "moments lie between 0 and 1")]
+/// Noise that depends only on the position.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "moments are between 0 and 1")]
 fn grain(x: u16, y: u16, moment: f64) -> f64 {
     let mut mixed = u32::from(x) << 16 | u32::from(y) ^ ((moment * 1000.0) as u32) << 7;
     mixed = (mixed ^ mixed >> 15).wrapping_mul(0x2C1B_3C6D);
@@ -58,7 +60,7 @@ fn grain(x: u16, y: u16, moment: f64) -> f64 {
     f64::from(mixed >> 24) / 255.0 * 0.04
 }
 
-/// How deep a point lies inside an ellipse: above zero inside.
+/// Whether a point is inside an ellipse.
 fn inside(x: f64, y: f64, (cx, cy): (f64, f64), (rx, ry): (f64, f64)) -> bool {
     let (dx, dy) = ((x - cx) / rx, (y - cy) / ry);
     dx * dx + dy * dy < 1.0
@@ -68,7 +70,7 @@ fn distance(x: f64, y: f64, cx: f64, cy: f64) -> f64 {
     ((x - cx) * (x - cx) + (y - cy) * (y - cy)).sqrt()
 }
 
-/// How a slice narrows towards both ends.
+/// The relative width of a slice, which decreases towards both ends of the series.
 fn waist(moment: f64) -> f64 {
     let from_middle = 2.0 * moment - 1.0;
     (1.0 - 0.45 * from_middle * from_middle).max(0.1)
@@ -111,7 +113,7 @@ fn head(x: f64, y: f64, moment: f64) -> f64 {
     if x.abs() < 0.012 { 0.2 } else { 0.45 + 0.12 * (1.0 - distance(x, y, 0.0, 0.0)) }
 }
 
-/// A sector seen from the top edge, with a valve that opens and closes.
+/// An ultrasound sector with a valve that opens and closes.
 fn fan(x: f64, y: f64, moment: f64) -> f64 {
     let (depth, down) = (distance(x, y, 0.0, -1.0), y + 1.0);
     if depth > 1.85 || x.abs() > 0.75 * down {
@@ -136,7 +138,7 @@ fn chest(x: f64, y: f64, _: f64) -> f64 {
 }
 
 fn bones(x: f64, y: f64, _: f64) -> f64 {
-    let shaft = |centre: f64, half: f64| (x - centre).abs() < half;
+    let shaft = |center: f64, half: f64| (x - center).abs() < half;
     let upper = y < -0.02 && (shaft(0.0, 0.22) || inside(x, y, (0.0, -0.15), (0.42, 0.16)));
     let lower =
         y > 0.04 && (shaft(-0.05, 0.18) || shaft(0.33, 0.06) || inside(x, y, (0.0, 0.15), (0.4, 0.12)));
@@ -161,7 +163,7 @@ fn breast(x: f64, y: f64, _: f64) -> f64 {
     }
 }
 
-/// Contrast runs down a branching vessel.
+/// A branching vessel that fills with contrast agent.
 fn vessels(x: f64, y: f64, moment: f64) -> f64 {
     let filled = y < 2.2 * moment - 1.0;
     let trunk = (x - 0.25 * y * y).abs() < 0.07 - 0.02 * y;

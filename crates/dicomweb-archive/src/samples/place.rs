@@ -1,5 +1,5 @@
-//! Where an object stands among the declarations, the UIDs that follow from that, and the attributes that every object
-//! of a patient, a study and a series shares (PS3.3 C.7).
+//! The position of an object in the declarations, its UIDs, and the attributes that all objects of a patient, study and
+//! series have (PS3.3 C.7). Does not know about pixel data.
 
 use super::declaration::{Given, Kind, Patient, SeriesDeclaration, StudyDeclaration};
 use super::object::Object;
@@ -8,14 +8,14 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_model::charset::CharacterSets;
 use std::rc::Rc;
 
-#[expect(deprecated, reason = "retired by DICOM, and still what modalities write comments under")]
+#[expect(deprecated, reason = "retired in DICOM, but modalities still write it")]
 const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
 
-/// The root of every sample UID: an OID made of a UUID (ITU-T X.667, PS3.5 B.2), the 128 bits that spell
-/// "dicomweb-gateway", read as a number. Below it stand the numbers of patient, study, series and instance.
+/// The root of all sample UIDs: an OID derived from a UUID (ITU-T X.667, PS3.5 B.2), the 128 bits of the ASCII text
+/// "dicomweb-gateway" as a number. The numbers of patient, study, series and instance follow it.
 pub const ROOT: &str = "2.25.133470007535392751803217985031206560121";
 
-/// An object's place: positions from zero, and what they point at.
+/// The position of an object: indices from 0, and the declarations at these indices.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) patient: &'static Patient,
@@ -37,7 +37,7 @@ impl Place {
         self.uid(4)
     }
 
-    /// The UID of the frame of reference that the study's images share.
+    /// The Frame of Reference UID of the images of the study.
     pub(super) fn frame_of_reference_uid(&self) -> String {
         format!("{}.0", self.uid(2))
     }
@@ -51,7 +51,7 @@ impl Place {
         uid
     }
 
-    /// The same study's first series, which reports and segmentations are about.
+    /// The first series of the study, to which reports and segmentations refer.
     pub(super) fn source(&self) -> Self {
         let [patient, study, ..] = self.positions;
         Self {
@@ -61,7 +61,7 @@ impl Place {
         }
     }
 
-    /// Every instance of this place's series.
+    /// All instances of the series.
     pub(super) fn instances(&self) -> impl Iterator<Item = Self> {
         let place = *self;
         let [patient, study, series, _] = self.positions;
@@ -69,12 +69,12 @@ impl Place {
             .map(move |instance| Self { positions: [patient, study, series, instance], ..place })
     }
 
-    /// How far along its series the instance lies, from 0.0 to 1.0.
+    /// Relative position of the instance in its series, from 0.0 to 1.0.
     pub(super) fn moment(&self) -> f64 {
         fraction(self.positions[3], usize::from(self.series.instances))
     }
 
-    /// The SOP class of the series' objects.
+    /// The SOP class of the objects of the series.
     pub(super) fn sop_class(&self) -> &'static str {
         match self.series.kind {
             Kind::Ct => uids::CT_IMAGE_STORAGE,
@@ -94,7 +94,7 @@ impl Place {
         }
     }
 
-    /// Patient, study, series, equipment and SOP common attributes.
+    /// An object with the attributes of patient, study, series, equipment and SOP Common.
     pub(super) fn object(&self) -> Object {
         let sets = Rc::new(CharacterSets::from_terms(self.patient.character_sets.iter().copied()));
         let mut object = Object::new(&sets);
@@ -183,7 +183,7 @@ impl Place {
         if series.with_modality {
             object.text(tags::MODALITY, series.kind.modality());
         }
-        // Mammograms say the side image by image (PS3.3 C.8.11.7.1.1); for the others it is the series' affair.
+        // Mammograms have the laterality per image (PS3.3 C.8.11.7.1.1), other images per series.
         object.given(
             if series.kind == Kind::Mg { tags::IMAGE_LATERALITY } else { tags::LATERALITY },
             series.laterality,
@@ -205,7 +205,7 @@ impl Place {
 }
 
 impl Place {
-    /// The Modality Performed Procedure Step that every series of the study belongs to (PS3.3 C.7.3.1).
+    /// Adds the Modality Performed Procedure Step, which is the same for every series of the study (PS3.3 C.7.3.1).
     fn add_performed_step(&self, object: &mut Object) {
         if self.study.performed_step == Given::Absent {
             return;
@@ -220,7 +220,7 @@ impl Place {
         );
     }
 
-    /// What the images show in place of the patient (PS3.3 C.7.6.22).
+    /// Adds the specimens that the images show (PS3.3 C.7.6.22).
     fn add_specimens(&self, object: &mut Object) {
         let specimens = self.series.specimens;
         if specimens.is_empty() {
@@ -253,7 +253,7 @@ impl Place {
     }
 }
 
-/// How far along `position` lies among `count`.
+/// The relative position of `position` among `count`, from 0.0 to 1.0.
 pub(super) fn fraction(position: usize, count: usize) -> f64 {
     let number = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     if count > 1 { number(position) / number(count - 1) } else { 0.5 }

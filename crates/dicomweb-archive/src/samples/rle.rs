@@ -1,6 +1,7 @@
-//! RLE Lossless (PS3.5 Annex G) of 8-bit monochrome frames: one segment of `PackBits`, each row on its own.
+//! Compresses 8-bit monochrome frames with RLE Lossless (PS3.5 Annex G): one `PackBits` segment, each row separately.
+//! Does not decompress.
 
-/// Compresses one frame of rows of `width` pixels.
+/// Compresses one frame with rows of `width` pixels.
 pub(super) fn compress(frame: &[u8], width: usize) -> Vec<u8> {
     // The header: the number of segments, then their offsets, sixteen 32-bit words in all (G.5).
     let mut compressed = vec![0; 64];
@@ -15,7 +16,7 @@ pub(super) fn compress(frame: &[u8], width: usize) -> Vec<u8> {
     compressed
 }
 
-/// `PackBits` (G.3.1): runs of equal bytes, and stretches of others, 128 at most.
+/// `PackBits` (PS3.5 G.3.1): runs of equal bytes and literal runs, at most 128 bytes each.
 fn pack(mut row: &[u8], to: &mut Vec<u8>) {
     while let Some(first) = row.first() {
         let run = row.iter().take(128).take_while(|byte| *byte == first).count();
@@ -25,8 +26,8 @@ fn pack(mut row: &[u8], to: &mut Vec<u8>) {
             continue;
         }
         let same = |three: &[u8]| three[0] == three[1] && three[1] == three[2];
-        let reach = row.len().min(128);
-        let literal = row[..reach].windows(3).position(same).unwrap_or(reach).max(1);
+        let limit = row.len().min(128);
+        let literal = row[..limit].windows(3).position(same).unwrap_or(limit).max(1);
         to.push(length_byte(literal - 1));
         to.extend_from_slice(&row[..literal]);
         row = &row[literal..];
@@ -59,7 +60,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_comes_back_as_it_was(row in prop::collection::vec(0_u8..4, 0..700)) {
+        fn packed_row_is_unpacked_unchanged(row in prop::collection::vec(0_u8..4, 0..700)) {
             let mut packed = Vec::new();
             pack(&row, &mut packed);
             prop_assert_eq!(unpack(&packed), row);

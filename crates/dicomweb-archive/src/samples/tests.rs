@@ -1,4 +1,4 @@
-//! The sample files are what the declaration says, and the same every time.
+//! Tests that the sample files follow their declaration and are reproducible.
 
 use super::*;
 use dicom_dictionary_std::tags;
@@ -30,12 +30,12 @@ fn every_run_writes_the_same_bytes() {
     assert_eq!(write(other.path()).unwrap(), report);
     let digest = digest(one.path());
     assert_eq!(digest, self::digest(other.path()));
-    // The same bytes on every machine, and with every version of the libraries that write them.
+    // The bytes are the same on every machine and with every version of the libraries that write them.
     insta::assert_snapshot!(digest);
 }
 
 #[test]
-fn there_are_patients_studies_and_modalities_enough() {
+fn samples_have_enough_patients_studies_and_modalities() {
     assert!(patients().len() >= 12);
     assert!(patients().iter().map(|patient| patient.studies.len()).sum::<usize>() >= 30);
     let modalities: BTreeSet<&str> = series().map(|place| place.series.kind.modality()).collect();
@@ -61,7 +61,7 @@ fn numbers_are_written_as_decimal_text() {
 }
 
 #[test]
-fn every_uid_is_valid_and_stands_once() {
+fn every_uid_is_valid_and_unique() {
     let mut seen = BTreeSet::new();
     for place in series().flat_map(|place| place.instances().collect::<Vec<_>>()) {
         let uid = place.instance_uid();
@@ -71,7 +71,7 @@ fn every_uid_is_valid_and_stands_once() {
 }
 
 #[test]
-fn the_declaration_reads_as_a_table() {
+fn declaration_is_shown_as_a_table() {
     let mut table = String::new();
     for (position, patient) in patients().iter().enumerate() {
         let (id, name) = (shown(patient.id), shown(patient.name));

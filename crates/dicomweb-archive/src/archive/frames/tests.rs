@@ -1,4 +1,4 @@
-//! Frames cut out of pixel data of every shape.
+//! Tests locating frames in native and encapsulated pixel data.
 
 use super::*;
 use dicom_core::value::{C, PixelFragmentSequence, PrimitiveValue};
@@ -39,16 +39,16 @@ fn file(object: InMemDicomObject, transfer_syntax: &str) -> NamedTempFile {
     file
 }
 
-fn cut(file: &NamedTempFile) -> Vec<Vec<u8>> {
+fn frames_of(file: &NamedTempFile) -> Vec<Vec<u8>> {
     let frames = locate(file.path()).unwrap();
     let bytes = |number| frames.frame(number).unwrap().flat_map(|chunk| chunk.unwrap()).collect();
     (1..=frames.count()).map(bytes).collect()
 }
 
 #[test]
-fn native_frames_are_counted_off() {
+fn native_frames_are_located_by_their_size() {
     let file = native(image(3, 2, 2, 8), &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-    assert_eq!(cut(&file), [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]);
+    assert_eq!(frames_of(&file), [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]);
     let frames = locate(file.path()).unwrap();
     assert_eq!(frames.media, "application/octet-stream");
     assert!(frames.frame(0).is_none());
@@ -56,33 +56,33 @@ fn native_frames_are_counted_off() {
 }
 
 #[test]
-fn frames_of_single_bits_are_moved_to_the_start_of_a_byte() {
+fn frames_with_one_bit_per_pixel_are_shifted_to_a_byte_boundary() {
     // Three frames of 3 × 3 pixels: 27 bits, the first pixel in the lowest bit.
     let bits: u32 = 0b1_0000_0001 | 0b0_1010_1010 << 9 | 0b1_1111_1111 << 18;
     let file = native(image(3, 3, 3, 1), &bits.to_le_bytes());
-    assert_eq!(cut(&file), [[0b0000_0001, 1], [0b1010_1010, 0], [0b1111_1111, 1]]);
+    assert_eq!(frames_of(&file), [[0b0000_0001, 1], [0b1010_1010, 0], [0b1111_1111, 1]]);
 }
 
 #[test]
-fn pixel_data_that_is_too_short_is_refused() {
+fn pixel_data_that_are_too_short_are_rejected() {
     let file = native(image(3, 2, 2, 8), &[0; 10]);
     assert!(matches!(locate(file.path()), Err(FramesError::Inconsistent(_))));
 }
 
 #[test]
-fn a_fragment_is_a_frame_where_there_are_as_many() {
+fn each_fragment_is_a_frame_if_their_numbers_are_equal() {
     let file = fragments(image(2, 2, 2, 8), vec![], vec![vec![1, 1], vec![2, 2, 2, 2]]);
-    assert_eq!(cut(&file), [vec![1, 1], vec![2, 2, 2, 2]]);
+    assert_eq!(frames_of(&file), [vec![1, 1], vec![2, 2, 2, 2]]);
     assert_eq!(locate(file.path()).unwrap().media, "image/jp2");
 }
 
 #[test]
-fn fragments_are_gathered_by_the_offset_table() {
+fn fragments_are_assigned_by_the_offset_table() {
     let parts = vec![vec![1, 1], vec![2, 2], vec![3, 3]];
     let file = fragments(image(2, 2, 2, 8), vec![0, 20], parts.clone());
-    assert_eq!(cut(&file), [vec![1, 1, 2, 2], vec![3, 3]]);
+    assert_eq!(frames_of(&file), [vec![1, 1, 2, 2], vec![3, 3]]);
     let file = fragments(image(1, 2, 2, 8), vec![], parts.clone());
-    assert_eq!(cut(&file), [[1, 1, 2, 2, 3, 3]]);
+    assert_eq!(frames_of(&file), [[1, 1, 2, 2, 3, 3]]);
     let file = fragments(image(2, 2, 2, 8), vec![], parts);
     assert!(matches!(locate(file.path()), Err(FramesError::Inconsistent(_))));
 }

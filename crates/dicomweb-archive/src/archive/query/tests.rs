@@ -1,4 +1,4 @@
-//! Queries as clients send them.
+//! Tests the query parser.
 
 use super::*;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn matched(raw: &str) -> Vec<Vec<Tag>> {
 }
 
 #[test]
-fn attributes_are_named_by_keyword_by_tag_and_by_path() {
+fn attributes_are_identified_by_keyword_by_tag_and_by_path() {
     assert_eq!(matched("PatientID=1"), [[tags::PATIENT_ID]]);
     assert_eq!(matched("00100020=1"), [[tags::PATIENT_ID]]);
     assert_eq!(
@@ -19,7 +19,7 @@ fn attributes_are_named_by_keyword_by_tag_and_by_path() {
 }
 
 #[test]
-fn fields_are_included_one_by_one_as_a_list_and_all() {
+fn includefield_accepts_single_attributes_lists_and_all() {
     let query = Query::parse("includefield=StudyDescription,00080060&includefield=00081032").unwrap();
     assert_eq!(query.include, [tags::STUDY_DESCRIPTION, tags::MODALITY, tags::PROCEDURE_CODE_SEQUENCE]);
     let query = Query::parse("includefield=00081030%2C00080060").unwrap();
@@ -35,7 +35,7 @@ fn values_are_decoded_before_they_are_matched() {
 }
 
 #[test]
-fn what_is_not_understood_is_refused() {
+fn unknown_keys_and_invalid_values_are_rejected() {
     for raw in [
         "foo=1",
         "Patient=1",
@@ -60,20 +60,20 @@ fn what_is_not_understood_is_refused() {
 }
 
 #[test]
-fn a_list_of_uids_may_be_spelt_as_a_repeated_key() {
+fn list_of_uids_can_be_a_repeated_key() {
     let repeated = Query::parse("StudyInstanceUID=1.2&StudyInstanceUID=1.3").unwrap();
     assert_eq!(repeated, Query::parse("StudyInstanceUID=1.2,1.3").unwrap());
 }
 
 #[test]
-fn a_refusal_never_repeats_the_value() {
+fn error_never_contains_the_value() {
     let refusal = Query::parse("StudyDate=secret").unwrap_err();
     assert!(!refusal.to_string().contains("secret"));
 }
 
 proptest! {
     #[test]
-    fn any_query_is_read_or_refused(raw in "[ -~]{0,60}") {
+    fn arbitrary_query_is_parsed_or_rejected(raw in "[ -~]{0,60}") {
         let _ = Query::parse(&raw);
     }
 }

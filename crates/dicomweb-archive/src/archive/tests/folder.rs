@@ -1,4 +1,4 @@
-//! Folders as people have them.
+//! Tests indexing of directories with files of all kinds.
 
 use super::*;
 use std::fs;
@@ -10,7 +10,7 @@ fn sample(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_file_is_counted_and_none_stops_the_index() {
+fn every_file_is_counted_and_none_stops_indexing() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::create_dir_all(at("a/deep/folder")).unwrap();
@@ -23,7 +23,7 @@ fn every_file_is_counted_and_none_stops_the_index() {
     fs::write(at("cut.dcm"), &file[..file.len() - 100]).unwrap();
     let uid = samples::study_uid(11, 0);
     let position = memchr::memmem::find(&file, uid.as_bytes()).unwrap();
-    // The first occurrence is in the file meta information; the study's own follows the tag (0020,000D).
+    // The first occurrence is in the file meta information; the Study Instance UID follows the tag (0020,000D).
     let study = memchr::memmem::find(&file, &[0x20, 0x00, 0x0D, 0x00]).unwrap() + 8;
     let mut missing_uid = file.clone();
     missing_uid[study] = b'x';
@@ -45,17 +45,17 @@ fn every_file_is_counted_and_none_stops_the_index() {
     );
     assert_eq!(
         report.to_string(),
-        "2 of 7 files are served; passed over: 2 not DICOM, 1 broken, 1 without valid UIDs, 1 repeated"
+        "2 of 7 files are served; skipped: 2 not DICOM, 1 invalid or unsupported, 1 without valid UIDs, 1 duplicate"
     );
     assert_eq!(index.studies().len(), 1);
 }
 
 #[test]
-fn a_study_uid_under_two_patients_is_two_studies() {
+fn study_uid_with_two_patients_is_two_studies() {
     let folder = tempfile::tempdir().unwrap();
     let file = sample("0001.dcm");
     fs::write(folder.path().join("one"), &file).unwrap();
-    // Another instance of the same study that says it is of somebody else.
+    // Another instance of the same study with another Patient ID.
     let mut other = sample("0002.dcm");
     let id = memchr::memmem::find(&other, b"P11 ").unwrap();
     other[id..id + 4].copy_from_slice(b"Q11 ");
@@ -67,7 +67,7 @@ fn a_study_uid_under_two_patients_is_two_studies() {
 }
 
 #[test]
-fn an_empty_folder_is_an_empty_archive() {
+fn empty_directory_is_an_empty_archive() {
     let folder = tempfile::tempdir().unwrap();
     let (index, report) = Index::build(folder.path(), Progress::Silent);
     assert_eq!(report, IndexReport::default());

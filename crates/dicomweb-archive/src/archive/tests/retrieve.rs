@@ -1,4 +1,4 @@
-//! WADO-RS over the sample studies.
+//! Tests WADO-RS with the sample studies.
 
 use super::*;
 use std::fs;
@@ -18,7 +18,7 @@ impl Served {
 }
 
 #[tokio::test]
-async fn a_study_comes_as_its_files_byte_for_byte() {
+async fn study_is_returned_as_its_files_byte_for_byte() {
     let served = Served::patients(&["DEMO-0001"]);
     let answer = served.accepting(&format!("/studies/{}", samples::study_uid(0, 1)), ANY_DICOM).await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -30,7 +30,7 @@ async fn a_study_comes_as_its_files_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn boundaries_differ_from_answer_to_answer() {
+async fn boundaries_differ_between_responses() {
     let served = Served::patients(&["P11"]);
     let path = format!("/studies/{}", samples::study_uid(11, 0));
     let (one, other) = (served.get(&path).await, served.get(&path).await);
@@ -39,7 +39,7 @@ async fn boundaries_differ_from_answer_to_answer() {
 }
 
 #[tokio::test]
-async fn one_instance_may_come_alone() {
+async fn instance_can_be_returned_as_a_single_part() {
     let served = Served::patients(&["DEMO-0001"]);
     let path = instance(0, 0, 0, 0);
     let file = served.file("patient-01/study-1/series-1/0001.dcm");
@@ -56,7 +56,7 @@ async fn one_instance_may_come_alone() {
 }
 
 #[tokio::test]
-async fn nothing_is_converted_to_another_transfer_syntax() {
+async fn instances_are_never_transcoded() {
     let served = Served::patients(&["DEMO-0001", "DEMO-0003"]);
     let implicit = instance(0, 2, 0, 0);
     for (accept, status) in [
@@ -77,7 +77,7 @@ async fn nothing_is_converted_to_another_transfer_syntax() {
 }
 
 #[tokio::test]
-async fn metadata_is_the_whole_data_set_with_links_to_the_pixels() {
+async fn metadata_has_the_complete_data_set_with_links_to_pixel_data() {
     let served = Served::patients(&["DEMO-0002"]);
     let study = samples::study_uid(1, 0);
     let rows = served.rows(&format!("/studies/{study}/metadata")).await;
@@ -94,7 +94,7 @@ async fn metadata_is_the_whole_data_set_with_links_to_the_pixels() {
 }
 
 #[tokio::test]
-async fn frames_of_native_images_are_cut_out() {
+async fn frames_of_native_images_are_extracted() {
     let served = Served::patients(&["DEMO-0003"]);
     let path = instance(2, 0, 0, 0);
     let one = served.accepting(&format!("{path}/frames/2"), "application/octet-stream").await;
@@ -111,7 +111,7 @@ async fn frames_of_native_images_are_cut_out() {
 }
 
 #[tokio::test]
-async fn frames_of_compressed_images_come_as_they_are_stored() {
+async fn frames_of_compressed_images_are_returned_as_stored() {
     let served = Served::patients(&["DEMO-0003"]);
     let path = format!("{}/frames/3", instance(2, 1, 0, 0));
     for accept in [
@@ -137,7 +137,7 @@ async fn frames_of_compressed_images_come_as_they_are_stored() {
 }
 
 #[tokio::test]
-async fn the_bits_of_a_segmentation_are_frames_too() {
+async fn frames_of_a_binary_segmentation_are_extracted() {
     let served = Served::patients(&["DEMO-0001"]);
     let answer =
         served.accepting(&format!("{}/frames/6", instance(0, 0, 1, 0)), "application/octet-stream").await;
@@ -146,7 +146,7 @@ async fn the_bits_of_a_segmentation_are_frames_too() {
 }
 
 #[tokio::test]
-async fn instances_without_pixels_have_no_frames_and_no_such_bulk_data() {
+async fn instances_without_pixel_data_have_no_frames_and_no_pixel_bulk_data() {
     let served = Served::patients(&["DEMO-0001"]);
     let report = instance(0, 0, 2, 0);
     for path in ["frames/1", "bulkdata/7FE00010", "bulkdata/00880200/1/7FE00010"] {
@@ -155,7 +155,7 @@ async fn instances_without_pixels_have_no_frames_and_no_such_bulk_data() {
 }
 
 #[tokio::test]
-async fn a_file_that_has_gone_breaks_the_transfer_off() {
+async fn deleted_file_aborts_the_transfer() {
     let served = Served::patients(&["P11"]);
     fs::remove_file(served.folder.path().join("patient-12/study-1/series-1/0002.dcm")).unwrap();
     let uri = format!("{ROOT}/studies/{}", samples::study_uid(11, 0));

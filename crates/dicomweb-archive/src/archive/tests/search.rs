@@ -1,11 +1,11 @@
-//! QIDO-RS over the sample studies.
+//! Tests QIDO-RS with the sample studies.
 
 use super::*;
 
 const STUDY: &str = "0020000D";
 
 #[tokio::test]
-async fn a_study_row_has_what_the_standard_promises() {
+async fn study_row_has_the_attributes_of_the_standard() {
     let served = Served::patients(&["DEMO-0001"]);
     let rows = served.rows("/studies?StudyDate=20230511").await;
     assert_eq!(rows.len(), 1);
@@ -21,7 +21,7 @@ async fn a_study_row_has_what_the_standard_promises() {
 }
 
 #[tokio::test]
-async fn fields_are_included_whoever_keeps_them() {
+async fn includefield_returns_attributes_of_the_index_and_of_files() {
     let served = Served::patients(&["DEMO-0001"]);
     let path = "/studies?StudyDate=20230511&includefield=StudyDescription,00081032&includefield=00080070,SpatialResolution";
     let row = &served.rows(path).await[0];
@@ -40,7 +40,7 @@ async fn fields_are_included_whoever_keeps_them() {
 }
 
 #[tokio::test]
-async fn names_come_in_their_own_letters_from_every_character_set() {
+async fn names_are_decoded_from_every_character_set() {
     let served = Served::most();
     let mut names: Vec<String> = Vec::new();
     for row in served.rows("/studies?includefield=StudyDescription").await {
@@ -63,7 +63,7 @@ async fn names_come_in_their_own_letters_from_every_character_set() {
 }
 
 #[tokio::test]
-async fn wildcards_find_identifiers_that_hold_them_and_their_lookalikes() {
+async fn wildcards_match_identifiers_that_contain_them_and_others() {
     let served = Served::patients(&["P*1", "P11", "p11"]);
     let mut found = served.column("/studies?PatientID=P*1", "00100020").await;
     found.sort();
@@ -73,7 +73,7 @@ async fn wildcards_find_identifiers_that_hold_them_and_their_lookalikes() {
 }
 
 #[tokio::test]
-async fn the_same_id_from_two_issuers_is_two_patients() {
+async fn same_id_from_two_issuers_is_two_patients() {
     let served = Served::patients(&["4711"]);
     assert_eq!(served.rows("/studies?PatientID=4711").await.len(), 3);
     assert_eq!(served.rows("/studies?PatientID=4711&IssuerOfPatientID=SOUTH").await.len(), 1);
@@ -82,7 +82,7 @@ async fn the_same_id_from_two_issuers_is_two_patients() {
 }
 
 #[tokio::test]
-async fn keys_of_lower_levels_hold_when_anything_below_meets_them() {
+async fn keys_of_lower_levels_match_if_any_series_or_instance_matches() {
     let served = Served::patients(&["DEMO-0001"]);
     let first = samples::study_uid(0, 0);
     assert_eq!(served.column("/studies?Modality=SEG", STUDY).await, [first.as_str()]);
@@ -98,7 +98,7 @@ async fn keys_of_lower_levels_hold_when_anything_below_meets_them() {
 }
 
 #[tokio::test]
-async fn lists_of_uids_find_each_of_them() {
+async fn lists_of_uids_find_each_uid() {
     let served = Served::patients(&["DEMO-0001", "P11"]);
     let (one, other) = (samples::study_uid(0, 1), samples::study_uid(11, 0));
     for separator in [",", "%5C", "&StudyInstanceUID="] {
@@ -108,7 +108,7 @@ async fn lists_of_uids_find_each_of_them() {
 }
 
 #[tokio::test]
-async fn dates_match_by_range_whatever_they_look_like() {
+async fn dates_match_by_range_in_every_format() {
     let served = Served::most();
     assert_eq!(served.column("/studies?StudyDate=-19991231", "00080020").await, ["1994.01.30"]);
     assert_eq!(served.rows("/studies?StudyDate=20230511-20230612").await.len(), 2);
@@ -119,7 +119,7 @@ async fn dates_match_by_range_whatever_they_look_like() {
 }
 
 #[tokio::test]
-async fn pages_follow_one_another_and_say_when_more_is_to_come() {
+async fn pages_are_complete_and_report_remaining_results() {
     let served = Served::patients(&["DEMO-0001"]);
     let all = served.column("/instances", "00080018").await;
     let mut paged = Vec::new();
@@ -142,7 +142,7 @@ async fn pages_follow_one_another_and_say_when_more_is_to_come() {
 }
 
 #[tokio::test]
-async fn fuzzy_matching_is_declined_with_a_warning() {
+async fn fuzzy_matching_is_ignored_with_a_warning() {
     let served = Served::patients(&["P11"]);
     let answer = served.get("/studies?fuzzymatching=true&PatientName=Lookalike*").await;
     assert!(answer.header("warning").contains("fuzzymatching"), "{}", answer.header("warning"));
@@ -167,7 +167,7 @@ async fn every_level_is_searched_within_its_path() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_missing_and_what_is_empty_has_no_value() {
+async fn missing_attributes_are_omitted_and_empty_ones_have_no_value() {
     let served = Served::most();
     let rows = served.rows("/studies?PatientID=&StudyDescription=").await;
     let bare: Vec<&Json> = rows.iter().filter(|row| row["00100020"].get("Value").is_none()).collect();
@@ -178,7 +178,7 @@ async fn what_is_missing_is_missing_and_what_is_empty_has_no_value() {
 }
 
 #[tokio::test]
-async fn nothing_found_is_an_empty_list_and_xml_is_not_acceptable() {
+async fn no_results_is_an_empty_list_and_xml_is_not_acceptable() {
     let served = Served::patients(&["P11"]);
     let answer = served.get("/studies?PatientID=nobody").await;
     assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"[]"[..]));

@@ -1,11 +1,11 @@
-//! Patients of a hospital that records everything.
+//! Patients with complete data.
 
 use super::{NORTH, NORTH_ORDERS, NORTH_PATHOLOGY};
 use crate::samples::codes;
 use crate::samples::declaration::Given::{Absent, Is};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, Specimen, StudyDeclaration, Syntax};
 
-/// A study of every kind of object, and orders behind it.
+/// Studies with every kind of object, and with orders.
 pub(super) const ANNA: Patient = Patient {
     id: Is("DEMO-0001"),
     issuer: Some(NORTH),
@@ -126,7 +126,7 @@ pub(super) const ANNA: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Hundreds of slices, a specimen, and a report on a study made elsewhere.
+/// Hundreds of slices, a specimen, and a report on a study of another hospital.
 pub(super) const MANY: Patient = Patient {
     id: Is("DEMO-0016"),
     issuer: Some(NORTH),

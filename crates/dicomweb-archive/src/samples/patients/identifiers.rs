@@ -1,11 +1,11 @@
-//! Identifiers that are hard to tell apart: shared between issuers, with wildcards in them, alike but for case.
+//! Identifiers that are difficult to distinguish: the same from two issuers, with wildcards, different only in case.
 
 use super::{NORTH, NORTH_ORDERS, SOUTH};
 use crate::samples::codes;
 use crate::samples::declaration::Given::Is;
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration};
 
-/// A Patient ID that another hospital gave to somebody else.
+/// A Patient ID that another hospital assigned to another patient.
 pub(super) const FRANK: Patient = Patient {
     id: Is("4711"),
     issuer: Some(NORTH),
@@ -44,7 +44,7 @@ pub(super) const FRANK: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// The other holder of that Patient ID.
+/// The other patient with that Patient ID.
 pub(super) const ISABEL: Patient = Patient {
     id: Is("4711"),
     issuer: Some(SOUTH),
@@ -67,7 +67,7 @@ pub(super) const ISABEL: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Identifiers that hold the wildcards of DICOM.
+/// Identifiers that contain DICOM wildcards.
 pub(super) const ASTRID: Patient = Patient {
     id: Is("P*1"),
     name: Is("Asterisk^Astrid"),
@@ -121,7 +121,7 @@ pub(super) const LEO: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Identifiers that differ from those in case only.
+/// Identifiers that differ from those only in case.
 pub(super) const LOWER: Patient = Patient {
     id: Is("p11"),
     name: Is("Lookalike^Lower"),

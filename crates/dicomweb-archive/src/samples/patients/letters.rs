@@ -1,11 +1,11 @@
-//! Names in many letters, each in its character set (PS3.3 C.12.1.1.2).
+//! Names in many scripts, each in its character set (PS3.3 C.12.1.1.2).
 
 use super::SOUTH;
 use crate::samples::codes;
 use crate::samples::declaration::Given::{Absent, Is};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration, Syntax};
 
-/// Kanji and kana by ISO 2022 IR 87, behind plain ASCII.
+/// Kanji and kana in ISO 2022 IR 87, after ASCII.
 pub(super) const HANAKO: Patient = Patient {
     id: Is("DEMO-0002"),
     name: Is("Kaku^Hanako=架空^花子=かくう^はなこ"),
@@ -58,7 +58,7 @@ pub(super) const HANAKO: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Half-width katakana of ISO 2022 IR 13 in the first group.
+/// Half-width katakana in ISO 2022 IR 13 in the first group.
 pub(super) const JIRO: Patient = Patient {
     id: Is("DEMO-0003"),
     name: Is("ｶｸｳ^ｼﾞﾛｳ=架空^次郎=かくう^じろう"),
@@ -209,7 +209,7 @@ pub(super) const ELENI: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Hanja and hangul by ISO 2022 IR 149.
+/// Hanja and hangul in ISO 2022 IR 149.
 pub(super) const MINJUN: Patient = Patient {
     id: Is("DEMO-0006"),
     name: Is("Gasang^Minjun=假想^民俊=가상^민준"),
@@ -258,7 +258,7 @@ pub(super) const MINJUN: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Latin-1, and all five components of a name.
+/// Latin-1, with all five name components.
 pub(super) const JUERGEN: Patient = Patient {
     id: Is("DEMO-0007"),
     name: Is("Muster-Müßig^Jürgen^François^Prof.^Jr."),
@@ -294,7 +294,7 @@ pub(super) const JUERGEN: Patient = Patient {
             ..StudyDeclaration::PLAIN
         },
         StudyDeclaration {
-            // The day is known, the hour is not.
+            // A date without a time.
             date: Is("20180705"),
             time: Absent,
             accession: Is("L7002"),

@@ -1,9 +1,9 @@
-//! Patients of whom little, or only old notation, has come down.
+//! Patients with few attributes, or with attributes in old formats.
 
 use crate::samples::declaration::Given::{Absent, Empty, Is};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration};
 
-/// Hardly anything was recorded.
+/// Almost no attributes.
 pub(super) const NOBODY: Patient = Patient {
     id: Empty,
     name: Empty,
@@ -35,14 +35,14 @@ pub(super) const NOBODY: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Dates and times as ACR-NEMA wrote them (PS3.5 6.2, notes to DA and TM).
+/// Dates and times in the ACR-NEMA format (PS3.5 6.2, notes to DA and TM).
 pub(super) const ROSA: Patient = Patient {
     id: Is("OLD-94"),
     name: Is("Relic^Rosa"),
     birth_date: Is("1921.12.24"),
     sex: Is("F"),
     studies: &[StudyDeclaration {
-        // As ACR-NEMA wrote dates and times (PS3.5 6.2, notes to DA and TM).
+        // Dates and times in the ACR-NEMA format (PS3.5 6.2, notes to DA and TM).
         date: Is("1994.01.30"),
         time: Is("11:25:01"),
         accession: Is("X94"),
