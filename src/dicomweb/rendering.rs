@@ -226,7 +226,7 @@ impl OpenObject {
         let appearance = wanted.appearance;
         loop {
             let image = Arc::clone(&self.image);
-            match self.place.work(move || image.draw(frame, &appearance, format)).await {
+            match self.place.work(move || image.render(frame, &appearance, format)).await {
                 Err(DicomwebError::Render(RenderError::TooLarge)) if self.place.widen().await? => {
                     let (file, limit) = (self.file.clone(), self.place.limit());
                     self.image = Arc::new(self.place.work(move || Image::open(&file, limit)).await?);

@@ -1,4 +1,4 @@
-//! From samples of colour to red, green and blue of 8 bits (PS3.3 C.7.6.3.1.2).
+//! Converts color samples to 8-bit RGB (PS3.3 C.7.6.3.1.2). Does not know about windows.
 
 use dicom_codecs::{DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
 use dicom_core::Tag;
@@ -8,52 +8,52 @@ use super::RenderError;
 use super::lookup_table::LookupTable;
 use super::object::DataSet;
 
-/// The colours of a frame, three bytes for each pixel.
-pub(super) fn colours(
+/// The RGB values of a frame, three bytes per pixel.
+pub(super) fn rgb_values(
     decoded: &DecodedFrame,
     layout: &FrameLayout,
     attributes: &DataSet,
 ) -> Result<Vec<u8>, RenderError> {
     match (decoded.photometric_interpretation, &decoded.samples) {
         (PhotometricInterpretation::PaletteColor, Samples::U16(words)) => {
-            of_palette(words, layout, attributes)
+            from_palette(words, layout, attributes)
         }
         (PhotometricInterpretation::PaletteColor, Samples::U32(_)) => {
-            Err(RenderError::Unsupported("its number of bits"))
+            Err(RenderError::Unsupported("the number of bits of its palette indices"))
         }
         (photometric, Samples::U16(words)) => {
-            Ok(of_samples(words.iter().copied().map(u32::from), photometric, layout))
+            Ok(from_samples(words.iter().copied().map(u32::from), photometric, layout))
         }
-        (photometric, Samples::U32(longs)) => Ok(of_samples(longs.iter().copied(), photometric, layout)),
+        (photometric, Samples::U32(longs)) => Ok(from_samples(longs.iter().copied(), photometric, layout)),
     }
 }
 
-fn of_samples(
+fn from_samples(
     samples: impl Iterator<Item = u32>,
     photometric: PhotometricInterpretation,
     layout: &FrameLayout,
 ) -> Vec<u8> {
     let top = (1_u64 << layout.bits_stored()) - 1;
     let levels = samples.map(|sample| layout.value(sample) as f64 / top as f64 * 255.0);
-    let mut colours: Vec<u8> = levels.map(|level| level.round() as u8).collect();
+    let mut rgb_values: Vec<u8> = levels.map(|level| level.round() as u8).collect();
     if matches!(photometric, PhotometricInterpretation::YbrFull | PhotometricInterpretation::YbrFull422) {
-        for pixel in colours.chunks_exact_mut(3) {
+        for pixel in rgb_values.chunks_exact_mut(3) {
             let [y, blue, red] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
             pixel.copy_from_slice(&rgb(y, blue, red));
         }
     }
-    colours
+    rgb_values
 }
 
-/// ITU-T T.871, which is what PS3.3 C.7.6.3.1.2 turns round.
+/// YCbCr to RGB (ITU-T T.871), the inverse of PS3.3 C.7.6.3.1.2.
 fn rgb(y: f64, blue: f64, red: f64) -> [u8; 3] {
     let (blue, red) = (blue - 128.0, red - 128.0);
     [y + 1.402 * red, y - 0.344_136 * blue - 0.714_136 * red, y + 1.772 * blue]
-        .map(|colour| colour.round().clamp(0.0, 255.0) as u8)
+        .map(|channel| channel.round().clamp(0.0, 255.0) as u8)
 }
 
-/// PS3.3 C.7.6.3.1.5 and .6: an entry of each of three tables.
-fn of_palette(words: &[u16], layout: &FrameLayout, attributes: &DataSet) -> Result<Vec<u8>, RenderError> {
+/// Maps palette indices with the red, green and blue lookup tables (PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6).
+fn from_palette(words: &[u16], layout: &FrameLayout, attributes: &DataSet) -> Result<Vec<u8>, RenderError> {
     const TABLES: [[Tag; 3]; 3] = [
         [
             tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
@@ -79,11 +79,11 @@ fn of_palette(words: &[u16], layout: &FrameLayout, attributes: &DataSet) -> Resu
             LookupTable::read_segments(attributes, descriptor, segments, layout.is_signed())?
         });
     }
-    let colours = words.iter().flat_map(|word| {
+    let rgb_values = words.iter().flat_map(|word| {
         let number = layout.value(u32::from(*word));
         tables
             .iter()
             .map(move |table| (f64::from(table.entry(number)) / f64::from(table.top) * 255.0).round() as u8)
     });
-    Ok(colours.collect())
+    Ok(rgb_values.collect())
 }

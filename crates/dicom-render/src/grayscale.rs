@@ -1,8 +1,7 @@
-//! From stored numbers to levels of grey (PS3.4 N.2): the ModalityTransform LUT makes them quantities, the VOI LUT or a window
-//! picks those of interest, the Presentation LUT makes them levels.
+//! Converts stored values to gray levels (PS3.4 N.2): Modality LUT or rescale, VOI LUT or window, Presentation LUT.
 //!
-//! Where an object names neither table nor window, and none is asked for, the smallest number of the frame is black and
-//! the greatest white, numbers that stand for padding left out.
+//! If neither the object nor the request has a VOI LUT or window, the smallest value of the frame is black and the
+//! greatest is white; padding values are ignored. Does not know about color images.
 
 use dicom_codecs::{FrameLayout, PhotometricInterpretation, Samples};
 use dicom_dictionary_std::tags;
@@ -12,7 +11,7 @@ use super::lookup_table::LookupTable;
 use super::object::DataSet;
 use super::window::{Window, WindowFunction};
 
-/// The attributes of one frame: of the object, of all its frames, and of this one (PS3.3 C.7.6.16).
+/// The attributes of one frame: of the object, and of the shared and the per-frame functional groups (PS3.3 C.7.6.16).
 #[derive(Debug)]
 pub(super) struct FrameAttributes<'a> {
     object: &'a DataSet,
@@ -21,7 +20,7 @@ pub(super) struct FrameAttributes<'a> {
 }
 
 impl<'a> FrameAttributes<'a> {
-    /// Of `frame`, counted from 0.
+    /// Reads the attributes of `frame`, counted from 0.
     pub(super) fn read(object: &'a DataSet, frame: u32) -> Result<Self, RenderError> {
         Ok(Self {
             object,
@@ -30,7 +29,7 @@ impl<'a> FrameAttributes<'a> {
         })
     }
 
-    /// The one item of the functional group `tag`, of the frame or of all frames.
+    /// The item of the functional group `tag`, of the frame or shared by all frames.
     pub(super) fn group(&self, tag: dicom_core::Tag) -> Result<Option<DataSet>, RenderError> {
         for groups in [&self.own, &self.shared].into_iter().flatten() {
             if let Some(item) = groups.item(tag, 0)? {
@@ -45,7 +44,7 @@ impl<'a> FrameAttributes<'a> {
     }
 }
 
-/// How stored numbers become quantities.
+/// The modality transformation (PS3.3 C.11.1): converts stored values to output values.
 #[derive(Debug)]
 enum ModalityTransform {
     Rescale { slope: f64, intercept: f64 },
@@ -55,7 +54,7 @@ enum ModalityTransform {
 impl ModalityTransform {
     fn read(attributes: &FrameAttributes<'_>, layout: &FrameLayout) -> Result<Self, RenderError> {
         if let Some(item) = attributes.object().item(tags::MODALITY_LUT_SEQUENCE, 0)? {
-            return LookupTable::of_item(&item, layout.is_signed()).map(Self::Table);
+            return LookupTable::from_item(&item, layout.is_signed()).map(Self::Table);
         }
         let group = attributes.group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE)?;
         let set = group.as_ref().unwrap_or(attributes.object());
@@ -65,7 +64,7 @@ impl ModalityTransform {
         })
     }
 
-    fn quantity(&self, number: i64) -> f64 {
+    fn output_value(&self, number: i64) -> f64 {
         match self {
             Self::Rescale { slope, intercept } => number as f64 * slope + intercept,
             Self::Table(table) => f64::from(table.entry(number)),
@@ -80,54 +79,54 @@ impl ModalityTransform {
     }
 }
 
-/// How quantities become parts of the whole range.
+/// The VOI transformation (PS3.3 C.11.2): converts output values to levels from 0 to 1.
 #[derive(Debug)]
 enum VoiTransform {
     Window(Window),
     Table(LookupTable),
-    /// From the first to the second.
+    /// Linear from the first value (0) to the second (1).
     Range(f64, f64),
 }
 
 impl VoiTransform {
     fn of_attributes(set: &DataSet, signed: bool) -> Result<Option<Self>, RenderError> {
-        // Of a table and a window either may be taken; the table says more.
+        // If there are a table and a window, either can be used; the table is more specific.
         if let Some(item) = set.item(tags::VOILUT_SEQUENCE, 0)? {
-            return LookupTable::of_item(&item, signed).map(|table| Some(Self::Table(table)));
+            return LookupTable::from_item(&item, signed).map(|table| Some(Self::Table(table)));
         }
         let (Some(center), Some(width)) = (set.decimal(tags::WINDOW_CENTER), set.decimal(tags::WINDOW_WIDTH))
         else {
             return Ok(None);
         };
-        let function = WindowFunction::of_attribute(set.text(tags::VOILUT_FUNCTION).as_deref());
-        let function = function.ok_or(RenderError::Unsupported("its VOI LUT function"))?;
-        // A window of width 0, which some write, is none.
+        let function = WindowFunction::from_attribute(set.text(tags::VOILUT_FUNCTION).as_deref());
+        let function = function.ok_or(RenderError::Unsupported("the VOI LUT function"))?;
+        // A window of width 0, which some devices write, is ignored.
         Ok(Window::new(center, width, function).map(Self::Window))
     }
 
-    fn level(&self, quantity: f64) -> f64 {
+    fn level(&self, output_value: f64) -> f64 {
         match self {
-            Self::Window(window) => window.level(quantity),
-            Self::Table(table) => f64::from(table.entry(quantity.round() as i64)) / f64::from(table.top),
+            Self::Window(window) => window.level(output_value),
+            Self::Table(table) => f64::from(table.entry(output_value.round() as i64)) / f64::from(table.top),
             Self::Range(least, greatest) if greatest > least => {
-                ((quantity - least) / (greatest - least)).clamp(0.0, 1.0)
+                ((output_value - least) / (greatest - least)).clamp(0.0, 1.0)
             }
             Self::Range(..) => 0.0,
         }
     }
 }
 
-/// All three steps.
+/// The complete transformation of stored values to gray levels.
 #[derive(Debug)]
 pub(super) struct Grayscale {
     modality: ModalityTransform,
-    interest: VoiTransform,
+    voi: VoiTransform,
     presentation: Option<LookupTable>,
     inverted: bool,
 }
 
 impl Grayscale {
-    /// Of a frame with `samples`, with `window` in place of its own where one is asked for.
+    /// Reads the transformation of a frame with `samples`. `window`, if requested, replaces that of the object.
     pub(super) fn read(
         attributes: &FrameAttributes<'_>,
         layout: &FrameLayout,
@@ -136,27 +135,27 @@ impl Grayscale {
     ) -> Result<Self, RenderError> {
         let modality = ModalityTransform::read(attributes, layout)?;
         let signed = modality.may_be_negative(layout);
-        let interest = if let Some(window) = window {
+        let voi = if let Some(window) = window {
             Some(VoiTransform::Window(window))
         } else {
             let group = attributes.group(tags::FRAME_VOILUT_SEQUENCE)?;
             VoiTransform::of_attributes(group.as_ref().unwrap_or(attributes.object()), signed)?
         };
-        let interest = interest.unwrap_or_else(|| {
+        let voi = voi.unwrap_or_else(|| {
             let padding = Padding::read(attributes.object(), layout);
-            whole_range(&modality, layout, padding, samples)
+            full_range(&modality, layout, padding, samples)
         });
         let object = attributes.object();
         let presentation = object.item(tags::PRESENTATION_LUT_SEQUENCE, 0)?;
-        let presentation = presentation.map(|item| LookupTable::of_item(&item, false)).transpose()?;
+        let presentation = presentation.map(|item| LookupTable::from_item(&item, false)).transpose()?;
         let shape = object.text(tags::PRESENTATION_LUT_SHAPE);
         let inverted = layout.photometric_interpretation() == PhotometricInterpretation::Monochrome1
             || shape.as_deref() == Some("INVERSE");
-        Ok(Self { modality, interest, presentation, inverted })
+        Ok(Self { modality, voi, presentation, inverted })
     }
 
     fn level(&self, number: i64) -> u8 {
-        let level = self.interest.level(self.modality.quantity(number));
+        let level = self.voi.level(self.modality.output_value(number));
         let level = match &self.presentation {
             Some(table) => f64::from(table.entry_at(level)) / f64::from(table.top),
             None => level,
@@ -165,7 +164,7 @@ impl Grayscale {
         (level * 255.0).round() as u8
     }
 
-    /// The levels of a whole frame, 0 being black.
+    /// The gray levels of a frame, 0 for black.
     pub(super) fn levels(&self, samples: &Samples, layout: &FrameLayout) -> Vec<u8> {
         match samples {
             Samples::U16(words) => {
@@ -178,7 +177,7 @@ impl Grayscale {
     }
 }
 
-/// Numbers that stand for "nothing was imaged here" (PS3.3 C.7.5.1.1.2).
+/// The range of pixel padding values (PS3.3 C.7.5.1.1.2).
 #[derive(Debug, Clone, Copy)]
 struct Padding(Option<(i64, i64)>);
 
@@ -193,33 +192,33 @@ impl Padding {
         Self(Some((value.min(limit), value.max(limit))))
     }
 
-    fn holds(self, number: i64) -> bool {
+    fn contains(self, number: i64) -> bool {
         self.0.is_some_and(|(least, greatest)| (least..=greatest).contains(&number))
     }
 }
 
-fn whole_range(
+fn full_range(
     modality: &ModalityTransform,
     layout: &FrameLayout,
     padding: Padding,
     samples: &Samples,
 ) -> VoiTransform {
-    // A segment is white whether or not the frame has something beside it.
+    // One-bit segmentations are white even if all pixels of the frame are 1.
     if layout.bits_stored() == 1 {
         return VoiTransform::Range(0.0, 1.0);
     }
     let mut range: Option<(i64, i64)> = None;
-    let mut widen = |number: i64| {
-        if !padding.holds(number) {
+    let mut include = |number: i64| {
+        if !padding.contains(number) {
             let (least, greatest) = range.unwrap_or((number, number));
             range = Some((least.min(number), greatest.max(number)));
         }
     };
     match samples {
-        Samples::U16(words) => words.iter().for_each(|word| widen(layout.value(u32::from(*word)))),
-        Samples::U32(longs) => longs.iter().for_each(|long| widen(layout.value(*long))),
+        Samples::U16(words) => words.iter().for_each(|word| include(layout.value(u32::from(*word)))),
+        Samples::U32(longs) => longs.iter().for_each(|long| include(layout.value(*long))),
     }
     let (least, greatest) = range.unwrap_or_default();
-    let (one, other) = (modality.quantity(least), modality.quantity(greatest));
+    let (one, other) = (modality.output_value(least), modality.output_value(greatest));
     VoiTransform::Range(one.min(other), one.max(other))
 }

@@ -1,14 +1,15 @@
-//! Pictures for people, made of DICOM images (PS3.18 8.7.4, 10.4.1.1.3): from the bytes of a Part 10 object and the
-//! parameters of a request to PNG, JPEG or GIF. Functions only: this room knows no archive, no request and no clock.
+//! Renders DICOM images to JPEG, PNG or GIF (PS3.18 8.7.4, 10.4.1.1.3), from the bytes of a DICOM file (PS3.10) and the
+//! rendering parameters. Pure functions: does not know about archives, requests or the clock.
 //!
-//! Nothing is trusted: values are read in place, sizes are compared with a limit of memory before room is made for
-//! anything, and one frame is decoded at a time. What cannot be drawn as it is meant is refused, with the reason; overlays
-//! and colour profiles are not drawn.
+//! No input is trusted: values are read in place, memory needs are compared with a limit before memory is allocated,
+//! and one frame is decoded at a time. Images that cannot be rendered correctly are rejected with the reason. Overlays
+//! and color profiles are not rendered.
 //!
-//! - [`object`] finds the few attributes that matter, [`pixels`] the bytes of one frame, [`dicom_codecs`] decodes its samples
-//! - [`grey`] and [`colour`] turn them into levels and colours, by [`window`] and [`lookup_table`]
-//! - [`viewport`] cuts out, scales and turns round; [`annotation`] writes into it whose it is
-//! - [`gif`](mod@gif) makes one picture of several frames
+//! - [`object`] reads the required attributes, [`pixels`] finds the bytes of one frame, [`dicom_codecs`] decodes its
+//!   samples
+//! - [`grayscale`] and [`color`] convert samples to gray levels and RGB, with [`window`] and [`lookup_table`]
+//! - [`viewport`] crops, scales and flips the image; [`annotation`] burns in patient and technique
+//! - [`gif`](mod@gif) encodes animated images
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -45,60 +46,62 @@ pub use gif::Animation;
 pub use viewport::Viewport;
 pub use window::{Window, WindowFunction};
 
-/// What a JPEG has where no quality is asked for: nothing to be seen is lost of it, at a tenth of the size.
-const QUALITY: u8 = 90;
+/// Default JPEG quality: no visible loss, at about one tenth of the size.
+const DEFAULT_QUALITY: u8 = 90;
 
-/// Why there is no picture.
+/// Why an object cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    /// It has no pixels, as documents, measurements and waveforms have none.
-    #[error("the object is no image, so that there is nothing to draw")]
+    /// The object has no pixel data, for example a document or a waveform.
+    #[error("the object is not an image and cannot be rendered")]
     NoImage,
-    /// There are fewer frames.
-    #[error("the object has no such frame, but {frames}")]
+    /// The object has fewer frames.
+    #[error("the object does not have this frame; its number of frames is {frames}")]
     NoSuchFrame {
-        /// As many as there are.
+        /// Number of frames of the object.
         frames: u32,
     },
-    /// The region that is asked for is not all within the image.
-    #[error("the source region of the viewport lies outside of the image")]
+    /// The requested region is not completely inside the image.
+    #[error("the source region of the viewport is outside the image")]
     OutsideOfImage,
-    /// The picture is too small for what is to be written into it.
-    #[error("the picture is too small for its annotation: ask for a larger viewport")]
+    /// The rendered image is too small for the annotation.
+    #[error("the rendered image is too small for the annotation; request a larger viewport")]
     NoRoom,
-    /// It takes more memory than one picture may.
-    #[error("the object or the picture is larger than what [render] memory allows for one")]
+    /// Rendering would exceed the memory limit.
+    #[error("rendering the object requires more memory than [render] memory allows for one image")]
     TooLarge,
-    /// What it is encoded with cannot be decoded here.
-    #[error("the object's transfer syntax {0} cannot be decoded here; ask for the object or its frames")]
+    /// The transfer syntax is not supported.
+    #[error(
+        "rendering does not support the transfer syntax {0} of the object; request the object or its frames instead"
+    )]
     TransferSyntax(String),
-    /// Something else of it is not known here.
-    #[error("the object has {0} that cannot be drawn here; ask for the object or its frames")]
+    /// Another property of the object is not supported; names the property.
+    #[error("rendering does not support {0} of the object; request the object or its frames instead")]
     Unsupported(&'static str),
-    /// It contradicts itself.
-    #[error("the object cannot be drawn: {0}")]
+    /// The object is invalid.
+    #[error("the object cannot be rendered: {0}")]
     Broken(&'static str),
-    /// Its frame cannot be decoded.
-    #[error("the object cannot be drawn: {0}; ask for the object or its frames")]
+    /// The frame cannot be decoded.
+    #[error("the object cannot be rendered: {0}; request the object or its frames instead")]
     Codec(#[from] CodecError),
 }
 
-/// The formats of pictures.
+/// The formats of rendered images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// The default of images (PS3.18 table 8.7.4-1).
+    /// JPEG, the default (PS3.18 table 8.7.4-1).
     Jpeg,
-    /// Without loss.
+    /// PNG, lossless.
     Png,
-    /// Of 256 colours, which is all levels of grey; a picture may have several frames.
+    /// GIF, with 256 colors or all gray levels, and possibly with several frames.
     Gif,
 }
 
 impl Format {
-    /// Each, the default first.
+    /// All formats, the default first.
     pub const ALL: [Self; 3] = [Self::Jpeg, Self::Png, Self::Gif];
 
-    /// Its media type.
+    /// The media type.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
@@ -108,36 +111,36 @@ impl Format {
     }
 }
 
-/// How a picture is to look; what is not said is as the image says it.
+/// The rendering parameters. A missing parameter is determined by the object.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Appearance {
-    /// Its size, and which part of the image it shows.
+    /// Size of the rendered image and region of the source image.
     pub viewport: Option<Viewport>,
-    /// What is black and what is white.
+    /// The VOI window.
     pub window: Option<Window>,
-    /// That of a JPEG, from 1 to 100.
+    /// JPEG quality from 1 to 100.
     pub quality: Option<u8>,
-    /// What is written into it.
+    /// The annotation to burn in.
     pub annotation: Annotation,
 }
 
-/// An image whose frames can be drawn.
+/// An image whose frames can be rendered.
 #[derive(Debug, Clone)]
 pub struct Image {
     object: Object,
     module: ImagePixelModule,
     codec: Codec,
-    /// The fragments of each frame, where it has some.
+    /// For each frame of encapsulated pixel data, the indices of its fragments.
     frames: Vec<Vec<usize>>,
-    /// Bytes that drawing may take besides the object.
-    room: usize,
+    /// Memory in bytes that rendering can use in addition to the object.
+    memory: usize,
 }
 
 impl Image {
-    /// Reads the Part 10 object `file`. With everything that is made of it, it may take `limit` bytes of memory.
+    /// Reads a DICOM file. The file and all data derived from it must fit in `limit` bytes of memory.
     pub fn open(file: &Bytes, limit: usize) -> Result<Self, RenderError> {
-        let room = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
-        let object = object::read(file, room)?;
+        let memory = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
+        let object = object::read(file, memory)?;
         let module = ImagePixelModule::read(&object.elements)?;
         if object.pixels.is_none() {
             return Err(RenderError::NoImage);
@@ -145,17 +148,22 @@ impl Image {
         let codec = Codec::of_transfer_syntax(object.transfer_syntax)
             .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
         let frames = pixels::frames(&object, &module)?;
-        let room = room.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
-        Ok(Self { object, module, codec, frames, room })
+        let memory = memory.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
+        Ok(Self { object, module, codec, frames, memory })
     }
 
-    /// How many frames it has.
+    /// Number of frames.
     pub fn frames(&self) -> u32 {
         self.module.frames
     }
 
-    /// The picture of `frame`, counted from 1.
-    pub fn draw(&self, frame: u32, appearance: &Appearance, format: Format) -> Result<Vec<u8>, RenderError> {
+    /// Renders `frame`, counted from 1.
+    pub fn render(
+        &self,
+        frame: u32,
+        appearance: &Appearance,
+        format: Format,
+    ) -> Result<Vec<u8>, RenderError> {
         let (layout, frames) = (&self.module.layout, self.module.frames);
         let index = frame.checked_sub(1).filter(|index| *index < frames);
         let index = index.ok_or(RenderError::NoSuchFrame { frames })?;
@@ -167,41 +175,43 @@ impl Image {
         };
         let channels = if layout.photometric_interpretation().is_monochrome() { 1 } else { 3 };
         let whole = layout.pixels().saturating_mul(2 * channels);
-        let drawn = geometry.map_or(0, |geometry| geometry.memory(channels));
-        let (wide, high) = geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
-        let encoded = if format == Format::Gif { gif::memory(wide, high, channels) } else { 0 };
-        let taken =
-            [whole, drawn, encoded].into_iter().fold(self.codec.memory(layout), usize::saturating_add);
-        if taken > self.room {
+        let scaled = geometry.map_or(0, |geometry| geometry.memory(channels));
+        let (out_width, out_height) =
+            geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
+        let encoded = if format == Format::Gif { gif::memory(out_width, out_height, channels) } else { 0 };
+        let needed =
+            [whole, scaled, encoded].into_iter().fold(self.codec.memory(layout), usize::saturating_add);
+        if needed > self.memory {
             return Err(RenderError::TooLarge);
         }
-        let data = pixels::stretch(&self.object, &self.module, &self.frames, index)?;
+        let data = pixels::frame_data(&self.object, &self.module, &self.frames, index)?;
         let decoded = self.codec.decode(&data.encoded(), layout)?;
-        let picture = if channels == 1 {
+        let image = if channels == 1 {
             let scale = Grayscale::read(&attributes, layout, appearance.window, &decoded.samples)?;
             let levels = scale.levels(&decoded.samples, layout);
             GrayImage::from_raw(width, height, levels).map(DynamicImage::ImageLuma8)
         } else {
-            let colours = color::colours(&decoded, layout, &self.object.elements)?;
-            RgbImage::from_raw(width, height, colours).map(DynamicImage::ImageRgb8)
+            let rgb = color::rgb_values(&decoded, layout, &self.object.elements)?;
+            RgbImage::from_raw(width, height, rgb).map(DynamicImage::ImageRgb8)
         };
         drop(decoded);
-        let picture = picture.ok_or(RenderError::Broken("it has fewer pixels than it says"))?;
-        let mut picture = match geometry {
-            Some(geometry) => geometry.apply(&picture),
-            None => picture,
+        let image =
+            image.ok_or(RenderError::Broken("the pixel data are shorter than the image size requires"))?;
+        let mut image = match geometry {
+            Some(geometry) => geometry.apply(&image),
+            None => image,
         };
         let lines = appearance.annotation.lines(&self.object.elements, frame, frames)?;
-        annotation::write(&mut picture, &lines)?;
+        annotation::write(&mut image, &lines)?;
         match format {
-            Format::Gif => gif::encode(picture, gif::delay(&self.object.elements)),
-            Format::Jpeg => jpeg(&picture, appearance.quality.unwrap_or(QUALITY)),
-            Format::Png => png(&picture),
+            Format::Gif => gif::encode(image, gif::delay(&self.object.elements)),
+            Format::Jpeg => jpeg(&image, appearance.quality.unwrap_or(DEFAULT_QUALITY)),
+            Format::Png => png(&image),
         }
     }
 }
 
-/// How many times as high as wide a pixel is; a square one where nothing is said (PS3.3 C.7.6.3.1.7, 10.7.1.3).
+/// The ratio of height to width of a pixel, 1 by default (PS3.3 C.7.6.3.1.7, 10.7.1.3).
 fn pixel_aspect(attributes: &FrameAttributes<'_>) -> Result<f64, RenderError> {
     let measures = attributes.group(tags::PIXEL_MEASURES_SEQUENCE)?;
     let object = attributes.object();
@@ -216,7 +226,7 @@ fn pixel_aspect(attributes: &FrameAttributes<'_>) -> Result<f64, RenderError> {
         .into_iter()
         .find_map(|tag| object.decimals(tag))
     });
-    // Both the spacing and the ratio name the vertical first.
+    // The vertical value is the first one, both in spacings and in the ratio.
     Ok(match spacing.as_deref() {
         Some([vertical, horizontal]) if *vertical > 0.0 && *horizontal > 0.0 => {
             (vertical / horizontal).clamp(0.01, 100.0)
@@ -225,18 +235,18 @@ fn pixel_aspect(attributes: &FrameAttributes<'_>) -> Result<f64, RenderError> {
     })
 }
 
-fn png(picture: &DynamicImage) -> Result<Vec<u8>, RenderError> {
+fn png(image: &DynamicImage) -> Result<Vec<u8>, RenderError> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
-    picture.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
+    image.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
     Ok(bytes)
 }
 
-/// What cannot be written is too wide or too high for the format.
-fn jpeg(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, RenderError> {
+/// Encodes JPEG. Encoding fails only if the image is too wide or too high for the format.
+fn jpeg(image: &DynamicImage, quality: u8) -> Result<Vec<u8>, RenderError> {
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
-    picture.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
+    image.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
     Ok(bytes)
 }
 

@@ -1,4 +1,5 @@
-//! What rendering reads of an object: the elements that decide how its pixels look, and its pixels.
+//! Reads the parts of an object that rendering needs: the attributes that determine the appearance of its pixels, and
+//! the pixel data. Does not interpret them.
 
 use bytes::Bytes;
 use dicom_core::Tag;
@@ -9,7 +10,7 @@ use dicom_model::part10::ReadError;
 
 pub(super) use dicom_model::part10::in_place::{Elements as DataSet, InPlace as Object, Pixels};
 
-/// The elements that pixels are drawn with, and the sequences in which some of them stand.
+/// The attributes that rendering uses, and the sequences that contain some of them.
 const NEEDED: &[Tag] = &[
     tags::SAMPLES_PER_PIXEL,
     tags::PHOTOMETRIC_INTERPRETATION,
@@ -58,7 +59,7 @@ const NEEDED: &[Tag] = &[
     tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
 ];
 
-/// Reads the file up to the end of its pixels. What is deflated may inflate to `limit` bytes.
+/// Reads the file up to the end of its pixel data. A deflated data set must not inflate to more than `limit` bytes.
 pub(super) fn read(file: &Bytes, limit: usize) -> Result<Object, RenderError> {
     let is_needed = |tag| NEEDED.contains(&tag) || annotation::ATTRIBUTES.contains(&tag);
     Ok(Object::read(file, limit, is_needed)?)
@@ -67,11 +68,11 @@ pub(super) fn read(file: &Bytes, limit: usize) -> Result<Object, RenderError> {
 impl From<ReadError> for RenderError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::NotDicom => Self::Broken("it is no DICOM file"),
+            ReadError::NotDicom => Self::Broken("it is not a DICOM file"),
             ReadError::Directory => Self::NoImage,
             ReadError::TransferSyntax(uid) => Self::TransferSyntax(uid),
             ReadError::Broken(what) => Self::Broken(what),
-            ReadError::Truncated | ReadError::Io(_) => Self::Broken("it is cut short"),
+            ReadError::Truncated | ReadError::Io(_) => Self::Broken("it is truncated"),
             ReadError::TooLarge => Self::TooLarge,
         }
     }

@@ -1,4 +1,5 @@
-//! Small objects made byte by byte. Real ones are compared with another reading of them in tests/e2e.
+//! Tests rendering of small objects that are built byte by byte. Real objects are compared with another implementation
+//! in tests/e2e.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::uids;
@@ -17,7 +18,7 @@ struct File {
 }
 
 impl File {
-    /// An image of `rows` and `columns` with samples of `bits`.
+    /// An image of `rows` and `columns` with samples of `bits` bits.
     fn new(rows: u16, columns: u16, bits: u16, photometric: &str) -> Self {
         let samples: u16 = if ["RGB", "YBR_FULL", "YBR_FULL_422"].contains(&photometric) { 3 } else { 1 };
         let file = Self { transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN, elements: Vec::new() };
@@ -56,7 +57,7 @@ impl File {
         self.element(tag, vr, padded.as_bytes())
     }
 
-    /// With one item, made of the elements of `item`.
+    /// Adds a sequence with one item that has the elements of `item`.
     fn item(self, tag: Tag, item: &Self) -> Self {
         let content: Vec<u8> = item.elements.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
         let header =
@@ -77,7 +78,7 @@ impl File {
         self.pixels(&bytes)
     }
 
-    /// With `stream` as its one frame, in `transfer_syntax`.
+    /// Adds encapsulated pixel data with `stream` as the only frame, in `transfer_syntax`.
     fn encapsulated(self, transfer_syntax: &'static str, stream: &[u8]) -> Self {
         let mut file = self.element(tags::PIXEL_DATA, "OB", &[]);
         file.transfer_syntax = transfer_syntax;
@@ -103,79 +104,79 @@ impl File {
         file.into()
     }
 
-    fn draw(&self, appearance: &Appearance) -> Result<Vec<u8>, RenderError> {
+    fn render(&self, appearance: &Appearance) -> Result<Vec<u8>, RenderError> {
         let image = Image::open(&self.bytes(), LIMIT)?;
-        let png = image.draw(1, appearance, Format::Png)?;
+        let png = image.render(1, appearance, Format::Png)?;
         Ok(image::load_from_memory(&png).unwrap().into_bytes())
     }
 
-    fn drawn(&self) -> Vec<u8> {
-        self.draw(&Appearance::default()).unwrap()
+    fn rendered(&self) -> Vec<u8> {
+        self.render(&Appearance::default()).unwrap()
     }
 }
 
 fn windowed(file: &File, window: &str) -> Vec<u8> {
-    file.draw(&Appearance { window: Window::parse(window), ..Appearance::default() }).unwrap()
+    file.render(&Appearance { window: Window::parse(window), ..Appearance::default() }).unwrap()
 }
 
 #[test]
-fn what_names_no_window_shows_the_whole_range_of_its_numbers() {
+fn image_without_a_window_shows_the_full_range_of_its_values() {
     let file = File::new(1, 4, 16, "MONOCHROME2").pixel_words(&[1000, 1100, 1200, 1255]);
-    assert_eq!(file.drawn(), [0, 100, 200, 255]);
+    assert_eq!(file.rendered(), [0, 100, 200, 255]);
     let flat = File::new(1, 2, 16, "MONOCHROME2").pixel_words(&[7, 7]);
-    assert_eq!(flat.drawn(), [0, 0]);
+    assert_eq!(flat.rendered(), [0, 0]);
     let padded = file.words(tags::PIXEL_PADDING_VALUE, &[1000]).pixel_words(&[1000, 1100, 1200, 1355]);
-    assert_eq!(padded.drawn(), [0, 0, 100, 255], "padding is as black as the smallest number beside it");
+    assert_eq!(padded.rendered(), [0, 0, 100, 255], "padding is black like the smallest other value");
 }
 
 #[test]
-fn a_window_is_of_quantities_not_of_stored_numbers() {
+fn window_applies_to_rescaled_values() {
     let file = File::new(1, 3, 12, "MONOCHROME2")
         .text(tags::RESCALE_INTERCEPT, "DS", "-1024")
         .text(tags::RESCALE_SLOPE, "DS", "2")
         .pixel_words(&[512, 562, 612]);
     assert_eq!(windowed(&file, "100,200,linear-exact"), [0, 128, 255]);
     let own = file.text(tags::WINDOW_CENTER, "DS", "100\\5").text(tags::WINDOW_WIDTH, "DS", "401\\6");
-    assert_eq!(own.drawn(), [64, 128, 192], "the first of several windows");
-    assert_eq!(own.clone().text(tags::VOILUT_FUNCTION, "CS", "SIGMOID").drawn(), [69, 128, 186]);
+    assert_eq!(own.rendered(), [64, 128, 192], "the first of several windows");
+    assert_eq!(own.clone().text(tags::VOILUT_FUNCTION, "CS", "SIGMOID").rendered(), [69, 128, 186]);
     let unknown = own.text(tags::VOILUT_FUNCTION, "CS", "CUBIC");
-    assert_eq!(unknown.draw(&Appearance::default()), Err(RenderError::Unsupported("its VOI LUT function")));
+    assert_eq!(unknown.render(&Appearance::default()), Err(RenderError::Unsupported("the VOI LUT function")));
 }
 
 #[test]
-fn numbers_are_signed_where_the_object_says_so_and_overlays_are_left_out() {
+fn values_are_signed_if_declared_and_overlay_bits_are_ignored() {
     let file = File::new(1, 3, 12, "MONOCHROME2").words(tags::PIXEL_REPRESENTATION, &[1]);
-    // 0xF stands above the twelve bits: an overlay of old.
-    assert_eq!(file.pixel_words(&[0xF800, 0x0000, 0x07FF]).drawn(), [0, 128, 255]);
+    // 0xF is above the twelve stored bits: a retired overlay in the pixel data.
+    assert_eq!(file.pixel_words(&[0xF800, 0x0000, 0x07FF]).rendered(), [0, 128, 255]);
     let high = File::new(1, 3, 12, "MONOCHROME2").words(tags::HIGH_BIT, &[15]);
-    assert_eq!(high.pixel_words(&[0x0010, 0x0020, 0x0030]).drawn(), [0, 128, 255]);
+    assert_eq!(high.pixel_words(&[0x0010, 0x0020, 0x0030]).rendered(), [0, 128, 255]);
 }
 
 #[test]
 fn monochrome1_is_black_where_monochrome2_is_white() {
     let file = File::new(1, 2, 8, "MONOCHROME1").pixels(&[0, 255]);
-    assert_eq!(file.drawn(), [255, 0]);
+    assert_eq!(file.rendered(), [255, 0]);
     let shaped = File::new(1, 2, 8, "MONOCHROME1").text(tags::PRESENTATION_LUT_SHAPE, "CS", "INVERSE");
-    assert_eq!(shaped.pixels(&[0, 255]).drawn(), [255, 0], "both say the same");
+    assert_eq!(shaped.pixels(&[0, 255]).rendered(), [255, 0], "the inversion is not applied twice");
 }
 
 #[test]
-fn tables_take_the_place_of_slope_window_and_shape() {
+fn tables_replace_slope_window_and_shape() {
     let table = |first: u16, entries: &[u16]| {
         let count = u16::try_from(entries.len()).unwrap();
         File::empty().words(tags::LUT_DESCRIPTOR, &[count, first, 8]).words(tags::LUT_DATA, entries)
     };
     let file = File::new(1, 3, 8, "MONOCHROME2").element(tags::PIXEL_DATA, "OW", &[9, 10, 12, 0]);
     let voi = file.clone().item(tags::VOILUT_SEQUENCE, &table(10, &[50, 60, 70]));
-    assert_eq!(voi.drawn(), [50, 50, 70], "what is below the first entry has it");
+    assert_eq!(voi.rendered(), [50, 50, 70], "values below the first entry map to it");
     let modality = voi.item(tags::MODALITY_LUT_SEQUENCE, &table(9, &[11, 11, 12, 10]));
-    assert_eq!(modality.drawn(), [60, 60, 50]);
+    assert_eq!(modality.rendered(), [60, 60, 50]);
     let presentation = file.item(tags::PRESENTATION_LUT_SEQUENCE, &table(0, &[255, 0]));
     assert_eq!(windowed(&presentation, "10.5,3,linear-exact"), [255, 255, 0]);
 }
 
 #[test]
-fn a_frame_has_the_slope_and_window_of_its_own() {
+fn frame_has_its_own_slope_and_window() {
     let window = File::empty().text(tags::WINDOW_CENTER, "DS", "100").text(tags::WINDOW_WIDTH, "DS", "200");
     let linear = window.text(tags::VOILUT_FUNCTION, "CS", "LINEAR_EXACT");
     let rescaled =
@@ -186,21 +187,21 @@ fn a_frame_has_the_slope_and_window_of_its_own() {
         .item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, &shared)
         .item(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, &own)
         .pixels(&[40, 100]);
-    assert_eq!(file.drawn(), [102, 255]);
+    assert_eq!(file.rendered(), [102, 255]);
 }
 
 #[test]
-fn colours_are_the_same_however_they_are_stored() {
+fn colors_are_the_same_in_every_encoding() {
     let red_and_grey = [255, 0, 0, 128, 128, 128];
     let rgb = File::new(1, 2, 8, "RGB");
-    assert_eq!(rgb.clone().pixels(&red_and_grey).drawn(), red_and_grey);
+    assert_eq!(rgb.clone().pixels(&red_and_grey).rendered(), red_and_grey);
     let planes = rgb.words(tags::PLANAR_CONFIGURATION, &[1]).pixels(&[255, 128, 0, 128, 0, 128]);
-    assert_eq!(planes.drawn(), red_and_grey);
+    assert_eq!(planes.rendered(), red_and_grey);
     // PS3.3 C.7.6.3.1.2: red is 76, 85, 255.
     let ybr = File::new(1, 2, 8, "YBR_FULL").pixels(&[76, 85, 255, 128, 128, 128]);
-    assert_eq!(ybr.drawn(), [254, 0, 0, 128, 128, 128]);
+    assert_eq!(ybr.rendered(), [254, 0, 0, 128, 128, 128]);
     let shared = File::new(1, 2, 8, "YBR_FULL_422").pixels(&[76, 128, 128, 128]);
-    assert_eq!(shared.drawn(), [76, 76, 76, 128, 128, 128]);
+    assert_eq!(shared.rendered(), [76, 76, 76, 128, 128, 128]);
     let palette = File::new(1, 2, 8, "PALETTE COLOR")
         .words(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
         .words(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
@@ -208,52 +209,52 @@ fn colours_are_the_same_however_they_are_stored() {
         .words(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0xFFFF, 0x8080])
         .words(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0, 0x8080])
         .words(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0, 0x8080]);
-    assert_eq!(palette.pixels(&[7, 8]).drawn(), red_and_grey);
+    assert_eq!(palette.pixels(&[7, 8]).rendered(), red_and_grey);
 }
 
 #[test]
-fn bits_of_frames_stand_without_gaps() {
+fn frames_with_one_bit_per_pixel_are_packed_without_gaps() {
     let file =
         File::new(1, 3, 1, "MONOCHROME2").text(tags::NUMBER_OF_FRAMES, "IS", "2").pixels(&[0b0011_1101, 0]);
     let image = Image::open(&file.bytes(), LIMIT).unwrap();
     let frame = |number| {
-        let png = image.draw(number, &Appearance::default(), Format::Png).unwrap();
+        let png = image.render(number, &Appearance::default(), Format::Png).unwrap();
         image::load_from_memory(&png).unwrap().into_bytes()
     };
     assert_eq!((frame(1), frame(2)), (vec![255, 0, 255], vec![255, 255, 255]));
     for missing in [0, 3] {
-        let refusal = image.draw(missing, &Appearance::default(), Format::Png);
-        assert_eq!(refusal, Err(RenderError::NoSuchFrame { frames: 2 }));
+        let result = image.render(missing, &Appearance::default(), Format::Png);
+        assert_eq!(result, Err(RenderError::NoSuchFrame { frames: 2 }));
     }
 }
 
 #[test]
-fn a_picture_is_scaled_by_the_size_of_pixels_in_the_room() {
+fn rendered_image_is_scaled_by_the_physical_pixel_size() {
     let file =
         File::new(20, 20, 8, "MONOCHROME2").text(tags::PIXEL_SPACING, "DS", "0.5\\0.25").pixels(&[9; 400]);
     let appearance = Appearance { viewport: Viewport::parse("40,40"), ..Appearance::default() };
     let image = Image::open(&file.bytes(), LIMIT).unwrap();
     for format in Format::ALL {
-        let picture = image::load_from_memory(&image.draw(1, &appearance, format).unwrap()).unwrap();
-        assert_eq!(picture.dimensions(), (20, 40), "{format:?}");
+        let image = image::load_from_memory(&image.render(1, &appearance, format).unwrap()).unwrap();
+        assert_eq!(image.dimensions(), (20, 40), "{format:?}");
     }
 }
 
 #[test]
-fn what_is_no_image_or_no_whole_one_is_refused() {
+fn object_without_complete_pixel_data_is_rejected() {
     let document = File::empty().text(tags::MODALITY, "CS", "SR");
     let mut document = document;
     document.transfer_syntax = uids::EXPLICIT_VR_LITTLE_ENDIAN;
-    assert_eq!(document.draw(&Appearance::default()), Err(RenderError::NoImage));
+    assert_eq!(document.render(&Appearance::default()), Err(RenderError::NoImage));
     let film = File::new(2, 2, 8, "MONOCHROME2").encapsulated(uids::MPEG4HP41, b"film");
     assert_eq!(
-        film.draw(&Appearance::default()),
+        film.render(&Appearance::default()),
         Err(RenderError::TransferSyntax("1.2.840.10008.1.2.4.102".to_owned()))
     );
     let short = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2]);
     assert_eq!(
-        short.draw(&Appearance::default()),
-        Err(RenderError::Broken("it has fewer pixels than it says"))
+        short.render(&Appearance::default()),
+        Err(RenderError::Broken("the pixel data are shorter than the image size requires"))
     );
     let whole = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]).bytes();
     for length in 0..whole.len() {
@@ -262,7 +263,7 @@ fn what_is_no_image_or_no_whole_one_is_refused() {
 }
 
 #[test]
-fn sizes_that_lie_are_refused_before_room_is_made_for_them() {
+fn wrong_sizes_are_rejected_before_memory_is_allocated() {
     let jpeg_ls = [0xFF, 0xD8, 0xFF, 0xF7, 0, 11, 8, 0, 2, 0, 2, 1, 1, 0x11, 0];
     for (syntax, stream) in [
         (uids::RLE_LOSSLESS, vec![1; 64]),
@@ -275,22 +276,22 @@ fn sizes_that_lie_are_refused_before_room_is_made_for_them() {
         (uids::JPEG2000_LOSSLESS, [&[0xFF, 0x4F, 0xFF, 0x51][..], &[0xFF; 100]].concat()),
     ] {
         let file = File::new(3, 3, 8, "MONOCHROME2").encapsulated(syntax, &stream);
-        let refusal = file.draw(&Appearance::default());
+        let result = file.render(&Appearance::default());
         let is_broken =
-            matches!(refusal, Err(RenderError::Codec(CodecError::Broken(_) | CodecError::SizeMismatch(_))));
-        assert!(is_broken, "{syntax}: {refusal:?}");
+            matches!(result, Err(RenderError::Codec(CodecError::Broken(_) | CodecError::SizeMismatch(_))));
+        assert!(is_broken, "{syntax}: {result:?}");
         let huge = File::new(65_535, 65_535, 8, "MONOCHROME2").encapsulated(syntax, &stream);
-        assert_eq!(huge.draw(&Appearance::default()), Err(RenderError::TooLarge), "{syntax}");
+        assert_eq!(huge.render(&Appearance::default()), Err(RenderError::TooLarge), "{syntax}");
     }
     let small = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]);
     for viewport in ["60000,60000", "4294967295,4294967295"] {
         let appearance = Appearance { viewport: Viewport::parse(viewport), ..Appearance::default() };
-        assert_eq!(small.draw(&appearance), Err(RenderError::TooLarge), "{viewport}");
+        assert_eq!(small.render(&appearance), Err(RenderError::TooLarge), "{viewport}");
     }
 }
 
 #[test]
-fn a_data_set_that_inflates_without_end_is_refused() {
+fn data_set_that_inflates_beyond_the_limit_is_rejected() {
     let mut file = File::empty();
     file.transfer_syntax = uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
     let mut bytes = file.bytes().to_vec();
@@ -301,7 +302,7 @@ fn a_data_set_that_inflates_without_end_is_refused() {
 }
 
 #[test]
-fn sequences_without_end_are_stepped_over_and_nested_ones_not_for_ever() {
+fn sequences_of_undefined_length_are_skipped_and_nesting_is_limited() {
     let mut nested = vec![0x40, 0x00, 0x75, 0x02];
     nested.extend_from_slice(b"SQ\0\0");
     nested.extend_from_slice(&[0xFF; 4]);
@@ -309,15 +310,15 @@ fn sequences_without_end_are_stepped_over_and_nested_ones_not_for_ever() {
     let mut file = File::new(1, 1, 8, "MONOCHROME2").pixels(&[5, 0]);
     let end = [&[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0][..], &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]].concat();
     file.elements.insert(7, (Tag(0x0040, 0x0275), [nested.clone(), end].concat()));
-    assert_eq!(file.drawn(), [0]);
+    assert_eq!(file.rendered(), [0]);
     file.elements[7].1 = nested.repeat(10_000);
-    let refusal = file.draw(&Appearance::default());
-    assert_eq!(refusal, Err(RenderError::Broken("sequences are nested too deep")));
+    let result = file.render(&Appearance::default());
+    assert_eq!(result, Err(RenderError::Broken("sequences are nested too deep")));
 }
 
 proptest! {
     #[test]
-    fn no_object_makes_the_reader_panic(
+    fn arbitrary_object_never_makes_rendering_panic(
         changes in prop::collection::vec((0_usize..400, any::<u8>()), 1..12), cut in 0_usize..400,
     ) {
         let stream = [&[1, 0, 0, 0, 64, 0, 0, 0][..], &[0; 56], &[0xF8, 3]].concat();
@@ -333,14 +334,14 @@ proptest! {
             }
             bytes.truncate(bytes.len().max(cut));
             if let Ok(image) = Image::open(&bytes.into(), LIMIT) {
-                let _ = image.draw(1, &Appearance::default(), Format::Png);
+                let _ = image.render(1, &Appearance::default(), Format::Png);
             }
         }
     }
 }
 
 #[test]
-fn a_picture_says_whose_it_is_where_that_is_wanted() {
+fn annotation_is_burned_in_on_request() {
     let pixels = vec![100; 200 * 100];
     let file = File::new(100, 200, 8, "MONOCHROME2")
         .text(tags::SPECIFIC_CHARACTER_SET, "CS", "ISO_IR 192")
@@ -348,31 +349,31 @@ fn a_picture_says_whose_it_is_where_that_is_wanted() {
         .text(tags::PATIENT_ID, "LO", "P1")
         .text(tags::MODALITY, "CS", "CT")
         .element(tags::PIXEL_DATA, "OB", &pixels);
-    let drawn = |annotation| {
+    let rendered = |annotation| {
         let appearance = Appearance { annotation, ..Appearance::default() };
-        Image::open(&file.bytes(), LIMIT).unwrap().draw(1, &appearance, Format::Png)
+        Image::open(&file.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png)
     };
     let white_in = |annotation, rows: std::ops::Range<u32>| {
-        let picture = image::load_from_memory(&drawn(annotation).unwrap()).unwrap().to_luma8();
-        rows.flat_map(|y| (0..200).map(move |x| (x, y))).any(|(x, y)| picture.get_pixel(x, y).0 == [255])
+        let image = image::load_from_memory(&rendered(annotation).unwrap()).unwrap().to_luma8();
+        rows.flat_map(|y| (0..200).map(move |x| (x, y))).any(|(x, y)| image.get_pixel(x, y).0 == [255])
     };
     let patient = Annotation { patient: true, technique: false };
     let technique = Annotation { patient: false, technique: true };
-    let plain = drawn(Annotation::default()).unwrap();
-    assert!(drawn(patient).unwrap() != plain && drawn(technique).unwrap() != plain);
+    let plain = rendered(Annotation::default()).unwrap();
+    assert!(rendered(patient).unwrap() != plain && rendered(technique).unwrap() != plain);
     assert!(white_in(patient, 0..40) && !white_in(patient, 60..100));
     assert!(white_in(technique, 80..100) && !white_in(technique, 0..70));
     let thai = file.clone().text(tags::PATIENT_NAME, "PN", "สมชาย");
     let appearance = Appearance { annotation: patient, ..Appearance::default() };
-    let refused = Image::open(&thai.bytes(), LIMIT).unwrap().draw(1, &appearance, Format::Png);
-    assert!(matches!(refused, Err(RenderError::Unsupported(_))));
+    let result = Image::open(&thai.bytes(), LIMIT).unwrap().render(1, &appearance, Format::Png);
+    assert!(matches!(result, Err(RenderError::Unsupported(_))));
 }
 
 #[test]
-fn an_offset_beyond_all_numbers_leads_nowhere() {
+fn offset_beyond_the_file_is_rejected() {
     let file = File::new(2, 2, 8, "MONOCHROME2")
         .text(tags::NUMBER_OF_FRAMES, "IS", "2")
         .element(tags::EXTENDED_OFFSET_TABLE, "OB", &[0xFF; 16])
         .encapsulated(uids::RLE_LOSSLESS, &[0; 64]);
-    assert!(matches!(file.draw(&Appearance::default()), Err(RenderError::Broken(_))));
+    assert!(matches!(file.render(&Appearance::default()), Err(RenderError::Broken(_))));
 }

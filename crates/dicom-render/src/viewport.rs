@@ -1,39 +1,41 @@
-//! Which part of an image is shown, and how large (PS3.18 8.3.5.1.3).
+//! The viewport: crops, flips and scales an image (PS3.18 8.3.5.1.3). Does not know about gray levels.
 
 use image::DynamicImage;
 use image::imageops::FilterType;
 
 use super::RenderError;
 
-/// A region of the image, scaled to fit a rectangle without being distorted.
+/// A region of the image that is scaled to fit a rectangle without distortion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Viewport {
     width: u32,
     height: u32,
     left: f64,
     top: f64,
-    /// Negative where left and right are to change places; the rest of the image where it is not given.
+    /// Width of the region; negative to flip horizontally. Without it, the rest of the image.
     source_width: Option<f64>,
-    /// Negative where top and bottom are to change places.
+    /// Height of the region; negative to flip vertically. Without it, the rest of the image.
     source_height: Option<f64>,
 }
 
 impl Viewport {
-    /// The whole image within so many pixels.
+    /// The whole image, scaled to fit `width` and `height` pixels.
     pub fn within(width: u32, height: u32) -> Self {
         Self { width, height, left: 0.0, top: 0.0, source_width: None, source_height: None }
     }
 
-    /// Reads `vw,vh` or `vw,vh,sx,sy,sw,sh`, of which the last four may be empty.
+    /// Parses `vw,vh` or `vw,vh,sx,sy,sw,sh`. The last four can be empty.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split(',').collect();
         let (width, height, source) = match *parts.as_slice() {
             [width, height] => (width, height, [""; 4]),
-            [width, height, left, top, wide, high] => (width, height, [left, top, wide, high]),
+            [width, height, left, top, source_width, source_height] => {
+                (width, height, [left, top, source_width, source_height])
+            }
             _ => return None,
         };
         let side = |text: &str| text.parse::<u32>().ok().filter(|side| *side > 0);
-        let [left, top, wide, high] = source.map(|text| match text {
+        let [left, top, source_width, source_height] = source.map(|text| match text {
             "" => Some(None),
             text => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some),
         });
@@ -42,38 +44,38 @@ impl Viewport {
             height: side(height)?,
             left: left?.unwrap_or(0.0),
             top: top?.unwrap_or(0.0),
-            source_width: wide?,
-            source_height: high?,
+            source_width: source_width?,
+            source_height: source_height?,
         };
-        let is_somewhere = viewport.left >= 0.0
+        let is_valid = viewport.left >= 0.0
             && viewport.top >= 0.0
             && viewport.source_width != Some(0.0)
             && viewport.source_height != Some(0.0);
-        is_somewhere.then_some(viewport)
+        is_valid.then_some(viewport)
     }
 
-    /// What to do with an image of `width` and `height`, whose pixels are `aspect` times as high as they are wide.
+    /// The geometry for an image of `width` and `height` pixels with the ratio `aspect` of pixel height to width.
     pub(super) fn geometry(&self, width: u32, height: u32, aspect: f64) -> Result<Geometry, RenderError> {
-        let (left, region_width) = stretch(self.left, self.source_width, width)?;
-        let (top, region_height) = stretch(self.top, self.source_height, height)?;
-        let (shown_width, shown_height) = (f64::from(region_width), f64::from(region_height) * aspect);
-        let scale = (f64::from(self.width) / shown_width).min(f64::from(self.height) / shown_height);
-        let side = |shown: f64, most: u32| ((shown * scale).round() as u32).clamp(1, most);
+        let (left, region_width) = pixel_range(self.left, self.source_width, width)?;
+        let (top, region_height) = pixel_range(self.top, self.source_height, height)?;
+        let (true_width, true_height) = (f64::from(region_width), f64::from(region_height) * aspect);
+        let scale = (f64::from(self.width) / true_width).min(f64::from(self.height) / true_height);
+        let side = |length: f64, max: u32| ((length * scale).round() as u32).clamp(1, max);
         Ok(Geometry {
             left,
             top,
             region_width,
             region_height,
-            width: side(shown_width, self.width),
-            height: side(shown_height, self.height),
-            flipped_across: self.source_width.is_some_and(f64::is_sign_negative),
-            flipped_down: self.source_height.is_some_and(f64::is_sign_negative),
+            width: side(true_width, self.width),
+            height: side(true_height, self.height),
+            flip_horizontal: self.source_width.is_some_and(f64::is_sign_negative),
+            flip_vertical: self.source_height.is_some_and(f64::is_sign_negative),
         })
     }
 }
 
-/// Where a stretch of whole pixels begins and how long it is: all that `length` from `start` on touches.
-fn stretch(start: f64, length: Option<f64>, all: u32) -> Result<(u32, u32), RenderError> {
+/// Start and length in whole pixels of the range of `length` from `start`; partially covered pixels are included.
+fn pixel_range(start: f64, length: Option<f64>, all: u32) -> Result<(u32, u32), RenderError> {
     let end = length.map_or(f64::from(all), |length| start + length.abs());
     if start >= f64::from(all) || end > f64::from(all) {
         return Err(RenderError::OutsideOfImage);
@@ -82,7 +84,7 @@ fn stretch(start: f64, length: Option<f64>, all: u32) -> Result<(u32, u32), Rend
     Ok((first, (end.ceil() as u32 - first).max(1)))
 }
 
-/// A region in whole pixels, and the size that it is drawn in.
+/// A region in whole pixels, and its size in the rendered image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Geometry {
     left: u32,
@@ -91,19 +93,19 @@ pub(super) struct Geometry {
     region_height: u32,
     pub(super) width: u32,
     pub(super) height: u32,
-    flipped_across: bool,
-    flipped_down: bool,
+    flip_horizontal: bool,
+    flip_vertical: bool,
 }
 
 impl Geometry {
-    /// How many bytes of memory drawing takes at most: the region, each column scaled in floating point numbers of four
-    /// channels, and the picture.
+    /// Maximum memory in bytes for scaling: the region, the vertically scaled region with four floating-point channels,
+    /// and the result.
     pub(super) fn memory(&self, channels: usize) -> usize {
         let area = |width: u32, height: u32| (width as usize).saturating_mul(height as usize);
         let region = area(self.region_width, self.region_height).saturating_mul(channels);
         let columns = area(self.region_width, self.height).saturating_mul(16);
-        let picture = area(self.width, self.height).saturating_mul(2 * channels);
-        region.saturating_add(columns).saturating_add(picture)
+        let output = area(self.width, self.height).saturating_mul(2 * channels);
+        region.saturating_add(columns).saturating_add(output)
     }
 
     pub(super) fn apply(&self, image: &DynamicImage) -> DynamicImage {
@@ -114,7 +116,7 @@ impl Geometry {
         } else {
             region
         };
-        match (self.flipped_across, self.flipped_down) {
+        match (self.flip_horizontal, self.flip_vertical) {
             (true, true) => scaled.rotate180(),
             (true, false) => scaled.fliph(),
             (false, true) => scaled.flipv(),
@@ -133,33 +135,34 @@ mod tests {
     }
 
     #[test]
-    fn an_image_fits_its_viewport_undistorted() {
+    fn image_fits_its_viewport_without_distortion() {
         assert_eq!(size("100,100", 512, 256, 1.0), (100, 50));
         assert_eq!(size("100,100", 256, 512, 1.0), (50, 100));
-        assert_eq!(size("1024,1024", 512, 512, 1.0), (1024, 1024), "it is made larger too");
+        assert_eq!(size("1024,1024", 512, 512, 1.0), (1024, 1024), "it is enlarged too");
         assert_eq!(size("128,128", 4000, 1, 1.0), (128, 1));
     }
 
     #[test]
-    fn pixels_that_are_no_squares_are_stretched() {
+    fn pixels_that_are_not_square_are_stretched() {
         assert_eq!(size("200,200", 100, 100, 2.0), (100, 200));
         assert_eq!(size("200,200", 100, 100, 0.5), (200, 100));
     }
 
     #[test]
-    fn a_region_is_cut_out_and_may_be_turned_round() {
+    fn region_is_cropped_and_flipped() {
         let viewport = Viewport::parse("10,10,5,6,-20,10.5").unwrap();
         let geometry = viewport.geometry(100, 100, 1.0).unwrap();
-        let Geometry { left, top, region_width, region_height, flipped_across, flipped_down, .. } = geometry;
+        let Geometry { left, top, region_width, region_height, flip_horizontal, flip_vertical, .. } =
+            geometry;
         assert_eq!((left, top, region_width, region_height), (5, 6, 20, 11));
-        assert!(flipped_across && !flipped_down);
+        assert!(flip_horizontal && !flip_vertical);
         assert_eq!((geometry.width, geometry.height), (10, 6));
         let rest = Viewport::parse("10,10,90,,,").unwrap().geometry(100, 100, 1.0).unwrap();
         assert_eq!((rest.left, rest.region_width, rest.region_height), (90, 10, 100));
     }
 
     #[test]
-    fn a_region_beyond_the_image_is_refused() {
+    fn region_outside_the_image_is_rejected() {
         for text in ["10,10,100,0,,", "10,10,0,0,101,1", "10,10,50,50,51,1"] {
             let viewport = Viewport::parse(text).unwrap();
             assert!(matches!(viewport.geometry(100, 100, 1.0), Err(RenderError::OutsideOfImage)), "{text}");

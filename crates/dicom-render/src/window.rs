@@ -1,20 +1,21 @@
-//! Windows: which numbers are black, which are white, and what lies between (PS3.3 C.11.2.1.2, C.11.2.1.3).
+//! VOI windows: map values to levels from black to white (PS3.3 C.11.2.1.2, C.11.2.1.3). Does not know about lookup
+//! tables.
 
 /// VOI LUT Function (0028,1056).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WindowFunction {
-    /// Between the centres of the first and the last number.
+    /// LINEAR: between the centers of the first and the last value.
     #[default]
     Linear,
-    /// Between the edges.
+    /// LINEAR_EXACT: between the edges of the window.
     LinearExact,
-    /// An S, which never quite reaches black or white.
+    /// SIGMOID: a sigmoid that never reaches black or white.
     Sigmoid,
 }
 
 impl WindowFunction {
-    /// As DICOM writes it; as the standard has it where nothing is written.
-    pub(super) fn of_attribute(text: Option<&str>) -> Option<Self> {
+    /// Parses the value of VOI LUT Function; LINEAR by default.
+    pub(super) fn from_attribute(text: Option<&str>) -> Option<Self> {
         match text {
             None | Some("LINEAR") => Some(Self::Linear),
             Some("LINEAR_EXACT") => Some(Self::LinearExact),
@@ -23,8 +24,8 @@ impl WindowFunction {
         }
     }
 
-    /// As PS3.18 8.3.5.1.4 writes it.
-    fn of_parameter(text: &str) -> Option<Self> {
+    /// Parses the function of the `window` parameter (PS3.18 8.3.5.1.4).
+    fn from_parameter(text: &str) -> Option<Self> {
         match text {
             "linear" => Some(Self::Linear),
             "linear-exact" => Some(Self::LinearExact),
@@ -34,7 +35,7 @@ impl WindowFunction {
     }
 }
 
-/// A window.
+/// A VOI window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
     center: f64,
@@ -43,20 +44,21 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window that is one: a linear one is 1 wide at least, the others wider than 0.
+    /// A window; `None` if it is invalid. The width is at least 1 for LINEAR, and greater than 0 for the other
+    /// functions.
     pub fn new(center: f64, width: f64, function: WindowFunction) -> Option<Self> {
-        let is_wide = if function == WindowFunction::Linear { width >= 1.0 } else { width > 0.0 };
-        (center.is_finite() && width.is_finite() && is_wide).then_some(Self { center, width, function })
+        let is_valid = if function == WindowFunction::Linear { width >= 1.0 } else { width > 0.0 };
+        (center.is_finite() && width.is_finite() && is_valid).then_some(Self { center, width, function })
     }
 
-    /// Reads `center,width,function` (PS3.18 8.3.5.1.4).
+    /// Parses `center,width,function` (PS3.18 8.3.5.1.4).
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split(',').collect();
         let [center, width, function] = *parts.as_slice() else { return None };
-        Self::new(center.parse().ok()?, width.parse().ok()?, WindowFunction::of_parameter(function)?)
+        Self::new(center.parse().ok()?, width.parse().ok()?, WindowFunction::from_parameter(function)?)
     }
 
-    /// Where `number` lies between black, 0, and white, 1.
+    /// The level of `number` from 0 (black) to 1 (white).
     pub(super) fn level(&self, number: f64) -> f64 {
         let Self { center, width, function } = *self;
         match function {
@@ -78,15 +80,15 @@ mod tests {
     }
 
     #[test]
-    fn a_linear_window_has_its_ends_half_a_number_within() {
-        // PS3.3 C.11.2.1.2.1: center 2048 and width 4096 are the whole of 12 bits.
+    fn linear_window_ends_half_a_value_inside_its_edges() {
+        // PS3.3 C.11.2.1.2.1: center 2048 and width 4096 are the full range of 12 bits.
         assert_eq!(
             levels(WindowFunction::Linear, 2048.0, 4096.0, &[-1.0, 0.0, 4095.0, 4096.0]),
             [0.0, 0.0, 255.0, 255.0]
         );
-        // And center 2048 with width 1 is a threshold.
+        // Center 2048 with width 1 is a threshold.
         assert_eq!(levels(WindowFunction::Linear, 2048.0, 1.0, &[2047.0, 2048.0]), [0.0, 255.0]);
-        // The note's third: center 0, width 100 has black up to -50 and white above 49.
+        // The third example of the note: center 0, width 100 is black up to -50 and white above 49.
         assert_eq!(
             levels(WindowFunction::Linear, 0.0, 100.0, &[-50.0, -49.0, 49.0, 50.0]),
             [0.0, 2.575_758, 255.0, 255.0]
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_window_has_its_ends_at_its_edges() {
+    fn exact_window_ends_at_its_edges() {
         assert_eq!(
             levels(WindowFunction::LinearExact, 127.5, 255.0, &[-1.0, 0.0, 100.0, 255.0, 256.0]),
             [0.0, 0.0, 100.0, 255.0, 255.0]
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sigmoid_window_is_grey_at_its_center_and_even_around_it() {
+    fn sigmoid_window_is_gray_at_its_center_and_symmetric() {
         assert_eq!(levels(WindowFunction::Sigmoid, 40.0, 400.0, &[40.0]), [127.5]);
         let [below, above] = levels(WindowFunction::Sigmoid, 40.0, 400.0, &[-160.0, 240.0])[..] else {
             panic!()
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_window_is_refused() {
+    fn invalid_window_is_rejected() {
         for text in [
             "1,0,linear",
             "1,0.5,linear",

@@ -69,7 +69,7 @@ impl Binding {
                 [preamble.as_bytes(), headers.as_bytes(), bytes].concat().into()
             }
             Self::Animation if is_first => Animation::begin(bytes),
-            Self::Animation => Animation::go_on(bytes),
+            Self::Animation => Animation::append(bytes),
         }
     }
 
