@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use http_server::ask_whether_ready;
+use http_server::check_readiness;
 use url::Url;
 
 use super::ConfigFile;
@@ -13,6 +13,6 @@ pub(super) async fn run(config: &ConfigFile, url: Option<Url>) -> anyhow::Result
         Some(url) => *url.socket_addrs(|| None)?.first().context("the URL's host has no address")?,
         None => config.load()?.server.admin_listen,
     };
-    ask_whether_ready(admin).await?;
+    check_readiness(admin).await?;
     Ok(ExitCode::SUCCESS)
 }

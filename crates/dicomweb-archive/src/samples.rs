@@ -54,7 +54,7 @@ pub fn write(folder: &Path) -> io::Result<SampleReport> {
     write_of(folder, |_| true)
 }
 
-/// Writes the files of the patients that `wanted` accepts, with the same bytes as [`write`].
+/// Writes the files of the patients that `wanted` accepts, with the same bytes as [`write()`].
 pub fn write_of(folder: &Path, wanted: impl Fn(&Patient) -> bool) -> io::Result<SampleReport> {
     let mut report = SampleReport::default();
     let (mut patients, mut studies) = (BTreeSet::new(), BTreeSet::new());

@@ -17,9 +17,9 @@ async fn samples_are_served_until_the_archive_stops() {
     let report = running.report();
     assert_eq!((report.instances, report.files), (report.files, 372));
     let url = format!("{}/studies?PatientID=P11", running.url());
-    let answer = client().get(&url).send().await.unwrap();
-    assert_eq!(answer.headers()["content-type"], "application/dicom+json");
-    let rows: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    let response = client().get(&url).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/dicom+json");
+    let rows: serde_json::Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 1);
     let link = rows[0]["00081190"]["Value"][0].as_str().unwrap();
     assert!(link.starts_with(&running.url()), "{link}");
@@ -41,8 +41,8 @@ async fn missing_directory_is_reported() {
 
 #[tokio::test]
 async fn port_in_use_is_reported_before_files_are_read() {
-    let taken = TcpListener::bind(free_port()).await.unwrap();
+    let occupied = TcpListener::bind(free_port()).await.unwrap();
     let error =
-        start_archive(Content::Samples, taken.local_addr().unwrap(), Progress::Silent).await.unwrap_err();
+        start_archive(Content::Samples, occupied.local_addr().unwrap(), Progress::Silent).await.unwrap_err();
     assert!(matches!(error, StartError::Listen { .. }), "{error}");
 }

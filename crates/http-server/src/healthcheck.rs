@@ -30,7 +30,7 @@ pub enum ProbeError {
 }
 
 /// Asks the admin listener at `address`. For an unspecified address (0.0.0.0 or ::) it asks on loopback.
-pub async fn ask_whether_ready(address: SocketAddr) -> Result<(), ProbeError> {
+pub async fn check_readiness(address: SocketAddr) -> Result<(), ProbeError> {
     let address = reachable(address);
     let status = timeout(READINESS_TIMEOUT, status_of(address))
         .await
@@ -81,9 +81,9 @@ mod tests {
     #[tokio::test]
     async fn gateway_is_ready_if_readyz_returns_200() {
         let unspecified = |address: SocketAddr| SocketAddr::from(([0, 0, 0, 0], address.port()));
-        ask_whether_ready(unspecified(listener(StatusCode::OK).await)).await.unwrap();
+        check_readiness(unspecified(listener(StatusCode::OK).await)).await.unwrap();
         let not_ready = listener(StatusCode::SERVICE_UNAVAILABLE).await;
-        let error = ask_whether_ready(not_ready).await.unwrap_err();
+        let error = check_readiness(not_ready).await.unwrap_err();
         assert!(matches!(&error, ProbeError::NotReady(_, status) if status == "503"), "{error}");
     }
 
@@ -92,6 +92,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert!(matches!(ask_whether_ready(address).await, Err(ProbeError::Unreachable(..))));
+        assert!(matches!(check_readiness(address).await, Err(ProbeError::Unreachable(..))));
     }
 }

@@ -28,7 +28,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 pub use accept::{Drained, serve, serve_with_tls};
 pub use admin::{Admin, AdminState};
 pub use connection_metrics::ConnectionMetrics;
-pub use healthcheck::{ProbeError, ask_whether_ready};
+pub use healthcheck::{ProbeError, check_readiness};
 pub use limits::ConnectionLimits;
 pub use request_body::RequestBody;
 pub use request_validation::InvalidRequest;

@@ -437,8 +437,8 @@ async fn request_smuggling_is_rejected() {
         let mut client = server.connect().await;
         client.send(request).await;
         client.send("GET /panic HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let answers = String::from_utf8(client.read_to_end().await).unwrap();
-        assert_eq!(answers.matches("HTTP/1.").count(), 1, "{request}\n{answers}");
-        assert_eq!(answers[9..12].parse::<u16>().unwrap(), expected, "{request}\n{answers}");
+        let responses = String::from_utf8(client.read_to_end().await).unwrap();
+        assert_eq!(responses.matches("HTTP/1.").count(), 1, "{request}\n{responses}");
+        assert_eq!(responses[9..12].parse::<u16>().unwrap(), expected, "{request}\n{responses}");
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn write_row(
     base: &str,
 ) -> io::Result<()> {
     let row = Row::new(index, hit, query);
-    writer::write_data_set(to, &row.answer(scope, query, base), &NoLinks)
+    writer::write_data_set(to, &row.data_set(scope, query, base), &NoLinks)
 }
 
 fn candidates<'a>(index: &'a Index, level: Level, scope: &'a Scope) -> impl Iterator<Item = Hit> + 'a {
@@ -145,8 +145,8 @@ impl<'a> Row<'a> {
         })
     }
 
-    fn answer(&self, scope: &Scope, query: &Query, base: &str) -> DataSet {
-        let mut answer = DataSet::default();
+    fn data_set(&self, scope: &Scope, query: &Query, base: &str) -> DataSet {
+        let mut data_set = DataSet::default();
         if query.include_all {
             let file = (self.level == Level::Instance).then(|| self.file());
             let stored = [
@@ -157,17 +157,17 @@ impl<'a> Row<'a> {
             let stored = stored.into_iter().filter(|(level, _)| *level <= self.level).map(|(_, data)| data);
             for (tag, element) in stored.chain(file).flat_map(DataSet::iter) {
                 if !matches!(element.value, DataValue::Bulk(_)) {
-                    answer.insert(tag, element.clone());
+                    data_set.insert(tag, element.clone());
                 }
             }
         }
         for tag in self.returned_levels(scope).flat_map(levels::returned).copied().chain(query.attributes()) {
             if let Some(element) = self.element(tag, base) {
-                answer.insert(tag, element);
+                data_set.insert(tag, element);
             }
         }
-        answer.insert(tags::SPECIFIC_CHARACTER_SET, DataElement::text(VR::CS, "ISO_IR 192"));
-        answer
+        data_set.insert(tags::SPECIFIC_CHARACTER_SET, DataElement::text(VR::CS, "ISO_IR 192"));
+        data_set
     }
 
     /// The level of the search, and the higher levels that the path does not specify (PS3.18 10.6.3.3).

@@ -17,7 +17,7 @@ struct Served {
 }
 
 /// A response with its body.
-struct Answer {
+struct TestResponse {
     status: StatusCode,
     headers: http::HeaderMap,
     body: Bytes,
@@ -39,7 +39,7 @@ impl Served {
         Self { archive: Archive::new(index), folder }
     }
 
-    async fn request(&self, method: Method, path: &str, accept: Option<&str>) -> Answer {
+    async fn request(&self, method: Method, path: &str, accept: Option<&str>) -> TestResponse {
         let mut request =
             Request::builder().method(method).uri(format!("{ROOT}{path}")).header(HOST, "pacs.test:81");
         if let Some(accept) = accept {
@@ -48,21 +48,21 @@ impl Served {
         let response = self.archive.answer(request.body(()).unwrap()).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: head.status, headers: head.headers, body }
+        TestResponse { status: head.status, headers: head.headers, body }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> TestResponse {
         self.request(Method::GET, path, None).await
     }
 
-    async fn accepting(&self, path: &str, accept: &str) -> Answer {
+    async fn accepting(&self, path: &str, accept: &str) -> TestResponse {
         self.request(Method::GET, path, Some(accept)).await
     }
 
     async fn rows(&self, path: &str) -> Vec<Json> {
-        let answer = self.get(path).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&answer.body));
-        serde_json::from_slice(&answer.body).unwrap()
+        let response = self.get(path).await;
+        assert_eq!(response.status, StatusCode::OK, "{path}: {}", String::from_utf8_lossy(&response.body));
+        serde_json::from_slice(&response.body).unwrap()
     }
 
     /// The first value of one attribute in every row.
@@ -72,7 +72,7 @@ impl Served {
     }
 }
 
-impl Answer {
+impl TestResponse {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
@@ -98,18 +98,18 @@ impl Answer {
 #[tokio::test]
 async fn methods_other_than_get_and_head_are_rejected() {
     let served = Served::patients(&["P11"]);
-    let answer = served.request(Method::POST, "/studies", None).await;
-    assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(answer.header("allow"), "GET, HEAD");
+    let response = served.request(Method::POST, "/studies", None).await;
+    assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(response.header("allow"), "GET, HEAD");
 }
 
 #[tokio::test]
 async fn response_to_head_has_no_body() {
     let served = Served::patients(&["P11"]);
-    let answer = served.request(Method::HEAD, "/studies", None).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.header("content-type"), "application/dicom+json");
-    assert!(answer.body.is_empty());
+    let response = served.request(Method::HEAD, "/studies", None).await;
+    assert_eq!(response.status, StatusCode::OK);
+    assert_eq!(response.header("content-type"), "application/dicom+json");
+    assert!(response.body.is_empty());
 }
 
 #[tokio::test]

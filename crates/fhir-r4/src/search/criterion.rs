@@ -151,7 +151,7 @@ pub(super) fn read<R: Searched>(
     if let Some(chain) = chain {
         return Some(read_chain(parameter, modifier, chain, value, context, unsupported));
     }
-    let bad = |diagnostics| error("value", diagnostics);
+    let invalid = |diagnostics| error("value", diagnostics);
     let test = match (parameter.kind, modifier) {
         (_, Some("missing")) => missing(value).map(Test::Missing),
         (ParameterType::Date, None) => date::parse_all(value).map(Test::Date),
@@ -176,13 +176,13 @@ pub(super) fn read<R: Searched>(
         (ParameterType::Uri, Some("above")) => uris(UriMatch::Above, value),
         (ParameterType::Reference, Some("identifier")) => Token::parse_all(value).map(Test::Identifier),
         (ParameterType::Reference, kind) if kind.is_none_or(|kind| parameter.targets.contains(&kind)) => {
-            return Some(references(parameter, kind, value, context).map_err(bad));
+            return Some(references(parameter, kind, value, context).map_err(invalid));
         }
         _ => return Some(Err(unsupported())),
     };
     Some(
         test.map(|test| ReadCriterion { criterion: Criterion { parameter, test }, remark: None })
-            .map_err(bad),
+            .map_err(invalid),
     )
 }
 

@@ -134,7 +134,7 @@ impl ResultParameters {
         value: &str,
         context: &Context<'_>,
     ) -> Result<(), Unread> {
-        let bad = |diagnostics: &str| Unread::Error("value", diagnostics.to_owned());
+        let invalid = |diagnostics: &str| Unread::Error("value", diagnostics.to_owned());
         let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(()) };
         let repeats = matches!(known, "_include" | "_revinclude");
         let iterate = repeats && modifier == Some("iterate");
@@ -151,7 +151,7 @@ impl ResultParameters {
         match known {
             "_count" => {
                 if !value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    return Err(bad("expected a non-negative integer"));
+                    return Err(invalid("expected a non-negative integer"));
                 }
                 // A number that overflows is also larger than the maximum.
                 self.count = value.parse().unwrap_or(usize::MAX).min(context.max_count);
@@ -163,13 +163,13 @@ impl ResultParameters {
                     "text" => Summary::Text,
                     "data" => Summary::Data,
                     "count" => Summary::Count,
-                    _ => return Err(bad("expected true, false, text, data or count")),
+                    _ => return Err(invalid("expected true, false, text, data or count")),
                 };
             }
             "_elements" => {
                 let names = elements(value);
                 let expected = "expected comma-separated names of root elements of the resource";
-                self.elements = Some(names.ok_or_else(|| bad(expected))?);
+                self.elements = Some(names.ok_or_else(|| invalid(expected))?);
             }
             "_sort" => self.sort = sort_keys::<R>(value)?,
             "_include" | "_revinclude" => {
@@ -187,21 +187,21 @@ impl ResultParameters {
                     "false" => Contained::No,
                     "true" => Contained::Only,
                     "both" => Contained::Both,
-                    _ => return Err(bad("expected true, false or both")),
+                    _ => return Err(invalid("expected true, false or both")),
                 };
             }
             "_containedType" if !matches!(value, "container" | "contained") => {
-                return Err(bad("expected container or contained"));
+                return Err(invalid("expected container or contained"));
             }
             "_total" => {
                 self.total = Some(match value {
                     "none" => Total::None,
                     "estimate" => Total::Estimate,
                     "accurate" => Total::Accurate,
-                    _ => return Err(bad("expected none, estimate or accurate")),
+                    _ => return Err(invalid("expected none, estimate or accurate")),
                 });
             }
-            "_pretty" if !matches!(value, "true" | "false") => return Err(bad("expected true or false")),
+            "_pretty" if !matches!(value, "true" | "false") => return Err(invalid("expected true or false")),
             "_cursor" => self.cursor = Some(value.to_owned()),
             _ => {}
         }

@@ -67,8 +67,8 @@ fn list_of_uids_can_be_a_repeated_key() {
 
 #[test]
 fn error_never_contains_the_value() {
-    let refusal = Query::parse("StudyDate=secret").unwrap_err();
-    assert!(!refusal.to_string().contains("secret"));
+    let error = Query::parse("StudyDate=secret").unwrap_err();
+    assert!(!error.to_string().contains("secret"));
 }
 
 proptest! {

@@ -20,9 +20,9 @@ impl Served {
 #[tokio::test]
 async fn study_is_returned_as_its_files_byte_for_byte() {
     let served = Served::patients(&["DEMO-0001"]);
-    let answer = served.accepting(&format!("/studies/{}", samples::study_uid(0, 1)), ANY_DICOM).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    let parts = answer.parts();
+    let response = served.accepting(&format!("/studies/{}", samples::study_uid(0, 1)), ANY_DICOM).await;
+    assert_eq!(response.status, StatusCode::OK);
+    let parts = response.parts();
     assert_eq!(parts.len(), 9);
     assert_eq!(parts[0].0, "Content-Type: application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
     assert_eq!(parts[0].1, served.file("patient-01/study-2/series-1/0001.dcm"));
@@ -43,10 +43,10 @@ async fn instance_can_be_returned_as_a_single_part() {
     let served = Served::patients(&["DEMO-0001"]);
     let path = instance(0, 0, 0, 0);
     let file = served.file("patient-01/study-1/series-1/0001.dcm");
-    let answer = served.accepting(&path, "application/dicom").await;
-    assert_eq!(answer.header("content-type"), "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
-    assert_eq!(answer.header("content-length"), file.len().to_string());
-    assert_eq!(answer.body, file);
+    let response = served.accepting(&path, "application/dicom").await;
+    assert_eq!(response.header("content-type"), "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+    assert_eq!(response.header("content-length"), file.len().to_string());
+    assert_eq!(response.body, file);
     let head = served.request(Method::HEAD, &path, Some("application/dicom")).await;
     assert_eq!(head.header("content-length"), file.len().to_string());
     assert!(head.body.is_empty());
@@ -139,10 +139,10 @@ async fn frames_of_compressed_images_are_returned_as_stored() {
 #[tokio::test]
 async fn frames_of_a_binary_segmentation_are_extracted() {
     let served = Served::patients(&["DEMO-0001"]);
-    let answer =
+    let response =
         served.accepting(&format!("{}/frames/6", instance(0, 0, 1, 0)), "application/octet-stream").await;
-    assert_eq!(answer.body.len(), 96 * 96 / 8);
-    assert!(answer.body.iter().any(|byte| *byte != 0), "lungs are in the middle slice");
+    assert_eq!(response.body.len(), 96 * 96 / 8);
+    assert!(response.body.iter().any(|byte| *byte != 0), "lungs are in the middle slice");
 }
 
 #[tokio::test]

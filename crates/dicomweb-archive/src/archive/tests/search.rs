@@ -125,9 +125,9 @@ async fn pages_are_complete_and_report_remaining_results() {
     let mut paged = Vec::new();
     for offset in (0..all.len()).step_by(10) {
         let path = format!("/instances?limit=10&offset={offset}");
-        let answer = served.get(&path).await;
+        let response = served.get(&path).await;
         let remaining = all.len().saturating_sub(offset + 10);
-        let warning = answer.header("warning");
+        let warning = response.header("warning");
         if remaining > 0 {
             assert!(warning.starts_with("299 http://pacs.test:81/dicom-web: "), "{warning}");
             assert!(warning.contains(&format!("There are {remaining} additional results")), "{warning}");
@@ -144,8 +144,8 @@ async fn pages_are_complete_and_report_remaining_results() {
 #[tokio::test]
 async fn fuzzy_matching_is_ignored_with_a_warning() {
     let served = Served::patients(&["P11"]);
-    let answer = served.get("/studies?fuzzymatching=true&PatientName=Lookalike*").await;
-    assert!(answer.header("warning").contains("fuzzymatching"), "{}", answer.header("warning"));
+    let response = served.get("/studies?fuzzymatching=true&PatientName=Lookalike*").await;
+    assert!(response.header("warning").contains("fuzzymatching"), "{}", response.header("warning"));
     assert_eq!(served.get("/studies?fuzzymatching=false").await.header("warning"), "");
 }
 
@@ -178,14 +178,14 @@ async fn missing_attributes_are_omitted_and_empty_ones_have_no_value() {
 }
 
 #[tokio::test]
-async fn no_results_is_an_empty_list_and_xml_is_not_acceptable() {
+async fn empty_result_is_an_empty_list_and_xml_is_not_acceptable() {
     let served = Served::patients(&["P11"]);
-    let answer = served.get("/studies?PatientID=nobody").await;
-    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"[]"[..]));
-    let answer = served.accepting("/studies", "application/dicom+xml").await;
-    assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
-    let answer = served.accepting("/studies", "application/json").await;
-    assert_eq!(answer.header("content-type"), "application/json");
-    let answer = served.get("/studies?Nonsense=1").await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    let response = served.get("/studies?PatientID=nobody").await;
+    assert_eq!((response.status, &response.body[..]), (StatusCode::OK, &b"[]"[..]));
+    let response = served.accepting("/studies", "application/dicom+xml").await;
+    assert_eq!(response.status, StatusCode::NOT_ACCEPTABLE);
+    let response = served.accepting("/studies", "application/json").await;
+    assert_eq!(response.header("content-type"), "application/json");
+    let response = served.get("/studies?Nonsense=1").await;
+    assert_eq!(response.status, StatusCode::BAD_REQUEST);
 }
