@@ -200,7 +200,7 @@ async fn resources_that_cannot_be_rendered_are_rejected_with_the_reason() {
     for path in [format!("{report}/thumbnail"), format!("{}/rendered", instance(&report, &rows[0]))] {
         let answer = client::get(&root.url(&path)).await;
         assert_eq!(answer.status, 406, "{}", answer.text());
-        assert!(answer.text().contains("no image"), "{}", answer.text());
+        assert!(answer.text().contains("not an image"), "{}", answer.text());
     }
     let (path, rows) = series(&root, "CT").await;
     let image = instance(&path, &rows[0]);
@@ -255,7 +255,7 @@ async fn archives_with_synthesized_rendering_get_no_rendering_requests() {
     let root = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"rendered\"]").await;
     let answer = client::get(&root.url(&format!("{INSTANCE}/rendered"))).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
-    assert!(answer.text().contains("no DICOM file"), "{}", answer.text());
+    assert!(answer.text().contains("not a DICOM file"), "{}", answer.text());
     assert_eq!(pacs.targets(), [format!("/dicom-web/{INSTANCE}")]);
 }
 
