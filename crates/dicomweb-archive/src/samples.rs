@@ -9,22 +9,22 @@ mod declaration;
 mod documents;
 mod enhanced;
 mod images;
+mod location;
 mod object;
 mod patients;
 mod phantom;
-mod place;
 mod rle;
 
 use declaration::Syntax;
+use location::Location;
 use object::Object;
-use place::Place;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 pub use declaration::{Code, Given, Issuer, Kind, Patient, SeriesDeclaration, Specimen, StudyDeclaration};
-pub use place::ROOT;
+pub use location::ROOT;
 
 /// The numbers of generated items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,11 +58,11 @@ pub fn write(folder: &Path) -> io::Result<SampleReport> {
 pub fn write_of(folder: &Path, wanted: impl Fn(&Patient) -> bool) -> io::Result<SampleReport> {
     let mut report = SampleReport::default();
     let (mut patients, mut studies) = (BTreeSet::new(), BTreeSet::new());
-    for place in series().filter(|place| wanted(place.patient)) {
-        let [patient, study, series, _] = place.positions.map(|position| position + 1);
+    for location in series().filter(|location| wanted(location.patient)) {
+        let [patient, study, series, _] = location.positions.map(|position| position + 1);
         let folder = folder.join(format!("patient-{patient:02}/study-{study}/series-{series}"));
         fs::create_dir_all(&folder)?;
-        for instance in place.instances() {
+        for instance in location.instances() {
             let (object, syntax) = object(&instance);
             let path = folder.join(format!("{:04}.dcm", instance.positions[3] + 1));
             object.write(instance.sop_class(), &instance.instance_uid(), syntax, &path)?;
@@ -76,11 +76,11 @@ pub fn write_of(folder: &Path, wanted: impl Fn(&Patient) -> bool) -> io::Result<
     Ok(report)
 }
 
-/// The first position of every series.
-fn series() -> impl Iterator<Item = Place> {
+/// The first location of every series.
+fn series() -> impl Iterator<Item = Location> {
     patients().iter().enumerate().flat_map(|(first, patient)| {
         patient.studies.iter().enumerate().flat_map(move |(second, study)| {
-            study.series.iter().enumerate().map(move |(third, series)| Place {
+            study.series.iter().enumerate().map(move |(third, series)| Location {
                 patient,
                 study,
                 series,
@@ -90,13 +90,13 @@ fn series() -> impl Iterator<Item = Place> {
     })
 }
 
-fn object(place: &Place) -> (Object, Syntax) {
-    match place.series.kind {
-        Kind::Seg => (enhanced::segmentation(place), Syntax::Explicit),
-        Kind::Sr => (documents::report(place), Syntax::Explicit),
-        Kind::Ko => (documents::key_objects(place), Syntax::Explicit),
-        Kind::Pr => (documents::presentation_state(place), Syntax::Explicit),
-        _ => images::image(place),
+fn object(location: &Location) -> (Object, Syntax) {
+    match location.series.kind {
+        Kind::Seg => (enhanced::segmentation(location), Syntax::Explicit),
+        Kind::Sr => (documents::report(location), Syntax::Explicit),
+        Kind::Ko => (documents::key_objects(location), Syntax::Explicit),
+        Kind::Pr => (documents::presentation_state(location), Syntax::Explicit),
+        _ => images::image(location),
     }
 }
 

@@ -1,5 +1,5 @@
-//! A body that is observed as it passes: its frames, its end and its errors. It delivers what the inner body delivers,
-//! when the inner body delivers it, and allocates nothing.
+//! A body with an observer of its frames, its end and its errors. It returns the frames of the inner body unchanged and
+//! without delay, and allocates nothing. Does not know what is observed.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,19 +10,19 @@ use http_body::{Body, Frame, SizeHint};
 /// The outcome of one poll of a body.
 pub type PollFrame<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
 
-/// Sees every poll of a body.
+/// An observer of every poll of a body.
 pub trait BodyObserver<B: Body<Data = Bytes>> {
-    /// Called after each poll with its outcome, and the body as it is after it. The reader of a body whose length is
-    /// known need not poll again after the last frame; then [`Body::is_end_stream`] is all that shows the end.
+    /// Called after each poll with its outcome and the body. A reader that knows the length of the body need not poll
+    /// again after the last frame; then only [`Body::is_end_stream`] shows the end.
     fn observe(&mut self, outcome: &PollFrame<B::Error>, body: &B);
 
-    /// Whether the body has to be polled to its end, although it is known that no frame will come.
+    /// Whether the body must be polled to its end, even if it is known that no frame follows.
     fn waits_for_end(&self) -> bool {
         false
     }
 }
 
-/// `body`, observed by `observer` for as long as it exists.
+/// A body with its observer.
 #[derive(Debug)]
 pub struct ObservedBody<B, O> {
     body: B,
@@ -30,7 +30,7 @@ pub struct ObservedBody<B, O> {
 }
 
 impl<B, O> ObservedBody<B, O> {
-    /// Lets `observer` see every poll of `body`.
+    /// Calls `observer` after every poll of `body`.
     pub fn new(body: B, observer: O) -> Self {
         Self { body, observer }
     }
@@ -71,14 +71,14 @@ mod tests {
 
     use super::*;
 
-    /// Writes down what it sees.
+    /// Records every poll.
     #[derive(Default)]
-    struct Protocol {
+    struct PollRecorder {
         seen: Vec<String>,
         waits_for_end: bool,
     }
 
-    impl<B: Body<Data = Bytes>> BodyObserver<B> for &mut Protocol {
+    impl<B: Body<Data = Bytes>> BodyObserver<B> for &mut PollRecorder {
         fn observe(&mut self, outcome: &PollFrame<B::Error>, body: &B) {
             let outcome = match outcome {
                 Poll::Pending => "pending".to_owned(),
@@ -99,11 +99,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn observer_sees_frames_trailers_pauses_and_errors_as_the_reader_does() {
-        let mut protocol = Protocol::default();
+    async fn observer_receives_the_same_frames_trailers_pauses_and_errors_as_the_reader() {
+        let mut recorder = PollRecorder::default();
         let (sender, mut receiver) = mpsc::channel::<Result<Frame<Bytes>, &'static str>>(4);
         let frames = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
-        let mut body = ObservedBody::new(StreamBody::new(frames), &mut protocol);
+        let mut body = ObservedBody::new(StreamBody::new(frames), &mut recorder);
         assert!(body.frame().now_or_never().is_none());
         sender.send(Ok(Frame::data(Bytes::from_static(b"abc")))).await.unwrap();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
@@ -114,27 +114,27 @@ mod tests {
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
         drop(sender);
         assert!(body.frame().await.is_none());
-        assert_eq!(protocol.seen, ["pending", "3 bytes", "trailers", "error", "end"]);
+        assert_eq!(recorder.seen, ["pending", "3 bytes", "trailers", "error", "end"]);
     }
 
     #[tokio::test]
     async fn length_and_end_are_those_of_the_inner_body() {
-        let mut protocol = Protocol::default();
-        let mut body = ObservedBody::new(Full::new(Bytes::from_static(b"abc")), &mut protocol);
+        let mut recorder = PollRecorder::default();
+        let mut body = ObservedBody::new(Full::new(Bytes::from_static(b"abc")), &mut recorder);
         assert_eq!(body.size_hint().exact(), Some(3));
         assert!(!body.is_end_stream());
         assert!(body.frame().await.is_some());
         assert_eq!(body.size_hint().exact(), Some(0));
         assert!(body.is_end_stream());
-        assert_eq!(protocol.seen, ["3 bytes, then the end"]);
+        assert_eq!(recorder.seen, ["3 bytes, then the end"]);
     }
 
     #[test]
     fn end_is_hidden_from_the_reader_while_the_observer_waits_for_it() {
-        let mut protocol = Protocol { waits_for_end: true, ..Protocol::default() };
+        let mut recorder = PollRecorder { waits_for_end: true, ..PollRecorder::default() };
         let empty = Full::<Bytes>::default();
         assert!(Body::is_end_stream(&empty));
-        let body = ObservedBody::new(empty.map_err(|never: Infallible| match never {}), &mut protocol);
+        let body = ObservedBody::new(empty.map_err(|never: Infallible| match never {}), &mut recorder);
         assert!(!Body::is_end_stream(&body));
     }
 }

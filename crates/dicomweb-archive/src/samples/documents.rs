@@ -3,23 +3,23 @@
 use super::codes;
 use super::declaration::{Code, Given};
 use super::enhanced::reference;
+use super::location::Location;
 use super::object::Object;
-use super::place::Place;
 use dicom_dictionary_std::tags;
 
 /// A Basic Text SR (PS3.3 A.35.1): findings and a conclusion on the first series of the study.
-pub(super) fn report(place: &Place) -> Object {
-    let source = place.source();
-    let mut object = document(place, codes::REPORT, "SEPARATE");
+pub(super) fn report(location: &Location) -> Object {
+    let source = location.source();
+    let mut object = document(location, codes::REPORT, "SEPARATE");
     object.text(tags::COMPLETION_FLAG, "COMPLETE").text(tags::VERIFICATION_FLAG, "UNVERIFIED");
-    let study = place.study;
+    let study = location.study;
     let first = if let Given::Is(accession) = study.accession { Some(accession) } else { None };
     let requests: Vec<Object> = first
         .iter()
         .chain(study.further_accessions)
         .map(|accession| {
             let mut item = object.item();
-            item.text(tags::STUDY_INSTANCE_UID, &place.study_uid())
+            item.text(tags::STUDY_INSTANCE_UID, &location.study_uid())
                 .empty(tags::REFERENCED_STUDY_SEQUENCE)
                 .text(tags::ACCESSION_NUMBER, accession)
                 .empty(tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST)
@@ -54,27 +54,27 @@ pub(super) fn report(place: &Place) -> Object {
 }
 
 /// A Key Object Selection (PS3.3 A.35.4, PS3.16 TID 2010): images of the first series of the study.
-pub(super) fn key_objects(place: &Place) -> Object {
-    let mut object = document(place, codes::FOR_REFERRING_PROVIDER, "SEPARATE");
+pub(super) fn key_objects(location: &Location) -> Object {
+    let mut object = document(location, codes::FOR_REFERRING_PROVIDER, "SEPARATE");
     object.one(tags::CONTENT_TEMPLATE_SEQUENCE, |template| {
         template.text(tags::MAPPING_RESOURCE, "DCMR").text(tags::TEMPLATE_IDENTIFIER, "2010");
     });
     let mut items = vec![text_item(&object, codes::KEY_OBJECT_DESCRIPTION, "The slices worth a look.")];
-    items.extend(place.source().instances().step_by(4).map(|slice| image(&object, "CONTAINS", &slice)));
+    items.extend(location.source().instances().step_by(4).map(|slice| image(&object, "CONTAINS", &slice)));
     object.items(tags::CONTENT_SEQUENCE, items);
     object
 }
 
 /// A Grayscale Softcopy Presentation State (PS3.3 A.33.1): a window, and a circle with a text annotation.
-pub(super) fn presentation_state(place: &Place) -> Object {
-    let source = place.source();
+pub(super) fn presentation_state(location: &Location) -> Object {
+    let source = location.source();
     let size = source.series.size;
-    let mut object = place.object();
+    let mut object = location.object();
     object
         .text(tags::CONTENT_LABEL, "MARKED")
-        .given(tags::CONTENT_DESCRIPTION, place.series.description)
-        .given(tags::PRESENTATION_CREATION_DATE, place.study.date)
-        .given(tags::PRESENTATION_CREATION_TIME, place.study.time)
+        .given(tags::CONTENT_DESCRIPTION, location.series.description)
+        .given(tags::PRESENTATION_CREATION_DATE, location.study.date)
+        .given(tags::PRESENTATION_CREATION_TIME, location.study.time)
         .text(tags::CONTENT_CREATOR_NAME, "Sample^Writer")
         .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY");
     let images: Vec<Object> = source.instances().map(|slice| reference(&object, &slice)).collect();
@@ -125,12 +125,12 @@ fn displayed_area(object: &mut Object, size: u16) {
 }
 
 /// SR Document General and the root of the content tree (PS3.3 C.17.2, C.17.3).
-fn document(place: &Place, title: Code, continuity: &str) -> Object {
-    let source = place.source();
-    let mut object = place.object();
+fn document(location: &Location, title: Code, continuity: &str) -> Object {
+    let source = location.source();
+    let mut object = location.object();
     object
-        .given(tags::CONTENT_DATE, place.study.date)
-        .given(tags::CONTENT_TIME, place.study.time)
+        .given(tags::CONTENT_DATE, location.study.date)
+        .given(tags::CONTENT_TIME, location.study.time)
         .empty(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE)
         .empty(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE)
         .text(tags::VALUE_TYPE, "CONTAINER")
@@ -138,7 +138,7 @@ fn document(place: &Place, title: Code, continuity: &str) -> Object {
         .text(tags::CONTINUITY_OF_CONTENT, continuity);
     let images: Vec<Object> = source.instances().map(|slice| reference(&object, &slice)).collect();
     object.one(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, |study| {
-        study.text(tags::STUDY_INSTANCE_UID, &place.study_uid()).one(
+        study.text(tags::STUDY_INSTANCE_UID, &location.study_uid()).one(
             tags::REFERENCED_SERIES_SEQUENCE,
             |series| {
                 series
@@ -170,7 +170,7 @@ fn text_item(parent: &Object, concept: Code, text: &str) -> Object {
     item
 }
 
-fn image(parent: &Object, relationship: &str, instance: &Place) -> Object {
+fn image(parent: &Object, relationship: &str, instance: &Location) -> Object {
     let mut item = parent.item();
     let referenced = reference(parent, instance);
     item.text(tags::RELATIONSHIP_TYPE, relationship)

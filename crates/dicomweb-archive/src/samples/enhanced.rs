@@ -2,18 +2,18 @@
 
 use super::codes;
 use super::declaration::{Given, Kind};
+use super::location::Location;
 use super::object::Object;
 use super::phantom;
-use super::place::Place;
 use dicom_dictionary_std::tags;
 
 /// Adds the attributes of an Enhanced MR Image except pixel data.
-pub(super) fn functional_groups(object: &mut Object, place: &Place) {
-    if let (Given::Is(date), Given::Is(time)) = (place.study.date, place.study.time) {
+pub(super) fn functional_groups(object: &mut Object, location: &Location) {
+    if let (Given::Is(date), Given::Is(time)) = (location.study.date, location.study.time) {
         object.text(tags::ACQUISITION_DATE_TIME, &format!("{date}{time}"));
     }
     object
-        .text(tags::FRAME_OF_REFERENCE_UID, &place.frame_of_reference_uid())
+        .text(tags::FRAME_OF_REFERENCE_UID, &location.frame_of_reference_uid())
         .empty(tags::POSITION_REFERENCE_INDICATOR)
         .text(tags::PIXEL_PRESENTATION, "MONOCHROME")
         .text(tags::VOLUMETRIC_PROPERTIES, "VOLUME")
@@ -23,7 +23,7 @@ pub(super) fn functional_groups(object: &mut Object, place: &Place) {
         .text(tags::CONTENT_QUALIFICATION, "RESEARCH")
         .text(tags::MAGNETIC_FIELD_STRENGTH, "3")
         .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY");
-    dimensions(object, place);
+    dimensions(object, location);
     object.one(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
         measures(shared);
         shared.one(tags::MR_IMAGE_FRAME_TYPE_SEQUENCE, |item| {
@@ -35,7 +35,7 @@ pub(super) fn functional_groups(object: &mut Object, place: &Place) {
                 .text(tags::ACQUISITION_CONTRAST, "T2");
         });
     });
-    let frames: Vec<Object> = (0..usize::from(place.series.frames))
+    let frames: Vec<Object> = (0..usize::from(location.series.frames))
         .map(|frame| {
             let mut item = object.item();
             content(&mut item, frame);
@@ -47,15 +47,15 @@ pub(super) fn functional_groups(object: &mut Object, place: &Place) {
 }
 
 /// A Segmentation (PS3.3 A.51) of the first series of the study: the lungs, one frame per slice.
-pub(super) fn segmentation(place: &Place) -> Object {
-    let source = place.source();
+pub(super) fn segmentation(location: &Location) -> Object {
+    let source = location.source();
     let (size, slices) = (source.series.size, usize::from(source.series.instances));
-    let mut object = place.object();
+    let mut object = location.object();
     object
         .text(tags::IMAGE_TYPE, "DERIVED\\PRIMARY")
-        .given(tags::CONTENT_DATE, place.study.date)
-        .given(tags::CONTENT_TIME, place.study.time)
-        .text(tags::FRAME_OF_REFERENCE_UID, &place.frame_of_reference_uid())
+        .given(tags::CONTENT_DATE, location.study.date)
+        .given(tags::CONTENT_TIME, location.study.time)
+        .text(tags::FRAME_OF_REFERENCE_UID, &location.frame_of_reference_uid())
         .empty(tags::POSITION_REFERENCE_INDICATOR)
         .text(tags::CONTENT_LABEL, "LUNGS")
         .text(tags::CONTENT_DESCRIPTION, "Both lungs, drawn by the sample writer")
@@ -79,7 +79,7 @@ pub(super) fn segmentation(place: &Place) -> Object {
             .text(tags::SERIES_INSTANCE_UID, &source.series_uid())
             .items(tags::REFERENCED_INSTANCE_SEQUENCE, references);
     });
-    dimensions(&mut object, place);
+    dimensions(&mut object, location);
     object.one(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
         measures(shared);
         shared.one(tags::SEGMENT_IDENTIFICATION_SEQUENCE, |item| {
@@ -118,7 +118,7 @@ pub(super) fn segmentation(place: &Place) -> Object {
 }
 
 /// A reference to an instance (PS3.3 table 10-11).
-pub(super) fn reference(parent: &Object, instance: &Place) -> Object {
+pub(super) fn reference(parent: &Object, instance: &Location) -> Object {
     let mut item = parent.item();
     item.text(tags::REFERENCED_SOP_CLASS_UID, instance.sop_class())
         .text(tags::REFERENCED_SOP_INSTANCE_UID, &instance.instance_uid());
@@ -126,8 +126,8 @@ pub(super) fn reference(parent: &Object, instance: &Place) -> Object {
 }
 
 /// Adds the dimension of the frames: their position in the stack (PS3.3 C.7.6.17).
-fn dimensions(object: &mut Object, place: &Place) {
-    let organization = format!("{}.1", place.instance_uid());
+fn dimensions(object: &mut Object, location: &Location) {
+    let organization = format!("{}.1", location.instance_uid());
     object
         .one(tags::DIMENSION_ORGANIZATION_SEQUENCE, |item| {
             item.text(tags::DIMENSION_ORGANIZATION_UID, &organization);
@@ -137,7 +137,7 @@ fn dimensions(object: &mut Object, place: &Place) {
                 .tag(tags::DIMENSION_INDEX_POINTER, tags::IN_STACK_POSITION_NUMBER)
                 .tag(tags::FUNCTIONAL_GROUP_POINTER, tags::FRAME_CONTENT_SEQUENCE);
         });
-    if place.series.kind == Kind::Seg {
+    if location.series.kind == Kind::Seg {
         object.text(tags::DIMENSION_ORGANIZATION_TYPE, "3D");
     }
 }

@@ -3,38 +3,38 @@
 
 use super::codes;
 use super::declaration::{Given, Kind, Syntax};
+use super::location::{Location, fraction};
 use super::object::Object;
 use super::phantom;
-use super::place::{Place, fraction};
 use super::rle;
 use dicom_dictionary_std::tags;
 
 /// An instance of an image series, and the transfer syntax in which it is written.
-pub(super) fn image(place: &Place) -> (Object, Syntax) {
-    let kind = place.series.kind;
-    let mut object = place.object();
-    general(&mut object, place);
+pub(super) fn image(location: &Location) -> (Object, Syntax) {
+    let kind = location.series.kind;
+    let mut object = location.object();
+    general(&mut object, location);
     match kind {
         Kind::Ct => ct(&mut object),
         Kind::Mr => mr(&mut object),
-        Kind::EnhancedMr => super::enhanced::functional_groups(&mut object, place),
-        Kind::Xa => xa(&mut object, place),
-        Kind::Pt => pt(&mut object, place),
-        Kind::Dx | Kind::Mg => projection(&mut object, place),
+        Kind::EnhancedMr => super::enhanced::functional_groups(&mut object, location),
+        Kind::Xa => xa(&mut object, location),
+        Kind::Pt => pt(&mut object, location),
+        Kind::Dx | Kind::Mg => projection(&mut object, location),
         Kind::Cr => {
             object.text(tags::VIEW_POSITION, "PA").text(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2");
         }
         _ => {}
     }
     if matches!(kind, Kind::Ct | Kind::Mr | Kind::Pt) {
-        plane(&mut object, place);
+        plane(&mut object, location);
     }
-    let syntax = pixels(&mut object, place);
+    let syntax = pixels(&mut object, location);
     (object, syntax)
 }
 
-fn general(object: &mut Object, place: &Place) {
-    let (study, kind) = (place.study, place.series.kind);
+fn general(object: &mut Object, location: &Location) {
+    let (study, kind) = (location.study, location.series.kind);
     let image_type = match kind {
         Kind::Ct | Kind::Mr => "ORIGINAL\\PRIMARY\\AXIAL",
         Kind::EnhancedMr => "ORIGINAL\\PRIMARY\\VOLUME\\NONE",
@@ -72,17 +72,17 @@ fn mr(object: &mut Object) {
         .text(tags::MAGNETIC_FIELD_STRENGTH, "1.5");
 }
 
-fn xa(object: &mut Object, place: &Place) {
+fn xa(object: &mut Object, location: &Location) {
     object
         .text(tags::KVP, "80")
         .text(tags::RADIATION_SETTING, "GR")
         .text(tags::PIXEL_INTENSITY_RELATIONSHIP, "LIN")
         .text(tags::POSITIONER_MOTION, "STATIC")
-        .text(tags::POSITIONER_PRIMARY_ANGLE, if place.positions[2] == 0 { "-30.0" } else { "45.0" })
+        .text(tags::POSITIONER_PRIMARY_ANGLE, if location.positions[2] == 0 { "-30.0" } else { "45.0" })
         .text(tags::POSITIONER_SECONDARY_ANGLE, "20.0");
 }
 
-fn pt(object: &mut Object, place: &Place) {
+fn pt(object: &mut Object, location: &Location) {
     object
         .text(tags::UNITS, "BQML")
         .text(tags::COUNTS_SOURCE, "EMISSION")
@@ -92,8 +92,8 @@ fn pt(object: &mut Object, place: &Place) {
         .text(tags::RESCALE_INTERCEPT, "0")
         .text(tags::RESCALE_SLOPE, "12.5")
         .text(tags::FRAME_REFERENCE_TIME, "0")
-        .number(tags::NUMBER_OF_SLICES, place.series.instances)
-        .word(tags::IMAGE_INDEX, u16::try_from(place.positions[3] + 1).unwrap_or(u16::MAX))
+        .number(tags::NUMBER_OF_SLICES, location.series.instances)
+        .word(tags::IMAGE_INDEX, u16::try_from(location.positions[3] + 1).unwrap_or(u16::MAX))
         .one(tags::RADIOPHARMACEUTICAL_INFORMATION_SEQUENCE, |item| {
             item.text(tags::RADIOPHARMACEUTICAL, "FDG")
                 .text(tags::RADIONUCLIDE_TOTAL_DOSE, "350000000")
@@ -102,8 +102,8 @@ fn pt(object: &mut Object, place: &Place) {
         });
 }
 
-fn projection(object: &mut Object, place: &Place) {
-    let view = if place.series.kind == Kind::Mg { codes::CRANIO_CAUDAL } else { codes::POSTERO_ANTERIOR };
+fn projection(object: &mut Object, location: &Location) {
+    let view = if location.series.kind == Kind::Mg { codes::CRANIO_CAUDAL } else { codes::POSTERO_ANTERIOR };
     object
         .text(tags::PRESENTATION_INTENT_TYPE, "FOR PRESENTATION")
         .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY")
@@ -114,16 +114,16 @@ fn projection(object: &mut Object, place: &Place) {
         .texts(tags::IMAGER_PIXEL_SPACING, &["0.5", "0.5"])
         .texts(tags::PATIENT_ORIENTATION, &["L", "F"])
         .codes(tags::VIEW_CODE_SEQUENCE, &[view]);
-    if place.series.kind == Kind::Mg {
+    if location.series.kind == Kind::Mg {
         object.text(tags::VIEW_POSITION, "CC").text(tags::BREAST_IMPLANT_PRESENT, "NO");
     }
 }
 
 /// Image Plane and Frame of Reference (PS3.3 C.7.6.2, C.7.4.1): axial slices 5 mm apart.
-fn plane(object: &mut Object, place: &Place) {
-    let height = place.positions[3] * 5;
+fn plane(object: &mut Object, location: &Location) {
+    let height = location.positions[3] * 5;
     object
-        .text(tags::FRAME_OF_REFERENCE_UID, &place.frame_of_reference_uid())
+        .text(tags::FRAME_OF_REFERENCE_UID, &location.frame_of_reference_uid())
         .empty(tags::POSITION_REFERENCE_INDICATOR)
         .text(tags::PATIENT_POSITION, "HFS")
         .texts(tags::IMAGE_ORIENTATION_PATIENT, &["1", "0", "0", "0", "1", "0"])
@@ -134,11 +134,11 @@ fn plane(object: &mut Object, place: &Place) {
 }
 
 /// Adds the Image Pixel and Multi-frame modules and Pixel Data; returns the transfer syntax in which they are written.
-fn pixels(object: &mut Object, place: &Place) -> Syntax {
-    let series = place.series;
+fn pixels(object: &mut Object, location: &Location) -> Syntax {
+    let series = location.series;
     let frames = if multi_frame(series.kind) { usize::from(series.frames) } else { 1 };
     let frame_pixels = (0..frames).map(|frame| {
-        let moment = if frames > 1 { fraction(frame, frames) } else { place.moment() };
+        let moment = if frames > 1 { fraction(frame, frames) } else { location.moment() };
         phantom::render(series, moment)
     });
     let bits = if matches!(series.kind, Kind::Ct | Kind::Mr | Kind::EnhancedMr | Kind::Pt) { 16 } else { 8 };
@@ -157,7 +157,7 @@ fn pixels(object: &mut Object, place: &Place) -> Syntax {
         .word(tags::BITS_STORED, if bits == 16 { 12 } else { 8 })
         .word(tags::HIGH_BIT, if bits == 16 { 11 } else { 7 })
         .word(tags::PIXEL_REPRESENTATION, 0);
-    if place.study.syntax == Syntax::Rle && bits == 8 {
+    if location.study.syntax == Syntax::Rle && bits == 8 {
         object
             .compressed(frame_pixels.map(|frame| rle::compress(&frame, usize::from(series.size))).collect());
         return Syntax::Rle;
@@ -169,7 +169,7 @@ fn pixels(object: &mut Object, place: &Place) -> Syntax {
         frame_pixels.flatten().collect()
     };
     object.pixels(bits, bytes);
-    if place.study.syntax == Syntax::Implicit { Syntax::Implicit } else { Syntax::Explicit }
+    if location.study.syntax == Syntax::Implicit { Syntax::Implicit } else { Syntax::Explicit }
 }
 
 fn multi_frame(kind: Kind) -> bool {

@@ -2,7 +2,7 @@
 //! the object, and finally a DICOM file (PS3.10 7.1). Does not know about kinds of objects.
 
 use super::declaration::{Code, Given, Issuer, Syntax};
-use super::place::ROOT;
+use super::location::ROOT;
 use dicom_core::value::{C, DataSetSequence, PixelFragmentSequence, PrimitiveValue};
 use dicom_core::{DataElement, Length, Tag, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};

@@ -38,13 +38,14 @@ fn every_run_writes_the_same_bytes() {
 fn samples_have_enough_patients_studies_and_modalities() {
     assert!(patients().len() >= 12);
     assert!(patients().iter().map(|patient| patient.studies.len()).sum::<usize>() >= 30);
-    let modalities: BTreeSet<&str> = series().map(|place| place.series.kind.modality()).collect();
+    let modalities: BTreeSet<&str> = series().map(|location| location.series.kind.modality()).collect();
     assert_eq!(
         modalities,
         BTreeSet::from(["CR", "CT", "DX", "KO", "MG", "MR", "PR", "PT", "SEG", "SR", "US", "XA"])
     );
     assert!(
-        series().any(|place| place.study.series.iter().map(|series| series.instances).sum::<u16>() > 200)
+        series()
+            .any(|location| location.study.series.iter().map(|series| series.instances).sum::<u16>() > 200)
     );
 }
 
@@ -63,8 +64,8 @@ fn numbers_are_written_as_decimal_text() {
 #[test]
 fn every_uid_is_valid_and_unique() {
     let mut seen = BTreeSet::new();
-    for place in series().flat_map(|place| place.instances().collect::<Vec<_>>()) {
-        let uid = place.instance_uid();
+    for location in series().flat_map(|location| location.instances().collect::<Vec<_>>()) {
+        let uid = location.instance_uid();
         assert!(dicom_model::SopInstanceUid::parse(&uid).is_ok(), "{uid}");
         assert!(seen.insert(uid));
     }

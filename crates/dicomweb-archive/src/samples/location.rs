@@ -1,4 +1,4 @@
-//! The position of an object in the declarations, its UIDs, and the attributes that all objects of a patient, study and
+//! The location of an object in the declarations, its UIDs, and the attributes that all objects of a patient, study and
 //! series have (PS3.3 C.7). Does not know about pixel data.
 
 use super::declaration::{Given, Kind, Patient, SeriesDeclaration, StudyDeclaration};
@@ -15,16 +15,16 @@ const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
 /// "dicomweb-gateway" as a number. The numbers of patient, study, series and instance follow it.
 pub const ROOT: &str = "2.25.133470007535392751803217985031206560121";
 
-/// The position of an object: indices from 0, and the declarations at these indices.
+/// The location of an object: indices from 0, and the declarations at these indices.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) patient: &'static Patient,
     pub(super) study: &'static StudyDeclaration,
     pub(super) series: &'static SeriesDeclaration,
     pub(super) positions: [usize; 4],
 }
 
-impl Place {
+impl Location {
     pub(super) fn study_uid(&self) -> String {
         self.uid(2)
     }
@@ -63,10 +63,10 @@ impl Place {
 
     /// All instances of the series.
     pub(super) fn instances(&self) -> impl Iterator<Item = Self> {
-        let place = *self;
+        let location = *self;
         let [patient, study, series, _] = self.positions;
         (0..usize::from(self.series.instances))
-            .map(move |instance| Self { positions: [patient, study, series, instance], ..place })
+            .map(move |instance| Self { positions: [patient, study, series, instance], ..location })
     }
 
     /// Relative position of the instance in its series, from 0.0 to 1.0.
@@ -204,7 +204,7 @@ impl Place {
     }
 }
 
-impl Place {
+impl Location {
     /// Adds the Modality Performed Procedure Step, which is the same for every series of the study (PS3.3 C.7.3.1).
     fn add_performed_step(&self, object: &mut Object) {
         if self.study.performed_step == Given::Absent {
