@@ -1,8 +1,8 @@
-//! Which build this is: the commit and its date, for `--version` and for the CapabilityStatement.
+//! Build information: the commit and its date, for `--version` and for the CapabilityStatement.
 //!
-//! A checkout is asked through git. Where there is none (a source archive, the container image), `GATEWAY_BUILD_COMMIT` and
-//! `GATEWAY_BUILD_DATE` name them; without these they are unknown, and the date of the release comes from CHANGELOG.md.
-//! A date is never the day of the build: the same sources give the same program.
+//! In a checkout they come from git. Otherwise (a source archive, the container image) `GATEWAY_BUILD_COMMIT` and
+//! `GATEWAY_BUILD_DATE` provide them; without these variables they are unknown, and the date of the release comes from
+//! CHANGELOG.md. The time of the build is never used, so that builds are reproducible.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ fn main() {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     println!("cargo::rerun-if-env-changed={COMMIT_VARIABLE}");
     println!("cargo::rerun-if-env-changed={DATE_VARIABLE}");
-    // Whether there are local changes is asked again whenever what goes into the program changes.
+    // Local changes are detected again whenever a source of the program changes.
     for path in ["build.rs", "src", "crates", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }
@@ -40,7 +40,7 @@ fn main() {
 const COMMIT_VARIABLE: &str = "GATEWAY_BUILD_COMMIT";
 const DATE_VARIABLE: &str = "GATEWAY_BUILD_DATE";
 
-/// As many digits as nobody mistakes for another commit's.
+/// Enough digits to identify a commit.
 const COMMIT_DIGITS: usize = 12;
 
 fn date_of_release(root: &Path, version: &str) -> Result<String, String> {
@@ -49,20 +49,20 @@ fn date_of_release(root: &Path, version: &str) -> Result<String, String> {
     release_date(&changelog.map_err(|error| format!("CHANGELOG.md: {error}"))?, version)
 }
 
-/// What is known of a build.
+/// What is known about a build.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Build {
-    /// The commit's hash, [`COMMIT_DIGITS`] of it.
+    /// The first [`COMMIT_DIGITS`] digits of the commit hash.
     pub(crate) commit: Option<String>,
-    /// The commit's date, of UTC, as YYYY-MM-DD.
+    /// The date of the commit in UTC, as YYYY-MM-DD.
     pub(crate) date: Option<String>,
-    /// Files under version control differ from the commit.
+    /// Whether files under version control differ from the commit.
     pub(crate) changed: bool,
 }
 
 impl Build {
-    /// What git says of the checkout at `root`; `None` where there is none, or no git. A repository further up is another
-    /// project's.
+    /// The build information of the checkout at `root`; `None` without a checkout or without git. A repository in a parent folder
+    /// belongs to another project.
     pub(crate) fn of_checkout(root: &Path) -> Option<Self> {
         if !root.join(".git").exists() {
             return None;
@@ -73,7 +73,7 @@ impl Build {
         Some(Self { commit: Some(shortened(&commit)), date: Some(date), changed: !changes.is_empty() })
     }
 
-    /// What whoever builds says of the commit. Values that cannot be right are an error, as a wrong answer is worse than none.
+    /// The build information in environment variables. Invalid values are an error, because wrong information is worse than none.
     pub(crate) fn of_variables(commit: Option<&str>, date: Option<&str>) -> Result<Self, String> {
         if let Some(commit) = commit {
             let is_hash =
@@ -90,7 +90,7 @@ impl Build {
         Ok(Self { commit: commit.map(shortened), date: date.map(str::to_owned), changed: false })
     }
 
-    /// What `--version` prints after the program's name.
+    /// The text that `--version` prints after the name of the program.
     pub(crate) fn describe(&self, version: &str) -> String {
         let commit = self.commit.as_deref().unwrap_or("unknown");
         let date = self.date.as_deref().unwrap_or("date unknown");
@@ -108,17 +108,17 @@ pub(crate) fn release_date(changelog: &str, version: &str) -> Result<String, Str
         .ok_or_else(|| format!("CHANGELOG.md has no heading \"{heading}YYYY-MM-DD\""))
 }
 
-/// The files that change when another commit is checked out or made. A path that does not exist would make cargo run this
+/// The files that change when another commit is checked out or created. A path that does not exist would make cargo run this
 /// script at every build.
 pub(crate) fn watched(root: &Path) -> Vec<PathBuf> {
     if !root.join(".git").exists() {
         return Vec::new();
     }
-    // In a worktree HEAD is beside the worktree's own files and the branch is the repository's: git knows where.
+    // In a worktree HEAD belongs to the worktree and the branch to the repository: git knows the paths.
     let path = |name: &str| git(root, &["rev-parse", "--git-path", name]).map(|path| root.join(path));
     let branch = git(root, &["symbolic-ref", "--quiet", "HEAD"]);
     let loose = branch.and_then(|branch| path(&branch)).filter(|path| path.exists());
-    // The log grows with every commit, also while the branch has no file of its own.
+    // The log grows with every commit, even if the branch has no loose ref file.
     let rest = ["HEAD", "logs/HEAD", "packed-refs"].into_iter().filter_map(path).filter(|path| path.exists());
     let packed_too = loose.is_none();
     let rest = rest.filter(|path| packed_too || !path.ends_with("packed-refs"));
@@ -141,13 +141,13 @@ fn shortened(commit: &str) -> String {
 }
 
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
-    // Nothing is written, so that a build beside another git command cannot disturb it.
-    let asked = Command::new("git")
+    // Without optional locks, so that a build does not interfere with another git command.
+    let output = Command::new("git")
         .args(["--no-optional-locks", "-C"])
         .arg(root)
         .args(arguments)
         .env("TZ", "UTC")
         .output()
         .ok()?;
-    asked.status.success().then(|| String::from_utf8_lossy(&asked.stdout).trim().to_owned())
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -3,9 +3,9 @@
 
     scripts/third_party_notices.py >THIRD-PARTY-NOTICES
 
-The crates are those of Cargo.lock that the program depends on under Linux, without what only builds or tests it; the texts are
-the files that their authors publish with them. It fails where a license asks for its text and no text is found.
-Needs Python 3.11 and cargo, and downloads what is not downloaded yet.
+The crates are those in Cargo.lock that the program depends on under Linux, without build and test dependencies; the texts are
+the license files that their authors publish with them. Fails if a license requires its text and no text is found.
+Needs Python 3.11 and cargo, and downloads missing crates.
 """
 
 import collections
@@ -20,13 +20,13 @@ TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 LICENSE_FILE = re.compile(r"(licen[cs]e|copying|copyright|notice|unlicense)([-._].*)?", re.IGNORECASE)
 NOT_TEXT = {".rs", ".py", ".c", ".h", ".cmake"}
 
-# Files of C code that comes with a crate and is under a choice of licenses: not the one that is chosen.
+# License files of C code in a crate that is under a choice of licenses: the license that was not chosen.
 NOT_CHOSEN = {("zstd-sys", "zstd/COPYING"): "BSD-3-Clause is chosen, not GPL-2.0"}
 
-# Crates without a license file of their own, from the same repository as others that have it.
+# Crates without a license file, from the same repository as a crate that has it.
 SAME_AS = {"alloc-stdlib": "alloc-no-stdlib"}
 
-# What is in the program beside crates.
+# Contents of the program besides crates.
 OTHERS = {
     "GNU Unifont 15.1.05 (OFL-1.1), in unifont": ROOT / "licenses" / "OFL-1.1.txt",
     "The Rust standard library (MIT OR Apache-2.0)": ROOT / "LICENSE",
@@ -47,12 +47,12 @@ def linked(target: str) -> dict[str, dict]:
             if is_normal and dependency["pkg"] not in found:
                 found.add(dependency["pkg"])
                 following.append(dependency["pkg"])
-    # What is a part of this project is under its own license.
+    # Crates of this project are under its own license.
     return {one: packages[one] for one in found if packages[one]["source"] is not None}
 
 
 def texts(package: dict) -> list[str]:
-    """The contents of the license files of a package and of the code that it brings along."""
+    """The contents of the license files of a package and of the code that it contains."""
     folder = pathlib.Path(package["manifest_path"]).parent
     files = sorted(path for path in folder.rglob("*") if LICENSE_FILE.fullmatch(path.name) and path.suffix not in NOT_TEXT)
     chosen = [path for path in files if path.is_file() and (package["name"], str(path.relative_to(folder))) not in NOT_CHOSEN]
@@ -66,7 +66,7 @@ def fallback(package: dict, by_name: dict[str, dict]) -> list[str] | None:
     choices = set(re.split(r"\s+OR\s+|/", package["license"] or ""))
     if "Apache-2.0" in choices:
         return [(ROOT / "LICENSE").read_text().strip()]
-    # Asks for nothing.
+    # CC0 requires no text.
     return [] if "CC0-1.0" in choices else None
 
 
@@ -90,7 +90,7 @@ def main() -> int:
         return 1
     for title, path in OTHERS.items():
         users[path.read_text().strip()].append(title)
-    print("dicomweb-gateway contains the following software of others, under the licenses that follow.\n")
+    print("dicomweb-gateway contains the following third-party software, under the licenses below.\n")
     for package in ordered:
         print(f"  {package['name']} {package['version']} ({package['license']}) {package['repository'] or ''}".rstrip())
     for title in OTHERS:

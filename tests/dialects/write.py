@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes exchanges.json and expect.json of every dialect: what one small hospital's archive answers in the manner of each
-brand, and what clients of the gateway must get of the hospital, whatever the brand.
+"""Writes exchanges.json and expect.json of every dialect: the responses of each archive product for the same small set of studies,
+and the responses that clients of the gateway must get with every product.
 
     python3 tests/dialects/write.py
 
-The manner of each brand is told in its folder's README.md.
+The README.md of each folder describes the product.
 """
 
 import json
@@ -20,8 +20,8 @@ def series(uid, modality, sop_class, count, body=None):
     return {"uid": uid, "modality": modality, "class": sop_class, "count": count, "body": body}
 
 
-# Patients whom careless matching confuses: P1, p1 and P10; accession numbers likewise. 1.2.2 has dates as ACR-NEMA wrote
-# them and a series without a modality, 1.2.3 no date, 1.2.4 padded values.
+# Patients that inexact matching confuses: P1, p1 and P10; similar accession numbers. 1.2.2 has dates in the format of ACR-NEMA and a
+# series without a modality, 1.2.3 has no date, 1.2.4 has padded values.
 STUDIES = [
     {"uid": "1.2.1", "id": "P1", "name": YAMADA, "date": "20230805", "time": "101500", "zone": "+0900", "accession": "A1", "description": "CHEST CT",
      "series": [series("1.2.1.1", "CT", CT, 2, "CHEST"), series("1.2.1.2", "SR", SR, 1)]},
@@ -36,8 +36,8 @@ STUDIES = [
 ]
 UIDS = [study["uid"] for study in STUDIES]
 
-# What the gateway is expected to ask of studies; a value in braces may stand within others.
-QUESTIONS = [
+# The queries for studies that the gateway may send; a value in braces may be part of a longer value.
+QUERIES = [
     *(("StudyInstanceUID", uid) for uid in UIDS), ("StudyInstanceUID", "1.2.1,1.2.3"),
     *(("PatientID", value) for value in ("P1", "p1", "X2", "P10", "P*")),
     *(("AccessionNumber", value) for value in ("A1", "a1")),
@@ -49,8 +49,8 @@ def modalities(study):
     return [modality for modality in dict.fromkeys(series["modality"] for series in study["series"]) if modality]
 
 
-class Brand:
-    """How an ordinary archive writes; the others change what they do otherwise."""
+class Product:
+    """The responses of an ordinary archive; subclasses override the differences."""
 
     type = "application/dicom+json"
     counts = modalities = parents = description = True
@@ -121,7 +121,7 @@ class Brand:
         return [write(study, series, number) for number in range(1, series["count"] + 1)]
 
     def finds(self, study, key, value):
-        """As most match: whatever the case, with `*` and lists as operators."""
+        """Case-insensitive matching with `*` and lists as operators, like most archives."""
         if key in self.ignored:
             return True
         if key == "StudyInstanceUID":
@@ -134,9 +134,9 @@ class Brand:
         return held.startswith(value[:-1].lower()) if value.endswith("*") else held == value.lower()
 
     def searches(self):
-        """Studies by what can be asked for; a second page is empty."""
+        """Searches for studies by every query; a second page is empty."""
         yield self.answer("/studies", [], when={"offset": "*"})
-        for key, value in QUESTIONS:
+        for key, value in QUERIES:
             yield self.answer("/studies", self.rows(study for study in STUDIES if self.finds(study, key, value)), when={key: value})
         for key in ("StudyInstanceUID", "PatientID", "AccessionNumber", "StudyID"):
             if key not in self.ignored:
@@ -163,7 +163,7 @@ class Brand:
         yield self.answer(path, self.instances_of(study, series, self.metadata))
 
     def series_of_all(self):
-        """The series of every study, which are asked for by the list of their UIDs."""
+        """The series of all studies, which are queried with a list of Study Instance UIDs."""
         rows = [row for study in STUDIES for row in self.series_rows(study)]
         yield self.answer("/series", [], when={"offset": "*"})
         yield self.answer("/series", rows, when={"StudyInstanceUID": {"holds": ","}})
@@ -172,11 +172,11 @@ class Brand:
         return [*self.searches(), *(self.series_of_all() if self.uid_lists else ()), *self.below()]
 
 
-class Orthanc(Brand):
-    """The description only for those who ask for it; errors as JSON in plain text, with addresses."""
+class Orthanc(Product):
+    """StudyDescription only if it is requested; errors as JSON with media type text/plain, with URLs."""
 
     def searches(self):
-        """Everything twice: as it is asked for with the description, and without."""
+        """Every response twice: with and without a requested StudyDescription."""
         for answer in super().searches():
             yield answer | {"when": answer.get("when", {}) | {"includefield": {"holds": "00081030"}}}
             bare = [{tag: element for tag, element in row.items() if tag != "00081030"} for row in answer["body"]]
@@ -188,7 +188,7 @@ class Orthanc(Brand):
 
 
 class OrthancBookworm(Orthanc):
-    """QIDO is forced to Latin-1: what that cannot hold is lost; metadata are right."""
+    """QIDO-RS in Latin-1, which loses other characters; metadata is correct."""
 
     def study(self, study):
         row = super().study(study)
@@ -202,14 +202,14 @@ class OrthancBookworm(Orthanc):
 
 
 class OrthancTrixie(Orthanc):
-    """Decimal strings are strings; a modality at study level finds a study by some arbitrary instance."""
+    """NumberOfFrames with an empty Value array."""
 
     def instance(self, study, series, number):
         return super().instance(study, series, number) | {"00280008": {"vr": "IS", "Value": []}}
 
 
 class OrthancSid(OrthancTrixie):
-    """The same, and padded values."""
+    """The same, with padded code strings."""
 
     def metadata(self, study, series, number):
         row = super().metadata(study, series, number)
@@ -217,8 +217,8 @@ class OrthancSid(OrthancTrixie):
         return row
 
 
-class DicomRst(Brand):
-    """Integers are padded strings, names are not split, rows leave their parents out, metadata come for the whole study."""
+class DicomRst(Product):
+    """Integers as padded strings, names not split, rows without the UIDs of study and series, metadata of the whole study."""
 
     type = "application/json"
     parents = uid_lists = False
@@ -239,19 +239,19 @@ class DicomRst(Brand):
         yield self.answer(path, whole)
 
     def exchanges(self):
-        refusal = {"path": "*", "when": {"includefield": "repeated"}, "status": 400, "type": "text/plain", "text": "duplicate field `includefield`"}
+        rejection = {"path": "*", "when": {"includefield": "repeated"}, "status": 400, "type": "text/plain", "text": "duplicate field `includefield`"}
         unknown = {"path": "*", "status": 500, "type": "text/plain", "text": "Sub-operation failed"}
-        return [refusal, *super().exchanges(), unknown]
+        return [rejection, *super().exchanges(), unknown]
 
 
 class DicomRstDcmqrscp(DicomRst):
-    """No counts, no modalities in study, no SOP class in rows of instances; modality keys are ignored."""
+    """No counts, no ModalitiesInStudy, no SOPClassUID in rows of instances; ModalitiesInStudy is ignored as a key."""
 
     counts = modalities = description = False
     ignored = ("ModalitiesInStudy",)
 
     def finds(self, study, key, value):
-        """With regard to case."""
+        """Case-sensitive matching."""
         exact = {"PatientID": study["id"], "AccessionNumber": study["accession"].strip()}.get(key)
         return super().finds(study, key, value) and (exact is None or value.endswith("*") or exact == value)
 
@@ -265,7 +265,7 @@ class DicomRstDcmqrscp(DicomRst):
 
 
 class DicomRstPynetdicom(DicomRst):
-    """A row for each instance at every level, kanji replaced, unknown keys ignored."""
+    """One row per instance at every level, non-ASCII characters replaced, unsupported keys ignored."""
 
     counts = modalities = description = False
 
@@ -278,12 +278,12 @@ class DicomRstPynetdicom(DicomRst):
         return [row for study in studies for row in [self.study(study)] * sum(series["count"] for series in study["series"])]
 
     def series_rows(self, study):
-        """One for each instance."""
+        """One row per instance."""
         return [self.series(study, series) for series in study["series"] for _ in range(series["count"])]
 
 
-class StaticDicomweb(Brand):
-    """Everybody, whatever is asked for and on every page; empty values; gzip that is not asked for; 404 as HTML."""
+class StaticDicomweb(Product):
+    """All studies for unsupported keys and on every page; empty values; unrequested gzip; 404 as HTML."""
 
     type = "application/json; charset=utf-8"
 
@@ -302,7 +302,7 @@ class StaticDicomweb(Brand):
     ignored = ("ModalitiesInStudy", "StudyID")
 
     def finds(self, study, key, value):
-        """What is empty fits every value."""
+        """An empty attribute matches every value."""
         empty = {"StudyDate": study["date"], "AccessionNumber": study["accession"]}.get(key) == ""
         return empty or super().finds(study, key, value)
 
@@ -310,7 +310,7 @@ class StaticDicomweb(Brand):
         yield from ({**answer, "encoding": "gzip"} for answer in super().searches() if "offset" not in answer.get("when", {}))
 
     def series_of_all(self):
-        """Not there."""
+        """Not supported."""
         return ()
 
     def below(self):
@@ -328,9 +328,9 @@ class StaticDicomweb(Brand):
         return [*super().exchanges(), page]
 
 
-class DicomwebProxy(Brand):
-    """Errors as 200 with "500", unknown routes as its web page, rows of instances without numbers, a wildcard behind every
-    value, names in UTF-8 read as Latin-1 and written again as UTF-8."""
+class DicomwebProxy(Product):
+    """Errors as 200 with "500", unknown routes as its HTML page, rows of instances without InstanceNumber, a wildcard after every
+    value, names in UTF-8 decoded as Latin-1 and encoded again as UTF-8."""
 
     uid_lists = False
     page = {"status": 200, "type": "text/html", "text": "<!doctype html><title>viewer</title>"}
@@ -359,8 +359,8 @@ class DicomwebProxy(Brand):
         return [error, *super().exchanges(), *of_studies, {"path": "*", **self.page}]
 
 
-class Google(Brand):
-    """No match is 204; file meta information in metadata; bulk data on a third host."""
+class Google(Product):
+    """204 without matches; file meta information in metadata; bulk data on another host."""
 
     type = "application/dicom+json; charset=utf-8"
     host = "https://healthcare.example.com/v1/dicomWeb"
@@ -387,12 +387,12 @@ def search(query, uids, resource="ImagingStudy", **values):
     return expected | ({"ids": uids} if uids is not None else {}) | ({"values": values} if values else {})
 
 
-def read(brand, study, from_rows):
-    """The study as a client must get it. `from_rows`: it is made of QIDO rows alone."""
+def read(product, study, from_rows):
+    """The study that a client must get. `from_rows`: it is assembled from QIDO-RS rows only."""
     counted = sum(series["count"] for series in study["series"])
     values = {"/id": study["uid"], "/numberOfSeries": len(study["series"]), "/numberOfInstances": counted, "/subject/identifier/value": study["id"],
               "/started": STARTED[study["uid"]], "/description": study["description"] and study["description"].strip()}
-    if from_rows and not brand.description:
+    if from_rows and not product.description:
         values["/description"] = None
     for place, series in enumerate(study["series"]):
         values |= {f"/series/{place}/uid": series["uid"], f"/series/{place}/numberOfInstances": series["count"],
@@ -413,7 +413,7 @@ BODIES = {"CHEST": "816094009", "HEAD": "69536005", "KNEE": "72696002", "ABDOMEN
 STARTED = {"1.2.1": "2023-08-05T10:15:00+09:00", "1.2.2": "1994-01-30", "1.2.3": None, "1.2.4": "2024-01-31T16:54:47.78828+09:00", "1.2.5": "2024-02-01"}
 
 
-def expectations(name, brand):
+def expectations(name, product):
     total = {"/total": 5}
     yield search("_elements=id", UIDS, **total)
     for patient in ("P1", "p1", "X2", "P10", "P*", "nobody"):
@@ -425,14 +425,14 @@ def expectations(name, brand):
     yield search("_id=1.2.1,1.2.3&_elements=id", ["1.2.1", "1.2.3"])
     yield search("started=2023&_elements=id", ["1.2.1"])
     yield search("modality=SR&_elements=id", ["1.2.1", "1.2.4"])
-    # The newest first, with their series, which are asked for by lists of UIDs only where those are understood.
+    # The newest studies first, with their series, which are queried by lists of UIDs only if the product supports them.
     page = {f"/entry/{place}/resource/series/{last}/uid": f"{uid}.{last + 1}" for place, (uid, last) in enumerate((("1.2.5", 0), ("1.2.4", 2), ("1.2.1", 1)))}
-    yield search("_count=5", UIDS, **total, **page) | ({} if brand.uid_lists else {"unasked": ["/dicom-web/series"]})
+    yield search("_count=5", UIDS, **total, **page) | ({} if product.uid_lists else {"unasked": ["/dicom-web/series"]})
     yield {"get": "/fhir/ImagingStudy/1.2.9", "status": 404, "values": {"/resourceType": "OperationOutcome"}}
     from_rows = name in ("dicom-rst", "dicom-rst-pynetdicom", "dicomweb-proxy")
     for study in STUDIES:
-        # Of metadata, this archive moves every pixel.
-        yield read(brand, study, from_rows) | ({"unasked": ["/metadata"]} if name == "dicom-rst" else {})
+        # A metadata request makes this product retrieve all pixel data.
+        yield read(product, study, from_rows) | ({"unasked": ["/metadata"]} if name == "dicom-rst" else {})
     yield search("identifier=P1", None, "Patient", **{"/total": 1, "/entry/0/resource/identifier/0/value": "P1"})
     yield search("identifier=p1", None, "Patient", **{"/total": 1, "/entry/0/resource/identifier/0/value": "p1"})
     if name not in ("orthanc-1.10", "dicom-rst-pynetdicom", "dicomweb-proxy"):
@@ -453,6 +453,6 @@ def write(path, entries):
     path.write_text(f"[\n{lines}\n]\n")
 
 
-for name, brand in DIALECTS.items():
-    write(HERE / name / "exchanges.json", brand().exchanges())
-    write(HERE / name / "expect.json", expectations(name, brand))
+for name, product in DIALECTS.items():
+    write(HERE / name / "exchanges.json", product().exchanges())
+    write(HERE / name / "expect.json", expectations(name, product))

@@ -5,11 +5,11 @@ import pathlib
 
 HERE = pathlib.Path(__file__).parent
 DEFINITIONS = HERE.parent / "e2e" / "node_modules" / "@medplum" / "definitions" / "dist" / "fhir" / "r4"
-# A Reference has an Identifier, which has a Reference: below this depth only what is primitive is written.
-DEEPEST = 3
-# Medplum adds elements of its own to Meta.
+# A Reference has an Identifier, which has a Reference: below this depth only primitive elements are written.
+MAX_DEPTH = 3
+# Elements that Medplum adds to Meta.
 NOT_OF_HL7 = {"Meta.project", "Meta.author", "Meta.onBehalfOf", "Meta.account", "Meta.accounts", "Meta.compartment"}
-# Of the fifty types of an extension's value: those that the types know, and some that they carry as they are.
+# Some of the fifty types of Extension.value[x]: those that the Rust types define, and some that they preserve as raw JSON.
 VALUES = {"boolean": True, "code": "c", "integer": -1, "decimal": 1.5, "Quantity": {"value": 1.0, "unit": "u"}}
 
 
@@ -30,7 +30,7 @@ def extension(kind: str) -> dict:
 
 
 def extensions(depth: int) -> list[dict]:
-    if depth >= DEEPEST:
+    if depth >= MAX_DEPTH:
         return [extension("code")]
     nested = {"extension": [extension(kind) for kind in VALUES], "url": "http://example.org/nested"}
     beside = {"url": "http://example.org/beside", "valueString": "s", "_valueString": {"id": "v"}}
@@ -73,7 +73,7 @@ def members(path: str, depth: int) -> dict:
                 written[own_name] = [value, None] if is_list else value
                 if kind != "xhtml":
                     written[f"_{own_name}"] = [None, beside] if is_list else beside
-            elif depth < DEEPEST:
+            elif depth < MAX_DEPTH:
                 value = members(element["path"] if kind == "BackboneElement" else kind, depth + 1)
                 written[own_name] = [value] if is_list else value
     return written
@@ -81,6 +81,6 @@ def members(path: str, depth: int) -> dict:
 
 for resource in ["ImagingStudy", "Patient", "Endpoint"]:
     text = json.dumps(members(resource, 0), separators=(",", ":"))
-    # The precision of a decimal is part of it (R4 json.html#primitive).
+    # The precision of a decimal is significant (R4 json.html#primitive).
     text = text.replace('"valueDecimal":1.5', '"valueDecimal":1.50')
     (HERE / "every-element" / f"{resource}.json").write_text(text + "\n")

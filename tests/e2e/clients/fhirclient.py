@@ -1,6 +1,6 @@
-"""What PyPI's fhirclient, the SMART client, makes of an open server; its answers are as test_clients.py describes them.
+"""The answers of PyPI's fhirclient, the SMART client, without authorization; test_clients.py describes the answers.
 
-Its models check each resource: a property that R4 does not know, one that is missing or of another type is an exception.
+Its models validate each resource: a property that R4 does not define, a missing one, or one of another type is an exception.
 """
 
 import requests
@@ -10,10 +10,10 @@ from fhirclient.models import bundle, endpoint, imagingstudy, patient
 ImagingStudy = imagingstudy.ImagingStudy
 
 
-def failure(asking) -> dict:
-    """Its exceptions carry the response."""
+def failure(request) -> dict:
+    """The exception of the client, which has the response."""
     try:
-        return {"unexpected": asking()}
+        return {"unexpected": request()}
     except (server.FHIRNotFoundException, requests.HTTPError) as error:
         return {"kind": type(error).__name__, "status": error.response.status_code, "outcome": error.response.json()}
 

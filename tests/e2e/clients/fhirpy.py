@@ -1,4 +1,4 @@
-"""What PyPI's fhirpy makes of the gateway; its answers are as test_clients.py describes them."""
+"""The answers of PyPI's fhirpy; test_clients.py describes the answers."""
 
 import json
 
@@ -6,10 +6,10 @@ import fhirpy
 from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
 
 
-def failure(asking) -> dict:
-    """Its exceptions: that of a missing resource carries the body, the others the OperationOutcome that was read."""
+def failure(request) -> dict:
+    """The exception of the client: for a missing resource it has the body, otherwise the parsed OperationOutcome."""
     try:
-        return {"unexpected": asking()}
+        return {"unexpected": request()}
     except ResourceNotFound as error:
         return {"kind": "ResourceNotFound", "outcome": json.loads(str(error))}
     except OperationOutcome as error:
@@ -44,7 +44,7 @@ def answers(question: dict) -> dict:
         "found": [found.id for found in of_modality.limit(question["count"])],
         "included": [entry.resource.serialize() for entry in with_includes.entry if entry.search.mode == "include"],
         "summary": one.search(_summary="true").get().serialize(),
-        # Asks for `_count=0&_totalMethod=count`, which is no parameter of R4.
+        # It sends `_count=0&_totalMethod=count`; the latter is not a parameter of R4.
         "total": of_modality.count(),
         "elements": one.elements("started").get().serialize(),
         "missing": failure(lambda: client.get("ImagingStudy", "1.2.3.4.5")),

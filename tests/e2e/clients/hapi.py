@@ -1,6 +1,6 @@
-"""What HAPI's generic client, in a JVM of this process, makes of the gateway; its answers are as test_clients.py describes them.
+"""The answers of HAPI's generic client, in a JVM of this process; test_clients.py describes the answers.
 
-Its parser is told to be strict: an element that R4 does not know, or a value that its type does not take, is an exception.
+Its parser is strict: an element that R4 does not define, or an invalid value, is an exception.
 """
 
 import json
@@ -9,7 +9,7 @@ import pathlib
 import jpype
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-# PyPI's pathling is made around a jar that holds all of HAPI but for the logging, which is Debian's.
+# PyPI's pathling contains a jar with all of HAPI except logging, which comes from Debian.
 JARS = [*(ROOT / ".cache" / "hapi" / "pathling" / "jars").glob("*.jar"), *map(pathlib.Path, ("/usr/share/java/slf4j-api.jar", "/usr/share/java/slf4j-nop.jar"))]
 R4 = "org.hl7.fhir.r4.model."
 CLIENT = "ca.uhn.fhir.rest."
@@ -24,7 +24,7 @@ class Hapi:
             jpype.startJVM(classpath=[str(jar) for jar in JARS])
         self.context = jpype.JClass("ca.uhn.fhir.context.FhirContext").forR4Cached()
         self.context.setParserErrorHandler(jpype.JClass("ca.uhn.fhir.parser.StrictErrorHandler")())
-        # The first request asks for the CapabilityStatement, and refuses a server that is not of R4.
+        # The first request reads the CapabilityStatement; the client rejects servers of other FHIR versions.
         self.context.getRestfulClientFactory().setSocketTimeout(60_000)
         self.client = self.context.newRestfulGenericClient(base)
         self.bundle = jpype.JClass(R4 + "Bundle").class_
@@ -45,7 +45,7 @@ class Hapi:
         return search
 
     def pages(self, first, relation: str) -> list:
-        """This page, and all behind it or before it."""
+        """This page, and all pages after or before it."""
         pages = [first]
         while pages[-1].getLink(relation) is not None:
             page = self.client.loadPage()
@@ -63,7 +63,7 @@ class Hapi:
         return [str(entry.getResource().getIdElement().toUnqualifiedVersionless().getValue()) for entry in bundle.getEntry()]
 
     def failure(self, asking) -> dict:
-        """What the client throws, which names the kind of failure, and the OperationOutcome that it read."""
+        """The kind of the exception of the client, and the OperationOutcome that it parsed."""
         try:
             return {"unexpected": self.json(asking())}
         except jpype.JClass(CLIENT + "server.exceptions.BaseServerResponseException") as error:

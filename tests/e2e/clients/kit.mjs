@@ -1,4 +1,4 @@
-// What npm's fhir-kit-client makes of the gateway: node kit.mjs QUESTION. Prints its answers as test_clients.py describes them.
+// The answers of npm's fhir-kit-client: node kit.mjs QUESTION. test_clients.py describes the answers.
 import { CapabilityTool, Client } from 'fhir-kit-client';
 
 const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
@@ -17,9 +17,9 @@ async function walk(first, step) {
   return pages;
 }
 
-async function failure(asking) {
+async function failure(request) {
   try {
-    return { unexpected: await asking };
+    return { unexpected: await request };
   } catch (error) {
     return { status: error.response.status, outcome: error.response.data };
   }

@@ -1,5 +1,4 @@
-// What npm's @medplum/core makes of the gateway: node medplum.mjs QUESTION. Prints its answers as test_clients.py describes
-// them.
+// The answers of npm's @medplum/core: node medplum.mjs QUESTION. test_clients.py describes the answers.
 import { MedplumClient, OperationOutcomeError } from '@medplum/core';
 
 const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
@@ -9,9 +8,9 @@ const ids = (resources) => resources.map((resource) => resource.id);
 
 const names = (bundle) => bundle.entry.map((entry) => `${entry.resource.resourceType}/${entry.resource.id}`);
 
-async function failure(asking) {
+async function failure(request) {
   try {
-    return { unexpected: await asking };
+    return { unexpected: await request };
   } catch (error) {
     return { kind: error instanceof OperationOutcomeError ? 'OperationOutcomeError' : String(error), outcome: error.outcome };
   }

@@ -1,9 +1,9 @@
-// What npm's fhirclient, the SMART client, makes of an open server: node smart.mjs QUESTION. Prints its answers as
-// test_clients.py describes them.
+// The answers of npm's fhirclient, the SMART client, without authorization: node smart.mjs QUESTION. test_clients.py describes the
+// answers.
 import smart from 'fhirclient';
 
 const { base, study, patient, modality, count, batch: batchOf } = JSON.parse(process.argv[2]);
-// Of the request that an app would be answering it wants no more than the address.
+// The client only needs the URL of the request that an app would handle.
 const client = smart({ url: '/', headers: {}, session: {} }, {}).client(base);
 const query = (parameters) => `ImagingStudy?${new URLSearchParams(parameters)}`;
 const matches = (bundle) => (bundle.entry ?? []).filter((entry) => entry.search.mode === 'match').map((entry) => entry.resource);
@@ -11,11 +11,11 @@ const ids = (bundle) => matches(bundle).map((resource) => resource.id);
 
 const names = (bundle) => bundle.entry.map((entry) => `${entry.resource.resourceType}/${entry.resource.id}`);
 
-async function failure(asking) {
+async function failure(request) {
   try {
-    return { unexpected: await asking };
+    return { unexpected: await request };
   } catch (error) {
-    // Its errors carry the body behind an empty line of their message.
+    // The message of its errors has the body after an empty line.
     return { status: error.status, outcome: JSON.parse(error.message.slice(error.message.indexOf('\n\n'))) };
   }
 }
