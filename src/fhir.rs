@@ -1,8 +1,9 @@
-//! The FHIR R4 facade: read and search of ImagingStudy, Patient and Endpoint, and what the server says of itself.
+//! The FHIR R4 REST API: read and search of ImagingStudy, Patient and Endpoint, batch, `$everything`, and the
+//! CapabilityStatement.
 //!
-//! Handlers take a request that is already routed and give a [`Response`]; what is wrong becomes a [`Failure`], which
-//! [`refuse`] words as an OperationOutcome. Every answer is made as JSON, and written in another format last. Nothing here
-//! asks an archive or decides what matches.
+//! Handlers take a routed request and return a [`Response`]; errors become a [`Failure`], which [`refuse`] writes as an
+//! OperationOutcome. Every response is made as JSON first, and converted to another format last. The module neither queries
+//! archives nor decides what matches.
 
 mod batch;
 mod bundle;
@@ -32,7 +33,7 @@ use fhir_r4::search::ResourceType;
 use http_messages::body::Body;
 use response_format::ResponseFormat;
 
-/// What is asked of the facade.
+/// The interactions of the FHIR API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interaction<'a> {
     /// `GET /fhir/metadata`.
@@ -52,7 +53,7 @@ pub enum Interaction<'a> {
 }
 
 impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
-    /// What a route asks of the facade by GET; a batch is no such thing.
+    /// The interaction of a GET route; a batch is not one.
     fn from(route: Route<'a>) -> Self {
         Some(match route {
             Route::Capabilities => Interaction::Capabilities,
@@ -67,7 +68,7 @@ impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
     }
 }
 
-/// The answer to a read without parameters of a study that is remembered: nothing has to be asked, and no link is made.
+/// The response to a read without parameters of a cached, fresh study: no archive is queried, and no link is made.
 pub fn remembered(
     context: &FhirContext,
     id: &str,
@@ -80,7 +81,7 @@ pub fn remembered(
     response::success(&study.rendered, &written, headers, context.clock.now()).ok()
 }
 
-/// Answers a batch, or says why not; `body` is the Bundle that was sent.
+/// Responds to a batch; `body` is the Bundle of the request.
 pub async fn handle_batch(
     context: &FhirContext,
     body: &[u8],
@@ -90,14 +91,14 @@ pub async fn handle_batch(
     respond(context, request, batch::answered(context, body, request, access)).await
 }
 
-/// Answers one request within the deadline, or says why not.
+/// Responds to one request within the deadline.
 pub async fn handle(
     context: &FhirContext,
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    // What the largest kind of work needs between its steps is too much to be handed up by value.
+    // The future of the largest interaction is too large to be returned by value.
     let work = Box::pin(work_out(context, interaction, request, access));
     let mut response = respond(context, request, work).await;
     if let Interaction::VersionRead(kind, id, version) = interaction
@@ -136,7 +137,7 @@ async fn answered(
     if written.is_as_stored() {
         return response::success(&rendered, written, request.headers, now);
     }
-    // A study of a thousand images takes milliseconds to write anew.
+    // Converting a study of a thousand images takes milliseconds.
     let (headers, written) = (request.headers.clone(), written.clone());
     let writing = tokio::task::spawn_blocking(move || response::success(&rendered, &written, &headers, now));
     writing.await.map_err(|_| Failure::internal())?

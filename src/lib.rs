@@ -2,29 +2,33 @@
 //!
 //! # The tour: one request, from the socket to the PACS and back
 //!
-//! A client connects. [`http_server`] holds the listener: it bounds how many connections there are and how long each may be
-//! silent, rejects ambiguous requests, and passes the others to [`service`], the life of a request:
+//! A client connects. The crate [`http_server`] holds the listener: it limits the number of connections and how long each may
+//! be silent, rejects malformed and ambiguous requests, and passes the others to [`service`], which runs every request through
+//! the same steps:
 //!
-//! 1. [`routes`] parses method and raw path into a `Route`; what could be read in two ways is rejected before it is looked at.
-//! 2. [`http`] finds the public base URL under which the caller knows the gateway, so that the caller can follow every link in the
-//!    response.
-//! 3. [`auth`] decides once who is asking and what they may see. Every call from here on carries that `Access`.
-//! 4. A FHIR request goes to [`fhir`], which parses its parameters by the one table in [`fhir_r4::search`]; a DICOMweb request goes
-//!    to [`dicomweb`], which forwards it to the archive and streams the response back, with the archive's URLs rewritten. What an
-//!    archive lacks is synthesized; images that it does not render, [`dicom_render`] does.
-//! 5. [`fhir`] asks [`studies`]: criteria become QIDO-RS queries that narrow no further than an archive can be trusted, every row is
-//!    compared with every criterion again, and what is below a study is fetched only as deep as was asked.
-//! 6. [`cache`] keeps what was assembled, as bytes, and lets identical loads in flight share one. [`change_log`] knows since when
-//!    each study has its present content, and keeps that in the [`store`].
-//! 7. [`upstream`] is the only way to a PACS: typed requests, a permit, a deadline and a circuit breaker for each, quirks as data.
-//!    Its responses are read tolerantly by [`dicom_model`].
-//! 8. [`mapping`] turns DICOM attributes into [`fhir_r4::types`], inventing nothing.
-//! 9. On the way back a failure of any layer becomes an [`error::Failure`], the one table of statuses; [`telemetry`] counts the
-//!    request and logs it in one line without PHI.
+//! 1. [`routes`] parses method and raw path into a `Route`; a path that could be read in two ways is rejected.
+//! 2. [`http`] finds the public base URL under which the client knows the gateway, so that the client can follow every link in
+//!    the response.
+//! 3. [`auth`] decides once who is asking and what they may see. The resulting `Access` is an argument of every call from here
+//!    on.
+//! 4. A FHIR request goes to [`fhir`], which parses its parameters with the one table in [`fhir_r4::search`]. A DICOMweb
+//!    request goes to [`dicomweb`], which forwards it to the archive and streams the response back, with the archive's URLs
+//!    rewritten. What an archive does not provide is synthesized; images that it does not render are rendered with
+//!    [`dicom_render`].
+//! 5. [`fhir`] calls [`studies`]: criteria become QIDO-RS queries that narrow no further than an archive can be trusted, every
+//!    row is compared with every criterion again, and the levels below a study are fetched only as deep as requested.
+//! 6. [`cache`] holds assembled studies as bytes, and lets identical loads in flight share one result. [`change_log`] records
+//!    when the present content of each study was first seen, in the durable [`store`].
+//! 7. [`upstream`] is the only way to a PACS: typed requests, each with a permit, a deadline and a circuit breaker, and the
+//!    quirks of archive products as data. [`dicom_model`] reads the responses tolerantly.
+//! 8. [`mapping`] converts DICOM attributes to [`fhir_r4::types`] and invents nothing.
+//! 9. A failure in any layer becomes an [`error::Failure`], by the one table of statuses. [`telemetry`] counts the request and
+//!    writes one log line without PHI.
 //!
-//! [`commands`] is the command line, [`config`] reads the configuration, [`app`] builds everything from it, [`clock`] is the time that
-//! tests can move, [`build_info`] names the build. The crate `dicomweb-archive` is an embedded archive with sample studies, so that all of
-//! this can be tried without a PACS.
+//! [`commands`] is the command line, [`config`] reads the configuration, [`app`] builds everything from it, [`clock`] is the
+//! time that tests can control, [`fingerprint`] hashes rows, [`archive_id`] is the id of an archive, and [`build_info`] is the
+//! version of the build. The crate `dicomweb-archive` is an embedded archive with sample studies, to try all of this without a
+//! PACS.
 
 pub mod app;
 pub mod archive_id;

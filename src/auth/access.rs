@@ -13,7 +13,7 @@ enum Extent {
     Nothing,
 }
 
-/// What access is asked for.
+/// What the caller requests access to.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     /// The study that a row describes.

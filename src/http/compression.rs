@@ -1,8 +1,8 @@
-//! Compression of texts on their way (RFC 9110 8.4.1; RFC 7932, RFC 8878, RFC 1952).
+//! Compression of text responses while they stream (RFC 9110 8.4.1; RFC 7932, RFC 8878, RFC 1952).
 //!
-//! A body is compressed as it comes: what has come is flushed whenever nothing more stands ready, so that compression
-//! holds nothing back, and each step is short, so that it does not stand in others' way. A body that breaks off breaks
-//! off here too. What is not text - pixel data above all - must not be given to this room.
+//! A body is compressed as it arrives. The encoder is flushed whenever no more data is ready, so that compression delays
+//! nothing, and each step is short, so that it does not block other tasks. A body that ends early also ends early here. Bodies
+//! that are not text, such as pixel data, must not be passed to this module.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -19,22 +19,22 @@ use super::negotiation;
 use http_messages::body::{self, Body, BoxError};
 use http_messages::gzip;
 
-/// Shorter texts leave in one packet anyway.
+/// Minimum length in bytes: shorter texts fit into one packet anyway.
 const MIN_LEN: u64 = 1024;
 
-/// So much is compressed in one step: well under a millisecond.
+/// Bytes compressed per step: well under a millisecond.
 const STEP: usize = 16 * 1024;
 
-/// Pieces are about as long.
+/// Approximate size of an output chunk in bytes.
 const PIECE: usize = 16 * 1024;
 
-/// Fast, at half of the best ratio or better: rows and metadata repeat themselves.
+/// Fast, with at least half of the best compression ratio: rows and metadata are repetitive.
 const BROTLI_QUALITY: u32 = 4;
-/// As far back as brotli looks, in powers of two: metadata of one instance are some 10 kB.
+/// The window of brotli, as a power of two: metadata of one instance is about 10 kB.
 const BROTLI_WINDOW: u32 = 18;
 const ZSTD_LEVEL: i32 = 3;
 
-/// How a text can be compressed.
+/// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 8878.
@@ -46,10 +46,10 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The best one first: zstd is the fastest, gzip the oldest.
+    /// In order of preference: zstd is the fastest, gzip the oldest.
     const ALL: [(&'static str, Self); 3] = [("zstd", Self::Zstd), ("br", Self::Brotli), ("gzip", Self::Gzip)];
 
-    /// The one that the caller wants most, the best of equals; `None` when none is wanted.
+    /// The coding with the highest quality value in the request, the first of equals; `None` if none is accepted.
     pub fn wanted(headers: &HeaderMap) -> Option<Self> {
         let mut best: Option<(f32, Self)> = None;
         for (name, coding) in Self::ALL {
@@ -70,8 +70,8 @@ impl Coding {
     }
 }
 
-/// `response` with its text compressed as the request with `headers` wants it; as it was when it is not wanted, not worth
-/// it, or done already.
+/// `response` with its text compressed as accepted by the request with these headers; unchanged if no coding is accepted, if
+/// the text is too short, or if it is compressed already.
 pub fn compressed(headers: &HeaderMap, response: Response<Body>) -> Response<Body> {
     let is_whole = response.status() == StatusCode::OK
         && !response.headers().contains_key(header::CONTENT_ENCODING)
@@ -144,9 +144,9 @@ impl Encoder {
 /// A body that is compressed while it is read.
 struct Compressed {
     body: Body,
-    /// None when the end was written.
+    /// `None` after the end was written.
     encoder: Option<Encoder>,
-    /// What came and is not yet compressed.
+    /// Data that has arrived and is not yet compressed.
     pending: Bytes,
     is_flushed: bool,
 }
@@ -168,7 +168,7 @@ impl Compressed {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => self.pending = frame.into_data().unwrap_or_default(),
                 Poll::Ready(Some(Err(error))) => {
-                    // No end is written: what broke off must not look whole.
+                    // The end marker is not written, so that a truncated body does not look complete.
                     self.encoder = None;
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_chooses() {
+    fn the_coding_with_the_highest_quality_is_chosen() {
         for (accept, expected) in [
             ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
             ("gzip, deflate, br", Some(Coding::Brotli)),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_text_comes_back_as_it_was_and_smaller() {
+    async fn a_compressed_text_is_smaller_and_decodes_to_the_original() {
         let text = text();
         for coding in ["zstd", "br", "gzip"] {
             let answer = compressed(&headers(coding), Response::new(body::full(text.clone())));
@@ -247,9 +247,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_held_back_and_nothing_broken_looks_whole() {
+    async fn data_is_flushed_at_once_and_a_truncated_body_stays_truncated() {
         for coding in ["zstd", "br", "gzip"] {
-            // A row, then nothing for a while, then the end of the connection.
+            // A row, then a pause, then the end of the connection.
             let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, BoxError>>(2);
             let rows =
                 stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_partial_or_compressed_stays_as_it_is() {
+    fn a_short_partial_or_compressed_body_is_unchanged() {
         let long = || Response::builder().header(header::CONTENT_TYPE, "application/dicom+json");
         let is_left = |response: Response<Body>| {
             let before = response.headers().get(header::CONTENT_ENCODING).cloned();

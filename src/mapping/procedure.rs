@@ -5,7 +5,7 @@ use super::{SeriesSource, identifiers};
 use dicom_model::tags;
 use fhir_r4::types::{Reference, clean};
 
-/// The performed procedure step, if all series that refer to one refer to the same. R4 has room for one only.
+/// The performed procedure step, if all series that refer to one refer to the same step. R4 has room for only one.
 pub(super) fn performed(series: &[SeriesSource]) -> Option<Reference> {
     let steps = || {
         series.iter().flat_map(|series| {

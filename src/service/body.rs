@@ -1,4 +1,4 @@
-//! Bodies on their way in and out: a form is read within bounds, and a request is in flight until its answer's body is sent.
+//! Request and response bodies: a form is read within limits, and a request is in flight until its response body has been sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,13 +16,15 @@ use crate::http::{negotiation, query};
 use crate::telemetry::{AccessLogEntry, InFlight};
 use http_messages::body::{Body, BoxError};
 
-/// A search's parameters are a few hundred bytes; this leaves room for lists of hundreds of UIDs.
+/// Maximum length of a form in bytes. Search parameters take a few hundred bytes; this leaves room for lists of hundreds of
+/// UIDs.
 const MAX_FORM_SIZE: usize = 64 * 1024;
 
-/// An entry of a batch is a few hundred bytes, too; this leaves room for as many as may be configured.
+/// Maximum length of a batch in bytes. An entry takes a few hundred bytes; this leaves room for the configurable maximum of
+/// entries.
 const MAX_BUNDLE_SIZE: usize = 1024 * 1024;
 
-/// Who sends a body has it ready.
+/// Deadline for a body, which a client has ready when it sends the request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pairs of a form (R4 search#searching: POST `_search`).
@@ -36,7 +38,7 @@ pub(super) async fn form<B: HttpBody>(
         media.essence == "application/x-www-form-urlencoded" && utf8
     });
     let bytes = whole(body, MAX_FORM_SIZE).await?;
-    // Some clients send no body and no type, with everything in the query.
+    // Some clients send no body and no Content-Type, and all parameters in the query.
     if bytes.is_empty() {
         return Ok(Vec::new());
     }
@@ -76,7 +78,7 @@ async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
 }
 
 pin_project! {
-    /// A body that counts as in flight, and whose bytes are counted, until it is sent or dropped.
+    /// A body that is counted as in flight, with its bytes, until it is sent or dropped.
     #[derive(Debug)]
     pub struct MeteredBody {
         #[pin]
@@ -87,7 +89,7 @@ pin_project! {
 }
 
 impl MeteredBody {
-    /// `body`, with its request in flight as long as it lasts, and `line` in the log when it is over.
+    /// `body`, with its request in flight until it ends; then `line` is written to the log.
     pub(super) fn new(body: Body, mut line: AccessLogEntry, in_flight: InFlight) -> Self {
         if body.is_end_stream() {
             line.ended();
@@ -97,7 +99,7 @@ impl MeteredBody {
 }
 
 impl From<Body> for MeteredBody {
-    /// Of a request that the service did not see.
+    /// The body of a response to a request that the service did not see.
     fn from(body: Body) -> Self {
         Self { body, line: None, in_flight: None }
     }
@@ -117,7 +119,7 @@ impl HttpBody for MeteredBody {
             if let Some(Ok(frame)) = &frame {
                 line.sent(frame.data_ref().map_or(0, Bytes::len));
             }
-            // A body whose length is known is not asked again after its last frame.
+            // A body of known length is not polled again after its last frame.
             if frame.is_none() || this.body.is_end_stream() {
                 line.ended();
             }

@@ -1,4 +1,5 @@
-//! Searches of several types at once (R4 http#search: `[base]?_type=…`), on the whole server or in a Patient's compartment.
+//! Searches of several types in one request (R4 http#search: `[base]?_type=…`), on the whole server or in a Patient's
+//! compartment.
 
 use jiff::Timestamp;
 

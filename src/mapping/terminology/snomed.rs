@@ -1,4 +1,4 @@
-//! Identifiers of SNOMED CT (release format 2, "SCTID"): tells valid ones from invalid ones.
+//! Identifiers of SNOMED CT (release format 2, "SCTID"): whether one is valid.
 
 /// Whether `code` is the id of a concept: 6 to 18 digits, the partition of concepts, and Verhoeff's check digit.
 pub(crate) fn is_concept_id(code: &str) -> bool {
