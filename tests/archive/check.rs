@@ -28,9 +28,9 @@ async fn archive_with(
         .await
 }
 
-async fn report(pacs: &RunningPacs, supplied: SynthesizedSet) -> String {
+async fn report(pacs: &RunningPacs, synthesized: SynthesizedSet) -> String {
     let mut settings = settings(&pacs.url());
-    settings.profile.supplied = supplied;
+    settings.profile.supplied = synthesized;
     let checks = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
     assert!(checks.all_well(), "{checks}");
     checks.to_string()

@@ -83,13 +83,13 @@ async fn allowed_origins_can_read_every_response_and_other_origins_none() {
 async fn preflights_are_answered_without_upstream_requests() {
     let (_pacs, gateway) = gateway(ALLOWED).await;
     for target in ["/dicom-web/main/studies", "/fhir/ImagingStudy/_search", "/nothing"] {
-        let asked = [
+        let preflight = [
             ("Origin", VIEWER),
             ("Access-Control-Request-Method", "GET"),
             ("Access-Control-Request-Headers", "authorization,range"),
         ];
         let url = format!("{}{target}", gateway.base_url());
-        let answer = client::send("OPTIONS", &url, &asked).await;
+        let answer = client::send("OPTIONS", &url, &preflight).await;
         assert_eq!((answer.status, allowed_origin(&answer)), (204, Some(VIEWER)), "{target}");
         let allowed = answer.header("access-control-allow-headers").unwrap().to_ascii_lowercase();
         for name in ["authorization", "range", "accept", "if-none-match", "content-type", "prefer"] {
@@ -97,8 +97,8 @@ async fn preflights_are_answered_without_upstream_requests() {
         }
         assert!(answer.header("access-control-allow-methods").unwrap().contains("GET"));
         assert!(answer.header("access-control-max-age").is_some());
-        let asked = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "GET")];
-        let answer = client::send("OPTIONS", &url, &asked).await;
+        let preflight = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "GET")];
+        let answer = client::send("OPTIONS", &url, &preflight).await;
         assert_eq!((answer.status, allowed_origin(&answer)), (204, None), "{target}");
         assert_eq!(answer.header("access-control-allow-methods"), None);
         // Without Access-Control-Request-Method it is not a preflight; OPTIONS is supported below /fhir only.

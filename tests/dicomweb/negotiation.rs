@@ -46,10 +46,10 @@ async fn a_rejected_list_of_media_types_is_tried_one_by_one() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "jpeg"));
     assert_eq!(accepts(&pacs), ["image/webp;q=0.900, */*;q=0.800", "image/webp", "*/*"]);
     assert_eq!(client::get_with(&root.url("studies/1.3/rendered"), &browser).await.status, 406);
-    let asked = || pacs.targets().iter().filter(|target| target.contains("/rendered")).count();
-    assert_eq!(asked(), 6, "each media range once");
+    let sent = || pacs.targets().iter().filter(|target| target.contains("/rendered")).count();
+    assert_eq!(sent(), 6, "each media range once");
     assert_eq!(client::get_with(&root.url("studies/1.4/rendered"), &browser).await.status, 404);
-    assert_eq!(asked(), 7, "a resource that is not found is not requested again");
+    assert_eq!(sent(), 7, "a resource that is not found is not requested again");
 }
 
 #[tokio::test]
@@ -75,11 +75,11 @@ async fn a_missing_thumbnail_is_requested_as_a_rendered_image() {
     ] {
         assert_eq!(get(target).await.status, status, "{target}");
     }
-    let mut asked = pacs.targets();
+    let mut sent = pacs.targets();
     // Before the gateway returns 404 it searches for images that it could render.
-    asked.retain(|target| !target.contains("/series"));
+    sent.retain(|target| !target.contains("/series"));
     assert_eq!(
-        asked,
+        sent,
         [
             "/dicom-web/studies/1.2/thumbnail",
             "/dicom-web/studies/1.2/rendered?viewport=128,128",
@@ -165,8 +165,8 @@ async fn a_failing_media_type_does_not_hide_an_available_one() {
 #[tokio::test]
 async fn the_first_rejection_is_reported_if_every_media_type_is_rejected() {
     let list = format!("{OCTETS}, {JPEG}");
-    let (status, asked) = frame_that(|_| Answer::status(500), &list).await;
-    assert_eq!((status, asked), (502, 3), "the list, and each of its media types");
+    let (status, sent) = frame_that(|_| Answer::status(500), &list).await;
+    assert_eq!((status, sent), (502, 3), "the list, and each of its media types");
     let not_listed = |accept: &str| Answer::status(if accept == JPEG { 406 } else { 500 });
     assert_eq!(frame_that(not_listed, &list).await, (502, 3));
     let fails_last = |accept: &str| Answer::status(if accept == JPEG { 500 } else { 400 });

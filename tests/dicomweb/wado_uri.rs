@@ -35,10 +35,10 @@ async fn objects_are_forwarded_byte_for_byte_and_queries_sent_in_canonical_form(
     assert_eq!((answer.status, answer.complete), (200, true));
     assert_eq!(answer.header("content-type"), Some("application/dicom"));
     assert_eq!(answer.body, file_of("1.2.3.4"));
-    let asked = format!(
+    let target = format!(
         "/dicom-web/uri/wado?{UIDS}&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2.1"
     );
-    assert_eq!(pacs.targets(), [asked]);
+    assert_eq!(pacs.targets(), [target]);
     let head = client::send("HEAD", &root.url(&format!("wado?{UIDS}")), &[]).await;
     assert_eq!((head.status, head.header("content-length")), (200, Some("10147")));
 }
@@ -152,8 +152,8 @@ async fn the_aggregate_root_forwards_to_an_archive_that_holds_the_object_and_has
     let elsewhere = UIDS.replace("studyUID=1.2&", "studyUID=1.9&");
     assert_eq!(gateway.get(&format!("/dicom-web/wado?{elsewhere}")).await.status, 404);
     assert_eq!(gateway.get("/dicom-web/wado?requestType=WADO").await.status, 400);
-    let asked = |pacs: &RunningPacs| pacs.targets().iter().any(|target| target.contains("/uri/wado"));
-    assert!(!asked(&empty) && !asked(&without) && asked(&with));
+    let was_queried = |pacs: &RunningPacs| pacs.targets().iter().any(|target| target.contains("/uri/wado"));
+    assert!(!was_queried(&empty) && !was_queried(&without) && was_queried(&with));
 
     let unsupported = RunningGateway::start(&empty.url(), &second).await;
     let none = unsupported.get(&format!("/dicom-web/wado?{UIDS}")).await;

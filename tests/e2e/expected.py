@@ -68,8 +68,8 @@ def clean(value: object) -> str | None:
     """A FHIR string: no control characters, no leading or trailing spaces, never empty."""
     if value is None:
         return None
-    kept = "".join(letter for letter in str(value).strip(" \0") if ord(letter) >= 32 and ord(letter) != 127 and not 128 <= ord(letter) < 160 or letter in "\n\r\t")
-    return kept.strip() or None
+    cleaned = "".join(letter for letter in str(value).strip(" \0") if ord(letter) >= 32 and ord(letter) != 127 and not 128 <= ord(letter) < 160 or letter in "\n\r\t")
+    return cleaned.strip() or None
 
 
 def values(dataset: Dataset, keyword: str) -> list:

@@ -119,9 +119,9 @@ def test_versions_follow_the_changes_of_a_study(archive, gateway):
         assert time.time() < time.mktime(time.strptime(since[:19], "%Y-%m-%dT%H:%M:%S")) + 600
         first = gateway.read()
 
-    archive.describe("Described anew")
+    archive.describe("Described again")
     described = gateway.read(**{"If-None-Match": first.headers["ETag"]})
-    assert described.json()["description"] == "Described anew"
+    assert described.json()["description"] == "Described again"
     name_described, since_described = version(described)
     assert name_described != name and since_described > since
     assert gateway.read(**{"If-Modified-Since": first.headers["Last-Modified"]}).status_code == 200

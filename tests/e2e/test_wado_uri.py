@@ -42,8 +42,8 @@ def test_objects_are_forwarded_byte_for_byte(gateway, holdings):
 def test_rendered_images_are_forwarded(gateway, orthanc, holdings):
     study = next(study for study in holdings.studies.values() if study.uid.startswith(SAMPLE))
     series = next(iter(study.series.values()))
-    asked = query(study, series, next(iter(series.instances)), contentType="image/jpeg")
-    ours, theirs = (requests.get(url, params=asked, timeout=300) for url in (f"{gateway.dicomweb}/wado", f"{orthanc.url}/wado"))
+    parameters = query(study, series, next(iter(series.instances)), contentType="image/jpeg")
+    ours, theirs = (requests.get(url, params=parameters, timeout=300) for url in (f"{gateway.dicomweb}/wado", f"{orthanc.url}/wado"))
     assert ours.status_code == theirs.status_code == 200
     assert ours.headers["Content-Type"] == theirs.headers["Content-Type"]
     assert ours.content == theirs.content and ours.headers["Content-Type"].startswith("image/")
@@ -51,9 +51,9 @@ def test_rendered_images_are_forwarded(gateway, orthanc, holdings):
 
 def test_objects_that_orthanc_does_not_anonymize_are_rejected(gateway, orthanc, holdings):
     study, series, uid = objects(holdings, 7)[0]
-    asked = query(study, series, uid, contentType="application/dicom", anonymize="yes")
-    assert requests.get(f"{orthanc.url}/wado", params=asked, timeout=300).content == holdings.contents[uid]
-    answer = requests.get(f"{gateway.dicomweb}/wado", params=asked, timeout=300)
+    parameters = query(study, series, uid, contentType="application/dicom", anonymize="yes")
+    assert requests.get(f"{orthanc.url}/wado", params=parameters, timeout=300).content == holdings.contents[uid]
+    answer = requests.get(f"{gateway.dicomweb}/wado", params=parameters, timeout=300)
     assert answer.status_code == 501 and uid not in answer.text
 
 

@@ -300,16 +300,16 @@ async fn equal_patient_ids_of_different_issuers_are_different_patients() {
 async fn searches_by_post_match_searches_by_get() {
     let gateway = RunningGateway::start_with_samples().await;
     let form = "modality=CT&_summary=count";
-    let asked = client::post(
+    let posted = client::post(
         &format!("{}/fhir/ImagingStudy/_search?status=available", gateway.base_url()),
         "application/x-www-form-urlencoded",
         form,
     )
     .await;
-    assert_eq!(asked.status, 200, "{}", asked.text());
-    assert_eq!(asked.json()["total"], gateway.json("/fhir/ImagingStudy?modality=CT").await["total"]);
+    assert_eq!(posted.status, 200, "{}", posted.text());
+    assert_eq!(posted.json()["total"], gateway.json("/fhir/ImagingStudy?modality=CT").await["total"]);
     assert!(
-        link(&asked.json(), "self")
+        link(&posted.json(), "self")
             .unwrap()
             .ends_with("/fhir/ImagingStudy?status=available&modality=CT&_summary=count")
     );

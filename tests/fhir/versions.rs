@@ -72,12 +72,12 @@ async fn a_cached_summary_gets_the_version_of_the_whole_study_when_it_is_revalid
     let whole = version(&gateway.json(STUDY).await);
     assert_ne!(whole.0, before);
     assert_eq!(whole.1, since, "reading the whole study is not a change");
-    let asked = pacs.targets().len();
+    let sent = pacs.targets().len();
     clock.advance(Duration::from_hours(1));
     let summary = gateway.json(&path).await;
     assert_eq!(version(&summary), whole);
-    let asked = pacs.targets().split_off(asked);
-    assert!(!asked.is_empty() && !asked.iter().any(|target| target.contains("/series")), "{asked:?}");
+    let sent = pacs.targets().split_off(sent);
+    assert!(!sent.is_empty() && !sent.iter().any(|target| target.contains("/series")), "{sent:?}");
 }
 
 #[tokio::test]
