@@ -1,8 +1,8 @@
 //! What an operator can say: a file, `config/gateway.toml`, and environment variables that override it key by key.
 //!
-//! Every key is a field of the struct of its concern; every default is a named constant with its reason. Everything that
-//! is wrong is reported at once, with its key, its place and what was expected, and the gateway does not start: a
-//! setting is obeyed or refused, never ignored. This room reads and checks; it calls nobody.
+//! Every key is a field of the struct of its concern; every default is a named constant with its reason. All errors are
+//! reported together, each with its key, its location and the expected value, and the gateway does not start: a setting is
+//! applied or rejected, never ignored. This module reads and checks the configuration; it calls no other service.
 
 mod archive;
 mod auth;

@@ -9,7 +9,7 @@ use crate::upstream::ArchiveId;
 use fhir_r4::id::is_id;
 use fhir_r4::search::ResourceType;
 
-/// A path longer than this is none of ours: archive, study, series, instance and a frame list fit in 8 KiB.
+/// Maximum length of a path: archive, study, series, instance and a frame list fit in 8 KiB.
 const MAX_PATH_LEN: usize = 8 * 1024;
 
 /// What a request asks for.
@@ -44,13 +44,13 @@ pub enum NoRoute {
     AmbiguousPath,
     /// The path is longer than any of ours.
     PathTooLong,
-    /// Nothing stands there.
+    /// No resource has this path.
     NotFound,
     /// `/fhir/{type}` with a type that is not served.
     UnknownType,
     /// `/fhir/_history`, `/fhir/{type}/_history`, `/fhir/{type}/{id}/_history`.
     NoHistory,
-    /// Something stands there, but not for this method.
+    /// The path exists, but not for this method.
     MethodNotAllowed {
         /// The methods there are, as `Allow` has them.
         allow: &'static str,
@@ -82,8 +82,8 @@ impl<'a> Route<'a> {
         if is_ambiguous(path) {
             return Err(NoRoute::AmbiguousPath);
         }
-        let (root, below) = parted(path.strip_prefix('/').ok_or(NoRoute::NotFound)?);
-        let (first, rest) = below.map_or(("", None), parted);
+        let (root, below) = split_at_slash(path.strip_prefix('/').ok_or(NoRoute::NotFound)?);
+        let (first, rest) = below.map_or(("", None), split_at_slash);
         match (root, rest) {
             ("fhir", None) if first.is_empty() => match *method {
                 Method::POST => Ok(Self::Batch),
@@ -124,7 +124,7 @@ impl<'a> Route<'a> {
             Some("_history") => Err(NoRoute::NoHistory),
             None => allow_only(method, READ).map(|()| Self::Search(kind)),
             Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
-            Some(rest) => match parted(rest) {
+            Some(rest) => match split_at_slash(rest) {
                 (id, None) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
                 (id, Some("_history")) if is_id(id) => Err(NoRoute::NoHistory),
                 (id, Some(below)) if is_id(id) => Self::parse_below(method, kind, id, below),
@@ -142,7 +142,7 @@ impl<'a> Route<'a> {
         below: &'a str,
     ) -> Result<Self, NoRoute> {
         let is_patient = kind == ResourceType::Patient;
-        let (name, search) = parted(below);
+        let (name, search) = split_at_slash(below);
         let kind = match (name, search) {
             ("_history", Some(version)) if is_id(version) => {
                 return allow_only(method, READ).map(|()| Self::VersionRead(kind, id, version));
@@ -212,8 +212,8 @@ impl<'a> Route<'a> {
     }
 }
 
-/// What stands before the first slash, and what behind it.
-fn parted(path: &str) -> (&str, Option<&str>) {
+/// The text before the first slash, and the text after it.
+fn split_at_slash(path: &str) -> (&str, Option<&str>) {
     match path.bytes().position(|byte| byte == b'/') {
         // Bytes of ASCII are characters.
         Some(at) => (&path[..at], Some(&path[at + 1..])),

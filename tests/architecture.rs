@@ -2,6 +2,7 @@
 //! owner, how long a file may be. The sources are parsed, so that an import counts however it is written.
 
 mod imports;
+mod language;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};

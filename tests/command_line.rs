@@ -71,11 +71,11 @@ fn usage_errors_exit_with_64_and_failures_with_1() {
     assert_eq!(run(&[]).status.code(), Some(64));
     assert_eq!(run(&["frobnicate"]).status.code(), Some(64));
     assert_eq!(run(&["serve", "--config", "/nowhere/gateway.toml"]).status.code(), Some(64));
-    let file = config("[server]\nlisten = 8080\ncolour = \"red\"\n");
+    let file = config("[server]\nlisten = 8080\ncolor = \"red\"\n");
     let refused = run(&["serve", "--config", file.path().to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(64));
     let errors = text(&refused.stderr);
-    for part in [":2: server.listen: ", ":3: server.colour: ", "auth.mode: is missing", "archive: is missing"]
+    for part in [":2: server.listen: ", ":3: server.color: ", "auth.mode: is missing", "archive: is missing"]
     {
         assert!(errors.contains(part), "{errors}");
     }

@@ -130,7 +130,7 @@ fn read_urls(section: &mut Section<'_>, allow_link_local: bool) -> Option<(Url, 
             let message = "url stands for both services; leave it out, or qido_url and wado_url".to_owned();
             section.error(place, "url", message);
         }
-        // Taken all the same, so that what is wrong with them is told too.
+        // Read anyway, so that errors in them are reported too.
         let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
         return None;
     }

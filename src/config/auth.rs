@@ -13,7 +13,7 @@ pub enum AuthMode {
 /// Who may ask, and how that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
-    /// The way in which callers are told apart.
+    /// How callers are authenticated.
     pub mode: AuthMode,
 }
 

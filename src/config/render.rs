@@ -1,20 +1,20 @@
-//! `[render]`: how much work and memory pictures may take that the gateway draws itself.
+//! `[render]`: the memory and parallelism of images that the gateway renders itself.
 
 use super::section::Section;
 use super::values::{count, size};
 
-/// An object of 60 MB, or a mammogram with all that is made of it; half of a small container's second half.
+/// Memory for an object of 60 MB or a mammogram, including everything made from it; a quarter of a small container's gigabyte.
 const MEMORY: u64 = 256 << 20;
 
-/// Drawing takes all of a core, for a tenth of a second where an image is large.
+/// Rendering occupies a core completely, for a tenth of a second if the image is large.
 const PARALLELISM: usize = 2;
 
-/// How much pictures may take.
+/// The limits of rendering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RenderConfig {
-    /// In bytes, of all objects and pictures that are being worked on.
+    /// Maximum size in bytes of all objects and images being rendered at the same time.
     pub memory: u64,
-    /// So many pictures are drawn at a time.
+    /// How many images are rendered at the same time.
     pub parallelism: usize,
 }
 

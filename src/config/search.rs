@@ -16,7 +16,7 @@ const MAX_COUNT: usize = 200;
 /// studies at most, and a search that finds more than thousands wants another criterion.
 const MAX_SCAN: usize = 5000;
 
-/// As many as may be looked through: putting in order costs less than reading.
+/// The same as `max_scan`: sorting costs less than reading.
 const SORT_WINDOW: usize = 5000;
 
 /// Opening a study costs a call for each of its series: some seconds for so many, on an archive of common speed.

@@ -11,10 +11,10 @@ use crate::http::cors::Cors;
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
-/// Loopback: who wants to be reached from elsewhere should have thought of what stands in front.
+/// Loopback: the gateway is reachable from other machines only if that is configured deliberately.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Loopback: metrics and readiness are for the machine, or for an orchestrator that is told otherwise.
+/// Loopback: metrics and readiness are for the local machine, unless an orchestrator needs them.
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
 /// A large study on a slow line takes minutes. An orchestrator must be told to wait as long.

@@ -92,7 +92,7 @@ pub(super) fn truth(value: &Value) -> Result<bool, String> {
     }
 }
 
-/// An address that calls are made to. What stands there may hold a password, so it is not repeated.
+/// The URL of a service that the gateway calls. Its text may contain a password, so errors do not repeat it.
 pub(super) fn service_url(value: &Value) -> Result<Url, String> {
     let expected = "an address is expected, http:// or https://, without user, query and fragment, like \
                     \"https://pacs.example.org/dicom-web\"";

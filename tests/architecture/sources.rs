@@ -135,7 +135,7 @@ fn is_for_tests(item: &syn::Item) -> bool {
     })
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 

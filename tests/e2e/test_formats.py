@@ -38,7 +38,7 @@ def test_every_study_and_patient_in_xml_equals_its_json(fhir, holdings):
     "/Endpoint",
     "/Endpoint/main",
     "/ImagingStudy?_count=500",
-    "/ImagingStudy?_summary=true&_include=ImagingStudy:patient&_include=ImagingStudy:endpoint&colour=green",
+    "/ImagingStudy?_summary=true&_include=ImagingStudy:patient&_include=ImagingStudy:endpoint&color=green",
     "/ImagingStudy?_elements=started&_count=3",
     "/ImagingStudy?_summary=count",
     "/ImagingStudy?_summary=text",

@@ -26,7 +26,7 @@ async fn xml_has_the_same_elements_as_json() {
         "/fhir/Endpoint",
         "/fhir/Patient?_count=50",
         "/fhir/ImagingStudy?_count=0",
-        "/fhir/ImagingStudy?_summary=true&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient&colour=green",
+        "/fhir/ImagingStudy?_summary=true&_include=ImagingStudy:endpoint&_include=ImagingStudy:patient&color=green",
         "/fhir/ImagingStudy?_summary=text&_count=50",
         "/fhir?_type=Patient,Endpoint&_summary=text&_count=50",
         "/fhir/Patient?name=nobody",

@@ -1,4 +1,4 @@
-//! Extended JPEG of 12 bits (ITU-T T.81: sequential, with Huffman codes), of one component, as DICOM has it for grey images
+//! Extended JPEG of 12 bits (ITU-T T.81: sequential, with Huffman codes), of one component, as DICOM has it for grayscale images
 //! (PS3.5 8.2.1).
 //!
 //! [`header`] reads what is said before the samples, [`huffman`] the bits and their codes, [`idct`] makes samples of
