@@ -114,12 +114,13 @@ fn statuses_of_errors_are_defined_only_in_the_error_table() {
 }
 
 /// A text that only the owner of a subject needs, and the files that may contain it.
-const OWNERS: [(&str, &str, &[&str]); 6] = [
+const OWNERS: [(&str, &str, &[&str]); 7] = [
     ("walk through the elements of Part 10", "struct Walk", &["crates/dicom-model/src/part10"]),
     ("escape of an ampersand in XML", "Some(\"&amp;", &["crates/xml-escape/src/lib.rs"]),
     ("detection of gzip", "0x1f, 0x8b", &["crates/http-messages/src/gzip"]),
     ("predicate of UIDs", "pub fn is_legal(text", &["crates/dicom-model/src/uid.rs"]),
     ("delimiter of multipart bodies", "--{", &["crates/http-messages/src/multipart"]),
+    ("size of native frames", "\"_422\"", &["crates/dicom-model/src/native_pixel_data.rs"]),
     ("parser of media ranges", "struct MediaRange", &["crates/http-messages/src/media_range"]),
 ];
 

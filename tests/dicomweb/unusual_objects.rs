@@ -26,8 +26,10 @@ const NATIVE: [u8; 4] = [10, 60, 120, 250];
 enum Expectation {
     /// Nothing: it cannot be read.
     Unreadable,
-    /// Native frames.
+    /// Native frames, which are the value of Pixel Data.
     Native(Vec<Vec<u8>>),
+    /// Native pixel data with another value than its frames, which can be rendered if there are any.
+    NativeValue { value: Vec<u8>, frames: Vec<Vec<u8>> },
     /// Compressed frames: their media type, and whether they can be rendered.
     Compressed { media_type: &'static str, syntax: &'static str, frames: Vec<Vec<u8>>, rendered: bool },
 }
@@ -241,6 +243,7 @@ fn unusual_elements(corpus: &mut Corpus) {
     let several = [NATIVE, [1, 2, 3, 4], [9, 8, 7, 6]].map(|frame| frame.to_vec()).to_vec();
     let image = corpus.image(EXPLICIT).frames("3").pixels(&several.concat());
     corpus.add("several frames", image.file(), Expectation::Native(several), json!({}));
+    native_frames(corpus);
     let unlike = RawObject::image(IMPLICIT_LITTLE, EXPLICIT, corpus.0.len() + 1).pixels(&NATIVE);
     corpus.add(
         "Implicit VR declared as Explicit VR",
@@ -260,6 +263,39 @@ fn unusual_elements(corpus: &mut Corpus) {
         let length = EXPLICIT_LITTLE.element(0x0002_0000, "UL", &[99, 0, 0, 0]);
         object.meta([length, more].concat())
     });
+}
+
+/// PS3.5 8.1.1: frames follow each other without padding, wherever words and bytes begin.
+fn native_frames(corpus: &mut Corpus) {
+    let samples: Vec<u8> = (1..=18).map(|sample| sample * 10).collect();
+    let frames: Vec<_> = samples.chunks(9).map(<[u8]>::to_vec).collect();
+    let swapped: Vec<u8> = samples.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+    for (syntax, vr, written) in
+        [(EXPLICIT, "OW", &samples), (BIG_ENDIAN, "OB", &samples), (BIG_ENDIAN, "OW", &swapped)]
+    {
+        let image = corpus.image(syntax).size(3).frames("2");
+        let element = image.encoding.element(PIXEL_DATA, vr, written);
+        let file = image.with(PIXEL_DATA, element).file();
+        corpus.add("frames of 9 bytes", file, Expectation::Native(frames.clone()), json!({}));
+    }
+    for (syntax, vr, written) in [
+        (EXPLICIT, "OB", [0b1010_1010, 0b1100_1101, 0b0000_0010, 0]),
+        (BIG_ENDIAN, "OW", [0b1100_1101, 0b1010_1010, 0, 0b0000_0010]),
+    ] {
+        let image = corpus.image(syntax).size(3).frames("2");
+        let image = image.words(0x0028_0100, &[1]).words(0x0028_0101, &[1]).words(0x0028_0102, &[0]);
+        let element = image.encoding.element(PIXEL_DATA, vr, &written);
+        let file = image.with(PIXEL_DATA, element).file();
+        let value = vec![0b1010_1010, 0b1100_1101, 0b0000_0010, 0];
+        let frames = vec![vec![0b1010_1010, 1], vec![0b0110_0110, 1]];
+        corpus.add("frames of 9 bits", file, Expectation::NativeValue { value, frames }, json!({}));
+    }
+    for syntax in [EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED] {
+        // The first frame is there; but one of the attributes is wrong, and perhaps it is Columns.
+        let file = corpus.image(syntax).frames("2").pixels(&[1, 2, 3, 4, 5, 6]).file();
+        let expectation = Expectation::NativeValue { value: vec![1, 2, 3, 4, 5, 6], frames: Vec::new() };
+        corpus.add("pixel data shorter than its frames", file, expectation, json!({}));
+    }
 }
 
 /// PS3.5 A.4.
@@ -370,6 +406,11 @@ fn unreadable(corpus: &mut Corpus) {
             .meta(EXPLICIT_LITTLE.with_length(0x0002_0010, "UT", 0x7000_0000, b"1.2.840.10008.1.2.1"))
             .file()
     });
+    add("native pixel data that is cut short", &|object| {
+        let mut file = object.file();
+        file.pop();
+        file
+    });
     add("a sequence without end", &|object| {
         object.with(0x0008_1140, EXPLICIT_LITTLE.with_length(0x0008_1140, "SQ", UNDEFINED, &[])).file()
     });
@@ -428,6 +469,11 @@ impl Readers {
             Expectation::Native(frames) => {
                 let octets = "application/octet-stream";
                 (Some((octets.to_owned(), vec![frames.concat()])), Some((octets.to_owned(), frames)), true)
+            }
+            Expectation::NativeValue { value, frames } => {
+                let octets = "application/octet-stream";
+                let value = Some((octets.to_owned(), vec![value.clone()]));
+                (value, Some((octets.to_owned(), frames)), !frames.is_empty())
             }
             Expectation::Compressed { frames, .. } if frames.is_empty() => (None, None, false),
             Expectation::Compressed { media_type, syntax, frames, rendered } => {

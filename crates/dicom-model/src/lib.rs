@@ -10,6 +10,7 @@ pub mod data_set;
 pub mod encapsulated;
 pub mod json;
 pub mod metadata;
+pub mod native_pixel_data;
 pub mod part10;
 
 pub mod attributes;

@@ -192,6 +192,15 @@ impl<R: Read> Object<R> {
         self.read_header(|_| true, Some(steps))
     }
 
+    /// Skips native pixel data after [`Self::header`]. Fails if the file ends before the value does, which a header
+    /// does not show if the size of the file is unknown.
+    pub fn skip_native_pixel_data(&mut self, header: &Header) -> Result<(), ReadError> {
+        match header.pixel_data {
+            Some(PixelData { length: Some(length), .. }) => self.source.skip(length),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads up to the pixel data, the sought value, or the end of the data set.
     fn read_header(
         &mut self,

@@ -38,7 +38,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 
 use grayscale::{FrameAttributes, Grayscale};
 use object::Object;
-use pixels::ImagePixelModule;
+use pixels::{Frames, ImagePixelModule};
 
 pub use annotation::Annotation;
 pub use dicom_codecs::CodecError;
@@ -130,8 +130,7 @@ pub struct Image {
     object: Object,
     module: ImagePixelModule,
     codec: Codec,
-    /// For each frame of encapsulated pixel data, the indices of its fragments.
-    frames: Vec<Vec<usize>>,
+    frames: Frames,
     /// Memory in bytes that rendering can use in addition to the object.
     memory: usize,
 }
@@ -147,7 +146,7 @@ impl Image {
         }
         let codec = Codec::of_transfer_syntax(object.transfer_syntax)
             .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
-        let frames = pixels::frames(&object, &module)?;
+        let frames = Frames::locate(&object, &module)?;
         let memory = memory.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
         Ok(Self { object, module, codec, frames, memory })
     }
@@ -184,7 +183,7 @@ impl Image {
         if needed > self.memory {
             return Err(RenderError::TooLarge);
         }
-        let data = pixels::frame_data(&self.object, &self.module, &self.frames, index)?;
+        let data = self.frames.data(&self.object, index)?;
         let decoded = self.codec.decode(&data.encoded(), layout)?;
         let image = if channels == 1 {
             let scale = Grayscale::read(&attributes, layout, appearance.window, &decoded.samples)?;

@@ -7,15 +7,15 @@ use super::RenderError;
 use super::object::{DataSet, Object, Pixels};
 use dicom_codecs::{ByteOrder, EncodedFrame, FrameLayout, ImagePixel, PhotometricInterpretation};
 use dicom_core::VR;
+use dicom_model::data_set::word_size;
 use dicom_model::encapsulated::{Locator, number_of_frames};
+use dicom_model::native_pixel_data::{FrameAttributes, NativeFrames};
 
 /// The Image Pixel Module and the number of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ImagePixelModule {
     pub(super) layout: FrameLayout,
     pub(super) frames: u32,
-    /// Size of a native frame in bits.
-    native_bits: u64,
 }
 
 impl ImagePixelModule {
@@ -42,14 +42,8 @@ impl ImagePixelModule {
             is_signed: word(tags::PIXEL_REPRESENTATION) == Some(1),
             is_planar: word(tags::PLANAR_CONFIGURATION) == Some(1),
         })?;
-        // Two pixels share one pair of chrominance samples (PS3.3 C.7.6.3.1.2).
-        let is_halved = photometric_interpretation == PhotometricInterpretation::YbrFull422;
-        let samples = if is_halved { 2 } else { u64::from(samples_per_pixel) };
-        Ok(Self {
-            layout,
-            frames: number_of_frames(attributes.text(tags::NUMBER_OF_FRAMES).as_deref()) as u32,
-            native_bits: layout.pixels() as u64 * samples * u64::from(bits_allocated),
-        })
+        let frames = number_of_frames(attributes.text(tags::NUMBER_OF_FRAMES).as_deref()) as u32;
+        Ok(Self { layout, frames })
     }
 }
 
@@ -74,57 +68,79 @@ impl FrameData {
     }
 }
 
-/// For each frame of encapsulated pixel data, the indices of its fragments; empty for native pixel data.
-pub(super) fn frames(object: &Object, module: &ImagePixelModule) -> Result<Vec<Vec<usize>>, RenderError> {
-    let Some(Pixels::Encapsulated { table, fragments }) = &object.pixels else { return Ok(Vec::new()) };
-    let extended = object.elements.bytes(tags::EXTENDED_OFFSET_TABLE).map(AsRef::as_ref);
-    let locator = Locator::new(module.frames as usize, object.transfer_syntax, table, extended);
-    let fragments: Vec<_> = fragments.iter().map(|(fragment, _)| *fragment).collect();
-    locator
-        .locate(&fragments)
-        .map_err(|_| RenderError::Broken("its fragments do not match its number of frames"))
+/// The location of each frame.
+#[derive(Debug, Clone)]
+pub(super) enum Frames {
+    /// In native pixel data.
+    Native { frames: NativeFrames, byte_order: ByteOrder },
+    /// In these fragments of encapsulated pixel data, by index.
+    Encapsulated(Vec<Vec<usize>>),
 }
 
-/// The bytes of `frame`, counted from 0. `frames` is the result of [`frames`].
-pub(super) fn frame_data(
-    object: &Object,
-    module: &ImagePixelModule,
-    frames: &[Vec<usize>],
-    frame: u32,
-) -> Result<FrameData, RenderError> {
-    match &object.pixels {
-        None => Err(RenderError::NoImage),
-        Some(Pixels::Native { bytes, vr, big_endian }) => {
-            let byte_order = byte_order(*vr, *big_endian);
-            let length = module.native_bits;
-            let start = u64::from(frame).saturating_mul(length);
-            let (mut first, mut last) = (start / 8, start.saturating_add(length).div_ceil(8));
-            if byte_order == ByteOrder::BigEndianWords {
-                (first, last) = (first & !1, last.next_multiple_of(2));
+impl Frames {
+    /// Locates all frames. Fails if the pixel data do not match their attributes.
+    pub(super) fn locate(object: &Object, module: &ImagePixelModule) -> Result<Self, RenderError> {
+        let (attributes, count) = (&object.elements, module.frames as usize);
+        match &object.pixels {
+            None => Err(RenderError::NoImage),
+            Some(Pixels::Native { bytes, vr, big_endian }) => {
+                let byte_order = byte_order(*vr, *big_endian);
+                let word = |tag| attributes.word(tag).unwrap_or_default();
+                let size = FrameAttributes {
+                    rows: word(tags::ROWS),
+                    columns: word(tags::COLUMNS),
+                    samples_per_pixel: attributes.word(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
+                    bits_allocated: word(tags::BITS_ALLOCATED),
+                    photometric_interpretation: &attributes
+                        .text(tags::PHOTOMETRIC_INTERPRETATION)
+                        .unwrap_or_default(),
+                };
+                let word_size = if byte_order == ByteOrder::BigEndianWords { 2 } else { 1 };
+                let frames = NativeFrames::new(&size, count, bytes.len() as u64, word_size);
+                let frames = frames.map_err(|_| {
+                    RenderError::Broken("the pixel data are shorter than the image size requires")
+                })?;
+                Ok(Self::Native { frames, byte_order })
             }
-            let range = usize::try_from(first).ok().zip(usize::try_from(last).ok());
-            let range = range.filter(|(_, last)| *last <= bytes.len());
-            let (first, last) = range
-                .ok_or(RenderError::Broken("the pixel data are shorter than the image size requires"))?;
-            let bit_offset = (start - first as u64 * 8) as u32;
-            Ok(FrameData::Native { bytes: bytes.slice(first..last), bit_offset, byte_order })
+            Some(Pixels::Encapsulated { table, fragments }) => {
+                let extended = attributes.bytes(tags::EXTENDED_OFFSET_TABLE).map(AsRef::as_ref);
+                let locator = Locator::new(count, object.transfer_syntax, table, extended);
+                let fragments: Vec<_> = fragments.iter().map(|(fragment, _)| *fragment).collect();
+                let frames = locator.locate(&fragments);
+                let mismatch = RenderError::Broken("its fragments do not match its number of frames");
+                frames.map(Self::Encapsulated).map_err(|_| mismatch)
+            }
         }
-        Some(Pixels::Encapsulated { fragments, .. }) => {
-            let indices = frames.get(frame as usize).map(Vec::as_slice).unwrap_or_default();
-            Ok(FrameData::BitStream(match indices {
-                [] => return Err(RenderError::Broken("it has fewer frames than Number of Frames declares")),
-                [only] => fragments[*only].1.clone(),
-                several => several.iter().flat_map(|index| fragments[*index].1.iter().copied()).collect(),
-            }))
+    }
+
+    /// The bytes of the frame with this index, counted from 0.
+    pub(super) fn data(&self, object: &Object, index: u32) -> Result<FrameData, RenderError> {
+        let missing = RenderError::Broken("it has fewer frames than Number of Frames declares");
+        match (self, &object.pixels) {
+            (Self::Native { frames, byte_order }, Some(Pixels::Native { bytes, .. })) => {
+                let frame = frames.frame(index as usize).ok_or(missing)?;
+                let first = frame.range.offset as usize;
+                let bytes = bytes.slice(first..first + frame.range.length as usize);
+                let bit_offset = frame.bit_offset as u32;
+                Ok(FrameData::Native { bytes, bit_offset, byte_order: *byte_order })
+            }
+            (Self::Encapsulated(frames), Some(Pixels::Encapsulated { fragments, .. })) => {
+                Ok(FrameData::BitStream(match frames.get(index as usize).map_or(&[][..], Vec::as_slice) {
+                    [] => return Err(missing),
+                    [only] => fragments[*only].1.clone(),
+                    several => several.iter().flat_map(|index| fragments[*index].1.iter().copied()).collect(),
+                }))
+            }
+            _ => Err(missing),
         }
     }
 }
 
 /// The byte order of native pixel data with this value representation: words of 16 bits, unless it is OB (PS3.5 8.1.2).
 fn byte_order(vr: VR, big_endian: bool) -> ByteOrder {
-    match (big_endian, vr) {
+    match (big_endian, word_size(vr)) {
         (false, _) => ByteOrder::LittleEndian,
-        (true, VR::OB) => ByteOrder::BigEndian,
+        (true, 1) => ByteOrder::BigEndian,
         (true, _) => ByteOrder::BigEndianWords,
     }
 }

@@ -165,9 +165,8 @@ fn write_all(
 ) -> Result<(), StreamError> {
     let mut elsewhere = 0;
     while received.next()? {
-        let header = Object::open(&mut *received, None)
-            .and_then(|mut object| object.header(|_| true))
-            .map_err(|error| unread(&error))?;
+        let mut object = Object::open(&mut *received, None).map_err(|error| unread(&error))?;
+        let header = object.header(|_| true).map_err(|error| unread(&error))?;
         let Some(address) = address_of(&header, objects)? else {
             elsewhere += 1;
             if elsewhere > MAX_ELSEWHERE {
@@ -177,6 +176,8 @@ fn write_all(
             }
             continue;
         };
+        // An instance that is cut short inside an intact part is not read by rendering and the embedded archive either.
+        object.skip_native_pixel_data(&header).map_err(|error| unread(&error))?;
         let mut row = Vec::new();
         metadata::write(&mut row, header, format!("{public}/{address}"))
             .map_err(|_| StreamError::Unreadable("an instance that cannot be written"))?;

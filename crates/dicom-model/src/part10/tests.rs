@@ -280,6 +280,19 @@ fn un_value_of_undefined_length_is_a_sequence_in_implicit_vr() {
 }
 
 #[test]
+fn native_pixel_data_that_ends_too_early_cannot_be_skipped() {
+    let whole = &FILES[1];
+    let mut object = Object::open(&whole[..], None).unwrap();
+    let header = object.header(|_| true).unwrap();
+    let PixelData { offset, length, .. } = header.pixel_data.unwrap();
+    object.skip_native_pixel_data(&header).unwrap();
+    let end = usize::try_from(offset + length.unwrap()).unwrap();
+    let mut object = Object::open(&whole[..end - 1], None).unwrap();
+    let header = object.header(|_| true).unwrap();
+    assert!(matches!(object.skip_native_pixel_data(&header), Err(ReadError::Truncated)));
+}
+
+#[test]
 fn declared_length_allocates_no_memory() {
     let mut bytes = [&[0; 128][..], b"DICM\x02\0\x10\0UT\0\0\0\0\0\x70", b"1.2.840.10008.1.2.1"].concat();
     assert!(matches!(read_bytes(&bytes), Err(ReadError::Broken(_))));

@@ -1,20 +1,20 @@
-//! Locates the frames of an image in its file: by their size in native pixel data, by fragments in encapsulated pixel
-//! data (PS3.5 8.1.1 and A.4). Does not decode pixel data.
+//! Serves the frames of an image from its file: `dicom_model` locates them in native and in encapsulated pixel data (PS3.5
+//! 8.1.1 and A.4). Native frames are in little-endian order and start at a byte boundary. Does not decode pixel data.
 
-use super::body::{self, FileRange};
+use super::body::{self, Chunks, FileRange};
 use bytes::Bytes;
 use dicom_dictionary_std::tags;
 use dicom_model::data_set::{ByteRange, DataSet};
 use dicom_model::encapsulated::{
     Fragment, Inconsistent, Locator, MARKER, StreamError, item, media_type, number_of_frames,
 };
+use dicom_model::native_pixel_data::{FrameAttributes, NativeFrame, NativeFrames};
 use dicom_model::part10::{Header, PixelData, ReadError};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Maximum size in bytes of a frame with one bit per pixel that does not start at a byte boundary, because it is
-/// shifted in memory.
+/// Maximum size in bytes of a frame that does not start or end at a byte boundary, because it is shifted in memory.
 const MAX_SHIFTED_SIZE: u64 = 64 * 1024 * 1024;
 
 /// The located frames of a file.
@@ -32,8 +32,8 @@ pub(super) struct Frames {
 enum Frame {
     /// These byte ranges, concatenated.
     Ranges(Vec<ByteRange>),
-    /// Pixels of one bit: `count` bits after the first `skipped` bits of the range.
-    Bits { range: ByteRange, skipped: u32, count: u64 },
+    /// A native frame; its range is relative to the value.
+    Native(NativeFrame),
 }
 
 /// Why an image's frames cannot be served.
@@ -82,7 +82,7 @@ pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
     let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(0) };
     let whole = FileRange::of(&header, path, pixels.vr, range);
     let (media, locations) = if pixels.length.is_some() {
-        ("application/octet-stream", native(&header.data, range)?)
+        ("application/octet-stream", native(&header.data, range.length, whole.swap)?)
     } else {
         (media_type(header.transfer_syntax), encapsulated(path, &header, pixels.offset)?)
     };
@@ -104,57 +104,67 @@ impl Frames {
                 let ranges_of_frame: Vec<FileRange> = ranges.iter().copied().map(file_range).collect();
                 Box::new(ranges_of_frame.into_iter().flat_map(FileRange::chunks))
             }
-            Frame::Bits { range, skipped, count } => {
-                let (file_range, skipped, count) = (file_range(*range), *skipped, *count);
-                Box::new(std::iter::once_with(move || shifted(file_range, skipped, count)))
+            Frame::Native(frame) => {
+                let ByteRange { offset, length } = frame.range;
+                let range = ByteRange { offset: self.whole.range.offset + offset, length };
+                let (file_range, frame) = (file_range(range), *frame);
+                if frame.bit_offset.is_multiple_of(8) && frame.bits.is_multiple_of(8) {
+                    Box::new(part(file_range.chunks(), frame.bit_offset / 8, frame.bits / 8))
+                } else {
+                    Box::new(std::iter::once_with(move || shifted(file_range, frame.bit_offset, frame.bits)))
+                }
             }
         })
     }
 }
 
-fn native(data: &DataSet, pixels: ByteRange) -> Result<Vec<Frame>, FramesError> {
-    let size = |tag| data.word(tag).map(u64::from);
-    let (Some(rows), Some(columns), Some(bits)) =
+fn native(data: &DataSet, length: u64, word_size: usize) -> Result<Vec<Frame>, FramesError> {
+    let size = |tag| data.word(tag);
+    let (Some(rows), Some(columns), Some(bits_allocated)) =
         (size(tags::ROWS), size(tags::COLUMNS), size(tags::BITS_ALLOCATED))
     else {
         return Err(FramesError::Inconsistent("Rows, Columns or Bits Allocated is missing"));
     };
-    // With chrominance at half the resolution there are on average two samples per pixel (PS3.3 C.7.6.3.1.2).
-    let halved = data.text(tags::PHOTOMETRIC_INTERPRETATION).is_some_and(|text| text.ends_with("_422"));
-    let samples = if halved { 2 } else { size(tags::SAMPLES_PER_PIXEL).unwrap_or(1) };
-    let bits = rows * columns * bits * samples;
-    let count = number_of_frames(data.text(tags::NUMBER_OF_FRAMES));
-    if bits == 0 || bits.saturating_mul(count as u64).div_ceil(8) > pixels.length {
-        return Err(FramesError::Inconsistent(
-            "the pixel data are shorter than Rows, Columns, Bits Allocated, Samples per Pixel and Number of Frames require",
-        ));
-    }
-    let frame = |number: usize| {
-        let start = bits * number as u64;
-        let (first, skipped) = (start / 8, start % 8);
-        let range = ByteRange { offset: pixels.offset + first, length: (skipped + bits).div_ceil(8) };
-        if skipped == 0 && bits.is_multiple_of(8) {
-            Frame::Ranges(vec![range])
-        } else {
-            Frame::Bits { range, skipped: u32::try_from(skipped).unwrap_or_default(), count: bits }
-        }
+    let attributes = FrameAttributes {
+        rows,
+        columns,
+        samples_per_pixel: size(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
+        bits_allocated,
+        photometric_interpretation: data.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default(),
     };
-    Ok((0..count).map(frame).collect())
+    let count = number_of_frames(data.text(tags::NUMBER_OF_FRAMES));
+    let frames = NativeFrames::new(&attributes, count, length, word_size).map_err(|_| {
+        FramesError::Inconsistent("the pixel data are shorter than Rows, Columns, Bits Allocated, Samples per Pixel and Number of Frames require")
+    })?;
+    Ok((0..count).filter_map(|index| frames.frame(index)).map(Frame::Native).collect())
+}
+
+/// `length` bytes of `chunks` after the first `skipped`.
+fn part(chunks: Chunks, skipped: u64, length: u64) -> impl Iterator<Item = io::Result<Bytes>> + Send {
+    let (mut skipped, mut left) = (skipped, length);
+    let parts = chunks.map(move |chunk| {
+        let mut chunk: Bytes = chunk?;
+        let size = |bytes: u64, chunk: &Bytes| usize::try_from(bytes).unwrap_or(usize::MAX).min(chunk.len());
+        let passed = chunk.split_to(size(skipped, &chunk)).len();
+        chunk.truncate(size(left, &chunk));
+        skipped -= passed as u64;
+        left -= chunk.len() as u64;
+        Ok(chunk)
+    });
+    parts.filter(|part| !part.as_ref().is_ok_and(Bytes::is_empty))
 }
 
 /// Shifts pixels of one bit, the first in the lowest bit (PS3.5 8.2), to the start of a byte.
-fn shifted(file_range: FileRange, skipped: u32, count: u64) -> io::Result<Bytes> {
+fn shifted(file_range: FileRange, skipped: u64, count: u64) -> io::Result<Bytes> {
     if file_range.range.length > MAX_SHIFTED_SIZE {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let bytes = file_range.bytes()?;
-    let length = usize::try_from(count.div_ceil(8)).unwrap_or(bytes.len());
-    let mut shifted_bytes: Vec<u8> = (0..length)
-        .map(|at| {
-            let low = bytes.get(at).copied().unwrap_or_default();
-            let high = bytes.get(at + 1).copied().unwrap_or_default();
-            u16::from_le_bytes([low, high]).checked_shr(skipped).unwrap_or_default().to_le_bytes()[0]
-        })
+    let size = |bits: u64| usize::try_from(bits).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
+    let (first, shift) = (size(skipped / 8)?, skipped % 8);
+    let byte = |at: usize| bytes.get(first + at).copied().unwrap_or_default();
+    let mut shifted_bytes: Vec<u8> = (0..size(count.div_ceil(8))?)
+        .map(|at| (u16::from_le_bytes([byte(at), byte(at + 1)]) >> shift).to_le_bytes()[0])
         .collect();
     // The remaining bits of the last byte belong to the next frame.
     if let Some(last) = shifted_bytes.last_mut()

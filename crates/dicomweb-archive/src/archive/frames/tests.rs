@@ -7,6 +7,9 @@ use dicom_dictionary_std::uids;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use tempfile::NamedTempFile;
 
+/// Retired, and therefore deprecated in the dictionary.
+const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+
 fn image(frames: u16, rows: u16, columns: u16, bits: u16) -> InMemDicomObject {
     InMemDicomObject::from_element_iter([
         DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, PrimitiveValue::from(frames.to_string())),
@@ -61,6 +64,20 @@ fn frames_with_one_bit_per_pixel_are_shifted_to_a_byte_boundary() {
     let bits: u32 = 0b1_0000_0001 | 0b0_1010_1010 << 9 | 0b1_1111_1111 << 18;
     let file = native(image(3, 3, 3, 1), &bits.to_le_bytes());
     assert_eq!(frames_of(&file), [[0b0000_0001, 1], [0b1010_1010, 0], [0b1111_1111, 1]]);
+}
+
+#[test]
+fn frames_in_big_endian_words_can_begin_and_end_inside_a_word() {
+    let samples: Vec<u8> = (1..=28).collect();
+    let words = samples.chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    let pixels = |bits| {
+        let mut object = image(3, 3, 3, bits);
+        object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(Clone::clone(&words))));
+        file(object, EXPLICIT_VR_BIG_ENDIAN)
+    };
+    assert_eq!(frames_of(&pixels(8)), [&samples[..9], &samples[9..18], &samples[18..27]]);
+    // Bits 0 to 8, 9 to 17, 18 to 26 of the bytes 1, 2, 3, 4.
+    assert_eq!(frames_of(&pixels(1)), [[1, 0], [0b1000_0001, 1], [0, 1]]);
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! Native pixel data (PS3.5 8.1.1, 8.2): locates each frame in the value. Does not decode frames and does not know about
+//! files.
+//!
+//! Frames follow each other without padding, so that a frame of single bits can begin inside a byte. The value must be
+//! long enough for all frames: if it is not, one of the attributes is wrong, and no frame can be located reliably.
+
+use crate::data_set::ByteRange;
+
+/// The attributes that determine the size of a frame (PS3.3 C.7.6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameAttributes<'a> {
+    /// Rows (0028,0010).
+    pub rows: u16,
+    /// Columns (0028,0011).
+    pub columns: u16,
+    /// Samples per Pixel (0028,0002).
+    pub samples_per_pixel: u16,
+    /// Bits Allocated (0028,0100).
+    pub bits_allocated: u16,
+    /// Photometric Interpretation (0028,0004), empty if it is missing.
+    pub photometric_interpretation: &'a str,
+}
+
+impl FrameAttributes<'_> {
+    /// Size of a frame in bits.
+    fn bits(&self) -> u64 {
+        // Two pixels share their chrominance, which makes two samples per pixel on average (PS3.3 C.7.6.3.1.2).
+        let is_subsampled = self.photometric_interpretation.ends_with("_422");
+        let samples = if is_subsampled { 2 } else { self.samples_per_pixel };
+        [self.rows, self.columns, samples, self.bits_allocated].map(u64::from).iter().product()
+    }
+}
+
+/// The value is too short for its frames, or its frames are empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its pixel data does not hold the frames that its attributes describe")]
+pub struct WrongLength;
+
+/// The frames of native pixel data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativeFrames {
+    /// Size of a frame in bits.
+    bits: u64,
+    count: usize,
+    word_size: u64,
+}
+
+/// The location of one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativeFrame {
+    /// The whole words that contain the frame. The offset is relative to the value of Pixel Data.
+    pub range: ByteRange,
+    /// Number of bits that precede the frame in the range, after its words were converted to little-endian order.
+    pub bit_offset: u64,
+    /// Size of the frame in bits.
+    pub bits: u64,
+}
+
+impl NativeFrames {
+    /// Locates `count` frames in a value of `length` bytes, written in words of `word_size` bytes whose bytes must be
+    /// swapped; 1 if nothing needs to be swapped.
+    pub fn new(
+        attributes: &FrameAttributes<'_>,
+        count: usize,
+        length: u64,
+        word_size: usize,
+    ) -> Result<Self, WrongLength> {
+        let (bits, word_size) = (attributes.bits(), word_size.max(1) as u64);
+        let needed = bits.checked_mul(count as u64).map(|bits| bits.div_ceil(8).next_multiple_of(word_size));
+        match needed {
+            Some(1..) if needed <= Some(length) => Ok(Self { bits, count, word_size }),
+            _ => Err(WrongLength),
+        }
+    }
+
+    /// The number of frames.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The frame with this index, counted from 0.
+    pub fn frame(&self, index: usize) -> Option<NativeFrame> {
+        if index >= self.count {
+            return None;
+        }
+        let start = self.bits * index as u64;
+        let offset = start / 8 / self.word_size * self.word_size;
+        let end = (start + self.bits).div_ceil(8).next_multiple_of(self.word_size);
+        let range = ByteRange { offset, length: end - offset };
+        Some(NativeFrame { range, bit_offset: start - offset * 8, bits: self.bits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRAY: FrameAttributes<'_> = FrameAttributes {
+        rows: 3,
+        columns: 3,
+        samples_per_pixel: 1,
+        bits_allocated: 8,
+        photometric_interpretation: "MONOCHROME2",
+    };
+
+    fn located(frames: NativeFrames) -> Vec<(u64, u64, u64)> {
+        let frame = |index| frames.frame(index);
+        let all = (0..frames.count()).filter_map(frame);
+        all.map(|frame| (frame.range.offset, frame.range.length, frame.bit_offset)).collect()
+    }
+
+    #[test]
+    fn frames_follow_each_other_without_padding() {
+        let frames = NativeFrames::new(&GRAY, 3, 28, 1).unwrap();
+        assert_eq!(located(frames), [(0, 9, 0), (9, 9, 0), (18, 9, 0)]);
+        assert_eq!(frames.frame(3), None);
+        let bits = FrameAttributes { bits_allocated: 1, ..GRAY };
+        let frames = NativeFrames::new(&bits, 3, 4, 1).unwrap();
+        assert_eq!(located(frames), [(0, 2, 0), (1, 2, 1), (2, 2, 2)]);
+        assert_eq!(frames.frame(0).unwrap().bits, 9);
+    }
+
+    #[test]
+    fn frames_that_need_swapping_are_located_in_whole_words() {
+        let frames = NativeFrames::new(&GRAY, 3, 28, 2).unwrap();
+        assert_eq!(located(frames), [(0, 10, 0), (8, 10, 8), (18, 10, 0)]);
+        assert_eq!(NativeFrames::new(&GRAY, 3, 27, 2), Err(WrongLength));
+    }
+
+    #[test]
+    fn subsampled_chrominance_makes_two_samples_per_pixel() {
+        let color = FrameAttributes {
+            columns: 4,
+            samples_per_pixel: 3,
+            photometric_interpretation: "YBR_FULL_422",
+            ..GRAY
+        };
+        assert_eq!(located(NativeFrames::new(&color, 2, 48, 1).unwrap()), [(0, 24, 0), (24, 24, 0)]);
+    }
+
+    #[test]
+    fn values_too_short_for_all_frames_are_rejected() {
+        assert!(NativeFrames::new(&GRAY, 3, 27, 1).is_ok());
+        assert_eq!(NativeFrames::new(&GRAY, 3, 26, 1), Err(WrongLength));
+        assert_eq!(NativeFrames::new(&FrameAttributes { rows: 0, ..GRAY }, 1, 100, 1), Err(WrongLength));
+        let huge = FrameAttributes {
+            rows: u16::MAX,
+            columns: u16::MAX,
+            samples_per_pixel: u16::MAX,
+            bits_allocated: u16::MAX,
+            ..GRAY
+        };
+        assert_eq!(NativeFrames::new(&huge, usize::MAX, u64::MAX, 1), Err(WrongLength));
+    }
+}
