@@ -194,7 +194,7 @@ impl<T: DeserializeOwned> RowReader<T> {
                             self.position = Position::AfterRow;
                             length
                         }
-                        Some(Err(error)) if !error.is_eof() && !ends_in_a_number(rest) => {
+                        Some(Err(error)) if !error.is_eof() && !may_be_split_number(&error, rest) => {
                             return Err(RowError::Broken { row });
                         }
                         _ if rest.len() > MAX_ROW_LEN => return Err(RowError::TooLong { row }),
@@ -221,10 +221,16 @@ impl<T: DeserializeOwned> RowReader<T> {
     }
 }
 
-/// Whether `text` may end inside a number. For types that ignore the value, serde_json reports such a number as
-/// invalid, not as an unexpected end.
-fn ends_in_a_number(text: &str) -> bool {
-    text.ends_with(['-', '+', '.', 'e', 'E'])
+/// Whether `error` may only say that `text` ends inside a number. For types that ignore the value, serde_json reports such a
+/// number as invalid, not as an unexpected end. An error before the end stays one, whatever follows.
+fn may_be_split_number(error: &serde_json::Error, text: &str) -> bool {
+    let is_at_end = || {
+        let last_line = text.rsplit('\n').next().unwrap_or_default();
+        let lines = text.len() - last_line.len();
+        let line = text.as_bytes()[..lines].iter().filter(|byte| **byte == b'\n').count() + 1;
+        (error.line(), error.column()) == (line, last_line.len())
+    };
+    text.ends_with(['-', '+', '.', 'e', 'E']) && is_at_end()
 }
 
 /// The text of `bytes` with invalid UTF-8 replaced, and the bytes of an incomplete character at the end.

@@ -89,7 +89,11 @@ impl PartReader {
     /// Skips everything up to the end of the first delimiter line and returns its length; `None` if it is incomplete.
     fn delimiter_line(&mut self, chunk: &Bytes) -> Option<usize> {
         let mut position = 0;
-        while let Some(found) = self.delimiter.find(&chunk[position..]) {
+        let candidate = loop {
+            let rest = &chunk[position..];
+            let Some(found) = self.delimiter.find(rest) else {
+                break chunk.len() - self.delimiter.partial_len(rest);
+            };
             let start = position + found;
             let after = start + self.delimiter.text().len();
             let is_at_line_start = start == 0 || chunk[start - 1] == b'\n';
@@ -98,11 +102,12 @@ impl PartReader {
                     self.state = State::Headers;
                     return Some(after + line);
                 }
-                Follows::Incomplete => break,
+                Follows::Incomplete => break start,
                 _ => position = start + 1,
             }
-        }
-        self.buffered.extend_from_slice(chunk);
+        };
+        // The byte before it tells whether a line starts there.
+        self.buffered.extend_from_slice(&chunk[candidate.saturating_sub(1)..]);
         None
     }
 
@@ -196,6 +201,14 @@ mod tests {
             for length in 0..whole {
                 assert_eq!(read(&two[..length], size), Err(MultipartError::Incomplete), "{length}");
             }
+        }
+    }
+
+    #[test]
+    fn preamble_of_any_length_is_skipped_for_every_chunk_size() {
+        let body = format!("--\r\n{}\r\n--B\r\n\r\npart\r\n--B--", "-".repeat(2 * MAX_HEADERS));
+        for size in [1, 1000, body.len()] {
+            assert_eq!(read(body.as_bytes(), size), Ok(vec![b"part".to_vec()]), "{size}");
         }
     }
 

@@ -106,3 +106,16 @@ fn number_can_be_split_between_chunks_for_every_row_type() {
     broken.push(b"[{\"x\":-", &mut |_| ()).unwrap();
     assert_eq!(broken.push(b"x}]", &mut |_| ()), Err(RowError::Broken { row: 1 }));
 }
+
+#[test]
+fn error_before_a_number_that_ends_the_body_is_reported_for_every_chunk_size() {
+    for body in [r#"[{"a"[{"a"::-"#, "[{\n\"a\":}\n1e+", r#"[{"a":1 "e"#] {
+        for size in 1..=body.len() {
+            assert_eq!(
+                read_in_chunks(body.as_bytes(), size),
+                Err(RowError::Broken { row: 1 }),
+                "{body} {size}"
+            );
+        }
+    }
+}
