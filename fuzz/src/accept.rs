@@ -1,0 +1,154 @@
+//! `Accept` and `Accept-Encoding` (RFC 9110 12.5.1, 12.5.3): what is chosen is what a second, naive reading of the header permits, and
+//! wants most; and a header is read in time and space in proportion to its length.
+
+use dicomweb_gateway::http::negotiation::{accepted, coding_quality, preferred, ranges};
+use http::{HeaderMap, HeaderValue, header};
+
+/// What a FHIR resource, a rendered image and metadata are offered in.
+const OFFERS: [&[&str]; 4] = [
+    &["application/fhir+json", "application/fhir+xml", "text/html"],
+    &["image/jpeg", "image/png", "image/gif"],
+    &["application/dicom+json", "multipart/related", "application/json"],
+    &["application/json"],
+];
+
+/// Elements behind this one are not read.
+const MAX_ELEMENTS: usize = 64;
+
+/// Checks header fields, one on a line.
+pub fn check(lines: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append(header::ACCEPT, value.clone());
+            headers.append(header::ACCEPT_ENCODING, value);
+        }
+    }
+    let ranges = ranges(&headers);
+    let wanted = accepted(&headers);
+    assert!(wanted.windows(2).all(|pair| pair[0].quality >= pair[1].quality), "the most wanted is not first");
+    assert!(wanted.iter().all(|range| range.quality > 0.0 && ranges.contains(range)), "a range was made up");
+    let sent: usize = headers.get_all(header::ACCEPT).iter().map(HeaderValue::len).sum();
+    let held = |text: usize, range: &http_messages::media_range::MediaRange| {
+        text + range.essence.len()
+            + range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    };
+    assert!(ranges.iter().fold(0, held) <= sent.max(3), "more is held than was sent");
+    let naive = naive_ranges(&headers);
+    for offered in OFFERS {
+        let chosen = preferred(&ranges, offered);
+        let quality = |essence: &str| naive.as_ref().map(|naive| naive_quality(naive, essence));
+        match chosen {
+            Some(at) => {
+                let essence = offered[at];
+                assert!(wanted.iter().any(|range| range.covers(essence)), "{essence} is not accepted");
+                if let Some(of_chosen) = quality(essence) {
+                    assert!(of_chosen > 0.0, "{essence} is not acceptable");
+                    let best = offered.iter().filter_map(|other| quality(other)).fold(0.0, f32::max);
+                    assert!(of_chosen >= best, "{essence} is wanted less than another");
+                }
+            }
+            None => {
+                for essence in offered {
+                    assert!(quality(essence).unwrap_or(0.0) <= 0.0, "{essence} is acceptable");
+                }
+            }
+        }
+    }
+    for coding in ["gzip", "br", "zstd"] {
+        let quality = coding_quality(&headers, coding);
+        assert!((0.0..=1.0).contains(&quality), "{quality} is no weight");
+        if let Some(naive) = naive_coding(&headers, coding) {
+            assert_eq!(quality.to_bits(), naive.to_bits(), "the weight of {coding}");
+        }
+    }
+}
+
+/// A range with its weight.
+type Naive = (String, f32);
+
+/// The ranges of a header that keeps to the grammar without quoted strings; `None` for any other.
+fn naive_ranges(headers: &HeaderMap) -> Option<Vec<Naive>> {
+    let ranges: Vec<_> = naive_elements(headers, header::ACCEPT)?
+        .iter()
+        .map(|element| naive_range(element))
+        .collect::<Option<_>>()?;
+    Some(ranges)
+}
+
+/// The elements of a list, none of them empty.
+fn naive_elements(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<String>> {
+    let lines: Option<Vec<_>> = headers.get_all(name).iter().map(|line| line.to_str().ok()).collect();
+    let list = lines?.join(",");
+    let elements: Vec<_> =
+        list.split(',').map(|element| element.trim_matches([' ', '\t']).to_owned()).collect();
+    let is_simple = elements.len() <= MAX_ELEMENTS
+        && elements.iter().all(|element| !element.is_empty() && !element.contains('"'));
+    is_simple.then_some(elements)
+}
+
+fn naive_range(element: &str) -> Option<Naive> {
+    let mut parts = element.split(';').map(|part| part.trim_matches([' ', '\t']));
+    let essence = parts.next()?.to_ascii_lowercase();
+    let (kind, subtype) = essence.split_once('/')?;
+    let is_range = is_token(kind) && is_token(subtype) && (kind != "*" || subtype == "*");
+    let quality = naive_weight(parts)?;
+    is_range.then_some((essence, quality))
+}
+
+/// The weight among parameters, which stands once at most.
+fn naive_weight<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<f32> {
+    let mut quality = None;
+    for parameter in parameters {
+        let (name, value) = parameter.split_once('=')?;
+        if !is_token(name) || !is_token(value) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("q") {
+            let digits = value.strip_prefix(['0', '1']).map(|rest| rest.strip_prefix('.').unwrap_or(rest))?;
+            let is_weight = digits.len() <= 3
+                && digits.bytes().all(|digit| digit.is_ascii_digit())
+                && value.len() != 2 + digits.len() - 1;
+            let number = value.parse().ok().filter(|number| *number <= 1.0 && is_weight)?;
+            if quality.replace(number).is_some() {
+                return None;
+            }
+        }
+    }
+    Some(quality.unwrap_or(1.0))
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// The weight of the most specific range that covers a type, and of several the first's.
+fn naive_quality(ranges: &[Naive], essence: &str) -> f32 {
+    let kind = essence.split('/').next().unwrap_or_default();
+    let spellings = [essence.to_owned(), format!("{kind}/*"), "*/*".to_owned()];
+    let decides =
+        |spelling: &String| ranges.iter().find(|(range, _)| range == spelling).map(|(_, quality)| *quality);
+    spellings.iter().find_map(decides).unwrap_or(0.0)
+}
+
+fn naive_coding(headers: &HeaderMap, coding: &str) -> Option<f32> {
+    let mut any = None;
+    for element in naive_elements(headers, header::ACCEPT_ENCODING)? {
+        let mut parts = element.split(';').map(|part| part.trim_matches([' ', '\t']));
+        let name = parts.next().filter(|name| is_token(name))?.to_ascii_lowercase();
+        let parameters: Vec<_> = parts.collect();
+        // A coding has no parameters but its weight.
+        if parameters.iter().any(|parameter| !parameter.starts_with("q=")) {
+            return None;
+        }
+        let quality = naive_weight(parameters.into_iter())?;
+        if name == coding || name.strip_prefix("x-") == Some(coding) {
+            return Some(quality);
+        }
+        if name == "*" {
+            any = Some(quality);
+        }
+    }
+    Some(any.unwrap_or(0.0))
+}

@@ -1,0 +1,13 @@
+//! Frames of JPEG-LS (ITU-T T.87).
+
+use dicom_codecs::Codec;
+
+use crate::frame;
+
+/// Checks one frame with its attributes.
+pub fn check(data: &[u8]) {
+    let Some((layout, stream)) = frame::split(data) else { return };
+    // SOF 55.
+    let bits = frame::precision(stream, &[0xF7]);
+    frame::check(Codec::JpegLs, stream, &layout, bits.map_or(16, u32::from));
+}
