@@ -227,7 +227,7 @@ fn may_be_split_number(error: &serde_json::Error, text: &str) -> bool {
     let is_at_end = || {
         let last_line = text.rsplit('\n').next().unwrap_or_default();
         let lines = text.len() - last_line.len();
-        let line = text.as_bytes()[..lines].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = text[..lines].matches('\n').count() + 1;
         (error.line(), error.column()) == (line, last_line.len())
     };
     text.ends_with(['-', '+', '.', 'e', 'E']) && is_at_end()
