@@ -187,7 +187,11 @@ impl<'a> UrlForm<'a> {
             return Self::WithHost(path);
         }
         let before_path = address.split(['/', '?', '#']).next().unwrap_or_default();
+        // Clients skip these (URL Standard, URL parsing), so that another URL is read than is written.
+        let is_read_differently =
+            address.starts_with(|first: char| first <= ' ') || address.contains(['\t', '\n', '\r']);
         match address.bytes().next() {
+            _ if is_read_differently => Self::OtherScheme,
             Some(b'/') => Self::FromHost(address),
             // A backslash is a slash to browsers.
             _ if before_path.contains(':') || address.contains('\\') => Self::OtherScheme,
@@ -267,6 +271,9 @@ mod tests {
             "s3://bucket/key",
             "javascript:alert(1)",
             "\\\\host\\share",
+            "\t//evil/x",
+            " //evil/x",
+            "/\n/evil/studies",
             "../../../../../../x",
         ] {
             assert_eq!(addresses().rewrite(foreign), UrlRewrite::Dropped, "{foreign}");
