@@ -110,12 +110,12 @@ impl App {
             clock,
         };
         let dicomweb = DicomwebContext {
-            kept: ResponseCache::new(cache.clone(), config.cache.largest_answer, metrics.clone()),
+            response_cache: ResponseCache::new(cache.clone(), config.cache.largest_answer, metrics.clone()),
             limits: dicomweb::DicomwebLimits {
                 max_scan: config.search.max_scan,
                 max_opened: config.search.max_opened,
             },
-            drawing: RenderPool::new(config.render.memory, config.render.parallelism),
+            render_pool: RenderPool::new(config.render.memory, config.render.parallelism),
         };
         let entrance = Entrance {
             authenticator,

@@ -3,11 +3,11 @@
 //!
 //! Nothing here knows the status that the client gets; `crate::error` decides it for each variant.
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::request::path::PathError;
 use super::request::query::QueryError;
-use crate::upstream::{ArchiveError, ArchiveErrorKind, ArchiveId, Unaskable};
+use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, Unaskable, retry_after};
 use dicom_render::RenderError;
 
 /// Why a DICOMweb request has no answer.
@@ -135,6 +135,11 @@ fn meaning(status: StatusCode) -> &'static str {
 }
 
 impl DicomwebError {
+    /// The archive responded with `status`, which is no success.
+    pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> Self {
+        Self::Refused { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
+    }
+
     /// Whether the archive rejected the media types that it was asked for: archives say 400 as well as 406 to one that they do
     /// not have.
     pub(super) fn is_media_type_rejection(&self) -> bool {

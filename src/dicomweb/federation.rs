@@ -5,23 +5,26 @@
 //! its answer streams through as it does below `/dicom-web/{archive}`; a list over several is put together here, and is
 //! complete or is an error. Of several copies the fullest is retrieved.
 
-pub(super) mod search;
 mod study_locator;
 
-use http::Response;
+use http::{Method, Response};
 
 use study_locator::{StudyLocation, StudyLocator};
 
+use super::context::DicomwebContext;
 use super::error::DicomwebError;
-use super::proxy::response;
+use super::merged_search::{self, SearchRequest};
+use super::proxy::assembled;
 use super::request::path::Resource;
-use super::request::wado_uri;
-use super::request::{DicomwebRequest, SearchQuestion};
-use super::{DicomwebContext, response_cache};
+use super::request::{DicomwebRequest, wado_uri};
+use super::response_cache;
+use super::strategies::ArchiveResponses;
 use crate::auth::Access;
+use crate::http::compression::compressed;
+use crate::http::query::decode;
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
 use dicom_model::{SeriesUid, StudyUid};
-use http_messages::body::Body;
+use http_messages::body::{self, Body};
 
 /// Every archive that is configured, and where studies were found of late.
 #[derive(Debug)]
@@ -51,7 +54,9 @@ impl Federation {
         public: &str,
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
-        super::handle(&self.context, archive, access, public, request).await
+        admit(access, &request)?;
+        let response = self.respond(archive, public, &request).await?;
+        Ok(finish(&request, response))
     }
 
     /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
@@ -61,12 +66,23 @@ impl Federation {
         public: &str,
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
-        let resource = super::admit(access, &request)?;
+        let resource = admit(access, &request)?;
         let answer = match resource.study() {
             None => self.search(public, &request, &resource, &self.all()).await,
             Some(study) => self.below_study(public, &request, &resource, study).await,
         };
-        answer.map(|answer| super::finish(&request, answer))
+        answer.map(|answer| finish(&request, answer))
+    }
+
+    /// The response of one archive, cached or not.
+    async fn respond(
+        &self,
+        archive: &Archive,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+    ) -> Result<Response<Body>, DicomwebError> {
+        let source = ArchiveResponses { context: &self.context, archive };
+        response_cache::respond(&self.context.response_cache, archive, public, request, &source).await
     }
 
     async fn below_study(
@@ -95,14 +111,14 @@ impl Federation {
         }
         match holders.as_slice() {
             [] if is_search => {
-                let SearchQuestion { format, .. } = SearchQuestion::read(request, resource)?;
-                Ok(response::rows("[]", format))
+                let SearchRequest { format, .. } = SearchRequest::read(request, resource)?;
+                Ok(assembled::rows("[]", format))
             }
             [] => {
                 holding.require_every_archive()?;
                 Err(DicomwebError::NotFound)
             }
-            [only] => response_cache::answer(&self.context, &self.archives[*only], public, request).await,
+            [only] => self.respond(&self.archives[*only], public, request).await,
             several if is_search => {
                 let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
                 self.search(public, request, resource, &several).await
@@ -120,7 +136,7 @@ impl Federation {
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::NotFound;
         for holder in holders {
-            match response_cache::answer(&self.context, &self.archives[*holder], public, request).await {
+            match self.respond(&self.archives[*holder], public, request).await {
                 Err(error) if error.is_not_found() => missing = error,
                 answer => return answer,
             }
@@ -135,12 +151,35 @@ impl Federation {
         resource: &Resource,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        search::answer(archives, public, request, resource, self.context.limits).await
+        merged_search::answer(archives, public, request, resource, self.context.limits).await
     }
 
     fn all(&self) -> Vec<&Archive> {
         self.archives.iter().collect()
     }
+}
+
+/// The resource of `request`, when the caller may see the study that it belongs to; what reaches across studies requires access to
+/// all of them.
+fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, DicomwebError> {
+    if !matches!(*request.method, Method::GET | Method::HEAD) {
+        return Err(DicomwebError::Method);
+    }
+    let resource = if request.path == wado_uri::PATH {
+        wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
+    } else {
+        Resource::parse(request.path)?
+    };
+    if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
+}
+
+/// Compresses text where the client accepts that; pixel data never, as they are compressed already or would grow.
+///
+/// Archives respond to HEAD with 404, so they are asked with GET, and the body is dropped unread.
+fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<Body> {
+    let is_text = Resource::parse(request.path).is_ok_and(|resource| resource.is_text());
+    let response = if is_text { compressed(request.headers, response) } else { response };
+    if request.method == Method::HEAD { response.map(|_| body::empty()) } else { response }
 }
 
 /// Who is asked for `resource`, the fullest copy first.

@@ -20,14 +20,14 @@ use http_body::Body as _;
 use url::Url;
 
 use self::collecting::Collecting;
-use super::DicomwebContext;
 use super::error::DicomwebError;
 use super::proxy::filtered_body::Filtered;
-use super::proxy::response as passed;
+use super::proxy::response_headers::{describe, rewritten_location};
 use super::proxy::stream::Filter;
 use super::request::DicomwebRequest;
 use super::request::path::Resource;
-use super::url_rewrite::text::{Rewriter, Syntax};
+use super::url_rewrite::syntax::Syntax;
+use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
 use crate::cache::{Answer, Cache};
 use crate::fingerprint::Fingerprint;
@@ -40,6 +40,16 @@ use http_messages::body::{self, Body};
 
 /// What an answer is asked for with decides what it is; a longer list of media types is no viewer's.
 const MAX_KEY_LEN: usize = 1024;
+
+/// Where responses come from that are not cached.
+pub(super) trait ResponseSource: Sync {
+    /// The response to `request`, with URLs below `public`.
+    fn fetch(
+        &self,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+    ) -> impl Future<Output = Result<Response<Body>, DicomwebError>> + Send;
+}
 
 /// The answers that are kept.
 #[derive(Debug, Clone)]
@@ -84,15 +94,15 @@ impl Small {
 
 /// The answer to `request`: one that is kept, or the archive's, which may be kept from now on. `public` is the address
 /// of the archive here.
-pub(super) async fn answer(
-    context: &DicomwebContext,
+pub(super) async fn respond(
+    kept: &ResponseCache,
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,
+    source: &impl ResponseSource,
 ) -> Result<Response<Body>, DicomwebError> {
-    let kept = &context.kept;
     let Some(small) = Small::read(request) else {
-        return super::fetch_upstream(context, archive, public, request).await;
+        return source.fetch(public, request).await;
     };
     let asked_at = kept.cache.elapsed();
     let known = kept.cache.answer(archive.id(), &small.key).filter(|_| !wants_reload(request.headers));
@@ -107,7 +117,7 @@ pub(super) async fn answer(
         } else {
             let headers = known.conditions(request.headers);
             let question = DicomwebRequest { headers: &headers, ..*request };
-            let answer = super::fetch_upstream(context, archive, &spelled(archive), &question).await?;
+            let answer = source.fetch(&spelled(archive), &question).await?;
             if answer.status() != StatusCode::NOT_MODIFIED {
                 kept.metrics.answer_looked_up(CacheOutcome::Miss);
                 return Ok(kept.keep(small, archive, public, request, answer, (asked_at, None)));
@@ -121,7 +131,7 @@ pub(super) async fn answer(
         }
     }
     kept.metrics.answer_looked_up(CacheOutcome::Miss);
-    let answer = super::fetch_upstream(context, archive, &spelled(archive), request).await?;
+    let answer = source.fetch(&spelled(archive), request).await?;
     Ok(kept.keep(small, archive, public, request, answer, (asked_at, fingerprint)))
 }
 
@@ -141,7 +151,7 @@ impl ResponseCache {
     ) -> Response<Body> {
         self.metrics.answer_looked_up(outcome);
         let mut headers = HeaderMap::new();
-        passed::describe(&mut headers);
+        describe(&mut headers);
         headers.extend(known.validators.clone());
         let etag = known.validators.get(header::ETAG);
         let mut response = if etag.is_some_and(|etag| has_it_already(request.headers, etag.as_bytes(), None))
@@ -216,7 +226,7 @@ fn respelled(
     let Ok(root) = Url::parse(&spelled(archive)) else { return response };
     let addresses = UrlMap::new(public, &root, &root, request.path);
     let location = response.headers_mut().remove(header::CONTENT_LOCATION);
-    if let Some(location) = location.and_then(|location| passed::shown_location(&location, &addresses)) {
+    if let Some(location) = location.and_then(|location| rewritten_location(&location, &addresses)) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
     let content_type = response.headers().get(header::CONTENT_TYPE);

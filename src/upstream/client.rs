@@ -105,8 +105,14 @@ impl Archive {
         self.send_for(BodyUse::Read, request).await
     }
 
-    pub(super) fn error(&self, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
+    /// An error of this archive.
+    pub fn error(&self, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
         ArchiveError { archive: self.id().clone(), kind: kind.into() }
+    }
+
+    /// The error of a response that holds `what` and cannot be used.
+    pub fn unreadable(&self, what: &'static str) -> ArchiveError {
+        self.error(ArchiveErrorKind::Unreadable(what))
     }
 
     async fn send_for(

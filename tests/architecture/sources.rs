@@ -181,6 +181,9 @@ struct Names {
 }
 
 impl<'ast> Visit<'ast> for Names {
+    // `pub(super)` imports nothing.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_item(&mut self, item: &'ast syn::Item) {
         match item {
             syn::Item::Struct(item) => self.types.push(item.ident.to_string()),

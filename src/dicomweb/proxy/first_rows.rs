@@ -78,13 +78,13 @@ pub(crate) async fn first_rows(
         };
         let end = pager.next_page(u32::try_from(page).unwrap_or(u32::MAX), each).await.map_err(misplaced)?;
         if has_nameless {
-            return Err(unreadable(archive, "a row without a UID").into());
+            return Err(archive.unreadable("a row without a UID").into());
         }
         if let Some(why) = unaskable {
             return Err(DicomwebError::Unaskable(archive.id().clone(), why));
         }
         if length > MAX_LIST_LEN {
-            return Err(unreadable(archive, "a list that is too long").into());
+            return Err(archive.unreadable("a list that is too long").into());
         }
         match end {
             PageEnd::Restart => {
@@ -116,9 +116,4 @@ fn misplaced(mut error: ArchiveError) -> ArchiveError {
         error.kind = ArchiveErrorKind::Refused(StatusCode::NOT_FOUND);
     }
     error
-}
-
-/// An error about what stands in an archive's answer.
-pub(crate) fn unreadable(archive: &Archive, what: &'static str) -> ArchiveError {
-    ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unreadable(what) }
 }

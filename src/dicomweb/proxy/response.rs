@@ -3,35 +3,29 @@
 //! Text - DICOM JSON and XML - is recognised by its first bytes rather than by its Content-Type, as archives label it in
 //! many ways and answer errors as 200; everything else is decided by its Content-Type. JSON becomes XML where that is wanted.
 
-use std::future::poll_fn;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 
-use super::filtered_body::Filtered;
+use super::assembled::{DICOM_JSON, no_match};
 use super::json_completeness::JsonCompleteness;
-use super::stream::{ByteSource, Filter, StreamError, Streamed};
+use super::read_ahead::{first_piece, start_of_anonymized, to_first_row};
+use super::request::{Attempt, ProxyRequest};
+use super::response_headers::{content_type_of, essence, forwarded_headers};
+use super::stream::{ByteSource, Filter, Streamed};
 use super::xml_parts::{self, is_empty_list};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::accept::Format;
 use crate::dicomweb::request::path::Resource;
-use crate::dicomweb::request::wado_uri;
-use crate::dicomweb::request::{Attempt, ProxyRequest};
 use crate::dicomweb::url_rewrite::part_headers::{PartAddresses, PartHeaders, begins_with_address};
-use crate::dicomweb::url_rewrite::text::{Rewriter, Syntax};
-use crate::dicomweb::{UrlMap, UrlRewrite};
+use crate::dicomweb::url_rewrite::syntax::Syntax;
+use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
-use crate::upstream::{Archive, ArchiveErrorKind, UpstreamResponse, retry_after};
+use crate::upstream::{Archive, UpstreamResponse};
 use http_messages::body::{self, Body};
 use http_messages::gzip::is_gzip;
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
-
-const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
-
-/// No list begins with as many blanks.
-const MAX_BEGINNING_LEN: usize = 4 * 1024;
 
 /// Passes on what the archive answered to `attempt`, which asked `question`.
 pub(crate) async fn forward(
@@ -58,22 +52,15 @@ pub(crate) async fn forward(
         StatusCode::NOT_MODIFIED => {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = kept_headers(&upstream.headers, question, false);
+            *response.headers_mut() = forwarded_headers(&upstream.headers, &question.addresses, false);
             Ok(response)
         }
         // Nothing to send is nothing found.
-        StatusCode::NO_CONTENT => Err(refused(archive, StatusCode::NOT_FOUND, &upstream.headers)),
-        status => Err(refused(archive, status, &upstream.headers)),
+        StatusCode::NO_CONTENT => {
+            Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &upstream.headers))
+        }
+        status => Err(DicomwebError::refused(archive, status, &upstream.headers)),
     }
-}
-
-/// An empty list (PS3.18 CP-2473).
-pub(crate) fn no_match(question: &ProxyRequest) -> Response<Body> {
-    rows("[]", if question.accepted.takes(Format::Json) { Format::Json } else { Format::Xml })
-}
-
-pub(crate) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> DicomwebError {
-    DicomwebError::Refused { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
 }
 
 /// What a body is, and so which way it takes.
@@ -98,8 +85,7 @@ async fn with_body(
     upstream: UpstreamResponse,
 ) -> Result<Response<Body>, DicomwebError> {
     let UpstreamResponse { status, headers, body, .. } = upstream;
-    let unreadable =
-        |what| DicomwebError::Archive(archive_error(archive, ArchiveErrorKind::Unreadable(what)));
+    let unreadable = |what| DicomwebError::Archive(archive.unreadable(what));
     let content_type = content_type_of(&headers);
     let mut kind = match kind_of(&content_type) {
         Some(kind) => kind,
@@ -145,14 +131,14 @@ async fn with_body(
             match is_empty_list(&start) {
                 Some(true) if question.is_search() => return Ok(no_match(question)),
                 // Nothing to send is nothing found.
-                Some(true) => return Err(refused(archive, StatusCode::NOT_FOUND, &headers)),
+                Some(true) => return Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &headers)),
                 Some(false) | None => {}
             }
         }
         first = Some(start);
     }
     if let Some(instance) = &question.anonymous {
-        first = Some(wado_uri::anonymous_start(archive, instance, &mut source).await?);
+        first = Some(start_of_anonymized(archive, instance, &mut source).await?);
     }
     let mut filters = filters_for(kind, archive, question, &content_type);
     let mut only_part = None;
@@ -172,7 +158,7 @@ async fn with_body(
         }
         first = Some(start);
     }
-    let mut out = kept_headers(&headers, question, changed);
+    let mut out = forwarded_headers(&headers, &question.addresses, changed);
     out.insert(header::CONTENT_TYPE, only_part.unwrap_or_else(|| shown_type(kind, &headers)));
     if gzip && !decoded {
         out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -191,38 +177,6 @@ async fn with_body(
     *response.status_mut() = status;
     *response.headers_mut() = out;
     Ok(response)
-}
-
-/// Reads on until it is to be seen whether there is a row: of none there is no XML.
-async fn to_first_row(
-    archive: &Archive,
-    mut start: Bytes,
-    source: &mut ByteSource,
-) -> Result<Bytes, DicomwebError> {
-    while is_empty_list(&start).is_none() && start.len() < MAX_BEGINNING_LEN {
-        let piece = first_piece(archive, source).await?;
-        if piece.is_empty() {
-            break;
-        }
-        start = [start, piece].concat().into();
-    }
-    Ok(start)
-}
-
-/// Reads ahead: an archive that cannot answer often says so as 200 with something that is no answer.
-pub(crate) async fn first_piece(archive: &Archive, source: &mut ByteSource) -> Result<Bytes, DicomwebError> {
-    match poll_fn(|context| source.poll_piece(context)).await {
-        None => Ok(Bytes::new()),
-        Some(Ok(piece)) => Ok(piece),
-        Some(Err(StreamError::Archive(error))) => Err(error.into()),
-        Some(Err(_)) => {
-            Err(archive_error(archive, ArchiveErrorKind::Unreadable("a gzip body that is broken")).into())
-        }
-    }
-}
-
-pub(crate) fn archive_error(archive: &Archive, kind: ArchiveErrorKind) -> crate::upstream::ArchiveError {
-    crate::upstream::ArchiveError { archive: archive.id().clone(), kind }
 }
 
 /// What the first bytes of a text show it to be.
@@ -271,16 +225,6 @@ fn kind_of(content_type: &str) -> Option<BodyKind> {
 /// Whether a body of that head passes byte for byte.
 fn is_opaque(headers: &HeaderMap) -> bool {
     kind_of(&content_type_of(headers)) == Some(BodyKind::Opaque)
-}
-
-/// The Content-Type; bulkdata without one are octets.
-pub(crate) fn content_type_of(headers: &HeaderMap) -> String {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    content_type.unwrap_or("application/octet-stream").to_owned()
-}
-
-pub(crate) fn essence(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn shown_type(kind: BodyKind, headers: &HeaderMap) -> HeaderValue {
@@ -335,107 +279,6 @@ fn filters_for(
     }
 }
 
-/// Those of an archive's headers that go out, and ours. `changed` says that the bytes are not the archive's.
-fn kept_headers(upstream: &HeaderMap, question: &ProxyRequest, changed: bool) -> HeaderMap {
-    const KEPT: [HeaderName; 1] = [header::LAST_MODIFIED];
-    let mut headers = HeaderMap::new();
-    for name in KEPT {
-        if let Some(value) = upstream.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    if !changed && let Some(ranges) = upstream.get(header::ACCEPT_RANGES) {
-        headers.insert(header::ACCEPT_RANGES, ranges.clone());
-    }
-    if let Some(etag) = upstream.get(header::ETAG).and_then(|etag| shown_etag(etag, changed)) {
-        headers.insert(header::ETAG, etag);
-    }
-    for warning in upstream.get_all(header::WARNING).iter().filter_map(shown_warning) {
-        headers.append(header::WARNING, warning);
-    }
-    if let Some(location) = upstream.get(header::CONTENT_LOCATION)
-        && let Some(location) = shown_location(location, &question.addresses)
-    {
-        headers.insert(header::CONTENT_LOCATION, location);
-    }
-    describe(&mut headers);
-    headers
-}
-
-/// Rows that were put together here, as a JSON array, for who wants them in `format`. Of parts there can be no empty list, so
-/// that nothing is sent.
-pub(crate) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
-    let text = text.into();
-    if format == Format::Xml && is_empty_list(&text) == Some(true) {
-        let mut response = Response::new(body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        describe(response.headers_mut());
-        return response;
-    }
-    rows_in(body::full(text), format)
-}
-
-/// Rows that are put together here while they stream out, as a JSON array, for who wants them in `format`.
-pub(crate) fn rows_in(array: Body, format: Format) -> Response<Body> {
-    match format {
-        Format::Json => made(DICOM_JSON, array),
-        Format::Xml => {
-            let parts = Filtered::new(array, Filter::XmlParts(Box::default()));
-            made(xml_parts::CONTENT_TYPE, body::streamed(parts))
-        }
-    }
-}
-
-/// What was made here, and is of that type.
-pub(crate) fn made(content_type: HeaderValue, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    describe(response.headers_mut());
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-/// What every answer says of itself.
-pub(crate) fn describe(headers: &mut HeaderMap) {
-    headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // What is drawn for people may be HTML or SVG, with scripts in them.
-    let policy = HeaderValue::from_static("default-src 'none'; sandbox");
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-}
-
-/// A strong validator stands for bytes (RFC 9110 8.8.1), which are other ones when addresses were replaced in them.
-fn shown_etag(etag: &HeaderValue, changed: bool) -> Option<HeaderValue> {
-    let text = etag.to_str().ok()?;
-    if !changed || text.starts_with("W/") {
-        Some(etag.clone())
-    } else {
-        HeaderValue::from_str(&format!("W/{text}")).ok()
-    }
-}
-
-/// A warning without the name of who warns, as that is the archive's address (PS3.18 8.3.4.4: `299 {SERVICE}: "..."`).
-fn shown_warning(warning: &HeaderValue) -> Option<HeaderValue> {
-    let text = warning.to_str().ok()?;
-    let code = text.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let said = match text.split_once('"') {
-        Some((_, quoted)) => quoted.split('"').next()?,
-        // Some leave the quotes out.
-        None => text.get(3..)?.trim_start().split_once(": ")?.1,
-    };
-    if said.contains("//") {
-        return None;
-    }
-    HeaderValue::from_str(&format!("{code} dicomweb-gateway \"{said}\"")).ok()
-}
-
-pub(crate) fn shown_location(location: &HeaderValue, addresses: &UrlMap) -> Option<HeaderValue> {
-    match addresses.rewrite(location.to_str().ok()?) {
-        UrlRewrite::Rewritten(address) => HeaderValue::from_str(&address).ok(),
-        UrlRewrite::Unchanged | UrlRewrite::Dropped => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -467,30 +310,5 @@ mod tests {
         assert_eq!(kind_of("text/html; charset=utf-8"), Some(BodyKind::Text));
         assert_eq!(kind_of("application/javascript"), None);
         assert_eq!(kind_of("nonsense"), None);
-    }
-
-    #[test]
-    fn a_warning_names_nobody_else() {
-        let shown = |text: &'static str| {
-            shown_warning(&HeaderValue::from_static(text)).map(|value| value.to_str().unwrap().to_owned())
-        };
-        assert_eq!(
-            shown("299 http://pacs:8042/rs: \"The fuzzymatching parameter is not supported.\"").as_deref(),
-            Some("299 dicomweb-gateway \"The fuzzymatching parameter is not supported.\"")
-        );
-        assert_eq!(
-            shown("299 pacs:8042: There are 5 additional results").as_deref(),
-            Some("299 dicomweb-gateway \"There are 5 additional results\"")
-        );
-        assert_eq!(shown("299 pacs \"see http://pacs/\""), None);
-        assert_eq!(shown("nonsense"), None);
-    }
-
-    #[test]
-    fn a_validator_of_changed_bytes_is_weak() {
-        let shown = |text: &'static str, changed| shown_etag(&HeaderValue::from_static(text), changed);
-        assert_eq!(shown("\"a\"", false), Some(HeaderValue::from_static("\"a\"")));
-        assert_eq!(shown("\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
-        assert_eq!(shown("W/\"a\"", true), Some(HeaderValue::from_static("W/\"a\"")));
     }
 }

@@ -11,82 +11,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::json_completeness::JsonCompleteness;
+use super::stream_error::StreamError;
 use super::xml_parts::XmlParts;
-use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::url_rewrite::part_headers::PartHeaders;
 use crate::dicomweb::url_rewrite::text::Rewriter;
-use crate::upstream::{ArchiveError, UpstreamBody};
-use dicom_model::json::reader::RowError;
-use dicom_model::native_xml::NotNative;
-use http_messages::gzip::{Gunzip, GunzipError};
-use http_messages::multipart::MultipartError;
+use crate::upstream::UpstreamBody;
+use http_messages::gzip::Gunzip;
 use http_messages::multipart::only_part::SinglePart;
-
-/// Why the rest of a body cannot be passed on.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StreamError {
-    /// The archive failed.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// The body ended before what it holds did.
-    #[error("the archive's answer ended early")]
-    Incomplete,
-    /// What stands where an address must stand is none.
-    #[error("the archive's answer holds an address that is too long")]
-    AddressTooLong,
-    /// The headers of a part are longer than any real ones.
-    #[error("the archive's answer holds a part with too many headers")]
-    PartHeadersTooLong,
-    /// There is more than the one part that was asked for.
-    #[error("the archive's answer holds more than the one part that was asked for")]
-    SeveralParts,
-    /// The body is no gzip stream, though it says so.
-    #[error("the archive's answer is broken gzip")]
-    BrokenGzip,
-    /// The body decodes to more than any real one.
-    #[error("the archive's answer decodes to too much")]
-    TooLarge,
-    /// The body is no list of objects.
-    #[error("the archive's answer is no list of objects: {0}")]
-    NoList(RowError),
-    /// Something in the body cannot be read.
-    #[error("the archive's answer holds {0}")]
-    Unreadable(&'static str),
-    /// A further request that the body is made of has no answer.
-    #[error(transparent)]
-    Refused(Box<DicomwebError>),
-    /// The work on the body broke down, or nobody wants it any more.
-    #[error("the work on the answer was broken off")]
-    Interrupted,
-    /// An object of the body has no XML.
-    #[error("the archive's answer cannot be written as XML: {0}")]
-    NoXml(NotNative),
-}
-
-impl From<GunzipError> for StreamError {
-    fn from(error: GunzipError) -> Self {
-        match error {
-            GunzipError::Broken => Self::BrokenGzip,
-            GunzipError::TooLarge => Self::TooLarge,
-        }
-    }
-}
-
-impl From<MultipartError> for StreamError {
-    fn from(error: MultipartError) -> Self {
-        match error {
-            MultipartError::Incomplete => Self::Incomplete,
-            MultipartError::HeadersTooLong => Self::PartHeadersTooLong,
-            MultipartError::SeveralParts => Self::SeveralParts,
-        }
-    }
-}
-
-impl PartialEq for StreamError {
-    fn eq(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-}
 
 /// Something that reads along, and may change what it reads.
 #[derive(Debug)]
@@ -111,7 +42,7 @@ pub(crate) enum Filter {
 impl Filter {
     pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         match self {
-            Self::UrlMap(rewriter) => rewriter.push(&chunk),
+            Self::UrlMap(rewriter) => Ok(rewriter.push(&chunk)?),
             Self::Parts(parts) => Ok(parts.push(chunk)?),
             Self::SinglePart(part) => Ok(part.push(chunk)?),
             Self::JsonCompleteness(end) => {
@@ -128,7 +59,7 @@ impl Filter {
 
     pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
         match self {
-            Self::UrlMap(rewriter) => rewriter.finish(),
+            Self::UrlMap(rewriter) => Ok(rewriter.finish()?),
             Self::Parts(parts) => Ok(parts.finish()?),
             Self::SinglePart(part) => Ok(part.finish()?),
             Self::XmlParts(parts) => parts.finish(),

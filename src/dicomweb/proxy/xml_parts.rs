@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::value::RawValue;
 
-use super::stream::StreamError;
+use super::stream_error::StreamError;
 use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::native_xml::native_model;
 use http_messages::multipart::writer::PartWriter;

@@ -2,7 +2,7 @@
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::first_rows::first_rows;
-use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, DicomResource, QidoQuery, SearchLevel};
+use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
 use dicom_render::RenderError;
 
@@ -11,13 +11,13 @@ const MAX_INSTANCES: usize = 10_000;
 
 /// Where one instance is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct InstanceAddress {
     study: StudyUid,
     series: SeriesUid,
     instance: SopInstanceUid,
 }
 
-impl Address {
+impl InstanceAddress {
     /// Of the instance that `objects` is, or whose frames they are.
     pub(super) fn of(objects: &DicomResource) -> Option<Self> {
         match objects.clone() {
@@ -92,19 +92,19 @@ pub(super) async fn representative(
     found.ok_or_else(|| RenderError::NoImage.into())
 }
 
-struct Series {
+struct SeriesSummary {
     uid: SeriesUid,
     number: Option<i64>,
     instances: Option<i64>,
 }
 
-async fn series_of(archive: &Archive, study: &StudyUid) -> Result<Vec<Series>, DicomwebError> {
+async fn series_of(archive: &Archive, study: &StudyUid) -> Result<Vec<SeriesSummary>, DicomwebError> {
     let level = SearchLevel::Series { study: study.clone() };
     let rows = rows(archive, level, &[tags::SERIES_NUMBER, tags::NUMBER_OF_SERIES_RELATED_INSTANCES]).await?;
     let series = |row: &Attributes| {
         let uid = row.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
-        Ok(Series {
-            uid: uid.ok_or_else(|| unreadable(archive))?,
+        Ok(SeriesSummary {
+            uid: uid.ok_or_else(|| no_uid(archive))?,
             number: row.integer(tags::SERIES_NUMBER),
             instances: row.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
         })
@@ -127,7 +127,7 @@ async fn images_of(
     rows.sort_by_key(|row| row.integer(tags::INSTANCE_NUMBER));
     let instance = |row: &Attributes| {
         let uid = row.text(tags::SOP_INSTANCE_UID).and_then(|uid| SopInstanceUid::parse(uid).ok());
-        Ok(DicomResource::Instance(study.clone(), series.clone(), uid.ok_or_else(|| unreadable(archive))?))
+        Ok(DicomResource::Instance(study.clone(), series.clone(), uid.ok_or_else(|| no_uid(archive))?))
     };
     rows.iter().map(instance).collect()
 }
@@ -147,10 +147,9 @@ async fn rows(
         return Err(DicomwebError::NotFound);
     }
     let rows = found.rows.iter().map(|row| serde_json::from_str(&row.text));
-    rows.collect::<Result<_, _>>().map_err(|_| unreadable(archive))
+    rows.collect::<Result<_, _>>().map_err(|_| no_uid(archive))
 }
 
-fn unreadable(archive: &Archive) -> DicomwebError {
-    let kind = ArchiveErrorKind::Unreadable("a row without a valid UID");
-    ArchiveError { archive: archive.id().clone(), kind }.into()
+fn no_uid(archive: &Archive) -> DicomwebError {
+    archive.unreadable("a row without a valid UID").into()
 }

@@ -1,4 +1,4 @@
-//! Several pictures in one answer, as parts (RFC 2387) or as the frames of a GIF: each is drawn when the one before it was taken.
+//! Several images in one answer, as parts (RFC 2387) or as the frames of a GIF: each is drawn when the one before it was taken.
 //!
 //! A client that takes its time keeps neither the memory of an object nor a place in the pool: both are given up, and the
 //! object is fetched once more when the client goes on.
@@ -13,26 +13,26 @@ use http_body_util::StreamBody;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::timeout;
 
-use super::{Picture, Pictures};
+use super::images::{ImageSequence, RenderedImage};
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::response::describe;
+use crate::dicomweb::proxy::response_headers::describe;
 use dicom_render::{Animation, Format};
 use http_messages::body::{self, Body};
 use http_messages::multipart::writer::PartWriter;
 
-/// Whoever reads takes a picture within that time; fetching an object once more costs about as much.
+/// Whoever reads takes a image within that time; fetching an object once more costs about as much.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A piece of the body.
 enum ImagePiece {
-    Picture(Bytes),
+    Image(Bytes),
     /// What stands behind the last one.
     End(Bytes),
 }
 
 type ImageResult = Result<ImagePiece, DicomwebError>;
 
-/// What holds the pictures together.
+/// What holds the images together.
 pub(super) enum Binding {
     Parts { writer: PartWriter, format: Format },
     Animation,
@@ -59,8 +59,8 @@ impl Binding {
         }
     }
 
-    /// A picture as it stands in the answer.
-    fn bound(&mut self, Picture { location, bytes }: &Picture, is_first: bool) -> Bytes {
+    /// A image as it stands in the answer.
+    fn bound(&mut self, RenderedImage { location, bytes }: &RenderedImage, is_first: bool) -> Bytes {
         match self {
             Self::Parts { writer, format } => {
                 // An empty preamble (RFC 2046 5.1.1): so a line break is before every delimiter, for clients that look for both.
@@ -73,7 +73,7 @@ impl Binding {
         }
     }
 
-    /// What stands behind the last picture.
+    /// What stands behind the last image.
     fn end(self) -> Bytes {
         match self {
             Self::Parts { writer, .. } => writer.end().into(),
@@ -82,12 +82,12 @@ impl Binding {
     }
 }
 
-/// An answer of `first` and of all that follows it in `pictures`.
-pub(super) fn streamed(first: Picture, pictures: Pictures, binding: Binding) -> Response<Body> {
+/// An answer of `first` and of all that follows it in `images`.
+pub(super) fn streamed(first: RenderedImage, images: ImageSequence, binding: Binding) -> Response<Body> {
     let content_type = binding.content_type();
     let (sender, receiver) = mpsc::channel(1);
     // It ends with the body, as then nobody takes what it sends.
-    tokio::spawn(feed(sender, first, pictures, binding));
+    tokio::spawn(feed(sender, first, images, binding));
     let pieces = stream::try_unfold(Some(receiver), taken).map_ok(Frame::data);
     let mut response = Response::new(body::streamed(StreamBody::new(pieces)));
     describe(response.headers_mut());
@@ -103,7 +103,7 @@ async fn taken(
 ) -> Result<Option<(Bytes, Option<Receiver<ImageResult>>)>, DicomwebError> {
     let Some(mut receiver) = receiver else { return Ok(None) };
     match receiver.recv().await {
-        Some(Ok(ImagePiece::Picture(bytes))) => Ok(Some((bytes, Some(receiver)))),
+        Some(Ok(ImagePiece::Image(bytes))) => Ok(Some((bytes, Some(receiver)))),
         Some(Ok(ImagePiece::End(bytes))) => Ok(Some((bytes, None))),
         Some(Err(error)) => Err(error),
         // Whoever fed it broke down.
@@ -111,27 +111,32 @@ async fn taken(
     }
 }
 
-/// Draws as fast as pictures are taken.
-async fn feed(sender: Sender<ImageResult>, first: Picture, mut pictures: Pictures, mut binding: Binding) {
+/// Draws as fast as images are taken.
+async fn feed(
+    sender: Sender<ImageResult>,
+    first: RenderedImage,
+    mut images: ImageSequence,
+    mut binding: Binding,
+) {
     let (mut next, mut is_first) = (Ok(Some(first)), true);
-    while let Ok(Some(picture)) = &next {
-        let piece = binding.bound(picture, is_first);
+    while let Ok(Some(image)) = &next {
+        let piece = binding.bound(image, is_first);
         is_first = false;
-        if sender.send(Ok(ImagePiece::Picture(piece))).await.is_err() {
+        if sender.send(Ok(ImagePiece::Image(piece))).await.is_err() {
             return;
         }
         if timeout(SEND_TIMEOUT, sender.reserve()).await.is_err() {
-            pictures.leave();
+            images.release_object();
         }
         if sender.reserve().await.is_err() {
             return;
         }
-        next = pictures.next(binding.format()).await;
+        next = images.next(binding.format()).await;
     }
     let last = match next {
         Ok(_) => Ok(ImagePiece::End(binding.end())),
         Err(error) => {
-            tracing::warn!(%error, "A picture of several could not be drawn; the client's transfer was broken off.");
+            tracing::warn!(%error, "A image of several could not be drawn; the client's transfer was broken off.");
             Err(error)
         }
     };

@@ -3,16 +3,13 @@
 //! A window is for levels of grey; it means nothing to an image in colour, and is not applied there.
 
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::request::ProxyRequest;
+use crate::dicomweb::proxy::request::{ProxyRequest, THUMBNAIL_SIZE};
 use crate::dicomweb::request::accept::inner_type;
 use crate::dicomweb::request::path::Resource;
 use crate::dicomweb::request::query::QueryError;
 use crate::http::negotiation::{MediaRange, preferred};
 use crate::upstream::Rendering;
 use dicom_render::{Annotation, Appearance, Format, Viewport, Window};
-
-/// As wide and as high as a thumbnail is in the lists of viewers, where its size is not asked for.
-pub(in crate::dicomweb) const THUMBNAIL: u32 = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RenderParameters {
@@ -29,7 +26,7 @@ impl RenderParameters {
     pub(super) fn read(question: &ProxyRequest) -> Result<Self, DicomwebError> {
         let mut appearance = appearance(&question.rendering)?;
         if matches!(question.resource, Resource::Thumbnail(_)) {
-            appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL, THUMBNAIL));
+            appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL_SIZE, THUMBNAIL_SIZE));
         }
         let (single, parts, animated) = formats(&question.accepted.ranges);
         match (single, parts) {

@@ -6,6 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use http::{HeaderMap, HeaderValue, header};
+
+use super::DicomwebRequest;
 use crate::upstream::{MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
 use dicom_model::{Tag, tag};
 
@@ -66,12 +69,21 @@ impl QueryError {
 
 /// Parameters of every resource, which are read apart from the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Common {
+pub(crate) struct CommonParameters {
     /// Media types that take the place of the `Accept` header (PS3.18 8.3.3.1).
     pub accept: Option<String>,
 }
 
-impl Common {
+impl CommonParameters {
+    /// The request's headers, with the parameters of the query that replace them.
+    pub(crate) fn headers_of(&self, request: &DicomwebRequest<'_>) -> HeaderMap {
+        let mut headers = request.headers.clone();
+        if let Some(accept) = self.accept.as_ref().and_then(|accept| HeaderValue::from_str(accept).ok()) {
+            headers.insert(header::ACCEPT, accept);
+        }
+        headers
+    }
+
     /// Takes `key` when it is such a parameter; whether it was.
     fn take(&mut self, key: &str, value: &str) -> Result<bool, QueryError> {
         match key {
@@ -97,9 +109,9 @@ impl Common {
 pub(crate) fn search(
     level: SearchLevel,
     pairs: &[(String, String)],
-) -> Result<(QidoQuery, Common), QueryError> {
+) -> Result<(QidoQuery, CommonParameters), QueryError> {
     let mut query = QidoQuery::new(level);
-    let mut common = Common::default();
+    let mut common = CommonParameters::default();
     let mut included = BTreeSet::new();
     let mut given = BTreeSet::new();
     for (key, value) in pairs {
@@ -150,9 +162,12 @@ pub(crate) fn search(
 }
 
 /// Reads the decoded query of a retrieval. `drawn` says whether the resource is one that is rendered.
-pub(crate) fn retrieval(drawn: bool, pairs: &[(String, String)]) -> Result<(Rendering, Common), QueryError> {
+pub(crate) fn retrieval(
+    drawn: bool,
+    pairs: &[(String, String)],
+) -> Result<(Rendering, CommonParameters), QueryError> {
     let mut rendering = Rendering::default();
-    let mut common = Common::default();
+    let mut common = CommonParameters::default();
     let mut given = BTreeSet::new();
     for (key, value) in pairs {
         if common.take(key, value)? {

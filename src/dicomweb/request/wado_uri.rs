@@ -3,22 +3,13 @@
 //!
 //! As in searches, what is not known here is refused, as an archive would ignore it, and each parameter may stand once.
 
-use bytes::Bytes;
-use memchr::memmem;
-
 use super::path::Resource;
 use super::query::QueryError;
-use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::response::first_piece;
-use crate::dicomweb::proxy::stream::ByteSource;
-use crate::upstream::{Archive, WadoUri, WadoUriError};
+use crate::upstream::{WadoUri, WadoUriError};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 
 /// The path below `/dicom-web/{archive}/`, and below `/dicom-web/` for every archive.
 pub(crate) const PATH: &str = "wado";
-
-/// The file meta information of an object, which names it, ends before (PS3.10 7.1).
-const FILE_META: usize = 4 * 1024;
 
 /// Reads the decoded query.
 pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
@@ -51,27 +42,6 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
 /// The object or the picture that `object` asks for.
 pub(crate) fn resource(object: &WadoUri) -> Resource {
     if object.is_drawn() { Resource::Rendered(object.objects()) } else { Resource::Whole(object.objects()) }
-}
-
-/// Reads ahead as far as the file meta information goes. An anonymous object is a new one and has a UID of its own (PS3.15
-/// E.1.1); an archive that does not know the parameter sends the object as it is, with the patient's name.
-pub(crate) async fn anonymous_start(
-    archive: &Archive,
-    instance: &SopInstanceUid,
-    source: &mut ByteSource,
-) -> Result<Bytes, DicomwebError> {
-    let mut start = Bytes::new();
-    while start.len() < FILE_META {
-        let piece = first_piece(archive, source).await?;
-        if piece.is_empty() {
-            break;
-        }
-        start = if start.is_empty() { piece } else { [start, piece].concat().into() };
-    }
-    if memmem::find(&start, instance.as_str().as_bytes()).is_some() {
-        return Err(DicomwebError::NotAnonymous(archive.id().clone()));
-    }
-    Ok(start)
 }
 
 fn refused(key: &str, error: WadoUriError) -> QueryError {

@@ -12,32 +12,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::row::{Element, completed, has};
-use crate::dicomweb::DicomwebLimits;
 use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::first_rows::first_rows;
+use crate::dicomweb::request::computed_attributes::computed;
 use crate::upstream::{Archive, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, tags};
-
-/// What is told of a study.
-const OF_A_STUDY: [Tag; 3] = [
-    tags::MODALITIES_IN_STUDY,
-    tags::NUMBER_OF_STUDY_RELATED_SERIES,
-    tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
-];
-
-/// What is told of a series.
-const OF_A_SERIES: [Tag; 1] = [tags::NUMBER_OF_SERIES_RELATED_INSTANCES];
-
-/// The attributes that are computed at `level`.
-pub(super) fn computed(level: &SearchLevel) -> &'static [Tag] {
-    match level {
-        SearchLevel::Studies => &OF_A_STUDY,
-        SearchLevel::Series { .. } | SearchLevel::AllSeries => &OF_A_SERIES,
-        SearchLevel::Instances { .. } | SearchLevel::SeriesInstances { .. } | SearchLevel::AllInstances => {
-            &[]
-        }
-    }
-}
 
 /// A study, or a series of one.
 type Opened = (StudyUid, Option<SeriesUid>);

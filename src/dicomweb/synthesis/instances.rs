@@ -15,11 +15,10 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::list::RowStream;
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::response::{archive_error, content_type_of, essence, refused};
-use crate::dicomweb::proxy::stream::{ByteSource, StreamError};
-use crate::upstream::{
-    Archive, ArchiveErrorKind, DicomResource, Retrieval, UpstreamRequest, UpstreamResponse,
-};
+use crate::dicomweb::proxy::response_headers::{content_type_of, essence};
+use crate::dicomweb::proxy::stream::ByteSource;
+use crate::dicomweb::proxy::stream_error::StreamError;
+use crate::upstream::{Archive, DicomResource, Retrieval, UpstreamRequest, UpstreamResponse};
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 
@@ -60,11 +59,17 @@ pub(super) async fn retrieve(
         let request = UpstreamRequest::retrieve(Retrieval::whole(objects.clone())).accepting(media_types);
         let upstream = archive.send(request).await?;
         let error = match upstream.status {
-            StatusCode::OK => return InstanceStream::of(upstream).map_err(|what| unreadable(archive, what)),
+            StatusCode::OK => {
+                return InstanceStream::of(upstream).map_err(|what| archive.unreadable(what).into());
+            }
             // Some of the objects are missing (PS3.18 table 10.4.3-1): what was made of the others would look whole.
-            StatusCode::PARTIAL_CONTENT => return Err(unreadable(archive, "only some of the instances")),
-            StatusCode::NO_CONTENT => refused(archive, StatusCode::NOT_FOUND, &upstream.headers),
-            status => refused(archive, status, &upstream.headers),
+            StatusCode::PARTIAL_CONTENT => {
+                return Err(archive.unreadable("only some of the instances").into());
+            }
+            StatusCode::NO_CONTENT => {
+                DicomwebError::refused(archive, StatusCode::NOT_FOUND, &upstream.headers)
+            }
+            status => DicomwebError::refused(archive, status, &upstream.headers),
         };
         if !error.leaves_other_media_types() {
             return Err(error);
@@ -72,10 +77,6 @@ pub(super) async fn retrieve(
         refusal.get_or_insert(error);
     }
     Err(refusal.unwrap_or(DicomwebError::NotAcceptable))
-}
-
-fn unreadable(archive: &Archive, what: &'static str) -> DicomwebError {
-    archive_error(archive, ArchiveErrorKind::Unreadable(what)).into()
 }
 
 impl InstanceStream {

@@ -8,9 +8,7 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::value::RawValue;
 
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::first_rows::unreadable;
-use crate::dicomweb::proxy::response::{archive_error, refused};
-use crate::dicomweb::proxy::stream::StreamError;
+use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::proxy::xml_parts::unreadable as no_list;
 use crate::upstream::{Archive, ArchiveErrorKind};
 use dicom_model::json::reader::RowReader;
@@ -34,7 +32,7 @@ pub(super) async fn begun(archive: &Archive, mut rows: RowStream) -> Result<RowS
     match rows.next().await {
         Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
         Some(Err(error)) => Err(refusal(archive, error)),
-        None => Err(refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())),
+        None => Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())),
     }
 }
 
@@ -43,9 +41,9 @@ pub(super) fn refusal(archive: &Archive, error: StreamError) -> DicomwebError {
     match error {
         StreamError::Archive(error) => error.into(),
         StreamError::Refused(error) => *error,
-        StreamError::Unreadable(what) => unreadable(archive, what).into(),
-        StreamError::Incomplete => archive_error(archive, ArchiveErrorKind::Truncated).into(),
-        _ => unreadable(archive, "something else than it should").into(),
+        StreamError::Unreadable(what) => archive.unreadable(what).into(),
+        StreamError::Incomplete => archive.error(ArchiveErrorKind::Truncated).into(),
+        _ => archive.unreadable("something else than it should").into(),
     }
 }
 

@@ -13,15 +13,15 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
 
-use super::completed;
+use super::completion::completed;
 use super::instances::{InstanceStream, Made, Received, retrieve};
 use super::list::{RowStream, begun, rows_of};
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::first_rows::{first_rows, unreadable};
-use crate::dicomweb::proxy::response::refused;
-use crate::dicomweb::proxy::stream::StreamError;
-use crate::dicomweb::request::ProxyRequest;
-use crate::dicomweb::{DicomwebLimits, ask};
+use crate::dicomweb::limits::DicomwebLimits;
+use crate::dicomweb::proxy::attempts::fetch;
+use crate::dicomweb::proxy::first_rows::first_rows;
+use crate::dicomweb::proxy::request::ProxyRequest;
+use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel, Synthesized};
 use dicom_model::metadata;
 use dicom_model::part10::{Header, Object, ReadError};
@@ -32,14 +32,14 @@ const MAX_ELSEWHERE: usize = 50_000;
 
 /// Makes the metadata of one archive's objects.
 #[derive(Debug, Clone)]
-pub(super) struct Maker {
+pub(super) struct MetadataSynthesizer {
     archive: Archive,
     /// The archive's address here.
     public: String,
     limits: DicomwebLimits,
 }
 
-impl Maker {
+impl MetadataSynthesizer {
     pub(super) fn new(archive: &Archive, public: &str, limits: DicomwebLimits) -> Self {
         Self { archive: archive.clone(), public: public.to_owned(), limits }
     }
@@ -70,7 +70,7 @@ impl Maker {
     }
 
     fn not_there(&self) -> DicomwebError {
-        refused(&self.archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())
+        DicomwebError::refused(&self.archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())
     }
 
     /// The metadata of each of `instances` that is among `objects`.
@@ -89,9 +89,9 @@ impl Maker {
         } else {
             self.clone().rows_of_one(first).await?
         };
-        let maker = self.clone();
+        let synthesizer = self.clone();
         let others = stream::iter(below.map(Ok)).and_then(move |objects| {
-            let rows = maker.clone().rows_of_one_below(objects);
+            let rows = synthesizer.clone().rows_of_one_below(objects);
             async move { rows.await.map_err(|error| StreamError::Refused(Box::new(error))) }
         });
         Ok(first.chain(others.try_flatten()).boxed())
@@ -112,7 +112,7 @@ impl Maker {
         if found.rows.len() > most || found.more {
             return Err(DicomwebError::TooCostly { limit: most });
         }
-        let no_uid = |_| unreadable(&self.archive, "a row without a valid UID").into();
+        let no_uid = |_| self.archive.unreadable("a row without a valid UID").into();
         let one = |uid: &str| match &level {
             SearchLevel::SeriesInstances { series, .. } => SopInstanceUid::parse(uid)
                 .map(|instance| DicomResource::Instance(study.clone(), series.clone(), instance)),
@@ -133,7 +133,7 @@ impl Maker {
         let archive = self.archive.clone();
         self.rows_of_one(objects).await.map_err(|error| match error {
             error if error.is_not_found() => {
-                unreadable(&archive, "a series or instance that it finds and does not have").into()
+                archive.unreadable("a series or instance that it finds and does not have").into()
             }
             error => error,
         })
@@ -145,7 +145,7 @@ impl Maker {
             return self.rows(objects).await;
         }
         let question = ProxyRequest::of_metadata(&self.archive, &self.public, objects.clone());
-        match ask(&self.archive, &question).await {
+        match fetch(&self.archive, &question).await {
             Ok(answer) => {
                 let answer = completed(&self.archive, self.limits, &question, answer).await?;
                 begun(&self.archive, rows_of(answer.into_body())).await

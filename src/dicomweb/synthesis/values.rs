@@ -14,8 +14,8 @@ use super::instances::{Made, Received, retrieve};
 use super::list;
 use super::metadata::unread;
 use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::response::{self, refused};
-use crate::dicomweb::proxy::stream::StreamError;
+use crate::dicomweb::proxy::assembled;
+use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::request::payload::{OCTETS, Payload, PayloadLayout, packing};
 use crate::http::negotiation::MediaRange;
 use crate::upstream::{Archive, DicomResource};
@@ -48,14 +48,16 @@ pub(super) async fn answered(
         Ok(ValueLookup::Value { content_type, length }) => {
             let content_type =
                 HeaderValue::from_str(&content_type).map_err(|_| DicomwebError::Interrupted)?;
-            let mut response = response::made(content_type, list::streamed(pieces));
+            let mut response = assembled::with_type(content_type, list::streamed(pieces));
             if let Some(length) = length {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
             }
             Ok(response)
         }
         Ok(ValueLookup::NotAccepted) => Err(DicomwebError::NotAcceptable),
-        Ok(ValueLookup::Nothing) => Err(refused(archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())),
+        Ok(ValueLookup::Nothing) => {
+            Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &http::HeaderMap::new()))
+        }
         Err(_) => Err(match pieces.next().await {
             Some(Err(error)) => list::refusal(archive, error),
             _ => DicomwebError::Interrupted,

@@ -25,14 +25,12 @@
 //!   Scan ────────────► Tag ───► Content ───► Tag … until the attribute's end tag ──► Scan
 //! ```
 
-use std::borrow::Cow;
-
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-use super::url_map::{UrlMap, UrlRewrite, is_plain};
-use crate::dicomweb::proxy::stream::StreamError;
-use xml_escape::escape;
+use super::output::Output;
+use super::syntax::{Scheme, Syntax, scheme_of};
+use super::url_map::{UrlMap, UrlRewrite};
 
 /// No address is as long; whatever is, where an address must stand, is an attack.
 const MAX_ADDRESS_LEN: usize = 8 * 1024;
@@ -43,13 +41,15 @@ const JOINED: usize = 512;
 /// How the value of RetrieveURL nearly always begins.
 const USUAL: &[u8] = br#""vr":"UR","Value":[""#;
 
-/// Which text it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Syntax {
-    /// DICOM JSON.
-    Json,
-    /// Native DICOM XML.
-    Xml,
+/// Why the URLs of a text cannot be rewritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RewriteError {
+    /// The text ends inside a token that may be a URL.
+    #[error("the archive's response ended early")]
+    Incomplete,
+    /// A URL is longer than any real one.
+    #[error("the archive's response holds a URL that is too long")]
+    UrlTooLong,
 }
 
 /// Where in the text the rewriter stands.
@@ -118,7 +118,7 @@ impl Rewriter {
     }
 
     /// Takes the next chunk and gives what can go out. A chunk without addresses goes out as it came, uncopied.
-    pub fn push(&mut self, chunk: &Bytes) -> Result<Bytes, StreamError> {
+    pub fn push(&mut self, chunk: &Bytes) -> Result<Bytes, RewriteError> {
         let mut written = BytesMut::new();
         let mut joined = JOINED;
         // What was held back is read with as much of the chunk as completes it, and the rest of the chunk where it stands.
@@ -142,14 +142,14 @@ impl Rewriter {
     }
 
     /// Gives what was held back, as the text has ended.
-    pub fn finish(&mut self) -> Result<Bytes, StreamError> {
+    pub fn finish(&mut self) -> Result<Bytes, RewriteError> {
         let rest = Bytes::from(std::mem::take(&mut self.held));
         let (output, end) = self.run(&rest, BytesMut::new(), true)?;
-        if end < rest.len() { Err(StreamError::Incomplete) } else { Ok(output.take(end)) }
+        if end < rest.len() { Err(RewriteError::Incomplete) } else { Ok(output.take(end)) }
     }
 
     /// The rest of a chunk, behind what was `written` already.
-    fn rest(&mut self, chunk: &Bytes, written: BytesMut) -> Result<Bytes, StreamError> {
+    fn rest(&mut self, chunk: &Bytes, written: BytesMut) -> Result<Bytes, RewriteError> {
         let (output, end) = self.run(chunk, written, false)?;
         self.held.extend_from_slice(chunk.get(end..).unwrap_or_default());
         Ok(output.take(end))
@@ -161,7 +161,7 @@ impl Rewriter {
         chunk: &'a Bytes,
         written: BytesMut,
         last: bool,
-    ) -> Result<(Output<'a>, usize), StreamError> {
+    ) -> Result<(Output<'a>, usize), RewriteError> {
         let mut output = Output { chunk, written, kept: 0 };
         let mut next: [Option<usize>; 3] = [Some(0); 3];
         let mut position = 0;
@@ -284,11 +284,11 @@ impl Rewriter {
         start: usize,
         quote: u8,
         depth: usize,
-    ) -> Result<RewriteStep, StreamError> {
+    ) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let Some(length) = self.length_of_text(rest, quote) else { return hold(start, rest.len()) };
         if length > MAX_ADDRESS_LEN {
-            return Err(StreamError::AddressTooLong);
+            return Err(RewriteError::UrlTooLong);
         }
         let text = rest.get(..length).unwrap_or_default();
         // Inside an element stand keys and its value representation too.
@@ -322,11 +322,11 @@ impl Rewriter {
             output.replace(start, root, self.addresses.public().as_bytes());
             return;
         }
-        match self.addresses.rewrite(&self.unescaped(text)) {
+        match self.addresses.rewrite(&self.syntax.unescaped(text)) {
             UrlRewrite::Unchanged => {}
             UrlRewrite::Dropped => output.replace(start, text.len(), b""),
             UrlRewrite::Rewritten(address) => {
-                output.replace(start, text.len(), self.escaped(&address).as_bytes());
+                output.replace(start, text.len(), self.syntax.escaped(&address).as_bytes());
                 self.other_root.clear();
                 if let Some(resource) = address.strip_prefix(self.addresses.public())
                     && let Some(root) = text.strip_suffix(resource.as_bytes())
@@ -377,13 +377,13 @@ impl Rewriter {
             }
         }
         let text = rest.get(..length).unwrap_or_default();
-        match self.addresses.rewrite_in_text(&self.unescaped(text)) {
+        match self.addresses.rewrite_in_text(&self.syntax.unescaped(text)) {
             UrlRewrite::Unchanged => {}
             UrlRewrite::Dropped => {
-                output.replace(start, length, self.escaped(self.addresses.public()).as_bytes());
+                output.replace(start, length, self.syntax.escaped(self.addresses.public()).as_bytes());
             }
             UrlRewrite::Rewritten(address) => {
-                output.replace(start, length, self.escaped(&address).as_bytes());
+                output.replace(start, length, self.syntax.escaped(&address).as_bytes());
             }
         }
         RewriteStep::To(start + length)
@@ -405,11 +405,11 @@ impl Rewriter {
     }
 
     /// To the end of a tag below RetrieveURL.
-    fn tag(&mut self, chunk: &[u8], position: usize) -> Result<RewriteStep, StreamError> {
+    fn tag(&mut self, chunk: &[u8], position: usize) -> Result<RewriteStep, RewriteError> {
         let rest = chunk.get(position..).unwrap_or_default();
         let Some(length) = memchr::memchr(b'>', rest) else { return hold(position, rest.len()) };
         if length > MAX_ADDRESS_LEN {
-            return Err(StreamError::AddressTooLong);
+            return Err(RewriteError::UrlTooLong);
         }
         let tag = rest.get(..length).unwrap_or_default();
         let over = tag.ends_with(b"/") || tag.starts_with(b"/DicomAttribute");
@@ -418,11 +418,11 @@ impl Rewriter {
     }
 
     /// A text between tags below RetrieveURL.
-    fn content(&mut self, output: &mut Output<'_>, start: usize) -> Result<RewriteStep, StreamError> {
+    fn content(&mut self, output: &mut Output<'_>, start: usize) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let Some(length) = memchr::memchr(b'<', rest) else { return hold(start, rest.len()) };
         if length > MAX_ADDRESS_LEN {
-            return Err(StreamError::AddressTooLong);
+            return Err(RewriteError::UrlTooLong);
         }
         let text = rest.get(..length).unwrap_or_default();
         let trimmed = text.trim_ascii();
@@ -433,84 +433,11 @@ impl Rewriter {
         self.state = RewriteState::Tag;
         Ok(RewriteStep::To(start + length + 1))
     }
-
-    /// What a token says, without the escapes of its syntax.
-    fn unescaped<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
-        let plain = String::from_utf8_lossy(text);
-        match self.syntax {
-            Syntax::Json if plain.contains('\\') => {
-                // What is no JSON is judged as it stands: a backslash makes it foreign.
-                serde_json::from_str(&format!("\"{plain}\"")).map_or(plain, Cow::Owned)
-            }
-            Syntax::Xml if plain.contains('&') => Cow::Owned(plain.replace("&amp;", "&")),
-            _ => plain,
-        }
-    }
-
-    /// An address as its syntax writes it.
-    fn escaped<'a>(&self, address: &'a str) -> Cow<'a, str> {
-        match self.syntax {
-            _ if address.bytes().all(is_plain) => Cow::Borrowed(address),
-            Syntax::Json => {
-                let quoted = serde_json::Value::from(address).to_string();
-                Cow::Owned(quoted.trim_matches('"').to_owned())
-            }
-            // The archive chose the quotes.
-            Syntax::Xml => Cow::Owned(escape(address).replace('\'', "&#x27;")),
-        }
-    }
 }
 
 /// Waits for the end of a token, as long as it can still be an address.
-fn hold(start: usize, length: usize) -> Result<RewriteStep, StreamError> {
-    if length > MAX_ADDRESS_LEN { Err(StreamError::AddressTooLong) } else { Ok(RewriteStep::HoldFrom(start)) }
-}
-
-/// What goes out for one chunk: the chunk itself until something is replaced in it, or stands before it.
-struct Output<'a> {
-    chunk: &'a Bytes,
-    /// What stands before the chunk, and what is written of it.
-    written: BytesMut,
-    /// Up to there the chunk is written.
-    kept: usize,
-}
-
-impl Output<'_> {
-    fn replace(&mut self, start: usize, length: usize, by: &[u8]) {
-        if self.kept == 0 {
-            self.written.reserve(self.chunk.len() + self.chunk.len() / 8 + by.len());
-        }
-        self.written.extend_from_slice(self.chunk.get(self.kept..start).unwrap_or_default());
-        self.written.extend_from_slice(by);
-        self.kept = start + length;
-    }
-
-    fn take(self, end: usize) -> Bytes {
-        if self.written.is_empty() { self.chunk.slice(self.kept..end) } else { self.write(end).freeze() }
-    }
-
-    fn write(mut self, end: usize) -> BytesMut {
-        self.written.extend_from_slice(self.chunk.get(self.kept..end).unwrap_or_default());
-        self.written
-    }
-}
-
-/// Whether a text that starts with `http` starts an absolute address.
-enum Scheme {
-    Complete,
-    CutOff,
-    None,
-}
-
-fn scheme_of(text: &[u8]) -> Scheme {
-    let spellings: [&[u8]; 4] = [b"http://", b"https://", b"http:\\/\\/", b"https:\\/\\/"];
-    if spellings.iter().any(|spelling| text.starts_with(spelling)) {
-        Scheme::Complete
-    } else if spellings.iter().any(|spelling| spelling.starts_with(text)) {
-        Scheme::CutOff
-    } else {
-        Scheme::None
-    }
+fn hold(start: usize, length: usize) -> Result<RewriteStep, RewriteError> {
+    if length > MAX_ADDRESS_LEN { Err(RewriteError::UrlTooLong) } else { Ok(RewriteStep::HoldFrom(start)) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ fn rewriter(syntax: Syntax) -> Rewriter {
     Rewriter::new(UrlMap::new(PUBLIC, &root, &root, "studies/1.2/series/1.3/instances/1.4/metadata"), syntax)
 }
 
-fn rewritten(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, StreamError> {
+fn rewritten(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, RewriteError> {
     let mut rewriter = rewriter(syntax);
     let mut written = Vec::new();
     let mut rest = text;
@@ -106,7 +106,7 @@ fn bytes_that_are_not_utf8_pass() {
 #[test]
 fn an_endless_address_ends_the_stream() {
     let text = format!("{{\"BulkDataURI\":\"{}", "a/".repeat(MAX_ADDRESS_LEN));
-    assert_eq!(rewritten(Syntax::Json, text.as_bytes(), &[1000]), Err(StreamError::AddressTooLong));
+    assert_eq!(rewritten(Syntax::Json, text.as_bytes(), &[1000]), Err(RewriteError::UrlTooLong));
     let elsewhere = format!("{{\"x\":\"http://{}\"}}", "a".repeat(3 * MAX_ADDRESS_LEN));
     assert_eq!(rewritten(Syntax::Json, elsewhere.as_bytes(), &[1000]).unwrap(), elsewhere.as_bytes());
 }

@@ -1,9 +1,10 @@
-//! One list out of the lists of several archives (PS3.18 10.6), exact and bounded.
+//! A search whose rows are compared or merged here: one list out of the lists of one or several archives (PS3.18 10.6), exact and
+//! bounded.
 //!
-//! The whole list alternates between the archives: the first row of each in the order of the configuration, then the
-//! second of each, and so on. A UID is its whose turn with it comes first; rows of it from other archives are left out. So
-//! any page needs no more UIDs of any archive than the page's end, and the first page shows something of every archive.
-//! FirstRows are as the archive wrote them, byte for byte but for addresses.
+//! The list alternates between the archives: the first row of each in the order of the configuration, then the second of each, and
+//! so on. A UID belongs to the archive whose turn with it comes first; rows of it from other archives are omitted. So any page needs
+//! no more UIDs of any archive than the page's end, and the first page shows rows of every archive. Rows are as the archive
+//! wrote them, byte for byte but for URLs.
 
 use std::collections::HashMap;
 
@@ -11,17 +12,41 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderValue, Response, header};
 
-use crate::dicomweb::DicomwebLimits;
-use crate::dicomweb::error::DicomwebError;
-use crate::dicomweb::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, first_rows, unreadable};
-use crate::dicomweb::proxy::response;
-use crate::dicomweb::request::path::Resource;
-use crate::dicomweb::request::{DicomwebRequest, SearchQuestion, require_keys};
-use crate::dicomweb::synthesis::{Parents, completed_rows};
-use crate::dicomweb::url_rewrite::text::{Rewriter, Syntax};
-use crate::dicomweb::url_rewrite::url_map::UrlMap;
+use super::error::DicomwebError;
+use super::limits::DicomwebLimits;
+use super::proxy::assembled;
+use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, first_rows};
+use super::proxy::request::require_keys;
+use super::request::DicomwebRequest;
+use super::request::accept::{Accepted, Format};
+use super::request::path::{PathError, Resource};
+use super::request::query;
+use super::synthesis::{Parents, completed_rows};
+use super::url_rewrite::syntax::Syntax;
+use super::url_rewrite::text::Rewriter;
+use super::url_rewrite::url_map::UrlMap;
+use crate::http::query::decode;
 use crate::upstream::{Archive, QidoQuery, SearchLevel, Synthesized};
 use http_messages::body::Body;
+
+/// A search whose rows are compared or merged here.
+#[derive(Debug)]
+pub(super) struct SearchRequest {
+    pub(super) query: QidoQuery,
+    /// The format that the client gets.
+    pub(super) format: Format,
+}
+
+impl SearchRequest {
+    pub(super) fn read(request: &DicomwebRequest<'_>, resource: &Resource) -> Result<Self, DicomwebError> {
+        let Resource::Search(level) = resource else { return Err(PathError::Unknown.into()) };
+        let pairs = decode(request.query.unwrap_or_default())?;
+        let (query, common) = query::search(level.clone(), &pairs)?;
+        let accepted = Accepted::read(&common.headers_of(request), resource);
+        let format = accepted.ok_or(DicomwebError::NotAcceptable)?.wanted();
+        Ok(Self { query, format })
+    }
+}
 
 /// A page of the whole list.
 #[derive(Debug)]
@@ -35,16 +60,16 @@ struct MergedList {
 }
 
 /// Answers a search with what `archives` have together. `public` is the address of their root here.
-pub(in crate::dicomweb) async fn answer(
+pub(super) async fn answer(
     archives: &[&Archive],
     public: &str,
     request: &DicomwebRequest<'_>,
     resource: &Resource,
     limits: DicomwebLimits,
 ) -> Result<Response<Body>, DicomwebError> {
-    let question = SearchQuestion::read(request, resource)?;
-    let found = merged(archives, public, request.path, &question.query, limits).await?;
-    let mut response = response::rows(found.text, question.format);
+    let search = SearchRequest::read(request, resource)?;
+    let found = merged(archives, public, request.path, &search.query, limits).await?;
+    let mut response = assembled::rows(found.text, search.format);
     // PS3.18 8.3.4.4 and 8.3.4.2.
     let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
     let literal = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
@@ -104,7 +129,7 @@ async fn merged(
             text.push(',');
         }
         let rewriter = &mut rewriters[place.archive];
-        let no_address = |_| unreadable(archives[place.archive], "a row with an address that is none");
+        let no_address = |_| archives[place.archive].unreadable("a row with an address that is none");
         let pieces = [rewriter.push(&row), rewriter.finish()];
         for piece in pieces {
             text.push_str(&String::from_utf8_lossy(&piece.map_err(no_address)?));

@@ -1,0 +1,212 @@
+//! What the gateway asks an archive in place of a client: the upstream requests, and what their response is forwarded with.
+//!
+//! The upstream URL is built anew from typed parts; of the client's headers only those that PS3.18 8.4 and RFC 9110 give a meaning
+//! for the archive are forwarded.
+
+use http::header;
+
+use crate::dicomweb::error::DicomwebError;
+use crate::dicomweb::request::DicomwebRequest;
+use crate::dicomweb::request::accept::{Accepted, Asked};
+use crate::dicomweb::request::computed_attributes::computed_key;
+use crate::dicomweb::request::path::{PathError, Resource};
+use crate::dicomweb::request::{query, wado_uri};
+use crate::dicomweb::url_rewrite::url_map::UrlMap;
+use crate::http::negotiation;
+use crate::http::query::decode;
+use crate::upstream::{
+    Archive, DicomResource, QidoQuery, Rendering, Retrieval, Synthesized, UpstreamRequest,
+};
+use dicom_model::{SopInstanceUid, tag};
+
+/// Width and height of a thumbnail in pixels where the client names none: what viewers show in their lists.
+pub(crate) const THUMBNAIL_SIZE: u32 = 128;
+
+/// One upstream request that may answer a [`ProxyRequest`].
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) request: UpstreamRequest,
+    /// The response's single part is forwarded by itself, as this media type.
+    pub(crate) only_part: Option<&'static str>,
+}
+
+/// A client's request, read for one archive, with what is needed to forward its response.
+#[derive(Debug, Clone)]
+pub(crate) struct ProxyRequest {
+    pub(crate) resource: Resource,
+    pub(crate) addresses: UrlMap,
+    /// The client accepts gzip.
+    pub(crate) takes_gzip: bool,
+    /// What the client accepts.
+    pub(crate) accepted: Accepted,
+    /// The rendering parameters of the client.
+    pub(crate) rendering: Rendering,
+    /// The SOP Instance UID that an anonymized object must not have.
+    pub(crate) anonymous: Option<SopInstanceUid>,
+    upstream: UpstreamRequest,
+    /// The request that replaces `upstream` where the archive lacks that service.
+    thumbnail_substitute: Option<UpstreamRequest>,
+}
+
+impl ProxyRequest {
+    pub(crate) fn read(
+        archive: &Archive,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+    ) -> Result<Self, DicomwebError> {
+        if request.path == wado_uri::PATH {
+            return Self::of_uri_service(archive, public, request);
+        }
+        let resource = Resource::parse(request.path)?;
+        let pairs = decode(request.query.unwrap_or_default())?;
+        let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
+            Resource::Search(level) => {
+                let (query, common) = query::search(level, &pairs)?;
+                require_keys(archive, &query)?;
+                (UpstreamRequest::search(query), None, Rendering::default(), common)
+            }
+            retrieved => {
+                let (rendering, common) = query::retrieval(resource.is_for_people(), &pairs)?;
+                let thumbnail_substitute = as_rendered(&retrieved, &rendering).map(UpstreamRequest::retrieve);
+                let retrieval = retrieved.retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
+                (UpstreamRequest::retrieve(retrieval), thumbnail_substitute, rendering, common)
+            }
+        };
+        let mut headers = common.headers_of(request);
+        // URL rewriting changes lengths: a range of the archive's bytes is no range of ours.
+        if resource.is_text() {
+            headers.remove(header::RANGE);
+            headers.remove(header::IF_RANGE);
+        }
+        let settings = archive.settings();
+        Ok(Self {
+            addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            takes_gzip: negotiation::accepts_gzip(&headers),
+            accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
+            anonymous: None,
+            upstream: upstream.forwarding_headers(&headers),
+            thumbnail_substitute: thumbnail_substitute
+                .map(|thumbnail_substitute| thumbnail_substitute.forwarding_headers(&headers)),
+            rendering,
+            resource,
+        })
+    }
+
+    /// The same request for JSON: rows are completed in JSON, whatever format the client gets.
+    pub(crate) fn in_json(&self) -> Self {
+        Self { accepted: Accepted::rows(), ..self.clone() }
+    }
+
+    /// Requests the metadata of `objects` as JSON rows, for a list that is assembled here.
+    pub(crate) fn of_metadata(archive: &Archive, public: &str, objects: DicomResource) -> Self {
+        let settings = archive.settings();
+        let retrieval = Retrieval::metadata(objects.clone());
+        let addresses = UrlMap::new(public, &settings.qido_url, &settings.wado_url, &retrieval.path());
+        Self {
+            resource: Resource::Metadata(objects),
+            addresses,
+            takes_gzip: false,
+            accepted: Accepted::rows(),
+            rendering: Rendering::default(),
+            anonymous: None,
+            upstream: UpstreamRequest::retrieve(retrieval),
+            thumbnail_substitute: None,
+        }
+    }
+
+    /// The query says what the client accepts; without it the archive chooses (PS3.18 9.4.1.2.1).
+    fn of_uri_service(
+        archive: &Archive,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+    ) -> Result<Self, DicomwebError> {
+        let settings = archive.settings();
+        let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
+        let resource = wado_uri::resource(&object);
+        let accepted = Accepted::as_asked(object.names("text/html"));
+        let anonymous = object.is_anonymous().then(|| object.instance().clone());
+        let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
+        let upstream = upstream.forwarding_headers(request.headers);
+        Ok(Self {
+            addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            takes_gzip: negotiation::accepts_gzip(request.headers),
+            accepted,
+            // The beginning of the object is inspected, which a range may lack.
+            upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
+            anonymous,
+            rendering: Rendering::default(),
+            thumbnail_substitute: None,
+            resource,
+        })
+    }
+
+    /// For a thumbnail: the same as a small rendered image, for an archive without thumbnails (PS3.18 10.4.1.1.5).
+    pub(crate) fn thumbnail_fallback(&self) -> Option<Self> {
+        let upstream = self.thumbnail_substitute.clone()?;
+        Some(Self { upstream, thumbnail_substitute: None, ..self.clone() })
+    }
+
+    /// Requests the whole `instance`, out of which the gateway renders what was asked for.
+    pub(crate) fn for_object(&self, instance: DicomResource) -> Self {
+        Self {
+            upstream: UpstreamRequest::retrieve(Retrieval::whole(instance.clone())),
+            thumbnail_substitute: None,
+            accepted: Accepted::object(),
+            takes_gzip: false,
+            resource: Resource::Whole(instance),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the gateway renders without asking the archive first. Archives ignore `annotation` silently: the image would lack the
+    /// patient's name that was asked for.
+    pub(crate) fn is_rendered_here(&self, archive: &Archive) -> bool {
+        let is_annotated = self.rendering.parameter("annotation").is_some();
+        self.resource.is_for_people()
+            && (is_annotated || archive.profile().supplied.has(Synthesized::Rendered))
+    }
+
+    /// The upstream requests, sent one after the other until the archive accepts one.
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = Attempt> {
+        self.accepted.attempts().map(|Asked { media_types, only_part }| {
+            let request = match media_types {
+                Some(media_types) => self.upstream.clone().accepting(media_types),
+                None => self.upstream.clone(),
+            };
+            // A range would count the multipart framing.
+            let request = if only_part.is_some() { request.without_range() } else { request };
+            Attempt { request, only_part }
+        })
+    }
+
+    /// Whether the client names specific media types, so that an archive's rejection of them means 406. For rows and metadata the
+    /// gateway chooses the media types, and `*/*` names none.
+    pub(crate) fn names_media_types(&self) -> bool {
+        let ranges = &self.accepted.ranges;
+        let takes_anything = ranges.iter().any(|range| range.essence == "*/*" && range.quality > 0.0);
+        !self.resource.is_text() && !ranges.is_empty() && !takes_anything
+    }
+
+    /// Whether it is a search.
+    pub(crate) fn is_search(&self) -> bool {
+        matches!(self.resource, Resource::Search(_))
+    }
+}
+
+/// Rejects a search by an attribute that the gateway computes for `archive`.
+pub(crate) fn require_keys(archive: &Archive, query: &QidoQuery) -> Result<(), DicomwebError> {
+    match computed_key(archive, query) {
+        Some(key) => Err(DicomwebError::UnsearchableAttribute(tag::keyword(key).unwrap_or_default())),
+        None => Ok(()),
+    }
+}
+
+/// A thumbnail as a small rendered image (PS3.18 10.4.1.1.5).
+fn as_rendered(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> {
+    match resource {
+        Resource::Thumbnail(objects) => {
+            Some(Retrieval::rendered(objects.clone(), rendering.clone().within(THUMBNAIL_SIZE)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,157 @@
+//! Which way a response is obtained from one archive: forwarded, or compared, synthesized or rendered here where the archive cannot.
+//!
+//! The choice is a function of the request and the archive's profile; nothing is asked to make it. Caching is `response_cache`'s.
+
+use http::Response;
+
+use super::context::DicomwebContext;
+use super::error::DicomwebError;
+use super::merged_search::{self, SearchRequest};
+use super::proxy::attempts::fetch;
+use super::proxy::request::ProxyRequest;
+use super::request::path::Resource;
+use super::request::{DicomwebRequest, wado_uri};
+use super::response_cache::ResponseSource;
+use super::{rendering, synthesis};
+use crate::upstream::Archive;
+use http_messages::body::Body;
+
+/// How the response is obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strategy {
+    /// The archive's response is forwarded; it is the only one.
+    ForwardOnly,
+    /// The archive is asked for more than the search wants, and its rows are compared here.
+    CompareRows,
+    /// The image is rendered here; the archive is asked for the object only.
+    Render,
+    /// The resource is synthesized here; the archive is asked for what it is made of.
+    Synthesize,
+    /// The archive's response is forwarded, with its rows completed where they lack attributes.
+    Forward {
+        /// What replaces it where the archive lacks the service.
+        fallback: Option<Fallback>,
+    },
+}
+
+/// What replaces a response of a service that the archive lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fallback {
+    Render,
+    Synthesize,
+}
+
+impl Strategy {
+    fn of(
+        archive: &Archive,
+        request: &DicomwebRequest<'_>,
+        proxied: &ProxyRequest,
+    ) -> Result<Self, DicomwebError> {
+        let resource = &proxied.resource;
+        if request.path == wado_uri::PATH {
+            return Ok(Self::ForwardOnly);
+        }
+        if proxied.is_search() && is_compared_here(archive, request, resource)? {
+            return Ok(Self::CompareRows);
+        }
+        if proxied.is_rendered_here(archive) {
+            return Ok(Self::Render);
+        }
+        if synthesis::replaces(archive, resource) {
+            return Ok(Self::Synthesize);
+        }
+        let fallback = if resource.is_for_people() {
+            Some(Fallback::Render)
+        } else {
+            synthesis::can_synthesize(resource).then_some(Fallback::Synthesize)
+        };
+        Ok(Self::Forward { fallback })
+    }
+}
+
+/// One archive as the source of responses.
+#[derive(Debug)]
+pub(super) struct ArchiveResponses<'a> {
+    pub(super) context: &'a DicomwebContext,
+    pub(super) archive: &'a Archive,
+}
+
+impl ResponseSource for ArchiveResponses<'_> {
+    async fn fetch(
+        &self,
+        public: &str,
+        request: &DicomwebRequest<'_>,
+    ) -> Result<Response<Body>, DicomwebError> {
+        respond(self.context, self.archive, public, request).await
+    }
+}
+
+/// The response of `archive` to `request`. `public` is the archive's URL here.
+async fn respond(
+    context: &DicomwebContext,
+    archive: &Archive,
+    public: &str,
+    request: &DicomwebRequest<'_>,
+) -> Result<Response<Body>, DicomwebError> {
+    let proxied = ProxyRequest::read(archive, public, request)?;
+    let limits = context.limits;
+    match Strategy::of(archive, request, &proxied)? {
+        Strategy::ForwardOnly => fetch(archive, &proxied).await,
+        Strategy::CompareRows => {
+            merged_search::answer(&[archive], public, request, &proxied.resource, limits).await
+        }
+        Strategy::Render => rendering::render(archive, &context.render_pool, public, &proxied).await,
+        Strategy::Synthesize => synthesis::synthesize(archive, limits, &proxied).await,
+        Strategy::Forward { fallback } => {
+            let rejection = match forward(archive, &proxied).await {
+                Err(rejection) if rejection.is_unsupported_by_archive() => rejection,
+                response => return synthesis::completed(archive, limits, &proxied, response?).await,
+            };
+            let replacement = match fallback {
+                Some(Fallback::Render) => {
+                    rendering::render(archive, &context.render_pool, public, &proxied).await
+                }
+                Some(Fallback::Synthesize) => synthesis::synthesize(archive, limits, &proxied).await,
+                None => return Err(rejection),
+            };
+            match replacement {
+                // The archive lacks the objects too, so that its rejection says why.
+                Err(error) if is_missing(&error, fallback) => Err(rejection),
+                replacement => replacement,
+            }
+        }
+    }
+}
+
+/// Whether the objects that a replacement is made of are missing.
+fn is_missing(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
+    match fallback {
+        Some(Fallback::Render) => matches!(error, DicomwebError::NotFound),
+        Some(Fallback::Synthesize) => error.is_not_found(),
+        None => false,
+    }
+}
+
+/// Whether the archive can only be asked for more than the search wants.
+fn is_compared_here(
+    archive: &Archive,
+    request: &DicomwebRequest<'_>,
+    resource: &Resource,
+) -> Result<bool, DicomwebError> {
+    let asked = SearchRequest::read(request, resource)?.query.asked_of(archive.profile());
+    let asked = asked.map_err(|why| DicomwebError::Unaskable(archive.id().clone(), why))?;
+    Ok(!asked.filter.is_empty())
+}
+
+/// The archive's response; for a thumbnail that it lacks, its small rendered image.
+async fn forward(archive: &Archive, proxied: &ProxyRequest) -> Result<Response<Body>, DicomwebError> {
+    let in_json = synthesis::completes(archive, proxied).then(|| proxied.in_json());
+    let proxied = in_json.as_ref().unwrap_or(proxied);
+    match fetch(archive, proxied).await {
+        Err(rejection) if rejection.is_unsupported_by_archive() => match proxied.thumbnail_fallback() {
+            Some(small) => fetch(archive, &small).await,
+            None => Err(rejection),
+        },
+        response => response,
+    }
+}

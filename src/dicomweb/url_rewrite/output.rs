@@ -1,0 +1,32 @@
+//! A chunk of text with replacements, copied only where something was replaced.
+
+use bytes::{Bytes, BytesMut};
+
+/// The output of one chunk: the chunk itself, without a copy, until something is replaced in it or precedes it.
+pub(crate) struct Output<'a> {
+    pub(crate) chunk: &'a Bytes,
+    /// What precedes the chunk, and what is written of it.
+    pub(crate) written: BytesMut,
+    /// The chunk is written up to this position.
+    pub(crate) kept: usize,
+}
+
+impl Output<'_> {
+    pub(crate) fn replace(&mut self, start: usize, length: usize, by: &[u8]) {
+        if self.kept == 0 {
+            self.written.reserve(self.chunk.len() + self.chunk.len() / 8 + by.len());
+        }
+        self.written.extend_from_slice(self.chunk.get(self.kept..start).unwrap_or_default());
+        self.written.extend_from_slice(by);
+        self.kept = start + length;
+    }
+
+    pub(crate) fn take(self, end: usize) -> Bytes {
+        if self.written.is_empty() { self.chunk.slice(self.kept..end) } else { self.write(end).freeze() }
+    }
+
+    pub(crate) fn write(mut self, end: usize) -> BytesMut {
+        self.written.extend_from_slice(self.chunk.get(self.kept..end).unwrap_or_default());
+        self.written
+    }
+}

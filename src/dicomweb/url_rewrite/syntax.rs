@@ -1,0 +1,62 @@
+//! How DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1) write a URL: escapes, and the start of an absolute URL.
+
+use std::borrow::Cow;
+
+use super::url_map::is_plain;
+use xml_escape::escape;
+
+/// The syntax of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// DICOM JSON.
+    Json,
+    /// Native DICOM XML.
+    Xml,
+}
+
+impl Syntax {
+    /// The text of a token without the escapes of its syntax.
+    pub(crate) fn unescaped(self, text: &[u8]) -> Cow<'_, str> {
+        let plain = String::from_utf8_lossy(text);
+        match self {
+            Self::Json if plain.contains('\\') => {
+                // Text that is not valid JSON stays as it is: its backslash makes it a URL that is dropped.
+                serde_json::from_str(&format!("\"{plain}\"")).map_or(plain, Cow::Owned)
+            }
+            Self::Xml if plain.contains('&') => Cow::Owned(plain.replace("&amp;", "&")),
+            _ => plain,
+        }
+    }
+
+    /// A URL with the escapes of the syntax.
+    pub(crate) fn escaped(self, address: &str) -> Cow<'_, str> {
+        match self {
+            _ if address.bytes().all(is_plain) => Cow::Borrowed(address),
+            Self::Json => {
+                let quoted = serde_json::Value::from(address).to_string();
+                Cow::Owned(quoted.trim_matches('"').to_owned())
+            }
+            // The archive chose the kind of quotes.
+            Self::Xml => Cow::Owned(escape(address).replace('\'', "&#x27;")),
+        }
+    }
+}
+
+/// Whether a text that starts with `http` is the start of an absolute URL.
+pub(crate) enum Scheme {
+    Complete,
+    CutOff,
+    None,
+}
+
+/// Whether `text`, which starts with `http`, starts with a scheme and two slashes, escaped or not.
+pub(crate) fn scheme_of(text: &[u8]) -> Scheme {
+    let spellings: [&[u8]; 4] = [b"http://", b"https://", b"http:\\/\\/", b"https:\\/\\/"];
+    if spellings.iter().any(|spelling| text.starts_with(spelling)) {
+        Scheme::Complete
+    } else if spellings.iter().any(|spelling| spelling.starts_with(text)) {
+        Scheme::CutOff
+    } else {
+        Scheme::None
+    }
+}
