@@ -104,7 +104,7 @@ fn statuses_of_errors_are_defined_only_in_the_error_table() {
         "src/dicomweb/proxy/first_rows.rs",
         "src/dicomweb/synthesis/",
         "src/dicomweb/rendering/instances.rs",
-        "src/commands/check.rs",
+        "src/commands/check/",
     ];
     for source in product_sources("src") {
         let owns = source.path == "src/error.rs" || source.path.starts_with("src/error/");

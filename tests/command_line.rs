@@ -1,6 +1,6 @@
 //! The command line: arguments, exit codes, signals and output.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -119,7 +119,7 @@ async fn check_reports_what_an_archive_supports() {
     archive.stop().await;
     let broken = run(&arguments);
     assert_eq!(broken.status.code(), Some(1));
-    assert!(text(&broken.stdout).contains("main: search for studies: cannot be reached"));
+    assert!(text(&broken.stdout).contains("main     DOES NOT WORK  search for studies: cannot be reached"));
 }
 
 /// The warnings for a configuration that sets `supply` of the first archive and, by environment variable, `cache.ledger_entries`.
@@ -179,6 +179,20 @@ fn the_old_and_the_new_name_of_a_key_are_rejected_together() {
     let expected = "cache.ledger_entries: is the old name of GATEWAY_CACHE__CHANGE_LOG_ENTRIES, and both are set; \
                     remove GATEWAY_CACHE__LEDGER_ENTRIES";
     assert!(errors.contains(expected), "{errors}");
+}
+
+#[test]
+fn check_keeps_its_exit_code_when_nobody_reads_its_output() {
+    let archives: Vec<_> = (0..22)
+        .map(|number| format!("[[archive]]\nid = \"pacs-{number}\"\nurl = \"http://127.0.0.1:1/rs\"\n"))
+        .collect();
+    let file = config(&format!("[auth]\nmode = \"open\"\n{}", archives.concat()));
+    let mut check = Started::start(&["check", "--config", file.path().to_str().unwrap()]);
+    drop(check.0.stdout.take());
+    let mut said = String::new();
+    check.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(check.0.wait().unwrap().code(), Some(1), "no archive can be reached");
+    assert_eq!(said, "", "a closed pipe is no error");
 }
 
 #[test]

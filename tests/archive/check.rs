@@ -1,8 +1,8 @@
 //! What `check` reports about resources that an archive does not provide, and what it recommends.
 
-use dicomweb_gateway::commands::check::check;
+use dicomweb_gateway::commands::check::{ArchiveToCheck, Checks, check};
 use dicomweb_gateway::telemetry::Metrics;
-use dicomweb_gateway::upstream::{Archive, Synthesized, SynthesizedSet};
+use dicomweb_gateway::upstream::{Archive, Settings, Synthesized, SynthesizedSet};
 
 use super::settings;
 use crate::support::pacs::{Answer, Pacs, RunningPacs};
@@ -28,10 +28,16 @@ async fn archive_with(
         .await
 }
 
+/// What `check` finds, with nothing configured besides `settings`.
+async fn checked(settings: Settings) -> Checks {
+    let archive = Archive::new(settings, Metrics::default()).unwrap();
+    check([ArchiveToCheck { archive, has_time_zone: false, has_patient_id_system: false }]).await
+}
+
 async fn report(pacs: &RunningPacs, synthesized: SynthesizedSet) -> String {
     let mut settings = settings(&pacs.url());
     settings.profile.supplied = synthesized;
-    let checks = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
+    let checks = checked(settings).await;
     assert!(checks.all_well(), "{checks}");
     checks.to_string()
 }
@@ -67,7 +73,7 @@ async fn check_tests_the_wado_uri_service_if_it_is_configured() {
     let object = [&[0; 128][..], b"DICM\x02\0"].concat();
     for (answer, complaint) in [
         (Answer::bytes("application/dicom", object), None),
-        (Answer::bytes("application/dicom", "<html>"), Some("no DICOM object")),
+        (Answer::bytes("application/dicom", "<html>"), Some("something other than a DICOM object")),
         (Answer::status(404), Some("wado_uri_url")),
     ] {
         let rows = |row: &str| Answer::json(format!("[{{{row}}}]"));
@@ -80,18 +86,66 @@ async fn check_tests_the_wado_uri_service_if_it_is_configured() {
             .start()
             .await;
         let mut settings = settings(&pacs.url());
-        let checks = check([Archive::new(settings.clone(), Metrics::default()).unwrap()]).await;
+        let checks = checked(settings.clone()).await;
         assert!(
             checks.all_well() && !pacs.targets().iter().any(|target| target.contains("/uri/")),
             "{checks}"
         );
         settings.wado_uri_url = Some(format!("{}/uri/wado", pacs.url()).parse().unwrap());
-        let checks = check([Archive::new(settings, Metrics::default()).unwrap()]).await;
+        let checks = checked(settings).await;
         assert_eq!(checks.all_well(), complaint.is_none(), "{checks}");
-        let verdict = if complaint.is_some() { "works, WADO-URI DOES NOT" } else { "works" };
-        assert!(checks.to_string().lines().any(|line| line.ends_with(verdict)), "{checks}");
-        let is_reported = checks.to_string().contains("main: WADO-URI: ");
+        let verdict = if complaint.is_some() { "works, WADO-URI DOES NOT  " } else { "works    " };
+        let has_line = |start: &str| checks.to_string().lines().any(|line| line.starts_with(start));
+        assert!(has_line(&format!("main     {verdict}")), "{checks}");
+        let is_reported = checks.to_string().contains("  WADO-URI: ");
         assert_eq!(is_reported, complaint.is_some(), "{checks}");
         assert!(complaint.is_none_or(|complaint| checks.to_string().contains(complaint)), "{checks}");
+    }
+}
+
+#[tokio::test]
+async fn settings_are_suggested_for_times_without_a_zone_and_ids_without_an_issuer() {
+    let time_and_id = r#","00080030":{"vr":"TM","Value":["101112"]},"00100020":{"vr":"LO","Value":["4711"]}"#;
+    let zone = r#","00080201":{"vr":"SH","Value":["+0100"]}"#;
+    let issuer = r#","00100021":{"vr":"LO","Value":["HOSPITAL"]}"#;
+    let whole = format!("{UIDS},{INSTANCE}");
+    for (row, is_configured, suggests_zone, suggests_system) in [
+        (time_and_id.to_owned(), false, true, true),
+        (time_and_id.to_owned(), true, false, false),
+        (format!("{time_and_id}{zone}"), false, false, true),
+        (format!("{time_and_id}{issuer}"), false, true, false),
+        (String::new(), false, false, false),
+    ] {
+        let pacs = archive_with(&row, UIDS, &whole, &whole, Answer::status(501)).await;
+        let archive = Archive::new(settings(&pacs.url()), Metrics::default()).unwrap();
+        let archive =
+            ArchiveToCheck { archive, has_time_zone: is_configured, has_patient_id_system: is_configured };
+        let table = check([archive]).await.to_string();
+        assert_eq!(table.contains("main: set time_zone: "), suggests_zone, "{row}: {table}");
+        assert_eq!(table.contains("main: set patient_id_system: "), suggests_system, "{row}: {table}");
+        assert!(!table.contains("4711") && !table.contains("HOSPITAL"), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn an_archive_without_studies_is_empty() {
+    let pacs = Pacs::new().at("/studies", Answer::json("[]")).start().await;
+    let checks = checked(settings(&pacs.url())).await;
+    assert!(checks.all_well(), "{checks}");
+    assert!(checks.to_string().contains("\nmain     empty    0 in "), "{checks}");
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_named_and_credentials_are_asked_for() {
+    for (answer, reason) in [
+        (Answer::status(404), "search for studies: /dicom-web/studies does not exist there; check url"),
+        (
+            Answer::status(401),
+            "search for studies: asks for credentials (status 401), and none are configured",
+        ),
+    ] {
+        let pacs = Pacs::new().at("/studies", answer).start().await;
+        let checks = checked(settings(&pacs.url())).await.to_string();
+        assert!(checks.contains(&format!("main     DOES NOT WORK  {reason}")), "{checks}");
     }
 }

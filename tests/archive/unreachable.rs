@@ -1,7 +1,7 @@
 //! Why an archive cannot be reached: both HTTP clients report the same cause, and `check` reports it with the host name.
 
 use dicom_model::{Attributes, StudyUid};
-use dicomweb_gateway::commands::check::check;
+use dicomweb_gateway::commands::check::{ArchiveToCheck, check};
 use dicomweb_gateway::telemetry::Metrics;
 use dicomweb_gateway::upstream::{
     Archive, ArchiveErrorKind as Kind, ConnectFailure, DicomResource, QidoQuery, Retrieval, SearchLevel,
@@ -124,9 +124,12 @@ async fn responses_contain_the_cause_without_the_host_and_check_reports_both() {
     );
     assert!(!answer.text().contains("pacs.invalid"), "{}", answer.text());
     let archive = Archive::new(settings("http://pacs.invalid/dicom-web"), Metrics::default()).unwrap();
+    let archive = ArchiveToCheck { archive, has_time_zone: false, has_patient_id_system: false };
     let checks = check([archive]).await.to_string();
     assert!(
-        checks.contains("main: search for studies: cannot be reached: name lookup failed (pacs.invalid)"),
+        checks.contains(
+            "main     DOES NOT WORK  search for studies: cannot be reached: name lookup failed (pacs.invalid)"
+        ),
         "{checks}"
     );
 }

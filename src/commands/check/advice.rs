@@ -1,0 +1,109 @@
+//! What an operator has to know about an archive that does not work, and what to configure so that it works better: each
+//! cause in one sentence, with the setting that concerns it.
+
+use http::StatusCode;
+
+use super::probe::{ArchiveCheck, Finding, MissingSetting, ServiceAddress};
+use crate::upstream::{ArchiveErrorKind, DetailSource, Synthesized};
+use dicom_model::json::reader::RowError;
+
+impl ArchiveCheck {
+    /// What is wrong with the response to each request that failed, by the request's name.
+    pub(super) fn complaints(&self) -> Vec<(&'static str, String)> {
+        let addresses = &self.addresses;
+        let requests = [
+            ("search for studies", &self.studies, &addresses.qido),
+            ("search for series", &self.series, &addresses.qido),
+            ("metadata of a series", &self.metadata, &addresses.wado),
+            ("search for instances", &self.instances, &addresses.qido),
+            ("WADO-URI", &self.uri_service, &addresses.wado_uri),
+        ];
+        let mut complaints = Vec::new();
+        for (index, (request, finding, address)) in requests.into_iter().enumerate() {
+            let complaint = match finding {
+                Finding::Rows(..) | Finding::NotAsked => continue,
+                Finding::Wrong(complaint) => (*complaint).to_owned(),
+                Finding::Failed(error) => match error.kind {
+                    // Nothing is below a root that does not exist; a study may be deleted since it was found.
+                    ArchiveErrorKind::NotFound if index == 0 => format!(
+                        "{}/studies does not exist there; check url (the root of Orthanc is /dicom-web, that of dcm4chee \
+                         /dcm4chee-arc/aets/DCM4CHEE/rs)",
+                        address.path
+                    ),
+                    ref kind => explain(kind, address, self.has_credentials),
+                },
+            };
+            complaints.push((request, complaint));
+        }
+        complaints
+    }
+
+    /// What to configure.
+    pub(super) fn hints(&self) -> Vec<&'static str> {
+        if self.is_empty() {
+            return vec![
+                "the search found no study, so nothing else could be tried; if the archive has studies, the account may not \
+                 see them",
+            ];
+        }
+        let source = match (&self.metadata, &self.instances, self.first_source) {
+            (Finding::Rows(..), Finding::Rows(..), _) | (Finding::NotAsked, ..) => None,
+            (Finding::Rows(..), _, DetailSource::Qido) => Some(
+                "set detail = \"metadata\": the search for instances, which the gateway tries first, does not work",
+            ),
+            (_, Finding::Rows(..), DetailSource::Metadata) => {
+                Some("set detail = \"qido\": metadata of series, which the gateway tries first, do not work")
+            }
+            _ => None,
+        };
+        let missing = self.missing.iter().map(|setting| match setting {
+            MissingSetting::TimeZone => {
+                "set time_zone: its times have no time zone, so ImagingStudy.started is a date only"
+            }
+            MissingSetting::PatientIdSystem => {
+                "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
+            }
+        });
+        source.into_iter().chain(self.lacking.iter().copied().map(synthesize)).chain(missing).collect()
+    }
+}
+
+/// What went wrong, with what only an operator may see: the host, and whether credentials are configured.
+fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress, has_credentials: bool) -> String {
+    match kind {
+        ArchiveErrorKind::Unreachable(_) | ArchiveErrorKind::ForbiddenAddress => {
+            format!("{kind} ({})", address.host)
+        }
+        ArchiveErrorKind::Unauthorized(status) if !has_credentials => {
+            format!(
+                "asks for credentials (status {}), and none are configured: set [archive.auth]",
+                status.as_u16()
+            )
+        }
+        ArchiveErrorKind::Unauthorized(status) if *status == StatusCode::FORBIDDEN => format!(
+            "this account may not do that (status {}): check its permissions in the archive, and [archive.auth]",
+            status.as_u16()
+        ),
+        ArchiveErrorKind::Malformed(RowError::NotAnArray("markup")) => {
+            format!("{kind}; is it a login page, or is there a proxy in between?")
+        }
+        kind => kind.to_string(),
+    }
+}
+
+fn synthesize(lacking: Synthesized) -> &'static str {
+    match lacking {
+        Synthesized::Metadata => {
+            "add \"metadata\" to synthesize: its metadata contain instances of other series, or instances without a SOP Class UID"
+        }
+        Synthesized::Rendered => {
+            "add \"rendered\" to synthesize: it returns something other than an image for a rendered instance"
+        }
+        Synthesized::Counts => {
+            "add \"counts\" to synthesize if viewers need them: its rows lack counts or modalities"
+        }
+        Synthesized::Parents => {
+            "add \"parents\" to synthesize: its rows lack the UID of the study or series above them"
+        }
+    }
+}

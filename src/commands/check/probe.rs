@@ -1,0 +1,313 @@
+//! Queries one archive as the gateway would: searches for a study, then reads what is below it in both ways that there are,
+//! and tries what is configured besides. How that is worded is not decided here.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
+use url::Url;
+
+use crate::upstream::{
+    Archive, ArchiveError, ArchiveId, Credentials, DetailSource, DicomResource, QidoQuery, Rendering,
+    Retrieval, SearchLevel, Settings, Synthesized, UpstreamRequest, WadoUri,
+};
+use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
+
+/// Bytes of the preamble and the prefix of a DICOM file (PS3.10 7.1).
+const PREAMBLE_LEN: usize = 132;
+
+/// An archive to check, and what its configuration says about values that the archive may leave out.
+#[derive(Debug, Clone)]
+pub struct ArchiveToCheck {
+    /// The archive.
+    pub archive: Archive,
+    /// Whether `time_zone` is set.
+    pub has_time_zone: bool,
+    /// Whether `patient_id_system` is set.
+    pub has_patient_id_system: bool,
+}
+
+/// The result of one request.
+#[derive(Debug, Clone)]
+pub(super) enum Finding {
+    /// Not sent, because an earlier response has nothing to ask for.
+    NotAsked,
+    /// So many rows, after so long.
+    Rows(usize, Duration),
+    /// It failed.
+    Failed(ArchiveError),
+    /// It was answered, but not with what was asked for.
+    Wrong(&'static str),
+}
+
+impl Finding {
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self, Self::Rows(..) | Self::NotAsked)
+    }
+}
+
+/// A setting that is missing, according to the study that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum MissingSetting {
+    /// Its time has no time zone.
+    TimeZone,
+    /// Its patient identifier has no issuer.
+    PatientIdSystem,
+}
+
+/// Where a service is: an operator has to know which host cannot be reached, and which path does not exist.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ServiceAddress {
+    /// `host` or `host:port`.
+    pub(super) host: String,
+    /// The path without a slash at its end.
+    pub(super) path: String,
+}
+
+impl ServiceAddress {
+    fn of(url: &Url) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Self { host, path: url.path().trim_end_matches('/').to_owned() }
+    }
+}
+
+/// The addresses of an archive's services.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ServiceAddresses {
+    pub(super) qido: ServiceAddress,
+    pub(super) wado: ServiceAddress,
+    pub(super) wado_uri: ServiceAddress,
+}
+
+impl ServiceAddresses {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            qido: ServiceAddress::of(&settings.qido_url),
+            wado: ServiceAddress::of(&settings.wado_url),
+            wado_uri: settings.wado_uri_url.as_ref().map(ServiceAddress::of).unwrap_or_default(),
+        }
+    }
+}
+
+/// What one archive can do.
+#[derive(Debug, Clone)]
+pub(super) struct ArchiveCheck {
+    pub(super) archive: ArchiveId,
+    pub(super) addresses: ServiceAddresses,
+    /// Whether credentials are configured.
+    pub(super) has_credentials: bool,
+    /// Where the gateway reads instances from first.
+    pub(super) first_source: DetailSource,
+    pub(super) studies: Finding,
+    pub(super) series: Finding,
+    pub(super) metadata: Finding,
+    pub(super) instances: Finding,
+    pub(super) uri_service: Finding,
+    /// What it lacks or does badly, and is not configured to be synthesized.
+    pub(super) lacking: BTreeSet<Synthesized>,
+    /// Settings that are not set, and that its study needs.
+    pub(super) missing: BTreeSet<MissingSetting>,
+}
+
+impl ArchiveCheck {
+    fn new(archive: &Archive) -> Self {
+        Self {
+            archive: archive.id().clone(),
+            addresses: ServiceAddresses::of(archive.settings()),
+            has_credentials: !matches!(archive.settings().credentials, Credentials::None),
+            first_source: archive.profile().detail,
+            studies: Finding::NotAsked,
+            series: Finding::NotAsked,
+            metadata: Finding::NotAsked,
+            instances: Finding::NotAsked,
+            uri_service: Finding::NotAsked,
+            lacking: BTreeSet::new(),
+            missing: BTreeSet::new(),
+        }
+    }
+
+    /// One way to the instances is enough: the gateway uses whichever works.
+    pub(super) fn gives_studies(&self) -> bool {
+        self.studies.is_good()
+            && self.series.is_good()
+            && (self.metadata.is_good() || self.instances.is_good())
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        self.gives_studies() && self.uri_service.is_good()
+    }
+
+    /// Whether it returned no study, so that nothing else could be tried.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.studies, Finding::Rows(0, _))
+    }
+}
+
+impl ArchiveToCheck {
+    pub(super) async fn check(&self) -> ArchiveCheck {
+        let archive = &self.archive;
+        let mut check = ArchiveCheck::new(archive);
+        let Some((study, series)) = self.find_series(&mut check).await else { return check };
+        let metadata = Retrieval::metadata(DicomResource::Series(study.clone(), series.clone()));
+        let (mut is_of_others, mut instance) = (false, None);
+        check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata), |row| {
+            let has = |tag| row.text(tag).is_some();
+            let is_of_series = row.text(tags::SERIES_INSTANCE_UID) == Some(series.as_str());
+            is_of_others |= !is_of_series || !has(tags::SOP_CLASS_UID) || !has(tags::SOP_INSTANCE_UID);
+        })
+        .await;
+        check.lacking.extend(is_of_others.then_some(Synthesized::Metadata));
+        let instances =
+            QidoQuery::new(SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() });
+        let mut is_without_parents = false;
+        check.instances = count_rows(archive, UpstreamRequest::search(instances), |row| {
+            let parents = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID];
+            is_without_parents |= parents.iter().any(|tag| row.text(*tag).is_none());
+            let uid = row.text(tags::SOP_INSTANCE_UID).and_then(|uid| SopInstanceUid::parse(uid).ok());
+            instance = instance.take().or(uid);
+        })
+        .await;
+        check.lacking.extend(is_without_parents.then_some(Synthesized::Parents));
+        if let Some(instance) = instance {
+            let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
+            check.uri_service = try_uri_service(archive, object).await;
+            let instance = DicomResource::Instance(study, series, instance);
+            check.lacking.extend(renders_badly(archive, instance).await.then_some(Synthesized::Rendered));
+        }
+        let synthesized = archive.profile().supplied;
+        check.lacking.retain(|lacking| !synthesized.has(*lacking));
+        check
+    }
+
+    /// The first study that the archive finds, and the first series of it; what their rows lack is recorded in `check`.
+    async fn find_series(&self, check: &mut ArchiveCheck) -> Option<(StudyUid, SeriesUid)> {
+        let counts = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
+        let others = [
+            tags::MODALITIES_IN_STUDY,
+            tags::TIMEZONE_OFFSET_FROM_UTC,
+            tags::ISSUER_OF_PATIENT_ID,
+            tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+        ];
+        let included = [counts.as_slice(), &others].concat();
+        let studies = QidoQuery::new(SearchLevel::Studies).include(&included).page(1, 0);
+        let (finding, row) = first_row(&self.archive, UpstreamRequest::search(studies)).await;
+        check.studies = finding;
+        let row = row?;
+        let Some(study) = row.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok()) else {
+            check.studies = Finding::Wrong("its rows have no valid Study Instance UID");
+            return None;
+        };
+        let has_counts = counts.into_iter().all(|tag| row.integer(tag).is_some());
+        if !has_counts || row.text(tags::MODALITIES_IN_STUDY).is_none() {
+            check.lacking.insert(Synthesized::Counts);
+        }
+        check.missing = self.missing_settings(&row);
+
+        let count = tags::NUMBER_OF_SERIES_RELATED_INSTANCES;
+        let series = QidoQuery::new(SearchLevel::Series { study: study.clone() }).include(&[count]);
+        let (finding, row) = first_row(&self.archive, UpstreamRequest::search(series)).await;
+        check.series = finding;
+        let series = row.as_ref().and_then(|row| row.text(tags::SERIES_INSTANCE_UID));
+        let Some(series) = series.and_then(|uid| SeriesUid::parse(uid).ok()) else {
+            if let Finding::Rows(..) = check.series {
+                check.series =
+                    Finding::Wrong("a study that it found has no series with a valid Series Instance UID");
+            }
+            return None;
+        };
+        if let Some(row) = &row {
+            check.lacking.extend(row.integer(count).is_none().then_some(Synthesized::Counts));
+            let has_study = row.text(tags::STUDY_INSTANCE_UID).is_some();
+            check.lacking.extend((!has_study).then_some(Synthesized::Parents));
+        }
+        Some((study, series))
+    }
+
+    fn missing_settings(&self, study: &Attributes) -> BTreeSet<MissingSetting> {
+        let has = |tag| study.text(tag).is_some();
+        let has_qualifiers = study.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next().is_some();
+        let time_zone = !self.has_time_zone && has(tags::STUDY_TIME) && !has(tags::TIMEZONE_OFFSET_FROM_UTC);
+        let system = !self.has_patient_id_system
+            && has(tags::PATIENT_ID)
+            && !has(tags::ISSUER_OF_PATIENT_ID)
+            && !has_qualifiers;
+        let time_zone = time_zone.then_some(MissingSetting::TimeZone);
+        time_zone.into_iter().chain(system.then_some(MissingSetting::PatientIdSystem)).collect()
+    }
+}
+
+/// If a WADO-URI service is configured: whether it returns the object itself. No more of it is read than shows that it is a
+/// DICOM file.
+async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
+    let request = object
+        .with("contentType", "application/dicom")
+        .ok()
+        .and_then(|object| UpstreamRequest::wado_uri(archive.settings(), object));
+    let Some(request) = request else { return Finding::NotAsked };
+    let started = Instant::now();
+    let mut response = match archive.send(request).await {
+        Ok(response) => response,
+        Err(error) => return Finding::Failed(error),
+    };
+    if response.status != StatusCode::OK {
+        return Finding::Wrong(
+            "it rejected the request for an object that the archive has; check wado_uri_url",
+        );
+    }
+    let mut start = Vec::new();
+    while start.len() < PREAMBLE_LEN {
+        match response.body.frame().await {
+            Some(Ok(frame)) => start.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
+            Some(Err(error)) => return Finding::Failed(error),
+            None => break,
+        }
+    }
+    if start.get(..PREAMBLE_LEN).is_some_and(|preamble| preamble.ends_with(b"DICM")) {
+        Finding::Rows(1, started.elapsed())
+    } else {
+        Finding::Wrong("it returned something other than a DICOM object; check wado_uri_url")
+    }
+}
+
+/// Whether it returns something other than an image for a rendered instance. If it refuses, the gateway renders, and nothing
+/// need be configured.
+async fn renders_badly(archive: &Archive, instance: DicomResource) -> bool {
+    let rendered = Retrieval::rendered(instance, Rendering::default());
+    let request = UpstreamRequest::retrieve(rendered).accepting(HeaderValue::from_static("image/jpeg"));
+    archive.send(request).await.is_ok_and(|response| {
+        let content_type = response.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        response.status == StatusCode::OK && !content_type.is_some_and(|text| text.starts_with("image/"))
+    })
+}
+
+/// Counts the rows of a search; with the first of them.
+async fn first_row(archive: &Archive, request: UpstreamRequest) -> (Finding, Option<Attributes>) {
+    let started = Instant::now();
+    let mut first = None;
+    let end = archive
+        .rows(request, |row: Attributes| {
+            first.get_or_insert(row);
+        })
+        .await;
+    (finding(end.map(|end| end.rows), started), first)
+}
+
+/// Counts the rows of a series, of which there must be one at least, and shows `each` of them.
+async fn count_rows(
+    archive: &Archive,
+    request: UpstreamRequest,
+    mut each: impl FnMut(&Attributes) + Send,
+) -> Finding {
+    let started = Instant::now();
+    let end = archive.rows(request, |row: Attributes| each(&row)).await;
+    match finding(end.map(|end| end.rows), started) {
+        Finding::Rows(0, _) => Finding::Wrong("a series that it found has no instances"),
+        finding => finding,
+    }
+}
+
+fn finding(rows: Result<usize, ArchiveError>, started: Instant) -> Finding {
+    rows.map_or_else(Finding::Failed, |rows| Finding::Rows(rows, started.elapsed()))
+}

@@ -1,0 +1,254 @@
+//! The output of `check`: one line per archive, below it what is wrong with it, then what to configure. Every line of an
+//! archive begins with its id, so that it can be searched for.
+
+use std::fmt;
+
+use super::Checks;
+use super::probe::{ArchiveCheck, Finding};
+
+const COLUMNS: [&str; 5] = ["studies", "series", "metadata", "instances", "WADO-URI"];
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked => formatter.write_str("-"),
+            Self::Rows(rows, duration) => write!(formatter, "{rows} in {} ms", duration.as_millis()),
+            Self::Failed(error) => formatter.write_str(error.label()),
+            Self::Wrong(_) => formatter.write_str("wrong"),
+        }
+    }
+}
+
+fn verdict(check: &ArchiveCheck) -> &'static str {
+    match (check.is_well(), check.gives_studies()) {
+        (true, _) if check.is_empty() => "empty",
+        (true, _) => "works",
+        (false, true) => "works, WADO-URI DOES NOT",
+        (false, false) => "DOES NOT WORK",
+    }
+}
+
+/// What each column says about an archive; `None` where no request succeeded: then the reason says more.
+fn cells(check: &ArchiveCheck) -> Option<[String; 5]> {
+    let findings = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
+    let has_rows = findings.iter().any(|finding| matches!(finding, Finding::Rows(..)));
+    has_rows.then(|| findings.map(ToString::to_string))
+}
+
+impl fmt::Display for Checks {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = |heading: &str, texts: &mut dyn Iterator<Item = usize>| {
+            texts.fold(heading.len(), std::cmp::Ord::max)
+        };
+        let rows: Vec<_> = self.0.iter().map(cells).collect();
+        let id_width = longest("archive", &mut self.0.iter().map(|check| check.archive.as_str().len()));
+        let verdict_width = longest("verdict", &mut self.0.iter().map(|check| verdict(check).len()));
+        let widths: [usize; 5] = std::array::from_fn(|column| {
+            longest(COLUMNS[column], &mut rows.iter().flatten().map(|cells| cells[column].len()))
+        });
+        let mut line = |id: &str, verdict: &str, rest: &str| {
+            let line = format!("{id:<id_width$}  {verdict:<verdict_width$}  {rest}");
+            writeln!(formatter, "{}", line.trim_end())
+        };
+        let in_columns = |texts: [&str; 5]| {
+            let padded: Vec<_> =
+                texts.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect();
+            padded.join("  ")
+        };
+        line("archive", "verdict", &in_columns(COLUMNS))?;
+        for (check, cells) in self.0.iter().zip(&rows) {
+            let id = check.archive.as_str();
+            let mut complaints =
+                check.complaints().into_iter().map(|(request, complaint)| format!("{request}: {complaint}"));
+            let first = match cells {
+                Some(cells) => in_columns(cells.each_ref().map(String::as_str)),
+                None => complaints.next().unwrap_or_default(),
+            };
+            line(id, verdict(check), &first)?;
+            for complaint in complaints {
+                line(id, "", &complaint)?;
+            }
+        }
+        self.write_hints(formatter)?;
+        self.write_summary(formatter)
+    }
+}
+
+impl Checks {
+    /// What to configure; what is to be done for several archives is said once.
+    fn write_hints(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut hints: Vec<(&str, Vec<&str>)> = Vec::new();
+        for check in &self.0 {
+            for hint in check.hints() {
+                match hints.iter_mut().find(|(known, _)| *known == hint) {
+                    Some((_, archives)) => archives.push(check.archive.as_str()),
+                    None => hints.push((hint, vec![check.archive.as_str()])),
+                }
+            }
+        }
+        if !hints.is_empty() {
+            writeln!(formatter)?;
+        }
+        for (hint, archives) in hints {
+            writeln!(formatter, "{}: {hint}", archives.join(", "))?;
+        }
+        Ok(())
+    }
+
+    /// One sentence, where there are several archives.
+    fn write_summary(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() < 2 {
+            return Ok(());
+        }
+        let count = |of: fn(&ArchiveCheck) -> bool| self.0.iter().filter(|check| of(check)).count();
+        let (empty, well) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::is_well));
+        write!(formatter, "\n{} archives: {} work", self.0.len(), well - empty)?;
+        if empty > 0 {
+            write!(formatter, ", {empty} empty")?;
+        }
+        writeln!(formatter, ", {} with errors", self.0.len() - well)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::commands::check::probe::{MissingSetting, ServiceAddress, ServiceAddresses};
+    use crate::upstream::{
+        ArchiveError, ArchiveErrorKind, ArchiveId, ConnectFailure, DetailSource, Synthesized,
+    };
+    use dicom_model::json::reader::RowError;
+
+    fn archive(id: &str, studies: Finding, metadata: Finding, instances: Finding) -> ArchiveCheck {
+        let series = studies.clone();
+        let qido = ServiceAddress { host: "pacs.example:8042".to_owned(), path: "/dicomweb".to_owned() };
+        ArchiveCheck {
+            archive: ArchiveId::parse(id).unwrap(),
+            addresses: ServiceAddresses { qido: qido.clone(), wado: qido.clone(), wado_uri: qido },
+            has_credentials: false,
+            first_source: DetailSource::Metadata,
+            studies,
+            series,
+            metadata,
+            instances,
+            uri_service: Finding::NotAsked,
+            lacking: BTreeSet::from([Synthesized::Counts]),
+            missing: BTreeSet::new(),
+        }
+    }
+
+    fn checked(studies: Finding, metadata: Finding, instances: Finding) -> Checks {
+        Checks(vec![archive("main", studies, metadata, instances)])
+    }
+
+    fn failed(kind: ArchiveErrorKind) -> Finding {
+        Finding::Failed(ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind })
+    }
+
+    fn unreachable() -> Finding {
+        failed(ArchiveErrorKind::Unreachable(ConnectFailure::Refused))
+    }
+
+    fn rows(rows: usize) -> Finding {
+        Finding::Rows(rows, Duration::from_millis(12))
+    }
+
+    fn broken(id: &str, studies: Finding) -> ArchiveCheck {
+        let mut check = archive(id, studies, Finding::NotAsked, Finding::NotAsked);
+        check.series = Finding::NotAsked;
+        check.lacking.clear();
+        check
+    }
+
+    #[test]
+    fn an_archive_works_when_one_way_to_its_instances_does() {
+        assert!(checked(rows(1), rows(9), rows(9)).all_well());
+        let checks = checked(rows(1), unreachable(), rows(9));
+        assert!(checks.all_well() && checks.to_string().contains("main: set detail = \"qido\""), "{checks}");
+        assert!(!checked(rows(1), unreachable(), unreachable()).all_well());
+        assert!(!Checks(vec![broken("main", unreachable())]).all_well());
+    }
+
+    #[test]
+    fn the_table_has_counts_times_and_what_is_wrong() {
+        let table = checked(rows(1), unreachable(), rows(9)).to_string();
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines[0], "archive  verdict  studies     series      metadata     instances   WADO-URI");
+        assert_eq!(lines[1], "main     works    1 in 12 ms  1 in 12 ms  unreachable  9 in 12 ms  -");
+        assert_eq!(
+            lines[2],
+            "main              metadata of a series: cannot be reached: connection refused (pacs.example:8042)"
+        );
+        assert!(table.contains("\nmain: add \"counts\" to synthesize"), "{table}");
+    }
+
+    #[test]
+    fn an_archive_without_studies_is_empty_and_well() {
+        let empty = Checks(vec![broken("main", rows(0))]);
+        let table = empty.to_string();
+        assert!(empty.all_well(), "{table}");
+        assert!(table.contains("main     empty    0 in 12 ms  -"), "{table}");
+        assert!(table.contains("main: the search found no study"), "{table}");
+    }
+
+    #[test]
+    fn each_of_many_broken_archives_has_one_line_with_its_reason() {
+        let mut checks: Vec<_> =
+            (1..=20).map(|number| broken(&format!("pacs-{number}"), unreachable())).collect();
+        checks.push(archive("main", rows(1), rows(9), rows(9)));
+        checks.push(archive("other", rows(1), rows(9), rows(9)));
+        checks.push(broken("new", rows(0)));
+        let table = Checks(checks).to_string();
+        for number in 1..=20 {
+            let id = format!("pacs-{number}");
+            let lines: Vec<_> = table.lines().filter(|line| line.starts_with(&format!("{id} "))).collect();
+            assert_eq!(
+                lines,
+                [format!(
+                    "{id:<7}  DOES NOT WORK  search for studies: cannot be reached: connection refused (pacs.example:8042)"
+                )]
+            );
+        }
+        assert!(table.contains("\nmain, other: add \"counts\""), "{table}");
+        assert!(table.ends_with("\n23 archives: 2 work, 1 empty, 20 with errors\n"), "{table}");
+    }
+
+    #[test]
+    fn each_cause_is_explained_with_the_setting_that_concerns_it() {
+        let said = |kind: ArchiveErrorKind, has_credentials: bool| {
+            let check = ArchiveCheck { has_credentials, ..broken("main", failed(kind)) };
+            check.complaints().remove(0).1
+        };
+        let unauthorized = ArchiveErrorKind::Unauthorized(StatusCode::UNAUTHORIZED);
+        let forbidden = ArchiveErrorKind::Unauthorized(StatusCode::FORBIDDEN);
+        assert_eq!(
+            said(unauthorized.clone(), false),
+            "asks for credentials (status 401), and none are configured: set [archive.auth]"
+        );
+        assert!(said(unauthorized, true).starts_with("rejected the gateway's credentials"));
+        assert!(said(forbidden, true).starts_with("this account may not do that (status 403)"));
+        assert!(said(ArchiveErrorKind::NotFound, true).starts_with("/dicomweb/studies does not exist there"));
+        assert!(said(ArchiveErrorKind::Disconnected, true).contains("https://"));
+        let page = ArchiveErrorKind::Malformed(RowError::NotAnArray("markup"));
+        assert!(
+            said(page, true)
+                .ends_with("starts with markup; is it a login page, or is there a proxy in between?")
+        );
+        let elsewhere = ArchiveErrorKind::ForbiddenAddress;
+        assert!(said(elsewhere, true).ends_with("(pacs.example:8042)"));
+    }
+
+    #[test]
+    fn settings_that_the_study_needs_are_named() {
+        let mut check = archive("main", rows(1), rows(9), rows(9));
+        check.missing = BTreeSet::from([MissingSetting::TimeZone, MissingSetting::PatientIdSystem]);
+        let table = Checks(vec![check]).to_string();
+        assert!(table.contains("main: set time_zone: "), "{table}");
+        assert!(table.contains("main: set patient_id_system: "), "{table}");
+    }
+}
