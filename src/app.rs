@@ -127,7 +127,7 @@ impl App {
             cors: config.server.cors.clone(),
             metrics: metrics.clone(),
         };
-        let service = Service::new(entrance, fhir, Federation::new(archives, dicomweb));
+        let service = Service::new(entrance, fhir, Federation::new(archives, dicomweb, cache.clone()));
         Ok(Self { service, metrics, cache, change_log })
     }
 

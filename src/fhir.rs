@@ -25,9 +25,10 @@ pub use response::{allowed, refuse};
 use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::auth::Access;
-use crate::cache::{Form, Rendered};
+use crate::encoded_resource::Rendered;
 use crate::error::Failure;
 use crate::routes::Route;
+use crate::studies::Form;
 use dicom_model::StudyUid;
 use fhir_r4::search::ResourceType;
 use http_messages::body::Body;

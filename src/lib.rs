@@ -17,7 +17,7 @@
 //!    [`dicom_render`].
 //! 5. [`fhir`] calls [`studies`]: criteria become QIDO-RS queries that narrow no further than an archive can be trusted, every
 //!    row is compared with every criterion again, and the levels below a study are fetched only as deep as requested.
-//! 6. [`cache`] holds assembled studies as bytes, and lets identical loads in flight share one result. [`change_log`] records
+//! 6. [`cache`] holds assembled studies as [`encoded_resource`]s, and lets identical loads in flight share one result. [`change_log`] records
 //!    when the present content of each study was first seen, in the durable [`store`].
 //! 7. [`upstream`] is the only way to a PACS: typed requests, each with a permit, a deadline and a circuit breaker, and the
 //!    quirks of archive products as data. [`dicom_model`] reads the responses tolerantly.
@@ -40,6 +40,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod dicomweb;
+pub mod encoded_resource;
 pub mod error;
 pub mod fhir;
 pub mod fingerprint;

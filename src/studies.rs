@@ -11,8 +11,10 @@ mod candidates;
 mod error;
 mod fetch;
 mod filter;
+mod known_patient;
 mod patients;
 mod plan;
+mod representation;
 mod row;
 mod scan;
 mod search;
@@ -24,13 +26,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use assembly::{Depth, ReadOutcome};
+pub use assembly::{Depth, ReadOutcome, StudyEntry};
 pub use error::StudiesError;
 pub use patients::FoundPatient;
+pub use representation::Form;
 pub use search::{Cursor, FoundStudies, FoundStudy, StudyPage, StudySearch};
 pub use sort::{PageSlice, SortPosition, paginate};
 
-use crate::cache::{Cache, Form, SearchRows, SingleFlight, StudyEntry};
+use crate::cache::{Cache, SingleFlight};
 use crate::change_log::ChangeLog;
 use crate::clock::SharedClock;
 use crate::fingerprint::Fingerprint;
@@ -38,6 +41,7 @@ use crate::mapping::MappingContext;
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, ArchiveId};
 use dicom_model::StudyUid;
+use scan::SearchRows;
 
 /// Whether cached data may be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

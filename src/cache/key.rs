@@ -1,44 +1,49 @@
-//! The keys of cache entries. A key consists of upstream facts only: no caller, no URL of the gateway, no raw user input.
+//! What a cached entry is found by: bytes that its owner writes.
 
-use crate::upstream::ArchiveId;
-use dicom_model::StudyUid;
+use std::fmt;
 
-/// Which part of a resource was serialized (R4 search#summary, search#elements).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// All of it.
-    #[default]
-    Full,
-    /// `_summary=true`.
-    Summary,
-    /// `_summary=text`.
-    Text,
-    /// `_summary=data`.
-    Data,
-    /// `_elements`: the names of root elements, sorted, without duplicates.
-    Elements(Box<[Box<str>]>),
-}
-
-/// The key of an entry. There is no other constructor and no default: with an incomplete key, a cache would serve the wrong
-/// patient.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum CacheKey {
-    /// An assembled study, serialized in one form.
-    Study(StudyUid, Form),
-    /// The rows of one search at one archive, by the canonical text of the upstream request.
-    Rows(ArchiveId, Box<str>),
-    /// The identifier behind a Patient id.
-    Patient(Box<str>),
-    /// The response of one archive to one retrieval: its path, its query and the acceptable media types.
-    Answer(ArchiveId, Box<str>),
-}
+/// The key of an entry among those of its type. It is made of all the parts that tell one entry from another, and no two
+/// lists of parts make the same key: a key that says too little is how a cache serves the wrong patient.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CacheKey(Box<[u8]>);
 
 impl CacheKey {
-    /// Bytes occupied besides those of the value.
+    /// The key made of `parts`, in this order.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut bytes = Vec::new();
+        for part in parts {
+            bytes.extend_from_slice(&part.len().to_le_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        Self(bytes.into())
+    }
+
+    /// Bytes held.
     pub(super) fn size(&self) -> usize {
-        match self {
-            Self::Study(study, _) => study.as_str().len(),
-            Self::Rows(_, text) | Self::Patient(text) | Self::Answer(_, text) => text.len(),
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    /// Without its parts, which can be what a search asked for.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CacheKey").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_different_parts_differ() {
+        let lists: [&[&str]; 6] =
+            [&[], &[""], &["ab"], &["a", "b"], &["", "ab"], &["a", "\u{1}\0\0\0\0\0\0\0b"]];
+        for (at, list) in lists.iter().enumerate() {
+            for (other_at, other) in lists.iter().enumerate() {
+                let is_same = CacheKey::of(list.iter().copied()) == CacheKey::of(other.iter().copied());
+                assert_eq!(is_same, at == other_at, "{list:?} {other:?}");
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use super::request::{DicomwebRequest, wado_uri};
 use super::response_cache;
 use super::strategies::ArchiveResponses;
 use crate::auth::Access;
+use crate::cache::Cache;
 use crate::http::compression::compressed;
 use crate::http::query::decode;
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
@@ -35,9 +36,9 @@ pub struct Federation {
 }
 
 impl Federation {
-    /// Over `archives`, in the order of the configuration, answering with `context`.
-    pub fn new(archives: Vec<Archive>, context: DicomwebContext) -> Self {
-        Self { archives, context, holdings: StudyLocator::default() }
+    /// Over `archives`, in the order of the configuration, answering with `context`. Remembers in `cache` where studies are.
+    pub fn new(archives: Vec<Archive>, context: DicomwebContext, cache: Cache) -> Self {
+        Self { archives, context, holdings: StudyLocator::new(cache) }
     }
 
     /// The archive with this id.

@@ -9,6 +9,7 @@
 //!
 //! Only what came whole is kept, and nothing that came with a warning.
 
+mod cached_response;
 mod collecting;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use url::Url;
 
+use self::cached_response::CachedResponse;
 use self::collecting::Collecting;
 use super::error::DicomwebError;
 use super::proxy::filtered_body::Filtered;
@@ -29,7 +31,7 @@ use super::request::path::Resource;
 use super::url_rewrite::syntax::Syntax;
 use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
-use crate::cache::{Answer, Cache};
+use crate::cache::Cache;
 use crate::fingerprint::Fingerprint;
 use crate::http::conditional::{has_it_already, wants_reload};
 use crate::http::negotiation;
@@ -105,7 +107,10 @@ pub(super) async fn respond(
         return source.fetch(public, request).await;
     };
     let asked_at = kept.cache.elapsed();
-    let known = kept.cache.answer(archive.id(), &small.key).filter(|_| !wants_reload(request.headers));
+    let known: Option<Arc<CachedResponse>> = kept
+        .cache
+        .get(CachedResponse::key(archive.id(), &small.key))
+        .filter(|_| !wants_reload(request.headers));
     let mut fingerprint = None;
     if let Some(known) = known {
         if kept.cache.is_fresh(known.checked_at) {
@@ -120,19 +125,19 @@ pub(super) async fn respond(
             let answer = source.fetch(&spelled(archive), &question).await?;
             if answer.status() != StatusCode::NOT_MODIFIED {
                 kept.metrics.answer_looked_up(CacheOutcome::Miss);
-                return Ok(kept.keep(small, archive, public, request, answer, (asked_at, None)));
+                return Ok(kept.keep(&small, archive, public, request, answer, (asked_at, None)));
             }
             true
         };
         if confirmed {
-            let known = Arc::new(Answer { checked_at: asked_at, ..Answer::clone(&known) });
-            kept.cache.keep_answer(archive.id(), &small.key, Arc::clone(&known));
+            let known = Arc::new(CachedResponse { checked_at: asked_at, ..CachedResponse::clone(&known) });
+            kept.cache.insert(CachedResponse::key(archive.id(), &small.key), Arc::clone(&known));
             return Ok(kept.give(CacheOutcome::Revalidated, &known, archive, public, request));
         }
     }
     kept.metrics.answer_looked_up(CacheOutcome::Miss);
     let answer = source.fetch(&spelled(archive), request).await?;
-    Ok(kept.keep(small, archive, public, request, answer, (asked_at, fingerprint)))
+    Ok(kept.keep(&small, archive, public, request, answer, (asked_at, fingerprint)))
 }
 
 impl ResponseCache {
@@ -144,7 +149,7 @@ impl ResponseCache {
     fn give(
         &self,
         outcome: CacheOutcome,
-        known: &Answer,
+        known: &CachedResponse,
         archive: &Archive,
         public: &str,
         request: &DicomwebRequest<'_>,
@@ -170,7 +175,7 @@ impl ResponseCache {
     /// Passes `answer` on, and keeps it when it has come whole.
     fn keep(
         &self,
-        small: Small,
+        small: &Small,
         archive: &Archive,
         public: &str,
         request: &DicomwebRequest<'_>,
@@ -191,10 +196,11 @@ impl ResponseCache {
         let validators =
             validators.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
         let validators = validators.collect();
-        let (cache, id, key) = (self.cache.clone(), archive.id().clone(), small.key);
+        let (cache, key) = (self.cache.clone(), CachedResponse::key(archive.id(), &small.key));
         let keep = move |bytes: Bytes| {
-            let answer = Answer { content_type, validators, bytes, fingerprint, checked_at: asked_at };
-            cache.keep_answer(&id, &key, Arc::new(answer));
+            let answer =
+                CachedResponse { content_type, validators, bytes, fingerprint, checked_at: asked_at };
+            cache.insert(key, Arc::new(answer));
         };
         let answer = answer.map(|body| body::streamed(Collecting::body(body, self.largest, keep)));
         respelled(archive, public, request, answer)

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::bundle::{BatchEntry, batch_response};
 use super::{FhirRequest, Interaction, response, work_out};
 use crate::auth::Access;
-use crate::cache::{LastModified, Rendered};
+use crate::encoded_resource::{LastModified, Rendered};
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::http::{conditional, query};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::FhirRequest;
 use crate::build_info;
-use crate::cache::Rendered;
+use crate::encoded_resource::Rendered;
 use crate::error::Failure;
 use crate::mapping::{self, Guide, Profiled};
 use fhir_r4::search::{Edge, Parameter, ResourceType, Searched};

@@ -4,10 +4,11 @@
 use super::FhirRequest;
 use super::endpoints::endpoint_of;
 use crate::auth::Access;
-use crate::cache::{Form, Rendered};
 use crate::change_log::VersionId;
+use crate::encoded_resource::Rendered;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
+use crate::studies::Form;
 use crate::studies::ReadOutcome;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;

@@ -8,7 +8,7 @@ use super::format::FhirFormat;
 use super::html;
 use super::request::base_of;
 use super::response_format::ResponseFormat;
-use crate::cache::{LastModified, Rendered};
+use crate::encoded_resource::{LastModified, Rendered};
 use crate::error::Failure;
 use crate::http::forwarded::PublicBase;
 use crate::http::{conditional, negotiation, query};

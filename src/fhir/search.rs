@@ -18,7 +18,7 @@ use super::bundle::Mode;
 use super::endpoints::endpoint_of;
 use super::read::form;
 use crate::auth::Access;
-use crate::cache::Rendered;
+use crate::encoded_resource::Rendered;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::studies::{Cursor, PageSlice, SortPosition, StudiesError, StudyPage, StudySearch, paginate};

@@ -3,18 +3,46 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::row::StudyRow;
-use super::{ArchiveSource, FoundStudy, Freshness, Load, Studies, StudiesError, fetch};
+use super::{ArchiveSource, Form, FoundStudy, Freshness, Load, Studies, StudiesError, fetch};
 use crate::auth::Access;
-use crate::cache::{Form, Rendered, StudyEntry};
+use crate::cache::{CacheEntry, CacheKey};
 use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
+use crate::encoded_resource::Rendered;
+use crate::fingerprint::Fingerprint;
 use crate::mapping::{self, SeriesSource};
 use crate::telemetry::CacheOutcome;
 use dicom_model::StudyUid;
 use fhir_r4::types::{Projection, project};
+
+/// An assembled study, and what tells whether it is still current.
+#[derive(Debug)]
+pub struct StudyEntry {
+    /// The resource.
+    pub rendered: Rendered,
+    /// Of the rows that it was made of.
+    pub(super) fingerprint: Fingerprint,
+    /// Which version of the study it is, as is written in it.
+    version: Version,
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives last confirmed it.
+    checked_at: Duration,
+}
+
+impl StudyEntry {
+    fn key(study: &StudyUid, form: &Form) -> CacheKey {
+        CacheKey::of(std::iter::once(study.as_str()).chain(form.key_parts()))
+    }
+}
+
+impl CacheEntry for StudyEntry {
+    fn size(&self) -> usize {
+        self.rendered.size()
+    }
+}
 
 /// How deep a study is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +78,10 @@ impl Studies {
         if freshness == Freshness::Reload || !access.sees_everything() {
             return None;
         }
-        let entry = self.cache.study(uid, form).filter(|entry| self.cache.is_fresh(entry.checked_at))?;
+        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(uid, form))?;
+        if !self.cache.is_fresh(entry.checked_at) {
+            return None;
+        }
         self.metrics.cache_looked_up(CacheOutcome::Hit);
         Some(entry)
     }
@@ -67,7 +98,7 @@ impl Studies {
             let found = self.assemble(&[study], form, freshness).await?.pop();
             return found.map(ReadOutcome::Found).ok_or(StudiesError::Unwritable);
         }
-        self.cache.forget_study(uid, form);
+        self.cache.remove::<StudyEntry>(StudyEntry::key(uid, form));
         // A caller who sees only some studies must not learn that a hidden study existed.
         let was_served = access.sees_everything() && self.change_log.mark_gone(ResourceKey::study(uid)).await;
         Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
@@ -145,7 +176,8 @@ impl Studies {
     }
 
     fn still_current(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
-        self.cache.study(study.uid(), form).filter(|entry| entry.fingerprint == study.fingerprint())
+        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(study.uid(), form))?;
+        (entry.fingerprint == study.fingerprint()).then_some(entry)
     }
 
     async fn assembled(
@@ -165,7 +197,7 @@ impl Studies {
             let rendered = with_version(&entry, version).await?;
             let checked_at = self.cache.elapsed();
             let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
-            self.cache.keep_study(study.uid(), form, Arc::clone(&entry));
+            self.cache.insert(StudyEntry::key(study.uid(), form), Arc::clone(&entry));
             return Ok(entry);
         }
         self.metrics.cache_looked_up(CacheOutcome::Miss);
@@ -190,7 +222,7 @@ impl Studies {
             };
             let rendered = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
             let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
-            cache.keep_study(study.uid(), &form, Arc::clone(&entry));
+            cache.insert(StudyEntry::key(study.uid(), &form), Arc::clone(&entry));
             Ok(entry)
         };
         self.loads.run(flight, load).await?

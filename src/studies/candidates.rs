@@ -11,11 +11,12 @@ use futures_util::future::try_join_all;
 use jiff::ToSpan;
 use jiff::civil::Date;
 
+use super::known_patient::KnownPatient;
 use super::plan::{self, Plan, PlannedQuery};
 use super::row::StudyRow;
+use super::scan::SearchRows;
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::auth::Access;
-use crate::cache::{KnownPatient, SearchRows};
 use crate::mapping::{self, PatientKey};
 use crate::upstream::{ArchiveErrorKind, QidoQuery};
 use dicom_model::{Attributes, DicomDate, StudyUid, tags};

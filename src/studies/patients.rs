@@ -7,13 +7,12 @@ use futures_util::future::try_join_all;
 use jiff::tz::TimeZone;
 
 use super::filter::zone_of;
+use super::known_patient::KnownPatient;
 use super::plan::{self, PlannedQuery};
 use super::row::StudyRow;
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
-use crate::cache::KnownPatient;
 use crate::mapping::{self, PatientKey};
-use dicom_model::tags;
 use fhir_r4::search::{Criterion, EvaluationContext, PatientParam, Reverse, Test};
 use fhir_r4::types::Patient;
 
@@ -112,21 +111,24 @@ impl Studies {
         id: &str,
         freshness: Freshness,
     ) -> Result<Option<Arc<KnownPatient>>, StudiesError> {
-        if let Some(known) = self.cache.patient(id) {
+        if let Some(known) = self.cache.get(KnownPatient::key(id)) {
             return Ok(Some(known));
         }
         // Reading the rows caches every patient in them, possibly more than the cache holds.
         for index in 0..self.sources.len() {
             let rows = self.rows_of(index, &[plan::all()], freshness).await?;
             if let Some(row) = rows.named.iter().find(|row| row.patient.id() == id) {
-                return Ok(Some(Arc::new(known(row))));
+                return Ok(Some(Arc::new(KnownPatient::of(row))));
             }
         }
         Ok(None)
     }
 
     pub(super) fn remember_patient(&self, row: &StudyRow) {
-        self.cache.keep_patient(&row.patient.id(), known(row));
+        let key = KnownPatient::key(&row.patient.id());
+        if !self.cache.contains::<KnownPatient>(key.clone()) {
+            self.cache.insert(key, Arc::new(KnownPatient::of(row)));
+        }
     }
 
     /// The queries for patients who match; `None` if no patient can match.
@@ -184,12 +186,4 @@ fn newest_of_each(mut rows: Vec<StudyRow>) -> BTreeMap<String, StudyRow> {
         newest.entry(row.patient.clone()).or_insert(row);
     }
     newest.into_iter().map(|(patient, row)| (patient.id(), row)).collect()
-}
-
-/// What an archive is queried by. A patient without an identifier has one study; an empty key would match every patient.
-fn known(row: &StudyRow) -> KnownPatient {
-    match row.attributes.text(tags::PATIENT_ID) {
-        Some(patient_id) => KnownPatient::Identified(patient_id.into()),
-        None => KnownPatient::OfStudy(row.uid.clone()),
-    }
 }

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::KnownPatient;
+use super::known_patient::KnownPatient;
 use crate::mapping;
 use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{DicomDate, Tag, Uid, tags};

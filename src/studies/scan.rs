@@ -2,17 +2,45 @@
 //! [`Pager`] knows how archives page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::{Freshness, Scan, Studies, StudiesError};
-use crate::cache::SearchRows;
-use crate::upstream::{Archive, PageEnd, Pager, QidoQuery, RowIdentity};
+use crate::cache::{Cache, CacheEntry, CacheKey};
+use crate::upstream::{Archive, ArchiveId, PageEnd, Pager, QidoQuery, RowIdentity};
 use dicom_model::Attributes;
 
 /// How many rows of studies or series are requested at once: few calls for long lists, and each page is read in well under a
 /// second.
 const PAGE: u32 = 500;
+
+/// The rows that one archive gave to one search.
+#[derive(Debug)]
+pub(super) struct SearchRows {
+    /// As they came, already without repetitions.
+    pub(super) rows: Vec<Attributes>,
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when they were asked for.
+    asked_at: Duration,
+}
+
+impl SearchRows {
+    /// `query` is the canonical text of the upstream request.
+    fn key(archive: &ArchiveId, query: &str) -> CacheKey {
+        CacheKey::of([archive.as_str(), query])
+    }
+
+    /// Those that are cached and fresh.
+    fn cached(cache: &Cache, archive: &ArchiveId, query: &str) -> Option<Arc<Self>> {
+        cache.get(Self::key(archive, query)).filter(|rows: &Arc<Self>| cache.is_fresh(rows.asked_at))
+    }
+}
+
+impl CacheEntry for SearchRows {
+    fn size(&self) -> usize {
+        self.rows.iter().map(Attributes::size).sum()
+    }
+}
 
 impl Studies {
     /// All rows of `query` at `archive`, without repetitions; from the cache while they are fresh. Identical searches in flight
@@ -20,7 +48,7 @@ impl Studies {
     pub(super) async fn scan(&self, archive: &Archive, query: QidoQuery, freshness: Freshness) -> Scan {
         let canonical = query.canonical();
         if freshness == Freshness::Cached
-            && let Some(rows) = self.cache.rows(archive.id(), &canonical)
+            && let Some(rows) = SearchRows::cached(&self.cache, archive.id(), &canonical)
         {
             return Ok(rows);
         }
@@ -30,7 +58,7 @@ impl Studies {
             let asked_at = cache.elapsed();
             let rows = all_rows(&archive, &query, limit).await?;
             let rows = Arc::new(SearchRows { rows, asked_at });
-            cache.insert_rows(archive.id(), &canonical, Arc::clone(&rows));
+            cache.insert(SearchRows::key(archive.id(), &canonical), Arc::clone(&rows));
             Ok(rows)
         };
         match freshness {
@@ -79,5 +107,28 @@ pub(super) async fn all<T: DeserializeOwned>(
             PageEnd::Last => return Ok(rows),
             PageEnd::Restart => rows.clear(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ManualClock, SharedClock};
+    use dicom_model::{Element, tags};
+
+    #[test]
+    fn rows_are_cached_for_their_archive_and_query_while_they_are_fresh() {
+        let clock = Arc::new(ManualClock::default());
+        let cache = Cache::new(100_000, Duration::from_secs(30), Arc::clone(&clock) as SharedClock);
+        let (main, other) = (ArchiveId::parse("main").unwrap(), ArchiveId::parse("other").unwrap());
+        let row: Attributes = [(tags::PATIENT_ID, Element::text("P1"))].into_iter().collect();
+        let rows = Arc::new(SearchRows { rows: vec![row], asked_at: cache.elapsed() });
+        cache.insert(SearchRows::key(&main, "studies?PatientID=P1"), rows);
+        clock.advance(Duration::from_secs(29));
+        assert!(SearchRows::cached(&cache, &main, "studies?PatientID=P1").is_some());
+        assert!(SearchRows::cached(&cache, &main, "studies?PatientID=P2").is_none());
+        assert!(SearchRows::cached(&cache, &other, "studies?PatientID=P1").is_none());
+        clock.advance(Duration::from_secs(1));
+        assert!(SearchRows::cached(&cache, &main, "studies?PatientID=P1").is_none());
     }
 }

@@ -9,7 +9,7 @@ use super::row::StudyRow;
 use super::sort::{self, SortPosition};
 use super::unsorted::UpstreamPosition;
 use super::versions::needs_versions;
-use super::{Form, Freshness, Studies, StudiesError};
+use super::{Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::change_log::Version;
 use crate::fingerprint::Fingerprint;
@@ -213,41 +213,6 @@ impl Studies {
             Some(source) => SortPosition::of(keys, &shallow(study, source), &zone_of(source)),
             // Each row's archive is configured.
             None => SortPosition::default(),
-        }
-    }
-}
-
-impl Form {
-    /// How deep a study must be fetched for this form.
-    pub(super) fn depth(&self) -> super::Depth {
-        match self {
-            Self::Full | Self::Data => super::Depth::Instances,
-            Self::Summary => super::Depth::Series,
-            Self::Text => super::Depth::Study,
-            Self::Elements(names) => {
-                let below = |name: &str| name == "series";
-                // Counts and sums that the archive does not return are computed from the series, which also contain the series
-                // elements.
-                let computed = |name: &str| {
-                    matches!(
-                        name,
-                        "basedOn"
-                            | "location"
-                            | "modality"
-                            | "note"
-                            | "numberOfSeries"
-                            | "procedureReference"
-                            | "reasonCode"
-                    )
-                };
-                if names.iter().any(|name| below(name)) {
-                    super::Depth::Instances
-                } else if names.iter().any(|name| computed(name)) {
-                    super::Depth::Series
-                } else {
-                    super::Depth::Study
-                }
-            }
         }
     }
 }

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use moka::sync::Cache;
 
-use crate::cache::SingleFlight;
+use crate::cache::{Cache, CacheEntry, CacheKey, SingleFlight};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::first_rows::{RowText, first_rows};
 use crate::upstream::{Archive, QidoQuery, SearchLevel};
@@ -18,15 +17,22 @@ use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 /// A viewer asks for the images of a study within seconds of each other; a study that is moved is found again soon.
 const REMEMBERED_FOR: Duration = Duration::from_mins(1);
 
-/// More studies than are being read at once by everybody in a hospital, in some ten megabytes.
-const MAX_REMEMBERED: u64 = 10_000;
-
 /// Where a study was found.
 #[derive(Debug, Clone)]
 pub(super) struct StudyLocation {
     copies: Vec<ArchiveCopy>,
     /// Why the answer is not that of every archive.
     failure: Option<DicomwebError>,
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives were asked.
+    asked_at: Duration,
+}
+
+impl CacheEntry for StudyLocation {
+    fn size(&self) -> usize {
+        let series = self.copies.iter().flat_map(|copy| &copy.series);
+        let of_series = series.map(|series| size_of::<SeriesLocation>() + series.uid.len()).sum::<usize>();
+        self.copies.len() * size_of::<ArchiveCopy>() + of_series
+    }
 }
 
 /// What one archive holds of a study.
@@ -100,18 +106,16 @@ impl StudyLocation {
 /// Where studies were found of late.
 #[derive(Debug)]
 pub(super) struct StudyLocator {
-    remembered: Cache<StudyUid, Arc<StudyLocation>>,
+    cache: Cache,
     flights: SingleFlight<StudyUid, Arc<StudyLocation>>,
 }
 
-impl Default for StudyLocator {
-    fn default() -> Self {
-        let remembered = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(REMEMBERED_FOR).build();
-        Self { remembered, flights: SingleFlight::default() }
-    }
-}
-
 impl StudyLocator {
+    /// Remembers in `cache`.
+    pub(super) fn new(cache: Cache) -> Self {
+        Self { cache, flights: SingleFlight::default() }
+    }
+
     /// Who holds `study`. What is remembered does when it knows `series`, or the study where that is all that is asked for;
     /// something new may have come since.
     pub(super) async fn of(
@@ -121,24 +125,33 @@ impl StudyLocator {
         archives: &[Archive],
         max_scan: usize,
     ) -> Result<Arc<StudyLocation>, DicomwebError> {
-        if let Some(holding) = self.remembered.get(study).filter(|holding| holding.has(series)) {
+        if let Some(holding) = self.remembered(study).filter(|holding| holding.has(series)) {
             return Ok(holding);
         }
-        let (wanted, archives) = (study.clone(), archives.to_vec());
-        let find = || async move { Arc::new(find(&wanted, &archives, max_scan).await) };
+        let (wanted, archives, asked_at) = (study.clone(), archives.to_vec(), self.cache.elapsed());
+        let find = || async move { Arc::new(find(&wanted, &archives, max_scan, asked_at).await) };
         let holding = self.flights.run(study.clone(), find).await.map_err(|_| DicomwebError::Interrupted)?;
         if holding.failure.is_none() && !holding.copies.is_empty() {
-            self.remembered.insert(study.clone(), Arc::clone(&holding));
+            self.cache.insert(key(study), Arc::clone(&holding));
         }
         Ok(holding)
     }
+
+    fn remembered(&self, study: &StudyUid) -> Option<Arc<StudyLocation>> {
+        let holding: Arc<StudyLocation> = self.cache.get(key(study))?;
+        (self.cache.age(holding.asked_at) < REMEMBERED_FOR).then_some(holding)
+    }
 }
 
-async fn find(study: &StudyUid, archives: &[Archive], max_scan: usize) -> StudyLocation {
+fn key(study: &StudyUid) -> CacheKey {
+    CacheKey::of([study.as_str()])
+}
+
+async fn find(study: &StudyUid, archives: &[Archive], max_scan: usize, asked_at: Duration) -> StudyLocation {
     let level = SearchLevel::Series { study: study.clone() };
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
     let searches = archives.iter().map(|archive| first_rows(archive, &query, max_scan + 1, max_scan));
-    let mut holding = StudyLocation { copies: Vec::new(), failure: None };
+    let mut holding = StudyLocation { copies: Vec::new(), failure: None, asked_at };
     for (archive, found) in join_all(searches).await.into_iter().enumerate() {
         match found {
             Ok(found) if found.rows.len() > max_scan => {
@@ -169,6 +182,7 @@ fn series_of(study: &StudyUid, row: &RowText) -> Option<SeriesLocation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{ManualClock, SharedClock};
 
     fn held(archive: usize, series: &[(&str, Option<i64>)]) -> ArchiveCopy {
         let series = series
@@ -178,7 +192,7 @@ mod tests {
     }
 
     fn holding(copies: &[ArchiveCopy]) -> StudyLocation {
-        StudyLocation { copies: copies.to_vec(), failure: None }
+        StudyLocation { copies: copies.to_vec(), failure: None, asked_at: Duration::ZERO }
     }
 
     #[test]
@@ -203,5 +217,18 @@ mod tests {
             assert!(matches!(spread.holders_of_all(), Err(DicomwebError::StudySplitAcrossArchives)));
         }
         assert_eq!(holding(&[]).holders_of_all().unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn study_is_looked_for_again_after_a_minute() {
+        let clock = Arc::new(ManualClock::default());
+        let cache = Cache::new(100_000, Duration::ZERO, Arc::clone(&clock) as SharedClock);
+        let locator = StudyLocator::new(cache.clone());
+        let study = StudyUid::parse("1.2").unwrap();
+        cache.insert(key(&study), Arc::new(holding(&[held(0, &[("1.1", Some(3))])])));
+        clock.advance(Duration::from_secs(59));
+        assert!(locator.remembered(&study).is_some(), "whatever is configured for other entries");
+        clock.advance(Duration::from_secs(1));
+        assert!(locator.remembered(&study).is_none());
     }
 }

@@ -9,7 +9,7 @@ use super::search_match::SearchMatch;
 use super::types::Named;
 use super::{compartment, cut_from, warn_omitted_and_drop_total};
 use crate::auth::Access;
-use crate::cache::Rendered;
+use crate::encoded_resource::Rendered;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;

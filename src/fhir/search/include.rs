@@ -7,12 +7,12 @@ use super::add_omission_warnings;
 use super::page::Pages;
 use super::search_match::{SearchMatch, written};
 use crate::auth::Access;
-use crate::cache::Form;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
 use crate::fhir::endpoints::endpoint_of;
+use crate::studies::Form;
 use crate::studies::{FoundStudy, StudiesError};
 use fhir_r4::search::{
     Criterion, Edge, Include, Parameter, ReferenceMatch, ResourceType, ResultParameters, Test,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cache::Rendered;
+use crate::encoded_resource::Rendered;
 use crate::error::Failure;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode, Searchset};

@@ -2,12 +2,12 @@
 
 use jiff::tz::TimeZone;
 
-use crate::cache::Form;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
 use crate::fhir::read::render;
+use crate::studies::Form;
 use crate::studies::{FoundPatient, FoundStudy, SortPosition};
 use fhir_r4::search::{ResourceType, SortKey};
 use fhir_r4::types::Endpoint;

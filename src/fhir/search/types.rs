@@ -10,7 +10,7 @@ use super::{
     warn_unsupported_patient_criteria,
 };
 use crate::auth::Access;
-use crate::cache::Rendered;
+use crate::encoded_resource::Rendered;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;

@@ -1,4 +1,4 @@
-//! A resource as it is sent.
+//! A FHIR resource as it is sent: bytes and validators. Does not know which resource it is, nor who requested it.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,0 +1,38 @@
+//! What a Patient id stands for, as an archive can be asked for it: the id itself is a hash, which no archive knows.
+
+use super::row::StudyRow;
+use crate::cache::{CacheEntry, CacheKey};
+use dicom_model::{StudyUid, tags};
+
+/// What a Patient id stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum KnownPatient {
+    /// The patient with this PatientID (0010,0020), as the archive writes it.
+    Identified(Box<str>),
+    /// A patient without one: the patient of this study.
+    OfStudy(StudyUid),
+}
+
+impl KnownPatient {
+    /// The patient of a study. One without an identifier has one study; an empty key would ask for every patient.
+    pub(super) fn of(row: &StudyRow) -> Self {
+        match row.attributes.text(tags::PATIENT_ID) {
+            Some(patient_id) => Self::Identified(patient_id.into()),
+            None => Self::OfStudy(row.uid.clone()),
+        }
+    }
+
+    /// Of the patient with this Patient id.
+    pub(super) fn key(id: &str) -> CacheKey {
+        CacheKey::of([id])
+    }
+}
+
+impl CacheEntry for KnownPatient {
+    fn size(&self) -> usize {
+        match self {
+            Self::Identified(id) => id.len(),
+            Self::OfStudy(study) => study.as_str().len(),
+        }
+    }
+}
