@@ -2,7 +2,7 @@
 //! text was, every URL that a client follows leads to the gateway, and a text without URLs stays as it is.
 
 use bytes::Bytes;
-use dicomweb_gateway::dicomweb::{Rewriter, StreamError, Syntax, UrlMap};
+use dicomweb_gateway::dicomweb::{RewriteError, Rewriter, Syntax, UrlMap};
 use serde_json::Value;
 use url::Url;
 
@@ -35,7 +35,7 @@ pub fn check(text: &[u8]) {
     }
 }
 
-fn rewritten(syntax: Syntax, chunks: &[&[u8]]) -> Result<Vec<u8>, StreamError> {
+fn rewritten(syntax: Syntax, chunks: &[&[u8]]) -> Result<Vec<u8>, RewriteError> {
     let qido = Url::parse("http://pacs.internal:8042/dicom-web/").expect("a URL");
     let wado = Url::parse("http://pacs.internal:8043/wado/rs").expect("a URL");
     let mut rewriter = Rewriter::new(UrlMap::new(PUBLIC, &qido, &wado, RESOURCE), syntax);

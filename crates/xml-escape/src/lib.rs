@@ -1,4 +1,4 @@
-//! Escapes text for XML 1.0: for element content and for attribute values in double quotes.
+//! Escapes text for XML 1.0, for element content and for attribute values in double quotes, and replaces references by characters.
 //!
 //! Tabs, line feeds and carriage returns are written as character references, in the notation of Canonical XML 1.0
 //! (2.3): otherwise a reader would replace them by a blank in attribute values (XML 1.0, 3.3.3), and a carriage return
@@ -37,6 +37,51 @@ pub fn push_markup(xml: &mut String, markup: &str) {
     xml.extend(markup.chars().map(|character| if is_legal(character) { character } else { REPLACEMENT }));
 }
 
+/// `text` with its character references and predefined entities replaced by characters (XML 1.0, 4.1 and 4.6); borrowed if it has
+/// none. Anything else that starts with `&` stays as it is.
+pub fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('&') {
+        return Cow::Borrowed(text);
+    }
+    let mut unescaped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        let (plain, reference) = rest.split_at(at);
+        unescaped.push_str(plain);
+        match reference.split_once(';').and_then(|(name, after)| Some((character_of(name)?, after))) {
+            Some((character, after)) => {
+                unescaped.push(character);
+                rest = after;
+            }
+            None => {
+                unescaped.push('&');
+                rest = reference.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    unescaped.push_str(rest);
+    Cow::Owned(unescaped)
+}
+
+/// The character of a reference, which is written with its `&` and without its `;`.
+fn character_of(reference: &str) -> Option<char> {
+    let number = |digits: &str, radix| {
+        let is_plain = digits.chars().all(|digit| digit.is_digit(radix));
+        u32::from_str_radix(digits, radix).ok().filter(|_| is_plain).and_then(char::from_u32)
+    };
+    match reference {
+        "&amp" => Some('&'),
+        "&lt" => Some('<'),
+        "&gt" => Some('>'),
+        "&quot" => Some('"'),
+        "&apos" => Some('\''),
+        _ => match reference.strip_prefix("&#")?.strip_prefix('x') {
+            Some(digits) => number(digits, 16),
+            None => number(reference.strip_prefix("&#")?, 10),
+        },
+    }
+}
+
 /// Replaces characters that are not allowed in XML.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
@@ -67,6 +112,18 @@ fn escape_of(character: char) -> Option<&'static str> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn references_are_replaced_by_characters() {
+        for (text, unescaped) in [
+            ("&#x2f;&#47;host&#x2F;a&amp;b", "//host/a&b"),
+            ("&lt;&gt;&quot;&apos;", "<>\"'"),
+            ("&amp;amp;", "&amp;"),
+            ("&nbsp; &; &#; &#x; &#x110000; &#+47; & &amp", "&nbsp; &; &#; &#x; &#x110000; &#+47; & &amp"),
+        ] {
+            assert_eq!(unescape(text), unescaped, "{text}");
+        }
+    }
 
     /// The text that an XML reader returns for `text` as element content and as attribute value.
     fn read(text: &str) -> (String, String) {
@@ -105,6 +162,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn escaped_text_is_unescaped_to_the_same_text(text in "[ -~\\t\\n\\ré]{0,20}") {
+            let escaped = escape(&text);
+            prop_assert_eq!(unescape(&escaped), text.as_str());
+        }
+
         #[test]
         fn escaped_text_is_read_unchanged(text in any::<String>()) {
             let expected: String = text.chars().map(|one| if is_legal(one) { one } else { REPLACEMENT }).collect();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::url_map::is_plain;
-use xml_escape::escape;
+use xml_escape::{escape, unescape};
 
 /// The syntax of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,8 @@ impl Syntax {
                 // Text that is not valid JSON stays as it is: its backslash makes it a URL that is dropped.
                 serde_json::from_str(&format!("\"{plain}\"")).map_or(plain, Cow::Owned)
             }
-            Self::Xml if plain.contains('&') => Cow::Owned(plain.replace("&amp;", "&")),
+            // Clients read `&#x2f;` as a slash.
+            Self::Xml if plain.contains('&') => Cow::Owned(unescape(&plain).into_owned()),
             _ => plain,
         }
     }

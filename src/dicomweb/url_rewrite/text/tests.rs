@@ -98,6 +98,19 @@ fn everything_else_passes_byte_for_byte() {
 }
 
 #[test]
+fn urls_in_character_references_are_rewritten_as_clients_read_them() {
+    for (written, rewritten_url) in [
+        ("&#x2f;&#47;other.example/x", ""),
+        ("&#x68;ttp://pacs:8042/dicom-web/studies/1.2", "https://gw.example/dicom-web/main/studies/1.2"),
+    ] {
+        let text = format!("<BulkData uri=\"{written}\"/>");
+        let after = rewritten(Syntax::Xml, text.as_bytes(), &[3]).unwrap();
+        let expected = format!("<BulkData uri=\"{rewritten_url}\"/>");
+        assert_eq!(String::from_utf8(after).unwrap(), expected, "{written}");
+    }
+}
+
+#[test]
 fn bytes_that_are_not_utf8_pass() {
     let text = b"[{\"00100010\":{\"Value\":[\"M\xFCller\"]},\"BulkDataURI\":\"x\xFC\"}]";
     assert_eq!(rewritten(Syntax::Json, text, &[3]).unwrap(), text);
