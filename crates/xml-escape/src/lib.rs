@@ -48,16 +48,11 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find('&') {
         let (plain, reference) = rest.split_at(at);
         unescaped.push_str(plain);
-        match reference.split_once(';').and_then(|(name, after)| Some((character_of(name)?, after))) {
-            Some((character, after)) => {
-                unescaped.push(character);
-                rest = after;
-            }
-            None => {
-                unescaped.push('&');
-                rest = reference.get(1..).unwrap_or_default();
-            }
-        }
+        let character =
+            reference.split_once(';').and_then(|(name, after)| Some((character_of(name)?, after)));
+        let (character, after) = character.unwrap_or(('&', reference.get(1..).unwrap_or_default()));
+        unescaped.push(character);
+        rest = after;
     }
     unescaped.push_str(rest);
     Cow::Owned(unescaped)
