@@ -52,6 +52,8 @@ fn streamed(chunks: Vec<&[u8]>, size: Option<u64>) -> Result<Header, ReadError> 
 fn shown(read: &Result<Header, ReadError>) -> String {
     match read {
         Ok(header) => format!("{header:?}"),
+        // How much was inflated before the invalid bytes decides which of two defects of a deflated data set is found first.
+        Err(ReadError::Broken(_)) => "Broken".to_owned(),
         Err(error) => format!("{error:?}"),
     }
 }

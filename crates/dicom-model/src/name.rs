@@ -34,9 +34,13 @@ impl NameGroup {
     }
 }
 
-/// A component without padding. A further caret and the text after it are removed: PS3.5 defines five components.
+/// A component without padding and white space at its ends, as all text is read. A further caret and the text after it are removed: PS3.5 defines five components.
 fn clean(component: &str) -> Box<str> {
-    component.split('^').next().unwrap_or_default().trim_matches([' ', '\0']).into()
+    component.split('^').next().unwrap_or_default().trim_matches(is_blank).into()
+}
+
+fn is_blank(character: char) -> bool {
+    character == '\0' || character.is_ascii_whitespace()
 }
 
 /// A person name in up to three component groups (representations).
@@ -83,6 +87,13 @@ mod tests {
         for nothing in ["", "^", "^^^^", " ^ ", "=", "^=^=^", "\0"] {
             assert_eq!(PersonName::parse(nothing), None, "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn components_have_no_white_space_at_their_ends() {
+        let name = PersonName::parse("Doe\r\n^\tJane=\n").unwrap();
+        assert_eq!(name.alphabetic.unwrap().components().collect::<Vec<_>>(), ["Doe", "Jane"]);
+        assert_eq!(name.ideographic, None);
     }
 
     #[test]
