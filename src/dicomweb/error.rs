@@ -16,7 +16,7 @@ pub enum DicomwebError {
     /// Neither GET nor HEAD.
     #[error("this service is read-only; use GET or HEAD")]
     Method,
-    /// The client takes nothing that there is.
+    /// None of the media types that the client accepts is available.
     #[error("none of the media types in Accept is available for this resource")]
     NotAcceptable,
     /// The archive's URI service is not configured.
@@ -24,12 +24,12 @@ pub enum DicomwebError {
         "the WADO-URI service of this archive is not configured; use WADO-RS, or ask the administrator to set wado_uri_url"
     )]
     NoUriService,
-    /// The archive did not do what makes an object anonymous.
+    /// The archive returned the original object although an anonymized one was requested.
     #[error(
         "archive {0} did not anonymize the object: its response has the original SOP Instance UID; the object is not forwarded"
     )]
     NotAnonymous(ArchiveId),
-    /// No archive holds it.
+    /// No archive has the resource.
     #[error("no archive has this resource")]
     NotFound,
     /// No archive holds all of a study.
@@ -37,10 +37,10 @@ pub enum DicomwebError {
         "the study is split across several archives, and none has all of it; retrieve its series one by one"
     )]
     StudySplitAcrossArchives,
-    /// More rows than may be looked through.
+    /// More rows than the limit would have to be scanned.
     #[error("more than {limit} rows would have to be read to answer this search; narrow it, or lower offset")]
     TooCostly {
-        /// How many may be.
+        /// The limit.
         limit: usize,
     },
     /// More would have to be searched to tell what rows lack.
@@ -48,7 +48,7 @@ pub enum DicomwebError {
         "more than {limit} studies and series would have to be searched, as the archive does not count their contents; narrow the search, or lower limit"
     )]
     TooManyOpened {
-        /// How many may be.
+        /// The limit.
         limit: usize,
     },
     /// The archive cannot match by it.
@@ -59,7 +59,7 @@ pub enum DicomwebError {
     /// The archive cannot be asked for such a value, and its rows cannot be compared with it.
     #[error("archive {0} {1}")]
     Unaskable(ArchiveId, Unaskable),
-    /// The work that others shared broke down.
+    /// A task that several requests share ended unexpectedly.
     #[error("internal error; the gateway's log has details under the request ID of this response")]
     Interrupted,
     /// The caller may not see everything.
@@ -67,32 +67,32 @@ pub enum DicomwebError {
         "access to this archive is restricted to some of its studies, which DICOMweb requests cannot be checked for"
     )]
     Forbidden,
-    /// The path names nothing.
+    /// The path names no resource.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// The query is refused.
+    /// The query is rejected.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// The query is no query.
+    /// The query cannot be decoded.
     #[error(transparent)]
     Encoding(#[from] crate::http::query::QueryStringError),
-    /// There are several pictures, and the client takes one only.
+    /// There are several images, and the client accepts a single one only.
     #[error(
         "there are several images, and Accept takes a single one; accept multipart/related, or image/gif for the frames of one instance, or request one frame at .../frames/{{number}}/rendered"
     )]
     MultipleImages,
-    /// A parameter of rendering that archives may know and that is not done here.
+    /// A rendering parameter that the gateway does not support.
     #[error(
         "rendering parameter {0} is not supported by the gateway, nor does the archive render this; omit it"
     )]
     UnsupportedRenderParameter(&'static str),
-    /// As many pictures are being drawn as may be, and go on being drawn.
+    /// The maximum number of images is being rendered.
     #[error("the gateway is rendering as many images as it can; try again later")]
     RenderPoolBusy,
-    /// The gateway cannot draw it either.
+    /// The gateway cannot render it either.
     #[error(transparent)]
     Render(#[from] RenderError),
-    /// The archive answered with a status that is no success.
+    /// The archive responded with a status other than success.
     #[error("archive {archive} responded with status {}: {}", status.as_u16(), meaning(*status))]
     Refused {
         /// Which archive.

@@ -129,7 +129,7 @@ async fn merged(
             text.push(',');
         }
         let rewriter = &mut rewriters[place.archive];
-        let no_address = |_| archives[place.archive].unreadable("a row with an address that is none");
+        let no_address = |_| archives[place.archive].unreadable("a row with an invalid URL");
         let pieces = [rewriter.push(&row), rewriter.finish()];
         for piece in pieces {
             text.push_str(&String::from_utf8_lossy(&piece.map_err(no_address)?));

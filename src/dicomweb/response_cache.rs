@@ -249,8 +249,8 @@ fn respelled(
     })
 }
 
-/// The fingerprint of the rows that tell of `objects`; `None` when the archive tells no counts, as then a new instance would
-/// not show in it, or nothing at all.
+/// The fingerprint of the rows that describe `objects`; `None` without rows, and without counts, as a new instance would then not
+/// change it.
 async fn rows(archive: &Archive, objects: &DicomResource) -> Option<Fingerprint> {
     let (level, tag, uid, count) = match objects {
         DicomResource::Study(study) => {

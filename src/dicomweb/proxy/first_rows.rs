@@ -1,6 +1,6 @@
 //! The first rows of a search, as far as they are needed; how an archive pages is known to [`Pager`].
 //!
-//! FirstRows are as the archive wrote them, byte for byte. What they hold is bounded.
+//! Rows are as the archive wrote them, byte for byte. What they hold is bounded.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ use dicom_model::Attributes;
 /// How many rows are asked for at once.
 const PAGE: usize = 500;
 
-/// FirstRows of every attribute of thousands of objects; a longer list is not put together.
+/// Enough for rows with every attribute of thousands of objects; a longer list is not assembled.
 pub(crate) const MAX_LIST_LEN: usize = 64 * 1024 * 1024;
 
 /// One row as an archive wrote it.
@@ -40,7 +40,7 @@ pub(crate) struct FirstRows {
 }
 
 /// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once. Where the archive has to be asked for
-/// more than that, no more than `max_scan` of its rows are looked through.
+/// more than that, no more than `max_scan` of its rows are scanned.
 pub(crate) async fn first_rows(
     archive: &Archive,
     query: &QidoQuery,

@@ -1,4 +1,4 @@
-//! What becomes of an archive's answer: its status, a few of its headers, and the way that its body takes.
+//! Forwards an archive's response: its status, a few of its headers, and its body through the filters that it needs.
 //!
 //! Text - DICOM JSON and XML - is recognised by its first bytes rather than by its Content-Type, as archives label it in
 //! many ways and answer errors as 200; everything else is decided by its Content-Type. JSON becomes XML where that is wanted.

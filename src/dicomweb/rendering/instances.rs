@@ -6,7 +6,7 @@ use crate::upstream::{Archive, DicomResource, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
 use dicom_render::RenderError;
 
-/// More pictures than anybody looks at; the objects of more are to be retrieved.
+/// Maximum images of one response; the objects of more images have to be retrieved.
 const MAX_INSTANCES: usize = 10_000;
 
 /// Where one instance is.
@@ -36,7 +36,7 @@ impl InstanceAddress {
         DicomResource::Frames(self.study, self.series, self.instance, frames)
     }
 
-    /// The path of the picture of a frame below an archive's root.
+    /// The path of the rendered image of a frame below an archive's root.
     pub(super) fn rendered_frame(&self, frame: u32) -> String {
         let Self { study, series, instance } = self;
         format!("studies/{study}/series/{series}/instances/{instance}/frames/{frame}/rendered")
@@ -112,8 +112,8 @@ async fn series_of(archive: &Archive, study: &StudyUid) -> Result<Vec<SeriesSumm
     rows.iter().map(series).collect()
 }
 
-/// The images of a series in the order of their numbers. Where no row tells of pixels, the archive does not tell: then any
-/// instance may be one.
+/// The images of a series in the order of their numbers. Where no row has Rows (0028,0010), the archive does not return
+/// it: then any instance may be an image.
 async fn images_of(
     archive: &Archive,
     study: &StudyUid,

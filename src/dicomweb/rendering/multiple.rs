@@ -1,4 +1,4 @@
-//! Several images in one answer, as parts (RFC 2387) or as the frames of a GIF: each is drawn when the one before it was taken.
+//! Several images in one response, as parts (RFC 2387) or as the frames of a GIF: each is rendered when the client has read the one before.
 //!
 //! A client that takes its time keeps neither the memory of an object nor a place in the pool: both are given up, and the
 //! object is fetched once more when the client goes on.
@@ -59,7 +59,7 @@ impl Binding {
         }
     }
 
-    /// A image as it stands in the answer.
+    /// An image as a part, or as frames of the animation.
     fn bound(&mut self, RenderedImage { location, bytes }: &RenderedImage, is_first: bool) -> Bytes {
         match self {
             Self::Parts { writer, format } => {

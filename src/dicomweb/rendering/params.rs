@@ -1,6 +1,6 @@
-//! What of a request for pictures can be done here: the parameters of PS3.18 8.3.5.1, and the formats of 8.7.4.
+//! The rendering parameters that are supported here: those of PS3.18 8.3.5.1, and the formats of 8.7.4.
 //!
-//! A window is for levels of grey; it means nothing to an image in colour, and is not applied there.
+//! A window applies to grayscale images; it is ignored for color images, for which it has no meaning.
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::request::{ProxyRequest, THUMBNAIL_SIZE};
@@ -14,11 +14,11 @@ use dicom_render::{Annotation, Appearance, Format, Viewport, Window};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RenderParameters {
     pub(super) appearance: Appearance,
-    /// The format of a picture by itself, where the client takes that.
+    /// The format of a single image, where the client accepts one.
     pub(super) single: Option<Format>,
-    /// The format of pictures as parts, where the client takes these.
+    /// The format of images as parts, where the client accepts these.
     pub(super) parts: Option<Format>,
-    /// Whether several frames are wanted as one picture rather than as parts.
+    /// Whether several frames are wanted as one image rather than as parts.
     pub(super) animated: bool,
 }
 
@@ -53,7 +53,7 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
         technique: annotations().any(|annotation| annotation == "technique"),
     };
     if rendering.parameter("iccprofile").is_some_and(|profile| profile != "no") {
-        return Err(DicomwebError::UnsupportedRenderParameter("colour profiles"));
+        return Err(DicomwebError::UnsupportedRenderParameter("iccprofile"));
     }
     Ok(Appearance {
         viewport: viewport.transpose()?,
@@ -63,7 +63,7 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
     })
 }
 
-/// The formats that a client takes: of a picture by itself, and of pictures as parts; and whether it wants a GIF more than these
+/// The formats that a client takes: of a single image, and of images as parts; and whether it wants a GIF more than these
 /// where there are several frames. It does when it asks for images, and not for whatever there is.
 fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
     let single = preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);

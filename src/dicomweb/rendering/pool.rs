@@ -1,4 +1,4 @@
-//! How many pictures are drawn at once, and how much memory they take together.
+//! Limits how many images are rendered at once, and how much memory they take together.
 //!
 //! Half of the memory is shared out evenly, a share for each place. The other half is for one at a time that needs more
 //! than its share: who has it waits for nobody, so that nobody waits for ever, and all together never take more than there

@@ -2,7 +2,7 @@
 //!
 //! Clients write media types in many ways: unquoted, in single quotes, with the transfer syntax inside the quotes, several
 //! with q values. Archives read fewer: many know one range only and refuse a list, or the second spelling of the same
-//! thing. So a range is read into its parts and written anew as the standard has it, and when an archive refuses a list
+//! thing. So a range is parsed and serialized as the standard writes it, and when an archive refuses a list
 //! its ranges are asked for one by one, the most wanted first.
 
 use http::{HeaderMap, HeaderValue};

@@ -3,7 +3,7 @@
 //!
 //! Nothing is decoded and nothing is normalised: archives resolve `..`, `//` and escapes each in their own way, so that a
 //! path which passes unread leads to another patient's study or to the archive's own administration. What is read here
-//! is a value of [`Resource`]; the upstream path is written anew from it.
+//! is a value of [`Resource`]; the upstream path is built from it.
 
 use crate::upstream::{DicomResource, PathSegment, Rendering, Retrieval, SearchLevel};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
@@ -39,7 +39,7 @@ pub enum Resource {
 pub enum PathError {
     /// A byte or a segment that no DICOMweb path has.
     #[error(
-        "the path holds what no DICOMweb path has: an escape, a dot segment, an empty segment, or a character other than letters, digits and . , _ -"
+        "the path contains what no DICOMweb path has: an escape, a dot segment, an empty segment, or a character other than letters, digits and . , _ -"
     )]
     Illegal,
     /// A segment where a UID must stand is none.
@@ -48,7 +48,9 @@ pub enum PathError {
     )]
     NotAUid(&'static str),
     /// The frame list is no list of positive numbers.
-    #[error("frames are asked for as numbers from 1, parted by commas, {MAX_FRAMES} at most")]
+    #[error(
+        "a frame list is a comma-separated list of at most {MAX_FRAMES} frame numbers, the first frame being 1"
+    )]
     FrameList,
     /// Well formed, but no resource of PS3.18.
     #[error("the gateway serves no such DICOMweb resource")]
@@ -91,7 +93,7 @@ impl Resource {
         false
     }
 
-    /// The retrieval of it, drawn as `rendering` says where it is drawn at all; `None` for a search.
+    /// The retrieval of it, rendered as `rendering` says where it is rendered; `None` for a search.
     pub fn retrieval(self, rendering: Rendering) -> Option<Retrieval> {
         match self {
             Self::Search(_) => None,

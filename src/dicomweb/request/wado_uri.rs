@@ -39,7 +39,7 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
     object.checked().map_err(|(key, error)| refused(key, error))
 }
 
-/// The object or the picture that `object` asks for.
+/// The object or the rendered image that `object` asks for.
 pub(crate) fn resource(object: &WadoUri) -> Resource {
     if object.is_drawn() { Resource::Rendered(object.objects()) } else { Resource::Whole(object.objects()) }
 }

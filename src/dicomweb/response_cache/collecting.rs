@@ -50,7 +50,7 @@ impl<K: FnOnce(Bytes)> BodyObserver<Body> for Collecting<K> {
                 if let Some(data) = frame.data_ref() {
                     self.collect(data);
                 }
-                // Whoever is told a length need not ask for more once it is there.
+                // A reader that knows the length does not poll again after the last byte.
                 if body.is_end_stream() || body.size_hint().exact() == Some(0) {
                     self.hand_over();
                 }

@@ -1,9 +1,9 @@
-//! What rows of a search tell of what lies below (PS3.18 tables 10.6.3-3 and 10.6.3-4), where they lack it: modalities and
-//! counts of studies, counts of series, out of further searches.
+//! Adds the modalities and counts that rows of a search lack (PS3.18 tables 10.6.3-3 and 10.6.3-4), out of further searches: modalities
+//! and counts of studies, counts of series.
 //!
 //! At most [`DicomwebLimits::max_opened`] studies and series are searched for one answer, as many at once as the archive bears. Rows
 //! keep their order, and what they tell themselves stays. A number that cannot be found out is left out as it was: that of a
-//! study whose UID stands under two patients, and of a study or series in which the archive finds nothing.
+//! study whose UID belongs to two patients, and of a study or series in which the archive finds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};

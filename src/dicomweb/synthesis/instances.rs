@@ -40,7 +40,7 @@ pub(super) struct InstanceStream {
     parting: ObjectFraming,
 }
 
-/// How the objects are told apart.
+/// How the objects are delimited.
 #[derive(Debug)]
 enum ObjectFraming {
     /// Each is a part.

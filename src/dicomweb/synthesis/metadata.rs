@@ -5,8 +5,8 @@
 //! study or series at once, it is asked for what lies below, as far as [`DicomwebLimits::max_scan`].
 //!
 //! An archive may answer with more than it was asked for: DICOM-RST does, with the whole study for each of its series and
-//! instances. So only what has the UIDs that the address names is told. They are read in the instances, so that nothing
-//! which belongs to the address is left out.
+//! instances. So only instances with the UIDs that the URL names are returned. The UIDs are read from the instances, so that
+//! none which belongs to the URL is omitted.
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -189,7 +189,7 @@ fn write_all(
 /// Where the instance with that header stands, below the archive's address; `None` when it is none of `objects`.
 fn address_of(header: &Header, objects: &DicomResource) -> Result<Option<String>, StreamError> {
     let uid = |tag| header.data.text(tag).ok_or(StreamError::Unreadable("an instance without its UIDs"));
-    let no_uid = |_| StreamError::Unreadable("an instance with a UID that is none");
+    let no_uid = |_| StreamError::Unreadable("an instance with an invalid UID");
     let study = StudyUid::parse(uid(tags::STUDY_INSTANCE_UID)?).map_err(no_uid)?;
     let series = SeriesUid::parse(uid(tags::SERIES_INSTANCE_UID)?).map_err(no_uid)?;
     let instance = SopInstanceUid::parse(uid(tags::SOP_INSTANCE_UID)?).map_err(no_uid)?;

@@ -1,4 +1,4 @@
-//! A row as an archive wrote it, with elements put in that it lacks. Whatever stands there stays byte for byte.
+//! A row as an archive wrote it, with the elements added that it lacks. Everything else stays byte for byte.
 
 use std::borrow::Cow;
 

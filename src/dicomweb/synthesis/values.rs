@@ -218,6 +218,6 @@ fn pass(from: &mut impl Read, length: u64, swap: usize, made: &Made) -> Result<(
 fn untold(error: &encapsulated::StreamError) -> StreamError {
     StreamError::Unreadable(match error {
         encapsulated::StreamError::Io(_) => "an instance that is cut short",
-        _ => "an image whose frames cannot be told apart",
+        _ => "an image whose frames cannot be distinguished",
     })
 }

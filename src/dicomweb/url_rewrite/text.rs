@@ -79,7 +79,7 @@ enum RewriteStep {
     To(usize),
     /// Bytes are missing: what follows there is held back.
     HoldFrom(usize),
-    /// The text is looked through.
+    /// The text is scanned to its end.
     Done,
 }
 
@@ -155,7 +155,7 @@ impl Rewriter {
         Ok(output.take(end))
     }
 
-    /// Looks through `chunk`, and tells what goes out and how far the text is looked through.
+    /// Scans `chunk`; returns its output, and the position up to which it was scanned.
     fn run<'a>(
         &mut self,
         chunk: &'a Bytes,
@@ -259,7 +259,7 @@ impl Rewriter {
     /// To the next text or bracket inside an element.
     fn element(&mut self, chunk: &[u8], position: usize, depth: usize) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
-        // As nearly every archive writes it, nothing stands there that could be an address.
+        // As nearly every archive writes it, this token holds no URL.
         if self.syntax == Syntax::Json && depth == 1 && rest.starts_with(USUAL) {
             self.state = RewriteState::Text { quote: b'"', depth: 2 };
             return RewriteStep::To(position + USUAL.len());

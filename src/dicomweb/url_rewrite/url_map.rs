@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::dicomweb::request::path::Resource;
 
-/// What becomes of an address.
+/// How a URL is rewritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UrlRewrite {
     /// It is this one here.
@@ -123,7 +123,7 @@ impl UrlMap {
     }
 
     /// Whether `path`, with the slash that it begins with, names a resource which is served here, and could follow the public
-    /// base as it stands.
+    /// base unchanged.
     pub(crate) fn serves(&self, path: &[u8]) -> bool {
         let resource = path.strip_prefix(b"/").and_then(|path| str::from_utf8(path).ok());
         // No resource has a byte in its path that is escaped anywhere.
