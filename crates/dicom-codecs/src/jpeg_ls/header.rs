@@ -105,6 +105,8 @@ impl<'a> JpegLsHeader<'a> {
             }
         }
         match (interleaving, components.len()) {
+            // T.87 C.2.4.1.1: MAXVAL fits the precision.
+            _ if self.preset.maximum >= 1 << self.precision => Err(BROKEN),
             _ if *point_transform != 0 => Err(UNSUPPORTED),
             (_, 1) | (1 | 2, 2..) => {
                 let by_pixel = *interleaving == 2 && components.len() > 1;

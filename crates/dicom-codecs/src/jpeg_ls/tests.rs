@@ -26,6 +26,16 @@ fn the_recommendations_example_decodes_to_its_samples() {
 }
 
 #[test]
+fn preset_maximum_beyond_the_precision_is_rejected() {
+    for (maximum, is_accepted) in [(255_u16, true), (256, false), (u16::MAX, false)] {
+        let [high, low] = maximum.to_be_bytes();
+        let preset = [0xFF, 0xF8, 0x00, 0x0D, 0x01, high, low, 0, 0, 0, 0, 0, 0, 0, 0];
+        let stream = [&EXAMPLE[..15], &preset, &EXAMPLE[15..]].concat();
+        assert_eq!(decode(&stream, &layout(4, 4)).is_ok(), is_accepted, "{maximum}");
+    }
+}
+
+#[test]
 fn a_stream_of_another_size_is_refused() {
     for layout in [layout(4, 5), layout(5, 4), layout(65_535, 65_535)] {
         assert!(decode(EXAMPLE, &layout).is_err());
