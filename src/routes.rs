@@ -42,7 +42,7 @@ pub enum Route<'a> {
 pub enum NoRoute {
     /// The path could be read in two ways.
     AmbiguousPath,
-    /// The path is longer than any of ours.
+    /// The path is longer than any path that is served.
     PathTooLong,
     /// No resource has this path.
     NotFound,
@@ -57,7 +57,7 @@ pub enum NoRoute {
     },
 }
 
-/// Whose manner of answering a path calls for.
+/// The form of the errors below a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// An OperationOutcome.

@@ -42,7 +42,7 @@ pub struct Entrance {
     pub authenticator: Arc<dyn Authenticator>,
     /// Under which address the gateway is known.
     pub public_address: PublicAddress,
-    /// Whose pages may read the answers.
+    /// The origins whose pages may read responses.
     pub cors: Cors,
     /// Counts the requests.
     pub metrics: Metrics,
