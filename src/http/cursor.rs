@@ -52,7 +52,8 @@ impl CursorKey {
     }
 
     /// Seals `position` in the search `query` for a link. Equal positions give equal text, so that the same page has the same
-    /// bytes; this cipher allows it (RFC 8452 9).
+    /// bytes; this cipher allows it (RFC 8452 9). A position that no cursor can hold, being longer than 6 kilobytes of JSON,
+    /// gives the empty text, which [`open`](Self::open) rejects.
     pub fn seal<P: Serialize>(&self, query: &str, position: &P) -> String {
         let mut text = serde_json::to_vec(&Sealed(VERSION, position)).unwrap_or_default();
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
@@ -60,7 +61,8 @@ impl CursorKey {
             // Only texts of gigabytes cannot be sealed. Nothing is sent unsealed; an empty cursor is rejected everywhere.
             text.clear();
         }
-        URL_SAFE_NO_PAD.encode(text)
+        let cursor = URL_SAFE_NO_PAD.encode(text);
+        if cursor.len() > MAX_LEN { String::new() } else { cursor }
     }
 
     /// Opens a cursor that [`seal`](Self::seal) made for the same search; `None` for anything else.
@@ -112,6 +114,15 @@ mod tests {
             assert_eq!(key("s").open::<String>("q", &URL_SAFE_NO_PAD.encode(changed)), None, "{position}");
         }
         assert_eq!(key("s").open::<String>("q", &"A".repeat(MAX_LEN + 1)), None);
+    }
+
+    #[test]
+    fn a_cursor_opens_up_to_the_maximum_length_and_is_empty_beyond_it() {
+        let opened = |text: &str| key("s").open::<String>("q", &key("s").seal("q", &text));
+        let (longest, longer) = ("a".repeat(MAX_LEN / 4 * 3 - 22), "a".repeat(MAX_LEN / 4 * 3 - 21));
+        assert_eq!(opened(&longest).as_ref(), Some(&longest));
+        assert_eq!(key("s").seal("q", &longer), "");
+        assert_eq!(opened(&longer), None);
     }
 
     proptest! {

@@ -9,6 +9,10 @@ use super::search::Cursor;
 use fhir_r4::date::FhirDate;
 use fhir_r4::search::{Parameter, Searched, SortKey, Value, normalize};
 
+/// Characters of a text that order matches; further ones count as equal. DICOM's sortable values are 64 characters long at most
+/// (PS3.5 table 6.2-1), and cursors hold them, so that an archive's longer text may not make a link too long.
+const MAX_SORT_TEXT_LEN: usize = 128;
+
 /// A value by which matches are sorted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum SortValue {
@@ -110,11 +114,15 @@ fn comparable(value: &Value<'_>, zone: &TimeZone) -> Option<SortValue> {
         Value::Date(text) => {
             FhirDate::parse(text).map(|date| SortValue::Moment(date.first_moment(zone).as_nanosecond()))
         }
-        Value::Text(text) | Value::Words(text) => Some(SortValue::Text(normalize(text))),
-        Value::Uri(text) | Value::Oid(text) => Some(SortValue::Text((*text).to_owned())),
-        Value::Token(token) => token.code.map(|code| SortValue::Text(code.to_owned())),
-        Value::Reference(reference) => reference.reference.clone().map(SortValue::Text),
+        Value::Text(text) | Value::Words(text) => Some(sort_text(&normalize(text))),
+        Value::Uri(text) | Value::Oid(text) => Some(sort_text(text)),
+        Value::Token(token) => token.code.map(sort_text),
+        Value::Reference(reference) => reference.reference.as_deref().map(sort_text),
     }
+}
+
+fn sort_text(text: &str) -> SortValue {
+    SortValue::Text(text.chars().take(MAX_SORT_TEXT_LEN).collect())
 }
 
 #[cfg(test)]

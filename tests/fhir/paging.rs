@@ -195,6 +195,18 @@ async fn a_list_that_keeps_changing_is_a_temporary_error() {
 const FEW: &str = "[search]\nmax_scan = 10\n";
 
 #[tokio::test]
+async fn links_of_pages_sorted_by_a_text_of_any_length_open() {
+    let named = |pacs: Pacs, number: usize| {
+        let name = format!("{}{number}", "Doe".repeat(4000));
+        pacs.study(study(number).of(&format!("P{number}"), &name))
+    };
+    let pacs = (0..3).fold(Pacs::new(), named).start().await;
+    let gateway = start(&pacs, "").await;
+    let path = "/fhir/Patient?_sort=family,-family,family&_count=1";
+    assert_eq!(walked(&gateway, path).await.len(), 3);
+}
+
+#[tokio::test]
 async fn searches_beyond_max_scan_page_in_the_order_of_the_archive() {
     for (paging, count, query) in [
         (Paging::Honest, 120, "_count=9"),

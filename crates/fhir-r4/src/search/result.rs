@@ -250,8 +250,15 @@ fn sort_keys<R: Searched>(value: &str) -> Result<Vec<SortKey>, Unread> {
         Some(SortKey { parameter, descending })
     };
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let keys: Option<Vec<_>> = names.map(key).collect();
-    keys.filter(|keys| !keys.is_empty()).ok_or_else(|| {
+    let keys: Option<Vec<SortKey>> = names.map(key).collect();
+    // A parameter that is repeated orders nothing that its first occurrence left equal.
+    let distinct = |keys: Vec<SortKey>| {
+        let is_first = |(index, key): &(usize, SortKey)| {
+            !keys[..*index].iter().any(|earlier| earlier.parameter == key.parameter)
+        };
+        keys.iter().copied().enumerate().filter(is_first).map(|(_, key)| key).collect::<Vec<_>>()
+    };
+    keys.map(distinct).filter(|keys| !keys.is_empty()).ok_or_else(|| {
         let names = sortable().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
         Unread::Ignored(format!("_sort supports {names}; prefix a name with - for descending order."))
     })
