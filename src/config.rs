@@ -1,6 +1,6 @@
-//! What an operator can say: a file, `config/gateway.toml`, and environment variables that override it key by key.
+//! The configuration: a file, `config/gateway.toml`, and environment variables that override it key by key.
 //!
-//! Every key is a field of the struct of its concern; every default is a named constant with its reason. All errors are
+//! Every key is a field of the struct of its section; every default is a named constant with its reason. All errors are
 //! reported together, each with its key, its location and the expected value, and the gateway does not start: a setting is
 //! applied or rejected, never ignored. This module reads and checks the configuration; it calls no other service.
 
@@ -40,12 +40,12 @@ use renamed::RENAMED_KEYS;
 use report::Report;
 use section::Section;
 
-/// Everything that is configured.
+/// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[server]`
     pub server: ServerConfig,
-    /// `[[archive]]`, in the order in which they are asked; at least one.
+    /// `[[archive]]`, in the order of the file; at least one.
     pub archives: Vec<ArchiveConfig>,
     /// `[cache]`
     pub cache: CacheConfig,
@@ -59,13 +59,13 @@ pub struct Config {
     pub search: SearchConfig,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
-    /// What should be changed, although it is accepted: for the person who wrote it.
+    /// Settings that are accepted but should be changed, for the operator.
     pub warnings: Vec<ConfigWarning>,
 }
 
 impl Config {
-    /// Reads the file at `path`, and the variables of `environment` that begin with `GATEWAY_`. There need be no file where
-    /// the variables say everything, as they can in a container.
+    /// Reads the file at `path`, and the variables of `environment` that begin with `GATEWAY_`. No file is needed if the
+    /// variables set everything that is required, as in a container.
     pub fn load(
         path: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -80,7 +80,7 @@ impl Config {
         }
     }
 
-    /// Reads `text` as if it stood at `path`.
+    /// Reads `text` as the content of the file at `path`.
     pub fn parse(
         text: &str,
         path: &Path,

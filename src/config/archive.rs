@@ -1,4 +1,4 @@
-//! `[[archive]]`: one upstream PACS, how to reach it and how to read what it says.
+//! `[[archive]]`: one upstream PACS, how to reach it and how to interpret its data.
 
 mod credentials;
 
@@ -11,57 +11,57 @@ use jiff::tz::TimeZone;
 use url::{Host, Url};
 
 use super::document::Value;
-use super::section::{Section, Set};
+use super::section::{Section, Setting};
 use super::values::{
-    buffer_size, count, duration, identifier_system, one_of, service_url, several_of, text, truth,
+    boolean, buffer_size, count, duration, identifier_system, one_of, service_url, several_of, text,
 };
 use crate::upstream::{
     ArchiveId, DetailSource, PROFILES, Profile, Settings, Synthesized, SynthesizedSet, is_forbidden_address,
 };
 
-/// A search that has not begun to answer by then will not; viewers and users have gone away before.
+/// A search that has not started to respond by then will not; viewers and users have given up before.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a PACS of a clinic bears besides its own work; the same number of searches, and of metadata reads.
+/// What the PACS of a clinic can take besides its own work: as many searches, and as many metadata reads.
 const MAX_CONCURRENCY: usize = 8;
 
-/// More makes nothing faster; half of it costs a fifth of the speed.
+/// A larger buffer is no faster; half of it is a fifth slower.
 const STREAM_BUFFER: usize = 400 * 1024;
 
-/// The profile that trusts nothing which the standard does not promise.
+/// The profile that relies only on the standard.
 const PROFILE: &str = "generic";
 
-/// One archive.
+/// One archive as configured.
 #[derive(Debug, Clone)]
 pub struct ArchiveConfig {
-    /// How it is reached.
+    /// How to reach it.
     pub settings: Settings,
-    /// The zone of times that name none; without it such times become days.
+    /// The time zone of times without one; if it is not set, such a time becomes a date.
     pub time_zone: Option<TimeZone>,
-    /// The system of patient identifiers that name no issuer.
+    /// The system of patient identifiers without an issuer.
     pub patient_id_system: Option<String>,
-    /// The systems of issuers that are known by a local name.
+    /// The systems of issuers, by their local names.
     pub issuers: BTreeMap<String, String>,
-    /// The system of accession numbers that name no issuer.
+    /// The system of accession numbers without an issuer.
     pub accession_system: Option<String>,
 }
 
 impl ArchiveConfig {
-    /// Reads one archive. UrlMap and Endpoint ids are made of its id, so none of the `others` may have it.
+    /// Reads one archive. Its id is part of URLs and is an Endpoint id, so it must not be one of the `others`.
     pub(super) fn read(section: &mut Section<'_>, others: &mut BTreeSet<ArchiveId>) -> Option<Self> {
         let id =
-            section.required("id", archive_id, "a short name for addresses and logs, like id = \"main\"");
+            section.required("id", archive_id, "set a short name for URLs and logs, such as id = \"main\"");
         if let Some(id) = &id
             && !others.insert(id.value.clone())
         {
             section.error(
-                id.place.clone(),
+                id.location.clone(),
                 "id",
-                format!("another archive is called {:?} already", id.value),
+                format!("another archive already has the id {}", id.value),
             );
         }
         let name = section.take("name", text);
-        let allow_link_local = section.or("allow_link_local", truth, false);
+        let allow_link_local = section.or("allow_link_local", boolean, false);
         let urls = read_urls(section, allow_link_local);
         let wado_uri_url = section.take("wado_uri_url", |value| archive_url(value, allow_link_local));
         let profile = read_profile(section);
@@ -103,50 +103,50 @@ fn archive_id(value: &Value) -> Result<ArchiveId, String> {
     ArchiveId::parse(&text).map_err(|error| error.to_string())
 }
 
-/// An address of an archive. One that is written as a number is looked up by nobody, so that it is judged here.
+/// A URL of an archive. An IP address in it needs no name lookup, so it is checked here.
 fn archive_url(value: &Value, allow_link_local: bool) -> Result<Url, String> {
     let url = service_url(value)?;
-    let number = match url.host() {
+    let address = match url.host() {
         Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
         Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
         Some(Host::Domain(_)) | None => None,
     };
-    match number {
+    match address {
         Some(address) if is_forbidden_address(address) && !allow_link_local => Err(format!(
-            "{address} is link-local, or otherwise no archive's; allow_link_local = true lets it be one"
+            "{address} is link-local or reserved, which is blocked; if it is intended, set allow_link_local = true"
         )),
         _ => Ok(url),
     }
 }
 
-/// `url` for both services, or one for each.
+/// The URLs of QIDO-RS and WADO-RS: `url` for both, or one for each.
 fn read_urls(section: &mut Section<'_>, allow_link_local: bool) -> Option<(Url, Url)> {
     let service_url = |value: &Value| archive_url(value, allow_link_local);
     let has_url = section.has("url");
     let has_parts = section.has("qido_url") || section.has("wado_url");
     let url = section.take("url", service_url);
     if has_url && has_parts {
-        if let Some(Set { place, .. }) = url {
-            let message = "url stands for both services; leave it out, or qido_url and wado_url".to_owned();
-            section.error(place, "url", message);
+        if let Some(Setting { location, .. }) = url {
+            let message = "url is for both services; set either url, or qido_url and wado_url".to_owned();
+            section.error(location, "url", message);
         }
         // Read anyway, so that errors in them are reported too.
         let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
         return None;
     }
     if !has_parts {
-        let expected = "the root of the archive's DICOMweb services, like \"https://pacs.example.org/dicom-web\"; or \
-                        qido_url and wado_url when they differ";
+        let expected = "set the root URL of the archive's DICOMweb services, such as \"https://pacs.example.org/dicom-web\", or \
+                        qido_url and wado_url if they differ";
         if !has_url {
             section.absent("url", expected);
         }
-        // Asked for, so that they are known.
+        // Taken so that they count as known keys.
         let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
         let url = url?.value;
         return Some((url.clone(), url));
     }
-    let qido = section.required("qido_url", service_url, "wado_url needs it beside it");
-    let wado = section.required("wado_url", service_url, "qido_url needs it beside it");
+    let qido = section.required("qido_url", service_url, "set it too, because wado_url is set");
+    let wado = section.required("wado_url", service_url, "set it too, because qido_url is set");
     Some((qido?.value, wado?.value))
 }
 
@@ -159,27 +159,27 @@ fn read_profile(section: &mut Section<'_>) -> Profile {
     if let Some(source) = section.or("detail", one_of(&sources), None) {
         profile.detail = source;
     }
-    // Besides what its profile says: what a brand lacks, each of its archives does.
+    // In addition to the profile: what a product lacks, every archive of that product lacks.
     let synthesized = section.or("synthesize", several_of(&Synthesized::NAMES), BTreeSet::new());
     profile.supplied = synthesized.into_iter().fold(profile.supplied, SynthesizedSet::with);
     profile
 }
 
 fn time_zone(value: &Value) -> Result<TimeZone, String> {
-    let expected = "the name of a time zone is expected, like \"Europe/Berlin\" or \"UTC\"";
+    let expected = "expected the name of a time zone, such as \"Europe/Berlin\" or \"UTC\"";
     let text = text(value).map_err(|_| expected.to_owned())?;
-    TimeZone::get(&text).map_err(|_| format!("{expected}; there is no zone {text:?}"))
+    TimeZone::get(&text).map_err(|_| format!("{expected}; {text:?} is unknown"))
 }
 
-/// The certificates of the authority that signed the archive's own.
+/// The CA certificates of the archive (PEM).
 fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
-    let Set { value, place } = section.take("ca", text)?;
-    let path = section.beside_the_file(&PathBuf::from(value));
+    let Setting { value, location } = section.take("ca", text)?;
+    let path = section.resolve_path(&PathBuf::from(value));
     let problem = match std::fs::read(&path) {
         Ok(pem) if memchr::memmem::find(&pem, b"-----BEGIN CERTIFICATE-----").is_some() => return Some(pem),
-        Ok(_) => "holds no PEM certificate".to_owned(),
+        Ok(_) => "contains no PEM certificate".to_owned(),
         Err(error) => format!("cannot be read: {error}"),
     };
-    section.error(place, "ca", format!("{} {problem}", path.display()));
+    section.error(location, "ca", format!("{} {problem}", path.display()));
     None
 }

@@ -1,16 +1,17 @@
-//! `[auth]`: who may ask. There is no default: a gateway that shows patients to everybody must have been told to.
+//! `[auth]`: access control. It has no default, because the choice must be deliberate: a gateway must not show patients' data to
+//! everyone by accident.
 
 use super::document::Value;
 use super::section::Section;
 
-/// Who may ask.
+/// How callers are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Everybody who can reach the listener.
+    /// Not at all: anyone who can reach the listener can read everything.
     Open,
 }
 
-/// Who may ask, and how that is known.
+/// Access control.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
     /// How callers are authenticated.
@@ -19,7 +20,8 @@ pub struct AuthConfig {
 
 impl AuthConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
-        let expected = "choose who may ask; mode = \"open\" answers everybody who can reach the listener";
+        let expected = "choose the access control; mode = \"open\" means none: anyone who can reach the listener can read \
+                        every patient's data";
         let mode = section.required("mode", read_mode, expected)?;
         Some(Self { mode: mode.value })
     }
@@ -28,10 +30,10 @@ impl AuthConfig {
 fn read_mode(value: &Value) -> Result<AuthMode, String> {
     match value {
         Value::Text(text) if text == "open" => Ok(AuthMode::Open),
-        Value::Text(text) if text == "smart" => {
-            Err("this version has no SMART access control; \"open\" is the only mode it has, behind something that asks who is calling"
+        Value::Text(text) if matches!(text.as_str(), "tokens" | "smart") => {
+            Err("this version has no access control by tokens; set mode = \"open\" and put an authenticating proxy in front"
                 .to_owned())
         }
-        _ => Err("\"open\" is expected, the only mode that this version has".to_owned()),
+        _ => Err("expected \"open\", the only mode of this version".to_owned()),
     }
 }

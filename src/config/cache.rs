@@ -1,4 +1,4 @@
-//! `[cache]`: what the gateway remembers, and for how long it trusts its memory.
+//! `[cache]`: what the gateway caches, how long it serves it without revalidating, and where its state is.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,30 +6,30 @@ use std::time::Duration;
 use super::section::Section;
 use super::values::{count, duration, size, text};
 
-/// Some 20,000 studies as they are rendered, or the archives' rows behind as many; half of a small container.
+/// About 20,000 assembled studies, or the archives' rows of as many; half the memory of a small container.
 const MEMORY: u64 = 512 << 20;
 
-/// A page that is reloaded costs the archives nothing; an image that has just arrived is seen within half a minute.
+/// Reloading a page costs the archives nothing, and a new image is visible within half a minute.
 const FRESH_FOR: Duration = Duration::from_secs(30);
 
 /// The metadata of a series of a thousand slices.
 const MAX_ANSWER_SIZE: u64 = 8 << 20;
 
-/// The studies of a hospital's decade. A record takes some 180 bytes in the state directory, or in memory without one.
+/// The studies of a hospital in a decade. A record takes about 180 bytes, in the state directory or in memory.
 const CHANGE_LOG_ENTRIES: usize = 1_000_000;
 
-/// What the gateway remembers.
+/// The cache and the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// In bytes, of everything that is held.
+    /// Size of the cache in bytes.
     pub memory: u64,
-    /// How long an answer is given again without asking the archive whether it is still true.
+    /// How long a cached response is served without revalidating it with the archive.
     pub fresh_for: Duration,
-    /// In bytes: a larger answer of an archive is passed on and not kept.
+    /// Bytes of the largest archive response that is cached; a larger one is only forwarded.
     pub largest_answer: u64,
-    /// Where what must survive a restart stands: the change log. Without it, in memory.
+    /// The directory for what must survive a restart: the change log. If it is not set, that is in memory.
     pub state_dir: Option<PathBuf>,
-    /// Studies of which is known since when they are as they are.
+    /// Maximum studies in the change log.
     pub change_log_entries: usize,
 }
 
@@ -41,7 +41,7 @@ impl CacheConfig {
             largest_answer: section.or("largest_answer", size, MAX_ANSWER_SIZE),
             state_dir: section
                 .take("state_dir", text)
-                .map(|set| section.beside_the_file(&PathBuf::from(set.value))),
+                .map(|set| section.resolve_path(&PathBuf::from(set.value))),
             change_log_entries: section.or(
                 "change_log_entries",
                 count(1000, 100_000_000),

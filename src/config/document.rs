@@ -1,4 +1,4 @@
-//! The file as a tree in which every value knows where it stands.
+//! Reads TOML into a tree in which every value has its location.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,15 +13,15 @@ use super::report::Report;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) entries: BTreeMap<String, Node>,
-    /// Where it begins, for what is missing in it.
-    pub(super) place: Option<ConfigLocation>,
+    /// Where it begins: the location of what is missing from it.
+    pub(super) location: Option<ConfigLocation>,
 }
 
-/// A value and where it stands.
+/// A value and where it is.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) place: ConfigLocation,
+    pub(super) location: ConfigLocation,
 }
 
 /// What a key can hold.
@@ -37,48 +37,48 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// A table, inline or with a header.
     Table(Table),
-    /// What no key takes: TOML's name for it.
+    /// A value of a type that no key has: the name of the type.
     Other(&'static str),
 }
 
-/// Reads TOML. Broken lines are reported, and what stands around them is read all the same.
+/// Reads TOML. Invalid lines are reported, and the rest is still read.
 pub(super) fn read(text: &str, report: &mut Report) -> Table {
     let (table, errors) = DeTable::parse_recoverable(text);
     let line_of = |span: Range<usize>| ConfigLocation::Line(line_at(text, span.start));
     for error in errors {
-        let place = error.span().map_or(ConfigLocation::File, line_of);
-        report.broken(place, format!("this is not TOML: {}", error.message()));
+        let location = error.span().map_or(ConfigLocation::File, line_of);
+        report.unreadable(location, format!("invalid TOML: {}", error.message()));
     }
     read_table(text, table.get_ref(), None)
 }
 
-fn read_table(text: &str, table: &DeTable<'_>, place: Option<ConfigLocation>) -> Table {
+fn read_table(text: &str, table: &DeTable<'_>, location: Option<ConfigLocation>) -> Table {
     let node = |key: &Spanned<_>, value| Node {
         value,
-        place: ConfigLocation::Line(line_at(text, key.span().start)),
+        location: ConfigLocation::Line(line_at(text, key.span().start)),
     };
     let entries = table
         .iter()
         .map(|(key, value)| (key.get_ref().to_string(), node(key, read_value(text, value))))
         .collect();
-    Table { entries, place }
+    Table { entries, location }
 }
 
 fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Value {
-    let place = || ConfigLocation::Line(line_at(text, value.span().start));
+    let location = || ConfigLocation::Line(line_at(text, value.span().start));
     match value.get_ref() {
         DeValue::String(string) => Value::Text(string.to_string()),
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map_or(Value::Other("integer beyond 64 bits"), Value::Integer),
-        DeValue::Boolean(truth) => Value::Boolean(*truth),
+        DeValue::Boolean(boolean) => Value::Boolean(*boolean),
         DeValue::Array(items) => {
             let node = |item: &Spanned<_>| Node {
                 value: read_value(text, item),
-                place: ConfigLocation::Line(line_at(text, item.span().start)),
+                location: ConfigLocation::Line(line_at(text, item.span().start)),
             };
             Value::List(items.iter().map(node).collect())
         }
-        DeValue::Table(table) => Value::Table(read_table(text, table, Some(place()))),
+        DeValue::Table(table) => Value::Table(read_table(text, table, Some(location()))),
         other => Value::Other(other.type_str()),
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn overlay(
     for Variable { name, levels, value } in variables {
         let levels: Vec<_> = levels.iter().map(String::as_str).collect();
         if let Err(message) = set(table, &levels, &name, value) {
-            report.broken(ConfigLocation::Variable(name), message);
+            report.unreadable(ConfigLocation::Variable(name), message);
         }
     }
 }
@@ -51,14 +51,14 @@ fn rename(variables: &mut Vec<Variable>, report: &mut Report) {
     let names: Vec<_> = variables.iter().map(|variable| variable.levels.join(LEVEL)).collect();
     variables.retain_mut(|variable| {
         let Some(levels) = renamed::rename_levels(RENAMED_KEYS, &variable.levels) else { return true };
-        let place = ConfigLocation::Variable(variable.name.clone());
+        let location = ConfigLocation::Variable(variable.name.clone());
         let old = key_path(&variable.levels);
         let new = levels.join(LEVEL);
         if names.iter().any(|name| name.eq_ignore_ascii_case(&new)) {
-            report.error(place, old, renamed::conflict(&variable.name, &format!("{PREFIX}{new}")));
+            report.error(location, old, renamed::conflict(&variable.name, &format!("{PREFIX}{new}")));
             return false;
         }
-        report.warn(place, old, renamed::warning(&format!("{}, {PREFIX}{new}", key_path(&levels))));
+        report.warn(location, old, renamed::warning(&format!("{}, {PREFIX}{new}", key_path(&levels))));
         variable.levels = levels;
         true
     });
@@ -82,32 +82,33 @@ fn in_order(level: &str) -> (Option<usize>, String) {
 }
 
 fn set(table: &mut Table, levels: &[&str], variable: &str, text: String) -> Result<(), String> {
-    let place = || ConfigLocation::Variable(variable.to_owned());
+    let location = || ConfigLocation::Variable(variable.to_owned());
     let (Some((key, rest)), false) = (levels.split_first(), levels.contains(&"")) else {
         return Err("the name has an empty level; write it like GATEWAY_SERVER__LISTEN".to_owned());
     };
     let key = key.to_ascii_lowercase();
     if rest.is_empty() {
-        table.entries.insert(key, Node { value: Value::Text(text), place: place() });
+        table.entries.insert(key, Node { value: Value::Text(text), location: location() });
         return Ok(());
     }
     let index = rest[0].parse::<usize>().ok();
     let empty = || match index {
         Some(_) => Value::List(Vec::new()),
-        None => Value::Table(Table { place: Some(place()), ..Table::default() }),
+        None => Value::Table(Table { location: Some(location()), ..Table::default() }),
     };
     let verbatim = key == VERBATIM_BELOW;
-    let node = table.entries.entry(key.clone()).or_insert_with(|| Node { value: empty(), place: place() });
+    let node =
+        table.entries.entry(key.clone()).or_insert_with(|| Node { value: empty(), location: location() });
     match (&mut node.value, index) {
         (Value::Table(inner), None) if verbatim && rest.len() == 1 => {
-            inner.entries.insert(rest[0].to_owned(), Node { value: Value::Text(text), place: place() });
+            inner.entries.insert(rest[0].to_owned(), Node { value: Value::Text(text), location: location() });
             Ok(())
         }
         (Value::Table(inner), None) => set(inner, rest, variable, text),
         (Value::List(items), Some(index)) => {
             if index == items.len() {
-                let table = Table { place: Some(place()), ..Table::default() };
-                items.push(Node { value: Value::Table(table), place: place() });
+                let table = Table { location: Some(location()), ..Table::default() };
+                items.push(Node { value: Value::Table(table), location: location() });
             }
             let next = items.len();
             match items.get_mut(index).map(|item| &mut item.value) {

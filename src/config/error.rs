@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, for the person who wrote it.
+//! Errors and warnings of a configuration, for the operator who wrote it.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ pub(super) enum ConfigLocation {
     Line(usize),
     /// An environment variable.
     Variable(String),
-    /// Nowhere: it is missing.
+    /// The file as a whole: the setting is missing.
     File,
 }
 
@@ -27,12 +27,12 @@ impl ConfigLocation {
     }
 }
 
-/// One thing that is wrong.
+/// One error of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub(super) file: PathBuf,
-    pub(super) place: ConfigLocation,
-    /// The path of the key from the root, such as `archive[0].url`; empty when what is wrong is not a key.
+    pub(super) location: ConfigLocation,
+    /// The path of the key from the root, such as `archive[0].url`; empty if the error is not about a key.
     pub(super) key: String,
     pub(super) message: String,
     /// Whether something is missing.
@@ -40,14 +40,14 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The path of the key, such as `archive[0].url`; empty when the file as a whole is wrong.
+    /// The path of the key, such as `archive[0].url`; empty if the file as a whole is invalid.
     pub fn key(&self) -> &str {
         &self.key
     }
 
     /// The line of the file, counted from 1, if it is in the file.
     pub fn line(&self) -> Option<usize> {
-        match self.place {
+        match self.location {
             ConfigLocation::Line(line) => Some(line),
             ConfigLocation::Variable(_) | ConfigLocation::File => None,
         }
@@ -56,28 +56,28 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.write(formatter, &self.file, &self.key)?;
+        self.location.write(formatter, &self.file, &self.key)?;
         formatter.write_str(&self.message)
     }
 }
 
-/// A setting that is accepted now, and should be changed: it is written in a way that a later release refuses.
+/// A setting that is accepted now and should be changed, because a later release rejects it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigWarning {
     pub(super) file: PathBuf,
-    pub(super) place: ConfigLocation,
+    pub(super) location: ConfigLocation,
     pub(super) key: String,
     pub(super) message: String,
 }
 
 impl fmt::Display for ConfigWarning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.place.write(formatter, &self.file, &self.key)?;
+        self.location.write(formatter, &self.file, &self.key)?;
         formatter.write_str(&self.message)
     }
 }
 
-/// Everything that is wrong, in the order of the file, and what should be changed besides.
+/// All errors, in the order of the file, and the warnings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     pub(super) errors: Vec<ConfigError>,
@@ -90,10 +90,10 @@ impl ConfigErrors {
         self.errors.iter()
     }
 
-    /// Adds what is wrong with variables. What `others` reports as missing is missing because there is no file.
+    /// Adds the errors of `others` in variables. What `others` reports as missing is missing because there is no file.
     pub(super) fn and_variables_of(mut self, others: Self) -> Self {
         let is_variable =
-            |error: &ConfigError| matches!(error.place, ConfigLocation::Variable(_)) && !error.is_absence;
+            |error: &ConfigError| matches!(error.location, ConfigLocation::Variable(_)) && !error.is_absence;
         self.errors.extend(others.errors.into_iter().filter(is_variable));
         self.warnings.extend(others.warnings);
         self
@@ -103,7 +103,7 @@ impl ConfigErrors {
         let message = format!("cannot be read ({error}); name the configuration file with --config FILE");
         let error = ConfigError {
             file: path.to_owned(),
-            place: ConfigLocation::File,
+            location: ConfigLocation::File,
             key: String::new(),
             message,
             is_absence: false,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::section::Section;
-use super::values::{several_of, truth};
+use super::values::{boolean, several_of};
 
 /// The guide that describes this gateway most precisely.
 const PROFILES: [ImplementationGuide; 1] = [ImplementationGuide::SmartImagingAccess];
@@ -54,8 +54,8 @@ impl FhirConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
             guides: section.or("profiles", several_of(&ImplementationGuide::NAMES), BTreeSet::from(PROFILES)),
-            narrative: section.or("narrative", truth, NARRATIVE),
-            notes: section.or("notes", truth, NOTES),
+            narrative: section.or("narrative", boolean, NARRATIVE),
+            notes: section.or("notes", boolean, NOTES),
         }
     }
 }

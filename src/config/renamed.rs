@@ -58,13 +58,13 @@ fn rename_below(table: &mut Table, path: &str, (old, new): (&[&str], &[&str]), r
         return;
     }
     let Some(node) = remove(table, old) else { return };
-    let place = node.place.clone();
+    let location = node.location.clone();
     let (old, new_path) = (joined(path, &old.join(".")), joined(path, &new.join(".")));
     if insert(table, new, node) {
-        report.warn(place, old, warning(&new_path));
+        report.warn(location, old, warning(&new_path));
     } else {
         let message = conflict(&old, &new_path);
-        report.error(place, old, message);
+        report.error(location, old, message);
     }
 }
 
@@ -90,10 +90,10 @@ fn insert(table: &mut Table, path: &[&str], node: Node) -> bool {
         [key] if table.entries.contains_key(*key) => false,
         [key] => table.entries.insert((*key).to_owned(), node).is_none(),
         [key, below @ ..] => {
-            let place = node.place.clone();
+            let location = node.location.clone();
             let empty = || Node {
-                value: Value::Table(Table { place: Some(place.clone()), ..Table::default() }),
-                place: place.clone(),
+                value: Value::Table(Table { location: Some(location.clone()), ..Table::default() }),
+                location: location.clone(),
             };
             match &mut table.entries.entry((*key).to_owned()).or_insert_with(empty).value {
                 Value::Table(inner) => insert(inner, below, node),

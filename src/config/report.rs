@@ -1,19 +1,19 @@
-//! Collects what is wrong with a configuration while it is read, so that all of it is reported together.
+//! Collects the errors and warnings of a configuration while it is read, so that they are reported together.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, ConfigErrors, ConfigLocation, ConfigWarning};
 
-/// What was found so far.
+/// The errors and warnings so far.
 #[derive(Debug)]
 pub(super) struct Report {
     file: PathBuf,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigWarning>,
     /// Part of the file could not be read, so a key that seems to be missing may be there: absences are not reported.
-    is_broken: bool,
-    /// Every key that was asked for, whether it is set or not, as paths without indexes.
+    is_incomplete: bool,
+    /// Every key of the configuration, whether it is set or not, as paths without indexes.
     pub(super) known: BTreeSet<String>,
 }
 
@@ -23,47 +23,47 @@ impl Report {
             file: file.to_owned(),
             errors: Vec::new(),
             warnings: Vec::new(),
-            is_broken: false,
+            is_incomplete: false,
             known: BTreeSet::new(),
         }
     }
 
-    /// Reports that something could not be read at all.
-    pub(super) fn broken(&mut self, place: ConfigLocation, message: String) {
-        self.is_broken = true;
-        self.error(place, String::new(), message);
+    /// Reports a part of the configuration that cannot be read at all.
+    pub(super) fn unreadable(&mut self, location: ConfigLocation, message: String) {
+        self.is_incomplete = true;
+        self.error(location, String::new(), message);
     }
 
     /// Reports that the value of `key`, a path from the root, is wrong.
-    pub(super) fn error(&mut self, place: ConfigLocation, key: String, message: String) {
-        self.note(place, key, message, false);
+    pub(super) fn error(&mut self, location: ConfigLocation, key: String, message: String) {
+        self.add(location, key, message, false);
     }
 
-    /// Reports that `key`, a path from the root, is missing from the table at `place`.
-    pub(super) fn absence(&mut self, place: ConfigLocation, key: String, message: String) {
-        self.note(place, key, message, true);
+    /// Reports that `key`, a path from the root, is missing from the table at `location`.
+    pub(super) fn absence(&mut self, location: ConfigLocation, key: String, message: String) {
+        self.add(location, key, message, true);
     }
 
-    fn note(&mut self, place: ConfigLocation, key: String, message: String, is_absence: bool) {
-        self.errors.push(ConfigError { file: self.file.clone(), place, key, message, is_absence });
+    fn add(&mut self, location: ConfigLocation, key: String, message: String, is_absence: bool) {
+        self.errors.push(ConfigError { file: self.file.clone(), location, key, message, is_absence });
     }
 
     /// Reports that `key`, a path from the root, is accepted and should be changed.
-    pub(super) fn warn(&mut self, place: ConfigLocation, key: String, message: String) {
-        self.warnings.push(ConfigWarning { file: self.file.clone(), place, key, message });
+    pub(super) fn warn(&mut self, location: ConfigLocation, key: String, message: String) {
+        self.warnings.push(ConfigWarning { file: self.file.clone(), location, key, message });
     }
 
     /// Records that `key`, a path from the root, is a key of the configuration.
-    pub(super) fn ask(&mut self, key: &str) {
+    pub(super) fn add_known(&mut self, key: &str) {
         self.known.insert(without_indexes(key));
     }
 
-    /// `value` with the warnings, if nothing is wrong.
+    /// `value` with the warnings, if there is no error.
     pub(super) fn into_result<T>(
         mut self,
         value: Option<T>,
     ) -> Result<(T, Vec<ConfigWarning>), ConfigErrors> {
-        if self.is_broken {
+        if self.is_incomplete {
             self.errors.retain(|error| !error.is_absence);
         }
         self.errors.sort_by_key(|error| error.line().unwrap_or(usize::MAX));

@@ -1,4 +1,4 @@
-//! `[search]`: how much one search may ask for.
+//! `[search]`: how much one search or batch may cost.
 
 use secrecy::SecretString;
 
@@ -6,56 +6,56 @@ use super::secret::Secret;
 use super::section::Section;
 use super::values::{count, size};
 
-/// What fits a screen or two, and what common clients ask for when they ask.
+/// One or two screens, and what common clients ask for.
 const DEFAULT_COUNT: usize = 50;
 
-/// Some megabytes of answer at most, each study of which may have to be fetched.
+/// A response of a few megabytes, each study of which may have to be fetched.
 const MAX_COUNT: usize = 200;
 
-/// Every row is read and compared, so this bounds the time and the memory of one search; a patient has hundreds of
-/// studies at most, and a search that finds more than thousands wants another criterion.
+/// Every row is read and compared, so this limits the time and the memory of one search. A patient has hundreds of studies
+/// at most; a search that finds thousands needs another criterion.
 const MAX_SCAN: usize = 5000;
 
 /// The same as `max_scan`: sorting costs less than reading.
 const SORT_WINDOW: usize = 5000;
 
-/// Opening a study costs a call for each of its series: some seconds for so many, on an archive of common speed.
+/// Reading a study in full costs a call per series: a few seconds for so many, on a typical archive.
 const MAX_OPENED: usize = 200;
 
-/// Some megabytes besides the matches.
+/// A few megabytes in addition to the matches.
 const MAX_INCLUDED: usize = 1000;
 
-/// More than the screens of a client ask for at once.
+/// More than one screen of a client needs.
 const MAX_BATCH: usize = 100;
 
-/// A client with patience for a batch leaves archives to others in between.
+/// A batch must not keep the archives from other clients.
 const BATCH_PARALLELISM: usize = 4;
 
-/// A page of studies with all their instances is some megabytes.
+/// A page of studies with all their instances takes a few megabytes.
 const BATCH_MEMORY: u64 = 64 << 20;
 
-/// How much one search may ask for.
+/// How much one search or batch may cost.
 #[derive(Debug, Clone)]
 pub struct SearchConfig {
-    /// Entries of a page when `_count` is not given.
+    /// Entries per page without `_count`.
     pub default_count: usize,
-    /// Entries of a page at most, whatever `_count` says.
+    /// Maximum entries per page, whatever `_count` says.
     pub max_count: usize,
-    /// Rows read from one archive for one search before it is refused as too costly.
+    /// Maximum rows that one archive may return for one search; more are rejected as too costly.
     pub max_scan: usize,
-    /// Matches that `_sort` puts in order at most.
+    /// Maximum matches that `_sort` sorts.
     pub sort_window: usize,
-    /// Studies that are opened to be compared with criteria which archives cannot be asked for.
+    /// Maximum studies read in full, to compare them with criteria that archives cannot search by.
     pub max_opened: usize,
-    /// Resources that go with the matches at most.
+    /// Maximum resources included with the matches of a page.
     pub max_included: usize,
-    /// Entries of a batch at most.
+    /// Maximum entries of a batch.
     pub max_batch: usize,
-    /// So many entries of a batch are worked on at a time.
+    /// Maximum entries of a batch that are processed concurrently.
     pub batch_parallelism: usize,
-    /// Bytes of all answers of a batch together at most.
+    /// Maximum bytes of all responses of a batch together.
     pub batch_memory: usize,
-    /// Of what the key is made that seals the links of pages; without it each process makes its own.
+    /// The secret from which the key of page links is derived; if it is not set, each process makes its own.
     pub cursor_key: Option<SecretString>,
 }
 
@@ -80,10 +80,10 @@ impl SearchConfig {
             && let Some(set) = default_count.or(max_count)
         {
             let message = format!(
-                "default_count ({}) is more than max_count ({}); a page cannot hold it",
+                "default_count ({}) must not exceed max_count ({}); change one of them",
                 search.default_count, search.max_count
             );
-            section.error(set.place, "default_count", message);
+            section.error(set.location, "default_count", message);
         }
         search
     }

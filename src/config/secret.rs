@@ -1,4 +1,4 @@
-//! Secrets: in the key itself, or in a file that a key ending in `_file` names. They never reach a message.
+//! Secrets: the value of a key, or the content of a file that a key ending in `_file` names. They are never printed.
 
 use std::path::PathBuf;
 
@@ -7,94 +7,96 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::document::Value;
 use super::error::ConfigLocation;
-use super::section::{Section, Set};
+use super::section::{Section, Setting};
 use super::values::text;
 
-/// A token with all its claims takes a few kilobytes; what is larger is another file.
+/// A token with all its claims takes a few kilobytes; anything larger is the wrong file.
 const MAX_SECRET_SIZE: usize = 16 * 1024;
 
-/// A secret that may be there, may be wrong, or may be missing.
+/// A secret that may be set, invalid, or missing.
 pub(super) enum Secret {
     Missing,
-    Wrong,
-    Found(Set<SecretString>),
+    Invalid,
+    Found(Setting<SecretString>),
 }
 
 impl Secret {
-    /// From `key` or from the file that `file_key` names. Of the two, one from the environment overrides one from the
-    /// file; otherwise there must not be both.
+    /// Takes it from `key` or from the file that `file_key` names. Of the two, a variable overrides the file; otherwise only one
+    /// may be set.
     pub(super) fn take(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Self {
         let was_set = section.has(key) || section.has(file_key);
-        let direct = section.take(key, direct_secret);
-        let named = section.take(file_key, text);
-        let (direct, named) = match (direct, named) {
-            (Some(direct), Some(named)) if direct.is_from_environment() == named.is_from_environment() => {
+        let from_key = section.take(key, read_secret);
+        let from_file = section.take(file_key, text);
+        let (from_key, from_file) = match (from_key, from_file) {
+            (Some(from_key), Some(from_file))
+                if from_key.is_from_environment() == from_file.is_from_environment() =>
+            {
                 section.error(
-                    named.place,
+                    from_file.location,
                     file_key,
-                    format!("stands beside {key}; one of the two is expected"),
+                    format!("is set together with {key}; remove one of them"),
                 );
-                return Self::Wrong;
+                return Self::Invalid;
             }
-            (Some(direct), Some(_)) if direct.is_from_environment() => (Some(direct), None),
-            (Some(_), Some(named)) => (None, Some(named)),
+            (Some(from_key), Some(_)) if from_key.is_from_environment() => (Some(from_key), None),
+            (Some(_), Some(from_file)) => (None, Some(from_file)),
             either => either,
         };
-        match (direct, named) {
-            (Some(direct), _) => Self::Found(direct),
-            (None, Some(Set { value, place })) => {
-                let path = section.beside_the_file(&PathBuf::from(value));
+        match (from_key, from_file) {
+            (Some(from_key), _) => Self::Found(from_key),
+            (None, Some(Setting { value, location })) => {
+                let path = section.resolve_path(&PathBuf::from(value));
                 let read = std::fs::read_to_string(&path)
                     .map_err(|error| format!("cannot be read: {}", error.kind()));
-                match read.and_then(|text| sound_secret(text.trim_end_matches(['\r', '\n']))) {
-                    Ok(value) => Self::Found(Set { value, place }),
+                match read.and_then(|text| valid_secret(text.trim_end_matches(['\r', '\n']))) {
+                    Ok(value) => Self::Found(Setting { value, location }),
                     Err(problem) => {
-                        section.error(place, file_key, format!("{}: {problem}", path.display()));
-                        Self::Wrong
+                        section.error(location, file_key, format!("{}: {problem}", path.display()));
+                        Self::Invalid
                     }
                 }
             }
-            (None, None) if was_set => Self::Wrong,
+            (None, None) if was_set => Self::Invalid,
             (None, None) => Self::Missing,
         }
     }
 
-    /// The secret, where it is there; that it is wrong was told already.
+    /// The secret, if it is set; that it is invalid has been reported.
     pub(super) fn optional(self) -> Option<SecretString> {
         match self {
             Self::Found(set) => Some(set.value),
-            Self::Missing | Self::Wrong => None,
+            Self::Missing | Self::Invalid => None,
         }
     }
 
-    pub(super) fn place(&self) -> Option<&ConfigLocation> {
+    pub(super) fn location(&self) -> Option<&ConfigLocation> {
         match self {
-            Self::Found(set) => Some(&set.place),
-            Self::Missing | Self::Wrong => None,
+            Self::Found(set) => Some(&set.location),
+            Self::Missing | Self::Invalid => None,
         }
     }
 
     pub(super) fn required(self, section: &mut Section<'_>, key: &str) -> Option<SecretString> {
         match self {
             Self::Found(set) => Some(set.value),
-            Self::Wrong => None,
+            Self::Invalid => None,
             Self::Missing => {
-                section.absent(key, &format!("set it, or {key}_file to a file that holds it"));
+                section.absent(key, &format!("set it, or set {key}_file to a file that contains it"));
                 None
             }
         }
     }
 }
 
-fn direct_secret(value: &Value) -> Result<SecretString, String> {
+fn read_secret(value: &Value) -> Result<SecretString, String> {
     match value {
-        Value::Text(text) => sound_secret(text),
-        _ => Err("text is expected".to_owned()),
+        Value::Text(text) => valid_secret(text),
+        _ => Err("expected text".to_owned()),
     }
 }
 
-/// What can be sent in a header.
-fn sound_secret(text: &str) -> Result<SecretString, String> {
+/// A secret that can be sent in a header.
+fn valid_secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() {
         return Err("the secret is empty".to_owned());
     }
@@ -103,7 +105,7 @@ fn sound_secret(text: &str) -> Result<SecretString, String> {
     }
     let secret = SecretString::from(text);
     if HeaderValue::from_str(secret.expose_secret()).is_err() {
-        return Err("the secret holds a character that no HTTP header can carry".to_owned());
+        return Err("the secret contains a character that HTTP headers do not allow".to_owned());
     }
     Ok(secret)
 }

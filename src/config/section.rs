@@ -7,32 +7,32 @@ use super::document::{Node, Table, Value};
 use super::error::ConfigLocation;
 use super::report::Report;
 
-/// A value that was taken, and where it stood.
+/// A value that was taken, and where it was.
 #[derive(Debug, Clone)]
-pub(super) struct Set<T> {
+pub(super) struct Setting<T> {
     pub(super) value: T,
-    pub(super) place: ConfigLocation,
+    pub(super) location: ConfigLocation,
 }
 
-impl<T> Set<T> {
+impl<T> Setting<T> {
     pub(super) fn is_from_environment(&self) -> bool {
-        matches!(self.place, ConfigLocation::Variable(_))
+        matches!(self.location, ConfigLocation::Variable(_))
     }
 }
 
 /// One table while it is being read.
 #[derive(Debug)]
 pub(super) struct Section<'a> {
-    /// Of the table, from the root; empty for the root.
+    /// The path of the table from the root; empty for the root.
     path: String,
     table: Table,
-    asked: Vec<&'static str>,
+    taken: Vec<&'static str>,
     report: &'a mut Report,
 }
 
 impl<'a> Section<'a> {
     pub(super) fn root(table: Table, report: &'a mut Report) -> Self {
-        Self { path: String::new(), table, asked: Vec::new(), report }
+        Self { path: String::new(), table, taken: Vec::new(), report }
     }
 
     /// Whether `key` is set.
@@ -40,24 +40,24 @@ impl<'a> Section<'a> {
         self.table.entries.contains_key(key)
     }
 
-    /// The value of `key`, as `parse` understands it; `None` when it is not set or is wrong. `parse` says in an error
-    /// what was expected.
+    /// The value of `key`, as `parse` reads it; `None` if it is not set or is invalid. The error of `parse` says what is
+    /// expected.
     pub(super) fn take<T>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<Set<T>> {
-        let Node { value, place } = self.remove(key)?;
+    ) -> Option<Setting<T>> {
+        let Node { value, location } = self.remove(key)?;
         match parse(&value) {
-            Ok(value) => Some(Set { value, place }),
+            Ok(value) => Some(Setting { value, location }),
             Err(expected) => {
-                self.error(place, key, expected);
+                self.error(location, key, expected);
                 None
             }
         }
     }
 
-    /// The value of `key`, or `default`. A wrong value is noted, and the default stands in for it until the end.
+    /// The value of `key`, or `default`; also where the value is invalid, which is reported.
     pub(super) fn or<T>(
         &mut self,
         key: &'static str,
@@ -67,37 +67,37 @@ impl<'a> Section<'a> {
         self.take(key, parse).map_or(default, |set| set.value)
     }
 
-    /// The value of `key`, which must be set.
+    /// The value of `key`, which must be set: if it is not, `expected` says to what.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
         expected: &str,
-    ) -> Option<Set<T>> {
+    ) -> Option<Setting<T>> {
         if !self.table.entries.contains_key(key) {
             self.absent(key, expected);
         }
         self.take(key, parse)
     }
 
-    /// The table called `key`; an empty one when there is none.
+    /// The table called `key`; an empty one if there is none.
     pub(super) fn table<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&mut Section<'_>) -> Option<T>,
     ) -> Option<T> {
         let table = match self.remove(key) {
-            None => Table { place: self.table.place.clone(), ..Table::default() },
+            None => Table { location: self.table.location.clone(), ..Table::default() },
             Some(Node { value: Value::Table(table), .. }) => table,
-            Some(Node { place, .. }) => {
-                self.error(place, key, "a table of keys is expected here".to_owned());
+            Some(Node { location, .. }) => {
+                self.error(location, key, "expected a table".to_owned());
                 return None;
             }
         };
         self.descend(self.path_of(key), table, read)
     }
 
-    /// Every table of the list called `key`; `None` when one of them is wrong. There must be one at least.
+    /// Every table of the list called `key`, of which there must be one at least; `None` if one of them is invalid.
     pub(super) fn tables<T>(
         &mut self,
         key: &'static str,
@@ -105,28 +105,28 @@ impl<'a> Section<'a> {
     ) -> Option<Vec<T>> {
         let items = match self.remove(key) {
             None => {
-                self.absent(key, &format!("there must be one [[{key}]] at least"));
+                self.absent(key, &format!("configure at least one [[{key}]]"));
                 return None;
             }
             Some(Node { value: Value::List(items), .. }) => items,
-            Some(Node { place, .. }) => {
-                self.error(place, key, format!("a list of tables is expected, each under a line [[{key}]]"));
+            Some(Node { location, .. }) => {
+                self.error(location, key, format!("expected a list of tables, each under a line [[{key}]]"));
                 return None;
             }
         };
         let mut read_items = Vec::new();
         let count = items.len();
-        for (index, Node { value, place }) in items.into_iter().enumerate() {
+        for (index, Node { value, location }) in items.into_iter().enumerate() {
             let path = format!("{}[{index}]", self.path_of(key));
             match value {
                 Value::Table(table) => read_items.extend(self.descend(path, table, &mut read)),
-                _ => self.report.error(place, path, format!("a table is expected, under a line [[{key}]]")),
+                _ => self.report.error(location, path, format!("expected a table, under a line [[{key}]]")),
             }
         }
         (read_items.len() == count).then_some(read_items)
     }
 
-    /// The texts of the table called `key`, whose keys are the operator's own; each is checked by `parse`.
+    /// The texts of the table called `key`, whose keys the operator makes up; `parse` reads each.
     pub(super) fn texts_by_key<T>(
         &mut self,
         key: &'static str,
@@ -135,57 +135,59 @@ impl<'a> Section<'a> {
         let table = match self.remove(key) {
             None => return Vec::new(),
             Some(Node { value: Value::Table(table), .. }) => table,
-            Some(Node { place, .. }) => {
+            Some(Node { location, .. }) => {
                 self.error(
-                    place,
+                    location,
                     key,
-                    "a table is expected here, like { LOCAL = \"urn:oid:2.999.1\" }".to_owned(),
+                    "expected a table, such as { LOCAL = \"urn:oid:2.999.1\" }".to_owned(),
                 );
                 return Vec::new();
             }
         };
         let mut texts = Vec::new();
-        for (name, Node { value, place }) in table.entries {
+        for (name, Node { value, location }) in table.entries {
             match parse(&value) {
                 Ok(value) => texts.push((name, value)),
-                Err(expected) => self.report.error(place, format!("{}.{name}", self.path_of(key)), expected),
+                Err(expected) => {
+                    self.report.error(location, format!("{}.{name}", self.path_of(key)), expected);
+                }
             }
         }
         texts
     }
 
-    /// Notes what is wrong with the value of `key` that stands at `place`.
-    pub(super) fn error(&mut self, place: ConfigLocation, key: &str, message: String) {
+    /// Reports that the value of `key` at `location` is wrong.
+    pub(super) fn error(&mut self, location: ConfigLocation, key: &str, message: String) {
         let path = self.path_of(key);
-        self.report.error(place, path, message);
+        self.report.error(location, path, message);
     }
 
-    /// Notes that `key` is missing.
+    /// Reports that `key` is missing.
     pub(super) fn absent(&mut self, key: &str, expected: &str) {
-        let place = self.table.place.clone().unwrap_or(ConfigLocation::File);
+        let location = self.table.location.clone().unwrap_or(ConfigLocation::File);
         let path = self.path_of(key);
-        self.report.absence(place, path, format!("is missing: {expected}"));
+        self.report.absence(location, path, format!("is missing: {expected}"));
     }
 
-    /// `path` as the file means it.
-    pub(super) fn beside_the_file(&self, path: &Path) -> PathBuf {
+    /// `path`, resolved against the directory of the file.
+    pub(super) fn resolve_path(&self, path: &Path) -> PathBuf {
         self.report.directory().join(path)
     }
 
-    /// Notes every key that nobody asked for.
+    /// Reports every key that was not taken: it is unknown.
     pub(super) fn end(self) {
-        for (key, Node { place, .. }) in self.table.entries {
+        for (key, Node { location, .. }) in self.table.entries {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
             let nearest = self
-                .asked
+                .taken
                 .iter()
-                .filter(|known| is_slip(&key, known))
+                .filter(|known| is_misspelling(&key, known))
                 .min_by_key(|known| distance(&key, known));
             let hint = match nearest {
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("the keys here are {}", self.asked.join(", ")),
+                None => format!("the keys here are {}", self.taken.join(", ")),
             };
-            self.report.error(place, path, format!("there is no such key; {hint}"));
+            self.report.error(location, path, format!("unknown key; {hint}"));
         }
     }
 
@@ -195,16 +197,16 @@ impl<'a> Section<'a> {
         table: Table,
         read: impl FnOnce(&mut Section<'_>) -> Option<T>,
     ) -> Option<T> {
-        let mut section = Section { path, table, asked: Vec::new(), report: &mut *self.report };
+        let mut section = Section { path, table, taken: Vec::new(), report: &mut *self.report };
         let value = read(&mut section);
         section.end();
         value
     }
 
     fn remove(&mut self, key: &'static str) -> Option<Node> {
-        self.asked.push(key);
+        self.taken.push(key);
         let path = self.path_of(key);
-        self.report.ask(&path);
+        self.report.add_known(&path);
         self.table.entries.remove(key)
     }
 
@@ -213,12 +215,12 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Near enough to have been meant.
-fn is_slip(written: &str, known: &str) -> bool {
+/// Whether `known` may have been meant.
+fn is_misspelling(written: &str, known: &str) -> bool {
     distance(written, known) <= known.len().div_ceil(4)
 }
 
-/// How many characters have to be put in, taken out or replaced (Levenshtein).
+/// How many characters have to be inserted, deleted or replaced (Levenshtein).
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (index, a) in one.chars().enumerate() {
@@ -238,10 +240,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_hand_is_recognised() {
+    fn a_misspelled_key_is_recognized() {
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("listn", "listen"), 1);
-        assert!(is_slip("lisen", "listen") && is_slip("public-url", "public_url"));
-        assert!(!is_slip("cors", "listen") && !is_slip("tls", "url"));
+        assert!(is_misspelling("lisen", "listen") && is_misspelling("public-url", "public_url"));
+        assert!(!is_misspelling("cors", "listen") && !is_misspelling("tls", "url"));
     }
 }

@@ -1,11 +1,11 @@
-//! `[server]`: where the gateway listens and how it is known.
+//! `[server]`: the listeners, their limits, and the public URL of the gateway.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::section::{Section, Set};
+use super::section::{Section, Setting};
 use super::values::{count, duration, networks, origins, public_url, socket_address, text};
 use crate::http::cors::Cors;
 use crate::http::forwarded::PublicBase;
@@ -17,35 +17,35 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080
 /// Loopback: metrics and readiness are for the local machine, unless an orchestrator needs them.
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// A large study on a slow line takes minutes. An orchestrator must be told to wait as long.
+/// A large study on a slow network takes minutes. The grace period of an orchestrator must be longer.
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// A search over several slow archives, page by page; proxies in front usually give up after as long.
+/// Enough for a search over several slow archives, page by page; most reverse proxies time out after as long.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Each holds a file descriptor; 1,024 stay below what a process may have by default, with as many for the archives.
+/// Each uses a file descriptor, and a second one towards an archive. 1,024 stay below the usual limit of a process.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// Where the gateway listens and how it is known.
+/// The listeners, their limits, and the public URL of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// The public listener.
+    /// Address of the public listener.
     pub listen: SocketAddr,
-    /// The listener for health checks and metrics.
+    /// Address of the listener for health checks and metrics.
     pub admin_listen: SocketAddr,
-    /// What links begin with; found out from each request when it is not set.
+    /// Base URL of links in responses; if it is not set, it is taken from each request.
     pub public_url: Option<PublicBase>,
-    /// Whose `Forwarded` and `X-Forwarded-…` are believed.
+    /// Proxies whose `Forwarded` and `X-Forwarded-…` headers are trusted.
     pub trusted_proxies: Vec<IpNetwork>,
-    /// From the order to stop to the end of what is under way.
+    /// How long to wait for in-flight requests on shutdown.
     pub drain_timeout: Duration,
-    /// From a request to the head of its answer.
+    /// Deadline for sending response headers.
     pub request_timeout: Duration,
-    /// How many connections there may be.
+    /// Maximum concurrent client connections.
     pub max_connections: usize,
-    /// Whose pages may read the answers.
+    /// Origins whose web pages may read responses.
     pub cors: Cors,
-    /// The certificate of the public listener; it speaks no TLS without.
+    /// The certificate of the public listener; without it, it serves plain HTTP.
     pub tls: Option<TlsConfig>,
 }
 
@@ -69,10 +69,10 @@ fn read_cors(section: &mut Section<'_>) -> Cors {
     section.or("allowed_origins", origins, Cors::None)
 }
 
-/// A certificate with its key, both PEM, as the files hold them.
+/// A certificate with its private key, both PEM: the content of the files.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// The certificate, and those that vouch for it.
+    /// The certificate chain.
     pub certificates: Vec<u8>,
     /// Its private key.
     pub key: Vec<u8>,
@@ -86,17 +86,20 @@ impl fmt::Debug for TlsConfig {
 
 fn read_tls(section: &mut Section<'_>) -> Option<TlsConfig> {
     if !section.has("cert") && !section.has("key") {
-        // Asked for, so that they are known.
+        // Taken so that they count as known keys.
         let _ = (section.take("cert", text), section.take("key", text));
         return None;
     }
-    let certificates = section.required("cert", text, "the certificate that belongs to key, a PEM file");
-    let key = section.required("key", text, "the private key that belongs to cert, a PEM file");
-    let mut read = |key: &'static str, Set { value, place }: Set<String>| {
-        let path = section.beside_the_file(Path::new(&value));
+    let certificates =
+        section.required("cert", text, "set the PEM file with the certificate chain that belongs to key");
+    let key = section.required("key", text, "set the PEM file with the private key that belongs to cert");
+    let mut read = |key: &'static str, Setting { value, location }: Setting<String>| {
+        let path = section.resolve_path(Path::new(&value));
         let content = std::fs::read(&path);
         content
-            .map_err(|error| section.error(place, key, format!("{} cannot be read: {error}", path.display())))
+            .map_err(|error| {
+                section.error(location, key, format!("{} cannot be read: {error}", path.display()));
+            })
             .ok()
     };
     let certificates = certificates.and_then(|set| read("cert", set));

@@ -1,16 +1,16 @@
-//! `[telemetry]`: how the gateway tells what it does.
+//! `[telemetry]`: the format of logs.
 
 use super::section::Section;
 use super::values::one_of;
 use crate::telemetry::LogFormat;
 
-/// Lines of text are read by whoever starts the gateway by hand; whoever collects logs says so.
+/// Text is for people who start the gateway by hand; operators who collect logs configure JSON.
 const LOG: LogFormat = LogFormat::Text;
 
-/// How the gateway tells what it does.
+/// Logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryConfig {
-    /// How a log line is written.
+    /// The format of a log line.
     pub log: LogFormat,
 }
 

@@ -25,8 +25,8 @@ fn the_shipped_file_loads_and_names_an_archive() {
     assert_eq!(config.archives[0].settings.profile.name, "orthanc");
 }
 
-/// The shipped file with every commented setting switched on: `#key = …` is one, `# Words` are none.
-fn with_everything_switched_on() -> String {
+/// The shipped file with every commented-out setting enabled: `#key = …` is one, `# Words` is not.
+fn with_every_setting() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
             format!("{setting}\n")
@@ -60,7 +60,7 @@ fn the_shipped_file_names_every_key_and_no_other() {
     let path = Path::new("gateway.toml");
     let mut named = BTreeSet::new();
     let mut report = Report::new(path);
-    keys_of(&document::read(&with_everything_switched_on(), &mut report), "", &mut named);
+    keys_of(&document::read(&with_every_setting(), &mut report), "", &mut named);
     report.into_result(Some(())).unwrap();
 
     let mut report = Report::new(path);
@@ -71,10 +71,10 @@ fn the_shipped_file_names_every_key_and_no_other() {
 
 #[test]
 fn the_shipped_file_shows_the_defaults_as_they_are() {
-    let (shown, default) = (with_everything_switched_on(), load_with(MINIMAL, &[]).unwrap());
+    let (shown, default) = (with_every_setting(), load_with(MINIMAL, &[]).unwrap());
     let before_archives = &shown[..shown.find("[[archive]]").unwrap()]
         .replace("/etc/ssl/gateway.", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server."))
-        // The secret is an example, and it stands in a file or here.
+        // The secret is an example, and only one of the two keys may be set.
         .replace("\ncursor_key", "\n#cursor_key");
     let shown =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
@@ -94,7 +94,7 @@ fn the_shipped_file_shows_the_defaults_as_they_are() {
 }
 
 #[test]
-fn a_certificate_has_a_key_and_both_can_be_read() {
+fn a_certificate_needs_a_key_and_both_must_be_readable() {
     let tls = |lines: &str| errors(&format!("{MINIMAL}[server.tls]\n{lines}")).join("\n");
     let file = |name: &str| format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"));
     assert!(tls(&format!("cert = \"{}\"", file("server.pem"))).contains("server.tls.key: is missing"));
@@ -104,7 +104,7 @@ fn a_certificate_has_a_key_and_both_can_be_read() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once_with_key_and_line() {
+fn errors_are_reported_together_with_key_and_line() {
     let text = "\
 [server]
 listen = \"localhost\"
@@ -134,27 +134,27 @@ log = \"xml\"
 ";
     let errors = errors(text);
     for expected in [
-        "gateway.toml:2: server.listen: an address and a port are expected",
-        "gateway.toml:3: server.lisen: there is no such key; did you mean `listen`?",
-        "gateway.toml:4: server.public_url: a public address is",
+        "gateway.toml:2: server.listen: expected an address and a port",
+        "gateway.toml:3: server.lisen: unknown key; did you mean `listen`?",
+        "gateway.toml:4: server.public_url: a public URL is",
         "gateway.toml:5: server.trusted_proxies: \"10.0.0.0/33\": a network is",
         "gateway.toml:6: server.cors.allowed_origins: \"https://a.example/\": an origin is",
-        "gateway.toml:8: cache.memory: a size",
-        "gateway.toml:9: cache.fresh_for: a length of time",
-        "gateway.toml:10: cache.stale_for: there is no such key",
+        "gateway.toml:8: cache.memory: expected a size",
+        "gateway.toml:9: cache.fresh_for: expected a duration",
+        "gateway.toml:10: cache.stale_for: unknown key",
         "gateway.toml:12: archive[0].id: an archive id is",
-        "gateway.toml:13: archive[0].url: an address is expected",
-        "gateway.toml:14: archive[0].time_zone: the name of a time zone",
-        "gateway.toml:15: archive[0].profile: one of \"generic\", ",
-        "gateway.toml:16: archive[0].issuers.A: an absolute URI",
-        "gateway.toml:17: archive[0].auth.password_file: stands beside password",
-        "gateway.toml:17: archive[0].auth.token: belongs to kind = \"bearer\"",
-        "gateway.toml:18: archive[1].url: is missing: the root of",
-        "gateway.toml:21: search.max_count: a whole number",
-        "gateway.toml:22: search.default_count: a whole number",
-        "gateway.toml:24: telemetry.log: one of \"text\", \"json\" is expected, not \"xml\"",
-        "gateway.toml:25: federation: there is no such key",
-        "gateway.toml: auth.mode: is missing: choose who may ask",
+        "gateway.toml:13: archive[0].url: expected an http:// or https:// URL",
+        "gateway.toml:14: archive[0].time_zone: expected the name of a time zone",
+        "gateway.toml:15: archive[0].profile: expected one of \"generic\", ",
+        "gateway.toml:16: archive[0].issuers.A: expected an absolute URI",
+        "gateway.toml:17: archive[0].auth.password_file: is set together with password",
+        "gateway.toml:17: archive[0].auth.token: is used only with kind = \"bearer\"",
+        "gateway.toml:18: archive[1].url: is missing: set the root URL",
+        "gateway.toml:21: search.max_count: expected a whole number",
+        "gateway.toml:22: search.default_count: expected a whole number",
+        "gateway.toml:24: telemetry.log: expected one of \"text\", \"json\", not \"xml\"",
+        "gateway.toml:25: federation: unknown key",
+        "gateway.toml: auth.mode: is missing: choose the access control",
     ] {
         assert!(
             errors.iter().any(|error| error.starts_with(expected)),
@@ -167,12 +167,13 @@ log = \"xml\"
 }
 
 #[test]
-fn no_mode_is_chosen_for_the_operator() {
+fn the_mode_has_no_default() {
     assert!(errors(&MINIMAL.replace("mode = \"open\"", ""))[0].contains("auth.mode: is missing"));
     assert!(
-        errors(&MINIMAL.replace("open", "smart"))[0].contains("this version has no SMART access control")
+        errors(&MINIMAL.replace("open", "tokens"))[0]
+            .contains("this version has no access control by tokens")
     );
-    assert!(errors(&MINIMAL.replace("\"open\"", "1"))[0].contains("\"open\" is expected"));
+    assert!(errors(&MINIMAL.replace("\"open\"", "1"))[0].contains("expected \"open\""));
 }
 
 #[test]
@@ -195,19 +196,21 @@ fn an_archive_at_a_link_local_address_has_to_be_allowed() {
 }
 
 #[test]
-fn a_broken_file_is_told_with_its_line_and_what_it_may_hide_is_not_called_missing() {
+fn invalid_toml_is_reported_with_its_line_and_keys_that_it_may_hide_are_not_called_missing() {
     let errors = errors("[auth]\nmode = \"open\n[[archive]]\nid = \"main\"\ncolour = 1\n");
-    assert!(errors[0].starts_with("gateway.toml:2: this is not TOML: "), "{errors:?}");
+    assert!(errors[0].starts_with("gateway.toml:2: invalid TOML: "), "{errors:?}");
     assert!(errors.iter().all(|error| !error.contains("is missing")), "{errors:?}");
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told() {
+fn a_missing_file_is_reported_with_errors_in_variables() {
     let variable = ("GATEWAY_CACHE__MEMORY".to_owned(), "much".to_owned());
     let errors = Config::load(Path::new("/nowhere/gateway.toml"), [variable]).unwrap_err();
-    let told: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].starts_with("/nowhere/gateway.toml: cannot be read") && told[1].contains("cache.memory"));
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(
+        errors[0].starts_with("/nowhere/gateway.toml: cannot be read") && errors[1].contains("cache.memory")
+    );
 }
 
 #[test]
@@ -242,7 +245,7 @@ fn the_environment_overrides_the_file_key_by_key() {
 }
 
 #[test]
-fn a_wrong_variable_is_told_by_its_name() {
+fn errors_in_variables_are_reported_with_their_names() {
     let environment = [
         ("GATEWAY_SERVER__LISTN", "x"),
         ("GATEWAY_SEARCH__MAX_SCAN", "-1"),
@@ -255,8 +258,8 @@ fn a_wrong_variable_is_told_by_its_name() {
     let errors = load_with(MINIMAL, &environment).unwrap_err();
     let text = errors.to_string();
     for expected in [
-        "environment variable GATEWAY_SERVER__LISTN: server.listn: there is no such key; did you mean `listen`?",
-        "environment variable GATEWAY_SEARCH__MAX_SCAN: search.max_scan: a whole number",
+        "environment variable GATEWAY_SERVER__LISTN: server.listn: unknown key; did you mean `listen`?",
+        "environment variable GATEWAY_SEARCH__MAX_SCAN: search.max_scan: expected a whole number",
         "environment variable GATEWAY_ARCHIVE__5__ID: archive indexes must be consecutive; the next free index is 1",
         "environment variable GATEWAY_ARCHIVE__0__AUTH__TOKEN_FILE: archive[0].auth.token_file: /nowhere: cannot be read",
         "environment variable GATEWAY_SERVER__: the name has an empty level",
@@ -288,8 +291,8 @@ fn secrets_come_from_files_beside_the_configuration() {
 }
 
 #[test]
-fn a_secret_that_is_wrong_is_not_repeated() {
-    for (secret, problem) in [("", "the secret is empty"), ("hush\\nhush", "no HTTP header can carry")] {
+fn an_invalid_secret_is_not_repeated() {
+    for (secret, problem) in [("", "the secret is empty"), ("hush\\nhush", "HTTP headers do not allow")] {
         let text = format!("{MINIMAL}auth = {{ kind = \"bearer\", token = \"{secret}\" }}\n");
         let errors = errors(&text).join("\n");
         assert!(errors.contains(problem) && !errors.contains("hush"), "{errors}");
@@ -297,7 +300,7 @@ fn a_secret_that_is_wrong_is_not_repeated() {
 }
 
 #[test]
-fn the_source_of_instances_may_be_chosen_against_the_profile() {
+fn detail_overrides_the_profile() {
     let config = load_with(&format!("{MINIMAL}profile = \"orthanc\"\ndetail = \"qido\"\n"), &[]).unwrap();
     assert_eq!(config.archives[0].settings.profile.detail, DetailSource::Qido);
 }
@@ -312,10 +315,10 @@ fn what_the_gateway_synthesizes_is_added_to_what_the_profile_says() {
 }
 
 #[test]
-fn ids_are_unique_and_pages_hold_what_is_asked_for() {
+fn ids_are_unique_and_default_count_does_not_exceed_max_count() {
     let twice = format!("{MINIMAL}[[archive]]\nid = \"main\"\nurl = \"http://b\"\n");
     assert!(
-        errors(&twice)[0].contains("gateway.toml:7: archive[1].id: another archive is called main already")
+        errors(&twice)[0].contains("gateway.toml:7: archive[1].id: another archive already has the id main")
     );
     let errors = errors(&format!("{MINIMAL}[search]\ndefault_count = 300\n"));
     assert_eq!(errors.len(), 1);
@@ -323,20 +326,18 @@ fn ids_are_unique_and_pages_hold_what_is_asked_for() {
 }
 
 #[test]
-fn two_services_may_have_two_addresses_but_not_three() {
+fn url_excludes_the_urls_of_the_two_services() {
     let parts = "qido_url = \"http://q/rs\"\nwado_url = \"http://w/rs\"\n";
     let config = load_with(&MINIMAL.replace("url = \"http://pacs/dicom-web\"\n", parts), &[]).unwrap();
     assert_eq!(config.archives[0].settings.wado_url.as_str(), "http://w/rs");
-    assert!(errors(&format!("{MINIMAL}{parts}"))[0].contains("archive[0].url: url stands for both services"));
-    assert!(
-        errors(&format!("{MINIMAL}qido_url = \"http://q\"\n")).join("\n").contains("url stands for both")
-    );
+    assert!(errors(&format!("{MINIMAL}{parts}"))[0].contains("archive[0].url: url is for both services"));
+    assert!(errors(&format!("{MINIMAL}qido_url = \"http://q\"\n")).join("\n").contains("url is for both"));
     let only_one = MINIMAL.replace("url = ", "qido_url = ");
     assert!(errors(&only_one)[0].contains("archive[0].wado_url: is missing"));
 }
 
 #[test]
-fn archives_may_come_from_the_environment_alone() {
+fn archives_may_be_configured_by_variables_alone() {
     let variables: Vec<_> = (0..12)
         .flat_map(|index| {
             [
@@ -353,7 +354,7 @@ fn archives_may_come_from_the_environment_alone() {
 
 proptest! {
     #[test]
-    fn no_file_and_no_variable_makes_the_reader_panic(
+    fn the_reader_does_not_panic_at_any_file_or_variable(
         lines in prop::collection::vec("(\\[{1,2}(server|archive|auth|x)\\]{1,2}|(url|mode|issuers|id) = (\"[ -~]{0,8}\"|[0-9]{1,20}|\\{[ -~]{0,9}\\}|\\[.{0,5}\\])|\\PC{0,12})", 0..6),
         name in "GATEWAY_((ARCHIVE|ARCHIVE__0|AUTH|ISSUERS|[A-Z0-9_]{0,5})(__){0,1}){1,4}",
         value in "\\PC{0,8}",
@@ -363,7 +364,7 @@ proptest! {
 }
 
 #[test]
-fn profiles_are_any_of_those_that_there_are() {
+fn profiles_are_a_list_of_known_guides() {
     let guides = |line: &str, environment: &[(&str, &str)]| {
         load_with(&format!("{MINIMAL}[fhir]\n{line}\n"), environment).map(|config| config.fhir.guides)
     };
@@ -379,23 +380,26 @@ fn profiles_are_any_of_those_that_there_are() {
         [ImplementationGuide::IheImr, ImplementationGuide::EuImaging].into()
     );
     let error = guides("profiles = [\"us-core\", \"mado\"]", &[]).unwrap_err().to_string();
-    assert!(error.contains("fhir.profiles: one of \"smart-imaging-access\", \"ihe-imr\""), "{error}");
+    assert!(
+        error.contains("fhir.profiles: expected one of \"smart-imaging-access\", \"ihe-imr\""),
+        "{error}"
+    );
 }
 
 #[test]
-fn comments_are_shown_only_where_it_is_configured() {
+fn notes_are_shown_only_if_configured() {
     assert!(!load_with(MINIMAL, &[]).unwrap().fhir.notes);
     assert!(load_with(&format!("{MINIMAL}[fhir]\nnotes = true\n"), &[]).unwrap().fhir.notes);
     assert!(load_with(MINIMAL, &[("GATEWAY_FHIR__NOTES", "true")]).unwrap().fhir.notes);
 }
 
 #[test]
-fn a_truth_is_true_or_false() {
+fn a_boolean_is_true_or_false() {
     let narrative = |value: &str| load_with(&format!("{MINIMAL}[fhir]\nnarrative = {value}\n"), &[]);
     assert!(!load_with(MINIMAL, &[]).unwrap().fhir.narrative);
     assert!(narrative("true").unwrap().fhir.narrative);
     let variable = [("GATEWAY_FHIR__NARRATIVE", "true")];
     assert!(load_with(MINIMAL, &variable).unwrap().fhir.narrative);
     let error = narrative("\"yes\"").unwrap_err().to_string();
-    assert!(error.contains("fhir.narrative: true or false is expected, not \"yes\""), "{error}");
+    assert!(error.contains("fhir.narrative: expected true or false, not \"yes\""), "{error}");
 }

@@ -1,5 +1,5 @@
-//! What single values mean. Each reader says in its error what was expected; none of them repeats what it was given
-//! unless that can be no secret.
+//! Reads single values. The error of each reader says what is expected. It repeats the value only where that cannot be a
+//! secret.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,20 +13,20 @@ use crate::http::cors::{Cors, Origin};
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
-/// A day: no wait of the gateway's is longer.
+/// A day: nothing in the gateway waits longer.
 const MAX_DURATION: Duration = Duration::from_hours(24);
 
 /// Text that is not empty.
 pub(super) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) if !text.trim().is_empty() => Ok(text.clone()),
-        other => Err(format!("text is expected, not {}", kind(other))),
+        other => Err(format!("expected text, not {}", describe(other))),
     }
 }
 
 /// `address:port`.
 pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
-    parsed(value, "an address and a port are expected, like \"127.0.0.1:8080\" or \"[::]:8080\"", |text| {
+    parsed(value, "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"", |text| {
         text.parse().ok()
     })
 }
@@ -34,7 +34,7 @@ pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
 /// `30s` and the like.
 pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     let expected =
-        "a length of time between 1ms and 24h is expected: a whole number and ms, s, m or h, like \"30s\"";
+        "expected a duration between 1ms and 24h, a whole number with ms, s, m or h, such as \"30s\"";
     parsed(value, expected, read_duration)
 }
 
@@ -53,23 +53,23 @@ fn read_duration(text: &str) -> Option<Duration> {
 
 /// `512MiB` and the like.
 pub(super) fn size(value: &Value) -> Result<u64, String> {
-    let expected = "a size of 1MiB at least is expected, like \"512MiB\" or \"2GiB\"";
-    let least = ByteSize::mib(1);
-    parsed(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| *size >= least))
+    let expected = "expected a size of at least 1MiB, such as \"512MiB\" or \"2GiB\"";
+    let minimum = ByteSize::mib(1);
+    parsed(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| *size >= minimum))
         .map(|size| size.as_u64())
 }
 
-/// The size of one of many buffers, which is counted in kibibytes.
+/// The size of one of many buffers, in kibibytes.
 pub(super) fn buffer_size(value: &Value) -> Result<usize, String> {
-    let expected = "a size from 16KiB to 16MiB is expected, like \"64KiB\"";
+    let expected = "expected a size from 16KiB to 16MiB, such as \"64KiB\"";
     let range = ByteSize::kib(16)..=ByteSize::mib(16);
     let size =
         parsed(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| range.contains(size)))?;
     usize::try_from(size.as_u64()).map_err(|_| expected.to_owned())
 }
 
-/// A whole number from `least` to `most`.
-pub(super) fn count(least: usize, most: usize) -> impl FnOnce(&Value) -> Result<usize, String> {
+/// A whole number from `min` to `max`.
+pub(super) fn count(min: usize, max: usize) -> impl FnOnce(&Value) -> Result<usize, String> {
     move |value| {
         let number = match value {
             Value::Integer(number) => usize::try_from(*number).ok(),
@@ -77,50 +77,50 @@ pub(super) fn count(least: usize, most: usize) -> impl FnOnce(&Value) -> Result<
             _ => None,
         };
         number
-            .filter(|number| (least..=most).contains(number))
-            .ok_or_else(|| format!("a whole number from {least} to {most} is expected, not {}", kind(value)))
+            .filter(|number| (min..=max).contains(number))
+            .ok_or_else(|| format!("expected a whole number from {min} to {max}, not {}", describe(value)))
     }
 }
 
 /// true or false.
-pub(super) fn truth(value: &Value) -> Result<bool, String> {
+pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     match value {
-        Value::Boolean(truth) => Ok(*truth),
+        Value::Boolean(boolean) => Ok(*boolean),
         Value::Text(text) if text == "true" => Ok(true),
         Value::Text(text) if text == "false" => Ok(false),
-        other => Err(format!("true or false is expected, not {}", kind(other))),
+        other => Err(format!("expected true or false, not {}", describe(other))),
     }
 }
 
 /// The URL of a service that the gateway calls. Its text may contain a password, so errors do not repeat it.
 pub(super) fn service_url(value: &Value) -> Result<Url, String> {
-    let expected = "an address is expected, http:// or https://, without user, query and fragment, like \
+    let expected = "expected an http:// or https:// URL without credentials, query or fragment, such as \
                     \"https://pacs.example.org/dicom-web\"";
     let text = text(value).map_err(|_| expected.to_owned())?;
     let url = Url::parse(&text).map_err(|_| expected.to_owned())?;
-    let is_plain = matches!(url.scheme(), "http" | "https")
+    let is_valid = matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.username().is_empty()
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    if is_plain { Ok(url) } else { Err(expected.to_owned()) }
+    if is_valid { Ok(url) } else { Err(expected.to_owned()) }
 }
 
-/// The address that the gateway is known under.
+/// The public URL of the gateway.
 pub(super) fn public_url(value: &Value) -> Result<PublicBase, String> {
     let text = text(value)?;
     PublicBase::parse(&text).map_err(|error| error.to_string())
 }
 
-/// A list of networks, or in the environment one text with commas.
+/// A list of networks; in the environment, a comma-separated text.
 pub(super) fn networks(value: &Value) -> Result<Vec<IpNetwork>, String> {
-    list(value, "a list of networks is expected, like [\"10.0.0.0/8\"]", str::parse::<IpNetwork>)
+    list(value, "expected a list of networks, such as [\"10.0.0.0/8\"]", str::parse::<IpNetwork>)
 }
 
-/// The pages that may read the answers: a list of origins, or `"*"` alone for every page.
+/// The origins whose pages may read responses: a list, or `"*"` alone for every origin.
 pub(super) fn origins(value: &Value) -> Result<Cors, String> {
-    let expected = "a list of origins is expected, like [\"https://viewer.example.org\"]";
+    let expected = "expected a list of origins, such as [\"https://viewer.example.org\"]";
     let texts = list(value, expected, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))?;
     match texts.as_slice() {
         [] => Ok(Cors::None),
@@ -129,7 +129,7 @@ pub(super) fn origins(value: &Value) -> Result<Cors, String> {
             .iter()
             .map(|text| {
                 Origin::parse(text)
-                    .map_err(|error| format!("{text:?}: {error}; or \"*\" alone for every page"))
+                    .map_err(|error| format!("{text:?}: {error}; or \"*\" alone for every origin"))
             })
             .collect::<Result<_, _>>()
             .map(Cors::Of),
@@ -145,14 +145,14 @@ fn list<T, E: std::fmt::Display>(
     match value {
         Value::Text(text) => text.split(',').map(read).collect(),
         Value::List(items) => items.iter().map(|item| read(&self::text(&item.value)?)).collect(),
-        other => Err(format!("{expected}, not {}", kind(other))),
+        other => Err(format!("{expected}, not {}", describe(other))),
     }
 }
 
-/// The URI that an identifier's values are unique under.
+/// The system of an identifier: the URI of the namespace in which its values are unique.
 pub(super) fn identifier_system(value: &Value) -> Result<String, String> {
     let expected =
-        "an absolute URI is expected, like \"urn:oid:2.999.1\" or \"https://hospital.example/patient-id\"";
+        "expected an absolute URI, such as \"urn:oid:2.999.1\" or \"https://hospital.example/patient-id\"";
     let is_oid = |oid: &str| {
         oid.split('.').count() > 1
             && oid.split('.').all(|arc| {
@@ -163,8 +163,8 @@ pub(super) fn identifier_system(value: &Value) -> Result<String, String> {
     };
     parsed(value, expected, |text| {
         let is_uri = Url::parse(text).is_ok() && !text.chars().any(|c| c.is_whitespace() || c.is_control());
-        let is_sound = text.strip_prefix("urn:oid:").is_none_or(is_oid);
-        (is_uri && is_sound).then(|| text.to_owned())
+        let has_valid_oid = text.strip_prefix("urn:oid:").is_none_or(is_oid);
+        (is_uri && has_valid_oid).then(|| text.to_owned())
     })
 }
 
@@ -179,11 +179,11 @@ pub(super) fn one_of<T: Copy>(names: &[(&str, T)]) -> impl FnOnce(&Value) -> Res
         };
         found
             .map(|(_, value)| *value)
-            .ok_or_else(|| format!("one of {} is expected, not {}", list(), kind(value)))
+            .ok_or_else(|| format!("expected one of {}, not {}", list(), describe(value)))
     }
 }
 
-/// A list of any of `names`, or in the environment one text with commas.
+/// A list of any of `names`; in the environment, a comma-separated text.
 pub(super) fn several_of<T: Copy + Ord>(
     names: &[(&str, T)],
 ) -> impl FnOnce(&Value) -> Result<BTreeSet<T>, String> {
@@ -195,7 +195,7 @@ pub(super) fn several_of<T: Copy + Ord>(
                 text.split(',').map(|name| one_of(&names)(&Value::Text(name.trim().to_owned()))).collect()
             }
             Value::List(items) => items.iter().map(|item| one_of(&names)(&item.value)).collect(),
-            other => Err(format!("a list of names is expected, not {}", kind(other))),
+            other => Err(format!("expected a list of names, not {}", describe(other))),
         }
     }
 }
@@ -205,20 +205,20 @@ fn parsed<T>(value: &Value, expected: &str, parse: impl FnOnce(&str) -> Option<T
         Value::Text(text) => parse(text),
         _ => None,
     };
-    found.ok_or_else(|| format!("{expected}, not {}", kind(value)))
+    found.ok_or_else(|| format!("{expected}, not {}", describe(value)))
 }
 
-/// The value for a message; short, for what is long is no key's value.
-fn kind(value: &Value) -> String {
+/// The value as messages show it; a long one is never the value of a key, and is not shown.
+fn describe(value: &Value) -> String {
     match value {
         Value::Text(text) if text.trim().is_empty() => "empty text".to_owned(),
         Value::Text(text) if text.len() <= 64 => format!("{text:?}"),
         Value::Text(_) => "a long text".to_owned(),
         Value::Integer(number) => number.to_string(),
-        Value::Boolean(truth) => truth.to_string(),
+        Value::Boolean(boolean) => boolean.to_string(),
         Value::List(_) => "a list".to_owned(),
         Value::Table(_) => "a table".to_owned(),
-        Value::Other(name) => format!("a value of the kind {name}"),
+        Value::Other(name) => format!("a value of type {name}"),
     }
 }
 
@@ -227,31 +227,31 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(text: &str) -> Value {
+    fn text_value(text: &str) -> Value {
         Value::Text(text.to_owned())
     }
 
     #[test]
-    fn lengths_of_time_and_sizes() {
+    fn durations_and_sizes_have_a_unit_and_bounds() {
         for (text, milliseconds) in [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("24h", 86_400_000)] {
-            assert_eq!(duration(&written(text)), Ok(Duration::from_millis(milliseconds)));
+            assert_eq!(duration(&text_value(text)), Ok(Duration::from_millis(milliseconds)));
         }
         for bad in ["", "30", "s", "0s", "-1s", "1.5s", "25h", "1d", "30 s", "99999999999999999999s"] {
-            assert!(duration(&written(bad)).is_err(), "{bad}");
+            assert!(duration(&text_value(bad)).is_err(), "{bad}");
         }
-        assert_eq!(size(&written("512MiB")), Ok(512 << 20));
+        assert_eq!(size(&text_value("512MiB")), Ok(512 << 20));
         for bad in ["", "512", "MiB", "1KiB", "-1MiB"] {
-            assert!(size(&written(bad)).is_err(), "{bad}");
+            assert!(size(&text_value(bad)).is_err(), "{bad}");
         }
-        assert_eq!(buffer_size(&written("64KiB")), Ok(64 << 10));
+        assert_eq!(buffer_size(&text_value("64KiB")), Ok(64 << 10));
         for bad in ["", "64", "15KiB", "17MiB"] {
-            assert!(buffer_size(&written(bad)).is_err(), "{bad}");
+            assert!(buffer_size(&text_value(bad)).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn addresses_of_archives_hold_nothing_but_the_address() {
-        assert!(service_url(&written("http://127.0.0.1:8042/dicom-web")).is_ok());
+    fn urls_of_archives_have_no_credentials_query_or_fragment() {
+        assert!(service_url(&text_value("http://127.0.0.1:8042/dicom-web")).is_ok());
         for bad in [
             "",
             "pacs",
@@ -262,28 +262,28 @@ mod tests {
             "file:///etc",
             "http://",
         ] {
-            let error = service_url(&written(bad)).unwrap_err();
+            let error = service_url(&text_value(bad)).unwrap_err();
             assert!(!error.contains("hush"));
         }
     }
 
     #[test]
-    fn systems_are_absolute() {
+    fn identifier_systems_are_absolute_uris() {
         for good in
             ["urn:oid:2.999.1", "https://a.example/ids", "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7"]
         {
-            assert!(identifier_system(&written(good)).is_ok(), "{good}");
+            assert!(identifier_system(&text_value(good)).is_ok(), "{good}");
         }
         for bad in ["", "2.999", "urn:oid:", "urn:oid:1.02", "urn:oid:1..2", "urn:oid:1", "a b", "http://a b"]
         {
-            assert!(identifier_system(&written(bad)).is_err(), "{bad}");
+            assert!(identifier_system(&text_value(bad)).is_err(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_makes_a_reader_panic(text in "\\PC{0,40}") {
-            let value = written(&text);
+        fn readers_do_not_panic_at_any_text(text in "\\PC{0,40}") {
+            let value = text_value(&text);
             let _ = (duration(&value), size(&value), service_url(&value), identifier_system(&value), networks(&value));
             let _ = (socket_address(&value), public_url(&value), count(1, 2)(&value));
         }

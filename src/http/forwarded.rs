@@ -39,7 +39,7 @@ pub struct PublicBase {
 /// The text is not a public base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a public address is an http:// or https:// URL without credentials, query, fragment or trailing slash: \
+    "a public URL is an http:// or https:// URL without credentials, query, fragment or trailing slash: \
      https://imaging.example.org/gateway"
 )]
 pub struct PublicBaseError;

@@ -1,5 +1,5 @@
-//! `[archive.auth]`: how the gateway makes itself known to an archive. Secrets stand in the key itself, or in a file that
-//! a key ending in `_file` names; they never reach a message.
+//! `[archive.auth]`: how the gateway authenticates to an archive. A secret is the value of its key, or is in a file that a key
+//! ending in `_file` names. Secrets are never printed.
 
 use http::HeaderName;
 
@@ -37,24 +37,28 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         None if has_kind => return None,
         None => CredentialKind::None,
     };
-    let foreign = [
-        ("username", username.as_ref().map(|set| &set.place), CredentialKind::Basic),
-        ("password", password.place(), CredentialKind::Basic),
-        ("token", token.place(), CredentialKind::Bearer),
-        ("name", name.as_ref().map(|set| &set.place), CredentialKind::Header),
-        ("value", value.place(), CredentialKind::Header),
+    let owners = [
+        ("username", username.as_ref().map(|set| &set.location), CredentialKind::Basic),
+        ("password", password.location(), CredentialKind::Basic),
+        ("token", token.location(), CredentialKind::Bearer),
+        ("name", name.as_ref().map(|set| &set.location), CredentialKind::Header),
+        ("value", value.location(), CredentialKind::Header),
     ];
-    for (key, place, owner) in foreign {
-        if let Some(place) = place.filter(|_| owner != kind) {
+    for (key, location, owner) in owners {
+        if let Some(location) = location.filter(|_| owner != kind) {
             let owner = KINDS.iter().find(|(_, kind)| *kind == owner).map_or("", |(name, _)| name);
-            section.error(place.clone(), key, format!("belongs to kind = {owner:?}"));
+            section.error(
+                location.clone(),
+                key,
+                format!("is used only with kind = {owner:?}; remove it, or change kind"),
+            );
         }
     }
     match kind {
         CredentialKind::None => Some(Credentials::None),
         CredentialKind::Basic => {
             if username.is_none() {
-                section.absent("username", "kind = \"basic\" needs it");
+                section.absent("username", "set it, because kind is \"basic\"");
             }
             let password = password.required(section, "password");
             Some(Credentials::Basic { username: username?.value, password: password? })
@@ -62,7 +66,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         CredentialKind::Bearer => token.required(section, "token").map(|token| Credentials::Bearer { token }),
         CredentialKind::Header => {
             if name.is_none() {
-                section.absent("name", "kind = \"header\" needs the header's name");
+                section.absent("name", "set the name of the header, because kind is \"header\"");
             }
             let value = value.required(section, "value");
             Some(Credentials::Header { name: name?.value, value: value? })
@@ -70,13 +74,13 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
     }
 }
 
-/// RFC 7617: a colon would end the user name.
+/// RFC 7617 2: a user name contains no colon.
 fn username(value: &Value) -> Result<String, String> {
     let text = text(value)?;
-    if text.contains(':') { Err("a user name without a colon is expected".to_owned()) } else { Ok(text) }
+    if text.contains(':') { Err("expected a user name without a colon".to_owned()) } else { Ok(text) }
 }
 
 fn header_name(value: &Value) -> Result<HeaderName, String> {
-    let expected = "the name of a header is expected, like \"X-Api-Key\"";
+    let expected = "expected the name of a header, such as \"X-Api-Key\"";
     text(value)?.parse().map_err(|_| expected.to_owned())
 }
