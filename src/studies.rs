@@ -12,6 +12,7 @@ mod error;
 mod fetch;
 mod filter;
 mod known_patient;
+mod named_patients;
 mod patients;
 mod plan;
 mod representation;

@@ -46,7 +46,7 @@ pub(super) async fn imaging_studies(
     let path = compartment::path(patient, "ImagingStudy");
     if let Some(id) = patient {
         compartment::focus(context, request, access, id).await?;
-        search.criteria.push(compartment::refers_to(id)?);
+        search.criteria.push(Criterion::of_patient(id));
     }
     let mut pages = Pages::of(&context.cursors, request, &path, &search);
     let place: Option<Cursor> = pages.cursor()?;

@@ -20,7 +20,7 @@ use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
 use crate::upstream::{ArchiveErrorKind, QidoQuery};
 use dicom_model::{Attributes, DicomDate, StudyUid, tags};
-use fhir_r4::search::{Criterion, ImagingStudyParam as Param, ReferenceMatch, Test};
+use fhir_r4::search::{Criterion, ImagingStudyParam as Param, ResourceType, Test};
 use fhir_r4::types::ImagingStudy;
 
 /// Maximum number of rows of series or instances that are read to find the studies above them: an archive accesses its database
@@ -330,7 +330,7 @@ pub(super) fn may_hold(source: &ArchiveSource, criteria: &[Criterion<ImagingStud
     let id = source.archive.id().as_str();
     criteria.iter().all(|criterion| match (criterion.parameter.key, &criterion.test) {
         (Param::Endpoint, Test::Reference(references)) => {
-            references.iter().any(|reference| ReferenceMatch::id_of(reference, "Endpoint") == Some(id))
+            references.iter().any(|reference| reference.id_of(ResourceType::Endpoint) == Some(id))
         }
         _ => true,
     })

@@ -8,12 +8,13 @@ use jiff::tz::TimeZone;
 
 use super::filter::zone_of;
 use super::known_patient::KnownPatient;
+use super::named_patients::NamedPatients;
 use super::plan::{self, PlannedQuery};
 use super::row::StudyRow;
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
-use fhir_r4::search::{Criterion, EvaluationContext, PatientParam, Reverse, Test};
+use fhir_r4::search::{Criterion, EvaluationContext, Reverse};
 use fhir_r4::types::Patient;
 
 /// A patient that was found.
@@ -138,24 +139,16 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
         for criterion in criteria {
-            match (criterion.parameter.key, &criterion.test) {
-                (PatientParam::Id, Test::Token(tokens)) => {
+            match NamedPatients::of(criterion) {
+                Some(NamedPatients::Ids(ids)) => {
                     let mut patients = Vec::new();
-                    for id in plan::codes(tokens).into_iter().flatten() {
+                    for id in ids {
                         patients.extend(self.known_patient(id, freshness).await?);
                     }
                     return Ok((!patients.is_empty()).then(|| plan::studies_of(&patients)));
                 }
-                (PatientParam::Identifier, Test::Token(tokens)) => {
-                    if let Some(values) = plan::codes(tokens) {
-                        return Ok(Some(plan::studies_under(values)));
-                    }
-                }
-                (PatientParam::Identifier, Test::OfType(identifiers)) => {
-                    let values = identifiers.iter().map(|identifier| identifier.value.as_str());
-                    return Ok(Some(plan::studies_under(values)));
-                }
-                _ => {}
+                Some(NamedPatients::Identifiers(values)) => return Ok(Some(plan::studies_under(values))),
+                None => {}
             }
         }
         Ok(Some(vec![plan::all()]))

@@ -12,12 +12,13 @@
 use std::sync::Arc;
 
 use super::known_patient::KnownPatient;
+use super::named_patients::NamedPatients;
 use crate::mapping;
 use crate::upstream::{MatchValue, QidoQuery, SearchLevel};
 use dicom_model::{DicomDate, Tag, Uid, tags};
 use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{
-    Criterion, ImagingStudyParam as Param, PatientParam, ReferenceMatch, System, Test, Token,
+    Criterion, ImagingStudyParam as Param, ReferenceMatch, ResourceType, System, Test, Token,
 };
 use fhir_r4::types::{ImagingStudy, Patient};
 
@@ -159,7 +160,7 @@ fn naming_keys(
     match criterion.parameter.key {
         Param::Id => match &criterion.test {
             Test::Token(tokens) => {
-                Some(uid_keys(tags::STUDY_INSTANCE_UID, codes(tokens)?.into_iter(), uids_a_query))
+                Some(uid_keys(tags::STUDY_INSTANCE_UID, Token::codes(tokens)?.into_iter(), uids_a_query))
             }
             _ => None,
         },
@@ -173,7 +174,7 @@ fn naming_keys(
         },
         Param::Patient | Param::Subject => match &criterion.test {
             Test::Reference(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
-            Test::Identifier(tokens) => patient_id_keys(tokens),
+            Test::Identifier(tokens) => patient_id_keys(Token::codes(tokens)?),
             Test::Patient(criterion) => patient_keys(criterion, patients),
             _ => None,
         },
@@ -203,42 +204,29 @@ fn patient_keys(
     criterion: &Criterion<Patient>,
     patients: Option<&[Arc<KnownPatient>]>,
 ) -> Option<Vec<MatchKey>> {
-    match (criterion.parameter.key, &criterion.test) {
-        (PatientParam::Identifier, Test::Token(tokens)) => patient_id_keys(tokens),
-        (PatientParam::Identifier, Test::OfType(identifiers)) => identifiers
-            .iter()
-            .map(|identifier| Some((tags::PATIENT_ID, any_spelling(&identifier.value)?)))
-            .collect(),
-        (PatientParam::Id, Test::Token(_)) => patients?.iter().map(|patient| patient_key(patient)).collect(),
-        _ => None,
+    match NamedPatients::of(criterion)? {
+        NamedPatients::Ids(_) => patients?.iter().map(|patient| patient_key(patient)).collect(),
+        NamedPatients::Identifiers(values) => patient_id_keys(values),
     }
 }
 
-fn patient_id_keys(tokens: &[Token]) -> Option<Vec<MatchKey>> {
-    codes(tokens)?.into_iter().map(|code| Some((tags::PATIENT_ID, any_spelling(code)?))).collect()
+fn patient_id_keys(patient_ids: Vec<&str>) -> Option<Vec<MatchKey>> {
+    patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))).collect()
 }
 
 /// The Patient ids that a criterion refers to; `None` if it refers to none.
 pub(super) fn patients_named(criterion: &Criterion<ImagingStudy>) -> Option<Vec<&str>> {
     match (criterion.parameter.key, &criterion.test) {
-        (Param::Patient | Param::Subject, Test::Reference(references)) => Some(
-            references.iter().filter_map(|reference| ReferenceMatch::id_of(reference, "Patient")).collect(),
-        ),
-        (Param::Patient | Param::Subject, Test::Patient(criterion))
-            if criterion.parameter.key == PatientParam::Id =>
-        {
-            match &criterion.test {
-                Test::Token(tokens) => codes(tokens),
-                _ => None,
-            }
+        (Param::Patient | Param::Subject, Test::Reference(references)) => {
+            let id = |reference| ReferenceMatch::id_of(reference, ResourceType::Patient);
+            Some(references.iter().filter_map(id).collect())
         }
+        (Param::Patient | Param::Subject, Test::Patient(criterion)) => match NamedPatients::of(criterion)? {
+            NamedPatients::Ids(ids) => Some(ids),
+            NamedPatients::Identifiers(_) => None,
+        },
         _ => None,
     }
-}
-
-/// The codes, if each token has one.
-pub(super) fn codes(tokens: &[Token]) -> Option<Vec<&str>> {
-    tokens.iter().map(|token| token.code.as_deref()).collect()
 }
 
 fn uid_keys<'a>(tag: Tag, ids: impl Iterator<Item = &'a str>, uids_a_query: usize) -> Vec<MatchKey> {
@@ -304,7 +292,7 @@ fn below(criterion: &Criterion<ImagingStudy>, uids_a_query: usize) -> Option<Vec
         Param::DicomClass => (SearchLevel::AllInstances, tags::SOP_CLASS_UID),
         _ => return None,
     };
-    let uids = codes(tokens)?.into_iter().map(|code| code.strip_prefix("urn:oid:").unwrap_or(code));
+    let uids = Token::codes(tokens)?.into_iter().map(|code| code.strip_prefix("urn:oid:").unwrap_or(code));
     let keys = uid_keys(tag, uids, uids_a_query);
     Some(keys.into_iter().map(|(tag, value)| QidoQuery::new(level.clone()).matching(tag, value)).collect())
 }

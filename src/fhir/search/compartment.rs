@@ -6,8 +6,6 @@ use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::studies::FoundPatient;
-use fhir_r4::search::{Criterion, Parameter, ReferenceMatch, ResourceType, Test};
-use fhir_r4::types::ImagingStudy;
 
 /// The path of a search for `what`, in the compartment of `patient` or without one.
 pub(super) fn path(patient: Option<&str>, what: &str) -> String {
@@ -23,13 +21,4 @@ pub(super) async fn focus(
 ) -> Result<FoundPatient, Failure> {
     let found = context.studies.find_patient(id, access, request.freshness()).await?;
     found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))
-}
-
-/// The criterion that a study is in the compartment.
-pub(super) fn refers_to(id: &str) -> Result<Criterion<ImagingStudy>, Failure> {
-    // The table contains the parameter; without the criterion the search would return every study.
-    let parameter = Parameter::named("patient").ok_or_else(Failure::internal)?;
-    let kind = Some(ResourceType::Patient.name().to_owned());
-    let test = Test::Reference(vec![ReferenceMatch::Own { kind, id: id.to_owned() }]);
-    Ok(Criterion { parameter, test })
 }

@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use dicom_model::StudyUid;
-use fhir_r4::search::{Edge, ResourceType, Search};
+use fhir_r4::search::{Criterion, Edge, ResourceType, Search};
 use fhir_r4::types::ImagingStudy;
 
 /// The parameters of the operation, and the study criteria that they become. An unknown parameter is rejected, because a client
@@ -32,7 +32,7 @@ pub(in crate::fhir) async fn everything(
     let patient = compartment::focus(context, request, access, id).await?;
     let parsed = parse(request)?;
     let mut search: Search<ImagingStudy> = parsed.request.search(&context.limits)?;
-    search.criteria.push(compartment::refers_to(id)?);
+    search.criteria.push(Criterion::of_patient(id));
     let reading = Reading { applied: &parsed.applied, ignored: &parsed.ignored, ..Reading::from(&search) };
     let mut pages = Pages::of(&context.cursors, request, &format!("Patient/{id}/$everything"), reading);
     let mut found = vec![SearchMatch::Patient(Box::new(patient))];

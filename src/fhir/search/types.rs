@@ -127,7 +127,7 @@ impl Searches {
         }
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
-            criteria.extend(focus.map(|focus| compartment::refers_to(&focus.resource.id)).transpose()?);
+            criteria.extend(focus.map(|focus| Criterion::of_patient(&focus.resource.id)));
             let sort = &search.result.sort;
             let matching =
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;

@@ -1,7 +1,7 @@
 //! Parses `_include` and `_revinclude` (R4 search#include, search#revinclude): resources that matches refer to, or that
 //! refer to matches. Does not retrieve resources.
 
-use super::{Parameter, ParameterType, ResourceType, Searched};
+use super::{ImagingStudyParam as Param, Parameter, ParameterType, ResourceType, Searched};
 use crate::types::{Endpoint, ImagingStudy, Patient};
 
 /// The references between resources of this server. Studies also refer to resource types that are not served.
@@ -24,10 +24,10 @@ impl Edge {
         }
     }
 
-    fn parameters(self) -> &'static [&'static str] {
+    fn has(self, parameter: &Parameter<ImagingStudy>) -> bool {
         match self {
-            Self::StudyToPatient => &["patient", "subject"],
-            Self::StudyToEndpoint => &["endpoint"],
+            Self::StudyToPatient => matches!(parameter.key, Param::Patient | Param::Subject),
+            Self::StudyToEndpoint => parameter.key == Param::Endpoint,
         }
     }
 
@@ -45,7 +45,8 @@ impl Edge {
     }
 
     fn names(self) -> Vec<String> {
-        self.parameters().iter().map(|parameter| format!("ImagingStudy:{parameter}")).collect()
+        let parameters = Parameter::all().filter(|parameter| self.has(parameter));
+        parameters.map(|parameter| format!("ImagingStudy:{}", parameter.name)).collect()
     }
 }
 
@@ -73,29 +74,29 @@ impl Include {
             (Some(ResourceType::ImagingStudy), Some("*"), None) => all(),
             (Some(_), Some("*"), None) => no_edges(),
             (Some(ResourceType::ImagingStudy), Some(parameter), target) => {
-                is_reference::<ImagingStudy>(parameter, target)?;
+                let parameter = reference(parameter, target)?;
                 let is_selected = |edge: &Edge| {
-                    edge.parameters().contains(&parameter)
-                        && target.is_none_or(|target| target == edge.target().name())
+                    edge.has(parameter) && target.is_none_or(|target| target == edge.target().name())
                 };
                 Some(Self { edges: Edge::ALL.into_iter().filter(is_selected).collect(), iterate })
             }
             (Some(ResourceType::Patient), Some(parameter), target) => {
-                is_reference::<Patient>(parameter, target).and_then(|()| no_edges())
+                reference::<Patient>(parameter, target).and_then(|_| no_edges())
             }
             (Some(ResourceType::Endpoint), Some(parameter), target) => {
-                is_reference::<Endpoint>(parameter, target).and_then(|()| no_edges())
+                reference::<Endpoint>(parameter, target).and_then(|_| no_edges())
             }
             _ => None,
         }
     }
 }
 
-fn is_reference<R: Searched>(parameter: &str, target: Option<&str>) -> Option<()> {
-    let parameter = Parameter::<R>::named(parameter)?;
+/// The reference parameter with this name, if it can refer to `target`.
+fn reference<R: Searched>(name: &str, target: Option<&str>) -> Option<&'static Parameter<R>> {
+    let parameter = Parameter::<R>::named(name)?;
     let fits = parameter.kind == ParameterType::Reference
         && target.is_none_or(|target| parameter.targets.contains(&target));
-    fits.then_some(())
+    fits.then_some(parameter)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Parses and compares references (R4 search#reference): `id`, `Type/id`, or an absolute URL. URLs below the base URL
 //! of this server are local. Does not resolve references.
 
-use super::Context;
 use super::alternatives::{self, unescape};
+use super::{Context, ResourceType};
 use crate::id::is_id;
 use crate::types::Reference;
 
@@ -22,9 +22,9 @@ pub enum ReferenceMatch {
 
 impl ReferenceMatch {
     /// The id, if the target can be a local resource of type `wanted`.
-    pub fn id_of(&self, wanted: &str) -> Option<&str> {
+    pub fn id_of(&self, wanted: ResourceType) -> Option<&str> {
         match self {
-            Self::Own { kind, id } => kind.as_deref().is_none_or(|kind| kind == wanted).then_some(id),
+            Self::Own { kind, id } => kind.as_deref().is_none_or(|kind| kind == wanted.name()).then_some(id),
             Self::Foreign(_) => None,
         }
     }
@@ -127,7 +127,7 @@ mod tests {
         ] {
             assert!(is(same, "Patient/a1"), "{same}");
             assert!(!is(same, "Patient/a2") && !is(same, "Device/a1"), "{same}");
-            assert_eq!(read(same).unwrap().id_of("Patient"), Some("a1"), "{same}");
+            assert_eq!(read(same).unwrap().id_of(ResourceType::Patient), Some("a1"), "{same}");
         }
         assert!(
             is("a1", "Group/a1"),
@@ -145,7 +145,7 @@ mod tests {
             "urn:uuid:1",
         ] {
             assert!(!is(foreign, "Patient/a1"), "{foreign}");
-            assert_eq!(read(foreign).unwrap().id_of("Patient"), None, "{foreign}");
+            assert_eq!(read(foreign).unwrap().id_of(ResourceType::Patient), None, "{foreign}");
         }
         assert!(is("https://other/fhir/Patient/a1", "https://other/fhir/Patient/a1"));
     }

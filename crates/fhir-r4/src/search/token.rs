@@ -55,6 +55,11 @@ impl Token {
         }
     }
 
+    /// The codes, if each token has one.
+    pub fn codes(tokens: &[Self]) -> Option<Vec<&str>> {
+        tokens.iter().map(|token| token.code.as_deref()).collect()
+    }
+
     /// Whether the token matches `value`.
     pub(super) fn is(&self, value: &Value<'_>) -> bool {
         match value {

@@ -1,7 +1,7 @@
 //! The search parameters of ImagingStudy (R4 imagingstudy.html#search).
 
 use super::{Parameter, Searched, common};
-use crate::search::{Context, ResourceType, System, Token, Value};
+use crate::search::{Context, Criterion, ReferenceMatch, ResourceType, System, Test, Token, Value};
 use crate::types::{ImagingStudy, Meta, SopClass};
 use ImagingStudyParam as Param;
 
@@ -149,15 +149,7 @@ impl Searched for ImagingStudy {
             "The modality of a series.",
             |study, each| study.modality.iter().for_each(|modality| each(Value::coding(modality))),
         ),
-        Parameter::<Self>::reference(
-            Param::Patient, "patient",
-            "http://hl7.org/fhir/SearchParameter/clinical-patient",
-            "A Patient of this server, by id, Patient/id or absolute URL, or by a chained parameter of Patient.",
-            &["Patient"],
-            |study, each| each(Value::Reference(&study.subject)),
-        )
-        .chained(ResourceType::Patient)
-        .sortable(),
+        PATIENT,
         Parameter::<Self>::reference(
             Param::Performer, "performer",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-performer",
@@ -226,6 +218,26 @@ impl Searched for ImagingStudy {
 
     fn meta(&self) -> Option<&Meta> {
         Some(&self.meta)
+    }
+}
+
+const PATIENT: Parameter<ImagingStudy> = Parameter::<ImagingStudy>::reference(
+    Param::Patient,
+    "patient",
+    "http://hl7.org/fhir/SearchParameter/clinical-patient",
+    "A Patient of this server, by id, Patient/id or absolute URL, or by a chained parameter of Patient.",
+    &["Patient"],
+    |study, each| each(Value::Reference(&study.subject)),
+)
+.chained(ResourceType::Patient)
+.sortable();
+
+impl Criterion<ImagingStudy> {
+    /// `patient=Patient/id`: studies of the Patient with this id.
+    pub fn of_patient(id: &str) -> Self {
+        let kind = Some(ResourceType::Patient.name().to_owned());
+        let test = Test::Reference(vec![ReferenceMatch::Own { kind, id: id.to_owned() }]);
+        Self { parameter: &PATIENT, test }
     }
 }
 

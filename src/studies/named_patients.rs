@@ -1,0 +1,99 @@
+//! The Patients that a criterion names: by the ids of their resources, or by their identifiers. Does not know what an archive
+//! can be queried for.
+
+use fhir_r4::search::{Criterion, PatientParam as Param, Test, Token};
+use fhir_r4::types::Patient;
+
+/// The Patients that can match a criterion.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NamedPatients<'a> {
+    /// Those with these ids.
+    Ids(Vec<&'a str>),
+    /// Those with one of these identifiers, which are PatientIDs (0010,0020).
+    Identifiers(Vec<&'a str>),
+}
+
+impl<'a> NamedPatients<'a> {
+    /// `None` if the criterion describes Patients without naming them.
+    pub(super) fn of(criterion: &'a Criterion<Patient>) -> Option<Self> {
+        match criterion.parameter.key {
+            Param::Id => match &criterion.test {
+                Test::Token(tokens) => Token::codes(tokens).map(Self::Ids),
+                _ => None,
+            },
+            Param::Identifier => match &criterion.test {
+                Test::Token(tokens) => Token::codes(tokens).map(Self::Identifiers),
+                Test::OfType(identifiers) => {
+                    let values = identifiers.iter().map(|identifier| identifier.value.as_str());
+                    Some(Self::Identifiers(values.collect()))
+                }
+                _ => None,
+            },
+            Param::LastUpdated
+            | Param::Profile
+            | Param::Security
+            | Param::Source
+            | Param::Tag
+            | Param::Active
+            | Param::Address
+            | Param::AddressCity
+            | Param::AddressCountry
+            | Param::AddressPostalcode
+            | Param::AddressState
+            | Param::AddressUse
+            | Param::BirthDate
+            | Param::DeathDate
+            | Param::Deceased
+            | Param::Email
+            | Param::Family
+            | Param::Gender
+            | Param::GeneralPractitioner
+            | Param::Given
+            | Param::Language
+            | Param::Link
+            | Param::Name
+            | Param::Organization
+            | Param::Phone
+            | Param::Phonetic
+            | Param::Telecom => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fhir_r4::search::{Context, Handling, Search};
+
+    fn criterion(name: &str, value: &str) -> Criterion<Patient> {
+        let context = Context {
+            base: "http://h/fhir",
+            handling: Handling::Strict,
+            default_count: 50,
+            max_count: 200,
+            is_uid: |_| false,
+        };
+        let pairs = [(name.to_owned(), value.to_owned())];
+        Search::parse(&pairs, &context).unwrap().criteria.pop().unwrap()
+    }
+
+    #[test]
+    fn ids_and_identifiers_name_patients() {
+        for (name, value, expected) in [
+            ("_id", "a,b", NamedPatients::Ids(vec!["a", "b"])),
+            ("identifier", "s|P1,P2", NamedPatients::Identifiers(vec!["P1", "P2"])),
+            ("identifier:of-type", "s|MR|P1", NamedPatients::Identifiers(vec!["P1"])),
+        ] {
+            assert_eq!(NamedPatients::of(&criterion(name, value)), Some(expected), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn other_criteria_name_no_patients() {
+        for (name, value) in
+            [("_id:not", "a"), ("identifier", "s|"), ("identifier:missing", "false"), ("name", "Doe")]
+        {
+            assert_eq!(NamedPatients::of(&criterion(name, value)), None, "{name}={value}");
+        }
+    }
+}
