@@ -24,16 +24,12 @@ use crate::fhir::FhirContext;
 use crate::studies::{Cursor, PageSlice, SortPosition, StudiesError, StudyPage, StudySearch, paginate};
 use dicom_model::StudyUid;
 use fhir_r4::search::{
-    Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, SortKey,
-    Total,
+    Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, Total,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 use include::included;
 use page::{Pages, SearchPage};
-use search_match::{SearchMatch, written};
-
-/// The default order is by id.
-const BY_ID: [SortKey; 1] = [SortKey { parameter: "_id", descending: false }];
+use search_match::{SearchMatch, SortOrder, written};
 
 /// Searches all studies, or those in the compartment of `patient`.
 pub(super) async fn imaging_studies(
@@ -56,7 +52,7 @@ pub(super) async fn imaging_studies(
     } else {
         let wanted = StudySearch {
             criteria: &search.criteria,
-            sort: &search.result.sort,
+            sort: &search.sort,
             count: if search.result.only_count() { 0 } else { search.result.count },
             place: place.as_ref(),
             needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
@@ -90,7 +86,8 @@ pub(super) async fn patients(
     } else {
         matching_patients(context, request, access, &search.criteria, &search.reverse).await?
     };
-    in_order(context, request, access, pages, &search.result, found).await
+    let order = SortOrder { patients: &search.sort, ..SortOrder::default() };
+    in_order(context, request, access, pages, &search.result, found, &order).await
 }
 
 pub(super) async fn endpoints(
@@ -105,7 +102,8 @@ pub(super) async fn endpoints(
     } else {
         matching_endpoints(context, request, access, &search.criteria, &search.reverse).await?
     };
-    in_order(context, request, access, pages, &search.result, found).await
+    let order = SortOrder { endpoints: &search.sort, ..SortOrder::default() };
+    in_order(context, request, access, pages, &search.result, found, &order).await
 }
 
 async fn matching_patients(
@@ -140,7 +138,7 @@ async fn matching_endpoints(
     Ok(found.into_iter().map(|endpoint| SearchMatch::Endpoint(Box::new(endpoint))).collect())
 }
 
-/// Sorts all matches in the requested order and writes the page.
+/// Sorts all matches in the requested order, by default by id, and writes the page.
 async fn in_order(
     context: &FhirContext,
     request: &FhirRequest<'_>,
@@ -148,10 +146,10 @@ async fn in_order(
     pages: Pages<'_>,
     result: &ResultParameters,
     found: Vec<SearchMatch>,
+    order: &SortOrder<'_>,
 ) -> Result<Rendered, Failure> {
-    let keys = if result.sort.is_empty() { &BY_ID[..] } else { &result.sort };
-    let found = found.into_iter().map(|found| (found.standing(context, keys), found)).collect();
-    cut_from(context, request, access, pages, result, found, keys).await
+    let found = found.into_iter().map(|found| (found.standing(context, order), found)).collect();
+    cut_from(context, request, access, pages, result, found, order).await
 }
 
 /// Cuts the page from the matches, and adds the included resources.
@@ -162,15 +160,16 @@ async fn cut_from(
     mut pages: Pages<'_>,
     result: &ResultParameters,
     found: Vec<(SortPosition, SearchMatch)>,
-    keys: &[SortKey],
+    order: &SortOrder<'_>,
 ) -> Result<Rendered, Failure> {
+    let directions = order.directions();
     let limit = context.limits.sort_window;
-    if found.len() > limit && !result.sort.is_empty() {
+    if found.len() > limit && !directions.is_empty() {
         return Err(StudiesError::TooManyToSort { limit }.into());
     }
     let place: Option<Cursor> = pages.cursor()?;
     let count = if result.only_count() { 0 } else { result.count };
-    let PageSlice { items, total, previous, next } = paginate(found, keys, place.as_ref(), count);
+    let PageSlice { items, total, previous, next } = paginate(found, &directions, place.as_ref(), count);
     let mut entries = written(context, request, &items, &form(result), Mode::Match).await?;
     entries.extend(included(context, request, access, result, items, &mut pages).await?);
     page::render(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await

@@ -68,7 +68,7 @@ pub struct StudySearch<'a> {
     /// A match satisfies all of them.
     pub criteria: &'a [Criterion<ImagingStudy>],
     /// The sort order; without a key the newest study comes first.
-    pub sort: &'a [SortKey],
+    pub sort: &'a [SortKey<ImagingStudy>],
     /// Matches per page.
     pub count: usize,
     /// The page; `None` is the first one.
@@ -109,9 +109,6 @@ pub struct StudyPage {
     /// asks for changes since then misses nothing.
     pub asked_at: Option<Timestamp>,
 }
-
-/// The newest study first.
-const DEFAULT_ORDER: [SortKey; 1] = [SortKey { parameter: "started", descending: true }];
 
 impl Studies {
     /// One page of the studies that match and that the caller may see.
@@ -154,7 +151,7 @@ impl Studies {
     pub async fn search_to_sort(
         &self,
         criteria: &[Criterion<ImagingStudy>],
-        sort: &[SortKey],
+        sort: &[SortKey<ImagingStudy>],
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
@@ -190,9 +187,10 @@ impl Studies {
         if found.studies.len() > window && !search.sort.is_empty() {
             return Err(StudiesError::TooManyToSort { limit: window });
         }
-        let keys = if search.sort.is_empty() { &DEFAULT_ORDER } else { search.sort };
+        let keys = if search.sort.is_empty() { &[SortKey::NEWEST_FIRST] } else { search.sort };
+        let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
         let standings = found.studies.into_iter().map(|study| (self.standing(&study, keys), study)).collect();
-        let page = sort::paginate(standings, keys, search.place, search.count);
+        let page = sort::paginate(standings, &directions, search.place, search.count);
         // Omitted studies count neither as matches nor as non-matches.
         let is_certain = found.patient_conflicts.is_empty() && found.missing_uid == 0;
         Ok(StudyPage {
@@ -208,7 +206,7 @@ impl Studies {
     }
 
     /// The position of a study in a sort order.
-    pub fn standing(&self, study: &FoundStudy, keys: &[SortKey]) -> SortPosition {
+    pub fn standing(&self, study: &FoundStudy, keys: &[SortKey<ImagingStudy>]) -> SortPosition {
         match self.source(&study.first().archive) {
             Some(source) => SortPosition::of(keys, &shallow(study, source), &zone_of(source)),
             // Each row's archive is configured.

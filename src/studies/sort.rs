@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::search::Cursor;
 use fhir_r4::date::FhirDate;
-use fhir_r4::search::{Parameter, Searched, SortKey, Value, normalize};
+use fhir_r4::search::{Direction, Searched, SortKey, Value, normalize};
 
 /// Characters of a text that order matches; further ones count as equal. DICOM's sortable values are 64 characters long at most
 /// (PS3.5 table 6.2-1), and cursors hold them, so that an archive's longer text may not make a link too long.
@@ -31,7 +31,7 @@ pub struct SortPosition {
 
 impl SortPosition {
     /// The position of `resource` by `keys`. Dates without a zone are read in `zone`.
-    pub fn of<R: Searched>(keys: &[SortKey], resource: &R, zone: &TimeZone) -> Self {
+    pub fn of<R: Searched>(keys: &[SortKey<R>], resource: &R, zone: &TimeZone) -> Self {
         let values = keys.iter().map(|key| sort_value(key, resource, zone)).collect();
         Self { values, id: resource.id().to_owned() }
     }
@@ -42,12 +42,14 @@ impl SortPosition {
         Self { id: name, ..self }
     }
 
-    /// Compares two positions by the same keys. A match without a value comes last in either direction.
-    pub(super) fn compare(&self, other: &Self, keys: &[SortKey]) -> Ordering {
-        let by_keys = keys.iter().zip(self.values.iter().zip(&other.values)).map(|(key, pair)| match pair {
-            (Some(one), Some(other)) if key.descending => other.cmp(one),
-            (Some(one), Some(other)) => one.cmp(other),
-            (one, other) => other.is_some().cmp(&one.is_some()),
+    /// Compares two positions by the same keys, which have these directions. A match without a value comes last in either
+    /// direction.
+    pub(super) fn compare(&self, other: &Self, directions: &[Direction]) -> Ordering {
+        let pairs = directions.iter().zip(self.values.iter().zip(&other.values));
+        let by_keys = pairs.map(|(direction, pair)| match (direction, pair) {
+            (Direction::Descending, (Some(one), Some(other))) => other.cmp(one),
+            (Direction::Ascending, (Some(one), Some(other))) => one.cmp(other),
+            (_, (one, other)) => other.is_some().cmp(&one.is_some()),
         });
         by_keys.fold(Ordering::Equal, Ordering::then).then_with(|| self.id.cmp(&other.id))
     }
@@ -66,23 +68,23 @@ pub struct PageSlice<T> {
     pub next: Option<Cursor>,
 }
 
-/// Sorts `items` and cuts a page of at most `count` from them.
+/// Sorts `items`, by keys with these directions, and cuts a page of at most `count` from them.
 pub fn paginate<T>(
     mut items: Vec<(SortPosition, T)>,
-    keys: &[SortKey],
+    directions: &[Direction],
     place: Option<&Cursor>,
     count: usize,
 ) -> PageSlice<T> {
-    items.sort_by(|(one, _), (other, _)| one.compare(other, keys));
+    items.sort_by(|(one, _), (other, _)| one.compare(other, directions));
     let total = items.len();
     let (begin, end) = match place {
         None | Some(Cursor::At(_)) => (0, count.min(total)),
         Some(Cursor::After(last)) => {
-            let begin = items.partition_point(|(standing, _)| standing.compare(last, keys).is_le());
+            let begin = items.partition_point(|(standing, _)| standing.compare(last, directions).is_le());
             (begin, begin.saturating_add(count).min(total))
         }
         Some(Cursor::Before(first)) => {
-            let end = items.partition_point(|(standing, _)| standing.compare(first, keys).is_lt());
+            let end = items.partition_point(|(standing, _)| standing.compare(first, directions).is_lt());
             (end.saturating_sub(count), end)
         }
     };
@@ -96,12 +98,14 @@ pub fn paginate<T>(
 }
 
 /// Of several values, the one that comes first in the order (R4 search#sort).
-fn sort_value<R: Searched>(key: &SortKey, resource: &R, zone: &TimeZone) -> Option<SortValue> {
-    let parameter = Parameter::<R>::named(key.parameter)?;
+fn sort_value<R: Searched>(key: &SortKey<R>, resource: &R, zone: &TimeZone) -> Option<SortValue> {
     let mut first: Option<SortValue> = None;
-    (parameter.values)(resource, &mut |value| {
+    (key.parameter().values)(resource, &mut |value| {
         let Some(value) = comparable(&value, zone) else { return };
-        let comes_first = first.as_ref().is_none_or(|first| (value < *first) != key.descending);
+        let comes_first = first.as_ref().is_none_or(|first| match key.direction() {
+            Direction::Ascending => value < *first,
+            Direction::Descending => value >= *first,
+        });
         if comes_first {
             first = Some(value);
         }
@@ -128,6 +132,7 @@ fn sort_text(text: &str) -> SortValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fhir_r4::search::{Context, Handling, Search};
     use fhir_r4::types::{HumanName, Patient};
 
     fn patient(id: &str, born: Option<&str>, families: &[&str]) -> Patient {
@@ -140,15 +145,22 @@ mod tests {
         }
     }
 
-    fn ordered(keys: &[SortKey], patients: &[Patient]) -> Vec<String> {
-        let standing = |patient: &Patient| SortPosition::of(keys, patient, &TimeZone::UTC);
+    /// The ids of the patients as `_sort` orders them.
+    fn ordered(sort: &str, patients: &[Patient]) -> Vec<String> {
+        let context = Context {
+            base: "http://h/fhir",
+            handling: Handling::Strict,
+            default_count: 50,
+            max_count: 200,
+            is_uid: |_| false,
+        };
+        let pairs = [("_sort".to_owned(), sort.to_owned())];
+        let keys = Search::<Patient>::parse(&pairs, &context).unwrap().sort;
+        let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
+        let standing = |patient: &Patient| SortPosition::of(&keys, patient, &TimeZone::UTC);
         let mut standings: Vec<_> = patients.iter().map(standing).collect();
-        standings.sort_by(|one, other| one.compare(other, keys));
+        standings.sort_by(|one, other| one.compare(other, &directions));
         standings.into_iter().map(|standing| standing.id).collect()
-    }
-
-    fn key(parameter: &'static str, descending: bool) -> SortKey {
-        SortKey { parameter, descending }
     }
 
     #[test]
@@ -159,15 +171,15 @@ mod tests {
             patient("b", Some("1980-05"), &[]),
             patient("a", Some("1970-01-01"), &[]),
         ];
-        assert_eq!(ordered(&[key("birthdate", false)], &patients), ["a", "c", "b", "d"]);
-        assert_eq!(ordered(&[key("birthdate", true)], &patients), ["b", "a", "c", "d"]);
+        assert_eq!(ordered("birthdate", &patients), ["a", "c", "b", "d"]);
+        assert_eq!(ordered("-birthdate", &patients), ["b", "a", "c", "d"]);
     }
 
     #[test]
     fn the_first_of_several_values_in_the_order_counts() {
         let patients = [patient("a", None, &["Doe", "Zorn"]), patient("b", None, &["Ärzte"])];
-        assert_eq!(ordered(&[key("family", false)], &patients), ["b", "a"]);
-        assert_eq!(ordered(&[key("family", true)], &patients), ["a", "b"]);
+        assert_eq!(ordered("family", &patients), ["b", "a"]);
+        assert_eq!(ordered("-family", &patients), ["a", "b"]);
     }
 
     #[test]
@@ -205,6 +217,6 @@ mod tests {
     #[test]
     fn a_later_key_orders_matches_with_equal_values() {
         let patients = [patient("a", Some("1970"), &["X"]), patient("b", Some("1970"), &["A"])];
-        assert_eq!(ordered(&[key("birthdate", false), key("family", false)], &patients), ["b", "a"]);
+        assert_eq!(ordered("birthdate,family", &patients), ["b", "a"]);
     }
 }

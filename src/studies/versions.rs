@@ -10,16 +10,15 @@ use crate::fingerprint::Fingerprint;
 use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey};
 use fhir_r4::types::ImagingStudy;
 
-const LAST_UPDATED: &str = "_lastUpdated";
-
 /// Whether a criterion compares the time of a version.
 pub(super) fn is_about_time(criterion: &Criterion<ImagingStudy>) -> bool {
     criterion.parameter.key == ImagingStudyParam::LastUpdated
 }
 
 /// Whether a search needs the time of each version.
-pub(super) fn needs_versions(criteria: &[Criterion<ImagingStudy>], sort: &[SortKey]) -> bool {
-    criteria.iter().any(is_about_time) || sort.iter().any(|key| key.parameter == LAST_UPDATED)
+pub(super) fn needs_versions(criteria: &[Criterion<ImagingStudy>], sort: &[SortKey<ImagingStudy>]) -> bool {
+    let is_by_time = |key: &SortKey<_>| key.parameter().key == ImagingStudyParam::LastUpdated;
+    criteria.iter().any(is_about_time) || sort.iter().any(is_by_time)
 }
 
 impl Studies {

@@ -13,6 +13,7 @@ mod parameter;
 mod parameters;
 mod reference;
 mod result;
+mod sort;
 mod string;
 mod token;
 mod uri;
@@ -25,7 +26,8 @@ pub use include::{Edge, Include};
 pub use parameter::{Parameter, ParameterType, Values};
 pub use parameters::{EndpointParam, ImagingStudyParam, PatientParam, Searched};
 pub use reference::ReferenceMatch;
-pub use result::{Contained, ResultParameters, SortKey, Summary, Total};
+pub use result::{Contained, ResultParameters, Summary, Total};
+pub use sort::{Direction, SortKey};
 pub use string::{StringMatch, normalize};
 pub use token::{System, Token, TypedIdentifier};
 pub use uri::UriMatch;
@@ -105,6 +107,8 @@ pub struct Search<R: Searched> {
     pub criteria: Vec<Criterion<R>>,
     /// Studies that must refer to a match (R4 search#has).
     pub reverse: Vec<Reverse>,
+    /// The order of the matches (`_sort`); empty for the default order.
+    pub sort: Vec<SortKey<R>>,
     /// The result parameters.
     pub result: ResultParameters,
     /// The parameters that were applied, unchanged, for the self link.
@@ -145,6 +149,7 @@ impl<R: Searched> Search<R> {
         let mut search = Self {
             criteria: Vec::new(),
             reverse: Vec::new(),
+            sort: Vec::new(),
             result: ResultParameters::new(context.default_count),
             applied: Vec::new(),
             ignored: Vec::new(),
@@ -197,7 +202,7 @@ impl<R: Searched> Search<R> {
             if name.contains('.') {
                 return Err(error("not-supported", "this parameter does not support chaining".to_owned()));
             }
-            match self.result.read::<R>(base_name, modifier, value, context) {
+            match self.result.read(base_name, modifier, value, &mut self.sort, context) {
                 Ok(()) => {}
                 Err(Unread::Error(code, diagnostics)) => return Err(error(code, diagnostics)),
                 Err(Unread::Ignored(why)) => return self.ignore(name, &why, context),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::include::referred;
 use super::page::{Pages, Reading};
-use super::search_match::SearchMatch;
+use super::search_match::{SearchMatch, SortOrder};
 use super::types::Named;
 use super::{compartment, cut_from, warn_omitted_and_drop_total};
 use crate::auth::Access;
@@ -44,9 +44,10 @@ pub(in crate::fhir) async fn everything(
         found.extend(referred(context, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
     }
     found.retain(|found| parsed.wants(found.kind()));
-    let standing = |found: &SearchMatch| found.standing(context, &[]).under(found.name());
+    let order = SortOrder::default();
+    let standing = |found: &SearchMatch| found.standing(context, &order).under(found.name());
     let found = found.into_iter().map(|found| (standing(&found), found)).collect();
-    cut_from(context, request, access, pages, &search.result, found, &[]).await
+    cut_from(context, request, access, pages, &search.result, found, &order).await
 }
 
 /// The request as a search for studies.

@@ -9,8 +9,8 @@ use crate::fhir::bundle::{Entry, Mode};
 use crate::fhir::read::render;
 use crate::studies::Form;
 use crate::studies::{FoundPatient, FoundStudy, SortPosition};
-use fhir_r4::search::{ResourceType, SortKey};
-use fhir_r4::types::Endpoint;
+use fhir_r4::search::{Direction, ResourceType, SortKey};
+use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
 /// A resource that was found; studies are not assembled yet.
 #[derive(Debug, Clone)]
@@ -18,6 +18,26 @@ pub(in crate::fhir) enum SearchMatch {
     Study(FoundStudy),
     Patient(Box<FoundPatient>),
     Endpoint(Box<Endpoint>),
+}
+
+/// The order of matches: keys of the same names and directions for each type that is searched. Without keys the order is by id.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SortOrder<'a> {
+    pub(super) studies: &'a [SortKey<ImagingStudy>],
+    pub(super) patients: &'a [SortKey<Patient>],
+    pub(super) endpoints: &'a [SortKey<Endpoint>],
+}
+
+impl SortOrder<'_> {
+    /// The directions of the keys.
+    pub(super) fn directions(&self) -> Vec<Direction> {
+        let directions = [
+            self.studies.iter().map(SortKey::direction).collect::<Vec<_>>(),
+            self.patients.iter().map(SortKey::direction).collect(),
+            self.endpoints.iter().map(SortKey::direction).collect(),
+        ];
+        directions.into_iter().find(|directions| !directions.is_empty()).unwrap_or_default()
+    }
 }
 
 impl SearchMatch {
@@ -43,11 +63,11 @@ impl SearchMatch {
     }
 
     /// The position in a sort order, among matches of its type.
-    pub(super) fn standing(&self, context: &FhirContext, keys: &[SortKey]) -> SortPosition {
+    pub(super) fn standing(&self, context: &FhirContext, order: &SortOrder<'_>) -> SortPosition {
         match self {
-            Self::Study(study) => context.studies.standing(study, keys),
-            Self::Patient(patient) => SortPosition::of(keys, &patient.resource, &patient.zone),
-            Self::Endpoint(endpoint) => SortPosition::of(keys, endpoint.as_ref(), &TimeZone::UTC),
+            Self::Study(study) => context.studies.standing(study, order.studies),
+            Self::Patient(patient) => SortPosition::of(order.patients, &patient.resource, &patient.zone),
+            Self::Endpoint(endpoint) => SortPosition::of(order.endpoints, endpoint.as_ref(), &TimeZone::UTC),
         }
     }
 }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::page::{Pages, Reading};
-use super::search_match::SearchMatch;
+use super::search_match::{SearchMatch, SortOrder};
 use super::{
     compartment, cut_from, matching_endpoints, matching_patients, warn_omitted_and_drop_total,
     warn_unsupported_patient_criteria,
@@ -17,7 +17,8 @@ use crate::fhir::FhirRequest;
 use crate::studies::FoundPatient;
 use dicom_model::StudyUid;
 use fhir_r4::search::{
-    Contained, Criterion, EvaluationContext, ResourceType, Search, SortKey, has_parameter, shown,
+    Contained, Criterion, Direction, EvaluationContext, ResourceType, Search, Searched, SortKey,
+    has_parameter, shown,
 };
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
@@ -40,10 +41,10 @@ pub(in crate::fhir) async fn all_types(
     let mut pages = Pages::of(&context.cursors, request, &path, search.reading()?);
     let found = search.found(context, request, access, focus.as_ref(), &mut pages).await?;
     let result = search.reading()?.result;
-    let keys: &[SortKey] = if search.has_one_order { &result.sort } else { &[] };
-    let standing = |found: &SearchMatch| found.standing(context, keys).under(found.name());
+    let order = search.order();
+    let standing = |found: &SearchMatch| found.standing(context, &order).under(found.name());
     let found = found.into_iter().map(|found| (standing(&found), found)).collect();
-    cut_from(context, request, access, pages, result, found, keys).await
+    cut_from(context, request, access, pages, result, found, &order).await
 }
 
 /// The parameters as parsed for each type.
@@ -53,7 +54,6 @@ struct Searches {
     patients: Option<Search<Patient>>,
     applied: Vec<(String, String)>,
     ignored: Vec<(String, String)>,
-    has_one_order: bool,
 }
 
 impl Searches {
@@ -93,8 +93,25 @@ impl Searches {
         applied.extend(
             readings.first().into_iter().flat_map(|first| first.applied.iter().filter(by_all).cloned()),
         );
-        let has_one_order = readings.windows(2).all(|pair| pair[0].result.sort == pair[1].result.sort);
-        Ok(Self { endpoints, studies, patients, applied, ignored, has_one_order })
+        Ok(Self { endpoints, studies, patients, applied, ignored })
+    }
+
+    /// The requested order, if it is the same for all types; otherwise by id.
+    fn order(&self) -> SortOrder<'_> {
+        let names = [
+            self.endpoints.as_ref().map(|search| names(&search.sort)),
+            self.studies.as_ref().map(|search| names(&search.sort)),
+            self.patients.as_ref().map(|search| names(&search.sort)),
+        ];
+        let names: Vec<_> = names.into_iter().flatten().collect();
+        if names.windows(2).any(|pair| pair[0] != pair[1]) {
+            return SortOrder::default();
+        }
+        SortOrder {
+            endpoints: self.endpoints.as_ref().map_or(&[], |search| &search.sort),
+            studies: self.studies.as_ref().map_or(&[], |search| &search.sort),
+            patients: self.patients.as_ref().map_or(&[], |search| &search.sort),
+        }
     }
 
     /// How the parameters were understood, from any of the types.
@@ -128,7 +145,7 @@ impl Searches {
         if let Some(search) = &self.studies {
             let mut criteria = search.criteria.clone();
             criteria.extend(focus.map(|focus| Criterion::of_patient(&focus.resource.id)));
-            let sort = &search.result.sort;
+            let sort = &search.sort;
             let matching =
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
             let uids: Vec<StudyUid> =
@@ -153,6 +170,11 @@ impl Searches {
         }
         Ok(found)
     }
+}
+
+/// The keys of an order, by the names of their parameters, which types share.
+fn names<R: Searched>(sort: &[SortKey<R>]) -> Vec<(&'static str, Direction)> {
+    sort.iter().map(|key| (key.parameter().name, key.direction())).collect()
 }
 
 /// In its own compartment, a Patient is compared only by the parameters of all resources.

@@ -58,7 +58,7 @@ pub struct Parameter<R: Searched> {
     /// The type whose parameters can be chained (R4 search#chaining).
     pub chain: Option<ResourceType>,
     /// Whether `_sort` supports it.
-    pub sorts: bool,
+    pub(super) sorts: bool,
     /// Whether its tokens are identifiers, which have a type (`:of-type`).
     pub(super) has_identifiers: bool,
     /// Whether its strings are compared phonetically.

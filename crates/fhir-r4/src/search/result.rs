@@ -1,8 +1,8 @@
-//! Parses the search result parameters (R4 search#return): number, order and subset of the matches, and included
+//! Parses the search result parameters (R4 search#return): number and subset of the matches, and included
 //! resources. Does not know about criteria.
 
 use super::include::Include;
-use super::{Context, Parameter, SearchError, Searched};
+use super::{Context, SearchError, Searched, SortKey};
 
 /// `_summary` (R4 search#summary).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -29,15 +29,6 @@ pub enum Total {
     Estimate,
     /// The exact total.
     Accurate,
-}
-
-/// One key of `_sort` (R4 search#sort).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SortKey {
-    /// The name of the parameter.
-    pub parameter: &'static str,
-    /// Whether the order is descending.
-    pub descending: bool,
 }
 
 /// `_contained` (R4 search#contained). Resources of this server contain no others.
@@ -77,8 +68,6 @@ pub struct ResultParameters {
     pub summary: Summary,
     /// `_elements`: names of root elements, sorted, without duplicates.
     pub elements: Option<Vec<String>>,
-    /// `_sort`.
-    pub sort: Vec<SortKey>,
     /// `_include`.
     pub includes: Vec<Include>,
     /// `_revinclude`.
@@ -111,7 +100,6 @@ impl ResultParameters {
             count,
             summary: Summary::default(),
             elements: None,
-            sort: Vec::new(),
             includes: Vec::new(),
             reverse_includes: Vec::new(),
             contained: Contained::default(),
@@ -126,12 +114,14 @@ impl ResultParameters {
         self.summary == Summary::Count || self.count == 0
     }
 
-    /// Parses one result parameter; `name` must be known ([`is_known`]).
+    /// Parses one result parameter; `name` must be known ([`is_known`]). The keys of `_sort` depend on the type that is searched:
+    /// they are returned in `sort`.
     pub(super) fn read<R: Searched>(
         &mut self,
         name: &str,
         modifier: Option<&str>,
         value: &str,
+        sort: &mut Vec<SortKey<R>>,
         context: &Context<'_>,
     ) -> Result<(), Unread> {
         let invalid = |diagnostics: &str| Unread::Error("value", diagnostics.to_owned());
@@ -171,7 +161,7 @@ impl ResultParameters {
                 let expected = "expected comma-separated names of root elements of the resource";
                 self.elements = Some(names.ok_or_else(|| invalid(expected))?);
             }
-            "_sort" => self.sort = sort_keys::<R>(value)?,
+            "_sort" => *sort = SortKey::parse_all(value)?,
             "_include" | "_revinclude" => {
                 let include = Include::read(value, iterate).ok_or_else(|| {
                     let expected = "expected Type:parameter[:Target] with a reference parameter of a supported type, Type:* or *";
@@ -237,31 +227,6 @@ fn elements(value: &str) -> Option<Vec<String>> {
     names.sort_unstable();
     names.dedup();
     Some(names)
-}
-
-fn sort_keys<R: Searched>(value: &str) -> Result<Vec<SortKey>, Unread> {
-    let sortable = || Parameter::<R>::all().filter(|parameter| parameter.sorts);
-    let key = |name: &str| {
-        let (name, descending) = match name.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (name, false),
-        };
-        let parameter = sortable().find(|parameter| parameter.name == name)?.name;
-        Some(SortKey { parameter, descending })
-    };
-    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let keys: Option<Vec<SortKey>> = names.map(key).collect();
-    // A parameter that is repeated orders nothing that its first occurrence left equal.
-    let distinct = |keys: Vec<SortKey>| {
-        let is_first = |(index, key): &(usize, SortKey)| {
-            !keys[..*index].iter().any(|earlier| earlier.parameter == key.parameter)
-        };
-        keys.iter().copied().enumerate().filter(is_first).map(|(_, key)| key).collect::<Vec<_>>()
-    };
-    keys.map(distinct).filter(|keys| !keys.is_empty()).ok_or_else(|| {
-        let names = sortable().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
-        Unread::Ignored(format!("_sort supports {names}; prefix a name with - for descending order."))
-    })
 }
 
 /// Whether `name` is a result parameter.

@@ -243,15 +243,14 @@ fn too_long_values_and_control_characters_are_rejected() {
 
 #[test]
 fn result_parameters_are_parsed() {
-    let result = studies("_count=10&_summary=true&_include=ImagingStudy:endpoint&_include:iterate=ImagingStudy:patient:Patient&_total=accurate&_sort=-started,_id")
-        .unwrap()
-        .result;
+    let search = studies("_count=10&_summary=true&_include=ImagingStudy:endpoint&_include:iterate=ImagingStudy:patient:Patient&_total=accurate&_sort=-started,_id").unwrap();
+    let result = search.result;
     assert_eq!((result.count, result.summary, result.total), (10, Summary::True, Some(Total::Accurate)));
     let edges: Vec<_> =
         result.includes.iter().map(|include| (include.edges.clone(), include.iterate)).collect();
     assert_eq!(edges, [(vec![Edge::StudyToEndpoint], false), (vec![Edge::StudyToPatient], true)]);
-    let key = |parameter, descending| SortKey { parameter, descending };
-    assert_eq!(result.sort, [key("started", true), key("_id", false)]);
+    let sort: Vec<_> = search.sort.iter().map(|key| (key.parameter().name, key.direction())).collect();
+    assert_eq!(sort, [("started", Direction::Descending), ("_id", Direction::Ascending)]);
     assert_eq!(studies("_count=1000").unwrap().result.count, 200);
     assert_eq!(studies("_count=99999999999999999999999").unwrap().result.count, 200);
     assert_eq!(studies("").unwrap().result.count, 50);

@@ -1,7 +1,9 @@
 //! The search parameters of ImagingStudy (R4 imagingstudy.html#search).
 
 use super::{Parameter, Searched, common};
-use crate::search::{Context, Criterion, ReferenceMatch, ResourceType, System, Test, Token, Value};
+use crate::search::{
+    Context, Criterion, Direction, ReferenceMatch, ResourceType, SortKey, System, Test, Token, Value,
+};
 use crate::types::{ImagingStudy, Meta, SopClass};
 use ImagingStudyParam as Param;
 
@@ -188,13 +190,7 @@ impl Searched for ImagingStudy {
             |study, each| study.series.iter().for_each(|series| each(Value::bare(&series.uid))),
         )
         .checked(bare_uid),
-        Parameter::<Self>::date(
-            Param::Started, "started",
-            "http://hl7.org/fhir/SearchParameter/ImagingStudy-started",
-            "When the study started. All prefixes and precisions are supported. A date without a time zone is a local date at the archive.",
-            |study, each| study.started.iter().for_each(|moment| each(Value::Date(moment))),
-        )
-        .sortable(),
+        STARTED,
         Parameter::<Self>::token(
             Param::Status, "status",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-status",
@@ -231,6 +227,20 @@ const PATIENT: Parameter<ImagingStudy> = Parameter::<ImagingStudy>::reference(
 )
 .chained(ResourceType::Patient)
 .sortable();
+
+const STARTED: Parameter<ImagingStudy> = Parameter::<ImagingStudy>::date(
+    Param::Started,
+    "started",
+    "http://hl7.org/fhir/SearchParameter/ImagingStudy-started",
+    "When the study started. All prefixes and precisions are supported. A date without a time zone is a local date at the archive.",
+    |study, each| study.started.iter().for_each(|moment| each(Value::Date(moment))),
+)
+.sortable();
+
+impl SortKey<ImagingStudy> {
+    /// `-started`: the newest study first.
+    pub const NEWEST_FIRST: Self = Self::of(&STARTED, Direction::Descending);
+}
 
 impl Criterion<ImagingStudy> {
     /// `patient=Patient/id`: studies of the Patient with this id.

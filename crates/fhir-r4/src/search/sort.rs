@@ -1,0 +1,83 @@
+//! Parses `_sort` (R4 search#sort). Does not compare resources.
+
+use std::fmt;
+
+use super::result::Unread;
+use super::{Parameter, Searched};
+
+/// The direction of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The lowest value first.
+    Ascending,
+    /// The highest value first.
+    Descending,
+}
+
+/// One key of `_sort`. Only the parameter table can make one, of a sortable parameter of `R`.
+pub struct SortKey<R: Searched> {
+    parameter: &'static Parameter<R>,
+    direction: Direction,
+}
+
+impl<R: Searched> SortKey<R> {
+    /// The key by a sortable parameter, for constants: with any other parameter the constant does not compile.
+    pub(super) const fn of(parameter: &'static Parameter<R>, direction: Direction) -> Self {
+        assert!(parameter.sorts);
+        Self { parameter, direction }
+    }
+
+    /// Parses a name, which `-` precedes for descending order.
+    fn parse(text: &str) -> Option<Self> {
+        let (name, direction) = match text.strip_prefix('-') {
+            Some(name) => (name, Direction::Descending),
+            None => (text, Direction::Ascending),
+        };
+        let parameter = Parameter::named(name).filter(|parameter| parameter.sorts)?;
+        Some(Self { parameter, direction })
+    }
+
+    /// Parses the keys of a value. A parameter that is repeated orders nothing that its first occurrence left equal, and is left
+    /// out.
+    pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, Unread> {
+        let mut keys: Vec<Self> = Vec::new();
+        for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let key = Self::parse(name).ok_or_else(unsupported::<R>)?;
+            if !keys.iter().any(|earlier| earlier.parameter.key == key.parameter.key) {
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() { Err(unsupported::<R>()) } else { Ok(keys) }
+    }
+
+    /// The parameter by whose values resources are sorted.
+    pub fn parameter(&self) -> &'static Parameter<R> {
+        self.parameter
+    }
+
+    /// The direction.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+}
+
+impl<R: Searched> Clone for SortKey<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: Searched> Copy for SortKey<R> {}
+
+impl<R: Searched> fmt::Debug for SortKey<R> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { parameter, direction } = self;
+        formatter.debug_struct("SortKey").field("parameter", parameter).field("direction", direction).finish()
+    }
+}
+
+fn unsupported<R: Searched>() -> Unread {
+    let names = Parameter::<R>::all().filter(|parameter| parameter.sorts).map(|parameter| parameter.name);
+    let names = names.collect::<Vec<_>>().join(", ");
+    Unread::Ignored(format!("_sort supports {names}; prefix a name with - for descending order."))
+}
