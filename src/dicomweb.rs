@@ -31,7 +31,7 @@ pub use limits::DicomwebLimits;
 pub use proxy::stream_error::StreamError;
 pub use rendering::RenderPool;
 pub use request::DicomwebRequest;
-pub use request::path::{PathError, Resource};
+pub use request::path::{PathError, Resource, Target};
 pub use request::query::QueryError;
 pub use response_cache::ResponseCache;
 pub use url_rewrite::syntax::Syntax;

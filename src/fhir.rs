@@ -27,47 +27,12 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use crate::auth::Access;
 use crate::encoded_resource::Rendered;
 use crate::error::Failure;
-use crate::routes::Route;
+use crate::routes::Interaction;
 use crate::studies::Form;
 use dicom_model::StudyUid;
 use fhir_r4::search::ResourceType;
 use http_messages::body::Body;
 use response_format::ResponseFormat;
-
-/// The interactions of the FHIR API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interaction<'a> {
-    /// `GET /fhir/metadata`.
-    Capabilities,
-    /// `GET /fhir/{type}/{id}`.
-    Read(ResourceType, &'a str),
-    /// `GET /fhir/{type}/{id}/_history/{version}`.
-    VersionRead(ResourceType, &'a str, &'a str),
-    /// `GET /fhir/{type}?…`.
-    Search(ResourceType),
-    /// `GET /fhir?…`.
-    SearchAll,
-    /// `GET /fhir/Patient/{id}/{type}?…`; of all types without one.
-    SearchCompartment(&'a str, Option<ResourceType>),
-    /// `GET /fhir/Patient/{id}/$everything`.
-    Everything(&'a str),
-}
-
-impl<'a> From<Route<'a>> for Option<Interaction<'a>> {
-    /// The interaction of a GET route; a batch is not one.
-    fn from(route: Route<'a>) -> Self {
-        Some(match route {
-            Route::Capabilities => Interaction::Capabilities,
-            Route::Read(kind, id) => Interaction::Read(kind, id),
-            Route::VersionRead(kind, id, version) => Interaction::VersionRead(kind, id, version),
-            Route::Search(kind) => Interaction::Search(kind),
-            Route::SearchAll => Interaction::SearchAll,
-            Route::SearchCompartment(id, kind) => Interaction::SearchCompartment(id, kind),
-            Route::Everything(id) => Interaction::Everything(id),
-            Route::Batch | Route::Dicomweb(..) | Route::Federation(_) => return None,
-        })
-    }
-}
 
 /// The response to a read without parameters of a cached, fresh study: no archive is queried, and no link is made.
 pub fn remembered(

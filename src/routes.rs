@@ -5,6 +5,7 @@
 
 use http::Method;
 
+use crate::dicomweb::{PathError, Target};
 use crate::upstream::ArchiveId;
 use fhir_r4::id::is_id;
 use fhir_r4::search::ResourceType;
@@ -12,9 +13,27 @@ use fhir_r4::search::ResourceType;
 /// Maximum length of a path: archive, study, series, instance and a frame list fit in 8 KiB.
 const MAX_PATH_LEN: usize = 8 * 1024;
 
-/// What a request asks for.
+/// What a request is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route<'a> {
+    /// An interaction of the FHIR API.
+    Fhir(Interaction<'a>),
+    /// `POST /fhir`: a batch Bundle.
+    Batch,
+    /// `GET /dicom-web/{archive}/…`, and `GET /dicom-web/studies…`, `/series`, `/instances`, `/wado`.
+    Dicomweb {
+        /// The archive; `None` for the aggregate root.
+        archive: Option<ArchiveId>,
+        /// What the path after the root names; the error of an invalid path, because an archive that does not exist is reported first.
+        target: Result<Target, PathError>,
+        /// The path after the root, without a leading slash.
+        path: &'a str,
+    },
+}
+
+/// The interactions of the FHIR API (R4 http).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interaction<'a> {
     /// `GET /fhir/metadata`.
     Capabilities,
     /// `GET /fhir/{type}/{id}`.
@@ -29,12 +48,6 @@ pub enum Route<'a> {
     SearchCompartment(&'a str, Option<ResourceType>),
     /// `GET /fhir/Patient/{id}/$everything`.
     Everything(&'a str),
-    /// `POST /fhir`: a batch Bundle.
-    Batch,
-    /// `GET /dicom-web/{archive}/…`: what follows the archive, without a leading slash.
-    Dicomweb(ArchiveId, &'a str),
-    /// `GET /dicom-web/studies…`, `/series`, `/instances`, `/wado`: what follows `/dicom-web/`.
-    Federation(&'a str),
 }
 
 /// Why a request asks for nothing that there is.
@@ -87,29 +100,74 @@ impl<'a> Route<'a> {
         match (root, rest) {
             ("fhir", None) if first.is_empty() => match *method {
                 Method::POST => Ok(Self::Batch),
-                _ => allow_only(method, SEARCH).map(|()| Self::SearchAll),
+                _ => allow_only(method, SEARCH).map(|()| Self::Fhir(Interaction::SearchAll)),
             },
-            ("fhir", None) if first == "_search" => allow_only(method, SEARCH).map(|()| Self::SearchAll),
-            ("fhir", rest) => Self::parse_fhir(method, first, rest),
+            ("fhir", None) if first == "_search" => {
+                allow_only(method, SEARCH).map(|()| Self::Fhir(Interaction::SearchAll))
+            }
+            ("fhir", rest) => Interaction::parse(method, first, rest).map(Self::Fhir),
             ("dicom-web", _) if matches!(first, "studies" | "series" | "instances") => {
                 allow_only(method, READ)?;
-                Ok(Self::Federation(below.unwrap_or_default()))
+                Ok(Self::dicomweb(None, below.unwrap_or_default()))
             }
             ("dicom-web", None) if first == "wado" => {
                 allow_only(method, RETRIEVE)?;
-                Ok(Self::Federation(first))
+                Ok(Self::dicomweb(None, first))
             }
             ("dicom-web", Some(rest)) if !rest.is_empty() => {
-                let archive = first;
-                let archive = ArchiveId::parse(archive).map_err(|_| NoRoute::NotFound)?;
+                let archive = ArchiveId::parse(first).map_err(|_| NoRoute::NotFound)?;
                 allow_only(method, RETRIEVE)?;
-                Ok(Self::Dicomweb(archive, rest))
+                Ok(Self::dicomweb(Some(archive), rest))
             }
             _ => Err(NoRoute::NotFound),
         }
     }
 
-    fn parse_fhir(method: &Method, first: &'a str, rest: Option<&'a str>) -> Result<Self, NoRoute> {
+    fn dicomweb(archive: Option<ArchiveId>, path: &'a str) -> Self {
+        Self::Dicomweb { archive, target: Target::parse(path), path }
+    }
+
+    /// The id of the study that is read, when one is.
+    pub fn study_read(&self) -> Option<&'a str> {
+        match self {
+            Self::Fhir(Interaction::Read(ResourceType::ImagingStudy, id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Every label that a route can have.
+    pub const LABELS: [&'static str; 16] = [
+        "fhir.read.ImagingStudy",
+        "fhir.vread.ImagingStudy",
+        "fhir.vread.Patient",
+        "fhir.vread.Endpoint",
+        "fhir.search.ImagingStudy",
+        "fhir.read.Patient",
+        "fhir.search.Patient",
+        "fhir.read.Endpoint",
+        "fhir.search.Endpoint",
+        "fhir.search",
+        "fhir.compartment",
+        "fhir.everything",
+        "fhir.batch",
+        "fhir.capabilities",
+        "dicomweb",
+        "dicomweb.federation",
+    ];
+
+    /// The route without its variable parts, for metrics and logs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Fhir(interaction) => interaction.label(),
+            Self::Batch => "fhir.batch",
+            Self::Dicomweb { archive: Some(_), .. } => "dicomweb",
+            Self::Dicomweb { archive: None, .. } => "dicomweb.federation",
+        }
+    }
+}
+
+impl<'a> Interaction<'a> {
+    fn parse(method: &Method, first: &'a str, rest: Option<&'a str>) -> Result<Self, NoRoute> {
         if first == "metadata" {
             return match rest {
                 None => allow_only(method, READ).map(|()| Self::Capabilities),
@@ -161,36 +219,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The id of the study that is read, when one is.
-    pub fn study_read(&self) -> Option<&'a str> {
-        match self {
-            Self::Read(ResourceType::ImagingStudy, id) => Some(id),
-            _ => None,
-        }
-    }
-
-    /// Every label that a route can have.
-    pub const LABELS: [&'static str; 16] = [
-        "fhir.read.ImagingStudy",
-        "fhir.vread.ImagingStudy",
-        "fhir.vread.Patient",
-        "fhir.vread.Endpoint",
-        "fhir.search.ImagingStudy",
-        "fhir.read.Patient",
-        "fhir.search.Patient",
-        "fhir.read.Endpoint",
-        "fhir.search.Endpoint",
-        "fhir.search",
-        "fhir.compartment",
-        "fhir.everything",
-        "fhir.batch",
-        "fhir.capabilities",
-        "dicomweb",
-        "dicomweb.federation",
-    ];
-
-    /// The route without what varies, for metrics and logs.
-    pub fn label(&self) -> &'static str {
+    fn label(self) -> &'static str {
         match self {
             Self::Capabilities => "fhir.capabilities",
             Self::Read(ResourceType::ImagingStudy, _) => "fhir.read.ImagingStudy",
@@ -205,9 +234,6 @@ impl<'a> Route<'a> {
             Self::SearchAll => "fhir.search",
             Self::SearchCompartment(..) => "fhir.compartment",
             Self::Everything(_) => "fhir.everything",
-            Self::Batch => "fhir.batch",
-            Self::Dicomweb(..) => "dicomweb",
-            Self::Federation(_) => "dicomweb.federation",
         }
     }
 }
@@ -267,27 +293,38 @@ mod tests {
 
     #[test]
     fn every_address_of_ours_is_known() {
-        let main = || ArchiveId::parse("main").unwrap();
+        let fhir = Route::Fhir;
+        let dicomweb = |archive: Option<&str>, path: &'static str| Route::Dicomweb {
+            archive: archive.map(|archive| ArchiveId::parse(archive).unwrap()),
+            target: Target::parse(path),
+            path,
+        };
         for (path, route) in [
-            ("/fhir/metadata", Route::Capabilities),
-            ("/fhir/ImagingStudy", Route::Search(ResourceType::ImagingStudy)),
-            ("/fhir/ImagingStudy/_search", Route::Search(ResourceType::ImagingStudy)),
-            ("/fhir/ImagingStudy/1.2.3", Route::Read(ResourceType::ImagingStudy, "1.2.3")),
-            ("/fhir/Patient/0a1b", Route::Read(ResourceType::Patient, "0a1b")),
-            ("/fhir/Patient/0a1b/_history/7f", Route::VersionRead(ResourceType::Patient, "0a1b", "7f")),
-            ("/fhir/Endpoint/main", Route::Read(ResourceType::Endpoint, "main")),
-            ("/fhir", Route::SearchAll),
-            ("/fhir/", Route::SearchAll),
-            ("/fhir/_search", Route::SearchAll),
-            ("/fhir/Patient/a/ImagingStudy", Route::SearchCompartment("a", Some(ResourceType::ImagingStudy))),
-            ("/fhir/Patient/a/*", Route::SearchCompartment("a", None)),
-            ("/fhir/Patient/a/*/_search", Route::SearchCompartment("a", None)),
-            ("/fhir/Patient/a/$everything", Route::Everything("a")),
-            ("/dicom-web/main/studies", Route::Dicomweb(main(), "studies")),
-            ("/dicom-web/studies", Route::Federation("studies")),
-            ("/dicom-web/studies/1.2/series", Route::Federation("studies/1.2/series")),
-            ("/dicom-web/wado", Route::Federation("wado")),
-            ("/dicom-web/main/studies/1.2/metadata", Route::Dicomweb(main(), "studies/1.2/metadata")),
+            ("/fhir/metadata", fhir(Interaction::Capabilities)),
+            ("/fhir/ImagingStudy", fhir(Interaction::Search(ResourceType::ImagingStudy))),
+            ("/fhir/ImagingStudy/_search", fhir(Interaction::Search(ResourceType::ImagingStudy))),
+            ("/fhir/ImagingStudy/1.2.3", fhir(Interaction::Read(ResourceType::ImagingStudy, "1.2.3"))),
+            ("/fhir/Patient/0a1b", fhir(Interaction::Read(ResourceType::Patient, "0a1b"))),
+            (
+                "/fhir/Patient/0a1b/_history/7f",
+                fhir(Interaction::VersionRead(ResourceType::Patient, "0a1b", "7f")),
+            ),
+            ("/fhir/Endpoint/main", fhir(Interaction::Read(ResourceType::Endpoint, "main"))),
+            ("/fhir", fhir(Interaction::SearchAll)),
+            ("/fhir/", fhir(Interaction::SearchAll)),
+            ("/fhir/_search", fhir(Interaction::SearchAll)),
+            (
+                "/fhir/Patient/a/ImagingStudy",
+                fhir(Interaction::SearchCompartment("a", Some(ResourceType::ImagingStudy))),
+            ),
+            ("/fhir/Patient/a/*", fhir(Interaction::SearchCompartment("a", None))),
+            ("/fhir/Patient/a/*/_search", fhir(Interaction::SearchCompartment("a", None))),
+            ("/fhir/Patient/a/$everything", fhir(Interaction::Everything("a"))),
+            ("/dicom-web/main/studies", dicomweb(Some("main"), "studies")),
+            ("/dicom-web/studies", dicomweb(None, "studies")),
+            ("/dicom-web/studies/1.2/series", dicomweb(None, "studies/1.2/series")),
+            ("/dicom-web/wado", dicomweb(None, "wado")),
+            ("/dicom-web/main/studies/1.2/metadata", dicomweb(Some("main"), "studies/1.2/metadata")),
         ] {
             assert!(Route::LABELS.contains(&route.label()), "{path}");
             assert_eq!(get(path), Ok(route), "{path}");
@@ -297,7 +334,7 @@ mod tests {
     #[test]
     fn what_is_posted_to_the_base_is_a_batch() {
         assert_eq!(Route::parse(&Method::POST, "/fhir"), Ok(Route::Batch));
-        assert_eq!(Route::parse(&Method::POST, "/fhir/_search"), Ok(Route::SearchAll));
+        assert_eq!(Route::parse(&Method::POST, "/fhir/_search"), Ok(Route::Fhir(Interaction::SearchAll)));
     }
 
     #[test]
@@ -368,7 +405,7 @@ mod tests {
         #[test]
         fn what_is_routed_to_an_archive_holds_no_way_out(rest in "[a-z0-9./%\\\\;]{1,40}") {
             let path = format!("/dicom-web/main/{rest}");
-            if let Ok(Route::Dicomweb(_, rest)) = get(&path) {
+            if let Ok(Route::Dicomweb { path: rest, .. }) = get(&path) {
                 prop_assert!(!rest.split('/').any(|segment| segment.is_empty() && !rest.ends_with('/') || segment.starts_with("..")
                     && segment.len() == 2));
                 prop_assert!(!rest.contains(['%', '\\', ';']));

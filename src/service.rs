@@ -15,14 +15,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body as _;
 
 use crate::auth::{Access, Authentication, Authenticator};
-use crate::dicomweb::{DicomwebRequest, Federation};
+use crate::dicomweb::{DicomwebError, DicomwebRequest, Federation, PathError, Target};
 use crate::error::{self, Failure};
-use crate::fhir::{self, FhirContext, FhirRequest, Interaction};
+use crate::fhir::{self, FhirContext, FhirRequest};
 use crate::http::cors::Cors;
-use crate::http::forwarded::PublicAddress;
+use crate::http::forwarded::{PublicAddress, PublicBase};
 use crate::http::query::{self, QueryStringError};
-use crate::routes::{Dialect, NoRoute, Route};
+use crate::routes::{Dialect, Interaction, NoRoute, Route};
 use crate::telemetry::{AccessLogEntry, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
+use crate::upstream::ArchiveId;
 use http_messages::body::{Body, empty};
 use http_server::{ConnectionMetrics, InvalidRequest, PeerAddress, RequestBody};
 
@@ -70,7 +71,11 @@ impl http_server::Service for Service {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
         }
-        let route = Route::parse(request.method(), self.without_prefix(request.uri().path())).ok()?;
+        let path = self.without_prefix(request.uri().path());
+        if Dialect::of(path) != Dialect::Fhir {
+            return None;
+        }
+        let route = Route::parse(request.method(), path).ok()?;
         let study = route.study_read()?;
         let authentication = self.entrance.authenticator.authenticate(request.headers());
         let answer = match &authentication {
@@ -153,52 +158,84 @@ impl Service {
         let public = self.entrance.public_address.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
-        let dicomweb = |path| DicomwebRequest {
-            method: &parts.method,
-            path,
-            query: parts.uri.query(),
-            headers: &parts.headers,
-        };
-        let interaction: Option<Interaction<'_>> = match route {
-            Route::Federation(path) => {
-                let address = format!("{public}/dicom-web");
-                let answer = self.federation.answer(&access, &address, dicomweb(path)).await;
-                return answer.map_err(|error| Failure::from(&error));
+        match route {
+            Route::Fhir(interaction) => self.handle_fhir(interaction, &access, public, parts, body).await,
+            Route::Batch => self.handle_batch(&access, public, parts, body).await,
+            Route::Dicomweb { archive, target, path } => {
+                self.handle_dicomweb(archive, target, path, &access, public, parts).await
             }
-            Route::Dicomweb(archive, path) => {
-                let address = format!("{public}/dicom-web/{archive}");
-                let found = self.federation.archive(&archive);
-                let found = found.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
-                // No deadline over the whole: a large study takes as long as it takes, and every wait for the archive has a
-                // deadline of its own.
-                let answer = self.federation.answer_of(found, &access, &address, dicomweb(path)).await;
-                return answer.map_err(|error| Failure::from(&error));
-            }
-            Route::Batch => None,
-            route => route.into(),
-        };
-        let mut pairs =
-            query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))?;
-        let Some(interaction) = interaction else {
-            let bundle = body::bundle(&parts.headers, body).await?;
-            // The conditions of a batch stand in its entries.
-            let mut headers = parts.headers.clone();
-            headers.remove(header::IF_NONE_MATCH);
-            headers.remove(header::IF_MODIFIED_SINCE);
-            let request = FhirRequest { headers: &headers, pairs, public_base: public };
-            return Ok(fhir::handle_batch(&self.fhir, &bundle, &request, &access).await);
-        };
+        }
+    }
+
+    async fn handle_fhir(
+        &self,
+        interaction: Interaction<'_>,
+        access: &Access,
+        public_base: PublicBase,
+        parts: &Parts,
+        body: RequestBody,
+    ) -> Result<Response<Body>, Failure> {
+        let mut pairs = query_pairs(parts)?;
         if parts.method == Method::POST {
             pairs.extend(body::form(&parts.headers, body).await?);
         }
-        let request = FhirRequest { headers: &parts.headers, pairs, public_base: public };
-        Ok(fhir::handle(&self.fhir, interaction, &request, &access).await)
+        let request = FhirRequest { headers: &parts.headers, pairs, public_base };
+        Ok(fhir::handle(&self.fhir, interaction, &request, access).await)
+    }
+
+    async fn handle_batch(
+        &self,
+        access: &Access,
+        public_base: PublicBase,
+        parts: &Parts,
+        body: RequestBody,
+    ) -> Result<Response<Body>, Failure> {
+        let pairs = query_pairs(parts)?;
+        let bundle = body::bundle(&parts.headers, body).await?;
+        // Each entry of a batch has conditions of its own.
+        let mut headers = parts.headers.clone();
+        headers.remove(header::IF_NONE_MATCH);
+        headers.remove(header::IF_MODIFIED_SINCE);
+        let request = FhirRequest { headers: &headers, pairs, public_base };
+        Ok(fhir::handle_batch(&self.fhir, &bundle, &request, access).await)
+    }
+
+    /// No deadline over the whole: a large study takes as long as it takes, and every wait for the archive has a deadline of its
+    /// own.
+    async fn handle_dicomweb(
+        &self,
+        archive: Option<ArchiveId>,
+        target: Result<Target, PathError>,
+        path: &str,
+        access: &Access,
+        public_base: PublicBase,
+        parts: &Parts,
+    ) -> Result<Response<Body>, Failure> {
+        let archive = match &archive {
+            Some(id) => Some(
+                self.federation
+                    .archive(id)
+                    .ok_or_else(|| Failure::not_found("There is no archive with this id."))?,
+            ),
+            None => None,
+        };
+        let target = &target.map_err(|error| Failure::from(&DicomwebError::from(error)))?;
+        let (method, query, headers) = (&parts.method, parts.uri.query(), &parts.headers);
+        let request = DicomwebRequest { method, target, path, query, headers };
+        let response = match archive {
+            Some(archive) => {
+                let root = format!("{public_base}/dicom-web/{}", archive.id());
+                self.federation.answer_of(archive, access, &root, request).await
+            }
+            None => self.federation.answer(access, &format!("{public_base}/dicom-web"), request).await,
+        };
+        response.map_err(|error| Failure::from(&error))
     }
 
     /// What the caller may see; the decision is taken over where one was made already. What describes the server is open
     /// to all, as a client learns there how to authenticate.
     async fn access(&self, route: &Route<'_>, parts: &Parts) -> Result<Access, Failure> {
-        if matches!(route, Route::Capabilities) {
+        if matches!(route, Route::Fhir(Interaction::Capabilities)) {
             return Ok(Access::nothing());
         }
         let authentication = match parts.extensions.get::<Authentication>() {
@@ -216,6 +253,11 @@ impl Service {
             _ => path,
         }
     }
+}
+
+/// The decoded query.
+fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, Failure> {
+    query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))
 }
 
 /// What is wrong with a query or a form, by the name of the parameter where there is one.

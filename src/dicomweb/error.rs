@@ -13,9 +13,6 @@ use dicom_render::RenderError;
 /// Why a DICOMweb request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DicomwebError {
-    /// Neither GET nor HEAD.
-    #[error("this service is read-only; use GET or HEAD")]
-    Method,
     /// None of the media types that the client accepts is available.
     #[error("none of the media types in Accept is available for this resource")]
     NotAcceptable,

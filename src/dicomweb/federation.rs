@@ -15,7 +15,7 @@ use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::merged_search::{self, SearchRequest};
 use super::proxy::assembled;
-use super::request::path::Resource;
+use super::request::path::{PathError, Resource, Target};
 use super::request::{DicomwebRequest, wado_uri};
 use super::response_cache;
 use super::strategies::ArchiveResponses;
@@ -68,11 +68,12 @@ impl Federation {
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         let resource = admit(access, &request)?;
-        let answer = match resource.study() {
-            None => self.search(public, &request, &resource, &self.all()).await,
-            Some(study) => self.below_study(public, &request, &resource, study).await,
+        let response = match (&resource, resource.study()) {
+            (_, Some(study)) => self.below_study(public, &request, &resource, study).await,
+            (Resource::Search(level), None) => self.search(public, &request, level, &self.all()).await,
+            (_, None) => Err(PathError::Unknown.into()),
         };
-        answer.map(|answer| finish(&request, answer))
+        response.map(|response| finish(&request, response))
     }
 
     /// The response of one archive, cached or not.
@@ -97,34 +98,37 @@ impl Federation {
             .holdings
             .of(study, series_of(resource), &self.archives, self.context.limits.max_scan)
             .await?;
-        let is_search = matches!(resource, Resource::Search(_));
-        if is_search {
+        let search = match resource {
+            Resource::Search(level) => Some(level),
+            _ => None,
+        };
+        if search.is_some() {
             // A list without what a silent archive may hold would be no list.
             holding.require_every_archive()?;
         }
         let mut holders = holders(&holding, resource)?;
-        if request.path == wado_uri::PATH && !holders.is_empty() {
+        if *request.target == Target::UriService && !holders.is_empty() {
             // Whoever has no such service cannot be asked, though it holds the object.
             holders.retain(|holder| self.archives[*holder].settings().wado_uri_url.is_some());
             if holders.is_empty() {
                 return Err(DicomwebError::NoUriService);
             }
         }
-        match holders.as_slice() {
-            [] if is_search => {
-                let SearchRequest { format, .. } = SearchRequest::read(request, resource)?;
+        match (holders.as_slice(), search) {
+            ([], Some(level)) => {
+                let SearchRequest { format, .. } = SearchRequest::read(request, level)?;
                 Ok(assembled::rows("[]", format))
             }
-            [] => {
+            ([], None) => {
                 holding.require_every_archive()?;
                 Err(DicomwebError::NotFound)
             }
-            [only] => self.respond(&self.archives[*only], public, request).await,
-            several if is_search => {
+            ([only], _) => self.respond(&self.archives[*only], public, request).await,
+            (several, Some(level)) => {
                 let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
-                self.search(public, request, resource, &several).await
+                self.search(public, request, level, &several).await
             }
-            several => self.first_found(public, request, several).await,
+            (several, None) => self.first_found(public, request, several).await,
         }
     }
 
@@ -149,10 +153,10 @@ impl Federation {
         &self,
         public: &str,
         request: &DicomwebRequest<'_>,
-        resource: &Resource,
+        level: &SearchLevel,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        merged_search::answer(archives, public, request, resource, self.context.limits).await
+        merged_search::answer(archives, public, request, level, self.context.limits).await
     }
 
     fn all(&self) -> Vec<&Archive> {
@@ -163,13 +167,11 @@ impl Federation {
 /// The resource of `request`, when the caller may see the study that it belongs to; what reaches across studies requires access to
 /// all of them.
 fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, DicomwebError> {
-    if !matches!(*request.method, Method::GET | Method::HEAD) {
-        return Err(DicomwebError::Method);
-    }
-    let resource = if request.path == wado_uri::PATH {
-        wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
-    } else {
-        Resource::parse(request.path)?
+    let resource = match request.target {
+        Target::Resource(resource) => resource.clone(),
+        Target::UriService => {
+            wado_uri::resource(&wado_uri::read(&decode(request.query.unwrap_or_default())?)?)
+        }
     };
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
 }
@@ -178,7 +180,7 @@ fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, Dic
 ///
 /// Archives respond to HEAD with 404, so they are asked with GET, and the body is dropped unread.
 fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<Body> {
-    let is_text = Resource::parse(request.path).is_ok_and(|resource| resource.is_text());
+    let is_text = matches!(request.target, Target::Resource(resource) if resource.is_text());
     let response = if is_text { compressed(request.headers, response) } else { response };
     if request.method == Method::HEAD { response.map(|_| body::empty()) } else { response }
 }

@@ -19,7 +19,7 @@ use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, first_rows};
 use super::proxy::request::require_keys;
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
-use super::request::path::{PathError, Resource};
+use super::request::path::Resource;
 use super::request::query;
 use super::synthesis::{Parents, completed_rows};
 use super::url_rewrite::syntax::Syntax;
@@ -38,11 +38,10 @@ pub(super) struct SearchRequest {
 }
 
 impl SearchRequest {
-    pub(super) fn read(request: &DicomwebRequest<'_>, resource: &Resource) -> Result<Self, DicomwebError> {
-        let Resource::Search(level) = resource else { return Err(PathError::Unknown.into()) };
+    pub(super) fn read(request: &DicomwebRequest<'_>, level: &SearchLevel) -> Result<Self, DicomwebError> {
         let pairs = decode(request.query.unwrap_or_default())?;
         let (query, common) = query::search(level.clone(), &pairs)?;
-        let accepted = Accepted::read(&common.headers_of(request), resource);
+        let accepted = Accepted::read(&common.headers_of(request), &Resource::Search(level.clone()));
         let format = accepted.ok_or(DicomwebError::NotAcceptable)?.wanted();
         Ok(Self { query, format })
     }
@@ -64,10 +63,10 @@ pub(super) async fn answer(
     archives: &[&Archive],
     public: &str,
     request: &DicomwebRequest<'_>,
-    resource: &Resource,
+    level: &SearchLevel,
     limits: DicomwebLimits,
 ) -> Result<Response<Body>, DicomwebError> {
-    let search = SearchRequest::read(request, resource)?;
+    let search = SearchRequest::read(request, level)?;
     let found = merged(archives, public, request.path, &search.query, limits).await?;
     let mut response = assembled::rows(found.text, search.format);
     // PS3.18 8.3.4.4 and 8.3.4.2.

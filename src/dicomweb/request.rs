@@ -13,12 +13,16 @@ pub(crate) mod wado_uri;
 
 use http::{HeaderMap, Method};
 
-/// A request below `/dicom-web/{archive}/`, raw as it came.
+use path::Target;
+
+/// A request below `/dicom-web/{archive}/` or `/dicom-web/`.
 #[derive(Debug, Clone, Copy)]
 pub struct DicomwebRequest<'a> {
-    /// Its method.
+    /// GET or HEAD.
     pub method: &'a Method,
-    /// The raw path behind `/dicom-web/{archive}/`, without a leading slash.
+    /// What it is for.
+    pub target: &'a Target,
+    /// The raw path that `target` was parsed from, without a leading slash; the gateway's URLs of this request contain it.
     pub path: &'a str,
     /// The raw query.
     pub query: Option<&'a str>,

@@ -27,7 +27,7 @@ use super::proxy::filtered_body::Filtered;
 use super::proxy::response_headers::{describe, rewritten_location};
 use super::proxy::stream::Filter;
 use super::request::DicomwebRequest;
-use super::request::path::Resource;
+use super::request::path::{Resource, Target};
 use super::url_rewrite::syntax::Syntax;
 use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
@@ -73,11 +73,12 @@ struct Small {
 impl Small {
     /// Nothing for what is large, or asked for in a way in which it is not kept.
     fn read(request: &DicomwebRequest<'_>) -> Option<Self> {
-        let (objects, is_text) = match Resource::parse(request.path).ok()? {
+        let Target::Resource(resource) = request.target else { return None };
+        let (objects, is_text) = match resource {
             Resource::Metadata(objects @ (DicomResource::Series(..) | DicomResource::Instance(..))) => {
-                (objects, true)
+                (objects.clone(), true)
             }
-            Resource::Thumbnail(objects) => (objects, false),
+            Resource::Thumbnail(objects) => (objects.clone(), false),
             _ => return None,
         };
         let accept = request.headers.get(header::ACCEPT).map(|accept| accept.to_str().unwrap_or("?"));

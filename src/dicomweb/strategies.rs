@@ -9,20 +9,20 @@ use super::error::DicomwebError;
 use super::merged_search::{self, SearchRequest};
 use super::proxy::attempts::fetch;
 use super::proxy::request::ProxyRequest;
-use super::request::path::Resource;
-use super::request::{DicomwebRequest, wado_uri};
+use super::request::DicomwebRequest;
+use super::request::path::{Resource, Target};
 use super::response_cache::ResponseSource;
 use super::{rendering, synthesis};
-use crate::upstream::Archive;
+use crate::upstream::{Archive, SearchLevel};
 use http_messages::body::Body;
 
 /// How the response is obtained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Strategy {
     /// The archive's response is forwarded; it is the only one.
     ForwardOnly,
     /// The archive is asked for more than the search wants, and its rows are compared here.
-    CompareRows,
+    CompareRows(SearchLevel),
     /// The image is rendered here; the archive is asked for the object only.
     Render,
     /// The resource is synthesized here; the archive is asked for what it is made of.
@@ -47,12 +47,14 @@ impl Strategy {
         request: &DicomwebRequest<'_>,
         proxied: &ProxyRequest,
     ) -> Result<Self, DicomwebError> {
-        let resource = &proxied.resource;
-        if request.path == wado_uri::PATH {
-            return Ok(Self::ForwardOnly);
-        }
-        if proxied.is_search() && is_compared_here(archive, request, resource)? {
-            return Ok(Self::CompareRows);
+        let resource = match request.target {
+            Target::UriService => return Ok(Self::ForwardOnly),
+            Target::Resource(resource) => resource,
+        };
+        if let Resource::Search(level) = resource
+            && is_compared_here(archive, request, level)?
+        {
+            return Ok(Self::CompareRows(level.clone()));
         }
         if proxied.is_rendered_here(archive) {
             return Ok(Self::Render);
@@ -97,8 +99,8 @@ async fn respond(
     let limits = context.limits;
     match Strategy::of(archive, request, &proxied)? {
         Strategy::ForwardOnly => fetch(archive, &proxied).await,
-        Strategy::CompareRows => {
-            merged_search::answer(&[archive], public, request, &proxied.resource, limits).await
+        Strategy::CompareRows(level) => {
+            merged_search::answer(&[archive], public, request, &level, limits).await
         }
         Strategy::Render => rendering::render(archive, &context.render_pool, public, &proxied).await,
         Strategy::Synthesize => synthesis::synthesize(archive, limits, &proxied).await,
@@ -136,9 +138,9 @@ fn is_missing(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
 fn is_compared_here(
     archive: &Archive,
     request: &DicomwebRequest<'_>,
-    resource: &Resource,
+    level: &SearchLevel,
 ) -> Result<bool, DicomwebError> {
-    let asked = SearchRequest::read(request, resource)?.query.asked_of(archive.profile());
+    let asked = SearchRequest::read(request, level)?.query.asked_of(archive.profile());
     let asked = asked.map_err(|why| DicomwebError::Unaskable(archive.id().clone(), why))?;
     Ok(!asked.filter.is_empty())
 }

@@ -13,7 +13,6 @@ use http_messages::body::{self, Body};
 
 fn status(error: &DicomwebError) -> StatusCode {
     match error {
-        DicomwebError::Method => StatusCode::METHOD_NOT_ALLOWED,
         DicomwebError::NotAcceptable
         | DicomwebError::MultipleImages
         | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::bundle::{BatchEntry, batch_response};
-use super::{FhirRequest, Interaction, response, work_out};
+use super::{FhirRequest, response, work_out};
 use crate::auth::Access;
 use crate::encoded_resource::{LastModified, Rendered};
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::http::{conditional, query};
-use crate::routes::Route;
+use crate::routes::{Interaction, NoRoute, Route};
 
 /// The Bundle of the request. Its other elements do not matter to a read-only server.
 #[derive(Debug, Deserialize)]
@@ -110,17 +110,17 @@ async fn answer_or_failure(
     let path = format!("/fhir/{}", path.strip_prefix('/').unwrap_or(path));
     let method = Method::from_bytes(asked.method.as_bytes())
         .map_err(|_| Failure::bad_request("value", "The method of an entry must be GET or HEAD."))?;
-    let interaction = match method {
-        Method::GET | Method::HEAD => Route::parse(&method, &path)?.into(),
-        // Anything else is rejected: a batch changes nothing, and a search uses GET.
-        _ => None,
-    };
-    let interaction: Interaction<'_> = interaction.ok_or_else(|| {
-        Failure::method_not_allowed(
+    if !matches!(method, Method::GET | Method::HEAD) {
+        // A batch changes nothing, and a search in a batch uses GET.
+        return Err(Failure::method_not_allowed(
             "GET, HEAD",
             "This service is read-only: the entries of a batch use GET or HEAD.",
-        )
-    })?;
+        ));
+    }
+    let interaction = match Route::parse(&method, &path)? {
+        Route::Fhir(interaction) => interaction,
+        Route::Batch | Route::Dicomweb { .. } => return Err(NoRoute::NotFound.into()),
+    };
     let pairs = query::decode(query)
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
     let headers = headers(asked, request.headers)?;

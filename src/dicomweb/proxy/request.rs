@@ -9,7 +9,7 @@ use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::DicomwebRequest;
 use crate::dicomweb::request::accept::{Accepted, Asked};
 use crate::dicomweb::request::computed_attributes::computed_key;
-use crate::dicomweb::request::path::{PathError, Resource};
+use crate::dicomweb::request::path::{PathError, Resource, Target};
 use crate::dicomweb::request::{query, wado_uri};
 use crate::dicomweb::url_rewrite::url_map::UrlMap;
 use crate::http::negotiation;
@@ -54,10 +54,10 @@ impl ProxyRequest {
         public: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Self, DicomwebError> {
-        if request.path == wado_uri::PATH {
-            return Self::of_uri_service(archive, public, request);
-        }
-        let resource = Resource::parse(request.path)?;
+        let resource = match request.target {
+            Target::UriService => return Self::of_uri_service(archive, public, request),
+            Target::Resource(resource) => resource.clone(),
+        };
         let pairs = decode(request.query.unwrap_or_default())?;
         let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {

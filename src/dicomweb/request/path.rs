@@ -1,9 +1,9 @@
-//! Paths of the search and retrieve resources (PS3.18 tables 10.4.1-1 to 10.4.1-6 and 10.6.1-1), read from the raw path
-//! behind `/dicom-web/{archive}/`.
+//! Parses paths of the search and retrieve resources (PS3.18 tables 10.4.1-1 to 10.4.1-6 and 10.6.1-1) and of the URI service
+//! (chapter 9), from the raw path after `/dicom-web/{archive}/` or `/dicom-web/`.
 //!
-//! Nothing is decoded and nothing is normalised: archives resolve `..`, `//` and escapes each in their own way, so that a
-//! path which passes unread leads to another patient's study or to the archive's own administration. What is read here
-//! is a value of [`Resource`]; the upstream path is built from it.
+//! Nothing is decoded and nothing is normalized: archives resolve `..`, `//` and escapes each in their own way, so that a path
+//! which is forwarded without being parsed leads to another patient's study or to the archive's own administration. The result is a
+//! [`Target`]; the upstream path is built from it.
 
 use crate::upstream::{DicomResource, PathSegment, Rendering, Retrieval, SearchLevel};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
@@ -17,7 +17,26 @@ const MAX_BULKDATA_DEPTH: usize = 16;
 /// The first segments under which archives keep large values: the standard's two, and Orthanc's.
 const BULKDATA: [&str; 3] = ["bulkdata", "bulk", "pixeldata"];
 
-/// What a path names.
+/// The path of the URI service after `/dicom-web/{archive}/` and after `/dicom-web/`.
+const URI_SERVICE: &str = "wado";
+
+/// What a request is for, according to its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A resource of the Studies Service (PS3.18 chapter 10).
+    Resource(Resource),
+    /// The URI Service (PS3.18 chapter 9), whose query names the object.
+    UriService,
+}
+
+impl Target {
+    /// Parses the raw path after `/dicom-web/{archive}/` or `/dicom-web/`, without a leading slash.
+    pub fn parse(path: &str) -> Result<Self, PathError> {
+        if path == URI_SERVICE { Ok(Self::UriService) } else { Resource::parse(path).map(Self::Resource) }
+    }
+}
+
+/// A resource of the Studies Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
     /// Something to search in.
@@ -243,6 +262,15 @@ mod tests {
             Ok(Some("01.2.03".to_owned())),
             "leading zeros exist and are kept"
         );
+    }
+
+    #[test]
+    fn the_uri_service_has_one_path() {
+        assert_eq!(Target::parse("wado"), Ok(Target::UriService));
+        assert_eq!(Target::parse("studies"), Ok(Target::Resource(Resource::Search(SearchLevel::Studies))));
+        for path in ["wado/", "wado/studies", "WADO"] {
+            assert!(Target::parse(path).is_err(), "{path}");
+        }
     }
 
     #[test]

@@ -8,9 +8,6 @@ use super::query::QueryError;
 use crate::upstream::{WadoUri, WadoUriError};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 
-/// The path below `/dicom-web/{archive}/`, and below `/dicom-web/` for every archive.
-pub(crate) const PATH: &str = "wado";
-
 /// Reads the decoded query.
 pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
     let required = |name: &'static str| {
