@@ -1,10 +1,12 @@
-//! Failures of an archive as statuses: for FHIR, where the archive is part of the server, and for DICOMweb, where the gateway
-//! is a proxy.
+//! Failures of an archive as statuses and Retry-After: for FHIR, where the archive is part of the server, and for DICOMweb,
+//! where the gateway is a proxy.
+
+use std::time::Duration;
 
 use http::StatusCode;
 
 use super::{Failure, sentence};
-use crate::upstream::{ArchiveError, ErrorClass};
+use crate::upstream::{ArchiveError, ArchiveErrorKind, DEFAULT_RETRY_AFTER, ErrorClass};
 
 /// The status of an archive's failure for a DICOMweb client (PS3.18 8.5).
 ///
@@ -33,6 +35,19 @@ fn fhir_status(class: ErrorClass) -> (StatusCode, &'static str) {
     }
 }
 
+impl ArchiveError {
+    /// How long a client should wait before a retry; `None` where a retry is not expected to help.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self.kind {
+            ArchiveErrorKind::CircuitOpen(rest) => Some(rest),
+            ArchiveErrorKind::Unavailable { retry_after: Some(seconds), .. } => {
+                Some(Duration::from_secs(seconds.into()))
+            }
+            _ => (self.class() == ErrorClass::Unavailable).then_some(DEFAULT_RETRY_AFTER),
+        }
+    }
+}
+
 impl From<&ArchiveError> for Failure {
     fn from(error: &ArchiveError) -> Self {
         let class = error.class();
@@ -47,8 +62,6 @@ impl From<&ArchiveError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::dicomweb::DicomwebError;
     use crate::upstream::{ArchiveErrorKind as Kind, ArchiveId, ConnectFailure};

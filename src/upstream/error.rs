@@ -1,7 +1,7 @@
-//! What can go wrong between the gateway and one archive: what happened, what it means for the archive, and when to retry. No
-//! variant holds a URL, a query or a byte of a body, because the texts appear in responses and logs.
+//! What can go wrong between the gateway and one archive: what happened, and what it means for the archive. No variant holds a
+//! URL, a query or a byte of a body, because the texts appear in responses and logs.
 //!
-//! Nothing here knows the status that a client of the gateway gets; `crate::error` decides it from [`ErrorClass`].
+//! Nothing here knows the status or the `Retry-After` that a client of the gateway gets; `crate::error` decides them.
 
 use std::time::Duration;
 
@@ -174,17 +174,6 @@ impl ArchiveError {
             | Kind::Malformed(_)
             | Kind::Unreadable(_)
             | Kind::TooLarge(_) => ErrorClass::BadResponse,
-        }
-    }
-
-    /// How long to wait before a retry; `None` where a retry is not expected to help.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self.kind {
-            ArchiveErrorKind::CircuitOpen(rest) => Some(rest),
-            ArchiveErrorKind::Unavailable { retry_after: Some(seconds), .. } => {
-                Some(Duration::from_secs(seconds.into()))
-            }
-            _ => (self.class() == ErrorClass::Unavailable).then_some(DEFAULT_RETRY_AFTER),
         }
     }
 
