@@ -7,6 +7,7 @@
 mod buffered;
 mod resolver;
 mod streaming;
+mod timed_body;
 mod tls;
 mod unconnected;
 
@@ -22,7 +23,8 @@ use url::Url;
 use super::{ConnectFailure, Settings, SettingsError};
 use buffered::{BufferedTransport, Read};
 use resolver::Resolver;
-use streaming::{StreamingBody, StreamingTransport};
+use streaming::StreamingTransport;
+use timed_body::TimedBody;
 use unconnected::unconnected;
 
 pub use resolver::is_forbidden_address;
@@ -106,7 +108,7 @@ impl Transport {
 #[derive(Debug)]
 pub(super) enum Incoming {
     Read(Read),
-    Streamed(StreamingBody),
+    Streamed(TimedBody),
 }
 
 impl Body for Incoming {

@@ -5,23 +5,22 @@
 //! size of both.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
-use http_body::{Body, Frame, SizeHint};
 use http_body_util::Empty;
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 use tower_service::Service;
 
 use super::resolver::Resolver;
+use super::timed_body::TimedBody;
 use super::{
     BoxError, CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
     unconnected,
@@ -72,11 +71,11 @@ impl StreamingTransport {
         Self { client, idle_timeout: settings.timeout }
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<StreamingBody>, TransportError> {
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<TimedBody>, TransportError> {
         let answer = self.client.request(request(outgoing)?).await.map_err(|error| {
             if error.is_connect() { unconnected(&error, false) } else { TransportError::Disconnected }
         })?;
-        Ok(answer.map(|body| StreamingBody { body, idle_timeout: self.idle_timeout, timer: None }))
+        Ok(answer.map(|body| TimedBody::new(body, self.idle_timeout)))
     }
 }
 
@@ -110,42 +109,5 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = self.0.call(uri);
         Box::pin(async { timeout(CONNECT_TIMEOUT, connecting).await? })
-    }
-}
-
-/// A body as a stream.
-#[derive(Debug)]
-pub(in crate::upstream) struct StreamingBody {
-    body: Incoming,
-    idle_timeout: Duration,
-    /// Runs only while a chunk is awaited, so that a slow reader does not count as a silent archive.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Body for StreamingBody {
-    type Data = Bytes;
-    type Error = TransportError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        let this = &mut *self;
-        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.timer = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(|_| TransportError::Disconnected)));
-        }
-        let idle_timeout = this.idle_timeout;
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
-        ready!(timer.as_mut().poll(context));
-        Poll::Ready(Some(Err(TransportError::TimedOut)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
