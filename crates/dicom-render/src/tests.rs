@@ -1,8 +1,9 @@
 //! Tests rendering of small objects that are built byte by byte. Real objects are compared with another implementation
 //! in tests/e2e.
 
+use bytes::Bytes;
 use dicom_core::Tag;
-use dicom_dictionary_std::uids;
+use dicom_dictionary_std::{tags, uids};
 use image::GenericImageView;
 use proptest::prelude::*;
 

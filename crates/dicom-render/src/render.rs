@@ -1,0 +1,142 @@
+//! From an object to a rendered image (PS3.18 10.4.1.1.3): opens the object, and decodes, scales, annotates and encodes one frame.
+//! No object makes it panic or exceed its limit of memory. Does not know how a step works.
+
+use bytes::Bytes;
+use dicom_codecs::Codec;
+use dicom_dictionary_std::tags;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{DynamicImage, GrayImage, RgbImage};
+
+use super::grayscale::{FrameAttributes, Grayscale};
+use super::object::{self, Object};
+use super::pixels::{Frames, ImagePixelModule};
+use super::{Appearance, Format, RenderError, annotation, color, gif};
+
+/// Default JPEG quality: no visible loss, at about one tenth of the size.
+const DEFAULT_QUALITY: u8 = 90;
+
+/// An image whose frames can be rendered.
+#[derive(Debug, Clone)]
+pub struct Image {
+    object: Object,
+    module: ImagePixelModule,
+    codec: Codec,
+    frames: Frames,
+    /// Memory in bytes that rendering can use in addition to the object.
+    memory: usize,
+}
+
+impl Image {
+    /// Reads a DICOM file. The file and all data derived from it must fit in `limit` bytes of memory.
+    pub fn open(file: &Bytes, limit: usize) -> Result<Self, RenderError> {
+        let memory = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
+        let object = object::read(file, memory)?;
+        let module = ImagePixelModule::read(&object.elements)?;
+        if object.pixels.is_none() {
+            return Err(RenderError::NoImage);
+        }
+        let codec = Codec::of_transfer_syntax(object.transfer_syntax)
+            .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
+        let frames = Frames::locate(&object, &module)?;
+        let memory = memory.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
+        Ok(Self { object, module, codec, frames, memory })
+    }
+
+    /// Number of frames.
+    pub fn frames(&self) -> u32 {
+        self.module.frames
+    }
+
+    /// Renders `frame`, counted from 1.
+    pub fn render(
+        &self,
+        frame: u32,
+        appearance: &Appearance,
+        format: Format,
+    ) -> Result<Vec<u8>, RenderError> {
+        let (layout, frames) = (&self.module.layout, self.module.frames);
+        let index = frame.checked_sub(1).filter(|index| *index < frames);
+        let index = index.ok_or(RenderError::NoSuchFrame { frames })?;
+        let attributes = FrameAttributes::read(&self.object.elements, index)?;
+        let (width, height) = (layout.columns() as u32, layout.rows() as u32);
+        let geometry = match appearance.viewport {
+            Some(viewport) => Some(viewport.geometry(width, height, pixel_aspect(&attributes)?)?),
+            None => None,
+        };
+        let channels = if layout.photometric_interpretation().is_monochrome() { 1 } else { 3 };
+        let whole = layout.pixels().saturating_mul(2 * channels);
+        let scaled = geometry.map_or(0, |geometry| geometry.memory(channels));
+        let (out_width, out_height) =
+            geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
+        let encoded = if format == Format::Gif { gif::memory(out_width, out_height, channels) } else { 0 };
+        let needed =
+            [whole, scaled, encoded].into_iter().fold(self.codec.memory(layout), usize::saturating_add);
+        if needed > self.memory {
+            return Err(RenderError::TooLarge);
+        }
+        let data = self.frames.data(&self.object, index)?;
+        let decoded = self.codec.decode(&data.encoded(), layout)?;
+        let image = if channels == 1 {
+            let scale = Grayscale::read(&attributes, layout, appearance.window, &decoded.samples)?;
+            let levels = scale.levels(&decoded.samples, layout);
+            GrayImage::from_raw(width, height, levels).map(DynamicImage::ImageLuma8)
+        } else {
+            let rgb = color::rgb_values(&decoded, layout, &self.object.elements)?;
+            RgbImage::from_raw(width, height, rgb).map(DynamicImage::ImageRgb8)
+        };
+        drop(decoded);
+        let image =
+            image.ok_or(RenderError::Broken("the pixel data are shorter than the image size requires"))?;
+        let mut image = match geometry {
+            Some(geometry) => geometry.apply(&image),
+            None => image,
+        };
+        let lines = appearance.annotation.lines(&self.object.elements, frame, frames)?;
+        annotation::write(&mut image, &lines)?;
+        match format {
+            Format::Gif => gif::encode(image, gif::delay(&self.object.elements)),
+            Format::Jpeg => jpeg(&image, appearance.quality.unwrap_or(DEFAULT_QUALITY)),
+            Format::Png => png(&image),
+        }
+    }
+}
+
+/// The ratio of height to width of a pixel, 1 by default (PS3.3 C.7.6.3.1.7, 10.7.1.3).
+fn pixel_aspect(attributes: &FrameAttributes<'_>) -> Result<f64, RenderError> {
+    let measures = attributes.group(tags::PIXEL_MEASURES_SEQUENCE)?;
+    let object = attributes.object();
+    let spacing = measures.as_ref().and_then(|measures| measures.decimals(tags::PIXEL_SPACING));
+    let spacing = spacing.or_else(|| {
+        [
+            tags::PIXEL_SPACING,
+            tags::IMAGER_PIXEL_SPACING,
+            tags::NOMINAL_SCANNED_PIXEL_SPACING,
+            tags::PIXEL_ASPECT_RATIO,
+        ]
+        .into_iter()
+        .find_map(|tag| object.decimals(tag))
+    });
+    // The vertical value is the first one, both in spacings and in the ratio.
+    Ok(match spacing.as_deref() {
+        Some([vertical, horizontal]) if *vertical > 0.0 && *horizontal > 0.0 => {
+            (vertical / horizontal).clamp(0.01, 100.0)
+        }
+        _ => 1.0,
+    })
+}
+
+fn png(image: &DynamicImage) -> Result<Vec<u8>, RenderError> {
+    let mut bytes = Vec::new();
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
+    image.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
+    Ok(bytes)
+}
+
+/// Encodes JPEG. Encoding fails only if the image is too wide or too high for the format.
+fn jpeg(image: &DynamicImage, quality: u8) -> Result<Vec<u8>, RenderError> {
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, quality);
+    image.write_with_encoder(encoder).map_err(|_| RenderError::TooLarge)?;
+    Ok(bytes)
+}
