@@ -1,4 +1,4 @@
-//! The record of one resource, and how a new observation changes it.
+//! The record of one resource, and how a new observation changes it: decides `meta.lastUpdated` (R4 resource.html#Meta).
 
 use super::version::{Version, VersionId, timestamp};
 use super::{ContentDigest, Observation};
