@@ -13,7 +13,7 @@ use jiff::civil::Date;
 
 use super::known_patient::KnownPatient;
 use super::plan::{self, Plan, PlannedQuery};
-use super::row::StudyRow;
+use super::row::{RowWithoutUid, StudyRow};
 use super::scan::SearchRows;
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::auth::Access;
@@ -36,7 +36,7 @@ pub(super) struct StudyRows {
     /// Rows with a valid Study Instance UID.
     pub(super) named: Vec<StudyRow>,
     /// Rows without a valid Study Instance UID.
-    pub(super) missing_uid: Vec<(usize, Attributes)>,
+    pub(super) missing_uid: Vec<RowWithoutUid>,
 }
 
 impl Studies {
@@ -46,16 +46,16 @@ impl Studies {
         criteria: &[Criterion<ImagingStudy>],
         access: &Access,
         freshness: Freshness,
-    ) -> Result<(FoundStudies, Vec<(usize, Attributes)>), StudiesError> {
+    ) -> Result<(FoundStudies, Vec<RowWithoutUid>), StudiesError> {
         let patients = self.patients_named(criteria, freshness).await?;
-        let rows_of = self.sources.iter().enumerate().map(|(index, source)| {
+        let rows_of = self.sources.iter().map(|source| {
             let patients = patients.as_deref();
             async move {
                 if !may_hold(source, criteria) {
                     return Ok(StudyRows::default());
                 }
                 let uid_lists = source.archive.profile().uid_lists;
-                self.rows_of_plan(index, plan::studies(criteria, patients, uid_lists), freshness).await
+                self.rows_of_plan(source, plan::studies(criteria, patients, uid_lists), freshness).await
             }
         });
         let mut rows = StudyRows::default();
@@ -64,7 +64,7 @@ impl Studies {
             rows.missing_uid.extend(answer.missing_uid);
         }
         rows.named.retain(|row| access.may_see(&row.attributes));
-        rows.missing_uid.retain(|(_, row)| access.may_see(row));
+        rows.missing_uid.retain(|row| access.may_see(&row.attributes));
         let mut found = gather(rows.named);
         if !names_each_study(criteria) {
             self.complete(&mut found, access, freshness).await?;
@@ -79,23 +79,23 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let rows_of = (0..self.sources.len()).map(|index| self.rows_named(index, uids, freshness));
+        let rows_of = self.sources.iter().map(|source| self.rows_named(source, uids, freshness));
         let rows = try_join_all(rows_of).await?.into_iter().flatten();
         Ok(gather(rows.filter(|row| access.may_see(&row.attributes))))
     }
 
     async fn rows_named(
         &self,
-        index: usize,
+        source: &ArchiveSource,
         uids: &[&StudyUid],
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        let Some(source) = self.sources.get(index).filter(|_| !uids.is_empty()) else {
+        if uids.is_empty() {
             return Ok(Vec::new());
-        };
+        }
         let uid_lists = source.archive.profile().uid_lists;
         let questions = plan::studies_named(uids.iter().map(|uid| uid.as_str()), uid_lists);
-        let mut rows = self.rows_of(index, &questions, freshness).await?.named;
+        let mut rows = self.rows_of(source, &questions, freshness).await?.named;
         // An archive that ignores the key returns every study that it has.
         rows.retain(|row| uids.contains(&&row.uid));
         Ok(rows)
@@ -111,11 +111,11 @@ impl Studies {
         if self.sources.len() < 2 || found.studies.is_empty() {
             return Ok(());
         }
-        let asks = self.sources.iter().enumerate().map(|(index, source)| {
+        let asks = self.sources.iter().map(|source| {
             let missing =
                 |study: &&FoundStudy| !study.rows.iter().any(|row| &row.archive == source.archive.id());
             let uids: Vec<_> = found.studies.iter().filter(missing).map(FoundStudy::uid).collect();
-            async move { self.rows_named(index, &uids, freshness).await }
+            async move { self.rows_named(source, &uids, freshness).await }
         });
         let further: Vec<_> = try_join_all(asks).await?.into_iter().flatten().collect();
         if further.is_empty() {
@@ -139,15 +139,15 @@ impl Studies {
 
     async fn rows_of_plan(
         &self,
-        index: usize,
+        source: &ArchiveSource,
         plan: Plan,
         freshness: Freshness,
     ) -> Result<StudyRows, StudiesError> {
         match plan {
-            Plan::Ask(questions) => self.rows_of(index, &questions, freshness).await,
+            Plan::Ask(questions) => self.rows_of(source, &questions, freshness).await,
             Plan::Below(queries, otherwise) => {
-                let told = self.studies_above(index, &queries).await?;
-                self.rows_of(index, &told.unwrap_or(otherwise), freshness).await
+                let told = self.studies_above(source, &queries).await?;
+                self.rows_of(source, &told.unwrap_or(otherwise), freshness).await
             }
         }
     }
@@ -155,10 +155,9 @@ impl Studies {
     /// Queries for the studies above the matching series or instances; `None` if that gives no reliable result.
     async fn studies_above(
         &self,
-        index: usize,
+        source: &ArchiveSource,
         queries: &[QidoQuery],
     ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
-        let Some(source) = self.sources.get(index) else { return Ok(None) };
         let mut uids = Vec::new();
         for query in queries {
             match scan::all_rows(&source.archive, query, MAX_ROWS_BELOW).await {
@@ -190,21 +189,20 @@ impl Studies {
     /// The rows of `questions`. Every patient in them is added to the cache.
     pub(super) async fn rows_of(
         &self,
-        index: usize,
+        source: &ArchiveSource,
         questions: &[PlannedQuery],
         freshness: Freshness,
     ) -> Result<StudyRows, StudiesError> {
         let mut rows = StudyRows::default();
-        let Some(source) = self.sources.get(index) else { return Ok(rows) };
         for question in questions {
             for answer in self.answer(source, question, freshness).await? {
                 for row in &answer.rows {
                     match study_row(source, row) {
-                        Some(row) => {
+                        Ok(row) => {
                             self.remember_patient(&row);
                             rows.named.push(row);
                         }
-                        None => rows.missing_uid.push((index, row.clone())),
+                        Err(row) => rows.missing_uid.push(row),
                     }
                 }
             }
@@ -336,10 +334,12 @@ pub(super) fn may_hold(source: &ArchiveSource, criteria: &[Criterion<ImagingStud
     })
 }
 
-pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Option<StudyRow> {
-    let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok())?;
-    let patient = PatientKey::of(&source.context, attributes);
-    Some(StudyRow { archive: source.archive.id().clone(), uid, patient, attributes: attributes.clone() })
+pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Result<StudyRow, RowWithoutUid> {
+    let uid = attributes.text(tags::STUDY_INSTANCE_UID).and_then(|uid| StudyUid::parse(uid).ok());
+    let (archive, attributes) = (source.archive.id().clone(), attributes.clone());
+    let Some(uid) = uid else { return Err(RowWithoutUid { archive, attributes }) };
+    let patient = PatientKey::of(&source.context, &attributes);
+    Ok(StudyRow { archive, uid, patient, attributes })
 }
 
 /// Groups rows by study UID: two rows of one archive are two patients, rows of two archives are one study.

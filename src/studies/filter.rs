@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::row::RowWithoutUid;
 use super::versions::is_about_time;
 use super::{ArchiveSource, Depth, Form, FoundStudies, FoundStudy, Freshness, Studies, StudiesError};
 use crate::mapping;
@@ -130,12 +131,12 @@ impl Studies {
     /// How many rows without a Study Instance UID would match: they are missing from the result, and the response reports it.
     pub(super) fn missing_uid_matches(
         &self,
-        rows: &[(usize, Attributes)],
+        rows: &[RowWithoutUid],
         criteria: &[Criterion<ImagingStudy>],
     ) -> usize {
-        let matches = |(index, row): &&(usize, Attributes)| {
-            let Some(source) = self.sources.get(*index) else { return false };
-            let id = source.archive.id().as_str();
+        let matches = |row: &&RowWithoutUid| {
+            let Some(source) = self.source(&row.archive) else { return false };
+            let (id, row) = (row.archive.as_str(), &row.attributes);
             let resource = mapping::imaging_study(&source.context, row, &[id], None);
             let match_context = self.match_context_of(source, &[id]);
             // A row without a UID has no version.

@@ -52,7 +52,7 @@ impl Studies {
             return Ok(Vec::new());
         };
         let answers =
-            (0..self.sources.len()).map(|index| self.patients_at(index, &questions, access, freshness));
+            self.sources.iter().map(|source| self.patients_at(source, &questions, access, freshness));
         let mut found = BTreeMap::new();
         for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
             for (id, row) in newest_of_each(rows) {
@@ -89,7 +89,7 @@ impl Studies {
         let Some(known) = self.known_patient(id, freshness).await? else { return Ok(None) };
         let questions = plan::studies_of(&[known]);
         let answers =
-            (0..self.sources.len()).map(|index| self.patients_at(index, &questions, access, freshness));
+            self.sources.iter().map(|source| self.patients_at(source, &questions, access, freshness));
         for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
             if let Some((_, row)) = newest_of_each(rows).into_iter().find(|(other, _)| other == id) {
                 return Ok(Some(patient_in(source, &row)));
@@ -116,8 +116,8 @@ impl Studies {
             return Ok(Some(known));
         }
         // Reading the rows caches every patient in them, possibly more than the cache holds.
-        for index in 0..self.sources.len() {
-            let rows = self.rows_of(index, &[plan::all()], freshness).await?;
+        for source in self.sources.iter() {
+            let rows = self.rows_of(source, &[plan::all()], freshness).await?;
             if let Some(row) = rows.named.iter().find(|row| row.patient.id() == id) {
                 return Ok(Some(Arc::new(KnownPatient::of(row))));
             }
@@ -156,12 +156,12 @@ impl Studies {
 
     async fn patients_at(
         &self,
-        index: usize,
+        source: &ArchiveSource,
         questions: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        let mut rows = self.rows_of(index, questions, freshness).await?.named;
+        let mut rows = self.rows_of(source, questions, freshness).await?.named;
         rows.retain(|row| access.may_see(&row.attributes));
         Ok(rows)
     }

@@ -1,4 +1,4 @@
-//! One study as a row of one archive's study search describes it.
+//! One study as a row of one archive's study search describes it, and rows that describe none.
 
 use super::FoundStudy;
 use crate::mapping::PatientKey;
@@ -36,6 +36,15 @@ impl StudyRow {
         let text = |tag| self.attributes.text(tag).unwrap_or_default().replace(['.', ':'], "");
         (std::cmp::Reverse((text(tags::STUDY_DATE), text(tags::STUDY_TIME))), self.uid.clone())
     }
+}
+
+/// A row of a study search without a valid Study Instance UID.
+#[derive(Debug, Clone)]
+pub(super) struct RowWithoutUid {
+    /// The archive that returned it.
+    pub(super) archive: ArchiveId,
+    /// Study- and patient-level attributes.
+    pub(super) attributes: Attributes,
 }
 
 impl From<StudyRow> for FoundStudy {

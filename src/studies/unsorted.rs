@@ -12,7 +12,7 @@ use super::candidates::{may_hold, study_row};
 use super::plan::{self, Plan};
 use super::search::{Cursor, StudyPage, StudySearch};
 use super::versions::needs_versions;
-use super::{FoundStudy, Freshness, Studies, StudiesError};
+use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::mapping;
 use crate::upstream::{
@@ -26,26 +26,40 @@ const PAGE: usize = 100;
 /// How many earlier positions a cursor holds, for links to previous pages.
 const MAX_TRAIL_LEN: usize = 16;
 
+/// The number of an archive in the order of the configuration, from 0. Replicas with the same configuration agree on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct ArchiveIndex(usize);
+
+impl ArchiveIndex {
+    fn of(self, sources: &[ArchiveSource]) -> Option<&ArchiveSource> {
+        sources.get(self.0)
+    }
+
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// A position in the archives' own order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamPosition {
-    /// Index of the archive, from 0, in the order of the configuration.
-    archive: usize,
+    /// The archive that is read.
+    archive: ArchiveIndex,
     /// How many of its rows were received before.
     received: usize,
     /// The identity of the last of them, to recognize it again.
     last: Option<String>,
     /// Where the previous pages began, the latest last.
-    trail: Vec<(usize, usize, Option<String>)>,
+    trail: Vec<(ArchiveIndex, usize, Option<String>)>,
 }
 
 impl UpstreamPosition {
-    fn here(&self) -> (usize, usize, Option<String>) {
+    fn here(&self) -> (ArchiveIndex, usize, Option<String>) {
         (self.archive, self.received, self.last.clone())
     }
 
     fn next_archive(&self) -> Self {
-        Self { archive: self.archive + 1, ..Self::default() }
+        Self { archive: self.archive.next(), ..Self::default() }
     }
 
     /// The previous page.
@@ -86,12 +100,12 @@ impl Studies {
         let mut page = StudyPage { previous: begin.back().map(Cursor::At), ..StudyPage::default() };
         let mut position = begin.clone();
         let mut looked_through = 0;
-        while position.archive < self.sources.len() {
-            let Some(query) = self.open_query(position.archive, search)? else {
+        while let Some(source) = position.archive.of(&self.sources) {
+            let Some(query) = self.open_query(source, search)? else {
                 position = position.next_archive();
                 continue;
             };
-            let batch = self.batch(&query, &position).await?;
+            let batch = batch(&source.archive, &query, &position).await?;
             page.has_drifted |= batch.has_drifted;
             looked_through += batch.rows.len();
             let mut rows = batch.rows.as_slice();
@@ -99,14 +113,14 @@ impl Studies {
                 let room = search.count - page.studies.len();
                 if room == 0 {
                     // There is a next page only if something is on it.
-                    if rows.iter().any(|(_, row)| self.row_may_match(position.archive, row, search)) {
+                    if rows.iter().any(|(_, row)| self.row_may_match(source, row, search)) {
                         page.next = Some(Cursor::At(position.after(&begin)));
                         return Ok(page);
                     }
                     break;
                 }
-                let (taken, rest) = rows.split_at(self.as_many_as_fit(position.archive, rows, room, search));
-                self.take(&mut page, position.archive, taken, search, access, freshness).await?;
+                let (taken, rest) = rows.split_at(self.as_many_as_fit(source, rows, room, search));
+                self.take(&mut page, source, taken, search, access, freshness).await?;
                 if let Some((received, row)) = taken.last() {
                     (position.received, position.last) = (*received, Some(identity_of(row)));
                 }
@@ -122,7 +136,7 @@ impl Studies {
                     page.next = Some(Cursor::At(position.after(&begin)));
                     return Ok(page);
                 }
-                let archive = self.sources[position.archive].archive.id().clone();
+                let archive = source.archive.id().clone();
                 return Err(StudiesError::TooManyRows { archive, limit: self.limits.max_scan });
             }
         }
@@ -132,14 +146,14 @@ impl Studies {
     /// How many of `rows` contain no more possible matches than fit on the page.
     fn as_many_as_fit(
         &self,
-        archive: usize,
+        source: &ArchiveSource,
         rows: &[(usize, Attributes)],
         room: usize,
         search: &StudySearch<'_>,
     ) -> usize {
         let mut may_match = 0;
         let fits = |(_, row): &&(usize, Attributes)| {
-            may_match += usize::from(self.row_may_match(archive, row, search));
+            may_match += usize::from(self.row_may_match(source, row, search));
             may_match <= room
         };
         rows.iter().take_while(fits).count()
@@ -149,13 +163,12 @@ impl Studies {
     /// are not read like this.
     fn open_query(
         &self,
-        archive: usize,
+        source: &ArchiveSource,
         search: &StudySearch<'_>,
     ) -> Result<Option<QidoQuery>, StudiesError> {
-        let Some(source) = self.sources.get(archive).filter(|source| may_hold(source, search.criteria))
-        else {
+        if !may_hold(source, search.criteria) {
             return Ok(None);
-        };
+        }
         let uid_lists = source.archive.profile().uid_lists;
         let (Plan::Ask(questions) | Plan::Below(_, questions)) =
             plan::studies(search.criteria, None, uid_lists);
@@ -173,63 +186,28 @@ impl Studies {
         }
     }
 
-    async fn batch(&self, query: &QidoQuery, position: &UpstreamPosition) -> Result<RowBatch, StudiesError> {
-        let archive = &self.sources[position.archive].archive;
-        let repeated = usize::from(position.received > 0);
-        let offset = u32::try_from(position.received - repeated).unwrap_or(u32::MAX);
-        let limit = u32::try_from(PAGE + repeated).unwrap_or(u32::MAX);
-        let mut rows: Vec<Attributes> = Vec::new();
-        let request = UpstreamRequest::search(query.clone().page(limit, offset));
-        let answered = archive.rows(request, |row| rows.push(row)).await?;
-        let first = rows.first().map(identity_of);
-        let has_drifted = repeated > 0 && first != position.last;
-        if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
-            return Err(
-                ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into()
-            );
-        }
-        let last = rows.last().map(identity_of);
-        let end = last.map(|last| (offset as usize + rows.len(), last));
-        // If the list grew at its beginning, the last row is further back, and the rows before it were returned already.
-        let known = rows.iter().position(|row| Some(identity_of(row)) == position.last);
-        let behind = known.map_or(repeated, |known| known + 1);
-        let mut before = position.last.clone();
-        let mut is_repeated = |row: &Attributes| {
-            let last = before.replace(identity_of(row));
-            last == before
-        };
-        let numbered = rows.into_iter().enumerate().skip(behind);
-        // Repeated rows, which some archives return once per instance, are skipped.
-        let new = numbered.filter(|(_, row)| !is_repeated(row));
-        let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
-        let is_short =
-            answered.rows < limit as usize && !answered.more && archive.profile().paging_is_reliable;
-        Ok(RowBatch { is_last: answered.rows <= repeated || is_short, rows, end, has_drifted })
-    }
-
-    fn row_may_match(&self, archive: usize, row: &Attributes, search: &StudySearch<'_>) -> bool {
-        let found = study_row(&self.sources[archive], row).map(FoundStudy::from);
-        found.is_some_and(|study| self.by_row(&study, search.criteria).is_some())
+    fn row_may_match(&self, source: &ArchiveSource, row: &Attributes, search: &StudySearch<'_>) -> bool {
+        let found = study_row(source, row).map(FoundStudy::from);
+        found.is_ok_and(|study| self.by_row(&study, search.criteria).is_some())
     }
 
     /// Adds the rows' studies to the page if they match and belong on it.
     async fn take(
         &self,
         page: &mut StudyPage,
-        archive: usize,
+        source: &ArchiveSource,
         rows: &[(usize, Attributes)],
         search: &StudySearch<'_>,
         access: &Access,
         freshness: Freshness,
     ) -> Result<(), StudiesError> {
-        let source = &self.sources[archive];
         let mut uids: Vec<StudyUid> = Vec::new();
         let mut missing_uid = Vec::new();
         for (_, row) in rows.iter().filter(|(_, row)| access.may_see(row)) {
             match study_row(source, row) {
-                Some(named) if !self.row_may_match(archive, row, search) || uids.contains(&named.uid) => {}
-                Some(named) => uids.push(named.uid),
-                None => missing_uid.push((archive, row.clone())),
+                Ok(named) if !self.row_may_match(source, row, search) || uids.contains(&named.uid) => {}
+                Ok(named) => uids.push(named.uid),
+                Err(row) => missing_uid.push(row),
             }
         }
         page.missing_uid += self.missing_uid_matches(&missing_uid, search.criteria);
@@ -245,8 +223,9 @@ impl Studies {
         }
         let mut filtered = self.filter(everywhere, search.criteria, freshness).await?;
         let belongs_to_earlier = |study: &FoundStudy| {
-            let first = &study.first().archive;
-            self.sources.iter().take(archive).any(|source| source.archive.id() == first)
+            let ids = self.sources.iter().map(|source| source.archive.id());
+            let mut earlier = ids.take_while(|id| *id != source.archive.id());
+            earlier.any(|id| *id == study.first().archive)
         };
         filtered.studies.retain(|study| !belongs_to_earlier(study));
         filtered.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
@@ -254,6 +233,41 @@ impl Studies {
         page.patient_conflicts.extend(filtered.patient_conflicts.iter().map(|study| study.uid().clone()));
         Ok(())
     }
+}
+
+/// The rows of `query` at `archive` after `position`.
+async fn batch(
+    archive: &Archive,
+    query: &QidoQuery,
+    position: &UpstreamPosition,
+) -> Result<RowBatch, StudiesError> {
+    let repeated = usize::from(position.received > 0);
+    let offset = u32::try_from(position.received - repeated).unwrap_or(u32::MAX);
+    let limit = u32::try_from(PAGE + repeated).unwrap_or(u32::MAX);
+    let mut rows: Vec<Attributes> = Vec::new();
+    let request = UpstreamRequest::search(query.clone().page(limit, offset));
+    let answered = archive.rows(request, |row| rows.push(row)).await?;
+    let first = rows.first().map(identity_of);
+    let has_drifted = repeated > 0 && first != position.last;
+    if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
+        return Err(ArchiveError { archive: archive.id().clone(), kind: ArchiveErrorKind::Unpageable }.into());
+    }
+    let last = rows.last().map(identity_of);
+    let end = last.map(|last| (offset as usize + rows.len(), last));
+    // If the list grew at its beginning, the last row is further back, and the rows before it were returned already.
+    let known = rows.iter().position(|row| Some(identity_of(row)) == position.last);
+    let behind = known.map_or(repeated, |known| known + 1);
+    let mut before = position.last.clone();
+    let mut is_repeated = |row: &Attributes| {
+        let last = before.replace(identity_of(row));
+        last == before
+    };
+    let numbered = rows.into_iter().enumerate().skip(behind);
+    // Repeated rows, which some archives return once per instance, are skipped.
+    let new = numbered.filter(|(_, row)| !is_repeated(row));
+    let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
+    let is_short = answered.rows < limit as usize && !answered.more && archive.profile().paging_is_reliable;
+    Ok(RowBatch { is_last: answered.rows <= repeated || is_short, rows, end, has_drifted })
 }
 
 /// The first row of the archive's list.
