@@ -254,7 +254,8 @@ impl HtmlPage<'_> {
         self.text(&serde_json::to_string(text).unwrap_or_default());
     }
 
-    /// Text escaped so that no browser interprets it, in attributes too.
+    /// Text escaped so that no browser interprets it, in attributes with either quotation mark. White space and control characters
+    /// stay as they are; `xml_escape` replaces them, and leaves apostrophes.
     fn text(&mut self, text: &str) {
         let mut rest = text;
         while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {

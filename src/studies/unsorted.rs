@@ -4,6 +4,10 @@
 //! Each page begins with the last row of the one before it. If that row is no longer where it was, the list has changed, and
 //! the page reports it. An archive that always returns its first rows cannot be read like this. A study that an earlier archive
 //! holds too was on a page of that archive, and is omitted from later ones.
+//!
+//! [`Pager`](crate::upstream::Pager) cannot continue such a list: it recognizes repeated rows and changes by the identities of
+//! the rows that it received, of which a cursor holds the hash of one. And it reads a list that changed again from its beginning,
+//! but these lists are longer than may be read.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
