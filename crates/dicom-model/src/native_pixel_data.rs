@@ -4,7 +4,16 @@
 //! Frames follow each other without padding, so that a frame of single bits can begin inside a byte. The value must be
 //! long enough for all frames: if it is not, one of the attributes is wrong, and no frame can be located reliably.
 
-use crate::data_set::ByteRange;
+use dicom_core::VR;
+
+use crate::data_set::{ByteRange, word_size};
+
+/// Size in bytes of the words that are swapped when the byte order of pixel data changes. A pixel cell of more than 8 bits is a
+/// number in the byte order of the transfer syntax, whatever the value representation; smaller cells share the words of theirs
+/// (PS3.5 8.1.1).
+pub fn pixel_word_size(vr: VR, bits_allocated: u16) -> usize {
+    if bits_allocated > 8 { usize::from(bits_allocated.div_ceil(8)) } else { word_size(vr) }
+}
 
 /// The attributes that determine the size of a frame (PS3.3 C.7.6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

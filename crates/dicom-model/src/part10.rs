@@ -21,6 +21,7 @@ mod walk;
 
 use super::data_set::{ByteRange, DataElement, DataSet, DataValue, is_text, word_size};
 use super::json::writer::Step;
+use super::native_pixel_data::pixel_word_size;
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
@@ -104,6 +105,11 @@ impl Header {
     /// order; 1 means that it needs no conversion.
     pub fn swapped_words(&self, vr: VR) -> usize {
         if self.big_endian { word_size(vr) } else { 1 }
+    }
+
+    /// As [`swapped_words`](Self::swapped_words), for native pixel data with this Bits Allocated (0028,0100).
+    pub fn swapped_pixel_words(&self, vr: VR, bits_allocated: u16) -> usize {
+        if self.big_endian { pixel_word_size(vr, bits_allocated) } else { 1 }
     }
 }
 

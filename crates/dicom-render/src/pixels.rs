@@ -7,9 +7,8 @@ use super::RenderError;
 use super::object::{DataSet, Object, Pixels};
 use dicom_codecs::{ByteOrder, EncodedFrame, FrameLayout, ImagePixel, PhotometricInterpretation};
 use dicom_core::VR;
-use dicom_model::data_set::word_size;
 use dicom_model::encapsulated::{Locator, number_of_frames};
-use dicom_model::native_pixel_data::{FrameAttributes, NativeFrames};
+use dicom_model::native_pixel_data::{FrameAttributes, NativeFrames, pixel_word_size};
 
 /// The Image Pixel Module and the number of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +83,8 @@ impl Frames {
         match &object.pixels {
             None => Err(RenderError::NoImage),
             Some(Pixels::Native { bytes, vr, big_endian }) => {
-                let byte_order = byte_order(*vr, *big_endian);
                 let word = |tag| attributes.word(tag).unwrap_or_default();
+                let byte_order = byte_order(*vr, word(tags::BITS_ALLOCATED), *big_endian);
                 let size = FrameAttributes {
                     rows: word(tags::ROWS),
                     columns: word(tags::COLUMNS),
@@ -136,11 +135,12 @@ impl Frames {
     }
 }
 
-/// The byte order of native pixel data with this value representation: words of 16 bits, unless it is OB (PS3.5 8.1.2).
-fn byte_order(vr: VR, big_endian: bool) -> ByteOrder {
-    match (big_endian, word_size(vr)) {
+/// The byte order of native pixel data with this value representation and Bits Allocated.
+fn byte_order(vr: VR, bits_allocated: u16, big_endian: bool) -> ByteOrder {
+    let has_several_samples = pixel_word_size(vr, bits_allocated) > usize::from(bits_allocated.div_ceil(8));
+    match (big_endian, has_several_samples) {
         (false, _) => ByteOrder::LittleEndian,
-        (true, 1) => ByteOrder::BigEndian,
-        (true, _) => ByteOrder::BigEndianWords,
+        (true, false) => ByteOrder::BigEndian,
+        (true, true) => ByteOrder::BigEndianWords,
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
 use dicom_model::data_set::{ByteRange, swap_words};
 use dicom_model::part10::{Header, Object, ReadError, is_deflated};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,13 @@ impl FileRange {
     pub(super) fn of(header: &Header, path: &Path, vr: VR, range: ByteRange) -> Self {
         let inflated = is_deflated(header.transfer_syntax);
         Self { path: path.to_owned(), inflated, range, swap: header.swapped_words(vr) }
+    }
+
+    /// The range of the native pixel data in the file at `path` with this `header`, which has Bits Allocated if the file does.
+    pub(super) fn of_pixel_data(header: &Header, path: &Path, vr: VR, range: ByteRange) -> Self {
+        let bits_allocated = header.data.word(tags::BITS_ALLOCATED).unwrap_or_default();
+        let swap = header.swapped_pixel_words(vr, bits_allocated);
+        Self { swap, ..Self::of(header, path, vr, range) }
     }
 
     /// Reads all bytes into memory, for small ranges.

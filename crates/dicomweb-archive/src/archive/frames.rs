@@ -70,9 +70,9 @@ impl From<io::Error> for FramesError {
 
 /// The complete pixel data of the file at `path`; `None` if they are encapsulated.
 pub(super) fn native_value(path: &Path) -> Result<Option<FileRange>, FramesError> {
-    let header = body::header(path, |_| false)?;
+    let header = body::header(path, |tag| tag == tags::BITS_ALLOCATED)?;
     let PixelData { vr, offset, length, .. } = header.pixel_data.ok_or(FramesError::NoPixelData)?;
-    Ok(length.map(|length| FileRange::of(&header, path, vr, ByteRange { offset, length })))
+    Ok(length.map(|length| FileRange::of_pixel_data(&header, path, vr, ByteRange { offset, length })))
 }
 
 /// Locates the frames of the file at `path`.
@@ -80,7 +80,7 @@ pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
     let header = body::header(path, |_| true)?;
     let pixels = header.pixel_data.ok_or(FramesError::NoPixelData)?;
     let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(0) };
-    let whole = FileRange::of(&header, path, pixels.vr, range);
+    let whole = FileRange::of_pixel_data(&header, path, pixels.vr, range);
     let (media, locations) = if pixels.length.is_some() {
         ("application/octet-stream", native(&header.data, range.length, whole.swap)?)
     } else {

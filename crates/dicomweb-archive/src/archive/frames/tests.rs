@@ -81,6 +81,21 @@ fn frames_in_big_endian_words_can_begin_and_end_inside_a_word() {
 }
 
 #[test]
+fn big_endian_samples_of_several_bytes_are_numbers_whatever_their_vr() {
+    let frame = |vr, bits, value: PrimitiveValue| {
+        let mut object = image(1, 1, 1, bits);
+        object.put(DataElement::new(tags::PIXEL_DATA, vr, value));
+        let file = file(object, EXPLICIT_VR_BIG_ENDIAN);
+        let value = native_value(file.path()).unwrap().unwrap().bytes().unwrap();
+        let frames = frames_of(&file);
+        assert_eq!(frames, [value], "the frame and the value");
+        frames.concat()
+    };
+    assert_eq!(frame(VR::OB, 16, PrimitiveValue::U8([1, 2].as_slice().into())), [2, 1]);
+    assert_eq!(frame(VR::OW, 32, PrimitiveValue::U16([0x0102, 0x0304].as_slice().into())), [4, 3, 2, 1]);
+}
+
+#[test]
 fn pixel_data_that_are_too_short_are_rejected() {
     let file = native(image(3, 2, 2, 8), &[0; 10]);
     assert!(matches!(locate(file.path()), Err(FramesError::Inconsistent(_))));
