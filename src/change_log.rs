@@ -14,7 +14,7 @@
 //! The module does not query archives: observations are passed in, as fingerprints and digests.
 
 mod record;
-mod records;
+mod stored_records;
 mod version;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 use record::Record;
-use records::Records;
+use stored_records::Records;
 
 /// How long a write may wait, so that several become durable together.
 const DURABLE_WITHIN: Duration = Duration::from_secs(1);

@@ -21,6 +21,9 @@ pub use dicomweb::refuse;
 
 use crate::upstream::whole_seconds;
 
+/// Default wait before a retry, where no better value is known: a service that restarts is back by then.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// One problem, for an OperationOutcome's `issue`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {

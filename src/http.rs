@@ -2,7 +2,6 @@
 //! negotiation, conditional requests, CORS, the public base URL, sealed cursors.
 
 pub mod bounded;
-pub mod compression;
 pub mod conditional;
 pub mod cors;
 pub mod cursor;
@@ -10,3 +9,4 @@ pub mod forwarded;
 pub mod negotiation;
 pub mod network;
 pub mod query;
+pub mod streaming_compression;

@@ -18,10 +18,7 @@ mod wado;
 
 pub use crate::archive_id::{ArchiveId, ArchiveIdError};
 pub use client::Archive;
-pub use error::{
-    ArchiveError, ArchiveErrorKind, ConnectFailure, DEFAULT_RETRY_AFTER, ErrorClass, retry_after,
-    whole_seconds,
-};
+pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};
 pub use profile::{DetailSource, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
     AskedQuery, IncludeStyle, MatchValue, MatchingOption, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::DEFAULT_RETRY_AFTER;
 use super::{Failure, sentence};
-use crate::upstream::{ArchiveError, ArchiveErrorKind, DEFAULT_RETRY_AFTER, ErrorClass};
+use crate::upstream::{ArchiveError, ArchiveErrorKind, ErrorClass};
 
 /// The status of an archive's failure for a DICOMweb client (PS3.18 8.5).
 ///

@@ -2,9 +2,8 @@
 
 use http::StatusCode;
 
-use super::{Failure, sentence};
+use super::{DEFAULT_RETRY_AFTER, Failure, sentence};
 use crate::auth::AuthError;
-use crate::upstream::DEFAULT_RETRY_AFTER;
 
 impl From<AuthError> for Failure {
     fn from(error: AuthError) -> Self {

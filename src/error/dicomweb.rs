@@ -5,9 +5,8 @@ use std::time::Duration;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::archive::dicomweb_status;
-use super::{Failure, sentence};
+use super::{DEFAULT_RETRY_AFTER, Failure, sentence};
 use crate::dicomweb::{DicomwebError, PathError};
-use crate::upstream::DEFAULT_RETRY_AFTER;
 use dicom_render::{CodecError, RenderError};
 use http_messages::body::{self, Body};
 

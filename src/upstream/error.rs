@@ -10,9 +10,6 @@ use http::{HeaderMap, StatusCode, header};
 use super::ArchiveId;
 use dicom_model::json::reader::RowError;
 
-/// Default wait before a retry, where no better value is known: a service that restarts is back by then.
-pub const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
-
 /// Upper bound of a Retry-After taken from an archive, in seconds.
 const MAX_RETRY_AFTER: u32 = 300;
 
