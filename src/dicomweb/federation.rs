@@ -106,10 +106,12 @@ impl Federation {
             // A list without what a silent archive may hold would be no list.
             holding.require_every_archive()?;
         }
-        let mut holders = holders(&holding, resource)?;
+        // Each of them is configured: these archives were asked.
+        let mut holders: Vec<_> =
+            holders(&holding, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
         if *request.target == Target::UriService && !holders.is_empty() {
             // Whoever has no such service cannot be asked, though it holds the object.
-            holders.retain(|holder| self.archives[*holder].settings().wado_uri_url.is_some());
+            holders.retain(|holder| holder.settings().wado_uri_url.is_some());
             if holders.is_empty() {
                 return Err(DicomwebError::NoUriService);
             }
@@ -123,11 +125,8 @@ impl Federation {
                 holding.require_every_archive()?;
                 Err(DicomwebError::NotFound)
             }
-            ([only], _) => self.respond(&self.archives[*only], public, request).await,
-            (several, Some(level)) => {
-                let several: Vec<_> = several.iter().map(|holder| &self.archives[*holder]).collect();
-                self.search(public, request, level, &several).await
-            }
+            ([only], _) => self.respond(only, public, request).await,
+            (several, Some(level)) => self.search(public, request, level, several).await,
             (several, None) => self.first_found(public, request, several).await,
         }
     }
@@ -137,11 +136,11 @@ impl Federation {
         &self,
         public: &str,
         request: &DicomwebRequest<'_>,
-        holders: &[usize],
+        holders: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::NotFound;
         for holder in holders {
-            match self.respond(&self.archives[*holder], public, request).await {
+            match self.respond(holder, public, request).await {
                 Err(error) if error.is_not_found() => missing = error,
                 answer => return answer,
             }
@@ -186,7 +185,7 @@ fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<B
 }
 
 /// Who is asked for `resource`, the fullest copy first.
-fn holders(holding: &StudyLocation, resource: &Resource) -> Result<Vec<usize>, DicomwebError> {
+fn holders<'a>(holding: &'a StudyLocation, resource: &Resource) -> Result<Vec<&'a ArchiveId>, DicomwebError> {
     match (resource, series_of(resource)) {
         (_, Some(series)) => Ok(holding.holders_of(series)),
         (Resource::Search(_), None) => Ok(holding.holders()),

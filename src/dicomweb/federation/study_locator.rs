@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use crate::cache::{Cache, CacheEntry, CacheKey, SingleFlight};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::first_rows::{RowText, first_rows};
-use crate::upstream::{Archive, QidoQuery, SearchLevel};
+use crate::upstream::{Archive, ArchiveId, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
 /// A viewer asks for the images of a study within seconds of each other; a study that is moved is found again soon.
@@ -38,7 +38,7 @@ impl CacheEntry for StudyLocation {
 /// What one archive holds of a study.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ArchiveCopy {
-    archive: usize,
+    archive: ArchiveId,
     series: Vec<SeriesLocation>,
 }
 
@@ -65,26 +65,26 @@ impl ArchiveCopy {
 
 impl StudyLocation {
     /// Whoever holds anything of the study, in the order of the configuration.
-    pub(super) fn holders(&self) -> Vec<usize> {
-        self.copies.iter().map(|copy| copy.archive).collect()
+    pub(super) fn holders(&self) -> Vec<&ArchiveId> {
+        self.copies.iter().map(|copy| &copy.archive).collect()
     }
 
     /// Whoever holds the series, the fullest copy first.
-    pub(super) fn holders_of(&self, series: &SeriesUid) -> Vec<usize> {
+    pub(super) fn holders_of(&self, series: &SeriesUid) -> Vec<&ArchiveId> {
         let mut holders: Vec<_> = self
             .copies
             .iter()
-            .filter_map(|copy| Some((copy.series(series.as_str())?.instances, copy.archive)))
+            .filter_map(|copy| Some((copy.series(series.as_str())?.instances, &copy.archive)))
             .collect();
         holders.sort_by_key(|(instances, _)| std::cmp::Reverse(*instances));
         holders.into_iter().map(|(_, archive)| archive).collect()
     }
 
     /// Who holds all that anybody holds of the study; an error when nobody does.
-    pub(super) fn holders_of_all(&self) -> Result<Vec<usize>, DicomwebError> {
+    pub(super) fn holders_of_all(&self) -> Result<Vec<&ArchiveId>, DicomwebError> {
         let whole = |copy: &&ArchiveCopy| self.copies.iter().all(|other| copy.covers(other));
         match self.copies.iter().find(whole) {
-            Some(copy) => Ok(vec![copy.archive]),
+            Some(copy) => Ok(vec![&copy.archive]),
             None if self.copies.is_empty() => Ok(Vec::new()),
             None => Err(DicomwebError::StudySplitAcrossArchives),
         }
@@ -152,7 +152,7 @@ async fn find(study: &StudyUid, archives: &[Archive], max_scan: usize, asked_at:
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
     let searches = archives.iter().map(|archive| first_rows(archive, &query, max_scan + 1, max_scan));
     let mut holding = StudyLocation { copies: Vec::new(), failure: None, asked_at };
-    for (archive, found) in join_all(searches).await.into_iter().enumerate() {
+    for (archive, found) in archives.iter().zip(join_all(searches).await) {
         match found {
             Ok(found) if found.rows.len() > max_scan => {
                 holding.failure = Some(DicomwebError::TooCostly { limit: max_scan });
@@ -160,7 +160,7 @@ async fn find(study: &StudyUid, archives: &[Archive], max_scan: usize, asked_at:
             Ok(found) => {
                 let series: Vec<_> = found.rows.iter().filter_map(|row| series_of(study, row)).collect();
                 if !series.is_empty() {
-                    holding.copies.push(ArchiveCopy { archive, series });
+                    holding.copies.push(ArchiveCopy { archive: archive.id().clone(), series });
                 }
             }
             Err(error) => holding.failure = Some(error),
@@ -184,39 +184,45 @@ mod tests {
     use super::*;
     use crate::clock::{ManualClock, SharedClock};
 
-    fn held(archive: usize, series: &[(&str, Option<i64>)]) -> ArchiveCopy {
+    fn held(archive: &str, series: &[(&str, Option<i64>)]) -> ArchiveCopy {
         let series = series
             .iter()
             .map(|(uid, instances)| SeriesLocation { uid: (*uid).into(), instances: *instances });
-        ArchiveCopy { archive, series: series.collect() }
+        ArchiveCopy { archive: ArchiveId::parse(archive).unwrap(), series: series.collect() }
     }
 
     fn holding(copies: &[ArchiveCopy]) -> StudyLocation {
         StudyLocation { copies: copies.to_vec(), failure: None, asked_at: Duration::ZERO }
     }
 
+    fn ids(archives: Vec<&ArchiveId>) -> Vec<&str> {
+        archives.into_iter().map(ArchiveId::as_str).collect()
+    }
+
     #[test]
     fn the_fullest_copy_of_a_series_is_asked_first() {
-        let holding = holding(&[held(0, &[("1.1", Some(3))]), held(2, &[("1.1", Some(5)), ("1.2", None)])]);
+        let holding =
+            holding(&[held("a", &[("1.1", Some(3))]), held("c", &[("1.1", Some(5)), ("1.2", None)])]);
         let series = |uid| SeriesUid::parse(uid).unwrap();
-        assert_eq!(holding.holders_of(&series("1.1")), [2, 0]);
-        assert_eq!(holding.holders_of(&series("1.2")), [2]);
-        assert_eq!(holding.holders_of(&series("1.3")), [0; 0]);
+        assert_eq!(ids(holding.holders_of(&series("1.1"))), ["c", "a"]);
+        assert_eq!(ids(holding.holders_of(&series("1.2"))), ["c"]);
+        assert_eq!(ids(holding.holders_of(&series("1.3"))), [""; 0]);
     }
 
     #[test]
     fn a_study_is_retrieved_whole_or_not_at_all() {
-        let whole = holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.1", Some(3)), ("1.2", Some(1))])]);
-        assert_eq!(whole.holders_of_all().unwrap(), [1]);
-        let copies = holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.1", Some(3))])]);
-        assert_eq!(copies.holders_of_all().unwrap(), [0]);
+        let whole =
+            holding(&[held("a", &[("1.1", Some(3))]), held("b", &[("1.1", Some(3)), ("1.2", Some(1))])]);
+        assert_eq!(ids(whole.holders_of_all().unwrap()), ["b"]);
+        let copies = holding(&[held("a", &[("1.1", Some(3))]), held("b", &[("1.1", Some(3))])]);
+        assert_eq!(ids(copies.holders_of_all().unwrap()), ["a"]);
         for spread in [
-            holding(&[held(0, &[("1.1", Some(3))]), held(1, &[("1.2", Some(1))])]),
-            holding(&[held(0, &[("1.1", Some(3)), ("1.2", Some(1))]), held(1, &[("1.1", Some(4))])]),
+            holding(&[held("a", &[("1.1", Some(3))]), held("b", &[("1.2", Some(1))])]),
+            holding(&[held("a", &[("1.1", Some(3)), ("1.2", Some(1))]), held("b", &[("1.1", Some(4))])]),
         ] {
             assert!(matches!(spread.holders_of_all(), Err(DicomwebError::StudySplitAcrossArchives)));
         }
-        assert_eq!(holding(&[]).holders_of_all().unwrap(), [0; 0]);
+        assert_eq!(ids(holding(&[]).holders_of_all().unwrap()), [""; 0]);
     }
 
     #[test]
@@ -225,7 +231,7 @@ mod tests {
         let cache = Cache::new(100_000, Duration::ZERO, Arc::clone(&clock) as SharedClock);
         let locator = StudyLocator::new(cache.clone());
         let study = StudyUid::parse("1.2").unwrap();
-        cache.insert(key(&study), Arc::new(holding(&[held(0, &[("1.1", Some(3))])])));
+        cache.insert(key(&study), Arc::new(holding(&[held("a", &[("1.1", Some(3))])])));
         clock.advance(Duration::from_secs(59));
         assert!(locator.remembered(&study).is_some(), "whatever is configured for other entries");
         clock.advance(Duration::from_secs(1));
