@@ -1,4 +1,4 @@
-//! What every DICOMweb request is answered with.
+//! The state that all DICOMweb requests share.
 
 use super::limits::DicomwebLimits;
 use super::rendering::RenderPool;
@@ -9,8 +9,8 @@ use super::response_cache::ResponseCache;
 pub struct DicomwebContext {
     /// The cached responses.
     pub response_cache: ResponseCache,
-    /// Bounds of what is assembled here.
+    /// Limits of responses that are assembled here.
     pub limits: DicomwebLimits,
-    /// Where images are rendered that the archive cannot render.
+    /// The pool in which images are rendered that the archive cannot render.
     pub render_pool: RenderPool,
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a DICOMweb request, in words of the gateway's own. An archive's error body is never forwarded, as it
+//! The errors of DICOMweb requests, in the gateway's own words. An archive's error body is never forwarded, as it
 //! may hold its URLs, stack traces and patients.
 //!
 //! Nothing here knows the status that the client gets; `crate::error` decides it for each variant.
@@ -10,7 +10,7 @@ use super::request::query::QueryError;
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, Unaskable, retry_after};
 use dicom_render::RenderError;
 
-/// Why a DICOMweb request has no answer.
+/// Why a DICOMweb request fails.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DicomwebError {
     /// None of the media types that the client accepts is available.
@@ -40,7 +40,7 @@ pub enum DicomwebError {
         /// The limit.
         limit: usize,
     },
-    /// More would have to be searched to tell what rows lack.
+    /// Too many studies and series would have to be searched for attributes that the rows lack.
     #[error(
         "more than {limit} studies and series would have to be searched, as the archive does not count their contents; narrow the search, or lower limit"
     )]
@@ -53,7 +53,7 @@ pub enum DicomwebError {
         "searching by {0} is not supported, as the gateway computes it for an archive that does not provide it; omit it"
     )]
     UnsearchableAttribute(&'static str),
-    /// The archive cannot be asked for such a value, and its rows cannot be compared with it.
+    /// The archive cannot be searched for such a value, and its rows cannot be compared with it.
     #[error("archive {0} {1}")]
     Unaskable(ArchiveId, Unaskable),
     /// A task that several requests share ended unexpectedly.
@@ -96,7 +96,7 @@ pub enum DicomwebError {
         archive: ArchiveId,
         /// Its status.
         status: StatusCode,
-        /// When it may be asked again, in seconds.
+        /// Retry-After, in seconds.
         retry_after: Option<u32>,
     },
     /// The archive has the resource, but rejected every media type that the client accepts.
@@ -132,13 +132,13 @@ fn meaning(status: StatusCode) -> &'static str {
 }
 
 impl DicomwebError {
-    /// The archive responded with `status`, which is no success.
+    /// The archive responded with `status`, which is not a success.
     pub(super) fn refused(archive: &Archive, status: StatusCode, headers: &HeaderMap) -> Self {
         Self::Refused { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
     }
 
-    /// Whether the archive rejected the media types that it was asked for: archives say 400 as well as 406 to one that they do
-    /// not have.
+    /// Whether the archive rejected the requested media types: archives respond with 400 as well as 406 to one that they do not
+    /// have.
     pub(super) fn is_media_type_rejection(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 406 | 415),
@@ -147,9 +147,9 @@ impl DicomwebError {
         }
     }
 
-    /// Whether the same resource may still be available in another media type. An archive that fails for one, as one that cannot
-    /// transcode does with 500, may have another; an archive that cannot be reached, is overloaded, rejects the gateway, or does
-    /// not have the resource has it in none. A range is one of bytes that every media type would have to hold.
+    /// Whether the same resource may still be available in another media type. An archive that fails for one, as one that
+    /// cannot transcode does with 500, may have another; an archive that cannot be reached, is overloaded, rejects the gateway,
+    /// or does not have the resource has it in none. A range is rejected for every media type.
     pub(super) fn leaves_other_media_types(&self) -> bool {
         match self {
             Self::Refused { status, .. } => {
@@ -167,7 +167,7 @@ impl DicomwebError {
         }
     }
 
-    /// Whether the archive may lack the service that it was asked for: it responds as if there were no such resource, no such
+    /// Whether the archive may lack the requested service: it responds as if there were no such resource, no such
     /// method or no such media type.
     pub(super) fn is_unsupported_by_archive(&self) -> bool {
         match self {
@@ -177,7 +177,7 @@ impl DicomwebError {
         }
     }
 
-    /// Whether the archive that was asked does not have the resource.
+    /// Whether the archive does not have the resource.
     pub(super) fn is_not_found(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status.as_u16(), 404 | 410),

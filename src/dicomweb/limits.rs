@@ -1,6 +1,6 @@
 //! How much may be read from an archive to assemble one response here.
 
-/// Bounds of a response that the gateway assembles itself.
+/// Limits of a response that the gateway assembles itself.
 #[derive(Debug, Clone, Copy)]
 pub struct DicomwebLimits {
     /// Maximum rows of one archive that are compared for one response.

@@ -1,10 +1,10 @@
-//! A search whose rows are compared or merged here: one list out of the lists of one or several archives (PS3.18 10.6), exact and
-//! bounded.
+//! A search whose rows are compared or merged here: one list out of the lists of one or several archives (PS3.18 10.6), exact
+//! and bounded.
 //!
-//! The list alternates between the archives: the first row of each in the order of the configuration, then the second of each, and
-//! so on. A UID belongs to the archive whose turn with it comes first; rows of it from other archives are omitted. So any page needs
-//! no more UIDs of any archive than the page's end, and the first page shows rows of every archive. Rows are as the archive
-//! wrote them, byte for byte but for URLs.
+//! The list alternates between the archives: the first row of each in the order of the configuration, then the second of each,
+//! and so on. A UID belongs to the archive whose turn with it comes first; rows of it from other archives are omitted. So any
+//! page needs no more UIDs of any archive than the page's end, and the first page shows rows of every archive. Rows are as the
+//! archive wrote them, byte for byte but for URLs.
 
 use std::collections::HashMap;
 
@@ -52,13 +52,13 @@ impl SearchRequest {
 struct MergedList {
     /// A JSON array.
     text: String,
-    /// The list goes on behind the page.
+    /// The list continues after the page.
     more: bool,
-    /// Names that sound alike were asked for, and matching was literal.
+    /// Fuzzy matching was requested, and matching was literal.
     is_literal_only: bool,
 }
 
-/// Answers a search with what `archives` have together. `public` is the address of their root here.
+/// The response to a search in all of `archives`. `public` is the public URL of their root.
 pub(super) async fn answer(
     archives: &[&Archive],
     public: &str,
@@ -67,22 +67,22 @@ pub(super) async fn answer(
     limits: DicomwebLimits,
 ) -> Result<Response<Body>, DicomwebError> {
     let search = SearchRequest::read(request, level)?;
-    let found = merged(archives, public, request.path, &search.query, limits).await?;
+    let found = merge(archives, public, request.path, &search.query, limits).await?;
     let mut response = assembled::rows(found.text, search.format);
     // PS3.18 8.3.4.4 and 8.3.4.2.
     let more = "299 dicomweb-gateway \"There are additional results that can be requested\"";
     let literal = "299 dicomweb-gateway \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"";
-    for (holds, warning) in [(found.more, more), (found.is_literal_only, literal)] {
-        if holds {
+    for (applies, warning) in [(found.more, more), (found.is_literal_only, literal)] {
+        if applies {
             response.headers_mut().append(header::WARNING, HeaderValue::from_static(warning));
         }
     }
     Ok(response)
 }
 
-/// The page that `query` asks for out of what `archives` have. `path` is that of the request below the root, `public` the
-/// address of the root.
-async fn merged(
+/// The page of rows of `archives` that `query` requests. `path` is the path of the request below the root, `public` the public
+/// URL of the root.
+async fn merge(
     archives: &[&Archive],
     public: &str,
     path: &str,
@@ -100,38 +100,38 @@ async fn merged(
     if end > max_scan {
         return Err(too_costly);
     }
-    // One more than the page needs shows whether the list goes on.
+    // One row more than the page needs shows whether the list continues.
     let searches = archives.iter().map(|archive| first_rows(archive, query, end + 1, max_scan));
     let mut lists = try_join_all(searches).await?;
     for (archive, list) in archives.iter().zip(&mut lists) {
-        list.rows.retain(|row| is_among(archive, query.level(), row));
+        list.rows.retain(|row| is_requested(archive, query.level(), row));
     }
     if limit.is_none() && lists.iter().any(|list| list.rows.len() > max_scan) {
         return Err(too_costly);
     }
-    let order = alternating(&lists);
+    let order = alternate(&lists);
     let more = order.len() > end || lists.iter().any(|list| list.more);
     let page_end = limit.map_or(order.len(), |_| end.min(order.len()));
     let page = order.get(offset.min(page_end)..page_end).unwrap_or_default();
-    let rows = completed(archives, &lists, page, query.level(), limits).await?;
+    let rows = complete(archives, &lists, page, query.level(), limits).await?;
     let mut rewriters: Vec<_> = archives
         .iter()
         .map(|archive| {
             let settings = archive.settings();
-            let addresses = UrlMap::new(public, &settings.qido_url, &settings.wado_url, path);
-            Rewriter::new(addresses, Syntax::Json)
+            let urls = UrlMap::new(public, &settings.qido_url, &settings.wado_url, path);
+            Rewriter::new(urls, Syntax::Json)
         })
         .collect();
     let mut text = String::from("[");
-    for (place, row) in page.iter().zip(rows) {
+    for (position, row) in page.iter().zip(rows) {
         if text.len() > 1 {
             text.push(',');
         }
-        let rewriter = &mut rewriters[place.archive];
-        let no_address = |_| archives[place.archive].unreadable("a row with an invalid URL");
+        let rewriter = &mut rewriters[position.archive];
+        let invalid_url = |_| archives[position.archive].unreadable("a row with an invalid URL");
         let pieces = [rewriter.push(&row), rewriter.finish()];
         for piece in pieces {
-            text.push_str(&String::from_utf8_lossy(&piece.map_err(no_address)?));
+            text.push_str(&String::from_utf8_lossy(&piece.map_err(invalid_url)?));
         }
         if text.len() > MAX_LIST_LEN {
             return Err(DicomwebError::TooCostly { limit: max_scan });
@@ -142,42 +142,44 @@ async fn merged(
     Ok(MergedList { text, more: limit.is_some() && more, is_literal_only })
 }
 
-/// Whether a row is one of those that were asked for, where the archive is known to give others too.
-fn is_among(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
+/// Whether a row belongs to the study or series of the URL: some archives return others too.
+fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
     let parents = Parents::of_search(level);
     if parents.is_empty() || !archive.profile().supplied.has(Synthesized::Parents) {
         return true;
     }
-    serde_json::from_str(&row.text).is_ok_and(|attributes| parents.have(&attributes))
+    serde_json::from_str(&row.text).is_ok_and(|attributes| parents.admit(&attributes))
 }
 
-/// The rows of a page, each with what its archive leaves out.
-async fn completed(
+/// The rows of a page, each completed with the attributes that its archive omits.
+async fn complete(
     archives: &[&Archive],
     lists: &[FirstRows],
     page: &[MergePosition],
     level: &SearchLevel,
     limits: DicomwebLimits,
 ) -> Result<Vec<Bytes>, DicomwebError> {
-    let mut of_archives = Vec::new();
+    let mut rows_by_archive = Vec::new();
     for (number, archive) in archives.iter().enumerate() {
-        let rows = page.iter().filter(|place| place.archive == number);
-        let rows = rows.map(|place| Bytes::from(lists[number].rows[place.row].text.clone().into_string()));
-        of_archives.push(completed_rows(archive, limits, level, rows.collect()));
+        let rows = page.iter().filter(|position| position.archive == number);
+        let rows =
+            rows.map(|position| Bytes::from(lists[number].rows[position.row].text.clone().into_string()));
+        rows_by_archive.push(completed_rows(archive, limits, level, rows.collect()));
     }
-    let mut of_archives: Vec<_> = try_join_all(of_archives).await?.into_iter().map(Vec::into_iter).collect();
-    Ok(page.iter().filter_map(|place| of_archives[place.archive].next()).collect())
+    let mut rows_by_archive: Vec<_> =
+        try_join_all(rows_by_archive).await?.into_iter().map(Vec::into_iter).collect();
+    Ok(page.iter().filter_map(|position| rows_by_archive[position.archive].next()).collect())
 }
 
-/// Where a row of the whole list stands.
+/// The position of a row of the merged list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MergePosition {
     archive: usize,
     row: usize,
 }
 
-/// The whole list, as far as the lists reach: by turns, and of each UID only the rows of the archive whose turn came first.
-fn alternating(lists: &[FirstRows]) -> Vec<MergePosition> {
+/// The merged list: the archives take turns, and a UID has only the rows of the archive whose turn with it came first.
+fn alternate(lists: &[FirstRows]) -> Vec<MergePosition> {
     let mut owners: HashMap<&str, usize> = HashMap::new();
     let mut order = Vec::new();
     for turn in 0..lists.iter().map(|list| list.rows.len()).max().unwrap_or(0) {
@@ -209,19 +211,22 @@ mod tests {
     }
 
     fn uids(lists: &[FirstRows]) -> Vec<String> {
-        alternating(lists).iter().map(|place| lists[place.archive].rows[place.row].uid.to_string()).collect()
+        alternate(lists)
+            .iter()
+            .map(|position| lists[position.archive].rows[position.row].uid.to_string())
+            .collect()
     }
 
     #[test]
-    fn archives_take_turns_and_a_uid_comes_once() {
+    fn archives_take_turns_and_a_uid_is_listed_once() {
         let lists = [list(&[1, 2, 3]), list(&[7, 3, 8]), list(&[9])];
         assert_eq!(uids(&lists), ["1", "7", "9", "2", "3", "8"]);
-        assert_eq!(alternating(&lists)[4], MergePosition { archive: 1, row: 1 });
+        assert_eq!(alternate(&lists)[4], MergePosition { archive: 1, row: 1 });
     }
 
     proptest! {
         #[test]
-        fn a_page_needs_no_more_of_any_archive_than_its_end(
+        fn a_page_depends_on_no_rows_of_an_archive_beyond_its_end(
             lists in prop::collection::vec(prop::collection::vec(0_u8..30, 0..20), 1..4), end in 0_usize..25,
         ) {
             let whole: Vec<_> = lists.iter().map(|uids| list(uids)).collect();

@@ -1,8 +1,9 @@
 //! Forwards an archive's response to the client (PS3.18 8.4 to 8.7): status, allowed headers, and a body that streams.
 //!
-//! [`request`] is what an archive is asked, [`attempts`] asks it, [`response`] decides by status and Content-Type which filters the body
-//! passes, [`stream`] runs them chunk by chunk and aborts the client's transfer when the archive's fails. Opaque bodies pass
-//! unchanged. [`first_rows`] reads the rows of a search for lists that are assembled here. Does not know FHIR.
+//! [`request`] is the request to an archive, [`attempts`] sends it, [`response`] decides by status and Content-Type which
+//! filters the body passes, [`stream`] runs them chunk by chunk and aborts the client's transfer when the archive's fails.
+//! Opaque bodies pass unchanged. [`first_rows`] reads the rows of a search for lists that are assembled here. Does not know
+//! FHIR.
 
 pub(crate) mod assembled;
 pub(crate) mod attempts;

@@ -1,8 +1,8 @@
-//! Synthesizes what an archive does not provide: metadata and bulk data out of its instances, and the attributes that rows of a search
-//! lack out of the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.4 and 10.6.3).
+//! Synthesizes what an archive does not provide: metadata and bulk data from its instances, and the attributes that rows of a
+//! search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.4 and 10.6.3).
 //!
-//! A service that the archive's configuration lists is synthesized always, and the archive is never asked for it; another one is
-//! synthesized when the archive rejects it. The result equals what the archive holds, or the transfer is aborted: nothing is
+//! A service that the archive's configuration lists is always synthesized, and never requested from the archive; any other is
+//! synthesized if the archive rejects it. The result equals what the archive holds, or the transfer is aborted: nothing is
 //! omitted because it cannot be read. Does not render images.
 
 mod completion;
@@ -51,12 +51,12 @@ impl<'a> Synthesizable<'a> {
     }
 }
 
-/// Whether `resource` is always synthesized, without asking the archive for it.
+/// Whether `resource` is always synthesized, without requesting it from the archive.
 pub(super) fn replaces(archive: &Archive, resource: &Resource) -> bool {
     archive.profile().supplied.has(Synthesized::Metadata) && can_synthesize(resource)
 }
 
-/// Whether `resource` can be synthesized where the archive rejects it.
+/// Whether `resource` can be synthesized if the archive rejects it.
 pub(super) fn can_synthesize(resource: &Resource) -> bool {
     Synthesizable::of(resource).is_some()
 }
@@ -75,7 +75,7 @@ pub(super) async fn synthesize(
         }
         Some(Synthesizable::Value(instance, steps)) => {
             let ranges = most_wanted(request.accepted.ranges.clone());
-            values::answered(archive, instance, steps, &ranges).await
+            values::respond(archive, instance, steps, &ranges).await
         }
         None => Err(DicomwebError::NotAcceptable),
     }

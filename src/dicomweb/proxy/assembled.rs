@@ -1,4 +1,5 @@
-//! Responses that the gateway assembles itself: rows as DICOM JSON or Native DICOM XML (PS3.18 8.7.3), and bodies of one media type.
+//! Responses that the gateway assembles itself: rows as DICOM JSON or Native DICOM XML (PS3.18 8.7.3), and bodies of one media
+//! type.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -14,7 +15,7 @@ use http_messages::body::{self, Body};
 /// The media type of rows in JSON.
 pub(crate) const DICOM_JSON: HeaderValue = HeaderValue::from_static("application/dicom+json");
 
-/// A response of the JSON array `text` in `format`. XML has no empty list of parts: the response is 204 then.
+/// A response of the JSON array `text` in `format`. An empty list has no XML (no multipart body is empty): the response is 204.
 pub(crate) fn rows(text: impl Into<Bytes>, format: Format) -> Response<Body> {
     let text = text.into();
     if format == Format::Xml && is_empty_list(&text) == Some(true) {

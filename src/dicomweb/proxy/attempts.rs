@@ -1,5 +1,5 @@
-//! Sends a request to an archive, one acceptable media type after the other, until the archive responds with one or with what holds
-//! for all of them (RFC 9110 12.5.1).
+//! Sends a request to an archive, one acceptable media type after the other, until the archive responds with one, or with an
+//! error that holds for all of them (RFC 9110 12.5.1).
 //!
 //! Does not replace what the archive lacks: `strategies` does.
 
@@ -23,7 +23,7 @@ pub(crate) async fn fetch(
             response => return response,
         }
     }
-    Err(rejections.verdict(request.names_media_types()))
+    Err(rejections.into_error(request.names_media_types()))
 }
 
 async fn fetch_as(
@@ -35,25 +35,27 @@ async fn fetch_as(
     response::forward(archive, request, attempt, upstream).await
 }
 
-/// How an archive rejected the media types that it was asked for.
+/// How an archive rejected the requested media types.
 #[derive(Debug, Default)]
 struct Rejections {
     first: Option<DicomwebError>,
-    /// One of them was for another reason than the media type.
-    others: bool,
+    /// Whether one of them had another reason than the media type.
+    has_other_reason: bool,
 }
 
 impl Rejections {
     fn add(&mut self, rejection: DicomwebError) {
-        self.others |= !rejection.is_media_type_rejection();
+        self.has_other_reason |= !rejection.is_media_type_rejection();
         self.first.get_or_insert(rejection);
     }
 
     /// The first rejection. Archives respond with 400, too, to a media type that they do not have; where the client named media
     /// types and every one was rejected, the request is well formed, and 406 lets the client try another.
-    fn verdict(self, named_by_client: bool) -> DicomwebError {
+    fn into_error(self, named_by_client: bool) -> DicomwebError {
         match self.first {
-            Some(DicomwebError::Refused { archive, status, .. }) if named_by_client && !self.others => {
+            Some(DicomwebError::Refused { archive, status, .. })
+                if named_by_client && !self.has_other_reason =>
+            {
                 DicomwebError::MediaTypesRejected { archive, status }
             }
             first => first.unwrap_or(DicomwebError::NotAcceptable),

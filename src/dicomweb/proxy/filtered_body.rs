@@ -1,4 +1,4 @@
-//! A body that passes through one filter, wherever it comes from.
+//! A body that passes through one filter.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,21 +9,21 @@ use http_body::{Body as HttpBody, Frame};
 use super::stream::Filter;
 use http_messages::body::{Body, BoxError};
 
-/// So much is passed at once: what is made of it takes well under a millisecond.
-const STEP: usize = 32 * 1024;
+/// Bytes that are filtered at once, which takes well under a millisecond.
+const STEP_SIZE: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Filtered {
-    /// Until it has ended.
+    /// `None` after its end.
     inner: Option<Body>,
-    /// What has come and not yet passed.
-    waiting: Bytes,
+    /// Bytes that were received but not yet filtered.
+    pending: Bytes,
     filter: Filter,
 }
 
 impl Filtered {
     pub(crate) fn new(inner: Body, filter: Filter) -> Self {
-        Self { inner: Some(inner), waiting: Bytes::new(), filter }
+        Self { inner: Some(inner), pending: Bytes::new(), filter }
     }
 }
 
@@ -35,23 +35,23 @@ impl HttpBody for Filtered {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { inner, waiting, filter } = &mut *self;
+        let Self { inner, pending, filter } = &mut *self;
         while let Some(body) = inner {
-            if waiting.is_empty() {
+            if pending.is_empty() {
                 let frame = ready!(Pin::new(body).poll_frame(context)).transpose()?;
                 match frame.map(Frame::into_data) {
-                    Some(Ok(data)) => *waiting = data,
-                    // There are no trailers that may be passed on.
+                    Some(Ok(data)) => *pending = data,
+                    // Trailers are not forwarded.
                     Some(Err(_)) => continue,
                     None => *inner = None,
                 }
             }
-            let passed = match inner {
-                Some(_) => filter.push(waiting.split_to(waiting.len().min(STEP)))?,
+            let filtered = match inner {
+                Some(_) => filter.push(pending.split_to(pending.len().min(STEP_SIZE)))?,
                 None => filter.finish()?,
             };
-            if !passed.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            if !filtered.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(filtered))));
             }
         }
         Poll::Ready(None)

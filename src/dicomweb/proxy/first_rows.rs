@@ -1,6 +1,6 @@
-//! The first rows of a search, as far as they are needed; how an archive pages is known to [`Pager`].
+//! Reads the first rows of a search, only as many as needed. Paging is the subject of [`Pager`].
 //!
-//! Rows are as the archive wrote them, byte for byte. What they hold is bounded.
+//! Rows are as the archive wrote them, byte for byte. Their total size is limited.
 
 use std::collections::HashSet;
 
@@ -15,8 +15,8 @@ use crate::upstream::{
 };
 use dicom_model::Attributes;
 
-/// How many rows are asked for at once.
-const PAGE: usize = 500;
+/// Maximum rows per request.
+const PAGE_SIZE: usize = 500;
 
 /// Enough for rows with every attribute of thousands of objects; a longer list is not assembled.
 pub(crate) const MAX_LIST_LEN: usize = 64 * 1024 * 1024;
@@ -24,23 +24,23 @@ pub(crate) const MAX_LIST_LEN: usize = 64 * 1024 * 1024;
 /// One row as an archive wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RowText {
-    /// Of one UID there may be a row for each of two patients.
+    /// The UID of its object; a UID may have several rows, one for each of two patients.
     pub(crate) uid: Box<str>,
     pub(crate) text: Box<str>,
 }
 
-/// The first rows of one archive, each object's once.
+/// The first rows of one archive, each identity once.
 #[derive(Debug, Default)]
 pub(crate) struct FirstRows {
     pub(crate) rows: Vec<RowText>,
     /// The archive may have more.
     pub(crate) more: bool,
-    /// Names that sound alike were asked for, and matching was literal.
+    /// Fuzzy matching was requested, and matching was literal.
     pub(crate) is_literal_only: bool,
 }
 
-/// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once. Where the archive has to be asked for
-/// more than that, no more than `max_scan` of its rows are scanned.
+/// The rows of the first `wanted` UIDs that `archive` has for `query`, each identity once. If the archive has to return more
+/// than that because it cannot match exactly, at most `max_scan` of its rows are scanned.
 pub(crate) async fn first_rows(
     archive: &Archive,
     query: &QidoQuery,
@@ -55,16 +55,17 @@ pub(crate) async fn first_rows(
     });
     let (mut found, mut uids, mut length) =
         (FirstRows { is_literal_only, ..FirstRows::default() }, HashSet::new(), 0);
-    let mut looked_through = 0;
+    let mut scanned = 0;
     loop {
-        let page = if filter.is_empty() { wanted.saturating_sub(uids.len()).clamp(1, PAGE) } else { PAGE };
-        let (mut has_nameless, mut unaskable) = (false, None);
+        let page =
+            if filter.is_empty() { wanted.saturating_sub(uids.len()).clamp(1, PAGE_SIZE) } else { PAGE_SIZE };
+        let (mut lacks_uid, mut unaskable) = (false, None);
         let each = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
             let Some(identity) = identity else {
-                has_nameless = true;
+                lacks_uid = true;
                 return;
             };
-            looked_through += 1;
+            scanned += 1;
             match admits(&filter, &text) {
                 Ok(true) if uids.len() >= wanted && !uids.contains(identity.uid()) => found.more = true,
                 Ok(true) => {
@@ -76,8 +77,11 @@ pub(crate) async fn first_rows(
                 Err(why) => unaskable = Some(why),
             }
         };
-        let end = pager.next_page(u32::try_from(page).unwrap_or(u32::MAX), each).await.map_err(misplaced)?;
-        if has_nameless {
+        let end = pager
+            .next_page(u32::try_from(page).unwrap_or(u32::MAX), each)
+            .await
+            .map_err(not_found_as_refused)?;
+        if lacks_uid {
             return Err(archive.unreadable("a row without a UID").into());
         }
         if let Some(why) = unaskable {
@@ -91,11 +95,11 @@ pub(crate) async fn first_rows(
                 found.rows.clear();
                 found.more = false;
                 uids.clear();
-                (length, looked_through) = (0, 0);
+                (length, scanned) = (0, 0);
             }
             PageEnd::Last => return Ok(found),
             PageEnd::More if uids.len() >= wanted => return Ok(found),
-            PageEnd::More if !filter.is_empty() && looked_through > max_scan => {
+            PageEnd::More if !filter.is_empty() && scanned > max_scan => {
                 return Err(DicomwebError::TooCostly { limit: max_scan });
             }
             PageEnd::More => {}
@@ -110,8 +114,9 @@ fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, Unaskable> {
     Attributes::deserialize(text).map_or(Ok(false), |row| filter.admits(&row))
 }
 
-/// What is not at the archive's address says nothing of what the caller asked for.
-fn misplaced(mut error: ArchiveError) -> ArchiveError {
+/// A search that the archive does not have is an error of the archive: to the client, 404 would mean that its study does not
+/// exist.
+fn not_found_as_refused(mut error: ArchiveError) -> ArchiveError {
     if error.is_not_found() {
         error.kind = ArchiveErrorKind::Refused(StatusCode::NOT_FOUND);
     }

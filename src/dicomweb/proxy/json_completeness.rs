@@ -1,20 +1,20 @@
-//! Whether a JSON text is one whole array or object, as told by its brackets outside of strings (RFC 8259 2).
+//! Decides whether a JSON text is one complete array or object, by its brackets outside of strings (RFC 8259 2).
 //!
-//! Every byte of rows and metadata goes by here, so that it is read in blocks, with loops over bytes that a compiler turns
-//! into instructions for many bytes at once: five times as fast as going from string to string.
+//! All rows and metadata are read here, so text is read in blocks, with loops that the compiler vectorizes: five times as fast
+//! as searching for the ends of strings.
 
-/// As many bytes as are looked at together.
+/// Bytes that are read together.
 const BLOCK: usize = 64;
 
-/// Brackets are counted in the two halves of a byte.
+/// Opening and closing brackets are counted in the two halves of a byte.
 const OPENING: u8 = 0x01;
 const CLOSING: u8 = 0x10;
 
-/// Watches a text go by.
+/// The state between two chunks of a text.
 #[derive(Debug, Default)]
 pub(crate) struct JsonCompleteness {
     depth: i64,
-    /// All bits set inside of a string, none outside.
+    /// All bits are set inside a string, none outside.
     in_text: u64,
     escaped: bool,
     begun: bool,
@@ -33,14 +33,14 @@ impl JsonCompleteness {
         self.begun && self.depth == 0 && self.in_text == 0
     }
 
-    /// What a block without escapes changes: strings begin and end at every quote, and brackets between them count.
+    /// Reads a block. Without escapes, a string begins or ends at every quote, and the brackets between strings count.
     fn block(&mut self, block: &[u8; BLOCK]) {
         let (mut quotes, mut brackets, mut escapes) = ([0_u8; BLOCK], [0_u8; BLOCK], 0_u8);
         for at in 0..BLOCK {
             let byte = block[at];
             quotes[at] = if byte == b'"' { 0xff } else { 0 };
             escapes |= if byte == b'\\' { 0xff } else { 0 };
-            // Square and curly brackets differ by that bit, and nothing else becomes a bracket by it.
+            // Square and curly brackets differ only in this bit, and no other byte becomes a bracket by it.
             let bracket = byte | 0x20;
             brackets[at] =
                 (if bracket == b'{' { OPENING } else { 0 }) | (if bracket == b'}' { CLOSING } else { 0 });
@@ -60,7 +60,7 @@ impl JsonCompleteness {
         for (parity, brackets) in parities.iter().zip(brackets.as_chunks().0) {
             let inside = parity ^ self.in_text;
             self.in_text = (inside.cast_signed() >> 63).cast_unsigned();
-            // Eight at most in each half of a byte, so that none flows over.
+            // At most eight in each half of a byte, so that none overflows.
             counts += u64::from_le_bytes(*brackets) & !inside;
         }
         let sum = |halves: u64| (halves & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(0x0101_0101_0101_0101) >> 56;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_text_cut_at_any_byte_is_not_whole() {
+    fn a_json_text_truncated_at_any_byte_is_incomplete() {
         let text = br#" [{"00081190":{"vr":"UR","Value":["]}"]},"a\"]":[{}]},{"0020000D":{"vr":"UI","Value":["1.2.826.0.1.3680043.8.498"]},"00081030":{"vr":"LO","Value":["a \\"]},"00400275":{"vr":"SQ","Value":[{},{}]}}] "#;
         let whole = text.trim_ascii_end().len();
         for length in 0..whole {
@@ -114,7 +114,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_tell_what_bytes_tell(
+        fn blocks_and_single_bytes_give_the_same_result(
             text in prop::collection::vec(prop::sample::select(b"\"\"\\[]{}{}ab;~[[".to_vec()), 0..400), size in 1_usize..300,
         ) {
             let blocks = read(&text, size);

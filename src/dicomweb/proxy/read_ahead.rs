@@ -1,4 +1,4 @@
-//! Reads the first bytes of an archive's body before the response is decided: what it is shows in its bytes more reliably than in its
+//! Reads the first bytes of an archive's body before the response is decided: they identify the content more reliably than its
 //! Content-Type.
 
 use std::future::poll_fn;
@@ -16,10 +16,10 @@ use dicom_model::SopInstanceUid;
 /// Maximum white space before the first row of a list.
 const MAX_BEGINNING_LEN: usize = 4 * 1024;
 
-/// The file meta information, which holds the SOP Instance UID, ends before (PS3.10 7.1).
+/// Maximum size of the file meta information, which contains the SOP Instance UID (PS3.10 7.1).
 const FILE_META_LEN: usize = 4 * 1024;
 
-/// The next piece of the body, empty at its end. Archives that fail often respond with 200 and a body that is no response.
+/// The next piece of the body, empty at its end. Archives that fail often respond with 200 and a body that is not DICOM.
 pub(crate) async fn first_piece(archive: &Archive, source: &mut ByteSource) -> Result<Bytes, DicomwebError> {
     match poll_fn(|context| source.poll_piece(context)).await {
         None => Ok(Bytes::new()),
@@ -29,7 +29,7 @@ pub(crate) async fn first_piece(archive: &Archive, source: &mut ByteSource) -> R
     }
 }
 
-/// Reads on from `start` until it shows whether the list has a row: an empty list has no XML.
+/// Reads on from `start` until it is clear whether the list has a row: an empty list has no XML.
 pub(crate) async fn to_first_row(
     archive: &Archive,
     mut start: Bytes,

@@ -1,7 +1,8 @@
 //! Forwards an archive's response: its status, a few of its headers, and its body through the filters that it needs.
 //!
-//! Text - DICOM JSON and XML - is recognised by its first bytes rather than by its Content-Type, as archives label it in
-//! many ways and answer errors as 200; everything else is decided by its Content-Type. JSON becomes XML where that is wanted.
+//! Text (DICOM JSON and XML) is recognized by its first bytes rather than by its Content-Type, because archives label it in
+//! many ways and return errors with status 200; everything else is identified by its Content-Type. JSON is converted to XML if
+//! the client prefers XML.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -17,7 +18,7 @@ use super::xml_parts::{self, is_empty_list};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::accept::Format;
 use crate::dicomweb::request::path::Resource;
-use crate::dicomweb::url_rewrite::part_headers::{PartAddresses, PartHeaders, begins_with_address};
+use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls, may_have_urls};
 use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
@@ -27,15 +28,16 @@ use http_messages::gzip::is_gzip;
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
 
-/// Passes on what the archive answered to `attempt`, which asked `question`.
+/// Forwards the archive's response to `attempt` of `request`.
 pub(crate) async fn forward(
     archive: &Archive,
-    question: &ProxyRequest,
+    request: &ProxyRequest,
     attempt: &Attempt,
     upstream: UpstreamResponse,
 ) -> Result<Response<Body>, DicomwebError> {
     let upstream = match upstream.status {
-        // A part of what is rewritten fits nothing that was sent before: the whole is asked for instead.
+        // The bytes of a range change when URLs are rewritten, and do not fit ranges that were sent before: all bytes are
+        // requested.
         StatusCode::PARTIAL_CONTENT
             if upstream.headers.contains_key(header::CONTENT_RANGE) && !is_opaque(&upstream.headers) =>
         {
@@ -45,17 +47,17 @@ pub(crate) async fn forward(
         _ => upstream,
     };
     let Some(upstream) = archive.unless_no_match(&attempt.request, upstream).await? else {
-        return Ok(no_match(question));
+        return Ok(no_match(request));
     };
     match upstream.status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, question, attempt, upstream).await,
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => with_body(archive, request, attempt, upstream).await,
         StatusCode::NOT_MODIFIED => {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = forwarded_headers(&upstream.headers, &question.addresses, false);
+            *response.headers_mut() = forwarded_headers(&upstream.headers, &request.addresses, false);
             Ok(response)
         }
-        // Nothing to send is nothing found.
+        // No content means that nothing was found.
         StatusCode::NO_CONTENT => {
             Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &upstream.headers))
         }
@@ -63,24 +65,24 @@ pub(crate) async fn forward(
     }
 }
 
-/// What a body is, and so which way it takes.
+/// The kind of a body, which decides its filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyKind {
     Json,
-    /// Becomes XML on its way.
+    /// JSON that is converted to XML.
     JsonToXml,
     Xml,
-    /// Text for people; its addresses are found as in XML.
+    /// Text for people; its URLs are found as in XML.
     Text,
     Multipart,
-    /// Parts that are text.
+    /// A multipart body whose parts are text.
     MultipartOf(Syntax),
     Opaque,
 }
 
 async fn with_body(
     archive: &Archive,
-    question: &ProxyRequest,
+    request: &ProxyRequest,
     attempt: &Attempt,
     upstream: UpstreamResponse,
 ) -> Result<Response<Body>, DicomwebError> {
@@ -89,24 +91,25 @@ async fn with_body(
     let content_type = content_type_of(&headers);
     let mut kind = match kind_of(&content_type) {
         Some(kind) => kind,
-        None if question.resource.is_text() => BodyKind::Text,
-        None => return Err(unreadable("a media type that no DICOMweb service has")),
+        None if request.resource.is_text() => BodyKind::Text,
+        None => return Err(unreadable("a media type that no DICOMweb service returns")),
     };
     let gzip = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity" | b"") => false,
         Some(b"gzip" | b"x-gzip") => true,
-        Some(_) => return Err(unreadable("a content encoding that was not asked for")),
+        Some(_) => return Err(unreadable("a content encoding that was not requested")),
     };
-    let is_text = question.resource.is_text();
+    let is_text = request.resource.is_text();
     if essence(&content_type) == "text/html"
         && !is_text
-        && !(question.resource.is_for_people() && question.accepted.html)
+        && !(request.resource.is_for_people() && request.accepted.html)
     {
         return Err(unreadable("a web page"));
     }
-    let decoded = gzip && (is_text || kind != BodyKind::Opaque || !question.takes_gzip);
+    let is_decoded = gzip && (is_text || kind != BodyKind::Opaque || !request.takes_gzip);
     let length = body.size_hint().exact();
-    let mut source = if decoded { ByteSource::gunzip(Bytes::new(), body) } else { ByteSource::Plain(body) };
+    let mut source =
+        if is_decoded { ByteSource::gunzip(Bytes::new(), body) } else { ByteSource::Plain(body) };
     let mut first = None;
     if is_text {
         let mut start = first_piece(archive, &mut source).await?;
@@ -119,48 +122,49 @@ async fn with_body(
                 ByteSource::Plain(body)
             };
         }
-        kind = kind_of_text(&start, kind, question.is_search()).map_err(unreadable)?;
+        kind = kind_of_text(&start, kind, request.is_search()).map_err(unreadable)?;
         kind = match kind {
-            BodyKind::Json if question.accepted.wanted() == Format::Xml => BodyKind::JsonToXml,
+            BodyKind::Json if request.accepted.wanted() == Format::Xml => BodyKind::JsonToXml,
             BodyKind::Json => kind,
-            _ if question.accepted.takes(Format::Xml) => kind,
+            _ if request.accepted.takes(Format::Xml) => kind,
             _ => return Err(DicomwebError::NotAcceptable),
         };
         if kind == BodyKind::JsonToXml {
             start = to_first_row(archive, start, &mut source).await?;
             match is_empty_list(&start) {
-                Some(true) if question.is_search() => return Ok(no_match(question)),
-                // Nothing to send is nothing found.
+                Some(true) if request.is_search() => return Ok(no_match(request)),
+                // No content means that nothing was found.
                 Some(true) => return Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &headers)),
                 Some(false) | None => {}
             }
         }
         first = Some(start);
     }
-    if let Some(instance) = &question.anonymous {
+    if let Some(instance) = &request.anonymous {
         first = Some(start_of_anonymized(archive, instance, &mut source).await?);
     }
-    let mut filters = filters_for(kind, archive, question, &content_type);
+    let mut filters = filters_for(kind, archive, request, &content_type);
     let mut only_part = None;
     if let (Some(media_type), BodyKind::Multipart) = (attempt.only_part, kind) {
         let boundary = boundary_of(&content_type).ok_or_else(|| unreadable("parts without a boundary"))?;
         filters.push(Filter::SinglePart(Box::new(SinglePart::new(boundary))));
         only_part = Some(type_of_part(&content_type, media_type));
     }
-    let decoded = decoded || matches!(source, ByteSource::Gunzip(..));
-    let mut changed = decoded || !filters.is_empty();
-    // A length that is promised is kept where nothing need change: progress can be seen, and chunks cost nothing.
-    if let (Some(_), false, [Filter::Parts(parts)]) = (length, decoded, filters.as_mut_slice()) {
+    let is_decoded = is_decoded || matches!(source, ByteSource::Gunzip(..));
+    let mut is_changed = is_decoded || !filters.is_empty();
+    // The archive's Content-Length is kept if no URL has to be rewritten: clients can show progress, and chunked encoding is
+    // avoided.
+    if let (Some(_), false, [Filter::Parts(parts)]) = (length, is_decoded, filters.as_mut_slice()) {
         let start = first_piece(archive, &mut source).await?;
-        if !begins_with_address(&start) {
+        if !may_have_urls(&start) {
             parts.headers_mut().keep_length();
-            changed = false;
+            is_changed = false;
         }
         first = Some(start);
     }
-    let mut out = forwarded_headers(&headers, &question.addresses, changed);
-    out.insert(header::CONTENT_TYPE, only_part.unwrap_or_else(|| shown_type(kind, &headers)));
-    if gzip && !decoded {
+    let mut out = forwarded_headers(&headers, &request.addresses, is_changed);
+    out.insert(header::CONTENT_TYPE, only_part.unwrap_or_else(|| content_type_for(kind, &headers)));
+    if gzip && !is_decoded {
         out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     if status == StatusCode::PARTIAL_CONTENT
@@ -168,7 +172,7 @@ async fn with_body(
     {
         out.insert(header::CONTENT_RANGE, range.clone());
     }
-    let length = length.filter(|_| !changed);
+    let length = length.filter(|_| !is_changed);
     if let Some(length) = length {
         out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -179,25 +183,25 @@ async fn with_body(
     Ok(response)
 }
 
-/// What the first bytes of a text show it to be.
-fn kind_of_text(start: &[u8], labelled: BodyKind, is_search: bool) -> Result<BodyKind, &'static str> {
+/// The kind of a text by its first bytes.
+fn kind_of_text(start: &[u8], labeled: BodyKind, is_search: bool) -> Result<BodyKind, &'static str> {
     let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
     let lower = start.get(..64).unwrap_or(start).to_ascii_lowercase();
     match start.first() {
         Some(b'[') => Ok(BodyKind::Json),
         Some(b'{') if !is_search => Ok(BodyKind::Json),
-        Some(b'{') => Err("an object where a list must stand"),
-        Some(b'<') if labelled == BodyKind::Xml && !lower.starts_with(b"<!doctype") => Ok(BodyKind::Xml),
+        Some(b'{') => Err("an object instead of a list"),
+        Some(b'<') if labeled == BodyKind::Xml && !lower.starts_with(b"<!doctype") => Ok(BodyKind::Xml),
         Some(b'<') => Err("a web page"),
-        _ if matches!(labelled, BodyKind::Multipart | BodyKind::MultipartOf(_)) => {
+        _ if matches!(labeled, BodyKind::Multipart | BodyKind::MultipartOf(_)) => {
             Ok(BodyKind::MultipartOf(Syntax::Xml))
         }
-        None => Err("nothing"),
+        None => Err("an empty body"),
         Some(_) => Err("something that is neither DICOM JSON nor XML"),
     }
 }
 
-/// What a Content-Type says a body to be; `None` when no DICOMweb service answers with it (PS3.18 8.7.3).
+/// The kind of a body by its Content-Type; `None` if no DICOMweb service returns it (PS3.18 8.7.3).
 fn kind_of(content_type: &str) -> Option<BodyKind> {
     let essence = essence(content_type);
     match essence.as_str() {
@@ -222,51 +226,48 @@ fn kind_of(content_type: &str) -> Option<BodyKind> {
     }
 }
 
-/// Whether a body of that head passes byte for byte.
+/// Whether a body with these headers is forwarded byte for byte.
 fn is_opaque(headers: &HeaderMap) -> bool {
     kind_of(&content_type_of(headers)) == Some(BodyKind::Opaque)
 }
 
-fn shown_type(kind: BodyKind, headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(header::CONTENT_TYPE);
-    match (kind, given) {
-        (BodyKind::Json, Some(given))
-            if kind_of(given.to_str().unwrap_or_default()) == Some(BodyKind::Json) =>
+fn content_type_for(kind: BodyKind, headers: &HeaderMap) -> HeaderValue {
+    let upstream = headers.get(header::CONTENT_TYPE);
+    match (kind, upstream) {
+        (BodyKind::Json, Some(upstream))
+            if kind_of(upstream.to_str().unwrap_or_default()) == Some(BodyKind::Json) =>
         {
-            given.clone()
+            upstream.clone()
         }
         (BodyKind::Json, _) => DICOM_JSON,
         (BodyKind::JsonToXml, _) => xml_parts::CONTENT_TYPE,
-        (_, Some(given)) => given.clone(),
+        (_, Some(upstream)) => upstream.clone(),
         (_, None) => HeaderValue::from_static("application/octet-stream"),
     }
 }
 
-/// The media type of the one part of a body: as the head tells it, with the transfer syntax that it may name, or as it was
-/// asked for.
-fn type_of_part(content_type: &str, asked: &'static str) -> HeaderValue {
+/// The media type of the only part of a body: that of the Content-Type, which may contain a transfer syntax, or the requested
+/// one.
+fn type_of_part(content_type: &str, requested: &'static str) -> HeaderValue {
     let range = negotiation::MediaRange::parse(content_type);
-    let told = range.as_ref().and_then(|range| range.parameter("type"));
-    let told = told.filter(|told| essence(told) == asked).and_then(|told| HeaderValue::from_str(told).ok());
-    told.unwrap_or_else(|| HeaderValue::from_static(asked))
+    let stated = range.as_ref().and_then(|range| range.parameter("type"));
+    let stated = stated
+        .filter(|stated| essence(stated) == requested)
+        .and_then(|stated| HeaderValue::from_str(stated).ok());
+    stated.unwrap_or_else(|| HeaderValue::from_static(requested))
 }
 
-fn filters_for(
-    kind: BodyKind,
-    archive: &Archive,
-    question: &ProxyRequest,
-    content_type: &str,
-) -> Vec<Filter> {
-    let addresses = || question.addresses.clone();
-    let rewriter = |syntax| Filter::UrlMap(Box::new(Rewriter::new(addresses(), syntax)));
+fn filters_for(kind: BodyKind, archive: &Archive, request: &ProxyRequest, content_type: &str) -> Vec<Filter> {
+    let urls = || request.addresses.clone();
+    let rewriter = |syntax| Filter::UrlMap(Box::new(Rewriter::new(urls(), syntax)));
     let parts = || {
-        let every_frame = matches!(
-            &question.resource,
+        let is_every_frame = matches!(
+            &request.resource,
             Resource::Whole(crate::upstream::DicomResource::Frames(.., frames)) if frames.is_empty()
         );
-        let may_end_open = every_frame && archive.profile().open_ended_frames;
-        let addresses = PartAddresses::new(addresses());
-        Filter::Parts(Box::new(PartHeaders::new(addresses, boundary_of(content_type), may_end_open)))
+        let may_lack_end = is_every_frame && archive.profile().open_ended_frames;
+        let urls = PartUrls::new(urls());
+        Filter::Parts(Box::new(PartHeaders::new(urls, boundary_of(content_type), may_lack_end)))
     };
     match kind {
         BodyKind::Json => vec![Filter::JsonCompleteness(JsonCompleteness::default()), rewriter(Syntax::Json)],
@@ -284,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_what_it_begins_with() {
+    fn text_is_identified_by_its_first_bytes() {
         assert_eq!(kind_of_text(b" \n[", BodyKind::Text, true), Ok(BodyKind::Json));
         assert_eq!(kind_of_text(b"\xEF\xBB\xBF[]", BodyKind::Opaque, true), Ok(BodyKind::Json));
         assert_eq!(kind_of_text(b"{\"a\"", BodyKind::Json, false), Ok(BodyKind::Json));
@@ -293,14 +294,14 @@ mod tests {
             kind_of_text(b"--B\r\n", BodyKind::MultipartOf(Syntax::Xml), false),
             Ok(BodyKind::MultipartOf(Syntax::Xml))
         );
-        for no_answer in ["", "500", "null", "<!doctype html>", "<html>", "{}", "Error"] {
-            assert!(kind_of_text(no_answer.as_bytes(), BodyKind::Json, true).is_err(), "{no_answer}");
+        for invalid in ["", "500", "null", "<!doctype html>", "<html>", "{}", "Error"] {
+            assert!(kind_of_text(invalid.as_bytes(), BodyKind::Json, true).is_err(), "{invalid}");
         }
         assert!(kind_of_text(b"<!DOCTYPE html>", BodyKind::Xml, true).is_err());
     }
 
     #[test]
-    fn only_media_types_of_the_standard_pass() {
+    fn only_media_types_of_the_standard_are_accepted() {
         assert_eq!(kind_of("multipart/related; type='application/dicom'"), Some(BodyKind::Multipart));
         assert_eq!(
             kind_of("Multipart/Related; type=\"application/dicom+xml\""),

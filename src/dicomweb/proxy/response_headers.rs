@@ -4,8 +4,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::dicomweb::url_rewrite::url_map::{UrlMap, UrlRewrite};
 
-/// The headers of an archive's response that are forwarded, and the gateway's own. `changed`: the body's bytes are not the archive's.
-pub(crate) fn forwarded_headers(upstream: &HeaderMap, addresses: &UrlMap, changed: bool) -> HeaderMap {
+/// The headers of an archive's response that are forwarded, and the gateway's own. `changed`: the body's bytes are not the
+/// archive's.
+pub(crate) fn forwarded_headers(upstream: &HeaderMap, urls: &UrlMap, changed: bool) -> HeaderMap {
     const FORWARDED: [HeaderName; 1] = [header::LAST_MODIFIED];
     let mut headers = HeaderMap::new();
     for name in FORWARDED {
@@ -23,7 +24,7 @@ pub(crate) fn forwarded_headers(upstream: &HeaderMap, addresses: &UrlMap, change
         headers.append(header::WARNING, warning);
     }
     if let Some(location) = upstream.get(header::CONTENT_LOCATION)
-        && let Some(location) = rewritten_location(location, addresses)
+        && let Some(location) = rewritten_location(location, urls)
     {
         headers.insert(header::CONTENT_LOCATION, location);
     }
@@ -55,21 +56,21 @@ fn forwarded_etag(etag: &HeaderValue, changed: bool) -> Option<HeaderValue> {
 fn forwarded_warning(warning: &HeaderValue) -> Option<HeaderValue> {
     let text = warning.to_str().ok()?;
     let code = text.get(..3).filter(|code| code.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let said = match text.split_once('"') {
+    let message = match text.split_once('"') {
         Some((_, quoted)) => quoted.split('"').next()?,
         // Some archives omit the quotes.
         None => text.get(3..)?.trim_start().split_once(": ")?.1,
     };
-    if said.contains("//") {
+    if message.contains("//") {
         return None;
     }
-    HeaderValue::from_str(&format!("{code} dicomweb-gateway \"{said}\"")).ok()
+    HeaderValue::from_str(&format!("{code} dicomweb-gateway \"{message}\"")).ok()
 }
 
 /// A Content-Location with the gateway's URL; `None` where it names no resource that is served here.
-pub(crate) fn rewritten_location(location: &HeaderValue, addresses: &UrlMap) -> Option<HeaderValue> {
-    match addresses.rewrite(location.to_str().ok()?) {
-        UrlRewrite::Rewritten(address) => HeaderValue::from_str(&address).ok(),
+pub(crate) fn rewritten_location(location: &HeaderValue, urls: &UrlMap) -> Option<HeaderValue> {
+    match urls.rewrite(location.to_str().ok()?) {
+        UrlRewrite::Rewritten(url) => HeaderValue::from_str(&url).ok(),
         UrlRewrite::Unchanged | UrlRewrite::Dropped => None,
     }
 }

@@ -1,8 +1,8 @@
-//! The body of an answer on its way: decoded where it must be read, passed through filters, watched for a premature end.
+//! Streams the body of a response: decodes it if it must be read, runs it through filters, and detects a premature end.
 //!
-//! One piece is asked for only when the last one was taken, so that a slow client slows the archive down; a client that
-//! goes away drops the body, and with it the call to the archive. Whatever is wrong with the rest of a body ends it with
-//! an error, and an error breaks the transfer: no client takes half an answer for a whole one.
+//! A piece is requested only when the client has taken the one before, so that a slow client slows the archive down; a client
+//! that disconnects drops the body, and with it the request to the archive. Any error in the rest of a body aborts the client's
+//! transfer, so that no client mistakes half a response for a complete one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,23 +19,23 @@ use crate::upstream::UpstreamBody;
 use http_messages::gzip::Gunzip;
 use http_messages::multipart::only_part::SinglePart;
 
-/// Something that reads along, and may change what it reads.
+/// A filter that reads a body, and may change it.
 #[derive(Debug)]
 pub(crate) enum Filter {
-    /// Replaces addresses in text.
+    /// Replaces URLs in text.
     UrlMap(Box<Rewriter>),
-    /// Replaces addresses in the headers of parts, and watches for the last delimiter.
+    /// Replaces URLs in the headers of parts, and checks that there is a closing delimiter.
     Parts(Box<PartHeaders>),
-    /// Lets only the one part of a multipart body pass.
+    /// Extracts the only part of a multipart body.
     SinglePart(Box<SinglePart>),
-    /// Watches for the end of a JSON text.
+    /// Checks that a JSON text is complete.
     JsonCompleteness(JsonCompleteness),
-    /// Watches for the end of an XML text.
+    /// Checks that an XML text is complete.
     XmlEnd {
-        /// The last byte that was no blank.
+        /// The last byte that is not white space.
         last: u8,
     },
-    /// Makes XML of a list in JSON.
+    /// Converts a JSON list to XML.
     XmlParts(Box<XmlParts>),
 }
 
@@ -70,12 +70,12 @@ impl Filter {
     }
 }
 
-/// Where the bytes come from.
+/// The source of the bytes.
 #[derive(Debug)]
 pub(crate) enum ByteSource {
     /// The archive, as it sent them.
     Plain(UpstreamBody),
-    /// The archive, decoded; no body when it has ended.
+    /// The archive, decoded; the body is `None` after its end.
     Gunzip(Option<UpstreamBody>, Box<Gunzip>),
 }
 
@@ -99,7 +99,7 @@ impl ByteSource {
     }
 }
 
-/// The next piece that `gunzip` makes of `body`, which is taken out at its end.
+/// The next piece that `gunzip` decodes from `body`, which becomes `None` at its end.
 fn poll_decoded(
     body: &mut Option<UpstreamBody>,
     gunzip: &mut Gunzip,
@@ -122,7 +122,7 @@ fn poll_decoded(
     }
 }
 
-/// The next data of an archive's body; trailers say nothing that may be passed on.
+/// The next data of an archive's body; trailers are not forwarded.
 pub(crate) fn poll_data(
     body: &mut UpstreamBody,
     context: &mut Context<'_>,
@@ -143,19 +143,21 @@ pub(crate) fn poll_data(
 /// A body that passes through filters.
 #[derive(Debug)]
 pub(crate) struct Streamed {
-    /// What was read ahead to know what the body is.
+    /// The bytes that were read ahead to identify the body.
     first: Option<Bytes>,
     source: ByteSource,
     filters: Vec<Filter>,
-    /// What is still to come, when the head of the answer promises a length.
+    /// The bytes that remain, if the response has a Content-Length.
     length: Option<u64>,
-    /// What fulfils that promise. It goes out when the body is known to be whole, as nothing can be said behind it.
+    /// The bytes that complete that length. They are sent when the body is known to be complete, because no error can follow
+    /// them.
     last: Option<Bytes>,
     finished: bool,
 }
 
 impl Streamed {
-    /// What `source` gives behind `first`, through `filters`; so many bytes when the head of the answer promises a `length`.
+    /// A body of `first` and the bytes of `source`, through `filters`; with exactly `length` bytes if the response has a
+    /// Content-Length.
     pub(crate) fn new(
         first: Option<Bytes>,
         source: ByteSource,
@@ -165,14 +167,14 @@ impl Streamed {
         Self { first, source, filters, length, last: None, finished: false }
     }
 
-    fn pass(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
+    fn filter(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         self.filters.iter_mut().try_fold(chunk, |chunk, filter| filter.push(chunk))
     }
 
-    /// Each filter's rest goes through the filters behind it.
+    /// The rest of each filter passes through the filters after it.
     fn finish(&mut self) -> Result<Bytes, StreamError> {
-        self.filters.iter_mut().try_fold(Bytes::new(), |carried, filter| {
-            let mut written = if carried.is_empty() { Bytes::new() } else { filter.push(carried)? };
+        self.filters.iter_mut().try_fold(Bytes::new(), |previous, filter| {
+            let mut written = if previous.is_empty() { Bytes::new() } else { filter.push(previous)? };
             let rest = filter.finish()?;
             if written.is_empty() {
                 written = rest;
@@ -190,7 +192,7 @@ impl Streamed {
                 None => ready!(self.source.poll_piece(context)),
             };
             let out = if let Some(chunk) = piece {
-                chunk.and_then(|chunk| self.pass(chunk))
+                chunk.and_then(|chunk| self.filter(chunk))
             } else {
                 self.finished = true;
                 self.finish()
@@ -202,11 +204,11 @@ impl Streamed {
                         Some(last) => [last, bytes].concat().into(),
                         None => bytes,
                     };
-                    let fulfils = self.length == Some(bytes.len() as u64);
+                    let is_complete = self.length == Some(bytes.len() as u64);
                     if bytes.is_empty() {
                         continue;
                     }
-                    if fulfils && !self.finished {
+                    if is_complete && !self.finished {
                         self.last = Some(bytes);
                         continue;
                     }
@@ -215,7 +217,7 @@ impl Streamed {
                 }
                 Err(error) => {
                     self.finished = true;
-                    tracing::warn!(%error, "An answer of an archive broke off; the client's transfer was broken too.");
+                    tracing::warn!(%error, "The response of an archive failed; the client's transfer was aborted.");
                     return Poll::Ready(Some(Err(error)));
                 }
             }

@@ -1,7 +1,7 @@
 //! Why the rest of a body cannot be forwarded after its beginning was.
 //!
-//! Does not know which filter or source failed first: each converts its own error into a [`StreamError`], and the body that ends
-//! with one aborts the client's transfer (RFC 9112 8: an incomplete message).
+//! Does not know which filter or source failed first: each converts its own error into a [`StreamError`], and the body that
+//! ends with one aborts the client's transfer (RFC 9112 8: an incomplete message).
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::url_rewrite::text::RewriteError;
@@ -11,44 +11,44 @@ use dicom_model::native_xml::NotNative;
 use http_messages::gzip::GunzipError;
 use http_messages::multipart::MultipartError;
 
-/// Why the rest of a body cannot be passed on.
+/// Why the rest of a body cannot be sent.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StreamError {
     /// The archive failed.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The body ended before what it holds did.
-    #[error("the archive's answer ended early")]
+    /// The body ended before its content was complete.
+    #[error("the archive's response ended early")]
     Incomplete,
     /// A URL in the body could not be rewritten.
     #[error(transparent)]
     Rewrite(RewriteError),
     /// The headers of a part are longer than any real ones.
-    #[error("the archive's answer holds a part with too many headers")]
+    #[error("the archive's response has a part with too long headers")]
     PartHeadersTooLong,
-    /// There is more than the one part that was asked for.
-    #[error("the archive's answer holds more than the one part that was asked for")]
+    /// There is more than the single requested part.
+    #[error("the archive's response has more than the single part that was requested")]
     SeveralParts,
-    /// The body is no gzip stream, though it says so.
-    #[error("the archive's answer is broken gzip")]
+    /// The body is not a valid gzip stream, although it is labeled as one.
+    #[error("the archive's response is broken gzip")]
     BrokenGzip,
-    /// The body decodes to more than any real one.
-    #[error("the archive's answer decodes to too much")]
+    /// The decoded body is larger than any real one.
+    #[error("the archive's response is too large when decoded")]
     TooLarge,
-    /// The body is no list of objects.
-    #[error("the archive's answer is no list of objects: {0}")]
-    NoList(RowError),
+    /// The body is not a list of objects.
+    #[error("the archive's response is not a list of objects: {0}")]
+    NotAList(RowError),
     /// Something in the body cannot be read.
-    #[error("the archive's answer holds {0}")]
+    #[error("the archive's response contains {0}")]
     Unreadable(&'static str),
-    /// A further request that the body is made of has no answer.
+    /// A further request that the body is made from failed.
     #[error(transparent)]
     Refused(Box<DicomwebError>),
-    /// The work on the body broke down, or nobody wants it any more.
-    #[error("the work on the answer was broken off")]
+    /// The task that produces the body failed, or the client disconnected.
+    #[error("producing the response was aborted")]
     Interrupted,
-    /// An object of the body has no XML.
-    #[error("the archive's answer cannot be written as XML: {0}")]
+    /// An object of the body cannot be represented in XML.
+    #[error("the archive's response cannot be written as XML: {0}")]
     NoXml(NotNative),
 }
 

@@ -1,7 +1,7 @@
-//! Rows and metadata in XML, out of an archive's JSON (PS3.18 8.7.3: `multipart/related; type="application/dicom+xml"`, a part
-//! for each object): for archives that write no XML, and for lists that are put together here.
+//! Converts rows and metadata from JSON to XML (PS3.18 8.7.3: `multipart/related; type="application/dicom+xml"`, one part per
+//! object), for archives that do not provide XML and for lists that are assembled here.
 //!
-//! An object goes out as a part when it is whole. A list that is cut short, or holds what has no XML, is an error.
+//! An object is sent when it is complete. A list that is truncated, or contains something that has no XML, is an error.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -12,10 +12,10 @@ use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::native_xml::native_model;
 use http_messages::multipart::writer::PartWriter;
 
-/// No part holds a line break, so that none can hold a delimiter, whatever the archive says.
+/// No part contains a line break, so that none can contain a delimiter, whatever the archive returns.
 const BOUNDARY: &str = "dicomweb-gateway-part";
 
-/// What each part is.
+/// The media type of each part.
 const MEDIA_TYPE: &str = "application/dicom+xml";
 
 /// The Content-Type of a list in XML.
@@ -23,7 +23,7 @@ pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static(
     "multipart/related; type=\"application/dicom+xml\"; boundary=dicomweb-gateway-part",
 );
 
-/// Turns a JSON array that comes in chunks into parts.
+/// Converts a JSON array that arrives in chunks to parts.
 #[derive(Debug)]
 pub(crate) struct XmlParts {
     objects: RowReader<Box<RawValue>>,
@@ -38,48 +38,49 @@ impl Default for XmlParts {
 
 impl XmlParts {
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Bytes, StreamError> {
-        let (mut parts, writer) = (Written::default(), &mut self.writer);
-        self.objects.push(chunk, &mut |object| parts.add(&object, writer)).map_err(unreadable)?;
-        parts.written()
+        let (mut parts, writer) = (PartsText::default(), &mut self.writer);
+        self.objects.push(chunk, &mut |object| parts.add(&object, writer)).map_err(to_stream_error)?;
+        parts.into_bytes()
     }
 
     pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
-        let (mut parts, mut writer) = (Written::default(), self.writer.clone());
+        let (mut parts, mut writer) = (PartsText::default(), self.writer.clone());
         let objects = std::mem::take(&mut self.objects);
-        objects.finish(&mut |object| parts.add(&object, &mut writer)).map_err(unreadable)?;
+        objects.finish(&mut |object| parts.add(&object, &mut writer)).map_err(to_stream_error)?;
         parts.text.push_str(&writer.end());
-        parts.written()
+        parts.into_bytes()
     }
 }
 
-/// What is written of one chunk.
+/// The parts that one chunk completes.
 #[derive(Debug, Default)]
-struct Written {
+struct PartsText {
     text: String,
-    problem: Option<StreamError>,
+    error: Option<StreamError>,
 }
 
-impl Written {
+impl PartsText {
     fn add(&mut self, object: &RawValue, writer: &mut PartWriter) {
-        if self.problem.is_none() {
+        if self.error.is_none() {
             self.text.push_str(&writer.begin_part(MEDIA_TYPE, None));
-            self.problem = native_model(object.get(), &mut self.text).err().map(StreamError::NoXml);
+            self.error = native_model(object.get(), &mut self.text).err().map(StreamError::NoXml);
         }
     }
 
-    fn written(self) -> Result<Bytes, StreamError> {
-        self.problem.map_or(Ok(self.text.into()), Err)
+    fn into_bytes(self) -> Result<Bytes, StreamError> {
+        self.error.map_or(Ok(self.text.into()), Err)
     }
 }
 
-pub(crate) fn unreadable(error: RowError) -> StreamError {
+/// The error of a body for an error of its list.
+pub(crate) fn to_stream_error(error: RowError) -> StreamError {
     match error {
         RowError::Truncated { .. } => StreamError::Incomplete,
-        error => StreamError::NoList(error),
+        error => StreamError::NotAList(error),
     }
 }
 
-/// Whether a JSON array whose text begins with `start` is empty; `None` while that is not to be seen.
+/// Whether a JSON array whose text begins with `start` is empty; `None` if `start` is too short to decide.
 pub(crate) fn is_empty_list(start: &[u8]) -> Option<bool> {
     let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
     match start.split_first() {
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn written(json: &[u8], size: usize) -> Result<String, StreamError> {
+    fn convert(json: &[u8], size: usize) -> Result<String, StreamError> {
         let mut parts = XmlParts::default();
         let mut text = String::new();
         for chunk in json.chunks(size) {
@@ -109,8 +110,8 @@ mod tests {
     const LIST: &str = r#"[{"00100020":{"vr":"LO","Value":["\r\n--dicomweb-gateway-part--\r\nä"]}},{"00080005":{"vr":"CS"}}]"#;
 
     #[test]
-    fn each_object_is_a_part_however_the_list_is_cut() {
-        let whole = written(LIST.as_bytes(), LIST.len()).unwrap();
+    fn each_object_is_a_part_for_every_chunking() {
+        let whole = convert(LIST.as_bytes(), LIST.len()).unwrap();
         let parts: Vec<_> = whole.split(DELIMITER).filter(|part| part.starts_with(HEADERS)).collect();
         assert_eq!(parts.len(), 2);
         assert_eq!(XmlParts::default().writer.content_type(MEDIA_TYPE), CONTENT_TYPE);
@@ -120,29 +121,29 @@ mod tests {
         }
         assert!(whole.ends_with("</NativeDicomModel>\r\n--dicomweb-gateway-part--\r\n"));
         for size in 1..LIST.len() {
-            assert_eq!(written(LIST.as_bytes(), size).unwrap(), whole, "in chunks of {size}");
+            assert_eq!(convert(LIST.as_bytes(), size).unwrap(), whole, "in chunks of {size}");
         }
     }
 
     #[test]
-    fn a_list_that_is_cut_short_is_an_error() {
+    fn a_truncated_list_is_an_error() {
         for length in 0..LIST.len() {
-            assert!(written(&LIST.as_bytes()[..length], 7).is_err(), "{length}");
+            assert!(convert(&LIST.as_bytes()[..length], 7).is_err(), "{length}");
         }
     }
 
     #[test]
-    fn what_has_no_xml_is_an_error() {
+    fn objects_that_have_no_xml_are_an_error() {
         assert_eq!(
-            written(br#"[{"x":1}]"#, 3),
+            convert(br#"[{"x":1}]"#, 3),
             Err(StreamError::NoXml(dicom_model::native_xml::NotNative::Json))
         );
-        assert_eq!(written(b"[1]", 3), Err(StreamError::NoList(RowError::NotAnObject { row: 1 })));
-        assert!(written(b"[{}]x", 3).is_err());
+        assert_eq!(convert(b"[1]", 3), Err(StreamError::NotAList(RowError::NotAnObject { row: 1 })));
+        assert!(convert(b"[{}]x", 3).is_err());
     }
 
     #[test]
-    fn an_empty_list_is_seen_as_soon_as_it_can_be() {
+    fn an_empty_list_is_detected_from_its_first_bytes() {
         for (start, is_empty) in [
             ("", None),
             (" \n[", None),
@@ -158,10 +159,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_can_part_a_part(texts in prop::collection::vec("(\r\n|\n|--dicomweb-gateway-part|--|.){0,8}", 0..5)) {
+        fn no_value_contains_a_delimiter(texts in prop::collection::vec("(\r\n|\n|--dicomweb-gateway-part|--|.){0,8}", 0..5)) {
             let rows: Vec<_> =
                 texts.iter().map(|text| serde_json::json!({"00104000": {"vr": "LT", "Value": [text]}})).collect();
-            let body = written(serde_json::Value::from(rows).to_string().as_bytes(), 16).unwrap();
+            let body = convert(serde_json::Value::from(rows).to_string().as_bytes(), 16).unwrap();
             let delimiters = body.split("\r\n").filter(|line| line.starts_with(DELIMITER)).count();
             prop_assert_eq!(delimiters, texts.len() + 1);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use super::instances::InstanceAddress;
+use super::instances::InstanceReference;
 use super::params::RenderParameters;
 use super::pool::{RenderPermit, RenderPool};
 use crate::dicomweb::error::DicomwebError;
@@ -20,7 +20,7 @@ use http_messages::body::BoxError;
 
 /// One rendered image of several.
 pub(super) struct RenderedImage {
-    /// Its URL by itself.
+    /// Its public URL.
     pub(super) location: String,
     pub(super) bytes: Vec<u8>,
 }
@@ -31,21 +31,21 @@ pub(super) struct ImageSequence {
     pool: RenderPool,
     public: String,
     request: ProxyRequest,
-    pub(super) wanted: RenderParameters,
-    /// There is one instance only.
-    pub(super) is_alone: bool,
+    pub(super) parameters: RenderParameters,
+    /// Whether there is only one instance.
+    pub(super) has_one_instance: bool,
     instances: VecDeque<DicomResource>,
     open: Option<(OpenObject, VecDeque<u32>)>,
 }
 
 impl ImageSequence {
-    /// The images of `instances` that `request` asks for. `public` is the archive's URL here.
+    /// The images of `instances` that `request` asks for. `public` is the archive's public URL.
     pub(super) fn new(
         archive: &Archive,
         pool: &RenderPool,
         public: &str,
         request: &ProxyRequest,
-        wanted: RenderParameters,
+        parameters: RenderParameters,
         instances: Vec<DicomResource>,
     ) -> Self {
         Self {
@@ -53,24 +53,24 @@ impl ImageSequence {
             pool: pool.clone(),
             public: public.to_owned(),
             request: request.clone(),
-            wanted,
-            is_alone: instances.len() == 1,
+            parameters,
+            has_one_instance: instances.len() == 1,
             instances: instances.into(),
             open: None,
         }
     }
 
-    /// Whether it is one frame of one instance, of which the object is open.
+    /// Whether there is only one frame, of one instance. The instance must be open.
     pub(super) fn is_single(&self) -> bool {
-        self.is_alone && self.open.as_ref().is_some_and(|(_, frames)| frames.len() == 1)
+        self.has_one_instance && self.open.as_ref().is_some_and(|(_, frames)| frames.len() == 1)
     }
 
-    /// Opens the next instance that is an image; others are skipped where there are several.
+    /// Opens the next instance that is an image; if there are several, instances that are not images are skipped.
     pub(super) async fn open_next(&mut self) -> Result<(), DicomwebError> {
         while let Some(objects) = self.instances.pop_front() {
             let open = match OpenObject::read(&self.archive, &self.pool, &self.request, &objects).await {
                 Err(DicomwebError::Render(RenderError::NoImage))
-                    if !self.is_alone && matches!(objects, DicomResource::Instance(..)) =>
+                    if !self.has_one_instance && matches!(objects, DicomResource::Instance(..)) =>
                 {
                     continue;
                 }
@@ -92,7 +92,7 @@ impl ImageSequence {
             if let Some((open, frames)) = &mut self.open
                 && let Some(frame) = frames.pop_front()
             {
-                let bytes = open.render(frame, &self.wanted, format).await?;
+                let bytes = open.render(frame, &self.parameters, format).await?;
                 let location = format!("{}/{}", self.public, open.instance.rendered_frame(frame));
                 return Ok(Some(RenderedImage { location, bytes }));
             }
@@ -120,7 +120,7 @@ pub(super) struct OpenObject {
     permit: RenderPermit,
     file: Bytes,
     image: Arc<Image>,
-    instance: InstanceAddress,
+    instance: InstanceReference,
 }
 
 impl OpenObject {
@@ -136,12 +136,12 @@ impl OpenObject {
         request: &ProxyRequest,
         objects: &DicomResource,
     ) -> Result<Self, DicomwebError> {
-        let instance = InstanceAddress::of(objects).ok_or(PathError::Unknown)?;
-        let mut permit = pool.enter().await?;
+        let instance = InstanceReference::of(objects).ok_or(PathError::Unknown)?;
+        let mut permit = pool.acquire().await?;
         let file = fetch_object(archive, &mut permit, &request.for_object(instance.objects())).await?;
         loop {
             let (file, limit) = (file.clone(), permit.limit());
-            let open = permit.work({
+            let open = permit.run({
                 let file = file.clone();
                 move || Image::open(&file, limit)
             });
@@ -155,16 +155,16 @@ impl OpenObject {
     pub(super) async fn render(
         &mut self,
         frame: u32,
-        wanted: &RenderParameters,
+        parameters: &RenderParameters,
         format: Format,
     ) -> Result<Vec<u8>, DicomwebError> {
-        let appearance = wanted.appearance;
+        let appearance = parameters.appearance;
         loop {
             let image = Arc::clone(&self.image);
-            match self.permit.work(move || image.render(frame, &appearance, format)).await {
+            match self.permit.run(move || image.render(frame, &appearance, format)).await {
                 Err(DicomwebError::Render(RenderError::TooLarge)) if self.permit.widen().await? => {
                     let (file, limit) = (self.file.clone(), self.permit.limit());
-                    self.image = Arc::new(self.permit.work(move || Image::open(&file, limit)).await?);
+                    self.image = Arc::new(self.permit.run(move || Image::open(&file, limit)).await?);
                 }
                 image => return image,
             }
@@ -172,7 +172,7 @@ impl OpenObject {
     }
 }
 
-/// The whole object, as long as it fits its permit.
+/// The whole object, if its size is within the permit.
 async fn fetch_object(
     archive: &Archive,
     permit: &mut RenderPermit,
@@ -182,7 +182,7 @@ async fn fetch_object(
     let mut file = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|error| body_error(archive, &error))?.into_data() else { continue };
-        // A growing buffer is copied now and then, and then exists twice.
+        // A buffer that grows is copied at times, and then exists twice.
         while 2 * (file.len() + chunk.len()) > permit.limit() {
             if !permit.widen().await? {
                 return Err(RenderError::TooLarge.into());
@@ -197,5 +197,5 @@ fn body_error(archive: &Archive, error: &BoxError) -> DicomwebError {
     if let Some(StreamError::Archive(error)) = error.downcast_ref() {
         return error.clone().into();
     }
-    archive.unreadable("an object that is incomplete, or not alone").into()
+    archive.unreadable("an object that is incomplete, or more than one object").into()
 }

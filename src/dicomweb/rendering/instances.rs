@@ -1,4 +1,4 @@
-//! Which instances of a study or a series are images, and which of them stands for all.
+//! Finds the instances of a study or series that are images, and the one that represents it.
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::first_rows::first_rows;
@@ -9,16 +9,16 @@ use dicom_render::RenderError;
 /// Maximum images of one response; the objects of more images have to be retrieved.
 const MAX_INSTANCES: usize = 10_000;
 
-/// Where one instance is.
+/// The UIDs of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InstanceAddress {
+pub(super) struct InstanceReference {
     study: StudyUid,
     series: SeriesUid,
     instance: SopInstanceUid,
 }
 
-impl InstanceAddress {
-    /// Of the instance that `objects` is, or whose frames they are.
+impl InstanceReference {
+    /// The instance that `objects` is or whose frames they are.
     pub(super) fn of(objects: &DicomResource) -> Option<Self> {
         match objects.clone() {
             DicomResource::Instance(study, series, instance)
@@ -43,8 +43,8 @@ impl InstanceAddress {
     }
 }
 
-/// The images of a study or a series in the order of their numbers; an error when there are none.
-pub(super) async fn of(
+/// The images of a study or a series in the order of their numbers; an error if there are none.
+pub(super) async fn images_in(
     archive: &Archive,
     objects: &DicomResource,
 ) -> Result<Vec<DicomResource>, DicomwebError> {
@@ -67,7 +67,7 @@ pub(super) async fn of(
     if images.is_empty() { Err(RenderError::NoImage.into()) } else { Ok(images) }
 }
 
-/// The image that stands for a study or a series.
+/// The image that represents a study or a series.
 pub(super) async fn representative(
     archive: &Archive,
     objects: &DicomResource,
@@ -112,8 +112,8 @@ async fn series_of(archive: &Archive, study: &StudyUid) -> Result<Vec<SeriesSumm
     rows.iter().map(series).collect()
 }
 
-/// The images of a series in the order of their numbers. Where no row has Rows (0028,0010), the archive does not return
-/// it: then any instance may be an image.
+/// The images of a series in the order of their numbers. If no row has Rows (0028,0010), the archive does not return it, and
+/// any instance may be an image.
 async fn images_of(
     archive: &Archive,
     study: &StudyUid,
@@ -132,7 +132,7 @@ async fn images_of(
     rows.iter().map(instance).collect()
 }
 
-/// Every row of `level`, of which there is one at least, or an error.
+/// All rows of `level`; an error if there are none.
 async fn rows(
     archive: &Archive,
     level: SearchLevel,

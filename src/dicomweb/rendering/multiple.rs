@@ -1,7 +1,8 @@
-//! Several images in one response, as parts (RFC 2387) or as the frames of a GIF: each is rendered when the client has read the one before.
+//! Several images in one response, as parts (RFC 2387) or as the frames of a GIF: each is rendered when the client has read the
+//! one before.
 //!
-//! A client that takes its time keeps neither the memory of an object nor a place in the pool: both are given up, and the
-//! object is fetched once more when the client goes on.
+//! A slow client occupies neither the memory of an object nor a slot of the pool: both are released, and the object is fetched
+//! again when the client continues to read.
 
 use std::time::Duration;
 
@@ -20,26 +21,26 @@ use dicom_render::{Animation, Format};
 use http_messages::body::{self, Body};
 use http_messages::multipart::writer::PartWriter;
 
-/// Whoever reads takes a image within that time; fetching an object once more costs about as much.
+/// A client that reads takes an image within this time; fetching an object again costs about as much.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A piece of the body.
 enum ImagePiece {
     Image(Bytes),
-    /// What stands behind the last one.
+    /// What follows the last image.
     End(Bytes),
 }
 
 type ImageResult = Result<ImagePiece, DicomwebError>;
 
-/// What holds the images together.
-pub(super) enum Binding {
+/// How several images are combined.
+pub(super) enum ImageLayout {
     Parts { writer: PartWriter, format: Format },
     Animation,
 }
 
-impl Binding {
-    /// A part for each, in `format`.
+impl ImageLayout {
+    /// One part per image, in `format`.
     pub(super) fn parts(format: Format) -> Self {
         Self::Parts { writer: PartWriter::new(), format }
     }
@@ -60,10 +61,11 @@ impl Binding {
     }
 
     /// An image as a part, or as frames of the animation.
-    fn bound(&mut self, RenderedImage { location, bytes }: &RenderedImage, is_first: bool) -> Bytes {
+    fn append(&mut self, RenderedImage { location, bytes }: &RenderedImage, is_first: bool) -> Bytes {
         match self {
             Self::Parts { writer, format } => {
-                // An empty preamble (RFC 2046 5.1.1): so a line break is before every delimiter, for clients that look for both.
+                // An empty preamble (RFC 2046 5.1.1): so a line break is before every delimiter, for clients that look for
+                // both.
                 let preamble = if is_first { "\r\n" } else { "" };
                 let headers = writer.begin_part(format.media_type(), Some(location));
                 [preamble.as_bytes(), headers.as_bytes(), bytes].concat().into()
@@ -82,13 +84,13 @@ impl Binding {
     }
 }
 
-/// An answer of `first` and of all that follows it in `images`.
-pub(super) fn streamed(first: RenderedImage, images: ImageSequence, binding: Binding) -> Response<Body> {
-    let content_type = binding.content_type();
+/// A response of `first` and all further images of `images`.
+pub(super) fn streamed(first: RenderedImage, images: ImageSequence, layout: ImageLayout) -> Response<Body> {
+    let content_type = layout.content_type();
     let (sender, receiver) = mpsc::channel(1);
-    // It ends with the body, as then nobody takes what it sends.
-    tokio::spawn(feed(sender, first, images, binding));
-    let pieces = stream::try_unfold(Some(receiver), taken).map_ok(Frame::data);
+    // The task ends when the body is dropped, because its receiver is dropped too.
+    tokio::spawn(feed(sender, first, images, layout));
+    let pieces = stream::try_unfold(Some(receiver), receive).map_ok(Frame::data);
     let mut response = Response::new(body::streamed(StreamBody::new(pieces)));
     describe(response.headers_mut());
     if let Ok(content_type) = HeaderValue::from_str(&content_type) {
@@ -97,8 +99,8 @@ pub(super) fn streamed(first: RenderedImage, images: ImageSequence, binding: Bin
     response
 }
 
-/// The next piece, and where those behind it come from.
-async fn taken(
+/// The next piece, and the receiver of those after it.
+async fn receive(
     receiver: Option<Receiver<ImageResult>>,
 ) -> Result<Option<(Bytes, Option<Receiver<ImageResult>>)>, DicomwebError> {
     let Some(mut receiver) = receiver else { return Ok(None) };
@@ -106,21 +108,21 @@ async fn taken(
         Some(Ok(ImagePiece::Image(bytes))) => Ok(Some((bytes, Some(receiver)))),
         Some(Ok(ImagePiece::End(bytes))) => Ok(Some((bytes, None))),
         Some(Err(error)) => Err(error),
-        // Whoever fed it broke down.
+        // The task has panicked.
         None => Err(DicomwebError::Interrupted),
     }
 }
 
-/// Draws as fast as images are taken.
+/// Renders images as fast as the client reads them.
 async fn feed(
     sender: Sender<ImageResult>,
     first: RenderedImage,
     mut images: ImageSequence,
-    mut binding: Binding,
+    mut layout: ImageLayout,
 ) {
     let (mut next, mut is_first) = (Ok(Some(first)), true);
     while let Ok(Some(image)) = &next {
-        let piece = binding.bound(image, is_first);
+        let piece = layout.append(image, is_first);
         is_first = false;
         if sender.send(Ok(ImagePiece::Image(piece))).await.is_err() {
             return;
@@ -131,15 +133,15 @@ async fn feed(
         if sender.reserve().await.is_err() {
             return;
         }
-        next = images.next(binding.format()).await;
+        next = images.next(layout.format()).await;
     }
     let last = match next {
-        Ok(_) => Ok(ImagePiece::End(binding.end())),
+        Ok(_) => Ok(ImagePiece::End(layout.end())),
         Err(error) => {
-            tracing::warn!(%error, "A image of several could not be drawn; the client's transfer was broken off.");
+            tracing::warn!(%error, "Rendering one of several images failed; the client's transfer was aborted.");
             Err(error)
         }
     };
-    // Nobody waits for it when the client is gone.
+    // The client may have disconnected.
     let _ = sender.send(last).await;
 }

@@ -1,4 +1,4 @@
-//! The rendering parameters that are supported here: those of PS3.18 8.3.5.1, and the formats of 8.7.4.
+//! The rendering parameters that the gateway supports: those of PS3.18 8.3.5.1, and the formats of 8.7.4.
 //!
 //! A window applies to grayscale images; it is ignored for color images, for which it has no meaning.
 
@@ -14,38 +14,40 @@ use dicom_render::{Annotation, Appearance, Format, Viewport, Window};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RenderParameters {
     pub(super) appearance: Appearance,
-    /// The format of a single image, where the client accepts one.
+    /// The format of a single image, if the client accepts one.
     pub(super) single: Option<Format>,
-    /// The format of images as parts, where the client accepts these.
+    /// The format of images as parts, if the client accepts a multipart body.
     pub(super) parts: Option<Format>,
-    /// Whether several frames are wanted as one image rather than as parts.
-    pub(super) animated: bool,
+    /// Whether the client prefers several frames as one animated image to parts.
+    pub(super) is_animated: bool,
 }
 
 impl RenderParameters {
-    pub(super) fn read(question: &ProxyRequest) -> Result<Self, DicomwebError> {
-        let mut appearance = appearance(&question.rendering)?;
-        if matches!(question.resource, Resource::Thumbnail(_)) {
+    pub(super) fn read(request: &ProxyRequest) -> Result<Self, DicomwebError> {
+        let mut appearance = appearance(&request.rendering)?;
+        if matches!(request.resource, Resource::Thumbnail(_)) {
             appearance.viewport.get_or_insert(Viewport::within(THUMBNAIL_SIZE, THUMBNAIL_SIZE));
         }
-        let (single, parts, animated) = formats(&question.accepted.ranges);
+        let (single, parts, is_animated) = formats(&request.accepted.ranges);
         match (single, parts) {
             (None, None) => Err(DicomwebError::NotAcceptable),
-            _ => Ok(Self { appearance, single, parts, animated }),
+            _ => Ok(Self { appearance, single, parts, is_animated }),
         }
     }
 }
 
 fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
-    let wrong =
+    let invalid =
         |key: &str, expected| DicomwebError::Query(QueryError::Value { key: key.to_owned(), expected });
     let viewport = rendering.parameter("viewport").map(|text| {
         Viewport::parse(text).ok_or_else(|| {
-            wrong("viewport", "a width and a height in whole pixels, and a region of the image")
+            invalid("viewport", "a width and a height in whole pixels, and a region of the image")
         })
     });
     let window = rendering.parameter("window").map(|text| {
-        Window::parse(text).ok_or_else(|| wrong("window", "a center, a width that is one, and a function"))
+        Window::parse(text).ok_or_else(|| {
+            invalid("window", "a center, a width that is valid for the function, and the function")
+        })
     });
     let annotations = || rendering.parameter("annotation").unwrap_or_default().split(',');
     let annotation = Annotation {
@@ -63,13 +65,13 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
     })
 }
 
-/// The formats that a client takes: of a single image, and of images as parts; and whether it wants a GIF more than these
-/// where there are several frames. It does when it asks for images, and not for whatever there is.
+/// The formats that a client accepts for a single image and for images as parts, and whether it prefers several frames as a GIF
+/// to parts. It does if it asks for images, but not if it accepts anything.
 fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
     let single = preferred(ranges, &Format::ALL.map(Format::media_type)).map(|index| Format::ALL[index]);
     let of_parts = |range: &MediaRange| match (range.essence.as_str(), inner_type(range).as_deref()) {
         _ if range.quality <= 0.0 => None,
-        // Whoever takes anything takes parts as well.
+        // A client that accepts anything accepts parts too.
         ("*/*", _) => single,
         ("multipart/related", None | Some("*/*" | "image/*")) => Some(Format::Jpeg),
         ("multipart/related", Some(inner)) => {
@@ -77,15 +79,15 @@ fn formats(ranges: &[MediaRange]) -> (Option<Format>, Option<Format>, bool) {
         }
         _ => None,
     };
-    let mut wanted: Vec<_> =
+    let mut parts: Vec<_> =
         ranges.iter().filter_map(|range| Some((range.quality, of_parts(range)?))).collect();
-    wanted.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-    let parts = wanted.first().copied();
+    parts.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    let parts = parts.first().copied();
     let of_gif = |essence: &str| ranges.iter().find(|range| range.essence == essence);
     let gif =
         of_gif(Format::Gif.media_type()).or_else(|| of_gif("image/*")).map_or(0.0, |range| range.quality);
-    let animated = gif > 0.0 && parts.is_none_or(|(quality, _)| gif >= quality);
-    (single, parts.map(|(_, format)| format), animated)
+    let is_animated = gif > 0.0 && parts.is_none_or(|(quality, _)| gif >= quality);
+    (single, parts.map(|(_, format)| format), is_animated)
 }
 
 #[cfg(test)]
@@ -94,12 +96,12 @@ mod tests {
     use crate::http::negotiation;
     use http::{HeaderMap, HeaderValue, header};
 
-    fn taken(accept: &str) -> (Option<Format>, Option<Format>) {
-        let (single, parts, _) = all_taken(accept);
+    fn accepted(accept: &str) -> (Option<Format>, Option<Format>) {
+        let (single, parts, _) = accepted_with_animation(accept);
         (single, parts)
     }
 
-    fn all_taken(accept: &str) -> (Option<Format>, Option<Format>, bool) {
+    fn accepted_with_animation(accept: &str) -> (Option<Format>, Option<Format>, bool) {
         let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
         formats(&negotiation::ranges(&headers))
     }
@@ -108,26 +110,26 @@ mod tests {
     fn the_client_chooses_the_format_and_jpeg_is_the_default() {
         let (jpeg, png) = (Some(Format::Jpeg), Some(Format::Png));
         assert_eq!(formats(&negotiation::ranges(&HeaderMap::new())), (jpeg, jpeg, false));
-        assert_eq!(taken("image/png"), (png, None));
-        assert_eq!(taken("image/*"), (jpeg, None));
-        assert_eq!(taken("image/png, image/jpeg;q=0.9"), (png, None));
-        assert_eq!(taken("image/avif,image/webp,image/png,*/*;q=0.8"), (png, png));
-        assert_eq!(taken("image/gif;q=0.5, video/mp4"), (Some(Format::Gif), None));
-        assert_eq!(taken("image/webp, video/mp4"), (None, None));
-        assert_eq!(taken("multipart/related; type=\"image/png\""), (None, png));
+        assert_eq!(accepted("image/png"), (png, None));
+        assert_eq!(accepted("image/*"), (jpeg, None));
+        assert_eq!(accepted("image/png, image/jpeg;q=0.9"), (png, None));
+        assert_eq!(accepted("image/avif,image/webp,image/png,*/*;q=0.8"), (png, png));
+        assert_eq!(accepted("image/gif;q=0.5, video/mp4"), (Some(Format::Gif), None));
+        assert_eq!(accepted("image/webp, video/mp4"), (None, None));
+        assert_eq!(accepted("multipart/related; type=\"image/png\""), (None, png));
         assert_eq!(
-            taken("multipart/related; type=image/jp2, multipart/related;q=0.1, image/jpeg"),
+            accepted("multipart/related; type=image/jp2, multipart/related;q=0.1, image/jpeg"),
             (jpeg, jpeg)
         );
-        assert_eq!(taken("*/*, image/jpeg;q=0"), (png, png));
+        assert_eq!(accepted("*/*, image/jpeg;q=0"), (png, png));
     }
 
     #[test]
-    fn several_frames_are_one_picture_for_those_who_ask_for_images() {
-        for (accept, animated) in [
+    fn several_frames_are_one_animation_for_clients_that_ask_for_images() {
+        for (accept, is_animated) in [
             ("image/gif", true),
             ("image/*", true),
-            // What browsers send for an image in a page.
+            // What browsers send for an image of a page.
             ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", true),
             ("multipart/related; type=image/jpeg, image/gif", true),
             ("multipart/related; type=image/jpeg, image/gif;q=0.9", false),
@@ -135,12 +137,12 @@ mod tests {
             ("image/png", false),
             ("*/*", false),
         ] {
-            assert_eq!(all_taken(accept).2, animated, "{accept}");
+            assert_eq!(accepted_with_animation(accept).2, is_animated, "{accept}");
         }
     }
 
     #[test]
-    fn what_is_not_drawn_here_is_refused_and_not_left_out() {
+    fn unsupported_parameters_are_rejected_and_never_ignored() {
         let with = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
         assert!(matches!(with("iccprofile", "srgb"), Err(DicomwebError::UnsupportedRenderParameter(_))));
         assert!(matches!(with("viewport", "1.5,1"), Err(DicomwebError::Query(_))));

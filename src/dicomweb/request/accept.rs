@@ -1,9 +1,9 @@
-//! What a client takes (PS3.18 8.7), and how an archive is asked for it.
+//! The media types that a client accepts (PS3.18 8.7), and those that an archive is asked for.
 //!
-//! Clients write media types in many ways: unquoted, in single quotes, with the transfer syntax inside the quotes, several
-//! with q values. Archives read fewer: many know one range only and refuse a list, or the second spelling of the same
-//! thing. So a range is parsed and serialized as the standard writes it, and when an archive refuses a list
-//! its ranges are asked for one by one, the most wanted first.
+//! Clients write media types in many ways: unquoted, in single quotes, with the transfer syntax inside the quotes, several with
+//! q values. Archives understand fewer: many accept only a single range and reject a list, or an alternative spelling. So each
+//! range is parsed and serialized in the form of the standard, and if an archive rejects the list, its ranges are requested one
+//! by one, the most preferred first.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -12,27 +12,27 @@ use crate::http::negotiation::{self, MediaRange};
 use crate::upstream::DicomResource;
 use dicom_model::Uid;
 
-/// So often is an archive asked at most: a browser names as many kinds of images.
+/// Maximum requests to an archive for one resource: browsers list as many image types.
 const MAX_ATTEMPTS: usize = 6;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
 const XML_PARTS: HeaderValue = HeaderValue::from_static("multipart/related; type=\"application/dicom+xml\"");
 
-/// How rows and metadata are written.
+/// The format of rows and metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// DICOM JSON (PS3.18 Annex F).
     Json,
-    /// Native DICOM XML (PS3.19 A.1), a part for each object.
+    /// Native DICOM XML (PS3.19 A.1), one part per object.
     Xml,
 }
 
-/// How an archive is asked.
+/// One attempt: the media types that an archive is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// Its `Accept`; without it the choice is the archive's.
+    /// The `Accept` header; if it is not set, the archive chooses.
     pub(crate) media_types: Option<HeaderValue>,
-    /// It is asked for parts, of which there is one; the client wants that as it is, and of this type.
+    /// The archive is asked for a multipart body with a single part; the client gets the content of the part, with this type.
     pub(crate) only_part: Option<&'static str>,
 }
 
@@ -42,25 +42,25 @@ impl Asked {
     }
 }
 
-/// What a client takes of one resource.
+/// The media types that a client accepts for one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Accepted {
-    /// How the archive is asked, one after the other until it does not refuse.
+    /// What the archive is asked for, one after the other until it does not reject the media types.
     attempts: Vec<Asked>,
-    /// For rows and metadata: the formats, the most wanted first.
+    /// For rows and metadata: the accepted formats, the most preferred first.
     formats: Vec<Format>,
-    /// HTML is named among the ranges.
+    /// HTML is one of the ranges.
     pub(crate) html: bool,
-    /// The ranges as they were read, in their order, unwanted ones too.
+    /// The ranges of the client in their order, including those with quality 0.
     pub(crate) ranges: Vec<MediaRange>,
 }
 
 impl Accepted {
-    /// Reads the `Accept` headers of a request for `resource`; `None` when nothing that they name can be had.
+    /// Reads the `Accept` headers of a request for `resource`; `None` if nothing that they list is available.
     pub(crate) fn read(headers: &HeaderMap, resource: &Resource) -> Option<Self> {
-        let is_silent = !headers.contains_key(http::header::ACCEPT);
-        let said = negotiation::ranges(headers);
-        let ranges = negotiation::most_wanted(said.clone());
+        let accepts_anything = !headers.contains_key(http::header::ACCEPT);
+        let listed = negotiation::ranges(headers);
+        let ranges = negotiation::most_wanted(listed.clone());
         let html = ranges.iter().any(|range| range.essence == "text/html");
         if resource.is_text() {
             let mut formats = Vec::new();
@@ -76,33 +76,33 @@ impl Accepted {
                     Format::Xml => XML_PARTS,
                 })
                 .collect();
-            // XML is made of it where the archive writes none.
+            // If the archive does not provide XML, it is converted from JSON.
             if formats == [Format::Xml] {
                 media_types.push(JSON);
             }
             let attempts: Vec<_> = media_types.into_iter().map(|format| Asked::of(Some(format))).collect();
-            return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges: said });
+            return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges: listed });
         }
-        if is_silent {
-            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges: said });
+        if accepts_anything {
+            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges: listed });
         }
-        let written: Vec<_> =
+        let serialized: Vec<_> =
             ranges.iter().filter_map(|range| Some((canonical(range, resource)?, range.quality))).collect();
-        let (first, _) = written.first()?;
-        let mut attempts = vec![list_of(&written)];
-        if written.len() > 1 {
+        let (first, _) = serialized.first()?;
+        let mut attempts = vec![list_of(&serialized)];
+        if serialized.len() > 1 {
             attempts.push(first.clone());
-            attempts.extend(written.iter().skip(1).map(|(range, _)| range.clone()));
+            attempts.extend(serialized.iter().skip(1).map(|(range, _)| range.clone()));
             attempts.dedup();
         }
         let media_types =
             attempts.iter().take(MAX_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
         let mut attempts: Vec<_> = media_types.map(|media_types| Asked::of(Some(media_types))).collect();
         attempts.extend(ranges.iter().find_map(|range| only_part(range, resource)));
-        Some(Self { attempts, formats: Vec::new(), html, ranges: said })
+        Some(Self { attempts, formats: Vec::new(), html, ranges: listed })
     }
 
-    /// Rows or metadata in DICOM JSON, for what is put together here.
+    /// Rows or metadata in DICOM JSON, for responses that are assembled here.
     pub(crate) fn rows() -> Self {
         Self {
             attempts: vec![Asked::of(Some(JSON))],
@@ -112,10 +112,10 @@ impl Accepted {
         }
     }
 
-    /// A whole object, in whatever transfer syntax the archive keeps it, without what may surround it. Every archive has
-    /// parts; some know no `*`, and give their own choice to whoever names none.
+    /// A whole object in its stored transfer syntax, without a multipart body. Every archive supports multipart; some do not
+    /// know `*`, and choose themselves if no transfer syntax is given.
     pub(crate) fn object() -> Self {
-        let asked = |media_types| Asked {
+        let attempt = |media_types| Asked {
             media_types: Some(HeaderValue::from_static(media_types)),
             only_part: Some("application/dicom"),
         };
@@ -124,31 +124,36 @@ impl Accepted {
             "application/dicom; transfer-syntax=*",
             "multipart/related; type=\"application/dicom\"",
         ];
-        Self { attempts: attempts.map(asked).to_vec(), formats: Vec::new(), html: false, ranges: Vec::new() }
+        Self {
+            attempts: attempts.map(attempt).to_vec(),
+            formats: Vec::new(),
+            html: false,
+            ranges: Vec::new(),
+        }
     }
 
-    /// The choice stands in the query, or is the archive's. `html` says that HTML is named there.
+    /// The query of the request contains the media types, or the archive chooses. `html`: the query lists HTML.
     pub(crate) fn as_asked(html: bool) -> Self {
         Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges: Vec::new() }
     }
 
-    /// How the archive is asked, in this order.
+    /// What the archive is asked for, in this order.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Asked> + use<> {
         self.attempts.clone().into_iter()
     }
 
-    /// Whether rows or metadata may come in `format`.
+    /// Whether the client accepts rows or metadata in `format`.
     pub(crate) fn takes(&self, format: Format) -> bool {
         self.formats.contains(&format)
     }
 
-    /// The format in which rows or metadata are wanted most.
+    /// The preferred format of rows or metadata.
     pub(crate) fn wanted(&self) -> Format {
         self.formats.first().copied().unwrap_or(Format::Json)
     }
 }
 
-/// The format of rows and metadata that a range means.
+/// The format of rows and metadata that a range accepts.
 fn format_of(range: &MediaRange) -> Option<Format> {
     match range.essence.as_str() {
         "multipart/related" => match inner_type(range).as_deref() {
@@ -164,20 +169,20 @@ fn format_of(range: &MediaRange) -> Option<Format> {
     }
 }
 
-/// The `type` of a multipart range, in lower case and without what older viewers write behind it.
+/// The `type` of a multipart range, in lower case and without the parameters that older viewers append to it.
 pub(crate) fn inner_type(range: &MediaRange) -> Option<String> {
     let text = range.parameter("type")?.trim_matches('\'');
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// A range as PS3.18 8.7.4 writes it, without its quality; `None` for what is no media type.
+/// A range in the form of PS3.18 8.7.4, without its quality; `None` if it is not a media type.
 fn canonical(range: &MediaRange, resource: &Resource) -> Option<String> {
     if !is_media_range(&range.essence) {
         return None;
     }
     let mut text = range.essence.clone();
     if let Some(inner) = inner_type(range) {
-        let inner = if inner == "*/*" { usual_type(resource) } else { &inner };
+        let inner = if inner == "*/*" { default_type(resource) } else { &inner };
         if !is_media_range(inner) {
             return None;
         }
@@ -196,7 +201,8 @@ fn canonical(range: &MediaRange, resource: &Resource) -> Option<String> {
     Some(text)
 }
 
-/// For a range that means a single object as it is: the same as the one part of a body of parts, which every archive has.
+/// For a range that accepts a single object: the same object as the only part of a multipart body, which every archive
+/// supports.
 fn only_part(range: &MediaRange, resource: &Resource) -> Option<Asked> {
     let media_type = match resource {
         Resource::Whole(DicomResource::Instance(..)) => "application/dicom",
@@ -217,7 +223,7 @@ fn only_part(range: &MediaRange, resource: &Resource) -> Option<Asked> {
     Some(Asked { media_types: HeaderValue::from_str(&parts).ok(), only_part: Some(media_type) })
 }
 
-/// The transfer syntax that is wanted, beside `type` or inside of its quotes.
+/// The transfer syntax of a range: a parameter of its own, or inside the quotes of `type`.
 pub(crate) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
     let inside = || {
         let mut parameters = range.parameter("type")?.split(';').skip(1);
@@ -226,8 +232,9 @@ pub(crate) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
     Some(range.parameter("transfer-syntax").or_else(inside)?.trim_matches(['\'', '"', ' ']))
 }
 
-/// What "any type" of parts stands for (PS3.18 table 8.7.3-1: the default of each resource), as archives do not know it.
-fn usual_type(resource: &Resource) -> &'static str {
+/// The media type of parts that `*/*` means (PS3.18 table 8.7.3-1: the default of each resource), as archives do not know
+/// `*/*`.
+fn default_type(resource: &Resource) -> &'static str {
     match resource {
         Resource::Whole(DicomResource::Frames(..)) | Resource::Bulkdata(..) => "application/octet-stream",
         _ => "application/dicom",
@@ -235,12 +242,12 @@ fn usual_type(resource: &Resource) -> &'static str {
 }
 
 fn list_of(ranges: &[(String, f32)]) -> String {
-    let wanted = |(range, quality): &(String, f32)| {
+    let weighted = |(range, quality): &(String, f32)| {
         if *quality < 1.0 { format!("{range};q={quality:.3}") } else { range.clone() }
     };
     match ranges {
         [(only, _)] => only.clone(),
-        ranges => ranges.iter().map(wanted).collect::<Vec<_>>().join(", "),
+        ranges => ranges.iter().map(weighted).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -264,14 +271,14 @@ mod tests {
         let headers = HeaderMap::from_iter([(http::header::ACCEPT, HeaderValue::from_str(accept).unwrap())]);
         let accepted = Accepted::read(&headers, &Resource::parse(path).unwrap());
         let attempts = accepted.into_iter().flat_map(|accepted| accepted.attempts());
-        attempts.map(|asked| asked.media_types.unwrap().to_str().unwrap().to_owned()).collect()
+        attempts.map(|attempt| attempt.media_types.unwrap().to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
-    fn every_spelling_of_a_range_becomes_that_of_the_standard() {
+    fn ranges_are_serialized_in_the_form_of_the_standard() {
         let frames = format!("{INSTANCE}/frames/1");
         let octets = r#"multipart/related; type="application/octet-stream"; transfer-syntax=*"#;
-        for spelled in [
+        for range in [
             octets,
             "multipart/related; type=application/octet-stream; transfer-syntax=*",
             "multipart/related;type='application/octet-stream';transfer-syntax=*",
@@ -281,7 +288,7 @@ mod tests {
             r#"multipart/related; type="*/*"; transfer-syntax=*"#,
             r#"multipart/related; type="application/octet-stream"; transfer-syntax=*;q=0.5"#,
         ] {
-            assert_eq!(attempts(&frames, spelled), [octets], "{spelled}");
+            assert_eq!(attempts(&frames, range), [octets], "{range}");
         }
         assert_eq!(
             attempts(INSTANCE, "multipart/related; type=\"*/*\""),
@@ -290,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_asked_for_whole_and_then_one_by_one() {
+    fn ranges_are_requested_as_a_list_and_then_one_by_one() {
         assert_eq!(
             attempts(&format!("{INSTANCE}/rendered"), "image/webp;q=0.2,*/*;q=0.1, image/png, image/gif;q=0"),
             ["image/png, image/webp;q=0.200, */*;q=0.100", "image/png", "image/webp", "*/*",]
@@ -298,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_metadata_are_asked_for_in_a_format_that_there_is() {
+    fn rows_and_metadata_are_requested_in_json_or_xml() {
         let json = "application/dicom+json, application/json;q=0.9";
         let xml = "multipart/related; type=\"application/dicom+xml\"";
         for path in ["studies", "studies/1.2/metadata"] {
@@ -320,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_object_is_the_one_part_of_a_body_of_parts() {
+    fn a_single_object_is_also_requested_as_the_only_part_of_a_multipart_body() {
         assert_eq!(
             attempts(INSTANCE, "application/dicom; transfer-syntax=*"),
             [
@@ -335,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_media_type_is_not_asked_for() {
+    fn invalid_media_types_are_not_requested() {
         for accept in ["nonsense", "image/png;q=0", "a/b c", "image/jpeg; transfer-syntax=1..2"] {
             assert_eq!(attempts(INSTANCE, accept), [""; 0], "{accept}");
         }
@@ -343,21 +350,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_archive_is_asked_no_oftener_than_it_may_be_whatever_is_accepted(
+        fn attempts_are_limited_for_any_accept_header(
             units in prop::collection::vec("[a-z]/[a-z*]|multipart/related|;|,|type=|\"|'|q=|transfer-syntax=|\\*|[0-9.]|[ -~]", 0..40),
             times in 1_usize..400,
         ) {
             let accept = units.concat().repeat(times);
             for path in [INSTANCE, "studies", "studies/1.2/rendered"] {
-                let asked = attempts(path, &accept);
-                prop_assert!(asked.len() <= MAX_ATTEMPTS + 1);
-                // What is put in place of "any type" of parts is longer than it.
-                prop_assert!(asked.iter().all(|list| list.len() <= 2 * accept.len() + 80), "{:?}", asked);
+                let attempts = attempts(path, &accept);
+                prop_assert!(attempts.len() <= MAX_ATTEMPTS + 1);
+                // The default type that replaces `*/*` is longer.
+                prop_assert!(attempts.iter().all(|list| list.len() <= 2 * accept.len() + 80), "{:?}", attempts);
             }
         }
 
         #[test]
-        fn whatever_is_accepted_is_asked_for_in_the_grammar(accept in "[ -~]{0,80}|([a-z/;=\", ']|type=|transfer-syntax=|q=|\\*|1\\.2){0,20}") {
+        fn requested_media_types_follow_the_grammar_for_any_accept_header(accept in "[ -~]{0,80}|([a-z/;=\", ']|type=|transfer-syntax=|q=|\\*|1\\.2){0,20}") {
             for attempt in attempts(INSTANCE, &accept) {
                 for range in attempt.split(", ") {
                     let mut parts = range.split(';').map(str::trim);

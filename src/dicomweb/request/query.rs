@@ -1,8 +1,8 @@
 //! Query parameters of searches (PS3.18 8.3.4, 10.6.1.2) and retrievals (8.3.3, 8.3.5, 10.4.1.2), read into typed parts.
 //!
-//! Archives ignore a key that they do not know and answer with every patient, let the last of two equal keys win, and
-//! take an alias for another key. So only attributes that PS3.6 names may be matched, each once, and whatever is not
-//! known here is refused, though PS3.18 8.3.4 would have it ignored.
+//! Archives ignore an unknown key and return every patient, use the last of two equal keys, and read an alias as another key.
+//! So only attributes of PS3.6 may be matched, each once, and unknown keys are rejected, although PS3.18 8.3.4 would have them
+//! ignored.
 
 use std::collections::BTreeSet;
 
@@ -12,52 +12,52 @@ use super::DicomwebRequest;
 use crate::upstream::{MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
 use dicom_model::{Tag, tag};
 
-/// No archive answers with more rows at once.
+/// No archive returns more rows at once.
 const MAX_ROWS: u32 = 50_000;
 
-/// No archive counts further.
-const FURTHEST_OFFSET: u32 = 1_000_000;
+/// No archive supports a larger offset.
+const MAX_OFFSET: u32 = 1_000_000;
 
-/// More attributes than that are asked for by `includefield=all`.
+/// For more attributes there is `includefield=all`.
 const MAX_INCLUDED: usize = 256;
 
-/// A list of a few hundred UIDs is as long.
+/// The length of a list of a few hundred UIDs.
 const MAX_VALUE_LEN: usize = 32 * 1024;
 
-/// Why a query is refused.
+/// Why a query is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// The key is no attribute of PS3.6 and no parameter of PS3.18.
+    /// The key is neither an attribute of PS3.6 nor a parameter of PS3.18.
     #[error(
-        "\"{0}\" is neither an attribute of DICOM PS3.6 nor a query parameter of PS3.18 that is supported here"
+        "\"{0}\" is neither an attribute of DICOM PS3.6 nor a query parameter of PS3.18 that the gateway supports"
     )]
     UnknownKey(String),
     /// The key names an attribute inside a sequence.
     #[error(
-        "\"{0}\": matching inside sequences is not supported, as archives ignore it and answer with everything"
+        "\"{0}\": matching inside sequences is not supported, as archives ignore it and return everything"
     )]
     InsideSequence(String),
-    /// The key was given before, perhaps as keyword and as tag.
+    /// The key is given twice, perhaps once as a keyword and once as a tag.
     #[error("\"{0}\" is given more than once, as keyword or as tag")]
     Twice(String),
-    /// The key goes with another one.
-    #[error("\"{0}\" needs \"{1}\" beside it")]
+    /// The key requires another one.
+    #[error("\"{0}\" requires \"{1}\"")]
     Alone(String, &'static str),
-    /// The key must be given.
+    /// The key is required.
     #[error("\"{0}\" is missing")]
     Missing(&'static str),
-    /// The value is none that the parameter can have.
+    /// The value is not valid for the parameter.
     #[error("\"{key}\" must be {expected}")]
     Value {
-        /// As it was written.
+        /// The parameter.
         key: String,
-        /// What could stand there.
+        /// The valid values.
         expected: &'static str,
     },
 }
 
 impl QueryError {
-    /// `key` as far as it may be repeated to whoever sent it: no more than a keyword is long, and printable.
+    /// `key` as errors show it: at most 64 printable characters.
     pub(crate) fn shown(key: &str) -> String {
         key.chars().filter(char::is_ascii_graphic).take(64).collect()
     }
@@ -67,10 +67,10 @@ impl QueryError {
     }
 }
 
-/// Parameters of every resource, which are read apart from the others.
+/// The parameters that every resource has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CommonParameters {
-    /// Media types that take the place of the `Accept` header (PS3.18 8.3.3.1).
+    /// Media types that replace the `Accept` header (PS3.18 8.3.3.1).
     pub accept: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl CommonParameters {
         headers
     }
 
-    /// Takes `key` when it is such a parameter; whether it was.
+    /// Reads `key` if it is such a parameter; returns whether it is.
     fn take(&mut self, key: &str, value: &str) -> Result<bool, QueryError> {
         match key {
             "accept" => {
@@ -97,7 +97,7 @@ impl CommonParameters {
                 }
                 Ok(true)
             }
-            // DICOM JSON is UTF-8, and so is all that is asked for here.
+            // DICOM JSON is UTF-8, and so is everything that the gateway requests.
             "charset" if value.eq_ignore_ascii_case("utf-8") => Ok(true),
             "charset" => Err(QueryError::value(key, "utf-8")),
             _ => Ok(false),
@@ -113,7 +113,7 @@ pub(crate) fn search(
     let mut query = QidoQuery::new(level);
     let mut common = CommonParameters::default();
     let mut included = BTreeSet::new();
-    let mut given = BTreeSet::new();
+    let mut keys = BTreeSet::new();
     for (key, value) in pairs {
         if common.take(key, value)? {
             continue;
@@ -132,17 +132,17 @@ pub(crate) fn search(
             continue;
         }
         let name = SearchKey::parse(key)?;
-        if !given.insert(name) {
+        if !keys.insert(name) {
             return Err(QueryError::Twice(QueryError::shown(key)));
         }
         query = match name {
             SearchKey::Limit => query.limit(number(key, value, 1, MAX_ROWS, "a number from 1 to 50000")?),
             SearchKey::Offset => {
-                query.offset(number(key, value, 0, FURTHEST_OFFSET, "a number from 0 to 1000000")?)
+                query.offset(number(key, value, 0, MAX_OFFSET, "a number from 0 to 1000000")?)
             }
-            SearchKey::Manner(manner) => match value.as_str() {
-                "true" => query.manner(manner, true),
-                "false" => query.manner(manner, false),
+            SearchKey::Option(option) => match value.as_str() {
+                "true" => query.manner(option, true),
+                "false" => query.manner(option, false),
                 _ => return Err(QueryError::value(key, "\"true\" or \"false\"")),
             },
             // A key without a value matches everything and asks for the attribute (PS3.4 C.2.2.2.3). Sent as it is, some
@@ -152,7 +152,7 @@ pub(crate) fn search(
                 query
             }
             SearchKey::Attribute(_) if value.len() > MAX_VALUE_LEN || value.chars().any(char::is_control) => {
-                return Err(QueryError::value(key, "text without control characters, 32 kB at most"));
+                return Err(QueryError::value(key, "text without control characters, at most 32 kB"));
             }
             SearchKey::Attribute(tag) => query.matching(tag, MatchValue::raw(value)),
         };
@@ -161,36 +161,36 @@ pub(crate) fn search(
     Ok((query.include(&included), common))
 }
 
-/// Reads the decoded query of a retrieval. `drawn` says whether the resource is one that is rendered.
+/// Reads the decoded query of a retrieval. Only a resource that `is_rendered` has parameters of its own.
 pub(crate) fn retrieval(
-    drawn: bool,
+    is_rendered: bool,
     pairs: &[(String, String)],
 ) -> Result<(Rendering, CommonParameters), QueryError> {
     let mut rendering = Rendering::default();
     let mut common = CommonParameters::default();
-    let mut given = BTreeSet::new();
+    let mut keys = BTreeSet::new();
     for (key, value) in pairs {
         if common.take(key, value)? {
             continue;
         }
-        if !drawn || !Rendering::PARAMETERS.contains(&key.as_str()) {
+        if !is_rendered || !Rendering::PARAMETERS.contains(&key.as_str()) {
             return Err(QueryError::UnknownKey(QueryError::shown(key)));
         }
-        if !given.insert(key.as_str()) {
+        if !keys.insert(key.as_str()) {
             return Err(QueryError::Twice(key.clone()));
         }
-        let expected = "as PS3.18 8.3.5.1 writes it";
+        let expected = "as PS3.18 8.3.5.1 defines it";
         rendering = rendering.with(key, value).ok_or_else(|| QueryError::value(key, expected))?;
     }
     Ok((rendering, common))
 }
 
-/// What a key of a search asks for.
+/// A key of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum SearchKey {
     Limit,
     Offset,
-    Manner(MatchingOption),
+    Option(MatchingOption),
     Attribute(Tag),
 }
 
@@ -199,9 +199,9 @@ impl SearchKey {
         match key {
             "limit" => Ok(Self::Limit),
             "offset" => Ok(Self::Offset),
-            "fuzzymatching" => Ok(Self::Manner(MatchingOption::Fuzzy)),
-            "emptyvaluematching" => Ok(Self::Manner(MatchingOption::EmptyValue)),
-            "multiplevaluematching" => Ok(Self::Manner(MatchingOption::MultipleValue)),
+            "fuzzymatching" => Ok(Self::Option(MatchingOption::Fuzzy)),
+            "emptyvaluematching" => Ok(Self::Option(MatchingOption::EmptyValue)),
+            "multiplevaluematching" => Ok(Self::Option(MatchingOption::MultipleValue)),
             _ => match tag::parse(key) {
                 Some(tag) if tag::keyword(tag).is_some() => Ok(Self::Attribute(tag)),
                 None if key.split_once('.').is_some_and(|(first, _)| tag::parse(first).is_some()) => {
@@ -213,16 +213,16 @@ impl SearchKey {
     }
 }
 
-/// The attribute that `field` names; of a path into a sequence, the sequence, which brings what is inside.
+/// The attribute that `field` names; for a path into a sequence, the sequence with everything inside.
 fn field_named(field: &str) -> Result<Tag, QueryError> {
     let outermost = field.split('.').next().unwrap_or_default();
     tag::parse(outermost)
         .ok_or_else(|| QueryError::value("includefield", "keywords or tags of attributes, or \"all\""))
 }
 
-fn number(key: &str, value: &str, least: u32, most: u32, expected: &'static str) -> Result<u32, QueryError> {
-    let plain = value.bytes().all(|byte| byte.is_ascii_digit());
-    let number = value.parse().ok().filter(|number| plain && (least..=most).contains(number));
+fn number(key: &str, value: &str, min: u32, max: u32, expected: &'static str) -> Result<u32, QueryError> {
+    let is_decimal = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.parse().ok().filter(|number| is_decimal && (min..=max).contains(number));
     number.ok_or_else(|| QueryError::value(key, expected))
 }
 
@@ -235,17 +235,17 @@ mod tests {
         query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn written(query: &[(&str, &str)]) -> Result<String, QueryError> {
+    fn canonical(query: &[(&str, &str)]) -> Result<String, QueryError> {
         search(SearchLevel::Studies, &pairs(query)).map(|(query, _)| query.canonical())
     }
 
     #[test]
-    fn keywords_and_tags_become_the_same_key() {
+    fn keywords_and_tags_are_the_same_key() {
         for key in ["PatientID", "00100020"] {
-            assert_eq!(written(&[(key, "P1")]).unwrap(), "studies?PatientID=P1");
+            assert_eq!(canonical(&[(key, "P1")]).unwrap(), "studies?PatientID=P1");
         }
         assert_eq!(
-            written(&[
+            canonical(&[
                 ("limit", "101"),
                 ("offset", "0"),
                 ("fuzzymatching", "true"),
@@ -253,33 +253,33 @@ mod tests {
             ])
             .unwrap(),
             "studies?includefield=00080060&includefield=00081030&fuzzymatching=true&limit=101",
-            "what OHIF asks"
+            "the query of OHIF"
         );
     }
 
     #[test]
-    fn what_archives_would_ignore_is_refused() {
+    fn keys_that_archives_would_ignore_are_rejected() {
         for key in ["patientid", "NoSuchAttr", "00091001", "_id", "", "PatientID ", "limit\u{0}"] {
-            assert!(matches!(written(&[(key, "x")]), Err(QueryError::UnknownKey(_))), "{key:?}");
+            assert!(matches!(canonical(&[(key, "x")]), Err(QueryError::UnknownKey(_))), "{key:?}");
         }
-        let inside = written(&[("ProcedureCodeSequence.CodeValue", "x")]);
+        let inside = canonical(&[("ProcedureCodeSequence.CodeValue", "x")]);
         assert!(matches!(inside, Err(QueryError::InsideSequence(_))));
     }
 
     #[test]
-    fn an_alias_does_not_smuggle_a_second_value() {
+    fn a_second_value_under_an_alias_is_rejected() {
         for twice in [
             [("PatientID", "P1"), ("PatientID", "P2")],
             [("PatientID", "P1"), ("00100020", "*")],
             [("limit", "1"), ("limit", "2")],
             [("PatientID", "P1"), ("00100020", "")],
         ] {
-            assert!(matches!(written(&twice), Err(QueryError::Twice(_))), "{twice:?}");
+            assert!(matches!(canonical(&twice), Err(QueryError::Twice(_))), "{twice:?}");
         }
     }
 
     #[test]
-    fn numbers_and_flags_are_literal() {
+    fn numbers_and_flags_are_read_strictly() {
         for (key, value) in [
             ("limit", "0"),
             ("limit", "-1"),
@@ -298,17 +298,17 @@ mod tests {
             ("PatientID", "a\u{0}"),
             ("PatientID", "a\r\nX: y"),
         ] {
-            assert!(matches!(written(&[(key, value)]), Err(QueryError::Value { .. })), "{key}={value:?}");
+            assert!(matches!(canonical(&[(key, value)]), Err(QueryError::Value { .. })), "{key}={value:?}");
         }
     }
 
     #[test]
-    fn an_empty_key_asks_for_the_attribute() {
-        assert_eq!(written(&[("StudyDescription", "")]).unwrap(), "studies?includefield=00081030");
+    fn a_key_without_a_value_requests_the_attribute() {
+        assert_eq!(canonical(&[("StudyDescription", "")]).unwrap(), "studies?includefield=00081030");
     }
 
     #[test]
-    fn only_what_is_rendered_takes_parameters() {
+    fn only_rendered_resources_have_rendering_parameters() {
         let window = pairs(&[("window", "40,400,linear"), ("accept", "image/png")]);
         let (_, common) = retrieval(true, &window).unwrap();
         assert_eq!(common.accept.as_deref(), Some("image/png"));
@@ -321,7 +321,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_of_a_strict_grammar(
+        fn the_query_that_is_sent_has_a_strict_grammar(
             query in prop::collection::vec(("PatientID|00100020|StudyDate|limit|offset|includefield|\\PC{0,8}", "\\PC{0,20}|[0-9]{1,4}|00100010"), 0..5),
         ) {
             let query: Vec<_> = query.into_iter().collect();

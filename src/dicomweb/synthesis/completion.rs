@@ -1,4 +1,4 @@
-//! Completes the rows of an archive's response: the UIDs of their parents out of the URL, and the counts of their contents out of
+//! Completes the rows of an archive's response: the UIDs of their parents from the URL, and the counts of their contents from
 //! further searches (PS3.18 tables 10.6.3-3 to 10.6.3-5).
 //!
 //! Rows that name other parents than the URL are omitted; what an archive returns itself is never replaced.
@@ -23,19 +23,19 @@ use crate::upstream::{Archive, SearchLevel, Synthesized};
 use dicom_model::Attributes;
 use http_messages::body::Body;
 
-/// What rows are completed with: the UIDs of their parents, and the level at which their contents are counted.
+/// The attributes that rows are completed with: the UIDs of their parents, and the counts of their contents at a level.
 fn completion<'a>(
     archive: &Archive,
     request: &'a ProxyRequest,
 ) -> Option<(Parents, Option<&'a SearchLevel>)> {
-    let supplied = archive.profile().supplied;
+    let synthesized = archive.profile().supplied;
     let (parents, level) = match &request.resource {
         Resource::Search(level) => (Parents::of_search(level), Some(level)),
         Resource::Metadata(objects) => (Parents::of_objects(objects), None),
         _ => return None,
     };
-    let parents = if supplied.has(Synthesized::Parents) { parents } else { Parents::default() };
-    let level = level.filter(|level| supplied.has(Synthesized::Counts) && !computed(level).is_empty());
+    let parents = if synthesized.has(Synthesized::Parents) { parents } else { Parents::default() };
+    let level = level.filter(|level| synthesized.has(Synthesized::Counts) && !computed(level).is_empty());
     (!parents.is_empty() || level.is_some()).then_some((parents, level))
 }
 
@@ -44,8 +44,8 @@ pub(in crate::dicomweb) fn completes(archive: &Archive, request: &ProxyRequest) 
     completion(archive, request).is_some()
 }
 
-/// An archive's response to `request`, which was for JSON, with the attributes that its rows lack, and without rows of other studies
-/// or series.
+/// An archive's response to `request`, which was for JSON, with the attributes that its rows lack, and without rows of other
+/// studies or series.
 pub(in crate::dicomweb) async fn completed(
     archive: &Archive,
     limits: DicomwebLimits,
@@ -57,34 +57,34 @@ pub(in crate::dicomweb) async fn completed(
         return Ok(response);
     }
     let (mut head, body) = response.into_parts();
-    // The bytes are not the archive's.
+    // The bytes differ from the archive's.
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH] {
         head.headers.remove(name);
     }
     let rows = with_parents(list::rows_of(body), parents);
     let rows = match level {
         Some(level) => {
-            let rows = collected(archive, limits, rows).await?;
-            let rows = counts::put_into(rows, archive, limits, level).await?;
+            let rows = collect(archive, limits, rows).await?;
+            let rows = counts::complete(rows, archive, limits, level).await?;
             stream::iter(rows.into_iter().map(Ok)).boxed()
         }
         None => rows.map_ok(|(row, _)| row).boxed(),
     };
-    let wanted = request.accepted.wanted();
-    let rows = match (request.is_search(), wanted) {
+    let format = request.accepted.wanted();
+    let rows = match (request.is_search(), format) {
         (true, Format::Json) => rows,
         // A multipart body needs one part at least.
-        (true, Format::Xml) => match list::begun(archive, rows).await {
-            Err(none) if none.is_not_found() => return Ok(assembled::no_match(request)),
+        (true, Format::Xml) => match list::require_row(archive, rows).await {
+            Err(error) if error.is_not_found() => return Ok(assembled::no_match(request)),
             rows => rows?,
         },
-        (false, _) => list::begun(archive, rows).await?,
+        (false, _) => list::require_row(archive, rows).await?,
     };
-    let written = assembled::rows_in(list::array(rows), wanted);
-    if let Some(content_type) = written.headers().get(header::CONTENT_TYPE) {
+    let assembled = assembled::rows_in(list::array(rows), format);
+    if let Some(content_type) = assembled.headers().get(header::CONTENT_TYPE) {
         head.headers.insert(header::CONTENT_TYPE, content_type.clone());
     }
-    Ok(Response::from_parts(head, written.into_body()))
+    Ok(Response::from_parts(head, assembled.into_body()))
 }
 
 /// The same for rows that are merged with those of other archives.
@@ -94,16 +94,16 @@ pub(in crate::dicomweb) async fn completed_rows(
     level: &SearchLevel,
     rows: Vec<Bytes>,
 ) -> Result<Vec<Bytes>, DicomwebError> {
-    let supplied = archive.profile().supplied;
+    let synthesized = archive.profile().supplied;
     let parents =
-        if supplied.has(Synthesized::Parents) { Parents::of_search(level) } else { Parents::default() };
+        if synthesized.has(Synthesized::Parents) { Parents::of_search(level) } else { Parents::default() };
     let with_parents = |row: Bytes| {
         let attributes = serde_json::from_slice(&row).unwrap_or_default();
-        (parents.put_into(row, &attributes), attributes)
+        (parents.add_to(row, &attributes), attributes)
     };
     let rows: Vec<(Bytes, Attributes)> = rows.into_iter().map(with_parents).collect();
-    if supplied.has(Synthesized::Counts) {
-        return counts::put_into(rows, archive, limits, level).await;
+    if synthesized.has(Synthesized::Counts) {
+        return counts::complete(rows, archive, limits, level).await;
     }
     Ok(rows.into_iter().map(|(row, _)| row).collect())
 }
@@ -116,21 +116,21 @@ fn with_parents(
     let row = move |row: Bytes| {
         let attributes: Attributes = serde_json::from_slice(&row)
             .map_err(|_| StreamError::Unreadable("a row that is not a DICOM JSON object"))?;
-        let row = parents.have(&attributes).then(|| parents.put_into(row, &attributes));
+        let row = parents.admit(&attributes).then(|| parents.add_to(row, &attributes));
         Ok(row.map(|row| (row, attributes)))
     };
     rows.try_filter_map(move |text| std::future::ready(row(text))).boxed()
 }
 
-/// All of `rows`; an error when they exceed the limits.
-async fn collected(
+/// All of `rows`; an error if they exceed the limits.
+async fn collect(
     archive: &Archive,
     limits: DicomwebLimits,
     mut rows: BoxStream<'static, Result<(Bytes, Attributes), StreamError>>,
 ) -> Result<Vec<(Bytes, Attributes)>, DicomwebError> {
     let (mut collected, mut length) = (Vec::new(), 0);
     while let Some(row) = rows.next().await {
-        let row = row.map_err(|error| list::refusal(archive, error))?;
+        let row = row.map_err(|error| list::to_dicomweb_error(archive, error))?;
         length += row.0.len();
         collected.push(row);
         if collected.len() > limits.max_scan || length > MAX_LIST_LEN {

@@ -1,9 +1,9 @@
-//! Objects of a retrieval (PS3.18 10.4.1.1.1), read while they come: a task feeds a thread that may wait for bytes, as
-//! reading a DICOM object cannot be left and taken up again.
+//! Reads the objects of a retrieval (PS3.18 10.4.1.1.1) while they arrive: a task feeds a blocking thread, because reading a
+//! DICOM object cannot be suspended.
 //!
-//! At most [`PIECES_AHEAD`] pieces of the archive's answer and one of what is made of them are held; a client that is slow
-//! slows the archive down, and one that goes away ends the call. Such threads are as many as retrievals that an archive
-//! has permits for. An answer that breaks off is an error also where what came of it could be read.
+//! At most [`MAX_PIECES_AHEAD`] pieces of the archive's response and one piece of output are buffered; a slow client slows the
+//! archive down, and a client that disconnects cancels the request. There is at most one such thread per retrieval permit of an
+//! archive. A response that is incomplete is an error, even if the part that arrived is readable.
 
 use std::io::{self, Read};
 
@@ -22,39 +22,39 @@ use crate::upstream::{Archive, DicomResource, Retrieval, UpstreamRequest, Upstre
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 
-/// How an archive is asked, one after the other until it does not refuse: as PS3.18 8.7.3.3 has it, as archives know it that
-/// cannot read a transfer syntax of any kind, and for a single object as it is.
+/// The media types that an archive is asked for, one after the other until it does not reject them: that of PS3.18 8.7.3.3, one
+/// for archives that do not know `transfer-syntax=*`, and one for a single object.
 const ACCEPTED: [HeaderValue; 3] = [
     HeaderValue::from_static("multipart/related; type=\"application/dicom\"; transfer-syntax=*"),
     HeaderValue::from_static("multipart/related; type=\"application/dicom\""),
     HeaderValue::from_static("application/dicom; transfer-syntax=*"),
 ];
 
-/// Pieces of some tens of kilobytes each.
-const PIECES_AHEAD: usize = 8;
+/// Each piece has tens of kilobytes.
+const MAX_PIECES_AHEAD: usize = 8;
 
-/// The objects of a retrieval that the archive has begun to answer.
+/// The objects of a retrieval whose response has begun.
 #[derive(Debug)]
 pub(super) struct InstanceStream {
     source: ByteSource,
-    parting: ObjectFraming,
+    framing: ObjectFraming,
 }
 
 /// How the objects are delimited.
 #[derive(Debug)]
 enum ObjectFraming {
-    /// Each is a part.
+    /// Each object is a part.
     Parts(Box<PartReader>),
-    /// There is only the one.
-    Alone,
+    /// The body is a single object.
+    Single,
 }
 
-/// Asks `archive` for `objects` as they are stored.
+/// Retrieves `objects` from `archive` in their stored transfer syntax.
 pub(super) async fn retrieve(
     archive: &Archive,
     objects: &DicomResource,
 ) -> Result<InstanceStream, DicomwebError> {
-    let mut refusal = None;
+    let mut rejection = None;
     for media_types in ACCEPTED {
         let request = UpstreamRequest::retrieve(Retrieval::whole(objects.clone())).accepting(media_types);
         let upstream = archive.send(request).await?;
@@ -62,7 +62,7 @@ pub(super) async fn retrieve(
             StatusCode::OK => {
                 return InstanceStream::of(upstream).map_err(|what| archive.unreadable(what).into());
             }
-            // Some of the objects are missing (PS3.18 table 10.4.3-1): what was made of the others would look whole.
+            // Some of the objects are missing (PS3.18 table 10.4.3-1): a result without them would look complete.
             StatusCode::PARTIAL_CONTENT => {
                 return Err(archive.unreadable("only some of the instances").into());
             }
@@ -74,92 +74,91 @@ pub(super) async fn retrieve(
         if !error.leaves_other_media_types() {
             return Err(error);
         }
-        refusal.get_or_insert(error);
+        rejection.get_or_insert(error);
     }
-    Err(refusal.unwrap_or(DicomwebError::NotAcceptable))
+    Err(rejection.unwrap_or(DicomwebError::NotAcceptable))
 }
 
 impl InstanceStream {
     fn of(upstream: UpstreamResponse) -> Result<Self, &'static str> {
         let UpstreamResponse { headers, body, .. } = upstream;
         let content_type = content_type_of(&headers);
-        let parting = match essence(&content_type).as_str() {
+        let framing = match essence(&content_type).as_str() {
             "multipart/related" | "multipart/mixed" => {
                 let boundary = boundary_of(&content_type).ok_or("parts without a boundary")?;
                 ObjectFraming::Parts(Box::new(PartReader::new(boundary)))
             }
-            // Where nothing tells the length, a connection that breaks ends an object as well as its last byte does.
+            // Without a length, a broken connection looks like the end of the object.
             "application/dicom"
                 if headers.contains_key(header::CONTENT_LENGTH)
                     || headers.contains_key(header::TRANSFER_ENCODING) =>
             {
-                ObjectFraming::Alone
+                ObjectFraming::Single
             }
             "application/dicom" => return Err("an object without its length"),
-            _ => return Err("something else than DICOM objects"),
+            _ => return Err("something other than DICOM objects"),
         };
         let source = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
             None | Some(b"identity" | b"") => ByteSource::Plain(body),
             Some(b"gzip" | b"x-gzip") => ByteSource::gunzip(Bytes::new(), body),
-            Some(_) => return Err("a content encoding that was not asked for"),
+            Some(_) => return Err("a content encoding that was not requested"),
         };
-        Ok(Self { source, parting })
+        Ok(Self { source, framing })
     }
 
-    /// Hands the objects to `work`, on a thread that may wait, and gives what it makes of them. What is made is whole when
-    /// `work` ends well.
-    pub(super) fn worked(
+    /// Runs `work` with the objects on a blocking thread, and returns its output. The output is complete if `work` succeeds.
+    pub(super) fn process(
         self,
-        work: impl FnOnce(&mut Received, &Made) -> Result<(), StreamError> + Send + 'static,
+        work: impl FnOnce(&mut ObjectReader, &OutputSender) -> Result<(), StreamError> + Send + 'static,
     ) -> RowStream {
-        let (pieces, received) = mpsc::channel(PIECES_AHEAD);
-        let (to, made) = mpsc::channel(1);
-        let watched = Made { to: to.clone() };
+        let (pieces, received) = mpsc::channel(MAX_PIECES_AHEAD);
+        let (sender, output) = mpsc::channel(1);
+        let watched = sender.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = watched.to.closed() => {}
+                () = watched.closed() => {}
                 () = self.feed(pieces) => {}
             }
         });
         tokio::task::spawn_blocking(move || {
-            let made = Made { to };
-            let mut received = Received {
+            let output = OutputSender { sender };
+            let mut objects = ObjectReader {
                 pieces: received,
                 current: Bytes::new(),
-                place: ObjectState::Between,
+                state: ObjectState::Between,
                 failure: None,
             };
-            let outcome = work(&mut received, &made);
-            let end = match (received.failure, outcome) {
+            let outcome = work(&mut objects, &output);
+            let end = match (objects.failure, outcome) {
                 (Some(error), _) | (None, Err(error)) => Err(error),
                 (None, Ok(())) => Ok(None),
             };
-            // Nobody may be left to be told.
-            let _ = made.to.blocking_send(end);
+            // The client may have disconnected.
+            let _ = output.sender.blocking_send(end);
         });
-        let pieces = stream::try_unfold(made, |mut made| async move {
-            // A thread that ends without a word has failed.
-            let piece = made.recv().await.unwrap_or(Err(StreamError::Interrupted))?;
-            Ok(piece.map(|piece| (piece, made)))
+        let pieces = stream::try_unfold(output, |mut output| async move {
+            // A thread that ends without sending its outcome has panicked.
+            let piece = output.recv().await.unwrap_or(Err(StreamError::Interrupted))?;
+            Ok(piece.map(|piece| (piece, output)))
         });
         pieces.boxed()
     }
 
-    /// Reads the archive's answer until it ends or nobody wants it.
+    /// Reads the archive's response until it ends or its reader is dropped.
     async fn feed(mut self, pieces: Sender<Result<ReaderInput, StreamError>>) {
         loop {
             let read = poll_fn(|context| self.source.poll_piece(context)).await;
-            let mut fed = Vec::new();
+            let mut inputs = Vec::new();
             let ended = read.is_none();
-            let outcome = self.parting.read(read, &mut |piece| fed.push(Ok(ReaderInput::Event(piece))));
+            let outcome = self.framing.read(read, &mut |piece| inputs.push(Ok(ReaderInput::Event(piece))));
             match outcome {
-                Ok(()) if ended => fed.push(Ok(ReaderInput::Whole)),
+                Ok(()) if ended => inputs.push(Ok(ReaderInput::Complete)),
                 Ok(()) => {}
-                Err(error) => fed.push(Err(error)),
+                Err(error) => inputs.push(Err(error)),
             }
-            let is_last = ended || fed.last().is_some_and(Result::is_err);
-            for one in fed {
-                if pieces.send(one).await.is_err() {
+            let is_last = ended || inputs.last().is_some_and(Result::is_err);
+            for input in inputs {
+                if pieces.send(input).await.is_err() {
                     return;
                 }
             }
@@ -179,11 +178,11 @@ impl ObjectFraming {
         match (self, read.transpose()?) {
             (Self::Parts(parts), Some(chunk)) => Ok(parts.push(chunk, each)?),
             (Self::Parts(parts), None) => Ok(parts.finish(each)?),
-            (Self::Alone, Some(chunk)) => {
+            (Self::Single, Some(chunk)) => {
                 each(PartEvent::Data(chunk));
                 Ok(())
             }
-            (Self::Alone, None) => {
+            (Self::Single, None) => {
                 each(PartEvent::End);
                 Ok(())
             }
@@ -191,72 +190,72 @@ impl ObjectFraming {
     }
 }
 
-/// What the thread is fed with.
+/// The input of the blocking thread.
 #[derive(Debug)]
 enum ReaderInput {
     Event(PartEvent),
-    /// The answer has ended as it should.
-    Whole,
+    /// The response is complete.
+    Complete,
 }
 
-/// Where in the answer the thread stands.
+/// The position of the thread in the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ObjectState {
     /// Before an object.
     Between,
     /// In an object.
     Inside,
-    /// At the end of the answer, or where it broke.
+    /// At the end of the response, or where it failed.
     AtEnd,
 }
 
-/// The objects as they are received. Reading gives the bytes of one, to its end.
+/// The objects as they are received. Reading returns the bytes of one object, up to its end.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct ObjectReader {
     pieces: Receiver<Result<ReaderInput, StreamError>>,
     current: Bytes,
-    place: ObjectState,
+    state: ObjectState,
     failure: Option<StreamError>,
 }
 
-impl Received {
-    /// Goes on to the next object; whether there is one. What is left of the one before is passed over.
+impl ObjectReader {
+    /// Advances to the next object and returns whether there is one. The rest of the object before is skipped.
     pub(super) fn next(&mut self) -> Result<bool, StreamError> {
-        while self.place == ObjectState::Inside {
+        while self.state == ObjectState::Inside {
             self.receive();
         }
-        while self.place == ObjectState::Between {
+        while self.state == ObjectState::Between {
             self.receive();
         }
         match &self.failure {
             Some(error) => Err(error.clone()),
-            None => Ok(self.place == ObjectState::Inside),
+            None => Ok(self.state == ObjectState::Inside),
         }
     }
 
-    /// Waits for what comes next.
+    /// Waits for the next input.
     fn receive(&mut self) {
         self.current = Bytes::new();
         match self.pieces.blocking_recv().unwrap_or(Err(StreamError::Incomplete)) {
-            Ok(ReaderInput::Event(PartEvent::Begin)) => self.place = ObjectState::Inside,
-            // An object that stands alone begins with its first byte.
+            Ok(ReaderInput::Event(PartEvent::Begin)) => self.state = ObjectState::Inside,
+            // A single object begins with its first byte.
             Ok(ReaderInput::Event(PartEvent::Data(bytes))) => {
                 self.current = bytes;
-                self.place = ObjectState::Inside;
+                self.state = ObjectState::Inside;
             }
-            Ok(ReaderInput::Event(PartEvent::End)) => self.place = ObjectState::Between,
-            Ok(ReaderInput::Whole) => self.place = ObjectState::AtEnd,
+            Ok(ReaderInput::Event(PartEvent::End)) => self.state = ObjectState::Between,
+            Ok(ReaderInput::Complete) => self.state = ObjectState::AtEnd,
             Err(error) => {
                 self.failure = Some(error);
-                self.place = ObjectState::AtEnd;
+                self.state = ObjectState::AtEnd;
             }
         }
     }
 }
 
-impl Read for Received {
+impl Read for ObjectReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() && self.place == ObjectState::Inside {
+        while self.current.is_empty() && self.state == ObjectState::Inside {
             self.receive();
         }
         if let Some(error) = &self.failure {
@@ -268,15 +267,15 @@ impl Read for Received {
     }
 }
 
-/// Where what is made goes.
+/// Sends the output of the blocking thread.
 #[derive(Debug)]
-pub(super) struct Made {
-    to: Sender<Result<Option<Bytes>, StreamError>>,
+pub(super) struct OutputSender {
+    sender: Sender<Result<Option<Bytes>, StreamError>>,
 }
 
-impl Made {
-    /// Hands over a piece; an error when nobody wants it any more.
-    pub(super) fn give(&self, piece: Bytes) -> Result<(), StreamError> {
-        self.to.blocking_send(Ok(Some(piece))).map_err(|_| StreamError::Interrupted)
+impl OutputSender {
+    /// Sends a piece; an error if the client has disconnected.
+    pub(super) fn send(&self, piece: Bytes) -> Result<(), StreamError> {
+        self.sender.blocking_send(Ok(Some(piece))).map_err(|_| StreamError::Interrupted)
     }
 }

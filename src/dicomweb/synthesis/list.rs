@@ -1,4 +1,4 @@
-//! A list that is put together here while it streams out: rows one after the other, and what ends them.
+//! Lists that are assembled while they stream: rows one after the other, and how they end.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -9,54 +9,53 @@ use serde_json::value::RawValue;
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::stream_error::StreamError;
-use crate::dicomweb::proxy::xml_parts::unreadable as no_list;
+use crate::dicomweb::proxy::xml_parts::to_stream_error;
 use crate::upstream::{Archive, ArchiveErrorKind};
 use dicom_model::json::reader::RowReader;
 use http_messages::body::{self, Body};
 
-/// Objects of the DICOM JSON model as text, one after the other. The list ends with the stream; a stream that fails is no
-/// list.
+/// Objects of the DICOM JSON model as text, one after the other. If the stream ends with an error, the list is invalid.
 pub(super) type RowStream = BoxStream<'static, Result<Bytes, StreamError>>;
 
-/// A body that ends well only where `pieces` do.
-pub(super) fn streamed(pieces: RowStream) -> Body {
+/// A body of `pieces`. If they end with an error, the client's transfer is aborted.
+pub(super) fn body_of(pieces: RowStream) -> Body {
     let pieces = pieces.inspect_err(|error| {
-        tracing::warn!(%error, "What is made out of an archive's answers broke off; the client's transfer was broken too.");
+        tracing::warn!(%error, "Synthesizing a response failed; the client's transfer was aborted.");
     });
     body::streamed(StreamBody::new(pieces.map_ok(Frame::data)))
 }
 
-/// `rows` when there is one at least: an archive that holds nothing is not answered for with an empty list, and what it
-/// cannot do shows with the first row.
-pub(super) async fn begun(archive: &Archive, mut rows: RowStream) -> Result<RowStream, DicomwebError> {
+/// `rows`, or an error if there are none or the first one fails: a resource that does not exist is not an empty list, and a
+/// service that the archive lacks is detected before the response begins.
+pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Result<RowStream, DicomwebError> {
     match rows.next().await {
         Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
-        Some(Err(error)) => Err(refusal(archive, error)),
+        Some(Err(error)) => Err(to_dicomweb_error(archive, error)),
         None => Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())),
     }
 }
 
-/// What is answered when nothing has been sent yet.
-pub(super) fn refusal(archive: &Archive, error: StreamError) -> DicomwebError {
+/// The error of a response of which nothing has been sent yet.
+pub(super) fn to_dicomweb_error(archive: &Archive, error: StreamError) -> DicomwebError {
     match error {
         StreamError::Archive(error) => error.into(),
         StreamError::Refused(error) => *error,
         StreamError::Unreadable(what) => archive.unreadable(what).into(),
         StreamError::Incomplete => archive.error(ArchiveErrorKind::Truncated).into(),
-        _ => archive.unreadable("something else than it should").into(),
+        _ => archive.unreadable("something unexpected").into(),
     }
 }
 
-/// A JSON array of `rows`, written as they come.
+/// A JSON array of `rows`, written as they arrive.
 pub(super) fn array(rows: RowStream) -> Body {
-    let mut before = "[";
+    let mut separator = "[";
     let end = stream::once(async { Ok(None) });
     let pieces = rows.map_ok(Some).chain(end).map_ok(move |row| match row {
-        Some(row) => [std::mem::replace(&mut before, ",").as_bytes(), &row].concat().into(),
-        None if before == "[" => Bytes::from_static(b"[]"),
+        Some(row) => [std::mem::replace(&mut separator, ",").as_bytes(), &row].concat().into(),
+        None if separator == "[" => Bytes::from_static(b"[]"),
         None => Bytes::from_static(b"]"),
     });
-    streamed(pieces.boxed())
+    body_of(pieces.boxed())
 }
 
 /// The rows of `body`, a JSON array.
@@ -69,7 +68,7 @@ pub(super) fn rows_of(body: Body) -> RowStream {
         match piece {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
-                    reader.push(&chunk, &mut |row| rows.push(row)).map_err(no_list)?;
+                    reader.push(&chunk, &mut |row| rows.push(row)).map_err(to_stream_error)?;
                 }
             }
             Some(Err(error)) => {
@@ -77,7 +76,7 @@ pub(super) fn rows_of(body: Body) -> RowStream {
             }
             None => {
                 if let Some(reader) = reading.reader.take() {
-                    reader.finish(&mut |row| rows.push(row)).map_err(no_list)?;
+                    reader.finish(&mut |row| rows.push(row)).map_err(to_stream_error)?;
                 }
             }
         }
@@ -87,9 +86,9 @@ pub(super) fn rows_of(body: Body) -> RowStream {
     rows.try_flatten().boxed()
 }
 
-/// A body of rows on its way.
+/// A body of rows that is being read.
 struct RowReading {
     body: Body,
-    /// None when the body has ended.
+    /// `None` if the body has ended.
     reader: Option<RowReader<Box<RawValue>>>,
 }

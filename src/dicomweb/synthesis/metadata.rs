@@ -1,12 +1,12 @@
-//! Metadata (PS3.18 10.4.1.1.2) out of the instances themselves, and those of a study out of its series'.
+//! Synthesizes metadata (PS3.18 10.4.1.1.2) from the instances, and the metadata of a study from those of its series.
 //!
-//! InstanceStream are read one after the other up to their pixel data, and written as they come: what is held is one header,
-//! whatever the size of an instance, and `objects::part10` bounds that. Where an archive cannot give all instances of a
-//! study or series at once, it is asked for what lies below, as far as [`DicomwebLimits::max_scan`].
+//! Instances are read one after the other up to their pixel data, and their metadata is written as they arrive: only one header
+//! is in memory, whatever the size of an instance, and `dicom_model::part10` limits its size. If an archive cannot return all
+//! instances of a study or series at once, the series or instances below are requested, at most [`DicomwebLimits::max_scan`].
 //!
-//! An archive may answer with more than it was asked for: DICOM-RST does, with the whole study for each of its series and
-//! instances. So only instances with the UIDs that the URL names are returned. The UIDs are read from the instances, so that
-//! none which belongs to the URL is omitted.
+//! An archive may return more than was requested: DICOM-RST returns the whole study for each of its series and instances. So
+//! only instances with the UIDs of the URL are returned. The UIDs are read from the instances, so that none that belongs to the
+//! URL is omitted.
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -14,8 +14,8 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
 
 use super::completion::completed;
-use super::instances::{InstanceStream, Made, Received, retrieve};
-use super::list::{RowStream, begun, rows_of};
+use super::instances::{InstanceStream, ObjectReader, OutputSender, retrieve};
+use super::list::{RowStream, require_row, rows_of};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::attempts::fetch;
@@ -27,14 +27,14 @@ use dicom_model::metadata;
 use dicom_model::part10::{Header, Object, ReadError};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, tags};
 
-/// So many instances that were not asked for are passed over at most.
-const MAX_ELSEWHERE: usize = 50_000;
+/// Maximum instances of one response that were not requested and are skipped.
+const MAX_UNREQUESTED: usize = 50_000;
 
-/// Makes the metadata of one archive's objects.
+/// Synthesizes the metadata of one archive's objects.
 #[derive(Debug, Clone)]
 pub(super) struct MetadataSynthesizer {
     archive: Archive,
-    /// The archive's address here.
+    /// The archive's public URL.
     public: String,
     limits: DicomwebLimits,
 }
@@ -44,20 +44,20 @@ impl MetadataSynthesizer {
         Self { archive: archive.clone(), public: public.to_owned(), limits }
     }
 
-    /// The metadata of each of `objects`, of which there is one at least.
+    /// The metadata of each of `objects`, of which there is at least one.
     pub(super) fn rows(self, objects: DicomResource) -> BoxFuture<'static, Result<RowStream, DicomwebError>> {
         async move {
-            // Metadata of each series cost an archive less than all instances of a study do.
-            if matches!(objects, DicomResource::Study(_)) && !self.is_never_asked() {
+            // For an archive, the metadata of each series is cheaper than all instances of the study.
+            if matches!(objects, DicomResource::Study(_)) && !self.replaces_service() {
                 return self.assemble_from_children(&objects).await;
             }
             match retrieve(&self.archive, &objects).await {
-                Ok(instances) => begun(&self.archive, self.out_of(instances, objects)).await,
-                Err(refusal) if refusal.is_unsupported_by_archive() => match objects {
+                Ok(instances) => require_row(&self.archive, self.metadata_of(instances, objects)).await,
+                Err(rejection) if rejection.is_unsupported_by_archive() => match objects {
                     DicomResource::Study(_) | DicomResource::Series(..) => {
                         self.assemble_from_children(&objects).await
                     }
-                    DicomResource::Instance(..) | DicomResource::Frames(..) => Err(refusal),
+                    DicomResource::Instance(..) | DicomResource::Frames(..) => Err(rejection),
                 },
                 Err(error) => Err(error),
             }
@@ -65,40 +65,40 @@ impl MetadataSynthesizer {
         .boxed()
     }
 
-    fn is_never_asked(&self) -> bool {
+    fn replaces_service(&self) -> bool {
         self.archive.profile().supplied.has(Synthesized::Metadata)
     }
 
-    fn not_there(&self) -> DicomwebError {
+    fn not_found(&self) -> DicomwebError {
         DicomwebError::refused(&self.archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())
     }
 
-    /// The metadata of each of `instances` that is among `objects`.
-    fn out_of(&self, instances: InstanceStream, objects: DicomResource) -> RowStream {
+    /// The metadata of each of `instances` that belongs to `objects`.
+    fn metadata_of(&self, instances: InstanceStream, objects: DicomResource) -> RowStream {
         let public = self.public.clone();
-        instances.worked(move |received, made| write_all(received, made, &public, &objects))
+        instances.process(move |received, output| write_all(received, output, &public, &objects))
     }
 
-    /// One series after the other, or one instance of a series after the other.
+    /// The metadata of one series after the other, or of one instance of a series after the other.
     async fn assemble_from_children(&self, objects: &DicomResource) -> Result<RowStream, DicomwebError> {
-        let mut below = self.below(objects).await?.into_iter();
-        let Some(first) = below.next() else { return Err(self.not_there()) };
-        // Whoever refused all of them and has not even the first has said so before.
-        let first = if self.is_never_asked() {
-            self.clone().rows_of_one_below(first).await?
+        let mut children = self.children(objects).await?.into_iter();
+        let Some(first) = children.next() else { return Err(self.not_found()) };
+        // Unless the service is replaced, the archive's own error for the first child is returned.
+        let first = if self.replaces_service() {
+            self.clone().rows_of_child(first).await?
         } else {
-            self.clone().rows_of_one(first).await?
+            self.clone().rows_of_resource(first).await?
         };
         let synthesizer = self.clone();
-        let others = stream::iter(below.map(Ok)).and_then(move |objects| {
-            let rows = synthesizer.clone().rows_of_one_below(objects);
+        let others = stream::iter(children.map(Ok)).and_then(move |objects| {
+            let rows = synthesizer.clone().rows_of_child(objects);
             async move { rows.await.map_err(|error| StreamError::Refused(Box::new(error))) }
         });
         Ok(first.chain(others.try_flatten()).boxed())
     }
 
-    /// What the archive finds below `objects`.
-    async fn below(&self, objects: &DicomResource) -> Result<Vec<DicomResource>, DicomwebError> {
+    /// The series of a study, or the instances of a series, by a search.
+    async fn children(&self, objects: &DicomResource) -> Result<Vec<DicomResource>, DicomwebError> {
         let (study, level) = match objects {
             DicomResource::Study(study) => (study, SearchLevel::Series { study: study.clone() }),
             DicomResource::Series(study, series)
@@ -107,110 +107,109 @@ impl MetadataSynthesizer {
                 (study, SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() })
             }
         };
-        let most = self.limits.max_scan;
-        let found = first_rows(&self.archive, &QidoQuery::new(level.clone()), most + 1, most).await?;
-        if found.rows.len() > most || found.more {
-            return Err(DicomwebError::TooCostly { limit: most });
+        let max_scan = self.limits.max_scan;
+        let found = first_rows(&self.archive, &QidoQuery::new(level.clone()), max_scan + 1, max_scan).await?;
+        if found.rows.len() > max_scan || found.more {
+            return Err(DicomwebError::TooCostly { limit: max_scan });
         }
         let no_uid = |_| self.archive.unreadable("a row without a valid UID").into();
-        let one = |uid: &str| match &level {
+        let child = |uid: &str| match &level {
             SearchLevel::SeriesInstances { series, .. } => SopInstanceUid::parse(uid)
                 .map(|instance| DicomResource::Instance(study.clone(), series.clone(), instance)),
             _ => SeriesUid::parse(uid).map(|series| DicomResource::Series(study.clone(), series)),
         };
-        let mut below: Vec<_> = found
+        let mut children: Vec<_> = found
             .rows
             .iter()
-            .map(|row| one(&row.uid).map_err(no_uid))
+            .map(|row| child(&row.uid).map_err(no_uid))
             .collect::<Result<_, DicomwebError>>()?;
         // One object may have a row for each of two patients.
-        below.dedup();
-        Ok(below)
+        children.dedup();
+        Ok(children)
     }
 
-    /// What was found is there: an archive that then knows nothing of it contradicts itself.
-    async fn rows_of_one_below(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
+    /// The metadata of a child that a search found. If the archive then does not have it, it contradicts itself, and 404 would
+    /// be wrong.
+    async fn rows_of_child(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
         let archive = self.archive.clone();
-        self.rows_of_one(objects).await.map_err(|error| match error {
-            error if error.is_not_found() => {
-                archive.unreadable("a series or instance that it finds and does not have").into()
-            }
+        self.rows_of_resource(objects).await.map_err(|error| match error {
+            error if error.is_not_found() => archive
+                .unreadable("a series or instance that its search finds but that it does not have")
+                .into(),
             error => error,
         })
     }
 
-    /// As the archive tells it, where it does.
-    async fn rows_of_one(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
-        if self.is_never_asked() {
+    /// The archive's own metadata, or synthesized metadata if it has none.
+    async fn rows_of_resource(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
+        if self.replaces_service() {
             return self.rows(objects).await;
         }
-        let question = ProxyRequest::of_metadata(&self.archive, &self.public, objects.clone());
-        match fetch(&self.archive, &question).await {
-            Ok(answer) => {
-                let answer = completed(&self.archive, self.limits, &question, answer).await?;
-                begun(&self.archive, rows_of(answer.into_body())).await
+        let request = ProxyRequest::of_metadata(&self.archive, &self.public, objects.clone());
+        match fetch(&self.archive, &request).await {
+            Ok(response) => {
+                let response = completed(&self.archive, self.limits, &request, response).await?;
+                require_row(&self.archive, rows_of(response.into_body())).await
             }
-            Err(refusal) if refusal.is_unsupported_by_archive() => self.rows(objects).await,
+            Err(rejection) if rejection.is_unsupported_by_archive() => self.rows(objects).await,
             Err(error) => Err(error),
         }
     }
 }
 
-/// Writes the metadata of every one of `objects` that is received.
+/// Writes the metadata of every received instance that belongs to `objects`.
 fn write_all(
-    received: &mut Received,
-    made: &Made,
+    received: &mut ObjectReader,
+    output: &OutputSender,
     public: &str,
     objects: &DicomResource,
 ) -> Result<(), StreamError> {
-    let mut elsewhere = 0;
+    let mut unrequested = 0;
     while received.next()? {
-        let mut object = Object::open(&mut *received, None).map_err(|error| unread(&error))?;
-        let header = object.header(|_| true).map_err(|error| unread(&error))?;
-        let Some(address) = address_of(&header, objects)? else {
-            elsewhere += 1;
-            if elsewhere > MAX_ELSEWHERE {
-                return Err(StreamError::Unreadable(
-                    "more instances that were not asked for than are passed over",
-                ));
+        let mut object = Object::open(&mut *received, None).map_err(|error| to_stream_error(&error))?;
+        let header = object.header(|_| true).map_err(|error| to_stream_error(&error))?;
+        let Some(path) = path_of(&header, objects)? else {
+            unrequested += 1;
+            if unrequested > MAX_UNREQUESTED {
+                return Err(StreamError::Unreadable("too many instances that were not requested"));
             }
             continue;
         };
-        // An instance that is cut short inside an intact part is not read by rendering and the embedded archive either.
-        object.skip_native_pixel_data(&header).map_err(|error| unread(&error))?;
+        // Rendering and the embedded archive do not read an instance either that is truncated inside a complete part.
+        object.skip_native_pixel_data(&header).map_err(|error| to_stream_error(&error))?;
         let mut row = Vec::new();
-        metadata::write(&mut row, header, format!("{public}/{address}"))
+        metadata::write(&mut row, header, format!("{public}/{path}"))
             .map_err(|_| StreamError::Unreadable("an instance that cannot be written"))?;
-        made.give(Bytes::from(row))?;
+        output.send(Bytes::from(row))?;
     }
     Ok(())
 }
 
-/// Where the instance with that header stands, below the archive's address; `None` when it is none of `objects`.
-fn address_of(header: &Header, objects: &DicomResource) -> Result<Option<String>, StreamError> {
+/// The path of the instance with that header, below the archive's root; `None` if it does not belong to `objects`.
+fn path_of(header: &Header, objects: &DicomResource) -> Result<Option<String>, StreamError> {
     let uid = |tag| header.data.text(tag).ok_or(StreamError::Unreadable("an instance without its UIDs"));
     let no_uid = |_| StreamError::Unreadable("an instance with an invalid UID");
     let study = StudyUid::parse(uid(tags::STUDY_INSTANCE_UID)?).map_err(no_uid)?;
     let series = SeriesUid::parse(uid(tags::SERIES_INSTANCE_UID)?).map_err(no_uid)?;
     let instance = SopInstanceUid::parse(uid(tags::SOP_INSTANCE_UID)?).map_err(no_uid)?;
-    let is_among = match objects {
+    let is_requested = match objects {
         DicomResource::Study(of) => *of == study,
         DicomResource::Series(of, in_series) => *of == study && *in_series == series,
         DicomResource::Instance(of, in_series, own) | DicomResource::Frames(of, in_series, own, _) => {
             *of == study && *in_series == series && *own == instance
         }
     };
-    Ok(is_among.then(|| DicomResource::Instance(study, series, instance).path()))
+    Ok(is_requested.then(|| DicomResource::Instance(study, series, instance).path()))
 }
 
-/// Why an instance was not read. The reader's own words may hold values.
-pub(super) fn unread(error: &ReadError) -> StreamError {
+/// The error of a response for an error of the reader, whose own text may contain values.
+pub(super) fn to_stream_error(error: &ReadError) -> StreamError {
     StreamError::Unreadable(match error {
-        ReadError::NotDicom => "an object that is not in the file format of DICOM",
+        ReadError::NotDicom => "an object that is not a DICOM file (PS3.10)",
         ReadError::Directory => "a DICOMDIR among the instances",
         ReadError::TransferSyntax(_) => "an instance in a transfer syntax that cannot be read",
-        ReadError::TooLarge => "an instance whose attributes are larger than any real one's",
-        ReadError::Truncated => "an instance that is cut short",
+        ReadError::TooLarge => "an instance whose attributes are too large",
+        ReadError::Truncated => "an instance that is truncated",
         ReadError::Broken(_) | ReadError::Io(_) => "an instance whose structure is broken",
     })
 }

@@ -1,15 +1,15 @@
-//! The UIDs of what rows lie below, out of the address that was asked for: DICOM-RST leaves them out.
+//! The UIDs of the parents of rows, from the requested URL: DICOM-RST omits them from its rows.
 //!
-//! What the address does not tell is not invented: instances of a study get no series. The same archive answers for a series
-//! or an instance with its whole study, so rows that say of themselves that they lie elsewhere are no part of the list.
+//! A UID that the URL does not contain is not invented: instances of a study get no series. The same archive returns the whole
+//! study for a series or an instance, so rows with other UIDs than the URL are omitted.
 
 use bytes::Bytes;
 
-use super::row::{Element, completed};
+use super::row::{Element, add_missing};
 use crate::upstream::{DicomResource, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
 
-/// What an address says that each of its rows belongs to.
+/// The UIDs in a URL, to which each row of the response belongs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::dicomweb) struct Parents {
     study: Option<StudyUid>,
@@ -18,7 +18,7 @@ pub(in crate::dicomweb) struct Parents {
 }
 
 impl Parents {
-    /// Of the rows of a search.
+    /// The parents of the rows of a search.
     pub(in crate::dicomweb) fn of_search(level: &SearchLevel) -> Self {
         match level {
             SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances => Self::default(),
@@ -31,7 +31,7 @@ impl Parents {
         }
     }
 
-    /// Of the metadata of `objects`.
+    /// The parents of the metadata of `objects`.
     pub(in crate::dicomweb) fn of_objects(objects: &DicomResource) -> Self {
         match objects {
             DicomResource::Study(study) => Self { study: Some(study.clone()), ..Self::default() },
@@ -47,21 +47,21 @@ impl Parents {
         }
     }
 
-    /// Whether the address tells nothing.
+    /// Whether the URL contains no UID.
     pub(in crate::dicomweb) fn is_empty(&self) -> bool {
         self.study.is_none()
     }
 
-    /// Whether a row does not say that it lies elsewhere.
-    pub(in crate::dicomweb) fn have(&self, attributes: &Attributes) -> bool {
-        self.uids().all(|(tag, uid)| attributes.text(tag).is_none_or(|told| told == uid))
+    /// Whether a row has these UIDs, or lacks them.
+    pub(in crate::dicomweb) fn admit(&self, attributes: &Attributes) -> bool {
+        self.uids().all(|(tag, uid)| attributes.text(tag).is_none_or(|own| own == uid))
     }
 
-    /// `row` with these UIDs, where it lacks them.
-    pub(super) fn put_into(&self, row: Bytes, attributes: &Attributes) -> Bytes {
+    /// `row` with those of these UIDs that it lacks.
+    pub(super) fn add_to(&self, row: Bytes, attributes: &Attributes) -> Bytes {
         let elements: Vec<_> =
             self.uids().map(|(tag, uid)| Element::new(tag, "UI", &[format!("\"{uid}\"")])).collect();
-        completed(row, attributes, &elements)
+        add_missing(row, attributes, &elements)
     }
 
     fn uids(&self) -> impl Iterator<Item = (Tag, &str)> {

@@ -1,4 +1,4 @@
-//! A row as an archive wrote it, with the elements added that it lacks. Everything else stays byte for byte.
+//! Adds elements that a row of an archive lacks. Everything else stays byte for byte.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use json_members::Members;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) tag: Tag,
-    /// `{"vr":"UI","Value":["1.2"]}`.
+    /// The value in JSON: `{"vr":"UI","Value":["1.2"]}`.
     pub(super) text: String,
 }
 
 impl Element {
-    /// Of those values, each as JSON.
+    /// An element with these values, each in JSON.
     pub(super) fn new(tag: Tag, vr: &str, values: &[String]) -> Self {
         Self { tag, text: format!("{{\"vr\":\"{vr}\",\"Value\":[{}]}}", values.join(",")) }
     }
@@ -27,24 +27,24 @@ pub(super) fn has(attributes: &Attributes, tag: Tag) -> bool {
     attributes.get(tag).is_some_and(|element| !element.values.is_empty())
 }
 
-/// `row`, whose attributes are these, with those of `elements` for which it has no value, in the order of the tags; `row`
-/// itself when it lacks none.
-pub(super) fn completed(row: Bytes, attributes: &Attributes, elements: &[Element]) -> Bytes {
-    let lacking: Vec<_> = elements.iter().filter(|element| !has(attributes, element.tag)).collect();
-    if lacking.is_empty() {
+/// `row`, whose attributes are `attributes`, with those of `elements` for which it has no value, in the order of the tags;
+/// `row` itself if it lacks none.
+pub(super) fn add_missing(row: Bytes, attributes: &Attributes, elements: &[Element]) -> Bytes {
+    let missing: Vec<_> = elements.iter().filter(|element| !has(attributes, element.tag)).collect();
+    if missing.is_empty() {
         return row;
     }
     let Ok(Members(members)) = serde_json::from_slice::<Members<'_>>(&row) else { return row };
     let mut members: Vec<(Cow<'_, str>, &str)> = members
         .into_iter()
         .map(|(name, value)| (name, value.get()))
-        .filter(|(name, _)| !lacking.iter().any(|element| tag::parse(name) == Some(element.tag)))
+        .filter(|(name, _)| !missing.iter().any(|element| tag::parse(name) == Some(element.tag)))
         .collect();
-    for element in lacking {
-        let behind =
+    for element in missing {
+        let is_after =
             |(name, _): &(Cow<'_, str>, &str)| tag::parse(name).is_some_and(|other| other > element.tag);
-        let place = members.iter().position(behind).unwrap_or(members.len());
-        members.insert(place, (tag::hex(element.tag).into(), &element.text));
+        let index = members.iter().position(is_after).unwrap_or(members.len());
+        members.insert(index, (tag::hex(element.tag).into(), &element.text));
     }
     let mut text = String::with_capacity(row.len() + 256);
     for (name, value) in members {
@@ -62,28 +62,28 @@ mod tests {
     use super::*;
     use dicom_model::tags;
 
-    fn put(row: &str, elements: &[Element]) -> String {
+    fn add(row: &str, elements: &[Element]) -> String {
         let attributes = serde_json::from_str(row).unwrap();
-        let row = completed(Bytes::copy_from_slice(row.as_bytes()), &attributes, elements);
+        let row = add_missing(Bytes::copy_from_slice(row.as_bytes()), &attributes, elements);
         String::from_utf8(row.to_vec()).unwrap()
     }
 
     #[test]
-    fn elements_are_put_where_they_belong_and_nothing_else_changes() {
+    fn elements_are_inserted_in_the_order_of_tags_and_nothing_else_changes() {
         let study = Element::new(tags::STUDY_INSTANCE_UID, "UI", &["\"1.2\"".to_owned()]);
-        let put = |row: &str| put(row, std::slice::from_ref(&study));
+        let add = |row: &str| add(row, std::slice::from_ref(&study));
         let text = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;
-        assert_eq!(put("{}"), format!("{{{text}}}"));
+        assert_eq!(add("{}"), format!("{{{text}}}"));
         assert_eq!(
-            put(r#"{ "00080060":{"vr" : "CS","Value":["CT\u0041"]}, "0020000E":{"vr":"UI"},"Key":1 }"#),
+            add(r#"{ "00080060":{"vr" : "CS","Value":["CT\u0041"]}, "0020000E":{"vr":"UI"},"Key":1 }"#),
             format!(
                 r#"{{"00080060":{{"vr" : "CS","Value":["CT\u0041"]}},{text},"0020000E":{{"vr":"UI"}},"Key":1}}"#
             )
         );
         for empty in ["{\"vr\":\"UI\"}", "{\"vr\":\"UI\",\"Value\":[]}", "{\"Value\":[null]}"] {
-            assert_eq!(put(&format!(r#"{{"0020000d":{empty}}}"#)), format!("{{{text}}}"), "{empty}");
+            assert_eq!(add(&format!(r#"{{"0020000d":{empty}}}"#)), format!("{{{text}}}"), "{empty}");
         }
-        let has_it = r#"{ "StudyInstanceUID": {"Value": ["1.9"]} }"#;
-        assert_eq!(put(has_it), has_it);
+        let complete = r#"{ "StudyInstanceUID": {"Value": ["1.9"]} }"#;
+        assert_eq!(add(complete), complete);
     }
 }

@@ -5,28 +5,28 @@ use bytes::{Bytes, BytesMut};
 /// The output of one chunk: the chunk itself, without a copy, until something is replaced in it or precedes it.
 pub(crate) struct Output<'a> {
     pub(crate) chunk: &'a Bytes,
-    /// What precedes the chunk, and what is written of it.
+    /// Bytes that precede the chunk, and the part of it that is written.
     pub(crate) written: BytesMut,
     /// The chunk is written up to this position.
-    pub(crate) kept: usize,
+    pub(crate) position: usize,
 }
 
 impl Output<'_> {
-    pub(crate) fn replace(&mut self, start: usize, length: usize, by: &[u8]) {
-        if self.kept == 0 {
-            self.written.reserve(self.chunk.len() + self.chunk.len() / 8 + by.len());
+    pub(crate) fn replace(&mut self, start: usize, length: usize, replacement: &[u8]) {
+        if self.position == 0 {
+            self.written.reserve(self.chunk.len() + self.chunk.len() / 8 + replacement.len());
         }
-        self.written.extend_from_slice(self.chunk.get(self.kept..start).unwrap_or_default());
-        self.written.extend_from_slice(by);
-        self.kept = start + length;
+        self.written.extend_from_slice(self.chunk.get(self.position..start).unwrap_or_default());
+        self.written.extend_from_slice(replacement);
+        self.position = start + length;
     }
 
     pub(crate) fn take(self, end: usize) -> Bytes {
-        if self.written.is_empty() { self.chunk.slice(self.kept..end) } else { self.write(end).freeze() }
+        if self.written.is_empty() { self.chunk.slice(self.position..end) } else { self.write(end).freeze() }
     }
 
     pub(crate) fn write(mut self, end: usize) -> BytesMut {
-        self.written.extend_from_slice(self.chunk.get(self.kept..end).unwrap_or_default());
+        self.written.extend_from_slice(self.chunk.get(self.position..end).unwrap_or_default());
         self.written
     }
 }

@@ -1,4 +1,5 @@
-//! UrlMap in the headers of parts (RFC 2046 5.1) become ours: Content-Location, and whatever else names a host.
+//! Rewrites URLs in the headers of parts (RFC 2046 5.1): Content-Location is rewritten, and other headers with a host are
+//! removed.
 
 use memchr::memmem;
 
@@ -6,41 +7,41 @@ use super::url_map::{UrlMap, UrlRewrite};
 use http_messages::multipart::MAX_HEADERS;
 use http_messages::multipart::header_rewriter::{HeaderRewriter, RewriteHeaders};
 
-/// Passes a multipart body with our addresses in the headers of its parts.
-pub(crate) type PartHeaders = HeaderRewriter<PartAddresses>;
+/// Forwards a multipart body with rewritten URLs in the headers of its parts.
+pub(crate) type PartHeaders = HeaderRewriter<PartUrls>;
 
-/// Replaces addresses in the headers of a part.
+/// Replaces URLs in the headers of a part.
 #[derive(Debug)]
-pub(crate) struct PartAddresses {
-    addresses: UrlMap,
-    /// The head of the answer promises a length: what cannot stay is blanked.
+pub(crate) struct PartUrls {
+    urls: UrlMap,
+    /// The response has a Content-Length: a URL that cannot stay is replaced by blanks.
     keeps_length: bool,
 }
 
-impl PartAddresses {
-    pub(crate) fn new(addresses: UrlMap) -> Self {
-        Self { addresses, keeps_length: false }
+impl PartUrls {
+    pub(crate) fn new(urls: UrlMap) -> Self {
+        Self { urls, keeps_length: false }
     }
 
-    /// Changes nothing that would change the length of the body.
+    /// Keeps the length of the body.
     pub(crate) fn keep_length(&mut self) {
         self.keeps_length = true;
     }
 }
 
-impl RewriteHeaders for PartAddresses {
+impl RewriteHeaders for PartUrls {
     fn rewrite(&self, headers: &[u8]) -> Option<Vec<u8>> {
         let mut changed = false;
         let mut written = Vec::with_capacity(headers.len() + 64);
         for line in headers.split_inclusive(|byte| *byte == b'\n') {
-            // A line that is no field goes on with the one before it, or is nonsense; either may hold an address.
+            // A line without a field name continues the line before, or is invalid; either may contain a URL.
             let (name, rest) = match memchr::memchr(b':', line) {
                 Some(colon) => (&line[..colon], &line[colon + 1..]),
                 None => (&line[..0], line),
             };
             let value = String::from_utf8_lossy(rest);
             let verdict = if name.trim_ascii().eq_ignore_ascii_case(b"content-location") {
-                self.addresses.rewrite(value.trim())
+                self.urls.rewrite(value.trim())
             } else if value.contains("//") {
                 UrlRewrite::Dropped
             } else {
@@ -52,17 +53,17 @@ impl RewriteHeaders for PartAddresses {
                     continue;
                 }
                 UrlRewrite::Dropped | UrlRewrite::Rewritten(_) if self.keeps_length => {
-                    let kept = line.len() - rest.len();
+                    let name_len = line.len() - rest.len();
                     let end = line.trim_ascii_end().len();
-                    written.extend_from_slice(&line[..kept]);
-                    written.resize(written.len() + end.saturating_sub(kept), b' ');
-                    written.extend_from_slice(&line[end.max(kept)..]);
+                    written.extend_from_slice(&line[..name_len]);
+                    written.resize(written.len() + end.saturating_sub(name_len), b' ');
+                    written.extend_from_slice(&line[end.max(name_len)..]);
                 }
                 UrlRewrite::Dropped => {}
-                UrlRewrite::Rewritten(address) => {
+                UrlRewrite::Rewritten(url) => {
                     written.extend_from_slice(b"Content-Location: ");
-                    // What is served here holds no line break; what stands below the archive's root might.
-                    written.extend(address.bytes().filter(|byte| matches!(byte, b'!'..=b'~')));
+                    // A path below the archive's root might contain a line break.
+                    written.extend(url.bytes().filter(|byte| matches!(byte, b'!'..=b'~')));
                     written.extend_from_slice(b"\r\n");
                 }
             }
@@ -72,8 +73,8 @@ impl RewriteHeaders for PartAddresses {
     }
 }
 
-/// Whether the headers of the first part in `start`, the beginning of a body, hold an address, or might.
-pub(crate) fn begins_with_address(start: &[u8]) -> bool {
+/// Whether the headers of the first part in `start`, the beginning of a body, contain a URL, or are incomplete.
+pub(crate) fn may_have_urls(start: &[u8]) -> bool {
     let headers = start.get(..MAX_HEADERS).unwrap_or(start);
     match memmem::find(headers, b"\r\n\r\n") {
         Some(end) => memmem::find(&headers[..end], b"//").is_some(),
@@ -90,16 +91,16 @@ mod tests {
     use super::*;
     use http_messages::multipart::MultipartError;
 
-    fn addresses() -> PartAddresses {
+    fn urls() -> PartUrls {
         let root = Url::parse("http://pacs:8042/dicom-web").unwrap();
-        PartAddresses::new(UrlMap::new("https://gw/dicom-web/main", &root, &root, "studies/1.2"))
+        PartUrls::new(UrlMap::new("https://gw/dicom-web/main", &root, &root, "studies/1.2"))
     }
 
     fn parts(boundary: Option<&str>) -> PartHeaders {
-        PartHeaders::new(addresses(), boundary, false)
+        PartHeaders::new(urls(), boundary, false)
     }
 
-    fn passed(mut parts: PartHeaders, body: &[u8], size: usize) -> Result<Vec<u8>, MultipartError> {
+    fn rewrite(mut parts: PartHeaders, body: &[u8], size: usize) -> Result<Vec<u8>, MultipartError> {
         let mut written = Vec::new();
         for chunk in body.chunks(size.max(1)) {
             written.extend_from_slice(&parts.push(Bytes::copy_from_slice(chunk))?);
@@ -112,109 +113,109 @@ mod tests {
     const AFTER: &[u8] = b"preamble\r\n--B\r\nContent-Type: application/octet-stream; x=a/b\r\nContent-Location: https://gw/dicom-web/main/studies/1.2\r\n\r\n\x00\xFF--B\r\n-\r\n--Bx\r\n--\r\n--B\r\n\r\n\r\n\r\n--B--\r\n";
 
     #[test]
-    fn only_the_headers_of_parts_change_whatever_the_chunks() {
+    fn only_the_headers_of_parts_change_for_every_chunking() {
         for size in 1..=BODY.len() {
-            assert_eq!(passed(parts(Some("B")), BODY, size).unwrap(), AFTER, "{size}");
+            assert_eq!(rewrite(parts(Some("B")), BODY, size).unwrap(), AFTER, "{size}");
         }
     }
 
     #[test]
-    fn a_part_that_tells_its_length_is_not_looked_into() {
+    fn a_part_with_content_length_is_not_searched_for_delimiters() {
         let body =
             b"--B\r\nContent-Length: 7\r\n\r\n\r\n--B--\r\n--B\r\ncontent-length:0\r\n\r\n\r\n--B--\r\n";
         let whole = body.len() - 2;
         for size in 1..=body.len() {
-            assert_eq!(passed(parts(Some("B")), body, size).unwrap(), body, "{size}");
+            assert_eq!(rewrite(parts(Some("B")), body, size).unwrap(), body, "{size}");
             for length in 0..whole {
-                let cut = passed(parts(Some("B")), &body[..length], size);
+                let cut = rewrite(parts(Some("B")), &body[..length], size);
                 assert_eq!(cut, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
             }
         }
     }
 
     #[test]
-    fn a_part_that_is_shorter_than_it_says_ends_no_body() {
+    fn a_part_that_is_shorter_than_its_content_length_is_incomplete() {
         let body = b"--B\r\nContent-Length: 99\r\n\r\nx\r\n--B--\r\n";
-        assert_eq!(passed(parts(Some("B")), body, 8), Err(MultipartError::Incomplete));
+        assert_eq!(rewrite(parts(Some("B")), body, 8), Err(MultipartError::Incomplete));
         let body = b"--B\r\nContent-Length: 1\r\n\r\nxyz\r\n--B--\r\n";
-        assert_eq!(passed(parts(Some("B")), body, 8).unwrap(), body, "a longer one is found all the same");
+        assert_eq!(rewrite(parts(Some("B")), body, 8).unwrap(), body, "a longer part is still delimited");
     }
 
     #[test]
-    fn where_the_length_is_promised_addresses_are_blanked() {
+    fn urls_are_replaced_by_blanks_if_the_length_must_stay() {
         let body = b"--B\r\nContent-Location: http://pacs:8042/dicom-web/studies/1.2\r\nX: a\r\n //inner/\r\n\r\nx\r\n--B--\r\n";
         let blanks = " ".repeat(" http://pacs:8042/dicom-web/studies/1.2".len());
         let after = format!("--B\r\nContent-Location:{blanks}\r\nX: a\r\n         \r\n\r\nx\r\n--B--\r\n");
         for size in 1..=body.len() {
             let mut parts = parts(Some("B"));
             parts.headers_mut().keep_length();
-            let passed = passed(parts, body, size).unwrap();
-            assert_eq!(String::from_utf8_lossy(&passed), after, "{size}");
+            let rewritten = rewrite(parts, body, size).unwrap();
+            assert_eq!(String::from_utf8_lossy(&rewritten), after, "{size}");
         }
     }
 
     #[test]
-    fn the_first_part_tells_whether_addresses_are_to_be_expected() {
-        assert!(!begins_with_address(b"--B\r\nContent-Type: application/dicom\r\n\r\nhttp://data"));
-        assert!(begins_with_address(b"--B\r\nContent-Location: http://a/\r\n\r\n"));
-        assert!(begins_with_address(b"--B\r\nContent-Type: application/dicom\r\n"), "cut off: who knows");
+    fn the_first_part_shows_whether_the_headers_have_urls() {
+        assert!(!may_have_urls(b"--B\r\nContent-Type: application/dicom\r\n\r\nhttp://data"));
+        assert!(may_have_urls(b"--B\r\nContent-Location: http://a/\r\n\r\n"));
+        assert!(may_have_urls(b"--B\r\nContent-Type: application/dicom\r\n"), "truncated: a URL may follow");
     }
 
     #[test]
-    fn a_body_cut_at_any_byte_is_not_whole() {
+    fn a_body_truncated_at_any_byte_is_incomplete() {
         let whole = BODY.len() - 2;
         for length in 0..whole {
             for size in [1, 5, BODY.len()] {
-                let cut = passed(parts(Some("B")), &BODY[..length], size);
+                let cut = rewrite(parts(Some("B")), &BODY[..length], size);
                 assert_eq!(cut, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
             }
         }
-        assert!(passed(parts(Some("B")), &BODY[..whole], 7).is_ok());
+        assert!(rewrite(parts(Some("B")), &BODY[..whole], 7).is_ok());
     }
 
     #[test]
-    fn a_boundary_that_the_head_does_not_tell_is_read_from_the_first_line() {
+    fn a_boundary_that_is_not_in_the_content_type_is_read_from_the_first_line() {
         let body = &BODY["preamble\r\n".len()..];
         let after = &AFTER["preamble\r\n".len()..];
         for size in [1, 2, 3, body.len()] {
-            assert_eq!(passed(parts(None), body, size).unwrap(), after, "{size}");
+            assert_eq!(rewrite(parts(None), body, size).unwrap(), after, "{size}");
         }
-        assert_eq!(passed(parts(None), &body[..body.len() - 6], 4), Err(MultipartError::Incomplete));
-        assert_eq!(passed(parts(None), b"no multipart at all", 4).unwrap(), b"no multipart at all");
+        assert_eq!(rewrite(parts(None), &body[..body.len() - 6], 4), Err(MultipartError::Incomplete));
+        assert_eq!(rewrite(parts(None), b"no multipart at all", 4).unwrap(), b"no multipart at all");
     }
 
     #[test]
-    fn endless_headers_end_the_stream() {
+    fn endless_headers_are_an_error() {
         let body = format!("--B\r\nX: {}", "a".repeat(2 * MAX_HEADERS));
-        assert_eq!(passed(parts(Some("B")), body.as_bytes(), 1000), Err(MultipartError::HeadersTooLong));
+        assert_eq!(rewrite(parts(Some("B")), body.as_bytes(), 1000), Err(MultipartError::HeadersTooLong));
     }
 
     #[test]
-    fn what_is_known_to_end_open_may_end_open() {
-        let open = PartHeaders::new(addresses(), Some("B"), true);
-        assert_eq!(passed(open, b"--B\r\n\r\nx\r\n--", 3).unwrap(), b"--B\r\n\r\nx\r\n--");
+    fn the_closing_delimiter_may_be_missing_if_that_is_known_of_the_archive() {
+        let open = PartHeaders::new(urls(), Some("B"), true);
+        assert_eq!(rewrite(open, b"--B\r\n\r\nx\r\n--", 3).unwrap(), b"--B\r\n\r\nx\r\n--");
     }
 
     proptest! {
         #[test]
-        fn the_result_does_not_depend_on_how_the_body_is_cut(
+        fn the_result_is_the_same_for_every_chunking(
             pieces in prop::collection::vec("--B|--|\r\n|\n|\r|B|x|Content-Location: http://pacs:8042/dicom-web/studies/1|: http://x/| ", 0..30),
             size in 1usize..20,
         ) {
             let body = pieces.concat();
-            let whole = passed(parts(Some("B")), body.as_bytes(), body.len().max(1));
-            prop_assert_eq!(passed(parts(Some("B")), body.as_bytes(), size), whole.clone());
-            prop_assert_eq!(passed(parts(Some("B")), body.as_bytes(), 1), whole);
+            let whole = rewrite(parts(Some("B")), body.as_bytes(), body.len().max(1));
+            prop_assert_eq!(rewrite(parts(Some("B")), body.as_bytes(), size), whole.clone());
+            prop_assert_eq!(rewrite(parts(Some("B")), body.as_bytes(), 1), whole);
         }
 
         #[test]
-        fn parts_without_addresses_pass_byte_for_byte(
+        fn parts_without_urls_are_unchanged(
             data in prop::collection::vec(any::<u8>(), 0..300), size in 1usize..50,
         ) {
             let mut body = b"--B\r\nContent-Type: application/dicom\r\n\r\n".to_vec();
             body.extend_from_slice(&data);
             body.extend_from_slice(b"\r\n--B--");
-            prop_assert_eq!(passed(parts(Some("B")), &body, size).unwrap(), body);
+            prop_assert_eq!(rewrite(parts(Some("B")), &body, size).unwrap(), body);
         }
     }
 }

@@ -30,15 +30,15 @@ impl Syntax {
     }
 
     /// A URL with the escapes of the syntax.
-    pub(crate) fn escaped(self, address: &str) -> Cow<'_, str> {
+    pub(crate) fn escaped(self, url: &str) -> Cow<'_, str> {
         match self {
-            _ if address.bytes().all(is_plain) => Cow::Borrowed(address),
+            _ if url.bytes().all(is_plain) => Cow::Borrowed(url),
             Self::Json => {
-                let quoted = serde_json::Value::from(address).to_string();
+                let quoted = serde_json::Value::from(url).to_string();
                 Cow::Owned(quoted.trim_matches('"').to_owned())
             }
             // The archive chose the kind of quotes.
-            Self::Xml => Cow::Owned(escape(address).replace('\'', "&#x27;")),
+            Self::Xml => Cow::Owned(escape(url).replace('\'', "&#x27;")),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Rewriting of addresses in DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1) while they stream by.
+//! Rewrites URLs in DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1) while they stream.
 //!
-//! UrlMap are looked for where they stand: in BulkDataURI, in RetrieveURL (0008,1190), and behind `http` anywhere.
-//! Everything else passes byte for byte, and the result is the same however the text is cut into chunks: a token that is
-//! cut off is held back, never more than [`MAX_ADDRESS_LEN`], and read again with what follows.
+//! URLs are searched in BulkDataURI, in RetrieveURL (0008,1190), and after `http` anywhere. Everything else is unchanged, byte
+//! for byte, and the result is the same for every chunking: a token that is cut off is held back, at most [`MAX_URL_LEN`]
+//! bytes, and read again with the next chunk.
 //!
-//! The states in which the reader may be between two bytes; whatever else comes leads back to `Scan`:
+//! The states of the reader between two bytes; any other input leads back to `Scan`:
 //!
 //! ```text
-//!          http           end of the address
+//!          http           end of the URL
 //!   Scan ──────► Anywhere ──────────────────► Scan
 //!
 //!   JSON   "BulkDataURI"                   :   "            "
@@ -32,14 +32,14 @@ use super::output::Output;
 use super::syntax::{Scheme, Syntax, scheme_of};
 use super::url_map::{UrlMap, UrlRewrite};
 
-/// No address is as long; whatever is, where an address must stand, is an attack.
-const MAX_ADDRESS_LEN: usize = 8 * 1024;
+/// No real URL is as long; a longer value of a URL element is an attack.
+const MAX_URL_LEN: usize = 8 * 1024;
 
-/// As much of a chunk as is copied at first, to complete what was held back before it: a row's worth of an address.
-const JOINED: usize = 512;
+/// Bytes of a chunk that are first copied to complete a token that was held back: enough for a typical URL.
+const JOINED_LEN: usize = 512;
 
-/// How the value of RetrieveURL nearly always begins.
-const USUAL: &[u8] = br#""vr":"UR","Value":[""#;
+/// The usual beginning of the value of RetrieveURL.
+const USUAL_BEGINNING: &[u8] = br#""vr":"UR","Value":[""#;
 
 /// Why the URLs of a text cannot be rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,62 +52,62 @@ pub enum RewriteError {
     UrlTooLong,
 }
 
-/// Where in the text the rewriter stands.
+/// The position of the rewriter in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RewriteState {
-    /// Anywhere, looking for the next place of an address.
+    /// Anywhere, searching for the next URL.
     Scan,
-    /// Behind a JSON key whose value is an address or, for an element, holds some; `true` behind the colon too.
+    /// After a JSON key whose value is a URL or, for an element, contains URLs; `colon`: after its colon too.
     Key { element: bool, colon: bool },
-    /// Inside the JSON value of RetrieveURL, so many brackets deep.
+    /// Inside the JSON value of RetrieveURL, within `depth` brackets.
     Element { depth: usize },
-    /// At the first byte of a quoted text where an address stands; back to that depth of an element behind it.
+    /// At the first byte of a quoted text that is a URL; after it, back to that depth of an element.
     Text { quote: u8, depth: usize },
-    /// At the `h` of an address in any text.
+    /// At the `h` of a URL in any text.
     Anywhere,
-    /// Behind `uri=` of a `BulkData` tag.
+    /// After `uri=` of a `BulkData` tag.
     Attribute,
-    /// Inside a tag below the RetrieveURL of XML.
+    /// Inside a tag below RetrieveURL in XML.
     Tag,
-    /// At the first byte of a text below the RetrieveURL of XML.
+    /// At the first byte of a text below RetrieveURL in XML.
     Content,
 }
 
-/// What is to be done next.
+/// The next step of the reader.
 enum RewriteStep {
-    /// Go on from there.
+    /// Continue at this position.
     To(usize),
-    /// Bytes are missing: what follows there is held back.
+    /// Bytes are missing: hold back everything from this position.
     HoldFrom(usize),
     /// The text is scanned to its end.
     Done,
 }
 
-/// Replaces the archive's addresses in a text that comes in chunks.
+/// Replaces the archive's URLs in a text that arrives in chunks.
 #[derive(Debug)]
 pub struct Rewriter {
-    addresses: UrlMap,
+    url_map: UrlMap,
     syntax: Syntax,
     finders: [Finder<'static>; 3],
     state: RewriteState,
-    /// What was held back of earlier chunks.
+    /// The bytes of earlier chunks that were held back.
     held: Vec<u8>,
-    /// The byte before what comes next.
+    /// The byte before the next one.
     before: u8,
-    /// How the archive spelled its root the last time that it was not spelled as it is configured.
+    /// The root of the last URL that did not have the configured root.
     other_root: Vec<u8>,
 }
 
 impl Rewriter {
     /// A rewriter at the start of a text.
-    pub fn new(addresses: UrlMap, syntax: Syntax) -> Self {
-        let places: [&[u8]; 3] = match syntax {
+    pub fn new(url_map: UrlMap, syntax: Syntax) -> Self {
+        let tokens: [&[u8]; 3] = match syntax {
             Syntax::Json => [b"http", b"\"BulkDataURI\"", b"\"00081190\""],
             Syntax::Xml => [b"http", b"uri=", b"\"00081190\""],
         };
-        let finders = places.map(|place| Finder::new(place).into_owned());
+        let finders = tokens.map(|token| Finder::new(token).into_owned());
         Self {
-            addresses,
+            url_map,
             syntax,
             finders,
             state: RewriteState::Scan,
@@ -117,11 +117,12 @@ impl Rewriter {
         }
     }
 
-    /// Takes the next chunk and gives what can go out. A chunk without addresses goes out as it came, uncopied.
+    /// Reads the next chunk and returns the output so far. A chunk without URLs is returned without a copy.
     pub fn push(&mut self, chunk: &Bytes) -> Result<Bytes, RewriteError> {
         let mut written = BytesMut::new();
-        let mut joined = JOINED;
-        // What was held back is read with as much of the chunk as completes it, and the rest of the chunk where it stands.
+        let mut joined = JOINED_LEN;
+        // The bytes that were held back are joined with enough of the chunk to complete the token; the rest of the chunk is not
+        // copied.
         while !self.held.is_empty() {
             let held = std::mem::take(&mut self.held);
             let length = joined.min(chunk.len());
@@ -141,14 +142,14 @@ impl Rewriter {
         self.rest(chunk, written)
     }
 
-    /// Gives what was held back, as the text has ended.
+    /// Returns the rest of the output at the end of the text.
     pub fn finish(&mut self) -> Result<Bytes, RewriteError> {
         let rest = Bytes::from(std::mem::take(&mut self.held));
         let (output, end) = self.run(&rest, BytesMut::new(), true)?;
         if end < rest.len() { Err(RewriteError::Incomplete) } else { Ok(output.take(end)) }
     }
 
-    /// The rest of a chunk, behind what was `written` already.
+    /// Reads the rest of a chunk; `written` is the output before it.
     fn rest(&mut self, chunk: &Bytes, written: BytesMut) -> Result<Bytes, RewriteError> {
         let (output, end) = self.run(chunk, written, false)?;
         self.held.extend_from_slice(chunk.get(end..).unwrap_or_default());
@@ -160,25 +161,25 @@ impl Rewriter {
         &mut self,
         chunk: &'a Bytes,
         written: BytesMut,
-        last: bool,
+        is_end: bool,
     ) -> Result<(Output<'a>, usize), RewriteError> {
-        let mut output = Output { chunk, written, kept: 0 };
+        let mut output = Output { chunk, written, position: 0 };
         let mut next: [Option<usize>; 3] = [Some(0); 3];
         let mut position = 0;
         let end = loop {
             let step = match self.state {
-                RewriteState::Scan => self.scan(chunk, position, last, &mut next),
+                RewriteState::Scan => self.scan(chunk, position, is_end, &mut next),
                 RewriteState::Key { element, colon } => self.key(chunk, position, element, colon),
                 RewriteState::Element { depth } => self.element(chunk, position, depth),
                 RewriteState::Text { quote, depth } => self.text(&mut output, position, quote, depth)?,
-                RewriteState::Anywhere => self.anywhere(&mut output, position, last),
+                RewriteState::Anywhere => self.anywhere(&mut output, position, is_end),
                 RewriteState::Attribute => self.attribute(chunk, position),
                 RewriteState::Tag => self.tag(chunk, position)?,
                 RewriteState::Content => self.content(&mut output, position)?,
             };
             match step {
-                RewriteStep::To(further) => position = further,
-                RewriteStep::HoldFrom(from) => break from,
+                RewriteStep::To(next) => position = next,
+                RewriteStep::HoldFrom(start) => break start,
                 RewriteStep::Done => break chunk.len(),
             }
         };
@@ -188,12 +189,12 @@ impl Rewriter {
         Ok((output, end))
     }
 
-    /// To the next place of an address.
+    /// Advances to the next token before a URL.
     fn scan(
         &mut self,
         chunk: &[u8],
         position: usize,
-        last: bool,
+        is_end: bool,
         next: &mut [Option<usize>; 3],
     ) -> RewriteStep {
         for (next, finder) in next.iter_mut().zip(&self.finders) {
@@ -202,70 +203,68 @@ impl Rewriter {
                 *next = finder.find(rest).map(|at| at + position);
             }
         }
-        let nearest = next.iter().enumerate().filter_map(|(place, at)| at.map(|at| (at, place))).min();
-        let Some((at, place)) = nearest else {
-            return if last {
+        let nearest = next.iter().enumerate().filter_map(|(token, at)| at.map(|at| (at, token))).min();
+        let Some((at, token)) = nearest else {
+            return if is_end {
                 RewriteStep::Done
             } else {
-                RewriteStep::HoldFrom(chunk.len() - self.begun(chunk, position))
+                RewriteStep::HoldFrom(chunk.len() - self.partial_len(chunk, position))
             };
         };
-        let behind = at + self.finders.get(place).map_or(0, |finder| finder.needle().len());
-        if place == 0 {
+        let after = at + self.finders.get(token).map_or(0, |finder| finder.needle().len());
+        if token == 0 {
             self.state = RewriteState::Anywhere;
             return RewriteStep::To(at);
         }
         let before = at.checked_sub(1).and_then(|at| chunk.get(at)).copied().unwrap_or(self.before);
-        self.state = match (self.syntax, place) {
-            // The quote belongs to a text that holds quotes.
+        self.state = match (self.syntax, token) {
+            // The quote is escaped: it is part of a text.
             (Syntax::Json, _) if before == b'\\' => RewriteState::Scan,
-            (Syntax::Json, place) => RewriteState::Key { element: place == 2, colon: false },
+            (Syntax::Json, token) => RewriteState::Key { element: token == 2, colon: false },
             (Syntax::Xml, 1) if before.is_ascii_whitespace() => RewriteState::Attribute,
             (Syntax::Xml, 1) => RewriteState::Scan,
             (Syntax::Xml, _) => RewriteState::Tag,
         };
-        RewriteStep::To(behind)
+        RewriteStep::To(after)
     }
 
-    /// How many bytes at the end could be the beginning of a place.
-    fn begun(&self, chunk: &[u8], position: usize) -> usize {
+    /// The number of bytes at the end that may be the beginning of a token.
+    fn partial_len(&self, chunk: &[u8], position: usize) -> usize {
         let rest = chunk.get(position..).unwrap_or_default();
-        let begun_by = |needle: &[u8]| {
-            let longest = rest.len().min(needle.len() - 1);
-            (1..=longest)
-                .rev()
-                .find(|length| needle.get(..*length).is_some_and(|start| rest.ends_with(start)))
+        let partial_of = |needle: &[u8]| {
+            let max = rest.len().min(needle.len() - 1);
+            (1..=max).rev().find(|length| needle.get(..*length).is_some_and(|start| rest.ends_with(start)))
         };
-        self.finders.iter().filter_map(|finder| begun_by(finder.needle())).max().unwrap_or(0)
+        self.finders.iter().filter_map(|finder| partial_of(finder.needle())).max().unwrap_or(0)
     }
 
-    /// Over blanks and the colon behind a key, to its value.
+    /// Skips white space and the colon after a key, up to its value.
     fn key(&mut self, chunk: &[u8], position: usize, element: bool, colon: bool) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
         let Some(blanks) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
             return RewriteStep::Done;
         };
         let at = position + blanks;
-        let (state, further) = match (chunk.get(at), colon) {
+        let (state, next) = match (chunk.get(at), colon) {
             (Some(b':'), false) => (RewriteState::Key { element, colon: true }, at + 1),
             (Some(b'"'), true) => (RewriteState::Text { quote: b'"', depth: 0 }, at + 1),
             (Some(b'{' | b'['), true) if element => (RewriteState::Element { depth: 1 }, at + 1),
             _ => (RewriteState::Scan, at),
         };
         self.state = state;
-        RewriteStep::To(further)
+        RewriteStep::To(next)
     }
 
-    /// To the next text or bracket inside an element.
+    /// Advances to the next text or bracket inside an element.
     fn element(&mut self, chunk: &[u8], position: usize, depth: usize) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
-        // As nearly every archive writes it, this token holds no URL.
-        if self.syntax == Syntax::Json && depth == 1 && rest.starts_with(USUAL) {
+        // Nearly every archive writes this token, which contains no URL.
+        if self.syntax == Syntax::Json && depth == 1 && rest.starts_with(USUAL_BEGINNING) {
             self.state = RewriteState::Text { quote: b'"', depth: 2 };
-            return RewriteStep::To(position + USUAL.len());
+            return RewriteStep::To(position + USUAL_BEGINNING.len());
         }
-        let telling = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
-        let Some(at) = rest.iter().position(telling).map(|at| at + position) else {
+        let is_delimiter = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
+        let Some(at) = rest.iter().position(is_delimiter).map(|at| at + position) else {
             return RewriteStep::Done;
         };
         self.state = match chunk.get(at) {
@@ -277,7 +276,7 @@ impl Rewriter {
         RewriteStep::To(at + 1)
     }
 
-    /// A quoted text where an address stands.
+    /// Reads a quoted text that is a URL.
     fn text(
         &mut self,
         output: &mut Output<'_>,
@@ -286,12 +285,12 @@ impl Rewriter {
         depth: usize,
     ) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let Some(length) = self.length_of_text(rest, quote) else { return hold(start, rest.len()) };
-        if length > MAX_ADDRESS_LEN {
+        let Some(length) = self.text_len(rest, quote) else { return hold(start, rest.len()) };
+        if length > MAX_URL_LEN {
             return Err(RewriteError::UrlTooLong);
         }
         let text = rest.get(..length).unwrap_or_default();
-        // Inside an element stand keys and its value representation too.
+        // An element contains keys and its value representation too.
         if depth == 0 || text.iter().any(|byte| matches!(byte, b'/' | b':' | b'\\')) {
             self.replace(output, start, text);
         }
@@ -299,8 +298,8 @@ impl Rewriter {
         Ok(RewriteStep::To(start + length + 1))
     }
 
-    /// Up to the quote that ends a text; `None` when it has not come.
-    fn length_of_text(&self, rest: &[u8], quote: u8) -> Option<usize> {
+    /// The length of a text up to its closing quote; `None` if the quote has not arrived.
+    fn text_len(&self, rest: &[u8], quote: u8) -> Option<usize> {
         if self.syntax == Syntax::Xml {
             return memchr::memchr(quote, rest);
         }
@@ -314,23 +313,23 @@ impl Rewriter {
         }
     }
 
-    /// Judges an address where one must stand.
+    /// Replaces a value that is a URL.
     fn replace(&mut self, output: &mut Output<'_>, start: usize, text: &[u8]) {
-        // Spelled as it is configured, as it nearly always is, or as it was before.
-        let root = self.addresses.length_of_root(text).or_else(|| self.length_of_other_root(text));
+        // With the configured root, as nearly always, or with the other root that was seen before.
+        let root = self.url_map.root_len(text).or_else(|| self.other_root_len(text));
         if let Some(root) = root {
-            output.replace(start, root, self.addresses.public().as_bytes());
+            output.replace(start, root, self.url_map.public().as_bytes());
             return;
         }
-        match self.addresses.rewrite(&self.syntax.unescaped(text)) {
+        match self.url_map.rewrite(&self.syntax.unescaped(text)) {
             UrlRewrite::Unchanged => {}
             UrlRewrite::Dropped => output.replace(start, text.len(), b""),
-            UrlRewrite::Rewritten(address) => {
-                output.replace(start, text.len(), self.syntax.escaped(&address).as_bytes());
+            UrlRewrite::Rewritten(url) => {
+                output.replace(start, text.len(), self.syntax.escaped(&url).as_bytes());
                 self.other_root.clear();
-                if let Some(resource) = address.strip_prefix(self.addresses.public())
+                if let Some(resource) = url.strip_prefix(self.url_map.public())
                     && let Some(root) = text.strip_suffix(resource.as_bytes())
-                    // Where resources stand inside one another, which of them is meant depends on all of it.
+                    // If a path contains several resources, the whole path decides which of them is meant.
                     && !root.ends_with(b"/studies") && memchr::memmem::find(root, b"/studies/").is_none()
                 {
                     self.other_root.extend_from_slice(root);
@@ -339,21 +338,21 @@ impl Rewriter {
         }
     }
 
-    /// How long the other root is with which `text` begins, when a resource follows it that is served here.
-    fn length_of_other_root(&self, text: &[u8]) -> Option<usize> {
+    /// The length of the other root, if `text` begins with it and a resource follows that the gateway serves.
+    fn other_root_len(&self, text: &[u8]) -> Option<usize> {
         if self.other_root.is_empty() {
             return None;
         }
         let resource = text.strip_prefix(self.other_root.as_slice())?;
-        self.addresses.serves(resource).then_some(self.other_root.len())
+        self.url_map.serves(resource).then_some(self.other_root.len())
     }
 
-    /// An absolute address in any text.
-    fn anywhere(&mut self, output: &mut Output<'_>, start: usize, last: bool) -> RewriteStep {
+    /// Reads an absolute URL in any text.
+    fn anywhere(&mut self, output: &mut Output<'_>, start: usize, is_end: bool) -> RewriteStep {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let scheme = match scheme_of(rest) {
             Scheme::Complete => Some(()),
-            Scheme::CutOff if !last => return RewriteStep::HoldFrom(start),
+            Scheme::CutOff if !is_end => return RewriteStep::HoldFrom(start),
             Scheme::CutOff | Scheme::None => None,
         };
         self.state = RewriteState::Scan;
@@ -362,13 +361,13 @@ impl Rewriter {
         }
         let mut length = 0;
         loop {
-            if length > MAX_ADDRESS_LEN {
-                // Only a long text.
+            if length > MAX_URL_LEN {
+                // A long text, not a URL.
                 return RewriteStep::To(start + b"http".len());
             }
             match (rest.get(length), rest.get(length + 1)) {
                 (Some(b'\\'), Some(b'/')) => length += 2,
-                (Some(b'\\') | None, None) if !last => {
+                (Some(b'\\') | None, None) if !is_end => {
                     self.state = RewriteState::Anywhere;
                     return RewriteStep::HoldFrom(start);
                 }
@@ -377,19 +376,19 @@ impl Rewriter {
             }
         }
         let text = rest.get(..length).unwrap_or_default();
-        match self.addresses.rewrite_in_text(&self.syntax.unescaped(text)) {
+        match self.url_map.rewrite_in_text(&self.syntax.unescaped(text)) {
             UrlRewrite::Unchanged => {}
             UrlRewrite::Dropped => {
-                output.replace(start, length, self.syntax.escaped(self.addresses.public()).as_bytes());
+                output.replace(start, length, self.syntax.escaped(self.url_map.public()).as_bytes());
             }
-            UrlRewrite::Rewritten(address) => {
-                output.replace(start, length, self.syntax.escaped(&address).as_bytes());
+            UrlRewrite::Rewritten(url) => {
+                output.replace(start, length, self.syntax.escaped(&url).as_bytes());
             }
         }
         RewriteStep::To(start + length)
     }
 
-    /// Behind `uri=`, to the text in quotes.
+    /// Advances from `uri=` to the text in quotes.
     fn attribute(&mut self, chunk: &[u8], position: usize) -> RewriteStep {
         match chunk.get(position) {
             None => RewriteStep::Done,
@@ -404,24 +403,24 @@ impl Rewriter {
         }
     }
 
-    /// To the end of a tag below RetrieveURL.
+    /// Advances to the end of a tag below RetrieveURL.
     fn tag(&mut self, chunk: &[u8], position: usize) -> Result<RewriteStep, RewriteError> {
         let rest = chunk.get(position..).unwrap_or_default();
         let Some(length) = memchr::memchr(b'>', rest) else { return hold(position, rest.len()) };
-        if length > MAX_ADDRESS_LEN {
+        if length > MAX_URL_LEN {
             return Err(RewriteError::UrlTooLong);
         }
         let tag = rest.get(..length).unwrap_or_default();
-        let over = tag.ends_with(b"/") || tag.starts_with(b"/DicomAttribute");
-        self.state = if over { RewriteState::Scan } else { RewriteState::Content };
+        let is_end_of_attribute = tag.ends_with(b"/") || tag.starts_with(b"/DicomAttribute");
+        self.state = if is_end_of_attribute { RewriteState::Scan } else { RewriteState::Content };
         Ok(RewriteStep::To(position + length + 1))
     }
 
-    /// A text between tags below RetrieveURL.
+    /// Reads a text between tags below RetrieveURL.
     fn content(&mut self, output: &mut Output<'_>, start: usize) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let Some(length) = memchr::memchr(b'<', rest) else { return hold(start, rest.len()) };
-        if length > MAX_ADDRESS_LEN {
+        if length > MAX_URL_LEN {
             return Err(RewriteError::UrlTooLong);
         }
         let text = rest.get(..length).unwrap_or_default();
@@ -435,9 +434,9 @@ impl Rewriter {
     }
 }
 
-/// Waits for the end of a token, as long as it can still be an address.
+/// Holds a token back until its end, unless it is too long for a URL.
 fn hold(start: usize, length: usize) -> Result<RewriteStep, RewriteError> {
-    if length > MAX_ADDRESS_LEN { Err(RewriteError::UrlTooLong) } else { Ok(RewriteStep::HoldFrom(start)) }
+    if length > MAX_URL_LEN { Err(RewriteError::UrlTooLong) } else { Ok(RewriteStep::HoldFrom(start)) }
 }
 
 #[cfg(test)]

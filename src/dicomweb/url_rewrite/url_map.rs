@@ -1,8 +1,8 @@
-//! How an archive spells its own addresses, and what they are called here.
+//! Maps an archive's URLs to the gateway's.
 //!
-//! Archives write RetrieveURL, BulkDataURI and Content-Location with their own host, with the host that a proxy told
-//! them, with a third machine's, or relative. Whatever leads to a resource that the gateway serves becomes its address
-//! here; whatever leads elsewhere is dropped, since no client could or should go there.
+//! Archives write RetrieveURL, BulkDataURI and Content-Location with their own host, with a host from a proxy's headers, with a
+//! third host, or relative. A URL of a resource that the gateway serves becomes its URL at the gateway; any other is dropped,
+//! because no client can or should follow it.
 
 use memchr::memmem::Finder;
 use url::Url;
@@ -12,40 +12,40 @@ use crate::dicomweb::request::path::Resource;
 /// How a URL is rewritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UrlRewrite {
-    /// It is this one here.
+    /// It becomes this URL of the gateway.
     Rewritten(String),
-    /// It names no host and means the same here as there.
+    /// It has no host and means the same at the gateway.
     Unchanged,
-    /// It leads to where no client of the gateway can go.
+    /// It leads to a place that clients of the gateway cannot reach.
     Dropped,
 }
 
-/// One archive's spellings, for one answer of it.
+/// The URLs of one archive, for one of its responses.
 #[derive(Debug, Clone)]
 pub struct UrlMap {
-    /// The archive's base here, without a trailing slash: `https://gateway.example/dicom-web/main`.
+    /// The archive's public URL, without a trailing slash: `https://gateway.example/dicom-web/main`.
     public: String,
     /// The archive's own roots, without a trailing slash: `http://10.0.0.7:8042/dicom-web`.
     roots: Vec<String>,
     /// The archive's own authorities: `10.0.0.7:8042`.
     authorities: Vec<String>,
-    /// The public base holds nothing that JSON or XML would escape.
+    /// The public URL contains nothing that JSON or XML would escape.
     public_is_plain: bool,
     two_slashes: Finder<'static>,
-    /// The path that was asked for, below the root: what relative references start from (RFC 3986 5.2).
+    /// The requested path below the root, which relative references are resolved against (RFC 3986 5.2).
     resource: String,
 }
 
 impl UrlMap {
-    /// For an answer to `resource`, a path below the archive's root.
+    /// The map for a response to `resource`, a path below the archive's root.
     pub fn new(public: &str, qido: &Url, wado: &Url, resource: &str) -> Self {
         let mut roots = Vec::new();
         let mut authorities = Vec::new();
         for root in [qido, wado] {
             let authority = root.authority().to_owned();
-            let spelled = format!("{}://{authority}{}", root.scheme(), root.path().trim_end_matches('/'));
-            if !roots.contains(&spelled) {
-                roots.push(spelled);
+            let root_url = format!("{}://{authority}{}", root.scheme(), root.path().trim_end_matches('/'));
+            if !roots.contains(&root_url) {
+                roots.push(root_url);
             }
             if !authorities.contains(&authority) {
                 authorities.push(authority);
@@ -61,39 +61,38 @@ impl UrlMap {
         }
     }
 
-    /// The archive's base here.
+    /// The archive's public URL.
     pub fn public(&self) -> &str {
         &self.public
     }
 
-    /// Looks at an address that stands where addresses stand.
-    pub fn rewrite(&self, address: &str) -> UrlRewrite {
-        if let Some(rest) = self.below_root(address) {
+    /// Rewrites the value of an element or header that is a URL.
+    pub fn rewrite(&self, url: &str) -> UrlRewrite {
+        if let Some(rest) = self.below_root(url) {
             return UrlRewrite::Rewritten(format!("{}{rest}", self.public));
         }
-        if address.is_empty() {
+        if url.is_empty() {
             return UrlRewrite::Unchanged;
         }
-        match UrlForm::of(address) {
+        match UrlForm::of(url) {
             UrlForm::WithHost(path) | UrlForm::FromHost(path) => match servable(path) {
                 Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public)),
                 None => UrlRewrite::Dropped,
             },
-            UrlForm::Relative => match self.resolve(address) {
+            UrlForm::Relative => match self.resolve(url) {
                 Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public)),
-                None if climbs(address) => UrlRewrite::Dropped,
+                None if has_parent_segment(url) => UrlRewrite::Dropped,
                 None => UrlRewrite::Unchanged,
             },
             UrlForm::OtherScheme => UrlRewrite::Dropped,
         }
     }
 
-    /// Looks at an absolute address that stands in any text: only what names this archive, or is plainly one of its
-    /// resources, is touched.
-    pub fn rewrite_in_text(&self, address: &str) -> UrlRewrite {
-        match UrlForm::of(address) {
-            UrlForm::WithHost(path) => match self.rewrite(address) {
-                UrlRewrite::Dropped if self.names_archive(address, path) => UrlRewrite::Dropped,
+    /// Rewrites an absolute URL in any text: only one with the host of this archive, or one of its resources, is changed.
+    pub fn rewrite_in_text(&self, url: &str) -> UrlRewrite {
+        match UrlForm::of(url) {
+            UrlForm::WithHost(path) => match self.rewrite(url) {
+                UrlRewrite::Dropped if self.names_archive(url, path) => UrlRewrite::Dropped,
                 UrlRewrite::Dropped => UrlRewrite::Unchanged,
                 verdict => verdict,
             },
@@ -101,18 +100,18 @@ impl UrlMap {
         }
     }
 
-    /// What of `address` follows one of the roots.
-    fn below_root<'a>(&self, address: &'a str) -> Option<&'a str> {
+    /// The part of `url` after one of the roots.
+    fn below_root<'a>(&self, url: &'a str) -> Option<&'a str> {
         self.roots.iter().find_map(|root| {
-            let rest = address.strip_prefix(root.as_str())?;
-            // A second address inside the first would pass unread.
+            let rest = url.strip_prefix(root.as_str())?;
+            // A second URL inside the first one would not be checked.
             (rest.is_empty() || rest.starts_with('/') && !rest.contains("//")).then_some(rest)
         })
     }
 
-    /// How long the root is with which `text` begins, when replacing the root is all that is to be done with it: nothing
-    /// in it is escaped in JSON or XML.
-    pub(crate) fn length_of_root(&self, text: &[u8]) -> Option<usize> {
+    /// The length of the root that `text` begins with, if replacing the root is enough: nothing in it is escaped in JSON or
+    /// XML.
+    pub(crate) fn root_len(&self, text: &[u8]) -> Option<usize> {
         let root = self.roots.iter().find(|root| text.starts_with(root.as_bytes()))?;
         let rest = text.get(root.len()..)?;
         let plain = self.public_is_plain
@@ -122,11 +121,11 @@ impl UrlMap {
         plain.then_some(root.len())
     }
 
-    /// Whether `path`, with the slash that it begins with, names a resource which is served here, and could follow the public
-    /// base unchanged.
+    /// Whether `path`, which begins with a slash, names a resource that the gateway serves, and can follow the public URL
+    /// unchanged.
     pub(crate) fn serves(&self, path: &[u8]) -> bool {
         let resource = path.strip_prefix(b"/").and_then(|path| str::from_utf8(path).ok());
-        // No resource has a byte in its path that is escaped anywhere.
+        // The path of a resource contains no byte that is escaped in JSON or XML.
         self.public_is_plain
             && resource.is_some_and(|path| {
                 let is_other = || path.starts_with("studies") && Resource::parse(path).is_ok();
@@ -135,14 +134,14 @@ impl UrlMap {
     }
 
     /// Whether the authority between the scheme and `path` is the archive's.
-    fn names_archive(&self, address: &str, path: &str) -> bool {
-        let before = address.len().saturating_sub(path.len());
-        let authority = address.get(..before).and_then(|head| head.split("//").nth(1)).unwrap_or_default();
+    fn names_archive(&self, url: &str, path: &str) -> bool {
+        let before = url.len().saturating_sub(path.len());
+        let authority = url.get(..before).and_then(|head| head.split("//").nth(1)).unwrap_or_default();
         let authority = authority.rsplit('@').next().unwrap_or_default();
         self.authorities.iter().any(|own| own.eq_ignore_ascii_case(authority))
     }
 
-    /// What a relative reference leads to, when that is served here (RFC 3986 5.2.4).
+    /// The path that a relative reference leads to, if the gateway serves it (RFC 3986 5.2.4).
     fn resolve(&self, reference: &str) -> Option<String> {
         let mut segments: Vec<&str> = self.resource.split('/').collect();
         segments.pop();
@@ -160,12 +159,12 @@ impl UrlMap {
     }
 }
 
-/// Whether the byte stands for itself in JSON and XML.
+/// Whether JSON and XML write the byte without an escape.
 pub(crate) fn is_plain(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\'' | b'&' | b'<' | b'\\')
 }
 
-/// How an address is written.
+/// The form of a URL.
 enum UrlForm<'a> {
     /// `http://host/path` or `//host/path`, with its path.
     WithHost(&'a str),
@@ -178,29 +177,29 @@ enum UrlForm<'a> {
 }
 
 impl<'a> UrlForm<'a> {
-    fn of(address: &'a str) -> Self {
-        let lower = address.get(..8).unwrap_or(address).to_ascii_lowercase();
+    fn of(url: &'a str) -> Self {
+        let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
         let scheme = ["http://", "https://", "//"].into_iter().find(|scheme| lower.starts_with(scheme));
         if let Some(scheme) = scheme {
-            let rest = address.get(scheme.len()..).unwrap_or_default();
+            let rest = url.get(scheme.len()..).unwrap_or_default();
             let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
             return Self::WithHost(path);
         }
-        let before_path = address.split(['/', '?', '#']).next().unwrap_or_default();
-        // Clients skip these (URL Standard, URL parsing), so that another URL is read than is written.
+        let before_path = url.split(['/', '?', '#']).next().unwrap_or_default();
+        // Clients skip these characters (URL Standard, URL parsing), and so read another URL.
         let is_read_differently =
-            address.starts_with(|first: char| first <= ' ') || address.contains(['\t', '\n', '\r']);
-        match address.bytes().next() {
+            url.starts_with(|first: char| first <= ' ') || url.contains(['\t', '\n', '\r']);
+        match url.bytes().next() {
             _ if is_read_differently => Self::OtherScheme,
-            Some(b'/') => Self::FromHost(address),
-            // A backslash is a slash to browsers.
-            _ if before_path.contains(':') || address.contains('\\') => Self::OtherScheme,
+            Some(b'/') => Self::FromHost(url),
+            // Browsers read a backslash as a slash.
+            _ if before_path.contains(':') || url.contains('\\') => Self::OtherScheme,
             _ => Self::Relative,
         }
     }
 }
 
-/// The part of `path` that names a resource which the gateway serves, whatever root it stands below.
+/// The part of `path` that names a resource which the gateway serves, below any root.
 fn servable(path: &str) -> Option<&str> {
     let resources = path.match_indices("/studies").filter_map(|(at, _)| path.get(at + 1..));
     let resources = resources.map(|resource| resource.strip_suffix('/').unwrap_or(resource));
@@ -208,8 +207,8 @@ fn servable(path: &str) -> Option<&str> {
     resources.next()
 }
 
-/// Whether a relative reference leaves the folder that it starts from.
-fn climbs(reference: &str) -> bool {
+/// Whether a relative reference leaves its base path.
+fn has_parent_segment(reference: &str) -> bool {
     reference.split('/').any(|segment| segment == "..")
 }
 
@@ -217,7 +216,7 @@ fn climbs(reference: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn addresses() -> UrlMap {
+    fn url_map() -> UrlMap {
         let root = Url::parse("http://10.0.0.7:8042/dicom-web/").unwrap();
         UrlMap::new(
             "https://gw.example/x/dicom-web/main/",
@@ -227,13 +226,13 @@ mod tests {
         )
     }
 
-    fn ours(path: &str) -> UrlRewrite {
+    fn gateway_url(path: &str) -> UrlRewrite {
         UrlRewrite::Rewritten(format!("https://gw.example/x/dicom-web/main{path}"))
     }
 
     #[test]
-    fn every_spelling_of_the_archive_becomes_ours() {
-        for (spelled, path) in [
+    fn every_form_of_an_archive_url_is_rewritten() {
+        for (url, path) in [
             ("http://10.0.0.7:8042/dicom-web", ""),
             ("http://10.0.0.7:8042/dicom-web/studies/1.2", "/studies/1.2"),
             ("http://10.0.0.7:8042/dicom-web/any/thing", "/any/thing"),
@@ -248,17 +247,17 @@ mod tests {
             ("./frames", "/studies/1.2/series/1.3/instances/1.4/frames"),
             ("../../instances/1.5/bulkdata/1", ""),
         ] {
-            let expected = if spelled.starts_with("../..") {
-                ours("/studies/1.2/series/1.3/instances/1.5/bulkdata/1")
+            let expected = if url.starts_with("../..") {
+                gateway_url("/studies/1.2/series/1.3/instances/1.5/bulkdata/1")
             } else {
-                ours(path)
+                gateway_url(path)
             };
-            assert_eq!(addresses().rewrite(spelled), expected, "{spelled}");
+            assert_eq!(url_map().rewrite(url), expected, "{url}");
         }
     }
 
     #[test]
-    fn what_leads_elsewhere_is_dropped() {
+    fn urls_of_other_resources_are_dropped() {
         for foreign in [
             "http://169.254.169.254/latest/meta-data",
             "http://10.0.0.7:8042/app/explorer.html",
@@ -276,27 +275,27 @@ mod tests {
             "/\n/evil/studies",
             "../../../../../../x",
         ] {
-            assert_eq!(addresses().rewrite(foreign), UrlRewrite::Dropped, "{foreign}");
+            assert_eq!(url_map().rewrite(foreign), UrlRewrite::Dropped, "{foreign}");
         }
     }
 
     #[test]
-    fn what_names_no_host_may_stay() {
+    fn references_without_a_host_are_unchanged() {
         for same in ["", "frame-1.bin", "./bulk data"] {
-            assert_eq!(addresses().rewrite(same), UrlRewrite::Unchanged, "{same}");
+            assert_eq!(url_map().rewrite(same), UrlRewrite::Unchanged, "{same}");
         }
     }
 
     #[test]
-    fn addresses_in_a_text_are_touched_only_when_they_are_the_archives() {
-        let addresses = addresses();
+    fn urls_in_text_are_changed_only_if_they_are_the_archives() {
+        let url_map = url_map();
         assert_eq!(
-            addresses.rewrite_in_text("http://10.0.0.7:8042/dicom-web/studies/1.2"),
-            ours("/studies/1.2")
+            url_map.rewrite_in_text("http://10.0.0.7:8042/dicom-web/studies/1.2"),
+            gateway_url("/studies/1.2")
         );
-        assert_eq!(addresses.rewrite_in_text("http://10.0.0.7:8042/app"), UrlRewrite::Dropped);
-        assert_eq!(addresses.rewrite_in_text("http://u@10.0.0.7:8042/app"), UrlRewrite::Dropped);
-        assert_eq!(addresses.rewrite_in_text("http://dicom.nema.org/PS3.19"), UrlRewrite::Unchanged);
-        assert_eq!(addresses.rewrite_in_text("file:///etc/passwd"), UrlRewrite::Unchanged);
+        assert_eq!(url_map.rewrite_in_text("http://10.0.0.7:8042/app"), UrlRewrite::Dropped);
+        assert_eq!(url_map.rewrite_in_text("http://u@10.0.0.7:8042/app"), UrlRewrite::Dropped);
+        assert_eq!(url_map.rewrite_in_text("http://dicom.nema.org/PS3.19"), UrlRewrite::Unchanged);
+        assert_eq!(url_map.rewrite_in_text("file:///etc/passwd"), UrlRewrite::Unchanged);
     }
 }

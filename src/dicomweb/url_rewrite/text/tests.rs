@@ -10,7 +10,7 @@ fn rewriter(syntax: Syntax) -> Rewriter {
     Rewriter::new(UrlMap::new(PUBLIC, &root, &root, "studies/1.2/series/1.3/instances/1.4/metadata"), syntax)
 }
 
-fn rewritten(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, RewriteError> {
+fn rewrite(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, RewriteError> {
     let mut rewriter = rewriter(syntax);
     let mut written = Vec::new();
     let mut rest = text;
@@ -18,24 +18,24 @@ fn rewritten(syntax: Syntax, text: &[u8], chunks: &[usize]) -> Result<Vec<u8>, R
         if rest.is_empty() {
             break;
         }
-        let (chunk, further) = rest.split_at(length.min(rest.len()));
+        let (chunk, next) = rest.split_at(length.min(rest.len()));
         written.extend_from_slice(&rewriter.push(&Bytes::copy_from_slice(chunk))?);
-        rest = further;
+        rest = next;
     }
     written.extend_from_slice(&rewriter.finish()?);
     Ok(written)
 }
 
 fn json(text: &str) -> String {
-    String::from_utf8(rewritten(Syntax::Json, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
+    String::from_utf8(rewrite(Syntax::Json, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
 }
 
 fn xml(text: &str) -> String {
-    String::from_utf8(rewritten(Syntax::Xml, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
+    String::from_utf8(rewrite(Syntax::Xml, text.as_bytes(), &[text.len().max(1)]).unwrap()).unwrap()
 }
 
 #[test]
-fn every_spelling_of_an_address_is_ours_afterwards() {
+fn every_form_of_an_archive_url_is_rewritten() {
     for (before, after) in [
         (
             r#"[{"00081190":{"vr":"UR","Value":["http://pacs:8042/dicom-web/studies/1.2"]}}]"#,
@@ -81,7 +81,7 @@ fn every_spelling_of_an_address_is_ours_afterwards() {
 }
 
 #[test]
-fn everything_else_passes_byte_for_byte() {
+fn everything_else_is_unchanged() {
     for text in [
         "",
         "[]",
@@ -104,33 +104,33 @@ fn urls_in_character_references_are_rewritten_as_clients_read_them() {
         ("&#x68;ttp://pacs:8042/dicom-web/studies/1.2", "https://gw.example/dicom-web/main/studies/1.2"),
     ] {
         let text = format!("<BulkData uri=\"{written}\"/>");
-        let after = rewritten(Syntax::Xml, text.as_bytes(), &[3]).unwrap();
+        let after = rewrite(Syntax::Xml, text.as_bytes(), &[3]).unwrap();
         let expected = format!("<BulkData uri=\"{rewritten_url}\"/>");
         assert_eq!(String::from_utf8(after).unwrap(), expected, "{written}");
     }
 }
 
 #[test]
-fn bytes_that_are_not_utf8_pass() {
+fn bytes_that_are_not_utf8_are_unchanged() {
     let text = b"[{\"00100010\":{\"Value\":[\"M\xFCller\"]},\"BulkDataURI\":\"x\xFC\"}]";
-    assert_eq!(rewritten(Syntax::Json, text, &[3]).unwrap(), text);
+    assert_eq!(rewrite(Syntax::Json, text, &[3]).unwrap(), text);
 }
 
 #[test]
-fn an_endless_address_ends_the_stream() {
-    let text = format!("{{\"BulkDataURI\":\"{}", "a/".repeat(MAX_ADDRESS_LEN));
-    assert_eq!(rewritten(Syntax::Json, text.as_bytes(), &[1000]), Err(RewriteError::UrlTooLong));
-    let elsewhere = format!("{{\"x\":\"http://{}\"}}", "a".repeat(3 * MAX_ADDRESS_LEN));
-    assert_eq!(rewritten(Syntax::Json, elsewhere.as_bytes(), &[1000]).unwrap(), elsewhere.as_bytes());
+fn an_endless_url_is_an_error() {
+    let text = format!("{{\"BulkDataURI\":\"{}", "a/".repeat(MAX_URL_LEN));
+    assert_eq!(rewrite(Syntax::Json, text.as_bytes(), &[1000]), Err(RewriteError::UrlTooLong));
+    let elsewhere = format!("{{\"x\":\"http://{}\"}}", "a".repeat(3 * MAX_URL_LEN));
+    assert_eq!(rewrite(Syntax::Json, elsewhere.as_bytes(), &[1000]).unwrap(), elsewhere.as_bytes());
 }
 
 #[test]
-fn xml_is_rewritten_where_addresses_stand() {
+fn urls_in_xml_are_rewritten_for_every_chunking() {
     let before = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> http://other/studies/1.2 </Value><Value number="2">http://third/x</Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri="http://third/blob"/><BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
     let after = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> https://gw.example/dicom-web/main/studies/1.2 </Value><Value number="2"></Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri=""/><BulkData uri='https://gw.example/dicom-web/main/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
     assert_eq!(xml(before), after);
     for size in 1..before.len() {
-        assert_eq!(rewritten(Syntax::Xml, before.as_bytes(), &[size]).unwrap(), after.as_bytes(), "{size}");
+        assert_eq!(rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap(), after.as_bytes(), "{size}");
     }
     let empty = r#"<DicomAttribute tag="00081190" vr="UR"/><Value>http://third/x</Value>"#;
     assert_eq!(xml(empty), empty);
@@ -140,25 +140,25 @@ const PIECES: &str = "http|s|:|//|\\\\/|\\\\|\"|pacs:8042|/dicom-web|/studies/1\
 
 proptest! {
     #[test]
-    fn the_result_does_not_depend_on_how_the_text_is_cut(
+    fn the_result_is_the_same_for_every_chunking(
         pieces in prop::collection::vec(PIECES, 0..40), sizes in prop::collection::vec(1usize..20, 1..8), xml in any::<bool>(),
     ) {
         let syntax = if xml { Syntax::Xml } else { Syntax::Json };
         let text = pieces.concat();
-        let whole = rewritten(syntax, text.as_bytes(), &[text.len().max(1)]);
-        prop_assert_eq!(rewritten(syntax, text.as_bytes(), &sizes), whole.clone());
-        prop_assert_eq!(rewritten(syntax, text.as_bytes(), &[1]), whole);
+        let whole = rewrite(syntax, text.as_bytes(), &[text.len().max(1)]);
+        prop_assert_eq!(rewrite(syntax, text.as_bytes(), &sizes), whole.clone());
+        prop_assert_eq!(rewrite(syntax, text.as_bytes(), &[1]), whole);
     }
 
     #[test]
-    fn no_row_names_the_archive_afterwards(
+    fn no_rewritten_row_contains_the_host_of_the_archive(
         host in "pacs:8042|other|evil\\.example:1", path in "/dicom-web/studies/1\\.2|/x|/studies/1/series/2/metadata|", slash in "/|\\\\/",
         key in "\"BulkDataURI\":|\"00081190\":\\{\"vr\":\"UR\",\"Value\":\\[", size in 1usize..60,
     ) {
-        let address = format!("http://{host}{path}").replace('/', &slash);
+        let url = format!("http://{host}{path}").replace('/', &slash);
         let close = if key.contains('[') { "]}" } else { "" };
-        let text = format!("[{{{key}\"{address}\"{close}}}]");
-        let after = String::from_utf8(rewritten(Syntax::Json, text.as_bytes(), &[size]).unwrap()).unwrap();
+        let text = format!("[{{{key}\"{url}\"{close}}}]");
+        let after = String::from_utf8(rewrite(Syntax::Json, text.as_bytes(), &[size]).unwrap()).unwrap();
         prop_assert!(!after.contains(&host), "{}", after);
         prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&after).is_ok(), "{}", after);
     }
@@ -166,8 +166,8 @@ proptest! {
 
 proptest! {
     #[test]
-    fn an_address_becomes_the_same_whatever_stood_before_it(
-        spelled in prop::collection::vec(
+    fn a_url_is_rewritten_the_same_way_after_any_other(
+        urls in prop::collection::vec(
             (
                 prop::sample::select(vec!["http://a/rs", "http://a/rs/studies/1.2", "http://a", "//a/rs", "", "HTTP://b/studies"]),
                 prop::sample::select(vec![
@@ -178,17 +178,17 @@ proptest! {
         ),
     ) {
         let element = |(root, path): &(&str, &str)| format!(r#"{{"BulkDataURI":"{root}{path}"}}"#);
-        let alone: String = spelled.iter().map(|spelled| json(&element(spelled))).collect();
-        let together: String = spelled.iter().map(element).collect();
+        let alone: String = urls.iter().map(|url| json(&element(url))).collect();
+        let together: String = urls.iter().map(element).collect();
         prop_assert_eq!(json(&together), alone);
     }
 }
 
 #[test]
-fn an_apostrophe_in_our_address_ends_no_attribute_of_xml_and_stays_an_apostrophe() {
+fn an_apostrophe_in_the_public_url_is_escaped_in_xml_attributes() {
     let root = Url::parse("http://pacs:8042/dicom-web/").unwrap();
-    let addresses = UrlMap::new("https://gw.example/o'brien", &root, &root, "studies/1.2/metadata");
-    let mut rewriter = Rewriter::new(addresses, Syntax::Xml);
+    let url_map = UrlMap::new("https://gw.example/o'brien", &root, &root, "studies/1.2/metadata");
+    let mut rewriter = Rewriter::new(url_map, Syntax::Xml);
     let text = "<BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulk/1'/>";
     let mut written = rewriter.push(&Bytes::from(text)).unwrap().to_vec();
     written.extend_from_slice(&rewriter.finish().unwrap());
