@@ -149,7 +149,7 @@ impl App {
     }
 }
 
-/// When the present content of each archive's Endpoint was first seen, without its address, which depends on the caller's base
+/// When the present content of each archive's Endpoint was first seen, without its URL, which depends on the caller's base
 /// URL.
 fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
     let observation = |archive: &config::ArchiveConfig| {

@@ -116,8 +116,8 @@ impl ChangeLog {
 
     /// Records that no archive holds the resource any more; returns whether it was ever seen. If it is seen again, that counts
     /// as a change.
-    pub async fn mark_gone(&self, resource: ResourceKey) -> bool {
-        let was_seen = self.blocking(move |log| log.mark_gone(resource)).await;
+    pub async fn mark_deleted(&self, resource: ResourceKey) -> bool {
+        let was_seen = self.blocking(move |log| log.mark_deleted(resource)).await;
         self.make_durable_soon();
         was_seen.unwrap_or(false)
     }
@@ -200,8 +200,8 @@ impl Log {
         }
     }
 
-    fn mark_gone(&self, resource: ResourceKey) -> bool {
-        let was_seen = self.attempt(|records| self.writing(|_, _| records.mark_gone(resource)));
+    fn mark_deleted(&self, resource: ResourceKey) -> bool {
+        let was_seen = self.attempt(|records| self.writing(|_, _| records.mark_deleted(resource)));
         was_seen.unwrap_or(false)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The key of an entry among those of its type. It is made of all the parts that tell one entry from another, and no two
+/// The key of an entry among those of its type. It is made of all the parts that distinguish one entry from another, and no two
 /// lists of parts make the same key: a key that says too little is how a cache serves the wrong patient.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CacheKey(Box<[u8]>);

@@ -116,8 +116,8 @@ impl Records {
     }
 
     /// Records that the resource was deleted, if it was ever seen. This is durable at once: if the log forgot a deletion that a
-    /// client was told about, the client would miss the return of the study.
-    pub(super) fn mark_gone(&self, resource: ResourceKey) -> Result<bool, StoreError> {
+    /// client has learned of, the client would miss the return of the study.
+    pub(super) fn mark_deleted(&self, resource: ResourceKey) -> Result<bool, StoreError> {
         let Some(known) = find(&*self.store.read()?.table(RECORDS)?, resource)? else { return Ok(false) };
         if !known.is_gone {
             let write = self.store.write(Durability::Immediate)?;

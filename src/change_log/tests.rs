@@ -101,10 +101,10 @@ fn records_survive_a_restart_and_only_the_owner_can_read_the_file() {
     clock.set(1_000);
     let first = {
         let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
-        assert!(!log.mark_gone(ResourceKey([1; 16])));
+        assert!(!log.mark_deleted(ResourceKey([1; 16])));
         let first = see(&log, 1, 1, Some(1));
         see(&log, 2, 1, None);
-        assert!(log.mark_gone(ResourceKey([2; 16])));
+        assert!(log.mark_deleted(ResourceKey([2; 16])));
         assert!(in_directory(folder.path(), MANY).is_err(), "two gateways need two directories");
         log.close();
         first
@@ -112,7 +112,7 @@ fn records_survive_a_restart_and_only_the_owner_can_read_the_file() {
     clock.set(9_000);
     let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
     assert_eq!(see(&log, 1, 1, None), first);
-    assert!(log.mark_gone(ResourceKey([2; 16])));
+    assert!(log.mark_deleted(ResourceKey([2; 16])));
     assert_eq!(see(&log, 2, 1, None).1, 9_001, "a return is reported");
     #[cfg(unix)]
     {
@@ -135,7 +135,7 @@ fn the_oldest_records_are_evicted_first_and_then_count_as_new() {
     clock.set(100_000);
     assert!(see(&log, 1, 2, None).1 < 100_000);
     assert!(see(&log, 3, 1, None).1 < 100_000);
-    assert!(!log.mark_gone(ResourceKey([2; 16])));
+    assert!(!log.mark_deleted(ResourceKey([2; 16])));
     assert_eq!(see(&log, 2, 1, None).1, 100_000);
 }
 
@@ -336,7 +336,7 @@ impl World {
                 self.see(study, rows, None);
             }
             Event::IsAway { study } => {
-                if self.log.as_ref().unwrap().mark_gone(ResourceKey([study; 16])) {
+                if self.log.as_ref().unwrap().mark_deleted(ResourceKey([study; 16])) {
                     self.client[usize::from(study)] = None;
                 }
             }

@@ -37,7 +37,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed?,
     }
-    Ok(if checks.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if checks.all_work() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What every archive can do; printed as a table.
@@ -46,8 +46,8 @@ pub struct Checks(Vec<ArchiveCheck>);
 
 impl Checks {
     /// Whether the gateway can work with every archive.
-    pub fn all_well(&self) -> bool {
-        self.0.iter().all(ArchiveCheck::is_well)
+    pub fn all_work(&self) -> bool {
+        self.0.iter().all(ArchiveCheck::works)
     }
 }
 

@@ -21,7 +21,7 @@ use super::limits::DicomwebLimits;
 use super::proxy::assembled::rows_in;
 use super::proxy::request::ProxyRequest;
 use super::request::path::Resource;
-use crate::http::negotiation::most_wanted;
+use crate::http::negotiation::by_preference;
 use crate::upstream::{Archive, DicomResource, PathSegment, Synthesized};
 use dicom_model::json::writer::Step;
 use http_messages::body::Body;
@@ -74,7 +74,7 @@ pub(super) async fn synthesize(
             Ok(rows_in(list::array(rows), request.accepted.wanted()))
         }
         Some(Synthesizable::Value(instance, steps)) => {
-            let ranges = most_wanted(request.accepted.ranges.clone());
+            let ranges = by_preference(request.accepted.ranges.clone());
             values::respond(archive, instance, steps, &ranges).await
         }
         None => Err(DicomwebError::NotAcceptable),

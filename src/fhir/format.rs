@@ -90,23 +90,23 @@ pub(super) fn negotiate(headers: &HeaderMap, format: Option<&str>) -> Result<Fhi
     // An unescaped plus was decoded as a blank.
     let format = format.trim().replace("; ", ";").replace(' ', "+").to_ascii_lowercase();
     if let Some((_, format)) = SHORT.iter().find(|(name, _)| *name == format) {
-        return one_version(headers, &[]).map(|()| *format);
+        return require_supported_version(headers, &[]).map(|()| *format);
     }
     let ranges: Vec<_> = MediaRange::parse(&format).into_iter().collect();
-    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| refusal("http._format")))
+    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| not_acceptable("http._format")))
 }
 
 /// Chooses by the headers alone.
 pub(super) fn accepted(headers: &HeaderMap) -> Result<FhirFormat, Failure> {
-    if let Some(format) = plainly_accepted(headers) {
+    if let Some(format) = accept_common_type(headers) {
         return Ok(format);
     }
     let ranges = negotiation::ranges(headers);
-    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| refusal("http.accept")))
+    choose(headers, &ranges).and_then(|format| format.ok_or_else(|| not_acceptable("http.accept")))
 }
 
-/// Most clients name one type or none, so that no weighing is necessary.
-fn plainly_accepted(headers: &HeaderMap) -> Option<FhirFormat> {
+/// Most clients list one type or none, so that no preferences have to be compared.
+fn accept_common_type(headers: &HeaderMap) -> Option<FhirFormat> {
     if headers.contains_key(header::CONTENT_TYPE) {
         return None;
     }
@@ -119,20 +119,20 @@ fn plainly_accepted(headers: &HeaderMap) -> Option<FhirFormat> {
 }
 
 fn choose(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirFormat>, Failure> {
-    one_version(headers, ranges)?;
-    let speaks =
+    require_supported_version(headers, ranges)?;
+    let is_supported =
         |range: &&MediaRange| range.parameter("fhirversion").is_none_or(|version| version == VERSION);
-    let spoken: Vec<_> = ranges.iter().filter(speaks).cloned().collect();
-    let preferred = negotiation::preferred(&spoken, &OFFERED.map(|(essence, _)| essence));
+    let supported: Vec<_> = ranges.iter().filter(is_supported).cloned().collect();
+    let preferred = negotiation::preferred(&supported, &OFFERED.map(|(essence, _)| essence));
     Ok(preferred.map(|index| OFFERED[index].1))
 }
 
 /// A request uses one FHIR version, and a body in another version cannot be read.
-fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure> {
+fn require_supported_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure> {
     let of_body = headers.get(header::CONTENT_TYPE).and_then(|line| line.to_str().ok());
     let of_body = of_body.and_then(MediaRange::parse);
-    let wanted = ranges.iter().filter(|range| range.quality > 0.0);
-    let mut versions = wanted.chain(&of_body).filter_map(|range| range.parameter("fhirversion"));
+    let acceptable = ranges.iter().filter(|range| range.quality > 0.0);
+    let mut versions = acceptable.chain(&of_body).filter_map(|range| range.parameter("fhirversion"));
     let Some(first) = versions.next() else { return Ok(()) };
     if versions.any(|other| other != first) {
         let diagnostics = "The request contains two values of fhirVersion; an interaction uses one.";
@@ -145,7 +145,7 @@ fn one_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<(), Failure
     Ok(())
 }
 
-fn refusal(expression: &str) -> Failure {
+fn not_acceptable(expression: &str) -> Failure {
     Failure::not_acceptable(
         "Resources are written as application/fhir+json, application/fhir+xml and, for browsers, text/html, FHIR version 4.0; \
          nothing that the request accepts is one of these.",
@@ -157,7 +157,7 @@ fn refusal(expression: &str) -> Failure {
 mod tests {
     use super::*;
 
-    fn asked(format: Option<&str>, accept: Option<&'static str>) -> Result<FhirFormat, u16> {
+    fn chosen(format: Option<&str>, accept: Option<&'static str>) -> Result<FhirFormat, u16> {
         let mut headers = HeaderMap::new();
         headers.extend(accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))));
         negotiate(&headers, format).map_err(|failure| failure.status.as_u16())
@@ -182,14 +182,14 @@ mod tests {
             (&["html", "text/html"], FhirFormat::Html),
         ] {
             for spelling in spellings {
-                assert_eq!(asked(Some(spelling), Some("image/png")), Ok(format), "{spelling}");
+                assert_eq!(chosen(Some(spelling), Some("image/png")), Ok(format), "{spelling}");
                 let accept: &'static str = Box::leak((*spelling).to_owned().into_boxed_str());
                 if spelling.contains('/') && !spelling.contains(' ') {
-                    assert_eq!(asked(None, Some(accept)), Ok(format), "{spelling}");
+                    assert_eq!(chosen(None, Some(accept)), Ok(format), "{spelling}");
                 }
                 let wanted = format!("{spelling}; fhirVersion=4.0");
                 if spelling.contains('/') {
-                    assert_eq!(asked(Some(&wanted), None), Ok(format), "{wanted}");
+                    assert_eq!(chosen(Some(&wanted), None), Ok(format), "{wanted}");
                 }
             }
         }
@@ -212,10 +212,10 @@ mod tests {
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", FhirFormat::Html),
             ("text/turtle, application/fhir+json;q=0.2", FhirFormat::FhirJson),
         ] {
-            assert_eq!(asked(None, Some(accept)), Ok(format), "{accept}");
+            assert_eq!(chosen(None, Some(accept)), Ok(format), "{accept}");
         }
-        assert_eq!(asked(None, None), Ok(FhirFormat::FhirJson));
-        assert_eq!(asked(Some(""), Some("text/xml")), Ok(FhirFormat::TextXml));
+        assert_eq!(chosen(None, None), Ok(FhirFormat::FhirJson));
+        assert_eq!(chosen(Some(""), Some("text/xml")), Ok(FhirFormat::TextXml));
     }
 
     #[test]
@@ -237,13 +237,13 @@ mod tests {
                 400,
             ),
         ] {
-            assert_eq!(asked(format, accept), Err(status), "{format:?} {accept:?}");
+            assert_eq!(chosen(format, accept), Err(status), "{format:?} {accept:?}");
         }
     }
 
     #[test]
     fn a_body_of_another_fhir_version_is_rejected() {
-        let asked = |content_type, accept| {
+        let chosen = |content_type, accept| {
             let headers = [
                 (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
                 (header::ACCEPT, HeaderValue::from_static(accept)),
@@ -251,9 +251,9 @@ mod tests {
             accepted(&headers.into_iter().collect()).map_err(|failure| failure.status.as_u16())
         };
         let (old, new) = ("application/fhir+json; fhirVersion=3.0", "application/fhir+json; fhirVersion=4.0");
-        assert_eq!(asked(new, new), Ok(FhirFormat::FhirJson));
-        assert_eq!(asked(new, "text/xml"), Ok(FhirFormat::TextXml));
-        assert_eq!(asked(old, "*/*"), Err(415));
-        assert_eq!(asked(old, new), Err(400));
+        assert_eq!(chosen(new, new), Ok(FhirFormat::FhirJson));
+        assert_eq!(chosen(new, "text/xml"), Ok(FhirFormat::TextXml));
+        assert_eq!(chosen(old, "*/*"), Err(415));
+        assert_eq!(chosen(old, new), Err(400));
     }
 }

@@ -66,10 +66,10 @@ impl PageLocation {
 }
 
 /// The page for the resource in `json`; without a location it has no links. `None` if `json` is not a resource.
-pub(super) fn of(json: &str, place: Option<&PageLocation>) -> Option<String> {
+pub(super) fn of(json: &str, location: Option<&PageLocation>) -> Option<String> {
     let resource = Json::parse(json).ok()?;
     let kind = resource.get("resourceType")?.as_text()?;
-    let mut page = HtmlPage { html: String::with_capacity(json.len() * 4 + 8 * 1024), place };
+    let mut page = HtmlPage { html: String::with_capacity(json.len() * 4 + 8 * 1024), location };
     page.head(kind, &resource);
     page.html.push_str("<main>");
     match kind {
@@ -85,7 +85,7 @@ pub(super) fn of(json: &str, place: Option<&PageLocation>) -> Option<String> {
 
 struct HtmlPage<'a> {
     html: String,
-    place: Option<&'a PageLocation>,
+    location: Option<&'a PageLocation>,
 }
 
 impl HtmlPage<'_> {
@@ -100,9 +100,9 @@ impl HtmlPage<'_> {
         self.html.push_str("</title><style>");
         self.html.push_str(STYLE);
         self.html.push_str("</style></head><body><header><nav><strong>dicomweb-gateway</strong>");
-        if let Some(place) = self.place {
+        if let Some(location) = self.location {
             for path in ["metadata", "ImagingStudy", "Patient", "Endpoint"] {
-                self.link(&[&place.base, "/", path].concat(), path);
+                self.link(&[&location.base, "/", path].concat(), path);
             }
         }
         self.html.push_str("</nav><h1>");
@@ -124,21 +124,21 @@ impl HtmlPage<'_> {
 
     /// Links to the other pages of a Bundle, and to the machine-readable formats.
     fn buttons(&mut self, resource: &Json<'_>) {
-        let Some(place) = self.place else { return };
+        let Some(location) = self.location else { return };
         self.html.push_str("<ul class=\"buttons\">");
         let links = resource.get("link").map_or(&[][..], Json::items);
         for (relation, label) in [("first", "First"), ("previous", "Previous"), ("next", "Next")] {
             let is_it = |link: &&Json<'_>| link.get("relation").and_then(Json::as_text) == Some(relation);
-            let address = links.iter().find(is_it).and_then(|link| link.get("url")?.as_text());
-            if let Some(address) = address.and_then(|address| place.target("url", address)) {
+            let url = links.iter().find(is_it).and_then(|link| link.get("url")?.as_text());
+            if let Some(url) = url.and_then(|url| location.target("url", url)) {
                 self.html.push_str("<li>");
-                self.link(&address, label);
+                self.link(&url, label);
             }
         }
         self.html.push_str("<li class=\"apart\">");
-        self.link(&place.url_in_format("json"), "JSON");
+        self.link(&location.url_in_format("json"), "JSON");
         self.html.push_str("<li>");
-        self.link(&place.url_in_format("xml"), "XML");
+        self.link(&location.url_in_format("xml"), "XML");
         self.html.push_str("</ul>");
     }
 
@@ -153,9 +153,9 @@ impl HtmlPage<'_> {
             self.text(text("diagnostics"));
             self.html.push_str(" <code>");
             self.text(text("code"));
-            for place in issue.get("expression").map_or(&[][..], Json::items) {
+            for location in issue.get("expression").map_or(&[][..], Json::items) {
                 self.html.push(' ');
-                self.text(place.as_text().unwrap_or_default());
+                self.text(location.as_text().unwrap_or_default());
             }
             self.html.push_str("</code>");
         }
@@ -173,9 +173,9 @@ impl HtmlPage<'_> {
             let text = |name| resource.get(name).and_then(Json::as_text).unwrap_or_default();
             let kind = text("resourceType");
             self.html.push_str("<li>");
-            let address = entry.get("fullUrl").and_then(Json::as_text);
-            match address.and_then(|address| self.place?.target("fullUrl", address)) {
-                Some(address) => self.link(&address, &[kind, "/", text("id")].concat()),
+            let url = entry.get("fullUrl").and_then(Json::as_text);
+            match url.and_then(|url| self.location?.target("fullUrl", url)) {
+                Some(url) => self.link(&url, &[kind, "/", text("id")].concat()),
                 None => self.text(kind),
             }
             self.html.push_str(" <span>");
@@ -200,10 +200,10 @@ impl HtmlPage<'_> {
             }
             Json::Text(text) => {
                 self.html.push_str("<i>");
-                match self.place.and_then(|place| place.target(name, text)) {
-                    Some(address) => {
+                match self.location.and_then(|location| location.target(name, text)) {
+                    Some(url) => {
                         self.html.push_str("<a href=\"");
-                        self.text(&address);
+                        self.text(&url);
                         self.html.push_str("\">");
                         self.quoted(text);
                         self.html.push_str("</a>");
@@ -240,9 +240,9 @@ impl HtmlPage<'_> {
         self.html.push(end);
     }
 
-    fn link(&mut self, address: &str, label: &str) {
+    fn link(&mut self, url: &str, label: &str) {
         self.html.push_str("<a href=\"");
-        self.text(address);
+        self.text(url);
         self.html.push_str("\">");
         self.text(label);
         self.html.push_str("</a>");
@@ -300,8 +300,8 @@ fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
         "CapabilityStatement" => {
             let software = resource.get("software")?;
             let of = |name| word(software.get(name)).unwrap_or_default();
-            let spoken = word(resource.get("fhirVersion")).unwrap_or_default();
-            Some(format!("{} {}, FHIR {spoken}", of("name"), of("version")))
+            let version = word(resource.get("fhirVersion")).unwrap_or_default();
+            Some(format!("{} {}, FHIR {version}", of("name"), of("version")))
         }
         _ => None,
     }

@@ -29,13 +29,13 @@ const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Aut
 pub(super) fn success(
     rendered: &Rendered,
     written: &ResponseFormat,
-    asked: &HeaderMap,
+    request: &HeaderMap,
     now: Timestamp,
 ) -> Result<Response<Body>, Failure> {
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
-    common(headers, written.format);
+    add_common_headers(headers, written.format);
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
     if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
         headers.insert(header::ETAG, etag);
@@ -44,12 +44,12 @@ pub(super) fn success(
     if let Some(Ok(date)) = modified.map(|modified| HeaderValue::from_maybe_shared(modified.text_at(now))) {
         headers.insert(header::LAST_MODIFIED, date);
     }
-    if conditional::has_it_already(asked, &rendered.etag, modified.map(LastModified::second)) {
+    if conditional::has_it_already(request, &rendered.etag, modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
-    let accepts_gzip = negotiation::accepts_gzip(asked);
+    let accepts_gzip = negotiation::accepts_gzip(request);
     let (plain, compressed) = if written.is_as_stored() {
         (rendered.json.clone(), rendered.gzip.clone())
     } else {
@@ -73,7 +73,7 @@ const HEADERS: usize = 7;
 /// A failure as an OperationOutcome in the requested format; in JSON if no supported format was requested.
 pub fn refuse(
     failure: &Failure,
-    asked: &HeaderMap,
+    request: &HeaderMap,
     query: Option<&str>,
     public: Option<&PublicBase>,
 ) -> Response<Body> {
@@ -82,7 +82,7 @@ pub fn refuse(
     let base = public.filter(|_| pairs.is_ok()).map(base_of);
     refuse_written(
         failure,
-        &ResponseFormat::asked(asked, &pairs.unwrap_or_default(), base).unwrap_or_default(),
+        &ResponseFormat::asked(request, &pairs.unwrap_or_default(), base).unwrap_or_default(),
     )
 }
 
@@ -106,7 +106,7 @@ pub(super) fn refuse_written(failure: &Failure, written: &ResponseFormat) -> Res
     let mut response = Response::new(body::full(content));
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
-    common(headers, format);
+    add_common_headers(headers, format);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     failure.describe(headers);
     response
@@ -120,7 +120,7 @@ pub fn allowed(methods: &'static str) -> Response<Body> {
     response
 }
 
-fn common(headers: &mut HeaderMap, format: FhirFormat) {
+fn add_common_headers(headers: &mut HeaderMap, format: FhirFormat) {
     headers.insert(header::CONTENT_TYPE, format.content_type());
     headers.insert(header::VARY, VARY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
@@ -147,16 +147,19 @@ mod tests {
     #[test]
     fn a_failure_is_written_in_the_requested_format() {
         let failure = Failure::not_found("There is no archive with this id.");
-        let told = |accept, query| {
+        let content_type = |accept, query| {
             let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
             refuse(&failure, &headers, query, None).headers()[header::CONTENT_TYPE]
                 .to_str()
                 .unwrap()
                 .to_owned()
         };
-        assert_eq!(told("text/xml", None), "text/xml; charset=utf-8");
-        assert_eq!(told("text/xml", Some("_format=json&a=b")), "application/fhir+json; charset=utf-8");
-        assert_eq!(told("image/png", None), "application/fhir+json; charset=utf-8");
-        assert_eq!(told("application/xml", Some("a=%zz")), "application/xml; charset=utf-8");
+        assert_eq!(content_type("text/xml", None), "text/xml; charset=utf-8");
+        assert_eq!(
+            content_type("text/xml", Some("_format=json&a=b")),
+            "application/fhir+json; charset=utf-8"
+        );
+        assert_eq!(content_type("image/png", None), "application/fhir+json; charset=utf-8");
+        assert_eq!(content_type("application/xml", Some("a=%zz")), "application/xml; charset=utf-8");
     }
 }

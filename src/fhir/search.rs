@@ -45,7 +45,7 @@ pub(super) async fn imaging_studies(
         search.criteria.push(Criterion::of_patient(id));
     }
     let mut pages = Pages::of(&context.cursors, request, &path, &search);
-    let place: Option<Cursor> = pages.cursor()?;
+    let cursor: Option<Cursor> = pages.cursor()?;
     let found = if search.result.contained == Contained::Only {
         // ImagingStudy is never a contained resource here.
         StudyPage { total: Some(0), ..StudyPage::default() }
@@ -54,7 +54,7 @@ pub(super) async fn imaging_studies(
             criteria: &search.criteria,
             sort: &search.sort,
             count: if search.result.only_count() { 0 } else { search.result.count },
-            place: place.as_ref(),
+            cursor: cursor.as_ref(),
             needs_total: search.result.only_count() || search.result.total == Some(Total::Accurate),
         };
         context.studies.page(&wanted, access, request.freshness()).await?
@@ -148,7 +148,7 @@ async fn in_order(
     found: Vec<SearchMatch>,
     order: &SortOrder<'_>,
 ) -> Result<Rendered, Failure> {
-    let found = found.into_iter().map(|found| (found.standing(context, order), found)).collect();
+    let found = found.into_iter().map(|found| (found.sort_position(context, order), found)).collect();
     cut_from(context, request, access, pages, result, found, order).await
 }
 
@@ -167,9 +167,9 @@ async fn cut_from(
     if found.len() > limit && !directions.is_empty() {
         return Err(StudiesError::TooManyToSort { limit }.into());
     }
-    let place: Option<Cursor> = pages.cursor()?;
+    let cursor: Option<Cursor> = pages.cursor()?;
     let count = if result.only_count() { 0 } else { result.count };
-    let PageSlice { items, total, previous, next } = paginate(found, &directions, place.as_ref(), count);
+    let PageSlice { items, total, previous, next } = paginate(found, &directions, cursor.as_ref(), count);
     let mut entries = written(context, request, &items, &form(result), Mode::Match).await?;
     entries.extend(included(context, request, access, result, items, &mut pages).await?);
     page::render(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await

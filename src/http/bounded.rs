@@ -35,11 +35,11 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(ReadError::TooLarge { limit });
     }
-    let whole = read_at_any_pace(body, limit);
+    let whole = read_without_timeout(body, limit);
     tokio::time::timeout(within, whole).await.map_err(|_| ReadError::TooSlow { within })?
 }
 
-async fn read_at_any_pace<B: Body>(body: B, limit: usize) -> Result<Bytes, ReadError> {
+async fn read_without_timeout<B: Body>(body: B, limit: usize) -> Result<Bytes, ReadError> {
     let mut body = pin!(body);
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {

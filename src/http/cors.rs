@@ -79,37 +79,37 @@ impl Cors {
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// Allows the page that sent `request` to read `answer`, if its origin is allowed.
-    pub fn allow(&self, request: &HeaderMap, answer: &mut HeaderMap) {
-        if self.name_origin(request, answer) {
-            answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    /// Allows the page that sent `request` to read `response`, if its origin is allowed.
+    pub fn allow(&self, request: &HeaderMap, response: &mut HeaderMap) {
+        if self.allow_origin(request, response) {
+            response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
         }
     }
 
     /// Adds the allowed methods and headers to the response to a preflight, if the page's origin is allowed.
-    pub fn allow_beforehand(&self, request: &HeaderMap, answer: &mut HeaderMap) {
-        if self.name_origin(request, answer) {
-            answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-            answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-            answer.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    pub fn allow_beforehand(&self, request: &HeaderMap, response: &mut HeaderMap) {
+        if self.allow_origin(request, response) {
+            response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+            response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+            response.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         }
     }
 
     /// Adds the page's origin to the response; returns whether it is allowed. Credentials are never combined with `*`.
-    fn name_origin(&self, request: &HeaderMap, answer: &mut HeaderMap) -> bool {
+    fn allow_origin(&self, request: &HeaderMap, response: &mut HeaderMap) -> bool {
         match (self, request.get(header::ORIGIN)) {
             (Self::Any, Some(_)) => {
-                answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+                response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
                 true
             }
             (Self::Of(origins), origin) => {
                 // Caches must not serve the response for one origin to another.
-                answer.append(header::VARY, HeaderValue::from_static("Origin"));
+                response.append(header::VARY, HeaderValue::from_static("Origin"));
                 let Some(Origin(origin)) = origins.iter().find(|allowed| Some(&allowed.0) == origin) else {
                     return false;
                 };
-                answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-                answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
                 true
             }
             (Self::None | Self::Any, _) => false,
@@ -160,27 +160,27 @@ mod tests {
             "https://VIEWER.example.org",
             "*",
         ] {
-            let mut answer = HeaderMap::new();
-            cors.allow(&headers_of(stranger), &mut answer);
-            assert_eq!(answer.len(), 1, "{stranger}: {answer:?}");
-            assert_eq!(answer[header::VARY], "Origin");
+            let mut response = HeaderMap::new();
+            cors.allow(&headers_of(stranger), &mut response);
+            assert_eq!(response.len(), 1, "{stranger}: {response:?}");
+            assert_eq!(response[header::VARY], "Origin");
         }
-        let mut answer = HeaderMap::new();
-        cors.allow(&headers_of("https://viewer.example.org"), &mut answer);
-        assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://viewer.example.org");
-        assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
+        let mut response = HeaderMap::new();
+        cors.allow(&headers_of("https://viewer.example.org"), &mut response);
+        assert_eq!(response[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://viewer.example.org");
+        assert_eq!(response[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
     }
 
     #[test]
     fn a_wildcard_excludes_credentials_and_no_origin_gets_no_headers() {
-        let mut answer = HeaderMap::new();
-        Cors::Any.allow(&headers_of("https://any.example"), &mut answer);
-        assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
-        assert!(!answer.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
+        let mut response = HeaderMap::new();
+        Cors::Any.allow(&headers_of("https://any.example"), &mut response);
+        assert_eq!(response[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert!(!response.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
         for cors in [Cors::None, Cors::Any] {
-            let mut answer = HeaderMap::new();
-            cors.allow(&HeaderMap::new(), &mut answer);
-            assert!(answer.is_empty());
+            let mut response = HeaderMap::new();
+            cors.allow(&HeaderMap::new(), &mut response);
+            assert!(response.is_empty());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-pub use http_messages::media_range::{MediaRange, most_wanted, preferred};
+pub use http_messages::media_range::{MediaRange, by_preference, preferred};
 use http_messages::media_range::{elements, weight};
 
 /// Maximum number of elements of a header that are read.
@@ -11,7 +11,7 @@ const MAX_ELEMENTS: usize = 64;
 
 /// The ranges of all `Accept` headers, by descending quality; equal ones in their order. Without the header, `*/*`.
 pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange> {
-    most_wanted(ranges(headers))
+    by_preference(ranges(headers))
 }
 
 /// The ranges of all `Accept` headers in their order, including those with quality 0. Without the header, `*/*`.

@@ -238,9 +238,9 @@ mod tests {
     async fn a_compressed_text_is_smaller_and_decodes_to_the_original() {
         let text = text();
         for coding in ["zstd", "br", "gzip"] {
-            let answer = compressed(&headers(coding), Response::new(body::full(text.clone())));
-            assert_eq!(answer.headers()[header::CONTENT_ENCODING], coding);
-            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            let response = compressed(&headers(coding), Response::new(body::full(text.clone())));
+            assert_eq!(response.headers()[header::CONTENT_ENCODING], coding);
+            let bytes = response.into_body().collect().await.unwrap().to_bytes();
             assert!(bytes.len() < text.len() / 4, "{coding}: {}", bytes.len());
             assert!(decoded(coding, &bytes).unwrap() == text, "{coding}");
         }
@@ -253,9 +253,9 @@ mod tests {
             let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, BoxError>>(2);
             let rows =
                 stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
-            let answer =
+            let response =
                 compressed(&headers(coding), Response::new(body::streamed(StreamBody::new(Box::pin(rows)))));
-            let mut body = answer.into_body();
+            let mut body = response.into_body();
             sender.send(Ok(Frame::data(Bytes::from_static(b"[{\"a\":1},")))).await.unwrap();
             let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
             assert!(!first.is_empty());

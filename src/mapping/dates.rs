@@ -27,7 +27,7 @@ pub(super) fn date_time(
         let civil =
             DateTime::new(day.year(), day.month(), day.day(), time.hour, minute, second, nanosecond).ok()?;
         let offset = offset(context, [attributes, study], civil)?;
-        Some(format!("{}{}", written(civil, time.microsecond), spelled(offset)))
+        Some(format!("{}{}", format_date_time(civil, time.microsecond), format_offset(offset)))
     };
     Some(timed().unwrap_or_else(|| day.to_string()))
 }
@@ -51,7 +51,7 @@ fn offset(context: &MappingContext, places: [&Attributes; 2], civil: DateTime) -
 }
 
 /// FHIR requires seconds; a fraction is written only if the object has a nonzero one.
-fn written(civil: DateTime, microsecond: Option<u32>) -> String {
+fn format_date_time(civil: DateTime, microsecond: Option<u32>) -> String {
     let base = format!("{}T{:02}:{:02}:{:02}", civil.date(), civil.hour(), civil.minute(), civil.second());
     match microsecond.filter(|microsecond| *microsecond > 0) {
         Some(microsecond) => format!("{base}.{}", format!("{microsecond:06}").trim_end_matches('0')),
@@ -59,7 +59,7 @@ fn written(civil: DateTime, microsecond: Option<u32>) -> String {
     }
 }
 
-fn spelled(offset: Offset) -> String {
+fn format_offset(offset: Offset) -> String {
     let minutes = offset.seconds() / 60;
     if minutes == 0 {
         return "Z".to_owned();

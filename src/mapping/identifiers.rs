@@ -49,7 +49,7 @@ impl Issuer {
         let known = || names.iter().find_map(|name| context.issuers.get(name).cloned());
         let system = universal.or_else(known);
         // A named but unknown issuer is not the default one.
-        let is_named = !names.is_empty() || designator.is_some_and(names_an_issuer);
+        let is_named = !names.is_empty() || designator.is_some_and(has_issuer);
         Self {
             system: if is_named { system } else { default.map(str::to_owned) },
             assigner: names.into_iter().next(),
@@ -69,7 +69,7 @@ impl Issuer {
     }
 }
 
-fn names_an_issuer(designator: &Attributes) -> bool {
+fn has_issuer(designator: &Attributes) -> bool {
     designator.text(tags::UNIVERSAL_ENTITY_ID).is_some()
 }
 

@@ -19,7 +19,7 @@ use crate::telemetry::CacheOutcome;
 use dicom_model::StudyUid;
 use fhir_r4::types::{Projection, project};
 
-/// An assembled study, and what tells whether it is still current.
+/// An assembled study, and what shows whether it is still current.
 #[derive(Debug)]
 pub struct StudyEntry {
     /// The resource.
@@ -100,7 +100,8 @@ impl Studies {
         }
         self.cache.remove::<StudyEntry>(StudyEntry::key(uid, form));
         // A caller who sees only some studies must not learn that a hidden study existed.
-        let was_served = access.sees_everything() && self.change_log.mark_gone(ResourceKey::study(uid)).await;
+        let was_served =
+            access.sees_everything() && self.change_log.mark_deleted(ResourceKey::study(uid)).await;
         Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
     }
 
@@ -137,11 +138,11 @@ impl Studies {
                 && self.still_current(study, form).is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
         };
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
-        let asked: Vec<_> =
+        let observed: Vec<_> =
             studies.iter().filter(|study| study.version.is_none() && !is_settled(study)).collect();
         let versions =
-            self.change_log.observe(asked.iter().map(|study| self.observation(study)).collect()).await;
-        known.chain(asked.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
+            self.change_log.observe(observed.iter().map(|study| self.observation(study)).collect()).await;
+        known.chain(observed.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
     /// The series of those studies that are not cached, requested together where the archive understands a list of UIDs, so

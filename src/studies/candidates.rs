@@ -59,9 +59,9 @@ impl Studies {
             }
         });
         let mut rows = StudyRows::default();
-        for answer in try_join_all(rows_of).await? {
-            rows.named.extend(answer.named);
-            rows.missing_uid.extend(answer.missing_uid);
+        for found in try_join_all(rows_of).await? {
+            rows.named.extend(found.named);
+            rows.missing_uid.extend(found.missing_uid);
         }
         rows.named.retain(|row| access.may_see(&row.attributes));
         rows.missing_uid.retain(|row| access.may_see(&row.attributes));
@@ -94,8 +94,8 @@ impl Studies {
             return Ok(Vec::new());
         }
         let uid_lists = source.archive.profile().uid_lists;
-        let questions = plan::studies_named(uids.iter().map(|uid| uid.as_str()), uid_lists);
-        let mut rows = self.rows_of(source, &questions, freshness).await?.named;
+        let queries = plan::studies_named(uids.iter().map(|uid| uid.as_str()), uid_lists);
+        let mut rows = self.rows_of(source, &queries, freshness).await?.named;
         // An archive that ignores the key returns every study that it has.
         rows.retain(|row| uids.contains(&&row.uid));
         Ok(rows)
@@ -111,29 +111,29 @@ impl Studies {
         if self.sources.len() < 2 || found.studies.is_empty() {
             return Ok(());
         }
-        let asks = self.sources.iter().map(|source| {
+        let searches = self.sources.iter().map(|source| {
             let missing =
                 |study: &&FoundStudy| !study.rows.iter().any(|row| &row.archive == source.archive.id());
             let uids: Vec<_> = found.studies.iter().filter(missing).map(FoundStudy::uid).collect();
             async move { self.rows_named(source, &uids, freshness).await }
         });
-        let further: Vec<_> = try_join_all(asks).await?.into_iter().flatten().collect();
+        let further: Vec<_> = try_join_all(searches).await?.into_iter().flatten().collect();
         if further.is_empty() {
             return Ok(());
         }
         let known = std::mem::take(&mut found.studies).into_iter().flat_map(|study| study.rows);
         let further = further.into_iter().filter(|row| access.may_see(&row.attributes));
-        let gathered = gather(self.in_order(known.chain(further)));
+        let gathered = gather(self.in_archive_order(known.chain(further)));
         found.studies = gathered.studies;
         found.patient_conflicts.extend(gathered.patient_conflicts);
         Ok(())
     }
 
-    fn in_order(&self, rows: impl Iterator<Item = StudyRow>) -> Vec<StudyRow> {
+    fn in_archive_order(&self, rows: impl Iterator<Item = StudyRow>) -> Vec<StudyRow> {
         let mut rows: Vec<_> = rows.collect();
-        let place =
+        let index =
             |row: &StudyRow| self.sources.iter().position(|source| source.archive.id() == &row.archive);
-        rows.sort_by_key(place);
+        rows.sort_by_key(index);
         rows
     }
 
@@ -144,10 +144,10 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<StudyRows, StudiesError> {
         match plan {
-            Plan::Ask(questions) => self.rows_of(source, &questions, freshness).await,
+            Plan::Ask(queries) => self.rows_of(source, &queries, freshness).await,
             Plan::Below(queries, otherwise) => {
-                let told = self.studies_above(source, &queries).await?;
-                self.rows_of(source, &told.unwrap_or(otherwise), freshness).await
+                let above = self.studies_above(source, &queries).await?;
+                self.rows_of(source, &above.unwrap_or(otherwise), freshness).await
             }
         }
     }
@@ -186,17 +186,17 @@ impl Studies {
         Ok(Some(plan::studies_named(uids.iter().map(String::as_str), profile.uid_lists)))
     }
 
-    /// The rows of `questions`. Every patient in them is added to the cache.
+    /// The rows of `queries`. Every patient in them is added to the cache.
     pub(super) async fn rows_of(
         &self,
         source: &ArchiveSource,
-        questions: &[PlannedQuery],
+        queries: &[PlannedQuery],
         freshness: Freshness,
     ) -> Result<StudyRows, StudiesError> {
         let mut rows = StudyRows::default();
-        for question in questions {
-            for answer in self.answer(source, question, freshness).await? {
-                for row in &answer.rows {
+        for planned in queries {
+            for found in self.query(source, planned, freshness).await? {
+                for row in &found.rows {
                     match study_row(source, row) {
                         Ok(row) => {
                             self.remember_patient(&row);
@@ -210,72 +210,70 @@ impl Studies {
         Ok(rows)
     }
 
-    async fn answer(
+    async fn query(
         &self,
         source: &ArchiveSource,
-        question: &PlannedQuery,
+        planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
-        match self.ask(source, question, freshness).await {
-            Err(error) if is_list_too_long(&error) => {
-                self.answer_by_windows(source, question, freshness).await
-            }
+        match self.query_once(source, planned, freshness).await {
+            Err(error) if is_list_too_long(&error) => self.query_by_windows(source, planned, freshness).await,
             Err(error) => Err(error),
             Ok(rows) => Ok(vec![rows]),
         }
     }
 
-    async fn ask(
+    async fn query_once(
         &self,
         source: &ArchiveSource,
-        question: &PlannedQuery,
+        planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Arc<SearchRows>, StudiesError> {
         let notes = mapping::study_note_tags(&source.context);
-        let ask = |query: &QidoQuery| self.scan(&source.archive, query.clone().include(notes), freshness);
-        let found = match (ask(&question.query).await, &question.without_optional_keys) {
-            (Err(error), Some(instead)) if is_refusal(&error) && !is_list_too_long(&error) => {
-                ask(instead).await?
+        let scan = |query: &QidoQuery| self.scan(&source.archive, query.clone().include(notes), freshness);
+        let found = match (scan(&planned.query).await, &planned.without_optional_keys) {
+            (Err(error), Some(instead)) if is_rejection(&error) && !is_list_too_long(&error) => {
+                scan(instead).await?
             }
             (rows, _) => rows?,
         };
-        if let Some(padded) = &question.padded
+        if let Some(padded) = &planned.padded
             && found.rows.is_empty()
             && source.archive.profile().keeps_padding
         {
-            return ask(padded).await;
+            return scan(padded).await;
         }
         Ok(found)
     }
 
-    /// For an archive that refuses to list so much: splits the date range in halves, as often as necessary. Without a date
+    /// For an archive that rejects such a long list: splits the date range in halves, as often as necessary. Without a date
     /// range this is impossible, because studies without a date would be lost.
-    async fn answer_by_windows(
+    async fn query_by_windows(
         &self,
         source: &ArchiveSource,
-        question: &PlannedQuery,
+        planned: &PlannedQuery,
         freshness: Freshness,
     ) -> Result<Vec<Arc<SearchRows>>, StudiesError> {
-        let refusal = || StudiesError::TooMuchToList { archive: source.archive.id().clone() };
-        let Some((first, last)) = question.days else { return Err(refusal()) };
+        let too_much = || StudiesError::TooMuchToList { archive: source.archive.id().clone() };
+        let Some((first, last)) = planned.days else { return Err(too_much()) };
         let first = first.map_or(EARLIEST, DicomDate::civil);
         let mut windows = vec![(first, last.map_or(Date::MAX, DicomDate::civil))];
         let mut rows_of = Vec::new();
         for _ in 0..MAX_WINDOWS {
             let Some((first, last)) = windows.pop() else { return Ok(rows_of) };
-            let Some(narrowed) = question.on(first.into(), last.into()) else { continue };
-            match self.ask(source, &narrowed, freshness).await {
+            let Some(narrowed) = planned.on(first.into(), last.into()) else { continue };
+            match self.query_once(source, &narrowed, freshness).await {
                 Ok(rows) => rows_of.push(rows),
                 Err(error) if is_list_too_long(&error) && first < last => {
                     let middle = first.saturating_add((days_between(first, last) / 2).days());
                     windows.push((middle.saturating_add(1.day()), last));
                     windows.push((first, middle));
                 }
-                Err(error) if is_list_too_long(&error) => return Err(refusal()),
+                Err(error) if is_list_too_long(&error) => return Err(too_much()),
                 Err(error) => return Err(error),
             }
         }
-        if windows.is_empty() { Ok(rows_of) } else { Err(refusal()) }
+        if windows.is_empty() { Ok(rows_of) } else { Err(too_much()) }
     }
 
     /// The patients that the first criterion of this kind refers to; `None` if no criterion refers to a patient.
@@ -304,7 +302,7 @@ fn days_between(first: Date, last: Date) -> i32 {
     first.until(last).map_or(0, |span| span.get_days())
 }
 
-fn is_refusal(error: &StudiesError) -> bool {
+fn is_rejection(error: &StudiesError) -> bool {
     matches!(error, StudiesError::Archive(error) if matches!(error.kind, ArchiveErrorKind::Refused(_)))
 }
 

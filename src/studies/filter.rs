@@ -213,7 +213,7 @@ fn depth_of(criterion: &Criterion<ImagingStudy>, row: &Attributes) -> Depth {
         | Param::Performer
         | Param::Reason
         | Param::Referrer => Depth::Instances,
-        Param::Identifier if asks_for_issuer(&criterion.test, row) => Depth::Instances,
+        Param::Identifier if requires_issuer(&criterion.test, row) => Depth::Instances,
         Param::Started => match &criterion.test {
             Test::Date(dates) => depth_of_dates(dates, row),
             _ => Depth::Study,
@@ -243,7 +243,7 @@ fn depth_of_dates(dates: &[(Prefix, FhirDate)], row: &Attributes) -> Depth {
 
 /// Whether the criterion gives the accession number of the row with its system, or explicitly without one, and the row does not
 /// say who issued the number.
-fn asks_for_issuer(test: &Test, row: &Attributes) -> bool {
+fn requires_issuer(test: &Test, row: &Attributes) -> bool {
     let Some(number) = row.text(tags::ACCESSION_NUMBER) else { return false };
     let names = |token: &Token| token.system != System::Any && token.code.as_deref() == Some(number);
     row.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none()

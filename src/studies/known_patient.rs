@@ -1,10 +1,11 @@
-//! What a Patient id stands for, as an archive can be asked for it: the id itself is a hash, which no archive knows.
+//! The patient that a Patient id identifies, in the form that an archive can be searched for: the id itself is a hash, which no
+//! archive knows.
 
 use super::row::StudyRow;
 use crate::cache::{CacheEntry, CacheKey};
 use dicom_model::{StudyUid, tags};
 
-/// What a Patient id stands for.
+/// The patient that a Patient id identifies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum KnownPatient {
     /// The patient with this PatientID (0010,0020), as the archive writes it.

@@ -48,13 +48,13 @@ impl Studies {
                 None => ids,
             });
         }
-        let Some(questions) = self.patient_questions(criteria, freshness).await? else {
+        let Some(queries) = self.patient_queries(criteria, freshness).await? else {
             return Ok(Vec::new());
         };
-        let answers =
-            self.sources.iter().map(|source| self.patients_at(source, &questions, access, freshness));
+        let searches =
+            self.sources.iter().map(|source| self.patients_at(source, &queries, access, freshness));
         let mut found = BTreeMap::new();
-        for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
+        for (source, rows) in self.sources.iter().zip(try_join_all(searches).await?) {
             for (id, row) in newest_of_each(rows) {
                 if referred.as_ref().is_some_and(|referred| !referred.contains(&id)) {
                     continue;
@@ -87,10 +87,10 @@ impl Studies {
         freshness: Freshness,
     ) -> Result<Option<FoundPatient>, StudiesError> {
         let Some(known) = self.known_patient(id, freshness).await? else { return Ok(None) };
-        let questions = plan::studies_of(&[known]);
-        let answers =
-            self.sources.iter().map(|source| self.patients_at(source, &questions, access, freshness));
-        for (source, rows) in self.sources.iter().zip(try_join_all(answers).await?) {
+        let queries = plan::studies_of(&[known]);
+        let searches =
+            self.sources.iter().map(|source| self.patients_at(source, &queries, access, freshness));
+        for (source, rows) in self.sources.iter().zip(try_join_all(searches).await?) {
             if let Some((_, row)) = newest_of_each(rows).into_iter().find(|(other, _)| other == id) {
                 return Ok(Some(patient_in(source, &row)));
             }
@@ -133,7 +133,7 @@ impl Studies {
     }
 
     /// The queries for patients who match; `None` if no patient can match.
-    async fn patient_questions(
+    async fn patient_queries(
         &self,
         criteria: &[Criterion<Patient>],
         freshness: Freshness,
@@ -147,7 +147,9 @@ impl Studies {
                     }
                     return Ok((!patients.is_empty()).then(|| plan::studies_of(&patients)));
                 }
-                Some(NamedPatients::Identifiers(values)) => return Ok(Some(plan::studies_under(values))),
+                Some(NamedPatients::Identifiers(values)) => {
+                    return Ok(Some(plan::studies_of_patient_ids(values)));
+                }
                 None => {}
             }
         }
@@ -157,11 +159,11 @@ impl Studies {
     async fn patients_at(
         &self,
         source: &ArchiveSource,
-        questions: &[PlannedQuery],
+        queries: &[PlannedQuery],
         access: &Access,
         freshness: Freshness,
     ) -> Result<Vec<StudyRow>, StudiesError> {
-        let mut rows = self.rows_of(source, questions, freshness).await?.named;
+        let mut rows = self.rows_of(source, queries, freshness).await?.named;
         rows.retain(|row| access.may_see(&row.attributes));
         Ok(rows)
     }

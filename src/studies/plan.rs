@@ -93,29 +93,31 @@ pub(super) fn studies(
     if first.zip(last).is_some_and(|(first, last)| first > last) {
         return Plan::Ask(Vec::new());
     }
-    let mut question = PlannedQuery::plain(every_study());
+    let mut planned = PlannedQuery::plain(every_study());
     if let Some(value) = MatchValue::days(first, last) {
-        question.query = question.query.matching(tags::STUDY_DATE, value);
-        question.days = Some((first, last));
+        planned.query = planned.query.matching(tags::STUDY_DATE, value);
+        planned.days = Some((first, last));
     }
     if let Some(modality) = modality(criteria) {
-        question.without_optional_keys = Some(question.query.clone());
-        question.query = question.query.matching(tags::MODALITIES_IN_STUDY, modality);
+        planned.without_optional_keys = Some(planned.query.clone());
+        planned.query = planned.query.matching(tags::MODALITIES_IN_STUDY, modality);
     }
     match criteria.iter().find_map(|criterion| below(criterion, uids_a_query)) {
-        Some(queries) => Plan::Below(queries, vec![question]),
-        None => Plan::Ask(vec![question]),
+        Some(queries) => Plan::Below(queries, vec![planned]),
+        None => Plan::Ask(vec![planned]),
     }
 }
 
 /// The queries for the studies of `patients`; for every study if one of the patients cannot be queried for.
 pub(super) fn studies_of(patients: &[Arc<KnownPatient>]) -> Vec<PlannedQuery> {
-    questions_by(patients.iter().map(|patient| patient_key(patient)))
+    queries_by(patients.iter().map(|patient| patient_key(patient)))
 }
 
 /// The queries for the studies with any of these Patient IDs; for every study if one of them cannot be queried for.
-pub(super) fn studies_under<'a>(patient_ids: impl IntoIterator<Item = &'a str>) -> Vec<PlannedQuery> {
-    questions_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))))
+pub(super) fn studies_of_patient_ids<'a>(
+    patient_ids: impl IntoIterator<Item = &'a str>,
+) -> Vec<PlannedQuery> {
+    queries_by(patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, covering_value(id)?))))
 }
 
 /// The queries for these studies.
@@ -129,14 +131,14 @@ pub(super) fn all() -> PlannedQuery {
     PlannedQuery::plain(every_study())
 }
 
-fn questions_by(keys: impl Iterator<Item = Option<MatchKey>>) -> Vec<PlannedQuery> {
+fn queries_by(keys: impl Iterator<Item = Option<MatchKey>>) -> Vec<PlannedQuery> {
     let keys: Option<Vec<_>> = keys.collect();
     keys.map_or_else(|| vec![all()], |keys| keys.into_iter().map(PlannedQuery::by).collect())
 }
 
 fn patient_key(patient: &KnownPatient) -> Option<MatchKey> {
     match patient {
-        KnownPatient::Identified(id) => Some((tags::PATIENT_ID, any_spelling(id)?)),
+        KnownPatient::Identified(id) => Some((tags::PATIENT_ID, covering_value(id)?)),
         KnownPatient::OfStudy(study) => {
             Some((tags::STUDY_INSTANCE_UID, MatchValue::any_of(std::slice::from_ref(study.uid()))?))
         }
@@ -211,7 +213,7 @@ fn patient_keys(
 }
 
 fn patient_id_keys(patient_ids: Vec<&str>) -> Option<Vec<MatchKey>> {
-    patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, any_spelling(id)?))).collect()
+    patient_ids.into_iter().map(|id| Some((tags::PATIENT_ID, covering_value(id)?))).collect()
 }
 
 /// The Patient ids that a criterion refers to; `None` if it refers to none.
@@ -249,10 +251,10 @@ fn identifier_keys(tokens: &[Token], uids_a_query: usize) -> Option<Vec<MatchKey
             (System::Uri(system), None) if system == "urn:dicom:uid" => {}
             (System::Any, Some(uid)) => uids.push(uid),
             (system, _) => {
-                keys.push((tags::ACCESSION_NUMBER, any_spelling(value)?));
+                keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
                 // A Study ID has no system.
                 if !matches!(system, System::Uri(_)) {
-                    keys.push((tags::STUDY_ID, any_spelling(value)?));
+                    keys.push((tags::STUDY_ID, covering_value(value)?));
                 }
             }
         }
@@ -271,15 +273,15 @@ fn values_of_identifiers<'a>(
         if let Some(uid) = value.strip_prefix("urn:oid:") {
             keys.extend(uid_keys(tags::STUDY_INSTANCE_UID, std::iter::once(uid), uids_a_query));
         } else {
-            keys.push((tags::ACCESSION_NUMBER, any_spelling(value)?));
-            keys.push((tags::STUDY_ID, any_spelling(value)?));
+            keys.push((tags::ACCESSION_NUMBER, covering_value(value)?));
+            keys.push((tags::STUDY_ID, covering_value(value)?));
         }
     }
     Some(keys)
 }
 
 /// A match value that finds `text` however an archive reads it.
-fn any_spelling(text: &str) -> Option<MatchValue> {
+fn covering_value(text: &str) -> Option<MatchValue> {
     MatchValue::exact(text).or_else(|| MatchValue::wildcard(text))
 }
 
@@ -376,68 +378,74 @@ mod tests {
         query.split('&').filter(|part| !part.starts_with("includefield=")).collect::<Vec<_>>().join("&")
     }
 
-    fn asked(query: &str) -> Vec<String> {
-        asked_of(query, true)
+    fn planned_queries(query: &str) -> Vec<String> {
+        planned_queries_of(query, true)
     }
 
     /// The queries to an archive with or without support for lists of UIDs.
-    fn asked_of(query: &str, uid_lists: bool) -> Vec<String> {
+    fn planned_queries_of(query: &str, uid_lists: bool) -> Vec<String> {
         match planned(query, uid_lists) {
-            Plan::Ask(questions) => questions.iter().map(|question| keys(&question.query)).collect(),
+            Plan::Ask(queries) => queries.iter().map(|planned| keys(&planned.query)).collect(),
             Plan::Below(queries, _) => queries.iter().map(keys).collect(),
         }
     }
 
     #[test]
     fn a_criterion_that_identifies_studies_is_the_only_key() {
-        assert_eq!(asked("_id=1.2,1.3,abc&modality=CT&started=2024"), ["StudyInstanceUID=1.2,1.3"]);
-        assert_eq!(asked("identifier=urn:oid:1.2&status=available"), ["StudyInstanceUID=1.2"]);
-        assert_eq!(asked("identifier=urn:dicom:uid|urn:oid:1.2"), ["StudyInstanceUID=1.2"]);
-        assert_eq!(asked("identifier=A1"), ["AccessionNumber=A1", "StudyID=A1"]);
-        assert_eq!(asked("identifier=http://h/acc|A1"), ["AccessionNumber=A1"]);
-        assert_eq!(asked("identifier:of-type=s|ACSN|A1"), ["AccessionNumber=A1", "StudyID=A1"]);
+        assert_eq!(planned_queries("_id=1.2,1.3,abc&modality=CT&started=2024"), ["StudyInstanceUID=1.2,1.3"]);
+        assert_eq!(planned_queries("identifier=urn:oid:1.2&status=available"), ["StudyInstanceUID=1.2"]);
+        assert_eq!(planned_queries("identifier=urn:dicom:uid|urn:oid:1.2"), ["StudyInstanceUID=1.2"]);
+        assert_eq!(planned_queries("identifier=A1"), ["AccessionNumber=A1", "StudyID=A1"]);
+        assert_eq!(planned_queries("identifier=http://h/acc|A1"), ["AccessionNumber=A1"]);
+        assert_eq!(planned_queries("identifier:of-type=s|ACSN|A1"), ["AccessionNumber=A1", "StudyID=A1"]);
         for by_patient in ["patient.identifier", "patient:identifier", "subject:Patient.identifier"] {
-            assert_eq!(asked(&format!("{by_patient}=urn:oid:1.9|P1,P2")), ["PatientID=P1", "PatientID=P2"]);
+            assert_eq!(
+                planned_queries(&format!("{by_patient}=urn:oid:1.9|P1,P2")),
+                ["PatientID=P1", "PatientID=P2"]
+            );
         }
-        assert!(asked("_id=abc").is_empty(), "a value that is not a UID identifies no study");
-        assert!(asked("identifier=urn:dicom:uid|").len() == 1);
+        assert!(planned_queries("_id=abc").is_empty(), "a value that is not a UID identifies no study");
+        assert!(planned_queries("identifier=urn:dicom:uid|").len() == 1);
     }
 
     #[test]
     fn a_negated_criterion_narrows_nothing() {
         for open in ["_id:not=1.2", "identifier:not=A1", "patient.identifier:missing=true", "modality:not=CT"]
         {
-            assert_eq!(asked(open), [""], "{open}");
+            assert_eq!(planned_queries(open), [""], "{open}");
         }
     }
 
     #[test]
     fn uids_are_queried_one_by_one_where_lists_are_not_supported() {
         let alone = ["StudyInstanceUID=1.2", "StudyInstanceUID=1.3"];
-        assert_eq!(asked_of("_id=1.2,1.3", false), alone);
-        assert_eq!(asked_of("identifier=urn:oid:1.2,urn:oid:1.3", false), alone);
+        assert_eq!(planned_queries_of("_id=1.2,1.3", false), alone);
+        assert_eq!(planned_queries_of("identifier=urn:oid:1.2,urn:oid:1.3", false), alone);
     }
 
     #[test]
     fn a_value_that_could_be_misread_is_widened_but_never_to_everything() {
-        assert_eq!(asked("patient.identifier=P*1"), ["PatientID=P*1"]);
-        assert_eq!(asked("patient.identifier=M\u{fc}ller"), ["PatientID=M*ller"]);
-        assert_eq!(asked("patient.identifier=*"), [""], "all studies are read and compared");
+        assert_eq!(planned_queries("patient.identifier=P*1"), ["PatientID=P*1"]);
+        assert_eq!(planned_queries("patient.identifier=M\u{fc}ller"), ["PatientID=M*ller"]);
+        assert_eq!(planned_queries("patient.identifier=*"), [""], "all studies are read and compared");
     }
 
     #[test]
     fn days_narrow_as_far_as_every_time_zone_allows() {
-        assert_eq!(asked("started=2024-01"), ["StudyDate=20240101-20240131"]);
-        assert_eq!(asked("started=ge2024-01-15&started=lt2024-02"), ["StudyDate=20240115-20240229"]);
-        assert_eq!(asked("started=2023,2024"), ["StudyDate=20230101-20241231"]);
-        assert_eq!(asked("started=ne2024"), [""]);
-        assert!(asked("started=lt2023&started=gt2024").is_empty());
+        assert_eq!(planned_queries("started=2024-01"), ["StudyDate=20240101-20240131"]);
+        assert_eq!(
+            planned_queries("started=ge2024-01-15&started=lt2024-02"),
+            ["StudyDate=20240115-20240229"]
+        );
+        assert_eq!(planned_queries("started=2023,2024"), ["StudyDate=20230101-20241231"]);
+        assert_eq!(planned_queries("started=ne2024"), [""]);
+        assert!(planned_queries("started=lt2023&started=gt2024").is_empty());
     }
 
     #[test]
     fn one_modality_is_an_optional_key() {
-        assert_eq!(asked("modality=CT"), ["ModalitiesInStudy=CT"]);
-        assert_eq!(asked("modality=CT,MR"), [""]);
+        assert_eq!(planned_queries("modality=CT"), ["ModalitiesInStudy=CT"]);
+        assert_eq!(planned_queries("modality=CT,MR"), [""]);
     }
 
     #[test]
@@ -445,8 +453,12 @@ mod tests {
         let Plan::Below(queries, otherwise) = planned("series=1.5&started=2024", true) else { panic!() };
         assert_eq!(queries[0].canonical(), "series?SeriesInstanceUID=1.5");
         assert_eq!(keys(&otherwise[0].query), "StudyDate=20240101-20241231");
-        assert_eq!(asked("dicom-class=urn:oid:1.2.840.1"), ["SOPClassUID=1.2.840.1"]);
-        assert_eq!(asked("instance=1.7&patient.identifier=P1"), ["PatientID=P1"], "the patient narrows most");
+        assert_eq!(planned_queries("dicom-class=urn:oid:1.2.840.1"), ["SOPClassUID=1.2.840.1"]);
+        assert_eq!(
+            planned_queries("instance=1.7&patient.identifier=P1"),
+            ["PatientID=P1"],
+            "the patient narrows most"
+        );
         let Plan::Below(nothing, _) = planned("instance=s|x", true) else { panic!() };
         assert!(nothing.is_empty());
     }

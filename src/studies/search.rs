@@ -72,7 +72,7 @@ pub struct StudySearch<'a> {
     /// Matches per page.
     pub count: usize,
     /// The page; `None` is the first one.
-    pub place: Option<&'a Cursor>,
+    pub cursor: Option<&'a Cursor>,
     /// Whether the total is required.
     pub needs_total: bool,
 }
@@ -118,17 +118,17 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<StudyPage, StudiesError> {
-        if let Some(Cursor::At(position)) = search.place {
+        if let Some(Cursor::At(position)) = search.cursor {
             return self.streamed(search, position.clone(), access, freshness).await;
         }
         let is_dated = needs_versions(search.criteria, search.sort);
         let asked_at =
-            if is_dated && search.place.is_none() { Some(self.change_log.moment().await) } else { None };
+            if is_dated && search.cursor.is_none() { Some(self.change_log.moment().await) } else { None };
         let page = match self.search_to_sort(search.criteria, search.sort, access, freshness).await {
             Ok(found) => self.paginate(found, search)?,
             // Matches that are too many to be counted or sorted may still be read one after the other.
             Err(StudiesError::TooManyRows { .. })
-                if search.place.is_none() && search.sort.is_empty() && !search.needs_total =>
+                if search.cursor.is_none() && search.sort.is_empty() && !search.needs_total =>
             {
                 self.streamed(search, UpstreamPosition::default(), access, freshness).await?
             }
@@ -189,8 +189,9 @@ impl Studies {
         }
         let keys = if search.sort.is_empty() { &[SortKey::NEWEST_FIRST] } else { search.sort };
         let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
-        let standings = found.studies.into_iter().map(|study| (self.standing(&study, keys), study)).collect();
-        let page = sort::paginate(standings, &directions, search.place, search.count);
+        let matches =
+            found.studies.into_iter().map(|study| (self.sort_position(&study, keys), study)).collect();
+        let page = sort::paginate(matches, &directions, search.cursor, search.count);
         // Omitted studies count neither as matches nor as non-matches.
         let is_certain = found.patient_conflicts.is_empty() && found.missing_uid == 0;
         Ok(StudyPage {
@@ -206,7 +207,7 @@ impl Studies {
     }
 
     /// The position of a study in a sort order.
-    pub fn standing(&self, study: &FoundStudy, keys: &[SortKey<ImagingStudy>]) -> SortPosition {
+    pub fn sort_position(&self, study: &FoundStudy, keys: &[SortKey<ImagingStudy>]) -> SortPosition {
         match self.source(&study.first().archive) {
             Some(source) => SortPosition::of(keys, &shallow(study, source), &zone_of(source)),
             // Each row's archive is configured.

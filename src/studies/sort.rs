@@ -72,26 +72,26 @@ pub struct PageSlice<T> {
 pub fn paginate<T>(
     mut items: Vec<(SortPosition, T)>,
     directions: &[Direction],
-    place: Option<&Cursor>,
+    cursor: Option<&Cursor>,
     count: usize,
 ) -> PageSlice<T> {
     items.sort_by(|(one, _), (other, _)| one.compare(other, directions));
     let total = items.len();
-    let (begin, end) = match place {
+    let (begin, end) = match cursor {
         None | Some(Cursor::At(_)) => (0, count.min(total)),
         Some(Cursor::After(last)) => {
-            let begin = items.partition_point(|(standing, _)| standing.compare(last, directions).is_le());
+            let begin = items.partition_point(|(position, _)| position.compare(last, directions).is_le());
             (begin, begin.saturating_add(count).min(total))
         }
         Some(Cursor::Before(first)) => {
-            let end = items.partition_point(|(standing, _)| standing.compare(first, directions).is_lt());
+            let end = items.partition_point(|(position, _)| position.compare(first, directions).is_lt());
             (end.saturating_sub(count), end)
         }
     };
-    let standing_at = |place: usize| items.get(place).map(|(standing, _)| standing.clone());
+    let position_at = |index: usize| items.get(index).map(|(position, _)| position.clone());
     let is_empty = begin == end;
-    let previous = standing_at(begin).filter(|_| begin > 0 && !is_empty).map(Cursor::Before);
-    let last = end.checked_sub(1).and_then(standing_at);
+    let previous = position_at(begin).filter(|_| begin > 0 && !is_empty).map(Cursor::Before);
+    let last = end.checked_sub(1).and_then(position_at);
     let next = last.filter(|_| end < total && !is_empty).map(Cursor::After);
     let items = items.into_iter().skip(begin).take(end - begin).map(|(_, item)| item).collect();
     PageSlice { items, total, previous, next }
@@ -157,10 +157,10 @@ mod tests {
         let pairs = [("_sort".to_owned(), sort.to_owned())];
         let keys = Search::<Patient>::parse(&pairs, &context).unwrap().sort;
         let directions: Vec<_> = keys.iter().map(SortKey::direction).collect();
-        let standing = |patient: &Patient| SortPosition::of(&keys, patient, &TimeZone::UTC);
-        let mut standings: Vec<_> = patients.iter().map(standing).collect();
-        standings.sort_by(|one, other| one.compare(other, &directions));
-        standings.into_iter().map(|standing| standing.id).collect()
+        let position = |patient: &Patient| SortPosition::of(&keys, patient, &TimeZone::UTC);
+        let mut positions: Vec<_> = patients.iter().map(position).collect();
+        positions.sort_by(|one, other| one.compare(other, &directions));
+        positions.into_iter().map(|position| position.id).collect()
     }
 
     #[test]
@@ -188,20 +188,20 @@ mod tests {
             (0..count).map(|n| (SortPosition::default().under(format!("{n:03}")), n)).collect::<Vec<_>>()
         };
         for (total, count) in [(0, 3), (1, 3), (3, 3), (7, 3), (9, 1)] {
-            let (mut place, mut seen, mut pages) = (None, Vec::new(), Vec::new());
+            let (mut cursor, mut seen, mut pages) = (None, Vec::new(), Vec::new());
             loop {
-                let page = paginate(items(total), &[], place.as_ref(), count);
+                let page = paginate(items(total), &[], cursor.as_ref(), count);
                 assert_eq!(page.total, total);
                 seen.extend(page.items.clone());
                 pages.push(page.items);
                 let Some(next) = page.next else { break };
-                place = Some(next);
+                cursor = Some(next);
             }
             assert_eq!(seen, (0..total).collect::<Vec<_>>());
             for expected in pages.iter().rev().skip(1) {
-                let page = paginate(items(total), &[], place.as_ref(), count);
-                place = page.previous;
-                assert_eq!(&paginate(items(total), &[], place.as_ref(), count).items, expected);
+                let page = paginate(items(total), &[], cursor.as_ref(), count);
+                cursor = page.previous;
+                assert_eq!(&paginate(items(total), &[], cursor.as_ref(), count).items, expected);
             }
         }
     }
@@ -210,8 +210,8 @@ mod tests {
     fn a_page_continues_correctly_after_its_last_match_was_deleted() {
         let items =
             ["a", "c", "d"].map(|name| (SortPosition::default().under(name.to_owned()), name)).to_vec();
-        let place = Cursor::After(SortPosition::default().under("b".to_owned()));
-        assert_eq!(paginate(items, &[], Some(&place), 2).items, ["c", "d"]);
+        let cursor = Cursor::After(SortPosition::default().under("b".to_owned()));
+        assert_eq!(paginate(items, &[], Some(&cursor), 2).items, ["c", "d"]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub struct UpstreamPosition {
 }
 
 impl UpstreamPosition {
-    fn here(&self) -> (ArchiveIndex, usize, Option<String>) {
+    fn trail_entry(&self) -> (ArchiveIndex, usize, Option<String>) {
         (self.archive, self.received, self.last.clone())
     }
 
@@ -67,16 +67,16 @@ impl UpstreamPosition {
     }
 
     /// The previous page.
-    fn back(&self) -> Option<Self> {
+    fn previous(&self) -> Option<Self> {
         let mut trail = self.trail.clone();
         let (archive, received, last) = trail.pop()?;
         Some(Self { archive, received, last, trail })
     }
 
     /// A page that begins here, after one that began at `begin`.
-    fn after(mut self, begin: &Self) -> Self {
+    fn following(mut self, begin: &Self) -> Self {
         self.trail.clone_from(&begin.trail);
-        self.trail.push(begin.here());
+        self.trail.push(begin.trail_entry());
         let surplus = self.trail.len().saturating_sub(MAX_TRAIL_LEN);
         self.trail.drain(..surplus);
         self
@@ -101,9 +101,9 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<StudyPage, StudiesError> {
-        let mut page = StudyPage { previous: begin.back().map(Cursor::At), ..StudyPage::default() };
+        let mut page = StudyPage { previous: begin.previous().map(Cursor::At), ..StudyPage::default() };
         let mut position = begin.clone();
-        let mut looked_through = 0;
+        let mut scanned = 0;
         while let Some(source) = position.archive.of(&self.sources) {
             let Some(query) = self.open_query(source, search)? else {
                 position = position.next_archive();
@@ -111,19 +111,19 @@ impl Studies {
             };
             let batch = batch(&source.archive, &query, &position).await?;
             page.has_drifted |= batch.has_drifted;
-            looked_through += batch.rows.len();
+            scanned += batch.rows.len();
             let mut rows = batch.rows.as_slice();
             while !rows.is_empty() {
                 let room = search.count - page.studies.len();
                 if room == 0 {
                     // There is a next page only if something is on it.
                     if rows.iter().any(|(_, row)| self.row_may_match(source, row, search)) {
-                        page.next = Some(Cursor::At(position.after(&begin)));
+                        page.next = Some(Cursor::At(position.following(&begin)));
                         return Ok(page);
                     }
                     break;
                 }
-                let (taken, rest) = rows.split_at(self.as_many_as_fit(source, rows, room, search));
+                let (taken, rest) = rows.split_at(self.rows_that_fit(source, rows, room, search));
                 self.take(&mut page, source, taken, search, access, freshness).await?;
                 if let Some((received, row)) = taken.last() {
                     (position.received, position.last) = (*received, Some(identity_of(row)));
@@ -135,9 +135,9 @@ impl Studies {
             }
             if batch.is_last {
                 position = position.next_archive();
-            } else if looked_through > self.limits.max_scan {
+            } else if scanned > self.limits.max_scan {
                 if page.studies.len() == search.count {
-                    page.next = Some(Cursor::At(position.after(&begin)));
+                    page.next = Some(Cursor::At(position.following(&begin)));
                     return Ok(page);
                 }
                 let archive = source.archive.id().clone();
@@ -147,8 +147,8 @@ impl Studies {
         Ok(page)
     }
 
-    /// How many of `rows` contain no more possible matches than fit on the page.
-    fn as_many_as_fit(
+    /// The number of leading `rows` that contain no more possible matches than fit on the page.
+    fn rows_that_fit(
         &self,
         source: &ArchiveSource,
         rows: &[(usize, Attributes)],
@@ -174,15 +174,14 @@ impl Studies {
             return Ok(None);
         }
         let uid_lists = source.archive.profile().uid_lists;
-        let (Plan::Ask(questions) | Plan::Below(_, questions)) =
-            plan::studies(search.criteria, None, uid_lists);
-        match <[plan::PlannedQuery; 1]>::try_from(questions) {
+        let (Plan::Ask(queries) | Plan::Below(_, queries)) = plan::studies(search.criteria, None, uid_lists);
+        match <[plan::PlannedQuery; 1]>::try_from(queries) {
             // A key that some archives reject would be rejected again for each page.
-            Ok([question]) => {
-                let query = question.without_optional_keys.unwrap_or(question.query);
+            Ok([planned]) => {
+                let query = planned.without_optional_keys.unwrap_or(planned.query);
                 Ok(Some(query.include(mapping::study_note_tags(&source.context))))
             }
-            Err(questions) if questions.is_empty() => Ok(None),
+            Err(queries) if queries.is_empty() => Ok(None),
             Err(_) => Err(StudiesError::TooManyRows {
                 archive: source.archive.id().clone(),
                 limit: self.limits.max_scan,
@@ -250,7 +249,7 @@ async fn batch(
     let limit = u32::try_from(PAGE + repeated).unwrap_or(u32::MAX);
     let mut rows: Vec<Attributes> = Vec::new();
     let request = UpstreamRequest::search(query.clone().page(limit, offset));
-    let answered = archive.rows(request, |row| rows.push(row)).await?;
+    let received = archive.rows(request, |row| rows.push(row)).await?;
     let first = rows.first().map(identity_of);
     let has_drifted = repeated > 0 && first != position.last;
     if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
@@ -260,18 +259,18 @@ async fn batch(
     let end = last.map(|last| (offset as usize + rows.len(), last));
     // If the list grew at its beginning, the last row is further back, and the rows before it were returned already.
     let known = rows.iter().position(|row| Some(identity_of(row)) == position.last);
-    let behind = known.map_or(repeated, |known| known + 1);
+    let seen = known.map_or(repeated, |known| known + 1);
     let mut before = position.last.clone();
     let mut is_repeated = |row: &Attributes| {
         let last = before.replace(identity_of(row));
         last == before
     };
-    let numbered = rows.into_iter().enumerate().skip(behind);
+    let numbered = rows.into_iter().enumerate().skip(seen);
     // Repeated rows, which some archives return once per instance, are skipped.
     let new = numbered.filter(|(_, row)| !is_repeated(row));
     let rows = new.map(|(index, row)| (offset as usize + index + 1, row)).collect();
-    let is_short = answered.rows < limit as usize && !answered.more && archive.profile().paging_is_reliable;
-    Ok(RowBatch { is_last: answered.rows <= repeated || is_short, rows, end, has_drifted })
+    let is_short = received.rows < limit as usize && !received.more && archive.profile().paging_is_reliable;
+    Ok(RowBatch { is_last: received.rows <= repeated || is_short, rows, end, has_drifted })
 }
 
 /// The first row of the archive's list.

@@ -7,7 +7,7 @@ use super::RequestId;
 /// One request, from its headers to the last byte of its response. Logged when it is dropped.
 #[derive(Debug)]
 pub struct AccessLogEntry {
-    begun: Instant,
+    started: Instant,
     request_id: RequestId,
     method: &'static str,
     route: &'static str,
@@ -20,13 +20,13 @@ impl AccessLogEntry {
     /// The entry of a request whose response headers are ready. Of the request it contains only the route: a path contains
     /// UIDs, and a query names.
     pub fn new(
-        begun: Instant,
+        started: Instant,
         request_id: RequestId,
         method: &'static str,
         route: &'static str,
         status: u16,
     ) -> Self {
-        Self { begun, request_id, method, route, status, bytes: 0, is_whole: false }
+        Self { started, request_id, method, route, status, bytes: 0, is_whole: false }
     }
 
     /// Counts bytes of the body that were passed on to be sent.
@@ -48,7 +48,7 @@ impl Drop for AccessLogEntry {
             route = self.route,
             status = self.status,
             bytes = self.bytes,
-            duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             outcome = if self.is_whole { "sent" } else { "aborted" },
             "request"
         );

@@ -87,7 +87,7 @@ impl Drop for LogGuard {
     }
 }
 
-/// Writes until the end. A sink that fails is nothing: there is nobody who could be told.
+/// Writes until the end. An error of the sink is ignored: there is nowhere to report it.
 fn write_all(
     queue: &Receiver<Message>,
     mut sink: impl Write,
@@ -198,9 +198,9 @@ mod tests {
         let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
         let held = page.0.lock().unwrap();
         log_a_hundred_lines(&mut queue);
-        let begun = Instant::now();
+        let started = Instant::now();
         drop(guard);
-        let waited = begun.elapsed();
+        let waited = started.elapsed();
         drop(held);
         assert!((FLUSH_TIMEOUT..FLUSH_TIMEOUT * 10).contains(&waited), "{waited:?}");
     }

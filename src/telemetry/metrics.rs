@@ -92,7 +92,7 @@ struct MetricFamilies {
     hits: Counter,
     revalidations: Counter,
     misses: Counter,
-    answers: Family<CacheLabels, Counter>,
+    response_lookups: Family<CacheLabels, Counter>,
     cache_bytes: Gauge<u64, AtomicU64>,
     cache_entries: Gauge<u64, AtomicU64>,
     change_log_failures: Counter,
@@ -121,7 +121,7 @@ impl Default for Metrics {
             hits: outcome("hit"),
             revalidations: outcome("revalidated"),
             misses: outcome("miss"),
-            answers: Family::default(),
+            response_lookups: Family::default(),
             cache_bytes: Gauge::default(),
             cache_entries: Gauge::default(),
             change_log_failures: Counter::default(),
@@ -154,7 +154,7 @@ impl Default for Metrics {
         registry.register(
             "answer_cache_lookups",
             "Metadata and thumbnails looked up in the cache, by outcome",
-            inner.answers.clone(),
+            inner.response_lookups.clone(),
         );
         registry.register_with_unit(
             "cache",
@@ -248,7 +248,7 @@ impl Metrics {
             CacheOutcome::Revalidated => "revalidated",
             CacheOutcome::Miss => "miss",
         };
-        self.0.answers.get_or_create(&CacheLabels { outcome }).inc();
+        self.0.response_lookups.get_or_create(&CacheLabels { outcome }).inc();
     }
 
     /// Sets the size of the cache.

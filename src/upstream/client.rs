@@ -122,13 +122,13 @@ impl Archive {
     ) -> Result<UpstreamResponse, ArchiveError> {
         let class = request.class();
         let started = Instant::now();
-        let answer = self.send_within_deadline(purpose, request).await;
-        let outcome = match &answer {
+        let response = self.send_within_deadline(purpose, request).await;
+        let outcome = match &response {
             Ok(response) => response.status.as_str().to_owned(),
             Err(error) => error.label().to_owned(),
         };
         self.inner.metrics.upstream_answered(self.id().as_str(), class.label(), &outcome, started.elapsed());
-        answer
+        response
     }
 
     async fn send_within_deadline(
@@ -146,13 +146,13 @@ impl Archive {
         let breaker_permit =
             limits.breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
         let in_flight = self.inner.metrics.upstream_begun(self.id().as_str(), request.class().label());
-        let answer = self.send_with_permit(purpose, request, (permit, in_flight)).await;
-        match &answer {
+        let response = self.send_with_permit(purpose, request, (permit, in_flight)).await;
+        match &response {
             Ok(response) if matches!(response.status.as_u16(), 502..=504) => breaker_permit.failed(),
             Err(error) if error.is_about_the_archive() => breaker_permit.failed(),
             _ => breaker_permit.succeeded(),
         }
-        answer
+        response
     }
 
     async fn send_with_permit(
@@ -162,19 +162,20 @@ impl Archive {
         held: Held,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let timeout = self.inner.settings.timeout;
-        let answer = match tokio::time::timeout(timeout, self.send_twice_if_stale(purpose, &request)).await {
-            Ok(answer) => answer.map_err(|error| self.transport_error(error))?,
+        let response = match tokio::time::timeout(timeout, self.send_twice_if_stale(purpose, &request)).await
+        {
+            Ok(response) => response.map_err(|error| self.transport_error(error))?,
             Err(_) => return Err(self.error(ArchiveErrorKind::Timeout(timeout))),
         };
-        if answer.status().is_redirection() && answer.status() != StatusCode::NOT_MODIFIED {
+        if response.status().is_redirection() && response.status() != StatusCode::NOT_MODIFIED {
             return Err(self.error(ArchiveErrorKind::Redirected));
         }
-        let (head, body) = answer.into_parts();
+        let (head, body) = response.into_parts();
         let body = UpstreamBody::new(self.id().clone(), timeout, body, held);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
-    /// An archive may close a pooled connection just as it is used again. The request was not answered then, and a GET can be
+    /// An archive may close a pooled connection just as it is used again. The request got no response then, and a GET can be
     /// repeated.
     async fn send_twice_if_stale(
         &self,
@@ -185,7 +186,7 @@ impl Archive {
             Err(TransportError::Disconnected) => {
                 self.inner.transport.send(purpose, self.assemble(request)).await
             }
-            answer => answer,
+            response => response,
         }
     }
 

@@ -38,7 +38,7 @@ async fn report(pacs: &RunningPacs, synthesized: SynthesizedSet) -> String {
     let mut settings = settings(&pacs.url());
     settings.profile.supplied = synthesized;
     let checks = checked(settings).await;
-    assert!(checks.all_well(), "{checks}");
+    assert!(checks.all_work(), "{checks}");
     checks.to_string()
 }
 
@@ -71,7 +71,7 @@ async fn check_recommends_to_synthesize_what_an_archive_lacks() {
 async fn check_tests_the_wado_uri_service_if_it_is_configured() {
     let whole = format!("{UIDS},{INSTANCE}");
     let object = [&[0; 128][..], b"DICM\x02\0"].concat();
-    for (answer, complaint) in [
+    for (answer, problem) in [
         (Answer::bytes("application/dicom", object), None),
         (Answer::bytes("application/dicom", "<html>"), Some("something other than a DICOM object")),
         (Answer::status(404), Some("wado_uri_url")),
@@ -88,18 +88,18 @@ async fn check_tests_the_wado_uri_service_if_it_is_configured() {
         let mut settings = settings(&pacs.url());
         let checks = checked(settings.clone()).await;
         assert!(
-            checks.all_well() && !pacs.targets().iter().any(|target| target.contains("/uri/")),
+            checks.all_work() && !pacs.targets().iter().any(|target| target.contains("/uri/")),
             "{checks}"
         );
         settings.wado_uri_url = Some(format!("{}/uri/wado", pacs.url()).parse().unwrap());
         let checks = checked(settings).await;
-        assert_eq!(checks.all_well(), complaint.is_none(), "{checks}");
-        let verdict = if complaint.is_some() { "works, WADO-URI DOES NOT  " } else { "works    " };
+        assert_eq!(checks.all_work(), problem.is_none(), "{checks}");
+        let verdict = if problem.is_some() { "works, WADO-URI DOES NOT  " } else { "works    " };
         let has_line = |start: &str| checks.to_string().lines().any(|line| line.starts_with(start));
         assert!(has_line(&format!("main     {verdict}")), "{checks}");
         let is_reported = checks.to_string().contains("  WADO-URI: ");
-        assert_eq!(is_reported, complaint.is_some(), "{checks}");
-        assert!(complaint.is_none_or(|complaint| checks.to_string().contains(complaint)), "{checks}");
+        assert_eq!(is_reported, problem.is_some(), "{checks}");
+        assert!(problem.is_none_or(|problem| checks.to_string().contains(problem)), "{checks}");
     }
 }
 
@@ -131,7 +131,7 @@ async fn settings_are_suggested_for_times_without_a_zone_and_ids_without_an_issu
 async fn an_archive_without_studies_is_empty() {
     let pacs = Pacs::new().at("/studies", Answer::json("[]")).start().await;
     let checks = checked(settings(&pacs.url())).await;
-    assert!(checks.all_well(), "{checks}");
+    assert!(checks.all_work(), "{checks}");
     assert!(checks.to_string().contains("\nmain     empty    0 in "), "{checks}");
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
         return Ok(DecodedFrame { samples, photometric_interpretation: layout.photometric });
     }
     let mut decoder = Decoder::new(stream);
-    decoder.read_info().map_err(|error| refusal(&error))?;
+    decoder.read_info().map_err(|error| codec_error(&error))?;
     let info = decoder.info().ok_or(BROKEN)?;
     let samples = match info.pixel_format {
         PixelFormat::L8 | PixelFormat::L16 => 1,
@@ -33,7 +33,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
         decoder.set_color_transform(ColorTransform::RGB);
     }
     decoder.set_max_decoding_buffer_size(layout.values() * 2);
-    let bytes = decoder.decode().map_err(|error| refusal(&error))?;
+    let bytes = decoder.decode().map_err(|error| codec_error(&error))?;
     let words: Vec<u16> = if info.pixel_format == PixelFormat::L16 {
         bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect()
     } else {
@@ -47,7 +47,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
     Ok(DecodedFrame { samples: Samples::U16(words), photometric_interpretation })
 }
 
-fn refusal(error: &jpeg_decoder::Error) -> CodecError {
+fn codec_error(error: &jpeg_decoder::Error) -> CodecError {
     match error {
         jpeg_decoder::Error::Unsupported(_) => {
             CodecError::Unsupported("its kind of JPEG, such as arithmetic coding,")

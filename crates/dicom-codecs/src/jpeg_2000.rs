@@ -44,7 +44,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
     for (index, component) in components.iter().enumerate() {
         for (pixel, sample) in component.samples().iter().enumerate() {
             let number = (sample.round() as i32).clamp(0, top) - middle;
-            words[pixel * layout.samples + index] = stored(number, size, layout);
+            words[pixel * layout.samples + index] = stored_bits(number, size, layout);
         }
     }
     let photometric_interpretation = match layout.photometric {
@@ -59,7 +59,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
 
 /// The bits that the object would store for `number`. Some streams say that they are unsigned and hold signed numbers of
 /// the object: then their highest bit is the sign.
-fn stored(number: i32, size: Size, layout: &FrameLayout) -> u16 {
+fn stored_bits(number: i32, size: Size, layout: &FrameLayout) -> u16 {
     let is_negative = layout.signed && !size.signed && number >> (size.bits - 1) & 1 == 1;
     let number = if is_negative { number - (1 << size.bits) } else { number };
     (number << layout.shift & 0xFFFF) as u16

@@ -93,13 +93,13 @@ pub fn covers(range: &str, essence: &str) -> bool {
 
 /// The range that applies to `essence`, with its index in `ranges`: the most specific one that matches, and of equally
 /// specific ones the first (RFC 9110 12.5.1). Its quality can be 0.
-pub fn deciding<'a>(ranges: &'a [MediaRange], essence: &str) -> Option<(usize, &'a MediaRange)> {
+pub fn applicable_range<'a>(ranges: &'a [MediaRange], essence: &str) -> Option<(usize, &'a MediaRange)> {
     let covering = ranges.iter().enumerate().filter(|(_, range)| range.covers(essence));
     covering.min_by_key(|(at, range)| (Reverse(range.specificity()), *at))
 }
 
 /// `ranges` by descending quality, equal ones in their order, without those that are not acceptable (quality 0).
-pub fn most_wanted(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
+pub fn by_preference(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
     ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
     ranges.retain(|range| range.quality > 0.0);
     ranges
@@ -110,7 +110,7 @@ pub fn most_wanted(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
 pub fn preferred(ranges: &[MediaRange], offered: &[&str]) -> Option<usize> {
     let mut best: Option<(usize, (f32, Specificity, usize))> = None;
     for (index, essence) in offered.iter().enumerate() {
-        let decision = deciding(ranges, essence).filter(|(_, range)| range.quality > 0.0);
+        let decision = applicable_range(ranges, essence).filter(|(_, range)| range.quality > 0.0);
         let Some((at, range)) = decision else { continue };
         let is_better = best.is_none_or(|(_, (quality, specificity, first))| {
             let by_quality = range.quality.total_cmp(&quality);
@@ -200,7 +200,7 @@ mod tests {
     fn most_specific_range_applies_at_any_position_in_the_list() {
         let decides = |list: &str, essence: &str| {
             let ranges: Vec<_> = MediaRange::parse_list(list).collect();
-            deciding(&ranges, essence).map(|(_, range)| range.quality)
+            applicable_range(&ranges, essence).map(|(_, range)| range.quality)
         };
         assert_eq!(decides("*/*, application/dicom+json;q=0", "application/dicom+json"), Some(0.0));
         assert_eq!(decides("application/*;q=0.3, */*;q=0.9", "application/json"), Some(0.3));

@@ -25,7 +25,7 @@ use super::protocol_detection::{Opening, read_opening};
 use super::request_body::split;
 use super::request_validation::validate;
 use super::timed_stream::TimedStream;
-use super::tls::{Tls, chose_http2};
+use super::tls::{Tls, negotiated_http2};
 use super::{ConnectionLimits, PeerAddress, Service, internal_error, rejection};
 
 /// Size in bytes of hyper's buffers for unread responses and for incomplete heads.
@@ -76,7 +76,7 @@ pub(super) async fn serve_tls_connection<S: Service>(
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let Ok(Ok(stream)) = handshake else { return };
-    let opening = Opening { is_http2: chose_http2(&stream), read: Vec::new() };
+    let opening = Opening { is_http2: negotiated_http2(&stream), read: Vec::new() };
     serve_opened(stream, opening, peer, limits, service, stop).await;
 }
 

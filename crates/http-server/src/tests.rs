@@ -226,8 +226,8 @@ async fn drain_completes_requests_in_flight_and_closes_idle_connections() {
     assert!(silent.read_to_end().await.is_empty());
     assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
     server.release.notify_one();
-    let answer = String::from_utf8(busy.read_to_end().await).unwrap();
-    assert!(answer.contains("connection: close") && answer.ends_with("slow"), "{answer}");
+    let response = String::from_utf8(busy.read_to_end().await).unwrap();
+    assert!(response.contains("connection: close") && response.ends_with("slow"), "{response}");
     assert_eq!(timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 0 });
 }
 
@@ -277,9 +277,9 @@ async fn unread_request_body_does_not_close_the_connection() {
         client.send(&format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")).await;
         client.send(&"x".repeat(length)).await;
         let end = if status == 200 { "ok" } else { "\n" };
-        let answer = client.read_until(end).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        assert!(!answer.contains("connection: close"), "{answer}");
+        let response = client.read_until(end).await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert!(!response.contains("connection: close"), "{response}");
     }
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n").await;
     client.send("0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -300,9 +300,9 @@ async fn response_to_a_request_with_an_unread_body_announces_the_close() {
             let server = Server::start(limits).await;
             let mut client = server.connect().await;
             client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n")).await;
-            let answer = String::from_utf8(client.read_to_end().await).unwrap();
-            assert!(answer.starts_with("HTTP/1.1 200 "), "{head}\n{answer}");
-            assert!(answer.contains("connection: close") && answer.ends_with("ok"), "{head}\n{answer}");
+            let response = String::from_utf8(client.read_to_end().await).unwrap();
+            assert!(response.starts_with("HTTP/1.1 200 "), "{head}\n{response}");
+            assert!(response.contains("connection: close") && response.ends_with("ok"), "{head}\n{response}");
         }
     })
     .await;
@@ -327,8 +327,8 @@ async fn http2_is_served_with_prior_knowledge() {
         ("http://a/panic", None, 500),
         ("http://a/", None, 200),
     ] {
-        let answer = client.send_request(request(address, host)).await.unwrap();
-        assert_eq!(answer.status().as_u16(), status, "{address} {host:?}");
+        let response = client.send_request(request(address, host)).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{address} {host:?}");
     }
     server.stop.send(()).unwrap();
     timeout(EVENT_TIMEOUT, connection).await.unwrap().unwrap().unwrap();
@@ -368,11 +368,11 @@ async fn slow_http2_response_does_not_expire_the_idle_timeout() {
         let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
         tokio::spawn(connection);
         let request = Request::get("http://a/slow").body(body::empty()).unwrap();
-        let answer = tokio::spawn(client.send_request(request));
+        let response = tokio::spawn(client.send_request(request));
         server.begun.notified().await;
         tokio::time::sleep(5 * soon).await;
         server.release.notify_one();
-        assert_eq!(answer.await.unwrap().unwrap().status().as_u16(), 200);
+        assert_eq!(response.await.unwrap().unwrap().status().as_u16(), 200);
     })
     .await;
 }

@@ -9,7 +9,7 @@ use dicom_model::json::reader::RowError;
 
 impl ArchiveCheck {
     /// What is wrong with the response to each request that failed, by the request's name.
-    pub(super) fn complaints(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
         let addresses = &self.addresses;
         let requests = [
             ("search for studies", &self.studies, &addresses.qido),
@@ -18,11 +18,11 @@ impl ArchiveCheck {
             ("search for instances", &self.instances, &addresses.qido),
             ("WADO-URI", &self.uri_service, &addresses.wado_uri),
         ];
-        let mut complaints = Vec::new();
+        let mut problems = Vec::new();
         for (index, (request, finding, address)) in requests.into_iter().enumerate() {
-            let complaint = match finding {
+            let problem = match finding {
                 Finding::Rows(..) | Finding::NotAsked => continue,
-                Finding::Wrong(complaint) => (*complaint).to_owned(),
+                Finding::Wrong(problem) => (*problem).to_owned(),
                 Finding::Failed(error) => match error.kind {
                     // Nothing is below a root that does not exist; a study may be deleted since it was found.
                     ArchiveErrorKind::NotFound if index == 0 => format!(
@@ -33,9 +33,9 @@ impl ArchiveCheck {
                     ref kind => explain(kind, address, self.has_credentials),
                 },
             };
-            complaints.push((request, complaint));
+            problems.push((request, problem));
         }
-        complaints
+        problems
     }
 
     /// What to configure.

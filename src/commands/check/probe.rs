@@ -37,7 +37,7 @@ pub(super) enum Finding {
     Rows(usize, Duration),
     /// It failed.
     Failed(ArchiveError),
-    /// It was answered, but not with what was asked for.
+    /// The archive responded, but not with what was requested.
     Wrong(&'static str),
 }
 
@@ -129,14 +129,14 @@ impl ArchiveCheck {
     }
 
     /// One way to the instances is enough: the gateway uses whichever works.
-    pub(super) fn gives_studies(&self) -> bool {
+    pub(super) fn can_read_studies(&self) -> bool {
         self.studies.is_good()
             && self.series.is_good()
             && (self.metadata.is_good() || self.instances.is_good())
     }
 
-    pub(super) fn is_well(&self) -> bool {
-        self.gives_studies() && self.uri_service.is_good()
+    pub(super) fn works(&self) -> bool {
+        self.can_read_studies() && self.uri_service.is_good()
     }
 
     /// Whether it returned no study, so that nothing else could be tried.

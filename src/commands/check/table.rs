@@ -20,7 +20,7 @@ impl fmt::Display for Finding {
 }
 
 fn verdict(check: &ArchiveCheck) -> &'static str {
-    match (check.is_well(), check.gives_studies()) {
+    match (check.works(), check.can_read_studies()) {
         (true, _) if check.is_empty() => "empty",
         (true, _) => "works",
         (false, true) => "works, WADO-URI DOES NOT",
@@ -58,15 +58,15 @@ impl fmt::Display for Checks {
         line("archive", "verdict", &in_columns(COLUMNS))?;
         for (check, cells) in self.0.iter().zip(&rows) {
             let id = check.archive.as_str();
-            let mut complaints =
-                check.complaints().into_iter().map(|(request, complaint)| format!("{request}: {complaint}"));
+            let mut problems =
+                check.problems().into_iter().map(|(request, problem)| format!("{request}: {problem}"));
             let first = match cells {
                 Some(cells) => in_columns(cells.each_ref().map(String::as_str)),
-                None => complaints.next().unwrap_or_default(),
+                None => problems.next().unwrap_or_default(),
             };
             line(id, verdict(check), &first)?;
-            for complaint in complaints {
-                line(id, "", &complaint)?;
+            for problem in problems {
+                line(id, "", &problem)?;
             }
         }
         self.write_hints(formatter)?;
@@ -101,12 +101,12 @@ impl Checks {
             return Ok(());
         }
         let count = |of: fn(&ArchiveCheck) -> bool| self.0.iter().filter(|check| of(check)).count();
-        let (empty, well) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::is_well));
-        write!(formatter, "\n{} archives: {} work", self.0.len(), well - empty)?;
+        let (empty, working) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::works));
+        write!(formatter, "\n{} archives: {} work", self.0.len(), working - empty)?;
         if empty > 0 {
             write!(formatter, ", {empty} empty")?;
         }
-        writeln!(formatter, ", {} with errors", self.0.len() - well)
+        writeln!(formatter, ", {} with errors", self.0.len() - working)
     }
 }
 
@@ -167,11 +167,11 @@ mod tests {
 
     #[test]
     fn an_archive_works_when_one_way_to_its_instances_does() {
-        assert!(checked(rows(1), rows(9), rows(9)).all_well());
+        assert!(checked(rows(1), rows(9), rows(9)).all_work());
         let checks = checked(rows(1), unreachable(), rows(9));
-        assert!(checks.all_well() && checks.to_string().contains("main: set detail = \"qido\""), "{checks}");
-        assert!(!checked(rows(1), unreachable(), unreachable()).all_well());
-        assert!(!Checks(vec![broken("main", unreachable())]).all_well());
+        assert!(checks.all_work() && checks.to_string().contains("main: set detail = \"qido\""), "{checks}");
+        assert!(!checked(rows(1), unreachable(), unreachable()).all_work());
+        assert!(!Checks(vec![broken("main", unreachable())]).all_work());
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
     fn an_archive_without_studies_is_empty_and_well() {
         let empty = Checks(vec![broken("main", rows(0))]);
         let table = empty.to_string();
-        assert!(empty.all_well(), "{table}");
+        assert!(empty.all_work(), "{table}");
         assert!(table.contains("main     empty    0 in 12 ms  -"), "{table}");
         assert!(table.contains("main: the search found no study"), "{table}");
     }
@@ -222,7 +222,7 @@ mod tests {
     fn each_cause_is_explained_with_the_setting_that_concerns_it() {
         let said = |kind: ArchiveErrorKind, has_credentials: bool| {
             let check = ArchiveCheck { has_credentials, ..broken("main", failed(kind)) };
-            check.complaints().remove(0).1
+            check.problems().remove(0).1
         };
         let unauthorized = ArchiveErrorKind::Unauthorized(StatusCode::UNAUTHORIZED);
         let forbidden = ArchiveErrorKind::Unauthorized(StatusCode::FORBIDDEN);

@@ -60,7 +60,7 @@ impl Accepted {
     pub(crate) fn read(headers: &HeaderMap, resource: &Resource) -> Option<Self> {
         let accepts_anything = !headers.contains_key(http::header::ACCEPT);
         let listed = negotiation::ranges(headers);
-        let ranges = negotiation::most_wanted(listed.clone());
+        let ranges = negotiation::by_preference(listed.clone());
         let html = ranges.iter().any(|range| range.essence == "text/html");
         if resource.is_text() {
             let mut formats = Vec::new();

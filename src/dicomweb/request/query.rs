@@ -141,8 +141,8 @@ pub(crate) fn search(
                 query.offset(number(key, value, 0, MAX_OFFSET, "a number from 0 to 1000000")?)
             }
             SearchKey::Option(option) => match value.as_str() {
-                "true" => query.manner(option, true),
-                "false" => query.manner(option, false),
+                "true" => query.option(option, true),
+                "false" => query.option(option, false),
                 _ => return Err(QueryError::value(key, "\"true\" or \"false\"")),
             },
             // A key without a value matches everything and asks for the attribute (PS3.4 C.2.2.2.3). Sent as it is, some

@@ -2,14 +2,14 @@ use super::*;
 
 fn page(resource: &serde_json::Value, pairs: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let place = PageLocation::new("https://h.example/x/fhir".to_owned(), &pairs);
-    of(&resource.to_string(), Some(&place)).unwrap()
+    let location = PageLocation::new("https://h.example/x/fhir".to_owned(), &pairs);
+    of(&resource.to_string(), Some(&location)).unwrap()
 }
 
 /// The URLs that the page links to, unescaped.
-fn addresses(page: &str) -> Vec<String> {
+fn urls(page: &str) -> Vec<String> {
     let all = page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-    all.map(|address| address.replace("&#38;", "&").replace("&#39;", "'")).collect()
+    all.map(|url| url.replace("&#38;", "&").replace("&#39;", "'")).collect()
 }
 
 /// The JSON as a browser shows it.
@@ -79,7 +79,7 @@ fn only_resources_of_this_server_are_linked() {
     let page = page(&resource, &[]);
     let pre = page.split("<pre>").nth(1).unwrap();
     assert_eq!(
-        addresses(pre),
+        urls(pre),
         [
             "https://h.example/x/fhir/Endpoint/main",
             "https://h.example/x/fhir/Patient/0a1b",
@@ -103,7 +103,7 @@ fn a_bundle_links_to_its_other_pages_and_to_other_formats() {
     assert!(page.contains("<p>30 in total, 1 on this page, 1 included</p>"));
     let head = page.split("<main>").next().unwrap();
     assert_eq!(
-        addresses(head)[4..],
+        urls(head)[4..],
         [
             "https://h.example/x/fhir/Patient?first",
             "https://h.example/x/fhir/Patient?next",
@@ -148,7 +148,7 @@ fn an_outcome_has_its_issues_before_the_json() {
     let text = outcome.to_string();
     let page = of(&text, None).unwrap();
     assert!(page.contains("<li class=\"error\">A whole number. <code>value http._count</code>"));
-    assert!(addresses(&page).is_empty(), "without a location there are no links");
+    assert!(urls(&page).is_empty(), "without a location there are no links");
     assert_eq!(of("[]", None), None);
 }
 

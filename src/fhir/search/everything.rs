@@ -45,8 +45,8 @@ pub(in crate::fhir) async fn everything(
     }
     found.retain(|found| parsed.wants(found.kind()));
     let order = SortOrder::default();
-    let standing = |found: &SearchMatch| found.standing(context, &order).under(found.name());
-    let found = found.into_iter().map(|found| (standing(&found), found)).collect();
+    let position = |found: &SearchMatch| found.sort_position(context, &order).under(found.name());
+    let found = found.into_iter().map(|found| (position(&found), found)).collect();
     cut_from(context, request, access, pages, &search.result, found, &order).await
 }
 

@@ -63,9 +63,9 @@ impl SearchMatch {
     }
 
     /// The position in a sort order, among matches of its type.
-    pub(super) fn standing(&self, context: &FhirContext, order: &SortOrder<'_>) -> SortPosition {
+    pub(super) fn sort_position(&self, context: &FhirContext, order: &SortOrder<'_>) -> SortPosition {
         match self {
-            Self::Study(study) => context.studies.standing(study, order.studies),
+            Self::Study(study) => context.studies.sort_position(study, order.studies),
             Self::Patient(patient) => SortPosition::of(order.patients, &patient.resource, &patient.zone),
             Self::Endpoint(endpoint) => SortPosition::of(order.endpoints, endpoint.as_ref(), &TimeZone::UTC),
         }

@@ -42,8 +42,8 @@ pub(in crate::fhir) async fn all_types(
     let found = search.found(context, request, access, focus.as_ref(), &mut pages).await?;
     let result = search.reading()?.result;
     let order = search.order();
-    let standing = |found: &SearchMatch| found.standing(context, &order).under(found.name());
-    let found = found.into_iter().map(|found| (standing(&found), found)).collect();
+    let position = |found: &SearchMatch| found.sort_position(context, &order).under(found.name());
+    let found = found.into_iter().map(|found| (position(&found), found)).collect();
     cut_from(context, request, access, pages, result, found, &order).await
 }
 
@@ -215,7 +215,9 @@ impl Types {
         if types.served.is_empty() {
             let names: Vec<_> = there.iter().map(|kind| kind.name()).collect();
             let names = names.join(", ");
-            return Err(wrong(&format!("none of the types is supported; supported types: {names}")));
+            return Err(invalid_parameter(&format!(
+                "none of the types is supported; supported types: {names}"
+            )));
         }
         types.served.sort_unstable();
         Ok(types)
@@ -241,11 +243,11 @@ impl Named {
                 let why = format!("{name} is not supported here and was not searched for.");
                 Ok(Self::Unserved(("_type".to_owned(), why)))
             }
-            None => Err(wrong("expected comma-separated names of resource types")),
+            None => Err(invalid_parameter("expected comma-separated names of resource types")),
         }
     }
 }
 
-fn wrong(diagnostics: &str) -> Failure {
+fn invalid_parameter(diagnostics: &str) -> Failure {
     Failure::bad_request("value", format!("Parameter _type: {diagnostics}.")).at("http._type")
 }

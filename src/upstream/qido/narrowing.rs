@@ -71,9 +71,9 @@ impl QidoQuery {
                 filter.keys.push(Key { is_sent: query.is_matching(*tag), ..key });
             }
         }
-        let is_literal_only = !filter.is_empty() && self.has_manner(MatchingOption::Fuzzy);
+        let is_literal_only = !filter.is_empty() && self.has_option(MatchingOption::Fuzzy);
         if is_literal_only {
-            query = query.manner(MatchingOption::Fuzzy, false);
+            query = query.option(MatchingOption::Fuzzy, false);
         }
         Ok(AskedQuery { query, filter, is_literal_only })
     }
@@ -137,7 +137,7 @@ impl Key {
         let Some(element) = row.get(self.tag) else {
             return if self.is_sent { Err(unaskable("its rows do not contain it")) } else { Ok(false) };
         };
-        let fits = |text: &str| is_like(&self.value, &comparable(text, self.is_name));
+        let fits = |text: &str| matches_pattern(&self.value, &comparable(text, self.is_name));
         let any = element.values.iter().any(|value| match value {
             Value::Text(text) => fits(text),
             Value::Name(name) => {
@@ -181,7 +181,7 @@ fn comparable(text: &str, is_name: bool) -> String {
 
 /// Whether `text` matches `pattern`, in which `*` matches any characters and `?` matches one (PS3.4 C.2.2.2.4). Backtracks to
 /// the last `*` only.
-fn is_like(pattern: &str, text: &str) -> bool {
+fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut position, mut back) = (0, 0, None);
     while position < text.len() {
@@ -213,17 +213,17 @@ mod tests {
     use crate::upstream::SearchLevel;
     use proptest::prelude::*;
 
-    fn asked(tag: Tag, value: &str) -> Result<AskedQuery, Unaskable> {
+    fn narrowed(tag: Tag, value: &str) -> Result<AskedQuery, Unaskable> {
         let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
         query.asked_of(&Profile::named("orthanc").unwrap())
     }
 
     fn sent(tag: Tag, value: &str) -> String {
-        asked(tag, value).unwrap().query.canonical()
+        narrowed(tag, value).unwrap().query.canonical()
     }
 
     fn admits(tag: Tag, value: &str, row: &str) -> Result<bool, Unaskable> {
-        asked(tag, value).unwrap().filter.admits(&serde_json::from_str(row).unwrap())
+        narrowed(tag, value).unwrap().filter.admits(&serde_json::from_str(row).unwrap())
     }
 
     #[test]
@@ -231,9 +231,9 @@ mod tests {
         for value in ["25/1807", "A(1)", "P@1", "Do?e*", "a!b$c:d", "1.2,1.3"] {
             let query =
                 QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(value));
-            let asked = query.asked_of(&Profile::named("orthanc").unwrap()).unwrap();
-            assert_eq!(asked.query.canonical(), format!("studies?PatientID={value}"));
-            assert!(asked.filter.is_empty());
+            let narrowed = query.asked_of(&Profile::named("orthanc").unwrap()).unwrap();
+            assert_eq!(narrowed.query.canonical(), format!("studies?PatientID={value}"));
+            assert!(narrowed.filter.is_empty());
         }
         let generic = QidoQuery::new(SearchLevel::Studies)
             .matching(tags::PATIENT_NAME, MatchValue::raw("Doe^J"))
@@ -282,7 +282,7 @@ mod tests {
             (tags::PATIENT_ID, "\"\""),
             (tags::STUDY_DATE, "2024 01"),
         ] {
-            assert!(asked(tag, value).is_err(), "{value}");
+            assert!(narrowed(tag, value).is_err(), "{value}");
         }
         let latin =
             r#"{"00080005":{"Value":["ISO_IR 100"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"^"}]}}"#;
@@ -302,14 +302,14 @@ mod tests {
                     Some((first, rest)) => text.first() == Some(first) && slow(rest, &text[1..]),
                 }
             }
-            prop_assert_eq!(is_like(&pattern, &text), slow(pattern.as_bytes(), text.as_bytes()));
+            prop_assert_eq!(matches_pattern(&pattern, &text), slow(pattern.as_bytes(), text.as_bytes()));
         }
 
         #[test]
         fn a_widened_pattern_covers_the_value(value in "[A-Z^ +é*?/]{1,10}") {
             if let Some(MatchValue(pattern)) = MatchValue::widened(&value, false) {
                 prop_assert!(pattern.bytes().all(is_writable), "{}", pattern);
-                prop_assert!(is_like(&pattern, value.trim_matches(' ')), "{} {}", pattern, value);
+                prop_assert!(matches_pattern(&pattern, value.trim_matches(' ')), "{} {}", pattern, value);
             }
         }
     }

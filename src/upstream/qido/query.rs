@@ -11,7 +11,7 @@ pub struct QidoQuery {
     pub(super) matches: Vec<(Tag, MatchValue)>,
     include: Vec<Tag>,
     include_all: bool,
-    manners: Vec<(MatchingOption, bool)>,
+    options: Vec<(MatchingOption, bool)>,
     limit: Option<u32>,
     offset: Option<u32>,
 }
@@ -24,7 +24,7 @@ impl QidoQuery {
             matches: Vec::new(),
             include: Vec::new(),
             include_all: false,
-            manners: Vec::new(),
+            options: Vec::new(),
             limit: None,
             offset: None,
         }
@@ -61,9 +61,9 @@ impl QidoQuery {
 
     /// Switches a matching option on or explicitly off.
     #[must_use]
-    pub fn manner(mut self, manner: MatchingOption, wanted: bool) -> Self {
-        self.manners.retain(|(earlier, _)| *earlier != manner);
-        self.manners.push((manner, wanted));
+    pub fn option(mut self, option: MatchingOption, wanted: bool) -> Self {
+        self.options.retain(|(earlier, _)| *earlier != option);
+        self.options.push((option, wanted));
         self
     }
 
@@ -88,8 +88,8 @@ impl QidoQuery {
     }
 
     /// Whether a matching option is switched on.
-    pub(super) fn has_manner(&self, manner: MatchingOption) -> bool {
-        self.manners.contains(&(manner, true))
+    pub(super) fn has_option(&self, option: MatchingOption) -> bool {
+        self.options.contains(&(option, true))
     }
 
     /// The level of the search.
@@ -139,8 +139,8 @@ impl QidoQuery {
                 );
             }
         }
-        for (manner, wanted) in &self.manners {
-            push(manner.parameter(), if *wanted { "true" } else { "false" });
+        for (option, wanted) in &self.options {
+            push(option.parameter(), if *wanted { "true" } else { "false" });
         }
         if let Some(limit) = self.limit {
             push("limit", &limit.to_string());

@@ -33,15 +33,15 @@ impl Archive {
         mut each: impl FnMut(T),
     ) -> Result<RowsEnd, ArchiveError> {
         let none = RowsEnd { rows: 0, more: false };
-        let answer = self.send_decoding(request.clone()).await?;
-        let Some(answer) = self.unless_no_match(&request, answer).await? else { return Ok(none) };
-        match answer.status {
+        let response = self.send_decoding(request.clone()).await?;
+        let Some(response) = self.unless_no_match(&request, response).await? else { return Ok(none) };
+        match response.status {
             StatusCode::NO_CONTENT => return Ok(none),
             status if status.is_success() => {}
-            status => return Err(self.error(refusal(status, &answer.headers))),
+            status => return Err(self.error(error_kind(status, &response.headers))),
         }
-        let more = says_more(&answer.headers);
-        let rows = self.read_rows(answer.body, &mut each).await?;
+        let more = has_more_rows(&response.headers);
+        let rows = self.read_rows(response.body, &mut each).await?;
         Ok(RowsEnd { rows, more })
     }
 
@@ -51,22 +51,22 @@ impl Archive {
     pub async fn unless_no_match(
         &self,
         request: &UpstreamRequest,
-        mut answer: UpstreamResponse,
+        mut response: UpstreamResponse,
     ) -> Result<Option<UpstreamResponse>, ArchiveError> {
         if request.class() != Class::Search {
-            return Ok(Some(answer));
+            return Ok(Some(response));
         }
-        let is_no_match = match answer.status {
+        let is_no_match = match response.status {
             StatusCode::NO_CONTENT => true,
             // Nothing is below a study that does not exist (PS3.18 CP-2473). A study search has no such parent, so its 404
             // means a wrong URL.
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 !request.is_study_search() || self.profile().not_found_means_no_match
             }
-            StatusCode::OK => answer.is_without_content().await?,
+            StatusCode::OK => response.is_without_content().await?,
             _ => false,
         };
-        Ok((!is_no_match).then_some(answer))
+        Ok((!is_no_match).then_some(response))
     }
 
     async fn read_rows<T: DeserializeOwned>(
@@ -117,7 +117,7 @@ impl Archive {
 }
 
 /// The meaning of a status that is not a success.
-fn refusal(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
+fn error_kind(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             ArchiveErrorKind::Unauthorized(status)
@@ -130,7 +130,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
     }
 }
 
-fn says_more(headers: &HeaderMap) -> bool {
+fn has_more_rows(headers: &HeaderMap) -> bool {
     let warnings = headers.get_all(header::WARNING).iter().filter_map(|value| value.to_str().ok());
     warnings
         .into_iter()

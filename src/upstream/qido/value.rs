@@ -16,7 +16,7 @@ impl MatchValue {
     /// `text` itself; `None` if an archive could read it as something else.
     pub fn exact(text: &str) -> Option<Self> {
         let text = text.trim_matches(' ');
-        (!text.is_empty() && text.bytes().all(means_itself)).then(|| Self(text.to_owned()))
+        (!text.is_empty() && text.bytes().all(is_literal)).then(|| Self(text.to_owned()))
     }
 
     /// A pattern that matches `text`, with `*` in place of every character that could be misread; `None` if only wildcards
@@ -24,7 +24,7 @@ impl MatchValue {
     pub fn wildcard(text: &str) -> Option<Self> {
         let mut pattern = String::new();
         for character in text.trim_matches(' ').chars() {
-            if character.is_ascii() && means_itself(character as u8) {
+            if character.is_ascii() && is_literal(character as u8) {
                 pattern.push(character);
             } else if !pattern.ends_with('*') {
                 pattern.push('*');
@@ -81,7 +81,7 @@ impl MatchValue {
 ///
 /// The other unescaped characters of RFC 3986 are escaped too: `&` and `+` mean something else in a form, `;` and `=` separate
 /// keys for some servers, and every URL of `http` escapes the apostrophe (WHATWG URL, special-query percent-encode set).
-fn means_itself(byte: u8) -> bool {
+fn is_literal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'/' | b':' | b'@' | b'!' | b'$' | b'(' | b')')
 }
@@ -89,7 +89,7 @@ fn means_itself(byte: u8) -> bool {
 /// Whether the byte is sent unescaped: it means itself, or is a matching operator, which some archives recognize only
 /// unescaped.
 pub(super) fn is_writable(byte: u8) -> bool {
-    means_itself(byte) || matches!(byte, b'*' | b'?' | b',')
+    is_literal(byte) || matches!(byte, b'*' | b'?' | b',')
 }
 
 /// Percent-escapes every byte that is not sent unescaped.

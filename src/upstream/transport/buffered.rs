@@ -64,10 +64,10 @@ impl BufferedTransport {
         let mut call = self.call();
         let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
         *request.headers_mut() = outgoing.headers;
-        let answer = client.execute(request).await.map_err(|error| failure(&error))?;
-        call.shares_connection = answer.version() == Version::HTTP_2;
-        let answer = Response::<reqwest::Body>::from(answer);
-        Ok(answer.map(|body| call.read(body)))
+        let response = client.execute(request).await.map_err(|error| failure(&error))?;
+        call.shares_connection = response.version() == Version::HTTP_2;
+        let response = Response::<reqwest::Body>::from(response);
+        Ok(response.map(|body| call.read(body)))
     }
 
     /// Registers the start of a call.

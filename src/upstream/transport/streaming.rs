@@ -72,10 +72,10 @@ impl StreamingTransport {
     }
 
     pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<TimedBody>, TransportError> {
-        let answer = self.client.request(request(outgoing)?).await.map_err(|error| {
+        let response = self.client.request(request(outgoing)?).await.map_err(|error| {
             if error.is_connect() { unconnected(&error, false) } else { TransportError::Disconnected }
         })?;
-        Ok(answer.map(|body| TimedBody::new(body, self.idle_timeout)))
+        Ok(response.map(|body| TimedBody::new(body, self.idle_timeout)))
     }
 }
 

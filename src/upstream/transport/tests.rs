@@ -48,9 +48,9 @@ async fn listener() -> u16 {
 }
 
 /// Resolves to one list of addresses after the other, then to the last list again; also returns how often it was called.
-fn answers(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<usize>>) {
-    let asked = Arc::new(Mutex::new(0));
-    let counted = Arc::clone(&asked);
+fn resolver_of(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<usize>>) {
+    let lookups = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&lookups);
     let resolver = Resolver::by(move |name| {
         assert_eq!(name, "pacs.example");
         let mut count = counted.lock().unwrap();
@@ -58,26 +58,26 @@ fn answers(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<us
         *count += 1;
         Ok(list.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect())
     });
-    (resolver, asked)
+    (resolver, lookups)
 }
 
 async fn ask(transport: &Transport, purpose: BodyUse, settings: &Settings) -> Result<Bytes, TransportError> {
     let outgoing =
         Outgoing { method: Method::GET, url: settings.qido_url.clone(), headers: HeaderMap::new() };
-    let answer = transport.send(purpose, outgoing).await?;
-    Ok(answer.into_body().collect().await?.to_bytes())
+    let response = transport.send(purpose, outgoing).await?;
+    Ok(response.into_body().collect().await?.to_bytes())
 }
 
 #[tokio::test]
 async fn a_name_that_changes_its_address_is_not_followed_to_a_forbidden_one() {
     let settings = settings(listener().await);
     for purpose in [BodyUse::Read, BodyUse::Carry] {
-        let (resolver, asked) =
-            answers(&[&["127.0.0.1"], &["169.254.169.254", "fe80::1"], &["0.0.0.0", "127.0.0.1"]]);
+        let (resolver, lookups) =
+            resolver_of(&[&["127.0.0.1"], &["169.254.169.254", "fe80::1"], &["0.0.0.0", "127.0.0.1"]]);
         let transport = Transport::resolving_by(resolver, &settings).unwrap();
         assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]");
         // The address was looked up once, and the address found is the one that was called.
-        assert_eq!(*asked.lock().unwrap(), 1, "{purpose:?}");
+        assert_eq!(*lookups.lock().unwrap(), 1, "{purpose:?}");
         assert_eq!(
             ask(&transport, purpose, &settings).await,
             Err(TransportError::ForbiddenAddress),
@@ -85,7 +85,7 @@ async fn a_name_that_changes_its_address_is_not_followed_to_a_forbidden_one() {
         );
         // Of several addresses the permitted ones are called.
         assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]", "{purpose:?}");
-        assert_eq!(*asked.lock().unwrap(), 3, "{purpose:?}");
+        assert_eq!(*lookups.lock().unwrap(), 3, "{purpose:?}");
     }
 }
 

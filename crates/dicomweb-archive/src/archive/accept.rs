@@ -43,7 +43,7 @@ pub(super) fn accepts_multipart(range: &MediaRange, media: &str) -> bool {
 pub(super) fn accepts_single_part(range: &MediaRange, ranges: &[MediaRange], media: &str) -> bool {
     range.essence != "*/*"
         && range.covers(media)
-        && media_range::deciding(ranges, media).is_some_and(|(_, range)| range.quality > 0.0)
+        && media_range::applicable_range(ranges, media).is_some_and(|(_, range)| range.quality > 0.0)
 }
 
 /// The requested transfer syntax: a parameter of its own or, in older viewers, inside the quotes of `type`.

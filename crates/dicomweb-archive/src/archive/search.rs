@@ -41,7 +41,7 @@ pub(super) fn find(index: &Index, level: Level, scope: &Scope, query: &Query) ->
     let mut found = 0;
     let wanted = query.offset..query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
     for hit in candidates(index, level, scope) {
-        if Row::new(index, hit, query).meets(query) {
+        if Row::new(index, hit, query).matches(query) {
             if wanted.contains(&found) {
                 page.push(hit);
             }
@@ -99,11 +99,11 @@ impl<'a> Row<'a> {
         Self { level: hit.level, study, series, instance, query, file: OnceCell::new() }
     }
 
-    fn meets(&self, query: &Query) -> bool {
-        query.matches.iter().all(|one| self.meets_one(one))
+    fn matches(&self, query: &Query) -> bool {
+        query.matches.iter().all(|one| self.matches_one(one))
     }
 
-    fn meets_one(&self, Match { path, condition }: &Match) -> bool {
+    fn matches_one(&self, Match { path, condition }: &Match) -> bool {
         let Some((first, inner)) = path.split_first() else { return true };
         if *condition == Condition::Universal {
             return true;
@@ -231,7 +231,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Whether the attribute at the end of the path meets the condition in any item of the sequences.
+/// Whether the attribute at the end of the path matches the condition in any item of the sequences.
 fn accepts(condition: &Condition, data: &DataSet, tag: Tag, inner: &[Tag]) -> bool {
     match inner.split_first() {
         None => condition.accepts(data.get(tag)),

@@ -76,9 +76,9 @@ impl<'a> JpegHeader<'a> {
                         rows: frame.rows,
                         columns: frame.columns,
                         restart,
-                        quantization: taken(named.quantization, frame.quantization)?,
-                        first: taken(named.first, first)?,
-                        others: taken(named.others, others)?,
+                        quantization: take_table(named.quantization, frame.quantization)?,
+                        first: take_table(named.first, first)?,
+                        others: take_table(named.others, others)?,
                         scan: segments.0,
                     });
                 }
@@ -142,7 +142,7 @@ impl Tables {
     }
 }
 
-fn taken<T>(mut tables: [Option<T>; 4], number: usize) -> Result<T, CodecError> {
+fn take_table<T>(mut tables: [Option<T>; 4], number: usize) -> Result<T, CodecError> {
     tables.get_mut(number).and_then(Option::take).ok_or(BROKEN)
 }
 
