@@ -15,9 +15,9 @@ use crate::dicomweb::{self, DicomwebContext, Federation, RenderPool, ResponseCac
 use crate::fhir::FhirContext;
 use crate::fingerprint::Fingerprint;
 use crate::http::cursor::{CursorKey, NoKey};
-use crate::http::forwarded::PublicAddress;
+use crate::http::forwarded::PublicUrl;
 use crate::mapping::{self, Guide, MappingContext};
-use crate::service::{Entrance, Service};
+use crate::service::{Service, ServiceContext};
 use crate::store::{self, OpenError, StoreError};
 use crate::studies::{ArchiveSource, SearchLimits, Studies};
 use crate::telemetry::Metrics;
@@ -117,9 +117,9 @@ impl App {
             },
             render_pool: RenderPool::new(config.render.memory, config.render.parallelism),
         };
-        let entrance = Entrance {
+        let context = ServiceContext {
             authenticator,
-            public_address: PublicAddress {
+            public_url: PublicUrl {
                 fixed: config.server.public_url.clone(),
                 trusted_proxies: config.server.trusted_proxies.clone(),
                 is_secure: config.server.tls.is_some(),
@@ -127,7 +127,7 @@ impl App {
             cors: config.server.cors.clone(),
             metrics: metrics.clone(),
         };
-        let service = Service::new(entrance, fhir, Federation::new(archives, dicomweb, cache.clone()));
+        let service = Service::new(context, fhir, Federation::new(archives, dicomweb, cache.clone()));
         Ok(Self { service, metrics, cache, change_log })
     }
 

@@ -10,7 +10,7 @@ use http_messages::gzip::compress;
 
 /// A resource's JSON as bytes, plain and compressed, with its validators.
 #[derive(Debug, Clone)]
-pub struct Rendered {
+pub struct EncodedResource {
     /// The JSON, without a trailing newline.
     pub json: Bytes,
     /// The same JSON, gzip-coded, if that is shorter.
@@ -22,7 +22,7 @@ pub struct Rendered {
     pub last_modified: Option<LastModified>,
 }
 
-impl Rendered {
+impl EncodedResource {
     /// Compresses `json` once for all readers. The entity tag is a hash of the content.
     pub fn new(json: Vec<u8>) -> Self {
         let id = VersionId::of_content(&json);
@@ -83,21 +83,21 @@ mod tests {
     #[test]
     fn both_encodings_have_the_same_content() {
         let json = br#"{"resourceType":"ImagingStudy"}"#.repeat(100);
-        let rendered = Rendered::new(json.clone());
+        let encoded = EncodedResource::new(json.clone());
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&*rendered.gzip.clone().unwrap()).read_to_end(&mut plain).unwrap();
+        flate2::read::GzDecoder::new(&*encoded.gzip.clone().unwrap()).read_to_end(&mut plain).unwrap();
         assert_eq!(plain, json);
-        assert_eq!(rendered.json, json);
-        assert!(rendered.size() > json.len());
+        assert_eq!(encoded.json, json);
+        assert!(encoded.size() > json.len());
     }
 
     #[test]
     fn a_date_is_rounded_up_and_never_in_the_future() {
         let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
         let text = |changed, now| {
-            let rendered =
-                Rendered::of_version(b"{}".to_vec(), VersionId::of_content(b""), Some(at(changed)));
-            let text = rendered.last_modified.unwrap().text_at(at(now));
+            let encoded =
+                EncodedResource::of_version(b"{}".to_vec(), VersionId::of_content(b""), Some(at(changed)));
+            let text = encoded.last_modified.unwrap().text_at(at(now));
             String::from_utf8(text.to_vec()).unwrap()
         };
         assert_eq!(text(784_111_776_001, 784_111_900_000), "Sun, 06 Nov 1994 08:49:37 GMT");
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_entity_tag_identifies_the_content() {
-        let tag = |json: &[u8]| Rendered::new(json.to_vec()).etag;
+        let tag = |json: &[u8]| EncodedResource::new(json.to_vec()).etag;
         assert_eq!(tag(b"{}"), tag(b"{}"));
         assert_ne!(tag(b"{}"), tag(b"{ }"));
         assert!(tag(b"{}").starts_with(b"W/\"") && tag(b"{}").ends_with(b"\""));

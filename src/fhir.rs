@@ -25,26 +25,27 @@ pub use response::{allowed, refuse};
 use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::auth::Access;
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::routes::Interaction;
-use crate::studies::Form;
+use crate::studies::Representation;
 use dicom_model::StudyUid;
 use fhir_r4::search::ResourceType;
 use http_messages::body::Body;
 use response_format::ResponseFormat;
 
-/// The response to a read without parameters of a cached, fresh study: no archive is queried, and no link is made.
-pub fn remembered(
+/// The response to a read without parameters, if the study is cached and fresh: no archive is queried, and no link is made.
+pub fn cached_response(
     context: &FhirContext,
     id: &str,
     headers: &HeaderMap,
     access: &Access,
 ) -> Option<Response<Body>> {
-    let written = ResponseFormat::accepted(headers).ok().filter(ResponseFormat::is_as_stored)?;
+    let format = ResponseFormat::of_headers(headers).ok().filter(ResponseFormat::is_as_stored)?;
     let uid = StudyUid::parse(id).ok()?;
-    let study = context.studies.remembered(&uid, &Form::Full, access, request::freshness(headers))?;
-    response::success(&study.rendered, &written, headers, context.clock.now()).ok()
+    let study =
+        context.studies.cached_study(&uid, &Representation::Full, access, request::freshness(headers))?;
+    response::success(&study.encoded, &format, headers, context.clock.now()).ok()
 }
 
 /// Responds to a batch; `body` is the Bundle of the request.
@@ -54,7 +55,7 @@ pub async fn handle_batch(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Response<Body> {
-    respond(context, request, batch::answered(context, body, request, access)).await
+    respond(context, request, batch::perform(context, body, request, access)).await
 }
 
 /// Responds to one request within the deadline.
@@ -65,15 +66,15 @@ pub async fn handle(
     access: &Access,
 ) -> Response<Body> {
     // The future of the largest interaction is too large to be returned by value.
-    let work = Box::pin(work_out(context, interaction, request, access));
+    let work = Box::pin(perform(context, interaction, request, access));
     let mut response = respond(context, request, work).await;
     if let Interaction::VersionRead(kind, id, version) = interaction
         && !response.status().is_client_error()
         && !response.status().is_server_error()
-        && let Ok(address) =
+        && let Ok(location) =
             HeaderValue::from_str(&format!("{}/{kind}/{id}/_history/{version}", request.base()))
     {
-        response.headers_mut().insert(header::CONTENT_LOCATION, address);
+        response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
     response
 }
@@ -81,46 +82,48 @@ pub async fn handle(
 async fn respond(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    work: impl Future<Output = Result<Rendered, Failure>>,
+    work: impl Future<Output = Result<EncodedResource, Failure>>,
 ) -> Response<Body> {
-    let written = match ResponseFormat::asked(request.headers, &request.pairs, Some(request.base())) {
-        Ok(written) => written,
-        Err(failure) => return response::refuse_written(&failure, &ResponseFormat::default()),
+    let format = match ResponseFormat::of_request(request.headers, &request.pairs, Some(request.base())) {
+        Ok(format) => format,
+        Err(failure) => return response::refuse_in(&failure, &ResponseFormat::default()),
     };
-    let answer = answered(context, request, work, &written).await;
-    answer.unwrap_or_else(|failure| response::refuse_written(&failure, &written))
+    let response = respond_in_time(context, request, work, &format).await;
+    response.unwrap_or_else(|failure| response::refuse_in(&failure, &format))
 }
 
-async fn answered(
+/// The response to the outcome of `work`, or a failure when the deadline has passed.
+async fn respond_in_time(
     context: &FhirContext,
     request: &FhirRequest<'_>,
-    work: impl Future<Output = Result<Rendered, Failure>>,
-    written: &ResponseFormat,
+    work: impl Future<Output = Result<EncodedResource, Failure>>,
+    format: &ResponseFormat,
 ) -> Result<Response<Body>, Failure> {
-    let rendered =
+    let encoded =
         tokio::time::timeout(context.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
     let now = context.clock.now();
-    if written.is_as_stored() {
-        return response::success(&rendered, written, request.headers, now);
+    if format.is_as_stored() {
+        return response::success(&encoded, format, request.headers, now);
     }
     // Converting a study of a thousand images takes milliseconds.
-    let (headers, written) = (request.headers.clone(), written.clone());
-    let writing = tokio::task::spawn_blocking(move || response::success(&rendered, &written, &headers, now));
+    let (headers, format) = (request.headers.clone(), format.clone());
+    let writing = tokio::task::spawn_blocking(move || response::success(&encoded, &format, &headers, now));
     writing.await.map_err(|_| Failure::internal())?
 }
 
-async fn work_out(
+/// Performs an interaction.
+async fn perform(
     context: &FhirContext,
     interaction: Interaction<'_>,
     request: &FhirRequest<'_>,
     access: &Access,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     Ok(match interaction {
         Interaction::Capabilities => capabilities::statement(&context.guides, request)?,
         Interaction::Read(kind, id) => read::resource(context, kind, id, request, access).await?,
         Interaction::VersionRead(kind, id, version) => {
             let current = read::resource(context, kind, id, request, access).await?;
-            read::only_if(current, version)?
+            read::require_version(current, version)?
         }
         Interaction::Search(ResourceType::ImagingStudy) => {
             search::imaging_studies(context, request, access, None).await?

@@ -19,7 +19,7 @@ use crate::dicomweb::{DicomwebError, DicomwebRequest, Federation, PathError, Tar
 use crate::error::{self, Failure};
 use crate::fhir::{self, FhirContext, FhirRequest};
 use crate::http::cors::Cors;
-use crate::http::forwarded::{PublicAddress, PublicBase};
+use crate::http::forwarded::{PublicBase, PublicUrl};
 use crate::http::query::{self, QueryStringError};
 use crate::routes::{Dialect, Interaction, NoRoute, Route};
 use crate::telemetry::{AccessLogEntry, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
@@ -30,7 +30,7 @@ use http_server::{ConnectionMetrics, InvalidRequest, PeerAddress, RequestBody};
 /// Answers the requests of the public listener for one gateway.
 #[derive(Debug, Clone)]
 pub struct Service {
-    entrance: Arc<Entrance>,
+    context: Arc<ServiceContext>,
     fhir: Arc<FhirContext>,
     federation: Arc<Federation>,
     routes: Arc<[RouteMetrics]>,
@@ -38,11 +38,11 @@ pub struct Service {
 
 /// What every request passes on its way in, whatever it asks for.
 #[derive(Debug)]
-pub struct Entrance {
+pub struct ServiceContext {
     /// Decides who is asking.
     pub authenticator: Arc<dyn Authenticator>,
     /// Under which address the gateway is known.
-    pub public_address: PublicAddress,
+    pub public_url: PublicUrl,
     /// The origins whose pages may read responses.
     pub cors: Cors,
     /// Counts the requests.
@@ -51,11 +51,11 @@ pub struct Entrance {
 
 impl Service {
     /// Answers FHIR with `fhir` and DICOMweb with `federation`.
-    pub fn new(entrance: Entrance, fhir: FhirContext, federation: Federation) -> Self {
+    pub fn new(context: ServiceContext, fhir: FhirContext, federation: Federation) -> Self {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
-        let routes = labels.map(|label| entrance.metrics.route(label)).collect();
-        let (entrance, fhir) = (Arc::new(entrance), Arc::new(fhir));
-        Self { entrance, fhir, federation: Arc::new(federation), routes }
+        let routes = labels.map(|label| context.metrics.route(label)).collect();
+        let (context, fhir) = (Arc::new(context), Arc::new(fhir));
+        Self { context, fhir, federation: Arc::new(federation), routes }
     }
 }
 
@@ -63,7 +63,7 @@ impl http_server::Service for Service {
     type Body = MeteredBody;
 
     /// What is asked for most often is a study that is remembered.
-    fn answer_at_once(
+    fn respond_at_once(
         &self,
         request: &mut Request<RequestBody>,
         _peer: PeerAddress,
@@ -77,10 +77,10 @@ impl http_server::Service for Service {
         }
         let route = Route::parse(request.method(), path).ok()?;
         let study = route.study_read()?;
-        let authentication = self.entrance.authenticator.authenticate(request.headers());
+        let authentication = self.context.authenticator.authenticate(request.headers());
         let answer = match &authentication {
             Authentication::Decided(Ok(access)) => {
-                fhir::remembered(&self.fhir, study, request.headers(), access)
+                fhir::cached_response(&self.fhir, study, request.headers(), access)
             }
             // What is refused is worded where every other answer is.
             Authentication::Decided(Err(_)) | Authentication::Pending(_) => None,
@@ -92,7 +92,7 @@ impl http_server::Service for Service {
         Some(RequestContext::new(self, request).finish(route.label(), request.headers(), answer))
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         request: Request<RequestBody>,
         PeerAddress(peer): PeerAddress,
@@ -120,7 +120,7 @@ impl http_server::Service for Service {
         };
         let mut response = answer.unwrap_or_else(|failure| match dialect {
             Dialect::Fhir => {
-                let public = self.entrance.public_address.of(&parts, peer.ip());
+                let public = self.context.public_url.of(&parts, peer.ip());
                 fhir::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
             }
             Dialect::Dicomweb => error::refuse(&failure),
@@ -142,7 +142,7 @@ impl http_server::Service for Service {
     }
 
     fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
-        Some(Arc::new(self.entrance.metrics.clone()))
+        Some(Arc::new(self.context.metrics.clone()))
     }
 }
 
@@ -155,7 +155,7 @@ impl Service {
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
         let access = self.access(&route, parts).await?;
-        let public = self.entrance.public_address.of(parts, peer).ok_or_else(|| {
+        let public = self.context.public_url.of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request names no host under which links could be made.")
         })?;
         match route {
@@ -240,14 +240,14 @@ impl Service {
         }
         let authentication = match parts.extensions.get::<Authentication>() {
             Some(authentication) => authentication.clone(),
-            None => self.entrance.authenticator.authenticate(&parts.headers),
+            None => self.context.authenticator.authenticate(&parts.headers),
         };
         authentication.decision().await.map_err(Failure::from)
     }
 
     /// The path without the prefix of the configured public address, which an ingress may or may not take off.
     fn without_prefix<'a>(&self, path: &'a str) -> &'a str {
-        let prefix = self.entrance.public_address.fixed.as_ref().map_or("", |base| base.prefix());
+        let prefix = self.context.public_url.fixed.as_ref().map_or("", |base| base.prefix());
         match path.strip_prefix(prefix) {
             Some(rest) if rest.starts_with('/') => rest,
             _ => path,
@@ -307,7 +307,7 @@ impl<'a> RequestContext<'a> {
             Method::POST => "POST",
             _ => "other",
         };
-        let in_flight = service.entrance.metrics.request_begun();
+        let in_flight = service.context.metrics.request_started();
         Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
@@ -315,7 +315,7 @@ impl<'a> RequestContext<'a> {
     fn finish_preflight(self, request: &HeaderMap) -> Response<MeteredBody> {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        self.service.entrance.cors.allow_beforehand(request, response.headers_mut());
+        self.service.context.cors.allow_preflight(request, response.headers_mut());
         self.count("preflight", response)
     }
 
@@ -325,7 +325,7 @@ impl<'a> RequestContext<'a> {
         request: &HeaderMap,
         mut response: Response<Body>,
     ) -> Response<MeteredBody> {
-        self.service.entrance.cors.allow(request, response.headers_mut());
+        self.service.context.cors.allow(request, response.headers_mut());
         self.count(route, response)
     }
 
@@ -333,7 +333,7 @@ impl<'a> RequestContext<'a> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {
-            self.service.entrance.metrics.request_answered(metrics, self.method, status, self.at.elapsed());
+            self.service.context.metrics.request_finished(metrics, self.method, status, self.at.elapsed());
         }
         response.headers_mut().insert(REQUEST_ID, self.id.header_value());
         let line = AccessLogEntry::new(self.at, self.id, self.method, route, status);

@@ -30,7 +30,7 @@ use jiff::Timestamp;
 pub use assembly::{Depth, ReadOutcome, StudyEntry};
 pub use error::StudiesError;
 pub use patients::FoundPatient;
-pub use representation::Form;
+pub use representation::Representation;
 pub use search::{Cursor, FoundStudies, FoundStudy, StudyPage, StudySearch};
 pub use sort::{PageSlice, SortPosition, paginate};
 
@@ -90,7 +90,7 @@ pub struct Studies {
     cache: Cache,
     change_log: ChangeLog,
     scans: Arc<SingleFlight<(ArchiveId, String), Scan>>,
-    loads: Arc<SingleFlight<(StudyUid, Form, Fingerprint), Load>>,
+    loads: Arc<SingleFlight<(StudyUid, Representation, Fingerprint), Load>>,
     limits: SearchLimits,
     clock: SharedClock,
     metrics: Metrics,

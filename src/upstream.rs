@@ -21,8 +21,8 @@ pub use client::Archive;
 pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};
 pub use profile::{DetailSource, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{
-    AskedQuery, IncludeStyle, MatchValue, MatchingOption, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity,
-    RowsEnd, SearchLevel, Unaskable,
+    IncludeStyle, MatchValue, MatchingOption, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
+    RowIdentity, RowsEnd, SearchLevel, UnsearchableValue,
 };
 pub use request::{Class, FORWARDED_HEADERS, UpstreamRequest};
 pub use response::{UpstreamBody, UpstreamResponse};

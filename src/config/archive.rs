@@ -161,7 +161,7 @@ fn read_profile(section: &mut Section<'_>) -> Profile {
     }
     // In addition to the profile: what a product lacks, every archive of that product lacks.
     let synthesized = section.or("synthesize", several_of(&Synthesized::NAMES), BTreeSet::new());
-    profile.supplied = synthesized.into_iter().fold(profile.supplied, SynthesizedSet::with);
+    profile.synthesized = synthesized.into_iter().fold(profile.synthesized, SynthesizedSet::with);
     profile
 }
 

@@ -311,7 +311,7 @@ fn what_the_gateway_synthesizes_is_added_to_what_the_profile_says() {
     let config = load_with(&format!("{MINIMAL}{synthesize}"), &[]).unwrap();
     let supplied =
         SynthesizedSet::NONE.with(Synthesized::Rendered).with(Synthesized::Counts).with(Synthesized::Parents);
-    assert_eq!(config.archives[0].settings.profile.supplied, supplied);
+    assert_eq!(config.archives[0].settings.profile.synthesized, supplied);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::request::path::PathError;
 use super::request::query::QueryError;
-use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, Unaskable, retry_after};
+use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ArchiveId, UnsearchableValue, retry_after};
 use dicom_render::RenderError;
 
 /// Why a DICOMweb request fails.
@@ -55,7 +55,7 @@ pub enum DicomwebError {
     UnsearchableAttribute(&'static str),
     /// The archive cannot be searched for such a value, and its rows cannot be compared with it.
     #[error("archive {0} {1}")]
-    Unaskable(ArchiveId, Unaskable),
+    UnsearchableValue(ArchiveId, UnsearchableValue),
     /// A task that several requests share ended unexpectedly.
     #[error("internal error; the gateway's log has details under the request ID of this response")]
     Interrupted,

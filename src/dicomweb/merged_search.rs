@@ -42,7 +42,7 @@ impl SearchRequest {
         let pairs = decode(request.query.unwrap_or_default())?;
         let (query, common) = query::search(level.clone(), &pairs)?;
         let accepted = Accepted::read(&common.headers_of(request), &Resource::Search(level.clone()));
-        let format = accepted.ok_or(DicomwebError::NotAcceptable)?.wanted();
+        let format = accepted.ok_or(DicomwebError::NotAcceptable)?.preferred_format();
         Ok(Self { query, format })
     }
 }
@@ -145,7 +145,7 @@ async fn merge(
 /// Whether a row belongs to the study or series of the URL: some archives return others too.
 fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
     let parents = Parents::of_search(level);
-    if parents.is_empty() || !archive.profile().supplied.has(Synthesized::Parents) {
+    if parents.is_empty() || !archive.profile().synthesized.has(Synthesized::Parents) {
         return true;
     }
     serde_json::from_str(&row.text).is_ok_and(|attributes| parents.admit(&attributes))

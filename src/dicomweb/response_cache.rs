@@ -33,7 +33,7 @@ use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
 use crate::cache::Cache;
 use crate::fingerprint::Fingerprint;
-use crate::http::conditional::{has_it_already, wants_reload};
+use crate::http::conditional::{is_not_modified, wants_reload};
 use crate::http::negotiation;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::upstream::{Archive, DicomResource, MatchValue, QidoQuery, SearchLevel, UpstreamRequest};
@@ -125,7 +125,7 @@ pub(super) async fn respond(
             let question = DicomwebRequest { headers: &headers, ..*request };
             let answer = source.fetch(&spelled(archive), &question).await?;
             if answer.status() != StatusCode::NOT_MODIFIED {
-                kept.metrics.answer_looked_up(CacheOutcome::Miss);
+                kept.metrics.response_cache_looked_up(CacheOutcome::Miss);
                 return Ok(kept.keep(&small, archive, public, request, answer, (asked_at, None)));
             }
             true
@@ -136,7 +136,7 @@ pub(super) async fn respond(
             return Ok(kept.give(CacheOutcome::Revalidated, &known, archive, public, request));
         }
     }
-    kept.metrics.answer_looked_up(CacheOutcome::Miss);
+    kept.metrics.response_cache_looked_up(CacheOutcome::Miss);
     let answer = source.fetch(&spelled(archive), request).await?;
     Ok(kept.keep(&small, archive, public, request, answer, (asked_at, fingerprint)))
 }
@@ -155,12 +155,12 @@ impl ResponseCache {
         public: &str,
         request: &DicomwebRequest<'_>,
     ) -> Response<Body> {
-        self.metrics.answer_looked_up(outcome);
+        self.metrics.response_cache_looked_up(outcome);
         let mut headers = HeaderMap::new();
         describe(&mut headers);
         headers.extend(known.validators.clone());
         let etag = known.validators.get(header::ETAG);
-        let mut response = if etag.is_some_and(|etag| has_it_already(request.headers, etag.as_bytes(), None))
+        let mut response = if etag.is_some_and(|etag| is_not_modified(request.headers, etag.as_bytes(), None))
         {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;

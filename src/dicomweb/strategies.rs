@@ -140,8 +140,8 @@ fn is_compared_here(
     request: &DicomwebRequest<'_>,
     level: &SearchLevel,
 ) -> Result<bool, DicomwebError> {
-    let asked = SearchRequest::read(request, level)?.query.asked_of(archive.profile());
-    let asked = asked.map_err(|why| DicomwebError::Unaskable(archive.id().clone(), why))?;
+    let asked = SearchRequest::read(request, level)?.query.narrowed_for(archive.profile());
+    let asked = asked.map_err(|why| DicomwebError::UnsearchableValue(archive.id().clone(), why))?;
     Ok(!asked.filter.is_empty())
 }
 

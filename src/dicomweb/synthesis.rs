@@ -53,7 +53,7 @@ impl<'a> Synthesizable<'a> {
 
 /// Whether `resource` is always synthesized, without requesting it from the archive.
 pub(super) fn replaces(archive: &Archive, resource: &Resource) -> bool {
-    archive.profile().supplied.has(Synthesized::Metadata) && can_synthesize(resource)
+    archive.profile().synthesized.has(Synthesized::Metadata) && can_synthesize(resource)
 }
 
 /// Whether `resource` can be synthesized if the archive rejects it.
@@ -71,7 +71,7 @@ pub(super) async fn synthesize(
         Some(Synthesizable::Metadata(objects)) => {
             let synthesizer = metadata::MetadataSynthesizer::new(archive, request.addresses.public(), limits);
             let rows = synthesizer.rows(objects.clone()).await?;
-            Ok(rows_in(list::array(rows), request.accepted.wanted()))
+            Ok(rows_in(list::array(rows), request.accepted.preferred_format()))
         }
         Some(Synthesizable::Value(instance, steps)) => {
             let ranges = by_preference(request.accepted.ranges.clone());

@@ -19,7 +19,7 @@ fn status(error: &DicomwebError) -> StatusCode {
         | DicomwebError::UnsupportedRenderParameter(_)
         | DicomwebError::NotAnonymous(_)
         | DicomwebError::UnsearchableAttribute(_)
-        | DicomwebError::Unaskable(..) => StatusCode::NOT_IMPLEMENTED,
+        | DicomwebError::UnsearchableValue(..) => StatusCode::NOT_IMPLEMENTED,
         DicomwebError::RenderPoolBusy => StatusCode::SERVICE_UNAVAILABLE,
         DicomwebError::Render(error) => rendering_status(error),
         // PS3.18 table 10.6.3-1.

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::bundle::{BatchEntry, batch_response};
-use super::{FhirRequest, response, work_out};
+use super::{FhirRequest, response};
 use crate::auth::Access;
-use crate::encoded_resource::{LastModified, Rendered};
+use crate::encoded_resource::{EncodedResource, LastModified};
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::http::{conditional, query};
@@ -43,27 +43,28 @@ struct EntryRequest {
 }
 
 /// Responds to every entry of the batch in `body` (JSON), several at a time.
-pub(super) async fn answered(
+pub(super) async fn perform(
     context: &FhirContext,
     body: &[u8],
     request: &FhirRequest<'_>,
     access: &Access,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let limits = &context.limits;
     let batch = read(body, limits.max_batch)?;
-    let answers: Vec<_> = batch.entry.iter().map(|asked| answer(context, asked, request, access)).collect();
-    let mut answers = stream::iter(answers).buffered(limits.batch_parallelism);
+    let responses: Vec<_> =
+        batch.entry.iter().map(|entry| respond_to_entry(context, entry, request, access)).collect();
+    let mut responses = stream::iter(responses).buffered(limits.batch_parallelism);
     let (mut entries, mut size) = (Vec::new(), 0);
-    while let Some(entry) = answers.next().await {
+    while let Some(entry) = responses.next().await {
         size += entry.resource.as_ref().map_or(0, Bytes::len);
         // Entries beyond the limit are dropped at once, because the limit bounds memory.
         entries.push(if size > limits.batch_memory { too_much() } else { entry });
     }
-    let writing = tokio::task::spawn_blocking(move || Rendered::new(batch_response(&entries)));
+    let writing = tokio::task::spawn_blocking(move || EncodedResource::new(batch_response(&entries)));
     writing.await.map_err(|_| Failure::internal())
 }
 
-fn read(body: &[u8], most: usize) -> Result<BatchRequest, Failure> {
+fn read(body: &[u8], max_entries: usize) -> Result<BatchRequest, Failure> {
     let expected = "The body must be a Bundle of type batch, in JSON, each entry of which has a request with method and url.";
     let batch: BatchRequest =
         serde_json::from_slice(body).map_err(|_| Failure::bad_request("structure", expected))?;
@@ -75,40 +76,40 @@ fn read(body: &[u8], most: usize) -> Result<BatchRequest, Failure> {
         }
         _ => return Err(Failure::bad_request("invalid", expected)),
     }
-    if batch.entry.len() > most {
-        let diagnostics = format!("A batch has at most {most} entries.");
+    if batch.entry.len() > max_entries {
+        let diagnostics = format!("A batch has at most {max_entries} entries.");
         return Err(Failure::too_large("too-costly", diagnostics));
     }
     Ok(batch)
 }
 
-async fn answer(
+async fn respond_to_entry(
     context: &FhirContext,
-    asked: &RequestedEntry,
+    entry: &RequestedEntry,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> BatchEntry {
-    let Some(asked) = &asked.request else {
+    let Some(entry) = &entry.request else {
         let diagnostics = "Each entry of a batch must have a request with method and url.";
         return failed(&Failure::bad_request("required", diagnostics));
     };
-    match answer_or_failure(context, asked, request, access).await {
+    match perform_entry(context, entry, request, access).await {
         Ok(entry) => entry,
         Err(failure) => failed(&failure),
     }
 }
 
-async fn answer_or_failure(
+async fn perform_entry(
     context: &FhirContext,
-    asked: &EntryRequest,
+    entry: &EntryRequest,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<BatchEntry, Failure> {
     let base = request.base();
-    let (path, query) = asked.url.split_once('?').unwrap_or((&asked.url, ""));
+    let (path, query) = entry.url.split_once('?').unwrap_or((&entry.url, ""));
     let path = path.strip_prefix(&base).unwrap_or(path);
     let path = format!("/fhir/{}", path.strip_prefix('/').unwrap_or(path));
-    let method = Method::from_bytes(asked.method.as_bytes())
+    let method = Method::from_bytes(entry.method.as_bytes())
         .map_err(|_| Failure::bad_request("value", "The method of an entry must be GET or HEAD."))?;
     if !matches!(method, Method::GET | Method::HEAD) {
         // A batch changes nothing, and a search in a batch uses GET.
@@ -123,30 +124,30 @@ async fn answer_or_failure(
     };
     let pairs = query::decode(query)
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
-    let headers = headers(asked, request.headers)?;
+    let headers = headers(entry, request.headers)?;
     let own = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
-    let rendered = Box::pin(work_out(context, interaction, &own, access)).await?;
-    let modified = rendered.last_modified.as_ref().map(LastModified::second);
-    let is_known = conditional::has_it_already(&headers, &rendered.etag, modified);
+    let encoded = Box::pin(super::perform(context, interaction, &own, access)).await?;
+    let modified = encoded.last_modified.as_ref().map(LastModified::second);
+    let is_not_modified = conditional::is_not_modified(&headers, &encoded.etag, modified);
     let full_url = match interaction {
         Interaction::Read(kind, id) => Some(format!("{base}/{kind}/{id}")),
         _ => None,
     };
     Ok(BatchEntry {
-        full_url: full_url.filter(|_| !is_known),
-        status: if is_known { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
-        etag: Some(String::from_utf8_lossy(&rendered.etag).into_owned()),
+        full_url: full_url.filter(|_| !is_not_modified),
+        status: if is_not_modified { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
+        etag: Some(String::from_utf8_lossy(&encoded.etag).into_owned()),
         last_modified: modified.and_then(|second| Timestamp::try_from(second).ok()).map(|at| at.to_string()),
         outcome: None,
-        resource: Some(rendered.json).filter(|_| !is_known && method == Method::GET),
+        resource: Some(encoded.json).filter(|_| !is_not_modified && method == Method::GET),
     })
 }
 
 /// The headers of the batch request, with the conditions of the entry.
-fn headers(asked: &EntryRequest, of_all: &HeaderMap) -> Result<HeaderMap, Failure> {
-    let mut headers = of_all.clone();
+fn headers(entry: &EntryRequest, batch_headers: &HeaderMap) -> Result<HeaderMap, Failure> {
+    let mut headers = batch_headers.clone();
     for (name, value) in
-        [(header::IF_NONE_MATCH, &asked.if_none_match), (header::IF_MODIFIED_SINCE, &asked.if_modified_since)]
+        [(header::IF_NONE_MATCH, &entry.if_none_match), (header::IF_MODIFIED_SINCE, &entry.if_modified_since)]
     {
         headers.remove(&name);
         if let Some(value) = value {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::FhirRequest;
 use crate::build_info;
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::mapping::{self, Guide, Profiled};
 use fhir_r4::search::{Edge, Parameter, ResourceType, Searched};
@@ -13,7 +13,10 @@ use fhir_r4::types::{
     ResourceInteraction, Rest, SearchParam, Security, Software,
 };
 
-pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
+pub(super) fn statement(
+    guides: &BTreeSet<Guide>,
+    request: &FhirRequest<'_>,
+) -> Result<EncodedResource, Failure> {
     let statement = CapabilityStatement {
         status: "active",
         date: build_info::STATEMENT_DATE,
@@ -54,7 +57,7 @@ pub(super) fn statement(guides: &BTreeSet<Guide>, request: &FhirRequest<'_>) -> 
             compartment: vec!["http://hl7.org/fhir/CompartmentDefinition/patient"],
         }],
     };
-    serde_json::to_vec(&statement).map(Rendered::new).map_err(|_| Failure::internal())
+    serde_json::to_vec(&statement).map(EncodedResource::new).map_err(|_| Failure::internal())
 }
 
 /// The parameters of all resources, with the documentation of Patient's table; ImagingStudy and Endpoint document their own.

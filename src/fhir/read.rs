@@ -5,11 +5,11 @@ use super::FhirRequest;
 use super::endpoints::endpoint_of;
 use crate::auth::Access;
 use crate::change_log::VersionId;
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
-use crate::studies::Form;
 use crate::studies::ReadOutcome;
+use crate::studies::Representation;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 use fhir_r4::search::{ResourceType, ResultParameters, Summary};
@@ -22,7 +22,7 @@ pub(super) async fn resource(
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     match kind {
         ResourceType::ImagingStudy => imaging_study(context, id, request, access).await,
         ResourceType::Patient => patient(context, id, request, access).await,
@@ -31,7 +31,7 @@ pub(super) async fn resource(
 }
 
 /// `current` if it has this version: only the current version is stored.
-pub(super) fn only_if(current: Rendered, version: &str) -> Result<Rendered, Failure> {
+pub(super) fn require_version(current: EncodedResource, version: &str) -> Result<EncodedResource, Failure> {
     if current.etag == format!("W/\"{version}\"") {
         return Ok(current);
     }
@@ -45,15 +45,15 @@ async fn imaging_study(
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
-) -> Result<Rendered, Failure> {
-    let form = form_of_read(request)?;
+) -> Result<EncodedResource, Failure> {
+    let representation = representation_of_read(request)?;
     let missing = || Failure::not_found("No archive holds this study.");
     let uid = StudyUid::parse(id).map_err(|_| missing())?;
-    if let Some(study) = context.studies.remembered(&uid, &form, access, request.freshness()) {
-        return Ok(study.rendered.clone());
+    if let Some(study) = context.studies.cached_study(&uid, &representation, access, request.freshness()) {
+        return Ok(study.encoded.clone());
     }
-    match context.studies.read(&uid, &form, access, request.freshness()).await? {
-        ReadOutcome::Found(entry) => Ok(entry.rendered.clone()),
+    match context.studies.read(&uid, &representation, access, request.freshness()).await? {
+        ReadOutcome::Found(entry) => Ok(entry.encoded.clone()),
         ReadOutcome::Gone => Err(Failure::gone("This study was deleted: no archive holds it any more.")),
         ReadOutcome::NotFound => Err(missing()),
     }
@@ -64,21 +64,21 @@ async fn patient(
     id: &str,
     request: &FhirRequest<'_>,
     access: &Access,
-) -> Result<Rendered, Failure> {
-    let form = form_of_read(request)?;
+) -> Result<EncodedResource, Failure> {
+    let representation = representation_of_read(request)?;
     let found = context.studies.find_patient(id, access, request.freshness()).await?;
     let found = found.ok_or_else(|| Failure::not_found("No archive holds a study of this patient."))?;
-    render(&found.resource, &form)
+    encode(&found.resource, &representation)
 }
 
-fn endpoint(context: &FhirContext, id: &str, request: &FhirRequest<'_>) -> Result<Rendered, Failure> {
-    let form = form_of_read(request)?;
+fn endpoint(context: &FhirContext, id: &str, request: &FhirRequest<'_>) -> Result<EncodedResource, Failure> {
+    let representation = representation_of_read(request)?;
     let source = ArchiveId::parse(id).ok().and_then(|id| context.studies.source(&id));
     let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
-    render(&endpoint_of(source, request), &form)
+    encode(&endpoint_of(source, request), &representation)
 }
 
-fn form_of_read(request: &FhirRequest<'_>) -> Result<Form, Failure> {
+fn representation_of_read(request: &FhirRequest<'_>) -> Result<Representation, Failure> {
     let shape = request.shape()?;
     if shape.summary == Summary::Count {
         return Err(Failure::bad_request(
@@ -87,17 +87,17 @@ fn form_of_read(request: &FhirRequest<'_>) -> Result<Form, Failure> {
         )
         .at("http._summary"));
     }
-    Ok(form(&shape))
+    Ok(representation(&shape))
 }
 
 /// Which parts of each resource are requested.
-pub(super) fn form(result: &ResultParameters) -> Form {
+pub(super) fn representation(result: &ResultParameters) -> Representation {
     match (&result.elements, result.summary) {
-        (Some(names), _) => Form::Elements(names.iter().map(|name| name.as_str().into()).collect()),
-        (None, Summary::True) => Form::Summary,
-        (None, Summary::Text) => Form::Text,
-        (None, Summary::Data) => Form::Data,
-        (None, Summary::False | Summary::Count) => Form::Full,
+        (Some(names), _) => Representation::Elements(names.iter().map(|name| name.as_str().into()).collect()),
+        (None, Summary::True) => Representation::Summary,
+        (None, Summary::Text) => Representation::Text,
+        (None, Summary::Data) => Representation::Data,
+        (None, Summary::False | Summary::Count) => Representation::Full,
     }
 }
 
@@ -118,23 +118,26 @@ impl Versioned for Endpoint {
     }
 }
 
-pub(super) fn render<R: Versioned>(resource: &R, form: &Form) -> Result<Rendered, Failure> {
+pub(super) fn encode<R: Versioned>(
+    resource: &R,
+    representation: &Representation,
+) -> Result<EncodedResource, Failure> {
     let mut resource = resource.clone();
     let last_updated = resource.meta().last_updated.take();
     let content = serde_json::to_vec(&resource).map_err(|_| Failure::internal())?;
     let id = VersionId::of_content(&content);
     resource.meta().version_id = Some(id.to_string());
     resource.meta().last_updated.clone_from(&last_updated);
-    let json = match form {
-        Form::Full => project(&resource, Projection::Full),
-        Form::Data => project(&resource, Projection::Data),
-        Form::Summary => project(&resource, Projection::Summary),
-        Form::Text => project(&resource, Projection::Text),
-        Form::Elements(names) => {
+    let json = match representation {
+        Representation::Full => project(&resource, Projection::Full),
+        Representation::Data => project(&resource, Projection::Data),
+        Representation::Summary => project(&resource, Projection::Summary),
+        Representation::Text => project(&resource, Projection::Text),
+        Representation::Elements(names) => {
             let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
             project(&resource, Projection::Elements(&names))
         }
     };
     let last_updated = last_updated.and_then(|instant| instant.parse().ok());
-    json.map(|json| Rendered::of_version(json, id, last_updated)).map_err(|_| Failure::internal())
+    json.map(|json| EncodedResource::of_version(json, id, last_updated)).map_err(|_| Failure::internal())
 }

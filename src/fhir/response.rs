@@ -8,7 +8,7 @@ use super::format::FhirFormat;
 use super::html;
 use super::request::base_of;
 use super::response_format::ResponseFormat;
-use crate::encoded_resource::{LastModified, Rendered};
+use crate::encoded_resource::{EncodedResource, LastModified};
 use crate::error::Failure;
 use crate::http::forwarded::PublicBase;
 use crate::http::{conditional, negotiation, query};
@@ -27,33 +27,33 @@ const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Aut
 
 /// A resource, or 304 if the caller has it already; `now` is the time of the response.
 pub(super) fn success(
-    rendered: &Rendered,
-    written: &ResponseFormat,
+    encoded: &EncodedResource,
+    format: &ResponseFormat,
     request: &HeaderMap,
     now: Timestamp,
 ) -> Result<Response<Body>, Failure> {
     let mut response = Response::new(body::empty());
     let headers = response.headers_mut();
     headers.reserve(HEADERS);
-    add_common_headers(headers, written.format);
+    add_common_headers(headers, format.format);
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
-    if let Ok(etag) = HeaderValue::from_maybe_shared(rendered.etag.clone()) {
+    if let Ok(etag) = HeaderValue::from_maybe_shared(encoded.etag.clone()) {
         headers.insert(header::ETAG, etag);
     }
-    let modified = rendered.last_modified.as_ref();
+    let modified = encoded.last_modified.as_ref();
     if let Some(Ok(date)) = modified.map(|modified| HeaderValue::from_maybe_shared(modified.text_at(now))) {
         headers.insert(header::LAST_MODIFIED, date);
     }
-    if conditional::has_it_already(request, &rendered.etag, modified.map(LastModified::second)) {
+    if conditional::is_not_modified(request, &encoded.etag, modified.map(LastModified::second)) {
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
     let accepts_gzip = negotiation::accepts_gzip(request);
-    let (plain, compressed) = if written.is_as_stored() {
-        (rendered.json.clone(), rendered.gzip.clone())
+    let (plain, compressed) = if format.is_as_stored() {
+        (encoded.json.clone(), encoded.gzip.clone())
     } else {
-        let plain = written.write(&rendered.json).ok_or_else(Failure::internal)?;
+        let plain = format.write(&encoded.json).ok_or_else(Failure::internal)?;
         let compressed = accepts_gzip.then(|| gzip::compress(&plain)).flatten();
         (Bytes::from(plain), compressed)
     };
@@ -80,9 +80,9 @@ pub fn refuse(
     let pairs = query::decode(query.unwrap_or_default());
     // A query that cannot be decoded cannot be part of a link.
     let base = public.filter(|_| pairs.is_ok()).map(base_of);
-    refuse_written(
+    refuse_in(
         failure,
-        &ResponseFormat::asked(request, &pairs.unwrap_or_default(), base).unwrap_or_default(),
+        &ResponseFormat::of_request(request, &pairs.unwrap_or_default(), base).unwrap_or_default(),
     )
 }
 
@@ -97,10 +97,10 @@ pub(super) fn outcome(failure: &Failure) -> Vec<u8> {
     serde_json::to_vec(&OperationOutcome { issue: issue.collect() }).unwrap_or_default()
 }
 
-pub(super) fn refuse_written(failure: &Failure, written: &ResponseFormat) -> Response<Body> {
+pub(super) fn refuse_in(failure: &Failure, format: &ResponseFormat) -> Response<Body> {
     let json = outcome(failure);
-    let (content, format) = match written.write(&json) {
-        Some(content) => (content, written.format),
+    let (content, format) = match format.write(&json) {
+        Some(content) => (content, format.format),
         None => (json, FhirFormat::default()),
     };
     let mut response = Response::new(body::full(content));

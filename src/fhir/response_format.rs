@@ -19,7 +19,7 @@ pub(super) struct ResponseFormat {
 impl ResponseFormat {
     /// The format requested by `_format`, `_pretty` (R4 http#parameters) and the headers. `base` is the base URL of the FHIR
     /// API, if known.
-    pub(super) fn asked(
+    pub(super) fn of_request(
         headers: &HeaderMap,
         pairs: &[(String, String)],
         base: Option<String>,
@@ -33,7 +33,7 @@ impl ResponseFormat {
     }
 
     /// The format of a request without parameters.
-    pub(super) fn accepted(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub(super) fn of_headers(headers: &HeaderMap) -> Result<Self, Failure> {
         Ok(Self { format: format::accepted(headers)?, ..Self::default() })
     }
 

@@ -16,9 +16,9 @@ use jiff::tz::TimeZone;
 use super::FhirRequest;
 use super::bundle::Mode;
 use super::endpoints::endpoint_of;
-use super::read::form;
+use super::read::representation;
 use crate::auth::Access;
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::studies::{Cursor, PageSlice, SortPosition, StudiesError, StudyPage, StudySearch, paginate};
@@ -29,7 +29,7 @@ use fhir_r4::search::{
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 use include::included;
 use page::{Pages, SearchPage};
-use search_match::{SearchMatch, SortOrder, written};
+use search_match::{SearchMatch, SortOrder, write_entries};
 
 /// Searches all studies, or those in the compartment of `patient`.
 pub(super) async fn imaging_studies(
@@ -37,7 +37,7 @@ pub(super) async fn imaging_studies(
     request: &FhirRequest<'_>,
     access: &Access,
     patient: Option<&str>,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let mut search: Search<ImagingStudy> = request.search(&context.limits)?;
     let path = compartment::path(patient, "ImagingStudy");
     if let Some(id) = patient {
@@ -66,18 +66,19 @@ pub(super) async fn imaging_studies(
     }
     let StudyPage { studies, total, previous, next, asked_at, .. } = found;
     let studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
-    let mut entries = written(context, request, &studies, &form(&search.result), Mode::Match).await?;
+    let mut entries =
+        write_entries(context, request, &studies, &representation(&search.result), Mode::Match).await?;
     entries.extend(included(context, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages.searchset(SearchPage { total, previous, next, entries });
     searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
-    page::render(searchset).await
+    page::encode(searchset).await
 }
 
 pub(super) async fn patients(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let search: Search<Patient> = request.search(&context.limits)?;
     let mut pages = Pages::of(&context.cursors, request, "Patient", &search);
     warn_unsupported_patient_criteria(&mut pages, &search.criteria);
@@ -94,7 +95,7 @@ pub(super) async fn endpoints(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     access: &Access,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let search: Search<Endpoint> = request.search(&context.limits)?;
     let pages = Pages::of(&context.cursors, request, "Endpoint", &search);
     let found = if search.result.contained == Contained::Only {
@@ -147,7 +148,7 @@ async fn in_order(
     result: &ResultParameters,
     found: Vec<SearchMatch>,
     order: &SortOrder<'_>,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let found = found.into_iter().map(|found| (found.sort_position(context, order), found)).collect();
     cut_from(context, request, access, pages, result, found, order).await
 }
@@ -161,7 +162,7 @@ async fn cut_from(
     result: &ResultParameters,
     found: Vec<(SortPosition, SearchMatch)>,
     order: &SortOrder<'_>,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let directions = order.directions();
     let limit = context.limits.sort_window;
     if found.len() > limit && !directions.is_empty() {
@@ -170,9 +171,9 @@ async fn cut_from(
     let cursor: Option<Cursor> = pages.cursor()?;
     let count = if result.only_count() { 0 } else { result.count };
     let PageSlice { items, total, previous, next } = paginate(found, &directions, cursor.as_ref(), count);
-    let mut entries = written(context, request, &items, &form(result), Mode::Match).await?;
+    let mut entries = write_entries(context, request, &items, &representation(result), Mode::Match).await?;
     entries.extend(included(context, request, access, result, items, &mut pages).await?);
-    page::render(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await
+    page::encode(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await
 }
 
 /// Warns about criteria that no Patient can match.

@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 
 /// Whether the client has the current representation: `etag` is its entity tag as sent, `last_modified` the second of its last
 /// change. If both conditions are present, the entity tag decides, because it is exact (RFC 9110 13.1.3).
-pub fn has_it_already(headers: &HeaderMap, etag: &[u8], last_modified: Option<SystemTime>) -> bool {
+pub fn is_not_modified(headers: &HeaderMap, etag: &[u8], last_modified: Option<SystemTime>) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
         return none_match_names(headers, etag);
     }
@@ -68,7 +68,7 @@ mod tests {
         let second = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
         let has = |pairs: &[(HeaderName, &'static str)], modified| {
             let pairs = pairs.iter().map(|(name, line)| (name.clone(), HeaderValue::from_static(line)));
-            has_it_already(&pairs.collect(), b"W/\"abc\"", modified)
+            is_not_modified(&pairs.collect(), b"W/\"abc\"", modified)
         };
         let since = |line| [(header::IF_MODIFIED_SINCE, line)];
         for same in [

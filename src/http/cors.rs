@@ -87,7 +87,7 @@ impl Cors {
     }
 
     /// Adds the allowed methods and headers to the response to a preflight, if the page's origin is allowed.
-    pub fn allow_beforehand(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    pub fn allow_preflight(&self, request: &HeaderMap, response: &mut HeaderMap) {
         if self.allow_origin(request, response) {
             response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
             response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);

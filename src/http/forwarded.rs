@@ -89,7 +89,7 @@ impl fmt::Debug for PublicBase {
 
 /// The configuration of the public base URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PublicAddress {
+pub struct PublicUrl {
     /// Used regardless of the request.
     pub fixed: Option<PublicBase>,
     /// Proxies whose Forwarded headers are trusted.
@@ -98,7 +98,7 @@ pub struct PublicAddress {
     pub is_secure: bool,
 }
 
-impl PublicAddress {
+impl PublicUrl {
     /// The base URL for links in the response to a request from `peer`; `None` if the request names no host.
     pub fn of(&self, request: &Parts, peer: IpAddr) -> Option<PublicBase> {
         if let Some(fixed) = &self.fixed {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::row::StudyRow;
-use super::{ArchiveSource, Form, FoundStudy, Freshness, Load, Studies, StudiesError, fetch};
+use super::{ArchiveSource, FoundStudy, Freshness, Load, Representation, Studies, StudiesError, fetch};
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
 use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
 use crate::mapping::{self, SeriesSource};
 use crate::telemetry::CacheOutcome;
@@ -23,7 +23,7 @@ use fhir_r4::types::{Projection, project};
 #[derive(Debug)]
 pub struct StudyEntry {
     /// The resource.
-    pub rendered: Rendered,
+    pub encoded: EncodedResource,
     /// Of the rows that it was made of.
     pub(super) fingerprint: Fingerprint,
     /// Which version of the study it is, as is written in it.
@@ -33,14 +33,14 @@ pub struct StudyEntry {
 }
 
 impl StudyEntry {
-    fn key(study: &StudyUid, form: &Form) -> CacheKey {
-        CacheKey::of(std::iter::once(study.as_str()).chain(form.key_parts()))
+    fn key(study: &StudyUid, representation: &Representation) -> CacheKey {
+        CacheKey::of(std::iter::once(study.as_str()).chain(representation.key_parts()))
     }
 }
 
 impl CacheEntry for StudyEntry {
     fn size(&self) -> usize {
-        self.rendered.size()
+        self.encoded.size()
     }
 }
 
@@ -67,59 +67,59 @@ pub enum ReadOutcome {
 }
 
 impl Studies {
-    /// The study `uid` in this form if it is cached and fresh, so that no archive need be queried.
-    pub fn remembered(
+    /// The study `uid` in this representation if it is cached and fresh, so that no archive need be queried.
+    pub fn cached_study(
         &self,
         uid: &StudyUid,
-        form: &Form,
+        representation: &Representation,
         access: &Access,
         freshness: Freshness,
     ) -> Option<Arc<StudyEntry>> {
         if freshness == Freshness::Reload || !access.sees_everything() {
             return None;
         }
-        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(uid, form))?;
+        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(uid, representation))?;
         if !self.cache.is_fresh(entry.checked_at) {
             return None;
         }
-        self.metrics.cache_looked_up(CacheOutcome::Hit);
+        self.metrics.study_cache_looked_up(CacheOutcome::Hit);
         Some(entry)
     }
 
-    /// The study `uid` in this form, as the archives hold it now.
+    /// The study `uid` in this representation, as the archives hold it now.
     pub async fn read(
         &self,
         uid: &StudyUid,
-        form: &Form,
+        representation: &Representation,
         access: &Access,
         freshness: Freshness,
     ) -> Result<ReadOutcome, StudiesError> {
         if let Some(study) = self.find(uid, access, Freshness::Reload).await? {
-            let found = self.assemble(&[study], form, freshness).await?.pop();
+            let found = self.assemble(&[study], representation, freshness).await?.pop();
             return found.map(ReadOutcome::Found).ok_or(StudiesError::Unwritable);
         }
-        self.cache.remove::<StudyEntry>(StudyEntry::key(uid, form));
+        self.cache.remove::<StudyEntry>(StudyEntry::key(uid, representation));
         // A caller who sees only some studies must not learn that a hidden study existed.
         let was_served =
             access.sees_everything() && self.change_log.mark_deleted(ResourceKey::study(uid)).await;
         Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
     }
 
-    /// Each of `studies` in this form, in the same order.
+    /// Each of `studies` in this representation, in the same order.
     pub async fn assemble(
         &self,
         studies: &[FoundStudy],
-        form: &Form,
+        representation: &Representation,
         freshness: Freshness,
     ) -> Result<Vec<Arc<StudyEntry>>, StudiesError> {
-        let mut series = self.series_of_all(studies, form, freshness).await;
-        let mut versions = self.versions(studies, form, freshness).await;
+        let mut series = self.series_of_all(studies, representation, freshness).await;
+        let mut versions = self.versions(studies, representation, freshness).await;
         let width = self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
         let loads: Vec<_> = studies
             .iter()
             .map(|study| {
                 let version = versions.remove(study.uid());
-                self.assembled(study, form, freshness, version, series.remove(study.uid()))
+                self.assembled(study, representation, freshness, version, series.remove(study.uid()))
             })
             .collect();
         stream::iter(loads).buffered(width).try_collect().await
@@ -130,12 +130,14 @@ impl Studies {
     async fn versions(
         &self,
         studies: &[FoundStudy],
-        form: &Form,
+        representation: &Representation,
         freshness: Freshness,
     ) -> HashMap<StudyUid, Version> {
         let is_settled = |study: &FoundStudy| {
             freshness == Freshness::Cached
-                && self.still_current(study, form).is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
+                && self
+                    .still_current(study, representation)
+                    .is_some_and(|entry| self.cache.is_fresh(entry.checked_at))
         };
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
         let observed: Vec<_> =
@@ -150,16 +152,16 @@ impl Studies {
     async fn series_of_all(
         &self,
         studies: &[FoundStudy],
-        form: &Form,
+        representation: &Representation,
         freshness: Freshness,
     ) -> HashMap<StudyUid, Vec<SeriesSource>> {
         let mut series = HashMap::new();
-        if form.depth() == Depth::Study {
+        if representation.depth() == Depth::Study {
             return series;
         }
         let mut missing: BTreeMap<_, Vec<&StudyRow>> = BTreeMap::new();
         for study in studies {
-            if freshness == Freshness::Reload || self.still_current(study, form).is_none() {
+            if freshness == Freshness::Reload || self.still_current(study, representation).is_none() {
                 missing.entry(study.first().archive.clone()).or_default().push(study.first());
             }
         }
@@ -169,49 +171,49 @@ impl Studies {
                 continue;
             };
             // If the archive cannot answer that, the series are requested study by study, which every archive can.
-            if let Ok(found) = fetch::series_of_many(source, &rows, form.depth()).await {
+            if let Ok(found) = fetch::series_of_many(source, &rows, representation.depth()).await {
                 series.extend(found);
             }
         }
         series
     }
 
-    fn still_current(&self, study: &FoundStudy, form: &Form) -> Option<Arc<StudyEntry>> {
-        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(study.uid(), form))?;
+    fn still_current(&self, study: &FoundStudy, representation: &Representation) -> Option<Arc<StudyEntry>> {
+        let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(study.uid(), representation))?;
         (entry.fingerprint == study.fingerprint()).then_some(entry)
     }
 
     async fn assembled(
         &self,
         study: &FoundStudy,
-        form: &Form,
+        representation: &Representation,
         freshness: Freshness,
         version: Option<Version>,
         series: Option<Vec<SeriesSource>>,
     ) -> Load {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
-            && let Some(entry) = self.still_current(study, form)
+            && let Some(entry) = self.still_current(study, representation)
         {
-            self.metrics.cache_looked_up(CacheOutcome::Revalidated);
+            self.metrics.study_cache_looked_up(CacheOutcome::Revalidated);
             let Some(version) = version else { return Ok(entry) };
-            let rendered = with_version(&entry, version).await?;
+            let encoded = with_version(&entry, version).await?;
             let checked_at = self.cache.elapsed();
-            let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
-            self.cache.insert(StudyEntry::key(study.uid(), form), Arc::clone(&entry));
+            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at });
+            self.cache.insert(StudyEntry::key(study.uid(), representation), Arc::clone(&entry));
             return Ok(entry);
         }
-        self.metrics.cache_looked_up(CacheOutcome::Miss);
+        self.metrics.study_cache_looked_up(CacheOutcome::Miss);
         let Some(source) = self.source(&study.first().archive).cloned() else {
             return Err(StudiesError::Unwritable);
         };
         let observation = self.observation(study);
-        let (study, form) = (study.clone(), form.clone());
+        let (study, representation) = (study.clone(), representation.clone());
         let (cache, change_log) = (self.cache.clone(), self.change_log.clone());
-        let flight = (study.uid().clone(), form.clone(), fingerprint);
+        let flight = (study.uid().clone(), representation.clone(), fingerprint);
         let load = || async move {
             let checked_at = cache.elapsed();
-            let (json, content) = write(&source, &study, &form, series).await?;
+            let (json, content) = write(&source, &study, &representation, series).await?;
             // Completely fetched content determines the version. A version that was evicted meanwhile is looked up again.
             let version = match version.filter(|_| content.is_none()) {
                 Some(version) => version,
@@ -221,9 +223,9 @@ impl Studies {
                     .pop()
                     .ok_or(StudiesError::Unwritable)?,
             };
-            let rendered = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
-            let entry = Arc::new(StudyEntry { rendered, fingerprint, version, checked_at });
-            cache.insert(StudyEntry::key(study.uid(), &form), Arc::clone(&entry));
+            let encoded = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
+            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at });
+            cache.insert(StudyEntry::key(study.uid(), &representation), Arc::clone(&entry));
             Ok(entry)
         };
         self.loads.run(flight, load).await?
@@ -231,11 +233,11 @@ impl Studies {
 }
 
 /// The entry's resource with this version, which usually is the one it already has.
-async fn with_version(entry: &StudyEntry, version: Version) -> Result<Rendered, StudiesError> {
+async fn with_version(entry: &StudyEntry, version: Version) -> Result<EncodedResource, StudiesError> {
     if entry.version == version {
-        return Ok(entry.rendered.clone());
+        return Ok(entry.encoded.clone());
     }
-    let (json, old) = (entry.rendered.json.clone(), entry.version);
+    let (json, old) = (entry.encoded.json.clone(), entry.version);
     stamped(move || version.stamp_over(&old, json.into()), version).await
 }
 
@@ -243,9 +245,9 @@ async fn with_version(entry: &StudyEntry, version: Version) -> Result<Rendered, 
 async fn stamped(
     stamp: impl FnOnce() -> Option<Vec<u8>> + Send + 'static,
     version: Version,
-) -> Result<Rendered, StudiesError> {
+) -> Result<EncodedResource, StudiesError> {
     let stamping = tokio::task::spawn_blocking(move || {
-        stamp().map(|json| Rendered::of_version(json, version.id, version.date()))
+        stamp().map(|json| EncodedResource::of_version(json, version.id, version.date()))
     });
     stamping.await.ok().flatten().ok_or(StudiesError::Unwritable)
 }
@@ -254,30 +256,30 @@ async fn stamped(
 async fn write(
     source: &ArchiveSource,
     study: &FoundStudy,
-    form: &Form,
+    representation: &Representation,
     series: Option<Vec<SeriesSource>>,
 ) -> Result<(Vec<u8>, Option<ContentDigest>), StudiesError> {
-    let record = fetch::record(source, study.first(), form.depth(), series).await?;
+    let record = fetch::record(source, study.first(), representation.depth(), series).await?;
     let context = source.context.clone();
-    let (study, form) = (study.clone(), form.clone());
+    let (study, representation) = (study.clone(), representation.clone());
     // Writing a study of thousands of instances takes milliseconds.
     let writing = tokio::task::spawn_blocking(move || {
         let endpoints: Vec<_> = study.endpoints().collect();
         let mut resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
         resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
         resource.meta.last_updated = Some(Version::UNKNOWN.instant());
-        let json = match &form {
-            Form::Full => project(&resource, Projection::Full),
-            Form::Data => project(&resource, Projection::Data),
-            Form::Summary => project(&resource, Projection::Summary),
-            Form::Text => project(&resource, Projection::Text),
-            Form::Elements(names) => {
+        let json = match &representation {
+            Representation::Full => project(&resource, Projection::Full),
+            Representation::Data => project(&resource, Projection::Data),
+            Representation::Summary => project(&resource, Projection::Summary),
+            Representation::Text => project(&resource, Projection::Text),
+            Representation::Elements(names) => {
                 let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
                 project(&resource, Projection::Elements(&names))
             }
         };
         let json = json.map_err(|_| StudiesError::Unwritable)?;
-        let content = (form == Form::Full).then(|| ContentDigest::of(&json));
+        let content = (representation == Representation::Full).then(|| ContentDigest::of(&json));
         Ok((json, content))
     });
     writing.await.map_err(|_| StudiesError::Unwritable)?

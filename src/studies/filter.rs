@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 
 use super::row::RowWithoutUid;
 use super::versions::is_about_time;
-use super::{ArchiveSource, Depth, Form, FoundStudies, FoundStudy, Freshness, Studies, StudiesError};
+use super::{
+    ArchiveSource, Depth, FoundStudies, FoundStudy, Freshness, Representation, Studies, StudiesError,
+};
 use crate::mapping;
 use dicom_model::{Attributes, tags};
 use fhir_r4::date::{FhirDate, Prefix};
@@ -76,8 +78,8 @@ impl Studies {
         if by_instances.len() > self.limits.max_opened {
             return Err(StudiesError::TooManyToOpen { limit: self.limits.max_opened });
         }
-        matching.extend(self.by_resource(by_series, &Form::Summary, criteria, freshness).await?);
-        matching.extend(self.by_resource(by_instances, &Form::Full, criteria, freshness).await?);
+        matching.extend(self.by_resource(by_series, &Representation::Summary, criteria, freshness).await?);
+        matching.extend(self.by_resource(by_instances, &Representation::Full, criteria, freshness).await?);
         Ok(matching)
     }
 
@@ -101,15 +103,15 @@ impl Studies {
     async fn by_resource(
         &self,
         studies: Vec<FoundStudy>,
-        form: &Form,
+        representation: &Representation,
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
     ) -> Result<Vec<FoundStudy>, StudiesError> {
         let mut matching = Vec::new();
         for studies in studies.chunks(super::plan::UIDS_A_QUERY) {
-            let entries = self.assemble(studies, form, freshness).await?;
+            let entries = self.assemble(studies, representation, freshness).await?;
             for (study, entry) in studies.iter().zip(entries) {
-                let json = entry.rendered.json.clone();
+                let json = entry.encoded.json.clone();
                 // Parsing a study of thousands of instances takes milliseconds.
                 let reading =
                     tokio::task::spawn_blocking(move || serde_json::from_slice::<ImagingStudy>(&json));

@@ -4,7 +4,7 @@ use super::Depth;
 
 /// How much of a resource is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub enum Form {
+pub enum Representation {
     /// All of it.
     #[default]
     Full,
@@ -18,7 +18,7 @@ pub enum Form {
     Elements(Box<[Box<str>]>),
 }
 
-impl Form {
+impl Representation {
     /// How deep a study must be fetched for this form.
     pub(super) fn depth(&self) -> Depth {
         match self {

@@ -197,7 +197,7 @@ impl Metrics {
     }
 
     /// Counts a response; `duration` ends with its headers.
-    pub fn request_answered(
+    pub fn request_finished(
         &self,
         route: &RouteMetrics,
         method: &'static str,
@@ -213,18 +213,24 @@ impl Metrics {
     }
 
     /// Counts a request as in flight until the returned value is dropped.
-    pub fn request_begun(&self) -> InFlight {
+    pub fn request_started(&self) -> InFlight {
         InFlight::new(&self.0.in_flight)
     }
 
     /// Counts a request to an archive as in flight until the returned value is dropped.
-    pub fn upstream_begun(&self, archive: &str, class: &'static str) -> InFlight {
+    pub fn upstream_request_started(&self, archive: &str, class: &'static str) -> InFlight {
         let labels = UpstreamClass { archive: archive.to_owned(), class };
         InFlight::new(&self.0.upstream_in_flight.get_or_create_owned(&labels))
     }
 
     /// Counts an archive's response or failure; `duration` ends with the response headers.
-    pub fn upstream_answered(&self, archive: &str, class: &'static str, outcome: &str, duration: Duration) {
+    pub fn upstream_request_finished(
+        &self,
+        archive: &str,
+        class: &'static str,
+        outcome: &str,
+        duration: Duration,
+    ) {
         let labels = UpstreamLabels { archive: archive.to_owned(), class, outcome: outcome.to_owned() };
         self.0.upstream_requests.get_or_create(&labels).inc();
         let labels = UpstreamClass { archive: archive.to_owned(), class };
@@ -232,7 +238,7 @@ impl Metrics {
     }
 
     /// Counts a cache lookup of a study.
-    pub fn cache_looked_up(&self, outcome: CacheOutcome) {
+    pub fn study_cache_looked_up(&self, outcome: CacheOutcome) {
         let counter = match outcome {
             CacheOutcome::Hit => &self.0.hits,
             CacheOutcome::Revalidated => &self.0.revalidations,
@@ -242,7 +248,7 @@ impl Metrics {
     }
 
     /// Counts a cache lookup of metadata or a thumbnail.
-    pub fn answer_looked_up(&self, outcome: CacheOutcome) {
+    pub fn response_cache_looked_up(&self, outcome: CacheOutcome) {
         let outcome = match outcome {
             CacheOutcome::Hit => "hit",
             CacheOutcome::Revalidated => "revalidated",
@@ -295,12 +301,12 @@ mod tests {
     #[test]
     fn the_page_contains_every_counter() {
         let metrics = Metrics::default();
-        let open = metrics.request_begun();
+        let open = metrics.request_started();
         let route = metrics.route("fhir.capabilities");
-        metrics.request_answered(&route, "GET", 200, Duration::from_millis(2));
-        metrics.request_answered(&route, "POST", 405, Duration::from_millis(2));
-        metrics.upstream_answered("main", "search", "200", Duration::from_millis(20));
-        metrics.cache_looked_up(CacheOutcome::Hit);
+        metrics.request_finished(&route, "GET", 200, Duration::from_millis(2));
+        metrics.request_finished(&route, "POST", 405, Duration::from_millis(2));
+        metrics.upstream_request_finished("main", "search", "200", Duration::from_millis(20));
+        metrics.study_cache_looked_up(CacheOutcome::Hit);
         metrics.set_cache_size(3, 4096);
         let page = metrics.to_text();
         for line in [
@@ -323,7 +329,7 @@ mod tests {
     #[test]
     fn two_gateways_in_one_process_are_counted_separately() {
         let (one, other) = (Metrics::default(), Metrics::default());
-        one.cache_looked_up(CacheOutcome::Hit);
+        one.study_cache_looked_up(CacheOutcome::Hit);
         let hits = |metrics: &Metrics, count| {
             metrics.to_text().contains(&format!("gateway_cache_lookups_total{{outcome=\"hit\"}} {count}\n"))
         };

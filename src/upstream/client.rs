@@ -127,7 +127,12 @@ impl Archive {
             Ok(response) => response.status.as_str().to_owned(),
             Err(error) => error.label().to_owned(),
         };
-        self.inner.metrics.upstream_answered(self.id().as_str(), class.label(), &outcome, started.elapsed());
+        self.inner.metrics.upstream_request_finished(
+            self.id().as_str(),
+            class.label(),
+            &outcome,
+            started.elapsed(),
+        );
         response
     }
 
@@ -145,7 +150,8 @@ impl Archive {
         let Ok(Ok(permit)) = permit else { return Err(self.error(ArchiveErrorKind::Busy)) };
         let breaker_permit =
             limits.breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
-        let in_flight = self.inner.metrics.upstream_begun(self.id().as_str(), request.class().label());
+        let in_flight =
+            self.inner.metrics.upstream_request_started(self.id().as_str(), request.class().label());
         let response = self.send_with_permit(purpose, request, (permit, in_flight)).await;
         match &response {
             Ok(response) if matches!(response.status.as_u16(), 502..=504) => breaker_permit.failed(),

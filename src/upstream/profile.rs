@@ -83,7 +83,7 @@ pub struct Profile {
     pub searches_below: bool,
     /// Services that the archive lacks or implements badly, so that the gateway never requests them. A service that the archive
     /// merely rejects is not listed here: the gateway synthesizes it after the rejection.
-    pub supplied: SynthesizedSet,
+    pub synthesized: SynthesizedSet,
 }
 
 /// All profiles, the default first.
@@ -99,7 +99,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: true,
         searches_below: false,
-        supplied: SynthesizedSet::NONE,
+        synthesized: SynthesizedSet::NONE,
     },
     // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last one,
     // unless the server limits its results; then paging does not return the rest either. The versions in long-term
@@ -115,7 +115,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: false,
         uid_lists: true,
         searches_below: true,
-        supplied: SynthesizedSet::NONE,
+        synthesized: SynthesizedSet::NONE,
     },
     // Metadata makes it fetch every pixel by C-MOVE, and is always returned for the whole study. A repeated key is rejected.
     // Rows of series and instances lack the UIDs of their parents.
@@ -130,7 +130,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: false,
         searches_below: false,
-        supplied: SynthesizedSet::NONE.with(Synthesized::Parents),
+        synthesized: SynthesizedSet::NONE.with(Synthesized::Parents),
     },
     Profile {
         name: "static-dicomweb",
@@ -143,7 +143,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: true,
         searches_below: false,
-        supplied: SynthesizedSet::NONE,
+        synthesized: SynthesizedSet::NONE,
     },
     // A repeated key is answered with status 500, and rows of instances hold nothing but UIDs.
     Profile {
@@ -157,7 +157,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: false,
         searches_below: false,
-        supplied: SynthesizedSet::NONE,
+        synthesized: SynthesizedSet::NONE,
     },
     Profile {
         name: "google",
@@ -170,7 +170,7 @@ pub const PROFILES: &[Profile] = &[
         decodes_escapes: true,
         uid_lists: true,
         searches_below: true,
-        supplied: SynthesizedSet::NONE,
+        synthesized: SynthesizedSet::NONE,
     },
 ];
 

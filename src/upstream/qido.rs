@@ -14,7 +14,7 @@ mod value;
 
 use dicom_model::{SeriesUid, StudyUid};
 
-pub use narrowing::{AskedQuery, RowFilter, Unaskable};
+pub use narrowing::{NarrowedQuery, RowFilter, UnsearchableValue};
 pub use pager::{PageEnd, Pager, RowIdentity};
 pub use query::{IncludeStyle, MatchingOption, QidoQuery};
 pub use rows::RowsEnd;

@@ -36,7 +36,7 @@ async fn checked(settings: Settings) -> Checks {
 
 async fn report(pacs: &RunningPacs, synthesized: SynthesizedSet) -> String {
     let mut settings = settings(&pacs.url());
-    settings.profile.supplied = synthesized;
+    settings.profile.synthesized = synthesized;
     let checks = checked(settings).await;
     assert!(checks.all_work(), "{checks}");
     checks.to_string()

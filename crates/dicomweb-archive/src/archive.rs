@@ -79,7 +79,7 @@ impl InvalidRequest {
         }
     }
 
-    fn answer(&self) -> Response<Body> {
+    fn response(&self) -> Response<Body> {
         let mut response = Response::new(full(format!("{self}\n")));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -102,14 +102,14 @@ impl Archive {
         &self.index
     }
 
-    /// Answers one request. Does not read the request body.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+    /// Responds to one request. Does not read the request body.
+    pub async fn respond<B>(&self, request: Request<B>) -> Response<Body> {
         let head = *request.method() == Method::HEAD;
-        let answer = self.respond(&request).await.unwrap_or_else(|error| error.answer());
-        if head { answer.map(|_| empty()) } else { answer }
+        let response = self.dispatch(&request).await.unwrap_or_else(|error| error.response());
+        if head { response.map(|_| empty()) } else { response }
     }
 
-    async fn respond<B>(&self, request: &Request<B>) -> Result<Response<Body>, InvalidRequest> {
+    async fn dispatch<B>(&self, request: &Request<B>) -> Result<Response<Body>, InvalidRequest> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(InvalidRequest::Method);
         }

@@ -120,7 +120,7 @@ pub async fn start_archive(
     let served = archive.clone();
     let service = move |request, _| {
         let archive = served.clone();
-        async move { archive.answer(request).await }
+        async move { archive.respond(request).await }
     };
     let serving = tokio::spawn(async move {
         // A stop signal and a dropped sender both end the server.

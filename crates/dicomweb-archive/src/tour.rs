@@ -1,4 +1,4 @@
-//! The list of URLs to try, which `demo` prints after the start. Does not know how the gateway answers them.
+//! The list of URLs to try, which `demo` prints after the start. Does not know how the gateway responds to them.
 
 use super::archive::{Index, Instance, Series, Study};
 use dicom_model::tags;

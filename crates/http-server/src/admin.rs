@@ -27,7 +27,7 @@ pub struct Admin<I>(pub I);
 impl<I: AdminState> Service for Admin<I> {
     type Body = Body;
 
-    async fn answer(&self, request: Request<RequestBody>, _peer: PeerAddress) -> Response<Body> {
+    async fn respond(&self, request: Request<RequestBody>, _peer: PeerAddress) -> Response<Body> {
         self.page(request.method(), request.uri().path()).await
     }
 }

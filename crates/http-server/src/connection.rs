@@ -89,9 +89,9 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
     mut stop: watch::Receiver<bool>,
 ) {
     let activity = Arc::new(Activity::default());
-    let answering = {
+    let responding = {
         let (activity, rest_timeout) = (Arc::clone(&activity), limits.head);
-        service_fn(move |request| answer(Arc::clone(&service), request, peer, &activity, rest_timeout))
+        service_fn(move |request| respond(Arc::clone(&service), request, peer, &activity, rest_timeout))
     };
     let head = (!is_http2).then_some(limits.head);
     let stream = TimedStream::new(stream, read, Arc::clone(&activity), head, limits.stall);
@@ -106,14 +106,14 @@ async fn serve_opened<S: Service, T: AsyncRead + AsyncWrite + Unpin + Send + 'st
             .initial_connection_window_size(4 * REQUEST_WINDOW)
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_INTERVAL)
-            .serve_connection(stream, answering);
+            .serve_connection(stream, responding);
         drive(connection, &activity, limits.idle, &mut stop).await;
     } else {
         // TimedStream times the head, and `drive` the idle time: hyper's own timer would be reset by every request.
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_buf_size(BUFFER_SIZE)
-            .serve_connection(stream, answering);
+            .serve_connection(stream, responding);
         drive(connection, &activity, limits.idle, &mut stop).await;
     }
 }
@@ -159,10 +159,10 @@ async fn idle_expired(activity: &Activity, idle_timeout: Duration) {
     }
 }
 
-/// Answers one request. A panic in the service fails that response, not the connection.
+/// Responds to one request. A panic in the service fails that response, not the connection.
 ///
 /// Most responses are complete at once; only the others need a boxed future.
-fn answer<S: Service>(
+fn respond<S: Service>(
     service: Arc<S>,
     request: Request<Incoming>,
     peer: PeerAddress,
@@ -173,7 +173,7 @@ fn answer<S: Service>(
     let internal_error = |_| internal_error().map(Into::into);
     let (mut request, rest) = split(request);
     let at_once = || match validate(&request) {
-        Ok(()) => service.answer_at_once(&mut request, peer),
+        Ok(()) => service.respond_at_once(&mut request, peer),
         Err(invalid) => Some(rejection(&*service, &request, invalid)),
     };
     let at_once = catch_unwind(AssertUnwindSafe(at_once)).unwrap_or_else(|panic| Some(internal_error(panic)));
@@ -186,8 +186,8 @@ fn answer<S: Service>(
                 drop(request);
                 response
             } else {
-                let answer = AssertUnwindSafe(service.answer(request, peer)).catch_unwind();
-                answer.await.unwrap_or_else(internal_error)
+                let response = AssertUnwindSafe(service.respond(request, peer)).catch_unwind();
+                response.await.unwrap_or_else(internal_error)
             };
             if let Some(rest) = rest {
                 response = rest.settle(response, rest_timeout).await;

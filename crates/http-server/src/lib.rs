@@ -46,10 +46,10 @@ pub trait Service: Send + Sync + 'static {
     type Body: http_body::Body<Data = Bytes, Error = BoxError> + From<Body> + Send + Unpin + 'static;
 
     /// Answers a valid request, if that is possible without waiting; otherwise returns `None`, and
-    /// [`answer`](Self::answer) is called.
+    /// [`respond`](Self::respond) is called.
     ///
-    /// It may pass information to `answer` in the extensions of the request.
-    fn answer_at_once(
+    /// It may pass information to `respond` in the extensions of the request.
+    fn respond_at_once(
         &self,
         _request: &mut Request<RequestBody>,
         _peer: PeerAddress,
@@ -57,8 +57,8 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
-    /// Answers a valid request.
-    fn answer(
+    /// Responds to a valid request.
+    fn respond(
         &self,
         request: Request<RequestBody>,
         peer: PeerAddress,
@@ -82,7 +82,7 @@ where
 {
     type Body = Body;
 
-    fn answer(
+    fn respond(
         &self,
         request: Request<RequestBody>,
         peer: PeerAddress,

@@ -64,7 +64,7 @@ impl Server {
         let service = {
             let (begun, release) = (Arc::clone(&begun), Arc::clone(&release));
             move |request: Request<RequestBody>, _: PeerAddress| {
-                answer(request, Arc::clone(&begun), Arc::clone(&release))
+                respond(request, Arc::clone(&begun), Arc::clone(&release))
             }
         };
         let stopped = async move { stopped.await.unwrap_or(()) };
@@ -77,7 +77,7 @@ impl Server {
     }
 }
 
-async fn answer(request: Request<RequestBody>, begun: Arc<Notify>, release: Arc<Notify>) -> Response<Body> {
+async fn respond(request: Request<RequestBody>, begun: Arc<Notify>, release: Arc<Notify>) -> Response<Body> {
     let body = match request.uri().path() {
         "/panic" => panic!("deliberate panic"),
         "/slow" => {

@@ -176,7 +176,7 @@ impl ArchiveToCheck {
             let instance = DicomResource::Instance(study, series, instance);
             check.lacking.extend(renders_badly(archive, instance).await.then_some(Synthesized::Rendered));
         }
-        let synthesized = archive.profile().supplied;
+        let synthesized = archive.profile().synthesized;
         check.lacking.retain(|lacking| !synthesized.has(*lacking));
         check
     }

@@ -16,7 +16,7 @@ fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn synthesizes_counts(config: &Config, archive: usize) -> bool {
-    config.archives[archive].settings.profile.supplied.has(crate::upstream::Synthesized::Counts)
+    config.archives[archive].settings.profile.synthesized.has(crate::upstream::Synthesized::Counts)
 }
 
 #[test]

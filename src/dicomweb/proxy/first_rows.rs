@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::dicomweb::error::DicomwebError;
 use crate::upstream::{
-    Archive, ArchiveError, ArchiveErrorKind, AskedQuery, PageEnd, Pager, QidoQuery, RowFilter, RowIdentity,
-    Unaskable,
+    Archive, ArchiveError, ArchiveErrorKind, NarrowedQuery, PageEnd, Pager, QidoQuery, RowFilter,
+    RowIdentity, UnsearchableValue,
 };
 use dicom_model::Attributes;
 
@@ -47,9 +47,9 @@ pub(crate) async fn first_rows(
     wanted: usize,
     max_scan: usize,
 ) -> Result<FirstRows, DicomwebError> {
-    let AskedQuery { query, filter, is_literal_only } = query
-        .asked_of(archive.profile())
-        .map_err(|why| DicomwebError::Unaskable(archive.id().clone(), why))?;
+    let NarrowedQuery { query, filter, is_literal_only } = query
+        .narrowed_for(archive.profile())
+        .map_err(|why| DicomwebError::UnsearchableValue(archive.id().clone(), why))?;
     let mut pager = Pager::<Box<RawValue>, _>::new(archive, &query, |text| {
         RowIdentity::of(query.level(), &Attributes::deserialize(&**text).ok()?)
     });
@@ -59,7 +59,7 @@ pub(crate) async fn first_rows(
     loop {
         let page =
             if filter.is_empty() { wanted.saturating_sub(uids.len()).clamp(1, PAGE_SIZE) } else { PAGE_SIZE };
-        let (mut lacks_uid, mut unaskable) = (false, None);
+        let (mut lacks_uid, mut unsearchable) = (false, None);
         let each = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
             let Some(identity) = identity else {
                 lacks_uid = true;
@@ -74,7 +74,7 @@ pub(crate) async fn first_rows(
                     found.rows.push(RowText { uid: identity.uid().into(), text: text.into() });
                 }
                 Ok(false) => {}
-                Err(why) => unaskable = Some(why),
+                Err(why) => unsearchable = Some(why),
             }
         };
         let end = pager
@@ -84,8 +84,8 @@ pub(crate) async fn first_rows(
         if lacks_uid {
             return Err(archive.unreadable("a row without a UID").into());
         }
-        if let Some(why) = unaskable {
-            return Err(DicomwebError::Unaskable(archive.id().clone(), why));
+        if let Some(why) = unsearchable {
+            return Err(DicomwebError::UnsearchableValue(archive.id().clone(), why));
         }
         if length > MAX_LIST_LEN {
             return Err(archive.unreadable("a list that is too long").into());
@@ -107,7 +107,7 @@ pub(crate) async fn first_rows(
     }
 }
 
-fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, Unaskable> {
+fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, UnsearchableValue> {
     if filter.is_empty() {
         return Ok(true);
     }

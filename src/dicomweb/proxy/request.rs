@@ -7,7 +7,7 @@ use http::header;
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::DicomwebRequest;
-use crate::dicomweb::request::accept::{Accepted, Asked};
+use crate::dicomweb::request::accept::{Accepted, RequestedTypes};
 use crate::dicomweb::request::computed_attributes::computed_key;
 use crate::dicomweb::request::path::{PathError, Resource, Target};
 use crate::dicomweb::request::{query, wado_uri};
@@ -36,7 +36,7 @@ pub(crate) struct ProxyRequest {
     pub(crate) resource: Resource,
     pub(crate) addresses: UrlMap,
     /// The client accepts gzip.
-    pub(crate) takes_gzip: bool,
+    pub(crate) accepts_gzip: bool,
     /// What the client accepts.
     pub(crate) accepted: Accepted,
     /// The rendering parameters of the client.
@@ -81,7 +81,7 @@ impl ProxyRequest {
         let settings = archive.settings();
         Ok(Self {
             addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
-            takes_gzip: negotiation::accepts_gzip(&headers),
+            accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             anonymous: None,
             upstream: upstream.forwarding_headers(&headers),
@@ -105,7 +105,7 @@ impl ProxyRequest {
         Self {
             resource: Resource::Metadata(objects),
             addresses,
-            takes_gzip: false,
+            accepts_gzip: false,
             accepted: Accepted::rows(),
             rendering: Rendering::default(),
             anonymous: None,
@@ -123,13 +123,13 @@ impl ProxyRequest {
         let settings = archive.settings();
         let object = wado_uri::read(&decode(request.query.unwrap_or_default())?)?;
         let resource = wado_uri::resource(&object);
-        let accepted = Accepted::as_asked(object.names("text/html"));
+        let accepted = Accepted::in_query(object.names("text/html"));
         let anonymous = object.is_anonymous().then(|| object.instance().clone());
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
         let upstream = upstream.forwarding_headers(request.headers);
         Ok(Self {
             addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
-            takes_gzip: negotiation::accepts_gzip(request.headers),
+            accepts_gzip: negotiation::accepts_gzip(request.headers),
             accepted,
             // The beginning of the object is inspected, which a range may lack.
             upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
@@ -152,7 +152,7 @@ impl ProxyRequest {
             upstream: UpstreamRequest::retrieve(Retrieval::whole(instance.clone())),
             thumbnail_substitute: None,
             accepted: Accepted::object(),
-            takes_gzip: false,
+            accepts_gzip: false,
             resource: Resource::Whole(instance),
             ..self.clone()
         }
@@ -163,12 +163,12 @@ impl ProxyRequest {
     pub(crate) fn is_rendered_here(&self, archive: &Archive) -> bool {
         let is_annotated = self.rendering.parameter("annotation").is_some();
         self.resource.is_for_people()
-            && (is_annotated || archive.profile().supplied.has(Synthesized::Rendered))
+            && (is_annotated || archive.profile().synthesized.has(Synthesized::Rendered))
     }
 
     /// The upstream requests, sent one after the other until the archive accepts one.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Attempt> {
-        self.accepted.attempts().map(|Asked { media_types, only_part }| {
+        self.accepted.attempts().map(|RequestedTypes { media_types, only_part }| {
             let request = match media_types {
                 Some(media_types) => self.upstream.clone().accepting(media_types),
                 None => self.upstream.clone(),

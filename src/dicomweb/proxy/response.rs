@@ -106,7 +106,7 @@ async fn with_body(
     {
         return Err(unreadable("a web page"));
     }
-    let is_decoded = gzip && (is_text || kind != BodyKind::Opaque || !request.takes_gzip);
+    let is_decoded = gzip && (is_text || kind != BodyKind::Opaque || !request.accepts_gzip);
     let length = body.size_hint().exact();
     let mut source =
         if is_decoded { ByteSource::gunzip(Bytes::new(), body) } else { ByteSource::Plain(body) };
@@ -124,7 +124,7 @@ async fn with_body(
         }
         kind = kind_of_text(&start, kind, request.is_search()).map_err(unreadable)?;
         kind = match kind {
-            BodyKind::Json if request.accepted.wanted() == Format::Xml => BodyKind::JsonToXml,
+            BodyKind::Json if request.accepted.preferred_format() == Format::Xml => BodyKind::JsonToXml,
             BodyKind::Json => kind,
             _ if request.accepted.takes(Format::Xml) => kind,
             _ => return Err(DicomwebError::NotAcceptable),

@@ -29,14 +29,14 @@ pub(crate) enum Format {
 
 /// One attempt: the media types that an archive is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct RequestedTypes {
     /// The `Accept` header; if it is not set, the archive chooses.
     pub(crate) media_types: Option<HeaderValue>,
     /// The archive is asked for a multipart body with a single part; the client gets the content of the part, with this type.
     pub(crate) only_part: Option<&'static str>,
 }
 
-impl Asked {
+impl RequestedTypes {
     fn of(media_types: Option<HeaderValue>) -> Self {
         Self { media_types, only_part: None }
     }
@@ -46,7 +46,7 @@ impl Asked {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Accepted {
     /// What the archive is asked for, one after the other until it does not reject the media types.
-    attempts: Vec<Asked>,
+    attempts: Vec<RequestedTypes>,
     /// For rows and metadata: the accepted formats, the most preferred first.
     formats: Vec<Format>,
     /// HTML is one of the ranges.
@@ -80,11 +80,17 @@ impl Accepted {
             if formats == [Format::Xml] {
                 media_types.push(JSON);
             }
-            let attempts: Vec<_> = media_types.into_iter().map(|format| Asked::of(Some(format))).collect();
+            let attempts: Vec<_> =
+                media_types.into_iter().map(|format| RequestedTypes::of(Some(format))).collect();
             return (!attempts.is_empty()).then_some(Self { attempts, formats, html, ranges: listed });
         }
         if accepts_anything {
-            return Some(Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges: listed });
+            return Some(Self {
+                attempts: vec![RequestedTypes::of(None)],
+                formats: Vec::new(),
+                html,
+                ranges: listed,
+            });
         }
         let serialized: Vec<_> =
             ranges.iter().filter_map(|range| Some((canonical(range, resource)?, range.quality))).collect();
@@ -97,7 +103,8 @@ impl Accepted {
         }
         let media_types =
             attempts.iter().take(MAX_ATTEMPTS).filter_map(|text| HeaderValue::from_str(text).ok());
-        let mut attempts: Vec<_> = media_types.map(|media_types| Asked::of(Some(media_types))).collect();
+        let mut attempts: Vec<_> =
+            media_types.map(|media_types| RequestedTypes::of(Some(media_types))).collect();
         attempts.extend(ranges.iter().find_map(|range| only_part(range, resource)));
         Some(Self { attempts, formats: Vec::new(), html, ranges: listed })
     }
@@ -105,7 +112,7 @@ impl Accepted {
     /// Rows or metadata in DICOM JSON, for responses that are assembled here.
     pub(crate) fn rows() -> Self {
         Self {
-            attempts: vec![Asked::of(Some(JSON))],
+            attempts: vec![RequestedTypes::of(Some(JSON))],
             formats: vec![Format::Json],
             html: false,
             ranges: Vec::new(),
@@ -115,7 +122,7 @@ impl Accepted {
     /// A whole object in its stored transfer syntax, without a multipart body. Every archive supports multipart; some do not
     /// know `*`, and choose themselves if no transfer syntax is given.
     pub(crate) fn object() -> Self {
-        let attempt = |media_types| Asked {
+        let attempt = |media_types| RequestedTypes {
             media_types: Some(HeaderValue::from_static(media_types)),
             only_part: Some("application/dicom"),
         };
@@ -133,12 +140,12 @@ impl Accepted {
     }
 
     /// The query of the request contains the media types, or the archive chooses. `html`: the query lists HTML.
-    pub(crate) fn as_asked(html: bool) -> Self {
-        Self { attempts: vec![Asked::of(None)], formats: Vec::new(), html, ranges: Vec::new() }
+    pub(crate) fn in_query(html: bool) -> Self {
+        Self { attempts: vec![RequestedTypes::of(None)], formats: Vec::new(), html, ranges: Vec::new() }
     }
 
     /// What the archive is asked for, in this order.
-    pub(crate) fn attempts(&self) -> impl Iterator<Item = Asked> + use<> {
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = RequestedTypes> + use<> {
         self.attempts.clone().into_iter()
     }
 
@@ -148,7 +155,7 @@ impl Accepted {
     }
 
     /// The preferred format of rows or metadata.
-    pub(crate) fn wanted(&self) -> Format {
+    pub(crate) fn preferred_format(&self) -> Format {
         self.formats.first().copied().unwrap_or(Format::Json)
     }
 }
@@ -203,7 +210,7 @@ fn canonical(range: &MediaRange, resource: &Resource) -> Option<String> {
 
 /// For a range that accepts a single object: the same object as the only part of a multipart body, which every archive
 /// supports.
-fn only_part(range: &MediaRange, resource: &Resource) -> Option<Asked> {
+fn only_part(range: &MediaRange, resource: &Resource) -> Option<RequestedTypes> {
     let media_type = match resource {
         Resource::Whole(DicomResource::Instance(..)) => "application/dicom",
         Resource::Whole(DicomResource::Frames(.., frames)) if frames.len() == 1 => "application/octet-stream",
@@ -220,7 +227,7 @@ fn only_part(range: &MediaRange, resource: &Resource) -> Option<Asked> {
         }
         Some(_) => return None,
     }
-    Some(Asked { media_types: HeaderValue::from_str(&parts).ok(), only_part: Some(media_type) })
+    Some(RequestedTypes { media_types: HeaderValue::from_str(&parts).ok(), only_part: Some(media_type) })
 }
 
 /// The transfer syntax of a range: a parameter of its own, or inside the quotes of `type`.

@@ -38,7 +38,11 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
 
 /// The object or the rendered image that `object` asks for.
 pub(crate) fn resource(object: &WadoUri) -> Resource {
-    if object.is_drawn() { Resource::Rendered(object.objects()) } else { Resource::Whole(object.objects()) }
+    if object.is_rendered() {
+        Resource::Rendered(object.objects())
+    } else {
+        Resource::Whole(object.objects())
+    }
 }
 
 fn refused(key: &str, error: WadoUriError) -> QueryError {

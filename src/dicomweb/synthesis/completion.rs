@@ -28,7 +28,7 @@ fn completion<'a>(
     archive: &Archive,
     request: &'a ProxyRequest,
 ) -> Option<(Parents, Option<&'a SearchLevel>)> {
-    let synthesized = archive.profile().supplied;
+    let synthesized = archive.profile().synthesized;
     let (parents, level) = match &request.resource {
         Resource::Search(level) => (Parents::of_search(level), Some(level)),
         Resource::Metadata(objects) => (Parents::of_objects(objects), None),
@@ -70,7 +70,7 @@ pub(in crate::dicomweb) async fn completed(
         }
         None => rows.map_ok(|(row, _)| row).boxed(),
     };
-    let format = request.accepted.wanted();
+    let format = request.accepted.preferred_format();
     let rows = match (request.is_search(), format) {
         (true, Format::Json) => rows,
         // A multipart body needs one part at least.
@@ -94,7 +94,7 @@ pub(in crate::dicomweb) async fn completed_rows(
     level: &SearchLevel,
     rows: Vec<Bytes>,
 ) -> Result<Vec<Bytes>, DicomwebError> {
-    let synthesized = archive.profile().supplied;
+    let synthesized = archive.profile().synthesized;
     let parents =
         if synthesized.has(Synthesized::Parents) { Parents::of_search(level) } else { Parents::default() };
     let with_parents = |row: Bytes| {

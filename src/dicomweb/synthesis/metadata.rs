@@ -66,7 +66,7 @@ impl MetadataSynthesizer {
     }
 
     fn replaces_service(&self) -> bool {
-        self.archive.profile().supplied.has(Synthesized::Metadata)
+        self.archive.profile().synthesized.has(Synthesized::Metadata)
     }
 
     fn not_found(&self) -> DicomwebError {

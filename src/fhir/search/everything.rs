@@ -9,7 +9,7 @@ use super::search_match::{SearchMatch, SortOrder};
 use super::types::Named;
 use super::{compartment, cut_from, warn_omitted_and_drop_total};
 use crate::auth::Access;
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
@@ -28,7 +28,7 @@ pub(in crate::fhir) async fn everything(
     request: &FhirRequest<'_>,
     access: &Access,
     id: &str,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let patient = compartment::focus(context, request, access, id).await?;
     let parsed = parse(request)?;
     let mut search: Search<ImagingStudy> = parsed.request.search(&context.limits)?;

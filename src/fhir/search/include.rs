@@ -5,14 +5,14 @@ use std::collections::HashSet;
 
 use super::add_omission_warnings;
 use super::page::Pages;
-use super::search_match::{SearchMatch, written};
+use super::search_match::{SearchMatch, write_entries};
 use crate::auth::Access;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
 use crate::fhir::endpoints::endpoint_of;
-use crate::studies::Form;
+use crate::studies::Representation;
 use crate::studies::{FoundStudy, StudiesError};
 use fhir_r4::search::{
     Criterion, Edge, Include, Parameter, ReferenceMatch, ResourceType, ResultParameters, Test,
@@ -44,7 +44,7 @@ pub(super) async fn included(
         if entries.len() + next.len() > limit {
             return Err(StudiesError::TooManyToInclude { limit }.into());
         }
-        entries.extend(written(context, request, &next, &Form::Full, Mode::Include).await?);
+        entries.extend(write_entries(context, request, &next, &Representation::Full, Mode::Include).await?);
         (frontier, is_first) = (next, false);
     }
     Ok(entries)

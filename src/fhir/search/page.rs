@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode, Searchset};
@@ -152,7 +152,7 @@ impl<'a> Pages<'a> {
 }
 
 /// Assembling and compressing a page of many studies takes milliseconds.
-pub(in crate::fhir) async fn render(searchset: Searchset) -> Result<Rendered, Failure> {
-    let rendering = tokio::task::spawn_blocking(move || Rendered::new(searchset.to_json()));
-    rendering.await.map_err(|_| Failure::internal())
+pub(in crate::fhir) async fn encode(searchset: Searchset) -> Result<EncodedResource, Failure> {
+    let encoding = tokio::task::spawn_blocking(move || EncodedResource::new(searchset.to_json()));
+    encoding.await.map_err(|_| Failure::internal())
 }

@@ -6,8 +6,8 @@ use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
-use crate::fhir::read::render;
-use crate::studies::Form;
+use crate::fhir::read::encode;
+use crate::studies::Representation;
 use crate::studies::{FoundPatient, FoundStudy, SortPosition};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
@@ -73,11 +73,11 @@ impl SearchMatch {
 }
 
 /// Writes the matches in their order.
-pub(super) async fn written(
+pub(super) async fn write_entries(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     found: &[SearchMatch],
-    form: &Form,
+    representation: &Representation,
     mode: Mode,
 ) -> Result<Vec<Entry>, Failure> {
     let studies: Vec<_> = found
@@ -87,14 +87,15 @@ pub(super) async fn written(
             SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
         })
         .collect();
-    let mut assembled = context.studies.assemble(&studies, form, request.freshness()).await?.into_iter();
+    let mut assembled =
+        context.studies.assemble(&studies, representation, request.freshness()).await?.into_iter();
     let base = request.base();
     let mut entries = Vec::with_capacity(found.len());
     for found in found {
         let resource = match found {
-            SearchMatch::Study(_) => assembled.next().map(|study| study.rendered.json.clone()),
-            SearchMatch::Patient(patient) => Some(render(&patient.resource, form)?.json),
-            SearchMatch::Endpoint(endpoint) => Some(render(endpoint.as_ref(), form)?.json),
+            SearchMatch::Study(_) => assembled.next().map(|study| study.encoded.json.clone()),
+            SearchMatch::Patient(patient) => Some(encode(&patient.resource, representation)?.json),
+            SearchMatch::Endpoint(endpoint) => Some(encode(endpoint.as_ref(), representation)?.json),
         };
         // Each study passed in has a resource.
         let resource = resource.ok_or_else(Failure::internal)?;

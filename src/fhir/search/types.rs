@@ -10,7 +10,7 @@ use super::{
     warn_unsupported_patient_criteria,
 };
 use crate::auth::Access;
-use crate::encoded_resource::Rendered;
+use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
@@ -31,7 +31,7 @@ pub(in crate::fhir) async fn all_types(
     request: &FhirRequest<'_>,
     access: &Access,
     patient: Option<&str>,
-) -> Result<Rendered, Failure> {
+) -> Result<EncodedResource, Failure> {
     let focus = match patient {
         Some(id) => Some(compartment::focus(context, request, access, id).await?),
         None => None,

@@ -6,7 +6,7 @@ const PROXY: &str = "10.0.0.1";
 const STRANGER: &str = "203.0.113.9";
 
 fn base(peer: &str, headers: &[(&str, &str)]) -> String {
-    let address = PublicAddress {
+    let public_url = PublicUrl {
         fixed: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
         is_secure: false,
@@ -14,20 +14,20 @@ fn base(peer: &str, headers: &[(&str, &str)]) -> String {
     let request =
         headers.iter().fold(Request::get("/fhir"), |request, (name, value)| request.header(*name, *value));
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    address.of(&parts, peer.parse().unwrap()).map_or_else(String::new, |base| base.to_string())
+    public_url.of(&parts, peer.parse().unwrap()).map_or_else(String::new, |base| base.to_string())
 }
 
 #[test]
 fn a_configured_base_url_is_used_regardless_of_the_request() {
     let fixed = PublicBase::parse("https://imaging.example.org/gw").unwrap();
-    let address = PublicAddress {
+    let public_url = PublicUrl {
         fixed: Some(fixed.clone()),
         trusted_proxies: vec!["0.0.0.0/0".parse().unwrap()],
         is_secure: true,
     };
     let request =
         Request::get("/").header("host", "evil").header("x-forwarded-host", "evil").body(()).unwrap();
-    assert_eq!(address.of(&request.into_parts().0, PROXY.parse().unwrap()), Some(fixed.clone()));
+    assert_eq!(public_url.of(&request.into_parts().0, PROXY.parse().unwrap()), Some(fixed.clone()));
     assert_eq!(fixed.prefix(), "/gw");
 }
 

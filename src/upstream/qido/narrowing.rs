@@ -18,7 +18,7 @@ use dicom_model::{Attributes, NameGroup, Tag, Value, tag, tags};
 #[error(
     "does not decode percent-escapes, and cannot be searched for this {attribute} without them: {reason}"
 )]
-pub struct Unaskable {
+pub struct UnsearchableValue {
     /// The keyword of the attribute.
     attribute: &'static str,
     reason: &'static str,
@@ -26,12 +26,12 @@ pub struct Unaskable {
 
 /// A search in the form that an archive understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedQuery {
+pub struct NarrowedQuery {
     /// The query that is sent.
     pub query: QidoQuery,
     /// What the returned rows are compared with.
     pub filter: RowFilter,
-    /// The client asked for fuzzy matching, which the gateway does not do: its matching is literal (PS3.18 8.3.4.2).
+    /// Fuzzy matching was requested, which the gateway does not do: its matching is literal (PS3.18 8.3.4.2).
     pub is_literal_only: bool,
 }
 
@@ -52,7 +52,7 @@ struct Key {
 
 impl QidoQuery {
     /// The same search in characters that an archive of `profile` understands.
-    pub fn asked_of(&self, profile: &Profile) -> Result<AskedQuery, Unaskable> {
+    pub fn narrowed_for(&self, profile: &Profile) -> Result<NarrowedQuery, UnsearchableValue> {
         let mut query = self.clone();
         let mut filter = RowFilter::default();
         if !profile.decodes_escapes {
@@ -75,7 +75,7 @@ impl QidoQuery {
         if is_literal_only {
             query = query.option(MatchingOption::Fuzzy, false);
         }
-        Ok(AskedQuery { query, filter, is_literal_only })
+        Ok(NarrowedQuery { query, filter, is_literal_only })
     }
 }
 
@@ -86,7 +86,7 @@ impl RowFilter {
     }
 
     /// Whether `row` matches the search.
-    pub fn admits(&self, row: &Attributes) -> Result<bool, Unaskable> {
+    pub fn admits(&self, row: &Attributes) -> Result<bool, UnsearchableValue> {
         for key in &self.keys {
             if !key.admits(row)? {
                 return Ok(false);
@@ -97,8 +97,8 @@ impl RowFilter {
 }
 
 impl Key {
-    fn read(tag: Tag, value: &str) -> Result<Self, Unaskable> {
-        let unaskable = |reason| Unaskable { attribute: keyword(tag), reason };
+    fn read(tag: Tag, value: &str) -> Result<Self, UnsearchableValue> {
+        let unsearchable = |reason| UnsearchableValue { attribute: keyword(tag), reason };
         let vr = tag::value_representation(tag);
         let is_text = matches!(
             vr,
@@ -119,23 +119,23 @@ impl Key {
             )
         );
         if !is_text {
-            return Err(unaskable("it is not text, which the gateway could compare itself"));
+            return Err(unsearchable("it is not text, which the gateway could compare itself"));
         }
         // Archives do not agree on the meaning of a comma.
         if value.contains(['\\', ',']) {
-            return Err(unaskable("search for such values one by one instead of by a list"));
+            return Err(unsearchable("search for such values one by one instead of by a list"));
         }
         if value == "\"\"" {
-            return Err(unaskable("matching of empty values is not possible"));
+            return Err(unsearchable("matching of empty values is not possible"));
         }
         let is_name = vr == Some(VR::PN);
         Ok(Self { tag, is_name, value: comparable(value, is_name), is_sent: false })
     }
 
-    fn admits(&self, row: &Attributes) -> Result<bool, Unaskable> {
-        let unaskable = |reason| Unaskable { attribute: keyword(self.tag), reason };
+    fn admits(&self, row: &Attributes) -> Result<bool, UnsearchableValue> {
+        let unsearchable = |reason| UnsearchableValue { attribute: keyword(self.tag), reason };
         let Some(element) = row.get(self.tag) else {
-            return if self.is_sent { Err(unaskable("its rows do not contain it")) } else { Ok(false) };
+            return if self.is_sent { Err(unsearchable("its rows do not contain it")) } else { Ok(false) };
         };
         let fits = |text: &str| matches_pattern(&self.value, &comparable(text, self.is_name));
         let any = element.values.iter().any(|value| match value {
@@ -148,7 +148,7 @@ impl Key {
             Value::Item(_) => false,
         });
         if !any && !can_hold(row, &self.value) {
-            return Err(unaskable("its rows are in a character set that does not have these letters"));
+            return Err(unsearchable("its rows are in a character set that does not have these letters"));
         }
         Ok(any)
     }
@@ -213,16 +213,16 @@ mod tests {
     use crate::upstream::SearchLevel;
     use proptest::prelude::*;
 
-    fn narrowed(tag: Tag, value: &str) -> Result<AskedQuery, Unaskable> {
+    fn narrowed(tag: Tag, value: &str) -> Result<NarrowedQuery, UnsearchableValue> {
         let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
-        query.asked_of(&Profile::named("orthanc").unwrap())
+        query.narrowed_for(&Profile::named("orthanc").unwrap())
     }
 
     fn sent(tag: Tag, value: &str) -> String {
         narrowed(tag, value).unwrap().query.canonical()
     }
 
-    fn admits(tag: Tag, value: &str, row: &str) -> Result<bool, Unaskable> {
+    fn admits(tag: Tag, value: &str, row: &str) -> Result<bool, UnsearchableValue> {
         narrowed(tag, value).unwrap().filter.admits(&serde_json::from_str(row).unwrap())
     }
 
@@ -231,13 +231,13 @@ mod tests {
         for value in ["25/1807", "A(1)", "P@1", "Do?e*", "a!b$c:d", "1.2,1.3"] {
             let query =
                 QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(value));
-            let narrowed = query.asked_of(&Profile::named("orthanc").unwrap()).unwrap();
+            let narrowed = query.narrowed_for(&Profile::named("orthanc").unwrap()).unwrap();
             assert_eq!(narrowed.query.canonical(), format!("studies?PatientID={value}"));
             assert!(narrowed.filter.is_empty());
         }
         let generic = QidoQuery::new(SearchLevel::Studies)
             .matching(tags::PATIENT_NAME, MatchValue::raw("Doe^J"))
-            .asked_of(&Profile::default())
+            .narrowed_for(&Profile::default())
             .unwrap();
         assert!(generic.filter.is_empty() && generic.query.canonical().ends_with("PatientName=Doe%5EJ"));
     }

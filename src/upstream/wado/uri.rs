@@ -97,7 +97,7 @@ impl WadoUri {
 
     /// Checks that the parameters are compatible; the error names one that is not.
     pub fn checked(self) -> Result<Self, (&'static str, WadoUriError)> {
-        let other = if self.is_drawn() { ParameterScope::Dicom } else { ParameterScope::Rendered };
+        let other = if self.is_rendered() { ParameterScope::Dicom } else { ParameterScope::Rendered };
         for (name, purpose, _) in PARAMETERS {
             if purpose == other && self.parameter(name).is_some() {
                 return Err((name, WadoUriError::OtherPurpose));
@@ -124,7 +124,7 @@ impl WadoUri {
     }
 
     /// Whether a rendered form is requested, or the choice is left to the archive.
-    pub fn is_drawn(&self) -> bool {
+    pub fn is_rendered(&self) -> bool {
         self.parameter("contentType") != Some(DICOM)
     }
 

@@ -45,7 +45,7 @@ impl Served {
         if let Some(accept) = accept {
             request = request.header(http::header::ACCEPT, accept);
         }
-        let response = self.archive.answer(request.body(()).unwrap()).await;
+        let response = self.archive.respond(request.body(()).unwrap()).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         TestResponse { status: head.status, headers: head.headers, body }

@@ -159,7 +159,7 @@ async fn deleted_file_aborts_the_transfer() {
     let served = Served::patients(&["P11"]);
     fs::remove_file(served.folder.path().join("patient-12/study-1/series-1/0002.dcm")).unwrap();
     let uri = format!("{ROOT}/studies/{}", samples::study_uid(11, 0));
-    let response = served.archive.answer(Request::get(uri).body(()).unwrap()).await;
+    let response = served.archive.respond(Request::get(uri).body(()).unwrap()).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert!(response.into_body().collect().await.is_err());
     let frames = served.get(&format!("{}/frames/1", instance(11, 0, 0, 1))).await;
