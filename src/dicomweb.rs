@@ -1,15 +1,17 @@
 //! DICOMweb for viewers: searches and retrievals of one archive, or of all as one (PS3.18 chapters 8 to 10).
 //!
-//! A request is read into typed parts and sent to an archive anew; its response streams back with its status and a few of its headers.
-//! An archive's error bodies and URLs never reach the client. Does not know FHIR. From the request to the response:
+//! A request is read into typed parts, from which the request to an archive is built; the response streams back with its status
+//! and a few of its headers. An archive's error bodies and URLs never reach the client. Does not know FHIR. From the request to
+//! the response:
 //!
 //! - [`federation`] is the entry: one archive by its id, or the aggregate root, where it locates the archives that hold a study
 //! - [`request`] reads the path, the query and the accepted media types, and rejects what an archive could read in another way
 //! - [`response_cache`] caches small responses that viewers request often
 //! - [`strategies`] decides whether a response is forwarded, or compared, synthesized or rendered here
 //! - [`proxy`] sends the request and forwards the response; [`url_rewrite`] replaces the archive's URLs in it
-//! - [`merged_search`] merges the rows of several archives, [`synthesis`] makes metadata, bulk data and counts, [`rendering`] images
-//! - [`error`] is everything that can go wrong
+//! - [`merged_search`] merges the rows of several archives, [`synthesis`] makes metadata, bulk data and counts, [`rendering`]
+//!   images
+//! - [`error`] lists the errors
 
 mod context;
 mod error;

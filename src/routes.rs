@@ -1,7 +1,7 @@
-//! Every URL that the gateway answers on its public listener, parsed from the method and the raw path.
+//! The routes of the public listener, parsed from the method and the raw path.
 //!
-//! The path is refused before it is looked at when it holds anything that two programs could read in two ways: dot
-//! segments, doubled slashes, percent-escapes of any kind, a backslash, a semicolon. No legal address of ours needs one.
+//! A path is rejected before it is parsed if it contains anything that two programs could read differently: dot segments,
+//! double slashes, percent-escapes, a backslash, a semicolon. No URL of the gateway needs one.
 
 use http::Method;
 
@@ -24,7 +24,8 @@ pub enum Route<'a> {
     Dicomweb {
         /// The archive; `None` for the aggregate root.
         archive: Option<ArchiveId>,
-        /// What the path after the root names; the error of an invalid path, because an archive that does not exist is reported first.
+        /// What the path after the root names; the error of an invalid path, because an archive that does not exist is reported
+        /// first.
         target: Result<Target, PathError>,
         /// The path after the root, without a leading slash.
         path: &'a str,
@@ -44,16 +45,17 @@ pub enum Interaction<'a> {
     Search(ResourceType),
     /// `GET /fhir`, `GET` and `POST /fhir/_search`: of all types at once.
     SearchAll,
-    /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: of that type in the Patient's compartment; of all types for `*`.
+    /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: of that type in the Patient's compartment; of all types for
+    /// `*`.
     SearchCompartment(&'a str, Option<ResourceType>),
     /// `GET /fhir/Patient/{id}/$everything`.
     Everything(&'a str),
 }
 
-/// Why a request asks for nothing that there is.
+/// Why a request has no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoute {
-    /// The path could be read in two ways.
+    /// Two programs could read the path differently.
     AmbiguousPath,
     /// The path is longer than any path that is served.
     PathTooLong,
@@ -65,12 +67,12 @@ pub enum NoRoute {
     NoHistory,
     /// The path exists, but not for this method.
     MethodNotAllowed {
-        /// The methods there are, as `Allow` has them.
+        /// The value of the `Allow` header.
         allow: &'static str,
     },
 }
 
-/// The form of the errors below a path.
+/// The format of errors below a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// An OperationOutcome.
@@ -80,14 +82,14 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// By the path's first segment; FHIR for whatever is neither.
+    /// The dialect of the path's first segment; FHIR for any other path.
     pub fn of(path: &str) -> Self {
         if path == "/dicom-web" || path.starts_with("/dicom-web/") { Self::Dicomweb } else { Self::Fhir }
     }
 }
 
 impl<'a> Route<'a> {
-    /// Parses `path`, raw as it came over the wire, without the public prefix.
+    /// Parses `path`, the raw path of the request without the public prefix.
     pub fn parse(method: &Method, path: &'a str) -> Result<Self, NoRoute> {
         if path.len() > MAX_PATH_LEN {
             return Err(NoRoute::PathTooLong);
@@ -127,7 +129,7 @@ impl<'a> Route<'a> {
         Self::Dicomweb { archive, target: Target::parse(path), path }
     }
 
-    /// The id of the study that is read, when one is.
+    /// The id of the study, if a study is read.
     pub fn study_read(&self) -> Option<&'a str> {
         match self {
             Self::Fhir(Interaction::Read(ResourceType::ImagingStudy, id)) => Some(id),
@@ -191,7 +193,7 @@ impl<'a> Interaction<'a> {
         }
     }
 
-    /// What stands below `/fhir/{type}/{id}/`. Of the types that are served only ImagingStudy is in a Patient's compartment
+    /// Parses the path below `/fhir/{type}/{id}/`. Of the types that are served only ImagingStudy is in a Patient's compartment
     /// (R4 compartmentdefinition-patient).
     fn parse_below(
         method: &Method,
@@ -241,17 +243,17 @@ impl<'a> Interaction<'a> {
 /// The text before the first slash, and the text after it.
 fn split_at_slash(path: &str) -> (&str, Option<&str>) {
     match path.bytes().position(|byte| byte == b'/') {
-        // Bytes of ASCII are characters.
+        // ASCII bytes are characters.
         Some(at) => (&path[..at], Some(&path[at + 1..])),
         None => (path, None),
     }
 }
 
-/// What is read only.
+/// The methods of resources that can only be read.
 const READ: &str = "GET, HEAD, OPTIONS";
-/// What is searched, perhaps by a form.
+/// The methods of searches, which may be sent as a form.
 const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
-/// What archives serve.
+/// The methods of DICOMweb resources.
 const RETRIEVE: &str = "GET, HEAD";
 
 fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
@@ -271,7 +273,8 @@ fn is_ambiguous(path: &str) -> bool {
         || memchr::memchr_iter(b'/', bytes).any(|slash| begins_strangely(&bytes[slash + 1..]))
 }
 
-/// What may stand in a path: printable characters, none of which anybody decodes, drops or takes for a slash.
+/// Whether a program may decode, drop or replace a part of `path`. Unambiguous paths consist of printable characters, none of
+/// which is an escape or may be read as a slash.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = b'!';
@@ -292,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_of_ours_is_known() {
+    fn every_url_of_the_gateway_has_a_route() {
         let fhir = Route::Fhir;
         let dicomweb = |archive: Option<&str>, path: &'static str| Route::Dicomweb {
             archive: archive.map(|archive| ArchiveId::parse(archive).unwrap()),
@@ -332,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_posted_to_the_base_is_a_batch() {
+    fn a_post_to_the_base_is_a_batch() {
         assert_eq!(Route::parse(&Method::POST, "/fhir"), Ok(Route::Batch));
         assert_eq!(Route::parse(&Method::POST, "/fhir/_search"), Ok(Route::Fhir(Interaction::SearchAll)));
     }
 
     #[test]
-    fn what_is_not_there_is_told_apart_from_what_is_there_for_another_method() {
+    fn unknown_paths_are_distinguished_from_methods_that_are_not_allowed() {
         for path in [
             "",
             "/",
@@ -376,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_two_programs_could_read_in_two_ways_is_refused() {
+    fn an_ambiguous_path_is_rejected() {
         for path in [
             "/fhir/../metadata",
             "/fhir/./metadata",
@@ -398,12 +401,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_path_makes_the_parser_panic(path in "\\PC{0,60}") {
+        fn the_parser_does_not_panic_at_any_path(path in "\\PC{0,60}") {
             let _ = get(&path);
         }
 
         #[test]
-        fn what_is_routed_to_an_archive_holds_no_way_out(rest in "[a-z0-9./%\\\\;]{1,40}") {
+        fn a_path_that_is_routed_to_an_archive_stays_below_its_root(rest in "[a-z0-9./%\\\\;]{1,40}") {
             let path = format!("/dicom-web/main/{rest}");
             if let Ok(Route::Dicomweb { path: rest, .. }) = get(&path) {
                 prop_assert!(!rest.split('/').any(|segment| segment.is_empty() && !rest.ends_with('/') || segment.starts_with("..")

@@ -1,5 +1,5 @@
-//! The life of a request: route → public address → access → handle → finish. Every request, refused ones too, leaves with a
-//! request id, is counted, and is logged in one line that tells nothing of a patient.
+//! The life of a request: route → access → public URL → handle → finish. Every response, also to a rejected request, has a
+//! request id, is counted, and is logged in one line without patient data.
 
 mod body;
 
@@ -27,7 +27,7 @@ use crate::upstream::ArchiveId;
 use http_messages::body::{Body, empty};
 use http_server::{ConnectionMetrics, InvalidRequest, PeerAddress, RequestBody};
 
-/// Answers the requests of the public listener for one gateway.
+/// Responds to the requests of the public listener.
 #[derive(Debug, Clone)]
 pub struct Service {
     context: Arc<ServiceContext>,
@@ -36,12 +36,12 @@ pub struct Service {
     routes: Arc<[RouteMetrics]>,
 }
 
-/// What every request passes on its way in, whatever it asks for.
+/// What every request needs, whatever its route.
 #[derive(Debug)]
 pub struct ServiceContext {
-    /// Decides who is asking.
+    /// Authenticates callers.
     pub authenticator: Arc<dyn Authenticator>,
-    /// Under which address the gateway is known.
+    /// The public URL of the gateway.
     pub public_url: PublicUrl,
     /// The origins whose pages may read responses.
     pub cors: Cors,
@@ -50,7 +50,7 @@ pub struct ServiceContext {
 }
 
 impl Service {
-    /// Answers FHIR with `fhir` and DICOMweb with `federation`.
+    /// Responds to FHIR with `fhir` and to DICOMweb with `federation`.
     pub fn new(context: ServiceContext, fhir: FhirContext, federation: Federation) -> Self {
         let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
         let routes = labels.map(|label| context.metrics.route(label)).collect();
@@ -62,7 +62,7 @@ impl Service {
 impl http_server::Service for Service {
     type Body = MeteredBody;
 
-    /// What is asked for most often is a study that is remembered.
+    /// Responds to the most frequent request, the read of a cached study.
     fn respond_at_once(
         &self,
         request: &mut Request<RequestBody>,
@@ -78,18 +78,18 @@ impl http_server::Service for Service {
         let route = Route::parse(request.method(), path).ok()?;
         let study = route.study_read()?;
         let authentication = self.context.authenticator.authenticate(request.headers());
-        let answer = match &authentication {
+        let response = match &authentication {
             Authentication::Decided(Ok(access)) => {
                 fhir::cached_response(&self.fhir, study, request.headers(), access)
             }
-            // What is refused is worded where every other answer is.
+            // `respond` writes the rejection.
             Authentication::Decided(Err(_)) | Authentication::Pending(_) => None,
         };
-        let Some(answer) = answer else {
+        let Some(response) = response else {
             request.extensions_mut().insert(authentication);
             return None;
         };
-        Some(RequestContext::new(self, request).finish(route.label(), request.headers(), answer))
+        Some(RequestContext::new(self, request).finish(route.label(), request.headers(), response))
     }
 
     async fn respond(
@@ -97,19 +97,19 @@ impl http_server::Service for Service {
         request: Request<RequestBody>,
         PeerAddress(peer): PeerAddress,
     ) -> Response<MeteredBody> {
-        let begun = RequestContext::new(self, &request);
+        let request_context = RequestContext::new(self, &request);
         if Cors::is_preflight(request.method(), request.headers()) {
-            return begun.finish_preflight(request.headers());
+            return request_context.finish_preflight(request.headers());
         }
         let (parts, body) = request.into_parts();
         let path = self.without_prefix(parts.uri.path());
         let dialect = Dialect::of(path);
-        let (label, answer) = match Route::parse(&parts.method, path) {
+        let (label, response) = match Route::parse(&parts.method, path) {
             Ok(route) => {
                 let label = route.label();
-                let answer =
+                let response =
                     AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
-                (label, answer.unwrap_or_else(|_| Err(Failure::internal())))
+                (label, response.unwrap_or_else(|_| Err(Failure::internal())))
             }
             Err(NoRoute::MethodNotAllowed { allow })
                 if parts.method == Method::OPTIONS && dialect == Dialect::Fhir =>
@@ -118,7 +118,7 @@ impl http_server::Service for Service {
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
-        let mut response = answer.unwrap_or_else(|failure| match dialect {
+        let mut response = response.unwrap_or_else(|failure| match dialect {
             Dialect::Fhir => {
                 let public = self.context.public_url.of(&parts, peer.ip());
                 fhir::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
@@ -128,17 +128,17 @@ impl http_server::Service for Service {
         if parts.method == Method::HEAD {
             response = without_body(response);
         }
-        begun.finish(label, &parts.headers, response)
+        request_context.finish(label, &parts.headers, response)
     }
 
-    fn refuse(&self, request: &Request<RequestBody>, refusal: InvalidRequest) -> Response<MeteredBody> {
-        let begun = RequestContext::new(self, request);
-        let failure = Failure::from(refusal);
+    fn refuse(&self, request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<MeteredBody> {
+        let request_context = RequestContext::new(self, request);
+        let failure = Failure::from(invalid);
         let response = match Dialect::of(request.uri().path()) {
             Dialect::Fhir => fhir::refuse(&failure, request.headers(), request.uri().query(), None),
             Dialect::Dicomweb => error::refuse(&failure),
         };
-        begun.finish("refused", request.headers(), response)
+        request_context.finish("refused", request.headers(), response)
     }
 
     fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
@@ -156,7 +156,7 @@ impl Service {
     ) -> Result<Response<Body>, Failure> {
         let access = self.access(&route, parts).await?;
         let public = self.context.public_url.of(parts, peer).ok_or_else(|| {
-            Failure::bad_request("invalid", "The request names no host under which links could be made.")
+            Failure::bad_request("invalid", "The request has no Host from which links could be made.")
         })?;
         match route {
             Route::Fhir(interaction) => self.handle_fhir(interaction, &access, public, parts, body).await,
@@ -200,8 +200,8 @@ impl Service {
         Ok(fhir::handle_batch(&self.fhir, &bundle, &request, access).await)
     }
 
-    /// No deadline over the whole: a large study takes as long as it takes, and every wait for the archive has a deadline of its
-    /// own.
+    /// Without a deadline for the whole request: a large study takes a long time, and every wait for the archive has a deadline
+    /// of its own.
     async fn handle_dicomweb(
         &self,
         archive: Option<ArchiveId>,
@@ -225,15 +225,15 @@ impl Service {
         let response = match archive {
             Some(archive) => {
                 let root = format!("{public_base}/dicom-web/{}", archive.id());
-                self.federation.answer_of(archive, access, &root, request).await
+                self.federation.respond_for_archive(archive, access, &root, request).await
             }
-            None => self.federation.answer(access, &format!("{public_base}/dicom-web"), request).await,
+            None => self.federation.respond(access, &format!("{public_base}/dicom-web"), request).await,
         };
         response.map_err(|error| Failure::from(&error))
     }
 
-    /// What the caller may see; the decision is taken over where one was made already. What describes the server is open
-    /// to all, as a client learns there how to authenticate.
+    /// What the caller may see, by the authentication of this request if it was started already. The CapabilityStatement is
+    /// open to everyone, because it describes how to authenticate.
     async fn access(&self, route: &Route<'_>, parts: &Parts) -> Result<Access, Failure> {
         if matches!(route, Route::Fhir(Interaction::Capabilities)) {
             return Ok(Access::nothing());
@@ -245,7 +245,7 @@ impl Service {
         authentication.decision().await.map_err(Failure::from)
     }
 
-    /// The path without the prefix of the configured public address, which an ingress may or may not take off.
+    /// The path without the prefix of the configured public URL, which an ingress may or may not remove.
     fn without_prefix<'a>(&self, path: &'a str) -> &'a str {
         let prefix = self.context.public_url.fixed.as_ref().map_or("", |base| base.prefix());
         match path.strip_prefix(prefix) {
@@ -260,7 +260,7 @@ fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, Failure> {
     query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))
 }
 
-/// What is wrong with a query or a form, by the name of the parameter where there is one.
+/// The failure of a query or form that cannot be decoded, with the name of the parameter if there is one.
 fn unreadable(error: &QueryStringError) -> Failure {
     let failure = Failure::bad_request("invalid", error::sentence(&error.to_string()));
     match error.parameter() {
@@ -269,7 +269,7 @@ fn unreadable(error: &QueryStringError) -> Failure {
     }
 }
 
-/// The same head, with the length that the body would have had (RFC 9110 9.3.2).
+/// The response without its body, and with the length of the body (RFC 9110 9.3.2).
 fn without_body(response: Response<Body>) -> Response<Body> {
     let length = response.body().size_hint().exact();
     let mut response = response.map(|_| empty());
@@ -279,7 +279,7 @@ fn without_body(response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// What stands for the route of a request that has none.
+/// The labels of requests without a route.
 const REFUSED_LABELS: [&str; 5] = ["refused", "unknown", "method_not_allowed", "options", "preflight"];
 
 fn refused_label(no_route: NoRoute) -> &'static str {
@@ -290,7 +290,7 @@ fn refused_label(no_route: NoRoute) -> &'static str {
     }
 }
 
-/// A request that is under way.
+/// A request in flight.
 struct RequestContext<'a> {
     service: &'a Service,
     at: Instant,
@@ -311,7 +311,8 @@ impl<'a> RequestContext<'a> {
         Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
-    /// Tells a browser what a page may ask for. Nobody need have said who they are: browsers do not at this point.
+    /// Responds to a preflight with the methods and headers that a page may use. It needs no authentication: browsers send none
+    /// here.
     fn finish_preflight(self, request: &HeaderMap) -> Response<MeteredBody> {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;

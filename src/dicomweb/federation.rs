@@ -1,9 +1,9 @@
-//! The aggregate root, `/dicom-web/studies…`: every archive as if it were one (PS3.18 chapters 9 and 10).
+//! The aggregate root, `/dicom-web/studies…`: all archives as one (PS3.18 chapters 9 and 10).
 //!
-//! Searches across studies ask every archive and put the rows together by UID. What lies below a study is asked of the
-//! archives that hold it, which is found out once and remembered briefly. Where one archive holds all that is asked for,
-//! its answer streams through as it does below `/dicom-web/{archive}`; a list over several is put together here, and is
-//! complete or is an error. Of several copies the fullest is retrieved.
+//! Searches across studies query every archive and merge the rows by UID. Resources below a study are requested from the
+//! archives that hold it, which are located once and cached briefly. If one archive holds everything that is requested, its
+//! response is forwarded as below `/dicom-web/{archive}`; a list of several archives is merged here, and is complete or an
+//! error. Of several copies, the most complete one is retrieved.
 
 mod study_locator;
 
@@ -27,18 +27,18 @@ use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
 use dicom_model::{SeriesUid, StudyUid};
 use http_messages::body::{self, Body};
 
-/// Every archive that is configured, and where studies were found of late.
+/// All configured archives, and the locations of studies.
 #[derive(Debug)]
 pub struct Federation {
     archives: Vec<Archive>,
     context: DicomwebContext,
-    holdings: StudyLocator,
+    locator: StudyLocator,
 }
 
 impl Federation {
-    /// Over `archives`, in the order of the configuration, answering with `context`. Remembers in `cache` where studies are.
+    /// A federation of `archives`, in the order of the configuration. The locations of studies are cached in `cache`.
     pub fn new(archives: Vec<Archive>, context: DicomwebContext, cache: Cache) -> Self {
-        Self { archives, context, holdings: StudyLocator::new(cache) }
+        Self { archives, context, locator: StudyLocator::new(cache) }
     }
 
     /// The archive with this id.
@@ -46,28 +46,28 @@ impl Federation {
         self.archives.iter().find(|archive| archive.id() == id)
     }
 
-    /// Answers a request below `/dicom-web/{archive}/`, which is `archive`. `public` is the address of that archive here,
-    /// without a trailing slash: `https://gateway.example/dicom-web/main`.
-    pub async fn answer_of(
+    /// Responds to a request below `/dicom-web/{archive}/`. `public` is the public URL of `archive`, without a trailing slash:
+    /// `https://gateway.example/dicom-web/main`.
+    pub async fn respond_for_archive(
         &self,
         archive: &Archive,
         access: &Access,
         public: &str,
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
-        admit(access, &request)?;
-        let response = self.respond(archive, public, &request).await?;
+        authorize(access, &request)?;
+        let response = self.archive_response(archive, public, &request).await?;
         Ok(finish(&request, response))
     }
 
-    /// Answers a request below `/dicom-web/`. `public` is the address of that root here, without a trailing slash.
-    pub async fn answer(
+    /// Responds to a request below `/dicom-web/`. `public` is the public URL of that root, without a trailing slash.
+    pub async fn respond(
         &self,
         access: &Access,
         public: &str,
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
-        let resource = admit(access, &request)?;
+        let resource = authorize(access, &request)?;
         let response = match (&resource, resource.study()) {
             (_, Some(study)) => self.below_study(public, &request, &resource, study).await,
             (Resource::Search(level), None) => self.search(public, &request, level, &self.all()).await,
@@ -77,7 +77,7 @@ impl Federation {
     }
 
     /// The response of one archive, cached or not.
-    async fn respond(
+    async fn archive_response(
         &self,
         archive: &Archive,
         public: &str,
@@ -94,23 +94,21 @@ impl Federation {
         resource: &Resource,
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
-        let holding = self
-            .holdings
-            .of(study, series_of(resource), &self.archives, self.context.limits.max_scan)
-            .await?;
+        let location =
+            self.locator.of(study, series_of(resource), &self.archives, self.context.limits.max_scan).await?;
         let search = match resource {
             Resource::Search(level) => Some(level),
             _ => None,
         };
         if search.is_some() {
-            // A list without what a silent archive may hold would be no list.
-            holding.require_every_archive()?;
+            // A list without the rows of an archive that failed would be incomplete.
+            location.require_every_archive()?;
         }
         // Each of them is configured: these archives were asked.
         let mut holders: Vec<_> =
-            holders(&holding, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
+            holders(&location, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
         if *request.target == Target::UriService && !holders.is_empty() {
-            // Whoever has no such service cannot be asked, though it holds the object.
+            // An archive without this service cannot be used, although it holds the object.
             holders.retain(|holder| holder.settings().wado_uri_url.is_some());
             if holders.is_empty() {
                 return Err(DicomwebError::NoUriService);
@@ -122,16 +120,17 @@ impl Federation {
                 Ok(assembled::rows("[]", format))
             }
             ([], None) => {
-                holding.require_every_archive()?;
+                location.require_every_archive()?;
                 Err(DicomwebError::NotFound)
             }
-            ([only], _) => self.respond(only, public, request).await,
+            ([only], _) => self.archive_response(only, public, request).await,
             (several, Some(level)) => self.search(public, request, level, several).await,
             (several, None) => self.first_found(public, request, several).await,
         }
     }
 
-    /// An instance may be missing from one of two copies of its series.
+    /// The response of the first archive that has the resource: an instance may be missing from one of two copies of its
+    /// series.
     async fn first_found(
         &self,
         public: &str,
@@ -140,9 +139,9 @@ impl Federation {
     ) -> Result<Response<Body>, DicomwebError> {
         let mut missing = DicomwebError::NotFound;
         for holder in holders {
-            match self.respond(holder, public, request).await {
+            match self.archive_response(holder, public, request).await {
                 Err(error) if error.is_not_found() => missing = error,
-                answer => return answer,
+                response => return response,
             }
         }
         Err(missing)
@@ -155,7 +154,7 @@ impl Federation {
         level: &SearchLevel,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        merged_search::answer(archives, public, request, level, self.context.limits).await
+        merged_search::respond(archives, public, request, level, self.context.limits).await
     }
 
     fn all(&self) -> Vec<&Archive> {
@@ -163,9 +162,8 @@ impl Federation {
     }
 }
 
-/// The resource of `request`, when the caller may see the study that it belongs to; what reaches across studies requires access to
-/// all of them.
-fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, DicomwebError> {
+/// The resource of `request`, if the caller may see its study; a search across studies requires access to all of them.
+fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, DicomwebError> {
     let resource = match request.target {
         Target::Resource(resource) => resource.clone(),
         Target::UriService => {
@@ -175,22 +173,25 @@ fn admit(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, Dic
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
 }
 
-/// Compresses text where the client accepts that; pixel data never, as they are compressed already or would grow.
+/// Compresses text if the client accepts it, but never pixel data, which is compressed already or would grow.
 ///
-/// Archives respond to HEAD with 404, so they are asked with GET, and the body is dropped unread.
+/// Archives respond to HEAD with 404, so the gateway sends GET, and the body is dropped unread.
 fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<Body> {
     let is_text = matches!(request.target, Target::Resource(resource) if resource.is_text());
     let response = if is_text { compressed(request.headers, response) } else { response };
     if request.method == Method::HEAD { response.map(|_| body::empty()) } else { response }
 }
 
-/// Who is asked for `resource`, the fullest copy first.
-fn holders<'a>(holding: &'a StudyLocation, resource: &Resource) -> Result<Vec<&'a ArchiveId>, DicomwebError> {
+/// The archives that `resource` is requested from, the most complete copy first.
+fn holders<'a>(
+    location: &'a StudyLocation,
+    resource: &Resource,
+) -> Result<Vec<&'a ArchiveId>, DicomwebError> {
     match (resource, series_of(resource)) {
-        (_, Some(series)) => Ok(holding.holders_of(series)),
-        (Resource::Search(_), None) => Ok(holding.holders()),
-        // A study that no archive holds whole is not retrieved as if one did.
-        (_, None) => holding.holders_of_all(),
+        (_, Some(series)) => Ok(location.holders_of(series)),
+        (Resource::Search(_), None) => Ok(location.holders()),
+        // A study that no archive holds completely is not retrieved.
+        (_, None) => location.complete_holders(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::error::DicomwebError;
 use super::limits::DicomwebLimits;
 use super::proxy::assembled;
 use super::proxy::first_rows::{FirstRows, MAX_LIST_LEN, RowText, first_rows};
-use super::proxy::request::require_keys;
+use super::proxy::request::reject_computed_keys;
 use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
 use super::request::path::Resource;
@@ -59,7 +59,7 @@ struct MergedList {
 }
 
 /// The response to a search in all of `archives`. `public` is the public URL of their root.
-pub(super) async fn answer(
+pub(super) async fn respond(
     archives: &[&Archive],
     public: &str,
     request: &DicomwebRequest<'_>,
@@ -91,7 +91,7 @@ async fn merge(
 ) -> Result<MergedList, DicomwebError> {
     let max_scan = limits.max_scan;
     for archive in archives {
-        require_keys(archive, query)?;
+        reject_computed_keys(archive, query)?;
     }
     let (limit, offset) = query.window();
     let offset = offset as usize;

@@ -1,13 +1,12 @@
-//! Small answers that viewers ask for again and again: metadata of a series or an instance, and thumbnails.
+//! Caches small responses that viewers request often: metadata of a series or an instance, and thumbnails.
 //!
-//! They are kept whole in the gateway's cache, as they are for everybody: addresses in them are spelled below a root that
-//! nobody has (RFC 2606 2) and are respelled for each caller. While an answer is fresh it is given without asking. Then the
-//! archive is asked whether it is still true: by the answer's own validator where it has one (RFC 9110 13), or else by the
-//! rows of what it is about, whose fingerprint tells, as it does for studies, whether anything has changed. Those rows are
-//! asked for before the answer and never after it, so that what changes in between is not missed; an answer that was asked
-//! for without them has to be asked for once more when it is no longer fresh.
+//! Complete responses are stored in the gateway's cache, independent of the caller: their URLs have a reserved host (RFC 2606
+//! 2), which is replaced by the public URL for each caller. A fresh response is served without a request to the archive. Later,
+//! the response is revalidated: by its own validator if it has one (RFC 9110 13), or else by the fingerprint of the rows that
+//! describe its objects, as for studies. Those rows are requested before the response and never after it, so that no change in
+//! between is missed; a response that was requested without them has to be requested again when it is no longer fresh.
 //!
-//! Only what came whole is kept, and nothing that came with a warning.
+//! Only complete responses without a warning are cached.
 
 mod cached_response;
 mod collecting;
@@ -40,10 +39,10 @@ use crate::upstream::{Archive, DicomResource, MatchValue, QidoQuery, SearchLevel
 use dicom_model::{Attributes, tags};
 use http_messages::body::{self, Body};
 
-/// What an answer is asked for with decides what it is; a longer list of media types is no viewer's.
+/// The key contains everything that a response depends on; no viewer sends a longer `Accept` header.
 const MAX_KEY_LEN: usize = 1024;
 
-/// Where responses come from that are not cached.
+/// The source of responses that are not cached.
 pub(super) trait ResponseSource: Sync {
     /// The response to `request`, with URLs below `public`.
     fn fetch(
@@ -53,25 +52,25 @@ pub(super) trait ResponseSource: Sync {
     ) -> impl Future<Output = Result<Response<Body>, DicomwebError>> + Send;
 }
 
-/// The answers that are kept.
+/// The cached responses.
 #[derive(Debug, Clone)]
 pub struct ResponseCache {
     cache: Cache,
-    /// In bytes.
-    largest: usize,
+    /// Maximum size of a cached response in bytes.
+    max_size: usize,
     metrics: Metrics,
 }
 
-/// What kind of answer it is, and what it is about.
-struct Small {
+/// A request whose response can be cached.
+struct CacheableRequest {
     objects: DicomResource,
-    /// Whether it is text, in which addresses stand.
+    /// Whether the response is text, which contains URLs.
     is_text: bool,
     key: String,
 }
 
-impl Small {
-    /// Nothing for what is large, or asked for in a way in which it is not kept.
+impl CacheableRequest {
+    /// `None` if the response may be large, or the request has a form for which responses are not cached.
     fn read(request: &DicomwebRequest<'_>) -> Option<Self> {
         let Target::Resource(resource) = request.target else { return None };
         let (objects, is_text) = match resource {
@@ -84,10 +83,10 @@ impl Small {
         let accept = request.headers.get(header::ACCEPT).map(|accept| accept.to_str().unwrap_or("?"));
         let query = request.query.unwrap_or_default();
         let key = format!("{}?{query} {}", request.path, accept.unwrap_or("*/*"));
-        let is_wanted_whole = !request.headers.contains_key(header::RANGE);
-        let is_asked_once = request.headers.get_all(header::ACCEPT).iter().count() < 2;
-        let reads = *request.method == Method::GET;
-        (reads && is_wanted_whole && is_asked_once && key.len() <= MAX_KEY_LEN).then_some(Self {
+        let has_no_range = !request.headers.contains_key(header::RANGE);
+        let has_one_accept = request.headers.get_all(header::ACCEPT).iter().count() < 2;
+        let is_get = *request.method == Method::GET;
+        (is_get && has_no_range && has_one_accept && key.len() <= MAX_KEY_LEN).then_some(Self {
             objects,
             is_text,
             key,
@@ -95,62 +94,70 @@ impl Small {
     }
 }
 
-/// The answer to `request`: one that is kept, or the archive's, which may be kept from now on. `public` is the address
-/// of the archive here.
+/// The response to `request`: the cached one, or the archive's, which is cached if possible. `public` is the archive's public
+/// URL.
 pub(super) async fn respond(
-    kept: &ResponseCache,
+    responses: &ResponseCache,
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,
     source: &impl ResponseSource,
 ) -> Result<Response<Body>, DicomwebError> {
-    let Some(small) = Small::read(request) else {
+    let Some(cacheable) = CacheableRequest::read(request) else {
         return source.fetch(public, request).await;
     };
-    let asked_at = kept.cache.elapsed();
-    let known: Option<Arc<CachedResponse>> = kept
+    let requested_at = responses.cache.elapsed();
+    let cached: Option<Arc<CachedResponse>> = responses
         .cache
-        .get(CachedResponse::key(archive.id(), &small.key))
+        .get(CachedResponse::key(archive.id(), &cacheable.key))
         .filter(|_| !wants_reload(request.headers));
     let mut fingerprint = None;
-    if let Some(known) = known {
-        if kept.cache.is_fresh(known.checked_at) {
-            return Ok(kept.give(CacheOutcome::Hit, &known, archive, public, request));
+    if let Some(cached) = cached {
+        if responses.cache.is_fresh(cached.checked_at) {
+            return Ok(responses.serve(CacheOutcome::Hit, &cached, archive, public, request));
         }
-        let confirmed = if known.validators.is_empty() {
-            fingerprint = rows(archive, &small.objects).await;
-            fingerprint.is_some() && fingerprint == known.fingerprint
+        let is_current = if cached.validators.is_empty() {
+            fingerprint = rows(archive, &cacheable.objects).await;
+            fingerprint.is_some() && fingerprint == cached.fingerprint
         } else {
-            let headers = known.conditions(request.headers);
-            let question = DicomwebRequest { headers: &headers, ..*request };
-            let answer = source.fetch(&spelled(archive), &question).await?;
-            if answer.status() != StatusCode::NOT_MODIFIED {
-                kept.metrics.response_cache_looked_up(CacheOutcome::Miss);
-                return Ok(kept.keep(&small, archive, public, request, answer, (asked_at, None)));
+            let headers = cached.conditions(request.headers);
+            let conditional = DicomwebRequest { headers: &headers, ..*request };
+            let response = source.fetch(&neutral_root(archive), &conditional).await?;
+            if response.status() != StatusCode::NOT_MODIFIED {
+                responses.metrics.response_cache_looked_up(CacheOutcome::Miss);
+                return Ok(responses.store(
+                    &cacheable,
+                    archive,
+                    public,
+                    request,
+                    response,
+                    (requested_at, None),
+                ));
             }
             true
         };
-        if confirmed {
-            let known = Arc::new(CachedResponse { checked_at: asked_at, ..CachedResponse::clone(&known) });
-            kept.cache.insert(CachedResponse::key(archive.id(), &small.key), Arc::clone(&known));
-            return Ok(kept.give(CacheOutcome::Revalidated, &known, archive, public, request));
+        if is_current {
+            let cached =
+                Arc::new(CachedResponse { checked_at: requested_at, ..CachedResponse::clone(&cached) });
+            responses.cache.insert(CachedResponse::key(archive.id(), &cacheable.key), Arc::clone(&cached));
+            return Ok(responses.serve(CacheOutcome::Revalidated, &cached, archive, public, request));
         }
     }
-    kept.metrics.response_cache_looked_up(CacheOutcome::Miss);
-    let answer = source.fetch(&spelled(archive), request).await?;
-    Ok(kept.keep(&small, archive, public, request, answer, (asked_at, fingerprint)))
+    responses.metrics.response_cache_looked_up(CacheOutcome::Miss);
+    let response = source.fetch(&neutral_root(archive), request).await?;
+    Ok(responses.store(&cacheable, archive, public, request, response, (requested_at, fingerprint)))
 }
 
 impl ResponseCache {
-    /// In `cache`, none longer than `largest` bytes.
-    pub fn new(cache: Cache, largest: u64, metrics: Metrics) -> Self {
-        Self { cache, largest: usize::try_from(largest).unwrap_or(usize::MAX), metrics }
+    /// Caches responses of at most `max_size` bytes in `cache`.
+    pub fn new(cache: Cache, max_size: u64, metrics: Metrics) -> Self {
+        Self { cache, max_size: usize::try_from(max_size).unwrap_or(usize::MAX), metrics }
     }
 
-    fn give(
+    fn serve(
         &self,
         outcome: CacheOutcome,
-        known: &CachedResponse,
+        cached: &CachedResponse,
         archive: &Archive,
         public: &str,
         request: &DicomwebRequest<'_>,
@@ -158,58 +165,59 @@ impl ResponseCache {
         self.metrics.response_cache_looked_up(outcome);
         let mut headers = HeaderMap::new();
         describe(&mut headers);
-        headers.extend(known.validators.clone());
-        let etag = known.validators.get(header::ETAG);
+        headers.extend(cached.validators.clone());
+        let etag = cached.validators.get(header::ETAG);
         let mut response = if etag.is_some_and(|etag| is_not_modified(request.headers, etag.as_bytes(), None))
         {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         } else {
-            headers.insert(header::CONTENT_TYPE, known.content_type.clone());
-            Response::new(body::full(known.bytes.clone()))
+            headers.insert(header::CONTENT_TYPE, cached.content_type.clone());
+            Response::new(body::full(cached.bytes.clone()))
         };
         *response.headers_mut() = headers;
-        respelled(archive, public, request, response)
+        with_public_urls(archive, public, request, response)
     }
 
-    /// Passes `answer` on, and keeps it when it has come whole.
-    fn keep(
+    /// Forwards `response`, and caches it when it is complete.
+    fn store(
         &self,
-        small: &Small,
+        cacheable: &CacheableRequest,
         archive: &Archive,
         public: &str,
         request: &DicomwebRequest<'_>,
-        answer: Response<Body>,
-        (asked_at, fingerprint): (Duration, Option<Fingerprint>),
+        response: Response<Body>,
+        (requested_at, fingerprint): (Duration, Option<Fingerprint>),
     ) -> Response<Body> {
-        let headers = answer.headers();
-        let content_type = headers.get(header::CONTENT_TYPE).filter(|_| answer.status() == StatusCode::OK);
-        let content_type = content_type.filter(|content_type| is_kept(content_type, small.is_text)).cloned();
-        let told = answer.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
-        let fits = told.is_none_or(|length| length <= self.largest);
+        let headers = response.headers();
+        let content_type = headers.get(header::CONTENT_TYPE).filter(|_| response.status() == StatusCode::OK);
+        let content_type =
+            content_type.filter(|content_type| is_cacheable(content_type, cacheable.is_text)).cloned();
+        let length = response.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let fits = length.is_none_or(|length| length <= self.max_size);
         let is_plain =
             !headers.contains_key(header::CONTENT_ENCODING) && !headers.contains_key(header::WARNING);
         let Some(content_type) = content_type.filter(|_| fits && is_plain) else {
-            return respelled(archive, public, request, answer);
+            return with_public_urls(archive, public, request, response);
         };
         let validators = [header::ETAG, header::LAST_MODIFIED];
         let validators =
             validators.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
         let validators = validators.collect();
-        let (cache, key) = (self.cache.clone(), CachedResponse::key(archive.id(), &small.key));
-        let keep = move |bytes: Bytes| {
-            let answer =
-                CachedResponse { content_type, validators, bytes, fingerprint, checked_at: asked_at };
-            cache.insert(key, Arc::new(answer));
+        let (cache, key) = (self.cache.clone(), CachedResponse::key(archive.id(), &cacheable.key));
+        let insert = move |bytes: Bytes| {
+            let response =
+                CachedResponse { content_type, validators, bytes, fingerprint, checked_at: requested_at };
+            cache.insert(key, Arc::new(response));
         };
-        let answer = answer.map(|body| body::streamed(Collecting::body(body, self.largest, keep)));
-        respelled(archive, public, request, answer)
+        let response = response.map(|body| body::streamed(Collecting::body(body, self.max_size, insert)));
+        with_public_urls(archive, public, request, response)
     }
 }
 
-/// Whether an answer of that type is what was asked for: rows as JSON, or an image.
-fn is_kept(content_type: &HeaderValue, is_text: bool) -> bool {
+/// Whether a response of that type can be cached: rows in JSON, or an image.
+fn is_cacheable(content_type: &HeaderValue, is_text: bool) -> bool {
     let range = content_type.to_str().ok().and_then(negotiation::MediaRange::parse);
     range.is_some_and(|range| {
         let is_json = matches!(range.essence.as_str(), "application/dicom+json" | "application/json");
@@ -217,23 +225,23 @@ fn is_kept(content_type: &HeaderValue, is_text: bool) -> bool {
     })
 }
 
-/// The root below which addresses are spelled in what is kept.
-fn spelled(archive: &Archive) -> String {
+/// The root of URLs in cached responses.
+fn neutral_root(archive: &Archive) -> String {
     format!("http://gateway.invalid/dicom-web/{}", archive.id())
 }
 
-/// The same answer with the caller's addresses.
-fn respelled(
+/// The same response with the public URLs of the caller.
+fn with_public_urls(
     archive: &Archive,
     public: &str,
     request: &DicomwebRequest<'_>,
     mut response: Response<Body>,
 ) -> Response<Body> {
-    // It is an address by how an archive's id is written.
-    let Ok(root) = Url::parse(&spelled(archive)) else { return response };
-    let addresses = UrlMap::new(public, &root, &root, request.path);
+    // Every archive id gives a valid URL.
+    let Ok(root) = Url::parse(&neutral_root(archive)) else { return response };
+    let url_map = UrlMap::new(public, &root, &root, request.path);
     let location = response.headers_mut().remove(header::CONTENT_LOCATION);
-    if let Some(location) = location.and_then(|location| rewritten_location(&location, &addresses)) {
+    if let Some(location) = location.and_then(|location| rewritten_location(&location, &url_map)) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
     }
     let content_type = response.headers().get(header::CONTENT_TYPE);
@@ -245,13 +253,13 @@ fn respelled(
         _ => Syntax::Xml,
     };
     response.map(|body| {
-        let rewriter = Filter::UrlMap(Box::new(Rewriter::new(addresses, syntax)));
+        let rewriter = Filter::Urls(Box::new(Rewriter::new(url_map, syntax)));
         body::streamed(Filtered::new(body, rewriter))
     })
 }
 
-/// The fingerprint of the rows that describe `objects`; `None` without rows, and without counts, as a new instance would then not
-/// change it.
+/// The fingerprint of the rows that describe `objects`; `None` without rows, and without counts, because a new instance would
+/// not change it.
 async fn rows(archive: &Archive, objects: &DicomResource) -> Option<Fingerprint> {
     let (level, tag, uid, count) = match objects {
         DicomResource::Study(study) => {
@@ -268,9 +276,9 @@ async fn rows(archive: &Archive, objects: &DicomResource) -> Option<Fingerprint>
     let query =
         QidoQuery::new(level).matching(tag, MatchValue::any_of(std::slice::from_ref(uid))?).include(&[count]);
     let mut found: Vec<Attributes> = Vec::new();
-    // Archives answer with rows that were not asked for.
-    let is_meant = |row: &Attributes| row.text(tag) == Some(uid.as_str());
-    let each = |row: Attributes| found.extend(is_meant(&row).then_some(row));
+    // Archives return rows that were not requested.
+    let is_requested = |row: &Attributes| row.text(tag) == Some(uid.as_str());
+    let each = |row: Attributes| found.extend(is_requested(&row).then_some(row));
     let end = archive.rows(UpstreamRequest::search(query), each).await;
     let is_counted = !found.is_empty() && found.iter().all(|row| row.integer(count).is_some());
     (end.is_ok() && is_counted).then(|| Fingerprint::of(found.iter().map(|row| (archive.id(), row))))

@@ -1,6 +1,8 @@
-//! Which way a response is obtained from one archive: forwarded, or compared, synthesized or rendered here where the archive cannot.
+//! Decides how the response of one archive is obtained: forwarded, or compared, synthesized or rendered here if the archive
+//! cannot.
 //!
-//! The choice is a function of the request and the archive's profile; nothing is asked to make it. Caching is `response_cache`'s.
+//! The choice is a function of the request and the archive's profile; it needs no request to the archive. `response_cache`
+//! caches responses.
 
 use http::Response;
 
@@ -19,22 +21,22 @@ use http_messages::body::Body;
 /// How the response is obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Strategy {
-    /// The archive's response is forwarded; it is the only one.
+    /// The archive's response is forwarded, without a fallback.
     ForwardOnly,
-    /// The archive is asked for more than the search wants, and its rows are compared here.
+    /// The archive is searched for more than was requested, and its rows are compared here.
     CompareRows(SearchLevel),
-    /// The image is rendered here; the archive is asked for the object only.
+    /// The image is rendered here; only the object is requested from the archive.
     Render,
-    /// The resource is synthesized here; the archive is asked for what it is made of.
+    /// The resource is synthesized here from other resources of the archive.
     Synthesize,
-    /// The archive's response is forwarded, with its rows completed where they lack attributes.
+    /// The archive's response is forwarded, with its rows completed if they lack attributes.
     Forward {
-        /// What replaces it where the archive lacks the service.
+        /// The replacement if the archive lacks the service.
         fallback: Option<Fallback>,
     },
 }
 
-/// What replaces a response of a service that the archive lacks.
+/// The replacement of a response whose service the archive lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fallback {
     Render,
@@ -52,7 +54,7 @@ impl Strategy {
             Target::Resource(resource) => resource,
         };
         if let Resource::Search(level) = resource
-            && is_compared_here(archive, request, level)?
+            && needs_comparison(archive, request, level)?
         {
             return Ok(Self::CompareRows(level.clone()));
         }
@@ -88,7 +90,7 @@ impl ResponseSource for ArchiveResponses<'_> {
     }
 }
 
-/// The response of `archive` to `request`. `public` is the archive's URL here.
+/// The response of `archive` to `request`. `public` is the archive's public URL.
 async fn respond(
     context: &DicomwebContext,
     archive: &Archive,
@@ -100,7 +102,7 @@ async fn respond(
     match Strategy::of(archive, request, &proxied)? {
         Strategy::ForwardOnly => fetch(archive, &proxied).await,
         Strategy::CompareRows(level) => {
-            merged_search::answer(&[archive], public, request, &level, limits).await
+            merged_search::respond(&[archive], public, request, &level, limits).await
         }
         Strategy::Render => rendering::render(archive, &context.render_pool, public, &proxied).await,
         Strategy::Synthesize => synthesis::synthesize(archive, limits, &proxied).await,
@@ -117,7 +119,7 @@ async fn respond(
                 None => return Err(rejection),
             };
             match replacement {
-                // The archive lacks the objects too, so that its rejection says why.
+                // The archive lacks the objects too, so its own rejection is more accurate.
                 Err(error) if is_missing(&error, fallback) => Err(rejection),
                 replacement => replacement,
             }
@@ -125,7 +127,7 @@ async fn respond(
     }
 }
 
-/// Whether the objects that a replacement is made of are missing.
+/// Whether the objects that a replacement is made from are missing.
 fn is_missing(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
     match fallback {
         Some(Fallback::Render) => matches!(error, DicomwebError::NotFound),
@@ -134,15 +136,15 @@ fn is_missing(error: &DicomwebError, fallback: Option<Fallback>) -> bool {
     }
 }
 
-/// Whether the archive can only be asked for more than the search wants.
-fn is_compared_here(
+/// Whether the archive can only be searched for more than was requested, so that rows have to be compared here.
+fn needs_comparison(
     archive: &Archive,
     request: &DicomwebRequest<'_>,
     level: &SearchLevel,
 ) -> Result<bool, DicomwebError> {
-    let asked = SearchRequest::read(request, level)?.query.narrowed_for(archive.profile());
-    let asked = asked.map_err(|why| DicomwebError::UnsearchableValue(archive.id().clone(), why))?;
-    Ok(!asked.filter.is_empty())
+    let narrowed = SearchRequest::read(request, level)?.query.narrowed_for(archive.profile());
+    let narrowed = narrowed.map_err(|why| DicomwebError::UnsearchableValue(archive.id().clone(), why))?;
+    Ok(!narrowed.filter.is_empty())
 }
 
 /// The archive's response; for a thumbnail that it lacks, its small rendered image.

@@ -69,7 +69,7 @@ pub(super) async fn synthesize(
 ) -> Result<Response<Body>, DicomwebError> {
     match Synthesizable::of(&request.resource) {
         Some(Synthesizable::Metadata(objects)) => {
-            let synthesizer = metadata::MetadataSynthesizer::new(archive, request.addresses.public(), limits);
+            let synthesizer = metadata::MetadataSynthesizer::new(archive, request.url_map.public(), limits);
             let rows = synthesizer.rows(objects.clone()).await?;
             Ok(rows_in(list::array(rows), request.accepted.preferred_format()))
         }

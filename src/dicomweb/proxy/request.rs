@@ -1,7 +1,7 @@
-//! What the gateway asks an archive in place of a client: the upstream requests, and what their response is forwarded with.
+//! The request of a client, read for one archive: the upstream requests, and what is needed to forward the response.
 //!
-//! The upstream URL is built anew from typed parts; of the client's headers only those that PS3.18 8.4 and RFC 9110 give a meaning
-//! for the archive are forwarded.
+//! The upstream URL is built from typed parts; of the client's headers, only those that have a meaning for the archive (PS3.18
+//! 8.4, RFC 9110) are forwarded.
 
 use http::header;
 
@@ -19,14 +19,14 @@ use crate::upstream::{
 };
 use dicom_model::{SopInstanceUid, tag};
 
-/// Width and height of a thumbnail in pixels where the client names none: what viewers show in their lists.
+/// Width and height of a thumbnail in pixels if the client gives none: the size in which viewers show lists.
 pub(crate) const THUMBNAIL_SIZE: u32 = 128;
 
-/// One upstream request that may answer a [`ProxyRequest`].
+/// One upstream request for a [`ProxyRequest`].
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) request: UpstreamRequest,
-    /// The response's single part is forwarded by itself, as this media type.
+    /// If set, only the content of the response's single part is forwarded, with this media type.
     pub(crate) only_part: Option<&'static str>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Attempt {
 #[derive(Debug, Clone)]
 pub(crate) struct ProxyRequest {
     pub(crate) resource: Resource,
-    pub(crate) addresses: UrlMap,
+    pub(crate) url_map: UrlMap,
     /// The client accepts gzip.
     pub(crate) accepts_gzip: bool,
     /// What the client accepts.
@@ -44,7 +44,7 @@ pub(crate) struct ProxyRequest {
     /// The SOP Instance UID that an anonymized object must not have.
     pub(crate) anonymous: Option<SopInstanceUid>,
     upstream: UpstreamRequest,
-    /// The request that replaces `upstream` where the archive lacks that service.
+    /// The request that replaces `upstream` if the archive lacks that service.
     thumbnail_substitute: Option<UpstreamRequest>,
 }
 
@@ -62,25 +62,26 @@ impl ProxyRequest {
         let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
                 let (query, common) = query::search(level, &pairs)?;
-                require_keys(archive, &query)?;
+                reject_computed_keys(archive, &query)?;
                 (UpstreamRequest::search(query), None, Rendering::default(), common)
             }
             retrieved => {
                 let (rendering, common) = query::retrieval(resource.is_for_people(), &pairs)?;
-                let thumbnail_substitute = as_rendered(&retrieved, &rendering).map(UpstreamRequest::retrieve);
+                let thumbnail_substitute =
+                    thumbnail_as_rendered(&retrieved, &rendering).map(UpstreamRequest::retrieve);
                 let retrieval = retrieved.retrieval(rendering.clone()).ok_or(PathError::Unknown)?;
                 (UpstreamRequest::retrieve(retrieval), thumbnail_substitute, rendering, common)
             }
         };
         let mut headers = common.headers_of(request);
-        // URL rewriting changes lengths: a range of the archive's bytes is no range of ours.
+        // URL rewriting changes lengths: ranges of the archive's bytes do not fit the response.
         if resource.is_text() {
             headers.remove(header::RANGE);
             headers.remove(header::IF_RANGE);
         }
         let settings = archive.settings();
         Ok(Self {
-            addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            url_map: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             anonymous: None,
@@ -101,10 +102,10 @@ impl ProxyRequest {
     pub(crate) fn of_metadata(archive: &Archive, public: &str, objects: DicomResource) -> Self {
         let settings = archive.settings();
         let retrieval = Retrieval::metadata(objects.clone());
-        let addresses = UrlMap::new(public, &settings.qido_url, &settings.wado_url, &retrieval.path());
+        let url_map = UrlMap::new(public, &settings.qido_url, &settings.wado_url, &retrieval.path());
         Self {
             resource: Resource::Metadata(objects),
-            addresses,
+            url_map,
             accepts_gzip: false,
             accepted: Accepted::rows(),
             rendering: Rendering::default(),
@@ -128,7 +129,7 @@ impl ProxyRequest {
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
         let upstream = upstream.forwarding_headers(request.headers);
         Ok(Self {
-            addresses: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
+            url_map: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
             accepts_gzip: negotiation::accepts_gzip(request.headers),
             accepted,
             // The beginning of the object is inspected, which a range may lack.
@@ -146,7 +147,7 @@ impl ProxyRequest {
         Some(Self { upstream, thumbnail_substitute: None, ..self.clone() })
     }
 
-    /// Requests the whole `instance`, out of which the gateway renders what was asked for.
+    /// Requests the whole `instance`, from which the gateway renders the requested image.
     pub(crate) fn for_object(&self, instance: DicomResource) -> Self {
         Self {
             upstream: UpstreamRequest::retrieve(Retrieval::whole(instance.clone())),
@@ -158,8 +159,8 @@ impl ProxyRequest {
         }
     }
 
-    /// Whether the gateway renders without asking the archive first. Archives ignore `annotation` silently: the image would lack the
-    /// patient's name that was asked for.
+    /// Whether the gateway renders without trying the archive first. Archives silently ignore `annotation`: the image would
+    /// lack the requested patient's name.
     pub(crate) fn is_rendered_here(&self, archive: &Archive) -> bool {
         let is_annotated = self.rendering.parameter("annotation").is_some();
         self.resource.is_for_people()
@@ -173,18 +174,18 @@ impl ProxyRequest {
                 Some(media_types) => self.upstream.clone().accepting(media_types),
                 None => self.upstream.clone(),
             };
-            // A range would count the multipart framing.
+            // A range would include the multipart framing.
             let request = if only_part.is_some() { request.without_range() } else { request };
             Attempt { request, only_part }
         })
     }
 
-    /// Whether the client names specific media types, so that an archive's rejection of them means 406. For rows and metadata the
-    /// gateway chooses the media types, and `*/*` names none.
+    /// Whether the client names specific media types, so that an archive's rejection of them means 406. For rows and metadata
+    /// the gateway chooses the media types, and `*/*` names none.
     pub(crate) fn names_media_types(&self) -> bool {
         let ranges = &self.accepted.ranges;
-        let takes_anything = ranges.iter().any(|range| range.essence == "*/*" && range.quality > 0.0);
-        !self.resource.is_text() && !ranges.is_empty() && !takes_anything
+        let accepts_anything = ranges.iter().any(|range| range.essence == "*/*" && range.quality > 0.0);
+        !self.resource.is_text() && !ranges.is_empty() && !accepts_anything
     }
 
     /// Whether it is a search.
@@ -194,7 +195,7 @@ impl ProxyRequest {
 }
 
 /// Rejects a search by an attribute that the gateway computes for `archive`.
-pub(crate) fn require_keys(archive: &Archive, query: &QidoQuery) -> Result<(), DicomwebError> {
+pub(crate) fn reject_computed_keys(archive: &Archive, query: &QidoQuery) -> Result<(), DicomwebError> {
     match computed_key(archive, query) {
         Some(key) => Err(DicomwebError::UnsearchableAttribute(tag::keyword(key).unwrap_or_default())),
         None => Ok(()),
@@ -202,7 +203,7 @@ pub(crate) fn require_keys(archive: &Archive, query: &QidoQuery) -> Result<(), D
 }
 
 /// A thumbnail as a small rendered image (PS3.18 10.4.1.1.5).
-fn as_rendered(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> {
+fn thumbnail_as_rendered(resource: &Resource, rendering: &Rendering) -> Option<Retrieval> {
     match resource {
         Resource::Thumbnail(objects) => {
             Some(Retrieval::rendered(objects.clone(), rendering.clone().within(THUMBNAIL_SIZE)))

@@ -54,7 +54,7 @@ pub(crate) async fn forward(
         StatusCode::NOT_MODIFIED => {
             let mut response = Response::new(body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.headers_mut() = forwarded_headers(&upstream.headers, &request.addresses, false);
+            *response.headers_mut() = forwarded_headers(&upstream.headers, &request.url_map, false);
             Ok(response)
         }
         // No content means that nothing was found.
@@ -162,7 +162,7 @@ async fn with_body(
         }
         first = Some(start);
     }
-    let mut out = forwarded_headers(&headers, &request.addresses, is_changed);
+    let mut out = forwarded_headers(&headers, &request.url_map, is_changed);
     out.insert(header::CONTENT_TYPE, only_part.unwrap_or_else(|| content_type_for(kind, &headers)));
     if gzip && !is_decoded {
         out.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -258,8 +258,8 @@ fn type_of_part(content_type: &str, requested: &'static str) -> HeaderValue {
 }
 
 fn filters_for(kind: BodyKind, archive: &Archive, request: &ProxyRequest, content_type: &str) -> Vec<Filter> {
-    let urls = || request.addresses.clone();
-    let rewriter = |syntax| Filter::UrlMap(Box::new(Rewriter::new(urls(), syntax)));
+    let urls = || request.url_map.clone();
+    let rewriter = |syntax| Filter::Urls(Box::new(Rewriter::new(urls(), syntax)));
     let parts = || {
         let is_every_frame = matches!(
             &request.resource,

@@ -23,7 +23,7 @@ use http_messages::multipart::only_part::SinglePart;
 #[derive(Debug)]
 pub(crate) enum Filter {
     /// Replaces URLs in text.
-    UrlMap(Box<Rewriter>),
+    Urls(Box<Rewriter>),
     /// Replaces URLs in the headers of parts, and checks that there is a closing delimiter.
     Parts(Box<PartHeaders>),
     /// Extracts the only part of a multipart body.
@@ -42,7 +42,7 @@ pub(crate) enum Filter {
 impl Filter {
     pub(crate) fn push(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
         match self {
-            Self::UrlMap(rewriter) => Ok(rewriter.push(&chunk)?),
+            Self::Urls(rewriter) => Ok(rewriter.push(&chunk)?),
             Self::Parts(parts) => Ok(parts.push(chunk)?),
             Self::SinglePart(part) => Ok(part.push(chunk)?),
             Self::JsonCompleteness(end) => {
@@ -59,7 +59,7 @@ impl Filter {
 
     pub(crate) fn finish(&mut self) -> Result<Bytes, StreamError> {
         match self {
-            Self::UrlMap(rewriter) => Ok(rewriter.finish()?),
+            Self::Urls(rewriter) => Ok(rewriter.finish()?),
             Self::Parts(parts) => Ok(parts.finish()?),
             Self::SinglePart(part) => Ok(part.finish()?),
             Self::XmlParts(parts) => parts.finish(),

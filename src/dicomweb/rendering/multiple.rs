@@ -75,7 +75,7 @@ impl ImageLayout {
         }
     }
 
-    /// What stands behind the last image.
+    /// The bytes after the last image.
     fn end(self) -> Bytes {
         match self {
             Self::Parts { writer, .. } => writer.end().into(),

@@ -2,13 +2,13 @@
 //! (chapter 9), from the raw path after `/dicom-web/{archive}/` or `/dicom-web/`.
 //!
 //! Nothing is decoded and nothing is normalized: archives resolve `..`, `//` and escapes each in their own way, so that a path
-//! which is forwarded without being parsed leads to another patient's study or to the archive's own administration. The result is a
-//! [`Target`]; the upstream path is built from it.
+//! which is forwarded without being parsed leads to another patient's study or to the archive's own administration. The result
+//! is a [`Target`]; the upstream path is built from it.
 
 use crate::upstream::{DicomResource, PathSegment, Rendering, Retrieval, SearchLevel};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
 
-/// More frames than that are asked for by naming none.
+/// Maximum frames in a list; a request without a list returns all frames.
 const MAX_FRAMES: usize = 1000;
 
 /// No bulkdata path of any archive is as deep.
@@ -53,31 +53,31 @@ pub enum Resource {
     Bulkdata(DicomResource, Vec<PathSegment>),
 }
 
-/// Why a path names nothing.
+/// Why a path is not a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// A byte or a segment that no DICOMweb path has.
+    /// The path contains a byte or a segment that no DICOMweb path has.
     #[error(
-        "the path contains what no DICOMweb path has: an escape, a dot segment, an empty segment, or a character other than letters, digits and . , _ -"
+        "the path contains something that no DICOMweb path has: an escape, a dot segment, an empty segment, or a character other than letters, digits and . , _ -"
     )]
     Illegal,
-    /// A segment where a UID must stand is none.
+    /// A segment that must be a UID is not valid.
     #[error(
-        "the path has no valid UID behind \"{0}\" (PS3.5 9.1: digits and single dots, 64 characters at most)"
+        "the path has no valid UID after \"{0}\" (PS3.5 9.1: digits and single dots, at most 64 characters)"
     )]
-    NotAUid(&'static str),
-    /// The frame list is no list of positive numbers.
+    InvalidUid(&'static str),
+    /// The frame list is not a list of positive numbers.
     #[error(
-        "a frame list is a comma-separated list of at most {MAX_FRAMES} frame numbers, the first frame being 1"
+        "a frame list is a comma-separated list of at most {MAX_FRAMES} frame numbers; the first frame is 1"
     )]
     FrameList,
-    /// Well formed, but no resource of PS3.18.
+    /// The path is well formed, but not a resource of PS3.18.
     #[error("the gateway serves no such DICOMweb resource")]
     Unknown,
 }
 
 impl Resource {
-    /// Reads the raw path behind `/dicom-web/{archive}/`, without a leading slash.
+    /// Parses the raw path after `/dicom-web/{archive}/`, without a leading slash.
     pub fn parse(path: &str) -> Result<Self, PathError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b',' | b'_' | b'-');
         let dots = |segment: &&str| segment.bytes().all(|byte| byte == b'.');
@@ -90,15 +90,15 @@ impl Resource {
             ["series"] => Ok(Self::Search(SearchLevel::AllSeries)),
             ["instances"] => Ok(Self::Search(SearchLevel::AllInstances)),
             ["studies", study, rest @ ..] => {
-                let study = StudyUid::parse(study).map_err(|_| PathError::NotAUid("studies"))?;
+                let study = StudyUid::parse(study).map_err(|_| PathError::InvalidUid("studies"))?;
                 below_study(study, rest)
             }
             _ => Err(PathError::Unknown),
         }
     }
 
-    /// Whether `path` names a study, a series or an instance, as RetrieveURL does in every row: told without making anything
-    /// of it, ten times as fast as [`parse`](Self::parse) tells it.
+    /// Whether `path` names a study, a series or an instance, as RetrieveURL does in every row. Ten times as fast as
+    /// [`parse`](Self::parse).
     pub(crate) fn is_of_objects(path: &str) -> bool {
         let mut segments = path.split('/').peekable();
         for level in ["studies", "series", "instances"] {
@@ -112,7 +112,7 @@ impl Resource {
         false
     }
 
-    /// The retrieval of it, rendered as `rendering` says where it is rendered; `None` for a search.
+    /// Its retrieval, with the parameters `rendering` if it is a rendered resource; `None` for a search.
     pub fn retrieval(self, rendering: Rendering) -> Option<Retrieval> {
         match self {
             Self::Search(_) => None,
@@ -124,7 +124,7 @@ impl Resource {
         }
     }
 
-    /// The study that it belongs to; `None` when it reaches across studies.
+    /// Its study; `None` for a search across studies.
     pub fn study(&self) -> Option<&StudyUid> {
         match self {
             Self::Search(SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances) => None,
@@ -141,12 +141,12 @@ impl Resource {
         }
     }
 
-    /// Whether the answer is text: DICOM JSON or XML.
+    /// Whether the response is text: DICOM JSON or XML.
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Search(_) | Self::Metadata(_))
     }
 
-    /// Whether the answer is for people to look at.
+    /// Whether the response is a rendered image or document.
     pub fn is_for_people(&self) -> bool {
         matches!(self, Self::Rendered(_) | Self::Thumbnail(_))
     }
@@ -157,7 +157,7 @@ fn below_study(study: StudyUid, rest: &[&str]) -> Result<Resource, PathError> {
         ["series"] => Ok(Resource::Search(SearchLevel::Series { study })),
         ["instances"] => Ok(Resource::Search(SearchLevel::Instances { study })),
         ["series", series, rest @ ..] => {
-            let series = SeriesUid::parse(series).map_err(|_| PathError::NotAUid("series"))?;
+            let series = SeriesUid::parse(series).map_err(|_| PathError::InvalidUid("series"))?;
             below_series(study, series, rest)
         }
         rest => of_objects(DicomResource::Study(study), rest),
@@ -168,7 +168,7 @@ fn below_series(study: StudyUid, series: SeriesUid, rest: &[&str]) -> Result<Res
     match rest {
         ["instances"] => Ok(Resource::Search(SearchLevel::SeriesInstances { study, series })),
         ["instances", instance, rest @ ..] => {
-            let instance = SopInstanceUid::parse(instance).map_err(|_| PathError::NotAUid("instances"))?;
+            let instance = SopInstanceUid::parse(instance).map_err(|_| PathError::InvalidUid("instances"))?;
             below_instance(study, series, instance, rest)
         }
         rest => of_objects(DicomResource::Series(study, series), rest),
@@ -210,8 +210,8 @@ fn of_objects(objects: DicomResource, rest: &[&str]) -> Result<Resource, PathErr
 
 fn frame_list(list: &str) -> Result<Vec<u32>, PathError> {
     let number = |text: &str| {
-        let plain = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|number: &u32| plain && *number > 0).ok_or(PathError::FrameList)
+        let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number: &u32| is_decimal && *number > 0).ok_or(PathError::FrameList)
     };
     let frames: Vec<u32> = list.split(',').map(number).collect::<Result<_, _>>()?;
     if frames.len() > MAX_FRAMES { Err(PathError::FrameList) } else { Ok(frames) }
@@ -225,7 +225,7 @@ mod tests {
     const INSTANCE: &str = "studies/1.2/series/1.2.3/instances/1.2.3.4";
 
     #[test]
-    fn every_resource_of_the_standard_is_known() {
+    fn every_resource_of_the_standard_is_parsed() {
         for path in [
             "studies",
             "series",
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(
             Resource::parse("studies/01.2.03").map(|resource| resource.study().map(ToString::to_string)),
             Ok(Some("01.2.03".to_owned())),
-            "leading zeros exist and are kept"
+            "leading zeros occur and are preserved"
         );
     }
 
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_archive_could_resolve_otherwise_is_refused() {
+    fn paths_that_an_archive_could_resolve_otherwise_are_rejected() {
         for path in [
             "",
             "/studies",
@@ -305,23 +305,23 @@ mod tests {
     }
 
     #[test]
-    fn a_uid_is_digits_in_single_dots() {
+    fn an_invalid_uid_is_rejected() {
         let long = "1".repeat(65);
         for uid in ["1.2.", ".1", "1..2", "1.a", "1,2", "-1", &long] {
             assert_eq!(
                 Resource::parse(&format!("studies/{uid}")),
-                Err(PathError::NotAUid("studies")),
+                Err(PathError::InvalidUid("studies")),
                 "{uid}"
             );
             let series = format!("studies/1.2/series/{uid}/metadata");
-            assert_eq!(Resource::parse(&series), Err(PathError::NotAUid("series")), "{uid}");
+            assert_eq!(Resource::parse(&series), Err(PathError::InvalidUid("series")), "{uid}");
             let instance = format!("studies/1.2/series/1.3/instances/{uid}");
-            assert_eq!(Resource::parse(&instance), Err(PathError::NotAUid("instances")), "{uid}");
+            assert_eq!(Resource::parse(&instance), Err(PathError::InvalidUid("instances")), "{uid}");
         }
     }
 
     #[test]
-    fn frames_are_counted_from_one() {
+    fn invalid_frame_lists_are_rejected() {
         for list in ["0", "1,0", "1,,2", ",", "-1", "1.5", "a", "4294967296", &vec!["1"; 1001].join(",")] {
             let path = format!("{INSTANCE}/frames/{list}");
             assert_eq!(Resource::parse(&path), Err(PathError::FrameList), "{list}");
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_archives_own_services_are_not_reached() {
+    fn other_services_of_the_archive_are_not_reachable() {
         for path in [
             "patients",
             "system",
@@ -346,7 +346,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_path_makes_the_parser_panic(path in "\\PC{0,60}") {
+        fn the_parser_does_not_panic_at_any_path(path in "\\PC{0,60}") {
             let _ = Resource::parse(&path);
         }
 

@@ -1,7 +1,8 @@
 //! The URI service (PS3.18 chapter 9), `/dicom-web/{archive}/wado` and `/dicom-web/wado`, where an archive has one: the query
 //! read into typed parts.
 //!
-//! As in searches, what is not known here is refused, as an archive would ignore it, and each parameter may stand once.
+//! As in searches, unknown parameters are rejected, because an archive would ignore them, and each parameter may be given only
+//! once.
 
 use super::path::Resource;
 use super::query::QueryError;
@@ -11,8 +12,8 @@ use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 /// Reads the decoded query.
 pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
     let required = |name: &'static str| {
-        let mut given = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        match (given.next(), given.next()) {
+        let mut values = pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
             (Some(value), None) => Ok(value),
             (Some(_), Some(_)) => Err(QueryError::Twice(name.to_owned())),
             (None, _) => Err(QueryError::Missing(name)),
@@ -31,9 +32,9 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
         .iter()
         .filter(|(key, _)| !matches!(key.as_str(), "requestType" | "studyUID" | "seriesUID" | "objectUID"));
     let object = further.try_fold(object, |object, (key, value)| {
-        object.with(key, value).map_err(|error| refused(key, error))
+        object.with(key, value).map_err(|error| query_error(key, error))
     })?;
-    object.checked().map_err(|(key, error)| refused(key, error))
+    object.checked().map_err(|(key, error)| query_error(key, error))
 }
 
 /// The object or the rendered image that `object` asks for.
@@ -45,13 +46,13 @@ pub(crate) fn resource(object: &WadoUri) -> Resource {
     }
 }
 
-fn refused(key: &str, error: WadoUriError) -> QueryError {
+fn query_error(key: &str, error: WadoUriError) -> QueryError {
     match error {
         WadoUriError::Unknown => QueryError::UnknownKey(QueryError::shown(key)),
         WadoUriError::Twice => QueryError::Twice(QueryError::shown(key)),
-        WadoUriError::Value => QueryError::value(key, "as PS3.18 9.4.1.2 writes it"),
+        WadoUriError::Value => QueryError::value(key, "as PS3.18 9.4.1.2 defines it"),
         WadoUriError::OtherPurpose => {
-            QueryError::value(key, "left out, as it does not go with the contentType that is asked for")
+            QueryError::value(key, "omitted, because it does not apply to the requested contentType")
         }
         WadoUriError::Alone(other) => QueryError::Alone(QueryError::shown(key), other),
     }

@@ -1,4 +1,4 @@
-//! A small response of one archive, whole, with its URLs below a root that no caller has.
+//! A small, complete response of one archive, independent of the caller.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ pub(super) struct CachedResponse {
     /// The archive's own ETag and Last-Modified.
     pub(super) validators: HeaderMap,
     pub(super) bytes: Bytes,
-    /// Of the rows of what the response is about, where they were asked for before it was.
+    /// The fingerprint of the rows that describe its objects, if they were requested before it.
     pub(super) fingerprint: Option<Fingerprint>,
     /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archive last confirmed it.
     pub(super) checked_at: Duration,
 }
 
 impl CachedResponse {
-    /// `request` is all that tells the response from others: path, query and accepted media types.
+    /// `request` is everything that the response depends on: path, query and accepted media types.
     pub(super) fn key(archive: &ArchiveId, request: &str) -> CacheKey {
         CacheKey::of([archive.as_str(), request])
     }
 
-    /// A caller's headers with conditions that ask whether this response is still current in place of the caller's
+    /// A caller's headers with conditions that ask whether this response is still current instead of the caller's own
     /// (RFC 9110 13.1).
     pub(super) fn conditions(&self, headers: &HeaderMap) -> HeaderMap {
         let mut headers = headers.clone();
