@@ -1,9 +1,9 @@
-//! What the gateway remembers in memory, bounded by the bytes that it holds.
+//! The in-memory cache, bounded by the bytes that it holds.
 //!
-//! The modules that remember something own the types of their entries; the cache knows only how many bytes each takes, and
-//! a key of bytes. One bound holds for the entries of all modules together: the least used go first.
+//! Each module that caches something owns the type of its entries; the cache knows only the size of each entry, and a key of
+//! bytes. One limit applies to the entries of all modules together: the least used are evicted first.
 //!
-//! Two rules for the owners: a key names upstream facts only, and cached bytes never depend on who asked or under which
+//! Two rules for the owners: a key names upstream facts only, and cached bytes never depend on the caller or on the public
 //! URL. Access is decided outside, on every hit. The injected clock decides whether an entry is still fresh.
 
 mod key;
@@ -19,10 +19,10 @@ pub use single_flight::{Interrupted, SingleFlight};
 
 use crate::clock::SharedClock;
 
-/// What an entry costs besides its own bytes and its key's: bookkeeping of the cache, the allocations' heads.
+/// Bytes that an entry needs in addition to its own and its key's: bookkeeping of the cache and of the allocator.
 const OVERHEAD: usize = 512;
 
-/// What can be cached. A key finds only entries of the type that is asked for.
+/// What can be cached. A key finds only entries of the requested type.
 pub trait CacheEntry: Any + Send + Sync {
     /// Bytes that it holds.
     fn size(&self) -> usize;
@@ -43,14 +43,14 @@ pub struct Cache {
 }
 
 impl fmt::Debug for Cache {
-    /// Without the keys, which hold what was asked for.
+    /// Without the keys, which may contain values of a search.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Cache").field("fresh_for", &self.fresh_for).finish_non_exhaustive()
     }
 }
 
 impl Cache {
-    /// A cache that holds at most `memory` bytes, and trusts an entry for `fresh_for` without asking again.
+    /// A cache that holds at most `memory` bytes, and considers an entry fresh for `fresh_for`.
     pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
         let weight = |(_, key): &(TypeId, CacheKey), value: &WeighedEntry| {
             u32::try_from(OVERHEAD + key.size() + value.size).unwrap_or(u32::MAX)
@@ -59,7 +59,7 @@ impl Cache {
         Self { entries, fresh_for, clock }
     }
 
-    /// Whether something that was true at `checked_at` may be served without asking again.
+    /// Whether an entry that was current at `checked_at` may be served without revalidation.
     pub fn is_fresh(&self, checked_at: Duration) -> bool {
         self.age(checked_at) < self.fresh_for
     }
@@ -69,34 +69,34 @@ impl Cache {
         self.clock.elapsed().saturating_sub(moment)
     }
 
-    /// The clock's [`elapsed`](crate::clock::Clock::elapsed), to be put into entries.
+    /// The clock's [`elapsed`](crate::clock::Clock::elapsed), to be stored in entries.
     pub fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
 
     /// The entry of this type with this key, fresh or not.
     pub fn get<E: CacheEntry>(&self, key: CacheKey) -> Option<Arc<E>> {
-        // The type is a part of the key, so that what is found has it.
+        // The type is part of the key, so the entry has it.
         self.entries.get(&(TypeId::of::<E>(), key))?.entry.downcast().ok()
     }
 
-    /// Remembers `entry`, in place of one of its type with the same key.
+    /// Stores `entry`, replacing one of its type with the same key.
     pub fn insert<E: CacheEntry>(&self, key: CacheKey, entry: Arc<E>) {
         let size = entry.size();
         self.entries.insert((TypeId::of::<E>(), key), WeighedEntry { entry, size });
     }
 
-    /// Whether there is an entry of this type with this key. Does not count as a use of it.
+    /// Whether there is an entry of this type with this key. Does not count as a use.
     pub fn contains<E: CacheEntry>(&self, key: CacheKey) -> bool {
         self.entries.contains_key(&(TypeId::of::<E>(), key))
     }
 
-    /// Forgets the entry of this type with this key.
+    /// Removes the entry of this type with this key.
     pub fn remove<E: CacheEntry>(&self, key: CacheKey) {
         self.entries.invalidate(&(TypeId::of::<E>(), key));
     }
 
-    /// How many entries and bytes are held, after the cache has settled.
+    /// The number of entries and bytes, after pending evictions.
     pub fn usage(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())

@@ -146,7 +146,7 @@ impl ChangeLog {
         let log = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             tokio::time::sleep(DURABLE_WITHIN).await;
-            // Whoever dropped the log has closed the store, which makes the records durable.
+            // If the log was dropped, the store was closed, which made the records durable.
             let Some(log) = log.upgrade() else { return };
             log.is_flush_due.store(false, Ordering::Release);
             if log.is_dirty.load(Ordering::Acquire) && log.is_durable() {

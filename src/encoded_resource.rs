@@ -45,7 +45,7 @@ impl EncodedResource {
 }
 
 /// A time as an HTTP date (RFC 9110 8.8.2). HTTP dates have whole seconds: the time is rounded up, so that a client with the
-/// previous content is never taken for one with the current content.
+/// previous content is never mistaken for one with the current content.
 #[derive(Debug, Clone)]
 pub struct LastModified {
     second: SystemTime,

@@ -1,5 +1,5 @@
 //! One compressed frame, whatever the codec: an error, or exactly as many samples as its attributes say, the same each time, in no more
-//! memory than is announced; and none of them invented when the stream is cut short.
+//! memory than is announced; and none of them invented if the stream is truncated.
 //!
 //! An input begins with eight bytes for the attributes: rows and columns (two bytes each, little endian), samples per pixel, bits
 //! allocated, bits stored, and a byte whose lowest bits are Pixel Representation and Planar Configuration. The bit stream follows.

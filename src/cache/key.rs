@@ -1,9 +1,9 @@
-//! What a cached entry is found by: bytes that its owner writes.
+//! The key of a cached entry: bytes that its owner writes.
 
 use std::fmt;
 
 /// The key of an entry among those of its type. It is made of all the parts that distinguish one entry from another, and no two
-/// lists of parts make the same key: a key that says too little is how a cache serves the wrong patient.
+/// lists of parts make the same key: with an ambiguous key, a cache would serve the wrong patient.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CacheKey(Box<[u8]>);
 
@@ -25,7 +25,7 @@ impl CacheKey {
 }
 
 impl fmt::Debug for CacheKey {
-    /// Without its parts, which can be what a search asked for.
+    /// Without its parts, which may be values of a search.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("CacheKey").finish_non_exhaustive()
     }

@@ -29,7 +29,7 @@ fn key(text: &str) -> CacheKey {
 }
 
 #[test]
-fn cache_holds_no_more_bytes_than_it_was_given_whatever_their_type() {
+fn the_size_of_the_cache_is_limited_for_all_types_together() {
     let (cache, _) = cache(100_000);
     for number in 0..200 {
         cache.insert(key(&number.to_string()), Arc::new(Weight(5_000)));
@@ -41,7 +41,7 @@ fn cache_holds_no_more_bytes_than_it_was_given_whatever_their_type() {
 }
 
 #[test]
-fn entry_counts_with_its_key_and_what_is_forgotten_does_not() {
+fn an_entry_counts_with_its_key_until_it_is_removed() {
     let (cache, _) = cache(100_000);
     cache.insert(key("1"), Arc::new(Weight(1_000)));
     let (_, bytes) = cache.usage();
@@ -51,7 +51,7 @@ fn entry_counts_with_its_key_and_what_is_forgotten_does_not() {
 }
 
 #[test]
-fn key_finds_entries_of_the_type_that_is_asked_for() {
+fn a_key_finds_only_entries_of_the_requested_type() {
     let (cache, _) = cache(100_000);
     cache.insert(key("1"), Arc::new(Text("one")));
     assert_eq!(cache.get::<Text>(key("1")).as_deref(), Some(&Text("one")));
@@ -64,7 +64,7 @@ fn key_finds_entries_of_the_type_that_is_asked_for() {
 }
 
 #[test]
-fn entry_is_fresh_for_the_time_that_is_configured() {
+fn an_entry_is_fresh_for_the_configured_time() {
     let (cache, clock) = cache(100_000);
     let checked_at = cache.elapsed();
     clock.advance(Duration::from_secs(29));

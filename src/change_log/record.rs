@@ -11,7 +11,7 @@ const IS_GONE: u8 = 1;
 const HAS_CONTENT: u8 = 2;
 const SHARES_SECOND: u8 = 4;
 
-/// What is known about a resource.
+/// The record of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Record {
     fingerprint: Fingerprint,

@@ -204,7 +204,7 @@ fn a_failed_log_continues_in_memory_and_everything_counts_as_new() {
     let again = see(&log, 1, 1, None);
     assert_eq!(again.0.id, first.0.id);
     assert!(again.1 > first.1, "later, though the clock was set back");
-    assert_eq!(see(&log, 1, 1, None), again, "and remembered from then on");
+    assert_eq!(see(&log, 1, 1, None), again, "and recorded from then on");
     assert!(log.metrics.to_text().contains("gateway_change_log_failures_total 1"));
 }
 

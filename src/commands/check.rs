@@ -1,7 +1,7 @@
 //! The command `check`: validates the configuration, sends each archive the queries that the gateway would send, and prints
 //! what works, how long it took, and what to configure.
 //!
-//! Nothing of what an archive holds is printed, only counts and times.
+//! The output contains no data of an archive, only counts and times.
 
 mod advice;
 mod probe;
@@ -33,14 +33,14 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut lines = vec!["The configuration is valid.".to_owned()];
     lines.extend(config.warnings.iter().map(|warning| format!("Warning: {warning}")));
     match print(format_args!("{}\n\n{checks}", lines.join("\n"))) {
-        // As in `check | head`: the reader has what it wanted, and the exit code stays what was found.
+        // As in `check | head`: the reader has read enough, and the exit code is still the result of the check.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed?,
     }
     Ok(if checks.all_work() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What every archive can do; printed as a table.
+/// The results of all archives; printed as a table.
 #[derive(Debug, Clone, Default)]
 pub struct Checks(Vec<ArchiveCheck>);
 

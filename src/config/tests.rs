@@ -309,9 +309,9 @@ fn detail_overrides_the_profile() {
 fn what_the_gateway_synthesizes_is_added_to_what_the_profile_says() {
     let synthesize = "profile = \"dicom-rst\"\nsynthesize = [\"rendered\", \"counts\"]\n";
     let config = load_with(&format!("{MINIMAL}{synthesize}"), &[]).unwrap();
-    let supplied =
+    let synthesized =
         SynthesizedSet::NONE.with(Synthesized::Rendered).with(Synthesized::Counts).with(Synthesized::Parents);
-    assert_eq!(config.archives[0].settings.profile.synthesized, supplied);
+    assert_eq!(config.archives[0].settings.profile.synthesized, synthesized);
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Federation {
             // A list without the rows of an archive that failed would be incomplete.
             location.require_every_archive()?;
         }
-        // Each of them is configured: these archives were asked.
+        // Each of them is configured, because these archives were searched.
         let mut holders: Vec<_> =
             holders(&location, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
         if *request.target == Target::UriService && !holders.is_empty() {

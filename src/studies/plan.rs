@@ -34,7 +34,7 @@ pub(super) struct PlannedQuery {
     pub(super) padded: Option<QidoQuery>,
     /// Sent if the archive rejects a key of the first query.
     pub(super) without_optional_keys: Option<QidoQuery>,
-    /// The date range of the query. It is split for an archive that refuses to list so much.
+    /// The date range of the query. It is split for an archive that rejects such a long list.
     pub(super) days: Option<Days>,
 }
 

@@ -29,7 +29,7 @@ impl AccessLogEntry {
         Self { started, request_id, method, route, status, bytes: 0, is_whole: false }
     }
 
-    /// Counts bytes of the body that were passed on to be sent.
+    /// Counts bytes of the body that were handed over for sending.
     pub fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }

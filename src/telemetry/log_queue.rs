@@ -1,5 +1,5 @@
-//! Log lines on their way out. Whoever logs hands a line over and goes on: a collector that does not read must not hold up
-//! requests, so lines that find the queue full are counted and lost. A thread of its own writes what is there in one go.
+//! A queue of log lines, written by a thread of its own in batches. Logging never waits: a collector that does not read must
+//! not delay requests, so lines that do not fit into the queue are counted and lost.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Some seconds of a busy gateway, a few megabytes.
+/// The lines of a busy gateway in a few seconds; a few megabytes.
 const MAX_QUEUE_LEN: usize = 8192;
 
-/// What is written at once.
+/// Bytes written at once.
 const BATCH: usize = 64 * 1024;
 
 /// How long the end of the program waits for a collector that does not read.
@@ -22,14 +22,14 @@ enum Message {
     End,
 }
 
-/// Takes lines and never waits.
+/// The writing end of the queue; never waits.
 #[derive(Clone)]
 pub(super) struct LogQueue {
     lines: SyncSender<Message>,
     lost: Arc<AtomicU64>,
 }
 
-/// Sees to it that what was logged is written before the program ends: to be held until then.
+/// Dropping it at the end of the program waits until everything logged is written.
 #[derive(Debug)]
 pub struct LogGuard {
     lines: SyncSender<Message>,
@@ -37,7 +37,7 @@ pub struct LogGuard {
 }
 
 impl LogQueue {
-    /// A queue that ends in `sink`. `lost_notice` words how many lines were lost.
+    /// A queue that writes to `sink`. `lost_notice` is the line that reports a number of lost lines.
     pub(super) fn start(
         sink: impl Write + Send + 'static,
         lost_notice: fn(u64) -> String,
@@ -87,7 +87,7 @@ impl Drop for LogGuard {
     }
 }
 
-/// Writes until the end. An error of the sink is ignored: there is nowhere to report it.
+/// Writes lines until the end. An error of the sink is ignored: there is nowhere to report it.
 fn write_all(
     queue: &Receiver<Message>,
     mut sink: impl Write,
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Writes only while it is not held.
+    /// A sink that blocks while its lock is held.
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);
 
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_logged_is_written_before_the_end() {
+    fn everything_logged_is_written_before_the_end() {
         let page = Page::default();
         let (mut queue, guard) = LogQueue::start(page.clone(), notice).unwrap();
         for number in 0..1000 {
@@ -151,8 +151,8 @@ mod tests {
         assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
     }
 
-    /// How many lines were written, and how many were reported as lost.
-    fn accounted_for(page: &Page) -> (u64, u64) {
+    /// The number of lines that were written, and of those that were reported as lost.
+    fn counted_lines(page: &Page) -> (u64, u64) {
         let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         let lost =
             written.lines().filter_map(|line| line.strip_suffix(" lost")?.parse::<u64>().ok()).sum::<u64>();
@@ -166,20 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_that_takes_nothing_does_not_delay_who_logs() {
+    fn a_blocked_sink_does_not_delay_logging() {
         let page = Page::default();
         let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
         let held = page.0.lock().unwrap();
         log_a_hundred_lines(&mut queue);
         drop(held);
         drop(guard);
-        let (written, lost) = accounted_for(&page);
+        let (written, lost) = counted_lines(&page);
         assert_eq!(written + lost, 100);
         assert!(lost > 0);
     }
 
     #[test]
-    fn the_end_waits_for_a_sink_that_is_slow() {
+    fn the_end_waits_for_a_slow_sink() {
         let page = Page::default();
         let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
         let held = page.0.lock().unwrap();
@@ -188,12 +188,12 @@ mod tests {
         std::thread::sleep(FLUSH_TIMEOUT / 4);
         drop(held);
         ending.join().unwrap();
-        let (written, lost) = accounted_for(&page);
+        let (written, lost) = counted_lines(&page);
         assert_eq!(written + lost, 100);
     }
 
     #[test]
-    fn the_end_waits_no_longer_than_its_timeout_for_a_sink_that_takes_nothing() {
+    fn the_end_waits_for_a_blocked_sink_up_to_its_timeout() {
         let page = Page::default();
         let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
         let held = page.0.lock().unwrap();

@@ -406,7 +406,7 @@ fn unreadable(corpus: &mut Corpus) {
             .meta(EXPLICIT_LITTLE.with_length(0x0002_0010, "UT", 0x7000_0000, b"1.2.840.10008.1.2.1"))
             .file()
     });
-    add("native pixel data that is cut short", &|object| {
+    add("native pixel data that is truncated", &|object| {
         let mut file = object.file();
         file.pop();
         file

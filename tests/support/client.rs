@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that sends requests byte for byte and returns what it received, also if the transfer broke off.
+//! An HTTP/1.1 client that sends requests byte for byte and returns what it received, also if the transfer was aborted.
 
 use std::fmt::Write;
 use std::time::Duration;

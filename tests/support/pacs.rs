@@ -142,7 +142,7 @@ impl Pacs {
         self
     }
 
-    /// Every body breaks off after this number of bytes.
+    /// Every body is aborted after this number of bytes.
     pub fn breaks_after(mut self, bytes: usize) -> Self {
         self.behavior.breaks_after = Some(bytes);
         self

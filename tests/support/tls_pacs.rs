@@ -141,7 +141,7 @@ fn answer(scripted: &Scripted, disconnect: Arc<Notify>) -> Response<Body> {
                 disconnect.notify_one();
                 std::future::pending().await
             }
-            _ => Err(std::io::Error::other("the script breaks off here")),
+            _ => Err(std::io::Error::other("the script ends here")),
         }
     });
     let response = Response::builder().header("Content-Type", scripted.content_type);

@@ -1,4 +1,4 @@
-//! Which decoder reads the frames of a transfer syntax, and how much memory it takes.
+//! Chooses the decoder of a transfer syntax, and computes how much memory it needs.
 
 use crate::{CodecError, DecodedFrame, EncodedFrame, FrameLayout, jpeg, jpeg_2000, jpeg_ls, native, rle};
 
@@ -41,14 +41,14 @@ impl Codec {
         })
     }
 
-    /// How many bytes of memory decoding a frame takes at most, its samples included.
+    /// Maximum memory in bytes that decoding a frame needs, including its samples.
     pub fn memory(self, layout: &FrameLayout) -> usize {
         let bytes_per_sample = match self {
             Self::Native | Self::Rle | Self::JpegLs if layout.bits_allocated == 32 => 4,
             Self::Native | Self::Rle | Self::JpegLs => 2,
-            // Planes, coefficients where they come in several scans, and the frame itself.
+            // Planes, coefficients if there are several scans, and the frame itself.
             Self::Jpeg => 8,
-            // Coefficients, the wavelets' steps and components, each as floating point numbers.
+            // Coefficients, wavelet steps and components, each as floating-point numbers.
             Self::Jpeg2000 => 18,
         };
         let working = if self == Self::JpegLs { jpeg_ls::working_memory(layout) } else { 0 };
@@ -81,7 +81,7 @@ mod tests {
     use crate::frame::tests::gray;
 
     #[test]
-    fn pixel_data_in_another_form_than_the_transfer_syntax_has_is_refused() {
+    fn pixel_data_in_another_form_than_that_of_the_transfer_syntax_is_rejected() {
         let layout = FrameLayout::new(&gray(1, 2, 8, 8)).unwrap();
         let native =
             EncodedFrame::Native { bytes: &[1, 2], bit_offset: 0, byte_order: ByteOrder::LittleEndian };
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn transfer_syntaxes_that_are_not_decoded_have_no_codec() {
-        // MPEG-4 video, HTJ2K, JPIP, and what is no UID.
+        // MPEG-4 video, HTJ2K, JPIP, and an invalid UID.
         for uid in ["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.94", "", "1"] {
             assert_eq!(Codec::of_transfer_syntax(uid), None, "{uid}");
         }

@@ -1,15 +1,15 @@
-//! Why a frame cannot be decoded. The texts name formats and features, never anything that a bit stream or an object says.
+//! Why a frame cannot be decoded. The texts name formats and features, never data of a bit stream or an object.
 
 /// Why a frame cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    /// The frame may be correct, but this crate does not decode what it uses.
+    /// The frame may be correct, but it uses a feature that this crate does not decode.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
-    /// The Image Pixel attributes cannot all be true.
+    /// The Image Pixel attributes contradict each other.
     #[error("its Image Pixel attributes contradict each other")]
     ContradictoryAttributes,
-    /// The pixel data is native where the transfer syntax compresses it, or compressed where it does not.
+    /// The pixel data is native although the transfer syntax is compressed, or the reverse.
     #[error("its pixel data is not encoded as its transfer syntax says")]
     NotInTransferSyntax,
     /// The native pixel data has fewer bytes than the frame has samples.
@@ -18,7 +18,7 @@ pub enum CodecError {
     /// The bit stream of this format has another number of rows, columns or components than the image.
     #[error("its {0} stream has another size than its attributes say")]
     SizeMismatch(&'static str),
-    /// The bit stream of this format contradicts itself, or is cut short.
+    /// The bit stream of this format contradicts itself, or is truncated.
     #[error("its {0} stream is broken")]
     Broken(&'static str),
 }

@@ -1,21 +1,21 @@
-//! What a decoder gets and gives: the attributes that describe a frame (PS3.3 C.7.6.3), its bytes, and its samples.
+//! The input and output of a decoder: the attributes that describe a frame (PS3.3 C.7.6.3), its bytes, and its samples.
 
 use crate::CodecError;
 
-/// Photometric Interpretation (0028,0004), as far as frames with it can be decoded (PS3.3 C.7.6.3.1.2).
+/// The values of Photometric Interpretation (0028,0004) whose frames can be decoded (PS3.3 C.7.6.3.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhotometricInterpretation {
-    /// Gray, the lowest value white.
+    /// Grayscale, the lowest value is white.
     Monochrome1,
-    /// Gray, the lowest value black.
+    /// Grayscale, the lowest value is black.
     Monochrome2,
-    /// Indexes of a palette.
+    /// Indexes into a palette.
     PaletteColor,
     /// Red, green and blue.
     Rgb,
     /// Luminance and chrominance.
     YbrFull,
-    /// Luminance and chrominance; where it is native, two pixels share their chrominance.
+    /// Luminance and chrominance; in native pixel data, two pixels share their chrominance.
     YbrFull422,
     /// The irreversible color transform of JPEG 2000, which decoding undoes.
     YbrIct,
@@ -24,7 +24,7 @@ pub enum PhotometricInterpretation {
 }
 
 impl PhotometricInterpretation {
-    /// The interpretation with this defined term, without padding.
+    /// The interpretation with this defined term (without padding).
     pub fn of_term(term: &str) -> Option<Self> {
         Some(match term {
             "MONOCHROME1" => Self::Monochrome1,
@@ -39,7 +39,7 @@ impl PhotometricInterpretation {
         })
     }
 
-    /// Whether the samples are levels of gray.
+    /// Whether the image is grayscale.
     pub fn is_monochrome(self) -> bool {
         matches!(self, Self::Monochrome1 | Self::Monochrome2)
     }
@@ -49,7 +49,7 @@ impl PhotometricInterpretation {
     }
 }
 
-/// The attributes of the Image Pixel Module (PS3.3 C.7.6.3) that decoding needs, as an object says them.
+/// The attributes of the Image Pixel Module (PS3.3 C.7.6.3) that decoding needs, with the values of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImagePixel {
     /// Rows (0028,0010).
@@ -72,7 +72,7 @@ pub struct ImagePixel {
     pub is_planar: bool,
 }
 
-/// How the samples of a frame are stored: attributes that do not contradict each other.
+/// The layout of the stored samples of a frame: attributes that do not contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLayout {
     pub(crate) rows: usize,
@@ -81,15 +81,15 @@ pub struct FrameLayout {
     pub(crate) photometric: PhotometricInterpretation,
     pub(crate) bits_allocated: u32,
     pub(crate) bits_stored: u32,
-    /// How many bits are below those stored (PS3.5 8.1.1).
+    /// The number of bits below the stored bits (PS3.5 8.1.1).
     pub(crate) shift: u32,
     pub(crate) signed: bool,
     pub(crate) planar: bool,
 }
 
 impl FrameLayout {
-    /// The layout that `attributes` describe. They have to agree with each other; Bits Allocated is 1, 8, 16 or 32, and 1 only
-    /// where a pixel has one sample.
+    /// The layout that `attributes` describe. They must be consistent; Bits Allocated is 1, 8, 16 or 32, and 1 only if a pixel
+    /// has one sample.
     pub fn new(attributes: &ImagePixel) -> Result<Self, CodecError> {
         let ImagePixel { rows, columns, samples_per_pixel, photometric_interpretation, .. } = *attributes;
         let ImagePixel { bits_allocated, bits_stored, high_bit, .. } = *attributes;
@@ -127,12 +127,12 @@ impl FrameLayout {
         self.columns
     }
 
-    /// What the object says its samples mean.
+    /// The meaning of the samples according to the object.
     pub fn photometric_interpretation(&self) -> PhotometricInterpretation {
         self.photometric
     }
 
-    /// How many bits of a sample carry its value.
+    /// The number of bits of a sample that contain its value.
     pub fn bits_stored(&self) -> u32 {
         self.bits_stored
     }
@@ -142,19 +142,19 @@ impl FrameLayout {
         self.signed
     }
 
-    /// How many pixels a frame has.
+    /// The number of pixels of a frame.
     #[inline]
     pub fn pixels(&self) -> usize {
         self.rows * self.columns
     }
 
-    /// How many samples a decoded frame has.
+    /// The number of samples of a decoded frame.
     #[inline]
     pub fn values(&self) -> usize {
         self.pixels() * self.samples
     }
 
-    /// The value of a stored sample (PS3.5 8.1.1): bits outside of those stored are left out, and the sign is applied.
+    /// The value of a stored sample (PS3.5 8.1.1): bits other than the stored ones are removed, and the sign is applied.
     #[inline]
     pub fn value(&self, stored: u32) -> i64 {
         let mask = if self.bits_stored == 32 { u32::MAX } else { (1 << self.bits_stored) - 1 };
@@ -167,14 +167,14 @@ impl FrameLayout {
     }
 }
 
-/// In which order the bytes of native pixel data are written.
+/// The byte order of native pixel data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteOrder {
     /// Least significant byte first.
     LittleEndian,
-    /// Most significant byte first; samples of 8 bits in their order.
+    /// Most significant byte first; samples of 8 bits are in order.
     BigEndian,
-    /// Most significant byte first, in words of 16 bits: of two samples of 8 bits the second comes first (PS3.5 8.1.1).
+    /// Most significant byte first, in words of 16 bits: the second of two samples of 8 bits comes first (PS3.5 8.1.1).
     BigEndianWords,
 }
 
@@ -183,18 +183,18 @@ pub enum ByteOrder {
 pub enum EncodedFrame<'a> {
     /// Native pixel data (PS3.5 8.1.1).
     Native {
-        /// The frame is in these bytes; with [`ByteOrder::BigEndianWords`] they begin with a whole word.
+        /// The bytes that contain the frame; with [`ByteOrder::BigEndianWords`] they begin at a word boundary.
         bytes: &'a [u8],
-        /// How many bits precede the frame in `bytes`: frames of single bits follow each other without padding.
+        /// The number of bits before the frame in `bytes`: frames of single bits follow each other without padding.
         bit_offset: u32,
         /// The order of `bytes`.
         byte_order: ByteOrder,
     },
-    /// One bit stream of a codec, put together from its fragments (PS3.5 A.4).
+    /// One bit stream of a codec, assembled from its fragments (PS3.5 A.4).
     BitStream(&'a [u8]),
 }
 
-/// The samples of a frame as they are stored, those of each pixel together; [`FrameLayout::value`] is the value of each.
+/// The stored samples of a frame, pixel by pixel; [`FrameLayout::value`] converts each to its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Samples {
     /// Samples of up to 16 bits.
@@ -204,7 +204,7 @@ pub enum Samples {
 }
 
 impl Samples {
-    /// How many there are.
+    /// The number of samples.
     pub fn len(&self) -> usize {
         match self {
             Self::U16(samples) => samples.len(),
@@ -212,7 +212,7 @@ impl Samples {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -223,8 +223,8 @@ impl Samples {
 pub struct DecodedFrame {
     /// [`FrameLayout::values`] samples.
     pub samples: Samples,
-    /// What they mean, which may differ from what the object says: decoding undoes color transforms, and a bit stream may
-    /// know better.
+    /// The meaning of the samples, which may differ from that of the object: decoding undoes color transforms, and a bit stream
+    /// may correct the object.
     pub photometric_interpretation: PhotometricInterpretation,
 }
 
@@ -232,7 +232,7 @@ pub struct DecodedFrame {
 pub(crate) mod tests {
     use super::*;
 
-    /// Of a gray image.
+    /// A frame of a grayscale image.
     pub(crate) fn gray(rows: u16, columns: u16, bits_allocated: u16, bits_stored: u16) -> ImagePixel {
         ImagePixel {
             rows,
@@ -248,7 +248,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn attributes_that_contradict_each_other_are_no_layout() {
+    fn contradictory_attributes_are_rejected() {
         let right = gray(2, 2, 16, 12);
         assert!(FrameLayout::new(&right).is_ok());
         for wrong in [
@@ -274,7 +274,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn values_are_read_from_the_bits_stored_alone() {
+    fn values_are_read_from_the_stored_bits_only() {
         let twelve = ImagePixel { is_signed: true, ..gray(1, 1, 16, 12) };
         let layout = FrameLayout::new(&twelve).unwrap();
         assert_eq!([0xF800, 0xFFFF, 0x07FF].map(|stored| layout.value(stored)), [-2048, -1, 2047]);

@@ -1,5 +1,5 @@
 //! JPEG (ITU-T T.81): Baseline, Extended, Lossless (PS3.5 A.4.1). [`extended`] decodes Extended JPEG of 12 bits, the library
-//! `jpeg-decoder` all else.
+//! `jpeg-decoder` decodes everything else.
 
 mod extended;
 
@@ -27,8 +27,8 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
     if size != (layout.rows, layout.columns, layout.samples) {
         return Err(CodecError::SizeMismatch("JPEG"));
     }
-    // The object says what the colors are, and the stream may correct it. The library knows the stream alone: it must not
-    // convert anything.
+    // The object defines the color space, and the stream may correct it. The library only knows the stream: it must not convert
+    // colors.
     if samples == 3 {
         decoder.set_color_transform(ColorTransform::RGB);
     }
@@ -56,8 +56,8 @@ fn codec_error(error: &jpeg_decoder::Error) -> CodecError {
     }
 }
 
-/// What the colors of `stream` are. Some objects say RGB where the stream holds luminance and chrominance: JFIF always does
-/// (ITU-T T.871), and the Adobe marker or the names of the components say it.
+/// The color space of `stream`. Some objects declare RGB although the stream has luminance and chrominance: JFIF always does
+/// (ITU-T T.871), and otherwise the Adobe marker or the names of the components show it.
 fn colors(stream: &[u8], declared: PhotometricInterpretation) -> PhotometricInterpretation {
     match Hints::read(stream) {
         Hints { names_red: true, .. } => PhotometricInterpretation::Rgb,
@@ -66,7 +66,7 @@ fn colors(stream: &[u8], declared: PhotometricInterpretation) -> PhotometricInte
     }
 }
 
-/// What the markers before the first scan say about colors.
+/// The color information of the markers before the first scan.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Hints {
     jfif: bool,

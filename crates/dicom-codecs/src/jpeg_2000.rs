@@ -1,4 +1,4 @@
-//! JPEG 2000 (ITU-T T.800), with or without the box of a file around the stream.
+//! JPEG 2000 (ITU-T T.800), with or without the boxes of a JP2 file around the stream.
 
 mod blocks;
 
@@ -11,7 +11,7 @@ const BROKEN: CodecError = CodecError::Broken("JPEG 2000");
 /// An image of 16,384 by 16,384 in tiles of 256 by 256.
 const MAX_TILES: u64 = 4096;
 
-/// SOC and SIZ, with which each stream begins.
+/// SOC and SIZ, the beginning of each stream.
 const BEGINNING: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
 
 /// The samples of the frame `stream`.
@@ -38,7 +38,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
         return Err(BROKEN);
     }
     let top = (1_i32 << size.bits) - 1;
-    // The decoder moves every component up by half its range, as if none was signed.
+    // The decoder shifts every component up by half its range, as if it were unsigned.
     let middle = if size.signed { 1 << (size.bits - 1) } else { 0 };
     let mut words = vec![0_u16; layout.values()];
     for (index, component) in components.iter().enumerate() {
@@ -57,22 +57,22 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame
     Ok(DecodedFrame { samples: Samples::U16(words), photometric_interpretation })
 }
 
-/// The bits that the object would store for `number`. Some streams say that they are unsigned and hold signed numbers of
-/// the object: then their highest bit is the sign.
+/// The bits that the object would store for `number`. Some streams are declared unsigned although the numbers of the object are
+/// signed: then the highest bit is the sign.
 fn stored_bits(number: i32, size: Size, layout: &FrameLayout) -> u16 {
     let is_negative = layout.signed && !size.signed && number >> (size.bits - 1) & 1 == 1;
     let number = if is_negative { number - (1 << size.bits) } else { number };
     (number << layout.shift & 0xFFFF) as u16
 }
 
-/// What the marker segment SIZ says (ITU-T T.800 A.5.1).
+/// The content of the marker segment SIZ (ITU-T T.800 A.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Size {
     rows: u64,
     columns: u64,
     samples: u64,
     tiles: u64,
-    /// Of the first component; the others must be as it is.
+    /// Those of the first component; the others must have the same.
     bits: u32,
     signed: bool,
 }
@@ -85,7 +85,7 @@ impl Size {
         let samples = u64::from(u16::from_be_bytes(stream.get(40..42)?.try_into().ok()?));
         let components = stream.get(42..42 + 3 * usize::try_from(samples).ok()?)?;
         let first = components.get(..3)?;
-        // Components of different sizes are none of DICOM's (PS3.5 A.4.4).
+        // DICOM has no components of different sizes (PS3.5 A.4.4).
         if components.chunks_exact(3).any(|component| component != first) || first[1..] != [1, 1] {
             return None;
         }

@@ -1,6 +1,6 @@
 //! JPEG-LS (ITU-T T.87): lossless and near-lossless, of one component or three, in any interleaving.
 //!
-//! Letters are those of the recommendation: A, B, C and N of a context; a, b, c and d around a sample.
+//! Variables have the letters of the recommendation: A, B, C and N of a context; a, b, c and d around a sample.
 
 mod bits;
 mod context;
@@ -14,13 +14,13 @@ use line::Coder;
 
 const BROKEN: CodecError = CodecError::Broken("JPEG-LS");
 
-/// How many bytes decoding takes besides the samples: two lines of each component, and the contexts.
+/// Memory in bytes that decoding needs in addition to the samples: two lines of each component, and the contexts.
 pub(crate) fn working_memory(layout: &FrameLayout) -> usize {
     const CONTEXTS: usize = 16 * 1024;
     2 * size_of::<i32>() * (layout.columns + 2) * layout.samples + CONTEXTS
 }
 
-/// The samples of the frame `stream`, those of each pixel together.
+/// The samples of the frame `stream`, pixel by pixel.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, CodecError> {
     let mut header = JpegLsHeader::read(stream)?;
     if (header.rows, header.columns, header.components.len()) != (layout.rows, layout.columns, layout.samples)
@@ -32,7 +32,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, Cod
     while decoded.contains(&false) {
         let scan = header.next_scan()?;
         for component in &scan.components {
-            // Each component comes once, so that a stream of scans without end does not.
+            // Each component has one scan, so that the number of scans is limited.
             if std::mem::replace(&mut decoded[*component], true) {
                 return Err(BROKEN);
             }
@@ -53,7 +53,7 @@ fn decode_scan(
     let mut coder = Coder::new(header.coding(scan), scan.components.len());
     let width = header.columns;
     let all = header.components.len();
-    // A line has a sample more on either side: those around its ends (T.87 A.2.1).
+    // A line has an additional sample on either side, for the surroundings of its ends (T.87 A.2.1).
     let mut above = vec![vec![0_i32; width + 2]; scan.components.len()];
     let mut lines = above.clone();
     for row in 0..header.rows {

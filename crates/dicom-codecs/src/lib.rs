@@ -9,15 +9,15 @@
 //! | JPEG Baseline, Extended of 8 bits, Lossless | ITU-T T.81, T.871 | `jpeg-decoder` |
 //! | JPEG 2000 | ITU-T T.800 | `hayro-jpeg2000` |
 //!
-//! PS3.5 A.4 says how each of them is used in DICOM.
+//! PS3.5 A.4 defines how DICOM uses each of them.
 //!
-//! Bit streams come from strangers: none of them makes a decoder panic, and none makes it take more memory than
-//! [`Codec::memory`] says. Each decoder compares the size in the bit stream with that of the image before it allocates
-//! anything. A bit stream that is cut short or contradicts itself is a [`CodecError`], never an image with invented samples.
+//! Bit streams are not trusted: no stream makes a decoder panic, or use more memory than [`Codec::memory`]. Each decoder
+//! compares the size in the bit stream with that of the image before it allocates memory. A bit stream that is truncated or
+//! contradicts itself is a [`CodecError`], never an image with invented samples.
 //!
-//! The crate refuses to know data sets, files and fragments: it gets the Image Pixel attributes as numbers
-//! ([`ImagePixel`]), and the bytes of one frame ([`EncodedFrame`]). It refuses to know what samples look like: windows, lookup
-//! tables and colors are for whoever renders them.
+//! The crate does not know data sets, files or fragments: its input is the Image Pixel attributes as numbers
+//! ([`ImagePixel`]), and the bytes of one frame ([`EncodedFrame`]). It does not know how samples are displayed: windows, lookup
+//! tables and colors are the subject of rendering.
 //!
 //! ```
 //! use dicom_codecs::{Codec, CodecError, EncodedFrame, FrameLayout, ImagePixel, PhotometricInterpretation, Samples};
@@ -36,7 +36,7 @@
 //! let codec = Codec::of_transfer_syntax("1.2.840.10008.1.2.5").ok_or(CodecError::Unsupported("the transfer syntax"))?;
 //! assert!(codec.memory(&layout) < 1_000_000);
 //!
-//! // One segment at offset 64: two bytes as they are, then a byte three times, of which the last one is padding.
+//! // One segment at offset 64: two literal bytes, then a byte repeated three times, the last of which is padding.
 //! let mut stream = vec![0; 64];
 //! stream[0] = 1;
 //! stream[4] = 64;

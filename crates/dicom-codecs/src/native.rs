@@ -1,4 +1,4 @@
-//! Native frames: samples as plain numbers (PS3.5 8.1.1), of 1, 8, 16 or 32 bits.
+//! Decodes native frames: samples as plain numbers (PS3.5 8.1.1), of 1, 8, 16 or 32 bits.
 
 use crate::{ByteOrder, CodecError, FrameLayout, PhotometricInterpretation, Samples};
 
@@ -31,12 +31,12 @@ pub(crate) fn decode(
     }
 }
 
-/// How many bytes can be read: of big-endian words only whole ones.
+/// The number of bytes that can be read; only complete words if they are big-endian.
 fn available(bytes: &[u8], order: ByteOrder) -> usize {
     if order == ByteOrder::BigEndianWords { bytes.len() & !1 } else { bytes.len() }
 }
 
-/// How many samples are stored: two pixels of `YBR_FULL_422` share their chrominance.
+/// The number of stored samples: two pixels of `YBR_FULL_422` share their chrominance.
 fn stored_values(layout: &FrameLayout) -> usize {
     if layout.photometric == PhotometricInterpretation::YbrFull422 {
         layout.pixels() * 2
@@ -45,7 +45,7 @@ fn stored_values(layout: &FrameLayout) -> usize {
     }
 }
 
-/// All samples of each pixel together, each read from how it is stored.
+/// The samples pixel by pixel, read from their stored form.
 fn arranged<S, T>(stored: &[S], read: impl Fn(&S) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
     if layout.planar || layout.photometric == PhotometricInterpretation::YbrFull422 {
         return by_index(|index| read(&stored[index]), layout);
@@ -53,12 +53,12 @@ fn arranged<S, T>(stored: &[S], read: impl Fn(&S) -> T, layout: &FrameLayout) ->
     Ok(stored.iter().map(read).collect())
 }
 
-/// All samples of each pixel together; `stored` reads the sample with this index in the order in which they are stored.
+/// The samples pixel by pixel; `stored` reads the sample with this index in the order in which they are stored.
 fn by_index<T>(stored: impl Fn(usize) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
     let (pixels, values) = (layout.pixels(), layout.values());
     let mut samples = Vec::with_capacity(values);
     if layout.photometric == PhotometricInterpretation::YbrFull422 {
-        // The two pixels are in one row: Y Y Cb Cr, of which each has Y Cb Cr (PS3.3 C.7.6.3.1.2).
+        // Two pixels are stored as Y Y Cb Cr, and share Cb and Cr (PS3.3 C.7.6.3.1.2).
         if layout.columns % 2 == 1 {
             return Err(CodecError::ContradictoryAttributes);
         }
@@ -93,7 +93,7 @@ mod tests {
     const LITTLE: ByteOrder = ByteOrder::LittleEndian;
 
     #[test]
-    fn single_bits_begin_at_any_bit_and_the_lowest_comes_first() {
+    fn a_frame_of_single_bits_begins_at_any_bit_and_the_lowest_bit_is_first() {
         let layout = FrameLayout::new(&gray(1, 5, 1, 1)).unwrap();
         assert_eq!(words(decode(&[0b1101_0110], 0, LITTLE, &layout)), [0, 1, 1, 0, 1]);
         assert_eq!(words(decode(&[0b0100_0000, 0b101], 5, LITTLE, &layout)), [0, 1, 0, 1, 0]);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_of_big_endian_words_come_in_pairs() {
+    fn bytes_of_big_endian_words_are_swapped_in_pairs() {
         let layout = FrameLayout::new(&gray(1, 3, 8, 8)).unwrap();
         assert_eq!(words(decode(&[2, 1, 9, 3], 0, ByteOrder::BigEndianWords, &layout)), [1, 2, 3]);
         assert_eq!(words(decode(&[2, 1, 4, 3], 8, ByteOrder::BigEndianWords, &layout)), [2, 3, 4]);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_each_pixel_come_together() {
+    fn samples_are_arranged_pixel_by_pixel() {
         let planes = ImagePixel { is_planar: true, ..color(PhotometricInterpretation::Rgb, 2) };
         let layout = FrameLayout::new(&planes).unwrap();
         assert_eq!(words(decode(&[1, 2, 3, 4, 5, 6], 0, LITTLE, &layout)), [1, 3, 5, 2, 4, 6]);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_cut_short_is_refused_and_never_filled() {
+    fn a_truncated_frame_is_rejected_and_never_filled() {
         for (bits, whole) in [(1, 1), (8, 4), (16, 8), (32, 16)] {
             let layout = FrameLayout::new(&gray(2, 2, bits, bits)).unwrap();
             let bytes = vec![0xFF; whole];

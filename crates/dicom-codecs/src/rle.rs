@@ -1,4 +1,4 @@
-//! RLE Lossless (PS3.5 Annex G): a segment for each byte of each sample, packed as PackBits of TIFF.
+//! Decodes RLE Lossless (PS3.5 Annex G): one segment per byte of each sample, packed like TIFF PackBits.
 
 use std::ops::{BitOrAssign, Shl};
 
@@ -6,7 +6,7 @@ use crate::{CodecError, FrameLayout, Samples};
 
 const BROKEN: CodecError = CodecError::Broken("RLE");
 
-/// Where the first segment begins (PS3.5 G.5).
+/// The offset of the first segment (PS3.5 G.5).
 const HEADER: usize = 64;
 
 /// The samples of the frame `stream`.
@@ -18,7 +18,7 @@ pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, Cod
     }
 }
 
-/// The samples of all segments, each of which is a plane of one byte of them.
+/// The samples of all segments; each segment is a plane with one byte of each sample.
 fn unpack_segments<T>(stream: &[u8], sample_size: usize, layout: &FrameLayout) -> Result<Vec<T>, CodecError>
 where
     T: Copy + Default + From<u8> + Shl<usize, Output = T> + BitOrAssign,
@@ -43,7 +43,7 @@ where
     Ok(samples)
 }
 
-/// Puts the unpacked bytes into the samples of `plane`, `shift` bits up in each of them.
+/// Adds the unpacked bytes to the samples of `plane`, shifted by `shift` bits.
 fn unpack<'a, T>(
     packed: &[u8],
     shift: usize,
@@ -57,7 +57,7 @@ where
     while left > 0 {
         let count = usize::from(*bytes.next().ok_or(BROKEN)?);
         match count {
-            // As many bytes as follow, or one byte as many times; some writers' last run goes on past the end.
+            // A literal run, or a repeated byte; the last run of some writers exceeds the end.
             0..=127 => {
                 for _ in 0..=count {
                     let byte = *bytes.next().ok_or(BROKEN)?;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_bytes_of_samples_and_the_most_significant_comes_first() {
+    fn segments_are_bytes_of_samples_the_most_significant_first() {
         let [high, low] = [[253, 1], [253, 2]];
         assert_eq!(decode(&stream(&[&high, &low]), &layout(16)), Ok(Samples::U16(vec![0x0102; 4])));
         let four = stream(&[&high, &low, &[253, 3], &[253, 4]]);
@@ -130,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn a_last_run_may_go_on_past_the_end() {
+    fn the_last_run_may_exceed_the_end() {
         assert_eq!(decode(&stream(&[&[129, 5]]), &layout(8)), Ok(Samples::U16(vec![5; 4])));
         assert_eq!(decode(&stream(&[&[4, 1, 2, 3, 4, 5]]), &layout(8)), Ok(Samples::U16(vec![1, 2, 3, 4])));
     }
 
     #[test]
-    fn a_frame_that_is_cut_short_or_has_another_number_of_segments_is_broken() {
+    fn a_frame_that_is_truncated_or_has_another_number_of_segments_is_broken() {
         let whole = stream(&[&[1, 7, 8], &[3, 1, 2, 3, 4]]);
         assert_eq!(decode(&whole, &layout(8)), Err(BROKEN), "two segments for samples of one byte");
         assert_eq!(decode(&whole, &layout(16)), Err(BROKEN), "the first segment has two of four bytes");

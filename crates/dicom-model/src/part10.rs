@@ -40,7 +40,7 @@ const MAX_INLINE_BINARY: u64 = 1024;
 /// Maximum size in bytes of a text in metadata. The contours of RT Structure Sets are smaller.
 const MAX_INLINE_TEXT: u64 = 4 * 1024 * 1024;
 /// Maximum size of a header in bytes, with [`ELEMENT`] bytes for each element and item in addition to its value. The
-/// largest real headers, of multi-frame images with many thousands of frames, have some tens of megabytes.
+/// largest real headers, of multi-frame images with many thousands of frames, have tens of megabytes.
 const MAX_HEADER: u64 = 64 * 1024 * 1024;
 /// Bytes counted for an element in addition to its value.
 const ELEMENT: u64 = 64;

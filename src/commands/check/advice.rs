@@ -1,5 +1,5 @@
-//! What an operator has to know about an archive that does not work, and what to configure so that it works better: each
-//! cause in one sentence, with the setting that concerns it.
+//! Explains why an archive does not work, and what to configure so that it works better: each cause in one sentence, with the
+//! setting that concerns it.
 
 use http::StatusCode;
 
@@ -8,7 +8,7 @@ use crate::upstream::{ArchiveErrorKind, DetailSource, Synthesized};
 use dicom_model::json::reader::RowError;
 
 impl ArchiveCheck {
-    /// What is wrong with the response to each request that failed, by the request's name.
+    /// The problem of each request that failed, with the name of the request.
     pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
         let addresses = &self.addresses;
         let requests = [
@@ -21,7 +21,7 @@ impl ArchiveCheck {
         let mut problems = Vec::new();
         for (index, (request, finding, address)) in requests.into_iter().enumerate() {
             let problem = match finding {
-                Finding::Rows(..) | Finding::NotAsked => continue,
+                Finding::Rows(..) | Finding::NotTried => continue,
                 Finding::Wrong(problem) => (*problem).to_owned(),
                 Finding::Failed(error) => match error.kind {
                     // Nothing is below a root that does not exist; a study may be deleted since it was found.
@@ -47,7 +47,7 @@ impl ArchiveCheck {
             ];
         }
         let source = match (&self.metadata, &self.instances, self.first_source) {
-            (Finding::Rows(..), Finding::Rows(..), _) | (Finding::NotAsked, ..) => None,
+            (Finding::Rows(..), Finding::Rows(..), _) | (Finding::NotTried, ..) => None,
             (Finding::Rows(..), _, DetailSource::Qido) => Some(
                 "set detail = \"metadata\": the search for instances, which the gateway tries first, does not work",
             ),
@@ -68,7 +68,7 @@ impl ArchiveCheck {
     }
 }
 
-/// What went wrong, with what only an operator may see: the host, and whether credentials are configured.
+/// The cause of an error, with details that only an operator may see: the host, and whether credentials are configured.
 fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress, has_credentials: bool) -> String {
     match kind {
         ArchiveErrorKind::Unreachable(_) | ArchiveErrorKind::ForbiddenAddress => {

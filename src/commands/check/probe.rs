@@ -1,5 +1,5 @@
-//! Queries one archive as the gateway would: searches for a study, then reads what is below it in both ways that there are,
-//! and tries what is configured besides. How that is worded is not decided here.
+//! Queries one archive as the gateway would: searches for a study, reads its series and instances both by search and by
+//! metadata, and tries the other configured services. The wording of the results is the subject of `table` and `advice`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
 /// Bytes of the preamble and the prefix of a DICOM file (PS3.10 7.1).
 const PREAMBLE_LEN: usize = 132;
 
-/// An archive to check, and what its configuration says about values that the archive may leave out.
+/// An archive to check, and what its configuration says about values that the archive may omit.
 #[derive(Debug, Clone)]
 pub struct ArchiveToCheck {
     /// The archive.
@@ -31,9 +31,9 @@ pub struct ArchiveToCheck {
 /// The result of one request.
 #[derive(Debug, Clone)]
 pub(super) enum Finding {
-    /// Not sent, because an earlier response has nothing to ask for.
-    NotAsked,
-    /// So many rows, after so long.
+    /// Not sent, because an earlier response contains nothing to request.
+    NotTried,
+    /// The number of rows, and the time until they were read.
     Rows(usize, Duration),
     /// It failed.
     Failed(ArchiveError),
@@ -43,7 +43,7 @@ pub(super) enum Finding {
 
 impl Finding {
     pub(super) fn is_good(&self) -> bool {
-        matches!(self, Self::Rows(..) | Self::NotAsked)
+        matches!(self, Self::Rows(..) | Self::NotTried)
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) enum MissingSetting {
     PatientIdSystem,
 }
 
-/// Where a service is: an operator has to know which host cannot be reached, and which path does not exist.
+/// The location of a service: an operator has to know which host cannot be reached, and which path does not exist.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServiceAddress {
     /// `host` or `host:port`.
@@ -98,16 +98,16 @@ pub(super) struct ArchiveCheck {
     pub(super) addresses: ServiceAddresses,
     /// Whether credentials are configured.
     pub(super) has_credentials: bool,
-    /// Where the gateway reads instances from first.
+    /// The source from which the gateway reads instances first.
     pub(super) first_source: DetailSource,
     pub(super) studies: Finding,
     pub(super) series: Finding,
     pub(super) metadata: Finding,
     pub(super) instances: Finding,
     pub(super) uri_service: Finding,
-    /// What it lacks or does badly, and is not configured to be synthesized.
+    /// Services that it lacks or implements badly and that are not configured to be synthesized.
     pub(super) lacking: BTreeSet<Synthesized>,
-    /// Settings that are not set, and that its study needs.
+    /// Missing settings that its study needs.
     pub(super) missing: BTreeSet<MissingSetting>,
 }
 
@@ -118,11 +118,11 @@ impl ArchiveCheck {
             addresses: ServiceAddresses::of(archive.settings()),
             has_credentials: !matches!(archive.settings().credentials, Credentials::None),
             first_source: archive.profile().detail,
-            studies: Finding::NotAsked,
-            series: Finding::NotAsked,
-            metadata: Finding::NotAsked,
-            instances: Finding::NotAsked,
-            uri_service: Finding::NotAsked,
+            studies: Finding::NotTried,
+            series: Finding::NotTried,
+            metadata: Finding::NotTried,
+            instances: Finding::NotTried,
+            uri_service: Finding::NotTried,
             lacking: BTreeSet::new(),
             missing: BTreeSet::new(),
         }
@@ -181,7 +181,7 @@ impl ArchiveToCheck {
         check
     }
 
-    /// The first study that the archive finds, and the first series of it; what their rows lack is recorded in `check`.
+    /// The first study that the archive finds, and the first series of it; missing values are recorded in `check`.
     async fn find_series(&self, check: &mut ArchiveCheck) -> Option<(StudyUid, SeriesUid)> {
         let counts = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
         let others = [
@@ -245,7 +245,7 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
         .with("contentType", "application/dicom")
         .ok()
         .and_then(|object| UpstreamRequest::wado_uri(archive.settings(), object));
-    let Some(request) = request else { return Finding::NotAsked };
+    let Some(request) = request else { return Finding::NotTried };
     let started = Instant::now();
     let mut response = match archive.send(request).await {
         Ok(response) => response,
@@ -271,8 +271,8 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
     }
 }
 
-/// Whether it returns something other than an image for a rendered instance. If it refuses, the gateway renders, and nothing
-/// need be configured.
+/// Whether it returns something other than an image for a rendered instance. If it rejects the request, the gateway renders,
+/// and no setting is needed.
 async fn renders_badly(archive: &Archive, instance: DicomResource) -> bool {
     let rendered = Retrieval::rendered(instance, Rendering::default());
     let request = UpstreamRequest::retrieve(rendered).accepting(HeaderValue::from_static("image/jpeg"));
@@ -282,7 +282,7 @@ async fn renders_badly(archive: &Archive, instance: DicomResource) -> bool {
     })
 }
 
-/// Counts the rows of a search; with the first of them.
+/// Counts the rows of a search, and returns the first one.
 async fn first_row(archive: &Archive, request: UpstreamRequest) -> (Finding, Option<Attributes>) {
     let started = Instant::now();
     let mut first = None;

@@ -1,4 +1,4 @@
-//! The output of `check`: one line per archive, below it what is wrong with it, then what to configure. Every line of an
+//! The output of `check`: one line per archive, followed by its problems, then what to configure. Every line of an
 //! archive begins with its id, so that it can be searched for.
 
 use std::fmt;
@@ -11,7 +11,7 @@ const COLUMNS: [&str; 5] = ["studies", "series", "metadata", "instances", "WADO-
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAsked => formatter.write_str("-"),
+            Self::NotTried => formatter.write_str("-"),
             Self::Rows(rows, duration) => write!(formatter, "{rows} in {} ms", duration.as_millis()),
             Self::Failed(error) => formatter.write_str(error.label()),
             Self::Wrong(_) => formatter.write_str("wrong"),
@@ -28,7 +28,7 @@ fn verdict(check: &ArchiveCheck) -> &'static str {
     }
 }
 
-/// What each column says about an archive; `None` where no request succeeded: then the reason says more.
+/// The columns of an archive; `None` if no request succeeded: then the reason is shown instead.
 fn cells(check: &ArchiveCheck) -> Option<[String; 5]> {
     let findings = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
     let has_rows = findings.iter().any(|finding| matches!(finding, Finding::Rows(..)));
@@ -75,7 +75,7 @@ impl fmt::Display for Checks {
 }
 
 impl Checks {
-    /// What to configure; what is to be done for several archives is said once.
+    /// What to configure; advice for several archives is printed once.
     fn write_hints(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut hints: Vec<(&str, Vec<&str>)> = Vec::new();
         for check in &self.0 {
@@ -95,7 +95,7 @@ impl Checks {
         Ok(())
     }
 
-    /// One sentence, where there are several archives.
+    /// One sentence, if there are several archives.
     fn write_summary(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.len() < 2 {
             return Ok(());
@@ -136,7 +136,7 @@ mod tests {
             series,
             metadata,
             instances,
-            uri_service: Finding::NotAsked,
+            uri_service: Finding::NotTried,
             lacking: BTreeSet::from([Synthesized::Counts]),
             missing: BTreeSet::new(),
         }
@@ -159,14 +159,14 @@ mod tests {
     }
 
     fn broken(id: &str, studies: Finding) -> ArchiveCheck {
-        let mut check = archive(id, studies, Finding::NotAsked, Finding::NotAsked);
-        check.series = Finding::NotAsked;
+        let mut check = archive(id, studies, Finding::NotTried, Finding::NotTried);
+        check.series = Finding::NotTried;
         check.lacking.clear();
         check
     }
 
     #[test]
-    fn an_archive_works_when_one_way_to_its_instances_does() {
+    fn an_archive_works_if_one_source_of_its_instances_works() {
         assert!(checked(rows(1), rows(9), rows(9)).all_work());
         let checks = checked(rows(1), unreachable(), rows(9));
         assert!(checks.all_work() && checks.to_string().contains("main: set detail = \"qido\""), "{checks}");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_counts_times_and_what_is_wrong() {
+    fn the_table_has_counts_times_and_problems() {
         let table = checked(rows(1), unreachable(), rows(9)).to_string();
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines[0], "archive  verdict  studies     series      metadata     instances   WADO-URI");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_without_studies_is_empty_and_well() {
+    fn an_archive_without_studies_is_empty_and_works() {
         let empty = Checks(vec![broken("main", rows(0))]);
         let table = empty.to_string();
         assert!(empty.all_work(), "{table}");

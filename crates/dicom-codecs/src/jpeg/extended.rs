@@ -1,8 +1,7 @@
-//! Extended JPEG of 12 bits (ITU-T T.81: sequential, with Huffman codes), of one component, as DICOM has it for grayscale images
-//! (PS3.5 8.2.1).
+//! Decodes Extended JPEG of 12 bits (ITU-T T.81: sequential, with Huffman codes) with one component, which DICOM uses for
+//! grayscale images (PS3.5 8.2.1).
 //!
-//! [`header`] reads what is said before the samples, [`huffman`] the bits and their codes, [`idct`] makes samples of
-//! coefficients.
+//! [`header`] reads the header and the tables, [`huffman`] the bits and their codes; [`idct`] converts coefficients to samples.
 
 mod header;
 mod huffman;
@@ -18,10 +17,10 @@ pub(super) use header::is_of_12_bits;
 
 const MAX_SIZE: f32 = 4095.0;
 
-/// What samples are counted from (T.81 A.3.1).
+/// The value of a sample of 0 (level shift, T.81 A.3.1).
 const LEVEL: f32 = 2048.0;
 
-/// Where the coefficients stand that come one after the other (T.81 figure A.6).
+/// The positions of the coefficients in the order of the stream (T.81 figure A.6).
 #[rustfmt::skip]
 const ZIGZAG: [usize; BLOCK] = [
      0,  1,  8, 16,  9,  2,  3, 10, 17, 24, 32, 25, 18, 11,  4,  5,
@@ -48,7 +47,7 @@ pub(super) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Vec<u16>, Co
             }
             until_restart = until_restart.saturating_sub(1);
             let values = cosine.invert(&scan.block()?);
-            // What stands beyond the edge only fills the block.
+            // Samples beyond the edge only complete the block.
             let lines = samples[top * header.columns..].chunks_mut(header.columns);
             for (line, values) in lines.zip(values.chunks_exact(8)) {
                 for (sample, value) in line[left..].iter_mut().zip(values) {
@@ -64,7 +63,7 @@ pub(super) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Vec<u16>, Co
 struct JpegScan<'a> {
     bits: JpegBits<'a>,
     header: &'a JpegHeader<'a>,
-    /// The first coefficient of the block before.
+    /// The first coefficient of the previous block.
     prediction: i32,
 }
 
@@ -80,7 +79,7 @@ impl JpegScan<'_> {
         while next < BLOCK {
             match self.coefficient(others, 15)? {
                 (0, 0) => break,
-                // Sixteen zeros, the last of which it is.
+                // Sixteen zeros; the last one is this coefficient.
                 (zeros, value) => {
                     let at = next + zeros;
                     let place = *ZIGZAG.get(at).ok_or(BROKEN)?;
@@ -92,17 +91,17 @@ impl JpegScan<'_> {
         Ok(block)
     }
 
-    /// How many zeros come before a coefficient, at most `most`, and the coefficient.
-    fn coefficient(&mut self, codes: &Codes, most: usize) -> Result<(usize, i32), CodecError> {
+    /// The number of zeros before a coefficient, at most `max_zeros`, and the coefficient.
+    fn coefficient(&mut self, codes: &Codes, max_zeros: usize) -> Result<(usize, i32), CodecError> {
         let symbol = self.bits.symbol(codes)?;
         let (zeros, size) = (usize::from(symbol >> 4), symbol & 0x0F);
-        if zeros > most || (size == 0 && !matches!(zeros, 0 | 15)) {
+        if zeros > max_zeros || (size == 0 && !matches!(zeros, 0 | 15)) {
             return Err(BROKEN);
         }
         Ok((zeros, self.bits.value(size)?))
     }
 
-    /// Behind the marker of a restart nothing is known of what came before it.
+    /// Resets the prediction after a restart marker.
     fn restart(&mut self) -> Result<(), CodecError> {
         self.prediction = 0;
         self.bits.restart()

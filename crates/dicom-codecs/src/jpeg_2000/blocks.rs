@@ -1,14 +1,15 @@
-//! How small the blocks and precincts are that a stream is cut into (ITU-T T.800 A.6.1, A.6.2), in its own header and in
-//! those of its tiles. The decoder keeps books of some hundred bytes for each of them: of a stream whose precincts are
-//! single samples a thousand times as many as the image has.
+//! Checks the sizes of the blocks and precincts of a stream (ITU-T T.800 A.6.1, A.6.2), in its main header and in those of its
+//! tiles. The decoder needs hundreds of bytes for each of them: a stream whose precincts are single samples would need a
+//! thousand times the memory of the image.
 
 use super::BROKEN;
 use crate::CodecError;
 
-/// Blocks of 64 by 64 are usual, and 16 by 16 the smallest that are met: so many bits of their two sides together.
+/// The minimum of the exponents of both sides of a block together: blocks usually have 64 by 64 samples; the smallest that
+/// occur have 16 by 16.
 const MIN_BLOCK_SIZE: u32 = 8;
 
-/// Precincts of 128 by 128 are the smallest that are met: so many bits of either side, with some to spare.
+/// The minimum exponent of each side of a precinct, with a margin: the smallest that occur have 128 by 128 samples.
 const MIN_PRECINCT_SIZE: u8 = 5;
 
 const START_OF_TILE_PART: u16 = 0xFF90;
@@ -17,18 +18,18 @@ const END: u16 = 0xFFD9;
 const CODING_STYLE: u16 = 0xFF52;
 const CODING_STYLE_OF_COMPONENT: u16 = 0xFF53;
 
-/// Refuses a stream that is cut smaller than any real one.
+/// Rejects a stream with smaller blocks or precincts than any real one.
 pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
     let word = |at: usize| stream.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let long = |at: usize| {
         stream.get(at..at + 4).map(|four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]))
     };
-    // Behind the start of the stream, which has been seen.
+    // After the start of the stream, which was checked.
     let mut at = 2;
     let mut next_part = None;
     loop {
         match word(at) {
-            // Some writers leave the end out, or cut the last part short.
+            // Some writers omit the end, or truncate the last part.
             None | Some(END) => return Ok(()),
             Some(START_OF_DATA) => match next_part.take() {
                 Some(next) => at = next,
@@ -40,14 +41,14 @@ pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
                 match marker {
                     START_OF_TILE_PART => {
                         let part = long(at + 6).ok_or(BROKEN)? as usize;
-                        // 0 says that it runs to the end.
+                        // 0 means that it extends to the end.
                         next_part = if part == 0 { None } else { Some(at + part) };
                         if next_part.is_some_and(|next| next <= at + 2 + length) {
                             return Err(BROKEN);
                         }
                     }
                     CODING_STYLE => check_style(segment, 5)?,
-                    // The component's number takes one byte, as there are no more than three.
+                    // The component number has one byte, because there are at most three.
                     CODING_STYLE_OF_COMPONENT => check_style(segment.get(1..).ok_or(BROKEN)?, 1)?,
                     _ => {}
                 }
@@ -57,7 +58,8 @@ pub(super) fn check(stream: &[u8]) -> Result<(), CodecError> {
     }
 }
 
-/// Of a segment whose first byte says whether precincts are told; their sizes and those of blocks begin at `parameters`.
+/// Checks a segment whose first byte says whether it has precinct sizes; the sizes of blocks and precincts begin at
+/// `parameters`.
 fn check_style(segment: &[u8], parameters: usize) -> Result<(), CodecError> {
     let has_precincts = segment.first().ok_or(BROKEN)? & 1 == 1;
     let parameters = segment.get(parameters..).ok_or(BROKEN)?;
@@ -98,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_are_in_use_pass() {
+    fn usual_sizes_are_accepted() {
         for usual in [style(4, 4, &[]), style(2, 2, &[]), style(4, 4, &[0x77, 0x88, 0x88])] {
             assert_eq!(check(&with_tile(&usual, &usual)), Ok(()));
         }
     }
 
     #[test]
-    fn small_pieces_are_found_in_either_header() {
+    fn small_sizes_are_rejected_in_either_header() {
         let usual = style(4, 4, &[]);
         for small in [style(0, 0, &[]), style(1, 2, &[]), style(4, 4, &[0x88, 0x08]), style(4, 4, &[0x80])] {
             for stream in [with_tile(&small, &usual), with_tile(&usual, &small)] {

@@ -1,4 +1,4 @@
-//! The bits of a scan: behind a byte of ones comes one of seven bits (T.87 A.1, D.1).
+//! Reads the bits of a scan: a byte after 0xFF has only seven bits (T.87 A.1, D.1).
 
 use super::BROKEN;
 use crate::CodecError;
@@ -7,7 +7,7 @@ use crate::CodecError;
 pub(super) struct JpegLsBits<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// JpegLsBits that were taken out of `bytes` and not yet read, in its lower end.
+    /// Bits that were taken from `bytes` and not yet read, at its lower end.
     held: u64,
     count: u32,
     after_ones: bool,
@@ -18,7 +18,7 @@ impl<'a> JpegLsBits<'a> {
         Self { bytes, at: 0, held: 0, count: 0, after_ones: false }
     }
 
-    /// How many bytes the scan took.
+    /// The number of bytes of the scan.
     pub(super) fn consumed(&self) -> usize {
         self.at
     }
@@ -27,7 +27,7 @@ impl<'a> JpegLsBits<'a> {
         self.read(1)
     }
 
-    /// So many bits, 32 at most, the first of them the highest.
+    /// The next `count` bits, at most 32; the first one is the highest.
     pub(super) fn read(&mut self, count: u32) -> Result<u32, CodecError> {
         while self.count < count {
             self.take()?;
@@ -37,12 +37,12 @@ impl<'a> JpegLsBits<'a> {
         Ok((bits & u64::from(u32::MAX)) as u32)
     }
 
-    /// How many zeros come before a one, which is read too; no more than `most`.
-    pub(super) fn zeros(&mut self, most: u32) -> Result<u32, CodecError> {
+    /// The number of zeros before a one, which is read too; an error if there are more than `max`.
+    pub(super) fn zeros(&mut self, max: u32) -> Result<u32, CodecError> {
         let mut zeros = 0;
         while self.bit()? == 0 {
             zeros += 1;
-            if zeros > most {
+            if zeros > max {
                 return Err(BROKEN);
             }
         }
@@ -51,7 +51,7 @@ impl<'a> JpegLsBits<'a> {
 
     fn take(&mut self) -> Result<(), CodecError> {
         let byte = *self.bytes.get(self.at).ok_or(BROKEN)?;
-        // A marker: the scan has no more bits than that.
+        // A marker: the scan ends here.
         if self.after_ones && byte >= 0x80 {
             return Err(BROKEN);
         }

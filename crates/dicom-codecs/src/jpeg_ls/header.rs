@@ -5,7 +5,7 @@ use crate::CodecError;
 
 const UNSUPPORTED: CodecError = CodecError::Unsupported("its kind of JPEG-LS, such as mapping tables,");
 
-/// What a stream says before its scans, and how far it was read.
+/// The header of a stream, and the position up to which the stream was read.
 #[derive(Debug)]
 pub(super) struct JpegLsHeader<'a> {
     stream: &'a [u8],
@@ -13,12 +13,12 @@ pub(super) struct JpegLsHeader<'a> {
     precision: u32,
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Their names.
+    /// The names of the components.
     pub(super) components: Vec<u8>,
     preset: Preset,
 }
 
-/// Parameters that the stream gives; 0 stands for what they are otherwise (T.87 C.2.4.1.1).
+/// The parameters of the stream; 0 means the default (T.87 C.2.4.1.1).
 #[derive(Debug, Clone, Copy, Default)]
 struct Preset {
     maximum: i32,
@@ -28,14 +28,14 @@ struct Preset {
 
 #[derive(Debug)]
 pub(super) struct JpegLsScan {
-    /// Which components it holds, by their places in the frame.
+    /// The indexes of its components in the frame.
     pub(super) components: Vec<usize>,
     near: i32,
-    /// Samples of all components take turns, not lines of them.
+    /// Whether the components are interleaved by sample, not by line.
     pub(super) by_pixel: bool,
 }
 
-/// The parameters by which samples are coded (T.87 A.2.1).
+/// The coding parameters of samples (T.87 A.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SampleCoding {
     pub(super) maximum: i32,
@@ -43,14 +43,14 @@ pub(super) struct SampleCoding {
     pub(super) thresholds: [i32; 3],
     pub(super) reset: i32,
     pub(super) range: i32,
-    /// JpegLsBits of a mapped error.
+    /// The number of bits of a mapped error.
     pub(super) error_bits: u32,
-    /// JpegLsBits of a code word at most.
+    /// The maximum number of bits of a code word.
     pub(super) limit: u32,
 }
 
 impl<'a> JpegLsHeader<'a> {
-    /// Up to the first scan.
+    /// Reads the header up to the first scan.
     pub(super) fn read(stream: &'a [u8]) -> Result<Self, CodecError> {
         if !stream.starts_with(&[0xFF, 0xD8]) {
             return Err(BROKEN);
@@ -70,7 +70,7 @@ impl<'a> JpegLsHeader<'a> {
         if header.components.is_empty() { Err(BROKEN) } else { Ok(header) }
     }
 
-    /// What stands behind what was read.
+    /// The bytes that were not read yet.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.stream.get(self.at..).unwrap_or_default()
     }
@@ -79,9 +79,9 @@ impl<'a> JpegLsHeader<'a> {
         self.at += bytes;
     }
 
-    /// Reads up to the entropy coded data of the next scan.
+    /// Reads up to the entropy-coded data of the next scan.
     pub(super) fn next_scan(&mut self) -> Result<JpegLsScan, CodecError> {
-        // A scan is padded to a whole byte, and by one more behind a byte of ones.
+        // A scan is padded to a whole byte, and by another byte after 0xFF.
         while self.peek_marker().is_err() && self.at < self.stream.len() {
             self.at += 1;
         }
@@ -120,7 +120,7 @@ impl<'a> JpegLsHeader<'a> {
     pub(super) fn coding(&self, scan: &JpegLsScan) -> SampleCoding {
         let near = scan.near;
         let maximum = if self.preset.maximum > 0 { self.preset.maximum } else { (1 << self.precision) - 1 };
-        let usual = usual_thresholds(maximum, near);
+        let usual = default_thresholds(maximum, near);
         let given = self.preset.thresholds;
         let thresholds = [0, 1, 2].map(|index| if given[index] > 0 { given[index] } else { usual[index] });
         let range = (maximum + 2 * near) / (2 * near + 1) + 1;
@@ -154,7 +154,7 @@ impl<'a> JpegLsHeader<'a> {
                     return Err(UNSUPPORTED);
                 }
             }
-            // LSE, of which only the first kind holds parameters.
+            // LSE: only its first type contains parameters.
             0xF8 if content.first() == Some(&1) => {
                 let number = |at: usize| word(at).map(i32::from).ok_or(BROKEN);
                 self.preset = Preset {
@@ -167,7 +167,7 @@ impl<'a> JpegLsHeader<'a> {
                 }
             }
             0xF8 => return Err(UNSUPPORTED),
-            // Restart intervals, and a color transform of Hewlett-Packard's.
+            // Restart intervals, and the color transform of Hewlett-Packard.
             0xDD if content.iter().any(|byte| *byte != 0) => return Err(UNSUPPORTED),
             0xE8 if content.starts_with(b"mrfx") && content.get(4) != Some(&0) => return Err(UNSUPPORTED),
             0xDD | 0xE0..=0xEF | 0xFE => {}
@@ -194,8 +194,8 @@ impl<'a> JpegLsHeader<'a> {
     }
 }
 
-/// T.87 C.2.4.1.1.1.
-fn usual_thresholds(maximum: i32, near: i32) -> [i32; 3] {
+/// The default thresholds (T.87 C.2.4.1.1.1).
+fn default_thresholds(maximum: i32, near: i32) -> [i32; 3] {
     let clamp = |value: i32, least: i32| if value > maximum || value < least { least } else { value };
     let [first, second, third] = if maximum >= 128 {
         let factor = (maximum.min(4095) + 128) / 256;
@@ -209,7 +209,7 @@ fn usual_thresholds(maximum: i32, near: i32) -> [i32; 3] {
     [first, second, clamp(third, second)]
 }
 
-/// How many bits tell `count` values apart.
+/// The number of bits that distinguish `count` values.
 fn bits_for(count: i32) -> u32 {
     (count - 1).checked_ilog2().map_or(0, |bits| bits + 1)
 }

@@ -1,4 +1,4 @@
-//! Samples, line by line: each predicted from its surroundings, or run through where these are flat (T.87 A.3 to A.7).
+//! Decodes samples line by line: each is predicted from its surroundings, or part of a run if these are flat (T.87 A.3 to A.7).
 
 use super::BROKEN;
 use super::bits::JpegLsBits;
@@ -10,14 +10,14 @@ use crate::CodecError;
 const RUNS: [u32; 32] =
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// What goes from line to line of a scan.
+/// The state between the lines of a scan.
 #[derive(Debug)]
 pub(super) struct Coder {
     coding: SampleCoding,
     contexts: Vec<Context>,
-    unlike: RunContext,
-    alike: RunContext,
-    /// Where in [`RUNS`] each component's lines stand.
+    other: RunContext,
+    equal: RunContext,
+    /// The current index of each component in [`RUNS`].
     runs: Vec<usize>,
 }
 
@@ -31,12 +31,12 @@ struct Around {
 }
 
 impl Around {
-    /// Around the sample that stands at `at` of `line`.
+    /// The surroundings of the sample at `at` of `line`.
     fn at(above: &[i32], line: &[i32], at: usize) -> Self {
         Self { a: line[at - 1], b: above[at], c: above[at - 1], d: above[at + 1] }
     }
 
-    /// T.87 A.4.1.
+    /// The prediction (T.87 A.4.1).
     fn predicted(self) -> i32 {
         let Self { a, b, c, .. } = self;
         if c >= a.max(b) {
@@ -53,14 +53,14 @@ impl Coder {
     pub(super) fn new(coding: SampleCoding, components: usize) -> Self {
         Self {
             contexts: vec![Context::new(coding.range); 365],
-            unlike: RunContext::new(coding.range, false),
-            alike: RunContext::new(coding.range, true),
+            other: RunContext::new(coding.range, false),
+            equal: RunContext::new(coding.range, true),
             runs: vec![0; components],
             coding,
         }
     }
 
-    /// Fills `line` of one component, whose first sample stands at 1.
+    /// Fills `line` of one component, whose first sample is at index 1.
     pub(super) fn line(
         &mut self,
         bits: &mut JpegLsBits<'_>,
@@ -97,7 +97,7 @@ impl Coder {
         Ok(())
     }
 
-    /// Fills lines whose components take turns sample by sample (T.87 B.3).
+    /// Fills lines whose components are interleaved by sample (T.87 B.3).
     pub(super) fn line_of_pixels(
         &mut self,
         bits: &mut JpegLsBits<'_>,
@@ -135,7 +135,7 @@ impl Coder {
         Ok(())
     }
 
-    /// T.87 A.3: 0 where the surroundings are flat, negative where the signs of all differences are to be turned.
+    /// The context number (T.87 A.3): 0 if the surroundings are flat, negative if the signs of all differences are inverted.
     fn context_of(&self, Around { a, b, c, d }: Around) -> i32 {
         81 * self.quantized(d - b) + 9 * self.quantized(b - c) + self.quantized(c - a)
     }
@@ -161,31 +161,31 @@ impl Coder {
     ) -> Result<i32, CodecError> {
         let SampleCoding { maximum, near, reset, limit, .. } = self.coding;
         let sign = if context < 0 { -1 } else { 1 };
-        // Nine values for each of three differences make 365 contexts but for the sign.
+        // Nine values for each of three differences are 365 contexts without the sign.
         let index = context.unsigned_abs() as usize;
-        let learnt = self.contexts[index];
-        let predicted = (around.predicted() + sign * learnt.correction()).clamp(0, maximum);
-        let mapped = self.mapped_error(bits, learnt.golomb(), limit)?;
-        let error = learnt.unmapped(mapped, near);
-        self.contexts[index].learn(error, near, reset);
+        let statistics = self.contexts[index];
+        let predicted = (around.predicted() + sign * statistics.correction()).clamp(0, maximum);
+        let mapped = self.mapped_error(bits, statistics.golomb(), limit)?;
+        let error = statistics.unmap(mapped, near);
+        self.contexts[index].update(error, near, reset);
         Ok(self.corrected(predicted, sign * error))
     }
 
     /// A limited Golomb code (T.87 A.5.3).
     fn mapped_error(&self, bits: &mut JpegLsBits<'_>, k: u32, limit: u32) -> Result<i32, CodecError> {
         let error_bits = self.coding.error_bits;
-        let most = limit.checked_sub(error_bits + 1).ok_or(BROKEN)?;
-        let zeros = bits.zeros(most)?;
-        let value = if zeros < most {
+        let max_zeros = limit.checked_sub(error_bits + 1).ok_or(BROKEN)?;
+        let zeros = bits.zeros(max_zeros)?;
+        let value = if zeros < max_zeros {
             u64::from(zeros) << k | u64::from(bits.read(k)?)
         } else {
             u64::from(bits.read(error_bits)?) + 1
         };
-        // Twice the range holds every error and its sign.
+        // Twice the range is enough for every error and its sign.
         i32::try_from(value).ok().filter(|value| *value <= 2 * self.coding.range).ok_or(BROKEN)
     }
 
-    /// The sample that `error` makes of `predicted` (T.87 A.4.5, A.6.1).
+    /// The sample with `error` from `predicted` (T.87 A.4.5, A.6.1).
     fn corrected(&self, predicted: i32, error: i32) -> i32 {
         let SampleCoding { maximum, near, range, .. } = self.coding;
         let step = 2 * near + 1;
@@ -200,7 +200,7 @@ impl Coder {
         sample.clamp(0, maximum)
     }
 
-    /// How long a run is, of `left` samples at most (T.87 A.7.1).
+    /// The length of a run, at most `left` samples (T.87 A.7.1).
     fn run(&mut self, bits: &mut JpegLsBits<'_>, component: usize, left: usize) -> Result<Run, CodecError> {
         let state = &mut self.runs[component];
         let mut length = 0;
@@ -223,13 +223,13 @@ impl Coder {
         &mut self,
         bits: &mut JpegLsBits<'_>,
         component: usize,
-        alike: bool,
+        is_equal: bool,
     ) -> Result<i32, CodecError> {
-        let k = if alike { self.alike.golomb() } else { self.unlike.golomb() };
+        let k = if is_equal { self.equal.golomb() } else { self.other.golomb() };
         let limit = self.coding.limit.saturating_sub(RUNS[self.runs[component]] + 1);
         let mapped = self.mapped_error(bits, k, limit)?;
-        let context = if alike { &mut self.alike } else { &mut self.unlike };
-        Ok(context.unmapped(mapped, self.coding.reset))
+        let context = if is_equal { &mut self.equal } else { &mut self.other };
+        Ok(context.unmap(mapped, self.coding.reset))
     }
 
     fn shorten(&mut self, component: usize) {
@@ -238,10 +238,10 @@ impl Coder {
     }
 }
 
-/// Samples like the one before them.
+/// Samples equal to the one before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     length: usize,
-    /// Another sample follows in the line.
+    /// Whether another sample follows in the line.
     is_broken: bool,
 }

@@ -1,4 +1,4 @@
-//! The example of the recommendation, and streams that are none. Real streams are decoded in tests/e2e.
+//! The example of the recommendation, and invalid streams. Real streams are decoded in tests/e2e.
 
 use proptest::prelude::*;
 
@@ -36,14 +36,14 @@ fn preset_maximum_beyond_the_precision_is_rejected() {
 }
 
 #[test]
-fn a_stream_of_another_size_is_refused() {
+fn a_stream_of_another_size_is_rejected() {
     for layout in [layout(4, 5), layout(5, 4), layout(65_535, 65_535)] {
         assert!(decode(EXAMPLE, &layout).is_err());
     }
 }
 
 #[test]
-fn a_stream_that_is_cut_short_is_broken() {
+fn a_truncated_stream_is_broken() {
     for length in 0..EXAMPLE.len() - 2 {
         assert!(decode(&EXAMPLE[..length], &layout(4, 4)).is_err(), "{length}");
     }

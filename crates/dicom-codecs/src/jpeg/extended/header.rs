@@ -1,11 +1,11 @@
-//! What is said before the samples (T.81 B.2): the frame, its tables, and which of them its scan uses.
+//! Reads the header of a stream (T.81 B.2): the frame, its tables, and the tables that its scan uses.
 
 use super::super::BROKEN;
 use super::huffman::Codes;
 use super::idct::BLOCK;
 use crate::CodecError;
 
-/// JpegBits of a sample.
+/// The number of bits of a sample.
 const PRECISION: u8 = 12;
 
 const UNSUPPORTED: CodecError = CodecError::Unsupported("JPEG of 12 bits with more than one component");
@@ -17,23 +17,23 @@ const SCAN: u8 = 0xDA;
 const QUANTIZATION: u8 = 0xDB;
 const RESTART: u8 = 0xDD;
 
-/// All of it.
+/// The whole header.
 pub(super) struct JpegHeader<'a> {
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Blocks from one restart marker to the next; 0 where there are none.
+    /// The number of blocks between restart markers; 0 if there are none.
     pub(super) restart: usize,
-    /// In the order in which coefficients come.
+    /// In the order of the coefficients in the stream.
     pub(super) quantization: [f32; BLOCK],
     /// The codes of first coefficients.
     pub(super) first: Codes,
     /// The codes of all others.
     pub(super) others: Codes,
-    /// What follows.
+    /// The entropy-coded data.
     pub(super) scan: &'a [u8],
 }
 
-/// What the frame header says (T.81 B.2.2).
+/// The content of the frame header (T.81 B.2.2).
 #[derive(Clone, Copy)]
 struct Frame {
     rows: usize,
@@ -50,7 +50,7 @@ struct Tables {
     others: [Option<Codes>; 4],
 }
 
-/// Whether the frame header of `stream` says that it is extended JPEG of 12 bits.
+/// Whether `stream` is Extended JPEG of 12 bits, according to its frame header.
 pub(in super::super) fn is_of_12_bits(stream: &[u8]) -> bool {
     let mut segments = Segments(stream);
     segments.any(|(marker, segment)| marker == EXTENDED && segment.first() == Some(&PRECISION))
@@ -68,7 +68,7 @@ impl<'a> JpegHeader<'a> {
                 EXTENDED => frame = Some(Frame::read(segment)?),
                 SCAN => {
                     let frame = frame.ok_or(BROKEN)?;
-                    // Of that one component, with the tables that it names, all coefficients at once.
+                    // The only component, with its tables, and all coefficients in one scan.
                     let [1, component, codes, 0, 63, 0] = *segment else { return Err(BROKEN) };
                     let (first, others) = (usize::from(codes >> 4), usize::from(codes & 0x0F));
                     let named = (component == frame.component).then_some(tables).ok_or(BROKEN)?;
@@ -151,7 +151,7 @@ fn word(segment: &[u8], at: usize) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes(bytes)))
 }
 
-/// Marker by marker, with what belongs to it (T.81 B.1.1.4), up to the first scan; then what is left is that scan.
+/// Reads markers with their segments (T.81 B.1.1.4) up to the first scan; the rest is that scan.
 struct Segments<'a>(&'a [u8]);
 
 impl<'a> Iterator for Segments<'a> {
@@ -160,7 +160,7 @@ impl<'a> Iterator for Segments<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match *self.0 {
-                // The start of the image, which has nothing, and a byte that fills.
+                // The start of the image, which has no segment, and a fill byte.
                 [0xFF, 0xD8, ref rest @ ..] => self.0 = rest,
                 [0xFF, 0xFF, ..] => self.0 = &self.0[1..],
                 [0xFF, marker, ref rest @ ..] => {

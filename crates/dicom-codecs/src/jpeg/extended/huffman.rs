@@ -1,24 +1,24 @@
-//! The bits of a scan and the Huffman codes that they are (T.81 F.2.2).
+//! Reads the bits of a scan and their Huffman codes (T.81 F.2.2).
 
 use super::super::BROKEN;
 use crate::CodecError;
 
-/// No code is longer.
+/// The maximum length of a code.
 const MAX_LEN: usize = 16;
 
 /// A table of codes (T.81 C.2), by their lengths from 1.
 #[derive(Debug, Clone)]
 pub(super) struct Codes {
-    /// For each length: behind the last code of it, as if all codes had [`MAX_LEN`] bits; and what must be added to a code to
-    /// have the place of its symbol.
+    /// For each length: the end of its codes, extended to [`MAX_LEN`] bits; and the number to add to a code to get the index of
+    /// its symbol.
     lengths: [(u32, i32); MAX_LEN],
     symbols: Vec<u8>,
 }
 
 impl Codes {
-    /// Of how many codes there are of each length, and their symbols; nothing when there are more codes than a length allows.
+    /// A table from the number of codes of each length, and their symbols; `None` if there are more codes than a length allows.
     pub(super) fn new(counts: &[u8; MAX_LEN], symbols: &[u8]) -> Option<Self> {
-        let (mut code, mut place) = (0_i32, 0_i32);
+        let (mut code, mut index) = (0_i32, 0_i32);
         let mut lengths = [(0, 0); MAX_LEN];
         for (length, (count, entry)) in counts.iter().zip(&mut lengths).enumerate() {
             let first = code;
@@ -26,14 +26,14 @@ impl Codes {
             if code > 1 << (length + 1) {
                 return None;
             }
-            *entry = (u32::try_from(code).ok()? << (MAX_LEN - 1 - length), place - first);
-            place += i32::from(*count);
+            *entry = (u32::try_from(code).ok()? << (MAX_LEN - 1 - length), index - first);
+            index += i32::from(*count);
             code <<= 1;
         }
-        (usize::try_from(place) == Ok(symbols.len())).then(|| Self { lengths, symbols: symbols.to_vec() })
+        (usize::try_from(index) == Ok(symbols.len())).then(|| Self { lengths, symbols: symbols.to_vec() })
     }
 
-    /// The symbol with whose code `bits` begin, and how long the code is.
+    /// The symbol whose code `bits` begin with, and the length of the code.
     fn find(&self, bits: u32) -> Option<(u8, u32)> {
         let behind = |(end, _): &(u32, i32)| bits < *end;
         let length = self.lengths.iter().position(behind)?;
@@ -47,10 +47,10 @@ impl Codes {
 #[derive(Debug)]
 pub(super) struct JpegBits<'a> {
     bytes: &'a [u8],
-    /// JpegBits that were taken out of `bytes` and not yet read, in its lower end.
+    /// Bits that were taken from `bytes` and not yet read, at its lower end.
     held: u64,
     count: u32,
-    /// The last digit of the next restart marker.
+    /// The number of the next restart marker.
     next_restart: u8,
 }
 
@@ -62,14 +62,14 @@ impl<'a> JpegBits<'a> {
     /// The next code's symbol.
     pub(super) fn symbol(&mut self, codes: &Codes) -> Result<u8, CodecError> {
         self.fill();
-        // Behind the last bit stand zeros, which end no code.
+        // Zeros follow the last bit; they complete no code.
         let bits = (self.held << MAX_LEN >> self.count) & 0xFFFF;
         let (symbol, length) = u32::try_from(bits).ok().and_then(|bits| codes.find(bits)).ok_or(BROKEN)?;
         self.count = self.count.checked_sub(length).ok_or(BROKEN)?;
         Ok(symbol)
     }
 
-    /// A value of so many bits, 15 at most (T.81 F.2.2.1, EXTEND): those that begin with a zero are negative.
+    /// A value of `size` bits, at most 15 (T.81 F.2.2.1, EXTEND): values that begin with a zero are negative.
     pub(super) fn value(&mut self, size: u8) -> Result<i32, CodecError> {
         if size == 0 {
             return Ok(0);
@@ -80,9 +80,9 @@ impl<'a> JpegBits<'a> {
         Ok(if bits < 1 << (size - 1) { bits + 1 - (1 << size) } else { bits })
     }
 
-    /// To behind the next restart marker.
+    /// Skips the next restart marker.
     pub(super) fn restart(&mut self) -> Result<(), CodecError> {
-        // What is left of a byte is padding; a whole byte would be a block too many.
+        // The rest of a byte is padding; a whole byte would be an additional block.
         self.fill();
         if self.count >= 8 {
             return Err(BROKEN);
@@ -98,7 +98,7 @@ impl<'a> JpegBits<'a> {
         Ok(())
     }
 
-    /// Holds as many bits as any code or value takes, while there are some before the next marker.
+    /// Reads ahead enough bits for any code or value, if there are any before the next marker.
     fn fill(&mut self) {
         while self.count <= 32 {
             let (byte, taken) = match self.bytes {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_told_apart_by_their_beginnings() {
+    fn codes_are_distinguished_by_their_first_bits() {
         let mut bits = JpegBits::new(&[0b0101_1001, 0b0111_1111]);
         let symbols: Vec<_> = (0..5).map(|_| bits.symbol(&codes()).unwrap()).collect();
         assert_eq!(symbols, [5, 6, 7, 5, 6]);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn more_codes_than_there_can_be_are_no_table() {
+    fn a_table_with_too_many_codes_is_rejected() {
         let mut counts = [0; MAX_LEN];
         counts[0] = 3;
         assert!(Codes::new(&counts, &[1, 2, 3]).is_none());
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn restarts_come_in_their_order() {
+    fn restart_markers_must_be_in_order() {
         let mut bits = JpegBits::new(&[0b0111_1111, 0xFF, 0xD0, 0b0111_1111, 0xFF, 0xFF, 0xD1, 0xFF, 0xD1]);
         for _ in 0..2 {
             assert_eq!(bits.symbol(&codes()).unwrap(), 5);

@@ -1,14 +1,14 @@
-//! From coefficients to samples: the inverse cosine transform (T.81 A.3.3).
+//! Converts coefficients to samples: the inverse cosine transform (T.81 A.3.3).
 
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
-/// Samples or coefficients of a block.
+/// The number of samples or coefficients of a block.
 pub(super) const BLOCK: usize = 64;
 
-/// Eight lines of eight.
+/// Eight lines of eight samples or coefficients.
 pub(super) type Block = [f32; BLOCK];
 
-/// The cosines, those of a place in a line each.
+/// The cosines for each position in a line.
 pub(super) struct Cosine([[f32; 8]; 8]);
 
 impl Cosine {
@@ -23,9 +23,9 @@ impl Cosine {
         Self(cosines)
     }
 
-    /// The samples, counted from the middle of their range.
+    /// The samples, relative to the middle of their range.
     pub(super) fn invert(&self, coefficients: &Block) -> Block {
-        // Lines first, then columns: each step leaves its result turned on its side.
+        // Lines first, then columns: each step transposes its result.
         self.lines(&self.lines(coefficients))
     }
 

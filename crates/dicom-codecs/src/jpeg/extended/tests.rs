@@ -1,4 +1,4 @@
-//! Streams written bit by bit. A real one is compared with another reading of it in tests/e2e.
+//! Streams written bit by bit. tests/e2e compares a real one with the result of another decoder.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ fn layout(rows: u16) -> FrameLayout {
     FrameLayout::new(&gray(rows, 20, 16, 12)).unwrap()
 }
 
-/// Of `components`, a block after the other of one gray each, with a restart marker behind every `restart` blocks.
+/// A stream of `components`, in which each block has one gray level, with a restart marker after every `restart` blocks.
 fn stream(rows: u8, components: u8, grays: &[i32], restart: usize) -> Vec<u8> {
     let segment = |marker: u8, bytes: &[u8]| {
         let length = u8::try_from(bytes.len() + 2).unwrap();
@@ -65,7 +65,7 @@ fn padded(bits: &str) -> Vec<u8> {
 const GRAYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
 
 #[test]
-fn blocks_stand_where_they_belong_and_are_cut_at_the_edges() {
+fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
     for restart in [0, 1, 2] {
         let stream = stream(10, 1, &GRAYS, restart);
         assert!(is_of_12_bits(&stream));
@@ -83,7 +83,7 @@ fn blocks_stand_where_they_belong_and_are_cut_at_the_edges() {
 }
 
 #[test]
-fn what_is_cut_short_or_of_another_size_is_refused() {
+fn a_stream_that_is_truncated_or_of_another_size_is_rejected() {
     let whole = stream(10, 1, &GRAYS, 2);
     assert!(decode(&whole, &layout(11)).is_err());
     let last = whole.len() - 2;
