@@ -1,13 +1,12 @@
 //! Request and response bodies: a form is read within limits, and a request is in flight until its response body has been sent.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use pin_project_lite::pin_project;
+use http_body::{Body as HttpBody, SizeHint};
 
 use super::unreadable;
 use crate::error::{Failure, sentence};
@@ -15,6 +14,7 @@ use crate::http::bounded::{self, ReadError};
 use crate::http::{negotiation, query};
 use crate::telemetry::{AccessLogEntry, InFlight};
 use http_messages::body::{Body, BoxError};
+use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
 /// Maximum length of a form in bytes. Search parameters take a few hundred bytes; this leaves room for lists of hundreds of
 /// UIDs.
@@ -77,16 +77,9 @@ async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
     })
 }
 
-pin_project! {
-    /// A body that is counted as in flight, with its bytes, until it is sent or dropped.
-    #[derive(Debug)]
-    pub struct MeteredBody {
-        #[pin]
-        body: Body,
-        line: Option<AccessLogEntry>,
-        in_flight: Option<InFlight>,
-    }
-}
+/// A body that is counted as in flight, with its bytes, until it is sent or dropped.
+#[derive(Debug)]
+pub struct MeteredBody(ObservedBody<Body, Meter>);
 
 impl MeteredBody {
     /// `body`, with its request in flight until it ends; then `line` is written to the log.
@@ -94,14 +87,35 @@ impl MeteredBody {
         if body.is_end_stream() {
             line.ended();
         }
-        Self { body, line: Some(line), in_flight: Some(in_flight) }
+        Self(ObservedBody::new(body, Meter { line: Some(line), _in_flight: Some(in_flight) }))
     }
 }
 
 impl From<Body> for MeteredBody {
     /// The body of a response to a request that the service did not see.
     fn from(body: Body) -> Self {
-        Self { body, line: None, in_flight: None }
+        Self(ObservedBody::new(body, Meter { line: None, _in_flight: None }))
+    }
+}
+
+/// The log entry that counts the bytes of a body, and the count of its request as in flight; both are completed when they are
+/// dropped.
+#[derive(Debug)]
+struct Meter {
+    line: Option<AccessLogEntry>,
+    _in_flight: Option<InFlight>,
+}
+
+impl BodyObserver<Body> for Meter {
+    fn observe(&mut self, outcome: &PollFrame<BoxError>, body: &Body) {
+        let (Some(line), Poll::Ready(frame)) = (&mut self.line, outcome) else { return };
+        if let Some(Ok(frame)) = frame {
+            line.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        // A body of known length is not polled again after its last frame.
+        if frame.is_none() || body.is_end_stream() {
+            line.ended();
+        }
     }
 }
 
@@ -109,29 +123,15 @@ impl HttpBody for MeteredBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(context));
-        if let Some(line) = this.line {
-            if let Some(Ok(frame)) = &frame {
-                line.sent(frame.data_ref().map_or(0, Bytes::len));
-            }
-            // A body of known length is not polled again after its last frame.
-            if frame.is_none() || this.body.is_end_stream() {
-                line.ended();
-            }
-        }
-        Poll::Ready(frame)
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> PollFrame<BoxError> {
+        Pin::new(&mut self.0).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.0.size_hint()
     }
 }
