@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use dicomweb_gateway::http::forwarded::{PublicAddress, PublicBase};
+use dicomweb_gateway::http::forwarded::{PublicBase, PublicUrl};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request};
 use url::Url;
@@ -24,7 +24,7 @@ const FIELDS: [&str; 6] = [
 pub fn check(text: &[u8]) {
     let fields: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(field).collect();
     for is_secure in [false, true] {
-        let gateway = PublicAddress {
+        let gateway = PublicUrl {
             fixed: None,
             trusted_proxies: ["10.0.0.0/8", "fd00::/8"]
                 .map(|network| network.parse().expect("a network"))
@@ -40,7 +40,7 @@ pub fn check(text: &[u8]) {
             fields.iter().filter(|(name, _)| !FIELDS.contains(&name.as_str())).cloned().collect();
         assert_eq!(as_sent, gateway.of(&request(&unforwarded), CLIENT), "a client is believed");
         let fixed = PublicBase::parse("https://fixed.example/gateway").expect("a base");
-        let configured = PublicAddress { fixed: Some(fixed.clone()), ..gateway.clone() };
+        let configured = PublicUrl { fixed: Some(fixed.clone()), ..gateway.clone() };
         assert_eq!(
             configured.of(&request(&fields), PROXY),
             Some(fixed),
@@ -84,7 +84,7 @@ fn check_base(base: &PublicBase) {
 }
 
 /// What a client sends does not change what a trusted proxy adds to it: only the prefix, which has no list, is the proxy's to remove.
-fn check_behind_proxy(gateway: &PublicAddress, of_client: &[Field]) {
+fn check_behind_proxy(gateway: &PublicUrl, of_client: &[Field]) {
     let is_no_prefix = |(name, _): &&Field| name != "x-forwarded-prefix";
     let is_older = |(name, _): &&Field| name != FORWARDED;
     let added = |fields: &[(&'static str, &'static str)]| -> Vec<Field> {
