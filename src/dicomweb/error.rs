@@ -137,6 +137,12 @@ impl DicomwebError {
         Self::Refused { archive: archive.id().clone(), status, retry_after: retry_after(headers) }
     }
 
+    /// The archive responded that it has nothing at this URL, with a success without content or with other content: the same as
+    /// its 404.
+    pub(super) fn not_held(archive: &Archive) -> Self {
+        Self::refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())
+    }
+
     /// Whether the archive rejected the requested media types: archives respond with 400 as well as 406 to one that they do not
     /// have.
     pub(super) fn is_media_type_rejection(&self) -> bool {

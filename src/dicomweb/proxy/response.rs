@@ -58,9 +58,7 @@ pub(crate) async fn forward(
             Ok(response)
         }
         // No content means that nothing was found.
-        StatusCode::NO_CONTENT => {
-            Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &upstream.headers))
-        }
+        StatusCode::NO_CONTENT => Err(DicomwebError::not_held(archive)),
         status => Err(DicomwebError::refused(archive, status, &upstream.headers)),
     }
 }
@@ -134,7 +132,7 @@ async fn with_body(
             match is_empty_list(&start) {
                 Some(true) if request.is_search() => return Ok(no_match(request)),
                 // No content means that nothing was found.
-                Some(true) => return Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &headers)),
+                Some(true) => return Err(DicomwebError::not_held(archive)),
                 Some(false) | None => {}
             }
         }

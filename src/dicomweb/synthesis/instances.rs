@@ -66,9 +66,7 @@ pub(super) async fn retrieve(
             StatusCode::PARTIAL_CONTENT => {
                 return Err(archive.unreadable("only some of the instances").into());
             }
-            StatusCode::NO_CONTENT => {
-                DicomwebError::refused(archive, StatusCode::NOT_FOUND, &upstream.headers)
-            }
+            StatusCode::NO_CONTENT => DicomwebError::not_held(archive),
             status => DicomwebError::refused(archive, status, &upstream.headers),
         };
         if !error.leaves_other_media_types() {

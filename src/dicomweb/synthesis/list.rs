@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::value::RawValue;
@@ -31,7 +30,7 @@ pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Resul
     match rows.next().await {
         Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
         Some(Err(error)) => Err(to_dicomweb_error(archive, error)),
-        None => Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &HeaderMap::new())),
+        None => Err(DicomwebError::not_held(archive)),
     }
 }
 

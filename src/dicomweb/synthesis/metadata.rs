@@ -11,7 +11,6 @@
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use http::StatusCode;
 
 use super::completion::completed;
 use super::instances::{InstanceStream, ObjectReader, OutputSender, retrieve};
@@ -70,7 +69,7 @@ impl MetadataSynthesizer {
     }
 
     fn not_found(&self) -> DicomwebError {
-        DicomwebError::refused(&self.archive, StatusCode::NOT_FOUND, &http::HeaderMap::new())
+        DicomwebError::not_held(&self.archive)
     }
 
     /// The metadata of each of `instances` that belongs to `objects`.

@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use futures_util::StreamExt;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 use tokio::sync::oneshot;
 
 use super::instances::{ObjectReader, OutputSender, retrieve};
@@ -55,9 +55,7 @@ pub(super) async fn respond(
             Ok(response)
         }
         Ok(ValueLookup::NotAccepted) => Err(DicomwebError::NotAcceptable),
-        Ok(ValueLookup::NotFound) => {
-            Err(DicomwebError::refused(archive, StatusCode::NOT_FOUND, &http::HeaderMap::new()))
-        }
+        Ok(ValueLookup::NotFound) => Err(DicomwebError::not_held(archive)),
         Err(_) => Err(match pieces.next().await {
             Some(Err(error)) => list::to_dicomweb_error(archive, error),
             _ => DicomwebError::Interrupted,
