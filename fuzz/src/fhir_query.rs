@@ -90,7 +90,6 @@ fn meaning<R: Searched + Debug>(search: &Search<R>) -> String {
         count,
         summary,
         elements,
-        sort,
         includes,
         reverse_includes,
         contained,
@@ -99,8 +98,8 @@ fn meaning<R: Searched + Debug>(search: &Search<R>) -> String {
         ..
     } = &search.result;
     format!(
-        "{:?} {:?} {:?} {count} {summary:?} {elements:?} {sort:?} {includes:?} {reverse_includes:?} {contained:?} {total:?} {cursor:?}",
-        search.criteria, search.reverse, search.remarks
+        "{:?} {:?} {:?} {:?} {count} {summary:?} {elements:?} {includes:?} {reverse_includes:?} {contained:?} {total:?} {cursor:?}",
+        search.criteria, search.reverse, search.sort, search.remarks
     )
 }
 
