@@ -110,6 +110,14 @@ async fn pages_are_complete_with_every_paging_behavior_of_an_archive() {
         ("truncates at ten", studies(25).paging(Paging::CutAt(10))),
         ("truncates at three", studies(25).paging(Paging::CutAt(3))),
         ("truncates at two", studies(25).paging(Paging::CutAt(2))),
+        ("truncates at one", studies(25).paging(Paging::CutAt(1))),
+        ("truncates at one with a warning", studies(25).paging(Paging::CutAtWithWarning(1))),
+        (
+            "repeats rows and truncates with a warning",
+            studies(25).repeats_rows(7).paging(Paging::CutAtWithWarning(5)),
+        ),
+        ("rejects an offset at the end", studies(25).paging(Paging::EndRejected)),
+        ("rejects an offset at the end of one row", studies(1).paging(Paging::EndRejected)),
         ("ignores paging", studies(25).paging(Paging::Ignored)),
         ("ignores paging of a long list", studies(503).paging(Paging::Ignored)),
         ("ignores the limit", studies(25).paging(Paging::LimitIgnored)),
@@ -121,12 +129,25 @@ async fn pages_are_complete_with_every_paging_behavior_of_an_archive() {
     ] {
         let count = if name.contains("long list") { 503 } else { 25 };
         let count = if name.contains("many pages") { 2 } else { count };
+        let count = if name.contains("one row") { 1 } else { count };
         let pacs = pacs.start().await;
         let gateway = start(&pacs, "").await;
         let bundle = gateway.json("/fhir/ImagingStudy?_count=200&_elements=id").await;
         assert_eq!(bundle["total"], count, "{name}");
         let ids = walked(&gateway, "/fhir/ImagingStudy?_count=99&_elements=id").await;
         assert_eq!(ids, uids(0..count), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn searches_are_rejected_if_the_archive_reports_more_rows_than_it_returns() {
+    for rows in [1, 2, 5] {
+        let pacs = studies(7).paging(Paging::FirstRowsWithWarning(rows)).start().await;
+        let gateway = start(&pacs, "").await;
+        let received = gateway.get("/fhir/ImagingStudy?_elements=id").await;
+        assert_refused(&received, 400, "too-costly", NARROW);
+        let received = gateway.get("/dicom-web/studies").await;
+        assert_eq!(received.status, 413, "{rows}: {}", received.text());
     }
 }
 

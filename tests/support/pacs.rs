@@ -41,6 +41,12 @@ pub enum Paging {
     LimitIgnored,
     /// It never returns more rows than this at once, and sends no Warning.
     CutAt(usize),
+    /// It never returns more rows than this at once, with a Warning where further rows follow.
+    CutAtWithWarning(usize),
+    /// It ignores `offset` and never returns more rows than this at once, with a Warning where further rows follow.
+    FirstRowsWithWarning(usize),
+    /// It rejects an `offset` at the end of the list.
+    EndRejected,
 }
 
 /// A change of its studies.

@@ -4,8 +4,9 @@
 //! that every page is the first one; rows are repeated, or returned once per instance. So the pager counts the rows received
 //! and stops at an empty page, at a page without new rows, or, where the archive's profile says that its paging is reliable, at
 //! a short page. Each page overlaps the one before it by a few rows. If they differ, the list changed and rows may have been
-//! skipped, so the list is read again from its beginning. A full page that continues where the last one ended but only repeats
-//! rows is not the end of the list.
+//! skipped, so the list is read again from its beginning. A page that continues where the last one ended but only repeats rows is
+//! not the end of the list if it is full or has a `Warning: 299`. After a page of one row the next page does not overlap it,
+//! because an archive that returns one row at a time would return the same row forever.
 //!
 //! The pager does not know what the rows are for or how many of them may be held in memory: its caller stops when it has
 //! enough.
@@ -22,7 +23,7 @@ use dicom_model::{Attributes, Tag, tags};
 /// How many rows each page repeats from the end of the one before it.
 const OVERLAP: usize = 3;
 
-/// How many full pages in a row may hold repeated rows only, for archives that return one row per instance.
+/// How many pages in a row may hold repeated rows only, for archives that return one row per instance.
 const MAX_REPEATING_PAGES: usize = 20;
 
 /// How often a list that changes while it is read is read again from its beginning.
@@ -121,9 +122,29 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         size: u32,
         mut each: impl FnMut(T, Option<&RowIdentity>),
     ) -> Result<PageEnd, ArchiveError> {
-        let Self { archive, query, identity, list, .. } = self;
         // Fewer than the last page had, so that an archive with small pages still returns new rows.
-        let repeated = list.last.len().saturating_sub(1).clamp(1, OVERLAP).min(list.received);
+        let repeated = self.list.last.len().saturating_sub(1).min(OVERLAP);
+        match self.next_page_after(repeated, size, &mut each).await {
+            // Some archives reject an offset at the end of the list.
+            Err(error)
+                if repeated == 0
+                    && !self.list.last.is_empty()
+                    && matches!(error.kind, ArchiveErrorKind::Refused(_)) =>
+            {
+                self.next_page_after(1, size, &mut each).await
+            }
+            end => end,
+        }
+    }
+
+    async fn next_page_after(
+        &mut self,
+        repeated: usize,
+        size: u32,
+        each: &mut impl FnMut(T, Option<&RowIdentity>),
+    ) -> Result<PageEnd, ArchiveError> {
+        let Self { archive, query, identity, list, .. } = self;
+        let is_first = list.last.is_empty();
         let offset = u32::try_from(list.received - repeated).unwrap_or(u32::MAX);
         // Each page brings as many new rows as the first.
         let limit = size.saturating_add(u32::try_from(repeated).unwrap_or(u32::MAX));
@@ -147,9 +168,9 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         let is_full = end.rows == limit as usize;
         let is_reliable = archive.profile().paging_is_reliable;
         let is_end = if has_new_rows {
-            is_short && is_reliable && repeated == 0
+            is_short && is_reliable && is_first
         } else {
-            !(is_full && list.continues(repeated, &identities))
+            !(end.more || is_full && list.continues(repeated, &identities))
         };
         if is_end {
             return Ok(PageEnd::Last);
@@ -187,9 +208,9 @@ impl Position {
     }
 
     /// Whether the archive truncates its list and ignores the paging parameters: a page is the first one again, a little
-    /// longer, or page after page holds repeated rows only.
+    /// longer or, although there are more rows, the same; or page after page holds repeated rows only.
     fn is_cut_short(&self, repeated: usize, identities: &[Option<RowIdentity>]) -> bool {
-        let is_first_again = self.repeating == 0
+        let is_first_again = (self.repeating == 0 || !self.continues(repeated, identities))
             && repeated > 0
             && self.last.len() > repeated
             && identities.starts_with(&self.last);

@@ -166,9 +166,22 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
         Paging::Ignored => (usize::MAX, 0),
         Paging::OffsetIgnored => (limit, 0),
         Paging::LimitIgnored => (usize::MAX, offset),
-        Paging::CutAt(most) => (limit.min(most), offset),
+        Paging::CutAt(most) | Paging::CutAtWithWarning(most) => (limit.min(most), offset),
+        Paging::FirstRowsWithWarning(most) => (limit.min(most), 0),
+        Paging::EndRejected => (limit, offset),
     };
-    Some(Answer::json(Value::Array(rows.skip(offset).take(limit).collect()).to_string()))
+    let rows: Vec<Value> = rows.collect();
+    if behavior.paging == Paging::EndRejected && offset > 0 && offset >= rows.len() {
+        return Some(Answer::status(400));
+    }
+    let remaining = rows.len().saturating_sub(offset.saturating_add(limit));
+    let warns = matches!(behavior.paging, Paging::CutAtWithWarning(_) | Paging::FirstRowsWithWarning(_));
+    let answer = Answer::json(Value::Array(rows.into_iter().skip(offset).take(limit).collect()).to_string());
+    if warns && remaining > 0 {
+        let warning = format!("299 pacs: \"There are {remaining} additional results that can be requested\"");
+        return Some(answer.header("warning", &warning));
+    }
+    Some(answer)
 }
 
 fn value_of<'a>(query: &'a str, key: &str) -> Option<&'a str> {
