@@ -145,7 +145,8 @@ impl<'a> JpegLsHeader<'a> {
                 let (Some(rows), Some(columns)) = (word(1), word(3)) else { return Err(BROKEN) };
                 let (precision, count) = (content[0], usize::from(*content.get(5).ok_or(BROKEN)?));
                 let components = content.get(6..6 + 3 * count).ok_or(BROKEN)?;
-                if !(2..=16).contains(&precision) || !self.components.is_empty() {
+                // T.81 B.2.2, which T.87 C.2.2 refers to: one component at least, and one frame header.
+                if !(2..=16).contains(&precision) || count == 0 || !self.components.is_empty() {
                     return Err(BROKEN);
                 }
                 (self.precision, self.rows, self.columns) = (precision.into(), rows.into(), columns.into());

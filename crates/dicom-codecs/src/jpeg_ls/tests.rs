@@ -36,6 +36,17 @@ fn preset_maximum_beyond_the_precision_is_rejected() {
 }
 
 #[test]
+fn frame_header_besides_the_first_is_an_error_even_if_one_has_no_components() {
+    let none = [0xFF, 0xF7, 0x00, 0x08, 0x0C, 0x00, 0x04, 0x00, 0x04, 0x00];
+    for (other, name) in [(&none[..], "no components"), (&EXAMPLE[2..15], "one component")] {
+        for at in [2, 15] {
+            let stream = [&EXAMPLE[..at], other, &EXAMPLE[at..]].concat();
+            assert_eq!(decode(&stream, &layout(4, 4)), Err(BROKEN), "{name} at {at}");
+        }
+    }
+}
+
+#[test]
 fn a_stream_of_another_size_is_rejected() {
     for layout in [layout(4, 5), layout(5, 4), layout(65_535, 65_535)] {
         assert!(decode(EXAMPLE, &layout).is_err());

@@ -65,7 +65,9 @@ impl<'a> JpegHeader<'a> {
                 QUANTIZATION => tables.add_quantization(segment).ok_or(BROKEN)?,
                 CODES => tables.add_codes(segment).ok_or(BROKEN)?,
                 RESTART => restart = word(segment, 0).ok_or(BROKEN)?,
-                EXTENDED => frame = Some(Frame::read(segment)?),
+                EXTENDED if frame.is_none() => frame = Some(Frame::read(segment)?),
+                // T.81 B.2.1: one frame header, and another means another process.
+                0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => return Err(BROKEN),
                 SCAN => {
                     let frame = frame.ok_or(BROKEN)?;
                     // The only component, with its tables, and all coefficients in one scan.

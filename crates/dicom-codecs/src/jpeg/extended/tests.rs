@@ -65,6 +65,20 @@ fn padded(bits: &str) -> Vec<u8> {
 const GRAYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
 
 #[test]
+fn frame_header_besides_the_first_is_an_error() {
+    let whole = stream(10, 1, &GRAYS, 0);
+    let start = whole.windows(2).position(|marker| marker == [0xFF, 0xC1]).unwrap();
+    for marker in [0xC0, 0xC1, 0xC2] {
+        let mut other = whole[start..start + 13].to_vec();
+        other[1] = marker;
+        let before = [&whole[..start], &other, &whole[start..]].concat();
+        let behind = [&whole[..start + 13], &other, &whole[start + 13..]].concat();
+        assert_eq!(decode(&before, &layout(10)), Err(BROKEN), "{marker:x}");
+        assert_eq!(decode(&behind, &layout(10)), Err(BROKEN), "{marker:x}");
+    }
+}
+
+#[test]
 fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
     for restart in [0, 1, 2] {
         let stream = stream(10, 1, &GRAYS, restart);
