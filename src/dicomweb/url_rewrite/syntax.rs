@@ -34,8 +34,11 @@ impl Syntax {
         match self {
             _ if url.bytes().all(is_plain) => Cow::Borrowed(url),
             Self::Json => {
-                let quoted = serde_json::Value::from(url).to_string();
-                Cow::Owned(quoted.trim_matches('"').to_owned())
+                let mut escaped = serde_json::Value::from(url).to_string();
+                // Without the quotes around it; the URL may end with a quote.
+                escaped.remove(0);
+                escaped.pop();
+                Cow::Owned(escaped)
             }
             // The archive chose the kind of quotes.
             Self::Xml => Cow::Owned(escape(url).replace('\'', "&#x27;")),

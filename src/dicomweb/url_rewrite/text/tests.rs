@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use url::Url;
 
+use super::replacer::MAX_URL_LEN;
 use super::*;
 
 const PUBLIC: &str = "https://gw.example/dicom-web/main";
@@ -196,4 +197,98 @@ fn an_apostrophe_in_the_public_url_is_escaped_in_xml_attributes() {
     let document = roxmltree::Document::parse(&document).unwrap();
     let uri = document.root_element().attribute("uri");
     assert_eq!(uri, Some("https://gw.example/o'brien/studies/1.2/bulk/1"));
+}
+
+/// Rewrites URLs of `http://pacs:8042/dicom-web` to those of `public`.
+fn rewrite_to(public: &str, syntax: Syntax, text: &str) -> String {
+    let root = Url::parse("http://pacs:8042/dicom-web/").unwrap();
+    let mut rewriter = Rewriter::new(UrlMap::new(public, &root, &root, "studies/1.2/metadata"), syntax);
+    let mut written = rewriter.push(&Bytes::copy_from_slice(text.as_bytes())).unwrap().to_vec();
+    written.extend_from_slice(&rewriter.finish().unwrap());
+    String::from_utf8(written).unwrap()
+}
+
+#[test]
+fn attributes_of_xml_are_recognized_only_in_tags() {
+    for text in [
+        r#"<a><Value>uri="x</Value><Value number="1">1//2</Value></a>"#,
+        r"<a><Value>the patient says uri='s</Value><Value number='1'>it's</Value></a>",
+        r#"<a b="the uri='http://other.example/x"><c uri="x"/>'</a>"#,
+        r#"<a><!-- uri="//other.example/x --><Value number="1"/></a>"#,
+        r#"<a><![CDATA[<b uri="//other.example/x]]><Value number="1"/></a>"#,
+        r#"<a><?x uri="//other.example/x?><Value number="1"/></a>"#,
+        r#"<DicomAttribute tag="00081030"><Value number="1">"00081190"</Value><Value number="2">/1/2</Value></DicomAttribute>"#,
+        r#"<a b=">" c='"00081190"'><Value>/1/2</Value></a>"#,
+        r#"<a xmlns:x="x" x:uri="//other.example/x" ur="/" iuri="/" uri2="/"/>"#,
+    ] {
+        roxmltree::Document::parse(text).unwrap();
+        for size in [1, 2, 3, 7, text.len()] {
+            let after = rewrite(Syntax::Xml, text.as_bytes(), &[size]).unwrap();
+            assert_eq!(String::from_utf8(after).unwrap(), text, "{size}");
+        }
+    }
+}
+
+#[test]
+fn every_form_of_an_attribute_in_xml_is_recognized() {
+    for (before, after) in [
+        ("<BulkData\n\turi = 'http://other/x' uuid='1'/>", "<BulkData\n\turi = '' uuid='1'/>"),
+        (r#"<a b=">"uri="//other/x"/>"#, r#"<a b=">"uri=""/>"#),
+        (
+            "<DicomAttribute vr='UR' tag = '00081190'><Value>//other/x</Value><BulkData uri='//other/y'/></DicomAttribute><Value>//x</Value>",
+            "<DicomAttribute vr='UR' tag = '00081190'><Value></Value><BulkData uri=''/></DicomAttribute><Value>//x</Value>",
+        ),
+        (
+            "<a:DicomAttribute tag='0008119&#48;'><a:Value>//other/x</a:Value></a:DicomAttribute><Value>//x</Value>",
+            "<a:DicomAttribute tag='0008119&#48;'><a:Value></a:Value></a:DicomAttribute><Value>//x</Value>",
+        ),
+        (
+            "<a tag='00081190'><Value><![CDATA[http://other/studies/1.2?a&b]]></Value><Value><![CDATA[ http://pacs:8042/dicom-web/studies/1.2 ]]></Value></a>",
+            "<a tag='00081190'><Value></Value><Value>https://gw.example/dicom-web/main/studies/1.2</Value></a>",
+        ),
+    ] {
+        for size in [1, 2, 3, 7, before.len()] {
+            let written = rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), after, "{size}");
+        }
+    }
+}
+
+#[test]
+fn a_url_in_any_text_of_xml_ends_before_the_delimiter_of_the_text() {
+    for (before, after) in [
+        ("<a b='http://pacs:8042/app'/>", "<a b='https://gw.example/dicom-web/main'/>"),
+        ("<a><!--http://pacs:8042/app--></a>", "<a><!--https://gw.example/dicom-web/main--></a>"),
+        ("<a><![CDATA[http://pacs:8042/app]]></a>", "<a><![CDATA[https://gw.example/dicom-web/main]]></a>"),
+        ("<a><?b http://pacs:8042/app?></a>", "<a><?b https://gw.example/dicom-web/main?></a>"),
+        (
+            "<a>&quot;http://pacs:8042/app&quot;, &lt;http://pacs:8042/dicom-web&gt;</a>",
+            "<a>&quot;https://gw.example/dicom-web/main&quot;, &lt;https://gw.example/dicom-web/main&gt;</a>",
+        ),
+        (
+            "<a><![CDATA[http://pacs:8042/dicom-web/studies?a&b]]></a>",
+            "<a><![CDATA[https://gw.example/dicom-web/main/studies?a&b]]></a>",
+        ),
+    ] {
+        roxmltree::Document::parse(before).unwrap();
+        roxmltree::Document::parse(after).unwrap();
+        for size in [1, 2, 3, 7, before.len()] {
+            let written = rewrite(Syntax::Xml, before.as_bytes(), &[size]).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), after, "{size}");
+        }
+    }
+}
+
+#[test]
+fn a_url_with_two_hyphens_is_not_written_into_a_comment() {
+    let before = "<a><!-- at http://pacs:8042/dicom-web/studies/1.2 --></a>";
+    let after = rewrite_to("https://xn--mnchen-3ya.example/dicom-web", Syntax::Xml, before);
+    assert_eq!(after, "<a><!-- at  --></a>");
+}
+
+#[test]
+fn a_quote_at_the_end_of_a_url_in_json_stays_escaped() {
+    let before = r#"{"BulkDataURI":"http://pacs:8042/dicom-web/x\""}"#;
+    let after = r#"{"BulkDataURI":"https://gw.example/dicom-web/main/x\""}"#;
+    assert_eq!(json(before), after);
 }
