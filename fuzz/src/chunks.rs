@@ -23,13 +23,24 @@ impl Numbers {
     }
 }
 
-/// `data` cut in several ways: into single bytes, into short pieces, into long ones, and once in two.
+/// Of a longer input, this many bytes are cut into single ones; most readers take time in proportion to the number of chunks, and to
+/// what they hold back for each.
+const SINGLE: usize = 256;
+
+/// `data` cut in several ways: into single bytes, into short pieces, into long ones, and once in two. Where a long input is cut into
+/// single bytes depends on its bytes, so that inputs that differ a little are cut at all places.
 pub fn cuts(data: &[u8]) -> Vec<Vec<&[u8]>> {
     let mut numbers = Numbers::of(data);
     let middle = numbers.below(data.len() + 1);
+    let start = numbers.below(data.len().saturating_sub(SINGLE) + 1);
+    let (before, rest) = data.split_at(start);
+    let (window, after) = rest.split_at(rest.len().min(SINGLE));
+    let mut single = pieces(before, 1500, &mut numbers);
+    single.extend(window.chunks(1));
+    single.extend(pieces(after, 1500, &mut numbers));
     vec![
-        data.chunks(1).collect(),
-        pieces(data, 24, &mut numbers),
+        single,
+        pieces(data, 24.max(data.len() / 128), &mut numbers),
         pieces(data, 1500, &mut numbers),
         vec![&data[..middle], &data[middle..]],
     ]
