@@ -162,13 +162,12 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
     let (limit, offset) = (number("limit").unwrap_or(usize::MAX), number("offset").unwrap_or(0));
     let (limit, offset) = match behavior.paging {
         _ if segments.last() == Some(&"metadata") => (usize::MAX, 0),
-        Paging::Honest => (limit, offset),
+        Paging::Honest | Paging::EndRejected => (limit, offset),
         Paging::Ignored => (usize::MAX, 0),
         Paging::OffsetIgnored => (limit, 0),
         Paging::LimitIgnored => (usize::MAX, offset),
         Paging::CutAt(most) | Paging::CutAtWithWarning(most) => (limit.min(most), offset),
         Paging::FirstRowsWithWarning(most) => (limit.min(most), 0),
-        Paging::EndRejected => (limit, offset),
     };
     let rows: Vec<Value> = rows.collect();
     if behavior.paging == Paging::EndRejected && offset > 0 && offset >= rows.len() {
