@@ -27,7 +27,7 @@ pub fn check(file: &[u8]) {
         let unsized_file = streamed(chunks, None);
         if let (Err(_), Ok(header)) = (&whole, &unsized_file) {
             // Pixel data that the file is too short for are noticed while they are read, when its size is not known before.
-            let is_native = header.pixel_data.is_some_and(|pixels| pixels.length.is_some());
+            let is_native = header.pixel_data.is_some_and(|pixels| pixels.value.length.is_some());
             assert!(is_native, "the size of the file changes what is read");
         } else {
             assert_eq!(shown(&unsized_file, file), expected, "the size of the file changes what is read");
@@ -93,7 +93,7 @@ fn compare_in_place(file: &[u8], streamed: &Result<Header, ReadError>) {
             // Only it reads pixel data, and what a deflated data set holds behind them.
             let is_deflated = is_deflated(header.transfer_syntax);
             let looks_further = header.pixel_data.is_some_and(|pixels| {
-                pixels.length.is_none() || pixels.tag != tags::PIXEL_DATA || is_deflated
+                pixels.value.length.is_none() || pixels.tag != tags::PIXEL_DATA || is_deflated
             });
             let inflates_to_more = is_deflated && matches!(error, ReadError::TooLarge);
             assert!(looks_further || inflates_to_more, "only the streaming reader accepts it: {error}");

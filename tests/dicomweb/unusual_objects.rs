@@ -1,6 +1,8 @@
 //! Unusual objects that archives accept: synthesized metadata and bulk data, rendered frames, and the embedded archive agree on
 //! whether an object can be read, and on the bytes of each frame.
 
+mod values;
+
 use std::fmt::Write as _;
 
 use dicomweb_archive::Content;
@@ -137,6 +139,7 @@ fn corpus() -> Vec<Case> {
     fragments(&mut corpus);
     videos(&mut corpus);
     unreadable(&mut corpus);
+    values::big_endian_cells(&mut corpus);
     corpus.0
 }
 

@@ -44,7 +44,7 @@ impl Encoding {
         let mut bytes = self.tag(tag);
         if !self.explicit {
             bytes.extend(self.long(length));
-        } else if ["OB", "OW", "OV", "SQ", "UN", "UT", "ZZ"].contains(&vr) {
+        } else if ["OB", "OD", "OF", "OW", "OV", "SQ", "UN", "UT", "ZZ"].contains(&vr) {
             bytes.extend([vr.as_bytes(), &[0, 0], &self.long(length)].concat());
         } else {
             bytes.extend(vr.as_bytes());

@@ -76,6 +76,11 @@ impl DataSet {
         self.elements.insert(tag, element);
     }
 
+    /// Removes the element with this tag.
+    pub fn remove(&mut self, tag: Tag) {
+        self.elements.remove(&tag);
+    }
+
     /// The first text value; `None` if it is empty.
     pub fn text(&self, tag: Tag) -> Option<&str> {
         self.texts(tag).first().map(AsRef::as_ref).filter(|text: &&str| !text.is_empty())

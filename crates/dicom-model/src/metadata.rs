@@ -10,7 +10,8 @@ use std::io;
 /// Writes the metadata of the instance with this header; `instance` is its URL.
 pub fn write(to: &mut Vec<u8>, mut header: Header, instance: String) -> io::Result<()> {
     if let Some(pixels) = header.pixel_data {
-        let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(u64::MAX) };
+        let range =
+            ByteRange { offset: pixels.value.offset, length: pixels.value.length.unwrap_or(u64::MAX) };
         header.data.insert(pixels.tag, DataElement { vr: pixels.vr, value: DataValue::Bulk(range) });
     }
     writer::write_data_set(to, &header.data, &Links { instance })

@@ -19,9 +19,8 @@ mod syntax;
 mod tree;
 mod walk;
 
-use super::data_set::{ByteRange, DataElement, DataSet, DataValue, is_text, word_size};
+use super::data_set::{ByteRange, DataElement, DataSet, DataValue, is_text};
 use super::json::writer::Step;
-use super::native_pixel_data::pixel_word_size;
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
@@ -88,8 +87,6 @@ impl From<io::Error> for ReadError {
 pub struct Header {
     /// Transfer Syntax UID (0002,0010).
     pub transfer_syntax: &'static str,
-    /// Whether numbers are in big-endian order.
-    big_endian: bool,
     /// The data set.
     pub data: DataSet,
     /// Position of the pixel data, if the object has any.
@@ -97,20 +94,7 @@ pub struct Header {
     /// Extended Offset Table (7FE0,0001), the offsets of the frames of encapsulated pixel data, if present.
     pub extended_offsets: Option<Bytes>,
     /// The value that was sought, if the object has it.
-    pub sought: Option<Sought>,
-}
-
-impl Header {
-    /// Size in bytes of the words that must be swapped to convert a value of this representation to little-endian
-    /// order; 1 means that it needs no conversion.
-    pub fn swapped_words(&self, vr: VR) -> usize {
-        if self.big_endian { word_size(vr) } else { 1 }
-    }
-
-    /// As [`swapped_words`](Self::swapped_words), for native pixel data with this Bits Allocated (0028,0100).
-    pub fn swapped_pixel_words(&self, vr: VR, bits_allocated: u16) -> usize {
-        if self.big_endian { pixel_word_size(vr, bits_allocated) } else { 1 }
-    }
+    pub sought: Option<StoredValue>,
 }
 
 /// Pixel Data (7FE0,0010), Float Pixel Data (7FE0,0008) or Double Float Pixel Data (7FE0,0009).
@@ -120,19 +104,20 @@ pub struct PixelData {
     pub tag: Tag,
     /// Its value representation.
     pub vr: VR,
-    /// Offset of its value.
+    /// Its value.
+    pub value: StoredValue,
+}
+
+/// A large value of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredValue {
+    /// Offset of its first byte; in a deflated object, in the inflated data set.
     pub offset: u64,
     /// Its length in bytes; `None` for encapsulated fragments (PS3.5 A.4), which end with a delimiter.
     pub length: Option<u64>,
-}
-
-/// A value that was sought by its path. The next read returns its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sought {
-    /// Its value representation.
-    pub vr: VR,
-    /// Its length in bytes.
-    pub length: u64,
+    /// Size in bytes of the words that must be swapped to convert the value to little-endian order (PS3.5 7.3); 1 means
+    /// that it needs no conversion.
+    pub swapped_word_size: usize,
 }
 
 /// An object whose file meta information has been read. Reading continues with the data set, inflated if it is
@@ -202,7 +187,9 @@ impl<R: Read> Object<R> {
     /// does not show if the size of the file is unknown.
     pub fn skip_native_pixel_data(&mut self, header: &Header) -> Result<(), ReadError> {
         match header.pixel_data {
-            Some(PixelData { length: Some(length), .. }) => self.source.skip(length),
+            Some(PixelData { value: StoredValue { length: Some(length), .. }, .. }) => {
+                self.source.skip(length)
+            }
             _ => Ok(()),
         }
     }
@@ -218,12 +205,12 @@ impl<R: Read> Object<R> {
         let mut tree = Tree::default();
         let mut header = Header {
             transfer_syntax,
-            big_endian: syntax.big_endian,
             data: DataSet::default(),
             pixel_data: None,
             extended_offsets: None,
             sought: None,
         };
+        let is_sought = |tree: &Tree, tag| sought.is_some_and(|steps| tree.is_at(tag, steps));
         let mut header_size = 0;
         while let Some(event) = walk.next()? {
             header_size += ELEMENT;
@@ -231,27 +218,24 @@ impl<R: Read> Object<R> {
                 return Err(ReadError::TooLarge);
             }
             match event {
-                Event::Value(element, length) if tree.at_root() && is_pixel_data(element.tag) => {
-                    walk.source().may_hold(length.into())?;
-                    header.pixel_data = Some(PixelData {
-                        tag: element.tag,
-                        vr: element.vr,
-                        offset: walk.position(),
-                        length: Some(length.into()),
-                    });
-                    break;
-                }
                 Event::Fragments(element) if tree.at_root() && is_pixel_data(element.tag) => {
-                    let (tag, offset) = (element.tag, walk.position());
-                    header.pixel_data = Some(PixelData { tag, vr: VR::OB, offset, length: None });
+                    let value = StoredValue { offset: walk.position(), length: None, swapped_word_size: 1 };
+                    header.sought = Some(value).filter(|_| is_sought(&tree, element.tag));
+                    header.pixel_data = Some(PixelData { tag: element.tag, vr: VR::OB, value });
                     break;
                 }
                 Event::Value(element, length) => {
                     let (is_root, length) = (tree.at_root(), u64::from(length));
-                    if sought.is_some_and(|steps| tree.is_at(element.tag, steps)) {
+                    let is_root_pixel_data = is_root && is_pixel_data(element.tag);
+                    let is_sought = is_sought(&tree, element.tag);
+                    if is_root_pixel_data || is_sought {
                         walk.source().may_hold(length)?;
-                        header.sought = Some(Sought { vr: tree.vr_of(&element), length });
-                        header.big_endian = element.syntax.big_endian;
+                        let swapped_word_size = tree.swapped_word_size(&element);
+                        let (offset, length) = (walk.position(), Some(length));
+                        let value = StoredValue { offset, length, swapped_word_size };
+                        header.sought = is_sought.then_some(value);
+                        let pixel_data = PixelData { tag: element.tag, vr: element.vr, value };
+                        header.pixel_data = is_root_pixel_data.then_some(pixel_data);
                         break;
                     }
                     let is_table = is_root && element.tag == tags::EXTENDED_OFFSET_TABLE;
@@ -267,7 +251,7 @@ impl<R: Read> Object<R> {
                         }
                         continue;
                     }
-                    let is_wanted = !is_root || wanted(element.tag);
+                    let is_wanted = !is_root || wanted(element.tag) || element.tag == tags::BITS_ALLOCATED;
                     header_size += value(&mut tree, &mut walk, element, length, is_wanted)?;
                 }
                 Event::Fragments(_) => walk.skip_fragments()?,
@@ -278,6 +262,10 @@ impl<R: Read> Object<R> {
             }
         }
         header.data = tree.finish();
+        // It was needed for the byte order of the pixel data.
+        if !wanted(tags::BITS_ALLOCATED) {
+            header.data.remove(tags::BITS_ALLOCATED);
+        }
         if header.extended_offsets.is_none()
             && let Some(DataElement { value: DataValue::Binary(bytes), .. }) =
                 header.data.get(tags::EXTENDED_OFFSET_TABLE)

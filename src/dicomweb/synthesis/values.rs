@@ -22,7 +22,7 @@ use crate::upstream::{Archive, DicomResource};
 use dicom_model::data_set::swap_words;
 use dicom_model::encapsulated::{self, Stream, is_video, media_type, number_of_frames};
 use dicom_model::json::writer::Step;
-use dicom_model::part10::{Header, Object, PixelData};
+use dicom_model::part10::{Header, Object, StoredValue};
 use dicom_model::tags;
 use http_messages::body::Body;
 use http_messages::multipart::writer::PartWriter;
@@ -116,17 +116,11 @@ impl ValueSearch {
         output: &OutputSender,
         sender: oneshot::Sender<ValueLookup>,
     ) -> Result<(), StreamError> {
-        let pixels = header.pixel_data.filter(|pixels| self.steps == [Step::Attribute(pixels.tag)]);
-        let (vr, length) = match (header.sought, pixels) {
-            (Some(value), _) => (value.vr, value.length),
-            (None, Some(PixelData { vr, length: Some(length), .. })) => (vr, length),
-            (None, Some(_)) => return self.send_frames(header, object, output, sender),
-            (None, None) => {
-                report(sender, ValueLookup::NotFound);
-                return Ok(());
-            }
+        let Some(StoredValue { length, swapped_word_size: swap, .. }) = header.sought else {
+            report(sender, ValueLookup::NotFound);
+            return Ok(());
         };
-        let swap = header.swapped_words(vr);
+        let Some(length) = length else { return self.send_frames(header, object, output, sender) };
         let payload =
             Payload { media_type: OCTETS, transfer_syntax: EXPLICIT_VR_LITTLE_ENDIAN, is_single: true };
         match layout(&self.ranges, payload) {

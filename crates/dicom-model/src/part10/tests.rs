@@ -32,8 +32,8 @@ fn read_pixels(bytes: &[u8]) -> (Header, Vec<u8>) {
     let header = object.header(|_| true).unwrap();
     let pixel_data = header.pixel_data.unwrap();
     let mut pixels = Vec::new();
-    Read::take(object, pixel_data.length.unwrap()).read_to_end(&mut pixels).unwrap();
-    swap_words(&mut pixels, header.swapped_words(pixel_data.vr));
+    Read::take(object, pixel_data.value.length.unwrap()).read_to_end(&mut pixels).unwrap();
+    swap_words(&mut pixels, pixel_data.value.swapped_word_size);
     (header, pixels)
 }
 
@@ -74,7 +74,7 @@ fn numbers_and_pixels_are_read_in_every_byte_order() {
             "{syntax}"
         );
         assert_eq!(pixels, [1, 0, 2, 0, 3, 0], "{syntax}");
-        assert_eq!(header.pixel_data.unwrap().offset, bytes.len() as u64 - 6, "{syntax}");
+        assert_eq!(header.pixel_data.unwrap().value.offset, bytes.len() as u64 - 6, "{syntax}");
     }
 }
 
@@ -193,7 +193,7 @@ fn value_is_found_by_its_path() {
         let mut object = Object::open(&bytes[..], None).unwrap();
         let sought = object.header_before(&Step::path(path).unwrap()).unwrap().sought?;
         let mut value = Vec::new();
-        Read::take(object, sought.length).read_to_end(&mut value).unwrap();
+        Read::take(object, sought.length.unwrap()).read_to_end(&mut value).unwrap();
         Some(value)
     };
     assert_eq!(value(&["00420011"]), Some(vec![7; 3000]));
@@ -284,7 +284,7 @@ fn native_pixel_data_that_ends_too_early_cannot_be_skipped() {
     let whole = &FILES[1];
     let mut object = Object::open(&whole[..], None).unwrap();
     let header = object.header(|_| true).unwrap();
-    let PixelData { offset, length, .. } = header.pixel_data.unwrap();
+    let StoredValue { offset, length, .. } = header.pixel_data.unwrap().value;
     object.skip_native_pixel_data(&header).unwrap();
     let end = usize::try_from(offset + length.unwrap()).unwrap();
     let mut object = Object::open(&whole[..end - 1], None).unwrap();

@@ -5,6 +5,7 @@ use super::super::data_set::{DataElement, DataSet, DataValue, is_text, swap_word
 use super::super::json::writer::Step;
 use super::syntax::ElementHeader;
 use crate::charset::{CharacterSets, Delimiters};
+use crate::native_pixel_data::pixel_word_size;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
@@ -70,6 +71,19 @@ impl Tree {
         }
     }
 
+    /// Size in bytes of the words that must be swapped to convert the value of an element to little-endian order (PS3.5
+    /// 7.3); 1 if it needs no conversion. Cells of pixel data depend on Bits Allocated, which precedes them.
+    pub(super) fn swapped_word_size(&mut self, header: &ElementHeader) -> usize {
+        if !header.syntax.big_endian {
+            return 1;
+        }
+        let vr = self.vr_of(header);
+        if header.tag != tags::PIXEL_DATA {
+            return word_size(vr);
+        }
+        pixel_word_size(vr, self.innermost().data.word(tags::BITS_ALLOCATED).unwrap_or_default())
+    }
+
     /// Inserts an element. If a tag occurs more than once, the first element is used.
     pub(super) fn insert(&mut self, tag: Tag, element: DataElement) {
         let level = self.innermost();
@@ -83,9 +97,7 @@ impl Tree {
         let tag = header.tag;
         if !is_text(vr) {
             let mut bytes: Box<[u8]> = bytes.into();
-            if header.syntax.big_endian {
-                swap_words(&mut bytes, word_size(vr));
-            }
+            swap_words(&mut bytes, self.swapped_word_size(header));
             return self.insert(tag, DataElement { vr, value: DataValue::Binary(bytes) });
         }
         let level = self.innermost();

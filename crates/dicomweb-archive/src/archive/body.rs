@@ -12,10 +12,9 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-use dicom_core::{Tag, VR};
-use dicom_dictionary_std::tags;
+use dicom_core::Tag;
 use dicom_model::data_set::{ByteRange, swap_words};
-use dicom_model::part10::{Header, Object, ReadError, is_deflated};
+use dicom_model::part10::{Header, Object, ReadError, StoredValue, is_deflated};
 use std::path::{Path, PathBuf};
 
 /// Maximum chunk size in bytes.
@@ -36,11 +35,16 @@ pub(super) fn streamed(chunks: Chunks, readers: Arc<Semaphore>) -> Body {
     body::streamed(StreamBody::new(steps))
 }
 
-/// Reads the header of the file at `path`, with those top-level elements that `wanted` accepts.
-pub(super) fn header(path: &Path, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
+/// Opens the object in the file at `path`.
+pub(super) fn object(path: &Path) -> Result<Object<BufReader<File>>, ReadError> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
-    Object::open(BufReader::new(file), Some(size))?.header(wanted)
+    Object::open(BufReader::new(file), Some(size))
+}
+
+/// Reads the header of the file at `path`, with those top-level elements that `wanted` accepts.
+pub(super) fn header(path: &Path, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
+    object(path)?.header(wanted)
 }
 
 /// A byte range of a file or of its inflated data set.
@@ -57,17 +61,11 @@ pub(super) struct FileRange {
 }
 
 impl FileRange {
-    /// The range of a value in the file at `path` with this `header`.
-    pub(super) fn of(header: &Header, path: &Path, vr: VR, range: ByteRange) -> Self {
+    /// The range of a value in the file at `path` with this `header`; empty for encapsulated fragments.
+    pub(super) fn of(header: &Header, path: &Path, value: StoredValue) -> Self {
         let inflated = is_deflated(header.transfer_syntax);
-        Self { path: path.to_owned(), inflated, range, swap: header.swapped_words(vr) }
-    }
-
-    /// The range of the native pixel data in the file at `path` with this `header`, which has Bits Allocated if the file does.
-    pub(super) fn of_pixel_data(header: &Header, path: &Path, vr: VR, range: ByteRange) -> Self {
-        let bits_allocated = header.data.word(tags::BITS_ALLOCATED).unwrap_or_default();
-        let swap = header.swapped_pixel_words(vr, bits_allocated);
-        Self { swap, ..Self::of(header, path, vr, range) }
+        let range = ByteRange { offset: value.offset, length: value.length.unwrap_or_default() };
+        Self { path: path.to_owned(), inflated, range, swap: value.swapped_word_size }
     }
 
     /// Reads all bytes into memory, for small ranges.

@@ -9,7 +9,7 @@ use dicom_model::encapsulated::{
     Fragment, Inconsistent, Locator, MARKER, StreamError, item, media_type, number_of_frames,
 };
 use dicom_model::native_pixel_data::{FrameAttributes, NativeFrame, NativeFrames};
-use dicom_model::part10::{Header, PixelData, ReadError};
+use dicom_model::part10::{Header, ReadError};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -68,25 +68,17 @@ impl From<io::Error> for FramesError {
     }
 }
 
-/// The complete pixel data of the file at `path`; `None` if they are encapsulated.
-pub(super) fn native_value(path: &Path) -> Result<Option<FileRange>, FramesError> {
-    let header = body::header(path, |tag| tag == tags::BITS_ALLOCATED)?;
-    let PixelData { vr, offset, length, .. } = header.pixel_data.ok_or(FramesError::NoPixelData)?;
-    Ok(length.map(|length| FileRange::of_pixel_data(&header, path, vr, ByteRange { offset, length })))
-}
-
 /// Locates the frames of the file at `path`.
 pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
     let header = body::header(path, |_| true)?;
-    let pixels = header.pixel_data.ok_or(FramesError::NoPixelData)?;
-    let range = ByteRange { offset: pixels.offset, length: pixels.length.unwrap_or(0) };
-    let whole = FileRange::of_pixel_data(&header, path, pixels.vr, range);
-    let (media, locations) = if pixels.length.is_some() {
-        ("application/octet-stream", native(&header.data, range.length, whole.swap)?)
+    let value = header.pixel_data.ok_or(FramesError::NoPixelData)?.value;
+    let whole = FileRange::of(&header, path, value);
+    let (media, locations) = if let Some(length) = value.length {
+        ("application/octet-stream", native(&header.data, length, value.swapped_word_size)?)
     } else {
-        (media_type(header.transfer_syntax), encapsulated(path, &header, pixels.offset)?)
+        (media_type(header.transfer_syntax), encapsulated(path, &header, value.offset)?)
     };
-    Ok(Frames { media, compressed: pixels.length.is_none(), locations, whole })
+    Ok(Frames { media, compressed: value.length.is_none(), locations, whole })
 }
 
 impl Frames {

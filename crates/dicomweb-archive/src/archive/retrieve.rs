@@ -7,11 +7,10 @@ use super::frames::{self, Frames, FramesError};
 use super::multipart::{self, Part};
 use super::route::Scope;
 use super::{Archive, InvalidRequest, Located};
-use bytes::Bytes;
 use dicom_dictionary_std::uids;
-use dicom_model::data_set::{ByteRange, DataSet, DataValue};
+use dicom_model::data_set::ByteRange;
 use dicom_model::json::writer::Step;
-use dicom_model::part10::{ReadError, is_pixel_data};
+use dicom_model::part10::ReadError;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use http_messages::body::Body;
@@ -90,24 +89,19 @@ impl Archive {
         accepted: &[MediaRange],
     ) -> Result<Response<Body>, InvalidRequest> {
         let located = self.instance(scope)?;
-        if let [Step::Attribute(tag)] = path.as_slice()
-            && is_pixel_data(*tag)
-        {
-            let path = located.path.clone();
-            let native = self.blocking(move || frames::native_value(&path)).await?;
-            if let Some(whole) = native.map_err(|error| error_for(&error))? {
-                let length = whole.range.length;
-                return self.send_octets(whole.chunks(), length, accepted);
-            }
-            let frames = self.locate_frames(located.path.clone()).await?;
-            let numbers = (1..=frames.count()).collect();
-            return self.send_frames(frames, numbers, located.transfer_syntax, accepted);
-        }
         let file = located.path.clone();
-        let found =
-            self.blocking(move || value(&file, &path)).await?.map_err(|_| InvalidRequest::Internal)?;
-        let (chunks, length) = found.ok_or(InvalidRequest::NotFound)?;
-        self.send_octets(chunks, length, accepted)
+        let found = self.blocking(move || value(&file, &path)).await?;
+        match found.map_err(|_| InvalidRequest::Internal)?.ok_or(InvalidRequest::NotFound)? {
+            Value::Octets(value) => {
+                let length = value.range.length;
+                self.send_octets(value.chunks(), length, accepted)
+            }
+            Value::Encapsulated => {
+                let frames = self.locate_frames(located.path.clone()).await?;
+                let numbers = (1..=frames.count()).collect();
+                self.send_frames(frames, numbers, located.transfer_syntax, accepted)
+            }
+        }
     }
 
     fn instance(&self, scope: &Scope) -> Result<Located, InvalidRequest> {
@@ -237,28 +231,20 @@ fn file(path: &Path, length: u64) -> Chunks {
         .chunks()
 }
 
-/// The bytes of the value with the path `steps`, and their number; `None` if the object has no such value.
-fn value(path: &Path, steps: &[Step]) -> Result<Option<(Chunks, u64)>, ReadError> {
-    let header = body::header(path, |_| true)?;
-    let mut data: &DataSet = &header.data;
-    let mut steps = steps.iter();
-    while let Some(Step::Attribute(tag)) = steps.next() {
-        let Some(element) = data.get(*tag) else { return Ok(None) };
-        match (&element.value, steps.next()) {
-            (DataValue::Items(items), Some(Step::Item(number))) => match items.get(number - 1) {
-                Some(item) => data = item,
-                None => return Ok(None),
-            },
-            (DataValue::Bulk(range), None) => {
-                return Ok(Some((FileRange::of(&header, path, element.vr, *range).chunks(), range.length)));
-            }
-            (DataValue::Binary(bytes), None) => {
-                let bytes = Bytes::copy_from_slice(bytes);
-                let length = bytes.len() as u64;
-                return Ok(Some((Box::new(std::iter::once(Ok(bytes))), length)));
-            }
-            _ => return Ok(None),
-        }
-    }
-    Ok(None)
+/// A value of an instance.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// Its bytes.
+    Octets(FileRange),
+    /// Encapsulated pixel data, which is sent frame by frame.
+    Encapsulated,
+}
+
+/// The value with the path `steps` in the file at `path`; `None` if the object has no such value.
+pub(super) fn value(path: &Path, steps: &[Step]) -> Result<Option<Value>, ReadError> {
+    let header = body::object(path)?.header_before(steps)?;
+    Ok(header.sought.map(|sought| match sought.length {
+        Some(_) => Value::Octets(FileRange::of(&header, path, sought)),
+        None => Value::Encapsulated,
+    }))
 }

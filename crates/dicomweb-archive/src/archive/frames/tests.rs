@@ -1,9 +1,11 @@
 //! Tests locating frames in native and encapsulated pixel data.
 
+use super::super::retrieve::{self, Value};
 use super::*;
 use dicom_core::value::{C, PixelFragmentSequence, PrimitiveValue};
 use dicom_core::{DataElement, VR, dicom_value};
 use dicom_dictionary_std::uids;
+use dicom_model::json::writer::Step;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use tempfile::NamedTempFile;
 
@@ -86,7 +88,12 @@ fn big_endian_samples_of_several_bytes_are_numbers_whatever_their_vr() {
         let mut object = image(1, 1, 1, bits);
         object.put(DataElement::new(tags::PIXEL_DATA, vr, value));
         let file = file(object, EXPLICIT_VR_BIG_ENDIAN);
-        let value = native_value(file.path()).unwrap().unwrap().bytes().unwrap();
+        let Ok(Some(Value::Octets(value))) =
+            retrieve::value(file.path(), &[Step::Attribute(tags::PIXEL_DATA)])
+        else {
+            panic!("no value");
+        };
+        let value = value.bytes().unwrap();
         let frames = frames_of(&file);
         assert_eq!(frames, [value], "the frame and the value");
         frames.concat()

@@ -1,0 +1,88 @@
+//! Values whose byte order, representation or number is unusual.
+
+use dicomweb_archive::Content;
+use dicomweb_archive::archive::Progress;
+use serde_json::json;
+
+use super::{Corpus, Expectation};
+use crate::support::archive_root::ArchiveRoot;
+use crate::support::client;
+use crate::support::pacs::{Answer, Pacs};
+use crate::support::raw_objects::{
+    BIG_ENDIAN, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, PIXEL_DATA, RawObject,
+};
+
+const FLOAT_PIXEL_DATA: u32 = 0x7FE0_0008;
+const DOUBLE_FLOAT_PIXEL_DATA: u32 = 0x7FE0_0009;
+const OCTETS: (&str, &str) = ("Accept", "application/octet-stream");
+
+/// PS3.5 8.1.1: a pixel cell of more than 8 bits is a number in the byte order of the transfer syntax.
+pub(super) fn big_endian_cells(corpus: &mut Corpus) {
+    for (bits, vr) in [(16, "OB"), (16, "OW"), (16, "UN"), (32, "OB"), (32, "OW")] {
+        let size = usize::from(bits / 8);
+        let value: Vec<u8> = (1..=4 * bits / 8).map(|byte| u8::try_from(byte).unwrap()).collect();
+        let written: Vec<u8> = value.chunks(size).flat_map(|cell| cell.iter().rev().copied()).collect();
+        let image = corpus.image(BIG_ENDIAN);
+        let image =
+            image.words(0x0028_0100, &[bits]).words(0x0028_0101, &[bits]).words(0x0028_0102, &[bits - 1]);
+        let file = image.with(PIXEL_DATA, EXPLICIT_BIG.element(PIXEL_DATA, vr, &written)).file();
+        corpus.add("big-endian cells", file, Expectation::Native(vec![value]), json!({}));
+    }
+}
+
+/// The values at these paths below `bulkdata/` in both readers: the archive that synthesizes, and the embedded archive.
+async fn values(object: &RawObject, paths: &[&str]) -> Vec<[Option<Vec<u8>>; 2]> {
+    let file = object.file();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("object.dcm"), &file).unwrap();
+    let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
+    let part = Answer::parts("b", [("Content-Type: application/dicom", file.as_slice())]);
+    let pacs = Pacs::new().at(&format!("/{instance}"), part).start().await;
+    let content = Content::Folder(folder.path().to_owned());
+    let archive = dicomweb_archive::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent)
+        .await
+        .unwrap();
+    let synthesized = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"metadata\"]").await;
+    let embedded = ArchiveRoot::with_config(&archive.url(), "").await;
+    let mut found = Vec::new();
+    for path in paths {
+        let mut both = [None, None];
+        for (value, root) in both.iter_mut().zip([&synthesized, &embedded]) {
+            let url = root.url(&format!("{instance}/bulkdata/{path}"));
+            let answer = client::get_with(&url, &[OCTETS]).await;
+            assert!([200, 404].contains(&answer.status), "{url}: {} {}", answer.status, answer.text());
+            *value = (answer.status == 200 && answer.complete).then_some(answer.body);
+        }
+        found.push(both);
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn float_pixel_data_is_found_only_at_its_own_tag() {
+    let floats: Vec<u8> = (0..32).collect();
+    for (tag, vr, path) in [(FLOAT_PIXEL_DATA, "OF", "7FE00008"), (DOUBLE_FLOAT_PIXEL_DATA, "OD", "7FE00009")]
+    {
+        let image = RawObject::image(EXPLICIT_LITTLE, EXPLICIT, 1);
+        let image = image.with(tag, EXPLICIT_LITTLE.element(tag, vr, &floats));
+        let found = values(&image, &[path, "7FE00010"]).await;
+        assert_eq!(found[0], [Some(floats.clone()), Some(floats.clone())], "{path}");
+        assert_eq!(found[1], [None, None], "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_value_has_the_byte_order_of_its_own_data_set() {
+    let value: Vec<u8> = (0..3000_u32).map(|number| (number % 251).to_le_bytes()[0]).collect();
+    let swapped: Vec<u8> = value.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+    // LUT Data in a sequence that is written as UN, whose items are little endian (PS3.5 6.2.2), and in a known sequence.
+    let unknown = IMPLICIT_LITTLE.item(&IMPLICIT_LITTLE.element(0x0028_3006, "OW", &value));
+    let known = EXPLICIT_BIG.item(&EXPLICIT_BIG.element(0x0028_3006, "OW", &swapped));
+    let object = RawObject::image(EXPLICIT_BIG, BIG_ENDIAN, 1)
+        .with(0x0009_1010, EXPLICIT_BIG.undefined_length(0x0009_1010, "UN", IMPLICIT_LITTLE, &unknown))
+        .with(0x0028_3010, EXPLICIT_BIG.element(0x0028_3010, "SQ", &known));
+    let found = values(&object, &["00091010/1/00283006", "00283010/1/00283006"]).await;
+    for both in found {
+        assert_eq!(both, [Some(value.clone()), Some(value.clone())]);
+    }
+}
