@@ -140,6 +140,8 @@ fn corpus() -> Vec<Case> {
     videos(&mut corpus);
     unreadable(&mut corpus);
     values::big_endian_cells(&mut corpus);
+    values::numbers_with_another_representation(&mut corpus);
+    values::numbers_of_frames(&mut corpus);
     corpus.0
 }
 

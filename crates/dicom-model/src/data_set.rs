@@ -60,8 +60,7 @@ impl DataElement {
 
     /// Unsigned 16-bit integers, for elements of representation US.
     pub fn words(&self) -> impl Iterator<Item = u16> + '_ {
-        let bytes = if let DataValue::Binary(bytes) = &self.value { &bytes[..] } else { &[] };
-        bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        words(if let DataValue::Binary(bytes) = &self.value { bytes } else { &[] })
     }
 }
 
@@ -156,6 +155,11 @@ pub fn word_size(vr: VR) -> usize {
         VR::FD | VR::OD | VR::OV | VR::SV | VR::UV => 8,
         _ => 1,
     }
+}
+
+/// The unsigned 16-bit integers in `bytes`, the value of a binary representation in little-endian order.
+pub fn words(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    bytes.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair))
 }
 
 /// Converts big-endian words to little-endian order, in place.

@@ -59,8 +59,8 @@ impl Annotation {
         let mut lines = Lines::default();
         let plain = |tag| object.text(tag);
         if self.patient {
-            let sets = plain(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default();
-            let sets = CharacterSets::from_terms(sets.split('\\'));
+            let sets = object.texts(tags::SPECIFIC_CHARACTER_SET);
+            let sets = CharacterSets::from_terms(sets.iter().map(AsRef::as_ref));
             let text = |tag, delimiters| {
                 let text = sets.decode(object.bytes(tag)?, delimiters);
                 let text = text.trim_matches(['\0', ' ']).to_owned();

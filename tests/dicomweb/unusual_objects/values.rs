@@ -4,14 +4,17 @@ use dicomweb_archive::Content;
 use dicomweb_archive::archive::Progress;
 use serde_json::json;
 
-use super::{Corpus, Expectation};
+use super::{Corpus, Expectation, NATIVE};
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
 use crate::support::pacs::{Answer, Pacs};
 use crate::support::raw_objects::{
-    BIG_ENDIAN, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, PIXEL_DATA, RawObject,
+    BIG_ENDIAN, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, Encoding, IMPLICIT_LITTLE, PIXEL_DATA,
+    RawObject,
 };
 
+const ROWS: u32 = 0x0028_0010;
+const NUMBER_OF_FRAMES: u32 = 0x0028_0008;
 const FLOAT_PIXEL_DATA: u32 = 0x7FE0_0008;
 const DOUBLE_FLOAT_PIXEL_DATA: u32 = 0x7FE0_0009;
 const OCTETS: (&str, &str) = ("Accept", "application/octet-stream");
@@ -27,6 +30,62 @@ pub(super) fn big_endian_cells(corpus: &mut Corpus) {
             image.words(0x0028_0100, &[bits]).words(0x0028_0101, &[bits]).words(0x0028_0102, &[bits - 1]);
         let file = image.with(PIXEL_DATA, EXPLICIT_BIG.element(PIXEL_DATA, vr, &written)).file();
         corpus.add("big-endian cells", file, Expectation::Native(vec![value]), json!({}));
+    }
+}
+
+/// PS3.5 7.3: OB has no byte order, and UN is little endian in every transfer syntax (PS3.5 6.2.2).
+pub(super) fn numbers_with_another_representation(corpus: &mut Corpus) {
+    let mut add = |syntax, encoding: Encoding, vr, value: &[u8], is_two: bool| {
+        let image = corpus.image(syntax).pixels(&NATIVE);
+        let file = image.with(ROWS, encoding.element(ROWS, vr, value)).file();
+        let frames = if is_two { vec![NATIVE.to_vec()] } else { Vec::new() };
+        let expectation = Expectation::NativeValue { value: NATIVE.to_vec(), frames };
+        corpus.add("Rows with another VR", file, expectation, json!({}));
+    };
+    for vr in ["UN", "OB", "??"] {
+        for (syntax, encoding) in [(EXPLICIT, EXPLICIT_LITTLE), (BIG_ENDIAN, EXPLICIT_BIG)] {
+            add(syntax, encoding, vr, &[2, 0], true);
+            add(syntax, encoding, vr, &[0, 2], false);
+        }
+    }
+    for vr in ["US", "SS", "OW"] {
+        add(BIG_ENDIAN, EXPLICIT_BIG, vr, &[0, 2], true);
+    }
+    add(EXPLICIT, EXPLICIT_LITTLE, "UL", &[2, 0, 0, 0], true);
+    add(BIG_ENDIAN, EXPLICIT_BIG, "UL", &[0, 0, 0, 2], true);
+    add(EXPLICIT, EXPLICIT_LITTLE, "IS", b"2 ", false);
+}
+
+/// The first value of Number of Frames is used, and only a text is one.
+pub(super) fn numbers_of_frames(corpus: &mut Corpus) {
+    let value: Vec<u8> = (1..=12).map(|level| level * 20).collect();
+    for (vr, text, count) in
+        [("IS", "3\\3 ", 3), ("IS", "3\\", 3), ("IS", "\\3", 1), ("LO", "3 ", 3), ("UT", "3\\3 ", 1)]
+    {
+        for (syntax, encoding) in [(EXPLICIT, EXPLICIT_LITTLE), (BIG_ENDIAN, EXPLICIT_BIG)] {
+            let image = corpus.image(syntax).pixels(&value);
+            let element = encoding.element(NUMBER_OF_FRAMES, vr, text.as_bytes());
+            let frames = value.chunks(4).take(count).map(<[u8]>::to_vec).collect();
+            let expectation = Expectation::NativeValue { value: value.clone(), frames };
+            corpus.add(
+                "Number of Frames",
+                image.with(NUMBER_OF_FRAMES, element).file(),
+                expectation,
+                json!({}),
+            );
+        }
+    }
+    for (vr, text, count) in [("UN", "3 ", 3), ("OB", "3 ", 1)] {
+        let image = corpus.image(EXPLICIT).pixels(&value);
+        let element = EXPLICIT_LITTLE.element(NUMBER_OF_FRAMES, vr, text.as_bytes());
+        let frames = value.chunks(4).take(count).map(<[u8]>::to_vec).collect();
+        let expectation = Expectation::NativeValue { value: value.clone(), frames };
+        corpus.add(
+            "Number of Frames with another VR",
+            image.with(NUMBER_OF_FRAMES, element).file(),
+            expectation,
+            json!({}),
+        );
     }
 }
 

@@ -1,5 +1,5 @@
-//! Reads one object of a file in memory without copying (PS3.10 7): values are slices of the file, and items of
-//! sequences are parsed only on request. Uses the same grammar as the streaming reader. Does not decode text or pixel
+//! Reads one object of a file in memory without copying (PS3.10 7): values are slices of the file, except for big-endian
+//! numbers, which are converted to little-endian order. Items of sequences are parsed only on request. Uses the same grammar as the streaming reader. Does not decode text or pixel
 //! data.
 
 use super::inflate::Inflated;
@@ -7,6 +7,7 @@ use super::source::{InMemory, Source};
 use super::syntax::{Syntax, is_deflated};
 use super::walk::{Event, Walk};
 use super::{ReadError, is_pixel_data, meta};
+use crate::data_set::{is_text, swap_words, word_size, words};
 use crate::encapsulated::Fragment;
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
@@ -100,8 +101,9 @@ fn read_level(
                 if walk.depth() == 0 && wanted(header.tag) && found.element(header.tag).is_none() =>
             {
                 let bytes = walk.source().take_bytes(length.into())?;
-                let big_endian = header.syntax.big_endian;
-                found.elements.push((header.tag, InPlaceElement::Value { vr: header.vr, bytes, big_endian }));
+                let vr = header.known_vr(|| found.word(tags::PIXEL_REPRESENTATION));
+                let bytes = if header.syntax.big_endian { little_endian(bytes, vr) } else { bytes };
+                found.elements.push((header.tag, InPlaceElement::Value { vr, bytes }));
             }
             Event::Value(_, length) => walk.source().skip(length.into())?,
             Event::Fragments(_) => walk.skip_fragments()?,
@@ -127,6 +129,17 @@ fn read_level(
     Ok((found, None))
 }
 
+/// Converts a big-endian value (PS3.5 7.3).
+fn little_endian(bytes: Bytes, vr: VR) -> Bytes {
+    let size = word_size(vr);
+    if size == 1 {
+        return bytes;
+    }
+    let mut bytes = Vec::from(bytes);
+    swap_words(&mut bytes, size);
+    bytes.into()
+}
+
 fn read_fragments(walk: &mut Walk<InMemory>) -> Result<Pixels, ReadError> {
     let length = walk.fragment()?.ok_or(ReadError::Broken("the pixel data are empty"))?;
     let table = walk.source().take_bytes(length.into())?;
@@ -148,7 +161,7 @@ pub struct Elements {
 
 #[derive(Debug, Clone)]
 enum InPlaceElement {
-    Value { vr: VR, bytes: Bytes, big_endian: bool },
+    Value { vr: VR, bytes: Bytes },
     Items { items: Vec<Bytes>, syntax: Syntax },
 }
 
@@ -157,16 +170,14 @@ impl Elements {
         self.elements.iter().find(|(other, _)| *other == tag).map(|(_, element)| element)
     }
 
-    fn value(&self, tag: Tag) -> Option<(&Bytes, bool)> {
+    fn value(&self, tag: Tag) -> Option<(VR, &Bytes)> {
         match self.element(tag)? {
-            InPlaceElement::Value { bytes, big_endian, .. } if !bytes.is_empty() => {
-                Some((bytes, *big_endian))
-            }
+            InPlaceElement::Value { vr, bytes } if !bytes.is_empty() => Some((*vr, bytes)),
             _ => None,
         }
     }
 
-    /// The value representation in the file or, for Implicit VR, in the dictionary.
+    /// The value representation in the file or, for Implicit VR and UN, in the dictionary.
     pub fn vr(&self, tag: Tag) -> Option<VR> {
         match self.element(tag)? {
             InPlaceElement::Value { vr, .. } => Some(*vr),
@@ -174,18 +185,15 @@ impl Elements {
         }
     }
 
-    /// The encoded value.
+    /// The encoded value, in little-endian order.
     pub fn bytes(&self, tag: Tag) -> Option<&Bytes> {
-        self.value(tag).map(|(bytes, _)| bytes)
+        self.value(tag).map(|(_, bytes)| bytes)
     }
 
-    /// The value as unsigned 16-bit integers.
+    /// The value as unsigned 16-bit integers; `None` for a text.
     pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
-        let (bytes, big_endian) = self.value(tag)?;
-        let word = |pair: &[u8; 2]| {
-            if big_endian { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) }
-        };
-        Some(bytes.as_chunks().0.iter().map(word).collect())
+        let (vr, bytes) = self.value(tag)?;
+        (!is_text(vr)).then(|| words(bytes).collect())
     }
 
     /// The first unsigned 16-bit integer.
@@ -193,19 +201,29 @@ impl Elements {
         self.words(tag)?.first().copied()
     }
 
-    /// The value as text without padding; bytes that are not UTF-8 are replaced.
+    /// The text values without padding; none for a binary representation. Bytes that are not UTF-8 are replaced.
+    pub fn texts(&self, tag: Tag) -> Vec<String> {
+        let Some((vr, bytes)) = self.value(tag).filter(|(vr, _)| is_text(*vr)) else { return Vec::new() };
+        let text = String::from_utf8_lossy(bytes);
+        let trimmed = |text: &str| text.trim_matches(['\0', ' ']).to_owned();
+        // A backslash separates no values in these (PS3.5 6.2).
+        if matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR) {
+            vec![trimmed(&text)]
+        } else {
+            text.split('\\').map(trimmed).collect()
+        }
+    }
+
+    /// The first text value; `None` if it is empty.
     pub fn text(&self, tag: Tag) -> Option<String> {
-        let (bytes, _) = self.value(tag)?;
-        let text = String::from_utf8_lossy(bytes).trim_matches(['\0', ' ']).to_owned();
-        (!text.is_empty()).then_some(text)
+        self.texts(tag).into_iter().next().filter(|text| !text.is_empty())
     }
 
     /// The numbers of a DS or IS value; `None` if one of them is not a finite number.
     pub fn decimals(&self, tag: Tag) -> Option<Vec<f64>> {
-        let text = self.text(tag)?;
-        let numbers = text.split('\\').map(|part| part.trim_matches(['\0', ' ']).parse::<f64>());
+        let numbers = self.texts(tag).into_iter().map(|text| text.parse::<f64>());
         let numbers: Vec<f64> = numbers.collect::<Result<_, _>>().ok()?;
-        numbers.iter().all(|number| number.is_finite()).then_some(numbers)
+        (!numbers.is_empty() && numbers.iter().all(|number| number.is_finite())).then_some(numbers)
     }
 
     /// The first number of a DS or IS value.

@@ -1,7 +1,8 @@
 //! The encoding of a data set (PS3.5 7.1 and Annex A): the transfer syntax and the header of one element. Does not read
 //! values and does not know how elements are nested.
 
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use crate::data_set::is_text;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, uids};
 use dicom_encoding::transfer_syntax::{Endianness, TransferSyntax, TransferSyntaxIndex};
@@ -31,6 +32,30 @@ pub(super) struct ElementHeader {
     /// `None` for an undefined length: the value ends with a delimiter.
     pub(super) length: Option<u32>,
     pub(super) syntax: Syntax,
+}
+
+impl ElementHeader {
+    /// The value representation of the element. In Implicit VR, Pixel Representation (0028,0103) of the data set decides
+    /// between US and SS (PS3.5 A.1). UN is replaced by the representation in the dictionary (PS3.5 6.2.2 note 3), except
+    /// for sequences, because a UN value of defined length is not parsed for items, and except for numbers in big-endian
+    /// data sets, because UN values are little endian in every transfer syntax.
+    pub(super) fn known_vr(&self, pixel_representation: impl FnOnce() -> Option<u16>) -> VR {
+        let known = StandardDataDictionary.by_tag(self.tag).map(DataDictionaryEntry::vr);
+        let (explicit, big_endian) = (self.syntax.explicit, self.syntax.big_endian);
+        match (self.vr, known) {
+            (VR::US, Some(VirtualVr::Xs)) if explicit => VR::US,
+            (VR::UN, Some(VirtualVr::Xs)) if big_endian => VR::UN,
+            (VR::US | VR::UN, Some(VirtualVr::Xs)) => {
+                if pixel_representation() == Some(1) {
+                    VR::SS
+                } else {
+                    VR::US
+                }
+            }
+            (VR::UN, Some(VirtualVr::Exact(vr))) if vr != VR::SQ && (is_text(vr) || !big_endian) => vr,
+            (vr, _) => vr,
+        }
+    }
 }
 
 /// The transfer syntax with this UID, if it is supported.

@@ -6,9 +6,8 @@ use super::super::json::writer::Step;
 use super::syntax::ElementHeader;
 use crate::charset::{CharacterSets, Delimiters};
 use crate::native_pixel_data::pixel_word_size;
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
-use dicom_dictionary_std::{StandardDataDictionary, tags};
+use dicom_dictionary_std::tags;
 use std::rc::Rc;
 
 /// A data set under construction.
@@ -49,26 +48,9 @@ impl Tree {
         is_below && next(Step::Attribute(tag)) && steps.next().is_none()
     }
 
-    /// The value representation of an element. In Implicit VR, Pixel Representation decides between US and SS (PS3.5
-    /// A.1), so the data set is needed. UN is replaced by the representation in the dictionary (PS3.5 6.2.2 note 3),
-    /// except for sequences, because a UN value of defined length is not parsed for items.
+    /// The value representation of an element.
     pub(super) fn vr_of(&mut self, header: &ElementHeader) -> VR {
-        let known = || StandardDataDictionary.by_tag(header.tag).map(DataDictionaryEntry::vr);
-        let is_signed = |tree: &mut Self| tree.innermost().data.word(tags::PIXEL_REPRESENTATION) == Some(1);
-        let big_endian = header.syntax.big_endian;
-        match (header.vr, known()) {
-            (VR::US, Some(VirtualVr::Xs)) if !header.syntax.explicit && is_signed(self) => VR::SS,
-            (VR::UN, Some(VirtualVr::Xs)) if !big_endian => {
-                if is_signed(self) {
-                    VR::SS
-                } else {
-                    VR::US
-                }
-            }
-            // UN values are little endian in every transfer syntax.
-            (VR::UN, Some(VirtualVr::Exact(vr))) if vr != VR::SQ && (is_text(vr) || !big_endian) => vr,
-            (vr, _) => vr,
-        }
+        header.known_vr(|| self.innermost().data.word(tags::PIXEL_REPRESENTATION))
     }
 
     /// Size in bytes of the words that must be swapped to convert the value of an element to little-endian order (PS3.5
