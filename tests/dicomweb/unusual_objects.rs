@@ -142,6 +142,7 @@ fn corpus() -> Vec<Case> {
     values::big_endian_cells(&mut corpus);
     values::numbers_with_another_representation(&mut corpus);
     values::numbers_of_frames(&mut corpus);
+    values::truncated_stream(&mut corpus);
     corpus.0
 }
 

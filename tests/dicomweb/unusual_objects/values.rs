@@ -9,7 +9,7 @@ use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
 use crate::support::pacs::{Answer, Pacs};
 use crate::support::raw_objects::{
-    BIG_ENDIAN, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, Encoding, IMPLICIT_LITTLE, PIXEL_DATA,
+    BIG_ENDIAN, DEFLATED, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, Encoding, IMPLICIT_LITTLE, PIXEL_DATA,
     RawObject,
 };
 
@@ -87,6 +87,12 @@ pub(super) fn numbers_of_frames(corpus: &mut Corpus) {
             json!({}),
         );
     }
+}
+
+pub(super) fn truncated_stream(corpus: &mut Corpus) {
+    let mut file = corpus.image(DEFLATED).pixels(&NATIVE).file();
+    file.truncate(file.len() - 4);
+    corpus.add("a truncated deflated data set", file, Expectation::Unreadable, json!({}));
 }
 
 /// The values at these paths below `bulkdata/` in both readers: the archive that synthesizes, and the embedded archive.

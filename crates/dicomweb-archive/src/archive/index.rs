@@ -6,9 +6,10 @@
 
 use super::body;
 use super::levels::{self, Level};
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_model::data_set::DataSet;
-use dicom_model::part10::{Header, ReadError};
+use dicom_model::part10::{Header, ReadError, is_deflated};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
@@ -224,14 +225,14 @@ fn sorted(series: BTreeMap<SeriesUid, Series>) -> Vec<Series> {
     series
 }
 
-fn number(attributes: &DataSet, tag: dicom_core::Tag) -> i64 {
+fn number(attributes: &DataSet, tag: Tag) -> i64 {
     attributes.text(tag).and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
 }
 
 fn read_file(path: PathBuf) -> Outcome {
     let wanted = |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
     // No file is known to make the reader panic. If one does, it is counted as invalid and indexing continues.
-    let read = catch_unwind(AssertUnwindSafe(|| body::header(&path, wanted)))
+    let read = catch_unwind(AssertUnwindSafe(|| complete_header(&path, wanted)))
         .unwrap_or_else(|_| Err(ReadError::Broken("the reader panicked")));
     match read {
         Ok(header) => {
@@ -239,6 +240,17 @@ fn read_file(path: PathBuf) -> Outcome {
         }
         Err(error) => Outcome::Failed(error),
     }
+}
+
+/// The header of a file that is not truncated. The size of a file shows whether it holds its pixel data, unless it is
+/// deflated.
+fn complete_header(path: &Path, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
+    let mut object = body::object(path)?;
+    let header = object.header(wanted)?;
+    if is_deflated(header.transfer_syntax) {
+        object.skip_native_pixel_data(&header)?;
+    }
+    Ok(header)
 }
 
 fn identified(path: PathBuf, header: Header) -> Option<Found> {
