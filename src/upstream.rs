@@ -7,6 +7,7 @@
 
 mod circuit_breaker;
 mod client;
+mod content_coding;
 mod error;
 mod profile;
 mod qido;
@@ -18,6 +19,7 @@ mod wado;
 
 pub use crate::archive_id::{ArchiveId, ArchiveIdError};
 pub use client::Archive;
+pub use content_coding::ContentCoding;
 pub use error::{ArchiveError, ArchiveErrorKind, ConnectFailure, ErrorClass, retry_after, whole_seconds};
 pub use profile::{DetailSource, PROFILES, Profile, Synthesized, SynthesizedSet};
 pub use qido::{

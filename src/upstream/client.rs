@@ -173,8 +173,14 @@ impl Archive {
             Ok(response) => response.map_err(|error| self.transport_error(error))?,
             Err(_) => return Err(self.error(ArchiveErrorKind::Timeout(timeout))),
         };
-        if response.status().is_redirection() && response.status() != StatusCode::NOT_MODIFIED {
-            return Err(self.error(ArchiveErrorKind::Redirected));
+        match response.status() {
+            StatusCode::NOT_MODIFIED if request.is_conditional() => {}
+            // RFC 9110 15.4.5: there is no earlier response that it could refer to.
+            StatusCode::NOT_MODIFIED => {
+                return Err(self.unreadable("status 304 although the request had no condition"));
+            }
+            status if status.is_redirection() => return Err(self.error(ArchiveErrorKind::Redirected)),
+            _ => {}
         }
         let (head, body) = response.into_parts();
         let body = UpstreamBody::new(self.id().clone(), timeout, body, held);

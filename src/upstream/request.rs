@@ -120,6 +120,11 @@ impl UpstreamRequest {
         }
     }
 
+    /// Whether the request has a condition that 304 can answer (RFC 9110 13.1.2, 13.1.3).
+    pub(super) fn is_conditional(&self) -> bool {
+        [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].iter().any(|name| self.headers.contains_key(name))
+    }
+
     /// Whether the request searches for studies, so that "not found" can only mean a wrong URL.
     pub(super) fn is_study_search(&self) -> bool {
         matches!(&self.what, What::Search(query) if *query.level() == SearchLevel::Studies)

@@ -155,3 +155,47 @@ async fn fhir_and_dicomweb_send_the_same_retry_after_for_an_open_circuit_breaker
     }
     panic!("the circuit breaker did not stay open");
 }
+
+#[tokio::test]
+async fn content_codings_of_an_archive_are_read_alike_by_fhir_and_dicomweb() {
+    let row = r#"[{"0020000D":{"vr":"UI","Value":["1.2"]}}]"#;
+    for (coding, diagnosis) in [
+        ("GZIP", None),
+        ("X-Gzip", None),
+        ("deflate", Some("a content encoding that was not requested")),
+        ("gzip, gzip", Some("a content encoding that was not requested")),
+    ] {
+        let listed = Answer::json(row).undeclared_gzip().header("Content-Encoding", coding);
+        let pacs = Pacs::new().at("/studies", listed).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        for path in ["/dicom-web/main/studies", "/dicom-web/studies", "/fhir/ImagingStudy?_summary=count"] {
+            let answer = gateway.get(path).await;
+            let status = if diagnosis.is_some() { 502 } else { 200 };
+            assert_eq!(answer.status, status, "{coding} {path}: {}", answer.text());
+            assert!(
+                answer.text().contains(diagnosis.unwrap_or_default()),
+                "{coding} {path}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn not_modified_without_a_condition_is_a_502() {
+    let object = "/studies/1.2/series/1.2.1/instances/1.2.1.1";
+    let pacs = Pacs::new().otherwise(Answer::status(304).header("ETag", "\"1\"")).start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    for path in [
+        "/dicom-web/main/studies",
+        "/dicom-web/studies",
+        "/fhir/ImagingStudy",
+        "/dicom-web/main/studies/1.2/metadata",
+        &format!("/dicom-web/main{object}"),
+        &format!("/dicom-web/main{object}/rendered"),
+    ] {
+        let answer = gateway.get(path).await;
+        assert_eq!(answer.status, 502, "{path}: {}", answer.text());
+        assert!(answer.text().contains("304"), "{path}: {}", answer.text());
+    }
+}

@@ -22,7 +22,7 @@ use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls, may_have
 use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
-use crate::upstream::{Archive, UpstreamResponse};
+use crate::upstream::{Archive, ContentCoding, UpstreamResponse};
 use http_messages::body::{self, Body};
 use http_messages::gzip::is_gzip;
 use http_messages::multipart::boundary_of;
@@ -87,17 +87,13 @@ async fn with_body(
     let UpstreamResponse { status, headers, body, .. } = upstream;
     let unreadable = |what| DicomwebError::Archive(archive.unreadable(what));
     let content_type = content_type_of(&headers);
+    let is_text = request.resource.is_text();
     let mut kind = match kind_of(&content_type) {
         Some(kind) => kind,
-        None if request.resource.is_text() => BodyKind::Text,
+        None if is_text => BodyKind::Text,
         None => return Err(unreadable("a media type that no DICOMweb service returns")),
     };
-    let gzip = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity" | b"") => false,
-        Some(b"gzip" | b"x-gzip") => true,
-        Some(_) => return Err(unreadable("a content encoding that was not requested")),
-    };
-    let is_text = request.resource.is_text();
+    let gzip = ContentCoding::of(&headers).map_err(unreadable)? == ContentCoding::Gzip;
     if essence(&content_type) == "text/html"
         && !is_text
         && !(request.resource.is_for_people() && request.accepted.html)

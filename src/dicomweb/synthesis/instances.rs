@@ -18,7 +18,7 @@ use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::response_headers::{content_type_of, essence};
 use crate::dicomweb::proxy::stream::ByteSource;
 use crate::dicomweb::proxy::stream_error::StreamError;
-use crate::upstream::{Archive, DicomResource, Retrieval, UpstreamRequest, UpstreamResponse};
+use crate::upstream::{Archive, ContentCoding, DicomResource, Retrieval, UpstreamRequest, UpstreamResponse};
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 
@@ -96,10 +96,9 @@ impl InstanceStream {
             "application/dicom" => return Err("an object without its length"),
             _ => return Err("something other than DICOM objects"),
         };
-        let source = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-            None | Some(b"identity" | b"") => ByteSource::Plain(body),
-            Some(b"gzip" | b"x-gzip") => ByteSource::gunzip(Bytes::new(), body),
-            Some(_) => return Err("a content encoding that was not requested"),
+        let source = match ContentCoding::of(&headers)? {
+            ContentCoding::Identity => ByteSource::Plain(body),
+            ContentCoding::Gzip => ByteSource::gunzip(Bytes::new(), body),
         };
         Ok(Self { source, framing })
     }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::upstream::request::{Class, UpstreamRequest};
 use crate::upstream::response::{UpstreamBody, UpstreamResponse};
-use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, retry_after};
+use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, retry_after};
 use dicom_model::json::reader::RowReader;
 use http_messages::gzip::{Gunzip, GunzipError, is_gzip};
 
@@ -41,7 +41,9 @@ impl Archive {
             status => return Err(self.error(error_kind(status, &response.headers))),
         }
         let more = has_more_rows(&response.headers);
-        let rows = self.read_rows(response.body, &mut each).await?;
+        // The client has decoded gzip and removed the header; what it leaves is gzip in another spelling, or not gzip.
+        let coding = ContentCoding::of(&response.headers).map_err(|what| self.unreadable(what))?;
+        let rows = self.read_rows(response.body, coding, &mut each).await?;
         Ok(RowsEnd { rows, more })
     }
 
@@ -72,6 +74,7 @@ impl Archive {
     async fn read_rows<T: DeserializeOwned>(
         &self,
         mut body: UpstreamBody,
+        coding: ContentCoding,
         each: &mut impl FnMut(T),
     ) -> Result<usize, ArchiveError> {
         let mut reader = RowReader::new();
@@ -89,13 +92,13 @@ impl Archive {
                 GunzipError::TooLarge => "the gzip body decodes to more than any list can hold",
             }))
         };
-        let (mut gunzip, mut is_first) = (None, true);
+        let (mut gunzip, mut is_first) = ((coding == ContentCoding::Gzip).then(Gunzip::default), true);
         while let Some(frame) = body.frame().await {
             let Ok(chunk) = frame?.into_data() else { continue };
             if chunk.is_empty() {
                 continue;
             }
-            if std::mem::take(&mut is_first) && is_gzip(&chunk) {
+            if std::mem::take(&mut is_first) && gunzip.is_none() && is_gzip(&chunk) {
                 gunzip = Some(Gunzip::default());
             }
             let Some(gunzip) = &mut gunzip else {
