@@ -174,11 +174,11 @@ impl DicomwebError {
     }
 
     /// Whether the archive may lack the requested service: it responds as if there were no such resource, no such
-    /// method or no such media type.
+    /// method or no such media type, or with a media type that the client excludes.
     pub(super) fn is_unsupported_by_archive(&self) -> bool {
         match self {
             Self::Refused { status, .. } => matches!(status.as_u16(), 400 | 404 | 405 | 406 | 415 | 501),
-            Self::MediaTypesRejected { .. } => true,
+            Self::NotAcceptable | Self::MediaTypesRejected { .. } => true,
             _ => false,
         }
     }

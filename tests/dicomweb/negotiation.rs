@@ -261,3 +261,42 @@ async fn searches_at_every_level_accept_every_parameter_of_the_standard() {
                     multiplevaluematching=true&limit=5&offset=10";
     assert_eq!(pacs.targets(), levels.map(|level| format!("/dicom-web/{level}?{expected}")));
 }
+
+#[tokio::test]
+async fn a_media_type_with_quality_0_is_never_sent_because_a_wildcard_covers_it() {
+    let pacs = Pacs::new()
+        .study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .at("/studies/1.3/rendered", Answer::bytes("image/jpeg", "jpeg"))
+        .at("/studies/1.4", Answer::bytes("application/dicom", "DICM"))
+        .at("/studies/1.5", Answer::parts("b", [("Content-Type: application/dicom", &b"DICM"[..])]))
+        .start()
+        .await;
+    let root = ArchiveRoot::of(&pacs).await;
+    let excludes_json = "application/dicom+json;q=0, */*";
+    let excludes_objects = "multipart/related; type=\"application/dicom\";q=0, */*";
+    for (target, accept, status, content_type) in [
+        ("studies", excludes_json, 200, "multipart/related; type=\"application/dicom+xml\""),
+        ("studies/1.2/metadata", excludes_json, 200, "multipart/related; type=\"application/dicom+xml\""),
+        ("studies", "application/dicom+json;q=0, application/*", 406, "application/json"),
+        ("studies", "application/dicom+json;q=0, multipart/related;q=0, */*", 406, "application/json"),
+        (
+            "studies",
+            "multipart/related; type=\"application/dicom+xml\";q=0, */*",
+            200,
+            "application/dicom+json",
+        ),
+        ("studies/1.3/rendered", "image/jpeg;q=0, */*", 406, "application/json"),
+        ("studies/1.3/rendered", "image/png;q=0, */*", 200, "image/jpeg"),
+        ("studies/1.3/rendered", "image/*;q=0, image/jpeg, */*;q=0.1", 200, "image/jpeg"),
+        ("studies/1.4", "application/dicom;q=0, */*", 406, "application/json"),
+        ("studies/1.4", "application/*;q=0, */*", 406, "application/json"),
+        ("studies/1.4", excludes_objects, 200, "application/dicom"),
+        ("studies/1.5", excludes_objects, 406, "application/json"),
+        ("studies/1.5", "application/dicom;q=0, */*", 200, "multipart/related; type=\"application/dicom\""),
+    ] {
+        let answer = client::get_with(&root.url(target), &[("Accept", accept)]).await;
+        assert_eq!(answer.status, status, "{target} {accept}: {}", answer.text());
+        let sent = answer.header("content-type").unwrap();
+        assert!(sent.starts_with(content_type), "{target} {accept}: {sent}");
+    }
+}

@@ -93,6 +93,9 @@ async fn with_body(
         None if is_text => BodyKind::Text,
         None => return Err(unreadable("a media type that no DICOMweb service returns")),
     };
+    if !is_text && attempt.only_part.is_none() && request.accepted.excludes(&content_type) {
+        return Err(DicomwebError::NotAcceptable);
+    }
     let gzip = ContentCoding::of(&headers).map_err(unreadable)? == ContentCoding::Gzip;
     if essence(&content_type) == "text/html"
         && !is_text

@@ -64,7 +64,7 @@ impl Accepted {
         let html = ranges.iter().any(|range| range.essence == "text/html");
         if resource.is_text() {
             let mut formats = Vec::new();
-            for format in ranges.iter().filter_map(format_of) {
+            for format in ranges.iter().filter_map(|range| format_of(range, &listed)) {
                 if !formats.contains(&format) {
                     formats.push(format);
                 }
@@ -154,14 +154,50 @@ impl Accepted {
         self.formats.contains(&format)
     }
 
+    /// Whether the client excludes `content_type`: the most specific range that matches it has quality 0.
+    pub(crate) fn excludes(&self, content_type: &str) -> bool {
+        excludes(&self.ranges, content_type)
+    }
+
     /// The preferred format of rows or metadata.
     pub(crate) fn preferred_format(&self) -> Format {
         self.formats.first().copied().unwrap_or(Format::Json)
     }
 }
 
-/// The format of rows and metadata that a range accepts.
-fn format_of(range: &MediaRange) -> Option<Format> {
+/// Whether the most specific of `ranges` that matches `content_type` has quality 0 (RFC 9110 12.4.2, 12.5.1). A range with the
+/// type of the parts, or with a transfer syntax, matches no other, and is more specific than one without. `*/*;q=0` means the same
+/// as no `*/*`: that a type is not listed does not exclude it, because clients expect DICOM JSON for `application/json`.
+fn excludes(ranges: &[MediaRange], content_type: &str) -> bool {
+    let Some(sent) = MediaRange::parse(content_type) else { return false };
+    let agrees = |of_range: Option<&str>, of_sent: Option<&str>| of_range.is_none() || of_range == of_sent;
+    let matching = ranges.iter().filter(|range| {
+        range.essence != "*/*"
+            && range.covers(&sent.essence)
+            && agrees(inner_type(range).as_deref(), inner_type(&sent).as_deref())
+            && agrees(transfer_syntax(range), transfer_syntax(&sent))
+    });
+    let specificity = |range: &&MediaRange| {
+        (range.specificity(), inner_type(range).is_some(), transfer_syntax(range).is_some())
+    };
+    // Of equally specific ranges the first applies; `max_by_key` returns the last.
+    matching.rev().max_by_key(specificity).is_some_and(|range| range.quality <= 0.0)
+}
+
+/// The format of rows and metadata that a range accepts: of a wildcard, the first one that no range of `listed` excludes.
+fn format_of(range: &MediaRange, listed: &[MediaRange]) -> Option<Format> {
+    let accepts_json = || !excludes(listed, "application/dicom+json");
+    let accepts_xml = || !excludes(listed, "multipart/related; type=\"application/dicom+xml\"");
+    named_format(range)
+        .filter(|format| match format {
+            Format::Json => accepts_json(),
+            Format::Xml => accepts_xml(),
+        })
+        .or_else(|| (range.essence == "*/*" && accepts_xml()).then_some(Format::Xml))
+}
+
+/// The format of rows and metadata that a range names, or that `*/*` means.
+fn named_format(range: &MediaRange) -> Option<Format> {
     match range.essence.as_str() {
         "multipart/related" => match inner_type(range).as_deref() {
             Some("application/dicom+json" | "application/json" | "*/*" | "application/*") => {
@@ -330,6 +366,10 @@ mod tests {
             }
             assert_eq!(attempts(path, "application/dicom+json;q=0.5, application/dicom+xml"), [xml, json]);
             assert_eq!(attempts(path, "text/html"), [""; 0]);
+            assert_eq!(attempts(path, "application/dicom+json;q=0, */*"), [xml, json]);
+            assert_eq!(attempts(path, "application/json, */*;q=0"), [json]);
+            assert_eq!(attempts(path, "*/*, application/dicom+json;q=0, multipart/related;q=0"), [""; 0]);
+            assert_eq!(attempts(path, "application/*;q=0, */*;q=0.1, application/dicom+json"), [json]);
         }
     }
 
