@@ -26,7 +26,7 @@ use super::url_rewrite::syntax::Syntax;
 use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
 use crate::http::query::decode;
-use crate::upstream::{Archive, QidoQuery, SearchLevel, Synthesized};
+use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, QidoQuery, SearchLevel, Synthesized};
 use http_messages::body::Body;
 
 /// A search whose rows are compared or merged here.
@@ -102,7 +102,7 @@ async fn merge(
     }
     // One row more than the page needs shows whether the list continues.
     let searches = archives.iter().map(|archive| first_rows(archive, query, end + 1, max_scan));
-    let mut lists = try_join_all(searches).await?;
+    let mut lists = try_join_all(searches).await.map_err(query_rejection)?;
     for (archive, list) in archives.iter().zip(&mut lists) {
         list.rows.retain(|row| is_requested(archive, query.level(), row));
     }
@@ -140,6 +140,20 @@ async fn merge(
     text.push(']');
     let is_literal_only = lists.iter().any(|list| list.is_literal_only);
     Ok(MergedList { text, more: limit.is_some() && more, is_literal_only })
+}
+
+/// The error of a search with the client's own query. An archive that rejects the query itself does so with the same status as
+/// below its own root, where the response is forwarded; its other statuses concern what the gateway adds: the media types, the
+/// paging.
+fn query_rejection(error: DicomwebError) -> DicomwebError {
+    match error {
+        DicomwebError::Archive(ArchiveError { archive, kind: ArchiveErrorKind::Refused(status) })
+            if matches!(status.as_u16(), 400 | 413 | 414 | 501) =>
+        {
+            DicomwebError::Refused { archive, status, retry_after: None }
+        }
+        error => error,
+    }
 }
 
 /// Whether a row belongs to the study or series of the URL: some archives return others too.

@@ -238,3 +238,29 @@ async fn an_unreachable_archive_fails_lists_but_not_retrievals_from_other_archiv
         "the unreachable archive may hold it"
     );
 }
+
+#[tokio::test]
+async fn a_query_that_an_archive_rejects_has_the_same_status_as_below_its_own_root() {
+    let (first, _) = two_archives().await;
+    for (upstream, status) in
+        [(400, 400), (413, 413), (501, 501), (404, 502), (406, 502), (409, 502), (500, 502)]
+    {
+        let second = Pacs::new().at("/studies", Answer::status(upstream)).start().await;
+        let gateway = gateway_for(&[&first, &second]).await;
+        let rejection = get(&gateway, "studies?StudyDate=20241301").await;
+        assert_eq!(rejection.status, status, "{upstream}: {}", rejection.text());
+        assert!(rejection.text().contains("rchive archive-1 "), "{upstream}: {}", rejection.text());
+        if matches!(upstream, 400 | 413 | 501) {
+            let own = get(&gateway, "archive-1/studies?StudyDate=20241301").await;
+            assert_eq!(rejection.text(), own.text(), "{upstream}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_search_of_the_gateway_that_an_archive_rejects_is_not_a_400() {
+    let (first, _) = two_archives().await;
+    let second = Pacs::new().at("/studies/9.9/series", Answer::status(400)).start().await;
+    let gateway = gateway_for(&[&first, &second]).await;
+    assert_eq!(get(&gateway, "studies/9.9").await.status, 502);
+}
