@@ -109,7 +109,7 @@ impl<'a> Route<'a> {
             }
             ("fhir", rest) => Interaction::parse(method, first, rest).map(Self::Fhir),
             ("dicom-web", _) if matches!(first, "studies" | "series" | "instances") => {
-                allow_only(method, READ)?;
+                allow_only(method, RETRIEVE)?;
                 Ok(Self::dicomweb(None, below.unwrap_or_default()))
             }
             ("dicom-web", None) if first == "wado" => {
@@ -249,11 +249,11 @@ fn split_at_slash(path: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The methods of resources that can only be read.
+/// The methods of FHIR resources, which can only be read.
 const READ: &str = "GET, HEAD, OPTIONS";
 /// The methods of searches, which may be sent as a form.
 const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
-/// The methods of DICOMweb resources.
+/// The methods of DICOMweb resources; OPTIONS is answered for a preflight only, before a route is parsed.
 const RETRIEVE: &str = "GET, HEAD";
 
 fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
@@ -373,6 +373,7 @@ mod tests {
             (Method::PUT, "/fhir", "GET, HEAD, OPTIONS, POST"),
             (Method::POST, "/fhir/Patient/a/*", "GET, HEAD, OPTIONS"),
             (Method::POST, "/dicom-web/main/studies", "GET, HEAD"),
+            (Method::OPTIONS, "/dicom-web/studies", "GET, HEAD"),
         ] {
             assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");
         }
