@@ -33,7 +33,9 @@ pub enum InvalidRequest {
     #[error("the request target must be a path that begins with /")]
     Target,
     /// The target is too long.
-    #[error("the URL is longer than 8 KiB; send the parameters of a FHIR search in a POST to _search")]
+    #[error(
+        "the URL is longer than 8 KiB; send fewer or shorter parameters, those of a FHIR search in a POST to _search, and split a long list of UIDs over several DICOMweb requests"
+    )]
     TargetTooLong,
     /// There are too many header fields, or they are too large.
     #[error("the request has more than 64 header fields, or more than 16 KiB of them; send fewer")]
