@@ -109,12 +109,17 @@ struct Meter {
 impl BodyObserver<Body> for Meter {
     fn observe(&mut self, outcome: &PollFrame<BoxError>, body: &Body) {
         let (Some(line), Poll::Ready(frame)) = (&mut self.line, outcome) else { return };
-        if let Some(Ok(frame)) = frame {
-            line.sent(frame.data_ref().map_or(0, Bytes::len));
-        }
-        // A body of known length is not polled again after its last frame.
-        if frame.is_none() || body.is_end_stream() {
-            line.ended();
+        match frame {
+            Some(Ok(frame)) => {
+                line.sent(frame.data_ref().map_or(0, Bytes::len));
+                // A body of known length is not polled again after its last frame.
+                if body.is_end_stream() {
+                    line.ended();
+                }
+            }
+            None => line.ended(),
+            // A body that failed may report its end as well; its entry is written now, as aborted.
+            Some(Err(_)) => self.line = None,
         }
     }
 }
@@ -133,5 +138,24 @@ impl HttpBody for MeteredBody {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::RequestId;
+    use http_messages::body;
+    use std::time::Instant;
+
+    #[test]
+    fn entry_of_a_body_that_fails_is_written_as_aborted_even_if_the_body_reports_its_end() {
+        let line =
+            AccessLogEntry::new(Instant::now(), RequestId::of(&HeaderMap::new()), "GET", "dicomweb", 200);
+        let mut meter = Meter { line: Some(line), _in_flight: None };
+        let ended = body::empty();
+        assert!(ended.is_end_stream());
+        meter.observe(&Poll::Ready(Some(Err("truncated".into()))), &ended);
+        assert!(meter.line.is_none(), "it is written before the body ends");
     }
 }

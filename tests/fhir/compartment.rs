@@ -162,3 +162,20 @@ async fn unsupported_types_and_parameters_are_reported() {
     }
     assert_eq!(gateway.json("/fhir?_count=0").await.get("entry"), None);
 }
+
+#[tokio::test]
+async fn a_type_that_is_not_supported_does_not_make_the_other_types_unrestricted() {
+    let gateway = RunningGateway::start_with_samples().await;
+    let warning = |bundle: &Value| {
+        entries(bundle, "outcome")[0]["issue"][0]["diagnostics"].as_str().unwrap().to_owned()
+    };
+    let (matches, page) = gateway.matches("/fhir?_type=Endpoint,Condition").await;
+    assert!(matches.iter().all(|resource| resource["resourceType"] == "Endpoint"));
+    assert_eq!(
+        warning(&page),
+        "Parameter `_type`: the type Condition is not supported, so it was not searched."
+    );
+    let unrestricted = warning(&gateway.json("/fhir/ImagingStudy?status=").await);
+    let expected = "Search parameter `status` was ignored, so these results are NOT restricted by it.";
+    assert!(unrestricted.starts_with(expected), "{unrestricted}");
+}

@@ -70,10 +70,15 @@ impl<'a> Pages<'a> {
             expression: vec![format!("http.{name}")],
         };
         let ignored = search.ignored.iter().map(|(name, why)| {
-            let text = if ResultParameters::are_named(name) {
+            let text = if name == "_type" {
+                // The other types of its list restrict the results.
+                format!("Parameter `{name}`: {why}")
+            } else if ResultParameters::are_named(name) {
                 format!("Parameter `{name}` was ignored. {why}")
             } else {
-                format!("Unsupported search parameter `{name}` was ignored, so these results are NOT restricted by it. {why}")
+                format!(
+                    "Search parameter `{name}` was ignored, so these results are NOT restricted by it. {why}"
+                )
             };
             warning("not-supported", name, text)
         });

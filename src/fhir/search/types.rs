@@ -240,7 +240,7 @@ impl Named {
         match ResourceType::parse(name).filter(|kind| there.contains(kind)) {
             Some(kind) => Ok(Self::Served(kind)),
             None if is_name => {
-                let why = format!("{name} is not supported here and was not searched for.");
+                let why = format!("the type {name} is not supported, so it was not searched.");
                 Ok(Self::Unserved(("_type".to_owned(), why)))
             }
             None => Err(invalid_parameter("expected comma-separated names of resource types")),
