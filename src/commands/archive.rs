@@ -13,8 +13,9 @@ use crate::telemetry::LogFormat;
 pub(super) async fn run(dir: PathBuf, listen: SocketAddr) -> anyhow::Result<ExitCode> {
     let _log = start_telemetry(LogFormat::Text)?;
     let archive = start_archive(Content::Folder(dir), listen, Progress::Bar).await?;
+    let stop = serve::stop_signal();
     print(format_args!("{}\nThe archive is at {}", archive.report(), archive.url()))?;
-    serve::stop_signal().await;
+    stop.await;
     archive.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! `serve`: the gateway as configured, from binding its listeners to draining them.
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,6 +47,7 @@ pub(super) struct Running {
     admin: TcpListener,
     tls: Option<Tls>,
     app: Arc<App>,
+    stop: BoxFuture<'static, ()>,
 }
 
 impl Running {
@@ -54,8 +57,10 @@ impl Running {
         let tls = read_tls(config)?;
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
+        // A signal that arrives after the line in the log ends the program in order.
+        let stop = stop_signal().boxed();
         tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
-        Ok(Self { public, admin, tls, app })
+        Ok(Self { public, admin, tls, app, stop })
     }
 
     /// Where the public listener is bound.
@@ -81,13 +86,14 @@ impl Running {
 
         let drain_timeout = config.server.drain_timeout;
         let order = async {
-            stop_signal().await;
+            self.stop.await;
             draining.store(true, Ordering::Relaxed);
             tracing::info!(
                 "shutting down: waiting up to {drain_timeout:?} for in-flight requests (a second signal exits immediately)"
             );
+            let again = stop_signal();
             tokio::spawn(async {
-                stop_signal().await;
+                again.await;
                 std::process::exit(1);
             });
         };
@@ -128,17 +134,22 @@ impl AdminState for Readiness {
     }
 }
 
-/// Waits for Ctrl-C or an orchestrator's signal.
+/// Waits for Ctrl-C or an orchestrator's signal. Signals are handled from the call on, also before the future is polled.
 #[cfg(unix)]
-pub(super) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = async |kind| match signal(kind) {
-        Ok(mut signals) => drop(signals.recv().await),
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
+pub(super) fn stop_signal() -> impl Future<Output = ()> + Send {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    async fn next(signals: std::io::Result<Signal>) {
+        match signals {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    }
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async {
+        tokio::select! {
+            () = next(interrupt) => {}
+            () = next(terminate) => {}
+        }
     }
 }
 
