@@ -9,6 +9,7 @@ use dicomweb_archive::{Content, RunningArchive, start_archive};
 use serde_json::Value;
 
 use crate::support::client::get;
+use crate::support::pacs::{Answer, Pacs};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dicomweb-gateway");
 
@@ -53,11 +54,10 @@ fn config(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn config_for(archive: &RunningArchive) -> tempfile::NamedTempFile {
+fn config_for(url: &str) -> tempfile::NamedTempFile {
     config(&format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[auth]\nmode = \"open\"\n\
-         [telemetry]\nlog = \"json\"\n[[archive]]\nid = \"main\"\nurl = \"{}\"\n",
-        archive.url()
+         [telemetry]\nlog = \"json\"\n[[archive]]\nid = \"main\"\nurl = \"{url}\"\n"
     ))
 }
 
@@ -110,7 +110,7 @@ async fn demo_prints_urls_that_all_respond() {
 #[tokio::test(flavor = "multi_thread")]
 async fn check_reports_what_an_archive_supports() {
     let archive = samples().await;
-    let file = config_for(&archive);
+    let file = config_for(&archive.url());
     let path = file.path().to_str().unwrap().to_owned();
     let arguments = ["check", "--config", &path];
     let working = run(&arguments);
@@ -215,9 +215,30 @@ fn check_and_serve_reject_a_key_that_does_not_belong_to_the_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn serve_logs_a_truncated_response_with_its_archive_and_as_aborted() {
+    let row = "[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}}";
+    let pacs = Pacs::new().at("/studies", Answer::json(row)).start().await;
+    let file = config_for(&pacs.url());
+    let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
+    let lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();
+    let mut log = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let listening = log.find(|line| line["message"] == "listening").unwrap();
+    let public = listening["address"].as_str().unwrap();
+    let received = get(&format!("http://{public}/dicom-web/main/studies")).await;
+    assert!(!received.complete, "{}", received.text());
+    assert!(serve.terminate().success());
+    let log: Vec<_> = log.collect();
+    let warning = log.iter().find(|line| line["level"] == "WARN").expect("a warning");
+    assert_eq!(warning["archive"], "main", "{warning}");
+    assert!(warning["message"].as_str().unwrap().contains("aborted"), "{warning}");
+    let request = log.iter().find(|line| line["route"] == "dicomweb").expect("an entry of the request");
+    assert_eq!(request["outcome"], "aborted", "{request}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn serve_becomes_ready_responds_and_shuts_down_on_sigterm() {
     let archive = samples().await;
-    let file = config_for(&archive);
+    let file = config_for(&archive.url());
     let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
     let mut log = BufReader::new(serve.0.stderr.take().unwrap()).lines().map(Result::unwrap);
     let is_listening = |line: &Value| line["message"] == "listening";

@@ -147,8 +147,8 @@ fn require_supported_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Resu
 
 fn not_acceptable(expression: &str) -> Failure {
     Failure::not_acceptable(
-        "Resources are written as application/fhir+json, application/fhir+xml and, for browsers, text/html, FHIR version 4.0; \
-         nothing that the request accepts is one of these.",
+        "None of the requested media types is available. Available are application/fhir+json, application/fhir+xml and, for \
+         browsers, text/html, in FHIR version 4.0.",
     )
     .at(expression)
 }

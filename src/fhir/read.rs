@@ -36,7 +36,7 @@ pub(super) fn require_version(current: EncodedResource, version: &str) -> Result
         return Ok(current);
     }
     Err(Failure::not_offered(
-        "This server has no history: only the current version can be read, and the requested version is another one.",
+        "Version not found. This server has only the current version; read the resource without _history.",
     ))
 }
 

@@ -5,13 +5,14 @@ mod values;
 
 use std::fmt::Write as _;
 
-use dicomweb_archive::Content;
 use dicomweb_archive::archive::Progress;
+use dicomweb_archive::{Content, RunningArchive};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client::{self, Received};
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::pacs::{Answer, Pacs, RunningPacs};
 use crate::support::raw_objects::{
     BIG_ENDIAN, DEFLATED, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT, IMPLICIT_LITTLE, PIXEL_DATA,
     RawObject, UNDEFINED, encapsulated,
@@ -443,9 +444,31 @@ fn parts(answer: &Received) -> Option<Vec<(String, Vec<u8>)>> {
 struct Readers {
     synthesized: ArchiveRoot,
     embedded: ArchiveRoot,
+    /// What both read from, while they are used.
+    _sources: (RunningPacs, RunningArchive, TempDir),
 }
 
 impl Readers {
+    /// Readers of `files`, each of which is the only instance, 1.2.N.1, of a series 1.2.N of the study 1.2, N being counted from 1.
+    async fn of(files: &[&[u8]]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pacs = Pacs::new();
+        for (number, file) in (1..).zip(files) {
+            std::fs::write(folder.path().join(format!("{number:03}.dcm")), file).unwrap();
+            let part = Answer::parts("unusual-object", [("Content-Type: application/dicom", *file)]);
+            pacs = pacs.at(&format!("/studies/1.2/series/1.2.{number}/instances/1.2.{number}.1"), part);
+        }
+        let pacs = pacs.start().await;
+        let content = Content::Folder(folder.path().to_owned());
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let archive = dicomweb_archive::start_archive(content, listen, Progress::Silent).await.unwrap();
+        Self {
+            synthesized: ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"metadata\"]").await,
+            embedded: ArchiveRoot::with_config(&archive.url(), "").await,
+            _sources: (pacs, archive, folder),
+        }
+    }
+
     /// The differences between the responses for `case` and its expectation.
     async fn disagreements(&self, case: &Case, number: usize) -> String {
         let instance = format!("studies/1.2/series/1.2.{number}/instances/1.2.{number}.1");
@@ -525,24 +548,8 @@ impl Readers {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_readers_agree_on_unusual_objects() {
     let corpus = corpus();
-    let folder = tempfile::tempdir().unwrap();
-    let mut pacs = Pacs::new();
-    for (index, case) in corpus.iter().enumerate() {
-        let number = index + 1;
-        std::fs::write(folder.path().join(format!("{number:03}.dcm")), &case.file).unwrap();
-        let part =
-            Answer::parts("unusual-object", [("Content-Type: application/dicom", case.file.as_slice())]);
-        pacs = pacs.at(&format!("/studies/1.2/series/1.2.{number}/instances/1.2.{number}.1"), part);
-    }
-    let pacs = pacs.start().await;
-    let content = Content::Folder(folder.path().to_owned());
-    let archive = dicomweb_archive::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent)
-        .await
-        .unwrap();
-    let readers = Readers {
-        synthesized: ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"metadata\"]").await,
-        embedded: ArchiveRoot::with_config(&archive.url(), "").await,
-    };
+    let files: Vec<_> = corpus.iter().map(|case| case.file.as_slice()).collect();
+    let readers = Readers::of(&files).await;
     let mut wrong = String::new();
     for (index, case) in corpus.iter().enumerate() {
         let found = readers.disagreements(case, index + 1).await;
@@ -558,17 +565,8 @@ async fn videos_are_returned_with_their_own_media_type() {
     let video: Vec<u8> = (0..=255).cycle().take(5000).collect();
     let image = RawObject::image(EXPLICIT_LITTLE, MPEG_4, 1).frames("25");
     let file = image.with(PIXEL_DATA, encapsulated(&[], std::slice::from_ref(&video))).file();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("video.dcm"), &file).unwrap();
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
-    let part = Answer::parts("b", [("Content-Type: application/dicom", file.as_slice())]);
-    let pacs = Pacs::new().at(&format!("/{instance}"), part).start().await;
-    let content = Content::Folder(folder.path().to_owned());
-    let archive = dicomweb_archive::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent)
-        .await
-        .unwrap();
-    let synthesized = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"metadata\"]").await;
-    let embedded = ArchiveRoot::with_config(&archive.url(), "").await;
+    let Readers { synthesized, embedded, .. } = &Readers::of(&[&file]).await;
     let value = format!("{instance}/bulkdata/7FE00010");
     for url in [synthesized.url(&value), embedded.url(&value), embedded.url(&format!("{instance}/frames/1"))]
     {

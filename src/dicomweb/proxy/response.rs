@@ -173,7 +173,7 @@ async fn with_body(
     if let Some(length) = length {
         out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let streamed = Streamed::new(first, source, filters, length);
+    let streamed = Streamed::new(archive, first, source, filters, length);
     let mut response = Response::new(body::streamed(streamed));
     *response.status_mut() = status;
     *response.headers_mut() = out;

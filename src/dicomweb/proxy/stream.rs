@@ -15,7 +15,7 @@ use super::stream_error::StreamError;
 use super::xml_parts::XmlParts;
 use crate::dicomweb::url_rewrite::part_headers::PartHeaders;
 use crate::dicomweb::url_rewrite::text::Rewriter;
-use crate::upstream::UpstreamBody;
+use crate::upstream::{Archive, ArchiveId, UpstreamBody};
 use http_messages::gzip::Gunzip;
 use http_messages::multipart::only_part::SinglePart;
 
@@ -143,6 +143,8 @@ pub(crate) fn poll_data(
 /// A body that passes through filters.
 #[derive(Debug)]
 pub(crate) struct Streamed {
+    /// The archive that the bytes come from.
+    archive: ArchiveId,
     /// The bytes that were read ahead to identify the body.
     first: Option<Bytes>,
     source: ByteSource,
@@ -156,15 +158,16 @@ pub(crate) struct Streamed {
 }
 
 impl Streamed {
-    /// A body of `first` and the bytes of `source`, through `filters`; with exactly `length` bytes if the response has a
+    /// A body of `first` and the bytes of `source` from `archive`, through `filters`; with exactly `length` bytes if the response has a
     /// Content-Length.
     pub(crate) fn new(
+        archive: &Archive,
         first: Option<Bytes>,
         source: ByteSource,
         filters: Vec<Filter>,
         length: Option<u64>,
     ) -> Self {
-        Self { first, source, filters, length, last: None, finished: false }
+        Self { archive: archive.id().clone(), first, source, filters, length, last: None, finished: false }
     }
 
     fn filter(&mut self, chunk: Bytes) -> Result<Bytes, StreamError> {
@@ -217,7 +220,7 @@ impl Streamed {
                 }
                 Err(error) => {
                     self.finished = true;
-                    tracing::warn!(%error, "The response of an archive failed; the client's transfer was aborted.");
+                    tracing::warn!(archive = %self.archive, %error, "The response of the archive failed; the client's transfer was aborted.");
                     return Poll::Ready(Some(Err(error)));
                 }
             }

@@ -138,7 +138,7 @@ async fn feed(
     let last = match next {
         Ok(_) => Ok(ImagePiece::End(layout.end())),
         Err(error) => {
-            tracing::warn!(%error, "Rendering one of several images failed; the client's transfer was aborted.");
+            tracing::warn!(archive = %images.archive.id(), %error, "Rendering one of several images failed; the client's transfer was aborted.");
             Err(error)
         }
     };

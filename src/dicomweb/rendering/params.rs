@@ -41,12 +41,12 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
         |key: &str, expected| DicomwebError::Query(QueryError::Value { key: key.to_owned(), expected });
     let viewport = rendering.parameter("viewport").map(|text| {
         Viewport::parse(text).ok_or_else(|| {
-            invalid("viewport", "a width and a height in whole pixels, and a region of the image")
+            invalid("viewport", "width,height in whole pixels, perhaps followed by x,y,width,height of a region of the image (PS3.18 8.3.5.1.3)")
         })
     });
     let window = rendering.parameter("window").map(|text| {
         Window::parse(text).ok_or_else(|| {
-            invalid("window", "a center, a width that is valid for the function, and the function")
+            invalid("window", "center,width,function with a width that the function allows (PS3.3 C.11.2.1.3): above 0, or at least 1 for linear")
         })
     });
     let annotations = || rendering.parameter("annotation").unwrap_or_default().split(',');

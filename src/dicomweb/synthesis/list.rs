@@ -16,10 +16,11 @@ use http_messages::body::{self, Body};
 /// Objects of the DICOM JSON model as text, one after the other. If the stream ends with an error, the list is invalid.
 pub(super) type RowStream = BoxStream<'static, Result<Bytes, StreamError>>;
 
-/// A body of `pieces`. If they end with an error, the client's transfer is aborted.
-pub(super) fn body_of(pieces: RowStream) -> Body {
-    let pieces = pieces.inspect_err(|error| {
-        tracing::warn!(%error, "Synthesizing a response failed; the client's transfer was aborted.");
+/// A body of `pieces`, which are made from what `archive` has. If they end with an error, the client's transfer is aborted.
+pub(super) fn body_of(archive: &Archive, pieces: RowStream) -> Body {
+    let archive = archive.id().clone();
+    let pieces = pieces.inspect_err(move |error| {
+        tracing::warn!(%archive, %error, "Synthesizing a response failed; the client's transfer was aborted.");
     });
     body::streamed(StreamBody::new(pieces.map_ok(Frame::data)))
 }
@@ -45,8 +46,8 @@ pub(super) fn to_dicomweb_error(archive: &Archive, error: StreamError) -> Dicomw
     }
 }
 
-/// A JSON array of `rows`, written as they arrive.
-pub(super) fn array(rows: RowStream) -> Body {
+/// A JSON array of `rows` of `archive`, written as they arrive.
+pub(super) fn array(archive: &Archive, rows: RowStream) -> Body {
     let mut separator = "[";
     let end = stream::once(async { Ok(None) });
     let pieces = rows.map_ok(Some).chain(end).map_ok(move |row| match row {
@@ -54,7 +55,7 @@ pub(super) fn array(rows: RowStream) -> Body {
         None if separator == "[" => Bytes::from_static(b"[]"),
         None => Bytes::from_static(b"]"),
     });
-    body_of(pieces.boxed())
+    body_of(archive, pieces.boxed())
 }
 
 /// The rows of `body`, a JSON array.

@@ -108,7 +108,7 @@ impl<'a> Pages<'a> {
         let cursor = self.key.open(&self.sealing_context(), cursor);
         cursor.map(Some).ok_or_else(|| {
             let diagnostics =
-                "Parameter _cursor: valid only in a page link of this server, together with the parameters of that link.";
+                "Parameter _cursor: not valid here. It is valid only in a page link of this server with the parameters of that link; repeat the search without it.";
             Failure::bad_request("value", diagnostics).at("http._cursor")
         })
     }

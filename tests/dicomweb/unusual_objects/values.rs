@@ -1,13 +1,9 @@
 //! Values whose byte order, representation or number is unusual.
 
-use dicomweb_archive::Content;
-use dicomweb_archive::archive::Progress;
 use serde_json::json;
 
-use super::{Corpus, Expectation, NATIVE};
-use crate::support::archive_root::ArchiveRoot;
+use super::{Corpus, Expectation, NATIVE, Readers};
 use crate::support::client;
-use crate::support::pacs::{Answer, Pacs};
 use crate::support::raw_objects::{
     BIG_ENDIAN, DEFLATED, EXPLICIT, EXPLICIT_BIG, EXPLICIT_LITTLE, Encoding, IMPLICIT_LITTLE, PIXEL_DATA,
     RawObject,
@@ -97,22 +93,12 @@ pub(super) fn truncated_stream(corpus: &mut Corpus) {
 
 /// The values at these paths below `bulkdata/` in both readers: the archive that synthesizes, and the embedded archive.
 async fn values(object: &RawObject, paths: &[&str]) -> Vec<[Option<Vec<u8>>; 2]> {
-    let file = object.file();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("object.dcm"), &file).unwrap();
     let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1";
-    let part = Answer::parts("b", [("Content-Type: application/dicom", file.as_slice())]);
-    let pacs = Pacs::new().at(&format!("/{instance}"), part).start().await;
-    let content = Content::Folder(folder.path().to_owned());
-    let archive = dicomweb_archive::start_archive(content, "127.0.0.1:0".parse().unwrap(), Progress::Silent)
-        .await
-        .unwrap();
-    let synthesized = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"metadata\"]").await;
-    let embedded = ArchiveRoot::with_config(&archive.url(), "").await;
+    let readers = Readers::of(&[&object.file()]).await;
     let mut found = Vec::new();
     for path in paths {
         let mut both = [None, None];
-        for (value, root) in both.iter_mut().zip([&synthesized, &embedded]) {
+        for (value, root) in both.iter_mut().zip([&readers.synthesized, &readers.embedded]) {
             let url = root.url(&format!("{instance}/bulkdata/{path}"));
             let answer = client::get_with(&url, &[OCTETS]).await;
             assert!([200, 404].contains(&answer.status), "{url}: {} {}", answer.status, answer.text());
