@@ -25,7 +25,7 @@ impl SinglePart {
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, MultipartError> {
         let mut content = Bytes::new();
         let part_count = &mut self.part_count;
-        self.parts.push(chunk, &mut |piece| match piece {
+        let read = self.parts.push(chunk, &mut |piece| match piece {
             PartEvent::Begin => *part_count += 1,
             PartEvent::Data(bytes) if content.is_empty() => content = bytes,
             PartEvent::Data(bytes) => {
@@ -34,8 +34,9 @@ impl SinglePart {
                 content = joined.freeze();
             }
             PartEvent::End => {}
-        })?;
-        if self.part_count > 1 { Err(MultipartError::SeveralParts) } else { Ok(content) }
+        });
+        // The second part begins before anything that is wrong in it or after it.
+        if self.part_count > 1 { Err(MultipartError::SeveralParts) } else { read.map(|()| content) }
     }
 
     /// Ends the body; an error if the part is incomplete.
@@ -68,6 +69,15 @@ mod tests {
         let two = b"--B\r\n\r\none\r\n--B\r\n\r\ntwo\r\n--B--\r\n";
         for size in 1..two.len() {
             assert_eq!(content(two, size), Err(MultipartError::SeveralParts), "{size}");
+        }
+    }
+
+    #[test]
+    fn second_part_is_the_error_also_if_the_headers_of_a_third_are_too_long() {
+        let endless = "a".repeat(2 * super::super::MAX_HEADERS);
+        let three = format!("--B\r\n\r\none\r\n--B\r\n\r\ntwo\r\n--B\r\nA: {endless}");
+        for size in [1, 7, 1000, three.len()] {
+            assert_eq!(content(three.as_bytes(), size), Err(MultipartError::SeveralParts), "{size}");
         }
     }
 
