@@ -13,7 +13,7 @@
 //!
 //! The module does not query archives: observations are passed in, as fingerprints and digests.
 
-mod record;
+mod last_updated;
 mod stored_records;
 mod version;
 
@@ -31,7 +31,7 @@ use crate::store::{self, Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
-use record::Record;
+use last_updated::Record;
 use stored_records::Records;
 
 /// How long a write may wait, so that several become durable together.

@@ -22,7 +22,7 @@ mod proxy;
 mod rendering;
 mod request;
 mod response_cache;
-mod strategies;
+mod response_strategy;
 mod synthesis;
 mod url_rewrite;
 

@@ -78,6 +78,11 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "not-found", diagnostics)
     }
 
+    /// No archive is configured with the id in the URL.
+    pub fn unknown_archive() -> Self {
+        Self::not_found("There is no archive with this id; GET /fhir/Endpoint lists the archives.")
+    }
+
     /// This server does not support what is requested.
     pub fn not_offered(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-supported", diagnostics)

@@ -10,7 +10,7 @@ mod bundle;
 mod capabilities;
 mod context;
 mod endpoints;
-mod format;
+mod format_negotiation;
 mod html;
 mod read;
 mod request;

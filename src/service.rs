@@ -212,11 +212,7 @@ impl Service {
         parts: &Parts,
     ) -> Result<Response<Body>, Failure> {
         let archive = match &archive {
-            Some(id) => Some(
-                self.federation
-                    .archive(id)
-                    .ok_or_else(|| Failure::not_found("There is no archive with this id."))?,
-            ),
+            Some(id) => Some(self.federation.archive(id).ok_or_else(Failure::unknown_archive)?),
             None => None,
         };
         let target = &target.map_err(|error| Failure::from(&DicomwebError::from(error)))?;

@@ -214,6 +214,17 @@ fn check_and_serve_reject_a_key_that_does_not_belong_to_the_certificate() {
     }
 }
 
+#[test]
+fn check_reports_a_state_directory_that_does_not_exist() {
+    let file = config(
+        "[cache]\nstate_dir = \"/nonexistent/state\"\n[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\nurl = \"http://127.0.0.1:1/rs\"\n",
+    );
+    let broken = run(&["check", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(broken.status.code(), Some(1));
+    let error = text(&broken.stderr);
+    assert!(error.contains("cache.state_dir: /nonexistent/state is not a directory"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_logs_a_truncated_response_with_its_archive_and_as_aborted() {
     let row = "[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}}";

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::record::{LENGTH, Record};
+use super::last_updated::{LENGTH, Record};
 use super::{Observation, ResourceKey};
 use crate::store::{Durability, ReadTable, Store, StoreError, StoreTable};
 

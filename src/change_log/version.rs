@@ -1,5 +1,5 @@
 //! Versions (R4 resource.html#Meta): an id for each content of a resource, and the time since when it has that content, which
-//! `record` decides.
+//! `last_updated` decides.
 
 use std::fmt;
 

@@ -22,6 +22,13 @@ pub use probe::ArchiveToCheck;
 /// Prints the table; exit code 1 if the gateway cannot work with one of the archives.
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     read_tls(config)?;
+    if let Some(directory) = config.cache.state_dir.as_ref().filter(|directory| !directory.is_dir()) {
+        // Not opened: a file that another user than the gateway's created would keep the gateway from starting.
+        anyhow::bail!(
+            "cache.state_dir: {} is not a directory; create it, writable by the user that runs the gateway",
+            directory.display()
+        );
+    }
     let archives = config.archives.iter().map(|archive| {
         Ok(ArchiveToCheck {
             archive: Archive::new(archive.settings.clone(), Metrics::default())?,

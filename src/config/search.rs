@@ -1,6 +1,6 @@
 //! `[search]`: how much one search or batch may cost.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::secret::Secret;
 use super::section::Section;
@@ -27,6 +27,9 @@ const MAX_INCLUDED: usize = 1000;
 
 /// More than one screen of a client needs.
 const MAX_BATCH: usize = 100;
+
+/// Bytes of a secret below which `openssl rand` was certainly not used.
+const MIN_CURSOR_KEY_LEN: usize = 16;
 
 /// A batch must not keep the archives from other clients.
 const BATCH_PARALLELISM: usize = 4;
@@ -74,7 +77,7 @@ impl SearchConfig {
             batch_parallelism: section.or("batch_parallelism", count(1, 1000), BATCH_PARALLELISM),
             batch_memory: usize::try_from(section.or("batch_memory", size, BATCH_MEMORY))
                 .unwrap_or(usize::MAX),
-            cursor_key: Secret::take(section, "cursor_key", "cursor_key_file").optional(),
+            cursor_key: read_cursor_key(section),
         };
         if search.default_count > search.max_count
             && let Some(set) = default_count.or(max_count)
@@ -87,4 +90,18 @@ impl SearchConfig {
         }
         search
     }
+}
+
+/// Page links hold what they continue after: a key that can be guessed reveals it, and permits links that the gateway did not make.
+fn read_cursor_key(section: &mut Section<'_>) -> Option<SecretString> {
+    let key = Secret::take(section, "cursor_key", "cursor_key_file");
+    let location = key.location().cloned();
+    let secret = key.optional()?;
+    if let Some(location) = location.filter(|_| secret.expose_secret().len() < MIN_CURSOR_KEY_LEN) {
+        let message = format!(
+            "has fewer than {MIN_CURSOR_KEY_LEN} bytes and could be guessed; make one with: openssl rand -hex 32"
+        );
+        section.warn(location, "cursor_key", message);
+    }
+    Some(secret)
 }

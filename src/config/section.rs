@@ -162,6 +162,12 @@ impl<'a> Section<'a> {
         self.report.error(location, path, message);
     }
 
+    /// Warns that the value of `key` at `location` is unwise.
+    pub(super) fn warn(&mut self, location: ConfigLocation, key: &str, message: String) {
+        let path = self.path_of(key);
+        self.report.warn(location, path, message);
+    }
+
     /// Reports that `key` is missing.
     pub(super) fn absent(&mut self, key: &str, expected: &str) {
         let location = self.table.location.clone().unwrap_or(ConfigLocation::File);

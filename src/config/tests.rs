@@ -403,3 +403,14 @@ fn a_boolean_is_true_or_false() {
     let error = narrative("\"yes\"").unwrap_err().to_string();
     assert!(error.contains("fhir.narrative: expected true or false, not \"yes\""), "{error}");
 }
+
+#[test]
+fn a_short_cursor_key_is_a_warning() {
+    let warnings = |key: &str| {
+        let config = load_with(&format!("{MINIMAL}\n[search]\ncursor_key = \"{key}\"\n"), &[]).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let short = warnings("secret");
+    assert!(short.len() == 1 && short[0].contains("cursor_key: has fewer than 16 bytes"), "{short:?}");
+    assert_eq!(warnings("0123456789abcdef"), Vec::<String>::new());
+}

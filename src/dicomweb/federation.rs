@@ -18,7 +18,7 @@ use super::proxy::assembled;
 use super::request::path::{PathError, Resource, Target};
 use super::request::{DicomwebRequest, wado_uri};
 use super::response_cache;
-use super::strategies::ArchiveResponses;
+use super::response_strategy::ArchiveResponses;
 use crate::auth::Access;
 use crate::cache::Cache;
 use crate::http::query::decode;

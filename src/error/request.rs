@@ -16,10 +16,10 @@ impl From<NoRoute> for Failure {
             NoRoute::PathTooLong => Self::new(
                 StatusCode::URI_TOO_LONG,
                 "too-long",
-                "The path is longer than any path of this server.",
+                "The path is longer than any path of this server; /fhir/metadata lists what it serves.",
             ),
             NoRoute::NotFound => Self::not_found(
-                "No resource at this URL. FHIR is served under /fhir, DICOMweb under /dicom-web/{archive}.",
+                "This URL is not supported. FHIR is served under /fhir (/fhir/metadata lists resource types and operations), DICOMweb under /dicom-web/{archive}.",
             ),
             NoRoute::UnknownType => {
                 Self::not_offered("This resource type is not supported; /fhir/metadata lists those that are.")

@@ -27,9 +27,18 @@ struct BatchRequest {
     entry: Vec<RequestedEntry>,
 }
 
+/// Bundle.entry, read when it is performed: an invalid one is the error of this entry only.
 #[derive(Debug, Deserialize)]
-struct RequestedEntry {
-    request: Option<EntryRequest>,
+#[serde(transparent)]
+struct RequestedEntry(serde_json::Value);
+
+impl RequestedEntry {
+    fn request(&self) -> Result<EntryRequest, Failure> {
+        let request = self.0.get("request").filter(|request| !request.is_null());
+        let expected = "Each entry of a batch has a request with method and url, both strings.";
+        let request = request.ok_or_else(|| Failure::bad_request("required", expected))?;
+        EntryRequest::deserialize(request).map_err(|_| Failure::bad_request("structure", expected))
+    }
 }
 
 /// Bundle.entry.request.
@@ -65,7 +74,7 @@ pub(super) async fn perform(
 }
 
 fn read(body: &[u8], max_entries: usize) -> Result<BatchRequest, Failure> {
-    let expected = "The body must be a Bundle of type batch, in JSON, each entry of which has a request with method and url.";
+    let expected = "The body must be a Bundle of type batch, in JSON.";
     let batch: BatchRequest =
         serde_json::from_slice(body).map_err(|_| Failure::bad_request("structure", expected))?;
     match batch.kind.as_deref() {
@@ -89,14 +98,11 @@ async fn respond_to_entry(
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> BatchEntry {
-    let Some(entry) = &entry.request else {
-        let diagnostics = "Each entry of a batch must have a request with method and url.";
-        return failed(&Failure::bad_request("required", diagnostics));
+    let performed = match entry.request() {
+        Ok(entry) => perform_entry(context, &entry, request, access).await,
+        Err(failure) => Err(failure),
     };
-    match perform_entry(context, entry, request, access).await {
-        Ok(entry) => entry,
-        Err(failure) => failed(&failure),
-    }
+    performed.unwrap_or_else(|failure| failed(&failure))
 }
 
 async fn perform_entry(

@@ -74,7 +74,7 @@ async fn patient(
 fn endpoint(context: &FhirContext, id: &str, request: &FhirRequest<'_>) -> Result<EncodedResource, Failure> {
     let representation = representation_of_read(request)?;
     let source = ArchiveId::parse(id).ok().and_then(|id| context.studies.source(&id));
-    let source = source.ok_or_else(|| Failure::not_found("There is no archive with this id."))?;
+    let source = source.ok_or_else(Failure::unknown_archive)?;
     encode(&endpoint_of(source, request), &representation)
 }
 

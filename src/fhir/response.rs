@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 
-use super::format::FhirFormat;
+use super::format_negotiation::FhirFormat;
 use super::html;
 use super::request::base_of;
 use super::response_format::ResponseFormat;
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_written_in_the_requested_format() {
-        let failure = Failure::not_found("There is no archive with this id.");
+        let failure = Failure::unknown_archive();
         let content_type = |accept, query| {
             let headers = [(header::ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
             refuse(&failure, &headers, query, None).headers()[header::CONTENT_TYPE]

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::format::{self, FhirFormat, FhirSyntax};
+use super::format_negotiation::{self, FhirFormat, FhirSyntax};
 use super::html::{self, PageLocation};
 use crate::error::Failure;
 use fhir_r4::{json, xml};
@@ -26,7 +26,7 @@ impl ResponseFormat {
     ) -> Result<Self, Failure> {
         let last =
             |name| pairs.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
-        let format = format::negotiate(headers, last("_format"))?;
+        let format = format_negotiation::negotiate(headers, last("_format"))?;
         let base = base.filter(|_| format.syntax() == FhirSyntax::Html);
         let location = base.map(|base| PageLocation::new(base, pairs));
         Ok(Self { format, pretty: last("_pretty") == Some("true"), location })
@@ -34,7 +34,7 @@ impl ResponseFormat {
 
     /// The format of a request without parameters.
     pub(super) fn of_headers(headers: &HeaderMap) -> Result<Self, Failure> {
-        Ok(Self { format: format::accepted(headers)?, ..Self::default() })
+        Ok(Self { format: format_negotiation::accepted(headers)?, ..Self::default() })
     }
 
     /// Whether the stored JSON can be sent unchanged.

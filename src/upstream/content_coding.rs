@@ -1,8 +1,10 @@
-//! The content coding of an archive's response (RFC 9110 8.4): of the codings only gzip is ever requested.
+//! The content coding of an archive's response (RFC 9110 8.4): of the codings only gzip is ever requested. Some archives send gzip
+//! without declaring it; the first bytes of text show it.
 //!
-//! Does not decode, and does not know the first bytes of the body, which show gzip that an archive does not declare.
+//! Does not decode.
 
 use http::{HeaderMap, header};
+use http_messages::gzip::is_gzip;
 
 /// How the body of a response is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,13 @@ impl ContentCoding {
         }
         Ok(coding)
     }
+
+    /// The coding of a body of text that is declared as `self` and begins with `start`: gzip also if the archive does not declare
+    /// it, because no text begins with the bytes of gzip.
+    #[must_use]
+    pub fn of_text(self, start: &[u8]) -> Self {
+        if is_gzip(start) { Self::Gzip } else { self }
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +62,13 @@ mod tests {
         for lines in [&[][..], &[""], &["IDENTITY"], &[",", "identity"]] {
             assert_eq!(coding(lines), Some(ContentCoding::Identity), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn gzip_that_is_not_declared_is_found_in_the_first_bytes() {
+        assert_eq!(ContentCoding::Identity.of_text(b"\x1f\x8b\x08\x00"), ContentCoding::Gzip);
+        assert_eq!(ContentCoding::Identity.of_text(b"[{}]"), ContentCoding::Identity);
+        assert_eq!(ContentCoding::Gzip.of_text(b""), ContentCoding::Gzip);
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! certificates. What may be sent, and within which deadline, is decided in `upstream`.
 
 mod buffered;
+mod connect_failure;
 mod resolver;
 mod streaming;
 mod timed_body;
 mod tls;
-mod unconnected;
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -22,10 +22,10 @@ use url::Url;
 
 use super::{ConnectFailure, Settings, SettingsError};
 use buffered::{BufferedTransport, Read};
+use connect_failure::unconnected;
 use resolver::Resolver;
 use streaming::StreamingTransport;
 use timed_body::TimedBody;
-use unconnected::unconnected;
 
 pub use resolver::is_forbidden_address;
 

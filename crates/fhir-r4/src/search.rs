@@ -187,7 +187,10 @@ impl<R: Searched> Search<R> {
         }
         // A named query cannot be ignored: it defines the meaning of the search (R4 search#query).
         if base_name == "_query" {
-            return Err(error("not-supported", "named queries are not supported".to_owned()));
+            return Err(error(
+                "not-supported",
+                "named queries are not supported; use search parameters".to_owned(),
+            ));
         }
         let shapes_result = result::is_known(base_name);
         if !shapes_result && base_name != "_has" && Parameter::<R>::named(base_name).is_none() {
@@ -200,7 +203,10 @@ impl<R: Searched> Search<R> {
         if shapes_result {
             let modifier = name.strip_prefix(base_name).and_then(|rest| rest.strip_prefix(':'));
             if name.contains('.') {
-                return Err(error("not-supported", "this parameter does not support chaining".to_owned()));
+                return Err(error(
+                    "not-supported",
+                    "this parameter is not a reference and cannot be chained".to_owned(),
+                ));
             }
             match self.result.read(base_name, modifier, value, &mut self.sort, context) {
                 Ok(()) => {}

@@ -24,7 +24,6 @@ use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
 use crate::upstream::{Archive, ContentCoding, UpstreamResponse};
 use http_messages::body::{self, Body};
-use http_messages::gzip::is_gzip;
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
 
@@ -111,7 +110,7 @@ async fn with_body(
     if is_text {
         let mut start = first_piece(archive, &mut source).await?;
         if let ByteSource::Plain(body) = source {
-            source = if is_gzip(&start) {
+            source = if ContentCoding::Identity.of_text(&start) == ContentCoding::Gzip {
                 let mut gunzip = ByteSource::gunzip(start, body);
                 start = first_piece(archive, &mut gunzip).await?;
                 gunzip

@@ -72,7 +72,9 @@ pub enum PathError {
     )]
     FrameList,
     /// The path is well formed, but not a resource of PS3.18.
-    #[error("the gateway serves no such DICOMweb resource")]
+    #[error(
+        "this is not the URL of a DICOMweb resource that the gateway serves: studies, series, instances, and below /studies/{{uid}} what PS3.18 table 10.1-1 defines for retrieval and search"
+    )]
     Unknown,
 }
 

@@ -179,10 +179,24 @@ pub(crate) fn retrieval(
         if !keys.insert(key.as_str()) {
             return Err(QueryError::Twice(key.clone()));
         }
-        let expected = "as PS3.18 8.3.5.1 defines it";
-        rendering = rendering.with(key, value).ok_or_else(|| QueryError::value(key, expected))?;
+        rendering = rendering.with(key, value).ok_or_else(|| QueryError::value(key, rendering_value(key)))?;
     }
     Ok((rendering, common))
+}
+
+/// The values of a rendering parameter (PS3.18 8.3.5.1), in words.
+fn rendering_value(key: &str) -> &'static str {
+    match key {
+        "viewport" => {
+            "width,height, perhaps followed by x,y,width,height of a region of the image (PS3.18 8.3.5.1.3)"
+        }
+        "window" => {
+            "center,width,function, with linear, linear-exact or sigmoid as the function (PS3.18 8.3.5.1.4)"
+        }
+        "quality" => "an integer from 1 to 100 (PS3.18 8.3.5.1.2)",
+        "annotation" => "patient, technique, or both separated by a comma (PS3.18 8.3.5.1.1)",
+        _ => "no, yes, srgb, adobergb, rommrgb or displayp3 (PS3.18 8.3.5.1.5)",
+    }
 }
 
 /// A key of a search.

@@ -14,12 +14,15 @@ use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use dicom_model::StudyUid;
-use fhir_r4::search::{Criterion, Edge, ResourceType, Search};
+use fhir_r4::search::{Criterion, Edge, ResourceType, Search, shown};
 use fhir_r4::types::ImagingStudy;
+
+/// A parameter of the operation, the search parameter that it becomes, and its prefix.
+type OperationParameter = (&'static str, &'static str, &'static str);
 
 /// The parameters of the operation, and the study criteria that they become. An unknown parameter is rejected, because a client
 /// that asks for changes since a time must not get an incomplete result.
-const CRITERIA: [(&str, &str, &str); 3] =
+const CRITERIA: [OperationParameter; 3] =
     [("start", "started", "ge"), ("end", "started", "le"), ("_since", "_lastUpdated", "ge")];
 
 /// A page of the result, sorted by type and id.
@@ -65,6 +68,22 @@ impl EverythingRequest<'_> {
     }
 }
 
+/// How a parameter of the operation restricts the studies.
+fn criterion(name: &str, value: &str) -> Result<OperationParameter, Failure> {
+    let Some(criterion) = CRITERIA.into_iter().find(|(known, ..)| *known == name) else {
+        let diagnostics = format!(
+            "Parameter {}: not supported by $everything, which has start, end and _since (dates), _type and _count.",
+            shown(name)
+        );
+        return Err(Failure::bad_request("not-supported", diagnostics));
+    };
+    if is_plain_date(value) {
+        return Ok(criterion);
+    }
+    let diagnostics = format!("Parameter {name}: expected a date or dateTime without a prefix.");
+    Err(Failure::bad_request("value", diagnostics).at(format!("http.{name}")))
+}
+
 fn parse<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure> {
     let mut parsed = EverythingRequest {
         request: request.with(|_| false),
@@ -87,14 +106,8 @@ fn parse<'a>(request: &FhirRequest<'a>) -> Result<EverythingRequest<'a>, Failure
                 }
             }
             _ => {
-                let criterion =
-                    CRITERIA.iter().find(|(known, ..)| known == name).filter(|_| is_plain_date(value));
-                let Some((_, parameter, prefix)) = criterion else {
-                    let diagnostics =
-                        "The operation has the parameters start, end and _since (dates), _type and _count.";
-                    return Err(Failure::bad_request("not-supported", diagnostics));
-                };
-                parsed.request.pairs.push(((*parameter).to_owned(), format!("{prefix}{value}")));
+                let (_, parameter, prefix) = criterion(name, value)?;
+                parsed.request.pairs.push((parameter.to_owned(), format!("{prefix}{value}")));
             }
         }
         if !matches!(name.as_str(), "_format" | "_pretty") {

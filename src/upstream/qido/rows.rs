@@ -8,7 +8,7 @@ use crate::upstream::request::{Class, UpstreamRequest};
 use crate::upstream::response::{UpstreamBody, UpstreamResponse};
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, retry_after};
 use dicom_model::json::reader::RowReader;
-use http_messages::gzip::{Gunzip, GunzipError, is_gzip};
+use http_messages::gzip::{Gunzip, GunzipError};
 
 /// Maximum length of a response in bytes. A series of 50,000 instances has 300 MB of metadata; anything longer is a mistake or
 /// an attack.
@@ -98,7 +98,10 @@ impl Archive {
             if chunk.is_empty() {
                 continue;
             }
-            if std::mem::take(&mut is_first) && gunzip.is_none() && is_gzip(&chunk) {
+            if std::mem::take(&mut is_first)
+                && gunzip.is_none()
+                && coding.of_text(&chunk) == ContentCoding::Gzip
+            {
                 gunzip = Some(Gunzip::default());
             }
             let Some(gunzip) = &mut gunzip else {

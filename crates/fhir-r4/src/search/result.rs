@@ -131,7 +131,12 @@ impl ResultParameters {
         if modifier.is_some() && !iterate {
             return Err(Unread::Error(
                 "not-supported",
-                "this parameter does not support this modifier".to_owned(),
+                if repeats {
+                    "the only modifier of this parameter is :iterate"
+                } else {
+                    "this parameter has no modifiers"
+                }
+                .to_owned(),
             ));
         }
         if !repeats && self.seen.contains(&known) {
@@ -164,7 +169,7 @@ impl ResultParameters {
             "_sort" => *sort = SortKey::parse_all(value)?,
             "_include" | "_revinclude" => {
                 let include = Include::read(value, iterate).ok_or_else(|| {
-                    let expected = "expected Type:parameter[:Target] with a reference parameter of a supported type, Type:* or *";
+                    let expected = "expected Type:parameter[:Target] with a reference parameter of a supported type, such as ImagingStudy:patient, Type:* or *";
                     Unread::Error("not-supported", expected.to_owned())
                 })?;
                 let list = if known == "_include" { &mut self.includes } else { &mut self.reverse_includes };
