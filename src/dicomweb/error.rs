@@ -173,6 +173,11 @@ impl DicomwebError {
         }
     }
 
+    /// Whether a proxy in front of the archive lost its response: the request may have broken the archive.
+    pub(super) fn is_of_lost_response(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if matches!(status.as_u16(), 502 | 504))
+    }
+
     /// Whether the archive may lack the requested service: it responds as if there were no such resource, no such
     /// method or no such media type, or with a media type that the client excludes.
     pub(super) fn is_unsupported_by_archive(&self) -> bool {

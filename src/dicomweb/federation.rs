@@ -16,7 +16,7 @@ use super::error::DicomwebError;
 use super::merged_search::{self, SearchRequest};
 use super::proxy::assembled;
 use super::request::path::{PathError, Resource, Target};
-use super::request::{DicomwebRequest, wado_uri};
+use super::request::{DicomwebRequest, query, wado_uri};
 use super::response_cache;
 use super::response_strategy::ArchiveResponses;
 use crate::auth::Access;
@@ -94,6 +94,9 @@ impl Federation {
         resource: &Resource,
         study: &StudyUid,
     ) -> Result<Response<Body>, DicomwebError> {
+        if matches!(request.target, Target::Resource(_)) {
+            query::check(resource, &decode(request.query.unwrap_or_default())?)?;
+        }
         let location =
             self.locator.of(study, series_of(resource), &self.archives, self.context.limits.max_scan).await?;
         let search = match resource {

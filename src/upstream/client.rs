@@ -187,15 +187,15 @@ impl Archive {
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
-    /// An archive may close a pooled connection just as it is used again. The request got no response then, and a GET can be
-    /// repeated.
+    /// An archive may close a pooled connection just as it is used again. The request got no response then, and a GET that costs
+    /// the archive little can be repeated.
     async fn send_twice_if_stale(
         &self,
         purpose: BodyUse,
         request: &UpstreamRequest,
     ) -> Result<Response<Incoming>, TransportError> {
         match self.inner.transport.send(purpose, self.assemble(request)).await {
-            Err(TransportError::Disconnected) => {
+            Err(TransportError::Disconnected) if request.is_repeatable() => {
                 self.inner.transport.send(purpose, self.assemble(request)).await
             }
             response => response,

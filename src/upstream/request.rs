@@ -120,6 +120,16 @@ impl UpstreamRequest {
         }
     }
 
+    /// Whether the request may be sent again if the connection broke before the response. Rendering is expensive: an archive
+    /// that broke the connection over one should not get it twice.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match &self.what {
+            What::Search(_) => true,
+            What::Retrieve(retrieval) => !retrieval.is_rendered(),
+            What::Uri(_, object) => !object.is_rendered(),
+        }
+    }
+
     /// Whether the request has a condition that 304 can answer (RFC 9110 13.1.2, 13.1.3).
     pub(super) fn is_conditional(&self) -> bool {
         [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE].iter().any(|name| self.headers.contains_key(name))

@@ -38,6 +38,82 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
     assert_eq!(pacs.targets().len(), sent);
 }
 
+const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";
+
+/// Archives have been brought down by such a request.
+#[tokio::test]
+async fn renderings_beyond_the_limits_are_rejected_before_anything_is_requested_whoever_renders() {
+    let frames = |count: usize| (1..=count).map(|frame| frame.to_string()).collect::<Vec<_>>().join(",");
+    let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
+    let pacs = Pacs::new().otherwise(Answer::bytes("image/jpeg", "rendered by the archive")).start().await;
+    let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
+    let forwarding = ArchiveRoot::with_config(&pacs.url(), &uri).await;
+    let rendering =
+        ArchiveRoot::with_config(&pacs.url(), &format!("{uri}\nsynthesize = [\"rendered\"]")).await;
+    for target in [
+        format!("{INSTANCE}/rendered?viewport=100000,100000"),
+        format!("{INSTANCE}/rendered?viewport=8193,1"),
+        format!("{INSTANCE}/rendered?viewport=8192,8192"),
+        format!("{INSTANCE}/rendered?viewport=4294967295,4294967295"),
+        format!("{INSTANCE}/rendered?viewport=512,512,0,0,1e9,1e9"),
+        format!("{INSTANCE}/rendered?viewport=0.5,1"),
+        format!("{INSTANCE}/rendered?window=40,0,linear"),
+        format!("{INSTANCE}/rendered?quality=101"),
+        format!("{INSTANCE}/thumbnail?viewport=1,9000"),
+        "studies/1.2/rendered?viewport=1000000,1".to_owned(),
+        format!("{INSTANCE}/frames/{}/rendered", frames(1001)),
+        format!("{INSTANCE}/frames/{}/rendered?viewport=2048,2048", frames(257)),
+        format!("{INSTANCE}/frames/{}", frames(1001)),
+        format!("wado?{uids}&rows=8193"),
+        format!("wado?{uids}&rows=100000&columns=100000"),
+        format!("wado?{uids}&rows=8192&columns=8192"),
+        format!("wado?{uids}&frameNumber=99999999999"),
+    ] {
+        for root in [&forwarding, &rendering] {
+            for url in [root.url(&target), root.url(&target).replace("/main/", "/")] {
+                let answer = client::get(&url).await;
+                assert_eq!(answer.status, 400, "{url:.120}: {}", answer.text());
+            }
+        }
+    }
+    assert_eq!(pacs.targets(), [""; 0]);
+    for target in [
+        format!("{INSTANCE}/rendered?viewport=7680,4320"),
+        format!("{INSTANCE}/rendered?viewport=512,512,1.5,,-10,"),
+        format!("{INSTANCE}/frames/{}/rendered?viewport=1024,1024", frames(1000)),
+        format!("wado?{uids}&rows=4320&columns=7680"),
+    ] {
+        let answer = client::get(&forwarding.url(&target)).await;
+        assert_eq!(answer.text(), "rendered by the archive", "{target:.120}");
+    }
+}
+
+/// It may have broken the archive.
+#[tokio::test]
+async fn renderings_without_a_response_are_not_requested_again() {
+    let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
+    let accept = [("Accept", "image/png, image/jpeg;q=0.9, image/gif;q=0.8")];
+    for failure in [Answer::closes(), Answer::status(502), Answer::status(503), Answer::status(504)] {
+        for target in [
+            format!("{INSTANCE}/rendered"),
+            format!("{INSTANCE}/thumbnail"),
+            format!("{INSTANCE}/frames/1/rendered"),
+            format!("wado?{uids}"),
+        ] {
+            let pacs = Pacs::new().otherwise(failure.clone()).start().await;
+            let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
+            let root = ArchiveRoot::with_config(&pacs.url(), &uri).await;
+            let answer = client::get_with(&root.url(&target), &accept).await;
+            assert!(answer.status >= 500, "{target}: {}", answer.status);
+            assert_eq!(pacs.targets().len(), 1, "{target}, {failure:?}: {:?}", pacs.targets());
+        }
+    }
+    let pacs = Pacs::new().otherwise(Answer::closes()).start().await;
+    let root = ArchiveRoot::of(&pacs).await;
+    assert_eq!(client::get(&root.url(INSTANCE)).await.status, 502);
+    assert_eq!(pacs.targets().len(), 2, "what costs little is requested once more");
+}
+
 #[tokio::test]
 async fn partial_content_is_forwarded_with_its_warning_and_not_cached() {
     let parts = Answer::parts("b", [("Content-Type: application/dicom", &b"DICM"[..])])

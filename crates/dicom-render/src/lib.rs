@@ -9,7 +9,7 @@
 //! - [`object`] reads the required attributes, [`pixels`] finds the bytes of one frame, [`dicom_codecs`] decodes its
 //!   samples
 //! - [`grayscale`] and [`color`] convert samples to gray levels and RGB, with [`window`] and [`lookup_table`]
-//! - [`viewport`] crops, scales and flips the image; [`annotation`] burns in patient and technique
+//! - [`viewport`] crops, scales and flips the image, and bounds its size; [`annotation`] burns in patient and technique
 //! - [`gif`](mod@gif) encodes animated images
 
 #![expect(
@@ -25,6 +25,7 @@ mod color;
 mod gif;
 mod grayscale;
 mod lookup_table;
+mod number;
 mod object;
 mod pixels;
 mod render;
@@ -35,7 +36,7 @@ pub use annotation::Annotation;
 pub use dicom_codecs::CodecError;
 pub use gif::Animation;
 pub use render::Image;
-pub use viewport::Viewport;
+pub use viewport::{MAX_VIEWPORT_AREA, MAX_VIEWPORT_SIDE, Viewport};
 pub use window::{Window, WindowFunction};
 
 /// Why an object cannot be rendered.

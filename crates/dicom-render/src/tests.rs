@@ -285,9 +285,10 @@ fn wrong_sizes_are_rejected_before_memory_is_allocated() {
         assert_eq!(huge.render(&Appearance::default()), Err(RenderError::TooLarge), "{syntax}");
     }
     let small = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]);
-    for viewport in ["60000,60000", "4294967295,4294967295"] {
-        let appearance = Appearance { viewport: Viewport::parse(viewport), ..Appearance::default() };
-        assert_eq!(small.render(&appearance), Err(RenderError::TooLarge), "{viewport}");
+    for (width, height) in [(60_000, 60_000), (u32::MAX, u32::MAX)] {
+        let viewport = Some(Viewport::within(width, height));
+        let appearance = Appearance { viewport, ..Appearance::default() };
+        assert_eq!(small.render(&appearance), Err(RenderError::TooLarge), "{width} by {height}");
     }
 }
 

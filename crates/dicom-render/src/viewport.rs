@@ -1,9 +1,21 @@
 //! The viewport: crops, flips and scales an image (PS3.18 8.3.5.1.3). Does not know about gray levels.
+//!
+//! The bounds hold for every renderer: some archives allocate whatever a client requests, and do not survive it.
 
 use image::DynamicImage;
 use image::imageops::FilterType;
 
 use super::RenderError;
+use super::number::decimal;
+
+/// Maximum width and height of a rendered image in pixels: more than any display has.
+pub const MAX_VIEWPORT_SIDE: u32 = 8192;
+
+/// Maximum number of pixels of a rendered image: a display of 7680 by 4320 pixels fits.
+pub const MAX_VIEWPORT_AREA: u64 = 1 << 25;
+
+/// Rows and Columns have 16 bits (PS3.3 C.7.6.3.1): no image has a pixel beyond this one.
+const MAX_COORDINATE: f64 = 65_535.0;
 
 /// A region of the image that is scaled to fit a rectangle without distortion.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,7 +36,7 @@ impl Viewport {
         Self { width, height, left: 0.0, top: 0.0, source_width: None, source_height: None }
     }
 
-    /// Parses `vw,vh` or `vw,vh,sx,sy,sw,sh`. The last four can be empty.
+    /// Parses `vw,vh` or `vw,vh,sx,sy,sw,sh`. The last four can be empty. `None` also for a viewport beyond the bounds.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split(',').collect();
         let (width, height, source) = match *parts.as_slice() {
@@ -34,10 +46,13 @@ impl Viewport {
             }
             _ => return None,
         };
-        let side = |text: &str| text.parse::<u32>().ok().filter(|side| *side > 0);
+        let side = |text: &str| {
+            let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u32>().ok().filter(|side| is_decimal && *side > 0)
+        };
         let [left, top, source_width, source_height] = source.map(|text| match text {
             "" => Some(None),
-            text => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Some),
+            text => decimal(text).filter(|number| number.abs() <= MAX_COORDINATE).map(Some),
         });
         let viewport = Self {
             width: side(width)?,
@@ -50,8 +65,20 @@ impl Viewport {
         let is_valid = viewport.left >= 0.0
             && viewport.top >= 0.0
             && viewport.source_width != Some(0.0)
-            && viewport.source_height != Some(0.0);
+            && viewport.source_height != Some(0.0)
+            && Self::is_bounded(viewport.width, viewport.height);
         is_valid.then_some(viewport)
+    }
+
+    /// Whether an image of `width` and `height` pixels may be requested.
+    pub fn is_bounded(width: u32, height: u32) -> bool {
+        let area = u64::from(width) * u64::from(height);
+        width.max(height) <= MAX_VIEWPORT_SIDE && area <= MAX_VIEWPORT_AREA
+    }
+
+    /// Maximum number of pixels of the rendered image.
+    pub fn area(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
     }
 
     /// The geometry for an image of `width` and `height` pixels with the ratio `aspect` of pixel height to width.
@@ -170,6 +197,30 @@ mod tests {
         for text in
             ["10", "0,10", "10,-1", "1.5,1", "10,10,1", "10,10,-1,0,1,1", "10,10,0,0,0,1", "10,10,0,0,NaN,1"]
         {
+            assert_eq!(Viewport::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn viewport_beyond_the_bounds_is_rejected() {
+        for text in ["8192,4096", "4096,8192", "7680,4320", "1,8192", "10,10,65535,0,-65535,1"] {
+            assert!(Viewport::parse(text).is_some(), "{text}");
+        }
+        for text in [
+            "8193,1",
+            "1,8193",
+            "8192,4097",
+            "8192,8192",
+            "100000,100000",
+            "4294967295,4294967295",
+            "10,10,65536,0,1,1",
+            "10,10,0,0,1e300,1",
+            "10,10,0,0,1,-70000",
+            "+10,10",
+            "10,10,+0,0,1,1",
+            "10,10,0,0,infinity,1",
+            "10,10,0,0,1,0.0000000000000000000000001",
+        ] {
             assert_eq!(Viewport::parse(text), None, "{text}");
         }
     }

@@ -1,6 +1,8 @@
 //! VOI windows: map values to levels from black to white (PS3.3 C.11.2.1.2, C.11.2.1.3). Does not know about lookup
 //! tables.
 
+use super::number::decimal;
+
 /// VOI LUT Function (0028,1056).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WindowFunction {
@@ -55,7 +57,7 @@ impl Window {
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<_> = text.split(',').collect();
         let [center, width, function] = *parts.as_slice() else { return None };
-        Self::new(center.parse().ok()?, width.parse().ok()?, WindowFunction::from_parameter(function)?)
+        Self::new(decimal(center)?, decimal(width)?, WindowFunction::from_parameter(function)?)
     }
 
     /// The level of `number` from 0 (black) to 1 (white).
@@ -124,6 +126,8 @@ mod tests {
             "1,1,cubic",
             "1,1",
             "a,1,linear",
+            "+1,1,linear",
+            "1,infinity,linear",
         ] {
             assert_eq!(Window::parse(text), None, "{text}");
         }

@@ -1,7 +1,7 @@
 //! Sends a request to an archive, one acceptable media type after the other, until the archive responds with one, or with an
 //! error that holds for all of them (RFC 9110 12.5.1).
 //!
-//! Does not replace what the archive lacks: `strategies` does.
+//! Does not replace what the archive lacks: `response_strategy` does.
 
 use http::Response;
 
@@ -11,7 +11,8 @@ use crate::dicomweb::error::DicomwebError;
 use crate::upstream::Archive;
 use http_messages::body::Body;
 
-/// The archive's response to `request`; the first rejection when the archive rejected every media type.
+/// The archive's response to `request`; the first rejection when the archive rejected every media type. Rendering is expensive:
+/// it is not requested again if its response was lost.
 pub(crate) async fn fetch(
     archive: &Archive,
     request: &ProxyRequest,
@@ -19,6 +20,9 @@ pub(crate) async fn fetch(
     let mut rejections = Rejections::default();
     for attempt in request.attempts() {
         match fetch_as(archive, request, &attempt).await {
+            Err(rejection) if request.resource.is_for_people() && rejection.is_of_lost_response() => {
+                return Err(rejection);
+            }
             Err(rejection) if rejection.leaves_other_media_types() => rejections.add(rejection),
             response => return response,
         }

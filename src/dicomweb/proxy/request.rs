@@ -66,7 +66,7 @@ impl ProxyRequest {
                 (UpstreamRequest::search(query), None, Rendering::default(), common)
             }
             retrieved => {
-                let (rendering, common) = query::retrieval(resource.is_for_people(), &pairs)?;
+                let (rendering, common) = query::retrieval(&resource, &pairs)?;
                 let thumbnail_substitute =
                     thumbnail_as_rendered(&retrieved, &rendering).map(UpstreamRequest::retrieve);
                 let retrieval = retrieved.retrieval(rendering.clone()).ok_or(PathError::Unknown)?;

@@ -6,10 +6,9 @@ use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::request::{ProxyRequest, THUMBNAIL_SIZE};
 use crate::dicomweb::request::accept::inner_type;
 use crate::dicomweb::request::path::Resource;
-use crate::dicomweb::request::query::QueryError;
 use crate::http::negotiation::{MediaRange, preferred};
 use crate::upstream::Rendering;
-use dicom_render::{Annotation, Appearance, Format, Viewport, Window};
+use dicom_render::{Annotation, Appearance, Format, Viewport};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct RenderParameters {
@@ -37,18 +36,6 @@ impl RenderParameters {
 }
 
 fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
-    let invalid =
-        |key: &str, expected| DicomwebError::Query(QueryError::Value { key: key.to_owned(), expected });
-    let viewport = rendering.parameter("viewport").map(|text| {
-        Viewport::parse(text).ok_or_else(|| {
-            invalid("viewport", "width,height in whole pixels, perhaps followed by x,y,width,height of a region of the image (PS3.18 8.3.5.1.3)")
-        })
-    });
-    let window = rendering.parameter("window").map(|text| {
-        Window::parse(text).ok_or_else(|| {
-            invalid("window", "center,width,function with a width that the function allows (PS3.3 C.11.2.1.3): above 0, or at least 1 for linear")
-        })
-    });
     let annotations = || rendering.parameter("annotation").unwrap_or_default().split(',');
     let annotation = Annotation {
         patient: annotations().any(|annotation| annotation == "patient"),
@@ -58,8 +45,8 @@ fn appearance(rendering: &Rendering) -> Result<Appearance, DicomwebError> {
         return Err(DicomwebError::UnsupportedRenderParameter("iccprofile"));
     }
     Ok(Appearance {
-        viewport: viewport.transpose()?,
-        window: window.transpose()?,
+        viewport: rendering.viewport(),
+        window: rendering.window(),
         quality: rendering.parameter("quality").and_then(|quality| quality.parse().ok()),
         annotation,
     })
@@ -145,8 +132,6 @@ mod tests {
     fn unsupported_parameters_are_rejected_and_never_ignored() {
         let with = |name, value| appearance(&Rendering::default().with(name, value).unwrap());
         assert!(matches!(with("iccprofile", "srgb"), Err(DicomwebError::UnsupportedRenderParameter(_))));
-        assert!(matches!(with("viewport", "1.5,1"), Err(DicomwebError::Query(_))));
-        assert!(matches!(with("window", "1,0,linear"), Err(DicomwebError::Query(_))));
         assert_eq!(with("iccprofile", "no").unwrap(), Appearance::default());
         let both = Annotation { patient: true, technique: true };
         assert_eq!(with("annotation", "technique,patient").unwrap().annotation, both);

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::DicomwebRequest;
-use crate::upstream::{MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
+use super::path::Resource;
+use crate::upstream::{DicomResource, MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
 use dicom_model::{Tag, tag};
 
 /// No archive returns more rows at once.
@@ -20,6 +21,9 @@ const MAX_OFFSET: u32 = 1_000_000;
 
 /// For more attributes there is `includefield=all`.
 const MAX_INCLUDED: usize = 256;
+
+/// Maximum pixels of all frames of a list that one request has rendered in a given size: 1000 frames of 1024 by 1024.
+const MAX_RENDERED_AREA: u64 = 1 << 30;
 
 /// The length of a list of a few hundred UIDs.
 const MAX_VALUE_LEN: usize = 32 * 1024;
@@ -161,11 +165,12 @@ pub(crate) fn search(
     Ok((query.include(&included), common))
 }
 
-/// Reads the decoded query of a retrieval. Only a resource that `is_rendered` has parameters of its own.
+/// Reads the decoded query of a retrieval of `resource`. Only a rendered resource has parameters of its own.
 pub(crate) fn retrieval(
-    is_rendered: bool,
+    resource: &Resource,
     pairs: &[(String, String)],
 ) -> Result<(Rendering, CommonParameters), QueryError> {
+    let is_rendered = resource.is_for_people();
     let mut rendering = Rendering::default();
     let mut common = CommonParameters::default();
     let mut keys = BTreeSet::new();
@@ -181,17 +186,33 @@ pub(crate) fn retrieval(
         }
         rendering = rendering.with(key, value).ok_or_else(|| QueryError::value(key, rendering_value(key)))?;
     }
+    let frames = match resource {
+        Resource::Rendered(DicomResource::Frames(.., frames)) => frames.len() as u64,
+        _ => 1,
+    };
+    if rendering.viewport().is_some_and(|viewport| frames * viewport.area() > MAX_RENDERED_AREA) {
+        let expected = "smaller for so many frames: all images together may have 1073741824 pixels";
+        return Err(QueryError::value("viewport", expected));
+    }
     Ok((rendering, common))
+}
+
+/// Checks the decoded query of a request for `resource`, before anything is requested.
+pub(crate) fn check(resource: &Resource, pairs: &[(String, String)]) -> Result<(), QueryError> {
+    match resource {
+        Resource::Search(level) => search(level.clone(), pairs).map(drop),
+        retrieved => retrieval(retrieved, pairs).map(drop),
+    }
 }
 
 /// The values of a rendering parameter (PS3.18 8.3.5.1), in words.
 fn rendering_value(key: &str) -> &'static str {
     match key {
         "viewport" => {
-            "width,height, perhaps followed by x,y,width,height of a region of the image (PS3.18 8.3.5.1.3)"
+            "width,height in whole pixels, each at most 8192 and 33554432 pixels together, perhaps followed by x,y,width,height of a region of the image (PS3.18 8.3.5.1.3)"
         }
         "window" => {
-            "center,width,function, with linear, linear-exact or sigmoid as the function (PS3.18 8.3.5.1.4)"
+            "center,width,function, with linear, linear-exact or sigmoid as the function and a width that it allows (PS3.18 8.3.5.1.4, PS3.3 C.11.2.1.3): above 0, or at least 1 for linear"
         }
         "quality" => "an integer from 1 to 100 (PS3.18 8.3.5.1.2)",
         "annotation" => "patient, technique, or both separated by a comma (PS3.18 8.3.5.1.1)",
@@ -324,13 +345,15 @@ mod tests {
     #[test]
     fn only_rendered_resources_have_rendering_parameters() {
         let window = pairs(&[("window", "40,400,linear"), ("accept", "image/png")]);
-        let (_, common) = retrieval(true, &window).unwrap();
+        let rendered = Resource::parse("studies/1.2/rendered").unwrap();
+        let (_, common) = retrieval(&rendered, &window).unwrap();
         assert_eq!(common.accept.as_deref(), Some("image/png"));
-        assert!(matches!(retrieval(false, &window), Err(QueryError::UnknownKey(_))));
-        assert!(matches!(retrieval(true, &pairs(&[("token", "x")])), Err(QueryError::UnknownKey(_))));
-        assert!(matches!(retrieval(true, &pairs(&[("quality", "0")])), Err(QueryError::Value { .. })));
+        let whole = Resource::parse("studies/1.2").unwrap();
+        assert!(matches!(retrieval(&whole, &window), Err(QueryError::UnknownKey(_))));
+        assert!(matches!(retrieval(&rendered, &pairs(&[("token", "x")])), Err(QueryError::UnknownKey(_))));
+        assert!(matches!(retrieval(&rendered, &pairs(&[("quality", "0")])), Err(QueryError::Value { .. })));
         let twice = pairs(&[("quality", "1"), ("quality", "2")]);
-        assert!(matches!(retrieval(true, &twice), Err(QueryError::Twice(_))));
+        assert!(matches!(retrieval(&rendered, &twice), Err(QueryError::Twice(_))));
     }
 
     proptest! {

@@ -54,6 +54,9 @@ fn query_error(key: &str, error: WadoUriError) -> QueryError {
         WadoUriError::OtherPurpose => {
             QueryError::value(key, "omitted, because it does not apply to the requested contentType")
         }
+        WadoUriError::TooLarge => {
+            QueryError::value(key, "at most 8192, and at most 33554432 pixels together")
+        }
         WadoUriError::Alone(other) => QueryError::Alone(QueryError::shown(key), other),
     }
 }

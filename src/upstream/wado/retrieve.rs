@@ -1,6 +1,7 @@
 //! Retrievals (PS3.18 10.4), built from typed parts.
 
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid};
+use dicom_render::{Viewport, Window};
 
 /// Which objects are retrieved (PS3.18 10.4.1.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,7 +73,8 @@ impl PathSegment {
     }
 }
 
-/// How an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard.
+/// How an image is rendered (PS3.18 8.3.5.1). Each value is checked against the grammar of the standard and the bounds of
+/// `dicom_render`, which hold for archives as well: several allocate whatever they are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Rendering {
     parameters: Vec<(&'static str, String)>,
@@ -94,22 +96,23 @@ impl Rendering {
         self.parameters.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
     }
 
-    /// Adds one parameter of the standard; `None` if the standard defines no such parameter, if the value does not fit it, or
-    /// if it was given before.
+    /// The viewport, if one is given.
+    pub fn viewport(&self) -> Option<Viewport> {
+        self.parameter("viewport").and_then(Viewport::parse)
+    }
+
+    /// The window, if one is given.
+    pub fn window(&self) -> Option<Window> {
+        self.parameter("window").and_then(Window::parse)
+    }
+
+    /// Adds one parameter of the standard; `None` if the standard defines no such parameter, if the value does not fit it or
+    /// exceeds the bounds, or if it was given before.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Option<Self> {
-        let number = |part: &str| part.parse::<f64>().is_ok_and(f64::is_finite) && part.len() <= 24;
         let (name, legal): (&'static str, bool) = match name {
-            "viewport" => (
-                "viewport",
-                (2..=6).contains(&value.split(',').count())
-                    && value.split(',').all(|part| part.is_empty() || number(part)),
-            ),
-            "window" => ("window", {
-                let parts: Vec<_> = value.split(',').collect();
-                matches!(parts.as_slice(), [center, width, function]
-                    if number(center) && number(width) && matches!(*function, "linear" | "linear-exact" | "sigmoid"))
-            }),
+            "viewport" => ("viewport", Viewport::parse(value).is_some()),
+            "window" => ("window", Window::parse(value).is_some()),
             "quality" => ("quality", value.parse::<u8>().is_ok_and(|quality| (1..=100).contains(&quality))),
             "annotation" => (
                 "annotation",
@@ -256,7 +259,10 @@ mod tests {
             ("viewport", "512"),
             ("viewport", "a,b"),
             ("viewport", "NaN,1"),
+            ("viewport", "1.5,1"),
+            ("viewport", "100000,100000"),
             ("window", "40,400"),
+            ("window", "40,0,linear"),
             ("quality", "0"),
             ("quality", "101"),
             ("annotation", "all"),

@@ -2,6 +2,7 @@
 
 use super::retrieve::DicomResource;
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, Uid};
+use dicom_render::{MAX_VIEWPORT_SIDE, Viewport};
 
 /// The media type of the object itself.
 const DICOM: &str = "application/dicom";
@@ -38,8 +39,8 @@ const PARAMETERS: [Parameter; 14] = [
     ("annotation", ParameterScope::Rendered, |value| {
         value.split(',').all(|item| matches!(item, "patient" | "technique"))
     }),
-    ("rows", ParameterScope::Rendered, is_count),
-    ("columns", ParameterScope::Rendered, is_count),
+    ("rows", ParameterScope::Rendered, is_side),
+    ("columns", ParameterScope::Rendered, is_side),
     ("region", ParameterScope::Rendered, is_region),
     ("windowCenter", ParameterScope::Rendered, is_number),
     ("windowWidth", ParameterScope::Rendered, is_number),
@@ -73,6 +74,9 @@ pub enum WadoUriError {
     /// The parameter requires another one.
     #[error("it requires {0}")]
     Alone(&'static str),
+    /// The rendered image would exceed the bounds of `dicom_render`.
+    #[error("the image would be too large")]
+    TooLarge,
 }
 
 impl WadoUri {
@@ -89,7 +93,8 @@ impl WadoUri {
             return Err(WadoUriError::Twice);
         }
         if value.len() > 256 || !is_legal(value) {
-            return Err(WadoUriError::Value);
+            let is_too_large = is_count(value) && matches!(name, "rows" | "columns");
+            return Err(if is_too_large { WadoUriError::TooLarge } else { WadoUriError::Value });
         }
         self.parameters.push((name, value.to_owned()));
         Ok(self)
@@ -109,6 +114,10 @@ impl WadoUri {
                 (None, Some(_)) => return Err((other, WadoUriError::Alone(one))),
                 _ => {}
             }
+        }
+        let side = |name| self.parameter(name).and_then(|side| side.parse().ok()).unwrap_or(1);
+        if !Viewport::is_bounded(side("columns"), side("rows")) {
+            return Err(("rows", WadoUriError::TooLarge));
         }
         Ok(self)
     }
@@ -176,6 +185,11 @@ fn is_count(value: &str) -> bool {
     value.len() <= 9
         && value.bytes().all(|byte| byte.is_ascii_digit())
         && value.parse().is_ok_and(|count: u32| count > 0)
+}
+
+/// A height or width of an image that may be requested.
+fn is_side(value: &str) -> bool {
+    is_count(value) && value.parse().is_ok_and(|side: u32| side <= MAX_VIEWPORT_SIDE)
 }
 
 /// A decimal string (PS3.5 6.2), without the plus sign of an exponent, which would need an escape.
@@ -277,6 +291,12 @@ mod tests {
         ] {
             assert_eq!(query_of(&[(name, value)]), Err(WadoUriError::Value), "{name}={value}");
         }
+        for large in
+            [&[("rows", "8193")][..], &[("columns", "100000")], &[("rows", "8192"), ("columns", "8192")]]
+        {
+            assert_eq!(query_of(large), Err(WadoUriError::TooLarge), "{large:?}");
+        }
+        assert!(query_of(&[("rows", "4320"), ("columns", "7680")]).is_ok());
         assert_eq!(query_of(&[("token", "x")]), Err(WadoUriError::Unknown));
         assert_eq!(query_of(&[("rows", "1"), ("rows", "1")]), Err(WadoUriError::Twice));
     }
