@@ -19,7 +19,7 @@ use crate::http::forwarded::PublicUrl;
 use crate::mapping::{self, Guide, MappingContext};
 use crate::service::{Service, ServiceContext};
 use crate::store::{self, OpenError, StoreError};
-use crate::studies::{ArchiveSource, SearchLimits, Studies};
+use crate::studies::{ArchiveSource, DetailLimits, SearchLimits, Studies};
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
 
@@ -89,6 +89,11 @@ impl App {
             max_scan: config.search.max_scan,
             sort_window: config.search.sort_window,
             max_opened: config.search.max_opened,
+            detail: DetailLimits {
+                max_series: config.search.max_series,
+                max_instances: config.search.max_instances,
+            },
+            load_timeout: config.search.load_timeout,
         };
         let cursors = match &config.search.cursor_key {
             Some(secret) => CursorKey::of(secret.expose_secret().as_bytes())?,

@@ -24,14 +24,16 @@ mod unsorted;
 mod versions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 pub use assembly::{Depth, ReadOutcome, StudyEntry};
 pub use error::StudiesError;
+pub use fetch::{DetailLimits, OmittedRows};
 pub use patients::FoundPatient;
 pub use representation::Representation;
-pub use search::{Cursor, FoundStudies, FoundStudy, StudyPage, StudySearch};
+pub use search::{Cursor, FoundStudies, FoundStudy, StudyPage, StudySearch, UnreadStudy};
 pub use sort::{PageSlice, SortPosition, paginate};
 
 use crate::cache::{Cache, SingleFlight};
@@ -78,6 +80,10 @@ pub struct SearchLimits {
     pub sort_window: usize,
     /// Maximum number of studies that are fetched to be compared with the criteria.
     pub max_opened: usize,
+    /// How much may be read below one study.
+    pub detail: DetailLimits,
+    /// Maximum duration of work that requests share and that continues without them.
+    pub load_timeout: Duration,
 }
 
 type Scan = Result<Arc<SearchRows>, StudiesError>;

@@ -8,6 +8,7 @@ mod cost;
 mod errors;
 mod faulty_archives;
 mod formats;
+mod incomplete_studies;
 mod narrative;
 mod oracle;
 mod paging;

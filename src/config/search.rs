@@ -1,10 +1,12 @@
 //! `[search]`: how much one search or batch may cost.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::secret::Secret;
 use super::section::Section;
-use super::values::{count, size};
+use super::values::{count, duration, size};
 
 /// One or two screens, and what common clients ask for.
 const DEFAULT_COUNT: usize = 50;
@@ -21,6 +23,15 @@ const SORT_WINDOW: usize = 5000;
 
 /// Reading a study in full costs a call per series: a few seconds for so many, on a typical archive.
 const MAX_OPENED: usize = 200;
+
+/// Ten times the series of the largest studies that are known; an archive that ignores the study in the URL lists all of its series.
+const MAX_SERIES: usize = 5000;
+
+/// A functional MRI study has some 50,000 instances; a resource of 100,000 instances has 30 MB.
+const MAX_INSTANCES: usize = 100_000;
+
+/// Several times `server.request_timeout`, so that a study that takes long is in the cache when the client tries again.
+const LOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A few megabytes in addition to the matches.
 const MAX_INCLUDED: usize = 1000;
@@ -50,6 +61,12 @@ pub struct SearchConfig {
     pub sort_window: usize,
     /// Maximum studies read in full, to compare them with criteria that archives cannot search by.
     pub max_opened: usize,
+    /// Maximum series of one study.
+    pub max_series: usize,
+    /// Maximum instances of one study.
+    pub max_instances: usize,
+    /// Maximum duration of a search or read of a study that continues after its clients have left.
+    pub load_timeout: Duration,
     /// Maximum resources included with the matches of a page.
     pub max_included: usize,
     /// Maximum entries of a batch.
@@ -72,6 +89,9 @@ impl SearchConfig {
             max_scan: section.or("max_scan", count(1, 1_000_000), MAX_SCAN),
             sort_window: section.or("sort_window", count(1, 1_000_000), SORT_WINDOW),
             max_opened: section.or("max_opened", count(1, 100_000), MAX_OPENED),
+            max_series: section.or("max_series", count(1, 1_000_000), MAX_SERIES),
+            max_instances: section.or("max_instances", count(1, 10_000_000), MAX_INSTANCES),
+            load_timeout: section.or("load_timeout", duration, LOAD_TIMEOUT),
             max_included: section.or("max_included", count(1, 100_000), MAX_INCLUDED),
             max_batch: section.or("max_batch", count(1, 10_000), MAX_BATCH),
             batch_parallelism: section.or("batch_parallelism", count(1, 1000), BATCH_PARALLELISM),

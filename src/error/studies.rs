@@ -44,9 +44,10 @@ impl From<&StudiesError> for Failure {
                      identifier, or a range of started."
                 ),
             ),
-            StudiesError::Incomplete { .. } => {
+            StudiesError::Incomplete { .. } | StudiesError::TooMuchDetail { .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&error.to_string()))
             }
+            StudiesError::LoadTimeout(_) => Self::too_slow(),
             StudiesError::TwoPatients { study } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "multiple-matches",

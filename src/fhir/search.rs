@@ -19,9 +19,12 @@ use super::endpoints::endpoint_of;
 use super::read::representation;
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
-use crate::error::Failure;
+use crate::error::{Failure, sentence};
 use crate::fhir::FhirContext;
-use crate::studies::{Cursor, PageSlice, SortPosition, StudiesError, StudyPage, StudySearch, paginate};
+use crate::studies::{
+    Cursor, FoundStudies, PageSlice, SortPosition, StudiesError, StudyPage, StudySearch, UnreadStudy,
+    paginate,
+};
 use dicom_model::StudyUid;
 use fhir_r4::search::{
     Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, Total,
@@ -59,15 +62,16 @@ pub(super) async fn imaging_studies(
         };
         context.studies.page(&wanted, access, request.freshness()).await?
     };
-    warn_omitted_and_drop_total(&mut pages, &found.patient_conflicts, found.missing_uid);
+    warn_omitted(&mut pages, &found.patient_conflicts, found.missing_uid, &found.unread);
     if found.has_drifted {
         let sentence = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
         pages.warn("incomplete", sentence.to_owned());
     }
     let StudyPage { studies, total, previous, next, asked_at, .. } = found;
     let studies: Vec<_> = studies.into_iter().map(SearchMatch::Study).collect();
+    let representation = representation(&search.result);
     let mut entries =
-        write_entries(context, request, &studies, &representation(&search.result), Mode::Match).await?;
+        write_entries(context, request, &studies, &representation, Mode::Match, &mut pages).await?;
     entries.extend(included(context, request, access, &search.result, studies, &mut pages).await?);
     let mut searchset = pages.searchset(SearchPage { total, previous, next, entries });
     searchset.last_updated = asked_at.map(|moment| format!("{moment:.3}"));
@@ -133,6 +137,10 @@ async fn matching_endpoints(
     for has in reverse.iter().filter(|has| has.edge == Edge::StudyToEndpoint) {
         let criteria = std::slice::from_ref(&has.criterion);
         let found_studies = context.studies.search(criteria, access, request.freshness()).await?;
+        // A study that may refer to an Endpoint would be missing without a warning.
+        if let Some(unread) = found_studies.unread.first() {
+            return Err((&unread.error).into());
+        }
         let studies = || found_studies.studies.iter().chain(&found_studies.patient_conflicts);
         found.retain(|endpoint| studies().any(|study| study.endpoints().any(|id| id == endpoint.id)));
     }
@@ -171,7 +179,9 @@ async fn cut_from(
     let cursor: Option<Cursor> = pages.cursor()?;
     let count = if result.only_count() { 0 } else { result.count };
     let PageSlice { items, total, previous, next } = paginate(found, &directions, cursor.as_ref(), count);
-    let mut entries = write_entries(context, request, &items, &representation(result), Mode::Match).await?;
+    let representation = representation(result);
+    let mut entries =
+        write_entries(context, request, &items, &representation, Mode::Match, &mut pages).await?;
     entries.extend(included(context, request, access, result, items, &mut pages).await?);
     page::encode(pages.searchset(SearchPage { total: Some(total), previous, next, entries })).await
 }
@@ -185,15 +195,23 @@ fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterio
     }
 }
 
-/// Warns about omitted matches, which count neither as matches nor as non-matches; so the total is unknown.
-fn warn_omitted_and_drop_total(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
-    if !patient_conflicts.is_empty() || missing_uid > 0 {
-        pages.omit_total();
-    }
-    add_omission_warnings(pages, patient_conflicts, missing_uid);
+/// Warns about the matches that a search omits.
+fn warn_omitted_of(pages: &mut Pages<'_>, found: &FoundStudies) {
+    let conflicts: Vec<_> = found.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
+    warn_omitted(pages, &conflicts, found.missing_uid, &found.unread);
 }
 
-fn add_omission_warnings(pages: &mut Pages<'_>, patient_conflicts: &[StudyUid], missing_uid: usize) {
+/// Warns about omitted matches, which the total does not count (R4 bundle-definitions.html#Bundle.total).
+fn warn_omitted(
+    pages: &mut Pages<'_>,
+    patient_conflicts: &[StudyUid],
+    missing_uid: usize,
+    unread: &[UnreadStudy],
+) {
+    for UnreadStudy { uid, error } in unread {
+        let reason = sentence(&error.to_string());
+        pages.warn("incomplete", format!("Study {} may match and is omitted. {reason}", uid.as_str()));
+    }
     if !patient_conflicts.is_empty() {
         let uids: Vec<_> = patient_conflicts.iter().map(StudyUid::as_str).collect();
         let list = uids.join(", ");

@@ -20,7 +20,7 @@ const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefin
 /// The attributes of an instance that are used.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceFacts {
-    /// SOPInstanceUID (0008,0018).
+    /// SOPInstanceUID (0008,0018) without padding, also if it is not a legal UID.
     pub uid: Option<Box<str>>,
     /// SeriesInstanceUID (0020,000E), which shows whether the row belongs to the series.
     pub series: Option<Box<str>>,
@@ -39,13 +39,13 @@ pub struct InstanceFacts {
 }
 
 impl InstanceFacts {
-    /// `None` without a UID, which is a required element.
+    /// `None` without a legal UID, which is a required element.
     pub(super) fn into_resource(self, with_frame_counts: bool) -> Option<Instance> {
         let frames = self.frames.filter(|_| with_frame_counts).and_then(|frames| i32::try_from(frames).ok());
         let extension = frames.map(|frames| Extension::integer(NUMBER_OF_FRAMES, frames));
         Some(Instance {
             element: Element::with(extension.into_iter().collect()),
-            uid: self.uid?,
+            uid: self.uid.filter(|uid| Uid::is_legal(uid))?,
             sop_class: self.sop_class.map_or_else(SopClass::unknown, SopClass::Uid),
             number: self.number,
             title: self.title,
@@ -69,7 +69,7 @@ impl<'de> Deserialize<'de> for InstanceFacts {
                 let mut titles: [Option<Box<str>>; 4] = Default::default();
                 while let Some(Member(tag)) = members.next_key()? {
                     match tag {
-                        Some(tags::SOP_INSTANCE_UID) => facts.uid = first_uid(&mut members)?.map(Into::into),
+                        Some(tags::SOP_INSTANCE_UID) => facts.uid = members.next_value::<First<'de>>()?.uid(),
                         Some(tags::SERIES_INSTANCE_UID) => {
                             facts.series = first_uid(&mut members)?.map(Into::into);
                         }
@@ -218,6 +218,15 @@ impl First<'_> {
         let text = clean(text)?;
         let known = ["R", "L", "U", "B"].into_iter().find(|side| text.eq_ignore_ascii_case(side));
         Some(known.map_or(Cow::Owned(text), Cow::Borrowed))
+    }
+
+    fn uid(&self) -> Option<Box<str>> {
+        match self {
+            Self::Text(text) => {
+                Some(text.trim_matches([' ', '\0'])).filter(|uid| !uid.is_empty()).map(Into::into)
+            }
+            Self::Number(_) | Self::Nothing => None,
+        }
     }
 
     fn title(&self) -> Option<Box<str>> {

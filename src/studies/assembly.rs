@@ -7,17 +7,22 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::fetch::StudySeries;
+use super::filter::shallow;
 use super::row::StudyRow;
-use super::{ArchiveSource, FoundStudy, Freshness, Load, Representation, Studies, StudiesError, fetch};
+use super::{
+    ArchiveSource, DetailLimits, FoundStudy, Freshness, Load, OmittedRows, Representation, Studies,
+    StudiesError, fetch,
+};
 use crate::auth::Access;
 use crate::cache::{CacheEntry, CacheKey};
 use crate::change_log::{ContentDigest, Observation, ResourceKey, Version};
 use crate::encoded_resource::EncodedResource;
 use crate::fingerprint::Fingerprint;
-use crate::mapping::{self, SeriesSource};
+use crate::mapping;
 use crate::telemetry::CacheOutcome;
 use dicom_model::StudyUid;
-use fhir_r4::types::{Projection, project};
+use fhir_r4::types::Coding;
 
 /// An assembled study, and what shows whether it is still current.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct StudyEntry {
     version: Version,
     /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives last confirmed it.
     checked_at: Duration,
+    /// What the archive lists below the study and the resource does not contain; the resource then has the tag SUBSETTED.
+    pub omitted: OmittedRows,
 }
 
 impl StudyEntry {
@@ -96,7 +103,7 @@ impl Studies {
     ) -> Result<ReadOutcome, StudiesError> {
         if let Some(study) = self.find(uid, access, Freshness::Reload).await? {
             let found = self.assemble(&[study], representation, freshness).await?.pop();
-            return found.map(ReadOutcome::Found).ok_or(StudiesError::Unwritable);
+            return found.unwrap_or(Err(StudiesError::Unwritable)).map(ReadOutcome::Found);
         }
         self.cache.remove::<StudyEntry>(StudyEntry::key(uid, representation));
         // A caller who sees only some studies must not learn that a hidden study existed.
@@ -105,13 +112,14 @@ impl Studies {
         Ok(if was_served { ReadOutcome::Gone } else { ReadOutcome::NotFound })
     }
 
-    /// Each of `studies` in this representation, in the same order.
+    /// Each of `studies` in this representation, in the same order. An error that concerns one study only is the result of this
+    /// study; any other is the error of all.
     pub async fn assemble(
         &self,
         studies: &[FoundStudy],
         representation: &Representation,
         freshness: Freshness,
-    ) -> Result<Vec<Arc<StudyEntry>>, StudiesError> {
+    ) -> Result<Vec<Load>, StudiesError> {
         let mut series = self.series_of_all(studies, representation, freshness).await;
         let mut versions = self.versions(studies, representation, freshness).await;
         let width = self.sources.iter().map(|source| source.archive.max_concurrency()).sum::<usize>().max(1);
@@ -122,7 +130,24 @@ impl Studies {
                 self.assembled(study, representation, freshness, version, series.remove(study.uid()))
             })
             .collect();
-        stream::iter(loads).buffered(width).try_collect().await
+        let by_study = |load: Load| match load {
+            Err(error) if !error.concerns_one_study() => Err(error),
+            load => Ok(load),
+        };
+        stream::iter(loads).buffered(width).map(by_study).try_collect().await
+    }
+
+    /// The JSON of a study whose series could not be read: what its row describes, with the tag SUBSETTED. It is not cached, and has
+    /// no version.
+    pub fn from_row_only(
+        &self,
+        study: &FoundStudy,
+        representation: &Representation,
+    ) -> Result<Vec<u8>, StudiesError> {
+        let source = self.source(&study.first().archive).ok_or(StudiesError::Unwritable)?;
+        let mut resource = shallow(study, source);
+        resource.meta.tag.push(Coding::subsetted());
+        representation.project(&resource).map_err(|_| StudiesError::Unwritable)
     }
 
     /// The versions of those studies whose rows were read again since the last lookup. Fresh studies keep the version they
@@ -154,7 +179,7 @@ impl Studies {
         studies: &[FoundStudy],
         representation: &Representation,
         freshness: Freshness,
-    ) -> HashMap<StudyUid, Vec<SeriesSource>> {
+    ) -> HashMap<StudyUid, StudySeries> {
         let mut series = HashMap::new();
         if representation.depth() == Depth::Study {
             return series;
@@ -171,7 +196,9 @@ impl Studies {
                 continue;
             };
             // If the archive cannot answer that, the series are requested study by study, which every archive can.
-            if let Ok(found) = fetch::series_of_many(source, &rows, representation.depth()).await {
+            if let Ok(found) =
+                fetch::series_of_many(source, &rows, representation.depth(), self.limits.detail).await
+            {
                 series.extend(found);
             }
         }
@@ -189,7 +216,7 @@ impl Studies {
         representation: &Representation,
         freshness: Freshness,
         version: Option<Version>,
-        series: Option<Vec<SeriesSource>>,
+        series: Option<StudySeries>,
     ) -> Load {
         let fingerprint = study.fingerprint();
         if freshness == Freshness::Cached
@@ -199,7 +226,8 @@ impl Studies {
             let Some(version) = version else { return Ok(entry) };
             let encoded = with_version(&entry, version).await?;
             let checked_at = self.cache.elapsed();
-            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at });
+            let omitted = entry.omitted;
+            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at, omitted });
             self.cache.insert(StudyEntry::key(study.uid(), representation), Arc::clone(&entry));
             return Ok(entry);
         }
@@ -211,9 +239,14 @@ impl Studies {
         let (study, representation) = (study.clone(), representation.clone());
         let (cache, change_log) = (self.cache.clone(), self.change_log.clone());
         let flight = (study.uid().clone(), representation.clone(), fingerprint);
+        let limits = self.limits;
         let load = || async move {
             let checked_at = cache.elapsed();
-            let (json, content) = write(&source, &study, &representation, series).await?;
+            let writing = write(&source, &study, &representation, series, limits.detail);
+            let timeout = limits.load_timeout;
+            let WrittenStudy { json, content, omitted } = tokio::time::timeout(timeout, writing)
+                .await
+                .map_err(|_| StudiesError::LoadTimeout(timeout))??;
             // Completely fetched content determines the version. A version that was evicted meanwhile is looked up again.
             let version = match version.filter(|_| content.is_none()) {
                 Some(version) => version,
@@ -224,7 +257,7 @@ impl Studies {
                     .ok_or(StudiesError::Unwritable)?,
             };
             let encoded = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
-            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at });
+            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at, omitted });
             cache.insert(StudyEntry::key(study.uid(), &representation), Arc::clone(&entry));
             Ok(entry)
         };
@@ -252,14 +285,24 @@ async fn stamped(
     stamping.await.ok().flatten().ok_or(StudiesError::Unwritable)
 }
 
-/// The resource's JSON without a version, and the digest of its content if all of it was fetched.
+/// A resource without a version.
+struct WrittenStudy {
+    json: Vec<u8>,
+    /// The digest of its content, if all of it was fetched.
+    content: Option<ContentDigest>,
+    omitted: OmittedRows,
+}
+
+/// Fetches the study and serializes it.
 async fn write(
     source: &ArchiveSource,
     study: &FoundStudy,
     representation: &Representation,
-    series: Option<Vec<SeriesSource>>,
-) -> Result<(Vec<u8>, Option<ContentDigest>), StudiesError> {
-    let record = fetch::record(source, study.first(), representation.depth(), series).await?;
+    series: Option<StudySeries>,
+    limits: DetailLimits,
+) -> Result<WrittenStudy, StudiesError> {
+    let record = fetch::record(source, study.first(), representation.depth(), series, limits).await?;
+    let omitted = record.omitted;
     let context = source.context.clone();
     let (study, representation) = (study.clone(), representation.clone());
     // Writing a study of thousands of instances takes milliseconds.
@@ -268,19 +311,12 @@ async fn write(
         let mut resource = mapping::imaging_study(&context, &record.attributes, &endpoints, record.series);
         resource.meta.version_id = Some(Version::UNKNOWN.id.to_string());
         resource.meta.last_updated = Some(Version::UNKNOWN.instant());
-        let json = match &representation {
-            Representation::Full => project(&resource, Projection::Full),
-            Representation::Data => project(&resource, Projection::Data),
-            Representation::Summary => project(&resource, Projection::Summary),
-            Representation::Text => project(&resource, Projection::Text),
-            Representation::Elements(names) => {
-                let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
-                project(&resource, Projection::Elements(&names))
-            }
-        };
-        let json = json.map_err(|_| StudiesError::Unwritable)?;
+        if !omitted.is_empty() {
+            resource.meta.tag.push(Coding::subsetted());
+        }
+        let json = representation.project(&resource).map_err(|_| StudiesError::Unwritable)?;
         let content = (representation == Representation::Full).then(|| ContentDigest::of(&json));
-        Ok((json, content))
+        Ok(WrittenStudy { json, content, omitted })
     });
     writing.await.map_err(|_| StudiesError::Unwritable)?
 }

@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use super::known_patient::KnownPatient;
 use super::plan::{self, Plan, PlannedQuery};
 use super::row::{RowWithoutUid, StudyRow};
-use super::scan::SearchRows;
+use super::scan::{ListedRows, SearchRows};
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
@@ -161,7 +161,9 @@ impl Studies {
         let mut uids = Vec::new();
         for query in queries {
             match scan::all_rows(&source.archive, query, MAX_ROWS_BELOW).await {
-                Ok(rows) => {
+                // A row without a UID may be below a study that matches.
+                Ok(found) if !found.without_uid.is_empty() => return Ok(None),
+                Ok(ListedRows { rows, .. }) => {
                     let studies =
                         rows.iter().map(|row| row.text(tags::STUDY_INSTANCE_UID).map(str::to_owned));
                     match studies.collect::<Option<Vec<_>>>() {

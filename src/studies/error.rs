@@ -1,6 +1,7 @@
 //! The errors of searches and reads of studies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::Interrupted;
 use crate::upstream::{ArchiveError, ArchiveId};
@@ -44,12 +45,29 @@ pub enum StudiesError {
         /// The archive.
         archive: ArchiveId,
     },
-    /// The archive counts more instances in a series than it returned.
-    #[error("archive {archive} returned fewer instances of a series than its own count says")]
+    /// The archive reports a higher number of series or instances than it returned.
+    #[error("archive {archive} returned fewer {what} than the number that it reports")]
     Incomplete {
         /// The archive.
         archive: ArchiveId,
+        /// What is missing: `series of a study`.
+        what: &'static str,
     },
+    /// The archive lists more below one study than may be read.
+    #[error("archive {archive} lists more than {limit} {what} in one study, the maximum ({key})")]
+    TooMuchDetail {
+        /// The archive.
+        archive: ArchiveId,
+        /// `series` or `instances`.
+        what: &'static str,
+        /// The configuration key of the maximum.
+        key: &'static str,
+        /// The maximum.
+        limit: usize,
+    },
+    /// Work that requests share did not finish in `search.load_timeout`.
+    #[error("the archives did not send everything that is needed within {} s", .0.as_secs())]
+    LoadTimeout(Duration),
     /// One study UID is used for two patients, so it is unknown whose study it is.
     #[error("study {study} appears under more than one Patient ID")]
     TwoPatients {
@@ -62,6 +80,25 @@ pub enum StudiesError {
     /// The work was shared with another request, and ended without a result.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl StudiesError {
+    /// Whether only the study that was read is affected, so that others can still be read from the same archive.
+    pub fn concerns_one_study(&self) -> bool {
+        match self {
+            Self::Archive(error) => error.is_about_this_request(),
+            Self::Incomplete { .. } | Self::TooMuchDetail { .. } => true,
+            Self::TooManyRows { .. }
+            | Self::TooManyToSort { .. }
+            | Self::TooManyToOpen { .. }
+            | Self::TooManyToInclude { .. }
+            | Self::TooMuchToList { .. }
+            | Self::LoadTimeout(_)
+            | Self::TwoPatients { .. }
+            | Self::Unwritable
+            | Self::Interrupted(_) => false,
+        }
+    }
 }
 
 impl From<ArchiveError> for StudiesError {

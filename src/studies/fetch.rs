@@ -7,6 +7,7 @@
 //! request of one series, repeat rows and omit the UIDs of parents.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::value::RawValue;
@@ -16,7 +17,7 @@ use crate::upstream::{
     Archive, DetailSource, DicomResource, MatchValue, QidoQuery, Retrieval, RowIdentity, SearchLevel,
     UpstreamRequest,
 };
-use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
+use dicom_model::{Attributes, SeriesUid, StudyUid, Uid, tags};
 
 use super::row::StudyRow;
 use super::{ArchiveSource, Depth, StudiesError, scan};
@@ -28,6 +29,53 @@ pub(super) struct StudyRecord {
     pub(super) attributes: Attributes,
     /// The series, if they were requested.
     pub(super) series: Option<Vec<SeriesSource>>,
+    /// What the archive lists below the study and the resource cannot contain.
+    pub(super) omitted: OmittedRows,
+}
+
+/// Rows below a study without a legal UID (PS3.5 9.1): no resource can contain them, and the archive counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OmittedRows {
+    /// Series without a legal Series Instance UID.
+    pub series: usize,
+    /// Instances without a legal SOP Instance UID, in series that have a legal one.
+    pub instances: usize,
+}
+
+impl OmittedRows {
+    /// Whether the resource contains all that the archive lists.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The series of one study that an archive returned.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StudySeries {
+    /// Those with a legal UID that belong to the study's patient.
+    pub(super) series: Vec<SeriesSource>,
+    /// The number of series without a legal UID.
+    omitted: usize,
+    /// The number of different series of the study, whoever is their patient.
+    received: usize,
+}
+
+impl StudySeries {
+    /// Whether the archive returned as many series as it counts. A study has at least one series (PS3.3 A.1.2), unless the
+    /// archive counts none.
+    fn is_complete(&self, row: &StudyRow) -> bool {
+        let counted = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES);
+        self.received >= counted.and_then(|count| usize::try_from(count).ok()).unwrap_or(1)
+    }
+}
+
+/// How much may be read below one study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DetailLimits {
+    /// Maximum number of series of a study.
+    pub max_series: usize,
+    /// Maximum number of instances of a study.
+    pub max_instances: usize,
 }
 
 /// Fetches what is below `row`, down to `depth`; `series` are its series, if already known.
@@ -35,30 +83,99 @@ pub(super) async fn record(
     source: &ArchiveSource,
     row: &StudyRow,
     depth: Depth,
-    series: Option<Vec<SeriesSource>>,
+    series: Option<StudySeries>,
+    limits: DetailLimits,
 ) -> Result<StudyRecord, StudiesError> {
-    let mut record = StudyRecord { attributes: row.attributes.clone(), series: None };
+    let omitted = OmittedRows::default();
+    let mut record = StudyRecord { attributes: row.attributes.clone(), series: None, omitted };
     if depth == Depth::Study {
         return Ok(record);
     }
     let archive = &source.archive;
     let sources = archive.profile().detail_sources();
-    let mut series = match series {
+    let StudySeries { mut series, omitted, .. } = match series {
         Some(series) => series,
-        None => series_of(source, row, needs_all_attributes(archive, depth)).await?,
+        None => series_of(source, row, needs_all_attributes(archive, depth), limits).await?,
     };
+    record.omitted.series = omitted;
     if depth == Depth::Instances {
         let width = archive.max_concurrency();
+        let budget = InstanceBudget { archive, left: AtomicUsize::new(limits.max_instances), limits };
         let fetches: Vec<_> =
-            series.into_iter().map(|series| instances_of(source, row, series, &sources)).collect();
+            series.into_iter().map(|series| instances_of(source, row, series, &sources, &budget)).collect();
         let described: Vec<_> = stream::iter(fetches).buffered(width).try_collect().await?;
-        if let Some(first) = described.iter().find_map(|(_, first)| first.as_ref()) {
+        if let Some(first) = described.iter().find_map(|found| found.first.as_ref()) {
             mapping::overlay_study(&mut record.attributes, first);
         }
-        series = described.into_iter().map(|(series, _)| series).collect();
+        record.omitted.instances = described.iter().map(|found| found.omitted).sum();
+        series = described.into_iter().map(|found| found.series).collect();
+        check_instance_count(archive, row, &series, record.omitted)?;
     }
     record.series = Some(series);
     Ok(record)
+}
+
+/// An error if the archive counts more instances in the study than it returned. Counts of each series are compared already; this
+/// is for archives that count only the study's.
+fn check_instance_count(
+    archive: &Archive,
+    row: &StudyRow,
+    series: &[SeriesSource],
+    omitted: OmittedRows,
+) -> Result<(), StudiesError> {
+    let is_counted =
+        |series: &SeriesSource| series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).is_some();
+    if omitted.series > 0 || series.iter().all(is_counted) {
+        return Ok(());
+    }
+    let counted = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_INSTANCES);
+    let known: usize = series.iter().filter_map(|series| series.instances.as_ref()).map(Vec::len).sum();
+    match counted.and_then(|count| usize::try_from(count).ok()) {
+        Some(counted) if known + omitted.instances < counted => {
+            Err(incomplete(archive, "instances of a study"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn incomplete(archive: &Archive, what: &'static str) -> StudiesError {
+    StudiesError::Incomplete { archive: archive.id().clone(), what }
+}
+
+fn too_many(archive: &Archive, what: &'static str, key: &'static str, limit: usize) -> StudiesError {
+    StudiesError::TooMuchDetail { archive: archive.id().clone(), what, key, limit }
+}
+
+/// The error of a list below a study that is longer than `limit`.
+fn named(error: StudiesError, archive: &Archive, what: &'static str, key: &'static str) -> StudiesError {
+    match error {
+        StudiesError::TooManyRows { limit, .. } => too_many(archive, what, key, limit),
+        error => error,
+    }
+}
+
+/// How many more instances of the study may be held, whichever series they are in.
+struct InstanceBudget<'a> {
+    archive: &'a Archive,
+    left: AtomicUsize,
+    limits: DetailLimits,
+}
+
+impl InstanceBudget<'_> {
+    /// The number of instances that one list may have.
+    fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    fn spend(&self, instances: usize) -> Result<(), StudiesError> {
+        let spent =
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(instances));
+        spent.map(drop).map_err(|_| self.exceeded())
+    }
+
+    fn exceeded(&self) -> StudiesError {
+        too_many(self.archive, "instances", "search.max_instances", self.limits.max_instances)
+    }
 }
 
 /// The first instance's metadata describes a series better than QIDO-RS does. If it will be read, the rows need no extra
@@ -73,8 +190,9 @@ pub(super) async fn series_of_many(
     source: &ArchiveSource,
     studies: &[&StudyRow],
     depth: Depth,
-) -> Result<HashMap<StudyUid, Vec<SeriesSource>>, StudiesError> {
-    let mut series: HashMap<StudyUid, Vec<SeriesSource>> = HashMap::new();
+    limits: DetailLimits,
+) -> Result<HashMap<StudyUid, StudySeries>, StudiesError> {
+    let mut series: HashMap<StudyUid, StudySeries> = HashMap::new();
     for chunk in studies.chunks(super::plan::UIDS_A_QUERY) {
         let uids: Vec<_> = chunk.iter().map(|row| row.uid.uid().clone()).collect();
         let Some(list) = MatchValue::any_of(&uids) else { continue };
@@ -82,15 +200,13 @@ pub(super) async fn series_of_many(
         if needs_all_attributes(&source.archive, depth) {
             query = with_all_attributes(query, source);
         }
-        let rows = scan::all_rows(&source.archive, &query, usize::MAX).await?;
+        let limit = limits.max_series.saturating_mul(chunk.len());
+        let rows = scan::all_rows(&source.archive, &query, limit).await?.rows;
         for row in chunk {
             let own =
                 rows.iter().filter(|below| below.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str()));
             let own = series_in(row, own.cloned());
-            let counted = row.attributes.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES);
-            let enough =
-                counted.and_then(|count| usize::try_from(count).ok()).is_none_or(|count| own.len() >= count);
-            if enough && !own.is_empty() {
+            if own.is_complete(row) && own.received > 0 {
                 series.insert(row.uid.clone(), own);
             }
         }
@@ -98,17 +214,24 @@ pub(super) async fn series_of_many(
     Ok(series)
 }
 
-/// The series of the study that belong to the row's patient.
-pub(super) async fn series_of(
+/// The series of the study that belong to the row's patient. Fewer than the archive counts are an error.
+async fn series_of(
     source: &ArchiveSource,
     row: &StudyRow,
     all_attributes: bool,
-) -> Result<Vec<SeriesSource>, StudiesError> {
+    limits: DetailLimits,
+) -> Result<StudySeries, StudiesError> {
+    let archive = &source.archive;
     let mut query = QidoQuery::new(SearchLevel::Series { study: row.uid.clone() });
     if all_attributes {
         query = with_all_attributes(query, source);
     }
-    Ok(series_in(row, scan::all_rows(&source.archive, &query, usize::MAX).await?))
+    let rows = scan::all_rows(archive, &query, limits.max_series).await;
+    let listed = rows.map_err(|error| named(error, archive, "series", "search.max_series"))?;
+    let mut found = series_in(row, listed.rows);
+    found.omitted += listed.without_uid.len();
+    found.received += listed.without_uid.len();
+    if found.is_complete(row) { Ok(found) } else { Err(incomplete(archive, "series of a study")) }
 }
 
 fn with_all_attributes(query: QidoQuery, source: &ArchiveSource) -> QidoQuery {
@@ -116,28 +239,40 @@ fn with_all_attributes(query: QidoQuery, source: &ArchiveSource) -> QidoQuery {
 }
 
 /// The rows that are series of the study, each once.
-fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> Vec<SeriesSource> {
-    let mut seen = HashSet::new();
-    let mut series = Vec::new();
-    for attributes in rows {
-        let Some(uid) = attributes.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok())
-        else {
+fn series_in(row: &StudyRow, rows: impl IntoIterator<Item = Attributes>) -> StudySeries {
+    let (mut received, mut seen) = (HashSet::new(), HashSet::new());
+    let mut found = StudySeries::default();
+    for attributes in rows.into_iter().filter(|attributes| row.is_above(attributes)) {
+        let Some(text) = attributes.text(tags::SERIES_INSTANCE_UID) else { continue };
+        received.insert(text.to_owned());
+        if !row.owns(&attributes) || !seen.insert(text.to_owned()) {
             continue;
-        };
-        if row.owns(&attributes) && seen.insert(uid.clone()) {
-            series.push(SeriesSource { uid, attributes, instances: None });
+        }
+        match SeriesUid::parse(text) {
+            Ok(uid) => found.series.push(SeriesSource { uid, attributes, instances: None }),
+            Err(_) => found.omitted += 1,
         }
     }
-    series
+    found.received = received.len();
+    found
 }
 
-/// The series with its instances, and the metadata of the first instance if it was read.
+/// A series with its instances.
+struct DescribedSeries {
+    series: SeriesSource,
+    /// The metadata of the first instance, if they were read.
+    first: Option<Attributes>,
+    /// The number of instances without a legal UID.
+    omitted: usize,
+}
+
 async fn instances_of(
     source: &ArchiveSource,
     row: &StudyRow,
     mut series: SeriesSource,
     detail_sources: &[DetailSource],
-) -> Result<(SeriesSource, Option<Attributes>), StudiesError> {
+    budget: &InstanceBudget<'_>,
+) -> Result<DescribedSeries, StudiesError> {
     let archive = &source.archive;
     let counted = series.attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
     let expected = counted.and_then(|count| usize::try_from(count).ok());
@@ -145,13 +280,13 @@ async fn instances_of(
     let mut failure: Option<StudiesError> = None;
     for detail_source in detail_sources {
         let found = match detail_source {
-            DetailSource::Metadata => from_metadata(archive, &row.uid, &series.uid).await,
-            DetailSource::Qido => from_qido(archive, &row.uid, &series.uid).await,
+            DetailSource::Metadata => from_metadata(&row.uid, &series.uid, budget).await,
+            DetailSource::Qido => from_qido(&row.uid, &series.uid, budget).await,
         };
         match found {
             Ok(found) => {
                 let complete = found.is_complete(expected);
-                if best.as_ref().is_none_or(|best| found.instances.len() > best.instances.len() || complete) {
+                if best.as_ref().is_none_or(|best| found.received() > best.received() || complete) {
                     best = Some(found);
                 }
                 if complete {
@@ -163,21 +298,22 @@ async fn instances_of(
         }
     }
     let found = match (best, failure) {
-        (Some(found), _) if expected.is_none_or(|expected| found.instances.len() >= expected) => found,
+        (Some(found), _) if expected.is_none_or(|expected| found.received() >= expected) => found,
         (None, Some(error)) => return Err(error),
-        _ => return Err(StudiesError::Incomplete { archive: archive.id().clone() }),
+        _ => return Err(incomplete(archive, "instances of a series")),
     };
+    budget.spend(found.instances.len())?;
     if let Some(first) = &found.first {
         mapping::overlay_series(&mut series.attributes, first);
     } else if detail_sources.first() == Some(&DetailSource::Metadata) {
         // The series' own row was requested without the attributes that metadata would have contained.
-        let described = series_of(source, row, true).await?;
+        let described = series_of(source, row, true, budget.limits).await?.series;
         if let Some(same) = described.into_iter().find(|other| other.uid == series.uid) {
             series.attributes = same.attributes;
         }
     }
     series.instances = Some(found.instances);
-    Ok((series, found.first))
+    Ok(DescribedSeries { series, first: found.first, omitted: found.omitted })
 }
 
 /// Whether the other source may succeed: the archive responded, but rejected this request.
@@ -189,50 +325,66 @@ fn is_about_this_request(error: &StudiesError) -> bool {
 struct SeriesInstances {
     instances: Vec<InstanceFacts>,
     first: Option<Attributes>,
+    /// The number of instances without a legal UID.
+    omitted: usize,
 }
 
 impl SeriesInstances {
+    fn received(&self) -> usize {
+        self.instances.len() + self.omitted
+    }
+
     fn is_complete(&self, expected: Option<usize>) -> bool {
-        !self.instances.is_empty()
+        self.received() > 0
             && self.instances.iter().all(|instance| instance.sop_class.is_some())
-            && expected.is_none_or(|expected| self.instances.len() >= expected)
+            && expected.is_none_or(|expected| self.received() >= expected)
     }
 }
 
 async fn from_metadata(
-    archive: &Archive,
     study: &StudyUid,
     series: &SeriesUid,
+    budget: &InstanceBudget<'_>,
 ) -> Result<SeriesInstances, StudiesError> {
     let objects = DicomResource::Series(study.clone(), series.clone());
     let request = UpstreamRequest::retrieve(Retrieval::metadata(objects));
     let mut instances = UniqueInstances::of(series);
     let mut first = None;
-    archive
+    let limit = budget.left();
+    budget
+        .archive
         .rows(request, |row: Box<RawValue>| {
             let Ok(facts) = serde_json::from_str::<InstanceFacts>(row.get()) else { return };
-            if instances.take(facts) && first.is_none() {
+            if instances.facts.len() <= limit && instances.take(facts) && first.is_none() {
                 first = serde_json::from_str::<Attributes>(row.get()).ok();
             }
         })
         .await?;
-    Ok(SeriesInstances { instances: instances.facts, first })
+    if instances.facts.len() > limit {
+        return Err(budget.exceeded());
+    }
+    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.facts, first })
 }
 
 async fn from_qido(
-    archive: &Archive,
     study: &StudyUid,
     series: &SeriesUid,
+    budget: &InstanceBudget<'_>,
 ) -> Result<SeriesInstances, StudiesError> {
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
     let identity = |facts: &InstanceFacts| facts.uid.as_deref().map(RowIdentity::of_uid);
-    let rows = scan::all(archive, &query, INSTANCE_PAGE, usize::MAX, identity).await?;
-    let mut instances = UniqueInstances::of(series);
-    for facts in rows {
+    let rows = scan::all(budget.archive, &query, INSTANCE_PAGE, budget.left(), identity).await;
+    let listed = rows.map_err(|error| match error {
+        StudiesError::TooManyRows { .. } => budget.exceeded(),
+        error => error,
+    })?;
+    let mut instances =
+        UniqueInstances { without_uid: listed.without_uid.len(), ..UniqueInstances::of(series) };
+    for facts in listed.rows {
         instances.take(facts);
     }
-    Ok(SeriesInstances { instances: instances.facts, first: None })
+    Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.facts, first: None })
 }
 
 /// Instance rows are small, and an archive reads its database once per page.
@@ -243,21 +395,33 @@ struct UniqueInstances<'a> {
     series: &'a SeriesUid,
     seen: HashSet<Box<str>>,
     facts: Vec<InstanceFacts>,
+    /// The number of rows without a UID.
+    without_uid: usize,
 }
 
 impl<'a> UniqueInstances<'a> {
     fn of(series: &'a SeriesUid) -> Self {
-        Self { series, seen: HashSet::new(), facts: Vec::new() }
+        Self { series, seen: HashSet::new(), facts: Vec::new(), without_uid: 0 }
     }
 
-    /// Whether the row is a new instance of this series.
+    /// Takes a row of this series; whether it is a new instance with a legal UID.
     fn take(&mut self, facts: InstanceFacts) -> bool {
-        let belongs = facts.series.as_deref().is_none_or(|series| series == self.series.as_str());
-        let Some(uid) = facts.uid.as_deref().filter(|_| belongs) else { return false };
-        let new = self.seen.insert(uid.into());
-        if new {
+        if facts.series.as_deref().is_some_and(|series| series != self.series.as_str()) {
+            return false;
+        }
+        let Some(uid) = facts.uid.as_deref() else {
+            self.without_uid += 1;
+            return false;
+        };
+        let is_new = self.seen.insert(uid.into()) && Uid::is_legal(uid);
+        if is_new {
             self.facts.push(facts);
         }
-        new
+        is_new
+    }
+
+    /// The number of instances without a legal UID.
+    fn omitted(&self) -> usize {
+        self.seen.len() - self.facts.len() + self.without_uid
     }
 }

@@ -11,6 +11,7 @@ use super::row::RowWithoutUid;
 use super::versions::is_about_time;
 use super::{
     ArchiveSource, Depth, FoundStudies, FoundStudy, Freshness, Representation, Studies, StudiesError,
+    UnreadStudy,
 };
 use crate::mapping;
 use dicom_model::{Attributes, tags};
@@ -38,18 +39,18 @@ impl Studies {
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
-        let studies = self.matching(candidates.studies, criteria, freshness).await?;
-        let mut found = FoundStudies { studies, ..FoundStudies::default() };
+        let mut found = self.matching(candidates.studies, criteria, freshness).await?;
         for study in candidates.patient_conflicts {
             // If two patients share a UID, perhaps only one patient's row matches.
             let version = study.version;
             let alone = study.rows.into_iter().map(|row| FoundStudy { rows: vec![row], version }).collect();
             let mut matching = self.matching(alone, criteria, freshness).await?;
-            if matching.len() > 1 {
-                let rows = matching.into_iter().flat_map(|study| study.rows).collect();
+            found.unread.append(&mut matching.unread);
+            if matching.studies.len() > 1 {
+                let rows = matching.studies.into_iter().flat_map(|study| study.rows).collect();
                 found.patient_conflicts.push(FoundStudy { rows, version });
             } else {
-                found.studies.append(&mut matching);
+                found.studies.append(&mut matching.studies);
             }
         }
         Ok(found)
@@ -60,7 +61,7 @@ impl Studies {
         mut studies: Vec<FoundStudy>,
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
-    ) -> Result<Vec<FoundStudy>, StudiesError> {
+    ) -> Result<FoundStudies, StudiesError> {
         let mut matching = Vec::with_capacity(studies.len());
         let mut deeper: [Vec<FoundStudy>; 2] = Default::default();
         while !studies.is_empty() {
@@ -78,9 +79,15 @@ impl Studies {
         if by_instances.len() > self.limits.max_opened {
             return Err(StudiesError::TooManyToOpen { limit: self.limits.max_opened });
         }
-        matching.extend(self.by_resource(by_series, &Representation::Summary, criteria, freshness).await?);
-        matching.extend(self.by_resource(by_instances, &Representation::Full, criteria, freshness).await?);
-        Ok(matching)
+        let mut found = FoundStudies { studies: matching, ..FoundStudies::default() };
+        for (studies, representation) in
+            [(by_series, Representation::Summary), (by_instances, Representation::Full)]
+        {
+            let mut compared = self.by_resource(studies, &representation, criteria, freshness).await?;
+            found.studies.append(&mut compared.studies);
+            found.unread.append(&mut compared.unread);
+        }
+        Ok(found)
     }
 
     /// How deep a study must be fetched to be compared; `None` if its row shows that it does not match.
@@ -106,12 +113,18 @@ impl Studies {
         representation: &Representation,
         criteria: &[Criterion<ImagingStudy>],
         freshness: Freshness,
-    ) -> Result<Vec<FoundStudy>, StudiesError> {
-        let mut matching = Vec::new();
+    ) -> Result<FoundStudies, StudiesError> {
+        let mut found = FoundStudies::default();
         for studies in studies.chunks(super::plan::UIDS_A_QUERY) {
             let entries = self.assemble(studies, representation, freshness).await?;
             for (study, entry) in studies.iter().zip(entries) {
-                let json = entry.encoded.json.clone();
+                let json = match entry {
+                    Ok(entry) => entry.encoded.json.clone(),
+                    Err(error) => {
+                        found.unread.push(UnreadStudy { uid: study.uid().clone(), error });
+                        continue;
+                    }
+                };
                 // Parsing a study of thousands of instances takes milliseconds.
                 let reading =
                     tokio::task::spawn_blocking(move || serde_json::from_slice::<ImagingStudy>(&json));
@@ -123,11 +136,11 @@ impl Studies {
                     .iter()
                     .all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
                 {
-                    matching.push(study.clone());
+                    found.studies.push(study.clone());
                 }
             }
         }
-        Ok(matching)
+        Ok(found)
     }
 
     /// How many rows without a Study Instance UID would match: they are missing from the result, and the response reports it.

@@ -39,6 +39,10 @@ impl Studies {
         let mut referred: Option<BTreeSet<String>> = None;
         for has in reverse {
             let studies = self.search(std::slice::from_ref(&has.criterion), access, freshness).await?;
+            // A patient whose study could not be compared would be missing without a warning.
+            if let Some(unread) = studies.unread.into_iter().next() {
+                return Err(unread.error);
+            }
             // A study assigned to several patients refers to each of them, as in a search by patient.
             let shared = studies.patient_conflicts.iter().flat_map(|study| &study.rows);
             let rows = studies.studies.iter().map(FoundStudy::first).chain(shared);

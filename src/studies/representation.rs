@@ -1,6 +1,7 @@
 //! How much of a resource is shown (R4 search#summary, search#elements), and how deep a study has to be fetched for that.
 
 use super::Depth;
+use fhir_r4::types::{Narrated, Projection, project};
 
 /// How much of a resource is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -48,6 +49,20 @@ impl Representation {
                 } else {
                     Depth::Study
                 }
+            }
+        }
+    }
+
+    /// Serializes the selected elements of `resource` as JSON.
+    pub(super) fn project<R: Narrated>(&self, resource: &R) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::Full => project(resource, Projection::Full),
+            Self::Data => project(resource, Projection::Data),
+            Self::Summary => project(resource, Projection::Summary),
+            Self::Text => project(resource, Projection::Text),
+            Self::Elements(names) => {
+                let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+                project(resource, Projection::Elements(&names))
             }
         }
     }

@@ -26,9 +26,12 @@ impl StudyRow {
             (Some(below), Some(own)) => below == own,
             _ => true,
         };
+        self.is_above(below) && same(tags::PATIENT_ID) && same(tags::ISSUER_OF_PATIENT_ID)
+    }
+
+    /// Whether a row from below this study names this study, or none.
+    pub(super) fn is_above(&self, below: &Attributes) -> bool {
         below.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == self.uid.as_str())
-            && same(tags::PATIENT_ID)
-            && same(tags::ISSUER_OF_PATIENT_ID)
     }
 
     /// The key that sorts the newest study first.

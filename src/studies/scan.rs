@@ -54,9 +54,18 @@ impl Studies {
         }
         let flight = (archive.id().clone(), canonical.clone());
         let (cache, archive, limit) = (self.cache.clone(), archive.clone(), self.limits.max_scan);
+        let timeout = self.limits.load_timeout;
         let load = || async move {
             let asked_at = cache.elapsed();
-            let rows = all_rows(&archive, &query, limit).await?;
+            let reading = tokio::time::timeout(timeout, all_rows(&archive, &query, limit));
+            let found = reading.await.map_err(|_| StudiesError::LoadTimeout(timeout))??;
+            let mut rows = found.rows;
+            for row in found.without_uid {
+                // Pages overlap, so a row that nothing identifies may be received twice.
+                if !rows.contains(&row) {
+                    rows.push(row);
+                }
+            }
             let rows = Arc::new(SearchRows { rows, asked_at });
             cache.insert(SearchRows::key(archive.id(), &canonical), Arc::clone(&rows));
             Ok(rows)
@@ -68,46 +77,58 @@ impl Studies {
     }
 }
 
+/// The rows of a list.
+#[derive(Debug)]
+pub(super) struct ListedRows<T> {
+    /// The rows with an identity, without duplicates.
+    pub(super) rows: Vec<T>,
+    /// The rows without an identity, as often as they were received.
+    pub(super) without_uid: Vec<T>,
+}
+
 /// All rows of studies or series, at most `limit`.
 pub(super) async fn all_rows(
     archive: &Archive,
     query: &QidoQuery,
     limit: usize,
-) -> Result<Vec<Attributes>, StudiesError> {
+) -> Result<ListedRows<Attributes>, StudiesError> {
     all(archive, query, PAGE, limit, |row| RowIdentity::of(query.level(), row)).await
 }
 
-/// All rows of `query`, in pages of `page`, each identity once; a row without an identity is omitted and logged. More than
-/// `limit` rows are an error.
+/// All rows of `query`, in pages of `page`. More than `limit` rows are an error, and no more than these are held in memory.
 pub(super) async fn all<T: DeserializeOwned>(
     archive: &Archive,
     query: &QidoQuery,
     page: u32,
     limit: usize,
     identity: impl Fn(&T) -> Option<RowIdentity>,
-) -> Result<Vec<T>, StudiesError> {
+) -> Result<ListedRows<T>, StudiesError> {
     let mut pager = Pager::new(archive, query, identity);
-    let mut rows = Vec::new();
+    let (mut rows, mut without_uid) = (Vec::new(), Vec::new());
     loop {
-        let mut unnamed = 0;
         let end = pager
             .next_page(page, |row, identity| match identity {
+                _ if rows.len() + without_uid.len() > limit => {}
                 Some(_) => rows.push(row),
-                None => unnamed += 1,
+                None => without_uid.push(row),
             })
             .await?;
-        if unnamed > 0 {
-            tracing::warn!(archive = %archive.id(), rows = unnamed, "The archive returned rows without a UID; they are omitted.");
-        }
-        if rows.len() > limit {
+        if rows.len() + without_uid.len() > limit {
             return Err(StudiesError::TooManyRows { archive: archive.id().clone(), limit });
         }
         match end {
             PageEnd::More => {}
-            PageEnd::Last => return Ok(rows),
-            PageEnd::Restart => rows.clear(),
+            PageEnd::Last => break,
+            PageEnd::Restart => {
+                rows.clear();
+                without_uid.clear();
+            }
         }
     }
+    if !without_uid.is_empty() {
+        tracing::warn!(archive = %archive.id(), rows = without_uid.len(), "The archive returned rows without a UID.");
+    }
+    Ok(ListedRows { rows, without_uid })
 }
 
 #[cfg(test)]

@@ -60,6 +60,17 @@ pub struct FoundStudies {
     pub patient_conflicts: Vec<FoundStudy>,
     /// How many rows match but lack a valid Study Instance UID, so that no resource can be made from them.
     pub missing_uid: usize,
+    /// Studies that may match and could not be compared.
+    pub unread: Vec<UnreadStudy>,
+}
+
+/// A study that may match and could not be compared with the criteria, because the archive did not return what is below it.
+#[derive(Debug, Clone)]
+pub struct UnreadStudy {
+    /// The study.
+    pub uid: StudyUid,
+    /// Why it could not be read; [concerns only this study](StudiesError::concerns_one_study).
+    pub error: StudiesError,
 }
 
 /// The parameters of a search.
@@ -103,6 +114,8 @@ pub struct StudyPage {
     pub patient_conflicts: Vec<StudyUid>,
     /// As in [`FoundStudies`].
     pub missing_uid: usize,
+    /// As in [`FoundStudies`].
+    pub unread: Vec<UnreadStudy>,
     /// The archives' lists changed between two pages, so that studies may have been skipped.
     pub has_drifted: bool,
     /// For the first page of a search by `_lastUpdated`: the time just before the archives were queried. A client that next
@@ -192,15 +205,15 @@ impl Studies {
         let matches =
             found.studies.into_iter().map(|study| (self.sort_position(&study, keys), study)).collect();
         let page = sort::paginate(matches, &directions, search.cursor, search.count);
-        // Omitted studies count neither as matches nor as non-matches.
-        let is_certain = found.patient_conflicts.is_empty() && found.missing_uid == 0;
         Ok(StudyPage {
             studies: page.items,
-            total: is_certain.then_some(page.total),
+            // What is omitted is reported, and not counted.
+            total: Some(page.total),
             previous: page.previous,
             next: page.next,
             patient_conflicts: found.patient_conflicts.iter().map(|study| study.uid().clone()).collect(),
             missing_uid: found.missing_uid,
+            unread: found.unread,
             has_drifted: false,
             asked_at: None,
         })

@@ -233,6 +233,7 @@ impl Studies {
         filtered.studies.retain(|study| !belongs_to_earlier(study));
         filtered.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
         page.studies.append(&mut filtered.studies);
+        page.unread.append(&mut filtered.unread);
         page.patient_conflicts.extend(filtered.patient_conflicts.iter().map(|study| study.uid().clone()));
         Ok(())
     }

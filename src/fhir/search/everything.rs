@@ -7,13 +7,12 @@ use super::include::referred;
 use super::page::{Pages, Reading};
 use super::search_match::{SearchMatch, SortOrder};
 use super::types::Named;
-use super::{compartment, cut_from, warn_omitted_and_drop_total};
+use super::{compartment, cut_from, warn_omitted_of};
 use crate::auth::Access;
 use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
-use dicom_model::StudyUid;
 use fhir_r4::search::{Criterion, Edge, ResourceType, Search, shown};
 use fhir_r4::types::ImagingStudy;
 
@@ -41,8 +40,7 @@ pub(in crate::fhir) async fn everything(
     let mut found = vec![SearchMatch::Patient(Box::new(patient))];
     if parsed.wants(ResourceType::ImagingStudy) || parsed.wants(ResourceType::Endpoint) {
         let studies = context.studies.search(&search.criteria, access, request.freshness()).await?;
-        let uids: Vec<StudyUid> = studies.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
-        warn_omitted_and_drop_total(&mut pages, &uids, studies.missing_uid);
+        warn_omitted_of(&mut pages, &studies);
         found.extend(studies.studies.into_iter().map(SearchMatch::Study));
         found.extend(referred(context, request, &HashSet::from([Edge::StudyToEndpoint]), &found));
     }

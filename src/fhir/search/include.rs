@@ -3,9 +3,9 @@
 
 use std::collections::HashSet;
 
-use super::add_omission_warnings;
 use super::page::Pages;
 use super::search_match::{SearchMatch, write_entries};
+use super::warn_omitted_of;
 use crate::auth::Access;
 use crate::error::Failure;
 use crate::fhir::FhirContext;
@@ -44,7 +44,9 @@ pub(super) async fn included(
         if entries.len() + next.len() > limit {
             return Err(StudiesError::TooManyToInclude { limit }.into());
         }
-        entries.extend(write_entries(context, request, &next, &Representation::Full, Mode::Include).await?);
+        entries.extend(
+            write_entries(context, request, &next, &Representation::Full, Mode::Include, pages).await?,
+        );
         (frontier, is_first) = (next, false);
     }
     Ok(entries)
@@ -101,8 +103,7 @@ async fn referring(
         };
         let criterion = Criterion { parameter, test: Test::Reference(references) };
         let found = context.studies.search(&[criterion], access, request.freshness()).await?;
-        let shared: Vec<_> = found.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
-        add_omission_warnings(pages, &shared, found.missing_uid);
+        warn_omitted_of(pages, &found);
         referring.extend(found.studies.into_iter().map(SearchMatch::Study));
     }
     Ok(referring)

@@ -113,11 +113,6 @@ impl<'a> Pages<'a> {
         })
     }
 
-    /// Omits the total, which is not known for certain.
-    pub(in crate::fhir) fn omit_total(&mut self) {
-        self.shows_total = false;
-    }
-
     /// Adds a warning about the search.
     pub(in crate::fhir) fn warn(&mut self, code: &'static str, diagnostics: String) {
         let (diagnostics, expression) = (diagnostics.into(), Vec::new());

@@ -2,13 +2,13 @@
 
 use jiff::tz::TimeZone;
 
-use crate::error::Failure;
+use super::page::Pages;
+use crate::error::{Failure, sentence};
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
 use crate::fhir::read::encode;
-use crate::studies::Representation;
-use crate::studies::{FoundPatient, FoundStudy, SortPosition};
+use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
@@ -72,13 +72,29 @@ impl SearchMatch {
     }
 }
 
-/// Writes the matches in their order.
+/// Warns about series and instances that no resource can contain.
+fn warn_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
+    if !omitted.is_empty() {
+        let OmittedRows { series, instances } = omitted;
+        let (uid, archive) = (study.uid().as_str(), &study.first().archive);
+        pages.warn(
+            "incomplete",
+            format!(
+                "Study {uid} is returned without {series} series and {instances} instances (meta.tag SUBSETTED), because archive \
+                 {archive} lists them without a valid UID (PS3.5 9.1)."
+            ),
+        );
+    }
+}
+
+/// Writes the matches in their order. A study whose series cannot be read is written as its row describes it, with a warning.
 pub(super) async fn write_entries(
     context: &FhirContext,
     request: &FhirRequest<'_>,
     found: &[SearchMatch],
     representation: &Representation,
     mode: Mode,
+    pages: &mut Pages<'_>,
 ) -> Result<Vec<Entry>, Failure> {
     let studies: Vec<_> = found
         .iter()
@@ -87,13 +103,27 @@ pub(super) async fn write_entries(
             SearchMatch::Patient(_) | SearchMatch::Endpoint(_) => None,
         })
         .collect();
-    let mut assembled =
-        context.studies.assemble(&studies, representation, request.freshness()).await?.into_iter();
+    let assembled = context.studies.assemble(&studies, representation, request.freshness()).await?;
+    let mut assembled = studies.iter().zip(assembled);
     let base = request.base();
     let mut entries = Vec::with_capacity(found.len());
     for found in found {
         let resource = match found {
-            SearchMatch::Study(_) => assembled.next().map(|study| study.encoded.json.clone()),
+            SearchMatch::Study(_) => match assembled.next() {
+                Some((study, Ok(entry))) => {
+                    warn_omitted_rows(pages, study, entry.omitted);
+                    Some(entry.encoded.json.clone())
+                }
+                Some((study, Err(error))) => {
+                    let (uid, reason) = (study.uid().as_str(), sentence(&error.to_string()));
+                    pages.warn(
+                        "incomplete",
+                        format!("Study {uid} is returned without its series (meta.tag SUBSETTED). {reason}"),
+                    );
+                    Some(context.studies.from_row_only(study, representation)?.into())
+                }
+                None => None,
+            },
             SearchMatch::Patient(patient) => Some(encode(&patient.resource, representation)?.json),
             SearchMatch::Endpoint(endpoint) => Some(encode(endpoint.as_ref(), representation)?.json),
         };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::page::{Pages, Reading};
 use super::search_match::{SearchMatch, SortOrder};
 use super::{
-    compartment, cut_from, matching_endpoints, matching_patients, warn_omitted_and_drop_total,
+    compartment, cut_from, matching_endpoints, matching_patients, warn_omitted_of,
     warn_unsupported_patient_criteria,
 };
 use crate::auth::Access;
@@ -15,7 +15,6 @@ use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::studies::FoundPatient;
-use dicom_model::StudyUid;
 use fhir_r4::search::{
     Contained, Criterion, Direction, EvaluationContext, ResourceType, Search, Searched, SortKey,
     has_parameter, shown,
@@ -148,9 +147,7 @@ impl Searches {
             let sort = &search.sort;
             let matching =
                 context.studies.search_to_sort(&criteria, sort, access, request.freshness()).await?;
-            let uids: Vec<StudyUid> =
-                matching.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
-            warn_omitted_and_drop_total(pages, &uids, matching.missing_uid);
+            warn_omitted_of(pages, &matching);
             found.extend(matching.studies.into_iter().map(SearchMatch::Study));
         }
         if let Some(search) = &self.patients {

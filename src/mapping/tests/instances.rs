@@ -73,10 +73,19 @@ fn unreadable_values_are_omitted() {
     for odd in [
         "{}",
         r#"{"00080018":null,"00080016":{"Value":[]},"00200013":{"Value":[null]}}"#,
-        r#"{"00080018":{"Value":["1..2"]},"00080016":true,"00200013":{"Value":["x"]},"00080008":{"Value":[{}]}}"#,
+        r#"{"00080018":{"Value":[" "]},"00080016":true,"00200013":{"Value":["x"]},"00080008":{"Value":[{}]}}"#,
         r#"{"00200013":{"Value":[-4]},"0040A043":{"Value":[{"00080104":{"Value":[" "]}}]},"00420010":7}"#,
     ] {
         assert_eq!(facts(odd), nothing, "{odd}");
+    }
+}
+
+#[test]
+fn an_instance_without_a_legal_uid_has_no_resource() {
+    for uid in ["1..2", "1.2-3", "abc"] {
+        let facts = facts(&format!(r#"{{"00080018":{{"Value":["{uid}"]}}}}"#));
+        assert_eq!(facts.uid.as_deref(), Some(uid));
+        assert_eq!(facts.into_resource(false), None, "{uid}");
     }
 }
 

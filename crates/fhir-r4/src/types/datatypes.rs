@@ -53,6 +53,11 @@ impl Coding {
         Self { display: Some(display.into()), ..Self::default() }
     }
 
+    /// The tag of a resource that lacks some of its content (R4 resource.html#simple-tags).
+    pub fn subsetted() -> Self {
+        Self::new("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED", None)
+    }
+
     /// A coding whose code is unknown (extension data-absent-reason).
     pub fn unknown() -> Self {
         Self { element: Element::with(vec![Extension::unknown()]), ..Self::default() }

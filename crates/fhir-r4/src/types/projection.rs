@@ -127,9 +127,8 @@ fn is_always_selected(resource_type: &str, name: &str) -> bool {
     ALWAYS.contains(&name) || mandatory(resource_type).contains(&name)
 }
 
-/// `meta` with the tag SUBSETTED appended (R4 search#summary).
+/// `meta` with the tag SUBSETTED (R4 search#summary), which is appended unless the resource has it already.
 fn subsetted(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
-    let tag = Coding::new("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED", None);
     let Members(mut members) = match meta {
         Some(text) => serde_json::from_str(text)?,
         None => Members(Vec::new()),
@@ -139,8 +138,10 @@ fn subsetted(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
         Some(tags) => serde_json::from_str(tags.get())?,
         None => Vec::new(),
     };
-    let tag = to_raw_value(&tag)?;
-    tags.push(&tag);
+    let tag = to_raw_value(&Coding::subsetted())?;
+    if tags.iter().all(|present| present.get() != tag.get()) {
+        tags.push(&tag);
+    }
     let tags = to_raw_value(&tags)?;
     members.push((Cow::Borrowed("tag"), &tags));
     to_raw_value(&Members(members))
