@@ -29,11 +29,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use assembly::{Depth, ReadOutcome, StudyEntry};
-pub use error::StudiesError;
+pub use error::{StudiesError, listed};
 pub use fetch::{DetailLimits, OmittedRows};
 pub use patients::FoundPatient;
 pub use representation::Representation;
-pub use search::{Cursor, FoundStudies, FoundStudy, StudyPage, StudySearch, UnreadStudy};
+pub use search::{Cursor, FoundStudies, FoundStudy, PatientConflict, StudyPage, StudySearch, UnreadStudy};
 pub use sort::{PageSlice, SortPosition, paginate};
 
 use crate::cache::{Cache, SingleFlight};

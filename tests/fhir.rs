@@ -14,4 +14,5 @@ mod oracle;
 mod paging;
 mod read;
 mod search;
+mod several_archives;
 mod versions;

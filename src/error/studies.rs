@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{Failure, sentence};
-use crate::studies::StudiesError;
+use crate::studies::{StudiesError, listed};
 
 impl From<&StudiesError> for Failure {
     fn from(error: &StudiesError) -> Self {
@@ -48,12 +48,13 @@ impl From<&StudiesError> for Failure {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&error.to_string()))
             }
             StudiesError::LoadTimeout(_) => Self::too_slow(),
-            StudiesError::TwoPatients { study } => Self::new(
+            StudiesError::TwoPatients { study, archives } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "multiple-matches",
                 format!(
-                    "Study {study} appears under more than one Patient ID, so its subject is ambiguous. A search by patient \
-                     returns the part of it that belongs to that patient."
+                    "Study {study} appears under more than one Patient ID (archives: {}), so its subject is ambiguous. A search by patient \
+                     returns the part of it that belongs to that patient.",
+                    listed(archives)
                 ),
             ),
             StudiesError::Unwritable | StudiesError::Interrupted(_) => Self::internal(),

@@ -22,10 +22,9 @@ use crate::encoded_resource::EncodedResource;
 use crate::error::{Failure, sentence};
 use crate::fhir::FhirContext;
 use crate::studies::{
-    Cursor, FoundStudies, PageSlice, SortPosition, StudiesError, StudyPage, StudySearch, UnreadStudy,
-    paginate,
+    Cursor, FoundStudies, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage, StudySearch,
+    UnreadStudy, listed, paginate,
 };
-use dicom_model::StudyUid;
 use fhir_r4::search::{
     Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, Total,
 };
@@ -197,14 +196,14 @@ fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterio
 
 /// Warns about the matches that a search omits.
 fn warn_omitted_of(pages: &mut Pages<'_>, found: &FoundStudies) {
-    let conflicts: Vec<_> = found.patient_conflicts.iter().map(|study| study.uid().clone()).collect();
+    let conflicts: Vec<_> = found.patient_conflicts.iter().map(PatientConflict::from).collect();
     warn_omitted(pages, &conflicts, found.missing_uid, &found.unread);
 }
 
 /// Warns about omitted matches, which the total does not count (R4 bundle-definitions.html#Bundle.total).
 fn warn_omitted(
     pages: &mut Pages<'_>,
-    patient_conflicts: &[StudyUid],
+    patient_conflicts: &[PatientConflict],
     missing_uid: usize,
     unread: &[UnreadStudy],
 ) {
@@ -213,8 +212,10 @@ fn warn_omitted(
         pages.warn("incomplete", format!("Study {} may match and is omitted. {reason}", uid.as_str()));
     }
     if !patient_conflicts.is_empty() {
-        let uids: Vec<_> = patient_conflicts.iter().map(StudyUid::as_str).collect();
-        let list = uids.join(", ");
+        let with_archives = |conflict: &PatientConflict| {
+            format!("{} (archives: {})", conflict.uid, listed(&conflict.archives))
+        };
+        let list = patient_conflicts.iter().map(with_archives).collect::<Vec<_>>().join("; ");
         pages.warn(
             "multiple-matches",
             format!(

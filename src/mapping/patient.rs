@@ -1,5 +1,7 @@
 //! Patient (R4 patient.html), as far as DICOM images describe one.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::identifiers::Issuer;
@@ -14,8 +16,29 @@ use fhir_r4::types::{Identifier, Patient, clean};
 /// archive and the local name are therefore part of the key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatientKey {
-    scope: String,
+    scope: PatientScope,
     value: String,
+}
+
+/// Within what the value identifies a patient.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum PatientScope {
+    /// The system of the identifier, which is the same everywhere.
+    System(String),
+    /// One archive, and the local name of the issuer, which may be empty.
+    Archive { archive: String, issuer: String },
+    /// One archive's study that names no patient; the value is the study's UID.
+    Study { archive: String },
+}
+
+impl PatientScope {
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::System(system) => Cow::Borrowed(system),
+            Self::Archive { archive, issuer } => format!("archive {archive} issuer {issuer}").into(),
+            Self::Study { archive } => format!("archive {archive} study").into(),
+        }
+    }
 }
 
 impl PatientKey {
@@ -25,15 +48,33 @@ impl PatientKey {
         match row.text(tags::PATIENT_ID).and_then(clean) {
             Some(value) => {
                 let issuer = issuer(context, row);
+                let archive = context.archive.clone();
                 let local = issuer.assigner.unwrap_or_default();
-                let scope =
-                    issuer.system.unwrap_or_else(|| format!("archive {} issuer {local}", context.archive));
+                let scope = issuer
+                    .system
+                    .map_or_else(|| PatientScope::Archive { archive, issuer: local }, PatientScope::System);
                 Self { scope, value }
             }
             None => Self {
-                scope: format!("archive {} study", context.archive),
+                scope: PatientScope::Study { archive: context.archive.clone() },
                 value: row.text(tags::STUDY_INSTANCE_UID).unwrap_or_default().to_owned(),
             },
+        }
+    }
+
+    /// Whether two archives' rows of one study name different patients. Equal values without a system do not, because the Study
+    /// Instance UID is evidence that they are the same; nor does a row without a PatientID.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        use PatientScope as Scope;
+        match (&self.scope, &other.scope) {
+            (Scope::Study { .. }, _) | (_, Scope::Study { .. }) => false,
+            (Scope::System(own), Scope::System(others)) if own != others => true,
+            (Scope::Archive { issuer: own, .. }, Scope::Archive { issuer: others, .. })
+                if own != others && !own.is_empty() && !others.is_empty() =>
+            {
+                true
+            }
+            _ => self.value != other.value,
         }
     }
 
@@ -41,7 +82,7 @@ impl PatientKey {
     /// characters the identifier contains.
     pub fn id(&self) -> String {
         let mut digest = Sha256::new();
-        digest.update(self.scope.as_bytes());
+        digest.update(self.scope.text().as_bytes());
         digest.update([0]);
         digest.update(self.value.as_bytes());
         let digest = digest.finalize();

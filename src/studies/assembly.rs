@@ -258,7 +258,10 @@ impl Studies {
             };
             let encoded = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
             let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at, omitted });
-            cache.insert(StudyEntry::key(study.uid(), &representation), Arc::clone(&entry));
+            // A read of the UID must find that several patients have it.
+            if study.other_patients().is_empty() {
+                cache.insert(StudyEntry::key(study.uid(), &representation), Arc::clone(&entry));
+            }
             Ok(entry)
         };
         self.loads.run(flight, load).await?

@@ -342,7 +342,7 @@ pub(super) fn study_row(source: &ArchiveSource, attributes: &Attributes) -> Resu
     Ok(StudyRow { archive, uid, patient, attributes })
 }
 
-/// Groups rows by study UID: two rows of one archive are two patients, rows of two archives are one study.
+/// Groups rows by study UID. Rows of two archives are one study, unless they name different patients, as two rows of one archive do.
 pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
     let mut by_uid: BTreeMap<StudyUid, Vec<StudyRow>> = BTreeMap::new();
     for row in rows {
@@ -357,11 +357,12 @@ pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
         let clash = rows
             .iter()
             .enumerate()
-            .any(|(index, row)| rows.iter().skip(index + 1).any(|other| other.archive == row.archive));
+            .any(|(index, row)| rows.iter().skip(index + 1).any(|other| row.is_of_another_patient(other)));
+        let study = FoundStudy { rows, version: None, other_patients: Vec::new() };
         if clash {
-            found.patient_conflicts.push(FoundStudy { rows, version: None });
+            found.patient_conflicts.push(study);
         } else {
-            found.studies.push(FoundStudy { rows, version: None });
+            found.studies.push(study);
         }
     }
     found

@@ -1,5 +1,6 @@
 //! The errors of searches and reads of studies.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,10 +70,12 @@ pub enum StudiesError {
     #[error("the archives did not send everything that is needed within {} s", .0.as_secs())]
     LoadTimeout(Duration),
     /// One study UID is used for two patients, so it is unknown whose study it is.
-    #[error("study {study} appears under more than one Patient ID")]
+    #[error("study {study} appears under more than one Patient ID (archives: {})", listed(archives))]
     TwoPatients {
         /// The study.
         study: StudyUid,
+        /// The archives that hold a study with this UID.
+        archives: BTreeSet<ArchiveId>,
     },
     /// The resource could not be serialized as JSON.
     #[error("a resource could not be serialized")]
@@ -105,4 +108,9 @@ impl From<ArchiveError> for StudiesError {
     fn from(error: ArchiveError) -> Self {
         Self::Archive(Arc::new(error))
     }
+}
+
+/// The ids, separated by commas.
+pub fn listed(archives: &BTreeSet<ArchiveId>) -> String {
+    archives.iter().map(ArchiveId::as_str).collect::<Vec<_>>().join(", ")
 }

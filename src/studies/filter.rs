@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::row::RowWithoutUid;
+use super::row::{RowWithoutUid, StudyRow};
 use super::versions::is_about_time;
 use super::{
     ArchiveSource, Depth, FoundStudies, FoundStudy, Freshness, Representation, Studies, StudiesError,
@@ -41,14 +41,14 @@ impl Studies {
     ) -> Result<FoundStudies, StudiesError> {
         let mut found = self.matching(candidates.studies, criteria, freshness).await?;
         for study in candidates.patient_conflicts {
-            // If two patients share a UID, perhaps only one patient's row matches.
+            // If two patients share a UID, perhaps only one patient's study matches.
             let version = study.version;
-            let alone = study.rows.into_iter().map(|row| FoundStudy { rows: vec![row], version }).collect();
+            let alone = one_for_each_patient(study);
             let mut matching = self.matching(alone, criteria, freshness).await?;
             found.unread.append(&mut matching.unread);
             if matching.studies.len() > 1 {
                 let rows = matching.studies.into_iter().flat_map(|study| study.rows).collect();
-                found.patient_conflicts.push(FoundStudy { rows, version });
+                found.patient_conflicts.push(FoundStudy { rows, version, other_patients: Vec::new() });
             } else {
                 found.studies.append(&mut matching.studies);
             }
@@ -176,6 +176,28 @@ impl Studies {
         };
         MatchContext { zone: zone_of(source), now: self.clock.now(), endpoints: held.map(endpoint).collect() }
     }
+}
+
+/// Divides a study whose rows name several patients into the studies of each.
+fn one_for_each_patient(study: FoundStudy) -> Vec<FoundStudy> {
+    let mut patients: Vec<Vec<StudyRow>> = Vec::new();
+    for row in study.rows {
+        let same =
+            patients.iter_mut().find(|rows| !rows.iter().any(|other| row.is_of_another_patient(other)));
+        match same {
+            Some(rows) => rows.push(row),
+            None => patients.push(vec![row]),
+        }
+    }
+    let archives = |index: usize| {
+        let others = patients.iter().enumerate().filter(move |(other, _)| *other != index);
+        others.flat_map(|(_, rows)| rows.iter().map(|row| row.archive.clone())).collect()
+    };
+    let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives).collect();
+    let divided = patients.into_iter().zip(other_patients);
+    divided
+        .map(|(rows, other_patients)| FoundStudy { rows, version: study.version, other_patients })
+        .collect()
 }
 
 /// The resource as far as the row describes it.

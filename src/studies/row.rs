@@ -19,6 +19,15 @@ pub struct StudyRow {
 }
 
 impl StudyRow {
+    /// Whether two rows with the same study UID, of one archive or of two, belong to different patients.
+    pub(super) fn is_of_another_patient(&self, other: &Self) -> bool {
+        if self.archive == other.archive {
+            self.patient != other.patient
+        } else {
+            self.patient.contradicts(&other.patient)
+        }
+    }
+
     /// Whether a row from below this study belongs to it: archives return rows of other studies, and one study UID may be used
     /// for two patients. A row without the UIDs of its parents is assumed to belong to the study that was searched.
     pub fn owns(&self, below: &Attributes) -> bool {
@@ -53,6 +62,6 @@ pub(super) struct RowWithoutUid {
 impl From<StudyRow> for FoundStudy {
     /// The study as described by this one row.
     fn from(row: StudyRow) -> Self {
-        Self { rows: vec![row], version: None }
+        Self { rows: vec![row], version: None, other_patients: Vec::new() }
     }
 }

@@ -4,6 +4,8 @@
 //! the last match before the page. An archive with more rows than may be read is read in its own order instead, as far as the
 //! page needs ([`unsorted`](super::unsorted)).
 
+use std::collections::BTreeSet;
+
 use super::filter::{shallow, zone_of};
 use super::row::StudyRow;
 use super::sort::{self, SortPosition};
@@ -13,6 +15,7 @@ use super::{Freshness, Studies, StudiesError};
 use crate::auth::Access;
 use crate::change_log::Version;
 use crate::fingerprint::Fingerprint;
+use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
 use fhir_r4::search::{Criterion, SortKey};
 use fhir_r4::types::ImagingStudy;
@@ -26,6 +29,8 @@ pub struct FoundStudy {
     pub(super) rows: Vec<StudyRow>,
     /// The version of the study, if the search needs it.
     pub(super) version: Option<Version>,
+    /// The archives that hold a study of another patient with the same UID.
+    pub(super) other_patients: Vec<ArchiveId>,
 }
 
 impl FoundStudy {
@@ -40,9 +45,18 @@ impl FoundStudy {
         &self.rows[0]
     }
 
+    /// The archives that hold a study of another patient with the same UID: their Endpoints do not belong to this one.
+    pub fn other_patients(&self) -> &[ArchiveId] {
+        &self.other_patients
+    }
+
     /// The Endpoint ids of the archives that hold it.
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {
         self.rows.iter().map(|row| row.archive.as_str())
+    }
+
+    fn archives(&self) -> impl Iterator<Item = ArchiveId> {
+        self.rows.iter().map(|row| row.archive.clone()).chain(self.other_patients.iter().cloned())
     }
 
     /// Shows whether an assembled study is still current.
@@ -56,12 +70,27 @@ impl FoundStudy {
 pub struct FoundStudies {
     /// Every match.
     pub studies: Vec<FoundStudy>,
-    /// Studies that match but are assigned to more than one patient in one archive, so that their subject is ambiguous.
+    /// Studies that match but are assigned to more than one patient, in one archive or in several, so that their subject is ambiguous.
     pub patient_conflicts: Vec<FoundStudy>,
     /// How many rows match but lack a valid Study Instance UID, so that no resource can be made from them.
     pub missing_uid: usize,
     /// Studies that may match and could not be compared.
     pub unread: Vec<UnreadStudy>,
+}
+
+/// A study UID that is assigned to more than one patient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PatientConflict {
+    /// The study.
+    pub uid: StudyUid,
+    /// The archives that hold a study with this UID.
+    pub archives: BTreeSet<ArchiveId>,
+}
+
+impl From<&FoundStudy> for PatientConflict {
+    fn from(study: &FoundStudy) -> Self {
+        Self { uid: study.uid().clone(), archives: study.archives().collect() }
+    }
 }
 
 /// A study that may match and could not be compared with the criteria, because the archive did not return what is below it.
@@ -111,7 +140,7 @@ pub struct StudyPage {
     /// The next page.
     pub next: Option<Cursor>,
     /// As in [`FoundStudies`]; of the whole search, or of the rows read for this page.
-    pub patient_conflicts: Vec<StudyUid>,
+    pub patient_conflicts: Vec<PatientConflict>,
     /// As in [`FoundStudies`].
     pub missing_uid: usize,
     /// As in [`FoundStudies`].
@@ -190,7 +219,8 @@ impl Studies {
         if found.patient_conflicts.is_empty() {
             Ok(found.studies.pop())
         } else {
-            Err(StudiesError::TwoPatients { study: uid.clone() })
+            let conflicts = found.patient_conflicts.iter().flat_map(FoundStudy::archives);
+            Err(StudiesError::TwoPatients { study: uid.clone(), archives: conflicts.collect() })
         }
     }
 
@@ -211,7 +241,7 @@ impl Studies {
             total: Some(page.total),
             previous: page.previous,
             next: page.next,
-            patient_conflicts: found.patient_conflicts.iter().map(|study| study.uid().clone()).collect(),
+            patient_conflicts: found.patient_conflicts.iter().map(PatientConflict::from).collect(),
             missing_uid: found.missing_uid,
             unread: found.unread,
             has_drifted: false,

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::candidates::{may_hold, study_row};
 use super::plan::{self, Plan};
-use super::search::{Cursor, StudyPage, StudySearch};
+use super::search::{Cursor, PatientConflict, StudyPage, StudySearch};
 use super::versions::needs_versions;
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
 use crate::auth::Access;
@@ -215,7 +215,8 @@ impl Studies {
         }
         page.missing_uid += self.missing_uid_matches(&missing_uid, search.criteria);
         let is_there = |uid: &StudyUid| {
-            page.studies.iter().any(|study| study.uid() == uid) || page.patient_conflicts.contains(uid)
+            page.studies.iter().any(|study| study.uid() == uid)
+                || page.patient_conflicts.iter().any(|conflict| conflict.uid == *uid)
         };
         uids.retain(|uid| !is_there(uid));
         let is_dated = needs_versions(search.criteria, search.sort);
@@ -234,7 +235,7 @@ impl Studies {
         filtered.studies.sort_by_key(|study| uids.iter().position(|uid| uid == study.uid()));
         page.studies.append(&mut filtered.studies);
         page.unread.append(&mut filtered.unread);
-        page.patient_conflicts.extend(filtered.patient_conflicts.iter().map(|study| study.uid().clone()));
+        page.patient_conflicts.extend(filtered.patient_conflicts.iter().map(PatientConflict::from));
         Ok(())
     }
 }

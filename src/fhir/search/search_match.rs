@@ -8,7 +8,7 @@ use crate::fhir::FhirContext;
 use crate::fhir::FhirRequest;
 use crate::fhir::bundle::{Entry, Mode};
 use crate::fhir::read::encode;
-use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition};
+use crate::studies::{FoundPatient, FoundStudy, OmittedRows, Representation, SortPosition, listed};
 use fhir_r4::search::{Direction, ResourceType, SortKey};
 use fhir_r4::types::{Endpoint, ImagingStudy, Patient};
 
@@ -72,6 +72,21 @@ impl SearchMatch {
     }
 }
 
+/// Warns that another patient has a study with the same UID.
+fn warn_other_patients(pages: &mut Pages<'_>, study: &FoundStudy) {
+    if !study.other_patients().is_empty() {
+        let archives = listed(&study.other_patients().iter().cloned().collect());
+        pages.warn(
+            "multiple-matches",
+            format!(
+                "Study {} also appears under another Patient ID (archives: {archives}). What is returned is the study of this \
+                 patient only.",
+                study.uid()
+            ),
+        );
+    }
+}
+
 /// Warns about series and instances that no resource can contain.
 fn warn_omitted_rows(pages: &mut Pages<'_>, study: &FoundStudy, omitted: OmittedRows) {
     if !omitted.is_empty() {
@@ -111,10 +126,12 @@ pub(super) async fn write_entries(
         let resource = match found {
             SearchMatch::Study(_) => match assembled.next() {
                 Some((study, Ok(entry))) => {
+                    warn_other_patients(pages, study);
                     warn_omitted_rows(pages, study, entry.omitted);
                     Some(entry.encoded.json.clone())
                 }
                 Some((study, Err(error))) => {
+                    warn_other_patients(pages, study);
                     let (uid, reason) = (study.uid().as_str(), sentence(&error.to_string()));
                     pages.warn(
                         "incomplete",
