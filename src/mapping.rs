@@ -75,7 +75,7 @@ impl MappingContext {
 
 /// The revision of the mapping rules. It changes whenever the same attributes are mapped to other content, so that resources
 /// made by older rules count as changed.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 
 impl MappingContext {
     /// Identifies the rules by which this archive's attributes are mapped: the revision of the code, and the configuration.

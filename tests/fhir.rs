@@ -5,6 +5,7 @@ mod cache;
 mod changes;
 mod compartment;
 mod cost;
+mod dates;
 mod errors;
 mod faulty_archives;
 mod formats;

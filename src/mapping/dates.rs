@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
 
 use super::MappingContext;
-use dicom_model::{Attributes, DicomDate, DicomTime, Tag, UtcOffset, tags};
+use dicom_model::{Attributes, DicomDate, DicomTime, SecondFraction, Tag, UtcOffset, tags};
 
 /// The moment in `date` and `time` of `attributes`. The offset from UTC may be in `study` instead, because it is the same for
 /// everything that one machine wrote in a study.
@@ -23,11 +23,12 @@ pub(super) fn date_time(
         // FHIR does not allow an hour without minutes, and missing minutes are not invented.
         let minute = time.minute?;
         let second = time.second.unwrap_or(0);
-        let nanosecond = i32::try_from(time.microsecond.unwrap_or(0)).ok()?.checked_mul(1000)?;
+        let microsecond = time.fraction.map_or(0, SecondFraction::microseconds);
+        let nanosecond = i32::try_from(microsecond).ok()?.checked_mul(1000)?;
         let civil =
             DateTime::new(day.year(), day.month(), day.day(), time.hour, minute, second, nanosecond).ok()?;
         let offset = offset(context, [attributes, study], civil)?;
-        Some(format!("{}{}", format_date_time(civil, time.microsecond), format_offset(offset)))
+        Some(format!("{}{}", format_date_time(civil, time.fraction), format_offset(offset)))
     };
     Some(timed().unwrap_or_else(|| day.to_string()))
 }
@@ -50,13 +51,10 @@ fn offset(context: &MappingContext, places: [&Attributes; 2], civil: DateTime) -
     (offset.seconds() % 60 == 0).then_some(offset)
 }
 
-/// FHIR requires seconds; a fraction is written only if the object has a nonzero one.
-fn format_date_time(civil: DateTime, microsecond: Option<u32>) -> String {
+/// FHIR requires seconds; a fraction is written with the digits of the object, because they are its precision.
+fn format_date_time(civil: DateTime, fraction: Option<SecondFraction>) -> String {
     let base = format!("{}T{:02}:{:02}:{:02}", civil.date(), civil.hour(), civil.minute(), civil.second());
-    match microsecond.filter(|microsecond| *microsecond > 0) {
-        Some(microsecond) => format!("{base}.{}", format!("{microsecond:06}").trim_end_matches('0')),
-        None => base,
-    }
+    fraction.map_or_else(|| base.clone(), |fraction| format!("{base}.{fraction}"))
 }
 
 fn format_offset(offset: Offset) -> String {

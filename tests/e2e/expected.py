@@ -130,7 +130,6 @@ def moment(dataset: Dataset, date: str, time: str) -> str | None:
     hour, minute, second, fraction = clock.groups()
     if int(hour) > 23 or int(minute) > 59 or int(second or 0) > 60:
         return on.isoformat()
-    fraction = (fraction or "").rstrip("0")
     zone = f"{offset[1]}{offset[2]}:{offset[3]}"
     zone = "Z" if zone in ("+00:00", "-00:00") else zone
     return f"{on}T{hour}:{minute}:{second or '00'}{'.' + fraction if fraction else ''}{zone}"

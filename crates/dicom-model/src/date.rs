@@ -52,8 +52,37 @@ pub struct DicomTime {
     pub minute: Option<i8>,
     /// 0 to 59, if present; a leap second (60) is read as 59, because FHIR data types do not allow it everywhere.
     pub second: Option<i8>,
-    /// Fraction of the second (up to six digits) in microseconds, if present.
-    pub microsecond: Option<u32>,
+    /// Fraction of the second, if present.
+    pub fraction: Option<SecondFraction>,
+}
+
+/// A fraction of a second with one to six digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SecondFraction {
+    microseconds: u32,
+    digits: u8,
+}
+
+impl SecondFraction {
+    fn parse(digits: &str) -> Option<Self> {
+        let length = u8::try_from(digits.len()).ok().filter(|length| (1..=6).contains(length))?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let microseconds = is_number.then(|| format!("{digits:0<6}").parse().ok()).flatten()?;
+        Some(Self { microseconds, digits: length })
+    }
+
+    /// The fraction in microseconds.
+    pub fn microseconds(self) -> u32 {
+        self.microseconds
+    }
+}
+
+impl std::fmt::Display for SecondFraction {
+    /// The digits of the value, with the zeros at its end: they are its precision.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let six = format!("{:06}", self.microseconds);
+        formatter.write_str(six.get(..usize::from(self.digits)).unwrap_or(&six))
+    }
 }
 
 impl DicomTime {
@@ -79,15 +108,12 @@ impl DicomTime {
         if minute.is_some_and(|minute| minute > 59) || second.is_some_and(|second| second > 59) {
             return None;
         }
-        let microsecond = match fraction {
+        let fraction = match fraction {
             None => None,
             Some(_) if second.is_none() => return None,
-            Some(fraction) if fraction.is_empty() || fraction.len() > 6 || !digits_only(fraction) => {
-                return None;
-            }
-            Some(fraction) => format!("{fraction:0<6}").parse().ok(),
+            Some(fraction) => Some(SecondFraction::parse(fraction)?),
         };
-        Some(Self { hour, minute, second, microsecond })
+        Some(Self { hour, minute, second, fraction })
     }
 }
 
@@ -143,15 +169,32 @@ mod tests {
 
     #[test]
     fn times_keep_their_original_precision() {
-        let time = |hour, minute, second, microsecond| Some(DicomTime { hour, minute, second, microsecond });
+        let time = |hour, minute, second, fraction: Option<&str>| {
+            let fraction = fraction.map(|fraction| SecondFraction::parse(fraction).unwrap());
+            Some(DicomTime { hour, minute, second, fraction })
+        };
         assert_eq!(DicomTime::parse("07"), time(7, None, None, None));
         assert_eq!(DicomTime::parse("0730"), time(7, Some(30), None, None));
         assert_eq!(DicomTime::parse("235960"), time(23, Some(59), Some(59), None));
-        assert_eq!(DicomTime::parse("165447.788280 "), time(16, Some(54), Some(47), Some(788_280)));
-        assert_eq!(DicomTime::parse("165447.7"), time(16, Some(54), Some(47), Some(700_000)));
+        assert_eq!(DicomTime::parse("165447.788280 "), time(16, Some(54), Some(47), Some("788280")));
+        assert_eq!(DicomTime::parse("165447.7"), time(16, Some(54), Some(47), Some("7")));
         assert_eq!(DicomTime::parse("11:25:01"), time(11, Some(25), Some(1), None));
         for invalid in ["", "24", "2460", "123", "1230.5", "123015.", "123015.1234567", "12-30", "1 30"] {
             assert_eq!(DicomTime::parse(invalid), None, "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn fractions_keep_their_digits() {
+        let fraction = |text| DicomTime::parse(text).and_then(|time| time.fraction);
+        for (text, microseconds, digits) in [
+            ("081530.25", 250_000, "25"),
+            ("081530.250000", 250_000, "250000"),
+            ("081530.000", 0, "000"),
+            ("081530.007", 7_000, "007"),
+        ] {
+            let fraction = fraction(text).unwrap();
+            assert_eq!((fraction.microseconds(), fraction.to_string().as_str()), (microseconds, digits));
         }
     }
 

@@ -21,7 +21,7 @@ pub mod tag;
 pub mod uid;
 
 pub use attributes::{Attributes, Element, Value};
-pub use date::{DicomDate, DicomTime, UtcOffset};
+pub use date::{DicomDate, DicomTime, SecondFraction, UtcOffset};
 pub use dicom_core::Tag;
 pub use dicom_dictionary_std::tags;
 pub use name::{NameGroup, PersonName};

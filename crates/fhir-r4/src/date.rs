@@ -1,6 +1,8 @@
 //! FHIR dates (R4 datatypes#dateTime) and their comparison in a search (R4 search#date, search#prefix).
 //!
-//! A date is the interval from its first to its last moment at its precision. If one side of a comparison has no time
+//! A date is the interval from its first to its last moment at its precision. The date of a resource is a point in time if it
+//! has seconds: R4 requires them of every time of day, so writers fill them with zeros, and programs write the same moment with
+//! as many digits as they are made for. So a search finds it with fewer digits, and with more that are zeros. If one side of a comparison has no time
 //! zone, it is read in the zone of the other side, so "the fifth of May" means the local day of the study; if neither
 //! has one, both are read in the zone that the caller passes. Does not know about DICOM dates or the clock.
 
@@ -116,6 +118,20 @@ impl FhirDate {
         // Years are positive, so only the last days of 9999 are outside the range of a timestamp.
         let low = first.unwrap_or(Timestamp::MAX);
         Interval { low, high: last.unwrap_or(Timestamp::MAX).max(low) }
+    }
+
+    /// As the date of a resource: a point in time if it has seconds, otherwise the interval.
+    fn extent(&self, zone: &TimeZone) -> Interval {
+        let interval = self.interval(zone);
+        if self.precision < Precision::Second {
+            return interval;
+        }
+        // A repeated hour without an offset is two points.
+        let high = match self.offset {
+            Some(_) => interval.low,
+            None => zone.to_ambiguous_timestamp(self.first).later().unwrap_or(interval.low),
+        };
+        Interval { high: high.max(interval.low), ..interval }
     }
 
     /// The first and the last local calendar day that the date can overlap in any time zone: R4 allows offsets of up to
@@ -242,7 +258,7 @@ impl Prefix {
 pub fn matches(prefix: Prefix, search: &FhirDate, date: &FhirDate, zone: &TimeZone, now: Timestamp) -> bool {
     let fixed = |offset: Option<Offset>| offset.map(TimeZone::fixed);
     let search_zone = fixed(search.offset.or(date.offset)).unwrap_or_else(|| zone.clone());
-    let (s, t) = (search.interval(&search_zone), date.interval(zone));
+    let (s, t) = (search.interval(&search_zone), date.extent(zone));
     let contains = s.low <= t.low && t.high <= s.high;
     match prefix {
         Prefix::Equal => contains,

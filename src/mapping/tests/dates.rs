@@ -44,16 +44,16 @@ fn an_offset_with_seconds_is_omitted() {
 }
 
 #[test]
-fn seconds_are_filled_and_fractions_kept() {
+fn seconds_are_filled_and_the_digits_of_a_fraction_kept() {
     let at = |time| {
         let with_offset =
             json!({"StudyDate": "20240131", "StudyTime": time, "TimezoneOffsetFromUTC": "+0000"});
         started(&context(), with_offset)
     };
     assert_eq!(at("1015"), "2024-01-31T10:15:00Z");
-    assert_eq!(at("101530.250000"), "2024-01-31T10:15:30.25Z");
-    assert_eq!(at("101530.000"), "2024-01-31T10:15:30Z");
-    assert_eq!(at("165447.788280 "), "2024-01-31T16:54:47.78828Z");
+    assert_eq!(at("101530.250000"), "2024-01-31T10:15:30.250000Z");
+    assert_eq!(at("101530.000"), "2024-01-31T10:15:30.000Z");
+    assert_eq!(at("165447.788280 "), "2024-01-31T16:54:47.788280Z");
     assert_eq!(at("10"), "2024-01-31");
     assert_eq!(at("nonsense"), "2024-01-31");
 }

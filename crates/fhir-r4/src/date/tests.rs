@@ -149,11 +149,45 @@ fn instant_is_compared_at_its_original_precision() {
     for (search, target, expected) in [
         ("2024-01-01T11:00:00.5Z", "2024-01-01T11:00:00.512Z", true),
         ("2024-01-01T11:00:00.512Z", "2024-01-01T11:00:00.5Z", false),
+        ("2024-01-01T11:00:00.500Z", "2024-01-01T11:00:00.5Z", true),
+        ("2024-01-01T11:00:00.5000000Z", "2024-01-01T12:00:00.5+01:00", true),
+        ("2024-01-01T11:00:00.000Z", "2024-01-01T11:00:00Z", true),
+        ("2024-01-01T11:00:00.001Z", "2024-01-01T11:00:00Z", false),
+        ("2024-01-01T11:00:00.123Z", "2024-01-01T11:00:00.123456Z", true),
+        ("gt2024-01-01T11:00:00.123Z", "2024-01-01T11:00:00.123456Z", false),
+        ("gt2024-01-01T11:00:00.124Z", "2024-01-01T11:00:00.123456Z", false),
+        ("gt2024-01-01T11:00:00.122Z", "2024-01-01T11:00:00.123456Z", true),
         ("2024-01-01T11:00:00Z", "2024-01-01T11:00:00.999999Z", true),
         ("2024-01-01T11:00:00Z", "2024-01-01T12:00:00+01:00", true),
         ("2024-01-01T23:59:60Z", "2024-01-01T23:59:59Z", true),
     ] {
         assert_eq!(matching(search, target), expected, "{search} {target}");
+    }
+}
+
+#[test]
+fn the_moment_of_a_resource_is_found_with_any_number_of_digits_and_is_neither_before_nor_after_itself() {
+    for (shown, spellings) in [
+        ("2024-01-01T12:00:00.25+01:00", ["11:00:00.25Z", "11:00:00.250Z", "11:00:00.250000000Z"]),
+        ("2024-01-01T11:00:00.250000Z", ["11:00:00.25Z", "11:00:00.250Z", "11:00:00Z"]),
+        ("2024-01-01T11:00:00Z", ["11:00:00Z", "11:00:00.000Z", "11:00Z"]),
+        ("2024-01-01T11:00:00.000Z", ["11:00:00Z", "11:00:00.0Z", "11:00:00.000000Z"]),
+        ("2024-01-01T11:00:00.123456Z", ["11:00:00.123Z", "11:00:00.123456Z", "11:00:00.1234560Z"]),
+    ] {
+        for spelling in spellings {
+            for prefix in ["eq", "ge", "le", "ap"] {
+                assert!(
+                    matching(&format!("{prefix}2024-01-01T{spelling}"), shown),
+                    "{prefix} {spelling} {shown}"
+                );
+            }
+            for prefix in ["gt", "lt", "sa", "eb", "ne"] {
+                assert!(
+                    !matching(&format!("{prefix}2024-01-01T{spelling}"), shown),
+                    "{prefix} {spelling} {shown}"
+                );
+            }
+        }
     }
 }
 
@@ -190,12 +224,14 @@ fn day_bounds_include_every_zone() {
 }
 
 fn any_date() -> impl Strategy<Value = String> {
-    (1990i16..2030, 1i8..=12, 1i8..=28, 0i8..24, 0i8..60, 0u8..5, prop_oneof!["Z", "\\+09:00", "-05:30", ""])
+    (1990i16..2030, 1i8..=12, 1i8..=28, 0i8..24, 0i8..60, 0u8..7, prop_oneof!["Z", "\\+09:00", "-05:30", ""])
         .prop_map(|(year, month, day, hour, minute, parts, zone)| match parts {
             0 => format!("{year:04}"),
             1 => format!("{year:04}-{month:02}"),
             2 => format!("{year:04}-{month:02}-{day:02}"),
             3 => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}{zone}"),
+            4 => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:07{zone}"),
+            5 => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:07.0{zone}"),
             _ => format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:07.25{zone}"),
         })
 }
@@ -248,7 +284,9 @@ proptest! {
         // All with zones, or all without: otherwise a value without a zone is read in the zone of each date that it is
         // compared with.
         let zoned = |text: &str| date(text).has_zone();
-        if zoned(&one) == zoned(&two) && zoned(&two) == zoned(&three) && within(&one, &two) && within(&two, &three) {
+        // A second contains every fraction of it as a search value, but as the date of a resource it is a point.
+        let is_interval = |text: &str| date(text).precision < Precision::Second;
+        if is_interval(&two) && zoned(&one) == zoned(&two) && zoned(&two) == zoned(&three) && within(&one, &two) && within(&two, &three) {
             prop_assert!(within(&one, &three));
         }
     }

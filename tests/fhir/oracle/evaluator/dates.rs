@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp, ToSpan};
 
-/// The first and the last nanosecond of a date.
+/// The first and the last nanosecond of a date. The date of a resource is a point in time if it has a time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Interval(i128, i128);
 
@@ -62,6 +62,8 @@ pub(super) fn matches(wanted: &str, date: &str) -> bool {
     // A search value without an offset is in the zone of the resource.
     let Some((_, _, zone)) = parts(date) else { return false };
     let (Some(s), Some(t)) = (Interval::of(wanted, zone), Interval::of(date, None)) else { return false };
+    // R4 requires seconds of a dateTime with a time.
+    let t = if date.contains('T') { Interval(t.0, t.0) } else { t };
     let contains = s.0 <= t.0 && t.1 <= s.1;
     match prefix {
         "eq" => contains,

@@ -1,0 +1,83 @@
+//! Searches by moments: a study is found by the time that it shows, however many digits a program writes.
+
+use serde_json::json;
+
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Pacs, Study};
+
+/// A study on 11 May 2023 with this time and offset.
+fn study(uid: &str, time: &str, offset: &str) -> Study {
+    Study::new(uid)
+        .on("20230511")
+        .with("00080030", json!({"vr": "TM", "Value": [time]}))
+        .with("00080201", json!({"vr": "SH", "Value": [offset]}))
+}
+
+fn percent(text: &str) -> String {
+    text.replace('+', "%2B")
+}
+
+#[tokio::test]
+async fn studies_are_found_by_the_moment_they_show_in_the_digits_of_any_program() {
+    // The time and offset in the archive, `started`, and the same moment as JavaScript, Python and .NET write it.
+    let cases = [
+        (
+            "081530.25",
+            "+0200",
+            "2023-05-11T08:15:30.25+02:00",
+            ["06:15:30.250Z", "06:15:30.25Z", "06:15:30.2500000Z"],
+        ),
+        (
+            "081530.250000",
+            "+0200",
+            "2023-05-11T08:15:30.250000+02:00",
+            ["06:15:30.250Z", "06:15:30.250000Z", "06:15:30Z"],
+        ),
+        ("173000", "-0500", "2023-05-11T17:30:00-05:00", ["22:30:00.000Z", "22:30:00Z", "22:30:00.0000000Z"]),
+        (
+            "173000.000",
+            "-0500",
+            "2023-05-11T17:30:00.000-05:00",
+            ["22:30:00.000Z", "22:30:00Z", "22:30:00.0000000Z"],
+        ),
+        ("0730", "+0000", "2023-05-11T07:30:00Z", ["07:30:00.000Z", "07:30:00Z", "07:30Z"]),
+        (
+            "165447.788281",
+            "+0000",
+            "2023-05-11T16:54:47.788281Z",
+            ["16:54:47.788Z", "16:54:47.788281Z", "16:54:47.7882810Z"],
+        ),
+    ];
+    for (time, offset, shown, spellings) in cases {
+        let pacs = Pacs::new().study(study("1.2.1", time, offset)).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        let read = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+        assert_eq!(read["started"], shown, "{time}");
+        let total = async |value: &str| {
+            let path = format!("/fhir/ImagingStudy?_summary=count&started={}", percent(value));
+            gateway.json(&path).await["total"].clone()
+        };
+        let spellings = spellings.map(|spelling| format!("2023-05-11T{spelling}"));
+        for moment in [shown].into_iter().chain(spellings.iter().map(String::as_str)) {
+            for (prefix, found) in
+                [("", 1), ("ge", 1), ("le", 1), ("gt", 0), ("lt", 0), ("sa", 0), ("eb", 0), ("ne", 0)]
+            {
+                assert_eq!(total(&format!("{prefix}{moment}")).await, found, "{prefix}{moment} of {shown}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn moments_within_the_same_second_are_distinguished_and_sorted() {
+    let studies =
+        [("1.2.1", "081530.25"), ("1.2.2", "081530.3"), ("1.2.3", "081530"), ("1.2.4", "081530.125000")];
+    let pacs = studies.iter().fold(Pacs::new(), |pacs, (uid, time)| pacs.study(study(uid, time, "+0000")));
+    let pacs = pacs.start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let ids = async |query: &str| gateway.ids(&format!("/fhir/ImagingStudy?_sort=started&{query}")).await;
+    assert_eq!(ids("started=2023-05-11T08:15:30Z").await, ["1.2.3", "1.2.4", "1.2.1", "1.2.2"]);
+    assert_eq!(ids("started=gt2023-05-11T08:15:30.125Z").await, ["1.2.1", "1.2.2"]);
+    assert_eq!(ids("started=lt2023-05-11T08:15:30.250Z").await, ["1.2.3", "1.2.4"]);
+    assert_eq!(ids("started=2023-05-11T08:15:30.2Z").await, ["1.2.1"]);
+}
