@@ -12,6 +12,7 @@ mod context;
 mod endpoints;
 mod format_negotiation;
 mod html;
+mod operation_parameters;
 mod read;
 mod request;
 mod response;
@@ -19,6 +20,7 @@ mod response_format;
 mod search;
 
 pub use context::FhirContext;
+pub use operation_parameters::operation_parameters;
 pub use request::FhirRequest;
 pub use response::{allowed, refuse};
 

@@ -6,7 +6,7 @@
 //! be silent, rejects malformed and ambiguous requests, and passes the others to [`service`], which runs every request through
 //! the same steps:
 //!
-//! 1. [`routes`] parses method and raw path into a `Route`; a path that could be read in two ways is rejected.
+//! 1. [`routes`] parses method and path into a `Route`; a path that could be read in two ways is rejected.
 //! 2. [`http`] finds the public base URL under which the client knows the gateway, so that the client can follow every link in
 //!    the response.
 //! 3. [`auth`] decides once who is asking and what they may see. The resulting `Access` is an argument of every call from here

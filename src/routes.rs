@@ -1,7 +1,8 @@
-//! The routes of the public listener, parsed from the method and the raw path.
+//! The routes of the public listener, parsed from the method and the path.
 //!
-//! A path is rejected before it is parsed if it contains anything that two programs could read differently: dot segments,
-//! double slashes, percent-escapes, a backslash, a semicolon. No URL of the gateway needs one.
+//! The caller decodes the escapes that every program reads in the same way (`http_messages::path`), before anything looks at
+//! the path. A path is rejected before it is parsed if it still contains anything that two programs could read differently: dot
+//! segments, double slashes, other percent-escapes, a backslash, a semicolon. No URL of the gateway needs one.
 
 use http::Method;
 
@@ -48,7 +49,7 @@ pub enum Interaction<'a> {
     /// `GET /fhir/Patient/{id}/{type}`, `POST` with `/_search`: of that type in the Patient's compartment; of all types for
     /// `*`.
     SearchCompartment(&'a str, Option<ResourceType>),
-    /// `GET /fhir/Patient/{id}/$everything`.
+    /// `GET` and `POST /fhir/Patient/{id}/$everything`.
     Everything(&'a str),
 }
 
@@ -89,7 +90,7 @@ impl Dialect {
 }
 
 impl<'a> Route<'a> {
-    /// Parses `path`, the raw path of the request without the public prefix.
+    /// Parses `path`, the path of the request with its safe escapes decoded and without the public prefix.
     pub fn parse(method: &Method, path: &'a str) -> Result<Self, NoRoute> {
         if path.len() > MAX_PATH_LEN {
             return Err(NoRoute::PathTooLong);
@@ -208,7 +209,7 @@ impl<'a> Interaction<'a> {
                 return allow_only(method, READ).map(|()| Self::VersionRead(kind, id, version));
             }
             ("$everything", None) if is_patient => {
-                return allow_only(method, READ).map(|()| Self::Everything(id));
+                return allow_only(method, SEARCH).map(|()| Self::Everything(id));
             }
             ("*", _) if is_patient => None,
             _ if is_patient && name == ResourceType::ImagingStudy.name() => Some(ResourceType::ImagingStudy),
@@ -251,7 +252,7 @@ fn split_at_slash(path: &str) -> (&str, Option<&str>) {
 
 /// The methods of FHIR resources, which can only be read.
 const READ: &str = "GET, HEAD, OPTIONS";
-/// The methods of searches, which may be sent as a form.
+/// The methods of searches and operations, whose parameters may be in a body.
 const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
 /// The methods of DICOMweb resources; OPTIONS is answered for a preflight only, before a route is parsed.
 const RETRIEVE: &str = "GET, HEAD";
@@ -335,9 +336,11 @@ mod tests {
     }
 
     #[test]
-    fn a_post_to_the_base_is_a_batch() {
+    fn a_post_is_a_batch_a_search_or_an_operation() {
         assert_eq!(Route::parse(&Method::POST, "/fhir"), Ok(Route::Batch));
         assert_eq!(Route::parse(&Method::POST, "/fhir/_search"), Ok(Route::Fhir(Interaction::SearchAll)));
+        let everything = Route::parse(&Method::POST, "/fhir/Patient/a/$everything");
+        assert_eq!(everything, Ok(Route::Fhir(Interaction::Everything("a"))));
     }
 
     #[test]

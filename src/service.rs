@@ -25,6 +25,7 @@ use crate::routes::{Dialect, Interaction, NoRoute, Route};
 use crate::telemetry::{AccessLogEntry, InFlight, Metrics, REQUEST_ID, RequestId, RouteMetrics};
 use crate::upstream::ArchiveId;
 use http_messages::body::{Body, empty};
+use http_messages::path::decode_safe_escapes;
 use http_server::{ConnectionMetrics, InvalidRequest, PeerAddress, RequestBody};
 
 /// Responds to the requests of the public listener.
@@ -71,7 +72,8 @@ impl http_server::Service for Service {
         if request.method() != Method::GET || request.uri().query().is_some() {
             return None;
         }
-        let path = self.without_prefix(request.uri().path());
+        let path = decode_safe_escapes(request.uri().path());
+        let path = self.without_prefix(&path);
         if Dialect::of(path) != Dialect::Fhir {
             return None;
         }
@@ -102,7 +104,8 @@ impl http_server::Service for Service {
             return request_context.finish_preflight(request.headers());
         }
         let (parts, body) = request.into_parts();
-        let path = self.without_prefix(parts.uri.path());
+        let path = decode_safe_escapes(parts.uri.path());
+        let path = self.without_prefix(&path);
         let dialect = Dialect::of(path);
         let (label, response) = match Route::parse(&parts.method, path) {
             Ok(route) => {
@@ -134,7 +137,7 @@ impl http_server::Service for Service {
     fn refuse(&self, request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<MeteredBody> {
         let request_context = RequestContext::new(self, request);
         let failure = Failure::from(invalid);
-        let response = match Dialect::of(request.uri().path()) {
+        let response = match Dialect::of(self.without_prefix(&decode_safe_escapes(request.uri().path()))) {
             Dialect::Fhir => fhir::refuse(&failure, request.headers(), request.uri().query(), None),
             Dialect::Dicomweb => error::refuse(&failure),
         };
@@ -177,7 +180,12 @@ impl Service {
     ) -> Result<Response<Body>, Failure> {
         let mut pairs = query_pairs(parts)?;
         if parts.method == Method::POST {
-            pairs.extend(body::form(&parts.headers, body).await?);
+            pairs.extend(match interaction {
+                Interaction::Everything(_) => {
+                    fhir::operation_parameters(&body::parameters(&parts.headers, body).await?)?
+                }
+                _ => body::form(&parts.headers, body).await?,
+            });
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base };
         Ok(fhir::handle(&self.fhir, interaction, &request, access).await)

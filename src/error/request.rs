@@ -11,7 +11,7 @@ impl From<NoRoute> for Failure {
         match no_route {
             NoRoute::AmbiguousPath => Self::bad_request(
                 "invalid",
-                "The path contains dot segments, empty segments, escapes or other characters that do not occur in URLs of this server.",
+                "The path contains dot segments, empty segments, escapes that could be read in more than one way, or characters that do not occur in URLs of this server.",
             ),
             NoRoute::PathTooLong => Self::new(
                 StatusCode::URI_TOO_LONG,

@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::bundle::{BatchEntry, batch_response};
-use super::{FhirRequest, response};
+use super::{FhirRequest, operation_parameters, response};
 use crate::auth::Access;
 use crate::encoded_resource::{EncodedResource, LastModified};
 use crate::error::Failure;
 use crate::fhir::FhirContext;
 use crate::http::{conditional, query};
 use crate::routes::{Interaction, NoRoute, Route};
+use http_messages::path::decode_safe_escapes;
 
 /// The Bundle of the request. Its other elements do not matter to a read-only server.
 #[derive(Debug, Deserialize)]
@@ -99,7 +100,7 @@ async fn respond_to_entry(
     access: &Access,
 ) -> BatchEntry {
     let performed = match entry.request() {
-        Ok(entry) => perform_entry(context, &entry, request, access).await,
+        Ok(requested) => perform_entry(context, entry, &requested, request, access).await,
         Err(failure) => Err(failure),
     };
     performed.unwrap_or_else(|failure| failed(&failure))
@@ -107,30 +108,39 @@ async fn respond_to_entry(
 
 async fn perform_entry(
     context: &FhirContext,
-    entry: &EntryRequest,
+    entry: &RequestedEntry,
+    requested: &EntryRequest,
     request: &FhirRequest<'_>,
     access: &Access,
 ) -> Result<BatchEntry, Failure> {
     let base = request.base();
-    let (path, query) = entry.url.split_once('?').unwrap_or((&entry.url, ""));
+    let (path, query) = requested.url.split_once('?').unwrap_or((&requested.url, ""));
     let path = path.strip_prefix(&base).unwrap_or(path);
     let path = format!("/fhir/{}", path.strip_prefix('/').unwrap_or(path));
-    let method = Method::from_bytes(entry.method.as_bytes())
-        .map_err(|_| Failure::bad_request("value", "The method of an entry must be GET or HEAD."))?;
-    if !matches!(method, Method::GET | Method::HEAD) {
+    let path = decode_safe_escapes(&path);
+    let method = Method::from_bytes(requested.method.as_bytes())
+        .map_err(|_| Failure::bad_request("value", "The method of an entry must be GET, HEAD or POST."))?;
+    let route = Route::parse(&method, &path);
+    let is_operation = matches!(route, Ok(Route::Fhir(Interaction::Everything(_))));
+    if !matches!(method, Method::GET | Method::HEAD) && !is_operation {
         // A batch changes nothing, and a search in a batch uses GET.
         return Err(Failure::method_not_allowed(
             "GET, HEAD",
-            "This service is read-only: the entries of a batch use GET or HEAD.",
+            "This service is read-only: the entries of a batch use GET or HEAD, and may use POST for an operation.",
         ));
     }
-    let interaction = match Route::parse(&method, &path)? {
+    let interaction = match route? {
         Route::Fhir(interaction) => interaction,
         Route::Batch | Route::Dicomweb { .. } => return Err(NoRoute::NotFound.into()),
     };
-    let pairs = query::decode(query)
+    let mut pairs = query::decode(query)
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;
-    let headers = headers(entry, request.headers)?;
+    if method == Method::POST
+        && let Some(parameters) = entry.0.get("resource")
+    {
+        pairs.extend(operation_parameters::of_resource(parameters.clone())?);
+    }
+    let headers = headers(requested, request.headers)?;
     let own = FhirRequest { headers: &headers, pairs, public_base: request.public_base.clone() };
     let encoded = Box::pin(super::perform(context, interaction, &own, access)).await?;
     let modified = encoded.last_modified.as_ref().map(LastModified::second);
@@ -145,16 +155,17 @@ async fn perform_entry(
         etag: Some(String::from_utf8_lossy(&encoded.etag).into_owned()),
         last_modified: modified.and_then(|second| Timestamp::try_from(second).ok()).map(|at| at.to_string()),
         outcome: None,
-        resource: Some(encoded.json).filter(|_| !is_not_modified && method == Method::GET),
+        resource: Some(encoded.json).filter(|_| !is_not_modified && method != Method::HEAD),
     })
 }
 
 /// The headers of the batch request, with the conditions of the entry.
-fn headers(entry: &EntryRequest, batch_headers: &HeaderMap) -> Result<HeaderMap, Failure> {
+fn headers(requested: &EntryRequest, batch_headers: &HeaderMap) -> Result<HeaderMap, Failure> {
     let mut headers = batch_headers.clone();
-    for (name, value) in
-        [(header::IF_NONE_MATCH, &entry.if_none_match), (header::IF_MODIFIED_SINCE, &entry.if_modified_since)]
-    {
+    for (name, value) in [
+        (header::IF_NONE_MATCH, &requested.if_none_match),
+        (header::IF_MODIFIED_SINCE, &requested.if_modified_since),
+    ] {
         headers.remove(&name);
         if let Some(value) = value {
             let value = HeaderValue::from_str(value).map_err(|_| {

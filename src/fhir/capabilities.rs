@@ -75,8 +75,8 @@ fn of_all_types() -> Vec<SearchParam> {
 const EVERYTHING: Operation = Operation {
     name: "everything",
     definition: "http://hl7.org/fhir/OperationDefinition/Patient-everything",
-    documentation: "By GET: the Patient, the patient's ImagingStudies, and the Endpoints of these, in pages, sorted by type and \
-                    id. Parameters: start, end, _since, _type and _count.",
+    documentation: "By GET or by POST of Parameters in JSON: the Patient, the patient's ImagingStudies, and the Endpoints of \
+                    these, in pages, sorted by type and id. Parameters: start, end, _since, _type and _count.",
 };
 
 fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'static str) -> Resource {

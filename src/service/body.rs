@@ -1,4 +1,4 @@
-//! Request and response bodies: a form is read within limits, and a request is in flight until its response body has been sent.
+//! Request and response bodies: forms and resources are read within limits, and a request is in flight until its response body has been sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use crate::telemetry::{AccessLogEntry, InFlight};
 use http_messages::body::{Body, BoxError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
-/// Maximum length of a form in bytes. Search parameters take a few hundred bytes; this leaves room for lists of hundreds of
+/// Maximum length in bytes of a form, and of the parameters of an operation. Search parameters take a few hundred bytes; this leaves room for lists of hundreds of
 /// UIDs.
 const MAX_FORM_SIZE: usize = 64 * 1024;
 
@@ -52,20 +52,35 @@ pub(super) async fn form<B: HttpBody>(
     query::decode(text).map_err(|error| unreadable(&error))
 }
 
+/// A Parameters resource in JSON (R4 operations.html#request). An empty body needs no type.
+pub(super) async fn parameters<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
+    let bytes = whole(body, MAX_FORM_SIZE).await?;
+    if bytes.is_empty() || is_json(headers) {
+        return Ok(bytes);
+    }
+    let diagnostics =
+        "The parameters of an operation are sent as a Parameters resource in application/fhir+json.";
+    Err(Failure::unsupported_media_type(diagnostics).at("http.content-type"))
+}
+
 /// A Bundle in JSON (R4 http#transaction).
 pub(super) async fn bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_json = content_type.and_then(negotiation::MediaRange::parse).is_some_and(|media| {
-        matches!(
-            media.essence.as_str(),
-            "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json"
-        )
-    });
-    if !is_json {
+    if !is_json(headers) {
         return Err(Failure::unsupported_media_type("A batch is sent as application/fhir+json.")
             .at("http.content-type"));
     }
     whole(body, MAX_BUNDLE_SIZE).await
+}
+
+/// Whether the body is a resource in JSON, according to its Content-Type.
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.and_then(negotiation::MediaRange::parse).is_some_and(|media| {
+        matches!(
+            media.essence.as_str(),
+            "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json"
+        )
+    })
 }
 
 async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {

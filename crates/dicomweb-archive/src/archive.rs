@@ -22,6 +22,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HOST, WARNING};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_messages::body::{Body, empty, full};
 use http_messages::media_range::MediaRange;
+use http_messages::path::decode_safe_escapes;
 use levels::Level;
 use query::{Query, QueryError};
 use route::{Resource, Route, RouteError, Scope};
@@ -113,7 +114,7 @@ impl Archive {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(InvalidRequest::Method);
         }
-        let Route { scope, resource } = Route::parse(request.uri().path())?;
+        let Route { scope, resource } = Route::parse(&decode_safe_escapes(request.uri().path()))?;
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
         let accepted = accept::accepted(request.headers(), query.accept.as_deref());
         let base = base(request);

@@ -1,7 +1,7 @@
 //! Parses paths of the search and retrieve resources (PS3.18 tables 10.4.1-1 to 10.4.1-6 and 10.6.1-1) and of the URI service
-//! (chapter 9), from the raw path after `/dicom-web/{archive}/` or `/dicom-web/`.
+//! (chapter 9), from the path after `/dicom-web/{archive}/` or `/dicom-web/`, whose safe escapes are decoded.
 //!
-//! Nothing is decoded and nothing is normalized: archives resolve `..`, `//` and escapes each in their own way, so that a path
+//! Nothing else is decoded and nothing is normalized: archives resolve `..`, `//` and escapes each in their own way, so that a path
 //! which is forwarded without being parsed leads to another patient's study or to the archive's own administration. The result
 //! is a [`Target`]; the upstream path is built from it.
 
@@ -30,7 +30,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Parses the raw path after `/dicom-web/{archive}/` or `/dicom-web/`, without a leading slash.
+    /// Parses the path after `/dicom-web/{archive}/` or `/dicom-web/`, without a leading slash.
     pub fn parse(path: &str) -> Result<Self, PathError> {
         if path == URI_SERVICE { Ok(Self::UriService) } else { Resource::parse(path).map(Self::Resource) }
     }
@@ -79,7 +79,7 @@ pub enum PathError {
 }
 
 impl Resource {
-    /// Parses the raw path after `/dicom-web/{archive}/`, without a leading slash.
+    /// Parses the path after `/dicom-web/{archive}/`, without a leading slash.
     pub fn parse(path: &str) -> Result<Self, PathError> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b',' | b'_' | b'-');
         let dots = |segment: &&str| segment.bytes().all(|byte| byte == b'.');

@@ -1,6 +1,6 @@
-//! The URLs of the archive (PS3.18 tables 10.4.1-1, 10.5.1-1 and 10.6.1-1), parsed from the raw path.
-//! UIDs are validated without decoding: paths with percent-encoding, dot segments or double slashes are rejected. Does
-//! not know which resources exist.
+//! The URLs of the archive (PS3.18 tables 10.4.1-1, 10.5.1-1 and 10.6.1-1), parsed from the path whose safe escapes are decoded.
+//! Nothing else is decoded: paths with other escapes, dot segments or double slashes are rejected. Does not know which resources
+//! exist.
 
 use super::levels::Level;
 use dicom_model::json::writer::Step;
@@ -63,7 +63,7 @@ pub(super) enum RouteError {
 }
 
 impl Route {
-    /// Parses the raw path of a request.
+    /// Parses the path of a request.
     pub(super) fn parse(path: &str) -> Result<Self, RouteError> {
         let rest =
             path.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).ok_or(RouteError::Unknown)?;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_raw_uids_and_plain_paths_are_accepted() {
+    fn only_uids_and_plain_paths_are_accepted() {
         for path in ["", "/", "/dicom-web", "/dicom-web/", "/dicom-web//studies", "/dicom-web/studies/"] {
             assert!(Route::parse(path).is_err(), "{path}");
         }
