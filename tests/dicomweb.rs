@@ -3,6 +3,7 @@
 mod cancellation;
 mod compression;
 mod cors;
+mod empty_modalities;
 mod errors;
 mod escapes;
 mod federation;

@@ -7,7 +7,7 @@
 
 mod study_locator;
 
-use http::{Method, Response};
+use http::{Method, Response, StatusCode, header};
 
 use study_locator::{StudyLocation, StudyLocator};
 
@@ -15,12 +15,15 @@ use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::merged_search::{self, SearchRequest};
 use super::proxy::assembled;
+use super::proxy::filtered_body::Filtered;
+use super::proxy::stream::Filter;
 use super::request::path::{PathError, Resource, Target};
 use super::request::{DicomwebRequest, query, wado_uri};
 use super::response_cache;
 use super::response_strategy::ArchiveResponses;
 use crate::auth::Access;
 use crate::cache::Cache;
+use crate::http::negotiation::MediaRange;
 use crate::http::query::decode;
 use crate::http::streaming_compression::compressed;
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
@@ -176,13 +179,25 @@ fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource,
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
 }
 
-/// Compresses text if the client accepts it, but never pixel data, which is compressed already or would grow.
+/// Compresses text if the client accepts it, but never pixel data, which is compressed already or would grow. Rows of studies in
+/// JSON lose empty modalities.
 ///
 /// Archives respond to HEAD with 404, so the gateway sends GET, and the body is dropped unread.
 fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<Body> {
     let is_text = matches!(request.target, Target::Resource(resource) if resource.is_text());
+    let is_of_studies = matches!(request.target, Target::Resource(Resource::Search(SearchLevel::Studies)));
+    let response = if is_of_studies && response.status() == StatusCode::OK && is_json(&response) {
+        response.map(|rows| body::streamed(Filtered::new(rows, Filter::EmptyModalities(Box::default()))))
+    } else {
+        response
+    };
     let response = if is_text { compressed(request.headers, response) } else { response };
     if request.method == Method::HEAD { response.map(|_| body::empty()) } else { response }
+}
+
+fn is_json(response: &Response<Body>) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.and_then(MediaRange::parse).is_some_and(|range| range.essence.ends_with("json"))
 }
 
 /// The archives that `resource` is requested from, the most complete copy first.

@@ -7,6 +7,7 @@
 
 pub(crate) mod assembled;
 pub(crate) mod attempts;
+pub(crate) mod empty_modalities;
 pub(crate) mod filtered_body;
 pub(crate) mod first_rows;
 pub(crate) mod json_completeness;

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::empty_modalities::EmptyModalities;
 use super::json_completeness::JsonCompleteness;
 use super::stream_error::StreamError;
 use super::xml_parts::XmlParts;
@@ -35,6 +36,8 @@ pub(crate) enum Filter {
         /// The last byte that is not white space.
         last: u8,
     },
+    /// Removes empty modalities from rows of studies.
+    EmptyModalities(Box<EmptyModalities>),
     /// Converts a JSON list to XML.
     XmlParts(Box<XmlParts>),
 }
@@ -53,6 +56,7 @@ impl Filter {
                 *last = chunk.trim_ascii_end().last().copied().unwrap_or(*last);
                 Ok(chunk)
             }
+            Self::EmptyModalities(rows) => Ok(rows.push(chunk)),
             Self::XmlParts(parts) => parts.push(&chunk),
         }
     }
@@ -62,6 +66,7 @@ impl Filter {
             Self::Urls(rewriter) => Ok(rewriter.finish()?),
             Self::Parts(parts) => Ok(parts.finish()?),
             Self::SinglePart(part) => Ok(part.finish()?),
+            Self::EmptyModalities(rows) => Ok(rows.finish()),
             Self::XmlParts(parts) => parts.finish(),
             Self::JsonCompleteness(end) if !end.is_complete() => Err(StreamError::Incomplete),
             Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),

@@ -1,0 +1,77 @@
+//! Rows of studies without modalities: viewers fail at an attribute without a value.
+
+use serde_json::{Value, json};
+
+use crate::support::archive_root::ArchiveRoot;
+use crate::support::client;
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs, Study};
+
+/// A study, and its modalities as the archive writes them.
+fn studies() -> [(&'static str, Value); 6] {
+    [
+        ("1.1", json!({"vr": "CS"})),
+        ("1.2", json!({"vr": "CS", "Value": []})),
+        ("1.3", json!({"vr": "CS", "Value": ["CT"]})),
+        ("1.4", json!({"vr": "CS", "Value": [null]})),
+        ("1.5", json!({"vr": "CS", "Value": [""]})),
+        ("1.6", json!({"vr": "CS", "Value": ["SR", "MR"]})),
+    ]
+}
+
+fn archive() -> Pacs {
+    let held = |pacs: Pacs, (uid, modalities): (&str, Value)| {
+        pacs.study(Study::new(uid).with("00080061", modalities).with("00080090", json!({"vr": "PN"})))
+    };
+    studies().into_iter().fold(Pacs::new(), held)
+}
+
+fn assert_without_empty_modalities(rows: &Value) {
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), studies().len());
+    for (row, (uid, modalities)) in rows.iter().zip(studies()) {
+        assert_eq!(row["0020000D"]["Value"][0], uid);
+        let expected = matches!(uid, "1.3" | "1.6").then_some(modalities);
+        assert_eq!(row.get("00080061"), expected.as_ref(), "{uid}");
+        assert_eq!(row["00080090"], json!({"vr": "PN"}), "other attributes stay: {uid}");
+    }
+}
+
+#[tokio::test]
+async fn empty_modalities_are_left_out_of_rows_of_studies_below_every_root() {
+    let pacs = archive().start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    for path in ["/dicom-web/main/studies", "/dicom-web/studies"] {
+        assert_without_empty_modalities(&gateway.json(path).await);
+    }
+    let counting = RunningGateway::start(&pacs.url(), "synthesize = [\"counts\"]").await;
+    assert_without_empty_modalities(&counting.json("/dicom-web/main/studies").await);
+}
+
+#[tokio::test]
+async fn empty_modalities_are_computed_if_counts_are_synthesized() {
+    let empty = Study::new("1.2").with("00080061", json!({"vr": "CS"})).series("1.2.1", "CT", 1);
+    let pacs = Pacs::new().study(empty).start().await;
+    let root = ArchiveRoot::with_config(&pacs.url(), "synthesize = [\"counts\"]").await;
+    let rows = client::get(&root.url("studies")).await.json();
+    assert_eq!(rows[0]["00080061"]["Value"], json!(["CT"]));
+}
+
+#[tokio::test]
+async fn empty_modalities_are_left_out_of_compressed_rows_and_rows_in_small_chunks() {
+    let rows: Value = studies()
+        .into_iter()
+        .map(|(uid, modalities)| {
+            json!({
+                "0020000D": {"vr": "UI", "Value": [uid]}, "00080061": modalities, "00080090": {"vr": "PN"},
+            })
+        })
+        .collect();
+    let answer = Answer::json(rows.to_string());
+    let slowly = std::time::Duration::from_millis(1);
+    for answer in [answer.clone().gzip(), answer.in_pieces(13, slowly)] {
+        let pacs = Pacs::new().at("/studies", answer).start().await;
+        let root = ArchiveRoot::of(&pacs).await;
+        assert_without_empty_modalities(&client::get(&root.url("studies")).await.json());
+    }
+}
