@@ -1,8 +1,9 @@
-//! The configuration: a file, `config/gateway.toml`, and environment variables that override it key by key.
+//! The configuration: a file, `config/gateway.toml`, and environment variables that override single keys of it.
 //!
-//! Every key is a field of the struct of its section; every default is a named constant with its reason. All errors are
-//! reported together, each with its key, its location and the expected value, and the gateway does not start: a setting is
-//! applied or rejected, never ignored. This module reads and checks the configuration; it calls no other service.
+//! Every key is a field of the struct of its section; every default is a named constant with its reason. If the configuration
+//! has errors, the gateway does not start and reports all of them together, each with its key, its location and the expected
+//! value. A setting is applied or rejected, never ignored. This module reads and validates the configuration; it calls no
+//! service.
 
 mod archive;
 mod auth;
@@ -59,13 +60,13 @@ pub struct Config {
     pub search: SearchConfig,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
-    /// Settings that are accepted but should be changed, for the operator.
+    /// Warnings for the operator about settings that are accepted but should be changed.
     pub warnings: Vec<ConfigWarning>,
 }
 
 impl Config {
-    /// Reads the file at `path`, and the variables of `environment` that begin with `GATEWAY_`. No file is needed if the
-    /// variables set everything that is required, as in a container.
+    /// Reads the file at `path`, and the variables of `environment` that begin with `GATEWAY_`. The file may be missing if the
+    /// variables set all required keys, as in a container.
     pub fn load(
         path: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -73,8 +74,9 @@ impl Config {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, path, environment),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let without_file = |errors| ConfigErrors::unreadable(path, &error).and_variables_of(errors);
-                Self::parse("", path, environment).map_err(without_file)
+                let add_missing_file =
+                    |errors| ConfigErrors::unreadable(path, &error).with_variable_errors_of(errors);
+                Self::parse("", path, environment).map_err(add_missing_file)
             }
             Err(error) => Err(ConfigErrors::unreadable(path, &error)),
         }
@@ -98,15 +100,15 @@ impl Config {
     fn read(table: Table, report: &mut Report) -> Option<Self> {
         let mut ids = BTreeSet::new();
         let mut root = Section::root(table, report);
-        let server = root.table("server", |section| Some(ServerConfig::read(section)));
-        let archives = root.tables("archive", |section| ArchiveConfig::read(section, &mut ids));
-        let cache = root.table("cache", |section| Some(CacheConfig::read(section)));
-        let auth = root.table("auth", AuthConfig::read);
-        let fhir = root.table("fhir", |section| Some(FhirConfig::read(section)));
-        let render = root.table("render", |section| Some(RenderConfig::read(section)));
-        let search = root.table("search", |section| Some(SearchConfig::read(section)));
-        let telemetry = root.table("telemetry", |section| Some(TelemetryConfig::read(section)));
-        root.end();
+        let server = root.read_table("server", |section| Some(ServerConfig::read(section)));
+        let archives = root.read_tables("archive", |section| ArchiveConfig::read(section, &mut ids));
+        let cache = root.read_table("cache", |section| Some(CacheConfig::read(section)));
+        let auth = root.read_table("auth", AuthConfig::read);
+        let fhir = root.read_table("fhir", |section| Some(FhirConfig::read(section)));
+        let render = root.read_table("render", |section| Some(RenderConfig::read(section)));
+        let search = root.read_table("search", |section| Some(SearchConfig::read(section)));
+        let telemetry = root.read_table("telemetry", |section| Some(TelemetryConfig::read(section)));
+        root.report_unknown_keys();
         Some(Self {
             server: server?,
             archives: archives?,

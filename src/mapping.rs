@@ -1,7 +1,7 @@
-//! DICOM → FHIR R4, element by element. Pure functions from attributes to resources: no archive, no async, no clock.
+//! The mapping of DICOM attributes to FHIR R4 resources, element by element. Pure functions: no archive, no async, no clock.
 //!
-//! The mapping invents nothing. A code that cannot be translated with certainty becomes text; a time without a zone becomes a
-//! date; an identifier without an issuer has no system. The published R4 mapping of ImagingStudy has two misprints, which are
+//! The mapping invents nothing. A code that cannot be translated with certainty becomes text; a time without a time zone becomes
+//! a date; an identifier without an issuer has no system. The published R4 mapping of ImagingStudy has two wrong tags, which are
 //! corrected here: the issuer of the accession number is (0008,0051), the content label is (0070,0080).
 
 mod attributes;
@@ -44,13 +44,13 @@ pub use study::imaging_study;
 /// The configuration of an archive's identifiers and times, and of the content of resources.
 #[derive(Debug, Clone, Default)]
 pub struct MappingContext {
-    /// The archive's id: part of the Patient ids of patients whose identifiers have no system.
+    /// The id of the archive, which is part of the ids of patients whose identifiers have no system.
     pub archive: String,
-    /// The time zone of times without one.
+    /// The time zone of times without an offset from UTC.
     pub time_zone: Option<TimeZone>,
     /// The system of patient identifiers without an issuer.
     pub patient_id_system: Option<String>,
-    /// The systems of issuers that DICOM objects name by a local name.
+    /// The systems of issuers, by the local name that DICOM objects contain.
     pub issuers: BTreeMap<String, String>,
     /// The system of accession numbers without an issuer.
     pub accession_system: Option<String>,
@@ -63,22 +63,24 @@ pub struct MappingContext {
 }
 
 impl MappingContext {
-    /// The narrative of the resource, if configured.
+    /// Returns the narrative of the resource, if configured.
     fn narrative_of(&self, resource: &impl Narrated) -> Option<Narrative> {
         self.narrative.then(|| resource.narrative())
     }
 
+    /// Whether resources conform to `guide`.
     fn follows(&self, guide: Guide) -> bool {
         self.guides.contains(&guide)
     }
 }
 
 /// The revision of the mapping rules. It changes whenever the same attributes are mapped to other content, so that resources
-/// made by older rules count as changed.
+/// from older rules count as changed.
 const REVISION: u32 = 3;
 
 impl MappingContext {
-    /// Identifies the rules by which this archive's attributes are mapped: the revision of the code, and the configuration.
+    /// Identifies the rules by which the attributes of this archive are mapped: the revision of the code, and the
+    /// configuration.
     pub fn rules(&self) -> String {
         // `Debug` prints every field, including fields added later.
         format!("{REVISION} {self:?}")

@@ -1,9 +1,9 @@
 //! One upstream PACS: the only module that uses an HTTP client.
 //!
 //! Every call is an [`UpstreamRequest`], built from typed parts, and every call has a permit, a deadline and a circuit breaker.
-//! The quirks of a vendor are data in a [`Profile`]. Redirects are never followed, proxies named in the environment are never
-//! used, and of a caller's request only the headers in [`FORWARDED_HEADERS`] are sent to the archive. The module knows DICOM
-//! JSON; it knows neither FHIR nor the caller.
+//! The quirks of a product are data in a [`Profile`]. Redirects are never followed, proxies named in the environment are never
+//! used, and of the headers of a caller only [`FORWARDED_HEADERS`] are sent to the archive. The module depends on DICOM JSON,
+//! but neither on FHIR nor on the caller.
 
 mod circuit_breaker;
 mod client;

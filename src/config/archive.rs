@@ -1,4 +1,4 @@
-//! `[[archive]]`: one upstream PACS, how to reach it and how to interpret its data.
+//! `[[archive]]`: the connection to one upstream PACS, and the interpretation of its data.
 
 mod credentials;
 
@@ -19,24 +19,25 @@ use crate::upstream::{
     ArchiveId, DetailSource, PROFILES, Profile, Settings, Synthesized, SynthesizedSet, is_forbidden_address,
 };
 
-/// A search that has not started to respond by then will not; viewers and users have given up before.
+/// The default of `timeout`. Viewers and users do not wait longer for a response.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the PACS of a clinic can take besides its own work: as many searches, and as many metadata reads.
+/// The default of `max_concurrency`. The PACS of a clinic can process eight searches and eight metadata requests besides its
+/// other work.
 const MAX_CONCURRENCY: usize = 8;
 
-/// A larger buffer is no faster; half of it is a fifth slower.
+/// The default of `stream_buffer`. A larger buffer is not faster; half of it is 20 % slower.
 const STREAM_BUFFER: usize = 400 * 1024;
 
-/// The profile that relies only on the standard.
+/// The default of `profile`, which relies only on the standard.
 const PROFILE: &str = "generic";
 
 /// One archive as configured.
 #[derive(Debug, Clone)]
 pub struct ArchiveConfig {
-    /// How to reach it.
+    /// The settings of the client.
     pub settings: Settings,
-    /// The time zone of times without one; if it is not set, such a time becomes a date.
+    /// The time zone of times without an offset from UTC; if it is not set, such a time becomes a date.
     pub time_zone: Option<TimeZone>,
     /// The system of patient identifiers without an issuer.
     pub patient_id_system: Option<String>,
@@ -47,12 +48,15 @@ pub struct ArchiveConfig {
 }
 
 impl ArchiveConfig {
-    /// Reads one archive. Its id is part of URLs and is an Endpoint id, so it must not be one of the `others`.
-    pub(super) fn read(section: &mut Section<'_>, others: &mut BTreeSet<ArchiveId>) -> Option<Self> {
-        let id =
-            section.required("id", archive_id, "set a short name for URLs and logs, such as id = \"main\"");
+    /// Reads one archive and adds its id to `ids`. The id is part of URLs and the id of an Endpoint, so it must be unique.
+    pub(super) fn read(section: &mut Section<'_>, ids: &mut BTreeSet<ArchiveId>) -> Option<Self> {
+        let id = section.take_required(
+            "id",
+            archive_id,
+            "set a short name for URLs and logs, such as id = \"main\"",
+        );
         if let Some(id) = &id
-            && !others.insert(id.value.clone())
+            && !ids.insert(id.value.clone())
         {
             section.error(
                 id.location.clone(),
@@ -61,19 +65,19 @@ impl ArchiveConfig {
             );
         }
         let name = section.take("name", text);
-        let allow_link_local = section.or("allow_link_local", boolean, false);
+        let allow_link_local = section.take_or("allow_link_local", boolean, false);
         let urls = read_urls(section, allow_link_local);
         let wado_uri_url = section.take("wado_uri_url", |value| archive_url(value, allow_link_local));
         let profile = read_profile(section);
         let time_zone = section.take("time_zone", time_zone).map(|set| set.value);
         let patient_id_system = section.take("patient_id_system", identifier_system).map(|set| set.value);
-        let issuers = section.texts_by_key("issuers", identifier_system).into_iter().collect();
+        let issuers = section.take_entries("issuers", identifier_system).into_iter().collect();
         let accession_system = section.take("accession_system", identifier_system).map(|set| set.value);
-        let timeout = section.or("timeout", duration, TIMEOUT);
-        let max_concurrency = section.or("max_concurrency", count(1, 1024), MAX_CONCURRENCY);
-        let stream_buffer = section.or("stream_buffer", buffer_size, STREAM_BUFFER);
-        let credentials = section.table("auth", credentials::read);
-        let ca = section.table("tls", |section| Some(read_ca(section)));
+        let timeout = section.take_or("timeout", duration, TIMEOUT);
+        let max_concurrency = section.take_or("max_concurrency", count(1, 1024), MAX_CONCURRENCY);
+        let stream_buffer = section.take_or("stream_buffer", buffer_size, STREAM_BUFFER);
+        let credentials = section.read_table("auth", credentials::read);
+        let ca = section.read_table("tls", |section| Some(read_ca(section)));
         let (id, (qido_url, wado_url)) = (id?.value, urls?);
         Some(Self {
             settings: Settings {
@@ -103,7 +107,7 @@ fn archive_id(value: &Value) -> Result<ArchiveId, String> {
     ArchiveId::parse(&text).map_err(|error| error.to_string())
 }
 
-/// A URL of an archive. An IP address in it needs no name lookup, so it is checked here.
+/// Reads a URL of an archive. An IP address in it needs no name lookup, so it is checked here.
 fn archive_url(value: &Value, allow_link_local: bool) -> Result<Url, String> {
     let url = service_url(value)?;
     let address = match url.host() {
@@ -119,48 +123,49 @@ fn archive_url(value: &Value, allow_link_local: bool) -> Result<Url, String> {
     }
 }
 
-/// The URLs of QIDO-RS and WADO-RS: `url` for both, or one for each.
+/// Reads the URLs of QIDO-RS and WADO-RS: either `url` for both, or `qido_url` and `wado_url`.
 fn read_urls(section: &mut Section<'_>, allow_link_local: bool) -> Option<(Url, Url)> {
     let service_url = |value: &Value| archive_url(value, allow_link_local);
-    let has_url = section.has("url");
-    let has_parts = section.has("qido_url") || section.has("wado_url");
+    let has_url = section.is_set("url");
+    let has_separate_urls = section.is_set("qido_url") || section.is_set("wado_url");
     let url = section.take("url", service_url);
-    if has_url && has_parts {
+    if has_url && has_separate_urls {
         if let Some(Setting { location, .. }) = url {
             let message = "url is for both services; set either url, or qido_url and wado_url".to_owned();
             section.error(location, "url", message);
         }
-        // Read anyway, so that errors in them are reported too.
+        // The keys are read so that their errors are reported too.
         let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
         return None;
     }
-    if !has_parts {
+    if !has_separate_urls {
         let expected = "set the root URL of the archive's DICOMweb services, such as \"https://pacs.example.org/dicom-web\", or \
                         qido_url and wado_url if they differ";
         if !has_url {
-            section.absent("url", expected);
+            section.missing("url", expected);
         }
-        // Taken so that they count as known keys.
+        // The keys are taken so that they count as known keys.
         let _ = (section.take("qido_url", service_url), section.take("wado_url", service_url));
         let url = url?.value;
         return Some((url.clone(), url));
     }
-    let qido = section.required("qido_url", service_url, "set it too, because wado_url is set");
-    let wado = section.required("wado_url", service_url, "set it too, because qido_url is set");
+    let qido = section.take_required("qido_url", service_url, "set it too, because wado_url is set");
+    let wado = section.take_required("wado_url", service_url, "set it too, because qido_url is set");
     Some((qido?.value, wado?.value))
 }
 
 fn read_profile(section: &mut Section<'_>) -> Profile {
     let names: Vec<_> = PROFILES.iter().map(|profile| (profile.name, profile.name)).collect();
-    let name = section.or("profile", one_of(&names), PROFILE);
-    let mut profile = Profile::named(name).unwrap_or_default();
+    let name = section.take_or("profile", one_of(&names), PROFILE);
+    let mut profile = Profile::find(name).unwrap_or_default();
     let sources =
         [("auto", None), ("metadata", Some(DetailSource::Metadata)), ("qido", Some(DetailSource::Qido))];
-    if let Some(source) = section.or("detail", one_of(&sources), None) {
+    if let Some(source) = section.take_or("detail", one_of(&sources), None) {
         profile.detail = source;
     }
-    // In addition to the profile: what a product lacks, every archive of that product lacks.
-    let synthesized = section.or("synthesize", several_of(&Synthesized::NAMES), BTreeSet::new());
+    // The services are added to those of the profile, because every archive of a product lacks the services that the product
+    // lacks.
+    let synthesized = section.take_or("synthesize", several_of(&Synthesized::NAMES), BTreeSet::new());
     profile.synthesized = synthesized.into_iter().fold(profile.synthesized, SynthesizedSet::with);
     profile
 }
@@ -171,7 +176,7 @@ fn time_zone(value: &Value) -> Result<TimeZone, String> {
     TimeZone::get(&text).map_err(|_| format!("{expected}; {text:?} is unknown"))
 }
 
-/// The CA certificates of the archive (PEM).
+/// Reads the file with the CA certificates that are trusted for the archive (PEM).
 fn read_ca(section: &mut Section<'_>) -> Option<Vec<u8>> {
     let Setting { value, location } = section.take("ca", text)?;
     let path = section.resolve_path(&PathBuf::from(value));

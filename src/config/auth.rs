@@ -1,20 +1,19 @@
-//! `[auth]`: access control. It has no default, because the choice must be deliberate: a gateway must not show patients' data to
-//! everyone by accident.
+//! `[auth]`: access control. It has no default: an operator must decide that every client may read the data of patients.
 
 use super::document::Value;
 use super::section::Section;
 
-/// How callers are authenticated.
+/// The method by which callers are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Not at all: anyone who can reach the listener can read everything.
+    /// Callers are not authenticated: anyone who can reach the listener can read all data.
     Open,
 }
 
 /// Access control.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
-    /// How callers are authenticated.
+    /// The method by which callers are authenticated.
     pub mode: AuthMode,
 }
 
@@ -22,7 +21,7 @@ impl AuthConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
         let expected = "choose the access control; mode = \"open\" means none: anyone who can reach the listener can read \
                         every patient's data";
-        let mode = section.required("mode", read_mode, expected)?;
+        let mode = section.take_required("mode", read_mode, expected)?;
         Some(Self { mode: mode.value })
     }
 }

@@ -1,4 +1,4 @@
-//! Reads TOML into a tree in which every value has its location.
+//! Parses TOML to a tree in which every value has its location.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,39 +9,39 @@ use toml::de::{DeTable, DeValue};
 use super::error::ConfigLocation;
 use super::report::Report;
 
-/// Values by key.
+/// A table: values by key.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) entries: BTreeMap<String, Node>,
-    /// Where it begins: the location of what is missing from it.
+    /// The location of the table, which is reported for missing keys.
     pub(super) location: Option<ConfigLocation>,
 }
 
-/// A value and where it is.
+/// A value and its location.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) location: ConfigLocation,
 }
 
-/// What a key can hold.
+/// The value of a key.
 #[derive(Debug)]
 pub(super) enum Value {
     /// A string, or the content of an environment variable.
     Text(String),
     /// A whole number.
     Integer(i64),
-    /// true or false.
+    /// True or false.
     Boolean(bool),
-    /// A list of anything.
+    /// A list of values.
     List(Vec<Node>),
     /// A table, inline or with a header.
     Table(Table),
-    /// A value of a type that no key has: the name of the type.
+    /// A value whose type no key accepts, with the name of the type.
     Other(&'static str),
 }
 
-/// Reads TOML. Invalid lines are reported, and the rest is still read.
+/// Parses TOML. Reports invalid lines and reads the other lines.
 pub(super) fn read(text: &str, report: &mut Report) -> Table {
     let (table, errors) = DeTable::parse_recoverable(text);
     let line_of = |span: Range<usize>| ConfigLocation::Line(line_at(text, span.start));
@@ -83,6 +83,7 @@ fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Value {
     }
 }
 
+/// Returns the line that contains the byte at `offset`, counted from 1.
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }

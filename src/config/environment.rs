@@ -1,7 +1,7 @@
-//! Environment variables, which override the file key by key: `GATEWAY_SERVER__LISTEN` is `server.listen`,
-//! `GATEWAY_ARCHIVE__0__URL` the `url` of the first `[[archive]]`. Two underscores separate levels. A variable without them is
-//! not a setting: orchestrators set `GATEWAY_SERVICE_HOST` and the like for a service called `gateway`. An empty variable sets
-//! nothing.
+//! Environment variables, which override single keys of the file: `GATEWAY_SERVER__LISTEN` sets `server.listen`, and
+//! `GATEWAY_ARCHIVE__0__URL` sets the `url` of the first `[[archive]]`. Two underscores separate levels. A variable without two
+//! underscores is not a setting, because orchestrators set variables such as `GATEWAY_SERVICE_HOST` for a service with the name
+//! `gateway`. An empty variable is ignored.
 
 use super::document::{Node, Table, Value};
 use super::error::ConfigLocation;
@@ -9,34 +9,34 @@ use super::renamed::{self, RENAMED_KEYS};
 use super::report::Report;
 
 const PREFIX: &str = "GATEWAY_";
-const LEVEL: &str = "__";
+const LEVEL_SEPARATOR: &str = "__";
 
-/// The only table whose keys the operator makes up: they are case-sensitive.
-const VERBATIM_BELOW: &str = "issuers";
+/// The only table whose keys are names chosen by the operator, which are case-sensitive.
+const CASE_SENSITIVE_TABLE: &str = "issuers";
 
 /// A variable that sets a key.
 struct Variable {
     name: String,
-    /// The key's levels, as the variable writes them, under its present name.
+    /// The levels of the key with its current name, in the case of the variable.
     levels: Vec<String>,
     value: String,
 }
 
-/// Puts what the variables of `environment` set into `table`.
+/// Sets the keys in `table` that the variables of `environment` set.
 pub(super) fn overlay(
     table: &mut Table,
     environment: impl IntoIterator<Item = (String, String)>,
     report: &mut Report,
 ) {
     let variable = |(name, value): (String, String)| {
-        let levels: Vec<_> = name.strip_prefix(PREFIX)?.split(LEVEL).map(str::to_owned).collect();
+        let levels: Vec<_> = name.strip_prefix(PREFIX)?.split(LEVEL_SEPARATOR).map(str::to_owned).collect();
         (levels.len() > 1 && !value.is_empty()).then_some(Variable { name, levels, value })
     };
     let mut variables: Vec<_> = environment.into_iter().filter_map(variable).collect();
     rename(&mut variables, report);
-    // By index, so that each entry of a list comes after the one before it.
+    // The entries of a list are set in the order of their indexes.
     variables.sort_by_cached_key(|variable| {
-        variable.levels.iter().map(|level| in_order(level)).collect::<Vec<_>>()
+        variable.levels.iter().map(|level| sort_key(level)).collect::<Vec<_>>()
     });
     for Variable { name, levels, value } in variables {
         let levels: Vec<_> = levels.iter().map(String::as_str).collect();
@@ -46,14 +46,14 @@ pub(super) fn overlay(
     }
 }
 
-/// Gives keys that variables set under an old name their new name.
+/// Replaces the old names of renamed keys in variables by the new names.
 fn rename(variables: &mut Vec<Variable>, report: &mut Report) {
-    let names: Vec<_> = variables.iter().map(|variable| variable.levels.join(LEVEL)).collect();
+    let names: Vec<_> = variables.iter().map(|variable| variable.levels.join(LEVEL_SEPARATOR)).collect();
     variables.retain_mut(|variable| {
         let Some(levels) = renamed::rename_levels(RENAMED_KEYS, &variable.levels) else { return true };
         let location = ConfigLocation::Variable(variable.name.clone());
         let old = key_path(&variable.levels);
-        let new = levels.join(LEVEL);
+        let new = levels.join(LEVEL_SEPARATOR);
         if names.iter().any(|name| name.eq_ignore_ascii_case(&new)) {
             report.error(location, old, renamed::conflict(&variable.name, &format!("{PREFIX}{new}")));
             return false;
@@ -64,7 +64,7 @@ fn rename(variables: &mut Vec<Variable>, report: &mut Report) {
     });
 }
 
-/// The key as messages name it, such as `archive[0].url`.
+/// Returns the path of the key for messages, such as `archive[0].url`.
 fn key_path(levels: &[String]) -> String {
     levels.iter().fold(String::new(), |path, level| {
         if level.parse::<usize>().is_ok() {
@@ -77,7 +77,8 @@ fn key_path(levels: &[String]) -> String {
     })
 }
 
-fn in_order(level: &str) -> (Option<usize>, String) {
+/// Returns a key that sorts indexes by number.
+fn sort_key(level: &str) -> (Option<usize>, String) {
     (level.parse().ok(), level.to_owned())
 }
 
@@ -96,11 +97,11 @@ fn set(table: &mut Table, levels: &[&str], variable: &str, text: String) -> Resu
         Some(_) => Value::List(Vec::new()),
         None => Value::Table(Table { location: Some(location()), ..Table::default() }),
     };
-    let verbatim = key == VERBATIM_BELOW;
+    let is_case_sensitive = key == CASE_SENSITIVE_TABLE;
     let node =
         table.entries.entry(key.clone()).or_insert_with(|| Node { value: empty(), location: location() });
     match (&mut node.value, index) {
-        (Value::Table(inner), None) if verbatim && rest.len() == 1 => {
+        (Value::Table(inner), None) if is_case_sensitive && rest.len() == 1 => {
             inner.entries.insert(rest[0].to_owned(), Node { value: Value::Text(text), location: location() });
             Ok(())
         }

@@ -1,17 +1,17 @@
-//! Errors and warnings of a configuration, for the operator who wrote it.
+//! Errors and warnings of a configuration.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where a setting is.
+/// The location of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConfigLocation {
     /// A line of the file, counted from 1.
     Line(usize),
     /// An environment variable.
     Variable(String),
-    /// The file as a whole: the setting is missing.
+    /// The whole file, if a setting is missing.
     File,
 }
 
@@ -32,20 +32,20 @@ impl ConfigLocation {
 pub struct ConfigError {
     pub(super) file: PathBuf,
     pub(super) location: ConfigLocation,
-    /// The path of the key from the root, such as `archive[0].url`; empty if the error is not about a key.
+    /// The path of the key from the root, such as `archive[0].url`; empty if the error does not concern a key.
     pub(super) key: String,
     pub(super) message: String,
-    /// Whether something is missing.
-    pub(super) is_absence: bool,
+    /// Whether a required key is missing.
+    pub(super) is_missing: bool,
 }
 
 impl ConfigError {
-    /// The path of the key, such as `archive[0].url`; empty if the file as a whole is invalid.
+    /// Returns the path of the key, such as `archive[0].url`; empty if the whole file is invalid.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The line of the file, counted from 1, if it is in the file.
+    /// Returns the line in the file, counted from 1; `None` if the setting is not in the file.
     pub fn line(&self) -> Option<usize> {
         match self.location {
             ConfigLocation::Line(line) => Some(line),
@@ -61,7 +61,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A setting that is accepted now and should be changed, because a later release rejects it.
+/// A warning about a setting that is accepted but should be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigWarning {
     pub(super) file: PathBuf,
@@ -77,7 +77,7 @@ impl fmt::Display for ConfigWarning {
     }
 }
 
-/// All errors, in the order of the file, and the warnings.
+/// All errors in the order of the file, and the warnings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     pub(super) errors: Vec<ConfigError>,
@@ -85,15 +85,16 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// Each error.
+    /// Returns an iterator over the errors.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.errors.iter()
     }
 
-    /// Adds the errors of `others` in variables. What `others` reports as missing is missing because there is no file.
-    pub(super) fn and_variables_of(mut self, others: Self) -> Self {
+    /// Adds the errors of `others` that are in variables, and its warnings. Missing keys are not added, because they are missing
+    /// only because there is no file.
+    pub(super) fn with_variable_errors_of(mut self, others: Self) -> Self {
         let is_variable =
-            |error: &ConfigError| matches!(error.location, ConfigLocation::Variable(_)) && !error.is_absence;
+            |error: &ConfigError| matches!(error.location, ConfigLocation::Variable(_)) && !error.is_missing;
         self.errors.extend(others.errors.into_iter().filter(is_variable));
         self.warnings.extend(others.warnings);
         self
@@ -106,7 +107,7 @@ impl ConfigErrors {
             location: ConfigLocation::File,
             key: String::new(),
             message,
-            is_absence: false,
+            is_missing: false,
         };
         Self { errors: vec![error], warnings: Vec::new() }
     }

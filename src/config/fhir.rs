@@ -1,20 +1,20 @@
-//! `[fhir]`: what resources contain in addition to what R4 requires.
+//! `[fhir]`: the content of resources in addition to what R4 requires.
 
 use std::collections::BTreeSet;
 
 use super::section::Section;
 use super::values::{boolean, several_of};
 
-/// The guide that describes this gateway most precisely.
+/// The default of `profiles`: the guide for gateways of this kind.
 const PROFILES: [ImplementationGuide; 1] = [ImplementationGuide::SmartImagingAccess];
 
-/// Programs read elements; a narrative makes a study a third larger and adds nothing to them.
+/// The default of `narrative`. A narrative repeats the elements for people and makes a study a third larger.
 const NARRATIVE: bool = false;
 
-/// Comments are free text: people write names and anything else there. An operator has to choose to show them.
+/// The default of `notes`. Comments are free text that may contain names, so an operator must decide to return them.
 const NOTES: bool = false;
 
-/// An implementation guide, as `profiles` names it.
+/// An implementation guide in `profiles`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ImplementationGuide {
     /// SMART Imaging Access of the Argonaut project.
@@ -39,23 +39,27 @@ impl ImplementationGuide {
     ];
 }
 
-/// What resources contain in addition to what R4 requires.
+/// The content of resources in addition to what R4 requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FhirConfig {
-    /// The implementation guides that resources follow. A resource lists a profile only if it conforms to it.
+    /// The implementation guides that resources follow. A resource claims only profiles to which it conforms.
     pub guides: BTreeSet<ImplementationGuide>,
     /// Whether every resource has a generated narrative; `_summary=text` always includes it.
     pub narrative: bool,
-    /// Whether the comments on studies and series are fetched and shown.
+    /// Whether comments on studies and series are requested from archives and included in resources.
     pub notes: bool,
 }
 
 impl FhirConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
-            guides: section.or("profiles", several_of(&ImplementationGuide::NAMES), BTreeSet::from(PROFILES)),
-            narrative: section.or("narrative", boolean, NARRATIVE),
-            notes: section.or("notes", boolean, NOTES),
+            guides: section.take_or(
+                "profiles",
+                several_of(&ImplementationGuide::NAMES),
+                BTreeSet::from(PROFILES),
+            ),
+            narrative: section.take_or("narrative", boolean, NARRATIVE),
+            notes: section.take_or("notes", boolean, NOTES),
         }
     }
 }

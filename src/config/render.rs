@@ -3,26 +3,27 @@
 use super::section::Section;
 use super::values::{count, size};
 
-/// Memory for an object of 60 MB or a mammogram, including everything made from it; a quarter of a small container's gigabyte.
+/// The default of `memory`: enough for an object of 60 MB or a mammogram, including its decoded samples; a quarter of the memory
+/// of a container with 1 GiB.
 const MEMORY: u64 = 256 << 20;
 
-/// Rendering occupies a core completely, for a tenth of a second if the image is large.
+/// The default of `parallelism`. Rendering a large image occupies one core for 0.1 s.
 const PARALLELISM: usize = 2;
 
 /// The limits of rendering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RenderConfig {
-    /// Maximum size in bytes of all objects and images being rendered at the same time.
+    /// Maximum size in bytes of all objects and images that are rendered concurrently.
     pub memory: u64,
-    /// How many images are rendered at the same time.
+    /// Maximum number of images that are rendered concurrently.
     pub parallelism: usize,
 }
 
 impl RenderConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
-            memory: section.or("memory", size, MEMORY),
-            parallelism: section.or("parallelism", count(1, 1000), PARALLELISM),
+            memory: section.take_or("memory", size, MEMORY),
+            parallelism: section.take_or("parallelism", count(1, 1000), PARALLELISM),
         }
     }
 }

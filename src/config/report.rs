@@ -1,19 +1,19 @@
-//! Collects the errors and warnings of a configuration while it is read, so that they are reported together.
+//! Collects the errors and warnings of a configuration, so that they are reported together.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, ConfigErrors, ConfigLocation, ConfigWarning};
 
-/// The errors and warnings so far.
+/// The errors and warnings that were found so far.
 #[derive(Debug)]
 pub(super) struct Report {
     file: PathBuf,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigWarning>,
-    /// Part of the file could not be read, so a key that seems to be missing may be there: absences are not reported.
+    /// Whether a part of the file could not be read. Then missing keys are not reported, because they may be in that part.
     is_incomplete: bool,
-    /// Every key of the configuration, whether it is set or not, as paths without indexes.
+    /// Every key that the configuration may have, as paths without indexes.
     pub(super) known: BTreeSet<String>,
 }
 
@@ -28,7 +28,7 @@ impl Report {
         }
     }
 
-    /// Reports a part of the configuration that cannot be read at all.
+    /// Reports a part of the configuration that cannot be read.
     pub(super) fn unreadable(&mut self, location: ConfigLocation, message: String) {
         self.is_incomplete = true;
         self.error(location, String::new(), message);
@@ -40,15 +40,15 @@ impl Report {
     }
 
     /// Reports that `key`, a path from the root, is missing from the table at `location`.
-    pub(super) fn absence(&mut self, location: ConfigLocation, key: String, message: String) {
+    pub(super) fn missing(&mut self, location: ConfigLocation, key: String, message: String) {
         self.add(location, key, message, true);
     }
 
-    fn add(&mut self, location: ConfigLocation, key: String, message: String, is_absence: bool) {
-        self.errors.push(ConfigError { file: self.file.clone(), location, key, message, is_absence });
+    fn add(&mut self, location: ConfigLocation, key: String, message: String, is_missing: bool) {
+        self.errors.push(ConfigError { file: self.file.clone(), location, key, message, is_missing });
     }
 
-    /// Reports that `key`, a path from the root, is accepted and should be changed.
+    /// Warns that the setting of `key`, a path from the root, should be changed.
     pub(super) fn warn(&mut self, location: ConfigLocation, key: String, message: String) {
         self.warnings.push(ConfigWarning { file: self.file.clone(), location, key, message });
     }
@@ -58,13 +58,13 @@ impl Report {
         self.known.insert(without_indexes(key));
     }
 
-    /// `value` with the warnings, if there is no error.
+    /// Returns `value` with the warnings, or the errors.
     pub(super) fn into_result<T>(
         mut self,
         value: Option<T>,
     ) -> Result<(T, Vec<ConfigWarning>), ConfigErrors> {
         if self.is_incomplete {
-            self.errors.retain(|error| !error.is_absence);
+            self.errors.retain(|error| !error.is_missing);
         }
         self.errors.sort_by_key(|error| error.line().unwrap_or(usize::MAX));
         match value {
@@ -73,7 +73,7 @@ impl Report {
         }
     }
 
-    /// The directory of the file, against which its relative paths are resolved.
+    /// Returns the directory of the file, to which relative paths in the file refer.
     pub(super) fn directory(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
     }

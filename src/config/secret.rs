@@ -1,4 +1,4 @@
-//! Secrets: the value of a key, or the content of a file that a key ending in `_file` names. They are never printed.
+//! Secrets: the value of a key, or the content of the file in the key with the suffix `_file`. They are never printed.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::error::ConfigLocation;
 use super::section::{Section, Setting};
 use super::values::text;
 
-/// A token with all its claims takes a few kilobytes; anything larger is the wrong file.
+/// Maximum size of a secret, in bytes. A token with many claims takes a few kilobytes; a larger file is the wrong file.
 const MAX_SECRET_SIZE: usize = 16 * 1024;
 
 /// A secret that may be set, invalid, or missing.
@@ -21,10 +21,10 @@ pub(super) enum Secret {
 }
 
 impl Secret {
-    /// Takes it from `key` or from the file that `file_key` names. Of the two, a variable overrides the file; otherwise only one
-    /// may be set.
+    /// Takes the secret from `key`, or from the file in `file_key`. If one of the two keys is set by an environment variable, it
+    /// overrides the other; otherwise only one key may be set.
     pub(super) fn take(section: &mut Section<'_>, key: &'static str, file_key: &'static str) -> Self {
-        let was_set = section.has(key) || section.has(file_key);
+        let was_set = section.is_set(key) || section.is_set(file_key);
         let from_key = section.take(key, read_secret);
         let from_file = section.take(file_key, text);
         let (from_key, from_file) = match (from_key, from_file) {
@@ -40,7 +40,7 @@ impl Secret {
             }
             (Some(from_key), Some(_)) if from_key.is_from_environment() => (Some(from_key), None),
             (Some(_), Some(from_file)) => (None, Some(from_file)),
-            either => either,
+            settings => settings,
         };
         match (from_key, from_file) {
             (Some(from_key), _) => Self::Found(from_key),
@@ -61,7 +61,7 @@ impl Secret {
         }
     }
 
-    /// The secret, if it is set; that it is invalid has been reported.
+    /// Returns the secret, if it is set and valid.
     pub(super) fn optional(self) -> Option<SecretString> {
         match self {
             Self::Found(set) => Some(set.value),
@@ -81,7 +81,7 @@ impl Secret {
             Self::Found(set) => Some(set.value),
             Self::Invalid => None,
             Self::Missing => {
-                section.absent(key, &format!("set it, or set {key}_file to a file that contains it"));
+                section.missing(key, &format!("set it, or set {key}_file to a file that contains it"));
                 None
             }
         }
@@ -95,7 +95,7 @@ fn read_secret(value: &Value) -> Result<SecretString, String> {
     }
 }
 
-/// A secret that can be sent in a header.
+/// Checks that a secret can be sent in a header.
 fn valid_secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() {
         return Err("the secret is empty".to_owned());

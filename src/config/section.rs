@@ -1,5 +1,5 @@
-//! Reads one table key by key. A value is checked when it is taken; a key that is left over is unknown. Whatever is wrong is
-//! reported, and reading continues.
+//! Reads one table key by key. A value is validated when it is taken; a key that is not taken is unknown. Errors are reported,
+//! and reading continues.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::document::{Node, Table, Value};
 use super::error::ConfigLocation;
 use super::report::Report;
 
-/// A value that was taken, and where it was.
+/// A value that was taken, and its location.
 #[derive(Debug, Clone)]
 pub(super) struct Setting<T> {
     pub(super) value: T,
@@ -36,12 +36,12 @@ impl<'a> Section<'a> {
     }
 
     /// Whether `key` is set.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(super) fn is_set(&self, key: &str) -> bool {
         self.table.entries.contains_key(key)
     }
 
-    /// The value of `key`, as `parse` reads it; `None` if it is not set or is invalid. The error of `parse` says what is
-    /// expected.
+    /// Takes the value of `key` and parses it; `None` if it is not set or is invalid. The error of `parse` describes the
+    /// expected value.
     pub(super) fn take<T>(
         &mut self,
         key: &'static str,
@@ -57,8 +57,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The value of `key`, or `default`; also where the value is invalid, which is reported.
-    pub(super) fn or<T>(
+    /// Takes the value of `key`; returns `default` if it is not set or is invalid.
+    pub(super) fn take_or<T>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
@@ -67,21 +67,21 @@ impl<'a> Section<'a> {
         self.take(key, parse).map_or(default, |set| set.value)
     }
 
-    /// The value of `key`, which must be set: if it is not, `expected` says to what.
-    pub(super) fn required<T>(
+    /// Takes the value of `key`, which must be set. `expected` describes the value that must be set.
+    pub(super) fn take_required<T>(
         &mut self,
         key: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, String>,
         expected: &str,
     ) -> Option<Setting<T>> {
         if !self.table.entries.contains_key(key) {
-            self.absent(key, expected);
+            self.missing(key, expected);
         }
         self.take(key, parse)
     }
 
-    /// The table called `key`; an empty one if there is none.
-    pub(super) fn table<T>(
+    /// Reads the table `key`, or an empty table if it is not set.
+    pub(super) fn read_table<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&mut Section<'_>) -> Option<T>,
@@ -94,18 +94,18 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        self.descend(self.path_of(key), table, read)
+        self.read_section(self.path_of(key), table, read)
     }
 
-    /// Every table of the list called `key`, of which there must be one at least; `None` if one of them is invalid.
-    pub(super) fn tables<T>(
+    /// Reads the tables of the list `key`, which must not be empty; `None` if one of them is invalid.
+    pub(super) fn read_tables<T>(
         &mut self,
         key: &'static str,
         mut read: impl FnMut(&mut Section<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let items = match self.remove(key) {
             None => {
-                self.absent(key, &format!("configure at least one [[{key}]]"));
+                self.missing(key, &format!("configure at least one [[{key}]]"));
                 return None;
             }
             Some(Node { value: Value::List(items), .. }) => items,
@@ -114,20 +114,20 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        let mut read_items = Vec::new();
+        let mut sections = Vec::new();
         let count = items.len();
         for (index, Node { value, location }) in items.into_iter().enumerate() {
             let path = format!("{}[{index}]", self.path_of(key));
             match value {
-                Value::Table(table) => read_items.extend(self.descend(path, table, &mut read)),
+                Value::Table(table) => sections.extend(self.read_section(path, table, &mut read)),
                 _ => self.report.error(location, path, format!("expected a table, under a line [[{key}]]")),
             }
         }
-        (read_items.len() == count).then_some(read_items)
+        (sections.len() == count).then_some(sections)
     }
 
-    /// The texts of the table called `key`, whose keys the operator makes up; `parse` reads each.
-    pub(super) fn texts_by_key<T>(
+    /// Takes the entries of the table `key`, whose keys are names chosen by the operator. `parse` parses the values.
+    pub(super) fn take_entries<T>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&Value) -> Result<T, String>,
@@ -144,16 +144,16 @@ impl<'a> Section<'a> {
                 return Vec::new();
             }
         };
-        let mut texts = Vec::new();
+        let mut entries = Vec::new();
         for (name, Node { value, location }) in table.entries {
             match parse(&value) {
-                Ok(value) => texts.push((name, value)),
+                Ok(value) => entries.push((name, value)),
                 Err(expected) => {
                     self.report.error(location, format!("{}.{name}", self.path_of(key)), expected);
                 }
             }
         }
-        texts
+        entries
     }
 
     /// Reports that the value of `key` at `location` is wrong.
@@ -162,26 +162,26 @@ impl<'a> Section<'a> {
         self.report.error(location, path, message);
     }
 
-    /// Warns that the value of `key` at `location` is unwise.
+    /// Warns that the value of `key` at `location` should be changed.
     pub(super) fn warn(&mut self, location: ConfigLocation, key: &str, message: String) {
         let path = self.path_of(key);
         self.report.warn(location, path, message);
     }
 
     /// Reports that `key` is missing.
-    pub(super) fn absent(&mut self, key: &str, expected: &str) {
+    pub(super) fn missing(&mut self, key: &str, expected: &str) {
         let location = self.table.location.clone().unwrap_or(ConfigLocation::File);
         let path = self.path_of(key);
-        self.report.absence(location, path, format!("is missing: {expected}"));
+        self.report.missing(location, path, format!("is missing: {expected}"));
     }
 
-    /// `path`, resolved against the directory of the file.
+    /// Resolves `path` against the directory of the file.
     pub(super) fn resolve_path(&self, path: &Path) -> PathBuf {
         self.report.directory().join(path)
     }
 
-    /// Reports every key that was not taken: it is unknown.
-    pub(super) fn end(self) {
+    /// Reports every key that was not taken as unknown.
+    pub(super) fn report_unknown_keys(self) {
         for (key, Node { location, .. }) in self.table.entries {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
             let nearest = self
@@ -197,7 +197,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn descend<T>(
+    fn read_section<T>(
         &mut self,
         path: String,
         table: Table,
@@ -205,7 +205,7 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let mut section = Section { path, table, taken: Vec::new(), report: &mut *self.report };
         let value = read(&mut section);
-        section.end();
+        section.report_unknown_keys();
         value
     }
 
@@ -221,21 +221,21 @@ impl<'a> Section<'a> {
     }
 }
 
-/// Whether `known` may have been meant.
-fn is_misspelling(written: &str, known: &str) -> bool {
-    distance(written, known) <= known.len().div_ceil(4)
+/// Whether `key` may be a misspelling of `known`.
+fn is_misspelling(key: &str, known: &str) -> bool {
+    distance(key, known) <= known.len().div_ceil(4)
 }
 
-/// How many characters have to be inserted, deleted or replaced (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (index, a) in one.chars().enumerate() {
+/// Returns the Levenshtein distance: how many characters have to be inserted, deleted or replaced.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    for (index, left_character) in left.chars().enumerate() {
         let mut diagonal = row[0];
         row[0] = index + 1;
-        for (column, b) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
+        for (column, right_character) in right.chars().enumerate() {
+            let replacement_cost = diagonal + usize::from(left_character != right_character);
             diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+            row[column + 1] = replacement_cost.min(row[column] + 1).min(diagonal + 1);
         }
     }
     row[row.len() - 1]

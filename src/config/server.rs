@@ -11,70 +11,74 @@ use crate::http::cors::Cors;
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
-/// Loopback: the gateway is reachable from other machines only if that is configured deliberately.
+/// The default of `listen`, a loopback address, so that other machines can reach the gateway only if it is configured.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Loopback: metrics and readiness are for the local machine, unless an orchestrator needs them.
+/// The default of `admin_listen`, a loopback address, because metrics and readiness are for the local machine unless an
+/// orchestrator needs them.
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// A large study on a slow network takes minutes. The grace period of an orchestrator must be longer.
+/// The default of `drain_timeout`. A large study on a slow network takes minutes. The grace period of an orchestrator must be
+/// longer.
 const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// Enough for a search over several slow archives, page by page; most reverse proxies time out after as long.
+/// The default of `request_timeout`: enough for a search in several slow archives with many pages, and the timeout of most
+/// reverse proxies.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Each uses a file descriptor, and a second one towards an archive. 1,024 stay below the usual limit of a process.
+/// The default of `max_connections`. Each connection uses a file descriptor, and another one for the connection to an archive;
+/// 1,024 connections are within the usual limit of a process.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// The listeners, their limits, and the public URL of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// Address of the public listener.
+    /// The address of the public listener.
     pub listen: SocketAddr,
-    /// Address of the listener for health checks and metrics.
+    /// The address of the listener for health checks and metrics.
     pub admin_listen: SocketAddr,
-    /// Base URL of links in responses; if it is not set, it is taken from each request.
+    /// The base URL of links in responses; if it is not set, it is determined from each request.
     pub public_url: Option<PublicBase>,
-    /// Proxies whose `Forwarded` and `X-Forwarded-…` headers are trusted.
+    /// The proxies whose `Forwarded` and `X-Forwarded-…` headers are trusted.
     pub trusted_proxies: Vec<IpNetwork>,
-    /// How long to wait for in-flight requests on shutdown.
+    /// The maximum time for requests in flight at shutdown.
     pub drain_timeout: Duration,
-    /// Deadline for sending response headers.
+    /// The deadline for the response headers.
     pub request_timeout: Duration,
-    /// Maximum concurrent client connections.
+    /// Maximum number of concurrent client connections.
     pub max_connections: usize,
-    /// Origins whose web pages may read responses.
+    /// The origins whose web pages may read responses.
     pub cors: Cors,
-    /// The certificate of the public listener; without it, it serves plain HTTP.
+    /// The certificate of the public listener; without it, the listener serves HTTP without TLS.
     pub tls: Option<TlsConfig>,
 }
 
 impl ServerConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
-            listen: section.or("listen", socket_address, LISTEN),
-            admin_listen: section.or("admin_listen", socket_address, ADMIN_LISTEN),
+            listen: section.take_or("listen", socket_address, LISTEN),
+            admin_listen: section.take_or("admin_listen", socket_address, ADMIN_LISTEN),
             public_url: section.take("public_url", public_url).map(|set| set.value),
-            trusted_proxies: section.or("trusted_proxies", networks, Vec::new()),
-            drain_timeout: section.or("drain_timeout", duration, DRAIN_TIMEOUT),
-            request_timeout: section.or("request_timeout", duration, REQUEST_TIMEOUT),
-            max_connections: section.or("max_connections", count(1, 1_000_000), MAX_CONNECTIONS),
-            cors: section.table("cors", |section| Some(read_cors(section))).unwrap_or_default(),
-            tls: section.table("tls", read_tls),
+            trusted_proxies: section.take_or("trusted_proxies", networks, Vec::new()),
+            drain_timeout: section.take_or("drain_timeout", duration, DRAIN_TIMEOUT),
+            request_timeout: section.take_or("request_timeout", duration, REQUEST_TIMEOUT),
+            max_connections: section.take_or("max_connections", count(1, 1_000_000), MAX_CONNECTIONS),
+            cors: section.read_table("cors", |section| Some(read_cors(section))).unwrap_or_default(),
+            tls: section.read_table("tls", read_tls),
         }
     }
 }
 
 fn read_cors(section: &mut Section<'_>) -> Cors {
-    section.or("allowed_origins", origins, Cors::None)
+    section.take_or("allowed_origins", origins, Cors::None)
 }
 
-/// A certificate with its private key, both PEM: the content of the files.
+/// A certificate chain and its private key, as the content of the PEM files.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TlsConfig {
     /// The certificate chain.
     pub certificates: Vec<u8>,
-    /// Its private key.
+    /// The private key.
     pub key: Vec<u8>,
 }
 
@@ -85,14 +89,18 @@ impl fmt::Debug for TlsConfig {
 }
 
 fn read_tls(section: &mut Section<'_>) -> Option<TlsConfig> {
-    if !section.has("cert") && !section.has("key") {
-        // Taken so that they count as known keys.
+    if !section.is_set("cert") && !section.is_set("key") {
+        // The keys are taken so that they count as known keys.
         let _ = (section.take("cert", text), section.take("key", text));
         return None;
     }
-    let certificates =
-        section.required("cert", text, "set the PEM file with the certificate chain that belongs to key");
-    let key = section.required("key", text, "set the PEM file with the private key that belongs to cert");
+    let certificates = section.take_required(
+        "cert",
+        text,
+        "set the PEM file with the certificate chain that belongs to key",
+    );
+    let key =
+        section.take_required("key", text, "set the PEM file with the private key that belongs to cert");
     let mut read = |key: &'static str, Setting { value, location }: Setting<String>| {
         let path = section.resolve_path(Path::new(&value));
         let content = std::fs::read(&path);

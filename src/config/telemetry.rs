@@ -4,10 +4,10 @@ use super::section::Section;
 use super::values::one_of;
 use crate::telemetry::LogFormat;
 
-/// Text is for people who start the gateway by hand; operators who collect logs configure JSON.
+/// The default of `log`. Text is for people who start the gateway manually; operators who collect logs configure JSON.
 const LOG: LogFormat = LogFormat::Text;
 
-/// Logs.
+/// The configuration of logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetryConfig {
     /// The format of a log line.
@@ -17,6 +17,6 @@ pub struct TelemetryConfig {
 impl TelemetryConfig {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let names = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-        Self { log: section.or("log", one_of(&names), LOG) }
+        Self { log: section.take_or("log", one_of(&names), LOG) }
     }
 }

@@ -1,5 +1,5 @@
-//! Reads single values. The error of each reader says what is expected. It repeats the value only where that cannot be a
-//! secret.
+//! Parses single values. The error of each parser describes the expected value. It contains the actual value only if that cannot
+//! be a secret.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use crate::http::cors::{Cors, Origin};
 use crate::http::forwarded::PublicBase;
 use crate::http::network::IpNetwork;
 
-/// A day: nothing in the gateway waits longer.
+/// Maximum duration of any setting: one day.
 const MAX_DURATION: Duration = Duration::from_hours(24);
 
-/// Text that is not empty.
+/// Parses text that is not empty.
 pub(super) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) if !text.trim().is_empty() => Ok(text.clone()),
@@ -24,18 +24,18 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
     }
 }
 
-/// `address:port`.
+/// Parses `address:port`.
 pub(super) fn socket_address(value: &Value) -> Result<SocketAddr, String> {
-    parsed(value, "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"", |text| {
+    parse(value, "expected an address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"", |text| {
         text.parse().ok()
     })
 }
 
-/// `30s` and the like.
+/// Parses a duration with a unit, such as `30s`.
 pub(super) fn duration(value: &Value) -> Result<Duration, String> {
     let expected =
         "expected a duration between 1ms and 24h, a whole number with ms, s, m or h, such as \"30s\"";
-    parsed(value, expected, read_duration)
+    parse(value, expected, read_duration)
 }
 
 fn read_duration(text: &str) -> Option<Duration> {
@@ -51,24 +51,24 @@ fn read_duration(text: &str) -> Option<Duration> {
     (Duration::from_millis(1)..=MAX_DURATION).contains(&duration).then_some(duration)
 }
 
-/// `512MiB` and the like.
+/// Parses a size with a unit, such as `512MiB`, in bytes.
 pub(super) fn size(value: &Value) -> Result<u64, String> {
     let expected = "expected a size of at least 1MiB, such as \"512MiB\" or \"2GiB\"";
     let minimum = ByteSize::mib(1);
-    parsed(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| *size >= minimum))
+    parse(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| *size >= minimum))
         .map(|size| size.as_u64())
 }
 
-/// The size of one of many buffers, in kibibytes.
+/// Parses the size of a buffer with a unit, such as `64KiB`, in bytes.
 pub(super) fn buffer_size(value: &Value) -> Result<usize, String> {
     let expected = "expected a size from 16KiB to 16MiB, such as \"64KiB\"";
     let range = ByteSize::kib(16)..=ByteSize::mib(16);
     let size =
-        parsed(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| range.contains(size)))?;
+        parse(value, expected, |text| text.parse::<ByteSize>().ok().filter(|size| range.contains(size)))?;
     usize::try_from(size.as_u64()).map_err(|_| expected.to_owned())
 }
 
-/// A whole number from `min` to `max`.
+/// Parses a whole number from `min` to `max`.
 pub(super) fn count(min: usize, max: usize) -> impl FnOnce(&Value) -> Result<usize, String> {
     move |value| {
         let number = match value {
@@ -82,7 +82,7 @@ pub(super) fn count(min: usize, max: usize) -> impl FnOnce(&Value) -> Result<usi
     }
 }
 
-/// true or false.
+/// Parses true or false.
 pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     match value {
         Value::Boolean(boolean) => Ok(*boolean),
@@ -92,7 +92,7 @@ pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     }
 }
 
-/// The URL of a service that the gateway calls. Its text may contain a password, so errors do not repeat it.
+/// Parses the URL of a service that the gateway calls. The text may contain a password, so errors do not contain it.
 pub(super) fn service_url(value: &Value) -> Result<Url, String> {
     let expected = "expected an http:// or https:// URL without credentials, query or fragment, such as \
                     \"https://pacs.example.org/dicom-web\"";
@@ -107,24 +107,24 @@ pub(super) fn service_url(value: &Value) -> Result<Url, String> {
     if is_valid { Ok(url) } else { Err(expected.to_owned()) }
 }
 
-/// The public URL of the gateway.
+/// Parses the public URL of the gateway.
 pub(super) fn public_url(value: &Value) -> Result<PublicBase, String> {
     let text = text(value)?;
     PublicBase::parse(&text).map_err(|error| error.to_string())
 }
 
-/// A list of networks; in the environment, a comma-separated text.
+/// Parses a list of networks; in the environment, a comma-separated text.
 pub(super) fn networks(value: &Value) -> Result<Vec<IpNetwork>, String> {
     list(value, "expected a list of networks, such as [\"10.0.0.0/8\"]", str::parse::<IpNetwork>)
 }
 
-/// The origins whose pages may read responses: a list, or `"*"` alone for every origin.
+/// Parses the origins whose pages may read responses: a list, or only `"*"` for every origin.
 pub(super) fn origins(value: &Value) -> Result<Cors, String> {
     let expected = "expected a list of origins, such as [\"https://viewer.example.org\"]";
     let texts = list(value, expected, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))?;
     match texts.as_slice() {
         [] => Ok(Cors::None),
-        [any] if any == "*" => Ok(Cors::Any),
+        [origin] if origin == "*" => Ok(Cors::Any),
         origins => origins
             .iter()
             .map(|text| {
@@ -149,7 +149,7 @@ fn list<T, E: std::fmt::Display>(
     }
 }
 
-/// The system of an identifier: the URI of the namespace in which its values are unique.
+/// Parses the system of identifiers: the URI of the namespace in which their values are unique.
 pub(super) fn identifier_system(value: &Value) -> Result<String, String> {
     let expected =
         "expected an absolute URI, such as \"urn:oid:2.999.1\" or \"https://hospital.example/patient-id\"";
@@ -161,29 +161,29 @@ pub(super) fn identifier_system(value: &Value) -> Result<String, String> {
                     && (arc == "0" || !arc.starts_with('0'))
             })
     };
-    parsed(value, expected, |text| {
+    parse(value, expected, |text| {
         let is_uri = Url::parse(text).is_ok() && !text.chars().any(|c| c.is_whitespace() || c.is_control());
         let has_valid_oid = text.strip_prefix("urn:oid:").is_none_or(is_oid);
         (is_uri && has_valid_oid).then(|| text.to_owned())
     })
 }
 
-/// One of `names`.
+/// Parses one of `names`.
 pub(super) fn one_of<T: Copy>(names: &[(&str, T)]) -> impl FnOnce(&Value) -> Result<T, String> {
     let names: Vec<_> = names.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
     move |value| {
         let list = || names.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-        let found = match value {
+        let choice = match value {
             Value::Text(text) => names.iter().find(|(name, _)| name == text),
             _ => None,
         };
-        found
+        choice
             .map(|(_, value)| *value)
             .ok_or_else(|| format!("expected one of {}, not {}", list(), describe(value)))
     }
 }
 
-/// A list of any of `names`; in the environment, a comma-separated text.
+/// Parses a list of `names`; in the environment, a comma-separated text.
 pub(super) fn several_of<T: Copy + Ord>(
     names: &[(&str, T)],
 ) -> impl FnOnce(&Value) -> Result<BTreeSet<T>, String> {
@@ -200,15 +200,15 @@ pub(super) fn several_of<T: Copy + Ord>(
     }
 }
 
-fn parsed<T>(value: &Value, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
-    let found = match value {
+fn parse<T>(value: &Value, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
+    let result = match value {
         Value::Text(text) => parse(text),
         _ => None,
     };
-    found.ok_or_else(|| format!("{expected}, not {}", describe(value)))
+    result.ok_or_else(|| format!("{expected}, not {}", describe(value)))
 }
 
-/// The value as messages show it; a long one is never the value of a key, and is not shown.
+/// Describes the value for messages. A long text is not repeated.
 fn describe(value: &Value) -> String {
     match value {
         Value::Text(text) if text.trim().is_empty() => "empty text".to_owned(),
@@ -236,23 +236,23 @@ mod tests {
         for (text, milliseconds) in [("250ms", 250), ("30s", 30_000), ("5m", 300_000), ("24h", 86_400_000)] {
             assert_eq!(duration(&text_value(text)), Ok(Duration::from_millis(milliseconds)));
         }
-        for bad in ["", "30", "s", "0s", "-1s", "1.5s", "25h", "1d", "30 s", "99999999999999999999s"] {
-            assert!(duration(&text_value(bad)).is_err(), "{bad}");
+        for invalid in ["", "30", "s", "0s", "-1s", "1.5s", "25h", "1d", "30 s", "99999999999999999999s"] {
+            assert!(duration(&text_value(invalid)).is_err(), "{invalid}");
         }
         assert_eq!(size(&text_value("512MiB")), Ok(512 << 20));
-        for bad in ["", "512", "MiB", "1KiB", "-1MiB"] {
-            assert!(size(&text_value(bad)).is_err(), "{bad}");
+        for invalid in ["", "512", "MiB", "1KiB", "-1MiB"] {
+            assert!(size(&text_value(invalid)).is_err(), "{invalid}");
         }
         assert_eq!(buffer_size(&text_value("64KiB")), Ok(64 << 10));
-        for bad in ["", "64", "15KiB", "17MiB"] {
-            assert!(buffer_size(&text_value(bad)).is_err(), "{bad}");
+        for invalid in ["", "64", "15KiB", "17MiB"] {
+            assert!(buffer_size(&text_value(invalid)).is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn urls_of_archives_have_no_credentials_query_or_fragment() {
         assert!(service_url(&text_value("http://127.0.0.1:8042/dicom-web")).is_ok());
-        for bad in [
+        for invalid in [
             "",
             "pacs",
             "ftp://a",
@@ -262,27 +262,28 @@ mod tests {
             "file:///etc",
             "http://",
         ] {
-            let error = service_url(&text_value(bad)).unwrap_err();
+            let error = service_url(&text_value(invalid)).unwrap_err();
             assert!(!error.contains("hush"));
         }
     }
 
     #[test]
     fn identifier_systems_are_absolute_uris() {
-        for good in
+        for valid in
             ["urn:oid:2.999.1", "https://a.example/ids", "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7"]
         {
-            assert!(identifier_system(&text_value(good)).is_ok(), "{good}");
+            assert!(identifier_system(&text_value(valid)).is_ok(), "{valid}");
         }
-        for bad in ["", "2.999", "urn:oid:", "urn:oid:1.02", "urn:oid:1..2", "urn:oid:1", "a b", "http://a b"]
+        for invalid in
+            ["", "2.999", "urn:oid:", "urn:oid:1.02", "urn:oid:1..2", "urn:oid:1", "a b", "http://a b"]
         {
-            assert!(identifier_system(&text_value(bad)).is_err(), "{bad}");
+            assert!(identifier_system(&text_value(invalid)).is_err(), "{invalid}");
         }
     }
 
     proptest! {
         #[test]
-        fn readers_do_not_panic_at_any_text(text in "\\PC{0,40}") {
+        fn parsers_do_not_panic_for_any_text(text in "\\PC{0,40}") {
             let value = text_value(&text);
             let _ = (duration(&value), size(&value), service_url(&value), identifier_system(&value), networks(&value));
             let _ = (socket_address(&value), public_url(&value), count(1, 2)(&value));

@@ -166,7 +166,7 @@ impl DicomwebError {
                 ArchiveErrorKind::Redirected
                     | ArchiveErrorKind::Unreadable(_)
                     | ArchiveErrorKind::Malformed(_)
-                    | ArchiveErrorKind::Refused(_)
+                    | ArchiveErrorKind::Rejected(_)
             ),
             Self::NotAcceptable | Self::MediaTypesRejected { .. } => true,
             _ => false,

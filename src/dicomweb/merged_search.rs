@@ -147,7 +147,7 @@ async fn merge(
 /// paging.
 fn query_rejection(error: DicomwebError) -> DicomwebError {
     match error {
-        DicomwebError::Archive(ArchiveError { archive, kind: ArchiveErrorKind::Refused(status) })
+        DicomwebError::Archive(ArchiveError { archive, kind: ArchiveErrorKind::Rejected(status) })
             if matches!(status.as_u16(), 400 | 413 | 414 | 501) =>
         {
             DicomwebError::Refused { archive, status, retry_after: None }
@@ -159,7 +159,7 @@ fn query_rejection(error: DicomwebError) -> DicomwebError {
 /// Whether a row belongs to the study or series of the URL: some archives return others too.
 fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
     let parents = Parents::of_search(level);
-    if parents.is_empty() || !archive.profile().synthesized.has(Synthesized::Parents) {
+    if parents.is_empty() || !archive.profile().synthesized.contains(Synthesized::Parents) {
         return true;
     }
     serde_json::from_str(&row.text).is_ok_and(|attributes| parents.admit(&attributes))

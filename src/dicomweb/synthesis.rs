@@ -53,7 +53,7 @@ impl<'a> Synthesizable<'a> {
 
 /// Whether `resource` is always synthesized, without requesting it from the archive.
 pub(super) fn replaces(archive: &Archive, resource: &Resource) -> bool {
-    archive.profile().synthesized.has(Synthesized::Metadata) && can_synthesize(resource)
+    archive.profile().synthesized.contains(Synthesized::Metadata) && can_synthesize(resource)
 }
 
 /// Whether `resource` can be synthesized if the archive rejects it.

@@ -98,7 +98,7 @@ mod tests {
             (Kind::Unreadable("a web page"), 502, 502, None),
             (Kind::TooLarge(9), 502, 502, None),
             (Kind::Unauthorized(StatusCode::UNAUTHORIZED), 502, 502, None),
-            (Kind::Refused(StatusCode::CONFLICT), 502, 502, None),
+            (Kind::Rejected(StatusCode::CONFLICT), 502, 502, None),
             (Kind::Redirected, 502, 502, None),
             (Kind::ForbiddenAddress, 502, 502, None),
             (Kind::NotFound, 502, 404, None),

@@ -2,16 +2,16 @@
 //! those that are more reliable in an object's metadata than in a row. `docs/mapping.md` names the element that each attribute
 //! is mapped to.
 //!
-//! Comments on a study are requested only if `[fhir] notes` is on, because they may contain anything.
+//! Comments are requested only if `[fhir] notes` is on, because they may contain any text.
 
 use super::MappingContext;
 use super::record::overlay;
 use dicom_model::{Attributes, Tag, tags};
 
-#[expect(deprecated, reason = "retired by DICOM, and still what archives keep a study's comments under")]
+#[expect(deprecated, reason = "retired in DICOM, but archives still return it")]
 pub(super) const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
 
-/// The study-level attributes that a search requests in addition to those that every archive returns.
+/// Returns the study-level attributes that a search requests in addition to those that every archive returns.
 pub fn study_tags() -> &'static [Tag] {
     &[
         tags::MODALITIES_IN_STUDY,
@@ -36,12 +36,12 @@ pub fn study_tags() -> &'static [Tag] {
     ]
 }
 
-/// The comments on a study, if they are included in resources.
+/// Returns the attribute with comments on a study, if comments are included in resources.
 pub fn study_note_tags(context: &MappingContext) -> &'static [Tag] {
     if context.notes { &[STUDY_COMMENTS] } else { &[] }
 }
 
-/// The patient-level attributes that a search requests (PS3.4 table C.6-1 and others that the mapping reads).
+/// Returns the patient-level attributes that a search requests (PS3.4 table C.6-1 and others that the mapping reads).
 pub fn patient_tags() -> &'static [Tag] {
     &[
         tags::ISSUER_OF_PATIENT_ID,
@@ -50,17 +50,17 @@ pub fn patient_tags() -> &'static [Tag] {
     ]
 }
 
-/// The series-level attributes that a search requests in addition to those that every archive returns.
+/// Returns the series-level attributes that a search requests in addition to those that every archive returns.
 pub fn series_tags() -> &'static [Tag] {
     &SERIES_IN_OBJECTS
 }
 
-/// The comments on a series, if they are included in resources.
+/// Returns the attribute with comments on a series, if comments are included in resources.
 pub fn series_note_tags(context: &MappingContext) -> &'static [Tag] {
     if context.notes { &SERIES_NOTES } else { &[] }
 }
 
-/// The instance-level attributes that a search requests in addition to those that every archive returns.
+/// Returns the instance-level attributes that a search requests in addition to those that every archive returns.
 pub fn instance_tags() -> &'static [Tag] {
     &[
         tags::IMAGE_TYPE,
@@ -72,8 +72,8 @@ pub fn instance_tags() -> &'static [Tag] {
     ]
 }
 
-/// The study-level attributes for which an object is at least as reliable as the archive's database: some databases lose the
-/// character set, and most store no sequences. The patient and the counts are taken from the row.
+/// The study-level attributes that are at least as reliable in an object as in the database of the archive: some databases lose
+/// the character set, and most store no sequences. The patient and the counts are read from the row.
 const STUDY_IN_OBJECTS: [Tag; 22] = [
     tags::STUDY_DATE,
     tags::STUDY_TIME,
@@ -99,7 +99,7 @@ const STUDY_IN_OBJECTS: [Tag; 22] = [
     STUDY_COMMENTS,
 ];
 
-/// The series-level attributes for which an object is at least as reliable as the archive's database.
+/// The series-level attributes that are at least as reliable in an object as in the database of the archive.
 const SERIES_IN_OBJECTS: [Tag; 26] = [
     tags::MODALITY,
     tags::SERIES_NUMBER,
@@ -129,15 +129,15 @@ const SERIES_IN_OBJECTS: [Tag; 26] = [
     tags::INSTITUTIONAL_DEPARTMENT_NAME,
 ];
 
-/// The comments on a series that an object contains.
+/// The attributes of an object that contain comments on its series.
 const SERIES_NOTES: [Tag; 1] = [tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP];
 
-/// Completes a study's row with the metadata of one of its objects.
+/// Completes the row of a study with the metadata of one of its objects.
 pub fn overlay_study(row: &mut Attributes, object: &Attributes) {
     overlay(row, object, &STUDY_IN_OBJECTS);
 }
 
-/// Completes a series' row with the metadata of one of its objects.
+/// Completes the row of a series with the metadata of one of its objects.
 pub fn overlay_series(row: &mut Attributes, object: &Attributes) {
     overlay(row, object, &SERIES_IN_OBJECTS);
     overlay(row, object, &SERIES_NOTES);

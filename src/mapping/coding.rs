@@ -1,4 +1,4 @@
-//! Coded entries (PS3.3 table 8.8-1) as FHIR codes.
+//! Maps coded entries (PS3.3 table 8.8-1) to FHIR codes.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use fhir_r4::types::{CodeableConcept, Coding, Identifier, clean};
 pub(super) const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 pub(super) const SNOMED_CT: &str = "http://snomed.info/sct";
 
-/// The URI of a coding scheme (PS3.16 table 8-1).
+/// Returns the URI of a coding scheme (PS3.16 table 8-1).
 ///
-/// SRT, SNM3 and 99SDM are not among them: their codes (`T-D3000`) are not SNOMED CT ids, and would be wrong under its URI.
-fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
+/// SRT, SNM3 and 99SDM have none, because their codes (`T-D3000`) are not SNOMED CT ids.
+fn system_uri(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
     let known = match designator {
         "DCM" => DCM,
         "SCT" => SNOMED_CT,
@@ -25,7 +25,7 @@ fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
         "C4" | "CPT4" => "http://www.ama-assn.org/go/cpt",
         "UMLS" => "http://www.nlm.nih.gov/research/umls",
         "SRT" | "SNM3" | "99SDM" => return None,
-        // A scheme with a UID is identified by it, whatever its designator.
+        // For any other designator, the UID identifies the scheme.
         _ => match scheme_uid {
             Some("1.2.840.10008.2.16.4") => DCM,
             Some("2.16.840.1.113883.6.96") => SNOMED_CT,
@@ -36,7 +36,8 @@ fn system(designator: &str, scheme_uid: Option<&str>) -> Option<String> {
     Some(known.to_owned())
 }
 
-/// An item of a code sequence: its code if the scheme is known, and always its meaning as text. `None` if the item is empty.
+/// Maps an item of a code sequence: its code if the scheme is known, and always its meaning as text. `None` if the item is
+/// empty.
 pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
     let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
     let coding = coding(item, meaning.clone());
@@ -49,8 +50,8 @@ pub(super) fn concept(item: &Attributes) -> Option<CodeableConcept> {
         .then(|| CodeableConcept { text, ..CodeableConcept::of(coding.into_iter().collect()) })
 }
 
-/// The item as a single coding; text only where there is no code.
-pub(super) fn site(item: &Attributes) -> Option<Coding> {
+/// Maps an item of a code sequence to one Coding, which has only the meaning if the code is not known.
+pub(super) fn coding_or_meaning(item: &Attributes) -> Option<Coding> {
     let meaning = item.text(tags::CODE_MEANING).and_then(clean).map(Cow::Owned);
     coding(item, meaning.clone()).or_else(|| meaning.map(Coding::words))
 }
@@ -58,9 +59,9 @@ pub(super) fn site(item: &Attributes) -> Option<Coding> {
 fn coding(item: &Attributes, display: Option<Cow<'static, str>>) -> Option<Coding> {
     let code = code_value(item)?;
     let designator = item.text(tags::CODING_SCHEME_DESIGNATOR)?;
-    let system = system(designator, item.text(tags::CODING_SCHEME_UID));
-    let in_snomed = matches!(designator, "SRT" | "SNM3" | "99SDM") || system.as_deref() == Some(SNOMED_CT);
-    if in_snomed {
+    let system = system_uri(designator, item.text(tags::CODING_SCHEME_UID));
+    let is_snomed = matches!(designator, "SRT" | "SNM3" | "99SDM") || system.as_deref() == Some(SNOMED_CT);
+    if is_snomed {
         // Some implementations write retired ids under the new designator, or new ids under the old one.
         let code = match snomed_rt::snomed_ct(&code) {
             Some(code) => Cow::Borrowed(code),
@@ -71,12 +72,12 @@ fn coding(item: &Attributes, display: Option<Cow<'static, str>>) -> Option<Codin
     system.filter(|_| is_code(&code)).map(|system| Coding::new(system, code, display))
 }
 
-/// R4 datatypes#code: no leading, trailing or repeated blanks.
+/// Whether `text` is a code (R4 datatypes#code): it has no leading, trailing or repeated spaces.
 fn is_code(text: &str) -> bool {
     text.split(' ').all(|word| !word.is_empty() && !word.contains(char::is_whitespace))
 }
 
-/// A code is in CodeValue, LongCodeValue or URNCodeValue (PS3.3 8.1, 8.2).
+/// Reads the code from CodeValue, LongCodeValue or URNCodeValue (PS3.3 8.1, 8.2).
 fn code_value(item: &Attributes) -> Option<String> {
     [tags::CODE_VALUE, tags::LONG_CODE_VALUE, tags::URN_CODE_VALUE]
         .into_iter()
@@ -84,19 +85,19 @@ fn code_value(item: &Attributes) -> Option<String> {
         .and_then(clean)
 }
 
-/// The identifier of a person (PS3.3 table 10-1): a code, whose issuer is its coding scheme, if known.
+/// Maps the code that identifies a person (PS3.3 table 10-1). The system is the coding scheme, if known.
 pub(super) fn person_identifier(item: &Attributes) -> Option<Identifier> {
     let code = item.items(tags::PERSON_IDENTIFICATION_CODE_SEQUENCE).next()?;
     let value = code_value(code)?;
     let designator = code.text(tags::CODING_SCHEME_DESIGNATOR).unwrap_or_default();
     Some(Identifier {
-        system: system(designator, code.text(tags::CODING_SCHEME_UID)),
+        system: system_uri(designator, code.text(tags::CODING_SCHEME_UID)),
         value: Some(value),
         ..Identifier::default()
     })
 }
 
-/// A modality (PS3.16 CID 29); a value that is not a code string becomes text only.
+/// Maps a modality (PS3.16 CID 29). A value that is not a code string becomes text.
 pub(super) fn modality(text: &str) -> Option<Coding> {
     let code = clean(text)?.to_ascii_uppercase();
     let is_code = code.len() <= 16

@@ -11,7 +11,7 @@ const REQUIRES_ACCESS_TOKEN: &str =
 const CONNECTION_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type";
 const PAYLOAD_TYPE: &str = "http://terminology.hl7.org/CodeSystem/endpoint-payload-type";
 
-/// The Endpoint of the archive, whose WADO-RS root URL is `address`, without a trailing slash.
+/// Creates the Endpoint of the archive. `address` is the root URL of its WADO-RS services, without a trailing slash.
 pub fn endpoint(
     context: &MappingContext,
     name: &str,

@@ -1,4 +1,4 @@
-//! Identifiers and their issuers (PS3.3 10.14 and 10.17, R4 datatypes#Identifier).
+//! Maps identifiers and their issuers (PS3.3 10.14 and 10.17, R4 datatypes#Identifier).
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use fhir_r4::types::{CodeableConcept, Coding, Identifier, Reference, clean};
 /// R4 identifier-type.
 const V2_0203: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
 
-/// A type of identifier as coded by DICOM (PS3.16 annex D); IHE RAD MADO requires it in addition to, or instead of, HL7's own
-/// code.
+/// A type of identifier as coded by DICOM (PS3.16 annex D). IHE RAD MADO requires it in addition to the code of HL7, or instead
+/// of it.
 struct DicomType {
     code: &'static str,
     display: &'static str,
@@ -26,7 +26,7 @@ impl DicomType {
     }
 }
 
-/// An identifier's system, or its issuer's local name if nothing else is known.
+/// The issuer of an identifier: its system, if known, and its local name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Issuer {
     pub(super) system: Option<String>,
@@ -34,24 +34,24 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// From the item of an issuer sequence (PS3.3 table 10-17: HL7v2 Hierarchic Designator), else from a local name, else from
-    /// the configured default for identifiers without an issuer.
-    pub(super) fn of(
+    /// Determines the issuer from the item of an issuer sequence (PS3.3 table 10-17: HL7v2 Hierarchic Designator), else from a
+    /// local name, else from the configured system of identifiers without an issuer.
+    pub(super) fn resolve(
         context: &MappingContext,
         designator: Option<&Attributes>,
-        local: Option<&str>,
-        default: Option<&str>,
+        local_name: Option<&str>,
+        default_system: Option<&str>,
     ) -> Self {
-        let in_designator = designator.and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID));
-        // The name outside the sequence is the one that people use.
-        let names: Vec<String> = [local, in_designator].into_iter().flatten().filter_map(clean).collect();
+        let namespace = designator.and_then(|item| item.text(tags::LOCAL_NAMESPACE_ENTITY_ID));
+        // Users know the name outside the sequence, so it takes precedence.
+        let names: Vec<String> = [local_name, namespace].into_iter().flatten().filter_map(clean).collect();
         let universal = designator.and_then(universal_system);
-        let known = || names.iter().find_map(|name| context.issuers.get(name).cloned());
-        let system = universal.or_else(known);
-        // A named but unknown issuer is not the default one.
-        let is_named = !names.is_empty() || designator.is_some_and(has_issuer);
+        let configured = || names.iter().find_map(|name| context.issuers.get(name).cloned());
+        let system = universal.or_else(configured);
+        // The default does not apply to an identifier whose issuer has a name, even if the name is not configured.
+        let has_issuer = !names.is_empty() || designator.is_some_and(has_universal_id);
         Self {
-            system: if is_named { system } else { default.map(str::to_owned) },
+            system: if has_issuer { system } else { default_system.map(str::to_owned) },
             assigner: names.into_iter().next(),
         }
     }
@@ -69,11 +69,11 @@ impl Issuer {
     }
 }
 
-fn has_issuer(designator: &Attributes) -> bool {
+fn has_universal_id(designator: &Attributes) -> bool {
     designator.text(tags::UNIVERSAL_ENTITY_ID).is_some()
 }
 
-/// A universal entity id as a URI (PS3.3 table 10-17, HL7 table 0301). A DNS name is not a URI, nor is an EUI-64.
+/// Converts a universal entity id to a URI (PS3.3 table 10-17, HL7 table 0301). A DNS name is not a URI, nor is an EUI-64.
 fn universal_system(designator: &Attributes) -> Option<String> {
     let id = designator.text(tags::UNIVERSAL_ENTITY_ID)?;
     match designator.text(tags::UNIVERSAL_ENTITY_ID_TYPE)?.to_ascii_uppercase().as_str() {
@@ -94,8 +94,8 @@ fn is_uuid(text: &str) -> bool {
             .all(|(part, length)| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// A DICOM UID as an identifier (R4 datatypes#Identifier); `None` if it is not a valid UID.
-pub(super) fn of_uid(uid: &str) -> Option<Identifier> {
+/// Maps a DICOM UID to an identifier (R4 datatypes#Identifier); `None` if it is not a valid UID.
+pub(super) fn uid_identifier(uid: &str) -> Option<Identifier> {
     let uid = Uid::parse(uid).ok()?;
     Some(Identifier {
         system: Some("urn:dicom:uid".to_owned()),
@@ -104,8 +104,8 @@ pub(super) fn of_uid(uid: &str) -> Option<Identifier> {
     })
 }
 
-/// The study's identifiers: its UID, its accession number, its Study ID.
-pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identifier> {
+/// Returns the identifiers of the study: its UID, its accession number, its Study ID.
+pub(super) fn study_identifiers(context: &MappingContext, row: &Attributes) -> Vec<Identifier> {
     let mut identifiers = Vec::with_capacity(3);
     if let Some(uid) = row.text(tags::STUDY_INSTANCE_UID) {
         identifiers.push(Identifier {
@@ -116,7 +116,7 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
             ..Identifier::default()
         });
     }
-    identifiers.extend(accession(context, row));
+    identifiers.extend(accession_number(context, row));
     if let Some(study_id) = row.text(tags::STUDY_ID).and_then(clean) {
         identifiers.push(Identifier {
             usage: Some("secondary".into()),
@@ -127,11 +127,11 @@ pub(super) fn of_study(context: &MappingContext, row: &Attributes) -> Vec<Identi
     identifiers
 }
 
-/// The accession number of a study, or of one of the requests for it.
-fn accession(context: &MappingContext, attributes: &Attributes) -> Option<Identifier> {
+/// Returns the accession number in the attributes of a study or of a request.
+fn accession_number(context: &MappingContext, attributes: &Attributes) -> Option<Identifier> {
     let number = attributes.text(tags::ACCESSION_NUMBER).and_then(clean)?;
     let designator = attributes.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next();
-    let issuer = Issuer::of(context, designator, None, context.accession_system.as_deref());
+    let issuer = Issuer::resolve(context, designator, None, context.accession_system.as_deref());
     let mut identifier = issuer.identifier(number, Some(("ACSN", "Accession ID")));
     if context.follows(Guide::EuImaging)
         && let Some(kind) = &mut identifier.kind
@@ -141,9 +141,9 @@ fn accession(context: &MappingContext, attributes: &Attributes) -> Option<Identi
     Some(identifier)
 }
 
-/// The orders for the study, by their numbers: accession, placer and filler number of the study itself and of each request that
-/// the study or one of its series refers to.
-pub(super) fn of_orders<'a>(
+/// Returns references to the orders for the study, by accession, placer and filler number. The numbers are those of the study,
+/// and those of each request that the study or one of its series refers to.
+pub(super) fn order_references<'a>(
     context: &MappingContext,
     row: &'a Attributes,
     series: impl Iterator<Item = &'a Attributes>,
@@ -153,21 +153,21 @@ pub(super) fn of_orders<'a>(
         let referenced = attributes.items(tags::REFERENCED_REQUEST_SEQUENCE);
         referenced.chain(attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE))
     });
-    for place in std::iter::once(row).chain(requests) {
-        let found = [
-            accession(context, place),
-            order_number(context, place, tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, PLACER),
-            order_number(context, place, tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, FILLER),
+    for attributes in std::iter::once(row).chain(requests) {
+        let candidates = [
+            accession_number(context, attributes),
+            order_number(context, attributes, tags::PLACER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, PLACER),
+            order_number(context, attributes, tags::FILLER_ORDER_NUMBER_IMAGING_SERVICE_REQUEST, FILLER),
         ];
-        for number in found.into_iter().flatten() {
-            // A request with the study's number but without its issuer is the same order.
-            let unissued = place.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none();
-            let repeats = |known: &Identifier| {
+        for number in candidates.into_iter().flatten() {
+            // A request with the number of the study but without an issuer is the same order.
+            let has_no_issuer = attributes.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).next().is_none();
+            let is_same_order = |known: &Identifier| {
                 known.value == number.value
                     && known.kind == number.kind
-                    && (unissued || known.system == number.system)
+                    && (has_no_issuer || known.system == number.system)
             };
-            if !numbers.iter().any(repeats) {
+            if !numbers.iter().any(is_same_order) {
                 numbers.push(number);
             }
         }
@@ -192,14 +192,15 @@ fn order_number(
     (code, display, issuer): OrderKind,
 ) -> Option<Identifier> {
     let value = request.text(number).and_then(clean)?;
-    let issuer = Issuer::of(context, request.items(issuer).next(), None, None);
+    let issuer = Issuer::resolve(context, request.items(issuer).next(), None, None);
     Some(issuer.identifier(value, Some((code, display))))
 }
 
-/// The encounter, by its admission number.
-pub(super) fn of_visit(context: &MappingContext, row: &Attributes) -> Option<Reference> {
+/// Returns the reference to the encounter by its admission number.
+pub(super) fn encounter_reference(context: &MappingContext, row: &Attributes) -> Option<Reference> {
     let value = row.text(tags::ADMISSION_ID).and_then(clean)?;
-    let issuer = Issuer::of(context, row.items(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE).next(), None, None);
+    let issuer =
+        Issuer::resolve(context, row.items(tags::ISSUER_OF_ADMISSION_ID_SEQUENCE).next(), None, None);
     let identifier = issuer.identifier(value, Some(("VN", "Visit number")));
     Some(Reference { kind: Some("Encounter".into()), identifier: Some(identifier), ..Reference::default() })
 }

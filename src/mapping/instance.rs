@@ -1,5 +1,5 @@
-//! ImagingStudy.series.instance, from a row of an instance search or from metadata, parsed without building attributes that are
-//! not used.
+//! ImagingStudy.series.instance, from a row of an instance search or from metadata. The parser skips attributes that are not
+//! used.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,13 +14,13 @@ use dicom_model;
 use dicom_model::{Attributes, Tag, Uid, Value, tag, tags};
 use fhir_r4::types::{Element, Extension, Instance, SopClass, clean};
 
-/// IHE RAD MADO 1.0.0.
+/// The extension for the number of frames (IHE RAD MADO 1.0.0).
 const NUMBER_OF_FRAMES: &str = "https://profiles.ihe.net/RAD/MADO/StructureDefinition/MadoNumberOfFrames";
 
-/// The attributes of an instance that are used.
+/// The attributes of an instance that the mapping uses.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct InstanceFacts {
-    /// SOPInstanceUID (0008,0018) without padding, also if it is not a legal UID.
+    /// SOPInstanceUID (0008,0018) without padding, even if it is not a legal UID.
     pub uid: Option<Box<str>>,
     /// SeriesInstanceUID (0020,000E), which shows whether the row belongs to the series.
     pub series: Option<Box<str>>,
@@ -28,18 +28,18 @@ pub struct InstanceFacts {
     pub sop_class: Option<Cow<'static, str>>,
     /// InstanceNumber (0020,0013).
     pub number: Option<u32>,
-    /// The first one present of: the concept name of a document, the content label, the document title, the image type.
+    /// The concept name of a document, else the content label, else the document title, else the image type.
     pub title: Option<Box<str>>,
     /// NumberOfFrames (0028,0008), of SOP classes that allow several frames.
     pub frames: Option<u32>,
-    /// ImageLaterality (0020,0062), which is the series' laterality if all of its images agree.
+    /// ImageLaterality (0020,0062), which is the laterality of the series if all of its images have the same value.
     pub laterality: Option<Cow<'static, str>>,
     /// The items of SpecimenDescriptionSequence (0040,0560), with the attributes that are used.
     pub specimens: Box<[Attributes]>,
 }
 
 impl InstanceFacts {
-    /// `None` without a legal UID, which is a required element.
+    /// Creates the element; `None` without a legal UID, which is a required element.
     pub(super) fn into_resource(self, with_frame_counts: bool) -> Option<Instance> {
         let frames = self.frames.filter(|_| with_frame_counts).and_then(|frames| i32::try_from(frames).ok());
         let extension = frames.map(|frames| Extension::integer(NUMBER_OF_FRAMES, frames));
@@ -69,30 +69,38 @@ impl<'de> Deserialize<'de> for InstanceFacts {
                 let mut titles: [Option<Box<str>>; 4] = Default::default();
                 while let Some(Member(tag)) = members.next_key()? {
                     match tag {
-                        Some(tags::SOP_INSTANCE_UID) => facts.uid = members.next_value::<First<'de>>()?.uid(),
+                        Some(tags::SOP_INSTANCE_UID) => {
+                            facts.uid = members.next_value::<FirstValue<'de>>()?.uid();
+                        }
                         Some(tags::SERIES_INSTANCE_UID) => {
                             facts.series = first_uid(&mut members)?.map(Into::into);
                         }
-                        Some(tags::SOP_CLASS_UID) => facts.sop_class = first_uid(&mut members)?.map(interned),
+                        Some(tags::SOP_CLASS_UID) => facts.sop_class = first_uid(&mut members)?.map(intern),
                         Some(tags::INSTANCE_NUMBER) => {
-                            facts.number = members.next_value::<First<'de>>()?.number();
+                            facts.number = members.next_value::<FirstValue<'de>>()?.number();
                         }
                         Some(tags::IMAGE_LATERALITY) => {
-                            facts.laterality = members.next_value::<First<'de>>()?.side();
+                            facts.laterality = members.next_value::<FirstValue<'de>>()?.laterality();
                         }
                         Some(tags::NUMBER_OF_FRAMES) => {
-                            facts.frames =
-                                members.next_value::<First<'de>>()?.number().filter(|frames| *frames > 0);
+                            facts.frames = members
+                                .next_value::<FirstValue<'de>>()?
+                                .number()
+                                .filter(|frames| *frames > 0);
                         }
                         Some(tags::SPECIMEN_DESCRIPTION_SEQUENCE) => {
-                            facts.specimens = specimens::described(members.next_value()?);
+                            facts.specimens = specimens::specimen_items(members.next_value()?);
                         }
                         Some(tags::CONCEPT_NAME_CODE_SEQUENCE) => {
-                            titles[0] = meaning(&members.next_value::<dicom_model::Element>()?);
+                            titles[0] = code_meaning(&members.next_value::<dicom_model::Element>()?);
                         }
-                        Some(tags::CONTENT_LABEL) => titles[1] = members.next_value::<First<'de>>()?.title(),
-                        Some(tags::DOCUMENT_TITLE) => titles[2] = members.next_value::<First<'de>>()?.title(),
-                        Some(tags::IMAGE_TYPE) => titles[3] = members.next_value::<Joined>()?.0,
+                        Some(tags::CONTENT_LABEL) => {
+                            titles[1] = members.next_value::<FirstValue<'de>>()?.title();
+                        }
+                        Some(tags::DOCUMENT_TITLE) => {
+                            titles[2] = members.next_value::<FirstValue<'de>>()?.title();
+                        }
+                        Some(tags::IMAGE_TYPE) => titles[3] = members.next_value::<JoinedValues>()?.0,
                         _ => drop(members.next_value::<IgnoredAny>()?),
                     }
                 }
@@ -105,7 +113,8 @@ impl<'de> Deserialize<'de> for InstanceFacts {
     }
 }
 
-/// The tag of a member if it may be one that is used: keywords are looked up only if the key is not hexadecimal.
+/// Returns the tag of a member, or `None` if the attribute is not used. Keywords are looked up only if the key is not
+/// hexadecimal.
 fn tag_of(key: &str) -> Option<Tag> {
     match key {
         "00080018" => Some(tags::SOP_INSTANCE_UID),
@@ -125,9 +134,9 @@ fn tag_of(key: &str) -> Option<Tag> {
 }
 
 fn first_uid<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
-    let first = members.next_value::<First<'de>>()?;
+    let first = members.next_value::<FirstValue<'de>>()?;
     Ok(match first {
-        First::Text(text) => {
+        FirstValue::Text(text) => {
             let trimmed = text.trim_matches([' ', '\0']);
             let unpadded = trimmed.len() == text.len();
             match (Uid::is_legal(trimmed), unpadded) {
@@ -136,19 +145,19 @@ fn first_uid<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Cow<'de, 
                 (false, _) => None,
             }
         }
-        First::Number(_) | First::Nothing => None,
+        FirstValue::Number(_) | FirstValue::Absent => None,
     })
 }
 
-/// Every SOP class of the standard is known at compile time, so that thousands of instances share one string.
-fn interned(uid: Cow<'_, str>) -> Cow<'static, str> {
+/// Replaces the UID of a standard SOP class by a static string, which thousands of instances share.
+fn intern(uid: Cow<'_, str>) -> Cow<'static, str> {
     match StandardSopClassDictionary.by_uid(&uid) {
         Some(entry) => Cow::Borrowed(entry.uid),
         None => Cow::Owned(uid.into_owned()),
     }
 }
 
-fn meaning(element: &dicom_model::Element) -> Option<Box<str>> {
+fn code_meaning(element: &dicom_model::Element) -> Option<Box<str>> {
     let items = element.values.iter().filter_map(|value| match value {
         Value::Item(item) => Some(item),
         Value::Text(_) | Value::Name(_) => None,
@@ -156,7 +165,7 @@ fn meaning(element: &dicom_model::Element) -> Option<Box<str>> {
     items.filter_map(|item| item.text(tags::CODE_MEANING)).find_map(clean).map(Into::into)
 }
 
-/// The name of a row's member, as a tag.
+/// The name of a member of a row, as a tag.
 struct Member(Option<Tag>);
 
 impl<'de> Deserialize<'de> for Member {
@@ -165,7 +174,7 @@ impl<'de> Deserialize<'de> for Member {
     }
 }
 
-/// The name of an element's member: whether it is `Value`.
+/// The name of a member of an element: whether it is `Value`.
 struct IsValue(bool);
 
 impl<'de> Deserialize<'de> for IsValue {
@@ -174,14 +183,14 @@ impl<'de> Deserialize<'de> for IsValue {
     }
 }
 
-/// Reads a name in place, without copying it.
+/// Reads a name without copying it.
 struct Name<F>(F);
 
 impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Name<F> {
     type Value = T;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a member's name")
+        formatter.write_str("the name of a member")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<T, E> {
@@ -190,13 +199,13 @@ impl<T, F: FnOnce(&str) -> T> Visitor<'_> for Name<F> {
 }
 
 /// The first value of an element.
-enum First<'a> {
+enum FirstValue<'a> {
     Text(Cow<'a, str>),
     Number(i64),
-    Nothing,
+    Absent,
 }
 
-impl First<'_> {
+impl FirstValue<'_> {
     fn number(&self) -> Option<u32> {
         let number = match self {
             Self::Number(number) => *number,
@@ -207,17 +216,17 @@ impl First<'_> {
                 });
                 whole.parse().ok()?
             }
-            Self::Nothing => return None,
+            Self::Absent => return None,
         };
         u32::try_from(number).ok().filter(|number| i32::try_from(*number).is_ok())
     }
 
-    /// A laterality, without a copy for the standard values.
-    fn side(&self) -> Option<Cow<'static, str>> {
+    /// Returns the laterality, without copying standard values.
+    fn laterality(&self) -> Option<Cow<'static, str>> {
         let Self::Text(text) = self else { return None };
         let text = clean(text)?;
-        let known = ["R", "L", "U", "B"].into_iter().find(|side| text.eq_ignore_ascii_case(side));
-        Some(known.map_or(Cow::Owned(text), Cow::Borrowed))
+        let standard = ["R", "L", "U", "B"].into_iter().find(|value| text.eq_ignore_ascii_case(value));
+        Some(standard.map_or(Cow::Owned(text), Cow::Borrowed))
     }
 
     fn uid(&self) -> Option<Box<str>> {
@@ -225,31 +234,31 @@ impl First<'_> {
             Self::Text(text) => {
                 Some(text.trim_matches([' ', '\0'])).filter(|uid| !uid.is_empty()).map(Into::into)
             }
-            Self::Number(_) | Self::Nothing => None,
+            Self::Number(_) | Self::Absent => None,
         }
     }
 
     fn title(&self) -> Option<Box<str>> {
         match self {
             Self::Text(text) => clean(text).map(Into::into),
-            Self::Number(_) | Self::Nothing => None,
+            Self::Number(_) | Self::Absent => None,
         }
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for FirstValue<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FirstVisitor;
+        struct FirstValueVisitor;
 
-        impl<'de> Visitor<'de> for FirstVisitor {
-            type Value = First<'de>;
+        impl<'de> Visitor<'de> for FirstValueVisitor {
+            type Value = FirstValue<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an element or a value")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<First<'de>, A::Error> {
-                let mut first = First::Nothing;
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<FirstValue<'de>, A::Error> {
+                let mut first = FirstValue::Absent;
                 while let Some(IsValue(is_value)) = members.next_key()? {
                     if is_value {
                         first = members.next_value()?;
@@ -260,65 +269,65 @@ impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
                 Ok(first)
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<First<'de>, A::Error> {
-                let mut first = First::Nothing;
-                while let Some(value) = values.next_element::<First<'de>>()? {
-                    if matches!(first, First::Nothing) {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<FirstValue<'de>, A::Error> {
+                let mut first = FirstValue::Absent;
+                while let Some(value) = values.next_element::<FirstValue<'de>>()? {
+                    if matches!(first, FirstValue::Absent) {
                         first = value;
                     }
                 }
                 Ok(first)
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<First<'de>, E> {
-                Ok(First::Text(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<FirstValue<'de>, E> {
+                Ok(FirstValue::Text(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<First<'de>, E> {
-                Ok(First::Text(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<FirstValue<'de>, E> {
+                Ok(FirstValue::Text(Cow::Owned(text.to_owned())))
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<First<'de>, E> {
-                Ok(First::Number(number))
+            fn visit_i64<E>(self, number: i64) -> Result<FirstValue<'de>, E> {
+                Ok(FirstValue::Number(number))
             }
 
-            fn visit_u64<E>(self, number: u64) -> Result<First<'de>, E> {
-                Ok(i64::try_from(number).map_or(First::Nothing, First::Number))
+            fn visit_u64<E>(self, number: u64) -> Result<FirstValue<'de>, E> {
+                Ok(i64::try_from(number).map_or(FirstValue::Absent, FirstValue::Number))
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<First<'de>, E> {
-                Ok(First::Text(Cow::Owned(number.to_string())))
+            fn visit_f64<E>(self, number: f64) -> Result<FirstValue<'de>, E> {
+                Ok(FirstValue::Text(Cow::Owned(number.to_string())))
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<First<'de>, E> {
-                Ok(First::Nothing)
+            fn visit_bool<E>(self, _: bool) -> Result<FirstValue<'de>, E> {
+                Ok(FirstValue::Absent)
             }
 
-            fn visit_unit<E>(self) -> Result<First<'de>, E> {
-                Ok(First::Nothing)
+            fn visit_unit<E>(self) -> Result<FirstValue<'de>, E> {
+                Ok(FirstValue::Absent)
             }
         }
 
-        deserializer.deserialize_any(FirstVisitor)
+        deserializer.deserialize_any(FirstValueVisitor)
     }
 }
 
 /// All values of a text element, joined by the backslash that separates values in DICOM.
-struct Joined(Option<Box<str>>);
+struct JoinedValues(Option<Box<str>>);
 
-impl<'de> Deserialize<'de> for Joined {
+impl<'de> Deserialize<'de> for JoinedValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct JoinedVisitor;
+        struct JoinedValuesVisitor;
 
-        impl<'de> Visitor<'de> for JoinedVisitor {
-            type Value = Joined;
+        impl<'de> Visitor<'de> for JoinedValuesVisitor {
+            type Value = JoinedValues;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an element or its values")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Joined, A::Error> {
-                let mut joined = Joined(None);
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<JoinedValues, A::Error> {
+                let mut joined = JoinedValues(None);
                 while let Some(IsValue(is_value)) = members.next_key()? {
                     if is_value {
                         joined = members.next_value()?;
@@ -329,10 +338,10 @@ impl<'de> Deserialize<'de> for Joined {
                 Ok(joined)
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Joined, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<JoinedValues, A::Error> {
                 let mut joined = String::new();
-                while let Some(value) = values.next_element::<First<'de>>()? {
-                    if let First::Text(text) = value
+                while let Some(value) = values.next_element::<FirstValue<'de>>()? {
+                    if let FirstValue::Text(text) = value
                         && let text = text.trim_matches([' ', '\0'])
                         && !text.is_empty()
                     {
@@ -342,34 +351,34 @@ impl<'de> Deserialize<'de> for Joined {
                         joined.push_str(text);
                     }
                 }
-                Ok(Joined(clean(&joined).map(Into::into)))
+                Ok(JoinedValues(clean(&joined).map(Into::into)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Joined, E> {
-                Ok(Joined(clean(text).map(Into::into)))
+            fn visit_str<E>(self, text: &str) -> Result<JoinedValues, E> {
+                Ok(JoinedValues(clean(text).map(Into::into)))
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Joined, E> {
-                Ok(Joined(None))
+            fn visit_bool<E>(self, _: bool) -> Result<JoinedValues, E> {
+                Ok(JoinedValues(None))
             }
 
-            fn visit_i64<E>(self, _: i64) -> Result<Joined, E> {
-                Ok(Joined(None))
+            fn visit_i64<E>(self, _: i64) -> Result<JoinedValues, E> {
+                Ok(JoinedValues(None))
             }
 
-            fn visit_u64<E>(self, _: u64) -> Result<Joined, E> {
-                Ok(Joined(None))
+            fn visit_u64<E>(self, _: u64) -> Result<JoinedValues, E> {
+                Ok(JoinedValues(None))
             }
 
-            fn visit_f64<E>(self, _: f64) -> Result<Joined, E> {
-                Ok(Joined(None))
+            fn visit_f64<E>(self, _: f64) -> Result<JoinedValues, E> {
+                Ok(JoinedValues(None))
             }
 
-            fn visit_unit<E>(self) -> Result<Joined, E> {
-                Ok(Joined(None))
+            fn visit_unit<E>(self) -> Result<JoinedValues, E> {
+                Ok(JoinedValues(None))
             }
         }
 
-        deserializer.deserialize_any(JoinedVisitor)
+        deserializer.deserialize_any(JoinedValuesVisitor)
     }
 }

@@ -1,4 +1,4 @@
-//! Person names (PS3.5 6.2.1) as FHIR names (R4 datatypes#HumanName) and as display text.
+//! Maps person names (PS3.5 6.2.1) to FHIR names (R4 datatypes#HumanName) and to display text.
 
 use dicom_model::{NameGroup, PersonName};
 use fhir_r4::types::{Extension, HumanName, clean};
@@ -6,16 +6,16 @@ use fhir_r4::types::{Extension, HumanName, clean};
 /// The representation of a name (R4 extension iso21090-EN-representation).
 const REPRESENTATION: &str = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation";
 
-/// One HumanName per component group; the alphabetic one is the usual one and, if it is the only one, has no extension.
+/// Returns one HumanName per component group. The alphabetic name has the use "usual", and no extension if it is the only name.
 pub(super) fn human_names(name: &PersonName) -> Vec<HumanName> {
-    let alone = name.ideographic.is_none() && name.phonetic.is_none();
+    let is_alphabetic_only = name.ideographic.is_none() && name.phonetic.is_none();
     representations(name)
         .filter_map(|(group, representation)| {
             let mut human = human_name(group, representation)?;
             if representation == "ABC" {
                 human.usage = Some("usual".into());
             }
-            if !(representation == "ABC" && alone) {
+            if !(representation == "ABC" && is_alphabetic_only) {
                 human.element.extend(Extension::code(REPRESENTATION, representation));
             }
             Some(human)
@@ -23,7 +23,7 @@ pub(super) fn human_names(name: &PersonName) -> Vec<HumanName> {
         .collect()
 }
 
-/// The component groups that are present, each with its code in the extension: alphabetic, ideographic, syllabic.
+/// Returns the component groups that are present, each with its code in the extension: alphabetic, ideographic, syllabic.
 fn representations(name: &PersonName) -> impl Iterator<Item = (&NameGroup, &'static str)> {
     [(&name.alphabetic, "ABC"), (&name.ideographic, "IDE"), (&name.phonetic, "SYL")]
         .into_iter()
@@ -31,29 +31,30 @@ fn representations(name: &PersonName) -> impl Iterator<Item = (&NameGroup, &'sta
 }
 
 fn human_name(group: &NameGroup, representation: &str) -> Option<HumanName> {
-    let several = |text: &str| clean(text).into_iter().collect::<Vec<_>>();
+    let list = |text: &str| clean(text).into_iter().collect::<Vec<_>>();
     let given: Vec<_> = [&group.given, &group.middle].into_iter().filter_map(|text| clean(text)).collect();
     Some(HumanName {
         text: Some(display_text(group, representation)?),
         family: clean(&group.family),
         given,
-        prefix: several(&group.prefix),
-        suffix: several(&group.suffix),
+        prefix: list(&group.prefix),
+        suffix: list(&group.suffix),
         ..HumanName::default()
     })
 }
 
-/// A name as display text; `None` if it is empty.
+/// Returns a name as display text; `None` if it is empty.
 pub(super) fn display(name: &PersonName) -> Option<String> {
     representations(name).find_map(|(group, representation)| display_text(group, representation))
 }
 
-/// Prefix, given, middle, family, suffix; in ideographic and syllabic names the family name comes first.
+/// Joins the components: prefix, given, middle, family, suffix; in ideographic and syllabic names the family name precedes the
+/// given name.
 fn display_text(group: &NameGroup, representation: &str) -> Option<String> {
     let order = match representation {
         "ABC" => [&group.prefix, &group.given, &group.middle, &group.family, &group.suffix],
         _ => [&group.prefix, &group.family, &group.given, &group.middle, &group.suffix],
     };
-    let words: Vec<_> = order.into_iter().filter_map(|text| clean(text)).collect();
-    (!words.is_empty()).then(|| words.join(" "))
+    let components: Vec<_> = order.into_iter().filter_map(|text| clean(text)).collect();
+    (!components.is_empty()).then(|| components.join(" "))
 }

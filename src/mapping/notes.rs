@@ -6,16 +6,16 @@ use super::{MappingContext, SeriesSource};
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Annotation, clean};
 
-/// The comments, without duplicates.
+/// Returns the comments without duplicates.
 pub(super) fn notes(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Annotation> {
     if !context.notes {
         return Vec::new();
     }
-    let of_series = series
+    let series_comments = series
         .iter()
         .flat_map(|series| series.attributes.texts(tags::COMMENTS_ON_THE_PERFORMED_PROCEDURE_STEP));
     let mut notes: Vec<Annotation> = Vec::new();
-    for text in row.texts(STUDY_COMMENTS).chain(of_series).filter_map(clean) {
+    for text in row.texts(STUDY_COMMENTS).chain(series_comments).filter_map(clean) {
         if !notes.iter().any(|note| note.text == text) {
             notes.push(Annotation { text, ..Annotation::default() });
         }

@@ -1,4 +1,4 @@
-//! Patient (R4 patient.html), as far as DICOM images describe one.
+//! Patient (R4 patient.html), with the elements that DICOM images contain.
 
 use std::borrow::Cow;
 
@@ -10,24 +10,24 @@ use super::{MappingContext, dates, names};
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{Identifier, Patient, clean};
 
-/// What identifies a patient across responses: the identifier and its issuer.
+/// The key of a patient across responses: the identifier and its issuer.
 ///
-/// Bare identifiers recur in several archives, as do identifiers whose issuer has only a local name. Without a system, the
-/// archive and the local name are therefore part of the key.
+/// Different archives may use the same identifier for different patients. Without a system, the archive and the local name of
+/// the issuer are therefore part of the key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatientKey {
     scope: PatientScope,
     value: String,
 }
 
-/// Within what the value identifies a patient.
+/// The scope within which the identifier is unique.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum PatientScope {
-    /// The system of the identifier, which is the same everywhere.
+    /// The system of the identifier, in all archives.
     System(String),
     /// One archive, and the local name of the issuer, which may be empty.
     Archive { archive: String, issuer: String },
-    /// One archive's study that names no patient; the value is the study's UID.
+    /// A study without a PatientID in one archive; the value is the Study Instance UID.
     Study { archive: String },
 }
 
@@ -42,8 +42,8 @@ impl PatientScope {
 }
 
 impl PatientKey {
-    /// The key of the patient in `row`. A row without a PatientID belongs to a patient of its own study, because it is unknown
-    /// whether two such rows describe the same person.
+    /// Returns the key of the patient in `row`. Without a PatientID the key is that of the study, because it is unknown whether
+    /// two such studies are of the same patient.
     pub fn of(context: &MappingContext, row: &Attributes) -> Self {
         match row.text(tags::PATIENT_ID).and_then(clean) {
             Some(value) => {
@@ -62,15 +62,15 @@ impl PatientKey {
         }
     }
 
-    /// Whether two archives' rows of one study name different patients. Equal values without a system do not, because the Study
-    /// Instance UID is evidence that they are the same; nor does a row without a PatientID.
+    /// Whether the rows of one study in two archives belong to different patients. A row without a PatientID matches every
+    /// patient. Equal identifiers without a system belong to the same patient, because the Study Instance UID is the same.
     pub fn contradicts(&self, other: &Self) -> bool {
         use PatientScope as Scope;
         match (&self.scope, &other.scope) {
             (Scope::Study { .. }, _) | (_, Scope::Study { .. }) => false,
-            (Scope::System(own), Scope::System(others)) if own != others => true,
-            (Scope::Archive { issuer: own, .. }, Scope::Archive { issuer: others, .. })
-                if own != others && !own.is_empty() && !others.is_empty() =>
+            (Scope::System(left), Scope::System(right)) if left != right => true,
+            (Scope::Archive { issuer: left, .. }, Scope::Archive { issuer: right, .. })
+                if left != right && !left.is_empty() && !right.is_empty() =>
             {
                 true
             }
@@ -78,8 +78,8 @@ impl PatientKey {
         }
     }
 
-    /// The Patient's id: 160 bits of a hash, so that a URL does not reveal the identifier, and the id is valid whatever
-    /// characters the identifier contains.
+    /// Returns the id of the Patient: 160 bits of a hash. It does not reveal the identifier in URLs, and it is valid for all
+    /// characters of identifiers.
     pub fn id(&self) -> String {
         let mut digest = Sha256::new();
         digest.update(self.scope.text().as_bytes());
@@ -98,23 +98,23 @@ impl PatientKey {
 fn issuer(context: &MappingContext, attributes: &Attributes) -> Issuer {
     let qualifiers = attributes.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next();
     let local = attributes.text(tags::ISSUER_OF_PATIENT_ID);
-    Issuer::of(context, qualifiers, local, context.patient_id_system.as_deref())
+    Issuer::resolve(context, qualifiers, local, context.patient_id_system.as_deref())
 }
 
-/// The patient's primary identifier: PatientID (0010,0020).
-pub(super) fn own_identifier(context: &MappingContext, row: &Attributes) -> Option<Identifier> {
+/// Returns the primary identifier of the patient, PatientID (0010,0020).
+pub(super) fn primary_identifier(context: &MappingContext, row: &Attributes) -> Option<Identifier> {
     let value = row.text(tags::PATIENT_ID).and_then(clean)?;
     Some(issuer(context, row).identifier(value, Some(("MR", "Medical record number"))))
 }
 
-/// The Patient in `row`.
+/// Maps the patient in `row`.
 pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
-    let mut identifier: Vec<_> = own_identifier(context, row).into_iter().collect();
+    let mut identifier: Vec<_> = primary_identifier(context, row).into_iter().collect();
     for other in row.items(tags::OTHER_PATIENT_I_DS_SEQUENCE) {
         let Some(value) = other.text(tags::PATIENT_ID).and_then(clean) else { continue };
-        // The default is the system of the archive's primary identifiers, not of other identifiers.
+        // The configured default is the system of primary identifiers only.
         let qualifiers = other.items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE).next();
-        let issuer = Issuer::of(context, qualifiers, other.text(tags::ISSUER_OF_PATIENT_ID), None);
+        let issuer = Issuer::resolve(context, qualifiers, other.text(tags::ISSUER_OF_PATIENT_ID), None);
         let other = issuer.identifier(value, None);
         if !identifier.iter().any(|known| known.system == other.system && known.value == other.value) {
             identifier.push(other);
@@ -136,7 +136,7 @@ pub fn patient(context: &MappingContext, row: &Attributes) -> Patient {
     patient
 }
 
-/// R4 administrative-gender; a value that the standard does not define maps to `unknown`.
+/// Maps the sex to a code of R4 administrative-gender. A value that DICOM does not define becomes `unknown`.
 fn gender(sex: &str) -> &'static str {
     match sex.to_ascii_uppercase().as_str() {
         "M" => "male",

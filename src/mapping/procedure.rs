@@ -1,12 +1,13 @@
-//! The procedure that a study was part of (R4 ImagingStudy.procedureReference): the performed procedure step that its series
-//! refer to (PS3.3 C.7.3.1), as a logical reference.
+//! The procedure that produced a study (R4 ImagingStudy.procedureReference): a logical reference to the performed procedure step
+//! that its series refer to (PS3.3 C.7.3.1).
 
 use super::{SeriesSource, identifiers};
 use dicom_model::tags;
 use fhir_r4::types::{Reference, clean};
 
-/// The performed procedure step, if all series that refer to one refer to the same step. R4 has room for only one.
-pub(super) fn performed(series: &[SeriesSource]) -> Option<Reference> {
+/// Returns the performed procedure step. The series may refer only to one step, because R4 allows only one reference; otherwise
+/// `None`.
+pub(super) fn procedure_reference(series: &[SeriesSource]) -> Option<Reference> {
     let steps = || {
         series.iter().flat_map(|series| {
             let steps = series.attributes.items(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE);
@@ -17,13 +18,13 @@ pub(super) fn performed(series: &[SeriesSource]) -> Option<Reference> {
     if steps().any(|(_, other)| other != uid) {
         return None;
     }
-    let described = |series: &SeriesSource| {
+    let description = |series: &SeriesSource| {
         series.attributes.text(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION).and_then(clean)
     };
     Some(Reference {
         kind: Some("Procedure".into()),
-        identifier: Some(identifiers::of_uid(uid)?),
-        display: steps().find_map(|(series, _)| described(series)),
+        identifier: Some(identifiers::uid_identifier(uid)?),
+        display: steps().find_map(|(series, _)| description(series)),
         ..Reference::default()
     })
 }

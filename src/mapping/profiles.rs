@@ -1,17 +1,17 @@
-//! What implementation guides require beyond R4, each enabled by configuration, and the profiles that a resource claims (R4
-//! profiling.html, resource.html#Meta): those of the enabled guides to which it conforms in every cardinality, pattern and
-//! invariant.
+//! The requirements of implementation guides beyond R4, each enabled by configuration, and the profiles that a resource claims
+//! (R4 profiling.html, resource.html#Meta). A resource claims the profiles of the enabled guides if it conforms to every
+//! cardinality, pattern and invariant.
 //!
-//! | guide | what it changes |
+//! | guide | change |
 //! | --- | --- |
-//! | SMART Imaging Access 0.1.0 (Argonaut) | a study has a modality, if necessary an unknown one; an Endpoint states whether it requires a token |
+//! | SMART Imaging Access 0.1.0 (Argonaut) | a study has a modality, which may be unknown; an Endpoint states whether it requires a token |
 //! | IHE RAD Interactive Multimedia Report 1.1.0 | a study has a modality; the payload of an Endpoint is a DICOM study |
-//! | IHE RAD MADO 1.0.0, as HL7 Europe's imaging guides use it | UIDs and accession numbers have the types of DICOM; instances have their number of frames |
+//! | IHE RAD MADO 1.0.0, as HL7 Europe's imaging guides use it | UIDs and accession numbers have identifier types of DICOM; instances have their number of frames |
 //! | US Core | an unknown name or gender has a data-absent-reason (US Core "Missing Data") |
 //! | International Patient Access 1.1.0 | nothing |
 //!
-//! No profile of MADO is claimed: its Endpoints must have a Retrieve Location UID (0040,E011), which archives do not return
-//! here. HL7 Europe's profiles are not claimed either, because their canonicals are not final.
+//! No profile of MADO is claimed: its Endpoints must have a Retrieve Location UID (0040,E011), which archives do not return. The
+//! profiles of HL7 Europe are not claimed either, because their canonical URLs are not final.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ impl Guide {
         [Self::SmartImagingAccess, Self::IheImr, Self::EuImaging, Self::UsCore, Self::Ipa];
 }
 
-/// A profile: its guide, its canonical, and whether a resource conforms to it.
+/// A profile: its guide, its canonical URL, and whether a resource conforms to it.
 type ProfileRule<R> = (Guide, &'static str, fn(&R) -> bool);
 
 /// A resource that may claim profiles.
@@ -53,16 +53,16 @@ impl Profiled for ImagingStudy {
         (
             Guide::SmartImagingAccess,
             "http://fhir.org/argonaut/smart-imaging/StructureDefinition/smart-imaging-study",
-            can_be_retrieved,
+            is_retrievable,
         ),
         (Guide::IheImr, "https://profiles.ihe.net/RAD/IMR/StructureDefinition/imr-imagingstudy", |study| {
-            can_be_retrieved(study) && study.started.is_some()
+            is_retrievable(study) && study.started.is_some()
         }),
     ];
 }
 
-/// One Study Instance UID, a modality and an Endpoint. The subject is always a Patient.
-fn can_be_retrieved(study: &ImagingStudy) -> bool {
+/// Whether the study has one Study Instance UID, a modality and an Endpoint. Its subject is always a Patient.
+fn is_retrievable(study: &ImagingStudy) -> bool {
     let is_uid = |identifier: &&Identifier| identifier.system.as_deref() == Some("urn:dicom:uid");
     study.identifier.iter().filter(is_uid).count() == 1
         && !study.modality.is_empty()
@@ -89,7 +89,7 @@ impl Profiled for Patient {
         (Guide::UsCore, "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient", |patient| {
             let is_known =
                 |identifier: &Identifier| identifier.system.is_some() && identifier.value.is_some();
-            // us-core-6: a part of the name, or else a data-absent-reason.
+            // us-core-6: either a part of the name or a data-absent-reason.
             let is_valid = |name: &HumanName| has_parts(name) != has_absent_reason(&name.element);
             !patient.identifier.is_empty()
                 && patient.identifier.iter().all(is_known)
@@ -121,14 +121,14 @@ fn has_absent_reason(element: &Element) -> bool {
     element.extension().contains(&Extension::unknown())
 }
 
-/// The canonicals of the profiles of the enabled guides that `resource` conforms to.
+/// Returns the canonical URLs of the profiles of the enabled guides that `resource` conforms to.
 pub(super) fn profiles_of<R: Profiled>(guides: &BTreeSet<Guide>, resource: &R) -> Vec<Cow<'static, str>> {
-    let named =
+    let claimed =
         R::PROFILES.iter().filter(|(guide, _, conforms)| guides.contains(guide) && conforms(resource));
-    named.map(|(_, canonical, _)| Cow::Borrowed(*canonical)).collect()
+    claimed.map(|(_, canonical, _)| Cow::Borrowed(*canonical)).collect()
 }
 
-/// The canonicals of the profiles that a resource of this type may claim.
+/// Returns the canonical URLs of the profiles that a resource of this type may claim.
 pub fn supported_profiles<R: Profiled>(guides: &BTreeSet<Guide>) -> Vec<&'static str> {
     let supported = R::PROFILES.iter().filter(|(guide, _, _)| guides.contains(guide));
     supported.map(|(_, canonical, _)| *canonical).collect()

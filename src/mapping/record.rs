@@ -1,5 +1,5 @@
-//! An archive's description of a study below its own row, before it is mapped: the series, how rows are completed by the
-//! metadata of objects, and how numbers are read.
+//! The series of a study as an archive describes them, before the mapping: how metadata of objects complete rows, and how
+//! numbers are read.
 
 use super::InstanceFacts;
 use dicom_model::{Attributes, SeriesUid, Tag};
@@ -15,7 +15,7 @@ pub struct SeriesSource {
     pub instances: Option<Vec<InstanceFacts>>,
 }
 
-/// Replaces the elements `tags` of `row` by those of `object` that have a value.
+/// Copies the elements `tags` that have a value from `object` to `row`.
 pub(super) fn overlay(row: &mut Attributes, object: &Attributes, tags: &[Tag]) {
     for tag in tags {
         if let Some(element) = object.get(*tag).filter(|element| !element.values.is_empty()) {
@@ -24,7 +24,7 @@ pub(super) fn overlay(row: &mut Attributes, object: &Attributes, tags: &[Tag]) {
     }
 }
 
-/// R4 unsignedInt: a negative or fractional value is omitted.
+/// Reads an unsignedInt of R4; `None` for a negative or fractional value.
 pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
     attributes
         .integer(tag)
@@ -32,8 +32,9 @@ pub(super) fn number(attributes: &Attributes, tag: Tag) -> Option<u32> {
         .filter(|number| i32::try_from(*number).is_ok())
 }
 
-/// The archive's count. If it is missing or too low, the known items are counted, provided that all of them are known.
-pub(super) fn count(row: &Attributes, tag: Tag, known: Option<usize>) -> Option<u32> {
-    let known = known.and_then(|count| u32::try_from(count).ok());
-    number(row, tag).max(known)
+/// Returns the count in `tag`, or the number of items if the count is missing or lower. `item_count` is `None` if not all items
+/// are known.
+pub(super) fn count(row: &Attributes, tag: Tag, item_count: Option<usize>) -> Option<u32> {
+    let item_count = item_count.and_then(|count| u32::try_from(count).ok());
+    number(row, tag).max(item_count)
 }

@@ -15,14 +15,14 @@ const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-Participat
 
 pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: SeriesSource) -> Series {
     let SeriesSource { uid, attributes, instances } = source;
-    let tells_frames = context.follows(Guide::EuImaging);
-    let known_instances = instances.as_ref().map(Vec::len);
+    let with_frame_counts = context.follows(Guide::EuImaging);
+    let instance_count = instances.as_ref().map(Vec::len);
     Series {
         uid: uid.as_str().to_owned(),
         number: number(&attributes, tags::SERIES_NUMBER),
         modality: attributes.text(tags::MODALITY).and_then(coding::modality).unwrap_or_else(Coding::unknown),
         description: attributes.text(tags::SERIES_DESCRIPTION).and_then(clean),
-        number_of_instances: count(&attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, known_instances),
+        number_of_instances: count(&attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES, instance_count),
         body_site: body_site(&attributes),
         laterality: laterality_of(&attributes, instances.as_deref()),
         specimen: specimens::specimens(
@@ -34,52 +34,52 @@ pub(super) fn map_series(context: &MappingContext, study: &Attributes, source: S
         instance: instances
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|facts| facts.into_resource(tells_frames))
+            .filter_map(|facts| facts.into_resource(with_frame_counts))
             .collect(),
         ..Series::default()
     }
 }
 
-/// The coded region takes precedence over the defined term; a term that PS3.16 Annex L does not contain stays text.
+/// Maps the coded region, else the defined term. A term that is not in PS3.16 Annex L becomes text.
 fn body_site(attributes: &Attributes) -> Option<Coding> {
-    let region = attributes.items(tags::ANATOMIC_REGION_SEQUENCE).find_map(coding::site);
+    let region = attributes.items(tags::ANATOMIC_REGION_SEQUENCE).find_map(coding::coding_or_meaning);
     region.or_else(|| {
         let term = attributes.text(tags::BODY_PART_EXAMINED).and_then(clean)?;
-        Some(match body_part::coded(&term) {
+        Some(match body_part::snomed_ct(&term) {
             Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
             None => Coding::words(term),
         })
     })
 }
 
-/// The laterality of the series' body part, else the one that all of its images share: a mammography of both breasts has none.
+/// Maps the laterality of the series, else the laterality that all of its images have. A mammography of both breasts has none.
 fn laterality_of(attributes: &Attributes, instances: Option<&[InstanceFacts]>) -> Option<Coding> {
-    let of_images = || match instances {
+    let image_laterality = || match instances {
         Some(instances) if instances.iter().any(|instance| instance.laterality.is_some()) => {
             let first = instances.first()?.laterality.as_deref();
             instances.iter().all(|instance| instance.laterality.as_deref() == first).then_some(first)?
         }
-        // From a row alone it is unknown which image it refers to, unless there is only one.
+        // It is unknown which image a value in a row refers to, unless the series has only one image.
         _ => {
             let count = number(attributes, tags::NUMBER_OF_SERIES_RELATED_INSTANCES);
             attributes.text(tags::IMAGE_LATERALITY).filter(|_| count == Some(1))
         }
     };
-    let term = attributes.text(tags::LATERALITY).or_else(of_images).and_then(clean)?;
-    Some(match laterality::coded(&term) {
+    let term = attributes.text(tags::LATERALITY).or_else(image_laterality).and_then(clean)?;
+    Some(match laterality::snomed_ct(&term) {
         Some((code, meaning)) => Coding::new(coding::SNOMED_CT, code, Some(Cow::Borrowed(meaning))),
         None => Coding::words(term),
     })
 }
 
-/// The start of the series, else the start of its procedure step.
+/// Maps the start of the series, else the start of its procedure step.
 fn started(context: &MappingContext, study: &Attributes, attributes: &Attributes) -> Option<String> {
     [
         (tags::SERIES_DATE, tags::SERIES_TIME),
         (tags::PERFORMED_PROCEDURE_STEP_START_DATE, tags::PERFORMED_PROCEDURE_STEP_START_TIME),
     ]
     .into_iter()
-    .find_map(|when| dates::date_time(context, study, attributes, when))
+    .find_map(|date_and_time| dates::date_time(context, study, attributes, date_and_time))
 }
 
 fn performers(attributes: &Attributes) -> Vec<Performer> {

@@ -1,14 +1,14 @@
 //! The specimens in a series (PS3.3 C.7.6.22) as logical references (R4 ImagingStudy.series.specimen).
 //!
-//! Each image describes its own specimens, so those of a series are the specimens of all of its images.
+//! Each image describes its specimens, and a series has the specimens of all of its images.
 
 use super::MappingContext;
 use super::identifiers::{self, Issuer};
 use dicom_model::{Attributes, Element, Tag, Value, tags};
 use fhir_r4::types::{Reference, clean};
 
-/// The attributes of a specimen that are read; its preparation may be long.
-const READ: [Tag; 5] = [
+/// The attributes of a specimen that are used. The others are dropped, because the description of the preparation may be long.
+const SPECIMEN_TAGS: [Tag; 5] = [
     tags::SPECIMEN_IDENTIFIER,
     tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE,
     tags::SPECIMEN_UID,
@@ -16,11 +16,11 @@ const READ: [Tag; 5] = [
     tags::SPECIMEN_TYPE_CODE_SEQUENCE,
 ];
 
-/// The items of a SpecimenDescriptionSequence (0040,0560), with the attributes that are used.
-pub(super) fn described(sequence: Element) -> Box<[Attributes]> {
+/// Returns the items of a SpecimenDescriptionSequence (0040,0560), with the attributes that are used.
+pub(super) fn specimen_items(sequence: Element) -> Box<[Attributes]> {
     let items = sequence.values.into_iter().filter_map(|value| match value {
         Value::Item(mut item) => {
-            item.retain(|tag| READ.contains(&tag));
+            item.retain(|tag| SPECIMEN_TAGS.contains(&tag));
             Some(item)
         }
         Value::Text(_) | Value::Name(_) => None,
@@ -28,7 +28,7 @@ pub(super) fn described(sequence: Element) -> Box<[Attributes]> {
     items.collect()
 }
 
-/// The specimens, without duplicates.
+/// Maps the specimens, without duplicates.
 pub(super) fn specimens<'a>(
     context: &MappingContext,
     items: impl Iterator<Item = &'a Attributes>,
@@ -42,20 +42,26 @@ pub(super) fn specimens<'a>(
     specimens
 }
 
-/// Identified by the laboratory's identifier, else by the UID in the image.
+/// Maps one specimen, identified by the identifier of the laboratory, else by the UID in the image.
 fn specimen(context: &MappingContext, item: &Attributes) -> Option<Reference> {
     let text = |tag| item.text(tag).and_then(clean);
-    let by_laboratory = || {
+    let laboratory_identifier = || {
         let issuer = item.items(tags::ISSUER_OF_THE_SPECIMEN_IDENTIFIER_SEQUENCE).next();
         let value = text(tags::SPECIMEN_IDENTIFIER)?;
-        Some(Issuer::of(context, issuer, None, None).identifier(value, None))
+        Some(Issuer::resolve(context, issuer, None, None).identifier(value, None))
     };
-    let identifier = by_laboratory().or_else(|| identifiers::of_uid(item.text(tags::SPECIMEN_UID)?));
-    let kind = || {
+    let identifier =
+        laboratory_identifier().or_else(|| identifiers::uid_identifier(item.text(tags::SPECIMEN_UID)?));
+    let specimen_type = || {
         let mut types = item.items(tags::SPECIMEN_TYPE_CODE_SEQUENCE);
         types.find_map(|code| code.text(tags::CODE_MEANING).and_then(clean))
     };
-    let display = text(tags::SPECIMEN_SHORT_DESCRIPTION).or_else(kind);
-    let is_named = identifier.is_some() || display.is_some();
-    is_named.then(|| Reference { kind: Some("Specimen".into()), identifier, display, ..Reference::default() })
+    let display = text(tags::SPECIMEN_SHORT_DESCRIPTION).or_else(specimen_type);
+    let is_described = identifier.is_some() || display.is_some();
+    is_described.then(|| Reference {
+        kind: Some("Specimen".into()),
+        identifier,
+        display,
+        ..Reference::default()
+    })
 }

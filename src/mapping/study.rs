@@ -10,26 +10,26 @@ use super::{
 use dicom_model::{Attributes, tags};
 use fhir_r4::types::{CodeableConcept, Coding, ImagingStudy, Reference, clean};
 
-/// The ImagingStudy of a row and, if requested, its series. `endpoints` are the ids of the archives that hold it.
+/// Maps the row of a study and, if requested, its series. `endpoints` are the ids of the archives that contain the study.
 pub fn imaging_study(
     context: &MappingContext,
     row: &Attributes,
     endpoints: &[&str],
     series: Option<Vec<SeriesSource>>,
 ) -> ImagingStudy {
-    let known_series = series.as_ref().map(Vec::len);
+    let series_count = series.as_ref().map(Vec::len);
     let series = series.unwrap_or_default();
-    let known_instances = (known_series.is_some() && series.iter().all(|series| series.instances.is_some()))
+    let instance_count = (series_count.is_some() && series.iter().all(|series| series.instances.is_some()))
         .then(|| series.iter().filter_map(|series| series.instances.as_ref()).map(Vec::len).sum());
     let mut study = ImagingStudy {
         id: row.text(tags::STUDY_INSTANCE_UID).unwrap_or_default().to_owned(),
-        identifier: identifiers::of_study(context, row),
+        identifier: identifiers::study_identifiers(context, row),
         status: status(row).into(),
         modality: modalities(context, row, &series),
         subject: subject(context, row),
-        encounter: identifiers::of_visit(context, row),
+        encounter: identifiers::encounter_reference(context, row),
         started: dates::date_time(context, row, row, (tags::STUDY_DATE, tags::STUDY_TIME)),
-        based_on: identifiers::of_orders(context, row, series.iter().map(|series| &series.attributes)),
+        based_on: identifiers::order_references(context, row, series.iter().map(|series| &series.attributes)),
         referrer: people(
             row,
             tags::REFERRING_PHYSICIAN_NAME,
@@ -43,9 +43,9 @@ pub fn imaging_study(
             tags::PHYSICIANS_READING_STUDY_IDENTIFICATION_SEQUENCE,
         ),
         endpoint: endpoints.iter().map(|id| reference("Endpoint", id)).collect(),
-        number_of_series: count(row, tags::NUMBER_OF_STUDY_RELATED_SERIES, known_series),
-        number_of_instances: count(row, tags::NUMBER_OF_STUDY_RELATED_INSTANCES, known_instances),
-        procedure_reference: procedure::performed(&series),
+        number_of_series: count(row, tags::NUMBER_OF_STUDY_RELATED_SERIES, series_count),
+        number_of_instances: count(row, tags::NUMBER_OF_STUDY_RELATED_INSTANCES, instance_count),
+        procedure_reference: procedure::procedure_reference(&series),
         procedure_code: row.items(tags::PROCEDURE_CODE_SEQUENCE).filter_map(coding::concept).collect(),
         location: location::location(row, &series),
         reason_code: reasons(row, &series),
@@ -59,7 +59,8 @@ pub fn imaging_study(
     study
 }
 
-/// R4 imagingstudy-status: a study that cannot be retrieved now may be canceled, lost or on tape, so its status is unknown.
+/// Maps the availability to R4 imagingstudy-status. A study that cannot be retrieved now may be canceled, lost or on tape, so
+/// its status is unknown.
 fn status(row: &Attributes) -> &'static str {
     match row.text(tags::INSTANCE_AVAILABILITY).map(str::to_ascii_uppercase).as_deref() {
         Some("OFFLINE" | "UNAVAILABLE") => "unknown",
@@ -67,20 +68,22 @@ fn status(row: &Attributes) -> &'static str {
     }
 }
 
-/// The archive's list of modalities, else those of the series. Some guides require at least one; then an unknown one is added.
+/// Maps the modalities in the row, else those of the series. If an enabled guide requires a modality and none is known, adds an
+/// unknown one.
 fn modalities(context: &MappingContext, row: &Attributes, series: &[SeriesSource]) -> Vec<Coding> {
     let mut modalities: Vec<Coding> = Vec::new();
-    let summed_up = row.texts(tags::MODALITIES_IN_STUDY);
-    let of_series = series.iter().filter_map(|series| series.attributes.text(tags::MODALITY));
-    let texts: Vec<_> =
-        if row.text(tags::MODALITIES_IN_STUDY).is_some() { summed_up.collect() } else { of_series.collect() };
+    let texts: Vec<_> = if row.text(tags::MODALITIES_IN_STUDY).is_some() {
+        row.texts(tags::MODALITIES_IN_STUDY).collect()
+    } else {
+        series.iter().filter_map(|series| series.attributes.text(tags::MODALITY)).collect()
+    };
     for modality in texts.into_iter().filter_map(coding::modality) {
         if !modalities.contains(&modality) {
             modalities.push(modality);
         }
     }
-    let wants_one = context.follows(Guide::SmartImagingAccess) || context.follows(Guide::IheImr);
-    if modalities.is_empty() && wants_one {
+    let requires_modality = context.follows(Guide::SmartImagingAccess) || context.follows(Guide::IheImr);
+    if modalities.is_empty() && requires_modality {
         modalities.push(Coding::unknown());
     }
     modalities
@@ -88,7 +91,7 @@ fn modalities(context: &MappingContext, row: &Attributes, series: &[SeriesSource
 
 fn subject(context: &MappingContext, row: &Attributes) -> Reference {
     Reference {
-        identifier: patient::own_identifier(context, row),
+        identifier: patient::primary_identifier(context, row),
         display: row.name(tags::PATIENT_NAME).and_then(names::display),
         ..reference("Patient", &PatientKey::of(context, row).id())
     }
@@ -98,18 +101,17 @@ fn reference(kind: &'static str, id: &str) -> Reference {
     Reference { reference: Some(format!("{kind}/{id}")), kind: Some(kind.into()), ..Reference::default() }
 }
 
-/// The reasons for the study: of the study itself, and of the requests that its series refer to.
+/// Maps the reasons in the row and in the requests that the study or one of its series refers to, without duplicates.
 fn reasons(row: &Attributes, series: &[SeriesSource]) -> Vec<CodeableConcept> {
     let levels = std::iter::once(row).chain(series.iter().map(|series| &series.attributes));
     let requests = levels.flat_map(|attributes| attributes.items(tags::REQUEST_ATTRIBUTES_SEQUENCE));
     let mut reasons: Vec<CodeableConcept> = Vec::new();
-    for place in std::iter::once(row).chain(requests) {
-        let coded =
-            place.items(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE).filter_map(coding::concept);
-        let words = place.text(tags::REASON_FOR_THE_REQUESTED_PROCEDURE).and_then(clean);
-        let words =
-            words.map(|text| CodeableConcept { text: Some(text.into()), ..CodeableConcept::default() });
-        for reason in coded.chain(words) {
+    for attributes in std::iter::once(row).chain(requests) {
+        let codes =
+            attributes.items(tags::REASON_FOR_REQUESTED_PROCEDURE_CODE_SEQUENCE).filter_map(coding::concept);
+        let text = attributes.text(tags::REASON_FOR_THE_REQUESTED_PROCEDURE).and_then(clean);
+        let text = text.map(|text| CodeableConcept { text: Some(text.into()), ..CodeableConcept::default() });
+        for reason in codes.chain(text) {
             if !reasons.contains(&reason) {
                 reasons.push(reason);
             }

@@ -1,4 +1,4 @@
-//! The tables of PS3.16 that translate defined terms of DICOM into codes. A term that is not in a table has no code.
+//! The tables of PS3.16 that translate defined terms of DICOM to codes. A term that is not in a table has no code.
 
 pub(crate) mod body_part;
 pub(crate) mod laterality;

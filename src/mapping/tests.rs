@@ -1,6 +1,6 @@
 //! Tests of the mapping rules, one file per subject.
 
-#![expect(clippy::needless_pass_by_value, reason = "json! makes values to be given away")]
+#![expect(clippy::needless_pass_by_value, reason = "json! creates values that no caller uses again")]
 
 mod anything;
 mod coding;
@@ -20,16 +20,16 @@ use serde_json::{Value, json};
 use super::*;
 use dicom_model::{Attributes, SeriesUid};
 
-/// Attributes by keyword; the tolerant reader accepts values without their array.
+/// Reads attributes by keyword. The tolerant reader accepts values without an array.
 fn row(members: Value) -> Attributes {
     serde_json::from_value(members).unwrap()
 }
 
-/// The attributes of a study with a UID and `members`.
+/// Reads the attributes of a study with a UID and `members`.
 fn study_row(members: Value) -> Attributes {
-    let mut all = json!({"StudyInstanceUID": "1.2.3", "PatientID": "P1", "ModalitiesInStudy": ["CT"]});
-    all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-    row(all)
+    let mut study = json!({"StudyInstanceUID": "1.2.3", "PatientID": "P1", "ModalitiesInStudy": ["CT"]});
+    study.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    row(study)
 }
 
 fn context() -> MappingContext {
@@ -41,7 +41,7 @@ fn context() -> MappingContext {
     }
 }
 
-fn zone(name: &str) -> MappingContext {
+fn context_in_zone(name: &str) -> MappingContext {
     MappingContext { time_zone: Some(TimeZone::get(name).unwrap()), ..context() }
 }
 
@@ -53,7 +53,7 @@ fn series_source(members: Value, instances: Option<Value>) -> SeriesSource {
     }
 }
 
-/// The ImagingStudy as a client reads it.
+/// Returns the ImagingStudy as JSON.
 fn study_with(context: &MappingContext, row: &Attributes, series: Option<Vec<SeriesSource>>) -> Value {
     serde_json::to_value(imaging_study(context, row, &["main"], series)).unwrap()
 }
@@ -62,7 +62,7 @@ fn study(members: Value) -> Value {
     study_with(&context(), &study_row(members), None)
 }
 
-/// The one series of a study.
+/// Maps the only series of a study.
 fn one_series(members: Value, instances: Option<Value>) -> Value {
     let source = series_source(members, instances);
     study_with(&context(), &study_row(json!({})), Some(vec![source]))["series"][0].take()

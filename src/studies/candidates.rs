@@ -173,7 +173,7 @@ impl Studies {
                 }
                 Err(StudiesError::TooManyRows { .. }) => return Ok(None),
                 Err(StudiesError::Archive(error))
-                    if error.is_about_this_request() || error.is_unpageable() =>
+                    if error.is_specific_to_request() || error.is_unpageable() =>
                 {
                     return Ok(None);
                 }
@@ -305,12 +305,12 @@ fn days_between(first: Date, last: Date) -> i32 {
 }
 
 fn is_rejection(error: &StudiesError) -> bool {
-    matches!(error, StudiesError::Archive(error) if matches!(error.kind, ArchiveErrorKind::Refused(_)))
+    matches!(error, StudiesError::Archive(error) if matches!(error.kind, ArchiveErrorKind::Rejected(_)))
 }
 
 /// Whether the archive reports that the list would be too long.
 fn is_list_too_long(error: &StudiesError) -> bool {
-    matches!(error, StudiesError::Archive(error) if error.is_too_much_to_answer())
+    matches!(error, StudiesError::Archive(error) if error.is_content_too_large())
 }
 
 /// Whether each archive was queried for each study by its UID, so that what it did not return it does not hold.

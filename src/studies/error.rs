@@ -89,7 +89,7 @@ impl StudiesError {
     /// Whether only the study that was read is affected, so that others can still be read from the same archive.
     pub fn concerns_one_study(&self) -> bool {
         match self {
-            Self::Archive(error) => error.is_about_this_request(),
+            Self::Archive(error) => error.is_specific_to_request(),
             Self::Incomplete { .. } | Self::TooMuchDetail { .. } => true,
             Self::TooManyRows { .. }
             | Self::TooManyToSort { .. }

@@ -293,7 +293,7 @@ async fn instances_of(
                     break;
                 }
             }
-            Err(error) if is_about_this_request(&error) => failure = failure.or(Some(error)),
+            Err(error) if is_specific_to_request(&error) => failure = failure.or(Some(error)),
             Err(error) => return Err(error),
         }
     }
@@ -317,8 +317,8 @@ async fn instances_of(
 }
 
 /// Whether the other source may succeed: the archive responded, but rejected this request.
-fn is_about_this_request(error: &StudiesError) -> bool {
-    matches!(error, StudiesError::Archive(error) if error.is_about_this_request())
+fn is_specific_to_request(error: &StudiesError) -> bool {
+    matches!(error, StudiesError::Archive(error) if error.is_specific_to_request())
 }
 
 /// The instances that one source returned for a series.

@@ -1,18 +1,19 @@
-//! A circuit breaker for each class of calls: an archive that failed several times in a row is not called for a while, so that
-//! requests do not wait for a deadline that is certain to pass, and the archive can recover.
+//! A circuit breaker for each class of calls. After several failures in a row the archive is not called for a while, so that
+//! requests do not wait for the deadline in vain and the archive can recover.
 //!
 //! Only evidence that the archive itself is unhealthy counts as a failure: no connection, no response in time, 502, 503 or 504.
-//! A call that the client canceled does not count, nor does anything that could be the fault of the request.
+//! A call that the client canceled does not count, nor does an error that the request may have caused.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::SharedClock;
 
-/// A lost packet or a restart causes two or three failures in a row; with five, the archive is down.
-const FAILURES: u32 = 5;
+/// The number of failures in a row that opens the circuit. A lost packet or a restart causes two or three; after five, the
+/// archive is down.
+const FAILURE_THRESHOLD: u32 = 5;
 
-/// Long enough for a service to restart, short enough that the delay after its return goes unnoticed.
+/// How long the circuit stays open: long enough for a service to restart, short enough that users do not notice the delay.
 const OPEN_DURATION: Duration = Duration::from_secs(5);
 
 /// Allows calls or rejects them.
@@ -24,11 +25,11 @@ pub(super) struct CircuitBreaker {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CircuitState {
-    /// Calls are allowed; this many have failed in a row.
+    /// Calls are allowed. `failures` is the number of failures in a row.
     Closed { failures: u32 },
-    /// No calls are allowed until that time.
+    /// No calls are allowed until the time `until` of the clock.
     Open { until: Duration },
-    /// Half-open: one call is in flight to find out whether the archive has recovered.
+    /// Half-open: one call is in flight, which shows whether the archive has recovered.
     Probing,
 }
 
@@ -36,7 +37,7 @@ enum CircuitState {
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     breaker: &'a CircuitBreaker,
-    success: Option<bool>,
+    succeeded: Option<bool>,
 }
 
 impl CircuitBreaker {
@@ -46,46 +47,46 @@ impl CircuitBreaker {
 
     /// Allows a call, or returns how long the circuit stays open.
     pub(super) fn acquire(&self) -> Result<Permit<'_>, Duration> {
-        let mut state = self.state();
+        let mut state = self.lock_state();
         let now = self.clock.elapsed();
         match *state {
             CircuitState::Closed { .. } => {}
             CircuitState::Open { until } => match until.saturating_sub(now) {
                 Duration::ZERO => *state = CircuitState::Probing,
-                rest => return Err(rest),
+                remaining => return Err(remaining),
             },
             CircuitState::Probing => return Err(OPEN_DURATION),
         }
-        Ok(Permit { breaker: self, success: None })
+        Ok(Permit { breaker: self, succeeded: None })
     }
 
-    fn state(&self) -> MutexGuard<'_, CircuitState> {
+    fn lock_state(&self) -> MutexGuard<'_, CircuitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit<'_> {
-    /// The archive responded, with whatever status.
-    pub(super) fn succeeded(mut self) {
-        self.success = Some(true);
+    /// Records that the archive is healthy.
+    pub(super) fn record_success(mut self) {
+        self.succeeded = Some(true);
     }
 
-    /// The archive is unhealthy.
-    pub(super) fn failed(mut self) {
-        self.success = Some(false);
+    /// Records that the archive is unhealthy.
+    pub(super) fn record_failure(mut self) {
+        self.succeeded = Some(false);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let now = self.breaker.clock.elapsed();
-        let mut state = self.breaker.state();
-        *state = match (*state, self.success) {
-            (CircuitState::Closed { failures }, Some(false)) if failures + 1 < FAILURES => {
+        let mut state = self.breaker.lock_state();
+        *state = match (*state, self.succeeded) {
+            (CircuitState::Closed { failures }, Some(false)) if failures + 1 < FAILURE_THRESHOLD => {
                 CircuitState::Closed { failures: failures + 1 }
             }
             (_, Some(true)) => CircuitState::Closed { failures: 0 },
-            // The result of a call that began before the circuit opened is stale.
+            // The call began before the circuit opened, so its result is stale.
             (CircuitState::Open { until }, _) => CircuitState::Open { until },
             (CircuitState::Closed { .. } | CircuitState::Probing, Some(false)) => {
                 CircuitState::Open { until: now + OPEN_DURATION }
@@ -111,42 +112,42 @@ mod tests {
 
     fn fail(breaker: &CircuitBreaker, times: u32) {
         for _ in 0..times {
-            breaker.acquire().unwrap().failed();
+            breaker.acquire().unwrap().record_failure();
         }
     }
 
     #[test]
-    fn five_failures_in_a_row_open_the_circuit_unless_a_success_is_between_them() {
+    fn five_failures_in_a_row_open_the_circuit_unless_a_call_succeeds_between_them() {
         let (breaker, _) = breaker();
-        fail(&breaker, FAILURES - 1);
-        breaker.acquire().unwrap().succeeded();
-        fail(&breaker, FAILURES - 1);
+        fail(&breaker, FAILURE_THRESHOLD - 1);
+        breaker.acquire().unwrap().record_success();
+        fail(&breaker, FAILURE_THRESHOLD - 1);
         drop(breaker.acquire().unwrap());
         fail(&breaker, 1);
         assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION);
     }
 
     #[test]
-    fn a_single_call_probes_after_the_circuit_was_open() {
+    fn one_call_probes_the_archive_after_the_circuit_was_open() {
         let (breaker, clock) = breaker();
-        fail(&breaker, FAILURES);
+        fail(&breaker, FAILURE_THRESHOLD);
         clock.advance(OPEN_DURATION / 2);
         assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION / 2);
         clock.advance(OPEN_DURATION / 2);
         let probe = breaker.acquire().unwrap();
         assert!(breaker.acquire().is_err(), "one probe at a time");
-        probe.failed();
+        probe.record_failure();
         assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION);
         clock.advance(OPEN_DURATION);
-        breaker.acquire().unwrap().succeeded();
-        fail(&breaker, FAILURES - 1);
+        breaker.acquire().unwrap().record_success();
+        fail(&breaker, FAILURE_THRESHOLD - 1);
         assert!(breaker.acquire().is_ok());
     }
 
     #[test]
     fn a_canceled_probe_is_followed_by_another() {
         let (breaker, clock) = breaker();
-        fail(&breaker, FAILURES);
+        fail(&breaker, FAILURE_THRESHOLD);
         clock.advance(OPEN_DURATION);
         drop(breaker.acquire().unwrap());
         assert!(breaker.acquire().is_ok());
@@ -156,9 +157,9 @@ mod tests {
     fn a_stale_failure_does_not_keep_the_circuit_open_longer() {
         let (breaker, clock) = breaker();
         let stale = breaker.acquire().unwrap();
-        fail(&breaker, FAILURES);
+        fail(&breaker, FAILURE_THRESHOLD);
         clock.advance(OPEN_DURATION / 2);
-        stale.failed();
+        stale.record_failure();
         assert_eq!(breaker.acquire().unwrap_err(), OPEN_DURATION / 2);
     }
 }

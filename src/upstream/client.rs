@@ -1,5 +1,5 @@
-//! Calls to one archive: permit, circuit breaker, deadline, credentials, and one retry when a pooled connection turns out to be
-//! closed.
+//! Calls to one archive. Each call has a permit, a circuit breaker, a deadline, credentials, and one retry if the archive has
+//! closed the pooled connection.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::circuit_breaker::CircuitBreaker;
 use super::request::{Class, UpstreamRequest};
-use super::response::{Held, UpstreamBody, UpstreamResponse};
+use super::response::{CallPermits, UpstreamBody, UpstreamResponse};
 use super::transport::{BodyUse, Incoming, Outgoing, Transport, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId, Profile, Settings, SettingsError};
 use crate::clock::{SharedClock, SystemClock};
@@ -18,9 +18,9 @@ use crate::telemetry::Metrics;
 /// How long a call waits for a permit before the archive is reported as busy.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many retrievals may be in flight for each permitted search: a viewer loads frames in parallel, and a retrieval costs the
-/// archive less than a search.
-const RETRIEVALS_FOR_A_SEARCH: usize = 8;
+/// Maximum number of concurrent retrievals, as a multiple of that of searches: a viewer loads frames in parallel, and a
+/// retrieval costs the archive less than a search.
+const RETRIEVALS_PER_SEARCH: usize = 8;
 
 /// A handle to one archive. Clones share its connections and permits.
 #[derive(Debug, Clone)]
@@ -47,15 +47,15 @@ struct ClassLimits {
 }
 
 impl Archive {
-    /// Makes a client for the archive. Nothing is sent yet.
+    /// Creates a client for the archive, without sending a request.
     pub fn new(settings: Settings, metrics: Metrics) -> Result<Self, SettingsError> {
         let credentials = settings.credentials.header();
         if credentials.is_none() && !matches!(settings.credentials, super::Credentials::None) {
             return Err(SettingsError::Credentials(settings.id));
         }
         let clock: SharedClock = Arc::new(SystemClock::default());
-        let limits = |count: usize| ClassLimits {
-            permits: Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS))),
+        let limits = |max_calls: usize| ClassLimits {
+            permits: Arc::new(Semaphore::new(max_calls.clamp(1, Semaphore::MAX_PERMITS))),
             breaker: CircuitBreaker::new(Arc::clone(&clock)),
         };
         Ok(Self {
@@ -64,65 +64,66 @@ impl Archive {
                 credentials,
                 searches: limits(settings.max_concurrency),
                 metadata: limits(settings.max_concurrency),
-                retrievals: limits(settings.max_concurrency.saturating_mul(RETRIEVALS_FOR_A_SEARCH)),
+                retrievals: limits(settings.max_concurrency.saturating_mul(RETRIEVALS_PER_SEARCH)),
                 settings,
                 metrics,
             }),
         })
     }
 
-    /// Its configured id.
+    /// Returns the configured id of the archive.
     pub fn id(&self) -> &ArchiveId {
         &self.inner.settings.id
     }
 
-    /// Its configuration.
+    /// Returns the configuration of the archive.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
-    /// Its profile: the quirks of its vendor.
+    /// Returns the profile of the archive, which describes the quirks of the product.
     pub fn profile(&self) -> &Profile {
         &self.inner.settings.profile
     }
 
-    /// How many searches may be in flight at once.
+    /// Returns the maximum number of concurrent searches.
     pub fn max_concurrency(&self) -> usize {
         self.inner.settings.max_concurrency.max(1)
     }
 
-    /// Sends `request` and returns once the response headers have arrived, whatever the status. The body is as the archive sent
-    /// it, with its Content-Encoding.
+    /// Sends `request` and returns once the response headers have arrived. Every status is returned except redirections. The
+    /// body is not decoded.
     pub async fn send(&self, request: UpstreamRequest) -> Result<UpstreamResponse, ArchiveError> {
-        self.send_for(BodyUse::Carry, request).await
+        self.send_and_measure(BodyUse::Forward, request).await
     }
 
-    /// Sends `request` and returns once the response headers have arrived, whatever the status. The body is decoded.
-    pub(super) async fn send_decoding(
+    /// Sends `request` and returns once the response headers have arrived. Every status is returned except redirections. The
+    /// body is decoded.
+    pub(super) async fn send_and_decode(
         &self,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
-        self.send_for(BodyUse::Read, request).await
+        self.send_and_measure(BodyUse::Read, request).await
     }
 
-    /// An error of this archive.
+    /// Creates an error of this archive.
     pub fn error(&self, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
         ArchiveError { archive: self.id().clone(), kind: kind.into() }
     }
 
-    /// The error of a response that holds `what` and cannot be used.
-    pub fn unreadable(&self, what: &'static str) -> ArchiveError {
-        self.error(ArchiveErrorKind::Unreadable(what))
+    /// Creates the error for a response that cannot be read because it contains `content`, a noun phrase.
+    pub fn unreadable(&self, content: &'static str) -> ArchiveError {
+        self.error(ArchiveErrorKind::Unreadable(content))
     }
 
-    async fn send_for(
+    async fn send_and_measure(
         &self,
-        purpose: BodyUse,
+        body_use: BodyUse,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let class = request.class();
         let started = Instant::now();
-        let response = self.send_within_deadline(purpose, request).await;
+        let response = self.send_within_deadline(body_use, request).await;
         let outcome = match &response {
             Ok(response) => response.status.as_str().to_owned(),
             Err(error) => error.label().to_owned(),
@@ -138,7 +139,7 @@ impl Archive {
 
     async fn send_within_deadline(
         &self,
-        purpose: BodyUse,
+        body_use: BodyUse,
         request: UpstreamRequest,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let limits = match request.class() {
@@ -152,30 +153,29 @@ impl Archive {
             limits.breaker.acquire().map_err(|wait| self.error(ArchiveErrorKind::CircuitOpen(wait)))?;
         let in_flight =
             self.inner.metrics.upstream_request_started(self.id().as_str(), request.class().label());
-        let response = self.send_with_permit(purpose, request, (permit, in_flight)).await;
+        let response = self.send_with_permit(body_use, request, (permit, in_flight)).await;
         match &response {
-            Ok(response) if matches!(response.status.as_u16(), 502..=504) => breaker_permit.failed(),
-            Err(error) if error.is_about_the_archive() => breaker_permit.failed(),
-            _ => breaker_permit.succeeded(),
+            Ok(response) if matches!(response.status.as_u16(), 502..=504) => breaker_permit.record_failure(),
+            Err(error) if error.is_archive_failure() => breaker_permit.record_failure(),
+            _ => breaker_permit.record_success(),
         }
         response
     }
 
     async fn send_with_permit(
         &self,
-        purpose: BodyUse,
+        body_use: BodyUse,
         request: UpstreamRequest,
-        held: Held,
+        call_permits: CallPermits,
     ) -> Result<UpstreamResponse, ArchiveError> {
         let timeout = self.inner.settings.timeout;
-        let response = match tokio::time::timeout(timeout, self.send_twice_if_stale(purpose, &request)).await
-        {
+        let response = match tokio::time::timeout(timeout, self.send_with_retry(body_use, &request)).await {
             Ok(response) => response.map_err(|error| self.transport_error(error))?,
             Err(_) => return Err(self.error(ArchiveErrorKind::Timeout(timeout))),
         };
         match response.status() {
             StatusCode::NOT_MODIFIED if request.is_conditional() => {}
-            // RFC 9110 15.4.5: there is no earlier response that it could refer to.
+            // The gateway has no earlier response that 304 could refer to (RFC 9110 15.4.5).
             StatusCode::NOT_MODIFIED => {
                 return Err(self.unreadable("status 304 although the request had no condition"));
             }
@@ -183,26 +183,26 @@ impl Archive {
             _ => {}
         }
         let (head, body) = response.into_parts();
-        let body = UpstreamBody::new(self.id().clone(), timeout, body, held);
+        let body = UpstreamBody::new(self.id().clone(), timeout, body, call_permits);
         Ok(UpstreamResponse { status: head.status, headers: head.headers, body })
     }
 
-    /// An archive may close a pooled connection just as it is used again. The request got no response then, and a GET that costs
-    /// the archive little can be repeated.
-    async fn send_twice_if_stale(
+    /// Sends a repeatable request again if the connection was closed before the response arrived, because an archive may close
+    /// a pooled connection while a request is being sent.
+    async fn send_with_retry(
         &self,
-        purpose: BodyUse,
+        body_use: BodyUse,
         request: &UpstreamRequest,
     ) -> Result<Response<Incoming>, TransportError> {
-        match self.inner.transport.send(purpose, self.assemble(request)).await {
+        match self.inner.transport.send(body_use, self.to_outgoing(request)).await {
             Err(TransportError::Disconnected) if request.is_repeatable() => {
-                self.inner.transport.send(purpose, self.assemble(request)).await
+                self.inner.transport.send(body_use, self.to_outgoing(request)).await
             }
             response => response,
         }
     }
 
-    fn assemble(&self, request: &UpstreamRequest) -> Outgoing {
+    fn to_outgoing(&self, request: &UpstreamRequest) -> Outgoing {
         let url = request.url(&self.inner.settings);
         let mut headers = request.headers.clone();
         if let Some((name, value)) = &self.inner.credentials {

@@ -1,23 +1,23 @@
-//! The content coding of an archive's response (RFC 9110 8.4): of the codings only gzip is ever requested. Some archives send gzip
-//! without declaring it; the first bytes of text show it.
+//! The content coding of an archive's response (RFC 9110 8.4). The gateway requests no coding except gzip. Some archives send
+//! gzip without declaring it, which the first bytes of a text body show.
 //!
-//! Does not decode.
+//! This module does not decode.
 
 use http::{HeaderMap, header};
 use http_messages::gzip::is_gzip;
 
-/// How the body of a response is encoded.
+/// The content coding of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentCoding {
-    /// Not at all.
+    /// The body is not encoded.
     Identity,
-    /// With gzip, once.
+    /// The body is encoded with gzip.
     Gzip,
 }
 
 impl ContentCoding {
-    /// Reads `Content-Encoding`, whose codings are case-insensitive (RFC 9110 8.4.1). The error says what the body has: another
-    /// coding, or several.
+    /// Reads `Content-Encoding`, whose codings are case-insensitive (RFC 9110 8.4.1). Any other coding, and several codings,
+    /// are an error, which is a noun phrase for [`super::Archive::unreadable`].
     pub fn of(headers: &HeaderMap) -> Result<Self, &'static str> {
         let mut coding = Self::Identity;
         let lines = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -33,8 +33,8 @@ impl ContentCoding {
         Ok(coding)
     }
 
-    /// The coding of a body of text that is declared as `self` and begins with `start`: gzip also if the archive does not declare
-    /// it, because no text begins with the bytes of gzip.
+    /// Returns the coding of a text body that is declared as `self` and begins with `start`. If the archive does not declare
+    /// gzip, the first bytes show it, because no text begins with the bytes of gzip.
     #[must_use]
     pub fn of_text(self, start: &[u8]) -> Self {
         if is_gzip(start) { Self::Gzip } else { self }
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_that_is_not_declared_is_found_in_the_first_bytes() {
+    fn undeclared_gzip_is_detected_by_the_first_bytes() {
         assert_eq!(ContentCoding::Identity.of_text(b"\x1f\x8b\x08\x00"), ContentCoding::Gzip);
         assert_eq!(ContentCoding::Identity.of_text(b"[{}]"), ContentCoding::Identity);
         assert_eq!(ContentCoding::Gzip.of_text(b""), ContentCoding::Gzip);

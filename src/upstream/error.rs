@@ -1,7 +1,7 @@
-//! What can go wrong between the gateway and one archive: what happened, and what it means for the archive. No variant holds a
-//! URL, a query or a byte of a body, because the texts appear in responses and logs.
+//! The errors between the gateway and one archive, and whether the archive or the request caused them. No variant contains a
+//! URL, a query or a part of a body, because the texts appear in responses and logs.
 //!
-//! Nothing here knows the status or the `Retry-After` that a client of the gateway gets; `crate::error` decides them.
+//! `crate::error` decides the status and the `Retry-After` that a client of the gateway receives.
 
 use std::time::Duration;
 
@@ -10,41 +10,41 @@ use http::{HeaderMap, StatusCode, header};
 use super::ArchiveId;
 use dicom_model::json::reader::RowError;
 
-/// Upper bound of a Retry-After taken from an archive, in seconds.
+/// Maximum Retry-After that is accepted from an archive, in seconds.
 const MAX_RETRY_AFTER: u32 = 300;
 
-/// Why an archive did not return what it was asked for.
+/// The reason why an archive did not return what was requested.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("archive {archive} {kind}")]
 pub struct ArchiveError {
-    /// Which archive.
+    /// The archive.
     pub archive: ArchiveId,
-    /// What happened.
+    /// The kind of the error.
     pub kind: ArchiveErrorKind,
 }
 
-/// What happened.
+/// The kind of an [`ArchiveError`]. The texts continue a sentence whose subject is the archive.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ArchiveErrorKind {
     /// No connection could be made.
     #[error("cannot be reached: {0}")]
     Unreachable(ConnectFailure),
-    /// Its host name resolves only to addresses that the gateway never calls.
+    /// The host name of the archive resolves only to blocked addresses.
     #[error(
         "cannot be reached: its host name resolves only to link-local or reserved addresses, which are blocked; \
          if that is intended, set allow_link_local = true"
     )]
     ForbiddenAddress,
-    /// The connection broke before the head of the response was complete.
+    /// The connection was closed before the head of the response was complete.
     #[error("closed the connection without a response; if it speaks TLS, its URL must begin with https://")]
     Disconnected,
-    /// No response, or no further byte of one, in time.
+    /// No response, or no further part of its body, arrived in time.
     #[error("did not respond within {} s", .0.as_secs_f32())]
     Timeout(Duration),
-    /// Too many requests to this archive are in flight already.
+    /// The maximum number of concurrent requests to this archive is in flight.
     #[error("already has as many requests in flight as it may have; try again later")]
     Busy,
-    /// The circuit breaker is open: the archive failed several times in a row and is not called for this long.
+    /// The circuit breaker is open: the archive failed several times in a row and is not called for this duration.
     #[error("failed several times in a row; it will be tried again in {} s", whole_seconds(*.0))]
     CircuitOpen(Duration),
     /// The archive does not accept the gateway's credentials.
@@ -56,24 +56,24 @@ pub enum ArchiveErrorKind {
     /// The archive is overloaded or under maintenance.
     #[error("is temporarily unavailable (status {status}); try again later")]
     Unavailable {
-        /// 429 or 503.
+        /// The status 429 or 503.
         status: StatusCode,
-        /// Its `Retry-After` in seconds, as read by [`retry_after`].
+        /// The `Retry-After` in seconds, as read by [`retry_after`].
         retry_after: Option<u32>,
     },
-    /// Any other status that is not a success.
+    /// The archive returned another status that is not successful.
     #[error("rejected the request (status {0})")]
-    Refused(StatusCode),
-    /// The archive redirects to another URL, which the gateway never follows.
+    Rejected(StatusCode),
+    /// The archive redirected to another URL, which the gateway never calls.
     #[error("redirected the request to another URL, which the gateway does not follow; check its url")]
     Redirected,
-    /// The body is not the DICOM JSON that was asked for.
+    /// The body is not valid DICOM JSON.
     #[error("sent a response that cannot be read: {0}")]
     Malformed(#[from] RowError),
-    /// The body is of another kind than the one asked for.
+    /// The body is not what was requested; the noun phrase says what it contains.
     #[error("sent a response that cannot be read: {0}")]
     Unreadable(&'static str),
-    /// The body is longer than any legitimate response.
+    /// The body is longer than the limit, in bytes.
     #[error("sent a response of more than {0} bytes")]
     TooLarge(u64),
     /// The list changed during every attempt to read it.
@@ -82,76 +82,77 @@ pub enum ArchiveErrorKind {
     /// The archive truncates its list and ignores the paging parameters.
     #[error("truncates its list and cannot be asked for the rest")]
     Unpageable,
-    /// The connection broke in the middle of the body.
+    /// The connection was closed before the body was complete.
     #[error("closed the connection in the middle of its response")]
     Truncated,
 }
 
-/// Why no connection could be made. The texts name no host, because clients see them.
+/// The reason why no connection could be made. The texts contain no host, because they are sent to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectFailure {
     /// The resolver has no address for the host name.
     #[error("name lookup failed")]
     NameLookup,
-    /// Nothing listens on the port.
+    /// The host refused the connection, because no server listens on the port.
     #[error("connection refused")]
     Refused,
     /// The network has no route to the host.
     #[error("no route to the host")]
     NoRoute,
-    /// Neither a connection nor a TLS handshake was complete in time.
+    /// The connection or the TLS handshake was not complete in time.
     #[error("connect timed out after {} s", .0.as_secs_f32())]
     TimedOut(Duration),
-    /// No trusted authority signed the certificate.
+    /// No trusted CA issued the certificate.
     #[error("TLS: certificate is not trusted (set archive.tls.ca to the authority that signed it)")]
     UntrustedCertificate,
-    /// The certificate names other hosts than the one in the URL.
+    /// The certificate is not valid for the host in the URL.
     #[error("TLS: certificate is for another name")]
     WrongName,
     /// The certificate is expired, or not valid yet.
     #[error("TLS: certificate is expired or not valid yet")]
     CertificateExpired,
-    /// The server does not speak TLS: usually plain HTTP at an https:// URL.
+    /// The server does not use TLS: usually an https:// URL was configured for a server without TLS.
     #[error("TLS: the server does not speak TLS (is it plain HTTP? then its URL begins with http://)")]
     NotTls,
-    /// TLS failed in another way: no common version, or the server ended the handshake.
+    /// The TLS handshake failed for another reason: no common version, or the server ended it.
     #[error("TLS: the handshake failed")]
     Handshake,
-    /// Anything else.
+    /// Another error.
     #[error("the connection could not be made")]
     Other,
 }
 
-/// What an error means for the caller.
+/// The class of an error, by what it means for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// It cannot answer now, and may later.
+    /// The archive cannot answer now; the same request may succeed later.
     Unavailable,
-    /// It took too long.
+    /// The archive did not respond in time.
     TimedOut,
-    /// The connection broke; the same request may succeed.
+    /// The connection was closed; the same request may succeed.
     Disconnected,
-    /// It does not have the resource.
+    /// The archive does not have the resource.
     NotFound,
-    /// It cannot list as much as was asked for; a narrower request may succeed.
+    /// The archive cannot return the whole list; a narrower request may succeed.
     TooCostly,
-    /// What it sent is no valid response, or it does not work with the gateway's configuration.
+    /// The response is not valid, or the archive does not work with the configuration of the gateway.
     BadResponse,
 }
 
-/// `Retry-After` of an archive's response in seconds, between 1 and 300. Dates are not parsed: archives send seconds.
+/// Reads the `Retry-After` of an archive's response in seconds, limited to 1 to 300. Dates are not parsed, because archives
+/// send seconds.
 pub fn retry_after(headers: &HeaderMap) -> Option<u32> {
     let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(seconds.clamp(1, MAX_RETRY_AFTER))
 }
 
-/// `wait` in seconds, rounded up: a client that retries earlier is only asked to wait again.
+/// Rounds `wait` up to whole seconds, at least 1, because a client that retries earlier would have to wait again.
 pub fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
 impl ArchiveError {
-    /// What the error means for the caller.
+    /// Returns the class of the error.
     pub fn class(&self) -> ErrorClass {
         use ArchiveErrorKind as Kind;
         match self.kind {
@@ -166,7 +167,7 @@ impl ArchiveError {
             Kind::Unpageable => ErrorClass::TooCostly,
             Kind::ForbiddenAddress
             | Kind::Unauthorized(_)
-            | Kind::Refused(_)
+            | Kind::Rejected(_)
             | Kind::Redirected
             | Kind::Malformed(_)
             | Kind::Unreadable(_)
@@ -174,13 +175,13 @@ impl ArchiveError {
         }
     }
 
-    /// Whether another form of the same request might succeed: the archive responded, but rejected this one.
-    pub fn is_about_this_request(&self) -> bool {
+    /// Whether another form of the request may succeed, because the archive rejected only this form.
+    pub fn is_specific_to_request(&self) -> bool {
         use ArchiveErrorKind as Kind;
         matches!(
             self.kind,
             Kind::NotFound
-                | Kind::Refused(_)
+                | Kind::Rejected(_)
                 | Kind::Redirected
                 | Kind::Malformed(_)
                 | Kind::Unreadable(_)
@@ -189,8 +190,8 @@ impl ArchiveError {
         )
     }
 
-    /// Whether the error shows that the archive is unhealthy, whatever was asked.
-    pub(super) fn is_about_the_archive(&self) -> bool {
+    /// Whether the error shows that the archive is unhealthy, independently of the request.
+    pub(super) fn is_archive_failure(&self) -> bool {
         use ArchiveErrorKind as Kind;
         matches!(self.kind, Kind::Unreachable(_) | Kind::Disconnected | Kind::Timeout(_))
     }
@@ -205,13 +206,13 @@ impl ArchiveError {
         matches!(self.kind, ArchiveErrorKind::Unpageable)
     }
 
-    /// Whether the archive rejected the request because the response would be too large (PS3.18 table 10.6.3-1: 413, which
+    /// Whether the archive rejected the request because the response would be too large (413 in PS3.18 table 10.6.3-1, which
     /// dcm4chee sends).
-    pub fn is_too_much_to_answer(&self) -> bool {
-        matches!(self.kind, ArchiveErrorKind::Refused(StatusCode::PAYLOAD_TOO_LARGE))
+    pub fn is_content_too_large(&self) -> bool {
+        matches!(self.kind, ArchiveErrorKind::Rejected(StatusCode::PAYLOAD_TOO_LARGE))
     }
 
-    /// The label of the error in metrics.
+    /// Returns the label of the error in metrics.
     pub fn label(&self) -> &'static str {
         use ArchiveErrorKind as Kind;
         match self.kind {
@@ -224,7 +225,7 @@ impl ArchiveError {
             Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound => "not_found",
             Kind::Unavailable { .. } => "unavailable",
-            Kind::Refused(_) => "refused",
+            Kind::Rejected(_) => "refused",
             Kind::Redirected => "redirected",
             Kind::Malformed(_) | Kind::Unreadable(_) => "unreadable",
             Kind::TooLarge(_) => "too_large",
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_of_an_archive_is_clamped() {
+    fn retry_after_of_an_archive_is_limited_to_five_minutes() {
         let read =
             |text: &str| retry_after(&HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]));
         assert_eq!(read("7"), Some(7));

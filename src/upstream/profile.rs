@@ -11,21 +11,21 @@ pub enum DetailSource {
     Qido,
 }
 
-/// A service that the gateway synthesizes from an archive's other services.
+/// A service that the gateway synthesizes from other services of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Synthesized {
-    /// `/metadata`, and the bulk data that it refers to, from the instances.
+    /// `/metadata` and the bulk data that it refers to, synthesized from the instances.
     Metadata,
-    /// `/rendered` and `/thumbnail`, from the instances.
+    /// `/rendered` and `/thumbnail`, synthesized from the instances.
     Rendered,
-    /// Attributes of search results that describe the levels below: counts and modalities, from further searches.
+    /// Counts and modalities in search results, synthesized from searches at the lower levels.
     Counts,
-    /// UIDs of the study and series that a search result belongs to, from the path of the search.
+    /// UIDs of the study and series in search results, synthesized from the path of the search.
     Parents,
 }
 
 impl Synthesized {
-    /// Every value, with its name in the configuration.
+    /// All values, each with its name in the configuration.
     pub const NAMES: [(&'static str, Self); 4] = [
         ("metadata", Self::Metadata),
         ("rendered", Self::Rendered),
@@ -42,51 +42,51 @@ impl SynthesizedSet {
     /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// This set and `synthesized`.
+    /// Returns this set with `synthesized` added.
     #[must_use]
     pub const fn with(self, synthesized: Synthesized) -> Self {
         Self(self.0 | 1 << synthesized as u8)
     }
 
     /// Whether the set contains `synthesized`.
-    pub const fn has(self, synthesized: Synthesized) -> bool {
+    pub const fn contains(self, synthesized: Synthesized) -> bool {
         self.0 & 1 << synthesized as u8 != 0
     }
 }
 
-/// The quirks of one archive product. The defaults rely only on what the standard guarantees.
+/// The quirks of one archive product. The default profile relies only on what the standard guarantees.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each quirk is there or not, whatever the others are")]
+#[expect(clippy::struct_excessive_bools, reason = "the quirks are independent of each other")]
 pub struct Profile {
     /// The name in the configuration.
     pub name: &'static str,
-    /// A page with fewer rows than requested is the last one.
+    /// Whether a page with fewer rows than requested is the last page.
     pub paging_is_reliable: bool,
-    /// How several attributes are requested with `includefield`: as a repeated key, or as a list only.
+    /// The form in which several attributes are requested with `includefield`.
     pub include_style: IncludeStyle,
-    /// A study search answered with 404 means that nothing matches, not that the URL is wrong.
+    /// Whether 404 in response to a study search means that no study matches, not that the URL is wrong.
     pub not_found_means_no_match: bool,
-    /// The first source of instances; the other one is used when this one fails or is incomplete.
+    /// The preferred source of instances; the other source is used if this one fails or is incomplete.
     pub detail: DetailSource,
-    /// Complete multipart responses may lack the closing delimiter when frames are requested without numbers.
+    /// Whether complete multipart responses may lack the closing delimiter if frames are requested without numbers.
     pub open_ended_frames: bool,
-    /// Values keep the padding blank of a file whose VR the archive's reader does not know. Such a value is found by a wildcard
-    /// only; the archive supports wildcards.
+    /// Whether the archive stores values with the padding space if its parser does not know the VR. Such a value matches only
+    /// a wildcard; the archive supports wildcards.
     pub keeps_padding: bool,
-    /// Percent-escapes in a query are decoded (RFC 3986 2.1). An archive that does not decode them finds nothing for a value
-    /// that has to be escaped.
+    /// Whether percent-escapes in a query are decoded (RFC 3986 2.1). In an archive that does not decode them, a value that
+    /// has to be escaped matches nothing.
     pub decodes_escapes: bool,
-    /// A comma-separated list of UIDs is understood as "any of them" (PS3.18 8.3.4.1).
+    /// Whether a comma-separated list of UIDs matches each of them (PS3.18 8.3.4.1).
     pub uid_lists: bool,
-    /// All series and all instances can be searched, not only those of one study (PS3.18 table 10.6.1-1), and an empty result
-    /// means that there are none.
+    /// Whether all series and all instances can be searched, not only those of one study (PS3.18 table 10.6.1-1), and an empty
+    /// result means that none match.
     pub searches_below: bool,
-    /// Services that the archive lacks or implements badly, so that the gateway never requests them. A service that the archive
-    /// merely rejects is not listed here: the gateway synthesizes it after the rejection.
+    /// Services that the archive lacks or implements incorrectly, so the gateway never requests them. A service that the archive
+    /// rejects is not listed here: the gateway synthesizes it after the rejection.
     pub synthesized: SynthesizedSet,
 }
 
-/// All profiles, the default first.
+/// All profiles. The default profile is the first one.
 pub const PROFILES: &[Profile] = &[
     Profile {
         name: "generic",
@@ -101,7 +101,7 @@ pub const PROFILES: &[Profile] = &[
         searches_below: false,
         synthesized: SynthesizedSet::NONE,
     },
-    // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last one,
+    // Metadata is read from a prepared attachment, 3 to 20 times faster than rows of instances. A short page is the last page,
     // unless the server limits its results; then paging does not return the rest either. The versions in long-term
     // distributions (1.10 to 1.12) do not decode percent-escapes; newer versions do.
     Profile {
@@ -117,8 +117,8 @@ pub const PROFILES: &[Profile] = &[
         searches_below: true,
         synthesized: SynthesizedSet::NONE,
     },
-    // Metadata makes it fetch every pixel by C-MOVE, and is always returned for the whole study. A repeated key is rejected.
-    // Rows of series and instances lack the UIDs of their parents.
+    // For metadata the product fetches whole instances by C-MOVE, and it always returns the metadata of the whole study. It
+    // rejects a repeated key. Rows of series and instances lack the UIDs of study and series.
     Profile {
         name: "dicom-rst",
         paging_is_reliable: false,
@@ -145,7 +145,7 @@ pub const PROFILES: &[Profile] = &[
         searches_below: false,
         synthesized: SynthesizedSet::NONE,
     },
-    // A repeated key is answered with status 500, and rows of instances hold nothing but UIDs.
+    // A repeated key causes status 500, and rows of instances contain only UIDs.
     Profile {
         name: "dicomweb-proxy",
         paging_is_reliable: false,
@@ -175,12 +175,12 @@ pub const PROFILES: &[Profile] = &[
 ];
 
 impl Profile {
-    /// The profile with that name in the configuration.
-    pub fn named(name: &str) -> Option<Self> {
+    /// Returns the profile with `name`.
+    pub fn find(name: &str) -> Option<Self> {
         PROFILES.iter().find(|profile| profile.name == name).cloned()
     }
 
-    /// The sources of instances, in the order in which they are used.
+    /// Returns the sources of instances in the order of preference.
     pub fn detail_sources(&self) -> [DetailSource; 2] {
         match self.detail {
             DetailSource::Metadata => [DetailSource::Metadata, DetailSource::Qido],

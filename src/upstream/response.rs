@@ -14,35 +14,35 @@ use super::transport::{Incoming, TransportError};
 use super::{ArchiveError, ArchiveErrorKind, ArchiveId};
 use crate::telemetry::InFlight;
 
-/// A response whose body is still to be read.
+/// A response whose body has not been read yet.
 #[derive(Debug)]
 pub struct UpstreamResponse {
-    /// The archive's status.
+    /// The status code of the archive.
     pub status: StatusCode,
-    /// The archive's headers. None of them may be sent to a caller unchecked.
+    /// The headers of the archive. None of them may be sent to a caller without a check.
     pub headers: HeaderMap,
-    /// Dropping it cancels the call to the archive.
+    /// The body. Dropping it cancels the call to the archive.
     pub body: UpstreamBody,
 }
 
-/// What a call holds until its response has been read or dropped.
-pub(super) type Held = (OwnedSemaphorePermit, InFlight);
+/// The permit and the metric of a call, which are released when the response has been read or dropped.
+pub(super) type CallPermits = (OwnedSemaphorePermit, InFlight);
 
-/// A body that holds the call's permit until it is dropped.
+/// A body that releases the permit of the call when it is dropped.
 #[derive(Debug)]
 pub struct UpstreamBody {
     archive: ArchiveId,
     timeout: Duration,
     inner: Incoming,
-    /// A chunk that was read ahead of the consumer.
-    first: Option<Bytes>,
-    _held: Held,
+    /// A chunk that `is_empty` has read.
+    read_ahead: Option<Bytes>,
+    _call_permits: CallPermits,
 }
 
 impl UpstreamResponse {
-    /// Whether the body is empty, according to Content-Length or the last chunk. Where only the end of the connection would
-    /// show it, the body may have been lost.
-    pub(super) async fn is_without_content(&mut self) -> Result<bool, ArchiveError> {
+    /// Whether the body is empty according to Content-Length or the last chunk. A body that ends with the connection does not
+    /// count as empty, because it may have been lost.
+    pub(super) async fn has_empty_body(&mut self) -> Result<bool, ArchiveError> {
         if self.headers.contains_key(header::TRANSFER_ENCODING) {
             return self.body.is_empty().await;
         }
@@ -51,17 +51,22 @@ impl UpstreamResponse {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(archive: ArchiveId, timeout: Duration, inner: Incoming, held: Held) -> Self {
-        Self { archive, timeout, inner, first: None, _held: held }
+    pub(super) fn new(
+        archive: ArchiveId,
+        timeout: Duration,
+        inner: Incoming,
+        call_permits: CallPermits,
+    ) -> Self {
+        Self { archive, timeout, inner, read_ahead: None, _call_permits: call_permits }
     }
 
-    /// Reads ahead up to the first bytes.
+    /// Whether the body has no bytes. Reads ahead up to the first chunk that is not empty.
     async fn is_empty(&mut self) -> Result<bool, ArchiveError> {
         while let Some(frame) = self.frame().await {
             if let Ok(data) = frame?.into_data()
                 && !data.is_empty()
             {
-                self.first = Some(data);
+                self.read_ahead = Some(data);
                 return Ok(false);
             }
         }
@@ -87,15 +92,15 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ArchiveError>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+        if let Some(data) = self.read_ahead.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         Poll::Ready(frame.map(|frame| frame.map_err(|error| self.error(error))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.inner.is_end_stream()
+        self.read_ahead.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

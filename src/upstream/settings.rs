@@ -11,29 +11,29 @@ use super::{ArchiveId, Profile};
 /// One archive as configured.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Its id.
+    /// The id of the archive.
     pub id: ArchiveId,
-    /// Its display name.
+    /// The display name of the archive.
     pub name: String,
-    /// Root of its QIDO-RS services.
+    /// The root URL of the QIDO-RS services.
     pub qido_url: Url,
-    /// Root of its WADO-RS services.
+    /// The root URL of the WADO-RS services.
     pub wado_url: Url,
-    /// Its URI service, if it has one.
+    /// The URL of the URI service, if the archive has one.
     pub wado_uri_url: Option<Url>,
-    /// Its profile: the quirks of its vendor.
+    /// The profile of the archive, which describes the quirks of the product.
     pub profile: Profile,
-    /// The credentials that the gateway sends to it.
+    /// The credentials that the gateway sends to the archive.
     pub credentials: Credentials,
-    /// How long the response headers, and each further chunk of the body, may take.
+    /// The timeout of the response headers, and of each further chunk of the body.
     pub timeout: Duration,
     /// Maximum number of concurrent searches and, separately, of metadata reads.
     pub max_concurrency: usize,
     /// Read buffer per response body, in bytes; up to four times as much is buffered while the client does not read.
     pub stream_buffer: usize,
-    /// Allows link-local addresses, where cloud metadata services hand out credentials.
+    /// Whether link-local addresses are allowed, at which cloud metadata services return credentials.
     pub allow_link_local: bool,
-    /// CA certificates (PEM) for the archive's certificate; `None` uses the system trust store.
+    /// The trusted CA certificates (PEM); `None` uses the trust store of the system.
     pub ca: Option<Vec<u8>>,
 }
 
@@ -45,9 +45,9 @@ pub enum Credentials {
     None,
     /// HTTP Basic (RFC 7617).
     Basic {
-        /// User name.
+        /// The user name.
         username: String,
-        /// Password.
+        /// The password.
         password: SecretString,
     },
     /// A bearer token (RFC 6750).
@@ -57,16 +57,16 @@ pub enum Credentials {
     },
     /// A header that the archive defines.
     Header {
-        /// Its name.
+        /// The name of the header.
         name: HeaderName,
-        /// Its value.
+        /// The value of the header.
         value: SecretString,
     },
 }
 
 impl Credentials {
-    /// The header that carries the credentials, marked as sensitive so that it is never printed; `None` if there are no
-    /// credentials, or they contain a character that no header can carry.
+    /// Returns the header with the credentials, marked as sensitive so that it is never printed. `None` if there are no
+    /// credentials, or if they contain a character that is not allowed in a header.
     pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         use base64::Engine;
         use secrecy::ExposeSecret;
@@ -88,13 +88,13 @@ impl Credentials {
     }
 }
 
-/// Why no client can be made for an archive.
+/// The reason why no client can be created for an archive.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SettingsError {
     /// The CA certificates cannot be parsed.
     #[error("archive {0}: tls.ca does not contain PEM certificates")]
     Certificates(ArchiveId),
-    /// The credentials contain a character that no header can carry.
+    /// The credentials contain a character that is not allowed in a header.
     #[error("archive {0}: the credentials contain a character that is not allowed in an HTTP header")]
     Credentials(ArchiveId),
     /// The TLS library cannot be initialized.
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_never_print() {
+    fn credentials_are_never_printed() {
         let basic = Credentials::Basic { username: "gw".to_owned(), password: "hush".into() };
         assert!(!format!("{basic:?}").contains("hush"));
         let (_, value) = basic.header().unwrap();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_carries_no_line_break() {
+    fn credentials_with_a_line_break_are_rejected() {
         assert!(Credentials::Bearer { token: "a\r\nb: c".into() }.header().is_none());
     }
 }

@@ -1,8 +1,8 @@
-//! HTTP to one archive, with two clients: one decodes the responses that the gateway reads itself; the other leaves forwarded
-//! responses encoded and buffers a bounded part of them.
+//! The HTTP transport to one archive. It has two clients: one decodes the responses that the gateway reads itself; the other
+//! leaves forwarded responses encoded and buffers a bounded part of them.
 //!
 //! Neither client follows redirects, stores cookies or uses proxies named in the environment, and both trust the same
-//! certificates. What may be sent, and within which deadline, is decided in `upstream`.
+//! certificates. The module `upstream` decides what may be sent and sets the deadline.
 
 mod buffered;
 mod connect_failure;
@@ -21,18 +21,19 @@ use http_body::{Body, Frame, SizeHint};
 use url::Url;
 
 use super::{ConnectFailure, Settings, SettingsError};
-use buffered::{BufferedTransport, Read};
-use connect_failure::unconnected;
+use buffered::{BufferedTransport, DecodedBody};
+use connect_failure::connect_error;
 use resolver::Resolver;
 use streaming::StreamingTransport;
 use timed_body::TimedBody;
 
 pub use resolver::is_forbidden_address;
 
-/// Includes the TLS handshake. On a local network, a connection that takes longer has failed.
+/// Timeout of a connection attempt, including the TLS handshake. On a local network, an attempt that takes longer has failed.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Orthanc closes connections that were idle for one second; a longer timeout would only find closed ones.
+/// Timeout of idle connections in the pool. Orthanc closes connections that were idle for one second, so a longer timeout
+/// would only keep closed connections.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// Maximum number of header fields of a response; a dozen is usual.
@@ -51,29 +52,29 @@ pub(super) struct Outgoing {
     pub(super) headers: HeaderMap,
 }
 
-/// What happens to a response body.
+/// The use of a response body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyUse {
-    /// The gateway reads it, decoded.
+    /// The gateway reads the decoded body.
     Read,
-    /// It is forwarded unchanged, with its Content-Encoding.
-    Carry,
+    /// The body is forwarded unchanged, with its Content-Encoding.
+    Forward,
 }
 
-/// Why there is no response, or no further part of one.
+/// The reason why a response, or a further part of its body, did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransportError {
     /// No connection could be made.
     Unreachable(ConnectFailure),
     /// The host name has no address that may be called.
     ForbiddenAddress,
-    /// Nothing arrived within the timeout.
+    /// No byte arrived within the timeout.
     TimedOut,
-    /// The connection broke.
+    /// The connection was closed before the response was complete.
     Disconnected,
 }
 
-/// Both clients.
+/// The two HTTP clients of one archive.
 #[derive(Debug)]
 pub(super) struct Transport {
     buffered_client: BufferedTransport,
@@ -82,10 +83,10 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        Self::resolving_by(Resolver::system(settings.allow_link_local), settings)
+        Self::with_resolver(Resolver::system(settings.allow_link_local), settings)
     }
 
-    fn resolving_by(resolver: Resolver, settings: &Settings) -> Result<Self, SettingsError> {
+    fn with_resolver(resolver: Resolver, settings: &Settings) -> Result<Self, SettingsError> {
         let tls = tls::client_config(settings)?;
         let buffered_client = BufferedTransport::new(settings, &tls, resolver.clone())?;
         Ok(Self { buffered_client, streaming_client: StreamingTransport::new(settings, tls, resolver) })
@@ -94,12 +95,12 @@ impl Transport {
     /// Sends `outgoing` and returns once the response headers have arrived. Dropping the body cancels the call.
     pub(super) async fn send(
         &self,
-        purpose: BodyUse,
+        body_use: BodyUse,
         outgoing: Outgoing,
     ) -> Result<Response<Incoming>, TransportError> {
-        match purpose {
-            BodyUse::Read => Ok(self.buffered_client.send(outgoing).await?.map(Incoming::Read)),
-            BodyUse::Carry => Ok(self.streaming_client.send(outgoing).await?.map(Incoming::Streamed)),
+        match body_use {
+            BodyUse::Read => Ok(self.buffered_client.send(outgoing).await?.map(Incoming::Decoded)),
+            BodyUse::Forward => Ok(self.streaming_client.send(outgoing).await?.map(Incoming::Streamed)),
         }
     }
 }
@@ -107,7 +108,7 @@ impl Transport {
 /// The body of a response, as a stream.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    Read(Read),
+    Decoded(DecodedBody),
     Streamed(TimedBody),
 }
 
@@ -120,7 +121,7 @@ impl Body for Incoming {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let frame = match &mut *self {
-            Self::Read(body) => ready!(Pin::new(body).poll_frame(context)),
+            Self::Decoded(body) => ready!(Pin::new(body).poll_frame(context)),
             Self::Streamed(body) => ready!(Pin::new(body).poll_frame(context)),
         };
         Poll::Ready(frame)
@@ -128,14 +129,14 @@ impl Body for Incoming {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Read(body) => body.is_end_stream(),
+            Self::Decoded(body) => body.is_end_stream(),
             Self::Streamed(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Read(body) => body.size_hint(),
+            Self::Decoded(body) => body.size_hint(),
             Self::Streamed(body) => body.size_hint(),
         }
     }

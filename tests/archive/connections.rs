@@ -140,6 +140,6 @@ async fn statuses_that_the_request_may_have_caused_do_not_open_the_circuit_break
     let archive = archive(settings(&pacs.url()));
     for _ in 0..10 {
         let error = archive.rows(search(), |_: Attributes| {}).await.unwrap_err();
-        assert!(matches!(error.kind, Kind::Refused(_)), "{error}");
+        assert!(matches!(error.kind, Kind::Rejected(_)), "{error}");
     }
 }

@@ -95,7 +95,7 @@ async fn responses_without_matches_are_empty_and_not_an_error() {
     }
     let pacs = Pacs::new().at("/studies", Answer::status(404)).start().await;
     let mut settings = settings(&pacs.url());
-    settings.profile = Profile::named("static-dicomweb").unwrap();
+    settings.profile = Profile::find("static-dicomweb").unwrap();
     let archive = Archive::new(settings, Metrics::default()).unwrap();
     assert_eq!(read(&archive, search()).await.unwrap().1.rows, 0);
 }
@@ -143,7 +143,7 @@ async fn responses_that_are_not_a_list_of_rows_are_errors_with_their_cause() {
             Kind::Unreadable(_) => "unreadable",
             Kind::Unauthorized(_) => "unauthorized",
             Kind::NotFound => "not found",
-            Kind::Refused(_) => "refused",
+            Kind::Rejected(_) => "refused",
             Kind::Unavailable { retry_after: Some(7), .. } => "unavailable",
             Kind::Redirected => "redirected",
             Kind::Disconnected => "disconnected",

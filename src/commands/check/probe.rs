@@ -177,7 +177,7 @@ impl ArchiveToCheck {
             check.lacking.extend(renders_badly(archive, instance).await.then_some(Synthesized::Rendered));
         }
         let synthesized = archive.profile().synthesized;
-        check.lacking.retain(|lacking| !synthesized.has(*lacking));
+        check.lacking.retain(|lacking| !synthesized.contains(*lacking));
         check
     }
 
@@ -275,7 +275,7 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
 /// and no setting is needed.
 async fn renders_badly(archive: &Archive, instance: DicomResource) -> bool {
     let rendered = Retrieval::rendered(instance, Rendering::default());
-    let request = UpstreamRequest::retrieve(rendered).accepting(HeaderValue::from_static("image/jpeg"));
+    let request = UpstreamRequest::retrieve(rendered).with_accept(HeaderValue::from_static("image/jpeg"));
     archive.send(request).await.is_ok_and(|response| {
         let content_type = response.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         response.status == StatusCode::OK && !content_type.is_some_and(|text| text.starts_with("image/"))

@@ -1,5 +1,5 @@
-//! `[archive.auth]`: how the gateway authenticates to an archive. A secret is the value of its key, or is in a file that a key
-//! ending in `_file` names. Secrets are never printed.
+//! `[archive.auth]`: the credentials that the gateway sends to an archive. A secret is the value of its key, or the content of
+//! the file in the key with the suffix `_file`. Secrets are never printed.
 
 use http::HeaderName;
 
@@ -25,7 +25,7 @@ const KINDS: [(&str, CredentialKind); 4] = [
 ];
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
-    let has_kind = section.has("kind");
+    let has_kind = section.is_set("kind");
     let kind = section.take("kind", one_of(&KINDS));
     let username = section.take("username", username);
     let password = Secret::take(section, "password", "password_file");
@@ -58,7 +58,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         CredentialKind::None => Some(Credentials::None),
         CredentialKind::Basic => {
             if username.is_none() {
-                section.absent("username", "set it, because kind is \"basic\"");
+                section.missing("username", "set it, because kind is \"basic\"");
             }
             let password = password.required(section, "password");
             Some(Credentials::Basic { username: username?.value, password: password? })
@@ -66,7 +66,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
         CredentialKind::Bearer => token.required(section, "token").map(|token| Credentials::Bearer { token }),
         CredentialKind::Header => {
             if name.is_none() {
-                section.absent("name", "set the name of the header, because kind is \"header\"");
+                section.missing("name", "set the name of the header, because kind is \"header\"");
             }
             let value = value.required(section, "value");
             Some(Credentials::Header { name: name?.value, value: value? })
@@ -74,7 +74,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Credentials> {
     }
 }
 
-/// RFC 7617 2: a user name contains no colon.
+/// Reads a user name, which must not contain a colon (RFC 7617 2).
 fn username(value: &Value) -> Result<String, String> {
     let text = text(value)?;
     if text.contains(':') { Err("expected a user name without a colon".to_owned()) } else { Ok(text) }

@@ -16,7 +16,7 @@ fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn synthesizes_counts(config: &Config, archive: usize) -> bool {
-    config.archives[archive].settings.profile.synthesized.has(crate::upstream::Synthesized::Counts)
+    config.archives[archive].settings.profile.synthesized.contains(crate::upstream::Synthesized::Counts)
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn the_table_renames_keys_to_keys_of_this_release() {
 }
 
 #[test]
-fn an_old_name_in_the_file_works_with_a_warning_that_has_its_line() {
+fn an_old_name_in_the_file_works_with_a_warning_that_contains_the_line() {
     let text = format!(
         "{MINIMAL}[[archive]]\nid = \"second\"\nurl = \"http://second\"\nsupply = [\"counts\"]\n\
          [cache]\nledger_entries = 5000\n"
@@ -51,7 +51,7 @@ fn an_old_name_in_the_file_works_with_a_warning_that_has_its_line() {
 }
 
 #[test]
-fn an_old_name_in_a_variable_works_with_a_warning_that_has_both_variables() {
+fn an_old_name_in_a_variable_works_with_a_warning_that_contains_both_variables() {
     let config = load(MINIMAL, &[("GATEWAY_ARCHIVE__0__SUPPLY", "counts, parents")]).unwrap();
     assert!(synthesizes_counts(&config, 0));
     assert_eq!(
@@ -82,17 +82,17 @@ fn the_old_and_the_new_name_together_are_an_error() {
 }
 
 #[test]
-fn a_variable_overrides_the_file_whichever_names_they_use() {
+fn a_variable_overrides_the_file_with_the_old_and_the_new_name() {
     let old_file = format!("{MINIMAL}[cache]\nledger_entries = 5000\n");
     let new_file = format!("{MINIMAL}[cache]\nchange_log_entries = 5000\n");
-    for (file, variable, warned) in [
+    for (file, variable, warning_count) in [
         (&old_file, "GATEWAY_CACHE__LEDGER_ENTRIES", 2),
         (&old_file, "GATEWAY_CACHE__CHANGE_LOG_ENTRIES", 1),
         (&new_file, "GATEWAY_CACHE__LEDGER_ENTRIES", 1),
     ] {
         let config = load(file, &[(variable, "7000")]).unwrap();
         assert_eq!(config.cache.change_log_entries, 7000, "{variable}");
-        assert_eq!(config.warnings.len(), warned, "{variable}");
+        assert_eq!(config.warnings.len(), warning_count, "{variable}");
     }
 }
 
@@ -106,7 +106,7 @@ fn a_wrong_value_under_an_old_name_is_reported_with_the_warning_that_explains_th
 #[test]
 fn a_key_may_move_to_another_table() {
     let renamed = [RenamedKey { old: "search.secret.key", new: "fhir.key" }];
-    let moved = |text: &str| {
+    let rename = |text: &str| {
         let mut report = Report::new(Path::new("gateway.toml"));
         let mut table = document::read(text, &mut report);
         rename_keys(&renamed, &mut table, &mut report);
@@ -119,14 +119,14 @@ fn a_key_may_move_to_another_table() {
         };
         (value, report)
     };
-    let (value, report) = moved("[search.secret]\nkey = \"one\"\n");
+    let (value, report) = rename("[search.secret]\nkey = \"one\"\n");
     let ((), warnings) = report.into_result(Some(())).unwrap();
     assert_eq!(value.as_deref(), Some("one"));
     assert_eq!(
         warnings[0].to_string(),
         "gateway.toml:2: search.secret.key: was renamed to fhir.key; the old name works in this release only"
     );
-    let (value, report) = moved("[search.secret]\nkey = \"one\"\n[fhir]\nkey = \"two\"\n");
+    let (value, report) = rename("[search.secret]\nkey = \"one\"\n[fhir]\nkey = \"two\"\n");
     assert!(report.into_result(Some(())).is_err());
     assert_eq!(value.as_deref(), Some("two"));
     let levels = |levels: &[&str]| {
@@ -139,7 +139,7 @@ fn a_key_may_move_to_another_table() {
 }
 
 #[test]
-fn a_renamed_table_takes_the_keys_below_it_along() {
+fn the_keys_of_a_renamed_table_are_renamed_with_it() {
     let renamed = [RenamedKey { old: "archive.login", new: "archive.auth" }];
     let levels: Vec<_> = ["ARCHIVE", "0", "login", "Kind"].map(str::to_owned).into();
     assert_eq!(rename_levels(&renamed, &levels).unwrap(), ["ARCHIVE", "0", "AUTH", "Kind"]);

@@ -118,7 +118,7 @@ fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, UnsearchableValue
 /// exist.
 fn not_found_as_refused(mut error: ArchiveError) -> ArchiveError {
     if error.is_not_found() {
-        error.kind = ArchiveErrorKind::Refused(StatusCode::NOT_FOUND);
+        error.kind = ArchiveErrorKind::Rejected(StatusCode::NOT_FOUND);
     }
     error
 }

@@ -85,9 +85,9 @@ impl ProxyRequest {
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
             anonymous: None,
-            upstream: upstream.forwarding_headers(&headers),
+            upstream: upstream.with_forwarded_headers(&headers),
             thumbnail_substitute: thumbnail_substitute
-                .map(|thumbnail_substitute| thumbnail_substitute.forwarding_headers(&headers)),
+                .map(|thumbnail_substitute| thumbnail_substitute.with_forwarded_headers(&headers)),
             rendering,
             resource,
         })
@@ -127,7 +127,7 @@ impl ProxyRequest {
         let accepted = Accepted::in_query(object.names("text/html"));
         let anonymous = object.is_anonymous().then(|| object.instance().clone());
         let upstream = UpstreamRequest::wado_uri(settings, object).ok_or(DicomwebError::NoUriService)?;
-        let upstream = upstream.forwarding_headers(request.headers);
+        let upstream = upstream.with_forwarded_headers(request.headers);
         Ok(Self {
             url_map: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
             accepts_gzip: negotiation::accepts_gzip(request.headers),
@@ -164,14 +164,14 @@ impl ProxyRequest {
     pub(crate) fn is_rendered_here(&self, archive: &Archive) -> bool {
         let is_annotated = self.rendering.parameter("annotation").is_some();
         self.resource.is_for_people()
-            && (is_annotated || archive.profile().synthesized.has(Synthesized::Rendered))
+            && (is_annotated || archive.profile().synthesized.contains(Synthesized::Rendered))
     }
 
     /// The upstream requests, sent one after the other until the archive accepts one.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = Attempt> {
         self.accepted.attempts().map(|RequestedTypes { media_types, only_part }| {
             let request = match media_types {
-                Some(media_types) => self.upstream.clone().accepting(media_types),
+                Some(media_types) => self.upstream.clone().with_accept(media_types),
                 None => self.upstream.clone(),
             };
             // A range would include the multipart framing.

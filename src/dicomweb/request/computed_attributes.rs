@@ -30,6 +30,6 @@ pub(crate) fn computed(level: &SearchLevel) -> &'static [Tag] {
 /// The first attribute that `query` matches by and that is computed for `archive`; an archive that lacks it matches everything
 /// or nothing by it.
 pub(crate) fn computed_key(archive: &Archive, query: &QidoQuery) -> Option<Tag> {
-    let is_computed = archive.profile().synthesized.has(Synthesized::Counts);
+    let is_computed = archive.profile().synthesized.contains(Synthesized::Counts);
     computed(query.level()).iter().copied().find(|tag| is_computed && query.is_matching(*tag))
 }

@@ -34,8 +34,9 @@ fn completion<'a>(
         Resource::Metadata(objects) => (Parents::of_objects(objects), None),
         _ => return None,
     };
-    let parents = if synthesized.has(Synthesized::Parents) { parents } else { Parents::default() };
-    let level = level.filter(|level| synthesized.has(Synthesized::Counts) && !computed(level).is_empty());
+    let parents = if synthesized.contains(Synthesized::Parents) { parents } else { Parents::default() };
+    let level =
+        level.filter(|level| synthesized.contains(Synthesized::Counts) && !computed(level).is_empty());
     (!parents.is_empty() || level.is_some()).then_some((parents, level))
 }
 
@@ -95,14 +96,17 @@ pub(in crate::dicomweb) async fn completed_rows(
     rows: Vec<Bytes>,
 ) -> Result<Vec<Bytes>, DicomwebError> {
     let synthesized = archive.profile().synthesized;
-    let parents =
-        if synthesized.has(Synthesized::Parents) { Parents::of_search(level) } else { Parents::default() };
+    let parents = if synthesized.contains(Synthesized::Parents) {
+        Parents::of_search(level)
+    } else {
+        Parents::default()
+    };
     let with_parents = |row: Bytes| {
         let attributes = serde_json::from_slice(&row).unwrap_or_default();
         (parents.add_to(row, &attributes), attributes)
     };
     let rows: Vec<(Bytes, Attributes)> = rows.into_iter().map(with_parents).collect();
-    if synthesized.has(Synthesized::Counts) {
+    if synthesized.contains(Synthesized::Counts) {
         return counts::complete(rows, archive, limits, level).await;
     }
     Ok(rows.into_iter().map(|(row, _)| row).collect())

@@ -56,7 +56,7 @@ pub(super) async fn retrieve(
 ) -> Result<InstanceStream, DicomwebError> {
     let mut rejection = None;
     for media_types in ACCEPTED {
-        let request = UpstreamRequest::retrieve(Retrieval::whole(objects.clone())).accepting(media_types);
+        let request = UpstreamRequest::retrieve(Retrieval::whole(objects.clone())).with_accept(media_types);
         let upstream = archive.send(request).await?;
         let error = match upstream.status {
             StatusCode::OK => {

@@ -65,7 +65,7 @@ impl MetadataSynthesizer {
     }
 
     fn replaces_service(&self) -> bool {
-        self.archive.profile().synthesized.has(Synthesized::Metadata)
+        self.archive.profile().synthesized.contains(Synthesized::Metadata)
     }
 
     fn not_found(&self) -> DicomwebError {

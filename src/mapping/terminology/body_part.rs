@@ -1,11 +1,10 @@
 //! Body Part Examined (0018,0015) as SNOMED CT concepts (PS3.16 Annex L, table L-1, as of the editions of 2026).
 //!
-//! The table has 322 defined terms. Five of them, FETALARM, FETALDIGIT, FETALHEART, FETALLEG and FETALPOLE, have no SNOMED CT
-//! concept in the standard and therefore none here. The spellings ENDONASOPHARYNYX, OCCIPTALV and OCCPITALA are the standard's
-//! own.
+//! The table of the standard has 322 defined terms. Five of them, FETALARM, FETALDIGIT, FETALHEART, FETALLEG and FETALPOLE, have
+//! no SNOMED CT concept and are omitted here. ENDONASOPHARYNYX, OCCIPTALV and OCCPITALA are written as in the standard.
 
-/// The code and its meaning; `None` for a term that is not in the table or has no concept there.
-pub(crate) fn coded(term: &str) -> Option<(&'static str, &'static str)> {
+/// Returns the code and its meaning; `None` for a term without a concept.
+pub(crate) fn snomed_ct(term: &str) -> Option<(&'static str, &'static str)> {
     let term = term.trim().to_ascii_uppercase();
     let row = TERMS.binary_search_by_key(&term.as_str(), |(term, ..)| *term).ok()?;
     TERMS.get(row).map(|(_, code, meaning)| (*code, *meaning))
@@ -342,7 +341,7 @@ mod tests {
         assert!(TERMS.windows(2).all(|rows| rows[0].0 < rows[1].0));
         assert!(
             TERMS.iter().all(|(term, ..)| term.len() <= 16),
-            "PS3.5 6.2: a code string has 16 characters"
+            "PS3.5 6.2: a code string has at most 16 characters"
         );
     }
 
@@ -355,17 +354,17 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_found_whatever_their_case_and_padding() {
-        assert_eq!(coded("CHEST"), Some(("816094009", "Chest")));
-        assert_eq!(coded(" knee "), Some(("72696002", "Knee")));
-        assert_eq!(coded("CTSPINE"), Some(("1217257000", "Cervico-thoracic spine")));
-        assert_eq!(coded("ZYGOMA"), Some(("13881006", "Zygoma")));
+    fn terms_are_found_in_any_case_and_with_padding() {
+        assert_eq!(snomed_ct("CHEST"), Some(("816094009", "Chest")));
+        assert_eq!(snomed_ct(" knee "), Some(("72696002", "Knee")));
+        assert_eq!(snomed_ct("CTSPINE"), Some(("1217257000", "Cervico-thoracic spine")));
+        assert_eq!(snomed_ct("ZYGOMA"), Some(("13881006", "Zygoma")));
     }
 
     #[test]
     fn a_term_without_a_concept_has_no_code() {
         for term in ["", "FETALHEART", "LEFT KNEE", "CHEST_TO_PELVIS", "KN"] {
-            assert_eq!(coded(term), None, "{term}");
+            assert_eq!(snomed_ct(term), None, "{term}");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Identifiers of SNOMED CT (release format 2, "SCTID"): whether one is valid.
+//! Validates identifiers of SNOMED CT (release format 2, "SCTID").
 
-/// Whether `code` is the id of a concept: 6 to 18 digits, the partition of concepts, and Verhoeff's check digit.
+/// Whether `code` is the id of a concept: 6 to 18 digits, the partition identifier of concepts, and a valid Verhoeff check
+/// digit.
 pub(crate) fn is_concept_id(code: &str) -> bool {
     let digits = code.as_bytes();
     let partition = digits.len().checked_sub(3).and_then(|start| digits.get(start..start + 2));
@@ -8,24 +9,25 @@ pub(crate) fn is_concept_id(code: &str) -> bool {
         && digits.iter().all(u8::is_ascii_digit)
         && digits.first() != Some(&b'0')
         && matches!(partition, Some(b"00" | b"10"))
-        && checks(digits)
+        && has_valid_check_digit(digits)
 }
 
-/// Verhoeff's check: the product of all digits in the dihedral group of order ten is the identity for every valid number.
-fn checks(digits: &[u8]) -> bool {
-    let mut sum = 0;
-    for (place, digit) in digits.iter().rev().enumerate() {
+/// Whether the Verhoeff check digit is valid: the product of all permuted digits in the dihedral group of order ten is the
+/// identity.
+fn has_valid_check_digit(digits: &[u8]) -> bool {
+    let mut product = 0;
+    for (position, digit) in digits.iter().rev().enumerate() {
         let mut digit = digit - b'0';
-        for _ in 0..place % 8 {
-            digit = permuted(digit);
+        for _ in 0..position % 8 {
+            digit = permute(digit);
         }
-        sum = product(sum, digit);
+        product = multiply(product, digit);
     }
-    sum == 0
+    product == 0
 }
 
-/// The product of two elements of the group: rotations are 0 to 4, reflections 5 to 9.
-fn product(left: u8, right: u8) -> u8 {
+/// Multiplies two elements of the group. The rotations are 0 to 4, the reflections 5 to 9.
+fn multiply(left: u8, right: u8) -> u8 {
     match (left < 5, right < 5) {
         (true, true) => (left + right) % 5,
         (true, false) => (left + right) % 5 + 5,
@@ -34,7 +36,8 @@ fn product(left: u8, right: u8) -> u8 {
     }
 }
 
-fn permuted(digit: u8) -> u8 {
+/// Applies the permutation of Verhoeff's algorithm.
+fn permute(digit: u8) -> u8 {
     match digit {
         0 => 1,
         1 => 5,
@@ -54,14 +57,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn real_ids_pass() {
+    fn concept_ids_of_snomed_ct_are_valid() {
         for id in ["816094009", "7771000", "111002", "1217257000", "51440002"] {
             assert!(is_concept_id(id), "{id}");
         }
     }
 
     #[test]
-    fn a_wrong_digit_or_two_swapped_digits_are_detected() {
+    fn ids_with_a_wrong_digit_or_two_swapped_digits_are_invalid() {
         for id in ["816094008", "816049009", "", "T-D3000", "12345", "0111002", "9999999999999999999"] {
             assert!(!is_concept_id(id), "{id}");
         }

@@ -1,15 +1,15 @@
-//! Identifiers of SNOMED RT, which DICOM used until 2018 under the designators SRT, SNM3 and 99SDM and which older objects
-//! contain, translated to the SNOMED CT concepts that replaced them (PS3.16 Annex L and CID 244: the column "SNOMED-RT ID").
+//! Translates identifiers of SNOMED RT to the SNOMED CT concepts that replaced them (PS3.16 Annex L and CID 244: the column
+//! "SNOMED-RT ID"). DICOM used SNOMED RT until 2018 under the designators SRT, SNM3 and 99SDM, and older objects contain it.
 //!
-//! Contains only the codes of those tables: body regions and laterality. Other codes stay text.
+//! The table contains only body regions and laterality. Other codes become text.
 
-/// The SNOMED CT id of the concept.
+/// Returns the SNOMED CT id that replaced a SNOMED RT id.
 pub(crate) fn snomed_ct(code: &str) -> Option<&'static str> {
     let row = CODES.binary_search_by_key(&code, |(retired, _)| *retired).ok()?;
     CODES.get(row).map(|(_, code)| *code)
 }
 
-/// SNOMED RT id, SNOMED CT id; sorted by the former.
+/// SNOMED RT id, SNOMED CT id; sorted by the SNOMED RT id.
 #[rustfmt::skip]
 const CODES: [(&str, &str); 306] = [
     ("F-03FC9", "300571009"), ("G-035A", "397364003"), ("G-035B", "397363009"), ("G-A100", "24028007"),

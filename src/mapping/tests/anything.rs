@@ -1,10 +1,10 @@
-//! Whatever an archive writes, the result is valid FHIR: nothing empty, no invalid id, no invalid string.
+//! Property tests: for all rows the result is valid FHIR, without empty elements, invalid ids or invalid strings.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Keywords that the mapping reads, and one that it does not read.
+/// Keywords that the mapping reads, and PixelData, which it does not read.
 const KEYWORDS: &[&str] = &[
     "StudyInstanceUID",
     "PatientID",
@@ -131,11 +131,12 @@ fn data_set() -> impl Strategy<Value = Value> {
 }
 
 fn contexts() -> impl Strategy<Value = MappingContext> {
-    let everything = MappingContext { guides: Guide::ALL.into(), notes: true, ..zone("Europe/Berlin") };
-    prop::sample::select(vec![context(), zone("America/St_Johns"), everything])
+    let all_options =
+        MappingContext { guides: Guide::ALL.into(), notes: true, ..context_in_zone("Europe/Berlin") };
+    prop::sample::select(vec![context(), context_in_zone("America/St_Johns"), all_options])
 }
 
-/// R4 json.html and datatypes.html: nothing is null or empty, strings are not empty and contain no control characters.
+/// Checks the rules of R4 json.html and datatypes.html: no value is null or empty, and no string contains control characters.
 fn assert_is_fhir(value: &Value) {
     match value {
         Value::Null => panic!("null"),
@@ -169,7 +170,7 @@ fn assert_is_fhir(value: &Value) {
     }
 }
 
-/// R4 datatypes#id.
+/// Whether `text` is an id (R4 datatypes#id).
 fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
@@ -177,7 +178,7 @@ fn is_id(text: &str) -> bool {
 
 proptest! {
     #[test]
-    fn a_study_is_valid_fhir_whatever_its_row_contains(
+    fn a_study_is_valid_fhir_for_every_row(
         context in contexts(), mut study in data_set(), series in data_set(), instances in prop::collection::vec(data_set(), 0..3),
     ) {
         study["StudyInstanceUID"] = json!("1.2.3");
@@ -186,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn a_patient_is_valid_fhir_whatever_its_row_contains(context in contexts(), mut study in data_set()) {
+    fn a_patient_is_valid_fhir_for_every_row(context in contexts(), mut study in data_set()) {
         study["StudyInstanceUID"] = json!("1.2.3");
         assert_is_fhir(&patient_of(&context, study));
     }

@@ -25,12 +25,12 @@ fn a_known_scheme_has_its_uri() {
         ("UCUM", "http://unitsofmeasure.org"),
     ];
     for (scheme, uri) in systems {
-        assert_eq!(procedure(code("1", scheme, "x"))[0]["coding"][0]["system"], uri);
+        assert_eq!(procedure(code("1", scheme, "x"))[0]["coding"][0]["system"], uri, "{scheme}");
     }
 }
 
 #[test]
-fn a_retired_snomed_id_is_translated_or_stays_text() {
+fn a_snomed_rt_id_is_translated_or_becomes_text() {
     let knee = procedure(code("T-D9200", "SRT", "Knee"));
     assert_eq!(knee[0]["coding"][0]["code"], "72696002");
     assert_eq!(knee[0]["coding"][0]["system"], "http://snomed.info/sct");
@@ -65,19 +65,19 @@ fn a_code_without_a_meaning_is_kept_and_an_empty_one_is_omitted() {
 }
 
 #[test]
-fn a_code_with_blanks_that_fhir_forbids_is_text() {
+fn a_code_with_repeated_spaces_is_text() {
     assert_eq!(procedure(code("A  B", "LN", "odd")), json!([{"text": "odd"}]));
 }
 
 #[test]
-fn long_codes_are_read_from_their_own_attributes() {
+fn long_codes_are_read_from_long_code_value() {
     let item =
         json!({"LongCodeValue": "12345678901234567890", "CodingSchemeDesignator": "DCM", "CodeMeaning": "x"});
     assert_eq!(procedure(item)[0]["coding"][0]["code"], "12345678901234567890");
 }
 
 #[test]
-fn reasons_of_the_study_and_of_the_requests_of_its_series_are_listed_once() {
+fn reasons_of_the_study_and_of_the_requests_of_its_series_have_no_duplicates() {
     let study = study_row(json!({"ReasonForTheRequestedProcedure": "Cough"}));
     let request = json!({"RequestAttributesSequence": {"vr": "SQ", "Value": [{
         "ReasonForTheRequestedProcedure": "Cough",

@@ -5,7 +5,7 @@ fn started(context: &MappingContext, members: Value) -> Value {
 }
 
 #[test]
-fn a_date_alone_is_a_day() {
+fn a_date_without_a_time_is_mapped_to_a_date() {
     assert_eq!(started(&context(), json!({"StudyDate": "20240131"})), "2024-01-31");
     assert_eq!(started(&context(), json!({"StudyDate": "1994.01.30"})), "1994-01-30");
 }
@@ -19,32 +19,35 @@ fn a_time_without_a_zone_becomes_a_date() {
 fn the_offset_of_the_object_takes_precedence_over_the_configured_zone() {
     let with_offset =
         json!({"StudyDate": "20240131", "StudyTime": "101500", "TimezoneOffsetFromUTC": "-0330"});
-    assert_eq!(started(&zone("Europe/Berlin"), with_offset), "2024-01-31T10:15:00-03:30");
+    assert_eq!(started(&context_in_zone("Europe/Berlin"), with_offset), "2024-01-31T10:15:00-03:30");
 }
 
 #[test]
 fn the_configured_zone_applies_daylight_saving_time() {
-    let at = |day| started(&zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": "101500"}));
+    let at =
+        |day| started(&context_in_zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": "101500"}));
     assert_eq!(at("20240131"), "2024-01-31T10:15:00+01:00");
     assert_eq!(at("20240731"), "2024-07-31T10:15:00+02:00");
 }
 
 #[test]
 fn an_hour_that_occurs_twice_or_never_has_no_certain_offset() {
-    let at = |day, time| started(&zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": time}));
+    let at =
+        |day, time| started(&context_in_zone("Europe/Berlin"), json!({"StudyDate": day, "StudyTime": time}));
     assert_eq!(at("20241027", "023000"), "2024-10-27");
     assert_eq!(at("20240331", "023000"), "2024-03-31");
     assert_eq!(at("20240331", "033000"), "2024-03-31T03:30:00+02:00");
 }
 
 #[test]
-fn an_offset_with_seconds_is_omitted() {
-    let at = |day| started(&zone("Europe/Amsterdam"), json!({"StudyDate": day, "StudyTime": "1200"}));
+fn a_time_whose_offset_has_seconds_becomes_a_date() {
+    let at =
+        |day| started(&context_in_zone("Europe/Amsterdam"), json!({"StudyDate": day, "StudyTime": "1200"}));
     assert_eq!(at("18800101"), "1880-01-01");
 }
 
 #[test]
-fn seconds_are_filled_and_the_digits_of_a_fraction_kept() {
+fn missing_seconds_become_zero_and_the_digits_of_fractions_are_kept() {
     let at = |time| {
         let with_offset =
             json!({"StudyDate": "20240131", "StudyTime": time, "TimezoneOffsetFromUTC": "+0000"});
@@ -66,18 +69,18 @@ fn an_invalid_date_is_omitted() {
 }
 
 #[test]
-fn a_series_without_a_start_has_that_of_its_procedure_step() {
-    let own =
+fn a_series_without_a_start_has_the_start_of_its_procedure_step() {
+    let series =
         one_series(json!({"SeriesDate": "20240201", "PerformedProcedureStepStartDate": "20240131"}), None);
-    assert_eq!(own["started"], "2024-02-01");
+    assert_eq!(series["started"], "2024-02-01");
     let step = one_series(json!({"PerformedProcedureStepStartDate": "20240131"}), None);
     assert_eq!(step["started"], "2024-01-31");
 }
 
 #[test]
-fn a_series_without_an_offset_has_that_of_the_study() {
+fn a_series_without_an_offset_has_the_offset_of_the_study() {
     let study = study_row(json!({"TimezoneOffsetFromUTC": "+0900"}));
     let source = series_source(json!({"SeriesDate": "20240201", "SeriesTime": "0800"}), None);
-    let mapped = study_with(&zone("Europe/Berlin"), &study, Some(vec![source]));
+    let mapped = study_with(&context_in_zone("Europe/Berlin"), &study, Some(vec![source]));
     assert_eq!(mapped["series"][0]["started"], "2024-02-01T08:00:00+09:00");
 }

@@ -1,5 +1,5 @@
-//! Compares `docs/mapping.md` with the code: every element of R4 has a row, and every attribute that the mapping reads is named
-//! at the level at which it is requested.
+//! Compares `docs/mapping.md` with the code: every element of R4 has a row, and the page lists every attribute that the mapping
+//! reads at the level at which it is requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,15 +9,15 @@ use dicom_model::{Tag, tag, tags};
 
 const PAGE: &str = include_str!("../../../docs/mapping.md");
 
-/// Every element that R4 has, by resource; another test compares the types with these files.
+/// Resources with every element of R4; another test compares the types with these files.
 const ELEMENTS: [(&str, &str); 3] = [
     ("ImagingStudy", include_str!("../../../tests/hl7/every-element/ImagingStudy.json")),
     ("Patient", include_str!("../../../tests/hl7/every-element/Patient.json")),
     ("Endpoint", include_str!("../../../tests/hl7/every-element/Endpoint.json")),
 ];
 
-/// Elements of every resource and element, which the tables omit.
-const EVERYWHERE: [&str; 9] = [
+/// Elements that every resource or element has, which the tables omit.
+const UNIVERSAL_ELEMENTS: [&str; 9] = [
     "resourceType",
     "id",
     "meta",
@@ -29,7 +29,7 @@ const EVERYWHERE: [&str; 9] = [
     "modifierExtension",
 ];
 
-/// Attributes that a search returns by default (PS3.18 tables 10.6.3-3 to 10.6.3-5), or that only the metadata contain.
+/// Attributes that a search returns by default (PS3.18 tables 10.6.3-3 to 10.6.3-5), or that are only in metadata.
 const RETURNED_BY_DEFAULT: [(&str, &[Tag]); 3] = [
     (
         "study",
@@ -51,7 +51,7 @@ const RETURNED_BY_DEFAULT: [(&str, &[Tag]); 3] = [
     ("instance", &[tags::SOP_INSTANCE_UID, tags::SOP_CLASS_UID, tags::INSTANCE_NUMBER]),
 ];
 
-/// The rows of the table under a heading, by cells, without the table head.
+/// Returns the rows of the table below a heading, by cells, without the table head.
 fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -59,7 +59,7 @@ fn rows(heading: &str) -> Vec<Vec<&'static str>> {
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// The attributes in a text, each as `Keyword (gggg,eeee)`; keyword and tag must agree.
+/// Returns the attributes in a text, each written as `Keyword (gggg,eeee)`. Keyword and tag must agree.
 fn attributes(text: &str) -> Vec<Tag> {
     let words: Vec<_> = text.split([' ', ';', '\n']).filter(|word| !word.is_empty()).collect();
     let pairs = words.windows(2).filter_map(|pair| {
@@ -72,16 +72,16 @@ fn attributes(text: &str) -> Vec<Tag> {
     pairs.collect()
 }
 
-/// The names of the elements in `object`, including those below the elements in `parents`.
-fn elements(object: &Value, parents: &[&str], path: &str, names: &mut BTreeSet<String>) {
+/// Adds the names of the elements in `object` to `names`, including those below the elements in `parents`.
+fn collect_elements(object: &Value, parents: &[&str], path: &str, names: &mut BTreeSet<String>) {
     for (name, value) in object.as_object().unwrap() {
-        if name.starts_with('_') || EVERYWHERE.contains(&name.as_str()) {
+        if name.starts_with('_') || UNIVERSAL_ELEMENTS.contains(&name.as_str()) {
             continue;
         }
         let path = format!("{path}{name}");
         if parents.contains(&path.as_str()) {
             for value in value.as_array().unwrap() {
-                elements(value, parents, &format!("{path}."), names);
+                collect_elements(value, parents, &format!("{path}."), names);
             }
         }
         names.insert(path);
@@ -90,18 +90,18 @@ fn elements(object: &Value, parents: &[&str], path: &str, names: &mut BTreeSet<S
 
 #[test]
 fn every_element_of_r4_has_one_row_and_every_row_an_element() {
-    for (resource, every) in ELEMENTS {
-        let mut of_r4 = BTreeSet::new();
+    for (resource, example) in ELEMENTS {
+        let mut elements = BTreeSet::new();
         let parents = ["series", "series.performer", "series.instance"];
-        elements(&serde_json::from_str(every).unwrap(), &parents, "", &mut of_r4);
+        collect_elements(&serde_json::from_str(example).unwrap(), &parents, "", &mut elements);
         let documented: Vec<_> = rows(resource).iter().map(|row| row[0].to_owned()).collect();
-        assert_eq!(documented.len(), of_r4.len(), "{resource}: each has one row");
-        assert_eq!(documented.into_iter().collect::<BTreeSet<_>>(), of_r4, "{resource}");
+        assert_eq!(documented.len(), elements.len(), "{resource}: each element has one row");
+        assert_eq!(documented.into_iter().collect::<BTreeSet<_>>(), elements, "{resource}");
     }
 }
 
 #[test]
-fn an_element_without_a_source_says_why_it_is_absent() {
+fn an_element_without_a_source_has_a_reason_for_its_absence() {
     for row in ELEMENTS.iter().flat_map(|(resource, _)| rows(resource)) {
         let [element, attributes, level, rule] = row[..] else { panic!("{row:?}") };
         assert_eq!(level == "–", rule.starts_with("absent: "), "{element}");
@@ -122,19 +122,19 @@ fn attributes_are_documented_at_the_level_at_which_they_are_requested() {
         }
     }
     let context = MappingContext { notes: true, ..context() };
-    let asked: [&[&[Tag]]; 3] = [
+    let requested: [&[&[Tag]]; 3] = [
         &[study_tags(), study_note_tags(&context), patient_tags()],
         &[series_tags(), series_note_tags(&context)],
         &[instance_tags()],
     ];
-    for ((level, unasked), asked) in RETURNED_BY_DEFAULT.into_iter().zip(asked) {
-        let read: BTreeSet<Tag> = asked.iter().copied().chain([unasked]).flatten().copied().collect();
-        assert_eq!(named(&documented[level]), named(&read), "{level}");
+    for ((level, default), requested) in RETURNED_BY_DEFAULT.into_iter().zip(requested) {
+        let read: BTreeSet<Tag> = requested.iter().copied().chain([default]).flatten().copied().collect();
+        assert_eq!(keywords(&documented[level]), keywords(&read), "{level}");
     }
 }
 
 #[test]
-fn the_page_names_exactly_the_attributes_that_the_code_reads() {
+fn the_page_lists_exactly_the_attributes_that_the_code_reads() {
     let mut read = BTreeSet::new();
     for folder in ["src/mapping", "src/mapping/terminology"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -156,6 +156,6 @@ fn the_page_names_exactly_the_attributes_that_the_code_reads() {
     assert_eq!(documented.collect::<BTreeSet<_>>(), read);
 }
 
-fn named(tags: &BTreeSet<Tag>) -> BTreeSet<&'static str> {
+fn keywords(tags: &BTreeSet<Tag>) -> BTreeSet<&'static str> {
     tags.iter().map(|tag| tag::keyword(*tag).unwrap()).collect()
 }

@@ -8,7 +8,7 @@ fn accession(issuer: Value) -> Value {
 }
 
 #[test]
-fn the_study_uid_is_the_one_official_identifier() {
+fn the_study_uid_is_the_only_official_identifier() {
     let mapped = study(json!({}));
     assert_eq!(mapped["id"], "1.2.3");
     assert_eq!(
@@ -105,7 +105,7 @@ fn a_request_with_the_number_of_the_study_is_the_same_order() {
 }
 
 #[test]
-fn an_admission_is_an_encounter_by_its_number() {
+fn the_encounter_is_identified_by_the_admission_number() {
     let mapped = study(json!({"AdmissionID": "V1"}));
     assert_eq!(mapped["encounter"]["type"], "Encounter");
     assert_eq!(mapped["encounter"]["identifier"]["value"], "V1");
@@ -113,7 +113,7 @@ fn an_admission_is_an_encounter_by_its_number() {
 }
 
 #[test]
-fn the_orders_of_a_document_are_orders_of_the_study() {
+fn the_requests_that_a_document_refers_to_are_orders_of_the_study() {
     let request = json!({"vr": "SQ", "Value": [{"AccessionNumber": "A1"}, {"AccessionNumber": "A2"}]});
     let mut series = series_source(json!({}), None);
     overlay_series(&mut series.attributes, &row(json!({"ReferencedRequestSequence": request})));

@@ -40,7 +40,7 @@ fn an_instance_without_a_class_has_an_absent_reason_and_one_without_a_uid_is_omi
 }
 
 #[test]
-fn the_first_title_present_is_used() {
+fn the_title_is_the_concept_name_or_label_or_document_title_or_image_type() {
     let image = r#""00080008":{"Value":["DERIVED"]}"#;
     let document = r#""00420010":{"Value":["Letter"]}"#;
     let label = r#""00700080":{"Value":["KEY"]}"#;
@@ -54,29 +54,29 @@ fn the_first_title_present_is_used() {
 }
 
 #[test]
-fn rows_are_read_whatever_their_spelling() {
-    let wanted =
+fn rows_are_read_in_all_forms_that_archives_write() {
+    let expected =
         facts(r#"{"00080018":{"Value":["1.2"]},"0020000E":{"Value":["1"]},"00200013":{"Value":[3]}}"#);
-    for spelling in [
+    for row in [
         r#"{"SOPInstanceUID":{"Value":["1.2"]},"SeriesInstanceUID":"1","InstanceNumber":"3"}"#,
         r#"{"00080018":{"vr":"UI","Value":["1.2 "]},"0020000e":{"Value":[null,"1"]},"00200013":{"Value":["3.0"]}}"#,
         r#"{"00080018":["1.2"],"0020000E":{"x":{},"Value":"1"},"00200013":{"Value":[3.0]},"00091001":{"InlineBinary":"AA=="}}"#,
         r#"{"00080018":{"Value":["\u0031.2"]},"0020000E":{"Value":["1\u0000"]},"00200013":3,"7FE00010":{"BulkDataURI":"x"}}"#,
     ] {
-        assert_eq!(facts(spelling), wanted, "{spelling}");
+        assert_eq!(facts(row), expected, "{row}");
     }
 }
 
 #[test]
 fn unreadable_values_are_omitted() {
-    let nothing = InstanceFacts::default();
-    for odd in [
+    let empty = InstanceFacts::default();
+    for row in [
         "{}",
         r#"{"00080018":null,"00080016":{"Value":[]},"00200013":{"Value":[null]}}"#,
         r#"{"00080018":{"Value":[" "]},"00080016":true,"00200013":{"Value":["x"]},"00080008":{"Value":[{}]}}"#,
         r#"{"00200013":{"Value":[-4]},"0040A043":{"Value":[{"00080104":{"Value":[" "]}}]},"00420010":7}"#,
     ] {
-        assert_eq!(facts(odd), nothing, "{odd}");
+        assert_eq!(facts(row), empty, "{row}");
     }
 }
 
@@ -90,7 +90,7 @@ fn an_instance_without_a_legal_uid_has_no_resource() {
 }
 
 #[test]
-fn sop_classes_of_the_standard_are_not_copied() {
+fn standard_sop_classes_are_static_strings() {
     let class = |uid: &str| facts(&format!(r#"{{"00080016":{{"Value":["{uid}"]}}}}"#)).sop_class.unwrap();
     assert!(matches!(class(CT), std::borrow::Cow::Borrowed(CT)));
     assert!(matches!(class("1.3.12.2.1107.5.9.1"), std::borrow::Cow::Owned(_)));

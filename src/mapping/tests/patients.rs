@@ -27,7 +27,7 @@ fn a_patient_has_the_elements_of_the_row() {
         }])
     );
     assert_eq!(mapped["gender"], "female");
-    assert_eq!(mapped.get("birthDate"), None, "1970 had no 29 February");
+    assert_eq!(mapped.get("birthDate"), None, "1970 had no February 29");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn an_empty_name_is_omitted() {
 }
 
 #[test]
-fn sexes_are_those_of_the_standard_or_unknown() {
+fn the_gender_is_the_sex_or_unknown() {
     let gender =
         |sex: &str| patient_of(&context(), json!({"PatientID": "1", "PatientSex": sex}))["gender"].take();
     assert_eq!(["M", "F", "O", "m", "X"].map(gender), ["male", "female", "other", "male", "unknown"]);
@@ -66,7 +66,7 @@ fn sexes_are_those_of_the_standard_or_unknown() {
 }
 
 #[test]
-fn other_identifiers_follow_the_primary_one() {
+fn other_identifiers_follow_the_primary_identifier() {
     let others = json!({"vr": "SQ", "Value": [
         {"PatientID": "X9", "IssuerOfPatientID": "HOSP"},
         {"PatientID": "MRN-1"},
@@ -123,26 +123,35 @@ fn equal_numbers_of_two_issuers_are_two_patients() {
 }
 
 #[test]
-fn equal_bare_numbers_in_two_archives_are_two_patients() {
+fn equal_numbers_without_an_issuer_in_two_archives_are_two_patients() {
     let other = MappingContext { archive: "other".to_owned(), ..context() };
     assert_ne!(id(&context(), json!({"PatientID": "1"})), id(&other, json!({"PatientID": "1"})));
     let known = json!({"PatientID": "1", "IssuerOfPatientID": "HOSP"});
-    assert_eq!(id(&context(), known.clone()), id(&other, known), "one issuer, one patient, in every archive");
+    assert_eq!(
+        id(&context(), known.clone()),
+        id(&other, known),
+        "the system makes the key independent of the archive"
+    );
 }
 
 #[test]
-fn the_configured_system_identifies_bare_numbers_across_archives() {
-    let with = |archive: &str| MappingContext {
+fn the_configured_system_makes_keys_of_numbers_without_an_issuer_independent_of_the_archive() {
+    let context_of = |archive: &str| MappingContext {
         archive: archive.to_owned(),
         patient_id_system: Some("urn:oid:5".to_owned()),
         ..context()
     };
-    assert_eq!(id(&with("a"), json!({"PatientID": "1"})), id(&with("b"), json!({"PatientID": "1"})));
+    assert_eq!(
+        id(&context_of("a"), json!({"PatientID": "1"})),
+        id(&context_of("b"), json!({"PatientID": "1"}))
+    );
 }
 
 #[test]
 fn a_patient_without_a_number_belongs_to_one_study() {
-    let first = id(&context(), json!({"StudyInstanceUID": "1.2"}));
-    assert_ne!(first, id(&context(), json!({"StudyInstanceUID": "1.3"})));
+    assert_ne!(
+        id(&context(), json!({"StudyInstanceUID": "1.2"})),
+        id(&context(), json!({"StudyInstanceUID": "1.3"}))
+    );
     assert_eq!(patient_of(&context(), json!({"StudyInstanceUID": "1.2"})).get("identifier"), None);
 }

@@ -1,7 +1,7 @@
 use super::*;
 
-/// A study with the procedure step that each of its series refers to, by UID and description.
-fn of_steps(steps: &[(Option<&str>, Option<&str>)]) -> Value {
+/// Maps a study whose series refer to the procedure steps, given by UID and description.
+fn procedure_reference(steps: &[(Option<&str>, Option<&str>)]) -> Value {
     let series = steps
         .iter()
         .map(|(uid, description)| {
@@ -20,9 +20,13 @@ fn of_steps(steps: &[(Option<&str>, Option<&str>)]) -> Value {
 }
 
 #[test]
-fn the_procedure_is_the_step_that_the_series_belong_to() {
+fn the_procedure_is_the_step_that_the_series_refer_to() {
     assert_eq!(
-        of_steps(&[(None, Some("other")), (Some("1.2.7"), None), (Some("1.2.7"), Some("CT Thorax"))]),
+        procedure_reference(&[
+            (None, Some("other")),
+            (Some("1.2.7"), None),
+            (Some("1.2.7"), Some("CT Thorax"))
+        ]),
         json!({
             "type": "Procedure", "identifier": {"system": "urn:dicom:uid", "value": "urn:oid:1.2.7"},
             "display": "CT Thorax",
@@ -31,8 +35,8 @@ fn the_procedure_is_the_step_that_the_series_belong_to() {
 }
 
 #[test]
-fn a_study_of_several_steps_refers_to_none_of_them() {
-    assert_eq!(of_steps(&[(Some("1.2.7"), None), (Some("1.2.8"), None)]), Value::Null);
-    assert_eq!(of_steps(&[(None, Some("CT Thorax"))]), Value::Null);
-    assert_eq!(of_steps(&[(Some("no uid"), None)]), Value::Null);
+fn a_study_of_several_steps_has_no_procedure_reference() {
+    assert_eq!(procedure_reference(&[(Some("1.2.7"), None), (Some("1.2.8"), None)]), Value::Null);
+    assert_eq!(procedure_reference(&[(None, Some("CT Thorax"))]), Value::Null);
+    assert_eq!(procedure_reference(&[(Some("no uid"), None)]), Value::Null);
 }

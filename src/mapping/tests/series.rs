@@ -22,7 +22,7 @@ fn a_series_has_the_elements_of_its_row() {
 }
 
 #[test]
-fn a_series_without_a_modality_is_kept_with_an_unknown_one() {
+fn a_series_without_a_modality_has_an_unknown_modality() {
     let unknown = json!({"extension": [{
         "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown",
     }]});
@@ -42,7 +42,7 @@ fn numbers_that_fhir_does_not_allow_are_omitted() {
 }
 
 #[test]
-fn a_body_part_that_is_in_no_table_is_text_only() {
+fn a_body_part_that_is_not_in_the_table_becomes_text() {
     let mapped = one_series(json!({"BodyPartExamined": "LINKES KNIE"}), None);
     assert_eq!(mapped["bodySite"], json!({"display": "LINKES KNIE"}));
 }
@@ -67,28 +67,28 @@ fn a_coded_region_takes_precedence_over_the_defined_term() {
 }
 
 #[test]
-fn the_laterality_of_images_is_used_only_if_all_agree() {
-    let side = |sides: &[&str]| {
-        let instances: Vec<_> = sides
+fn the_laterality_of_images_is_used_only_if_all_are_equal() {
+    let laterality = |values: &[&str]| {
+        let instances: Vec<_> = values
             .iter()
             .enumerate()
-            .map(|(index, side)| json!({"SOPInstanceUID": format!("1.{index}"), "ImageLaterality": side}))
+            .map(|(index, value)| json!({"SOPInstanceUID": format!("1.{index}"), "ImageLaterality": value}))
             .collect();
         one_series(json!({"ImageLaterality": "R"}), Some(json!(instances)))["laterality"]["display"].take()
     };
-    assert_eq!(side(&["L", "L"]), "Left");
-    assert_eq!(side(&["L", "R"]), Value::Null);
-    assert_eq!(side(&["L", ""]), Value::Null);
+    assert_eq!(laterality(&["L", "L"]), "Left");
+    assert_eq!(laterality(&["L", "R"]), Value::Null);
+    assert_eq!(laterality(&["L", ""]), Value::Null);
 }
 
 #[test]
 fn the_image_laterality_of_a_row_is_used_only_for_a_single_image() {
-    let side = |count: u32| {
+    let laterality = |count: u32| {
         let row = json!({"ImageLaterality": "R", "NumberOfSeriesRelatedInstances": count});
         one_series(row, None)["laterality"]["code"].take()
     };
-    assert_eq!(side(1), "24028007");
-    assert_eq!(side(4), Value::Null);
+    assert_eq!(laterality(1), "24028007");
+    assert_eq!(laterality(4), Value::Null);
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn physicians_and_operators_are_performers() {
 #[test]
 fn the_equipment_is_a_performer_without_a_function() {
     let equipment = |members: Value| one_series(members, None)["performer"].take();
-    let all = json!({
+    let attributes = json!({
         "Manufacturer": "Acme ", "ManufacturerModelName": "Ring 3", "DeviceSerialNumber": "77", "StationName": "CT1",
     });
     assert_eq!(
-        equipment(all),
+        equipment(attributes),
         json!([{"actor": {
             "type": "Device",
             "identifier": {
@@ -156,8 +156,8 @@ fn people_are_listed_before_the_equipment() {
 fn missing_counts_are_computed() {
     let instances = Some(json!([{"SOPInstanceUID": "1.1"}, {"SOPInstanceUID": "1.2"}]));
     assert_eq!(one_series(json!({}), instances.clone())["numberOfInstances"], 2);
-    let short = json!({"NumberOfSeriesRelatedInstances": 1});
-    assert_eq!(one_series(short, instances)["numberOfInstances"], 2);
+    let too_low = json!({"NumberOfSeriesRelatedInstances": 1});
+    assert_eq!(one_series(too_low, instances)["numberOfInstances"], 2);
     assert_eq!(one_series(json!({}), None).get("numberOfInstances"), None);
 }
 

@@ -12,7 +12,7 @@ fn specimens(instances: &[&[Value]]) -> Value {
 }
 
 #[test]
-fn a_specimen_is_identified_by_the_number_of_its_laboratory() {
+fn a_specimen_is_identified_by_the_identifier_of_the_laboratory() {
     let item = json!({
         "SpecimenIdentifier": "S-1",
         "IssuerOfTheSpecimenIdentifierSequence": {"vr": "SQ", "Value": [{"LocalNamespaceEntityID": "HOSP"}]},
@@ -29,10 +29,10 @@ fn a_specimen_is_identified_by_the_number_of_its_laboratory() {
 }
 
 #[test]
-fn a_specimen_without_a_number_is_identified_by_its_uid_or_as_text() {
-    let kind = json!({"vr": "SQ", "Value": [{"CodeValue": "1", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Tissue"}]});
+fn a_specimen_without_an_identifier_has_its_uid_and_its_type_as_text() {
+    let specimen_type = json!({"vr": "SQ", "Value": [{"CodeValue": "1", "CodingSchemeDesignator": "SCT", "CodeMeaning": "Tissue"}]});
     assert_eq!(
-        specimens(&[&[json!({"SpecimenUID": "1.2.9", "SpecimenTypeCodeSequence": kind})]]),
+        specimens(&[&[json!({"SpecimenUID": "1.2.9", "SpecimenTypeCodeSequence": specimen_type})]]),
         json!([{
             "type": "Specimen", "identifier": {"system": "urn:dicom:uid", "value": "urn:oid:1.2.9"}, "display": "Tissue",
         }])
@@ -43,8 +43,12 @@ fn a_specimen_without_a_number_is_identified_by_its_uid_or_as_text() {
 #[test]
 fn the_specimens_of_a_series_are_those_of_all_its_images_without_duplicates() {
     let item = |number: &str| json!({"SpecimenIdentifier": number});
-    let found = specimens(&[&[item("A")], &[], &[item("A"), item("B")]]);
-    let numbers: Vec<_> =
-        found.as_array().unwrap().iter().map(|one| one["identifier"]["value"].as_str().unwrap()).collect();
+    let specimens = specimens(&[&[item("A")], &[], &[item("A"), item("B")]]);
+    let numbers: Vec<_> = specimens
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["identifier"]["value"].as_str().unwrap())
+        .collect();
     assert_eq!(numbers, ["A", "B"]);
 }

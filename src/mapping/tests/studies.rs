@@ -65,7 +65,7 @@ fn counts_are_never_invented() {
 fn people_are_identified_if_names_and_identifiers_correspond() {
     let identification = |id: &str| json!({"PersonIdentificationCodeSequence": {"vr": "SQ", "Value": [{"CodeValue": id, "CodingSchemeDesignator": "99X"}]}});
     let names = json!({"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}, {"Alphabetic": "Roe^Ann"}]});
-    let of = |identifications: Vec<Value>| {
+    let interpreters = |identifications: Vec<Value>| {
         study(json!({
             "NameOfPhysiciansReadingStudy": names,
             "PhysiciansReadingStudyIdentificationSequence": {"vr": "SQ", "Value": identifications},
@@ -73,15 +73,15 @@ fn people_are_identified_if_names_and_identifiers_correspond() {
             .take()
     };
     assert_eq!(
-        of(vec![identification("1"), identification("2")]),
+        interpreters(vec![identification("1"), identification("2")]),
         json!([
             {"type": "Practitioner", "identifier": {"value": "1"}, "display": "Jane Doe"},
             {"type": "Practitioner", "identifier": {"value": "2"}, "display": "Ann Roe"},
         ])
     );
-    let named = |name: &str| json!({"type": "Practitioner", "display": name});
-    assert_eq!(of(vec![identification("1")]), json!([named("Jane Doe"), named("Ann Roe")]));
-    assert_eq!(study(json!({"ReferringPhysicianName": "Doe^Jane"}))["referrer"], named("Jane Doe"));
+    let reference = |name: &str| json!({"type": "Practitioner", "display": name});
+    assert_eq!(interpreters(vec![identification("1")]), json!([reference("Jane Doe"), reference("Ann Roe")]));
+    assert_eq!(study(json!({"ReferringPhysicianName": "Doe^Jane"}))["referrer"], reference("Jane Doe"));
     assert_eq!(study(json!({"ReferringPhysicianName": "^"})).get("referrer"), None);
 }
 
@@ -100,18 +100,18 @@ fn the_location_is_the_department_or_the_patient_location_with_the_institution()
         let series = series.iter().map(|members| series_source(members.clone(), None)).collect();
         study_with(&context(), &study_row(study), Some(series))["location"].take()
     };
-    let words = |words: &str| json!({"type": "Location", "display": words});
+    let reference = |display: &str| json!({"type": "Location", "display": display});
     let equipment = json!({"InstitutionalDepartmentName": "Radiology ", "InstitutionName": "North"});
-    let stay = json!({"CurrentPatientLocation": "Ward 7"});
-    assert_eq!(location(json!({}), &[json!({}), equipment.clone()]), words("Radiology, North"));
-    assert_eq!(location(stay.clone(), std::slice::from_ref(&equipment)), words("Radiology, North"));
-    assert_eq!(location(equipment, &[]), words("Radiology, North"));
-    assert_eq!(location(stay.clone(), &[json!({"InstitutionName": "South"})]), words("Ward 7, South"));
-    assert_eq!(location(stay, &[]), words("Ward 7"));
-    assert_eq!(location(json!({"InstitutionName": "South"}), &[]), words("South"));
+    let ward = json!({"CurrentPatientLocation": "Ward 7"});
+    assert_eq!(location(json!({}), &[json!({}), equipment.clone()]), reference("Radiology, North"));
+    assert_eq!(location(ward.clone(), std::slice::from_ref(&equipment)), reference("Radiology, North"));
+    assert_eq!(location(equipment, &[]), reference("Radiology, North"));
+    assert_eq!(location(ward.clone(), &[json!({"InstitutionName": "South"})]), reference("Ward 7, South"));
+    assert_eq!(location(ward, &[]), reference("Ward 7"));
+    assert_eq!(location(json!({"InstitutionName": "South"}), &[]), reference("South"));
     // The department of one series is not combined with the institution of another.
-    let elsewhere = json!({"InstitutionalDepartmentName": "Cardiology"});
-    assert_eq!(location(json!({"InstitutionName": "South"}), &[elsewhere]), words("Cardiology"));
+    let other = json!({"InstitutionalDepartmentName": "Cardiology"});
+    assert_eq!(location(json!({"InstitutionName": "South"}), &[other]), reference("Cardiology"));
     assert_eq!(location(json!({}), &[json!({"InstitutionName": " "})]), Value::Null);
 }
 
@@ -125,23 +125,23 @@ fn comments_are_requested_and_included_only_if_configured() {
     };
     assert_eq!(notes(&context()), Value::Null);
     assert!(study_note_tags(&context()).is_empty() && series_note_tags(&context()).is_empty());
-    let wanted = MappingContext { notes: true, ..context() };
-    assert_eq!(notes(&wanted), json!([{"text": "Lay still."}, {"text": "Second try."}]));
-    assert_ne!(wanted.rules(), context().rules(), "resources made without comments are made again");
+    let with_notes = MappingContext { notes: true, ..context() };
+    assert_eq!(notes(&with_notes), json!([{"text": "Lay still."}, {"text": "Second try."}]));
+    assert_ne!(with_notes.rules(), context().rules(), "resources without comments are assembled again");
 }
 
 #[test]
 fn no_attribute_is_requested_twice() {
-    let wanted = MappingContext { notes: true, ..context() };
-    let mut series = [series_tags(), series_note_tags(&wanted)].concat();
+    let with_notes = MappingContext { notes: true, ..context() };
+    let mut series = [series_tags(), series_note_tags(&with_notes)].concat();
     series.sort_unstable();
     series.dedup();
-    assert_eq!(series.len(), series_tags().len() + series_note_tags(&wanted).len());
-    let mut tags: Vec<Tag> = [study_tags(), study_note_tags(&wanted), patient_tags()].concat();
-    let all = tags.len();
+    assert_eq!(series.len(), series_tags().len() + series_note_tags(&with_notes).len());
+    let mut tags: Vec<Tag> = [study_tags(), study_note_tags(&with_notes), patient_tags()].concat();
+    let total = tags.len();
     tags.sort_unstable();
     tags.dedup();
-    assert_eq!(tags.len(), all);
+    assert_eq!(tags.len(), total);
 }
 
 #[test]

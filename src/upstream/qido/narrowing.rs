@@ -215,7 +215,7 @@ mod tests {
 
     fn narrowed(tag: Tag, value: &str) -> Result<NarrowedQuery, UnsearchableValue> {
         let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
-        query.narrowed_for(&Profile::named("orthanc").unwrap())
+        query.narrowed_for(&Profile::find("orthanc").unwrap())
     }
 
     fn sent(tag: Tag, value: &str) -> String {
@@ -231,7 +231,7 @@ mod tests {
         for value in ["25/1807", "A(1)", "P@1", "Do?e*", "a!b$c:d", "1.2,1.3"] {
             let query =
                 QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(value));
-            let narrowed = query.narrowed_for(&Profile::named("orthanc").unwrap()).unwrap();
+            let narrowed = query.narrowed_for(&Profile::find("orthanc").unwrap()).unwrap();
             assert_eq!(narrowed.query.canonical(), format!("studies?PatientID={value}"));
             assert!(narrowed.filter.is_empty());
         }

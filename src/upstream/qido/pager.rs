@@ -129,7 +129,7 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
             Err(error)
                 if repeated == 0
                     && !self.list.last.is_empty()
-                    && matches!(error.kind, ArchiveErrorKind::Refused(_)) =>
+                    && matches!(error.kind, ArchiveErrorKind::Rejected(_)) =>
             {
                 self.next_page_after(1, size, &mut each).await
             }

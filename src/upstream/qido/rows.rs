@@ -33,7 +33,7 @@ impl Archive {
         mut each: impl FnMut(T),
     ) -> Result<RowsEnd, ArchiveError> {
         let none = RowsEnd { rows: 0, more: false };
-        let response = self.send_decoding(request.clone()).await?;
+        let response = self.send_and_decode(request.clone()).await?;
         let Some(response) = self.unless_no_match(&request, response).await? else { return Ok(none) };
         match response.status {
             StatusCode::NO_CONTENT => return Ok(none),
@@ -65,7 +65,7 @@ impl Archive {
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 !request.is_study_search() || self.profile().not_found_means_no_match
             }
-            StatusCode::OK => response.is_without_content().await?,
+            StatusCode::OK => response.has_empty_body().await?,
             _ => false,
         };
         Ok((!is_no_match).then_some(response))
@@ -132,7 +132,7 @@ fn error_kind(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             ArchiveErrorKind::Unavailable { status, retry_after: retry_after(headers) }
         }
-        status => ArchiveErrorKind::Refused(status),
+        status => ArchiveErrorKind::Rejected(status),
     }
 }
 

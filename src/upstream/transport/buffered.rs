@@ -1,8 +1,8 @@
 //! The client for responses that the gateway reads itself. It is replaced before HTTP/2 closes its connection.
 //!
 //! Over HTTP/2 all calls share one connection. Each canceled call resets a stream, and when a thousand frames have arrived for
-//! reset streams, the library closes the connection with every call on it. A new client takes over long before that; calls in
-//! flight finish on the old one.
+//! reset streams, the library closes the connection and aborts every call on it. A new client replaces the old one long before
+//! that; calls in flight finish on the old client.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,14 +17,14 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::resolver::Resolver;
 use super::{
-    CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT, unconnected,
+    CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT, connect_error,
 };
 use crate::upstream::{Settings, SettingsError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
-/// h2 tolerates frames for as many recently reset streams (50). Frames for other streams count against the connection, one
-/// each, and one canceled call can leave a hundred of them in flight.
-const MAX_CANCELED: usize = 40;
+/// Maximum number of canceled calls per client, below the 50 recently reset streams whose frames h2 ignores. h2 counts every
+/// frame for other reset streams as an error of the connection, and one canceled call can leave a hundred frames in flight.
+const MAX_CANCELED_CALLS: usize = 40;
 
 /// The client of one archive.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ struct ReplaceableClient {
     tls: ClientConfig,
     resolver: Resolver,
     current: RwLock<reqwest::Client>,
-    canceled: AtomicUsize,
+    canceled_count: AtomicUsize,
 }
 
 impl BufferedTransport {
@@ -47,31 +47,31 @@ impl BufferedTransport {
     ) -> Result<Self, SettingsError> {
         let mut tls = tls.clone();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let current =
-            client(settings, &tls, &resolver).map_err(|_| SettingsError::Client(settings.id.clone()))?;
+        let current = build_client(settings, &tls, &resolver)
+            .map_err(|_| SettingsError::Client(settings.id.clone()))?;
         let settings = settings.clone();
         Ok(Self(Arc::new(ReplaceableClient {
             settings,
             tls,
             resolver,
             current: RwLock::new(current),
-            canceled: AtomicUsize::new(0),
+            canceled_count: AtomicUsize::new(0),
         })))
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Read>, TransportError> {
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<DecodedBody>, TransportError> {
         let client = self.0.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut call = self.call();
+        let mut call = self.start_call();
         let mut request = reqwest::Request::new(outgoing.method, outgoing.url);
         *request.headers_mut() = outgoing.headers;
-        let response = client.execute(request).await.map_err(|error| failure(&error))?;
+        let response = client.execute(request).await.map_err(|error| transport_error(&error))?;
         call.shares_connection = response.version() == Version::HTTP_2;
         let response = Response::<reqwest::Body>::from(response);
-        Ok(response.map(|body| call.read(body)))
+        Ok(response.map(|body| call.observe_body(body)))
     }
 
-    /// Registers the start of a call.
-    fn call(&self) -> Call {
+    /// Starts the bookkeeping of a call, which counts the call if it is canceled.
+    fn start_call(&self) -> Call {
         // Without TLS no protocol is negotiated, and HTTP/1.1 is used.
         let Settings { qido_url, wado_url, .. } = &self.0.settings;
         let may_share = [qido_url, wado_url].into_iter().any(|url| url.scheme() == "https");
@@ -80,19 +80,23 @@ impl BufferedTransport {
 }
 
 impl ReplaceableClient {
-    fn canceled(&self) {
-        if self.canceled.fetch_add(1, Ordering::Relaxed) + 1 < MAX_CANCELED {
+    fn count_canceled_call(&self) {
+        if self.canceled_count.fetch_add(1, Ordering::Relaxed) + 1 < MAX_CANCELED_CALLS {
             return;
         }
-        // The old client stays in use if no new one can be made.
-        if let Ok(client) = client(&self.settings, &self.tls, &self.resolver) {
+        // The old client stays in use if no new client can be built.
+        if let Ok(client) = build_client(&self.settings, &self.tls, &self.resolver) {
             *self.current.write().unwrap_or_else(PoisonError::into_inner) = client;
-            self.canceled.store(0, Ordering::Relaxed);
+            self.canceled_count.store(0, Ordering::Relaxed);
         }
     }
 }
 
-fn client(settings: &Settings, tls: &ClientConfig, resolver: &Resolver) -> reqwest::Result<reqwest::Client> {
+fn build_client(
+    settings: &Settings,
+    tls: &ClientConfig,
+    resolver: &Resolver,
+) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
         .dns_resolver(Arc::new(resolver.clone()))
@@ -110,9 +114,9 @@ fn client(settings: &Settings, tls: &ClientConfig, resolver: &Resolver) -> reqwe
         .build()
 }
 
-fn failure(error: &reqwest::Error) -> TransportError {
+fn transport_error(error: &reqwest::Error) -> TransportError {
     if error.is_connect() {
-        unconnected(error, error.is_timeout())
+        connect_error(error, error.is_timeout())
     } else if error.is_timeout() {
         TransportError::TimedOut
     } else {
@@ -120,36 +124,36 @@ fn failure(error: &reqwest::Error) -> TransportError {
     }
 }
 
-/// A call in flight. If it is dropped before its end, it was canceled.
+/// A call in flight. A call that is dropped before its end counts as canceled.
 #[derive(Debug)]
 pub(in crate::upstream) struct Call {
     client: Arc<ReplaceableClient>,
     has_ended: bool,
-    /// Other calls may use its connection.
+    /// Whether other calls may use the connection of this call.
     shares_connection: bool,
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.has_ended && self.shares_connection {
-            self.client.canceled();
+            self.client.count_canceled_call();
         }
     }
 }
 
 /// A decoded body, as a stream.
-pub(in crate::upstream) type Read =
+pub(in crate::upstream) type DecodedBody =
     MapErr<ObservedBody<reqwest::Body, Call>, fn(reqwest::Error) -> TransportError>;
 
 impl Call {
-    /// A body that has ended does not count as canceled, even if the consumer does not poll again.
+    /// Ends the call if `body` has ended, even if the consumer does not poll again.
     fn note_end(&mut self, body: &reqwest::Body) {
         self.has_ended |= body.is_end_stream();
     }
 
-    fn read(mut self, body: reqwest::Body) -> Read {
+    fn observe_body(mut self, body: reqwest::Body) -> DecodedBody {
         self.note_end(&body);
-        ObservedBody::new(body, self).map_err((|error| failure(&error)) as fn(_) -> _)
+        ObservedBody::new(body, self).map_err((|error| transport_error(&error)) as fn(_) -> _)
     }
 }
 

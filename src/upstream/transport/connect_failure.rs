@@ -1,5 +1,5 @@
-//! Finds out why no connection was made, from the chain of errors of either client: what the resolver, the operating system or
-//! rustls (RFC 8446, RFC 9525 for names) reported, whatever wraps it.
+//! Determines why no connection was made. It searches the chain of errors of either client for the error that the resolver, the
+//! operating system or rustls (RFC 8446, RFC 9525 for names) reported.
 
 use std::error::Error;
 use std::io;
@@ -11,27 +11,27 @@ use super::resolver::{ForbiddenAddress, LookupFailed};
 use super::{CONNECT_TIMEOUT, TransportError};
 use crate::upstream::ConnectFailure;
 
-/// The innermost known cause; `timed_out` is set if the client's own timer expired.
-pub(super) fn unconnected(error: &(dyn Error + 'static), timed_out: bool) -> TransportError {
+/// Converts `error` to its innermost known cause. `timed_out` is set if the timer of the client expired.
+pub(super) fn connect_error(error: &(dyn Error + 'static), timed_out: bool) -> TransportError {
     let mut failure = timed_out.then_some(ConnectFailure::TimedOut(CONNECT_TIMEOUT));
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<ForbiddenAddress>() {
             return TransportError::ForbiddenAddress;
         }
-        failure = reported_by(error).or(failure);
-        cause = within(error);
+        failure = classify(error).or(failure);
+        cause = source(error);
     }
     TransportError::Unreachable(failure.unwrap_or(ConnectFailure::Other))
 }
 
-/// An `io::Error` hides the error that it was made from: its source is the source of that error.
-fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+/// Returns the error that `error` wraps. `io::Error::source` skips the wrapped error and returns the source of that error.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
-fn reported_by(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
+fn classify(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
     if error.is::<LookupFailed>() {
         return Some(ConnectFailure::NameLookup);
     }
@@ -39,7 +39,7 @@ fn reported_by(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
         return Some(ConnectFailure::TimedOut(CONNECT_TIMEOUT));
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
-        return Some(reported_by_tls(error));
+        return Some(classify_tls(error));
     }
     match error.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::ConnectionRefused => Some(ConnectFailure::Refused),
@@ -51,7 +51,7 @@ fn reported_by(error: &(dyn Error + 'static)) -> Option<ConnectFailure> {
     }
 }
 
-fn reported_by_tls(error: &rustls::Error) -> ConnectFailure {
+fn classify_tls(error: &rustls::Error) -> ConnectFailure {
     match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -1,8 +1,7 @@
-//! Decides which addresses are called. Addresses are checked here after the lookup, and the name is not looked up again after
-//! the check.
+//! Resolves host names and blocks addresses that no archive can have. Addresses are checked after the lookup, and the name is
+//! not looked up again after the check.
 //!
-//! A host name that resolves to a link-local address (RFC 3927, RFC 4291 2.5.6) does not lead to a PACS, but possibly to a
-//! cloud metadata service that hands out credentials.
+//! No PACS has a link-local address (RFC 3927, RFC 4291 2.5.6), but cloud metadata services, which return credentials, do.
 
 use std::fmt;
 use std::io;
@@ -19,13 +18,13 @@ use tower_service::Service;
 use super::BoxError;
 
 /// Addresses of cloud metadata services outside the link-local ranges.
-const METADATA: [IpAddr; 2] = [
+const METADATA_SERVICES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254)),
 ];
 
-/// Whether no archive can have that address: it is link-local, multicast, broadcast, unspecified, or of a cloud metadata
-/// service.
+/// Whether no archive can have `address`, because it is link-local, multicast, broadcast, unspecified, or the address of a
+/// cloud metadata service.
 pub fn is_forbidden_address(address: IpAddr) -> bool {
     let address = address.to_canonical();
     let is_not_a_host = match address {
@@ -34,20 +33,20 @@ pub fn is_forbidden_address(address: IpAddr) -> bool {
         }
         IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
     };
-    is_not_a_host || address.is_multicast() || METADATA.contains(&address)
+    is_not_a_host || address.is_multicast() || METADATA_SERVICES.contains(&address)
 }
 
-/// A name has no address that may be called.
+/// The error for a host name whose addresses are all blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("every address of the host name is link-local or otherwise blocked")]
 pub(super) struct ForbiddenAddress;
 
-/// The resolver has no address for a name.
+/// The error for a host name without an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the name has no address")]
+#[error("the host name has no address")]
 pub(super) struct LookupFailed;
 
-/// Looks up a name; may block.
+/// Looks up the addresses of a host name; may block.
 type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 /// The resolver of both clients.
@@ -58,7 +57,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// Uses the resolver of the operating system.
+    /// Creates a resolver that uses the operating system.
     pub(super) fn system(allow_link_local: bool) -> Self {
         let lookup = |name: &str| {
             let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(name, 0))?;
@@ -68,14 +67,17 @@ impl Resolver {
     }
 
     #[cfg(test)]
-    pub(super) fn by(lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> Self {
+    pub(super) fn with_lookup(
+        lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+    ) -> Self {
         Self { lookup: Arc::new(lookup), allow_link_local: false }
     }
 
     async fn resolve(self, name: String) -> Result<IntoIter<SocketAddr>, BoxError> {
         let lookup = Arc::clone(&self.lookup);
-        let found = tokio::task::spawn_blocking(move || lookup(&name)).await?.map_err(|_| LookupFailed)?;
-        let allowed: Vec<_> = found
+        let addresses =
+            tokio::task::spawn_blocking(move || lookup(&name)).await?.map_err(|_| LookupFailed)?;
+        let allowed: Vec<_> = addresses
             .into_iter()
             .filter(|address| self.allow_link_local || !is_forbidden_address(*address))
             // The port comes from the URL.

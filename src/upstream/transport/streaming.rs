@@ -1,8 +1,7 @@
 //! The client for forwarded responses. It uses hyper directly, because `reqwest` cannot limit how much of a body is buffered.
 //!
-//! For a client that does not read, the gateway buffers what lies between the archive's socket and the client's: over HTTP/1
-//! the chunk being sent and a few queued behind it, over HTTP/2 a flow control window. [`Settings::stream_buffer`] sets the
-//! size of both.
+//! While a client of the gateway does not read, the gateway buffers a part of the body: over HTTP/1 the chunk that is being
+//! sent and a few queued chunks, over HTTP/2 a flow control window. [`Settings::stream_buffer`] sets the size of both.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,18 +22,18 @@ use super::resolver::Resolver;
 use super::timed_body::TimedBody;
 use super::{
     BoxError, CONNECT_TIMEOUT, MAX_HEADERS, Outgoing, POOL_IDLE_TIMEOUT, TransportError, USER_AGENT,
-    unconnected,
+    connect_error,
 };
 use crate::upstream::{ConnectFailure, Settings};
 
-/// Streams that can share a connection without waiting for streams that nobody reads.
-const STREAMS: u32 = 1024;
+/// Number of stream windows in the window of a connection: so many streams that are not read do not block other streams.
+const WINDOWS_PER_CONNECTION: u32 = 1024;
 
-/// RFC 9113 6.9.1.
+/// Maximum size of a flow control window, in bytes (RFC 9113 6.9.1).
 const MAX_WINDOW_SIZE: u32 = i32::MAX.cast_unsigned();
 
-/// Detects a peer that disappeared without closing the connection.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Idle time before TCP keepalive probes, which detect a peer that disappeared without closing the connection.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 
 /// The client of one archive; connections are pooled between calls.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl StreamingTransport {
         let mut tcp = HttpConnector::new_with_resolver(resolver);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive(Some(KEEPALIVE_TIME));
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -64,25 +63,29 @@ impl StreamingTransport {
             .http1_max_headers(MAX_HEADERS)
             .http1_max_buf_size(buffer)
             .http2_initial_stream_window_size(window)
-            .http2_initial_connection_window_size(window.saturating_mul(STREAMS).min(MAX_WINDOW_SIZE))
-            // Frames that arrive for canceled streams would close the connection, with every other stream on it.
+            .http2_initial_connection_window_size(
+                window.saturating_mul(WINDOWS_PER_CONNECTION).min(MAX_WINDOW_SIZE),
+            )
+            // With a limit, frames for canceled streams would close the connection and every other stream on it.
             .http2_max_local_error_reset_streams(None)
             .build(Connector(connector));
         Self { client, idle_timeout: settings.timeout }
     }
 
     pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<TimedBody>, TransportError> {
-        let response = self.client.request(request(outgoing)?).await.map_err(|error| {
-            if error.is_connect() { unconnected(&error, false) } else { TransportError::Disconnected }
+        let response = self.client.request(http_request(outgoing)?).await.map_err(|error| {
+            if error.is_connect() { connect_error(&error, false) } else { TransportError::Disconnected }
         })?;
         Ok(response.map(|body| TimedBody::new(body, self.idle_timeout)))
     }
 }
 
-fn request(Outgoing { method, url, headers }: Outgoing) -> Result<Request<Empty<Bytes>>, TransportError> {
+fn http_request(
+    Outgoing { method, url, headers }: Outgoing,
+) -> Result<Request<Empty<Bytes>>, TransportError> {
     let mut request = Request::new(Empty::new());
     *request.method_mut() = method;
-    // Every URL is a URI.
+    // Does not fail, because every URL is a URI.
     *request.uri_mut() =
         Uri::try_from(url.as_str()).map_err(|_| TransportError::Unreachable(ConnectFailure::Other))?;
     *request.headers_mut() = headers;
@@ -93,7 +96,7 @@ fn request(Outgoing { method, url, headers }: Outgoing) -> Result<Request<Empty<
     Ok(request)
 }
 
-/// Connects within a timeout that includes the TLS handshake.
+/// A connector with a timeout that includes the TLS handshake.
 #[derive(Debug, Clone)]
 struct Connector(HttpsConnector<HttpConnector<Resolver>>);
 

@@ -1,4 +1,4 @@
-//! Host names that are resolved from a table of the test.
+//! Tests of both clients with a resolver that takes the addresses of host names from a table.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,8 +31,8 @@ fn settings(port: u16) -> Settings {
     }
 }
 
-/// A server on the loopback interface that answers one request per connection; returns its port.
-async fn listener() -> u16 {
+/// Starts a server on the loopback interface that answers one request per connection; returns its port.
+async fn start_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -47,55 +47,56 @@ async fn listener() -> u16 {
     port
 }
 
-/// Resolves to one list of addresses after the other, then to the last list again; also returns how often it was called.
-fn resolver_of(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<usize>>) {
-    let lookups = Arc::new(Mutex::new(0));
-    let counted = Arc::clone(&lookups);
-    let resolver = Resolver::by(move |name| {
+/// Creates a resolver that returns one list of addresses after the other, then the last list again. Also returns the number
+/// of lookup_count.
+fn resolver_with(lists: &'static [&'static [&'static str]]) -> (Resolver, Arc<Mutex<usize>>) {
+    let lookup_count = Arc::new(Mutex::new(0));
+    let shared_count = Arc::clone(&lookup_count);
+    let resolver = Resolver::with_lookup(move |name| {
         assert_eq!(name, "pacs.example");
-        let mut count = counted.lock().unwrap();
+        let mut count = shared_count.lock().unwrap();
         let list = lists[(*count).min(lists.len() - 1)];
         *count += 1;
         Ok(list.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect())
     });
-    (resolver, lookups)
+    (resolver, lookup_count)
 }
 
-async fn ask(transport: &Transport, purpose: BodyUse, settings: &Settings) -> Result<Bytes, TransportError> {
+async fn get(transport: &Transport, body_use: BodyUse, settings: &Settings) -> Result<Bytes, TransportError> {
     let outgoing =
         Outgoing { method: Method::GET, url: settings.qido_url.clone(), headers: HeaderMap::new() };
-    let response = transport.send(purpose, outgoing).await?;
+    let response = transport.send(body_use, outgoing).await?;
     Ok(response.into_body().collect().await?.to_bytes())
 }
 
 #[tokio::test]
-async fn a_name_that_changes_its_address_is_not_followed_to_a_forbidden_one() {
-    let settings = settings(listener().await);
-    for purpose in [BodyUse::Read, BodyUse::Carry] {
-        let (resolver, lookups) =
-            resolver_of(&[&["127.0.0.1"], &["169.254.169.254", "fe80::1"], &["0.0.0.0", "127.0.0.1"]]);
-        let transport = Transport::resolving_by(resolver, &settings).unwrap();
-        assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]");
-        // The address was looked up once, and the address found is the one that was called.
-        assert_eq!(*lookups.lock().unwrap(), 1, "{purpose:?}");
+async fn a_host_name_that_changes_its_address_does_not_lead_to_a_forbidden_address() {
+    let settings = settings(start_server().await);
+    for body_use in [BodyUse::Read, BodyUse::Forward] {
+        let (resolver, lookup_count) =
+            resolver_with(&[&["127.0.0.1"], &["169.254.169.254", "fe80::1"], &["0.0.0.0", "127.0.0.1"]]);
+        let transport = Transport::with_resolver(resolver, &settings).unwrap();
+        assert_eq!(get(&transport, body_use, &settings).await.unwrap(), "[]");
+        // The name was looked up once, and the resulting address was called.
+        assert_eq!(*lookup_count.lock().unwrap(), 1, "{body_use:?}");
         assert_eq!(
-            ask(&transport, purpose, &settings).await,
+            get(&transport, body_use, &settings).await,
             Err(TransportError::ForbiddenAddress),
-            "{purpose:?}"
+            "{body_use:?}"
         );
-        // Of several addresses the permitted ones are called.
-        assert_eq!(ask(&transport, purpose, &settings).await.unwrap(), "[]", "{purpose:?}");
-        assert_eq!(*lookups.lock().unwrap(), 3, "{purpose:?}");
+        // Of several addresses only those that are allowed are called.
+        assert_eq!(get(&transport, body_use, &settings).await.unwrap(), "[]", "{body_use:?}");
+        assert_eq!(*lookup_count.lock().unwrap(), 3, "{body_use:?}");
     }
 }
 
 #[tokio::test]
-async fn a_name_that_has_no_address_is_not_reached() {
-    let settings = settings(listener().await);
-    let resolver = Resolver::by(|_| Err(std::io::Error::other("no such name")));
-    let transport = Transport::resolving_by(resolver, &settings).unwrap();
-    for purpose in [BodyUse::Read, BodyUse::Carry] {
+async fn a_host_name_without_an_address_is_reported_as_a_failed_lookup() {
+    let settings = settings(start_server().await);
+    let resolver = Resolver::with_lookup(|_| Err(std::io::Error::other("no such name")));
+    let transport = Transport::with_resolver(resolver, &settings).unwrap();
+    for body_use in [BodyUse::Read, BodyUse::Forward] {
         let unreachable = Err(TransportError::Unreachable(ConnectFailure::NameLookup));
-        assert_eq!(ask(&transport, purpose, &settings).await, unreachable);
+        assert_eq!(get(&transport, body_use, &settings).await, unreachable);
     }
 }

@@ -1,5 +1,5 @@
-//! The body of a forwarded response: however slowly it arrives, it is forwarded; if the archive sends nothing for the length of
-//! the timeout, it ends with an error. Does not limit how long the client takes to read it.
+//! The body of a forwarded response. A slow body is forwarded as long as chunks arrive; if no chunk arrives within the timeout,
+//! the body ends with an error. The time that the client takes to read is not limited here.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,7 +17,7 @@ use super::TransportError;
 pub(in crate::upstream) struct TimedBody {
     body: Incoming,
     idle_timeout: Duration,
-    /// Runs only while a chunk is awaited, so that a slow reader does not count as a silent archive.
+    /// Runs only while a chunk is awaited, so that a client that reads slowly does not count as an archive that sends nothing.
     timer: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,4 +1,5 @@
-//! Whom the clients trust: the archive's own authority where one is configured, and only that; else the system's.
+//! The TLS configuration of the clients. They trust only the CA certificates that are configured for the archive, or, if there
+//! are none, those of the system.
 
 use std::sync::Arc;
 
@@ -10,24 +11,25 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::upstream::{Settings, SettingsError};
 
-/// Without protocols, which each client has of its own. Reads the system's certificates.
+/// Builds the TLS configuration, without ALPN protocols, which each client sets itself. Reads the CA certificates of the system
+/// unless `settings` has its own.
 pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, SettingsError> {
-    let refused = |_| SettingsError::Client(settings.id.clone());
+    let invalid = |_| SettingsError::Client(settings.id.clone());
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(refused)?;
+        .map_err(invalid)?;
     let builder = match &settings.ca {
         Some(pem) => {
-            let roots = roots(pem).ok_or_else(|| SettingsError::Certificates(settings.id.clone()))?;
+            let roots = root_store(pem).ok_or_else(|| SettingsError::Certificates(settings.id.clone()))?;
             builder.with_root_certificates(roots)
         }
-        None => builder.with_platform_verifier().map_err(refused)?,
+        None => builder.with_platform_verifier().map_err(invalid)?,
     };
     Ok(builder.with_no_client_auth())
 }
 
-/// Of certificates in PEM, one at least.
-fn roots(pem: &[u8]) -> Option<RootCertStore> {
+/// Builds the root store from PEM certificates. `None` if there are none or one is invalid.
+fn root_store(pem: &[u8]) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         roots.add(certificate.ok()?).ok()?;

@@ -103,8 +103,8 @@ impl WadoUri {
     /// Checks that the parameters are compatible; the error names one that is not.
     pub fn checked(self) -> Result<Self, (&'static str, WadoUriError)> {
         let other = if self.is_rendered() { ParameterScope::Dicom } else { ParameterScope::Rendered };
-        for (name, purpose, _) in PARAMETERS {
-            if purpose == other && self.parameter(name).is_some() {
+        for (name, body_use, _) in PARAMETERS {
+            if body_use == other && self.parameter(name).is_some() {
                 return Err((name, WadoUriError::OtherPurpose));
             }
         }
