@@ -6,6 +6,9 @@
 //! survive a restart. Losing them is harmless, because every study then counts as just seen: a client that asks for changes may
 //! receive a study twice but never misses one.
 //!
+//! A study that leaves an archive and returns unchanged is a change for a client that followed its list meanwhile; `listings` finds
+//! it by the studies of the previous list.
+//!
 //! Writes become durable in batches, up to one second later. A crash may lose the record of content that was seen and reported,
 //! and the study may have changed back since. So after a crash every record is doubtful, and every study counts as just seen.
 //! The latest time is in the store, so that no time is used twice if the clock is set back. A client can miss a change only if
@@ -14,15 +17,18 @@
 //! The module does not query archives: observations are passed in, as fingerprints and digests.
 
 mod last_updated;
+mod listings;
 mod stored_records;
 mod version;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use listings::ListingKey;
 pub use version::{Version, VersionId};
 
 use crate::clock::SharedClock;
@@ -107,6 +113,14 @@ impl ChangeLog {
         // A panic in the log was already reported; without a result everything is new.
         versions
             .unwrap_or_else(|| observations.iter().map(|observation| self.0.unknown(observation)).collect())
+    }
+
+    /// Records the complete list that a search by `_lastUpdated` found. A study that was in the list of the same search before and
+    /// is missing now counts as deleted: when it is seen again, that is a change, which a client that follows the list receives.
+    pub async fn observe_listing(&self, listing: ListingKey, studies: impl Iterator<Item = ResourceKey>) {
+        let present: BTreeSet<_> = studies.map(|study| study.0).collect();
+        self.blocking(move |log| log.observe_listing(listing, &present)).await;
+        self.make_durable_soon();
     }
 
     /// As [`observe`](Self::observe), but blocking: for the start of the program.
@@ -198,6 +212,10 @@ impl Log {
             Some(records) => records.iter().map(Record::version).collect(),
             None => observations.iter().map(|observation| self.unknown(observation)).collect(),
         }
+    }
+
+    fn observe_listing(&self, listing: ListingKey, present: &BTreeSet<[u8; 16]>) {
+        self.attempt(|records| self.writing(|_, now| records.replace_listing(listing, present, now)));
     }
 
     fn mark_deleted(&self, resource: ResourceKey) -> bool {

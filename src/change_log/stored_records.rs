@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::last_updated::{LENGTH, Record};
 use super::{Observation, ResourceKey};
-use crate::store::{Durability, ReadTable, Store, StoreError, StoreTable};
+use crate::store::{Durability, ReadTable, Store, StoreError, StoreTable, WriteTable};
 
 /// By the resource's key.
-const RECORDS: StoreTable = StoreTable::new("change_log.records.1");
+pub(super) const RECORDS: StoreTable = StoreTable::new("change_log.records.1");
 /// Empty values, by time and resource.
 const BY_TIME: StoreTable = StoreTable::new("change_log.by_time.1");
 /// Times in milliseconds, by name.
@@ -121,10 +121,25 @@ impl Records {
         let Some(known) = find(&*self.store.read()?.table(RECORDS)?, resource)? else { return Ok(false) };
         if !known.is_gone {
             let write = self.store.write(Durability::Immediate)?;
-            write.table(RECORDS)?.put(&resource.0, &known.gone().to_bytes())?;
+            Self::write_gone(&mut *write.table(RECORDS)?, resource)?;
             write.commit()?;
         }
         Ok(true)
+    }
+
+    /// Records in a transaction that the resource was deleted, if it was ever seen.
+    pub(super) fn write_gone(
+        records: &mut (impl WriteTable + ?Sized),
+        resource: ResourceKey,
+    ) -> Result<(), StoreError> {
+        match find(records, resource)? {
+            Some(known) if !known.is_gone => records.put(&resource.0, &known.gone().to_bytes()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// Stores the latest time, so that no earlier time is assigned after a restart.
@@ -162,11 +177,11 @@ fn find(records: &(impl ReadTable + ?Sized), resource: ResourceKey) -> Result<Op
     Ok(Some(Record::of_bytes(bytes)))
 }
 
-/// Length of the time within a key of [`BY_TIME`].
-const TIME_LENGTH: usize = 8;
+/// Length of the time within a key by time.
+pub(super) const TIME_LENGTH: usize = 8;
 
 /// A key that sorts by time: the sign bit is inverted, because bytes are compared unsigned.
-fn time_key(time: i64, resource: ResourceKey) -> [u8; TIME_LENGTH + 16] {
+pub(super) fn time_key(time: i64, resource: ResourceKey) -> [u8; TIME_LENGTH + 16] {
     let mut key = [0; TIME_LENGTH + 16];
     let ordered = time.cast_unsigned() ^ (1 << 63);
     let bytes = ordered.to_be_bytes().into_iter().chain(resource.0);

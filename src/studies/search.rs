@@ -201,6 +201,7 @@ impl Studies {
         let asking = if is_dated { Freshness::Bypass } else { freshness };
         let (mut candidates, missing_uid) = self.candidates(criteria, access, asking).await?;
         if is_dated {
+            self.record_listing(&candidates, criteria, access).await;
             self.date(&mut candidates).await;
         }
         let missing_uid = self.missing_uid_matches(&missing_uid, criteria);

@@ -5,7 +5,8 @@
 //! that next asks for changes since that time misses nothing.
 
 use super::{FoundStudies, FoundStudy, Studies};
-use crate::change_log::{Observation, ResourceKey};
+use crate::auth::Access;
+use crate::change_log::{ListingKey, Observation, ResourceKey};
 use crate::fingerprint::Fingerprint;
 use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey};
 use fhir_r4::types::ImagingStudy;
@@ -21,7 +22,29 @@ pub(super) fn needs_versions(criteria: &[Criterion<ImagingStudy>], sort: &[SortK
     criteria.iter().any(is_about_time) || sort.iter().any(is_by_time)
 }
 
+/// The search that a complete list of candidates belongs to, if the search asks for changes.
+fn listing_of(criteria: &[Criterion<ImagingStudy>]) -> Option<ListingKey> {
+    let (times, others): (Vec<_>, Vec<_>) = criteria.iter().partition(|criterion| is_about_time(criterion));
+    let text = |criterion: &Criterion<_>| format!("{} {:?}", criterion.parameter.name, criterion.test);
+    (!times.is_empty()).then(|| ListingKey::of(others.into_iter().map(text).collect()))
+}
+
 impl Studies {
+    /// Tells the change log which studies the list of a search by `_lastUpdated` contains. `found` are all candidates of the search,
+    /// without their versions. The list of a caller who sees only some studies says nothing about the others.
+    pub(super) async fn record_listing(
+        &self,
+        found: &FoundStudies,
+        criteria: &[Criterion<ImagingStudy>],
+        access: &Access,
+    ) {
+        let Some(listing) = listing_of(criteria).filter(|_| access.sees_everything()) else { return };
+        let may_match = |study: &&FoundStudy| self.by_row(study, criteria).is_some();
+        let studies = found.studies.iter().chain(&found.patient_conflicts).filter(may_match);
+        let present: Vec<_> = studies.map(|study| ResourceKey::study(study.uid())).collect();
+        self.change_log.observe_listing(listing, present.into_iter()).await;
+    }
+
     /// Records the found studies in the change log, and stores the version of each in `found`.
     pub(super) async fn date(&self, found: &mut FoundStudies) {
         let all = || found.studies.iter().chain(&found.patient_conflicts);
