@@ -19,3 +19,4 @@ mod read;
 mod search;
 mod several_archives;
 mod versions;
+mod warnings;

@@ -84,6 +84,18 @@ impl FhirFormat {
 /// The supported FHIR version, as in the parameter `fhirVersion` of a media type (R4 http#version-parameter).
 const VERSION: &str = "4.0";
 
+/// The version without its patch number if it is the supported one: R4 has `4.0` only, but clients write `4.0.1`, and patches do
+/// not change the formats.
+fn without_patch(version: &str) -> &str {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_patch = |rest: &str| rest.strip_prefix('.').is_some_and(is_number);
+    if version.strip_prefix(VERSION).is_some_and(is_patch) { VERSION } else { version }
+}
+
+fn fhir_version(range: &MediaRange) -> Option<&str> {
+    range.parameter("fhirversion").map(without_patch)
+}
+
 /// Chooses by `_format`, else by `Accept`. If nothing fits, the request is rejected.
 pub(super) fn negotiate(headers: &HeaderMap, format: Option<&str>) -> Result<FhirFormat, Failure> {
     let Some(format) = format.filter(|format| !format.is_empty()) else { return accepted(headers) };
@@ -120,8 +132,7 @@ fn accept_common_type(headers: &HeaderMap) -> Option<FhirFormat> {
 
 fn choose(headers: &HeaderMap, ranges: &[MediaRange]) -> Result<Option<FhirFormat>, Failure> {
     require_supported_version(headers, ranges)?;
-    let is_supported =
-        |range: &&MediaRange| range.parameter("fhirversion").is_none_or(|version| version == VERSION);
+    let is_supported = |range: &&MediaRange| fhir_version(range).is_none_or(|version| version == VERSION);
     let supported: Vec<_> = ranges.iter().filter(is_supported).cloned().collect();
     let preferred = negotiation::preferred(&supported, &OFFERED.map(|(essence, _)| essence));
     Ok(preferred.map(|index| OFFERED[index].1))
@@ -132,13 +143,13 @@ fn require_supported_version(headers: &HeaderMap, ranges: &[MediaRange]) -> Resu
     let of_body = headers.get(header::CONTENT_TYPE).and_then(|line| line.to_str().ok());
     let of_body = of_body.and_then(MediaRange::parse);
     let acceptable = ranges.iter().filter(|range| range.quality > 0.0);
-    let mut versions = acceptable.chain(&of_body).filter_map(|range| range.parameter("fhirversion"));
+    let mut versions = acceptable.chain(&of_body).filter_map(fhir_version);
     let Some(first) = versions.next() else { return Ok(()) };
     if versions.any(|other| other != first) {
         let diagnostics = "The request contains two values of fhirVersion; an interaction uses one.";
         return Err(Failure::bad_request("invalid", diagnostics));
     }
-    if of_body.is_some_and(|body| body.parameter("fhirversion").is_some_and(|version| version != VERSION)) {
+    if of_body.as_ref().and_then(fhir_version).is_some_and(|version| version != VERSION) {
         let diagnostics = "The body is in a FHIR version other than 4.0, which this server supports.";
         return Err(Failure::unsupported_media_type(diagnostics).at("http.content-type"));
     }
@@ -209,6 +220,12 @@ mod tests {
             ("*/*, application/fhir+json;q=0", FhirFormat::Json),
             ("application/fhir+json; fhirVersion=4.0", FhirFormat::FhirJson),
             ("application/fhir+json; fhirVersion=\"4.0\"; charset=UTF-8", FhirFormat::FhirJson),
+            ("application/fhir+json; fhirVersion=4.0.1", FhirFormat::FhirJson),
+            ("application/fhir+xml; fhirVersion=4.0.0", FhirFormat::FhirXml),
+            (
+                "application/fhir+json; fhirVersion=4.0.1, application/fhir+xml; fhirVersion=4.0",
+                FhirFormat::FhirJson,
+            ),
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", FhirFormat::Html),
             ("text/turtle, application/fhir+json;q=0.2", FhirFormat::FhirJson),
         ] {
@@ -231,6 +248,10 @@ mod tests {
             (None, Some("nonsense"), 406),
             (None, Some("application/fhir+json; fhirVersion=3.0"), 406),
             (Some("application/fhir+xml; fhirVersion=5.0"), None, 406),
+            (None, Some("application/fhir+json; fhirVersion=4.1"), 406),
+            (None, Some("application/fhir+json; fhirVersion=4.0."), 406),
+            (None, Some("application/fhir+json; fhirVersion=4.0.x"), 406),
+            (None, Some("application/fhir+json; fhirVersion=4.01"), 406),
             (
                 None,
                 Some("application/fhir+json; fhirVersion=4.0, application/fhir+xml; fhirVersion=3.0"),
@@ -253,6 +274,10 @@ mod tests {
         let (old, new) = ("application/fhir+json; fhirVersion=3.0", "application/fhir+json; fhirVersion=4.0");
         assert_eq!(chosen(new, new), Ok(FhirFormat::FhirJson));
         assert_eq!(chosen(new, "text/xml"), Ok(FhirFormat::TextXml));
+        let patch = "application/fhir+json; fhirVersion=4.0.1";
+        assert_eq!(chosen(patch, new), Ok(FhirFormat::FhirJson));
+        assert_eq!(chosen(new, patch), Ok(FhirFormat::FhirJson));
+        assert_eq!(chosen(old, patch), Err(400));
         assert_eq!(chosen(old, "*/*"), Err(415));
         assert_eq!(chosen(old, new), Err(400));
     }

@@ -162,14 +162,22 @@ impl HtmlPage<'_> {
         self.html.push_str("</ul>");
     }
 
-    /// The entries of a Bundle, one line per resource.
+    /// The entries of a Bundle, one line per resource, after the issues of the search.
     fn entries(&mut self, bundle: &Json<'_>) {
-        let entries = bundle.get("entry").map_or(&[][..], Json::items);
-        if entries.is_empty() {
+        let entries = bundle.get("entry").map_or(&[][..], Json::items).iter();
+        let resources = entries.filter_map(|entry| Some((entry, entry.get("resource")?)));
+        let is_outcome = |(_, resource): &(_, &Json<'_>)| {
+            resource.get("resourceType").and_then(Json::as_text) == Some("OperationOutcome")
+        };
+        let (outcomes, resources): (Vec<_>, Vec<_>) = resources.partition(is_outcome);
+        for (_, outcome) in outcomes {
+            self.issues(outcome);
+        }
+        if resources.is_empty() {
             return;
         }
         self.html.push_str("<ol class=\"entries\">");
-        for (entry, resource) in entries.iter().filter_map(|entry| Some((entry, entry.get("resource")?))) {
+        for (entry, resource) in resources {
             let text = |name| resource.get(name).and_then(Json::as_text).unwrap_or_default();
             let kind = text("resourceType");
             self.html.push_str("<li>");
@@ -284,13 +292,14 @@ fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
     match kind {
         "Bundle" if is_search(resource) => {
             let entries = resource.get("entry").map_or(&[][..], Json::items);
-            let is_match = |entry: &&Json<'_>| {
+            let mode_of = |entry: &Json<'_>| {
                 let mode = entry.get("search").and_then(|search| search.get("mode")?.as_text());
-                mode.is_none_or(|mode| mode == "match")
+                mode.unwrap_or("match").to_owned()
             };
-            let here = entries.iter().filter(is_match).count();
+            let count = |mode: &str| entries.iter().filter(|entry| mode_of(entry) == mode).count();
+            let here = count("match");
             let total = word(resource.get("total")).map(|total| format!("{total} in total, "));
-            let more = Some(entries.len() - here).filter(|more| *more > 0);
+            let more = Some(count("include")).filter(|more| *more > 0);
             let more = more.map(|more| format!(", {more} included"));
             Some(
                 [total.unwrap_or_default(), format!("{here} on this page"), more.unwrap_or_default()]
@@ -307,19 +316,22 @@ fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
     }
 }
 
-/// A human-readable name of a resource, if it has one.
+/// A human-readable description of a resource. A Patient without a name is described by the identifier.
 fn words(resource: &Json<'_>) -> String {
     let all = |json: Option<&Json<'_>>, name| {
         let items = json.map_or(&[][..], Json::items).iter();
         items.filter_map(|item| item.get(name)?.as_text().map(str::to_owned)).collect::<Vec<_>>()
     };
     let mut words = all(resource.get("name"), "text");
+    if words.is_empty() && resource.get("resourceType").and_then(Json::as_text) == Some("Patient") {
+        words.push("no name".to_owned());
+        words.extend(all(resource.get("identifier"), "value"));
+    }
     for name in ["name", "birthDate", "gender", "started"] {
         words.extend(resource.get(name).and_then(Json::as_text).map(str::to_owned));
     }
     words.extend(Some(all(resource.get("modality"), "code").join(", ")).filter(|codes| !codes.is_empty()));
     words.extend(resource.get("description").and_then(Json::as_text).map(str::to_owned));
-    words.extend(all(resource.get("issue"), "diagnostics"));
     words.join(" · ")
 }
 

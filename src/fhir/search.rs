@@ -10,6 +10,8 @@ mod types;
 pub(super) use everything::everything;
 pub(super) use types::all_types;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -25,6 +27,7 @@ use crate::studies::{
     Cursor, FoundStudies, PageSlice, PatientConflict, SortPosition, StudiesError, StudyPage, StudySearch,
     UnreadStudy, listed, paginate,
 };
+use crate::upstream::ArchiveId;
 use fhir_r4::search::{
     Contained, Criterion, Edge, EvaluationContext, PatientParam, ResultParameters, Reverse, Search, Total,
 };
@@ -61,7 +64,7 @@ pub(super) async fn imaging_studies(
         };
         context.studies.page(&wanted, access, request.freshness()).await?
     };
-    warn_omitted(&mut pages, &found.patient_conflicts, found.missing_uid, &found.unread);
+    warn_omitted(&mut pages, &found.patient_conflicts, &found.missing_uid, &found.unread);
     if found.has_drifted {
         let sentence = "An archive's list of studies changed between the previous page and this one, so studies may have been skipped.";
         pages.warn("incomplete", sentence.to_owned());
@@ -197,14 +200,14 @@ fn warn_unsupported_patient_criteria(pages: &mut Pages<'_>, criteria: &[Criterio
 /// Warns about the matches that a search omits.
 fn warn_omitted_of(pages: &mut Pages<'_>, found: &FoundStudies) {
     let conflicts: Vec<_> = found.patient_conflicts.iter().map(PatientConflict::from).collect();
-    warn_omitted(pages, &conflicts, found.missing_uid, &found.unread);
+    warn_omitted(pages, &conflicts, &found.missing_uid, &found.unread);
 }
 
 /// Warns about omitted matches, which the total does not count (R4 bundle-definitions.html#Bundle.total).
 fn warn_omitted(
     pages: &mut Pages<'_>,
     patient_conflicts: &[PatientConflict],
-    missing_uid: usize,
+    missing_uid: &BTreeMap<ArchiveId, usize>,
     unread: &[UnreadStudy],
 ) {
     for UnreadStudy { uid, error } in unread {
@@ -224,8 +227,10 @@ fn warn_omitted(
             ),
         );
     }
-    if missing_uid > 0 {
-        let sentence = "matches were omitted, because the archive has no valid Study Instance UID for them";
-        pages.warn("incomplete", format!("{missing_uid} {sentence}."));
+    for (archive, count) in missing_uid {
+        let (matches, them) =
+            if *count == 1 { ("match was omitted", "it") } else { ("matches were omitted", "them") };
+        let reason = format!("because the archive has no valid Study Instance UID for {them}");
+        pages.warn("incomplete", format!("Archive {archive}: {count} {matches}, {reason}."));
     }
 }

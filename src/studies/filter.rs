@@ -4,6 +4,8 @@
 //! The row of a study is compared first. A study that still may match is then assembled, no deeper than its criteria need, and
 //! compared again. The assembled study is cached, so returning it costs nothing more.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -14,6 +16,7 @@ use super::{
     UnreadStudy,
 };
 use crate::mapping;
+use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, tags};
 use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Criterion, EvaluationContext, ImagingStudyParam as Param, System, Test, Token};
@@ -143,12 +146,13 @@ impl Studies {
         Ok(found)
     }
 
-    /// How many rows without a Study Instance UID would match: they are missing from the result, and the response reports it.
+    /// How many rows of each archive without a Study Instance UID would match: they are missing from the result, and the response
+    /// reports it.
     pub(super) fn missing_uid_matches(
         &self,
         rows: &[RowWithoutUid],
         criteria: &[Criterion<ImagingStudy>],
-    ) -> usize {
+    ) -> BTreeMap<ArchiveId, usize> {
         let matches = |row: &&RowWithoutUid| {
             let Some(source) = self.source(&row.archive) else { return false };
             let (id, row) = (row.archive.as_str(), &row.attributes);
@@ -158,7 +162,11 @@ impl Studies {
             let mut comparable = criteria.iter().filter(|criterion| !is_about_time(criterion));
             comparable.all(|criterion| matches_criterion(criterion, &resource, source, row, &match_context))
         };
-        rows.iter().filter(matches).count()
+        let mut counts = BTreeMap::new();
+        for row in rows.iter().filter(matches) {
+            *counts.entry(row.archive.clone()).or_default() += 1;
+        }
+        counts
     }
 
     fn match_context(&self, source: &ArchiveSource, study: &FoundStudy) -> MatchContext {

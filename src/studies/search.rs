@@ -20,6 +20,8 @@ use dicom_model::StudyUid;
 use fhir_r4::search::{Criterion, SortKey};
 use fhir_r4::types::ImagingStudy;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -72,8 +74,8 @@ pub struct FoundStudies {
     pub studies: Vec<FoundStudy>,
     /// Studies that match but are assigned to more than one patient, in one archive or in several, so that their subject is ambiguous.
     pub patient_conflicts: Vec<FoundStudy>,
-    /// How many rows match but lack a valid Study Instance UID, so that no resource can be made from them.
-    pub missing_uid: usize,
+    /// How many rows of each archive match but lack a valid Study Instance UID, so that no resource can be made from them.
+    pub missing_uid: BTreeMap<ArchiveId, usize>,
     /// Studies that may match and could not be compared.
     pub unread: Vec<UnreadStudy>,
 }
@@ -142,7 +144,7 @@ pub struct StudyPage {
     /// As in [`FoundStudies`]; of the whole search, or of the rows read for this page.
     pub patient_conflicts: Vec<PatientConflict>,
     /// As in [`FoundStudies`].
-    pub missing_uid: usize,
+    pub missing_uid: BTreeMap<ArchiveId, usize>,
     /// As in [`FoundStudies`].
     pub unread: Vec<UnreadStudy>,
     /// The archives' lists changed between two pages, so that studies may have been skipped.

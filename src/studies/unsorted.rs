@@ -213,7 +213,9 @@ impl Studies {
                 Err(row) => missing_uid.push(row),
             }
         }
-        page.missing_uid += self.missing_uid_matches(&missing_uid, search.criteria);
+        for (archive, count) in self.missing_uid_matches(&missing_uid, search.criteria) {
+            *page.missing_uid.entry(archive).or_default() += count;
+        }
         let is_there = |uid: &StudyUid| {
             page.studies.iter().any(|study| study.uid() == uid)
                 || page.patient_conflicts.iter().any(|conflict| conflict.uid == *uid)

@@ -326,7 +326,7 @@ async fn a_match_without_a_valid_uid_is_reported_and_not_counted() {
     let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
     let bundle = gateway.json("/fhir/ImagingStudy?patient.identifier=P1&_elements=id").await;
     assert_eq!((&bundle["total"], entries(&bundle, "match").len()), (&Value::from(1), 1));
-    assert!(entries(&bundle, "outcome")[0].to_string().contains("1 matches were omitted"));
+    assert!(entries(&bundle, "outcome")[0].to_string().contains("Archive main: 1 match was omitted"));
     assert_eq!(gateway.json("/fhir/ImagingStudy?patient.identifier=P2&_elements=id").await["total"], 0);
     let patient = gateway.ids("/fhir/Patient?identifier=P1").await.remove(0);
     for path in [
@@ -337,7 +337,7 @@ async fn a_match_without_a_valid_uid_is_reported_and_not_counted() {
         // The levels below the study do not exist and are not needed.
         let bundle = gateway.json(&format!("{path}&_count=0")).await;
         assert!(
-            bundle["total"].is_u64() && bundle.to_string().contains("1 matches were omitted"),
+            bundle["total"].is_u64() && bundle.to_string().contains("Archive main: 1 match was omitted"),
             "{path}: {bundle}"
         );
     }

@@ -91,6 +91,9 @@ async fn requests_with_another_fhir_version_or_several_versions_are_rejected() {
     let gateway = RunningGateway::start_with_samples().await;
     for (accept, status) in [
         ("application/fhir+xml; fhirVersion=4.0", 200),
+        ("application/fhir+xml; fhirVersion=4.0.1", 200),
+        ("application/fhir+json; fhirVersion=4.0.0, application/fhir+xml; fhirVersion=4.0", 200),
+        ("application/fhir+json; fhirVersion=4.3.0", 406),
         ("application/fhir+json; fhirVersion=3.0", 406),
         ("application/fhir+json; fhirVersion=4.0, application/fhir+json; fhirVersion=3.0", 400),
     ] {

@@ -196,10 +196,18 @@ impl<R: Searched> Search<R> {
         if !shapes_result && base_name != "_has" && Parameter::<R>::named(base_name).is_none() {
             return self.ignore(name, NOT_SUPPORTED, context);
         }
-        // An empty value has no effect (R4 search#escaping); it is reported, because it did not restrict the search.
+        // An empty value has no effect (R4 search#escaping); it is reported, because it did not restrict the search. A program
+        // that has lost the patient must not receive the studies of every patient.
         if value.is_empty() {
+            if Parameter::<R>::named(base_name).is_some_and(Parameter::selects_patient) {
+                return Err(error(
+                    "value",
+                    "expected a value; omit the parameter to search for every patient".to_owned(),
+                ));
+            }
             return self.ignore(name, "The parameter has no value.", context);
         }
+        let mut applied = value.to_owned();
         if shapes_result {
             let modifier = name.strip_prefix(base_name).and_then(|rest| rest.strip_prefix(':'));
             if name.contains('.') {
@@ -209,7 +217,11 @@ impl<R: Searched> Search<R> {
                 ));
             }
             match self.result.read(base_name, modifier, value, &mut self.sort, context) {
-                Ok(()) => {}
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    self.ignore(name, &why, context)?;
+                    applied = SortKey::join(&self.sort);
+                }
                 Err(Unread::Error(code, diagnostics)) => return Err(error(code, diagnostics)),
                 Err(Unread::Ignored(why)) => return self.ignore(name, &why, context),
             }
@@ -224,7 +236,7 @@ impl<R: Searched> Search<R> {
             self.remarks.extend(read.remark.map(|remark| (shown(name), remark)));
             self.criteria.push(read.criterion);
         }
-        self.applied.push((name.to_owned(), value.to_owned()));
+        self.applied.push((name.to_owned(), applied));
         Ok(())
     }
 

@@ -97,6 +97,7 @@ fn a_bundle_links_to_its_other_pages_and_to_other_formats() {
         "entry": [
             {"resource": {"resourceType": "Patient"}, "search": {"mode": "match"}},
             {"resource": {"resourceType": "ImagingStudy"}, "search": {"mode": "include"}},
+            {"resource": {"resourceType": "OperationOutcome"}, "search": {"mode": "outcome"}},
         ],
     });
     let page = page(&bundle, &[("name", "a&b"), ("_format", "html"), ("_pretty", "true")]);
@@ -114,7 +115,7 @@ fn a_bundle_links_to_its_other_pages_and_to_other_formats() {
 }
 
 #[test]
-fn a_bundle_has_a_list_of_its_entries_before_the_json() {
+fn a_bundle_has_the_issues_of_the_search_and_a_list_of_its_entries_before_the_json() {
     let entry = |url: &str, resource| serde_json::json!({"fullUrl": url, "resource": resource});
     let bundle = serde_json::json!({"resourceType": "Bundle", "entry": [
         entry("https://h.example/x/fhir/ImagingStudy/1.2", serde_json::json!({
@@ -124,7 +125,11 @@ fn a_bundle_has_a_list_of_its_entries_before_the_json() {
             "resourceType": "Patient", "id": "p", "name": [{"text": "Jane Doe"}], "birthDate": "1970",
         })),
         entry("https://evil.example/Endpoint/e", serde_json::json!({"resourceType": "Endpoint", "id": "e", "name": "<Main>"})),
-        {"resource": {"resourceType": "OperationOutcome", "issue": [{"diagnostics": "Left out."}]}},
+        entry("https://h.example/x/fhir/Patient/n", serde_json::json!({
+            "resourceType": "Patient", "id": "n", "gender": "other", "identifier": [{"value": "4711"}],
+        })),
+        entry("https://h.example/x/fhir/Patient/o", serde_json::json!({"resourceType": "Patient", "id": "o"})),
+        {"resource": {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "diagnostics": "Left out."}]}},
     ]});
     let page = page(&bundle, &[]);
     let list = page.split("<ol class=\"entries\">").nth(1).unwrap().split("</ol>").next().unwrap();
@@ -134,9 +139,13 @@ fn a_bundle_has_a_list_of_its_entries_before_the_json() {
             "<a href=\"https://h.example/x/fhir/ImagingStudy/1.2\">ImagingStudy/1.2</a> <span>2024 · CT, SR · Head</span>",
             "<a href=\"https://h.example/x/fhir/Patient/p\">Patient/p</a> <span>Jane Doe · 1970</span>",
             "Endpoint <span>&#60;Main&#62;</span>",
-            "OperationOutcome <span>Left out.</span>",
+            "<a href=\"https://h.example/x/fhir/Patient/n\">Patient/n</a> <span>no name · 4711 · other</span>",
+            "<a href=\"https://h.example/x/fhir/Patient/o\">Patient/o</a> <span>no name</span>",
         ]
     );
+    let issues = page.split("<ul class=\"issues\">").nth(1).unwrap().split("</ul>").next().unwrap();
+    assert!(issues.starts_with("<li class=\"warning\">Left out."), "{issues}");
+    assert!(page.find("class=\"issues\"") < page.find("class=\"entries\""));
 }
 
 #[test]

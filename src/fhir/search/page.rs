@@ -70,8 +70,8 @@ impl<'a> Pages<'a> {
             expression: vec![format!("http.{name}")],
         };
         let ignored = search.ignored.iter().map(|(name, why)| {
-            let text = if name == "_type" {
-                // The other types of its list restrict the results.
+            let text = if search.applied.iter().any(|(applied, _)| applied == name) {
+                // The rest of its list, or another value of it, was applied.
                 format!("Parameter `{name}`: {why}")
             } else if ResultParameters::are_named(name) {
                 format!("Parameter `{name}` was ignored. {why}")
@@ -132,7 +132,8 @@ impl<'a> Pages<'a> {
         if !self.issues.is_empty()
             && let Ok(outcome) = serde_json::to_vec(&OperationOutcome { issue: self.issues })
         {
-            entries.push(Entry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
+            // First, so that nobody reads the matches without it.
+            entries.insert(0, Entry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
         }
         Searchset { total: page.total.filter(|_| self.shows_total), links, entries, last_updated: None }
     }

@@ -72,12 +72,13 @@ impl Searches {
         }
         let is_wanted = |kind| types.served.contains(&kind);
         let limits = &context.limits;
-        let endpoints: Option<Search<Endpoint>> =
+        let mut endpoints: Option<Search<Endpoint>> =
             is_wanted(ResourceType::Endpoint).then(|| common.search(limits)).transpose()?;
-        let studies: Option<Search<ImagingStudy>> =
+        let mut studies: Option<Search<ImagingStudy>> =
             is_wanted(ResourceType::ImagingStudy).then(|| common.search(limits)).transpose()?;
-        let patients: Option<Search<Patient>> =
+        let mut patients: Option<Search<Patient>> =
             is_wanted(ResourceType::Patient).then(|| common.search(limits)).transpose()?;
+        let sort = common_order(&mut endpoints, &mut studies, &mut patients);
         let readings = [
             endpoints.as_ref().map(Reading::from),
             studies.as_ref().map(Reading::from),
@@ -92,20 +93,15 @@ impl Searches {
         applied.extend(
             readings.first().into_iter().flat_map(|first| first.applied.iter().filter(by_all).cloned()),
         );
+        if let Some(sort) = sort {
+            applied.retain(|(name, _)| name != "_sort");
+            applied.push(("_sort".to_owned(), sort));
+        }
         Ok(Self { endpoints, studies, patients, applied, ignored })
     }
 
-    /// The requested order, if it is the same for all types; otherwise by id.
+    /// The requested order, as far as all types have its keys; otherwise by id.
     fn order(&self) -> SortOrder<'_> {
-        let names = [
-            self.endpoints.as_ref().map(|search| names(&search.sort)),
-            self.studies.as_ref().map(|search| names(&search.sort)),
-            self.patients.as_ref().map(|search| names(&search.sort)),
-        ];
-        let names: Vec<_> = names.into_iter().flatten().collect();
-        if names.windows(2).any(|pair| pair[0] != pair[1]) {
-            return SortOrder::default();
-        }
         SortOrder {
             endpoints: self.endpoints.as_ref().map_or(&[], |search| &search.sort),
             studies: self.studies.as_ref().map_or(&[], |search| &search.sort),
@@ -169,9 +165,47 @@ impl Searches {
     }
 }
 
-/// The keys of an order, by the names of their parameters, which types share.
+/// Removes the keys of the requested order that not all types have. Returns the remaining ones as the value of `_sort`, if any
+/// type has others.
+fn common_order(
+    endpoints: &mut Option<Search<Endpoint>>,
+    studies: &mut Option<Search<ImagingStudy>>,
+    patients: &mut Option<Search<Patient>>,
+) -> Option<String> {
+    let orders = [
+        endpoints.as_ref().map(|search| names(&search.sort)),
+        studies.as_ref().map(|search| names(&search.sort)),
+        patients.as_ref().map(|search| names(&search.sort)),
+    ];
+    let orders: Vec<_> = orders.into_iter().flatten().collect();
+    if orders.windows(2).all(|pair| pair[0] == pair[1]) {
+        return None;
+    }
+    let of_all = |key: (&'static str, Direction)| orders.iter().all(|order| order.contains(&key));
+    let mut sort = String::new();
+    if let Some(search) = endpoints {
+        search.sort.retain(|key| of_all(named(key)));
+        sort = SortKey::join(&search.sort);
+    }
+    if let Some(search) = studies {
+        search.sort.retain(|key| of_all(named(key)));
+        sort = SortKey::join(&search.sort);
+    }
+    if let Some(search) = patients {
+        search.sort.retain(|key| of_all(named(key)));
+        sort = SortKey::join(&search.sort);
+    }
+    Some(sort).filter(|sort| !sort.is_empty())
+}
+
+/// A key by the name of its parameter, which types share.
+fn named<R: Searched>(key: &SortKey<R>) -> (&'static str, Direction) {
+    (key.parameter().name, key.direction())
+}
+
+/// The keys of an order.
 fn names<R: Searched>(sort: &[SortKey<R>]) -> Vec<(&'static str, Direction)> {
-    sort.iter().map(|key| (key.parameter().name, key.direction())).collect()
+    sort.iter().map(named).collect()
 }
 
 /// In its own compartment, a Patient is compared only by the parameters of all resources.

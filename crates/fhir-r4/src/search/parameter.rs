@@ -205,6 +205,17 @@ impl<R: Searched> Parameter<R> {
         Self::all().find(|parameter| parameter.name == name)
     }
 
+    /// The parameters of `R` that `_sort` supports.
+    pub fn sorting() -> impl Iterator<Item = &'static Self> {
+        Self::all().filter(|parameter| parameter.sorts)
+    }
+
+    /// Whether it names the patient of a search: a reference to a Patient, or the identity of the Patient itself.
+    pub(super) fn selects_patient(&self) -> bool {
+        let is_identity = R::TYPE == ResourceType::Patient && matches!(self.name, "_id" | "identifier");
+        is_identity || self.chain == Some(ResourceType::Patient)
+    }
+
     /// All parameters of `R`: the common ones, then its own.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         R::COMMON.iter().chain(R::OWN)

@@ -115,7 +115,7 @@ impl ResultParameters {
     }
 
     /// Parses one result parameter; `name` must be known ([`is_known`]). The keys of `_sort` depend on the type that is searched:
-    /// they are returned in `sort`.
+    /// they are returned in `sort`. If a part of the value is ignored, returns the reason.
     pub(super) fn read<R: Searched>(
         &mut self,
         name: &str,
@@ -123,9 +123,9 @@ impl ResultParameters {
         value: &str,
         sort: &mut Vec<SortKey<R>>,
         context: &Context<'_>,
-    ) -> Result<(), Unread> {
+    ) -> Result<Option<String>, Unread> {
         let invalid = |diagnostics: &str| Unread::Error("value", diagnostics.to_owned());
-        let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(()) };
+        let Some(known) = KNOWN.into_iter().find(|known| *known == name) else { return Ok(None) };
         let repeats = matches!(known, "_include" | "_revinclude");
         let iterate = repeats && modifier == Some("iterate");
         if modifier.is_some() && !iterate {
@@ -166,7 +166,11 @@ impl ResultParameters {
                 let expected = "expected comma-separated names of root elements of the resource";
                 self.elements = Some(names.ok_or_else(|| invalid(expected))?);
             }
-            "_sort" => *sort = SortKey::parse_all(value)?,
+            "_sort" => {
+                let ignored;
+                (*sort, ignored) = SortKey::parse_all(value)?;
+                return Ok(ignored);
+            }
             "_include" | "_revinclude" => {
                 let include = Include::read(value, iterate).ok_or_else(|| {
                     let expected = "expected Type:parameter[:Target] with a reference parameter of a supported type, such as ImagingStudy:patient, Type:* or *";
@@ -200,7 +204,7 @@ impl ResultParameters {
             "_cursor" => self.cursor = Some(value.to_owned()),
             _ => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Rejects parameters that exclude each other.

@@ -37,17 +37,40 @@ impl<R: Searched> SortKey<R> {
         Some(Self { parameter, direction })
     }
 
-    /// Parses the keys of a value. A parameter that is repeated orders nothing that its first occurrence left equal, and is left
-    /// out.
-    pub(super) fn parse_all(value: &str) -> Result<Vec<Self>, Unread> {
+    /// Parses the keys of a value, and reports those that are not supported. A parameter that is repeated orders nothing that its
+    /// first occurrence left equal, and is left out.
+    pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<String>), Unread> {
         let mut keys: Vec<Self> = Vec::new();
+        let mut ignored: Vec<&'static str> = Vec::new();
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let key = Self::parse(name).ok_or_else(unsupported::<R>)?;
-            if !keys.iter().any(|earlier| earlier.parameter.key == key.parameter.key) {
-                keys.push(key);
+            match Self::parse(name) {
+                Some(key) if keys.iter().any(|earlier| earlier.parameter.key == key.parameter.key) => {}
+                Some(key) => keys.push(key),
+                None => {
+                    let known = Parameter::<R>::named(name.strip_prefix('-').unwrap_or(name));
+                    ignored.push(known.map_or("an unknown parameter", |parameter| parameter.name));
+                }
             }
         }
-        if keys.is_empty() { Err(unsupported::<R>()) } else { Ok(keys) }
+        if keys.is_empty() {
+            return Err(Unread::Ignored(supported::<R>()));
+        }
+        ignored.dedup();
+        let why = || format!("The results are not sorted by {}. {}", ignored.join(", "), supported::<R>());
+        let why = (!ignored.is_empty()).then(why);
+        Ok((keys, why))
+    }
+
+    /// The keys as the value of `_sort`.
+    pub fn join(keys: &[Self]) -> String {
+        keys.iter().map(Self::text).collect::<Vec<_>>().join(",")
+    }
+
+    fn text(&self) -> String {
+        match self.direction {
+            Direction::Ascending => self.parameter.name.to_owned(),
+            Direction::Descending => format!("-{}", self.parameter.name),
+        }
     }
 
     /// The parameter by whose values resources are sorted.
@@ -76,8 +99,7 @@ impl<R: Searched> fmt::Debug for SortKey<R> {
     }
 }
 
-fn unsupported<R: Searched>() -> Unread {
-    let names = Parameter::<R>::all().filter(|parameter| parameter.sorts).map(|parameter| parameter.name);
-    let names = names.collect::<Vec<_>>().join(", ");
-    Unread::Ignored(format!("_sort supports {names}; prefix a name with - for descending order."))
+fn supported<R: Searched>() -> String {
+    let names = Parameter::<R>::sorting().map(|parameter| parameter.name).collect::<Vec<_>>().join(", ");
+    format!("_sort supports {names}; prefix a name with - for descending order.")
 }

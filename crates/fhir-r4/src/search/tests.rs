@@ -98,6 +98,18 @@ fn unknown_parameter_is_ignored_and_reported_or_rejected() {
 fn unsupported_sort_is_ignored_and_reported_or_rejected() {
     assert_eq!(ignored("_sort=modality"), ["_sort"]);
     assert!(Search::<ImagingStudy>::parse(&pairs("_sort=modality"), &STRICT).is_err());
+    assert_eq!(ignored("_sort=,"), ["_sort"]);
+}
+
+#[test]
+fn supported_sort_keys_are_applied_beside_unsupported_ones() {
+    let search = studies("_sort=nonsense,-started,modality,_id,started").unwrap();
+    assert_eq!(SortKey::join(&search.sort), "-started,_id");
+    assert_eq!(search.applied, [("_sort".to_owned(), "-started,_id".to_owned())]);
+    let [(name, why)] = &search.ignored[..] else { panic!("{:?}", search.ignored) };
+    assert_eq!(name, "_sort");
+    assert!(why.starts_with("The results are not sorted by an unknown parameter, modality."), "{why}");
+    assert!(Search::<ImagingStudy>::parse(&pairs("_sort=nonsense,started"), &STRICT).is_err());
 }
 
 #[test]
@@ -107,16 +119,19 @@ fn named_query_is_rejected() {
 
 #[test]
 fn empty_value_is_reported_as_ignored() {
-    assert_eq!(ignored("patient=&_count="), ["patient", "_count"]);
+    assert_eq!(ignored("status=&_count="), ["status", "_count"]);
 }
 
 #[test]
 fn empty_reference_never_widens_a_search() {
-    // Empty: reported. Only commas: rejected. Another type: no match.
-    assert_eq!(ignored("patient=&modality=CT"), ["patient"]);
-    assert_eq!(studies("patient=,").unwrap_err()[0].parameter, "patient");
+    // Empty, or only commas: rejected. Another type: no match.
+    for query in ["patient=&modality=CT", "patient=,", "patient.identifier=", "patient:missing="] {
+        assert_eq!(studies(query).unwrap_err()[0].parameter, "patient", "{query}");
+    }
+    assert_eq!(studies("subject:Patient.name=").unwrap_err()[0].parameter, "subject");
+    assert_eq!(read::<Patient>("identifier=").unwrap_err()[0].parameter, "identifier");
+    assert_eq!(read::<Patient>("_id=").unwrap_err()[0].parameter, "_id");
     assert_eq!(studies("patient=Practitioner/1").unwrap().criteria.len(), 1);
-    assert!(Search::<ImagingStudy>::parse(&pairs("patient="), &STRICT).is_err());
 }
 
 #[test]
