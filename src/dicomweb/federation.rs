@@ -71,6 +71,11 @@ impl Federation {
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         let resource = authorize(access, &request)?;
+        if let Resource::Search(level) = &resource
+            && let Some(empty) = SearchRequest::read(&request, level)?.without_rows()
+        {
+            return Ok(finish(&request, empty));
+        }
         let response = match (&resource, resource.study()) {
             (_, Some(study)) => self.below_study(public, &request, &resource, study).await,
             (Resource::Search(level), None) => self.search(public, &request, level, &self.all()).await,

@@ -40,10 +40,15 @@ pub(super) struct SearchRequest {
 impl SearchRequest {
     pub(super) fn read(request: &DicomwebRequest<'_>, level: &SearchLevel) -> Result<Self, DicomwebError> {
         let pairs = decode(request.query.unwrap_or_default())?;
-        let (query, common) = query::search(level.clone(), &pairs)?;
-        let accepted = Accepted::read(&common.headers_of(request), &Resource::Search(level.clone()));
+        let search = query::search(level.clone(), &pairs)?;
+        let accepted = Accepted::read(&search.common.headers_of(request), &Resource::Search(level.clone()));
         let format = accepted.ok_or(DicomwebError::NotAcceptable)?.preferred_format();
-        Ok(Self { query, format })
+        Ok(Self { query: search.query, format })
+    }
+
+    /// The response if no row is requested (PS3.18 8.3.4.4): no archive needs to be asked for it.
+    pub(super) fn without_rows(&self) -> Option<Response<Body>> {
+        (self.query.window().0 == Some(0)).then(|| assembled::rows("[]", self.format))
     }
 }
 
@@ -95,11 +100,12 @@ async fn merge(
     }
     let (limit, offset) = query.window();
     let offset = offset as usize;
-    let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize));
     let too_costly = DicomwebError::TooCostly { limit: max_scan };
-    if end > max_scan {
+    if offset > max_scan {
         return Err(too_costly);
     }
+    // A page that ends beyond the rows that can be scanned is shorter than requested (PS3.18 8.3.4.4).
+    let end = limit.map_or(max_scan, |limit| offset.saturating_add(limit as usize)).min(max_scan);
     // One row more than the page needs shows whether the list continues.
     let searches = archives.iter().map(|archive| first_rows(archive, query, end + 1, max_scan));
     let mut lists = try_join_all(searches).await.map_err(query_rejection)?;

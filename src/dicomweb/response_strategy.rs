@@ -4,7 +4,7 @@
 //! The choice is a function of the request and the archive's profile; it needs no request to the archive. `response_cache`
 //! caches responses.
 
-use http::Response;
+use http::{HeaderValue, Response, header};
 
 use super::context::DicomwebContext;
 use super::error::DicomwebError;
@@ -17,6 +17,11 @@ use super::response_cache::ResponseSource;
 use super::{rendering, synthesis};
 use crate::upstream::{Archive, SearchLevel};
 use http_messages::body::Body;
+
+/// PS3.18 8.3.4.4: the list may be longer than the maximum, which is only known when it has been sent.
+const LIMIT_REDUCED: HeaderValue = HeaderValue::from_static(
+    "299 dicomweb-gateway \"The limit was reduced to the maximum. There may be additional results that can be requested\"",
+);
 
 /// How the response is obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,24 +103,46 @@ async fn respond(
     request: &DicomwebRequest<'_>,
 ) -> Result<Response<Body>, DicomwebError> {
     let proxied = ProxyRequest::read(archive, public, request)?;
+    if let Target::Resource(Resource::Search(level)) = request.target
+        && let Some(empty) = SearchRequest::read(request, level)?.without_rows()
+    {
+        return Ok(empty);
+    }
+    let mut response =
+        respond_as(Strategy::of(archive, request, &proxied)?, context, archive, public, (request, &proxied))
+            .await?;
+    if proxied.is_limit_reduced && response.status().is_success() {
+        response.headers_mut().append(header::WARNING, LIMIT_REDUCED);
+    }
+    Ok(response)
+}
+
+/// The response of `archive` that is obtained in that way.
+async fn respond_as(
+    strategy: Strategy,
+    context: &DicomwebContext,
+    archive: &Archive,
+    public: &str,
+    (request, proxied): (&DicomwebRequest<'_>, &ProxyRequest),
+) -> Result<Response<Body>, DicomwebError> {
     let limits = context.limits;
-    match Strategy::of(archive, request, &proxied)? {
-        Strategy::ForwardOnly => fetch(archive, &proxied).await,
+    match strategy {
+        Strategy::ForwardOnly => fetch(archive, proxied).await,
         Strategy::CompareRows(level) => {
             merged_search::respond(&[archive], public, request, &level, limits).await
         }
-        Strategy::Render => rendering::render(archive, &context.render_pool, public, &proxied).await,
-        Strategy::Synthesize => synthesis::synthesize(archive, limits, &proxied).await,
+        Strategy::Render => rendering::render(archive, &context.render_pool, public, proxied).await,
+        Strategy::Synthesize => synthesis::synthesize(archive, limits, proxied).await,
         Strategy::Forward { fallback } => {
-            let rejection = match forward(archive, &proxied).await {
+            let rejection = match forward(archive, proxied).await {
                 Err(rejection) if rejection.is_unsupported_by_archive() => rejection,
-                response => return synthesis::completed(archive, limits, &proxied, response?).await,
+                response => return synthesis::completed(archive, limits, proxied, response?).await,
             };
             let replacement = match fallback {
                 Some(Fallback::Render) => {
-                    rendering::render(archive, &context.render_pool, public, &proxied).await
+                    rendering::render(archive, &context.render_pool, public, proxied).await
                 }
-                Some(Fallback::Synthesize) => synthesis::synthesize(archive, limits, &proxied).await,
+                Some(Fallback::Synthesize) => synthesis::synthesize(archive, limits, proxied).await,
                 None => return Err(rejection),
             };
             match replacement {

@@ -6,13 +6,14 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::archive::dicomweb_status;
 use super::{DEFAULT_RETRY_AFTER, Failure, sentence};
-use crate::dicomweb::{DicomwebError, PathError};
+use crate::dicomweb::{DicomwebError, PathError, QueryError};
 use dicom_render::{CodecError, RenderError};
 use http_messages::body::{self, Body};
 
 fn status(error: &DicomwebError) -> StatusCode {
     match error {
         DicomwebError::NotAcceptable
+        | DicomwebError::Query(QueryError::Charset)
         | DicomwebError::MultipleImages
         | DicomwebError::MediaTypesRejected { .. } => StatusCode::NOT_ACCEPTABLE,
         DicomwebError::StudySplitAcrossArchives

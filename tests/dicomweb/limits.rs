@@ -2,7 +2,8 @@
 
 use crate::support::archive_root::ArchiveRoot;
 use crate::support::client;
-use crate::support::pacs::{Answer, Pacs};
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs, Study};
 
 #[tokio::test]
 async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
@@ -22,8 +23,7 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
     }
     let sent = pacs.targets().len();
     for target in [
-        "studies?limit=50001".to_owned(),
-        "studies?limit=0".to_owned(),
+        "studies?limit=-1".to_owned(),
         "studies?offset=1000001".to_owned(),
         fields(257),
         format!("studies?{}", "accept&".repeat(1001)),
@@ -36,6 +36,48 @@ async fn searches_beyond_the_limits_of_keys_fields_and_paging_are_rejected() {
     let long = client::get(&root.url(&format!("studies?PatientName={}", "a".repeat(64 * 1024)))).await;
     assert!(matches!(long.status, 414 | 431), "{}", long.status);
     assert_eq!(pacs.targets().len(), sent);
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_is_an_empty_list_and_a_larger_one_than_the_maximum_is_reduced() {
+    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
+    let root = ArchiveRoot::of(&pacs).await;
+    let aggregate = |target: &str| root.url(target).replace("/main/", "/");
+    for target in ["studies?limit=0", "studies/1.2/series?limit=0&offset=5", "instances?limit=00"] {
+        for url in [root.url(target), aggregate(target)] {
+            let answer = client::get(&url).await;
+            assert_eq!((answer.status, answer.text().as_str()), (200, "[]"), "{url}");
+            let xml = client::get_with(&url, &[("Accept", "application/dicom+xml")]).await;
+            assert_eq!((xml.status, xml.body.len()), (204, 0), "{url}");
+        }
+    }
+    for target in ["studies?limit=0&NoSuchAttr=1", "studies?limit=0&PatientID=1&00100020=2"] {
+        assert_eq!(client::get(&root.url(target)).await.status, 400, "{target}");
+    }
+    assert_eq!(pacs.targets(), [""; 0]);
+    let all = client::get(&root.url("studies?limit=50000")).await;
+    assert_eq!((all.status, all.header("warning")), (200, None));
+    for limit in ["50001", "1000000", "99999999999999999999"] {
+        let answer = client::get(&root.url(&format!("studies?limit={limit}"))).await;
+        assert_eq!((answer.status, answer.json()), (200, all.json()));
+        assert!(answer.header("warning").unwrap().starts_with("299 "), "the list may be longer");
+        assert!(pacs.targets().pop().unwrap().ends_with("?limit=50000"));
+    }
+}
+
+#[tokio::test]
+async fn a_merged_list_that_is_cut_at_the_maximum_has_a_warning() {
+    let studies = (0..12).map(|number| Study::new(&format!("1.{number}")));
+    let pacs = studies.fold(Pacs::new(), Pacs::study).start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan = 10\n").await;
+    let cut = gateway.get("/dicom-web/studies?limit=1000000").await;
+    assert_eq!((cut.status, cut.json().as_array().unwrap().len()), (200, 10), "{}", cut.text());
+    assert!(cut.header("warning").unwrap().contains("additional results"));
+    let last = gateway.get("/dicom-web/studies?limit=1000000&offset=7").await;
+    assert_eq!((last.status, last.json().as_array().unwrap().len()), (200, 3));
+    assert!(last.header("warning").unwrap().contains("additional results"));
+    assert_eq!(gateway.get("/dicom-web/studies?limit=5&offset=11").await.status, 413);
+    assert_eq!(gateway.get("/dicom-web/studies").await.status, 413, "a whole list is never cut");
 }
 
 const INSTANCE: &str = "studies/1.2/series/1.2.1/instances/1.2.1.1";

@@ -27,6 +27,7 @@ async fn matching_operators_are_sent_unescaped() {
     for query in [
         "PatientName=D%3Fe%2A",
         "StudyInstanceUID=1.2%2C1.3",
+        "StudyInstanceUID=1.2%5C1.3",
         "StudyDate=20240101-20240131",
         "PatientID=a%26b%20c",
     ] {
@@ -36,6 +37,7 @@ async fn matching_operators_are_sent_unescaped() {
         pacs.targets(),
         [
             "/dicom-web/studies?PatientName=D?e*",
+            "/dicom-web/studies?StudyInstanceUID=1.2,1.3",
             "/dicom-web/studies?StudyInstanceUID=1.2,1.3",
             "/dicom-web/studies?StudyDate=20240101-20240131",
             "/dicom-web/studies?PatientID=a%26b%20c",
@@ -74,7 +76,9 @@ async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
         "studies?PatientID=a%0d%0aX:%20y",
         "studies?PatientID=%zz",
         "studies?PatientID=%ff",
-        "studies/1.2/metadata?token=1",
+        "studies?ModalitiesInStudy=CT%5CMR",
+        "studies?PatientName=Doe%5CRoe",
+        "studies?token=1",
     ] {
         let answer = client::get(&root.url(target)).await;
         assert_eq!(answer.status, 400, "{target}: {}", answer.text());
@@ -142,6 +146,72 @@ async fn the_accept_parameter_replaces_the_header() {
     client::get_with(&target, &[("Accept", "text/html")]).await;
     assert_eq!(pacs.requests()[0].header("accept"), Some("image/jpeg"));
     assert_eq!(pacs.targets(), ["/dicom-web/studies/1.2/rendered?quality=80&window=40,400,linear"]);
+}
+
+#[tokio::test]
+async fn a_literal_plus_sign_in_the_accept_parameter_is_one() {
+    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
+    let root = ArchiveRoot::of(&pacs).await;
+    for (target, content_type) in [
+        ("studies?accept=application/dicom+json", "application/dicom+json"),
+        ("studies?accept=application/dicom%2Bjson", "application/dicom+json"),
+        ("studies?accept=image/png,application/dicom+json;q=0.5", "application/dicom+json"),
+        ("studies/1.2/metadata?accept=application/dicom+json", "application/dicom+json"),
+        (
+            "studies?accept=multipart/related;+type=%22application/dicom+xml%22",
+            "multipart/related; type=\"application/dicom+xml\"; boundary=dicomweb-gateway-part",
+        ),
+    ] {
+        let answer = client::get_with(&root.url(target), &[("Accept", "text/html")]).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_parameters_of_retrievals_are_omitted() {
+    let pacs = Pacs::new()
+        .study(Study::new("1.2").series("1.2.1", "CT", 1))
+        .at("/studies/1.2/rendered", Answer::bytes("image/jpeg", "x"))
+        .at("/studies/1.2/bulkdata/1", Answer::bytes("application/octet-stream", "x"))
+        .at("/uri/wado", Answer::bytes("image/jpeg", "x"))
+        .start()
+        .await;
+    let uri = format!("wado_uri_url = \"{}/uri/wado\"", pacs.url());
+    let root = ArchiveRoot::with_config(&pacs.url(), &uri).await;
+    let uids = "requestType=WADO&studyUID=1.2&seriesUID=1.2.1&objectUID=1.2.1.1";
+    for (target, sent) in [
+        ("studies/1.2/metadata?_=123".to_owned(), "studies/1.2/metadata".to_owned()),
+        (
+            "studies/1.2/rendered?token=x&quality=80&_=1&_=2".to_owned(),
+            "studies/1.2/rendered?quality=80".to_owned(),
+        ),
+        ("studies/1.2/bulkdata/1?window=1&token".to_owned(), "studies/1.2/bulkdata/1".to_owned()),
+        (format!("wado?{uids}&token=x"), format!("uri/wado?{uids}")),
+    ] {
+        let answer = client::get(&root.url(&target)).await;
+        assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+        assert_eq!(pacs.targets().pop().unwrap(), format!("/dicom-web/{sent}"));
+    }
+    assert_eq!(client::get(&root.url("studies/1.2/rendered?quality=0&token=x")).await.status, 400);
+}
+
+#[tokio::test]
+async fn charsets_other_than_utf_8_are_not_acceptable() {
+    let pacs = Pacs::new().study(Study::new("1.2").series("1.2.1", "CT", 1)).start().await;
+    let root = ArchiveRoot::of(&pacs).await;
+    for (charset, status) in [
+        ("utf-8", 200),
+        ("UTF-8", 200),
+        ("iso-8859-1,utf-8;q=0.5", 200),
+        ("iso-8859-1", 406),
+        ("ISO_IR%20100", 406),
+        ("utf-8;q=0", 406),
+    ] {
+        for target in ["studies", "studies/1.2/series", "studies/1.2/metadata"] {
+            let answer = client::get(&root.url(&format!("{target}?charset={charset}"))).await;
+            assert_eq!(answer.status, status, "{target} {charset}");
+        }
+    }
 }
 
 #[tokio::test]

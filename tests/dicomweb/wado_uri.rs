@@ -86,7 +86,6 @@ async fn invalid_requests_cause_no_upstream_request() {
         "requestType=WADO&studyUID=1.2&seriesUID=1.2.3&objectUID=1.2.3.4&objectUID=9",
         "requestType=WADO&studyUID=1.2/..&seriesUID=1.2.3&objectUID=1.2.3.4",
         &format!("{UIDS}&studyUID=9"),
-        &format!("{UIDS}&token=x"),
         &format!("{UIDS}&rows=1&rows=2"),
         &format!("{UIDS}&rows=-1"),
         &format!("{UIDS}&contentType=application/dicom&rows=1"),

@@ -41,6 +41,8 @@ pub(crate) struct ProxyRequest {
     pub(crate) accepted: Accepted,
     /// The rendering parameters of the client.
     pub(crate) rendering: Rendering,
+    /// The client requested more rows than an archive may be asked for.
+    pub(crate) is_limit_reduced: bool,
     /// The SOP Instance UID that an anonymized object must not have.
     pub(crate) anonymous: Option<SopInstanceUid>,
     upstream: UpstreamRequest,
@@ -59,11 +61,13 @@ impl ProxyRequest {
             Target::Resource(resource) => resource.clone(),
         };
         let pairs = decode(request.query.unwrap_or_default())?;
+        let mut is_limit_reduced = false;
         let (upstream, thumbnail_substitute, rendering, common) = match resource.clone() {
             Resource::Search(level) => {
-                let (query, common) = query::search(level, &pairs)?;
-                reject_computed_keys(archive, &query)?;
-                (UpstreamRequest::search(query), None, Rendering::default(), common)
+                let search = query::search(level, &pairs)?;
+                reject_computed_keys(archive, &search.query)?;
+                is_limit_reduced = search.is_limit_reduced;
+                (UpstreamRequest::search(search.query), None, Rendering::default(), search.common)
             }
             retrieved => {
                 let (rendering, common) = query::retrieval(&resource, &pairs)?;
@@ -84,6 +88,7 @@ impl ProxyRequest {
             url_map: UrlMap::new(public, &settings.qido_url, &settings.wado_url, request.path),
             accepts_gzip: negotiation::accepts_gzip(&headers),
             accepted: Accepted::read(&headers, &resource).ok_or(DicomwebError::NotAcceptable)?,
+            is_limit_reduced,
             anonymous: None,
             upstream: upstream.with_forwarded_headers(&headers),
             thumbnail_substitute: thumbnail_substitute
@@ -109,6 +114,7 @@ impl ProxyRequest {
             accepts_gzip: false,
             accepted: Accepted::rows(),
             rendering: Rendering::default(),
+            is_limit_reduced: false,
             anonymous: None,
             upstream: UpstreamRequest::retrieve(retrieval),
             thumbnail_substitute: None,
@@ -135,6 +141,7 @@ impl ProxyRequest {
             // The beginning of the object is inspected, which a range may lack.
             upstream: if anonymous.is_some() { upstream.without_range() } else { upstream },
             anonymous,
+            is_limit_reduced: false,
             rendering: Rendering::default(),
             thumbnail_substitute: None,
             resource,

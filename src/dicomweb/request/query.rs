@@ -1,19 +1,21 @@
 //! Query parameters of searches (PS3.18 8.3.4, 10.6.1.2) and retrievals (8.3.3, 8.3.5, 10.4.1.2), read into typed parts.
 //!
 //! Archives ignore an unknown key and return every patient, use the last of two equal keys, and read an alias as another key.
-//! So only attributes of PS3.6 may be matched, each once, and unknown keys are rejected, although PS3.18 8.3.4 would have them
-//! ignored.
+//! So only attributes of PS3.6 may be matched, each once, and unknown keys of a search are rejected, although PS3.18 8.3.4 would
+//! have them ignored. Unknown keys of a retrieval are omitted: they cannot widen it.
 
 use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderValue, header};
+
+use dicom_core::VR;
 
 use super::DicomwebRequest;
 use super::path::Resource;
 use crate::upstream::{DicomResource, MatchValue, MatchingOption, QidoQuery, Rendering, SearchLevel};
 use dicom_model::{Tag, tag};
 
-/// No archive returns more rows at once.
+/// No archive returns more rows at once; a larger limit means this one (PS3.18 8.3.4.4).
 const MAX_ROWS: u32 = 50_000;
 
 /// No archive supports a larger offset.
@@ -50,6 +52,9 @@ pub enum QueryError {
     /// The key is required.
     #[error("\"{0}\" is missing")]
     Missing(&'static str),
+    /// Only UTF-8 is available.
+    #[error("the only charset is utf-8")]
+    Charset,
     /// The value is not valid for the parameter.
     #[error("\"{key}\" must be {expected}")]
     Value {
@@ -96,26 +101,54 @@ impl CommonParameters {
                 if value.is_empty() || value.len() > 1024 || !value.bytes().all(legal) {
                     return Err(QueryError::value(key, "a list of media types"));
                 }
-                if self.accept.replace(value.to_owned()).is_some() {
+                if self.accept.replace(with_plus_signs(value)).is_some() {
                     return Err(QueryError::Twice(key.to_owned()));
                 }
                 Ok(true)
             }
             // DICOM JSON is UTF-8, and so is everything that the gateway requests.
-            "charset" if value.eq_ignore_ascii_case("utf-8") => Ok(true),
-            "charset" => Err(QueryError::value(key, "utf-8")),
+            "charset" if value.split(',').any(accepts_utf_8) => Ok(true),
+            "charset" => Err(QueryError::Charset),
             _ => Ok(false),
         }
     }
 }
 
+/// Media types in which a `+` was not escaped: in a query it means a blank, which no media type has inside a name.
+fn with_plus_signs(media_types: &str) -> String {
+    let mut text = String::with_capacity(media_types.len());
+    let mut rest = media_types.chars().peekable();
+    while let Some(character) = rest.next() {
+        let is_inside = text.ends_with(|last: char| last.is_ascii_alphanumeric())
+            && rest.peek().is_some_and(char::is_ascii_alphanumeric);
+        text.push(if character == ' ' && is_inside { '+' } else { character });
+    }
+    text
+}
+
+/// Whether one item of an `Accept-Charset` accepts UTF-8 (RFC 9110 12.5.2).
+fn accepts_utf_8(item: &str) -> bool {
+    let (name, weight) = item.split_once(';').unwrap_or((item, "q=1"));
+    let quality = weight.trim().strip_prefix("q=").and_then(|quality| quality.parse::<f32>().ok());
+    let name = name.trim();
+    (name == "*" || name.eq_ignore_ascii_case("utf-8")) && quality.is_some_and(|quality| quality > 0.0)
+}
+
+/// A search as requested by a client.
+#[derive(Debug)]
+pub(crate) struct SearchParameters {
+    pub(crate) query: QidoQuery,
+    pub(crate) common: CommonParameters,
+    /// The client's limit exceeds [`MAX_ROWS`], which replaces it.
+    pub(crate) is_limit_reduced: bool,
+}
+
 /// Reads the decoded query of a search at `level`.
-pub(crate) fn search(
-    level: SearchLevel,
-    pairs: &[(String, String)],
-) -> Result<(QidoQuery, CommonParameters), QueryError> {
+pub(crate) fn search(level: SearchLevel, pairs: &[(String, String)]) -> Result<SearchParameters, QueryError> {
     let mut query = QidoQuery::new(level);
     let mut common = CommonParameters::default();
+    let mut is_limit_reduced = false;
+    let takes_lists = pairs.iter().any(|(key, value)| key == "multiplevaluematching" && value == "true");
     let mut included = BTreeSet::new();
     let mut keys = BTreeSet::new();
     for (key, value) in pairs {
@@ -140,7 +173,16 @@ pub(crate) fn search(
             return Err(QueryError::Twice(QueryError::shown(key)));
         }
         query = match name {
-            SearchKey::Limit => query.limit(number(key, value, 1, MAX_ROWS, "a number from 1 to 50000")?),
+            SearchKey::Limit => {
+                let is_decimal = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+                if !is_decimal {
+                    return Err(QueryError::value(key, "a number of rows"));
+                }
+                // A number with too many digits is a large one.
+                let limit: u32 = value.parse().unwrap_or(u32::MAX);
+                is_limit_reduced = limit > MAX_ROWS;
+                query.limit(limit.min(MAX_ROWS))
+            }
             SearchKey::Offset => {
                 query.offset(number(key, value, 0, MAX_OFFSET, "a number from 0 to 1000000")?)
             }
@@ -158,14 +200,25 @@ pub(crate) fn search(
             SearchKey::Attribute(_) if value.len() > MAX_VALUE_LEN || value.chars().any(char::is_control) => {
                 return Err(QueryError::value(key, "text without control characters, at most 32 kB"));
             }
+            // PS3.18 8.3.4.1: a list of UIDs is separated by commas or backslashes; archives know commas only.
+            SearchKey::Attribute(tag) if tag::value_representation(tag) == Some(VR::UI) => {
+                query.matching(tag, MatchValue::raw(&value.replace('\\', ",")))
+            }
+            // A backslash separates values, so that no single value can match it: archives would return an empty list.
+            SearchKey::Attribute(_) if value.contains('\\') && !takes_lists => {
+                return Err(QueryError::value(
+                    key,
+                    "one value without a backslash; search for the values one by one, or with multiplevaluematching=true if the archive supports it",
+                ));
+            }
             SearchKey::Attribute(tag) => query.matching(tag, MatchValue::raw(value)),
         };
     }
     let included: Vec<Tag> = included.into_iter().collect();
-    Ok((query.include(&included), common))
+    Ok(SearchParameters { query: query.include(&included), common, is_limit_reduced })
 }
 
-/// Reads the decoded query of a retrieval of `resource`. Only a rendered resource has parameters of its own.
+/// Reads the decoded query of a retrieval of `resource`. Only a rendered resource has parameters of its own; others are omitted.
 pub(crate) fn retrieval(
     resource: &Resource,
     pairs: &[(String, String)],
@@ -179,7 +232,7 @@ pub(crate) fn retrieval(
             continue;
         }
         if !is_rendered || !Rendering::PARAMETERS.contains(&key.as_str()) {
-            return Err(QueryError::UnknownKey(QueryError::shown(key)));
+            continue;
         }
         if !keys.insert(key.as_str()) {
             return Err(QueryError::Twice(key.clone()));
@@ -271,7 +324,7 @@ mod tests {
     }
 
     fn canonical(query: &[(&str, &str)]) -> Result<String, QueryError> {
-        search(SearchLevel::Studies, &pairs(query)).map(|(query, _)| query.canonical())
+        search(SearchLevel::Studies, &pairs(query)).map(|search| search.query.canonical())
     }
 
     #[test]
@@ -316,10 +369,9 @@ mod tests {
     #[test]
     fn numbers_and_flags_are_read_strictly() {
         for (key, value) in [
-            ("limit", "0"),
             ("limit", "-1"),
             ("limit", "+1"),
-            ("limit", "50001"),
+            ("limit", "1.5"),
             ("limit", "a"),
             ("limit", ""),
             ("offset", "-1"),
@@ -328,12 +380,64 @@ mod tests {
             ("fuzzymatching", ""),
             ("includefield", "x"),
             ("includefield", ""),
-            ("charset", "latin1"),
             ("accept", "a\r\nb"),
+            ("ModalitiesInStudy", "CT\\MR"),
+            ("PatientName", "Doe\\Roe"),
+            ("StudyDate", "20240101\\20240102"),
             ("PatientID", "a\u{0}"),
             ("PatientID", "a\r\nX: y"),
         ] {
             assert!(matches!(canonical(&[(key, value)]), Err(QueryError::Value { .. })), "{key}={value:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_above_the_maximum_is_reduced_to_it() {
+        for (limit, sent, is_limit_reduced) in [
+            ("0", "0", false),
+            ("050000", "50000", false),
+            ("50001", "50000", true),
+            ("4294967296", "50000", true),
+            ("99999999999999999999999", "50000", true),
+        ] {
+            let search = search(SearchLevel::Studies, &pairs(&[("limit", limit)])).unwrap();
+            assert_eq!(search.query.canonical(), format!("studies?limit={sent}"));
+            assert_eq!(search.is_limit_reduced, is_limit_reduced, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_uids_is_sent_with_commas() {
+        for (key, level) in [("StudyInstanceUID", "0020000D"), ("SOPClassUID", "00080016")] {
+            let expected = format!("studies?{key}=1.2,1.3,1.4");
+            assert_eq!(canonical(&[(level, "1.2\\1.3,1.4")]).unwrap(), expected);
+        }
+        let listed = [("ModalitiesInStudy", "CT\\MR"), ("multiplevaluematching", "true")];
+        assert!(canonical(&listed).unwrap().contains("ModalitiesInStudy=CT%5CMR"));
+    }
+
+    #[test]
+    fn only_utf_8_is_available() {
+        for charset in ["utf-8", "UTF-8", "iso-8859-1;q=0.5, utf-8", "*", "utf-8;q=0.1"] {
+            assert_eq!(canonical(&[("charset", charset)]).unwrap(), "studies?", "{charset}");
+        }
+        for charset in ["", "latin1", "iso-8859-1, utf-16", "utf-8;q=0"] {
+            assert_eq!(canonical(&[("charset", charset)]), Err(QueryError::Charset), "{charset}");
+        }
+    }
+
+    #[test]
+    fn a_blank_inside_a_media_type_is_a_plus_sign() {
+        for (given, expected) in [
+            ("application/dicom json", "application/dicom+json"),
+            ("application/dicom+json", "application/dicom+json"),
+            (
+                "multipart/related; type=\"application/dicom xml\" ; q=0.5",
+                "multipart/related; type=\"application/dicom+xml\" ; q=0.5",
+            ),
+            ("image/png , image/svg xml; q=0.5, */*", "image/png , image/svg+xml; q=0.5, */*"),
+        ] {
+            assert_eq!(with_plus_signs(given), expected);
         }
     }
 
@@ -349,8 +453,8 @@ mod tests {
         let (_, common) = retrieval(&rendered, &window).unwrap();
         assert_eq!(common.accept.as_deref(), Some("image/png"));
         let whole = Resource::parse("studies/1.2").unwrap();
-        assert!(matches!(retrieval(&whole, &window), Err(QueryError::UnknownKey(_))));
-        assert!(matches!(retrieval(&rendered, &pairs(&[("token", "x")])), Err(QueryError::UnknownKey(_))));
+        assert_eq!(retrieval(&whole, &window).unwrap().0, Rendering::default());
+        assert_eq!(retrieval(&rendered, &pairs(&[("token", "x")])).unwrap().0, Rendering::default());
         assert!(matches!(retrieval(&rendered, &pairs(&[("quality", "0")])), Err(QueryError::Value { .. })));
         let twice = pairs(&[("quality", "1"), ("quality", "2")]);
         assert!(matches!(retrieval(&rendered, &twice), Err(QueryError::Twice(_))));
@@ -362,8 +466,8 @@ mod tests {
             query in prop::collection::vec(("PatientID|00100020|StudyDate|limit|offset|includefield|\\PC{0,8}", "\\PC{0,20}|[0-9]{1,4}|00100010"), 0..5),
         ) {
             let query: Vec<_> = query.into_iter().collect();
-            if let Ok((query, _)) = search(SearchLevel::Studies, &query) {
-                let text = query.canonical();
+            if let Ok(search) = search(SearchLevel::Studies, &query) {
+                let text = search.query.canonical();
                 let text = text.strip_prefix("studies?").unwrap();
                 for pair in text.split('&').filter(|pair| !pair.is_empty()) {
                     let (key, value) = pair.split_once('=').unwrap();

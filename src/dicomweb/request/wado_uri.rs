@@ -1,8 +1,7 @@
 //! The URI service (PS3.18 chapter 9), `/dicom-web/{archive}/wado` and `/dicom-web/wado`, where an archive has one: the query
 //! read into typed parts.
 //!
-//! As in searches, unknown parameters are rejected, because an archive would ignore them, and each parameter may be given only
-//! once.
+//! Unknown parameters are omitted, as in other retrievals, and each known one may be given only once.
 
 use super::path::Resource;
 use super::query::QueryError;
@@ -31,8 +30,9 @@ pub(crate) fn read(pairs: &[(String, String)]) -> Result<WadoUri, QueryError> {
     let mut further = pairs
         .iter()
         .filter(|(key, _)| !matches!(key.as_str(), "requestType" | "studyUID" | "seriesUID" | "objectUID"));
-    let object = further.try_fold(object, |object, (key, value)| {
-        object.with(key, value).map_err(|error| query_error(key, error))
+    let object = further.try_fold(object, |object, (key, value)| match object.clone().with(key, value) {
+        Err(WadoUriError::Unknown) => Ok(object),
+        object => object.map_err(|error| query_error(key, error)),
     })?;
     object.checked().map_err(|(key, error)| query_error(key, error))
 }
