@@ -92,6 +92,7 @@ impl App {
             detail: DetailLimits {
                 max_series: config.search.max_series,
                 max_instances: config.search.max_instances,
+                max_bytes: config.search.max_scan_memory,
             },
             load_timeout: config.search.load_timeout,
         };

@@ -35,7 +35,12 @@ impl EncodedResource {
     pub fn of_version(json: Vec<u8>, id: VersionId, last_updated: Option<Timestamp>) -> Self {
         let gzip = compress(&json);
         let etag = Bytes::from(format!("W/\"{id}\""));
-        Self { json: Bytes::from(json), gzip, etag, last_modified: last_updated.map(LastModified::of) }
+        Self {
+            json: json.into_boxed_slice().into(),
+            gzip,
+            etag,
+            last_modified: last_updated.map(LastModified::of),
+        }
     }
 
     /// Bytes occupied, for the bound of the cache.

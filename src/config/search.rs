@@ -32,6 +32,9 @@ const MAX_SERIES: usize = 5000;
 /// The default of `max_instances`. A functional MRI study has about 50,000 instances; a resource of 100,000 instances has 30 MB.
 const MAX_INSTANCES: usize = 100_000;
 
+/// 5,000 rows of studies have some 15 MB.
+const MAX_SCAN_MEMORY: u64 = 64 << 20;
+
 /// The default of `load_timeout`: several times `server.request_timeout`, so that a study that takes long is in the cache when
 /// the client tries again.
 const LOAD_TIMEOUT: Duration = Duration::from_mins(5);
@@ -68,6 +71,8 @@ pub struct SearchConfig {
     pub max_series: usize,
     /// Maximum number of instances of one study.
     pub max_instances: usize,
+    /// Maximum bytes in memory of the rows that one archive returns for one search or one study.
+    pub max_scan_memory: usize,
     /// Maximum duration of a search or read of a study that continues after its clients have disconnected.
     pub load_timeout: Duration,
     /// Maximum number of resources that are included with the matches of a page.
@@ -94,6 +99,8 @@ impl SearchConfig {
             max_opened: section.take_or("max_opened", count(1, 100_000), MAX_OPENED),
             max_series: section.take_or("max_series", count(1, 1_000_000), MAX_SERIES),
             max_instances: section.take_or("max_instances", count(1, 10_000_000), MAX_INSTANCES),
+            max_scan_memory: usize::try_from(section.take_or("max_scan_memory", size, MAX_SCAN_MEMORY))
+                .unwrap_or(usize::MAX),
             load_timeout: section.take_or("load_timeout", duration, LOAD_TIMEOUT),
             max_included: section.take_or("max_included", count(1, 100_000), MAX_INCLUDED),
             max_batch: section.take_or("max_batch", count(1, 10_000), MAX_BATCH),

@@ -16,6 +16,13 @@ impl From<&StudiesError> for Failure {
                      identifier, or a range of started."
                 ),
             ),
+            StudiesError::TooManyBytes { archive, limit } => Self::bad_request(
+                "too-costly",
+                format!(
+                    "Archive {archive} returned more than {limit} bytes of rows for this search (search.max_scan_memory). Narrow \
+                     the search: by patient, identifier, or a range of started."
+                ),
+            ),
             StudiesError::TooManyToSort { limit } => Self::bad_request(
                 "too-costly",
                 format!(

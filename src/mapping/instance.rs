@@ -39,6 +39,14 @@ pub struct InstanceFacts {
 }
 
 impl InstanceFacts {
+    /// Estimated size in memory, in bytes.
+    pub fn size(&self) -> usize {
+        let texts =
+            [self.uid.as_deref(), self.series.as_deref(), self.sop_class.as_deref(), self.title.as_deref()];
+        let texts: usize = texts.iter().flatten().map(|text| text.len()).sum();
+        size_of::<Self>() + texts + self.specimens.iter().map(Attributes::size).sum::<usize>()
+    }
+
     /// Creates the element; `None` without a legal UID, which is a required element.
     pub(super) fn into_resource(self, with_frame_counts: bool) -> Option<Instance> {
         let frames = self.frames.filter(|_| with_frame_counts).and_then(|frames| i32::try_from(frames).ok());

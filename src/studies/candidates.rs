@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use super::known_patient::KnownPatient;
 use super::plan::{self, Plan, PlannedQuery};
 use super::row::{RowWithoutUid, StudyRow};
-use super::scan::{ListedRows, SearchRows};
+use super::scan::{ListLimits, ListedRows, SearchRows};
 use super::{ArchiveSource, FoundStudies, FoundStudy, Freshness, Studies, StudiesError, scan};
 use crate::auth::Access;
 use crate::mapping::{self, PatientKey};
@@ -159,8 +159,9 @@ impl Studies {
         queries: &[QidoQuery],
     ) -> Result<Option<Vec<PlannedQuery>>, StudiesError> {
         let mut uids = Vec::new();
+        let limits = ListLimits { max_rows: MAX_ROWS_BELOW, max_bytes: self.limits.detail.max_bytes };
         for query in queries {
-            match scan::all_rows(&source.archive, query, MAX_ROWS_BELOW).await {
+            match scan::all_rows(&source.archive, query, limits).await {
                 // A row without a UID may be below a study that matches.
                 Ok(found) if !found.without_uid.is_empty() => return Ok(None),
                 Ok(ListedRows { rows, .. }) => {
@@ -171,7 +172,7 @@ impl Studies {
                         None => return Ok(None),
                     }
                 }
-                Err(StudiesError::TooManyRows { .. }) => return Ok(None),
+                Err(StudiesError::TooManyRows { .. } | StudiesError::TooManyBytes { .. }) => return Ok(None),
                 Err(StudiesError::Archive(error))
                     if error.is_specific_to_request() || error.is_unpageable() =>
                 {

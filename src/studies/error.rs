@@ -22,6 +22,14 @@ pub enum StudiesError {
         /// `search.max_scan`.
         limit: usize,
     },
+    /// The rows of the search would need more memory than permitted.
+    #[error("archive {archive} returned more than {limit} bytes of rows for this search")]
+    TooManyBytes {
+        /// The archive.
+        archive: ArchiveId,
+        /// `search.max_scan_memory`.
+        limit: usize,
+    },
     /// More matches than permitted would have to be sorted.
     #[error("more than {limit} matches would have to be sorted")]
     TooManyToSort {
@@ -92,6 +100,7 @@ impl StudiesError {
             Self::Archive(error) => error.is_specific_to_request(),
             Self::Incomplete { .. } | Self::TooMuchDetail { .. } => true,
             Self::TooManyRows { .. }
+            | Self::TooManyBytes { .. }
             | Self::TooManyToSort { .. }
             | Self::TooManyToOpen { .. }
             | Self::TooManyToInclude { .. }

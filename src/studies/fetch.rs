@@ -20,6 +20,7 @@ use crate::upstream::{
 use dicom_model::{Attributes, SeriesUid, StudyUid, Uid, tags};
 
 use super::row::StudyRow;
+use super::scan::ListLimits;
 use super::{ArchiveSource, Depth, StudiesError, scan};
 
 /// A study as one archive describes it.
@@ -76,6 +77,8 @@ pub struct DetailLimits {
     pub max_series: usize,
     /// Maximum number of instances of a study.
     pub max_instances: usize,
+    /// Maximum size of one list in memory, in bytes.
+    pub max_bytes: usize,
 }
 
 /// Fetches what is below `row`, down to `depth`; `series` are its series, if already known.
@@ -146,10 +149,15 @@ fn too_many(archive: &Archive, what: &'static str, key: &'static str, limit: usi
     StudiesError::TooMuchDetail { archive: archive.id().clone(), what, key, limit }
 }
 
+fn too_many_bytes(archive: &Archive, limit: usize) -> StudiesError {
+    too_many(archive, "bytes", "search.max_scan_memory", limit)
+}
+
 /// The error of a list below a study that is longer than `limit`.
 fn named(error: StudiesError, archive: &Archive, what: &'static str, key: &'static str) -> StudiesError {
     match error {
         StudiesError::TooManyRows { limit, .. } => too_many(archive, what, key, limit),
+        StudiesError::TooManyBytes { limit, .. } => too_many_bytes(archive, limit),
         error => error,
     }
 }
@@ -200,7 +208,8 @@ pub(super) async fn series_of_many(
         if needs_all_attributes(&source.archive, depth) {
             query = with_all_attributes(query, source);
         }
-        let limit = limits.max_series.saturating_mul(chunk.len());
+        let max_rows = limits.max_series.saturating_mul(chunk.len());
+        let limit = ListLimits { max_rows, max_bytes: limits.max_bytes };
         let rows = scan::all_rows(&source.archive, &query, limit).await?.rows;
         for row in chunk {
             let own =
@@ -226,7 +235,8 @@ async fn series_of(
     if all_attributes {
         query = with_all_attributes(query, source);
     }
-    let rows = scan::all_rows(archive, &query, limits.max_series).await;
+    let limit = ListLimits { max_rows: limits.max_series, max_bytes: limits.max_bytes };
+    let rows = scan::all_rows(archive, &query, limit).await;
     let listed = rows.map_err(|error| named(error, archive, "series", "search.max_series"))?;
     let mut found = series_in(row, listed.rows);
     found.omitted += listed.without_uid.len();
@@ -374,9 +384,11 @@ async fn from_qido(
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
     let identity = |facts: &InstanceFacts| facts.uid.as_deref().map(RowIdentity::of_uid);
-    let rows = scan::all(budget.archive, &query, INSTANCE_PAGE, budget.left(), identity).await;
+    let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes };
+    let rows = scan::all(budget.archive, &query, INSTANCE_PAGE, limit, InstanceFacts::size, identity).await;
     let listed = rows.map_err(|error| match error {
         StudiesError::TooManyRows { .. } => budget.exceeded(),
+        StudiesError::TooManyBytes { limit, .. } => too_many_bytes(budget.archive, limit),
         error => error,
     })?;
     let mut instances =

@@ -1,6 +1,7 @@
 //! Reads every study row that one archive has for one search: bounded, cached, and read once for concurrent identical searches.
 //! [`Pager`] knows how archives page.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ impl SearchRows {
 
 impl CacheEntry for SearchRows {
     fn size(&self) -> usize {
-        self.rows.iter().map(Attributes::size).sum()
+        size_of_val(self.rows.as_slice()) + self.rows.iter().map(Attributes::size).sum::<usize>()
     }
 }
 
@@ -53,11 +54,12 @@ impl Studies {
             return Ok(rows);
         }
         let flight = (archive.id().clone(), canonical.clone());
-        let (cache, archive, limit) = (self.cache.clone(), archive.clone(), self.limits.max_scan);
+        let (cache, archive) = (self.cache.clone(), archive.clone());
+        let limits = ListLimits { max_rows: self.limits.max_scan, max_bytes: self.limits.detail.max_bytes };
         let timeout = self.limits.load_timeout;
         let load = || async move {
             let asked_at = cache.elapsed();
-            let reading = tokio::time::timeout(timeout, all_rows(&archive, &query, limit));
+            let reading = tokio::time::timeout(timeout, all_rows(&archive, &query, limits));
             let found = reading.await.map_err(|_| StudiesError::LoadTimeout(timeout))??;
             let mut rows = found.rows;
             for row in found.without_uid {
@@ -66,6 +68,7 @@ impl Studies {
                     rows.push(row);
                 }
             }
+            rows.shrink_to_fit();
             let rows = Arc::new(SearchRows { rows, asked_at });
             cache.insert(SearchRows::key(archive.id(), &canonical), Arc::clone(&rows));
             Ok(rows)
@@ -86,40 +89,69 @@ pub(super) struct ListedRows<T> {
     pub(super) without_uid: Vec<T>,
 }
 
-/// All rows of studies or series, at most `limit`.
+/// How much of a list may be held in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListLimits {
+    /// Maximum number of rows.
+    pub(super) max_rows: usize,
+    /// Maximum size of the rows in memory, in bytes.
+    pub(super) max_bytes: usize,
+}
+
+impl ListLimits {
+    /// An error if a list of `archive` with this number of rows and bytes exceeds the limits.
+    pub(super) fn check(self, archive: &Archive, rows: usize, bytes: usize) -> Result<(), StudiesError> {
+        let archive = archive.id().clone();
+        if bytes > self.max_bytes {
+            return Err(StudiesError::TooManyBytes { archive, limit: self.max_bytes });
+        }
+        if rows > self.max_rows {
+            return Err(StudiesError::TooManyRows { archive, limit: self.max_rows });
+        }
+        Ok(())
+    }
+}
+
+/// All rows of studies or series.
 pub(super) async fn all_rows(
     archive: &Archive,
     query: &QidoQuery,
-    limit: usize,
+    limits: ListLimits,
 ) -> Result<ListedRows<Attributes>, StudiesError> {
-    all(archive, query, PAGE, limit, |row| RowIdentity::of(query.level(), row)).await
+    all(archive, query, PAGE, limits, Attributes::size, |row| RowIdentity::of(query.level(), row)).await
 }
 
-/// All rows of `query`, in pages of `page`. More than `limit` rows are an error, and no more than these are held in memory.
+/// All rows of `query`, in pages of `page`. A list that exceeds the limits is an error, and is not read to its end.
 pub(super) async fn all<T: DeserializeOwned>(
     archive: &Archive,
     query: &QidoQuery,
     page: u32,
-    limit: usize,
+    limits: ListLimits,
+    size: impl Fn(&T) -> usize,
     identity: impl Fn(&T) -> Option<RowIdentity>,
 ) -> Result<ListedRows<T>, StudiesError> {
+    let ListLimits { max_rows, max_bytes } = limits;
+
     let mut pager = Pager::new(archive, query, identity);
-    let (mut rows, mut without_uid) = (Vec::new(), Vec::new());
+    let (mut rows, mut without_uid, mut bytes) = (Vec::new(), Vec::new(), 0);
     loop {
         let end = pager
-            .next_page(page, |row, identity| match identity {
-                _ if rows.len() + without_uid.len() > limit => {}
-                Some(_) => rows.push(row),
-                None => without_uid.push(row),
+            .next_page(page, |row, identity| {
+                bytes += size(&row);
+                match identity {
+                    Some(_) => rows.push(row),
+                    None => without_uid.push(row),
+                }
+                let exceeds = rows.len() + without_uid.len() > max_rows || bytes > max_bytes;
+                if exceeds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })
             .await?;
-        if rows.len() + without_uid.len() > limit {
-            return Err(StudiesError::TooManyRows { archive: archive.id().clone(), limit });
-        }
         match end {
             PageEnd::More => {}
             PageEnd::Last => break,
+            PageEnd::Stopped => limits.check(archive, rows.len() + without_uid.len(), bytes)?,
             PageEnd::Restart => {
+                bytes = 0;
                 rows.clear();
                 without_uid.clear();
             }

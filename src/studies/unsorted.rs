@@ -9,11 +9,14 @@
 //! the rows that it received, of which a cursor holds the hash of one. And it reads a list that changed again from its beginning,
 //! but these lists are longer than may be read.
 
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::candidates::{may_hold, study_row};
 use super::plan::{self, Plan};
+use super::scan::ListLimits;
 use super::search::{Cursor, PatientConflict, StudyPage, StudySearch};
 use super::versions::needs_versions;
 use super::{ArchiveSource, FoundStudy, Freshness, Studies, StudiesError};
@@ -109,7 +112,9 @@ impl Studies {
                 position = position.next_archive();
                 continue;
             };
-            let batch = batch(&source.archive, &query, &position).await?;
+            // An archive that ignores the limit returns its whole list.
+            let limits = ListLimits { max_rows: usize::MAX, max_bytes: self.limits.detail.max_bytes };
+            let batch = batch(&source.archive, &query, &position, limits).await?;
             page.has_drifted |= batch.has_drifted;
             scanned += batch.rows.len();
             let mut rows = batch.rows.as_slice();
@@ -247,13 +252,22 @@ async fn batch(
     archive: &Archive,
     query: &QidoQuery,
     position: &UpstreamPosition,
+    limits: ListLimits,
 ) -> Result<RowBatch, StudiesError> {
     let repeated = usize::from(position.received > 0);
     let offset = u32::try_from(position.received - repeated).unwrap_or(u32::MAX);
     let limit = u32::try_from(PAGE + repeated).unwrap_or(u32::MAX);
     let mut rows: Vec<Attributes> = Vec::new();
     let request = UpstreamRequest::search(query.clone().page(limit, offset));
-    let received = archive.rows(request, |row| rows.push(row)).await?;
+    let mut bytes = 0;
+    let each = |row: Attributes| {
+        bytes += row.size();
+        rows.push(row);
+        let exceeds = rows.len() > limits.max_rows || bytes > limits.max_bytes;
+        if exceeds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let received = archive.rows_until(request, each).await?;
+    limits.check(archive, rows.len(), bytes)?;
     let first = rows.first().map(identity_of);
     let has_drifted = repeated > 0 && first != position.last;
     if has_drifted && offset > 0 && first.is_some() && first == first_row(archive, query).await? {
@@ -281,7 +295,11 @@ async fn batch(
 async fn first_row(archive: &Archive, query: &QidoQuery) -> Result<Option<String>, StudiesError> {
     let mut first = None;
     let request = UpstreamRequest::search(query.clone().page(1, 0));
-    archive.rows(request, |row: Attributes| first = first.take().or_else(|| Some(identity_of(&row)))).await?;
+    let each = |row: Attributes| {
+        first = Some(identity_of(&row));
+        ControlFlow::Break(())
+    };
+    archive.rows_until(request, each).await?;
     Ok(first)
 }
 

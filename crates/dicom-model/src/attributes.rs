@@ -46,6 +46,11 @@ pub struct Attributes {
     elements: Vec<(Tag, Element)>,
 }
 
+/// The size of the block that an allocator uses for `bytes`, estimated: a multiple of 16, or of an eighth of a larger size.
+fn allocated(bytes: usize) -> usize {
+    bytes.next_multiple_of(16.max(bytes.next_power_of_two() / 16))
+}
+
 impl Attributes {
     /// The element with `tag`, with or without a value.
     pub fn get(&self, tag: Tag) -> Option<&Element> {
@@ -123,16 +128,20 @@ impl Attributes {
 
     /// Estimated size in memory, in bytes, for the size limit of a cache.
     pub fn size(&self) -> usize {
-        let text =
-            |group: &NameGroup| group.components().map(str::len).sum::<usize>() + size_of::<NameGroup>();
+        let text = |group: &NameGroup| {
+            group.components().map(|text| allocated(text.len())).sum::<usize>() + size_of::<NameGroup>()
+        };
         let value = |value: &Value| match value {
-            Value::Text(text) => text.len(),
-            Value::Name(name) => name.groups().map(text).sum::<usize>(),
+            Value::Text(text) => allocated(text.len()),
+            Value::Name(name) => size_of::<PersonName>() + name.groups().map(text).sum::<usize>(),
             Value::Item(item) => item.size(),
         };
-        let element =
-            |element: &Element| element.values.iter().map(|v| value(v) + size_of::<Value>()).sum::<usize>();
-        self.elements.iter().map(|(_, e)| element(e) + size_of::<(Tag, Element)>()).sum()
+        let element = |element: &Element| {
+            allocated(element.values.capacity() * size_of::<Value>())
+                + element.values.iter().map(value).sum::<usize>()
+        };
+        let elements = allocated(self.elements.capacity() * size_of::<(Tag, Element)>());
+        elements + self.elements.iter().map(|(_, e)| element(e)).sum::<usize>()
     }
 
     /// Passes the whole content to `sink`, for hashing: tags, kinds of values and texts. The separators contain 0xFF,

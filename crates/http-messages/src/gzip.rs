@@ -111,7 +111,7 @@ pub fn compress(content: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 6), CACHED);
     encoder.write_all(content).ok()?;
     let gzip = encoder.finish().ok()?;
-    (gzip.len() < content.len()).then(|| gzip.into())
+    (gzip.len() < content.len()).then(|| gzip.into_boxed_slice().into())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Rows are as the archive wrote them, byte for byte. Their total size is limited.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -63,7 +64,7 @@ pub(crate) async fn first_rows(
         let each = |text: Box<RawValue>, identity: Option<&RowIdentity>| {
             let Some(identity) = identity else {
                 lacks_uid = true;
-                return;
+                return ControlFlow::Break(());
             };
             scanned += 1;
             match admits(&filter, &text) {
@@ -76,6 +77,13 @@ pub(crate) async fn first_rows(
                 Ok(false) => {}
                 Err(why) => unsearchable = Some(why),
             }
+            // An archive that ignores the limit returns its whole list.
+            let has_more = filter.is_empty() && found.more && scanned > 2 * wanted + PAGE_SIZE;
+            let is_too_costly = !filter.is_empty() && scanned > max_scan + PAGE_SIZE;
+            if has_more || is_too_costly || unsearchable.is_some() || length > MAX_LIST_LEN {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
         };
         let end = pager
             .next_page(u32::try_from(page).unwrap_or(u32::MAX), each)
@@ -97,7 +105,10 @@ pub(crate) async fn first_rows(
                 uids.clear();
                 (length, scanned) = (0, 0);
             }
-            PageEnd::Last => return Ok(found),
+            PageEnd::Stopped if !filter.is_empty() => {
+                return Err(DicomwebError::TooCostly { limit: max_scan });
+            }
+            PageEnd::Last | PageEnd::Stopped => return Ok(found),
             PageEnd::More if uids.len() >= wanted => return Ok(found),
             PageEnd::More if !filter.is_empty() && scanned > max_scan => {
                 return Err(DicomwebError::TooCostly { limit: max_scan });

@@ -13,6 +13,7 @@
 
 use std::collections::HashSet;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 
 use serde::de::DeserializeOwned;
 
@@ -81,6 +82,8 @@ pub enum PageEnd {
     Last,
     /// The list changed while it was read and is read again: the caller must discard the rows received so far.
     Restart,
+    /// The caller stopped, and the rest of the list is not read.
+    Stopped,
 }
 
 /// A list that is being read.
@@ -112,15 +115,15 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         Self { archive, query, identity, list: Position::default(), restarts: 0, row: PhantomData }
     }
 
-    /// Requests `size` more rows. Passes the new ones to `each` in order; a row without an identity is passed each time that it
-    /// is received.
+    /// Requests `size` more rows. Passes the new ones to `each` in order, until it breaks; a row without an identity is passed each
+    /// time that it is received.
     ///
     /// It is an error if the list changes during every attempt to read it, or if the archive truncates the list and ignores the
     /// paging parameters.
     pub async fn next_page(
         &mut self,
         size: u32,
-        mut each: impl FnMut(T, Option<&RowIdentity>),
+        mut each: impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
     ) -> Result<PageEnd, ArchiveError> {
         // Fewer than the last page had, so that an archive with small pages still returns new rows.
         let repeated = self.list.last.len().saturating_sub(1).min(OVERLAP);
@@ -141,29 +144,34 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         &mut self,
         repeated: usize,
         size: u32,
-        each: &mut impl FnMut(T, Option<&RowIdentity>),
+        each: &mut impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
     ) -> Result<PageEnd, ArchiveError> {
         let Self { archive, query, identity, list, .. } = self;
         let is_first = list.last.is_empty();
         let offset = u32::try_from(list.received - repeated).unwrap_or(u32::MAX);
         // Each page brings as many new rows as the first.
         let limit = size.saturating_add(u32::try_from(repeated).unwrap_or(u32::MAX));
-        let (mut has_new_rows, mut identities) = (false, Vec::new());
+        let (mut has_new_rows, mut identities, mut is_stopped) = (false, Vec::new(), false);
         let seen = &mut list.seen;
         let take = |row: T| {
             let identity = identity(&row);
-            match &identity {
+            let flow = match &identity {
                 Some(known) if seen.insert(known.clone()) => {
                     has_new_rows = true;
-                    each(row, Some(known));
+                    each(row, Some(known))
                 }
-                Some(_) => {}
+                Some(_) => ControlFlow::Continue(()),
                 None => each(row, None),
-            }
+            };
             identities.push(identity);
+            is_stopped |= flow.is_break();
+            flow
         };
         let request = UpstreamRequest::search((*query).clone().page(limit, offset));
-        let end = archive.rows(request, take).await?;
+        let end = archive.rows_until(request, take).await?;
+        if is_stopped {
+            return Ok(PageEnd::Stopped);
+        }
         let is_short = end.rows < limit as usize && !end.more;
         let is_full = end.rows == limit as usize;
         let is_reliable = archive.profile().paging_is_reliable;

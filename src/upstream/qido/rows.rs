@@ -1,5 +1,8 @@
 //! Reads the rows of a search or of metadata, one by one, as they stream in.
 
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -13,6 +16,12 @@ use http_messages::gzip::{Gunzip, GunzipError};
 /// Maximum length of a response in bytes. A series of 50,000 instances has 300 MB of metadata; anything longer is a mistake or
 /// an attack.
 const MAX_ANSWER_LEN: u64 = 512 * 1024 * 1024;
+
+/// Maximum length of a row of a search in bytes; some kilobytes are usual.
+const MAX_SEARCH_ROW_LEN: usize = 1024 * 1024;
+
+/// Maximum length of the metadata of one instance in bytes. An instance of many frames has a few megabytes.
+const MAX_METADATA_ROW_LEN: usize = 64 * 1024 * 1024;
 
 /// The result of reading a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +41,19 @@ impl Archive {
         request: UpstreamRequest,
         mut each: impl FnMut(T),
     ) -> Result<RowsEnd, ArchiveError> {
+        let each = |row| {
+            each(row);
+            ControlFlow::Continue(())
+        };
+        self.rows_until(request, each).await
+    }
+
+    /// As [`rows`](Self::rows), until `each` breaks; then the connection is closed and the rest of the response is not read.
+    pub async fn rows_until<T: DeserializeOwned>(
+        &self,
+        request: UpstreamRequest,
+        mut each: impl FnMut(T) -> ControlFlow<()>,
+    ) -> Result<RowsEnd, ArchiveError> {
         let none = RowsEnd { rows: 0, more: false };
         let response = self.send_and_decode(request.clone()).await?;
         let Some(response) = self.unless_no_match(&request, response).await? else { return Ok(none) };
@@ -43,7 +65,9 @@ impl Archive {
         let more = has_more_rows(&response.headers);
         // The client has decoded gzip and removed the header; what it leaves is gzip in another spelling, or not gzip.
         let coding = ContentCoding::of(&response.headers).map_err(|what| self.unreadable(what))?;
-        let rows = self.read_rows(response.body, coding, &mut each).await?;
+        let max_row_len =
+            if request.class() == Class::Search { MAX_SEARCH_ROW_LEN } else { MAX_METADATA_ROW_LEN };
+        let rows = self.read_rows(response.body, coding, max_row_len, &mut each).await?;
         Ok(RowsEnd { rows, more })
     }
 
@@ -75,9 +99,17 @@ impl Archive {
         &self,
         mut body: UpstreamBody,
         coding: ContentCoding,
-        each: &mut impl FnMut(T),
+        max_row_len: usize,
+        each: &mut impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<usize, ArchiveError> {
-        let mut reader = RowReader::new();
+        let mut reader = RowReader::with_max_row_len(max_row_len);
+        let (rows, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let each = &mut |row| {
+            if !is_stopped.load(Ordering::Relaxed) {
+                rows.fetch_add(1, Ordering::Relaxed);
+                is_stopped.store(each(row).is_break(), Ordering::Relaxed);
+            }
+        };
         let mut length: u64 = 0;
         let mut read = |text: &[u8]| {
             length += text.len() as u64;
@@ -93,7 +125,9 @@ impl Archive {
             }))
         };
         let (mut gunzip, mut is_first) = ((coding == ContentCoding::Gzip).then(Gunzip::default), true);
-        while let Some(frame) = body.frame().await {
+        while !is_stopped.load(Ordering::Relaxed)
+            && let Some(frame) = body.frame().await
+        {
             let Ok(chunk) = frame?.into_data() else { continue };
             if chunk.is_empty() {
                 continue;
@@ -109,9 +143,14 @@ impl Archive {
                 continue;
             };
             gunzip.push(chunk);
-            while let Some(piece) = gunzip.piece().map_err(undecodable)? {
+            while !is_stopped.load(Ordering::Relaxed)
+                && let Some(piece) = gunzip.piece().map_err(undecodable)?
+            {
                 read(&piece)?;
             }
+        }
+        if is_stopped.load(Ordering::Relaxed) {
+            return Ok(rows.into_inner());
         }
         if let Some(gunzip) = &mut gunzip
             && let Some(piece) = gunzip.finish().map_err(undecodable)?

@@ -42,8 +42,8 @@ pub(super) enum Ends {
     Silent,
     /// Only the body is sent, without status line and headers.
     Raw,
-    /// The body is sent again and again until the client disconnects.
-    Endless,
+    /// The body is sent, and its part from this offset again and again until the client disconnects.
+    Endless(usize),
 }
 
 impl Answer {
@@ -104,7 +104,13 @@ impl Answer {
 
     /// `body` again and again, until the client disconnects.
     pub fn endless(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { ends: Ends::Endless, ..Self::bytes(content_type, body).framed(Framing::UntilClose) }
+        Self { ends: Ends::Endless(0), ..Self::bytes(content_type, body).framed(Framing::UntilClose) }
+    }
+
+    /// JSON that begins with `first` and continues with `repeated` until the client disconnects.
+    pub fn json_without_end(first: &str, repeated: &str) -> Self {
+        let body = format!("{first}{}", repeated.repeat(4096_usize.div_ceil(repeated.len())));
+        Self { ends: Ends::Endless(first.len()), ..Self::json(body).framed(Framing::UntilClose) }
     }
 
     /// With another status.

@@ -100,9 +100,10 @@ async fn sends(stream: &mut TcpStream, seen: &SeenRequest, answer: &Answer) -> b
             return false;
         }
         Ends::Raw => stream.write_all(&answer.body).await,
-        Ends::Endless => {
+        Ends::Endless(repeated) => {
             let _ = stream.write_all(head_of(answer).as_bytes()).await;
-            while stream.write_all(&answer.body).await.is_ok() {}
+            let _ = stream.write_all(&answer.body).await;
+            while stream.write_all(&answer.body[repeated..]).await.is_ok() {}
             return false;
         }
         Ends::Complete | Ends::Closed(_) | Ends::Stalled(_) => {

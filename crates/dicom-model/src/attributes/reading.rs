@@ -33,6 +33,8 @@ impl<'de> Deserialize<'de> for Attributes {
                         None => drop(members.next_value::<IgnoredAny>()?),
                     }
                 }
+                // Rows are cached, and their memory is counted without spare capacity.
+                attributes.elements.shrink_to_fit();
                 Ok(attributes)
             }
         }
@@ -69,21 +71,26 @@ struct RawElement {
 impl RawElement {
     fn into_element(self, tag: Tag) -> Element {
         let vr = self.vr.filter(|vr| *vr != VR::UN).or_else(|| tag::value_representation(tag));
-        let values = self.values.into_iter().flat_map(|value| refine(value, vr)).collect();
+        let mut values = Vec::with_capacity(self.values.len());
+        for value in self.values {
+            refine(value, vr, &mut values);
+        }
+        values.shrink_to_fit();
         Element { values }
     }
 }
 
 /// Converts a text to a person name, or splits it into several values, as its value representation requires.
-fn refine(value: Value, vr: Option<VR>) -> Vec<Value> {
-    let Value::Text(text) = value else { return vec![value] };
+fn refine(value: Value, vr: Option<VR>, values: &mut Vec<Value>) {
+    let Value::Text(text) = value else { return values.push(value) };
     match vr {
         Some(VR::PN) => {
-            text.split('\\').filter_map(PersonName::parse).map(|name| Value::Name(Box::new(name))).collect()
+            let names = text.split('\\').filter_map(PersonName::parse);
+            values.extend(names.map(|name| Value::Name(Box::new(name))));
         }
-        Some(VR::LT | VR::ST | VR::UT | VR::UR) | None => vec![Value::Text(text)],
-        Some(_) if text.contains('\\') => text.split('\\').filter_map(text_value).collect(),
-        Some(_) => vec![Value::Text(text)],
+        Some(VR::LT | VR::ST | VR::UT | VR::UR) | None => values.push(Value::Text(text)),
+        Some(_) if text.contains('\\') => values.extend(text.split('\\').filter_map(text_value)),
+        Some(_) => values.push(Value::Text(text)),
     }
 }
 

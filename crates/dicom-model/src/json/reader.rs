@@ -31,10 +31,12 @@ pub enum RowError {
         row: usize,
     },
     /// A row exceeds the maximum size.
-    #[error("row {row} is longer than {MAX_ROW_LEN} bytes")]
+    #[error("row {row} is longer than {max} bytes")]
     TooLong {
         /// Counted from 1.
         row: usize,
+        /// The maximum in bytes.
+        max: usize,
     },
     /// The body ended before the end of the array.
     #[error("the body ended inside the array, after {rows} complete rows")]
@@ -79,6 +81,7 @@ pub struct RowReader<T> {
     next_attempt_len: usize,
     position: Position,
     rows: usize,
+    max_row_len: usize,
     row: PhantomData<fn() -> T>,
 }
 
@@ -90,6 +93,7 @@ impl<T> Default for RowReader<T> {
             next_attempt_len: 0,
             position: Position::BeforeArray,
             rows: 0,
+            max_row_len: MAX_ROW_LEN,
             row: PhantomData,
         }
     }
@@ -99,6 +103,11 @@ impl<T: DeserializeOwned> RowReader<T> {
     /// A reader at the start of the body.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A reader at the start of a body whose rows have at most `max` bytes.
+    pub fn with_max_row_len(max: usize) -> Self {
+        Self { max_row_len: max, ..Self::default() }
     }
 
     /// Reads the next bytes of the body and calls `each` for every row that they complete.
@@ -197,7 +206,9 @@ impl<T: DeserializeOwned> RowReader<T> {
                         Some(Err(error)) if !error.is_eof() && !may_be_split_number(&error, rest) => {
                             return Err(RowError::Broken { row });
                         }
-                        _ if rest.len() > MAX_ROW_LEN => return Err(RowError::TooLong { row }),
+                        _ if rest.len() > self.max_row_len => {
+                            return Err(RowError::TooLong { row, max: self.max_row_len });
+                        }
                         // Parsing again only after the text has grown by half keeps the work linear for any chunk size.
                         _ => {
                             self.next_attempt_len = rest.len() + rest.len() / 2;

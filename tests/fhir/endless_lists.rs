@@ -1,0 +1,68 @@
+//! Archives whose lists, rows or studies never end: the gateway stops reading, and closes the connection.
+
+use serde_json::json;
+
+use crate::support::gateway::RunningGateway;
+use crate::support::pacs::{Answer, Pacs, Study};
+
+fn study() -> Study {
+    Study::new("1.2.1").of("P1", "Doe^Jane").on("20240131").series("1.2.1.1", "CT", 2)
+}
+
+/// A list of this row without an end.
+fn list_without_end(row: &str) -> Answer {
+    Answer::json_without_end(&format!("[{row}"), &format!(",{row}"))
+}
+
+#[tokio::test]
+async fn an_endless_list_is_read_only_as_far_as_the_limits_permit() {
+    // Rows without a UID are never repetitions of each other.
+    let row = json!({"00100020": {"vr": "LO", "Value": ["P1"]}}).to_string();
+    for (path, target, status) in [
+        ("/studies", "/fhir/ImagingStudy", 400),
+        ("/studies", "/fhir/Patient", 400),
+        ("/studies/1.2.1/series", "/fhir/ImagingStudy/1.2.1", 502),
+        ("/studies/1.2.1/series/1.2.1.1/instances", "/fhir/ImagingStudy/1.2.1", 502),
+    ] {
+        let pacs = Pacs::new()
+            .study(study())
+            .at("/studies/1.2.1/series/1.2.1.1/metadata", Answer::status(404))
+            .at(path, list_without_end(&row))
+            .start()
+            .await;
+        let limits =
+            "profile = \"orthanc\"\n[search]\nmax_scan = 1000\nmax_series = 1000\nmax_instances = 1000\n";
+        let gateway = RunningGateway::start(&pacs.url(), limits).await;
+        let received = gateway.get(target).await;
+        assert_eq!(received.status, status, "{path} {target}: {}", received.text());
+        pacs.until_idle().await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_needs_too_much_memory_is_read_only_as_far_as_the_limit_permits() {
+    let row = json!({"00081030": {"vr": "LO", "Value": ["x".repeat(10_000)]}}).to_string();
+    let pacs = Pacs::new().at("/studies", list_without_end(&row)).start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "[search]\nmax_scan_memory = \"1MiB\"\n").await;
+    let received = gateway.get("/fhir/ImagingStudy").await;
+    assert_eq!((received.status, &received.json()["issue"][0]["code"]), (400, &json!("too-costly")));
+    assert!(received.text().contains("search.max_scan_memory"), "{}", received.text());
+    pacs.until_idle().await;
+}
+
+#[tokio::test]
+async fn an_endless_row_is_an_error_of_the_archive() {
+    for (first, repeated) in [
+        ("[{\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a\"", ",\"a\""),
+        ("[{\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a", "aaaaaaaa"),
+        ("[{\"00080005\":{\"vr\":\"CS\"}", ",\"00081030\":{\"vr\":\"LO\",\"Value\":[\"a\"]}"),
+    ] {
+        for target in ["/fhir/ImagingStudy", "/dicom-web/studies"] {
+            let pacs = Pacs::new().at("/studies", Answer::json_without_end(first, repeated)).start().await;
+            let gateway = RunningGateway::start(&pacs.url(), "").await;
+            let received = gateway.get(target).await;
+            assert_eq!(received.status, 502, "{target} {first}: {}", received.text());
+            pacs.until_idle().await;
+        }
+    }
+}
