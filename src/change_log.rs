@@ -102,13 +102,14 @@ impl ChangeLog {
     }
 
     /// Records observations and returns the version of each: the known one, with the time at which it was first seen, or a new
-    /// one.
-    pub async fn observe(&self, observations: Vec<Observation>) -> Vec<Version> {
+    /// one. New versions have the time `asked_at`, a [`moment`](Self::moment) before the archives were queried, if nothing else has
+    /// or was given this time; then a client that next asks for changes since `asked_at` does not receive them again.
+    pub async fn observe(&self, observations: Vec<Observation>, asked_at: Option<Timestamp>) -> Vec<Version> {
         if observations.is_empty() {
             return Vec::new();
         }
         let seen = observations.clone();
-        let versions = self.blocking(move |log| log.observe(&seen)).await;
+        let versions = self.blocking(move |log| log.observe(&seen, asked_at)).await;
         self.make_durable_soon();
         // A panic in the log was already reported; without a result everything is new.
         versions
@@ -125,7 +126,7 @@ impl ChangeLog {
 
     /// As [`observe`](Self::observe), but blocking: for the start of the program.
     pub fn observe_at_start(&self, observations: &[Observation]) -> Vec<Version> {
-        self.0.observe(observations)
+        self.0.observe(observations, None)
     }
 
     /// Records that no archive holds the resource any more; returns whether it was ever seen. If it is seen again, that counts
@@ -136,7 +137,14 @@ impl ChangeLog {
         was_seen.unwrap_or(false)
     }
 
-    /// The present time: not earlier than any time assigned so far, and earlier than every later one.
+    /// Counts the next observation of the resource as a change, because a search for changes could not return all of it.
+    pub async fn report_again(&self, resource: ResourceKey) {
+        self.blocking(move |log| log.mark_deleted(resource)).await;
+        self.make_durable_soon();
+    }
+
+    /// The present time: not earlier than any time assigned so far, and earlier than every later one except those that its caller
+    /// assigns with [`observe`](Self::observe).
     pub async fn moment(&self) -> Timestamp {
         let moment = self.blocking(Log::moment).await;
         self.make_durable_soon();
@@ -170,12 +178,29 @@ impl ChangeLog {
     }
 }
 
+/// The times assigned so far, in milliseconds.
+#[derive(Debug)]
+struct Times {
+    /// The latest one; setting the clock back does not decrease it.
+    latest: i64,
+    /// A moment that was given to one caller only, and that was later than every time before. Anything that its caller sees is at
+    /// least as recent as what anyone with an earlier time has seen.
+    exclusive: Option<i64>,
+}
+
+impl Times {
+    /// `moment`, if its caller alone has it and no later time was assigned since.
+    fn exclusive(&self, moment: Option<Timestamp>) -> Option<i64> {
+        let moment = moment?.as_millisecond();
+        (self.exclusive == Some(moment) && self.latest == moment).then_some(moment)
+    }
+}
+
 /// The log behind the async handle. Its calls block on the disk.
 #[derive(Debug)]
 struct Log {
     records: RwLock<Arc<Records>>,
-    /// The latest time assigned, in milliseconds; setting the clock back does not decrease it.
-    latest: Mutex<i64>,
+    times: Mutex<Times>,
     entries: u64,
     is_dirty: AtomicBool,
     is_flush_due: AtomicBool,
@@ -190,11 +215,12 @@ impl Log {
         clock: SharedClock,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let latest = Mutex::new(records.begin_at(clock.now().as_millisecond())?);
+        let latest = records.begin_at(clock.now().as_millisecond())?;
+        let times = Mutex::new(Times { latest, exclusive: None });
         let (is_dirty, is_flush_due) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self {
             records: RwLock::new(Arc::new(records)),
-            latest,
+            times,
             entries,
             is_dirty,
             is_flush_due,
@@ -203,10 +229,13 @@ impl Log {
         })
     }
 
-    fn observe(&self, observations: &[Observation]) -> Vec<Version> {
+    fn observe(&self, observations: &[Observation], asked_at: Option<Timestamp>) -> Vec<Version> {
         let noted = self.attempt(|records| match records.known(observations)? {
             Some(known) => Ok(known),
-            None => self.writing(|latest, now| records.note(observations, latest, now)),
+            None => self.writing(|times, now| {
+                let moment = times.exclusive(asked_at);
+                records.note(observations, &mut times.latest, now, moment)
+            }),
         });
         match noted {
             Some(records) => records.iter().map(Record::version).collect(),
@@ -225,10 +254,11 @@ impl Log {
 
     fn moment(&self) -> Timestamp {
         let moment = self.attempt(|records| {
-            self.writing(|latest, now| {
-                *latest = now.max(*latest);
-                records.keep_latest(*latest)?;
-                Ok(*latest)
+            self.writing(|times, now| {
+                times.exclusive = (now > times.latest).then_some(now);
+                times.latest = now.max(times.latest);
+                records.keep_latest(times.latest)?;
+                Ok(times.latest)
             })
         });
         version::timestamp(moment.unwrap_or_else(|| self.next_time()))
@@ -250,19 +280,19 @@ impl Log {
     }
 
     fn next_time(&self) -> i64 {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        *latest = self.clock.now().as_millisecond().max(latest.saturating_add(1));
-        *latest
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.latest = self.clock.now().as_millisecond().max(times.latest.saturating_add(1));
+        times.latest
     }
 
     /// One writer at a time assigns times; the clock is read when the writer has its turn.
     fn writing<T>(
         &self,
-        write: impl FnOnce(&mut i64, i64) -> Result<T, StoreError>,
+        write: impl FnOnce(&mut Times, i64) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_dirty.store(true, Ordering::Release);
-        write(&mut latest, self.clock.now().as_millisecond())
+        write(&mut times, self.clock.now().as_millisecond())
     }
 
     /// Runs `work`. If the store fails, it is replaced by an empty one in memory, and everything is new again.

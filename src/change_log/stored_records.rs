@@ -72,15 +72,17 @@ impl Records {
     }
 
     /// Writes the observations made at `now` and evicts the oldest records. `latest` is the latest time so far, and is
-    /// advanced.
+    /// advanced. Changes have the time `moment` if there is one, which is not earlier than `latest`; a second change at this moment
+    /// has a later time.
     pub(super) fn note(
         &self,
         observations: &[Observation],
         latest: &mut i64,
         now: i64,
+        moment: Option<i64>,
     ) -> Result<Vec<Record>, StoreError> {
         let write = self.store.write(Durability::Eventual)?;
-        let now = now.max(latest.saturating_add(1));
+        let later = now.max(latest.saturating_add(1));
         let mut noted = Vec::with_capacity(observations.len());
         {
             let mut records = write.table(RECORDS)?;
@@ -88,6 +90,8 @@ impl Records {
             for observation in observations {
                 let resource = observation.resource;
                 let known = find(&*records, resource)?;
+                let is_later = |moment: &i64| known.is_none_or(|known| known.since < *moment);
+                let now = moment.filter(is_later).unwrap_or(later);
                 let record = Record::after(known, observation, now, self.doubtful);
                 if known != Some(record) {
                     if let Some(known) = known {

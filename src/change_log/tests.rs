@@ -54,8 +54,59 @@ fn log(records: Records, clock: &Arc<WallClock>) -> Log {
 }
 
 fn see(log: &Log, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
-    let version = log.observe(&[observation(study, rows, content)])[0];
+    let version = log.observe(&[observation(study, rows, content)], None)[0];
     (version, version.last_updated.as_millisecond())
+}
+
+/// The time of a study that is seen by a search which began at `moment`.
+fn see_since(log: &Log, moment: Timestamp, study: u8, rows: u8) -> i64 {
+    log.observe(&[observation(study, rows, None)], Some(moment))[0].last_updated.as_millisecond()
+}
+
+#[test]
+fn what_the_only_caller_with_a_moment_sees_first_has_that_moment() {
+    let clock = Arc::new(WallClock::default());
+    let log = log(in_memory(MANY).unwrap(), &clock);
+    clock.set(1_000);
+    let moment = log.moment();
+    clock.set(2_000);
+    assert_eq!((see_since(&log, moment, 1, 1), see_since(&log, moment, 2, 1)), (1_000, 1_000));
+    assert_eq!(see_since(&log, moment, 1, 1), 1_000);
+    assert_eq!(see_since(&log, moment, 1, 2), 2_000, "what was seen at the moment has changed since");
+    assert_eq!(see_since(&log, moment, 3, 1), 2_001, "a later time exists");
+    clock.set(3_000);
+    let moment = log.moment();
+    assert_eq!(see_since(&log, moment, 1, 3), 3_000);
+    assert_eq!(see_since(&log, moment, 2, 1), 1_000);
+    let observed = [observation(1, 4, None), observation(4, 1, None)];
+    let versions = log.observe(&observed, Some(moment));
+    assert_eq!(
+        versions.iter().map(|version| version.last_updated.as_millisecond()).collect::<Vec<_>>(),
+        [3_001, 3_000]
+    );
+}
+
+#[test]
+fn a_moment_that_others_have_or_that_is_past_is_assigned_to_nothing() {
+    let clock = Arc::new(WallClock::default());
+    let log = log(in_memory(MANY).unwrap(), &clock);
+    clock.set(1_000);
+    let (one, other) = (log.moment(), log.moment());
+    assert_eq!(one, other, "in the same millisecond");
+    assert_eq!(see_since(&log, one, 1, 1), 1_001);
+    clock.set(2_000);
+    let one = log.moment();
+    clock.set(2_500);
+    let other = log.moment();
+    assert_eq!(see_since(&log, one, 1, 2), 2_501, "another client has a later time");
+    assert_eq!(see_since(&log, other, 2, 1), 2_502, "a later time was assigned");
+    clock.set(1_500);
+    let set_back = log.moment();
+    assert_eq!(see_since(&log, set_back, 3, 1), 2_503, "the clock was set back");
+    clock.set(9_000);
+    let moment = log.moment();
+    assert_eq!(see(&log, 4, 1, None).1, 9_001);
+    assert_eq!(see_since(&log, moment, 5, 1), 9_002);
 }
 
 #[test]
@@ -223,7 +274,7 @@ async fn observations_become_durable_without_a_call() {
         .unwrap()
     };
     let change_log = open(folder.path());
-    let first = change_log.observe(vec![observation(1, 1, None)]).await;
+    let first = change_log.observe(vec![observation(1, 1, None)], None).await;
     while change_log.0.is_dirty.load(Ordering::Acquire) {
         tokio::task::yield_now().await;
     }
@@ -232,7 +283,7 @@ async fn observations_become_durable_without_a_call() {
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
     clock.advance(Duration::from_mins(1));
-    assert_eq!(open(copy.path()).observe(vec![observation(1, 1, None)]).await, first);
+    assert_eq!(open(copy.path()).observe(vec![observation(1, 1, None)], None).await, first);
 }
 
 /// What happens to a gateway, its archive and its clock.
@@ -341,11 +392,15 @@ impl World {
                 }
             }
             Event::IsSynced { in_full } => {
-                let begun = self.log.as_ref().unwrap().moment().as_millisecond();
+                let moment = self.log.as_ref().unwrap().moment();
+                let begun = moment.as_millisecond();
                 self.reported = self.reported.max(begun);
                 for study in 0..STUDIES {
                     let [(rows, below), _] = self.archive[usize::from(study)];
-                    let (version, since) = self.see(study, rows, in_full.then_some(below));
+                    let observed = [observation(study, rows, in_full.then_some(below))];
+                    let version = self.log.as_ref().unwrap().observe(&observed, Some(moment))[0];
+                    let since = version.last_updated.as_millisecond();
+                    self.reported = self.reported.max(since);
                     if since > self.asks_from {
                         self.client[usize::from(study)] = Some((version.id, rows));
                     }

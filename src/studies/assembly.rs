@@ -167,8 +167,10 @@ impl Studies {
         let known = studies.iter().filter_map(|study| Some((study.uid().clone(), study.version?)));
         let observed: Vec<_> =
             studies.iter().filter(|study| study.version.is_none() && !is_settled(study)).collect();
-        let versions =
-            self.change_log.observe(observed.iter().map(|study| self.observation(study)).collect()).await;
+        let versions = self
+            .change_log
+            .observe(observed.iter().map(|study| self.observation(study)).collect(), None)
+            .await;
         known.chain(observed.into_iter().map(|study| study.uid().clone()).zip(versions)).collect()
     }
 
@@ -251,7 +253,7 @@ impl Studies {
             let version = match version.filter(|_| content.is_none()) {
                 Some(version) => version,
                 None => change_log
-                    .observe(vec![Observation { content, ..observation }])
+                    .observe(vec![Observation { content, ..observation }], None)
                     .await
                     .pop()
                     .ok_or(StudiesError::Unwritable)?,

@@ -56,6 +56,9 @@ impl Studies {
                 found.studies.append(&mut matching.studies);
             }
         }
+        if criteria.iter().any(is_about_time) {
+            self.report_unread_again(&found.unread).await;
+        }
         Ok(found)
     }
 

@@ -150,7 +150,7 @@ pub struct StudyPage {
     /// The archives' lists changed between two pages, so that studies may have been skipped.
     pub has_drifted: bool,
     /// For the first page of a search by `_lastUpdated`: the time just before the archives were queried. A client that next
-    /// asks for changes since then misses nothing.
+    /// asks for changes since then misses nothing, and does not receive again what this search was the first to see.
     pub asked_at: Option<Timestamp>,
 }
 
@@ -168,7 +168,8 @@ impl Studies {
         let is_dated = needs_versions(search.criteria, search.sort);
         let asked_at =
             if is_dated && search.cursor.is_none() { Some(self.change_log.moment().await) } else { None };
-        let page = match self.search_to_sort(search.criteria, search.sort, access, freshness).await {
+        let page = match self.search_asked_at(search.criteria, search.sort, access, freshness, asked_at).await
+        {
             Ok(found) => self.paginate(found, search)?,
             // Matches that are too many to be counted or sorted may still be read one after the other.
             Err(StudiesError::TooManyRows { .. })
@@ -199,12 +200,24 @@ impl Studies {
         access: &Access,
         freshness: Freshness,
     ) -> Result<FoundStudies, StudiesError> {
+        self.search_asked_at(criteria, sort, access, freshness, None).await
+    }
+
+    /// As [`search_to_sort`](Self::search_to_sort), for a search that began at `asked_at`.
+    async fn search_asked_at(
+        &self,
+        criteria: &[Criterion<ImagingStudy>],
+        sort: &[SortKey<ImagingStudy>],
+        access: &Access,
+        freshness: Freshness,
+        asked_at: Option<Timestamp>,
+    ) -> Result<FoundStudies, StudiesError> {
         let is_dated = needs_versions(criteria, sort);
         let asking = if is_dated { Freshness::Bypass } else { freshness };
         let (mut candidates, missing_uid) = self.candidates(criteria, access, asking).await?;
         if is_dated {
             self.record_listing(&candidates, criteria, access).await;
-            self.date(&mut candidates).await;
+            self.date_since(&mut candidates, asked_at).await;
         }
         let missing_uid = self.missing_uid_matches(&missing_uid, criteria);
         let found = self.filter(candidates, criteria, freshness).await?;

@@ -2,8 +2,12 @@
 //!
 //! Such a search always queries the archives, and passes every study that may match to the change log: only a study that was
 //! observed can be reported as changed or unchanged. The response contains the time just before the queries began; a client
-//! that next asks for changes since that time misses nothing.
+//! that next asks for changes since that time misses nothing. What the search itself is the first to see has this time, too, so
+//! that it is not returned again, unless another request has used or received the time meanwhile.
 
+use jiff::Timestamp;
+
+use super::search::UnreadStudy;
 use super::{FoundStudies, FoundStudy, Studies};
 use crate::auth::Access;
 use crate::change_log::{ListingKey, Observation, ResourceKey};
@@ -47,11 +51,31 @@ impl Studies {
 
     /// Records the found studies in the change log, and stores the version of each in `found`.
     pub(super) async fn date(&self, found: &mut FoundStudies) {
+        self.date_since(found, None).await;
+    }
+
+    /// As [`date`](Self::date), for a search that began at `asked_at`.
+    pub(super) async fn date_since(&self, found: &mut FoundStudies, asked_at: Option<Timestamp>) {
         let all = || found.studies.iter().chain(&found.patient_conflicts);
-        let versions = self.change_log.observe(all().map(|study| self.observation(study)).collect()).await;
+        let observations = all().map(|study| self.observation(study)).collect();
+        let versions = self.change_log.observe(observations, asked_at).await;
         let studies = found.studies.iter_mut().chain(&mut found.patient_conflicts);
         for (study, version) in studies.zip(versions) {
             study.version = Some(version);
+        }
+    }
+
+    /// Lets the next search for changes return the study again, if this search is one: it could return only a part of the study.
+    pub async fn report_again(&self, study: &FoundStudy) {
+        if study.version.is_some() {
+            self.change_log.report_again(ResourceKey::study(study.uid())).await;
+        }
+    }
+
+    /// As [`report_again`](Self::report_again), for the studies that a search for changes could not compare.
+    pub(super) async fn report_unread_again(&self, unread: &[UnreadStudy]) {
+        for study in unread {
+            self.change_log.report_again(ResourceKey::study(&study.uid)).await;
         }
     }
 

@@ -132,6 +132,7 @@ pub(super) async fn write_entries(
                 }
                 Some((study, Err(error))) => {
                     warn_other_patients(pages, study);
+                    context.studies.report_again(study).await;
                     let (uid, reason) = (study.uid().as_str(), sentence(&error.to_string()));
                     pages.warn(
                         "incomplete",
