@@ -1,4 +1,4 @@
-//! The FHIR R4 REST API: read and search of ImagingStudy, Patient and Endpoint, batch, `$everything`, and the
+//! The FHIR R4 REST API: read, history and search of ImagingStudy, Patient and Endpoint, batch, `$everything`, and the
 //! CapabilityStatement.
 //!
 //! Handlers take a routed request and return a [`Response`]; errors become a [`Failure`], which [`refuse`] writes as an
@@ -11,6 +11,7 @@ mod capabilities;
 mod context;
 mod endpoints;
 mod format_negotiation;
+mod history;
 mod html;
 mod operation_parameters;
 mod read;
@@ -121,12 +122,13 @@ async fn perform(
     access: &Access,
 ) -> Result<EncodedResource, Failure> {
     Ok(match interaction {
-        Interaction::Capabilities => capabilities::statement(&context.guides, request)?,
+        Interaction::Capabilities => capabilities::statement(context, request)?,
         Interaction::Read(kind, id) => read::resource(context, kind, id, request, access).await?,
         Interaction::VersionRead(kind, id, version) => {
             let current = read::resource(context, kind, id, request, access).await?;
             read::require_version(current, version)?
         }
+        Interaction::History(kind, id) => history::instance(context, kind, id, request, access).await?,
         Interaction::Search(ResourceType::ImagingStudy) => {
             search::imaging_studies(context, request, access, None).await?
         }

@@ -42,6 +42,8 @@ pub enum Interaction<'a> {
     Read(ResourceType, &'a str),
     /// `GET /fhir/{type}/{id}/_history/{version}`.
     VersionRead(ResourceType, &'a str, &'a str),
+    /// `GET /fhir/{type}/{id}/_history`.
+    History(ResourceType, &'a str),
     /// `GET /fhir/{type}`, `GET` and `POST /fhir/{type}/_search`.
     Search(ResourceType),
     /// `GET /fhir`, `GET` and `POST /fhir/_search`: of all types at once.
@@ -64,7 +66,7 @@ pub enum NoRoute {
     NotFound,
     /// `/fhir/{type}` with a type that is not served.
     UnknownType,
-    /// `/fhir/_history`, `/fhir/{type}/_history`, `/fhir/{type}/{id}/_history`.
+    /// `/fhir/_history`, `/fhir/{type}/_history`.
     NoHistory,
     /// The path exists, but not for this method.
     MethodNotAllowed {
@@ -139,11 +141,14 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 16] = [
+    pub const LABELS: [&'static str; 19] = [
         "fhir.read.ImagingStudy",
         "fhir.vread.ImagingStudy",
         "fhir.vread.Patient",
         "fhir.vread.Endpoint",
+        "fhir.history.ImagingStudy",
+        "fhir.history.Patient",
+        "fhir.history.Endpoint",
         "fhir.search.ImagingStudy",
         "fhir.read.Patient",
         "fhir.search.Patient",
@@ -187,7 +192,9 @@ impl<'a> Interaction<'a> {
             Some("_search") => allow_only(method, SEARCH).map(|()| Self::Search(kind)),
             Some(rest) => match split_at_slash(rest) {
                 (id, None) if is_id(id) => allow_only(method, READ).map(|()| Self::Read(kind, id)),
-                (id, Some("_history")) if is_id(id) => Err(NoRoute::NoHistory),
+                (id, Some("_history")) if is_id(id) => {
+                    allow_only(method, READ).map(|()| Self::History(kind, id))
+                }
                 (id, Some(below)) if is_id(id) => Self::parse_below(method, kind, id, below),
                 _ => Err(NoRoute::NotFound),
             },
@@ -231,6 +238,9 @@ impl<'a> Interaction<'a> {
             Self::VersionRead(ResourceType::ImagingStudy, ..) => "fhir.vread.ImagingStudy",
             Self::VersionRead(ResourceType::Patient, ..) => "fhir.vread.Patient",
             Self::VersionRead(ResourceType::Endpoint, ..) => "fhir.vread.Endpoint",
+            Self::History(ResourceType::ImagingStudy, _) => "fhir.history.ImagingStudy",
+            Self::History(ResourceType::Patient, _) => "fhir.history.Patient",
+            Self::History(ResourceType::Endpoint, _) => "fhir.history.Endpoint",
             Self::Search(ResourceType::ImagingStudy) => "fhir.search.ImagingStudy",
             Self::Search(ResourceType::Patient) => "fhir.search.Patient",
             Self::Search(ResourceType::Endpoint) => "fhir.search.Endpoint",
@@ -314,6 +324,12 @@ mod tests {
                 fhir(Interaction::VersionRead(ResourceType::Patient, "0a1b", "7f")),
             ),
             ("/fhir/Endpoint/main", fhir(Interaction::Read(ResourceType::Endpoint, "main"))),
+            ("/fhir/Endpoint/main/_history", fhir(Interaction::History(ResourceType::Endpoint, "main"))),
+            (
+                "/fhir/ImagingStudy/1.2/_history",
+                fhir(Interaction::History(ResourceType::ImagingStudy, "1.2")),
+            ),
+            ("/fhir/Patient/0a1b/_history", fhir(Interaction::History(ResourceType::Patient, "0a1b"))),
             ("/fhir", fhir(Interaction::SearchAll)),
             ("/fhir/", fhir(Interaction::SearchAll)),
             ("/fhir/_search", fhir(Interaction::SearchAll)),
@@ -365,7 +381,7 @@ mod tests {
         for path in ["/fhir/imagingstudy", "/fhir/Observation/1", "/fhir/$everything"] {
             assert_eq!(get(path), Err(NoRoute::UnknownType), "{path}");
         }
-        for path in ["/fhir/_history", "/fhir/Patient/_history", "/fhir/Patient/0a1b/_history"] {
+        for path in ["/fhir/_history", "/fhir/Patient/_history"] {
             assert_eq!(get(path), Err(NoRoute::NoHistory), "{path}");
         }
         for (method, path, allow) in [

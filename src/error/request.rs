@@ -25,7 +25,7 @@ impl From<NoRoute> for Failure {
                 Self::not_offered("This resource type is not supported; /fhir/metadata lists those that are.")
             }
             NoRoute::NoHistory => Self::not_offered(
-                "History is not supported. Read the current version at {type}/{id} or {type}/{id}/_history/{versionId}.",
+                "The history of a type or of the whole system is not supported. The current version of a resource is in {type}/{id}/_history.",
             ),
             NoRoute::MethodNotAllowed { allow } => Self::method_not_allowed(
                 allow,

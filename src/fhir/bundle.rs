@@ -1,4 +1,4 @@
-//! Bundles (R4 bundle.html), written around resources that are already serialized: search pages and batch responses.
+//! Bundles (R4 bundle.html), written around resources that are already serialized: search pages, batch responses, histories.
 
 use std::io::Write;
 
@@ -151,6 +151,46 @@ pub(super) fn batch_response(entries: &[BatchEntry]) -> Vec<u8> {
         json.extend_from_slice(b"}}");
     }
     json.extend_from_slice(if entries.is_empty() { b"}" } else { b"]}" });
+    json
+}
+
+/// The one version in the history of an instance.
+#[derive(Debug)]
+pub(super) struct HistoryEntry<'a> {
+    pub(super) full_url: &'a str,
+    pub(super) resource: &'a Bytes,
+    /// Relative to the base URL.
+    pub(super) url: &'a str,
+    pub(super) etag: &'a str,
+    /// An instant.
+    pub(super) last_modified: Option<&'a str>,
+}
+
+/// The JSON of a Bundle of type history. An entry has the request that would have made this version, and its response (R4
+/// bundle.html, bdl-3 and bdl-4).
+pub(super) fn history_bundle(total: usize, link: &str, entry: Option<&HistoryEntry<'_>>) -> Vec<u8> {
+    let mut json = Vec::with_capacity(entry.map_or(0, |entry| entry.resource.len()) + 1024);
+    json.extend_from_slice(br#"{"resourceType":"Bundle","type":"history","total":"#);
+    json.extend_from_slice(total.to_string().as_bytes());
+    json.extend_from_slice(br#","link":[{"relation":"self","url":"#);
+    write_string(&mut json, link);
+    json.extend_from_slice(b"}]");
+    if let Some(entry) = entry {
+        json.extend_from_slice(br#","entry":[{"fullUrl":"#);
+        write_string(&mut json, entry.full_url);
+        json.extend_from_slice(b",\"resource\":");
+        json.extend_from_slice(entry.resource);
+        json.extend_from_slice(br#","request":{"method":"PUT","url":"#);
+        write_string(&mut json, entry.url);
+        json.extend_from_slice(br#"},"response":{"status":"200 OK","etag":"#);
+        write_string(&mut json, entry.etag);
+        if let Some(moment) = entry.last_modified {
+            json.extend_from_slice(b",\"lastModified\":");
+            write_string(&mut json, moment);
+        }
+        json.extend_from_slice(b"}}]");
+    }
+    json.push(b'}');
     json
 }
 

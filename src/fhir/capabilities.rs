@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 
 use super::FhirRequest;
 use crate::build_info;
+use crate::config::SearchConfig;
 use crate::encoded_resource::EncodedResource;
 use crate::error::Failure;
+use crate::fhir::FhirContext;
 use crate::mapping::{self, Guide, Profiled};
-use fhir_r4::search::{Edge, Parameter, ResourceType, Searched};
+use fhir_r4::search::{Edge, Parameter, ResourceType, ResultParameters, Searched};
 use fhir_r4::types::{
     CapabilityStatement, Endpoint, ImagingStudy, Implementation, Operation, Patient, Resource,
     ResourceInteraction, Rest, SearchParam, Security, Software,
 };
 
 pub(super) fn statement(
-    guides: &BTreeSet<Guide>,
+    context: &FhirContext,
     request: &FhirRequest<'_>,
 ) -> Result<EncodedResource, Failure> {
+    let guides = &context.guides;
     let statement = CapabilityStatement {
         status: "active",
         date: build_info::STATEMENT_DATE,
@@ -30,6 +33,7 @@ pub(super) fn statement(
         format: vec!["application/fhir+json", "json", "application/fhir+xml", "xml"],
         rest: vec![Rest {
             mode: "server",
+            documentation: limits(&context.limits),
             security: Security {
                 description: "Open: this server has no access control. Anyone who can reach it can read every patient's \
                               data; the network in front of it must restrict access.",
@@ -53,7 +57,7 @@ pub(super) fn statement(
                 ResourceInteraction { code: "batch" },
                 ResourceInteraction { code: "search-system" },
             ],
-            search_param: of_all_types(),
+            search_param: of_all_types(&context.limits),
             compartment: vec!["http://hl7.org/fhir/CompartmentDefinition/patient"],
         }],
     };
@@ -61,15 +65,50 @@ pub(super) fn statement(
 }
 
 /// The parameters of all resources, with the documentation of Patient's table; ImagingStudy and Endpoint document their own.
-fn of_all_types() -> Vec<SearchParam> {
-    let of_type = SearchParam {
-        name: "_type",
+fn of_all_types(limits: &SearchConfig) -> Vec<SearchParam> {
+    let special = |(name, documentation): (&'static str, String)| SearchParam {
+        name,
         definition: None,
-        kind: "special",
-        documentation: "The resource types to search, comma-separated. Default: all of them.".to_owned(),
+        kind: if name == "_count" { "number" } else { "special" },
+        documentation,
     };
+    let SearchConfig { default_count, max_count, sort_window, .. } = limits;
+    let keys = [sort_keys::<Endpoint>(), sort_keys::<ImagingStudy>(), sort_keys::<Patient>()].join(" ");
+    let of_this_server = [
+        ("_type", "The resource types to search, comma-separated. Default: all of them.".to_owned()),
+        (
+            "_count",
+            format!(
+                "Matches per page: {default_count} by default, {max_count} at most; 0 is _summary=count."
+            ),
+        ),
+        (
+            "_sort",
+            format!(
+                "Comma-separated keys; - before a key is descending order. At most {sort_window} matches are sorted. {keys}"
+            ),
+        ),
+        ("_format", "json, xml, html, or their media types; takes precedence over Accept.".to_owned()),
+    ];
+    let results = ResultParameters::with_fixed_values().map(|(name, values)| (name, values.to_owned()));
     let common = Patient::COMMON.iter().map(search_param);
-    common.chain(std::iter::once(of_type)).collect()
+    common.chain(of_this_server.into_iter().chain(results).map(special)).collect()
+}
+
+fn sort_keys<R: Searched>() -> String {
+    let names: Vec<_> = Parameter::<R>::sorting().map(|parameter| parameter.name).collect();
+    format!("Keys of {}: {}.", R::TYPE, names.join(", "))
+}
+
+/// The limits beyond which a request is an error, for people.
+fn limits(limits: &SearchConfig) -> String {
+    let SearchConfig { max_scan, sort_window, max_opened, max_included, max_batch, .. } = limits;
+    format!(
+        "Limits: a search that needs a total or an order reads at most {max_scan} studies of one archive and sorts at most \
+         {sort_window} matches; it reads at most {max_opened} studies in full for criteria that archives cannot search by. At \
+         most {max_included} resources are included in a page. A batch has at most {max_batch} entries. A search or batch beyond \
+         a limit is an error (too-costly), never a shortened result."
+    )
 }
 
 const EVERYTHING: Operation = Operation {
@@ -85,8 +124,10 @@ fn resource<R: Searched + Profiled>(guides: &BTreeSet<Guide>, documentation: &'s
         kind: R::TYPE.name(),
         supported_profile: mapping::supported_profiles::<R>(guides),
         documentation,
-        interaction: ["read", "vread", "search-type"].map(|code| ResourceInteraction { code }).to_vec(),
-        // R4 versioning-policy: resources have a version id, and vread returns the current version only.
+        interaction: ["read", "vread", "history-instance", "search-type"]
+            .map(|code| ResourceInteraction { code })
+            .to_vec(),
+        // R4 versioning-policy: resources have a version id, and vread and history return the current version only.
         versioning: "versioned",
         read_history: false,
         conditional_read: "full-support",

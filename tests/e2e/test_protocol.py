@@ -62,7 +62,7 @@ def test_invalid_values_are_rejected_with_the_parameter(fhir, query, parameter):
     assert parameter in text
 
 
-@pytest.mark.parametrize("path", ["/ImagingStudy/1.2.3", "/ImagingStudy/nothing", "/Patient/0000", "/Endpoint/other", "/Observation", "/Observation/1", "/ImagingStudy/1.2.3/_history"])
+@pytest.mark.parametrize("path", ["/ImagingStudy/1.2.3", "/ImagingStudy/nothing", "/Patient/0000", "/Endpoint/other", "/Observation", "/Observation/1", "/ImagingStudy/1.2.3/_history", "/ImagingStudy/_history"])
 def test_unknown_resources_and_types_are_not_found(fhir, path):
     outcome(fhir.get(path), 404)
 

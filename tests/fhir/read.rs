@@ -27,6 +27,64 @@ async fn every_parameter_in_the_capability_statement_is_applied() {
 }
 
 #[tokio::test]
+async fn the_capability_statement_declares_limits_sort_keys_and_result_parameters() {
+    for (more, count) in [
+        ("", "50 by default, 200 at most"),
+        ("[search]\nmax_count = 75\n", "50 by default, 75 at most"),
+        ("[search]\ndefault_count = 5\n", "5 by default, 200 at most"),
+    ] {
+        let gateway = RunningGateway::start("http://127.0.0.1:9", more).await;
+        let rest = gateway.json("/fhir/metadata").await["rest"][0].take();
+        assert!(
+            rest["documentation"].as_str().unwrap().contains("A batch has at most 100 entries."),
+            "{rest}"
+        );
+        let documented = |name: &str| {
+            let parameters = rest["searchParam"].as_array().unwrap();
+            let parameter = parameters
+                .iter()
+                .find(|parameter| parameter["name"] == name)
+                .unwrap_or_else(|| panic!("{name}"));
+            parameter["documentation"].as_str().unwrap().to_owned()
+        };
+        assert!(documented("_count").contains(count), "{}", documented("_count"));
+        let sort = documented("_sort");
+        for kind in ["ImagingStudy", "Patient", "Endpoint"] {
+            let keys = sort.split(&format!("Keys of {kind}: ")).nth(1).unwrap().split('.').next().unwrap();
+            for key in keys.split(", ") {
+                let links =
+                    gateway.get(&format!("/fhir/{kind}?_sort=-{key}&_contained=true")).await.json()["link"]
+                        .to_string();
+                assert!(links.contains(&format!("_sort=-{key}")), "{kind} {key}: {links}");
+            }
+        }
+        for (name, values) in [
+            ("_summary", &["true", "false", "text", "data", "count"][..]),
+            ("_total", &["none", "estimate", "accurate"]),
+            ("_contained", &["true", "false", "both"]),
+            ("_containedType", &["container", "contained"]),
+            ("_pretty", &["true", "false"]),
+            ("_format", &["json", "xml", "html"]),
+        ] {
+            for value in values {
+                assert!(documented(name).contains(value), "{name} {value}");
+                assert_eq!(
+                    gateway.get(&format!("/fhir/Endpoint?{name}={value}")).await.status,
+                    200,
+                    "{name}={value}"
+                );
+            }
+        }
+        for name in ["_elements", "_include", "_revinclude", "_type"] {
+            assert!(!documented(name).is_empty());
+        }
+        for resource in rest["resource"].as_array().unwrap() {
+            assert!(resource["interaction"].to_string().contains("history-instance"), "{resource}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_study_can_be_read_with_all_series_and_instances() {
     let gateway = RunningGateway::start_with_samples().await;
     let (studies, page) = gateway.matches("/fhir/ImagingStudy?_count=7").await;

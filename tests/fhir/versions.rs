@@ -179,7 +179,7 @@ async fn vread_returns_the_current_version_and_no_other() {
         assert_eq!((other.status, other.json()["issue"][0]["code"].clone()), (404, "not-supported".into()));
         assert!(other.text().contains("history"), "{}", other.text());
     }
-    for path in [&format!("{STUDY}/_history"), "/fhir/ImagingStudy/_history", "/fhir/_history"] {
+    for path in ["/fhir/ImagingStudy/_history", "/fhir/_history"] {
         let refused = gateway.get(path).await;
         assert_eq!(
             (refused.status, refused.json()["issue"][0]["code"].clone()),
@@ -190,6 +190,64 @@ async fn vread_returns_the_current_version_and_no_other() {
         gateway.get("/fhir/ImagingStudy/9.9/_history/1").await.json()["issue"][0]["code"],
         "not-found"
     );
+}
+
+#[tokio::test]
+async fn the_history_of_an_instance_has_its_current_version() {
+    let pacs = archive().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let patient = gateway.json(STUDY).await["subject"]["reference"].as_str().unwrap().to_owned();
+    for (path, has_time) in
+        [(STUDY, true), (&format!("/fhir/{patient}"), false), ("/fhir/Endpoint/main", true)]
+    {
+        let read = gateway.get(path).await;
+        let bundle = gateway.json(&format!("{path}/_history")).await;
+        let url = format!("{}{path}", gateway.base_url());
+        let link = serde_json::json!([{"relation": "self", "url": format!("{url}/_history")}]);
+        assert_eq!(
+            (&bundle["type"], &bundle["total"], &bundle["link"]),
+            (&"history".into(), &1.into(), &link)
+        );
+        let [entry] = &bundle["entry"].as_array().unwrap()[..] else { panic!("{bundle}") };
+        assert_eq!((&entry["resource"], &entry["fullUrl"]), (&read.json(), &url.clone().into()));
+        assert_eq!(
+            entry["request"],
+            serde_json::json!({"method": "PUT", "url": path.strip_prefix("/fhir/").unwrap()})
+        );
+        assert_eq!(entry["response"]["etag"].as_str(), read.header("etag"));
+        assert_eq!(entry["response"]["lastModified"], entry["resource"]["meta"]["lastUpdated"]);
+        assert_eq!(entry["response"]["lastModified"].is_string(), has_time);
+        assert_eq!(entry.get("search"), None);
+        // A version without a known time may be in any period.
+        let outside = u64::from(!has_time);
+        for (query, total, entries) in [
+            ("_since=1970-01-01T00:00:00Z", 1, 1),
+            ("_since=2999-01-01T00:00:00.000Z", outside, outside),
+            ("_at=2999", 1, 1),
+            ("_at=1970-01-01", outside, outside),
+            ("_count=1", 1, 1),
+            ("_count=0", 1, 0),
+            ("_since=", 1, 1),
+            ("_elements=id", 1, 1),
+        ] {
+            let bundle = gateway.json(&format!("{path}/_history?{query}")).await;
+            let shown = bundle["entry"].as_array().map_or(0, Vec::len) as u64;
+            assert_eq!((bundle["total"].as_u64(), shown), (Some(total), entries), "{path} {query}");
+        }
+        for query in ["_since=yesterday", "_at=2024-13", "_count=-1", "_count=x"] {
+            let refused = gateway.get(&format!("{path}/_history?{query}")).await;
+            assert_eq!(
+                (refused.status, &refused.json()["issue"][0]["code"]),
+                (400, &"value".into()),
+                "{query}"
+            );
+        }
+        let xml = gateway.get(&format!("{path}/_history?_format=xml")).await.text();
+        assert!(xml.contains("<type value=\"history\"/>"), "{xml}");
+    }
+    for path in ["/fhir/ImagingStudy/9.9", "/fhir/Patient/nobody", "/fhir/Endpoint/other"] {
+        assert_eq!(gateway.get(&format!("{path}/_history")).await.status, 404, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -207,7 +265,8 @@ async fn batch_entries_have_their_own_conditions() {
     let answer = client::post(&url, "application/fhir+json", &batch.to_string()).await.json();
     let status =
         |index: usize| answer["entry"][index]["response"]["status"].as_str().unwrap()[..3].to_owned();
-    assert_eq!((status(0), status(1), status(2)), ("304".to_owned(), "200".to_owned(), "404".to_owned()));
+    assert_eq!((status(0), status(1), status(2)), ("304".to_owned(), "200".to_owned(), "200".to_owned()));
+    assert_eq!(answer["entry"][2]["resource"]["entry"][0]["resource"], answer["entry"][1]["resource"]);
     assert_eq!(answer["entry"][1]["resource"]["meta"]["versionId"], *id);
 }
 
@@ -230,6 +289,7 @@ async fn options_returns_the_methods_of_each_url() {
         ("/fhir/ImagingStudy", "GET, HEAD, OPTIONS"),
         ("/fhir/Patient/_search", "GET, HEAD, OPTIONS, POST"),
         ("/fhir/Endpoint/main", "GET, HEAD, OPTIONS"),
+        ("/fhir/Endpoint/main/_history", "GET, HEAD, OPTIONS"),
         ("/fhir/Endpoint/main/_history/1", "GET, HEAD, OPTIONS"),
     ] {
         let received = client::send("OPTIONS", &format!("{}{path}", gateway.base_url()), &[]).await;
@@ -260,6 +320,7 @@ async fn a_deleted_study_is_a_410_across_restarts_until_it_is_stored_again() {
     let gateway = RunningGateway::start(&pacs.url(), &configured).await;
     assert_eq!(gateway.get(STUDY).await.status, 410, "the deletion is known after a restart");
     assert_eq!(gateway.get(&format!("{STUDY}/_history/{id}")).await.status, 410);
+    assert_eq!(gateway.get(&format!("{STUDY}/_history")).await.status, 410);
     assert_eq!(gateway.get("/fhir/ImagingStudy/1.9").await.status, 404);
     pacs.set_studies([study(2)]);
     let (again, later) = version(&gateway.json(STUDY).await);

@@ -59,6 +59,25 @@ const KNOWN: [&str; 12] = [
     "_cursor",
 ];
 
+/// The values of the result parameters that [`ResultParameters::read`] accepts, for readers of the CapabilityStatement. Those
+/// that depend on the server or on the type, and `_cursor`, which is only in page links, are not listed.
+const VALUES: [(&str, &str); 8] = [
+    ("_summary", "true, false, text, data or count."),
+    ("_elements", "Comma-separated names of root elements of the resource."),
+    ("_total", "none, estimate or accurate."),
+    ("_contained", "true, false or both. No resource contains others."),
+    ("_containedType", "container or contained."),
+    (
+        "_include",
+        "Type:parameter[:Target], Type:* or *; with the modifier :iterate also for included resources.",
+    ),
+    (
+        "_revinclude",
+        "Type:parameter[:Target], Type:* or *; with the modifier :iterate also for included resources.",
+    ),
+    ("_pretty", "true or false."),
+];
+
 /// The result parameters of a search. Each can occur only with one value, except `_include` and `_revinclude`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultParameters {
@@ -93,6 +112,11 @@ impl ResultParameters {
     /// Whether `name` is a result parameter, which does not restrict the matches (R4 search#return).
     pub fn are_named(name: &str) -> bool {
         KNOWN.contains(&name)
+    }
+
+    /// Those with fixed values: the name, and the values for people.
+    pub fn with_fixed_values() -> impl Iterator<Item = (&'static str, &'static str)> {
+        VALUES.into_iter()
     }
 
     pub(super) fn new(count: usize) -> Self {

@@ -49,6 +49,8 @@ pub struct Implementation {
 pub struct Rest {
     /// The mode, `server`.
     pub mode: &'static str,
+    /// Description for people: the limits of the server.
+    pub documentation: String,
     /// How access is controlled.
     pub security: Security,
     /// The resource types.
@@ -118,7 +120,7 @@ pub struct Operation {
 /// CapabilityStatement.rest.resource.interaction.
 #[derive(Debug, Clone, Serialize)]
 pub struct ResourceInteraction {
-    /// `read`, `vread`, `search-type` or `batch`.
+    /// `read`, `vread`, `history-instance`, `search-type` or `batch`.
     pub code: &'static str,
 }
 
