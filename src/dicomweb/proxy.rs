@@ -7,14 +7,18 @@
 
 pub(crate) mod assembled;
 pub(crate) mod attempts;
+pub(crate) mod content_completeness;
 pub(crate) mod empty_modalities;
 pub(crate) mod filtered_body;
 pub(crate) mod first_rows;
+pub(crate) mod image_completeness;
 pub(crate) mod json_completeness;
+pub(crate) mod primed_body;
 pub(crate) mod read_ahead;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod response_headers;
 pub(crate) mod stream;
 pub(crate) mod stream_error;
+pub(crate) mod xml_completeness;
 pub(crate) mod xml_parts;

@@ -1,7 +1,7 @@
 //! Streamed bodies: complete, truncated, slow, compressed, and requested by range.
 
 use crate::support::archive_root::ArchiveRoot;
-use crate::support::client;
+use crate::support::client::{self, Received};
 use crate::support::pacs::{Answer, Framing, Pacs, Study};
 use crate::support::retries::with_growing_deadline;
 
@@ -38,11 +38,57 @@ async fn bodies_are_forwarded_byte_for_byte() {
 
 #[tokio::test]
 async fn a_body_shorter_than_its_content_length_aborts_the_transfer() {
-    let short = Answer::bytes("application/octet-stream", "0123456789").framed(Framing::FalseLength(20));
-    let pacs = Pacs::new().at("/studies/1.2/bulkdata/1", short.breaks_after(10)).start().await;
+    let body = vec![1; 100_000];
+    let short = Answer::bytes("application/octet-stream", body).framed(Framing::FalseLength(200_000));
+    let pacs = Pacs::new().at("/studies/1.2/bulkdata/1", short.breaks_after(100_000)).start().await;
     let answer = client::get(&ArchiveRoot::of(&pacs).await.url("studies/1.2/bulkdata/1")).await;
     assert_eq!((answer.status, answer.complete), (200, false));
     assert_eq!(pacs.targets().len(), 1, "a request is not retried after its body has begun");
+}
+
+#[tokio::test]
+async fn a_short_body_that_is_empty_or_truncated_is_an_error_before_the_response_begins() {
+    let octets = |body: &str| Answer::bytes("application/octet-stream", body);
+    let image = |body: &str| Answer::bytes("image/webp", body);
+    let parts = Answer::bytes("multipart/related; boundary=b", "--b\r\n\r\n01").framed(Framing::Length);
+    for (target, scripted) in [
+        ("studies/1.2/bulkdata/1", octets("0123456789").framed(Framing::FalseLength(20)).breaks_after(10)),
+        ("studies/1.2/bulkdata/1", octets("0123456789").breaks_after(0)),
+        ("studies/1.2/bulkdata/1", octets("0123456789").framed(Framing::Chunked).breaks_after(0)),
+        ("studies/1.2/bulkdata/1", octets("")),
+        ("studies/1.2/bulkdata/1", octets("").framed(Framing::Chunked)),
+        ("studies/1.2/bulkdata/1", octets("").framed(Framing::UntilClose)),
+        ("studies/1.2/rendered", image("")),
+        ("studies/1.2/rendered", image("0123").breaks_after(3)),
+        ("studies/1.2/metadata", Answer::json(r#"[{"a":"#)),
+        ("studies/1.2/metadata", Answer::json("[]").framed(Framing::FalseLength(20)).breaks_after(2)),
+        ("studies/1.2/metadata", Answer::json("")),
+        ("studies/1.2", parts.clone()),
+        ("studies/1.2", parts.with_type("multipart/related")),
+        ("studies", Answer::json(r#"[{"0020000D":{"vr":"UI"}}"#)),
+    ] {
+        let pacs = Pacs::new().at(&format!("/{target}"), scripted.clone()).start().await;
+        let answer = client::get(&ArchiveRoot::of(&pacs).await.url(target)).await;
+        assert_eq!((answer.status, answer.complete), (502, true), "{target} {scripted:?}");
+        assert!(answer.text().contains("Archive main"), "{}", answer.text());
+    }
+}
+
+/// Vendors answer some failures with 200 and an object that describes it.
+#[tokio::test]
+async fn metadata_that_is_an_object_instead_of_a_list_is_an_error() {
+    let instance = "studies/1.2/series/1.2.1/instances/1.2.1.1/metadata";
+    for target in ["studies/1.2/metadata", "studies/1.2/series/1.2.1/metadata", instance] {
+        for object in [r#"{"error":"no such study"}"#, " {}", "\u{feff}{\"00080018\":{\"vr\":\"UI\"}}"] {
+            let pacs = Pacs::new().at(&format!("/{target}"), Answer::json(object)).start().await;
+            for accept in ["application/dicom+json", "application/dicom+xml"] {
+                let root = ArchiveRoot::of(&pacs).await;
+                let answer = client::get_with(&root.url(target), &[("Accept", accept)]).await;
+                assert_eq!(answer.status, 502, "{target} {object}: {}", answer.text());
+                assert!(!answer.text().contains("no such study"));
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -51,10 +97,18 @@ async fn frames_without_a_closing_delimiter_are_complete_only_with_profiles_that
     let pacs =
         Pacs::new().at(&format!("/{FRAMES}"), open.clone()).at(&format!("/{FRAMES}/1"), open).start().await;
     let generic = ArchiveRoot::of(&pacs).await;
-    assert!(!client::get(&generic.url(FRAMES)).await.complete);
+    let is_whole = |answer: Received| answer.complete && answer.status == 200;
+    assert!(!is_whole(client::get(&generic.url(FRAMES)).await));
+    for framing in [Framing::UntilClose, Framing::Length, Framing::Chunked] {
+        let open = Answer::bytes("multipart/related; boundary=b", "--b\r\n\r\n0123").framed(framing);
+        let pacs = Pacs::new().at(&format!("/{FRAMES}"), open).start().await;
+        let orthanc = ArchiveRoot::with_config(&pacs.url(), "profile = \"orthanc\"").await;
+        let ended = client::get(&orthanc.url(FRAMES)).await;
+        assert_eq!((ended.status, ended.complete), (200, true));
+        assert_eq!(ended.text(), "--b\r\n\r\n0123\r\n--b--\r\n", "{framing:?}");
+    }
     let orthanc = ArchiveRoot::with_config(&pacs.url(), "profile = \"orthanc\"").await;
-    assert!(client::get(&orthanc.url(FRAMES)).await.complete);
-    assert!(!client::get(&orthanc.url(&format!("{FRAMES}/1"))).await.complete);
+    assert!(!is_whole(client::get(&orthanc.url(&format!("{FRAMES}/1"))).await));
 }
 
 #[tokio::test]
@@ -65,6 +119,7 @@ async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
             .at("/studies/1.2/bulkdata/1", Answer::bytes("image/png", body).in_pieces(1, deadline / 6))
             .at("/studies/1.2/bulkdata/2", Answer::bytes("image/png", body).stalls_after(5))
             .at("/studies/1.2/bulkdata/3", Answer::hangs())
+            .at("/studies/1.2/bulkdata/4", Answer::bytes("image/png", vec![0; 100_000]).stalls_after(50_000))
             .start()
             .await;
         let root =
@@ -76,6 +131,8 @@ async fn slow_bodies_are_forwarded_and_stalled_ones_aborted() {
             "longer than the deadline, but never idle"
         );
         let stalled = client::get(&root.url("studies/1.2/bulkdata/2")).await;
+        assert_eq!((stalled.status, stalled.complete), (504, true), "nothing has been sent yet");
+        let stalled = client::get(&root.url("studies/1.2/bulkdata/4")).await;
         assert_eq!((stalled.status, stalled.complete), (200, false));
         assert_eq!(client::get(&root.url("studies/1.2/bulkdata/3")).await.status, 504);
     })

@@ -128,6 +128,112 @@ async fn rows_in_forwarded_xml_are_complete_only_if_whole() {
 }
 
 #[tokio::test]
+async fn parts_whose_boundary_is_not_declared_are_complete_only_if_whole() {
+    let accept = "multipart/related; type=\"application/dicom\"";
+    let part =
+        "Content-Type: application/dicom\r\nContent-Location: http://pacs.example/dicom-web/studies/1.2";
+    for (before, content_type) in [
+        ("", "multipart/related".to_owned()),
+        ("\r\n", "multipart/related; type=\"application/dicom\"".to_owned()),
+        ("preamble\r\n", "multipart/related".to_owned()),
+        ("\r\n", format!("multipart/related; boundary={}", "x".repeat(300))),
+    ] {
+        let body = format!("{before}--b\r\n{part}\r\n\r\nDICM one \r\n--b--\r\n");
+        let whole = Answer::bytes(&content_type, body);
+        let case = Case::new("studies/1.2", accept, whole.clone());
+        Case { epilogue: 2, ..case }.assert_complete_only_if_whole().await;
+        let pacs = Pacs::new().at("/studies/1.2", whole).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        let answer = gateway.get_with("/dicom-web/main/studies/1.2", &[("Accept", accept)]).await;
+        assert!(!answer.text().contains("pacs.example"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn parts_whose_boundary_cannot_be_found_are_rejected() {
+    let long = format!("--{0}\r\n\r\nDICM\r\n--{0}--\r\n", "x".repeat(300));
+    let declared = format!("multipart/related; boundary={}", "x".repeat(300));
+    for (content_type, body) in [
+        (declared.as_str(), long.as_str()),
+        ("multipart/related", long.as_str()),
+        ("multipart/related", "DICM without parts"),
+    ] {
+        let pacs = Pacs::new().at("/studies/1.2", Answer::bytes(content_type, body)).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        let answer = gateway.get("/dicom-web/main/studies/1.2").await;
+        assert_eq!(answer.status, 502, "{body:.40}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn xml_documents_are_complete_only_if_whole() {
+    let document = "<?xml version=\"1.0\"?><NativeDicomModel><!-- > --><DicomAttribute tag=\"00080005\" vr=\"CS\"><Value number='>'>a>b</Value>\
+                    </DicomAttribute></NativeDicomModel>";
+    for content_type in ["application/dicom+xml", "text/xml"] {
+        let whole = Answer::bytes(content_type, document);
+        let case = Case::new("studies", "application/dicom+xml", whole);
+        Case { formats: 2, ..case }.assert_complete_only_if_whole().await;
+    }
+}
+
+/// Bodies without a length: only their structure shows that the connection broke.
+#[tokio::test]
+async fn objects_images_and_pages_without_a_length_are_complete_only_if_whole() {
+    let image = |format| {
+        let mut encoded = std::io::Cursor::new(Vec::new());
+        let image = image::DynamicImage::from(image::RgbImage::from_fn(9, 5, |x, y| {
+            image::Rgb([(x * 20).to_le_bytes()[0], (y * 40).to_le_bytes()[0], 7])
+        }));
+        image.write_to(&mut encoded, format).unwrap();
+        encoded.into_inner()
+    };
+    // One element of 40 bytes: an object that ends between two elements looks like a complete one.
+    let mut object = [&[0; 128][..], b"DICM\x02\0\x10\0UI\x14\x001.2.840.10008.1.2.1\0"].concat();
+    object.extend_from_slice(b"\xe0\x7f\x10\0OB\0\0\x1c\0\0\0");
+    object.extend_from_slice(&[7; 28]);
+    let page = b"<!doctype html><html><body><p>report</p></body></html>".to_vec();
+    for (target, accept, content_type, whole) in [
+        (INSTANCE, "application/dicom", "application/dicom", object),
+        ("studies/1.2/rendered", "image/png", "image/png", image(image::ImageFormat::Png)),
+        ("studies/1.2/rendered", "image/jpeg", "image/jpeg", image(image::ImageFormat::Jpeg)),
+        ("studies/1.2/rendered", "image/gif", "image/gif", image(image::ImageFormat::Gif)),
+        ("studies/1.2/rendered", "text/html", "text/html", page),
+    ] {
+        let answer = Answer::bytes(content_type, whole.clone()).framed(Framing::UntilClose);
+        // A page may lack the tags that its beginning does not have.
+        let cuts: Vec<_> =
+            (0..whole.len()).filter(|cut| content_type != "text/html" || *cut == 0 || *cut > 20).collect();
+        let answers = cuts
+            .iter()
+            .map(|cut| answer.clone().breaks_after(*cut))
+            .flat_map(|answer| [answer.clone(), answer]);
+        let pacs = Pacs::new().in_turn(&format!("/{target}"), answers.chain([answer.clone()])).start().await;
+        let gateway = RunningGateway::start(&pacs.url(), "").await;
+        let client = Http2Client::connect(gateway.base_url()).await;
+        let path = format!("/dicom-web/main/{target}");
+        let headers = [("Accept", accept)];
+        for cut in cuts {
+            for answer in [gateway.get_with(&path, &headers).await, client.get(&path, &headers).await] {
+                assert!(
+                    !(answer.complete && answer.status < 400),
+                    "{content_type} cut after {cut}: {answer:?}"
+                );
+            }
+        }
+        let answer = gateway.get_with(&path, &headers).await;
+        assert_eq!(
+            (answer.status, answer.complete),
+            (200, true),
+            "{content_type}: {} of {} bytes after {} requests",
+            answer.body.len(),
+            whole.len(),
+            pacs.targets().len()
+        );
+        assert!(answer.body == whole);
+    }
+}
+
+#[tokio::test]
 async fn responses_over_http2_are_complete_only_if_whole() {
     let pacs = TlsPacs::start().await;
     let gateway = RunningGateway::start(&pacs.url(), TRUST).await;

@@ -119,7 +119,7 @@ async fn truncated_or_inconvertible_lists_abort_the_transfer() {
         assert!(!answer.complete || answer.status >= 500, "cut after {bytes}: {}", answer.text());
     }
     let nonsense = client::get_with(&root.url("series"), &[ACCEPT]).await;
-    assert!(!nonsense.complete, "{}", nonsense.text());
+    assert!(!nonsense.complete || nonsense.status == 502, "{}", nonsense.text());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 //! `dicom-object` is not used here: it allocates the declared length of values, accepts an object that ends inside an
 //! element, and decodes text with only one character set.
 
+pub mod completeness;
 pub mod in_place;
 mod inflate;
 mod meta;

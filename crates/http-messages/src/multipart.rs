@@ -26,6 +26,9 @@ pub enum MultipartError {
     /// The headers of a part exceed the maximum size.
     #[error("the headers of a part are too long")]
     HeadersTooLong,
+    /// No boundary is declared, and the beginning of the body shows none.
+    #[error("the multipart body has no boundary")]
+    NoBoundary,
     /// The body has more parts than the expected one.
     #[error("the body has more than one part")]
     SeveralParts,

@@ -9,11 +9,14 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 
 use super::assembled::{DICOM_JSON, no_match};
+use super::content_completeness::ContentCompleteness;
 use super::json_completeness::JsonCompleteness;
+use super::primed_body::PrimedBody;
 use super::read_ahead::{first_piece, start_of_anonymized, to_first_row};
 use super::request::{Attempt, ProxyRequest};
 use super::response_headers::{content_type_of, essence, forwarded_headers};
 use super::stream::{ByteSource, Filter, Streamed};
+use super::xml_completeness::XmlCompleteness;
 use super::xml_parts::{self, is_empty_list};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::request::accept::Format;
@@ -22,7 +25,7 @@ use crate::dicomweb::url_rewrite::part_headers::{PartHeaders, PartUrls, may_have
 use crate::dicomweb::url_rewrite::syntax::Syntax;
 use crate::dicomweb::url_rewrite::text::Rewriter;
 use crate::http::negotiation;
-use crate::upstream::{Archive, ContentCoding, UpstreamResponse};
+use crate::upstream::{Archive, ContentCoding, DicomResource, UpstreamResponse};
 use http_messages::body::{self, Body};
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::only_part::SinglePart;
@@ -118,7 +121,7 @@ async fn with_body(
                 ByteSource::Plain(body)
             };
         }
-        kind = kind_of_text(&start, kind, request.is_search()).map_err(unreadable)?;
+        kind = kind_of_text(&start, kind).map_err(unreadable)?;
         kind = match kind {
             BodyKind::Json if request.accepted.preferred_format() == Format::Xml => BodyKind::JsonToXml,
             BodyKind::Json => kind,
@@ -150,7 +153,9 @@ async fn with_body(
     let mut is_changed = is_decoded || !filters.is_empty();
     // The archive's Content-Length is kept if no URL has to be rewritten: clients can show progress, and chunked encoding is
     // avoided.
-    if let (Some(_), false, [Filter::Parts(parts)]) = (length, is_decoded, filters.as_mut_slice()) {
+    if let (Some(_), false, [Filter::Parts(parts)]) = (length, is_decoded, filters.as_mut_slice())
+        && !may_lack_end(archive, request)
+    {
         let start = first_piece(archive, &mut source).await?;
         if !may_have_urls(&start) {
             parts.headers_mut().keep_length();
@@ -168,24 +173,29 @@ async fn with_body(
     {
         out.insert(header::CONTENT_RANGE, range.clone());
     }
+    // Nothing but the structure of the content shows whether such a body is complete; it changes nothing.
+    if status == StatusCode::OK {
+        filters.splice(0..0, content_check(kind, &headers));
+    }
+    let received_length = length;
     let length = length.filter(|_| !is_changed);
     if let Some(length) = length {
         out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let streamed = Streamed::new(archive, first, source, filters, length);
-    let mut response = Response::new(body::streamed(streamed));
+    let primed = PrimedBody::read(archive, streamed, received_length).await?;
+    let mut response = Response::new(body::streamed(primed));
     *response.status_mut() = status;
     *response.headers_mut() = out;
     Ok(response)
 }
 
 /// The kind of a text by its first bytes.
-fn kind_of_text(start: &[u8], labeled: BodyKind, is_search: bool) -> Result<BodyKind, &'static str> {
+fn kind_of_text(start: &[u8], labeled: BodyKind) -> Result<BodyKind, &'static str> {
     let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start).trim_ascii_start();
     let lower = start.get(..64).unwrap_or(start).to_ascii_lowercase();
     match start.first() {
         Some(b'[') => Ok(BodyKind::Json),
-        Some(b'{') if !is_search => Ok(BodyKind::Json),
         Some(b'{') => Err("an object instead of a list"),
         Some(b'<') if labeled == BodyKind::Xml && !lower.starts_with(b"<!doctype") => Ok(BodyKind::Xml),
         Some(b'<') => Err("a web page"),
@@ -253,22 +263,33 @@ fn type_of_part(content_type: &str, requested: &'static str) -> HeaderValue {
     stated.unwrap_or_else(|| HeaderValue::from_static(requested))
 }
 
+/// For a single object, image or page: the check of its structure, if nothing else shows whether it is complete.
+fn content_check(kind: BodyKind, headers: &HeaderMap) -> Option<Filter> {
+    let content = matches!(kind, BodyKind::Opaque | BodyKind::Text).then(|| ContentCompleteness::of(headers));
+    content.flatten().map(|content| Filter::ContentCompleteness(Box::new(content)))
+}
+
+/// Whether the archive may omit the closing delimiter, which is added then.
+fn may_lack_end(archive: &Archive, request: &ProxyRequest) -> bool {
+    let is_every_frame = matches!(
+        &request.resource,
+        Resource::Whole(DicomResource::Frames(.., frames)) if frames.is_empty()
+    );
+    is_every_frame && archive.profile().open_ended_frames
+}
+
 fn filters_for(kind: BodyKind, archive: &Archive, request: &ProxyRequest, content_type: &str) -> Vec<Filter> {
     let urls = || request.url_map.clone();
     let rewriter = |syntax| Filter::Urls(Box::new(Rewriter::new(urls(), syntax)));
     let parts = || {
-        let is_every_frame = matches!(
-            &request.resource,
-            Resource::Whole(crate::upstream::DicomResource::Frames(.., frames)) if frames.is_empty()
-        );
-        let may_lack_end = is_every_frame && archive.profile().open_ended_frames;
         let urls = PartUrls::new(urls());
+        let may_lack_end = may_lack_end(archive, request);
         Filter::Parts(Box::new(PartHeaders::new(urls, boundary_of(content_type), may_lack_end)))
     };
     match kind {
         BodyKind::Json => vec![Filter::JsonCompleteness(JsonCompleteness::default()), rewriter(Syntax::Json)],
         BodyKind::JsonToXml => vec![rewriter(Syntax::Json), Filter::XmlParts(Box::default())],
-        BodyKind::Xml => vec![Filter::XmlEnd { last: 0 }, rewriter(Syntax::Xml)],
+        BodyKind::Xml => vec![Filter::XmlCompleteness(XmlCompleteness::default()), rewriter(Syntax::Xml)],
         BodyKind::Text => vec![rewriter(Syntax::Xml)],
         BodyKind::Multipart => vec![parts()],
         BodyKind::MultipartOf(syntax) => vec![parts(), rewriter(syntax)],
@@ -282,18 +303,17 @@ mod tests {
 
     #[test]
     fn text_is_identified_by_its_first_bytes() {
-        assert_eq!(kind_of_text(b" \n[", BodyKind::Text, true), Ok(BodyKind::Json));
-        assert_eq!(kind_of_text(b"\xEF\xBB\xBF[]", BodyKind::Opaque, true), Ok(BodyKind::Json));
-        assert_eq!(kind_of_text(b"{\"a\"", BodyKind::Json, false), Ok(BodyKind::Json));
-        assert_eq!(kind_of_text(b"<?xml", BodyKind::Xml, true), Ok(BodyKind::Xml));
+        assert_eq!(kind_of_text(b" \n[", BodyKind::Text), Ok(BodyKind::Json));
+        assert_eq!(kind_of_text(b"\xEF\xBB\xBF[]", BodyKind::Opaque), Ok(BodyKind::Json));
+        assert_eq!(kind_of_text(b"<?xml", BodyKind::Xml), Ok(BodyKind::Xml));
         assert_eq!(
-            kind_of_text(b"--B\r\n", BodyKind::MultipartOf(Syntax::Xml), false),
+            kind_of_text(b"--B\r\n", BodyKind::MultipartOf(Syntax::Xml)),
             Ok(BodyKind::MultipartOf(Syntax::Xml))
         );
         for invalid in ["", "500", "null", "<!doctype html>", "<html>", "{}", "Error"] {
-            assert!(kind_of_text(invalid.as_bytes(), BodyKind::Json, true).is_err(), "{invalid}");
+            assert!(kind_of_text(invalid.as_bytes(), BodyKind::Json).is_err(), "{invalid}");
         }
-        assert!(kind_of_text(b"<!DOCTYPE html>", BodyKind::Xml, true).is_err());
+        assert!(kind_of_text(b"<!DOCTYPE html>", BodyKind::Xml).is_err());
     }
 
     #[test]

@@ -10,9 +10,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::content_completeness::ContentCompleteness;
 use super::empty_modalities::EmptyModalities;
 use super::json_completeness::JsonCompleteness;
 use super::stream_error::StreamError;
+use super::xml_completeness::XmlCompleteness;
 use super::xml_parts::XmlParts;
 use crate::dicomweb::url_rewrite::part_headers::PartHeaders;
 use crate::dicomweb::url_rewrite::text::Rewriter;
@@ -32,10 +34,9 @@ pub(crate) enum Filter {
     /// Checks that a JSON text is complete.
     JsonCompleteness(JsonCompleteness),
     /// Checks that an XML text is complete.
-    XmlEnd {
-        /// The last byte that is not white space.
-        last: u8,
-    },
+    XmlCompleteness(XmlCompleteness),
+    /// Checks that an object, an image or a page is complete.
+    ContentCompleteness(Box<ContentCompleteness>),
     /// Removes empty modalities from rows of studies.
     EmptyModalities(Box<EmptyModalities>),
     /// Converts a JSON list to XML.
@@ -52,8 +53,12 @@ impl Filter {
                 end.read(&chunk);
                 Ok(chunk)
             }
-            Self::XmlEnd { last } => {
-                *last = chunk.trim_ascii_end().last().copied().unwrap_or(*last);
+            Self::XmlCompleteness(text) => {
+                text.read(&chunk);
+                Ok(chunk)
+            }
+            Self::ContentCompleteness(content) => {
+                content.read(&chunk);
                 Ok(chunk)
             }
             Self::EmptyModalities(rows) => Ok(rows.push(chunk)),
@@ -69,8 +74,11 @@ impl Filter {
             Self::EmptyModalities(rows) => Ok(rows.finish()),
             Self::XmlParts(parts) => parts.finish(),
             Self::JsonCompleteness(end) if !end.is_complete() => Err(StreamError::Incomplete),
-            Self::XmlEnd { last } if *last != b'>' => Err(StreamError::Incomplete),
-            Self::JsonCompleteness(_) | Self::XmlEnd { .. } => Ok(Bytes::new()),
+            Self::XmlCompleteness(text) if !text.is_complete() => Err(StreamError::Incomplete),
+            Self::ContentCompleteness(content) if !content.is_complete() => Err(StreamError::Incomplete),
+            Self::JsonCompleteness(_) | Self::XmlCompleteness(_) | Self::ContentCompleteness(_) => {
+                Ok(Bytes::new())
+            }
         }
     }
 }
@@ -193,7 +201,11 @@ impl Streamed {
         })
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, StreamError>>> {
+    /// The next piece of the output.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, StreamError>>> {
         while !self.finished {
             let piece = match self.first.take() {
                 Some(first) => Some(Ok(first)),
@@ -225,7 +237,6 @@ impl Streamed {
                 }
                 Err(error) => {
                     self.finished = true;
-                    tracing::warn!(archive = %self.archive, %error, "The response of the archive failed; the client's transfer was aborted.");
                     return Poll::Ready(Some(Err(error)));
                 }
             }
@@ -242,7 +253,11 @@ impl Body for Streamed {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        let next = ready!(self.get_mut().poll_next(context));
+        let body = self.get_mut();
+        let next = ready!(body.poll_next(context));
+        if let Some(Err(error)) = &next {
+            tracing::warn!(archive = %body.archive, %error, "The response of the archive failed; the client's transfer was aborted.");
+        }
         Poll::Ready(next.map(|piece| piece.map(Frame::data)))
     }
 

@@ -5,7 +5,7 @@
 
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::url_rewrite::text::RewriteError;
-use crate::upstream::ArchiveError;
+use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind};
 use dicom_model::json::reader::RowError;
 use dicom_model::native_xml::NotNative;
 use http_messages::gzip::GunzipError;
@@ -52,6 +52,25 @@ pub enum StreamError {
     NoXml(NotNative),
 }
 
+impl StreamError {
+    /// The error of a response of `archive` of which nothing has been sent yet.
+    pub(crate) fn before_response(self, archive: &Archive) -> DicomwebError {
+        match self {
+            Self::Archive(error) => error.into(),
+            Self::Refused(error) => *error,
+            Self::Unreadable(what) => archive.unreadable(what).into(),
+            Self::Incomplete => archive.error(ArchiveErrorKind::Truncated).into(),
+            Self::NotAList(error) => archive.error(error).into(),
+            Self::Rewrite(_) => archive.unreadable("a URL that is too long").into(),
+            Self::PartHeadersTooLong => archive.unreadable("a part with too long headers").into(),
+            Self::SeveralParts => archive.unreadable("more than the single part that was requested").into(),
+            Self::BrokenGzip => archive.unreadable("a gzip body that is broken").into(),
+            Self::TooLarge => archive.unreadable("a body that is too large when decoded").into(),
+            Self::Interrupted | Self::NoXml(_) => archive.unreadable("something unexpected").into(),
+        }
+    }
+}
+
 impl From<RewriteError> for StreamError {
     fn from(error: RewriteError) -> Self {
         match error {
@@ -76,6 +95,7 @@ impl From<MultipartError> for StreamError {
             MultipartError::Incomplete => Self::Incomplete,
             MultipartError::HeadersTooLong => Self::PartHeadersTooLong,
             MultipartError::SeveralParts => Self::SeveralParts,
+            MultipartError::NoBoundary => Self::Unreadable("a multipart body without a boundary"),
         }
     }
 }

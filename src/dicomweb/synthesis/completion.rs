@@ -134,7 +134,7 @@ async fn collect(
 ) -> Result<Vec<(Bytes, Attributes)>, DicomwebError> {
     let (mut collected, mut length) = (Vec::new(), 0);
     while let Some(row) = rows.next().await {
-        let row = row.map_err(|error| list::to_dicomweb_error(archive, error))?;
+        let row = row.map_err(|error| error.before_response(archive))?;
         length += row.0.len();
         collected.push(row);
         if collected.len() > limits.max_scan || length > MAX_LIST_LEN {

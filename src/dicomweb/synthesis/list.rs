@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::proxy::stream_error::StreamError;
 use crate::dicomweb::proxy::xml_parts::to_stream_error;
-use crate::upstream::{Archive, ArchiveErrorKind};
+use crate::upstream::Archive;
 use dicom_model::json::reader::RowReader;
 use http_messages::body::{self, Body};
 
@@ -30,19 +30,8 @@ pub(super) fn body_of(archive: &Archive, pieces: RowStream) -> Body {
 pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Result<RowStream, DicomwebError> {
     match rows.next().await {
         Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
-        Some(Err(error)) => Err(to_dicomweb_error(archive, error)),
+        Some(Err(error)) => Err(error.before_response(archive)),
         None => Err(DicomwebError::not_held(archive)),
-    }
-}
-
-/// The error of a response of which nothing has been sent yet.
-pub(super) fn to_dicomweb_error(archive: &Archive, error: StreamError) -> DicomwebError {
-    match error {
-        StreamError::Archive(error) => error.into(),
-        StreamError::Refused(error) => *error,
-        StreamError::Unreadable(what) => archive.unreadable(what).into(),
-        StreamError::Incomplete => archive.error(ArchiveErrorKind::Truncated).into(),
-        _ => archive.unreadable("something unexpected").into(),
     }
 }
 

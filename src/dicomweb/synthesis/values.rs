@@ -57,7 +57,7 @@ pub(super) async fn respond(
         Ok(ValueLookup::NotAccepted) => Err(DicomwebError::NotAcceptable),
         Ok(ValueLookup::NotFound) => Err(DicomwebError::not_held(archive)),
         Err(_) => Err(match pieces.next().await {
-            Some(Err(error)) => list::to_dicomweb_error(archive, error),
+            Some(Err(error)) => error.before_response(archive),
             _ => DicomwebError::Interrupted,
         }),
     }

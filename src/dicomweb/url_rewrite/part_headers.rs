@@ -181,7 +181,28 @@ mod tests {
             assert_eq!(rewrite(parts(None), body, size).unwrap(), after, "{size}");
         }
         assert_eq!(rewrite(parts(None), &body[..body.len() - 6], 4), Err(MultipartError::Incomplete));
-        assert_eq!(rewrite(parts(None), b"no multipart at all", 4).unwrap(), b"no multipart at all");
+    }
+
+    #[test]
+    fn a_boundary_is_found_after_empty_lines_and_a_preamble_or_the_body_is_rejected() {
+        for before in ["\r\n", "\n\n", "preamble\r\n", "- x\r\n-- \r\n\r\n"] {
+            let body = [before.as_bytes(), &BODY["preamble\r\n".len()..]].concat();
+            let after = [before.as_bytes(), &AFTER["preamble\r\n".len()..]].concat();
+            for size in [1, 2, 3, body.len()] {
+                assert_eq!(rewrite(parts(None), &body, size).unwrap(), after, "{before:?}");
+            }
+            for length in 0..body.len() - 2 {
+                assert!(rewrite(parts(None), &body[..length], 7).is_err(), "{before:?} {length}");
+            }
+        }
+        let long = format!("--{}\r\n\r\nx", "B".repeat(300));
+        let endless = "preamble\r\n".repeat(2 * MAX_HEADERS / 10);
+        for body in ["no multipart at all", &long, &endless] {
+            for size in [4, body.len()] {
+                let rejected = rewrite(parts(None), body.as_bytes(), size);
+                assert_eq!(rejected, Err(MultipartError::NoBoundary), "{body:.20}");
+            }
+        }
     }
 
     #[test]
@@ -191,9 +212,20 @@ mod tests {
     }
 
     #[test]
-    fn the_closing_delimiter_may_be_missing_if_that_is_known_of_the_archive() {
-        let open = PartHeaders::new(urls(), Some("B"), true);
-        assert_eq!(rewrite(open, b"--B\r\n\r\nx\r\n--", 3).unwrap(), b"--B\r\n\r\nx\r\n--");
+    fn a_missing_closing_delimiter_is_added_if_that_is_known_of_the_archive() {
+        let rewrite = |body: &[u8], size| rewrite(PartHeaders::new(urls(), Some("B"), true), body, size);
+        let whole = b"--B\r\n\r\nx\r\n--B--\r\n";
+        for size in [1, 3, 100] {
+            for length in b"--B\r\n\r\nx\r\n-".len()..b"--B\r\n\r\nx\r\n--B--".len() {
+                assert_eq!(rewrite(&whole[..length], size).unwrap(), whole, "{length} in chunks of {size}");
+            }
+            assert_eq!(rewrite(b"--B\r\n\r\nx", size).unwrap(), whole);
+            assert_eq!(rewrite(b"--B\r\n\r\nx-", size).unwrap(), b"--B\r\n\r\nx-\r\n--B--\r\n");
+            assert_eq!(rewrite(whole, size).unwrap(), whole);
+            for cut in ["", "--B", "--B\r\nA: b", "--B\r\nContent-Length: 5\r\n\r\nx"] {
+                assert_eq!(rewrite(cut.as_bytes(), size), Err(MultipartError::Incomplete), "{cut:?}");
+            }
+        }
     }
 
     proptest! {

@@ -23,13 +23,24 @@ pub struct HeaderRewriter<R> {
     at_line_start: bool,
     /// Number of bytes of the current part that need not be searched, because its headers declare its length.
     skippable: u64,
-    /// The last delimiter was read, or is not required.
-    closed: bool,
+    progress: Progress,
+    may_end_open: bool,
+}
+
+/// How far a body has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// No part has begun.
+    BeforeParts,
+    /// A part has begun.
+    InParts,
+    /// The last delimiter was read.
+    Closed,
 }
 
 impl<R: RewriteHeaders> HeaderRewriter<R> {
     /// A rewriter for a body whose Content-Type declares `boundary`; if it declares none, the first line of the body
-    /// does. With `may_end_open`, the body is complete without its last delimiter.
+    /// that begins like a delimiter does. With `may_end_open`, the last delimiter is added if the body lacks it.
     pub fn new(headers: R, boundary: Option<&str>, may_end_open: bool) -> Self {
         Self {
             headers,
@@ -37,7 +48,8 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             buffered: Vec::new(),
             at_line_start: true,
             skippable: 0,
-            closed: may_end_open,
+            progress: Progress::BeforeParts,
+            may_end_open,
         }
     }
 
@@ -58,7 +70,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             whole.freeze()
         };
         if matches!(self.boundary, Boundary::NotYetKnown) {
-            let Some(boundary) = Boundary::from_first_line(&chunk) else {
+            let Some(boundary) = Boundary::from_beginning(&chunk)? else {
                 self.buffered = chunk.to_vec();
                 return Ok(Bytes::new());
             };
@@ -69,20 +81,31 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                 let delimiter = Arc::clone(delimiter);
                 self.read(&chunk, &delimiter)
             }
-            Boundary::NotYetKnown | Boundary::None => Ok(chunk),
+            Boundary::NotYetKnown => Ok(chunk),
         }
     }
 
     /// Ends the body and returns the buffered bytes.
     pub fn finish(&mut self) -> Result<Bytes, MultipartError> {
-        if let Boundary::Known(delimiter) = &self.boundary {
-            let buffered = self.buffered.strip_prefix(delimiter.text());
-            self.closed |= buffered.is_some_and(|after| after == b"--") && self.at_line_start;
+        let Boundary::Known(delimiter) = &self.boundary else {
+            let is_empty = self.buffered.trim_ascii().is_empty();
+            return Err(if is_empty { MultipartError::Incomplete } else { MultipartError::NoBoundary });
+        };
+        let last = [delimiter.text(), b"--"].concat();
+        let buffered = std::mem::take(&mut self.buffered);
+        if self.progress == Progress::Closed || buffered == last && self.at_line_start {
+            return Ok(buffered.into());
         }
-        if self.closed || matches!(self.boundary, Boundary::None) {
-            return Ok(Bytes::from(std::mem::take(&mut self.buffered)));
+        let is_in_headers = buffered.starts_with(delimiter.text()) && !last.starts_with(&buffered);
+        if !self.may_end_open || self.progress == Progress::BeforeParts || self.skippable > 0 || is_in_headers
+        {
+            return Err(MultipartError::Incomplete);
         }
-        Err(MultipartError::Incomplete)
+        // The body ends inside its last delimiter, or before it.
+        if self.at_line_start && !buffered.is_empty() && last.starts_with(&buffered) {
+            return Ok([&last, &b"\r\n"[..]].concat().into());
+        }
+        Ok([&buffered, &b"\r\n"[..], &last, b"\r\n"].concat().into())
     }
 
     fn read(&mut self, chunk: &Bytes, delimiter: &Delimiter) -> Result<Bytes, MultipartError> {
@@ -107,7 +130,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                 _ if !at_line_start => position = start + 1,
                 Follows::Data => position = start + 1,
                 Follows::Last => {
-                    self.closed = true;
+                    self.progress = Progress::Closed;
                     position = after + 2;
                 }
                 Follows::Incomplete => break start,
@@ -128,6 +151,9 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                     }
                     position = after + line + length;
                     self.skippable = content_length(headers).unwrap_or(0);
+                    if self.progress == Progress::BeforeParts {
+                        self.progress = Progress::InParts;
+                    }
                 }
             }
         };
@@ -146,12 +172,10 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
 /// The separator of the parts.
 #[derive(Debug)]
 enum Boundary {
-    /// The Content-Type does not declare it; the first line of the body will.
+    /// The Content-Type does not declare it; the beginning of the body will.
     NotYetKnown,
     /// `--boundary`.
     Known(Arc<Delimiter>),
-    /// The body does not begin with a delimiter, so its parts are unknown.
-    None,
 }
 
 impl Boundary {
@@ -159,17 +183,20 @@ impl Boundary {
         Self::Known(Arc::new(Delimiter::of(boundary)))
     }
 
-    /// Reads the boundary from the first line of the body; `None` if the line is incomplete.
-    fn from_first_line(chunk: &[u8]) -> Option<Self> {
-        let dashes = chunk.starts_with(b"--") || (chunk.len() < 2 && b"--".starts_with(chunk));
-        match memchr::memchr(b'\n', chunk) {
-            Some(end) if dashes && end <= MAX_BOUNDARY => {
-                let line = chunk.get(2..end).unwrap_or_default().trim_ascii_end();
-                Some(Self::known(&String::from_utf8_lossy(line)))
+    /// Reads the boundary from the first line that begins like a delimiter; empty lines and a preamble may precede it. `None` if
+    /// it has not arrived. What only looks like a delimiter has no last delimiter, so that the body is incomplete.
+    fn from_beginning(start: &[u8]) -> Result<Option<Self>, MultipartError> {
+        for line in start.get(..MAX_HEADERS).unwrap_or(start).split_inclusive(|byte| *byte == b'\n') {
+            let is_complete = line.ends_with(b"\n");
+            match line.trim_ascii_end().strip_prefix(b"--") {
+                Some(boundary) if boundary.len() > MAX_BOUNDARY => return Err(MultipartError::NoBoundary),
+                Some(boundary) if is_complete && !boundary.is_empty() => {
+                    return Ok(Some(Self::known(&String::from_utf8_lossy(boundary))));
+                }
+                _ => {}
             }
-            None if dashes && chunk.len() <= MAX_BOUNDARY => None,
-            _ => Some(Self::None),
         }
+        if start.len() > MAX_HEADERS { Err(MultipartError::NoBoundary) } else { Ok(None) }
     }
 }
 

@@ -1,0 +1,245 @@
+//! Decides whether an object is complete while its bytes pass by: for bodies whose end only the end of a connection shows.
+//!
+//! Only the headers of elements are read; values are skipped, so that nothing is held in memory. An object that ends between two
+//! elements of its data set is complete here, as nothing shows what is missing. A deflated object, one in an unknown transfer
+//! syntax, and one whose structure is invalid cannot be decided, and are not called incomplete.
+
+use super::syntax::{
+    EXPLICIT, IMPLICIT, ITEM, ITEM_DELIMITATION, SEQUENCE_DELIMITATION, Syntax, is_deflated, transfer_syntax,
+};
+use dicom_core::{Tag, VR};
+use dicom_encoding::transfer_syntax::TransferSyntax;
+
+/// The length of the preamble and its prefix (PS3.10 7.1).
+const PREAMBLE: usize = 132;
+
+/// Maximum length of a UID.
+const MAX_UID_LEN: u32 = 64;
+
+/// Maximum depth of nested sequences of undefined length.
+const MAX_DEPTH: usize = 64;
+
+/// What begins after the skipped bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Next {
+    #[default]
+    Preamble,
+    /// An element of the file meta information, or the first one of the data set.
+    Meta,
+    /// The value of Transfer Syntax UID (0002,0010), of this length.
+    TransferSyntax(usize),
+    /// An element of the data set or of an item.
+    Element(Syntax),
+    /// An item, or the end of a sequence, whose items have this encoding.
+    Item(Syntax),
+}
+
+/// The state between two chunks of an object.
+#[derive(Debug, Default)]
+pub struct Part10Completeness {
+    next: Next,
+    /// What follows the enclosing sequences and items of undefined length.
+    outer: Vec<Next>,
+    /// Bytes of a header that has not arrived completely.
+    header: Vec<u8>,
+    /// Bytes that need not be read.
+    skipped: u64,
+    /// The UID of the transfer syntax, if it is known.
+    declared: Option<&'static str>,
+    is_undecidable: bool,
+}
+
+impl Part10Completeness {
+    /// Whether the bytes so far are a complete object, or cannot be decided.
+    pub fn is_complete(&self) -> bool {
+        // Files may be padded with zeros.
+        let is_between = self.skipped == 0 && self.header.iter().all(|byte| *byte == 0);
+        let is_in_data_set = matches!(self.next, Next::Element(_)) && self.outer.is_empty();
+        self.is_undecidable || is_between && is_in_data_set
+    }
+
+    /// Reads the next bytes.
+    pub fn read(&mut self, mut chunk: &[u8]) {
+        while !self.is_undecidable {
+            let skipped = usize::try_from(self.skipped).unwrap_or(usize::MAX).min(chunk.len());
+            self.skipped -= skipped as u64;
+            chunk = chunk.get(skipped..).unwrap_or_default();
+            let Some((first, rest)) = chunk.split_first() else { return };
+            self.header.push(*first);
+            chunk = rest;
+            if self.step() {
+                self.header.clear();
+            }
+        }
+    }
+
+    /// Reads the header as far as it has arrived; returns whether it is complete.
+    fn step(&mut self) -> bool {
+        let length = self.header.len();
+        match self.next {
+            Next::Preamble if length < PREAMBLE => return false,
+            Next::Preamble if self.header.ends_with(b"DICM") => self.next = Next::Meta,
+            Next::Preamble => self.is_undecidable = true,
+            Next::TransferSyntax(of) if length < of => return false,
+            Next::TransferSyntax(_) => self.declare(),
+            Next::Meta | Next::Element(_) | Next::Item(_) => {
+                let Some(start) = self.header.first_chunk::<8>().copied() else { return false };
+                return match self.next {
+                    Next::Item(syntax) => self.item(syntax, start),
+                    Next::Element(syntax) => self.element(syntax, start),
+                    _ if start.starts_with(&[2, 0]) => self.meta(start),
+                    _ => match self.declared.filter(|uid| !is_deflated(uid)).and_then(transfer_syntax) {
+                        Some(declared) => {
+                            let syntax = Syntax::observed(declared, &start);
+                            self.next = Next::Element(syntax);
+                            self.element(syntax, start)
+                        }
+                        _ => self.undecidable(),
+                    },
+                };
+            }
+        }
+        true
+    }
+
+    fn undecidable(&mut self) -> bool {
+        self.is_undecidable = true;
+        true
+    }
+
+    fn declare(&mut self) {
+        let uid = std::str::from_utf8(&self.header).unwrap_or_default();
+        self.declared = transfer_syntax(uid.trim_end_matches(['\0', ' '])).map(TransferSyntax::uid);
+        self.next = Next::Meta;
+    }
+
+    fn meta(&mut self, start: [u8; 8]) -> bool {
+        if self.header.len() < EXPLICIT.header_length(start) {
+            return false;
+        }
+        match EXPLICIT.header(&self.header).map(|header| (header.tag, header.length)) {
+            Some((Tag(2, 0x10), Some(length))) if length <= MAX_UID_LEN && length > 0 => {
+                self.next = Next::TransferSyntax(length as usize);
+            }
+            Some((_, Some(length))) => self.skipped = length.into(),
+            _ => self.is_undecidable = true,
+        }
+        true
+    }
+
+    fn element(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
+        let (tag, length) = syntax.item_header(start);
+        if tag == ITEM_DELIMITATION && length == Some(0) {
+            return self.ends();
+        }
+        if self.header.len() < syntax.header_length(start) {
+            return false;
+        }
+        match syntax.header(&self.header) {
+            Some(header) if header.tag.group() != ITEM.group() => match header.length {
+                Some(length) => self.skipped = length.into(),
+                // PS3.5 6.2.2 note 4: the items of UN are in implicit VR.
+                None if header.vr == VR::UN => self.begins(Next::Item(IMPLICIT)),
+                None => self.begins(Next::Item(syntax)),
+            },
+            _ => self.is_undecidable = true,
+        }
+        true
+    }
+
+    fn item(&mut self, syntax: Syntax, start: [u8; 8]) -> bool {
+        match syntax.item_header(start) {
+            (ITEM, Some(length)) => self.skipped = length.into(),
+            (ITEM, None) => self.begins(Next::Element(syntax)),
+            (SEQUENCE_DELIMITATION, _) => return self.ends(),
+            _ => self.is_undecidable = true,
+        }
+        true
+    }
+
+    fn begins(&mut self, inner: Next) {
+        self.is_undecidable |= self.outer.len() >= MAX_DEPTH;
+        self.outer.push(self.next);
+        self.next = inner;
+    }
+
+    fn ends(&mut self) -> bool {
+        match self.outer.pop() {
+            Some(outer) => self.next = outer,
+            None => self.is_undecidable = true,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_complete(object: &[u8], size: usize) -> bool {
+        let mut completeness = Part10Completeness::default();
+        object.chunks(size).for_each(|chunk| completeness.read(chunk));
+        completeness.is_complete()
+    }
+
+    fn meta(transfer_syntax: &str) -> Vec<u8> {
+        let mut file = [&[0; 128][..], b"DICM\x02\0\x10\0UI"].concat();
+        file.extend(u16::try_from(transfer_syntax.len()).unwrap().to_le_bytes());
+        file.extend(transfer_syntax.as_bytes());
+        file
+    }
+
+    const EXPLICIT_ELEMENTS: [&[u8]; 5] = [
+        b"\x08\0\x18\0UI\x04\x001.2\0",
+        b"\x08\0\x15\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff\x08\0\x50\x11UI\x02\x001\0\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0",
+        b"\x09\0\x10\x10UN\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff\x08\0\0\x01\x02\0\0\0AB\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0",
+        b"\x10\0\x10\0PN\x04\0A^B ",
+        b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\0\0\0\0\xfe\xff\0\xe0\x04\0\0\0\xff\xd8\xff\xd9\xfe\xff\xdd\xe0\0\0\0\0",
+    ];
+
+    const IMPLICIT_ELEMENTS: [&[u8]; 2] =
+        [b"\x08\0\x18\0\x04\0\0\x001.2\0", b"\xe0\x7f\x10\0\x04\0\0\0\x01\x02\x03\x04"];
+
+    fn assert_complete_only_between_elements(transfer_syntax: &str, elements: &[&[u8]]) {
+        let mut object = meta(transfer_syntax);
+        let mut boundaries = Vec::new();
+        for element in elements {
+            object.extend_from_slice(element);
+            boundaries.push(object.len());
+        }
+        for length in 1..=object.len() {
+            // Less than a header of zeros is padding.
+            let is_boundary = boundaries.iter().any(|end| {
+                *end <= length
+                    && object.get(*end..length).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+            });
+            for size in [1, 5, object.len()] {
+                let is_complete = is_complete(&object[..length], size);
+                assert_eq!(is_complete, is_boundary, "{length} in chunks of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_truncated_inside_an_element_is_incomplete() {
+        for transfer_syntax in ["1.2.840.10008.1.2.1\0", "1.2.840.10008.1.2.4.50"] {
+            assert_complete_only_between_elements(transfer_syntax, &EXPLICIT_ELEMENTS);
+        }
+        assert_complete_only_between_elements("1.2.840.10008.1.2\0", &IMPLICIT_ELEMENTS);
+        let big_endian: [&[u8]; 2] =
+            [b"\0\x08\0\x18UI\0\x041.2\0", b"\x7f\xe0\0\x10OW\0\0\0\0\0\x04\x01\x02\x03\x04"];
+        assert_complete_only_between_elements("1.2.840.10008.1.2.2\0", &big_endian);
+    }
+
+    #[test]
+    fn what_cannot_be_decided_is_not_called_incomplete() {
+        let deflated = [meta("1.2.840.10008.1.2.1.99"), vec![0x4b, 0x4c, 0, 0, 1, 2, 3, 4]].concat();
+        let unknown = [meta("1.2.3.4.5\0"), vec![8, 0, 0x18, 0, 0x55, 0x49, 4, 0]].concat();
+        for object in [deflated, unknown, vec![1; 200]] {
+            assert!(is_complete(&object, 3));
+        }
+        assert!(!is_complete(b"", 1) && !is_complete(&meta("1.2.840.10008.1.2.1\0"), 9));
+        let padded = [meta("1.2.840.10008.1.2\0"), IMPLICIT_ELEMENTS.concat(), vec![0; 5]].concat();
+        assert!(is_complete(&padded, 7));
+    }
+}
