@@ -31,8 +31,17 @@ def both(session, gateway, orthanc, path: str, **headers) -> tuple[requests.Resp
 
 
 def rewritten(value, gateway, orthanc):
-    """The response of Orthanc with the URLs of the gateway."""
-    return json.loads(json.dumps(value).replace(orthanc.dicomweb, gateway.dicomweb))
+    """The response of Orthanc with the URLs of the gateway, and without empty modalities of studies."""
+    return without_empty_modalities(json.loads(json.dumps(value).replace(orthanc.dicomweb, gateway.dicomweb)))
+
+
+def without_empty_modalities(rows):
+    """The rows of a search without a ModalitiesInStudy that has no value, which viewers cannot read."""
+    if isinstance(rows, list):
+        for row in rows:
+            if isinstance(row, dict) and not any(row.get("00080061", {"Value": ["any"]}).get("Value", [])):
+                del row["00080061"]
+    return rows
 
 
 def parts(answer: requests.Response) -> list[tuple[dict, bytes]]:
@@ -88,7 +97,8 @@ def test_the_aggregate_root_returns_the_resources_of_the_only_archive(session, g
 
     for path in ("/studies", "/studies?PatientID=DEMO-0001", "/series", f"/studies/{studies[0].uid}/series", f"/studies/{studies[0].uid}/metadata"):
         theirs = session.get(orthanc.dicomweb + path, timeout=300).json()
-        assert in_order(rows(path)) == in_order(json.loads(json.dumps(theirs).replace(orthanc.dicomweb, together))) and theirs, path
+        theirs = without_empty_modalities(json.loads(json.dumps(theirs).replace(orthanc.dicomweb, together)))
+        assert in_order(rows(path)) == in_order(theirs) and theirs, path
     pages = [row for offset in range(0, 140, 7) for row in rows(f"/studies?limit=7&offset={offset}")]
     assert in_order(pages) == in_order(rows("/studies"))
 

@@ -34,7 +34,11 @@ def compared(path: str) -> int:
     assert len(objects) == len(documents)
     for (headers, document), expected in zip(documents, objects):
         assert headers == {"content-type": "application/dicom+xml"}
-        assert native_model.same(native_model.data_set(document), native_model.of_json(expected)), path
+        found = native_model.data_set(document)
+        # Rows of studies in JSON have no empty ModalitiesInStudy, which viewers cannot read.
+        if found.get((None, "00080061")) == ("CS", []) and "00080061" not in expected:
+            del found[None, "00080061"]
+        assert native_model.same(found, native_model.of_json(expected)), path
     return len(objects)
 
 
