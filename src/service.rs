@@ -134,7 +134,7 @@ impl http_server::Service for Service {
         request_context.finish(label, &parts.headers, response)
     }
 
-    fn refuse(&self, request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<MeteredBody> {
+    fn reject(&self, request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<MeteredBody> {
         let request_context = RequestContext::new(self, request);
         let failure = Failure::from(invalid);
         let response = match Dialect::of(self.without_prefix(&decode_safe_escapes(request.uri().path()))) {

@@ -1,10 +1,10 @@
-//! `Accept` and `Accept-Encoding` (RFC 9110 12.5.1, 12.5.3): what is chosen is what a second, naive reading of the header permits, and
-//! wants most; and a header is read in time and space in proportion to its length.
+//! `Accept` and `Accept-Encoding` (RFC 9110 12.5.1, 12.5.3): the selected media type is acceptable and has the highest weight
+//! according to a second, naive parser. The memory for parsed media ranges is proportional to the length of the header.
 
 use dicomweb_gateway::http::negotiation::{accepted, coding_quality, preferred, ranges};
 use http::{HeaderMap, HeaderValue, header};
 
-/// What a FHIR resource, a rendered image and metadata are offered in.
+/// The media types in which a FHIR resource, a rendered image and metadata are available.
 const OFFERS: [&[&str]; 4] = [
     &["application/fhir+json", "application/fhir+xml", "text/html"],
     &["image/jpeg", "image/png", "image/gif"],
@@ -12,10 +12,10 @@ const OFFERS: [&[&str]; 4] = [
     &["application/json"],
 ];
 
-/// Elements behind this one are not read.
+/// The maximum number of list elements that are parsed.
 const MAX_ELEMENTS: usize = 64;
 
-/// Checks header fields, one on a line.
+/// Checks header fields, one per line.
 pub fn check(lines: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in lines.split(|byte| *byte == b'\n') {
@@ -25,31 +25,42 @@ pub fn check(lines: &[u8]) {
         }
     }
     let ranges = ranges(&headers);
-    let wanted = accepted(&headers);
-    assert!(wanted.windows(2).all(|pair| pair[0].quality >= pair[1].quality), "the most wanted is not first");
-    assert!(wanted.iter().all(|range| range.quality > 0.0 && ranges.contains(range)), "a range was made up");
-    let sent: usize = headers.get_all(header::ACCEPT).iter().map(HeaderValue::len).sum();
-    let held = |text: usize, range: &http_messages::media_range::MediaRange| {
-        text + range.essence.len()
+    let accepted = accepted(&headers);
+    assert!(
+        accepted.windows(2).all(|pair| pair[0].quality >= pair[1].quality),
+        "the ranges are not in the order of their weights"
+    );
+    assert!(
+        accepted.iter().all(|range| range.quality > 0.0 && ranges.contains(range)),
+        "an accepted range is not in the header"
+    );
+    let header_length: usize = headers.get_all(header::ACCEPT).iter().map(HeaderValue::len).sum();
+    let add_length = |sum: usize, range: &http_messages::media_range::MediaRange| {
+        sum + range.essence.len()
             + range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     };
-    assert!(ranges.iter().fold(0, held) <= sent.max(3), "more is held than was sent");
+    assert!(
+        ranges.iter().fold(0, add_length) <= header_length.max(3),
+        "the ranges are longer than the header"
+    );
     let naive = naive_ranges(&headers);
-    for offered in OFFERS {
-        let chosen = preferred(&ranges, offered);
+    for offers in OFFERS {
         let quality = |essence: &str| naive.as_ref().map(|naive| naive_quality(naive, essence));
-        match chosen {
-            Some(at) => {
-                let essence = offered[at];
-                assert!(wanted.iter().any(|range| range.covers(essence)), "{essence} is not accepted");
-                if let Some(of_chosen) = quality(essence) {
-                    assert!(of_chosen > 0.0, "{essence} is not acceptable");
-                    let best = offered.iter().filter_map(|other| quality(other)).fold(0.0, f32::max);
-                    assert!(of_chosen >= best, "{essence} is wanted less than another");
+        match preferred(&ranges, offers) {
+            Some(index) => {
+                let essence = offers[index];
+                assert!(
+                    accepted.iter().any(|range| range.covers(essence)),
+                    "no accepted range covers {essence}"
+                );
+                if let Some(selected_quality) = quality(essence) {
+                    assert!(selected_quality > 0.0, "{essence} is not acceptable");
+                    let best = offers.iter().filter_map(|other| quality(other)).fold(0.0, f32::max);
+                    assert!(selected_quality >= best, "{essence} does not have the highest weight");
                 }
             }
             None => {
-                for essence in offered {
+                for essence in offers {
                     assert!(quality(essence).unwrap_or(0.0) <= 0.0, "{essence} is acceptable");
                 }
             }
@@ -57,17 +68,17 @@ pub fn check(lines: &[u8]) {
     }
     for coding in ["gzip", "br", "zstd"] {
         let quality = coding_quality(&headers, coding);
-        assert!((0.0..=1.0).contains(&quality), "{quality} is no weight");
+        assert!((0.0..=1.0).contains(&quality), "{quality} is not a weight");
         if let Some(naive) = naive_coding(&headers, coding) {
             assert_eq!(quality.to_bits(), naive.to_bits(), "the weight of {coding}");
         }
     }
 }
 
-/// A range with its weight.
+/// A media range with its weight.
 type Naive = (String, f32);
 
-/// The ranges of a header that keeps to the grammar without quoted strings; `None` for any other.
+/// Returns the media ranges of a header without syntax errors and quoted strings; `None` for any other.
 fn naive_ranges(headers: &HeaderMap) -> Option<Vec<Naive>> {
     let ranges: Vec<_> = naive_elements(headers, header::ACCEPT)?
         .iter()
@@ -76,7 +87,7 @@ fn naive_ranges(headers: &HeaderMap) -> Option<Vec<Naive>> {
     Some(ranges)
 }
 
-/// The elements of a list, none of them empty.
+/// Returns the elements of a list header; `None` if an element is empty or contains a quoted string, or if there are too many.
 fn naive_elements(headers: &HeaderMap, name: header::HeaderName) -> Option<Vec<String>> {
     let lines: Option<Vec<_>> = headers.get_all(name).iter().map(|line| line.to_str().ok()).collect();
     let list = lines?.join(",");
@@ -96,7 +107,7 @@ fn naive_range(element: &str) -> Option<Naive> {
     is_range.then_some((essence, quality))
 }
 
-/// The weight among parameters, which stands once at most.
+/// Returns the weight among `parameters`, which may occur once.
 fn naive_weight<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<f32> {
     let mut quality = None;
     for parameter in parameters {
@@ -123,22 +134,21 @@ fn is_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// The weight of the most specific range that covers a type, and of several the first's.
+/// Returns the weight of the most specific range that covers a type; the first one's if several are equally specific.
 fn naive_quality(ranges: &[Naive], essence: &str) -> f32 {
     let kind = essence.split('/').next().unwrap_or_default();
-    let spellings = [essence.to_owned(), format!("{kind}/*"), "*/*".to_owned()];
-    let decides =
-        |spelling: &String| ranges.iter().find(|(range, _)| range == spelling).map(|(_, quality)| *quality);
-    spellings.iter().find_map(decides).unwrap_or(0.0)
+    let covering = [essence.to_owned(), format!("{kind}/*"), "*/*".to_owned()];
+    let weight = |text: &String| ranges.iter().find(|(range, _)| range == text).map(|(_, quality)| *quality);
+    covering.iter().find_map(weight).unwrap_or(0.0)
 }
 
 fn naive_coding(headers: &HeaderMap, coding: &str) -> Option<f32> {
-    let mut any = None;
+    let mut wildcard_quality = None;
     for element in naive_elements(headers, header::ACCEPT_ENCODING)? {
         let mut parts = element.split(';').map(|part| part.trim_matches([' ', '\t']));
         let name = parts.next().filter(|name| is_token(name))?.to_ascii_lowercase();
         let parameters: Vec<_> = parts.collect();
-        // A coding has no parameters but its weight.
+        // The only parameter of a coding is its weight.
         if parameters.iter().any(|parameter| !parameter.starts_with("q=")) {
             return None;
         }
@@ -147,8 +157,8 @@ fn naive_coding(headers: &HeaderMap, coding: &str) -> Option<f32> {
             return Some(quality);
         }
         if name == "*" {
-            any = Some(quality);
+            wildcard_quality = Some(quality);
         }
     }
-    Some(any.unwrap_or(0.0))
+    Some(wildcard_quality.unwrap_or(0.0))
 }

@@ -1,12 +1,12 @@
-//! Ways to cut an input into chunks. They follow from the bytes of the input, so that an input always fails in the same way.
+//! Splits an input into chunks in several ways. The bytes of the input determine the sizes, so an input always fails in the same way.
 
-/// A cheap sequence of numbers that looks random.
+/// A cheap generator of pseudorandom numbers.
 #[derive(Debug, Clone)]
 pub struct Numbers(u64);
 
 impl Numbers {
-    /// The sequence that goes with `data`.
-    pub fn of(data: &[u8]) -> Self {
+    /// Creates the generator whose seed is a hash of `data`.
+    pub fn from_seed(data: &[u8]) -> Self {
         // FNV-1a; xorshift below must not start at 0.
         let hash = data.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -14,7 +14,7 @@ impl Numbers {
         Self(hash | 1)
     }
 
-    /// The next number, below `limit`, which is not 0.
+    /// Returns the next number, which is below `limit`. `limit` must not be 0.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -23,46 +23,49 @@ impl Numbers {
     }
 }
 
-/// Of a longer input, this many bytes are cut into single ones; most readers take time in proportion to the number of chunks, and to
-/// what they hold back for each.
-const SINGLE: usize = 256;
+/// The maximum number of chunks of one byte. Most readers take time in proportion to the number of chunks and to the bytes that they
+/// buffer for each chunk.
+const MAX_SINGLE_BYTES: usize = 256;
 
-/// `data` cut in several ways: into single bytes, into short pieces, into long ones, and once in two. Where a long input is cut into
-/// single bytes depends on its bytes, so that inputs that differ a little are cut at all places.
-pub fn cuts(data: &[u8]) -> Vec<Vec<&[u8]>> {
-    let mut numbers = Numbers::of(data);
+/// The maximum size in bytes of a long chunk.
+const MAX_LONG_CHUNK: usize = 1500;
+
+/// Splits `data` in several ways: into single bytes, into short chunks, into long chunks, and into two chunks. The content of a long
+/// input determines which part is split into single bytes, so the fuzzer reaches every part with similar inputs.
+pub fn chunkings(data: &[u8]) -> Vec<Vec<&[u8]>> {
+    let mut numbers = Numbers::from_seed(data);
     let middle = numbers.below(data.len() + 1);
-    let start = numbers.below(data.len().saturating_sub(SINGLE) + 1);
+    let start = numbers.below(data.len().saturating_sub(MAX_SINGLE_BYTES) + 1);
     let (before, rest) = data.split_at(start);
-    let (window, after) = rest.split_at(rest.len().min(SINGLE));
-    let mut single = pieces(before, 1500, &mut numbers);
-    single.extend(window.chunks(1));
-    single.extend(pieces(after, 1500, &mut numbers));
+    let (window, after) = rest.split_at(rest.len().min(MAX_SINGLE_BYTES));
+    let mut single_bytes = split(before, MAX_LONG_CHUNK, &mut numbers);
+    single_bytes.extend(window.chunks(1));
+    single_bytes.extend(split(after, MAX_LONG_CHUNK, &mut numbers));
     vec![
-        single,
-        pieces(data, 24.max(data.len() / 128), &mut numbers),
-        pieces(data, 1500, &mut numbers),
+        single_bytes,
+        split(data, 24.max(data.len() / 128), &mut numbers),
+        split(data, MAX_LONG_CHUNK, &mut numbers),
         vec![&data[..middle], &data[middle..]],
     ]
 }
 
-/// Pieces of 1 to `longest` bytes.
-fn pieces<'a>(mut data: &'a [u8], longest: usize, numbers: &mut Numbers) -> Vec<&'a [u8]> {
-    let mut pieces = Vec::new();
+/// Splits `data` into chunks of 1 to `max_size` bytes.
+fn split<'a>(mut data: &'a [u8], max_size: usize, numbers: &mut Numbers) -> Vec<&'a [u8]> {
+    let mut chunks = Vec::new();
     while !data.is_empty() {
-        let (piece, rest) = data.split_at((1 + numbers.below(longest)).min(data.len()));
-        pieces.push(piece);
+        let (chunk, rest) = data.split_at((1 + numbers.below(max_size)).min(data.len()));
+        chunks.push(chunk);
         data = rest;
     }
-    pieces
+    chunks
 }
 
-/// A reader that gives the bytes of its chunks, never of two at once.
+/// A reader whose reads return the bytes of one chunk at most.
 #[derive(Debug)]
 pub struct ChunkReader<'a>(std::collections::VecDeque<&'a [u8]>);
 
 impl<'a> ChunkReader<'a> {
-    /// Of these chunks.
+    /// Creates a reader of `chunks`.
     pub fn new(chunks: Vec<&'a [u8]>) -> Self {
         Self(chunks.into())
     }

@@ -1,7 +1,7 @@
-//! One compressed frame, whatever the codec: an error, or exactly as many samples as its attributes say, the same each time, in no more
-//! memory than is announced; and none of them invented if the stream is truncated.
+//! One compressed frame of any codec. Decoding returns an error, or exactly the number of samples that the attributes define; it
+//! returns the same result each time, needs no more memory than announced, and invents no samples if the stream is truncated.
 //!
-//! An input begins with eight bytes for the attributes: rows and columns (two bytes each, little endian), samples per pixel, bits
+//! An input begins with eight bytes for the attributes: rows and columns (two bytes each, little-endian), samples per pixel, bits
 //! allocated, bits stored, and a byte whose lowest bits are Pixel Representation and Planar Configuration. The bit stream follows.
 
 use dicom_codecs::{
@@ -12,13 +12,13 @@ use dicom_codecs::{
 use crate::chunks::Numbers;
 use crate::memory;
 
-/// Frames with more samples take long, and have nothing that smaller ones have not.
+/// The maximum number of samples of a frame. Larger frames take longer, but test nothing more.
 const MAX_SAMPLES: usize = 64 * 1024;
 
-/// What is allocated besides samples: tables of codes, contexts, lines.
-const TABLES: usize = 256 * 1024;
+/// The memory in bytes for tables of codes, contexts and lines, which is allocated in addition to the samples.
+const TABLES_BYTES: usize = 256 * 1024;
 
-/// The attributes at the beginning of an input, and the bit stream behind them.
+/// Splits an input into the attributes at its beginning and the bit stream.
 pub fn split(data: &[u8]) -> Option<(FrameLayout, &[u8])> {
     let (&[rows, rows_high, columns, columns_high, samples, allocated, stored, flags], stream) =
         data.split_first_chunk()?;
@@ -37,38 +37,40 @@ pub fn split(data: &[u8]) -> Option<(FrameLayout, &[u8])> {
         is_signed: flags & 1 == 1,
         is_planar: flags & 2 == 2,
     });
-    layout.ok().filter(|layout| layout.values() <= MAX_SAMPLES).map(|layout| (layout, stream))
+    layout.ok().filter(|layout| layout.sample_count() <= MAX_SAMPLES).map(|layout| (layout, stream))
 }
 
-/// Decodes a frame, and checks all that holds for every codec; `bits` is how many bits a sample may have. The samples, if it has any.
-pub fn check(codec: Codec, stream: &[u8], layout: &FrameLayout, bits: u32) -> Option<Vec<u32>> {
+/// Decodes a frame, checks the invariants that every codec has, and returns the samples if the frame can be decoded. `max_bits` is
+/// the maximum number of bits of a sample.
+pub fn check(codec: Codec, stream: &[u8], layout: &FrameLayout, max_bits: u32) -> Option<Vec<u32>> {
     let decode = |stream: &[u8]| codec.decode(&EncodedFrame::BitStream(stream), layout);
-    let decoded = memory::within(codec.memory(layout) + TABLES, || decode(stream));
-    assert_eq!(decode(stream), decoded, "a frame is decoded differently the second time");
-    let samples = samples(decoded.as_ref().ok()?);
-    assert_eq!(samples.len(), layout.values(), "the frame has another size than its attributes say");
+    let decoded = memory::run_within(codec.max_memory(layout) + TABLES_BYTES, || decode(stream));
+    assert_eq!(decode(stream), decoded, "the second result of decoding differs from the first");
+    let samples = widened_samples(decoded.as_ref().ok()?);
+    assert_eq!(samples.len(), layout.sample_count(), "the number of samples does not match the attributes");
     let largest = samples.iter().copied().max().unwrap_or_default();
-    assert!(bits >= 32 || largest < 1 << bits, "a sample of {largest} has more than {bits} bits");
-    let mut numbers = Numbers::of(stream);
+    assert!(max_bits >= 32 || largest < 1 << max_bits, "the sample {largest} has more than {max_bits} bits");
+    let mut numbers = Numbers::from_seed(stream);
     for length in [numbers.below(stream.len() + 1), stream.len() - 1 - numbers.below(stream.len().min(16))] {
-        let of_part: Result<DecodedFrame, CodecError> = decode(&stream[..length]);
+        let truncated: Result<DecodedFrame, CodecError> = decode(&stream[..length]);
         assert!(
-            of_part.is_err() || of_part == decoded,
-            "{length} bytes of {} are decoded as another frame",
+            truncated.is_err() || truncated == decoded,
+            "the first {length} of {} bytes are decoded as another frame",
             stream.len()
         );
     }
     Some(samples)
 }
 
-fn samples(frame: &DecodedFrame) -> Vec<u32> {
+fn widened_samples(frame: &DecodedFrame) -> Vec<u32> {
     match &frame.samples {
         Samples::U16(samples) => samples.iter().copied().map(u32::from).collect(),
         Samples::U32(samples) => samples.clone(),
     }
 }
 
-/// The precision that the first frame header of a JPEG or JPEG-LS stream with one of these markers tells (T.81 B.2.2, T.87 C.2.2).
+/// Returns the sample precision in the first frame header of a JPEG or JPEG-LS stream that has one of these markers (T.81 B.2.2,
+/// T.87 C.2.2).
 pub fn precision(stream: &[u8], markers: &[u8]) -> Option<u8> {
     let mut rest = stream.strip_prefix(&[0xFF, 0xD8])?;
     loop {

@@ -4,10 +4,10 @@ use dicom_codecs::Codec;
 
 use crate::frame;
 
-/// SOF 1: extended sequential, Huffman codes.
+/// SOF1: extended sequential DCT, Huffman coding.
 const EXTENDED: &[u8] = &[0xC1];
 
-/// Checks one frame with its attributes. Streams of 8 bits are not decoded by this project.
+/// Checks one frame with its attributes. Another library decodes streams of 8 bits.
 pub fn check(data: &[u8]) {
     let Some((layout, stream)) = frame::split(data) else { return };
     if frame::precision(stream, EXTENDED) == Some(12) {

@@ -7,7 +7,7 @@ use crate::frame;
 /// Checks one frame with its attributes.
 pub fn check(data: &[u8]) {
     let Some((layout, stream)) = frame::split(data) else { return };
-    // SOF 55.
-    let bits = frame::precision(stream, &[0xF7]);
-    frame::check(Codec::JpegLs, stream, &layout, bits.map_or(16, u32::from));
+    // SOF55.
+    let precision = frame::precision(stream, &[0xF7]);
+    frame::check(Codec::JpegLs, stream, &layout, precision.map_or(16, u32::from));
 }

@@ -1,5 +1,5 @@
-//! Rows of DICOM JSON (PS3.18 F.2): the same rows and the same verdict however the body is cut into chunks, those that serde_json
-//! reads in one piece, and the same again after they were written.
+//! Rows of DICOM JSON (PS3.18 F.2): chunks do not change the rows or the error, `serde_json` reads the same rows from the whole body,
+//! and writing and reading a row does not change it.
 
 use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataSet, DataValue};
@@ -7,47 +7,50 @@ use dicom_model::json::reader::{RowError, RowReader};
 use dicom_model::json::writer::{BulkDataLinks, Step, write_data_set};
 use dicom_model::{Attributes, Element, NameGroup, PersonName, Value};
 
-use crate::chunks::cuts;
+use crate::chunks::chunkings;
 
 /// Checks one body.
 pub fn check(body: &[u8]) {
-    let whole = read(&[body]);
-    for chunks in cuts(body) {
-        assert_eq!(read(&chunks), whole, "the chunks change what is read");
+    let whole = read_rows(&[body]);
+    for chunks in chunkings(body) {
+        assert_eq!(read_rows(&chunks), whole, "the chunks change the result");
     }
-    let (rows, verdict) = whole;
+    let (rows, result) = whole;
     if let Ok(text) = str::from_utf8(body) {
         match serde_json::from_str::<Vec<Attributes>>(text) {
-            Ok(expected) => assert_eq!((&rows, &verdict), (&expected, &Ok(expected.len()))),
-            // Byte order marks are read over; serde_json bounds how deep it goes from where it starts.
+            Ok(expected) => assert_eq!((&rows, &result), (&expected, &Ok(expected.len()))),
+            // The reader skips byte order marks, and serde_json counts its recursion limit from another level.
             Err(error) => assert!(
-                verdict.is_err()
-                    || text.contains('\u{feff}')
-                    || error.to_string().contains("recursion limit"),
-                "what is no array of rows is read: {error}"
+                result.is_err() || text.contains('\u{feff}') || error.to_string().contains("recursion limit"),
+                "an invalid array of rows is accepted: {error}"
             ),
         }
     }
-    assert!(verdict.is_err() || verdict == Ok(rows.len()), "rows are counted wrong");
+    assert!(result.is_err() || result == Ok(rows.len()), "the reported count is not the number of rows");
     for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
-        assert_eq!(digest(row) == digest(next), row == next, "a digest does not tell rows apart");
+        assert_eq!(
+            digest(row) == digest(next),
+            row == next,
+            "digests differ although the rows are equal, or the reverse"
+        );
     }
     for row in &rows {
         let Some(data) = data_set(row) else { continue };
         let mut written = Vec::new();
-        write_data_set(&mut written, &data, &NoLinks).expect("memory takes all");
-        let read: Attributes = serde_json::from_slice(&written).expect("what is written is DICOM JSON");
-        assert_eq!(&read, row, "writing and reading changes a row");
+        write_data_set(&mut written, &data, &NoLinks).expect("writing to memory cannot fail");
+        let read_again: Attributes =
+            serde_json::from_slice(&written).expect("the written text is DICOM JSON");
+        assert_eq!(&read_again, row, "writing and reading changes a row");
     }
 }
 
-fn read(chunks: &[&[u8]]) -> (Vec<Attributes>, Result<usize, RowError>) {
+fn read_rows(chunks: &[&[u8]]) -> (Vec<Attributes>, Result<usize, RowError>) {
     let mut rows = Vec::new();
     let mut reader = RowReader::new();
-    let mut each = |row| rows.push(row);
-    let pushed = chunks.iter().try_for_each(|chunk| reader.push(chunk, &mut each));
-    let verdict = pushed.and_then(|()| reader.finish(&mut each));
-    (rows, verdict)
+    let mut add = |row| rows.push(row);
+    let pushed = chunks.iter().try_for_each(|chunk| reader.push(chunk, &mut add));
+    let result = pushed.and_then(|()| reader.finish(&mut add));
+    (rows, result)
 }
 
 fn digest(row: &Attributes) -> Vec<u8> {
@@ -56,12 +59,12 @@ fn digest(row: &Attributes) -> Vec<u8> {
     digest
 }
 
-/// The row as a data set of texts, names and sequences; `None` where one element has several kinds of values, or texts that no
-/// representation keeps apart.
+/// Converts a row to a data set of texts, names and sequences. `None` if an element has values of several types, or texts that
+/// cannot be separated in any value representation.
 fn data_set(row: &Attributes) -> Option<DataSet> {
     let mut data = DataSet::default();
     for (tag, element) in row.iter() {
-        // The character set is that of the text that is written.
+        // The writer sets the character set.
         if tag == dicom_model::tags::SPECIFIC_CHARACTER_SET {
             return None;
         }
@@ -79,8 +82,10 @@ fn data_element(element: &Element) -> Option<DataElement> {
     if let Some(items) = items.filter(|items| !items.is_empty()) {
         return Some(DataElement { vr: VR::SQ, value: DataValue::Items(items) });
     }
-    let names: Option<Vec<_>> =
-        values.iter().map(|value| if let Value::Name(name) = value { unsplit(name) } else { None }).collect();
+    let names: Option<Vec<_>> = values
+        .iter()
+        .map(|value| if let Value::Name(name) = value { join_name(name) } else { None })
+        .collect();
     if let Some(names) = names.filter(|names| !names.is_empty()) {
         return Some(DataElement { vr: VR::PN, value: DataValue::Text(names) });
     }
@@ -90,12 +95,12 @@ fn data_element(element: &Element) -> Option<DataElement> {
         .collect();
     let texts = texts?;
     let vr = if texts.iter().any(|text| text.contains('\\')) { VR::UT } else { VR::UC };
-    // A number that JSON writes in another way than its text is one of the reader, not of the writer.
+    // UT has one value, which may contain a backslash.
     (vr == VR::UC || texts.len() == 1).then_some(DataElement { vr, value: DataValue::Text(texts) })
 }
 
-/// `Family^Given=…`; `None` where a component holds what separates components.
-fn unsplit(name: &PersonName) -> Option<Box<str>> {
+/// Returns `Family^Given=…`; `None` if a component contains a separator.
+fn join_name(name: &PersonName) -> Option<Box<str>> {
     let group = |group: &Option<NameGroup>| {
         let Some(group) = group else { return String::new() };
         [&group.family, &group.given, &group.middle, &group.prefix, &group.suffix]
@@ -103,11 +108,11 @@ fn unsplit(name: &PersonName) -> Option<Box<str>> {
             .join("^")
     };
     let groups = [&name.alphabetic, &name.ideographic, &name.phonetic].map(group);
-    let is_plain = groups.iter().all(|group| !group.contains(['=', '\\']));
-    is_plain.then(|| groups.join("=").into())
+    let is_unambiguous = groups.iter().all(|group| !group.contains(['=', '\\']));
+    is_unambiguous.then(|| groups.join("=").into())
 }
 
-/// For data sets without bulk data.
+/// The links of data sets without bulk data.
 struct NoLinks;
 
 impl BulkDataLinks for NoLinks {

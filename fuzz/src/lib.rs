@@ -1,7 +1,7 @@
-//! What must hold for input that others write, whatever it is: one module and one `check` for each subject.
+//! Invariants of the readers of untrusted input: one module with one function `check` for each subject.
 //!
-//! A `check` panics when its invariant is violated. The programs in `fuzz_targets/` hand it the inputs that libFuzzer makes; each
-//! input is the plain text or file that the subject reads, so that a seed is an ordinary document of that kind.
+//! A `check` panics if its invariant is violated. The programs in `fuzz_targets/` pass it the inputs that libFuzzer generates. Each
+//! input is the text or file that the subject reads, so any document of that kind can be a seed.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,16 +1,16 @@
-//! How much memory reading an input takes: never more than what the input holds accounts for, whatever lengths it claims.
+//! Measures the memory that reading an input takes: the size of the input limits it, not the lengths that the input declares.
 
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Runs `work`, and fails when it held more than `limit` bytes at a time besides what was held before.
-pub fn within<T>(limit: usize, work: impl FnOnce() -> T) -> T {
+/// Runs `work`, and panics if it allocated more than `limit` bytes at any time.
+pub fn run_within<T>(limit: usize, work: impl FnOnce() -> T) -> T {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let result = work();
-    let held = ALLOCATOR.peak_usage().saturating_sub(before);
-    assert!(held <= limit, "{held} bytes of memory were held at a time, which is more than {limit}");
+    let peak = ALLOCATOR.peak_usage().saturating_sub(before);
+    assert!(peak <= limit, "the peak of {peak} allocated bytes is above the limit of {limit}");
     result
 }

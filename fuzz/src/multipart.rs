@@ -1,5 +1,5 @@
-//! Multipart bodies (RFC 2046 5.1): the same parts for every chunking, as a plain search for the delimiter finds them, and the same
-//! after they were written again; what rewrites headers leaves all else as it is.
+//! Multipart bodies (RFC 2046 5.1): chunks do not change the parts, no part contains a delimiter, writing and reading the parts does
+//! not change them, and rewriting the headers changes nothing else.
 
 use bytes::Bytes;
 use http_messages::multipart::MultipartError;
@@ -8,70 +8,78 @@ use http_messages::multipart::only_part::SinglePart;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 use http_messages::multipart::writer::PartWriter;
 
-use crate::chunks::cuts;
+use crate::chunks::chunkings;
 
-/// The boundary of all bodies: one that holds its own beginning, so that there are many places where it only seems to be.
+/// The boundary of all bodies. It repeats its own beginning, so the fuzzer easily generates incomplete delimiters.
 const BOUNDARY: &str = "-ab-ab";
 
-/// Of what is written again: longer than what libFuzzer comes upon.
-const OTHER_BOUNDARY: &str = "0f8e7d6c5b4a39281706f5e4d3c2b1a0";
+/// The boundary of written bodies: libFuzzer does not generate one of this length by chance.
+const WRITTEN_BOUNDARY: &str = "0f8e7d6c5b4a39281706f5e4d3c2b1a0";
 
 /// Checks one body.
 pub fn check(body: &[u8]) {
-    let whole = read(BOUNDARY, &[body]);
-    let only = only_part(&[body]);
-    let (kept, renamed) = (rewritten(Keep, &[body]), rewritten(Rename, &[body]));
-    for chunks in cuts(body) {
-        assert_eq!(read(BOUNDARY, &chunks), whole, "the chunks change the parts");
-        assert_eq!(only_part(&chunks), only, "the chunks change the only part");
-        assert_eq!(rewritten(Keep, &chunks), kept, "the chunks change what is left as it is");
-        assert_eq!(rewritten(Rename, &chunks), renamed, "the chunks change the headers that are written");
+    let whole = read_parts(BOUNDARY, &[body]);
+    let only_part = read_only_part(&[body]);
+    let (unchanged, replaced) = (rewrite(KeepHeaders, &[body]), rewrite(ReplaceHeaders, &[body]));
+    for chunks in chunkings(body) {
+        assert_eq!(read_parts(BOUNDARY, &chunks), whole, "the chunks change the parts");
+        assert_eq!(read_only_part(&chunks), only_part, "the chunks change the only part");
+        assert_eq!(
+            rewrite(KeepHeaders, &chunks),
+            unchanged,
+            "the chunks change a body with unchanged headers"
+        );
+        assert_eq!(
+            rewrite(ReplaceHeaders, &chunks),
+            replaced,
+            "the chunks change a body with replaced headers"
+        );
     }
-    if let Ok(kept) = kept {
-        assert_eq!(kept, body, "nothing was to be rewritten");
+    if let Ok(unchanged) = unchanged {
+        assert_eq!(unchanged, body, "a body without replaced headers is changed");
     }
-    match (&whole, only) {
-        (Ok(parts), Ok(part)) => assert_eq!(parts, &[part], "the only part is not the only one"),
+    match (&whole, only_part) {
+        (Ok(parts), Ok(part)) => assert_eq!(parts, &[part], "the body does not consist of the only part"),
         (Ok(parts), Err(error)) => {
             assert!(
                 parts.len() != 1 && error == MultipartError::SeveralParts,
-                "{error}: the only part is not given"
+                "the only part is rejected: {error}"
             );
         }
-        (Err(_), Ok(_)) => panic!("a part of a broken body is given as a whole one"),
+        (Err(_), Ok(_)) => panic!("a part of a malformed body is accepted"),
         (Err(_), Err(_)) => {}
     }
     let Ok(parts) = whole else { return };
     for part in &parts {
         let start = [b"\r\n--", BOUNDARY.as_bytes(), b"\r\n"].concat();
-        assert_eq!(memchr::memmem::find(part, &start), None, "a delimiter is within a part");
+        assert_eq!(memchr::memmem::find(part, &start), None, "a part contains a delimiter");
     }
-    if memchr::memmem::find(body, OTHER_BOUNDARY.as_bytes()).is_none() {
+    if memchr::memmem::find(body, WRITTEN_BOUNDARY.as_bytes()).is_none() {
         assert_eq!(
-            read(OTHER_BOUNDARY, &[&written(&parts)]).as_ref(),
+            read_parts(WRITTEN_BOUNDARY, &[&write_parts(&parts)]).as_ref(),
             Ok(&parts),
-            "parts that were written are others"
+            "writing and reading changes the parts"
         );
     }
 }
 
-fn read(boundary: &str, chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, MultipartError> {
+fn read_parts(boundary: &str, chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, MultipartError> {
     let mut reader = PartReader::new(boundary);
     let (mut parts, mut open) = (Vec::new(), None);
-    let mut each = |event| match event {
-        PartEvent::Begin => assert!(open.replace(Vec::new()).is_none(), "a part begins inside of another"),
+    let mut handle = |event| match event {
+        PartEvent::Begin => assert!(open.replace(Vec::new()).is_none(), "a part begins inside another part"),
         PartEvent::Data(bytes) => open.as_mut().expect("the part has begun").extend_from_slice(&bytes),
         PartEvent::End => parts.push(open.take().expect("the part has begun")),
     };
     for chunk in chunks {
-        reader.push(Bytes::copy_from_slice(chunk), &mut each)?;
+        reader.push(Bytes::copy_from_slice(chunk), &mut handle)?;
     }
-    reader.finish(&mut each)?;
-    assert_eq!(open, None, "a whole body ends inside of a part");
+    reader.finish(&mut handle)?;
+    assert_eq!(open, None, "a complete body ends inside a part");
     Ok(parts)
 }
 
-fn only_part(chunks: &[&[u8]]) -> Result<Vec<u8>, MultipartError> {
+fn read_only_part(chunks: &[&[u8]]) -> Result<Vec<u8>, MultipartError> {
     let mut reader = SinglePart::new(BOUNDARY);
     let mut part = Vec::new();
     for chunk in chunks {
@@ -81,8 +89,8 @@ fn only_part(chunks: &[&[u8]]) -> Result<Vec<u8>, MultipartError> {
     Ok(part)
 }
 
-fn written(parts: &[Vec<u8>]) -> Vec<u8> {
-    let mut writer = PartWriter::with_boundary(OTHER_BOUNDARY);
+fn write_parts(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut writer = PartWriter::with_boundary(WRITTEN_BOUNDARY);
     let mut body = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         let location = (index % 2 == 0).then_some("/studies/1.2");
@@ -93,25 +101,25 @@ fn written(parts: &[Vec<u8>]) -> Vec<u8> {
     body
 }
 
-/// Leaves all headers as they are.
-struct Keep;
+/// Changes no headers.
+struct KeepHeaders;
 
-impl RewriteHeaders for Keep {
+impl RewriteHeaders for KeepHeaders {
     fn rewrite(&self, _: &[u8]) -> Option<Vec<u8>> {
         None
     }
 }
 
-/// Gives all parts the same headers.
-struct Rename;
+/// Replaces the headers of every part.
+struct ReplaceHeaders;
 
-impl RewriteHeaders for Rename {
+impl RewriteHeaders for ReplaceHeaders {
     fn rewrite(&self, _: &[u8]) -> Option<Vec<u8>> {
         Some(b"Content-Type: application/dicom\r\n\r\n".to_vec())
     }
 }
 
-fn rewritten(headers: impl RewriteHeaders, chunks: &[&[u8]]) -> Result<Vec<u8>, MultipartError> {
+fn rewrite(headers: impl RewriteHeaders, chunks: &[&[u8]]) -> Result<Vec<u8>, MultipartError> {
     let mut rewriter = HeaderRewriter::new(headers, Some(BOUNDARY), false);
     let mut body = Vec::new();
     for chunk in chunks {

@@ -1,5 +1,5 @@
-//! Part 10 files (PS3.10 7): the streaming reader and the reader in place accept the same objects and find the same elements,
-//! however the bytes come; no claimed length is allocated; and the metadata written of an object say what it holds.
+//! Part 10 files (PS3.10 7): the streaming reader and the in-place reader accept the same objects and find the same elements. Chunks
+//! do not change the result, declared lengths are not allocated in advance, and the metadata has the same values as the object.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,26 +11,26 @@ use dicom_model::part10::in_place::InPlace;
 use dicom_model::part10::{Header, Object, ReadError, is_deflated};
 use dicom_model::{Attributes, PersonName, Tag, metadata, tags};
 
-use crate::chunks::{ChunkReader, cuts};
+use crate::chunks::{ChunkReader, chunkings};
 use crate::memory;
 
-/// Deflated data sets may inflate to so many bytes; those that inflate to more are not compared.
+/// The maximum inflated size in bytes of a deflated data set. Larger ones are not compared.
 const MAX_INFLATED: usize = 4 * 1024 * 1024;
 
 /// Checks one file.
 pub fn check(file: &[u8]) {
-    let whole = memory::within(bound(file), || streamed(vec![file], Some(file.len() as u64)));
-    let expected = shown(&whole, file);
-    for chunks in cuts(file) {
-        let cut = streamed(chunks.clone(), Some(file.len() as u64));
-        assert_eq!(shown(&cut, file), expected, "the chunks change what is read");
-        let unsized_file = streamed(chunks, None);
+    let whole = memory::run_within(max_memory(file), || read_stream(vec![file], Some(file.len() as u64)));
+    let expected = describe(&whole, file);
+    for chunks in chunkings(file) {
+        let chunked = read_stream(chunks.clone(), Some(file.len() as u64));
+        assert_eq!(describe(&chunked, file), expected, "the chunks change the result");
+        let unsized_file = read_stream(chunks, None);
         if let (Err(_), Ok(header)) = (&whole, &unsized_file) {
-            // Pixel data that the file is too short for are noticed while they are read, when its size is not known before.
+            // If the size of the file is unknown, truncated pixel data is detected only while it is read.
             let is_native = header.pixel_data.is_some_and(|pixels| pixels.value.length.is_some());
-            assert!(is_native, "the size of the file changes what is read");
+            assert!(is_native, "the size of the file changes the result");
         } else {
-            assert_eq!(shown(&unsized_file, file), expected, "the size of the file changes what is read");
+            assert_eq!(describe(&unsized_file, file), expected, "the size of the file changes the result");
         }
     }
     compare_in_place(file, &whole);
@@ -39,64 +39,71 @@ pub fn check(file: &[u8]) {
     }
 }
 
-/// So much memory reading `file` may take: some hundred bytes for an element, which takes 8 bytes of a file at least. What is
-/// deflated has a bound of its own.
-fn bound(file: &[u8]) -> usize {
-    if names_deflated(file) { usize::MAX } else { 128 * file.len() + 1024 * 1024 }
+/// Returns the memory in bytes that reading `file` may take: an element has at least 8 bytes in the file, and takes a few hundred
+/// bytes of memory. Another limit applies to deflated data sets.
+fn max_memory(file: &[u8]) -> usize {
+    if may_be_deflated(file) { usize::MAX } else { 128 * file.len() + 1024 * 1024 }
 }
 
 /// Whether the file may be in Deflated Explicit VR Little Endian.
-fn names_deflated(file: &[u8]) -> bool {
+fn may_be_deflated(file: &[u8]) -> bool {
     memchr::memmem::find(file, b"1.2.840.10008.1.2.1.99").is_some()
 }
 
-fn streamed(chunks: Vec<&[u8]>, size: Option<u64>) -> Result<Header, ReadError> {
+fn read_stream(chunks: Vec<&[u8]>, size: Option<u64>) -> Result<Header, ReadError> {
     Object::open(ChunkReader::new(chunks), size)?.header(|_| true)
 }
 
-fn shown(read: &Result<Header, ReadError>, file: &[u8]) -> String {
-    match read {
+/// Returns a text with all parts of a result, for comparison.
+fn describe(result: &Result<Header, ReadError>, file: &[u8]) -> String {
+    match result {
         Ok(header) => format!("{header:?}"),
-        // How much was inflated before the invalid bytes decides which of two defects of a deflated data set is found first.
-        Err(ReadError::Broken(_)) if names_deflated(file) => "Broken".to_owned(),
+        // The number of bytes inflated before the invalid ones decides which of two defects of a deflated data set is found first.
+        Err(ReadError::Malformed(_)) if may_be_deflated(file) => "Malformed".to_owned(),
         Err(error) => format!("{error:?}"),
     }
 }
 
-/// What the reader in place makes of the same file.
+/// Compares the result of the streaming reader with that of the in-place reader.
 fn compare_in_place(file: &[u8], streamed: &Result<Header, ReadError>) {
-    let seen = RefCell::new(BTreeSet::new());
+    let visited_tags = RefCell::new(BTreeSet::new());
     let in_place = InPlace::read(&Bytes::copy_from_slice(file), MAX_INFLATED, |tag| {
-        seen.borrow_mut().insert(tag);
+        visited_tags.borrow_mut().insert(tag);
         true
     });
-    let seen = seen.into_inner();
+    let visited_tags = visited_tags.into_inner();
     match (streamed, &in_place) {
         (Ok(header), Ok(in_place)) => {
             assert_eq!(header.transfer_syntax, in_place.transfer_syntax);
             let has_pixels = header.pixel_data.is_some_and(|pixels| pixels.tag == tags::PIXEL_DATA);
-            // Floating point pixels end what is streamed, and are ordinary elements in place.
-            let reads_on = header.pixel_data.is_some() && !has_pixels;
-            assert!(!has_pixels || in_place.pixels.is_some(), "the pixel data are not found in place");
+            // The streaming reader stops at floating-point pixel data; to the in-place reader it is an ordinary element.
+            let stopped_early = header.pixel_data.is_some() && !has_pixels;
+            assert!(
+                !has_pixels || in_place.pixels.is_some(),
+                "the in-place reader does not find the pixel data"
+            );
             for (tag, element) in header.data.iter() {
-                assert!(seen.contains(&tag), "{tag} is not found in place");
+                assert!(visited_tags.contains(&tag), "the in-place reader does not find {tag}");
                 compare_element(tag, element, in_place);
             }
-            let missing = |tag: &&Tag| tag.element() != 0 && header.data.get(**tag).is_none();
-            let missed: Vec<_> = seen.iter().filter(missing).collect();
-            assert!(reads_on || missed.is_empty(), "{missed:?} are found in place alone");
+            let is_missing = |tag: &&Tag| tag.element() != 0 && header.data.get(**tag).is_none();
+            let missing: Vec<_> = visited_tags.iter().filter(is_missing).collect();
+            assert!(stopped_early || missing.is_empty(), "only the in-place reader finds {missing:?}");
         }
         (Err(error), Ok(_)) => {
-            assert!(matches!(error, ReadError::TooLarge), "only the reader in place accepts it: {error}");
+            assert!(
+                matches!(error, ReadError::TooLarge),
+                "only the in-place reader accepts the file: {error}"
+            );
         }
         (Ok(header), Err(error)) => {
-            // Only it reads pixel data, and what a deflated data set holds behind them.
+            // Only the in-place reader reads pixel data, and the elements after the pixel data of a deflated data set.
             let is_deflated = is_deflated(header.transfer_syntax);
-            let looks_further = header.pixel_data.is_some_and(|pixels| {
+            let reads_further = header.pixel_data.is_some_and(|pixels| {
                 pixels.value.length.is_none() || pixels.tag != tags::PIXEL_DATA || is_deflated
             });
-            let inflates_to_more = is_deflated && matches!(error, ReadError::TooLarge);
-            assert!(looks_further || inflates_to_more, "only the streaming reader accepts it: {error}");
+            let is_too_large = is_deflated && matches!(error, ReadError::TooLarge);
+            assert!(reads_further || is_too_large, "only the streaming reader accepts the file: {error}");
         }
         (Err(_), Err(_)) => {}
     }
@@ -107,14 +114,15 @@ fn compare_element(tag: Tag, element: &DataElement, in_place: &InPlace) {
     match &element.value {
         DataValue::Items(items) => {
             for (index, item) in items.iter().enumerate() {
-                // Pixel data inside of an item end it there, and are read.
+                // The streaming reader ends an item at pixel data; the in-place reader does not.
                 if item.iter().any(|(tag, _)| dicom_model::part10::is_pixel_data(tag)) {
                     continue;
                 }
                 let found = elements
                     .item(tag, index)
                     .unwrap_or_else(|error| panic!("item {index} of {tag}: {error}"));
-                let found = found.unwrap_or_else(|| panic!("{tag} has no item {index} in place"));
+                let found =
+                    found.unwrap_or_else(|| panic!("the in-place reader finds no item {index} of {tag}"));
                 for (tag, element) in item.iter() {
                     if let DataValue::Binary(bytes) = &element.value {
                         assert_eq!(found.bytes(tag).map_or(0, Bytes::len), bytes.len(), "{tag}");
@@ -123,7 +131,7 @@ fn compare_element(tag: Tag, element: &DataElement, in_place: &InPlace) {
             }
             assert!(
                 elements.item(tag, items.len()).is_ok_and(|item| item.is_none()),
-                "{tag} has more items in place"
+                "the in-place reader finds more items of {tag}"
             );
         }
         DataValue::Binary(bytes) => {
@@ -153,17 +161,17 @@ fn compare_element(tag: Tag, element: &DataElement, in_place: &InPlace) {
     }
 }
 
-/// The metadata of an object (PS3.18 10.4.1.1.2), read again, say what the object says.
+/// Checks that the metadata of an object (PS3.18 10.4.1.1.2) has the same values as the object.
 fn check_metadata(header: Header) {
     let data = header.data.clone();
     let pixels = header.pixel_data;
     let mut written = Vec::new();
     metadata::write(&mut written, header, "https://gateway.example/instances/1".to_owned())
-        .expect("memory takes all");
-    let read: Attributes = serde_json::from_slice(&written).expect("what is written is DICOM JSON");
+        .expect("writing to memory cannot fail");
+    let read: Attributes = serde_json::from_slice(&written).expect("the written text is DICOM JSON");
     compare_attributes(&data, &read);
     if let Some(pixels) = pixels {
-        assert!(read.contains(pixels.tag), "the metadata have no link to the pixel data");
+        assert!(read.contains(pixels.tag), "the metadata has no link to the pixel data");
     }
 }
 
@@ -186,10 +194,10 @@ fn compare_attributes(data: &DataSet, read: &Attributes) {
                 assert_eq!(read.names(tag).cloned().collect::<Vec<_>>(), names, "{tag}");
             }
             DataValue::Text(values) => {
-                let blank = |letter: char| letter == '\0' || letter.is_ascii_whitespace();
+                let is_padding = |character: char| character == '\0' || character.is_ascii_whitespace();
                 let values: Vec<_> = values
                     .iter()
-                    .map(|value| value.trim_matches(blank))
+                    .map(|value| value.trim_matches(is_padding))
                     .filter(|value| !value.is_empty())
                     .collect();
                 let found: Vec<_> = read.texts(tag).collect();

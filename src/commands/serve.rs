@@ -103,7 +103,7 @@ impl Running {
         drop(all_done);
         // Its only task is the listener, which ends now.
         let _ = admin.await;
-        tracing::info!(cut = drained.cut, "stopped");
+        tracing::info!(cut = drained.aborted, "stopped");
     }
 }
 

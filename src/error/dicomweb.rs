@@ -60,7 +60,7 @@ fn rendering_status(error: &RenderError) -> StatusCode {
         | RenderError::Unsupported(_)
         | RenderError::Codec(CodecError::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
         // The archive's object itself is broken.
-        RenderError::Broken(_) | RenderError::Codec(_) => StatusCode::BAD_GATEWAY,
+        RenderError::Malformed(_) | RenderError::Codec(_) => StatusCode::BAD_GATEWAY,
     }
 }
 

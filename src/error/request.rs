@@ -41,7 +41,7 @@ impl From<InvalidRequest> for Failure {
             InvalidRequest::TargetTooLong | InvalidRequest::HeadTooLarge => "too-long",
             InvalidRequest::Method => "not-supported",
             InvalidRequest::Host
-            | InvalidRequest::TwoHosts
+            | InvalidRequest::DifferentHosts
             | InvalidRequest::Target
             | InvalidRequest::Body => "invalid",
         };

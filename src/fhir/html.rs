@@ -220,7 +220,7 @@ impl HtmlPage<'_> {
                 }
                 self.html.push_str("</i>");
             }
-            Json::Bare(word) => {
+            Json::Literal(word) => {
                 self.html.push_str("<u>");
                 self.text(word);
                 self.html.push_str("</u>");
@@ -285,7 +285,7 @@ fn is_search(resource: &Json<'_>) -> bool {
 /// A summary of the resource, shown before the JSON.
 fn facts(kind: &str, resource: &Json<'_>) -> Option<String> {
     let word = |json: Option<&Json<'_>>| match json {
-        Some(Json::Bare(word)) => Some((*word).to_owned()),
+        Some(Json::Literal(word)) => Some((*word).to_owned()),
         Some(Json::Text(text)) => Some(text.to_string()),
         _ => None,
     };

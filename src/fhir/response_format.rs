@@ -46,7 +46,7 @@ impl ResponseFormat {
     pub(super) fn write(&self, json: &[u8]) -> Option<Vec<u8>> {
         let text = || std::str::from_utf8(json).ok();
         match self.format.syntax() {
-            FhirSyntax::Json if self.pretty => Some(json::indented(text()?).into_bytes()),
+            FhirSyntax::Json if self.pretty => Some(json::indent(text()?).into_bytes()),
             FhirSyntax::Json => Some(json.to_vec()),
             FhirSyntax::Xml => xml::from_json(text()?, self.pretty).ok().map(String::into_bytes),
             FhirSyntax::Html => html::of(text()?, self.location.as_ref()).map(String::into_bytes),

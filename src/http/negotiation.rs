@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderName, header};
 
 pub use http_messages::media_range::{MediaRange, by_preference, preferred};
-use http_messages::media_range::{elements, weight};
+use http_messages::media_range::{elements, parse_weight};
 
 /// Maximum number of elements of a header that are read.
 const MAX_ELEMENTS: usize = 64;
@@ -35,7 +35,7 @@ pub fn coding_quality(headers: &HeaderMap, coding: &str) -> f32 {
         let mut parts = element.split(';').map(str::trim);
         let named = parts.next().unwrap_or_default().to_ascii_lowercase();
         let quality = parts.find_map(|part| part.strip_prefix("q="));
-        let quality = quality.map_or(1.0, |quality| weight(quality).unwrap_or(0.0));
+        let quality = quality.map_or(1.0, |quality| parse_weight(quality).unwrap_or(0.0));
         if named.strip_prefix("x-").unwrap_or(&named) == coding {
             return quality;
         }

@@ -5,7 +5,7 @@ use crate::{CodecError, DecodedFrame, EncodedFrame, FrameLayout, jpeg, jpeg_2000
 /// How a transfer syntax encodes frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
-    /// As plain numbers.
+    /// As unencoded numbers (PS3.5 8.1.1).
     Native,
     /// As RLE Lossless (PS3.5 Annex G).
     Rle,
@@ -18,7 +18,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The codec of the transfer syntax with this UID (PS3.5 Annex A), unless its frames cannot be decoded.
+    /// Returns the codec of the transfer syntax with this UID (PS3.5 Annex A); `None` if its frames cannot be decoded.
     pub fn of_transfer_syntax(uid: &str) -> Option<Self> {
         Some(match uid {
             // Implicit VR Little Endian; Explicit VR Little Endian, Deflated, Big Endian.
@@ -41,31 +41,31 @@ impl Codec {
         })
     }
 
-    /// Maximum memory in bytes that decoding a frame needs, including its samples.
-    pub fn memory(self, layout: &FrameLayout) -> usize {
+    /// Returns the maximum memory in bytes that decoding a frame needs, including its samples.
+    pub fn max_memory(self, layout: &FrameLayout) -> usize {
         let bytes_per_sample = match self {
             Self::Native | Self::Rle | Self::JpegLs if layout.bits_allocated == 32 => 4,
             Self::Native | Self::Rle | Self::JpegLs => 2,
-            // Planes, coefficients if there are several scans, and the frame itself.
+            // Component planes, the coefficients if there are several scans, and the decoded frame.
             Self::Jpeg => 8,
-            // Coefficients, wavelet steps and components, each as floating-point numbers.
+            // Coefficients, wavelet levels and components, all as floating-point numbers.
             Self::Jpeg2000 => 18,
         };
-        let working = if self == Self::JpegLs { jpeg_ls::working_memory(layout) } else { 0 };
-        layout.values().saturating_mul(bytes_per_sample).saturating_add(working)
+        let working_memory = if self == Self::JpegLs { jpeg_ls::working_memory(layout) } else { 0 };
+        layout.sample_count().saturating_mul(bytes_per_sample).saturating_add(working_memory)
     }
 
-    /// Decodes one frame of an image with that layout.
+    /// Decodes one frame of an image with this layout.
     pub fn decode(self, frame: &EncodedFrame<'_>, layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
-        let photometric_interpretation = layout.photometric;
-        let as_declared = |samples| DecodedFrame { samples, photometric_interpretation };
+        let photometric_interpretation = layout.photometric_interpretation;
+        let unconverted = |samples| DecodedFrame { samples, photometric_interpretation };
         match (self, *frame) {
             (Self::Native, EncodedFrame::Native { bytes, bit_offset, byte_order }) => {
-                native::decode(bytes, bit_offset, byte_order, layout).map(as_declared)
+                native::decode(bytes, bit_offset, byte_order, layout).map(unconverted)
             }
-            (Self::Rle, EncodedFrame::BitStream(stream)) => rle::decode(stream, layout).map(as_declared),
+            (Self::Rle, EncodedFrame::BitStream(stream)) => rle::decode(stream, layout).map(unconverted),
             (Self::JpegLs, EncodedFrame::BitStream(stream)) => {
-                jpeg_ls::decode(stream, layout).map(as_declared)
+                jpeg_ls::decode(stream, layout).map(unconverted)
             }
             (Self::Jpeg, EncodedFrame::BitStream(stream)) => jpeg::decode(stream, layout),
             (Self::Jpeg2000, EncodedFrame::BitStream(stream)) => jpeg_2000::decode(stream, layout),
@@ -81,7 +81,7 @@ mod tests {
     use crate::frame::tests::gray;
 
     #[test]
-    fn pixel_data_in_another_form_than_that_of_the_transfer_syntax_is_rejected() {
+    fn pixel_data_that_is_not_encoded_in_the_transfer_syntax_is_rejected() {
         let layout = FrameLayout::new(&gray(1, 2, 8, 8)).unwrap();
         let native =
             EncodedFrame::Native { bytes: &[1, 2], bit_offset: 0, byte_order: ByteOrder::LittleEndian };
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn transfer_syntaxes_that_are_not_decoded_have_no_codec() {
+    fn unsupported_transfer_syntaxes_have_no_codec() {
         // MPEG-4 video, HTJ2K, JPIP, and an invalid UID.
         for uid in ["1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.94", "", "1"] {
             assert_eq!(Codec::of_transfer_syntax(uid), None, "{uid}");

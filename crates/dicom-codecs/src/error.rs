@@ -10,15 +10,15 @@ pub enum CodecError {
     #[error("its Image Pixel attributes contradict each other")]
     ContradictoryAttributes,
     /// The pixel data is native although the transfer syntax is compressed, or the reverse.
-    #[error("its pixel data is not encoded as its transfer syntax says")]
+    #[error("its pixel data is not encoded in its transfer syntax")]
     NotInTransferSyntax,
     /// The native pixel data has fewer bytes than the frame has samples.
-    #[error("its pixel data is shorter than its attributes say")]
+    #[error("its pixel data is shorter than its attributes require")]
     TooShort,
-    /// The bit stream of this format has another number of rows, columns or components than the image.
-    #[error("its {0} stream has another size than its attributes say")]
+    /// The numbers of rows, columns or components in the bit stream of this format differ from the attributes.
+    #[error("the image size in its {0} stream does not match its attributes")]
     SizeMismatch(&'static str),
     /// The bit stream of this format contradicts itself, or is truncated.
-    #[error("its {0} stream is broken")]
-    Broken(&'static str),
+    #[error("its {0} stream is malformed")]
+    Malformed(&'static str),
 }

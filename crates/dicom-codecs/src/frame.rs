@@ -5,9 +5,9 @@ use crate::CodecError;
 /// The values of Photometric Interpretation (0028,0004) whose frames can be decoded (PS3.3 C.7.6.3.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhotometricInterpretation {
-    /// Grayscale, the lowest value is white.
+    /// Grayscale; the lowest value is white.
     Monochrome1,
-    /// Grayscale, the lowest value is black.
+    /// Grayscale; the lowest value is black.
     Monochrome2,
     /// Indexes into a palette.
     PaletteColor,
@@ -24,8 +24,8 @@ pub enum PhotometricInterpretation {
 }
 
 impl PhotometricInterpretation {
-    /// The interpretation with this defined term (without padding).
-    pub fn of_term(term: &str) -> Option<Self> {
+    /// Returns the interpretation with this defined term (without padding).
+    pub fn from_term(term: &str) -> Option<Self> {
         Some(match term {
             "MONOCHROME1" => Self::Monochrome1,
             "MONOCHROME2" => Self::Monochrome2,
@@ -66,9 +66,9 @@ pub struct ImagePixel {
     pub bits_stored: u16,
     /// High Bit (0028,0102).
     pub high_bit: u16,
-    /// Pixel Representation (0028,0103) is 1: two's complement.
+    /// Whether Pixel Representation (0028,0103) is 1: two's complement.
     pub is_signed: bool,
-    /// Planar Configuration (0028,0006) is 1: plane by plane, not pixel by pixel.
+    /// Whether Planar Configuration (0028,0006) is 1: samples are stored plane by plane, not pixel by pixel.
     pub is_planar: bool,
 }
 
@@ -77,19 +77,19 @@ pub struct ImagePixel {
 pub struct FrameLayout {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    pub(crate) samples: usize,
-    pub(crate) photometric: PhotometricInterpretation,
+    pub(crate) samples_per_pixel: usize,
+    pub(crate) photometric_interpretation: PhotometricInterpretation,
     pub(crate) bits_allocated: u32,
     pub(crate) bits_stored: u32,
     /// The number of bits below the stored bits (PS3.5 8.1.1).
     pub(crate) shift: u32,
-    pub(crate) signed: bool,
-    pub(crate) planar: bool,
+    pub(crate) is_signed: bool,
+    pub(crate) is_planar: bool,
 }
 
 impl FrameLayout {
-    /// The layout that `attributes` describe. They must be consistent; Bits Allocated is 1, 8, 16 or 32, and 1 only if a pixel
-    /// has one sample.
+    /// Creates the layout that `attributes` define. They must not contradict each other. Bits Allocated must be 1, 8, 16 or 32;
+    /// 1 is valid only for one sample per pixel.
     pub fn new(attributes: &ImagePixel) -> Result<Self, CodecError> {
         let ImagePixel { rows, columns, samples_per_pixel, photometric_interpretation, .. } = *attributes;
         let ImagePixel { bits_allocated, bits_stored, high_bit, .. } = *attributes;
@@ -107,59 +107,59 @@ impl FrameLayout {
         Ok(Self {
             rows: rows.into(),
             columns: columns.into(),
-            samples: samples_per_pixel.into(),
-            photometric: photometric_interpretation,
+            samples_per_pixel: samples_per_pixel.into(),
+            photometric_interpretation,
             bits_allocated: bits_allocated.into(),
             bits_stored: bits_stored.into(),
             shift: (high_bit + 1 - bits_stored).into(),
-            signed: attributes.is_signed,
-            planar: samples_per_pixel > 1 && attributes.is_planar,
+            is_signed: attributes.is_signed,
+            is_planar: samples_per_pixel > 1 && attributes.is_planar,
         })
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// The number of columns.
+    /// Returns the number of columns.
     pub fn columns(&self) -> usize {
         self.columns
     }
 
-    /// The meaning of the samples according to the object.
+    /// Returns the meaning of the samples according to the object.
     pub fn photometric_interpretation(&self) -> PhotometricInterpretation {
-        self.photometric
+        self.photometric_interpretation
     }
 
-    /// The number of bits of a sample that contain its value.
+    /// Returns the number of bits of a sample that contain its value.
     pub fn bits_stored(&self) -> u32 {
         self.bits_stored
     }
 
     /// Whether samples may be negative.
     pub fn is_signed(&self) -> bool {
-        self.signed
+        self.is_signed
     }
 
-    /// The number of pixels of a frame.
+    /// Returns the number of pixels of a frame.
     #[inline]
-    pub fn pixels(&self) -> usize {
+    pub fn pixel_count(&self) -> usize {
         self.rows * self.columns
     }
 
-    /// The number of samples of a decoded frame.
+    /// Returns the number of samples of a decoded frame.
     #[inline]
-    pub fn values(&self) -> usize {
-        self.pixels() * self.samples
+    pub fn sample_count(&self) -> usize {
+        self.pixel_count() * self.samples_per_pixel
     }
 
-    /// The value of a stored sample (PS3.5 8.1.1): bits other than the stored ones are removed, and the sign is applied.
+    /// Returns the value of a stored sample (PS3.5 8.1.1): bits other than the stored ones are removed, and the sign is applied.
     #[inline]
     pub fn value(&self, stored: u32) -> i64 {
         let mask = if self.bits_stored == 32 { u32::MAX } else { (1 << self.bits_stored) - 1 };
         let bits = i64::from(stored >> self.shift & mask);
-        if self.signed && bits >> (self.bits_stored - 1) & 1 == 1 {
+        if self.is_signed && bits >> (self.bits_stored - 1) & 1 == 1 {
             bits - (1 << self.bits_stored)
         } else {
             bits
@@ -172,7 +172,7 @@ impl FrameLayout {
 pub enum ByteOrder {
     /// Least significant byte first.
     LittleEndian,
-    /// Most significant byte first; samples of 8 bits are in order.
+    /// Most significant byte first; samples of 8 bits are in their normal order.
     BigEndian,
     /// Most significant byte first, in words of 16 bits: the second of two samples of 8 bits comes first (PS3.5 8.1.1).
     BigEndianWords,
@@ -204,7 +204,7 @@ pub enum Samples {
 }
 
 impl Samples {
-    /// The number of samples.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         match self {
             Self::U16(samples) => samples.len(),
@@ -221,7 +221,7 @@ impl Samples {
 /// A decoded frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodedFrame {
-    /// [`FrameLayout::values`] samples.
+    /// [`FrameLayout::sample_count`] samples.
     pub samples: Samples,
     /// The meaning of the samples, which may differ from that of the object: decoding undoes color transforms, and a bit stream
     /// may correct the object.
@@ -232,7 +232,7 @@ pub struct DecodedFrame {
 pub(crate) mod tests {
     use super::*;
 
-    /// A frame of a grayscale image.
+    /// Returns the attributes of a grayscale image.
     pub(crate) fn gray(rows: u16, columns: u16, bits_allocated: u16, bits_stored: u16) -> ImagePixel {
         ImagePixel {
             rows,
@@ -249,22 +249,22 @@ pub(crate) mod tests {
 
     #[test]
     fn contradictory_attributes_are_rejected() {
-        let right = gray(2, 2, 16, 12);
-        assert!(FrameLayout::new(&right).is_ok());
-        for wrong in [
-            ImagePixel { rows: 0, ..right },
-            ImagePixel { columns: 0, ..right },
-            ImagePixel { samples_per_pixel: 3, ..right },
-            ImagePixel { photometric_interpretation: PhotometricInterpretation::Rgb, ..right },
-            ImagePixel { bits_stored: 0, ..right },
-            ImagePixel { bits_stored: 17, high_bit: 16, ..right },
-            ImagePixel { high_bit: 10, ..right },
-            ImagePixel { high_bit: 16, ..right },
+        let valid = gray(2, 2, 16, 12);
+        assert!(FrameLayout::new(&valid).is_ok());
+        for invalid in [
+            ImagePixel { rows: 0, ..valid },
+            ImagePixel { columns: 0, ..valid },
+            ImagePixel { samples_per_pixel: 3, ..valid },
+            ImagePixel { photometric_interpretation: PhotometricInterpretation::Rgb, ..valid },
+            ImagePixel { bits_stored: 0, ..valid },
+            ImagePixel { bits_stored: 17, high_bit: 16, ..valid },
+            ImagePixel { high_bit: 10, ..valid },
+            ImagePixel { high_bit: 16, ..valid },
         ] {
-            assert_eq!(FrameLayout::new(&wrong), Err(CodecError::ContradictoryAttributes), "{wrong:?}");
+            assert_eq!(FrameLayout::new(&invalid), Err(CodecError::ContradictoryAttributes), "{invalid:?}");
         }
-        let odd = ImagePixel { bits_allocated: 12, ..right };
-        assert!(matches!(FrameLayout::new(&odd), Err(CodecError::Unsupported(_))));
+        let unusual = ImagePixel { bits_allocated: 12, ..valid };
+        assert!(matches!(FrameLayout::new(&unusual), Err(CodecError::Unsupported(_))));
         let bits_of_color = ImagePixel {
             samples_per_pixel: 3,
             photometric_interpretation: PhotometricInterpretation::Rgb,
@@ -275,12 +275,12 @@ pub(crate) mod tests {
 
     #[test]
     fn values_are_read_from_the_stored_bits_only() {
-        let twelve = ImagePixel { is_signed: true, ..gray(1, 1, 16, 12) };
-        let layout = FrameLayout::new(&twelve).unwrap();
+        let signed_12_bits = ImagePixel { is_signed: true, ..gray(1, 1, 16, 12) };
+        let layout = FrameLayout::new(&signed_12_bits).unwrap();
         assert_eq!([0xF800, 0xFFFF, 0x07FF].map(|stored| layout.value(stored)), [-2048, -1, 2047]);
-        let layout = FrameLayout::new(&ImagePixel { high_bit: 15, ..twelve }).unwrap();
+        let layout = FrameLayout::new(&ImagePixel { high_bit: 15, ..signed_12_bits }).unwrap();
         assert_eq!([0x8000, 0x7FFF].map(|stored| layout.value(stored)), [-2048, 2047]);
-        let whole = FrameLayout::new(&ImagePixel { is_signed: true, ..gray(1, 1, 32, 32) }).unwrap();
-        assert_eq!(whole.value(u32::MAX), -1);
+        let signed_32_bits = FrameLayout::new(&ImagePixel { is_signed: true, ..gray(1, 1, 32, 32) }).unwrap();
+        assert_eq!(signed_32_bits.value(u32::MAX), -1);
     }
 }

@@ -7,76 +7,79 @@ use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
 use crate::{CodecError, DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
 
-const BROKEN: CodecError = CodecError::Broken("JPEG");
+const MALFORMED: CodecError = CodecError::Malformed("JPEG");
 
-/// The samples of the frame `stream`.
+/// Decodes the frame `stream`.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<DecodedFrame, CodecError> {
     if extended::is_of_12_bits(stream) {
         let samples = Samples::U16(extended::decode(stream, layout)?);
-        return Ok(DecodedFrame { samples, photometric_interpretation: layout.photometric });
+        return Ok(DecodedFrame { samples, photometric_interpretation: layout.photometric_interpretation });
     }
     let mut decoder = Decoder::new(stream);
     decoder.read_info().map_err(|error| codec_error(&error))?;
-    let info = decoder.info().ok_or(BROKEN)?;
+    let info = decoder.info().ok_or(MALFORMED)?;
     let samples = match info.pixel_format {
         PixelFormat::L8 | PixelFormat::L16 => 1,
         PixelFormat::RGB24 => 3,
         PixelFormat::CMYK32 => 4,
     };
     let size = (usize::from(info.height), usize::from(info.width), samples);
-    if size != (layout.rows, layout.columns, layout.samples) {
+    if size != (layout.rows, layout.columns, layout.samples_per_pixel) {
         return Err(CodecError::SizeMismatch("JPEG"));
     }
-    // The object defines the color space, and the stream may correct it. The library only knows the stream: it must not convert
-    // colors.
+    // The attributes and the stream together determine the color space. The library knows only the stream, so it must not
+    // convert colors.
     if samples == 3 {
         decoder.set_color_transform(ColorTransform::RGB);
     }
-    decoder.set_max_decoding_buffer_size(layout.values() * 2);
+    decoder.set_max_decoding_buffer_size(layout.sample_count() * 2);
     let bytes = decoder.decode().map_err(|error| codec_error(&error))?;
     let words: Vec<u16> = if info.pixel_format == PixelFormat::L16 {
         bytes.chunks_exact(2).map(|pair| u16::from_ne_bytes([pair[0], pair[1]])).collect()
     } else {
         bytes.into_iter().map(u16::from).collect()
     };
-    if words.len() != layout.values() {
-        return Err(BROKEN);
+    if words.len() != layout.sample_count() {
+        return Err(MALFORMED);
     }
-    let declared = layout.photometric;
-    let photometric_interpretation = if layout.samples == 3 { colors(stream, declared) } else { declared };
+    let declared = layout.photometric_interpretation;
+    let photometric_interpretation =
+        if layout.samples_per_pixel == 3 { color_space(stream, declared) } else { declared };
     Ok(DecodedFrame { samples: Samples::U16(words), photometric_interpretation })
 }
 
 fn codec_error(error: &jpeg_decoder::Error) -> CodecError {
     match error {
         jpeg_decoder::Error::Unsupported(_) => {
-            CodecError::Unsupported("its kind of JPEG, such as arithmetic coding,")
+            CodecError::Unsupported("its JPEG process, such as arithmetic coding,")
         }
-        _ => BROKEN,
+        _ => MALFORMED,
     }
 }
 
-/// The color space of `stream`. Some objects declare RGB although the stream has luminance and chrominance: JFIF always does
-/// (ITU-T T.871), and otherwise the Adobe marker or the names of the components show it.
-fn colors(stream: &[u8], declared: PhotometricInterpretation) -> PhotometricInterpretation {
-    match Hints::read(stream) {
-        Hints { names_red: true, .. } => PhotometricInterpretation::Rgb,
-        Hints { jfif: true, .. } | Hints { adobe: Some(1), .. } => PhotometricInterpretation::YbrFull,
+/// Returns the color space of `stream`. Some objects declare RGB although the stream contains luminance and chrominance. JFIF
+/// streams always do (ITU-T T.871); in other streams the Adobe marker or the component identifiers show the color space.
+fn color_space(stream: &[u8], declared: PhotometricInterpretation) -> PhotometricInterpretation {
+    match ColorMarkers::read(stream) {
+        ColorMarkers { has_rgb_identifiers: true, .. } => PhotometricInterpretation::Rgb,
+        ColorMarkers { has_jfif: true, .. } | ColorMarkers { adobe_transform: Some(1), .. } => {
+            PhotometricInterpretation::YbrFull
+        }
         _ => declared,
     }
 }
 
 /// The color information of the markers before the first scan.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Hints {
-    jfif: bool,
-    adobe: Option<u8>,
-    names_red: bool,
+struct ColorMarkers {
+    has_jfif: bool,
+    adobe_transform: Option<u8>,
+    has_rgb_identifiers: bool,
 }
 
-impl Hints {
+impl ColorMarkers {
     fn read(stream: &[u8]) -> Self {
-        let mut hints = Self::default();
+        let mut markers = Self::default();
         let mut rest = stream.get(2..).unwrap_or_default();
         while let [0xFF, marker, high, low, ..] = *rest {
             if marker == 0xFF {
@@ -87,17 +90,18 @@ impl Hints {
             let Some(segment) = rest.get(4..2 + length.max(2)) else { break };
             match marker {
                 0xDA => break,
-                0xE0 => hints.jfif |= segment.starts_with(b"JFIF"),
-                0xEE if segment.starts_with(b"Adobe") => hints.adobe = segment.get(11).copied(),
-                // A frame header: precision, lines, columns, and three bytes for each component, its name first.
+                0xE0 => markers.has_jfif |= segment.starts_with(b"JFIF"),
+                0xEE if segment.starts_with(b"Adobe") => markers.adobe_transform = segment.get(11).copied(),
+                // A frame header: precision, lines, columns, and three bytes per component, beginning with its identifier.
                 0xC0..=0xC3 => {
-                    let name = |index: usize| segment.get(6 + 3 * index).copied();
-                    hints.names_red = [name(0), name(1), name(2)] == [Some(b'R'), Some(b'G'), Some(b'B')];
+                    let identifier = |index: usize| segment.get(6 + 3 * index).copied();
+                    markers.has_rgb_identifiers =
+                        [identifier(0), identifier(1), identifier(2)] == [Some(b'R'), Some(b'G'), Some(b'B')];
                 }
                 _ => {}
             }
             rest = &rest[2 + length.max(2)..];
         }
-        hints
+        markers
     }
 }

@@ -1,6 +1,6 @@
-//! JPEG-LS (ITU-T T.87): lossless and near-lossless, of one component or three, in any interleaving.
+//! JPEG-LS (ITU-T T.87): lossless and near-lossless, with one component or three, in any interleave mode.
 //!
-//! Variables have the letters of the recommendation: A, B, C and N of a context; a, b, c and d around a sample.
+//! Variables have the names of the recommendation: A, B, C and N of a context; a, b, c and d for the neighbors of a sample.
 
 mod bits;
 mod context;
@@ -12,29 +12,30 @@ use bits::JpegLsBits;
 use header::{JpegLsHeader, JpegLsScan};
 use line::Coder;
 
-const BROKEN: CodecError = CodecError::Broken("JPEG-LS");
+const MALFORMED: CodecError = CodecError::Malformed("JPEG-LS");
 
-/// Memory in bytes that decoding needs in addition to the samples: two lines of each component, and the contexts.
+/// Returns the memory in bytes that decoding needs in addition to the samples: two lines of each component, and the contexts.
 pub(crate) fn working_memory(layout: &FrameLayout) -> usize {
-    const CONTEXTS: usize = 16 * 1024;
-    2 * size_of::<i32>() * (layout.columns + 2) * layout.samples + CONTEXTS
+    const CONTEXTS_BYTES: usize = 16 * 1024;
+    2 * size_of::<i32>() * (layout.columns + 2) * layout.samples_per_pixel + CONTEXTS_BYTES
 }
 
-/// The samples of the frame `stream`, pixel by pixel.
+/// Decodes the frame `stream` and returns its samples, pixel by pixel.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, CodecError> {
     let mut header = JpegLsHeader::read(stream)?;
-    if (header.rows, header.columns, header.components.len()) != (layout.rows, layout.columns, layout.samples)
+    if (header.rows, header.columns, header.components.len())
+        != (layout.rows, layout.columns, layout.samples_per_pixel)
     {
         return Err(CodecError::SizeMismatch("JPEG-LS"));
     }
-    let mut samples = vec![0; layout.values()];
-    let mut decoded = vec![false; layout.samples];
-    while decoded.contains(&false) {
+    let mut samples = vec![0; layout.sample_count()];
+    let mut is_decoded = vec![false; layout.samples_per_pixel];
+    while is_decoded.contains(&false) {
         let scan = header.next_scan()?;
         for component in &scan.components {
-            // Each component has one scan, so that the number of scans is limited.
-            if std::mem::replace(&mut decoded[*component], true) {
-                return Err(BROKEN);
+            // Each component is in one scan only, which limits the number of scans.
+            if std::mem::replace(&mut is_decoded[*component], true) {
+                return Err(MALFORMED);
             }
         }
         let mut bits = JpegLsBits::new(header.rest());
@@ -52,28 +53,28 @@ fn decode_scan(
 ) -> Result<(), CodecError> {
     let mut coder = Coder::new(header.coding(scan), scan.components.len());
     let width = header.columns;
-    let all = header.components.len();
-    // A line has an additional sample on either side, for the surroundings of its ends (T.87 A.2.1).
-    let mut above = vec![vec![0_i32; width + 2]; scan.components.len()];
-    let mut lines = above.clone();
+    let component_count = header.components.len();
+    // A line has an additional sample at each end, as neighbors of the first and the last sample (T.87 A.2.1).
+    let mut previous_lines = vec![vec![0_i32; width + 2]; scan.components.len()];
+    let mut lines = previous_lines.clone();
     for row in 0..header.rows {
-        for (line, above) in lines.iter_mut().zip(&mut above) {
-            above[width + 1] = above[width];
-            line[0] = above[1];
+        for (line, previous) in lines.iter_mut().zip(&mut previous_lines) {
+            previous[width + 1] = previous[width];
+            line[0] = previous[1];
         }
-        if scan.by_pixel {
-            coder.line_of_pixels(bits, &above, &mut lines)?;
+        if scan.is_sample_interleaved {
+            coder.decode_interleaved_lines(bits, &previous_lines, &mut lines)?;
         } else {
             for (index, line) in lines.iter_mut().enumerate() {
-                coder.line(bits, index, &above[index], line)?;
+                coder.decode_line(bits, index, &previous_lines[index], line)?;
             }
         }
         for (line, component) in lines.iter().zip(&scan.components) {
             for (column, sample) in line[1..=width].iter().enumerate() {
-                samples[(row * width + column) * all + component] = (*sample & 0xFFFF) as u16;
+                samples[(row * width + column) * component_count + component] = (*sample & 0xFFFF) as u16;
             }
         }
-        std::mem::swap(&mut lines, &mut above);
+        std::mem::swap(&mut lines, &mut previous_lines);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Decodes one frame of DICOM pixel data: from its bytes to its samples.
+//! Decodes the bytes of one frame of DICOM pixel data to its samples.
 //!
 //! | transfer syntaxes | standard | decoded by |
 //! | --- | --- | --- |
@@ -11,7 +11,7 @@
 //!
 //! PS3.5 A.4 defines how DICOM uses each of them.
 //!
-//! Bit streams are not trusted: no stream makes a decoder panic, or use more memory than [`Codec::memory`]. Each decoder
+//! Bit streams are not trusted: no stream makes a decoder panic, or use more memory than [`Codec::max_memory`]. Each decoder
 //! compares the size in the bit stream with that of the image before it allocates memory. A bit stream that is truncated or
 //! contradicts itself is a [`CodecError`], never an image with invented samples.
 //!
@@ -34,7 +34,7 @@
 //!     is_planar: false,
 //! })?;
 //! let codec = Codec::of_transfer_syntax("1.2.840.10008.1.2.5").ok_or(CodecError::Unsupported("the transfer syntax"))?;
-//! assert!(codec.memory(&layout) < 1_000_000);
+//! assert!(codec.max_memory(&layout) < 1_000_000);
 //!
 //! // One segment at offset 64: two literal bytes, then a byte repeated three times, the last of which is padding.
 //! let mut stream = vec![0; 64];

@@ -1,17 +1,17 @@
-//! Decodes native frames: samples as plain numbers (PS3.5 8.1.1), of 1, 8, 16 or 32 bits.
+//! Decodes native frames: samples as unencoded numbers (PS3.5 8.1.1) of 1, 8, 16 or 32 bits.
 
 use crate::{ByteOrder, CodecError, FrameLayout, PhotometricInterpretation, Samples};
 
-/// The samples of the frame that begins `bit_offset` bits into `bytes`.
+/// Decodes the frame that begins `bit_offset` bits into `bytes`, and returns its samples.
 pub(crate) fn decode(
     bytes: &[u8],
     bit_offset: u32,
     order: ByteOrder,
     layout: &FrameLayout,
 ) -> Result<Samples, CodecError> {
-    let (first, count) = (bit_offset as usize, stored_values(layout));
+    let (first, count) = (bit_offset as usize, stored_sample_count(layout));
     let end = first + count * layout.bits_allocated as usize;
-    if end.div_ceil(8) > available(bytes, order) {
+    if end.div_ceil(8) > readable_length(bytes, order) {
         return Err(CodecError::TooShort);
     }
     let (first_byte, end_byte) = (first / 8, end / 8);
@@ -21,43 +21,45 @@ pub(crate) fn decode(
     let is_swapped = order == ByteOrder::BigEndianWords;
     match layout.bits_allocated {
         1 => {
-            let byte = |at: usize| bytes[if is_swapped { at ^ 1 } else { at }];
-            Ok(Samples::U16((first..end).map(|at| u16::from(byte(at / 8) >> (at % 8) & 1)).collect()))
+            let byte = |index: usize| bytes[if is_swapped { index ^ 1 } else { index }];
+            Ok(Samples::U16((first..end).map(|bit| u16::from(byte(bit / 8) >> (bit % 8) & 1)).collect()))
         }
-        8 if is_swapped => by_index(|index| bytes[(first_byte + index) ^ 1].into(), layout).map(Samples::U16),
-        8 => arranged(&bytes[first_byte..end_byte], |byte| u16::from(*byte), layout).map(Samples::U16),
-        16 => arranged(bytes[first_byte..end_byte].as_chunks().0, word, layout).map(Samples::U16),
-        _ => arranged(bytes[first_byte..end_byte].as_chunks().0, long, layout).map(Samples::U32),
+        8 if is_swapped => {
+            arrange_by_index(|index| bytes[(first_byte + index) ^ 1].into(), layout).map(Samples::U16)
+        }
+        8 => arrange(&bytes[first_byte..end_byte], |byte| u16::from(*byte), layout).map(Samples::U16),
+        16 => arrange(bytes[first_byte..end_byte].as_chunks().0, word, layout).map(Samples::U16),
+        _ => arrange(bytes[first_byte..end_byte].as_chunks().0, long, layout).map(Samples::U32),
     }
 }
 
-/// The number of bytes that can be read; only complete words if they are big-endian.
-fn available(bytes: &[u8], order: ByteOrder) -> usize {
+/// Returns the number of bytes that can be read; only complete words if they are big-endian.
+fn readable_length(bytes: &[u8], order: ByteOrder) -> usize {
     if order == ByteOrder::BigEndianWords { bytes.len() & !1 } else { bytes.len() }
 }
 
-/// The number of stored samples: two pixels of `YBR_FULL_422` share their chrominance.
-fn stored_values(layout: &FrameLayout) -> usize {
-    if layout.photometric == PhotometricInterpretation::YbrFull422 {
-        layout.pixels() * 2
+/// Returns the number of stored samples: two pixels of `YBR_FULL_422` share their chrominance.
+fn stored_sample_count(layout: &FrameLayout) -> usize {
+    if layout.photometric_interpretation == PhotometricInterpretation::YbrFull422 {
+        layout.pixel_count() * 2
     } else {
-        layout.values()
+        layout.sample_count()
     }
 }
 
-/// The samples pixel by pixel, read from their stored form.
-fn arranged<S, T>(stored: &[S], read: impl Fn(&S) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
-    if layout.planar || layout.photometric == PhotometricInterpretation::YbrFull422 {
-        return by_index(|index| read(&stored[index]), layout);
+/// Returns the samples pixel by pixel, read from their stored form.
+fn arrange<S, T>(stored: &[S], read: impl Fn(&S) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
+    if layout.is_planar || layout.photometric_interpretation == PhotometricInterpretation::YbrFull422 {
+        return arrange_by_index(|index| read(&stored[index]), layout);
     }
     Ok(stored.iter().map(read).collect())
 }
 
-/// The samples pixel by pixel; `stored` reads the sample with this index in the order in which they are stored.
-fn by_index<T>(stored: impl Fn(usize) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
-    let (pixels, values) = (layout.pixels(), layout.values());
+/// Returns the samples pixel by pixel; `stored` reads the sample with this index in the order in which they are stored.
+fn arrange_by_index<T>(stored: impl Fn(usize) -> T, layout: &FrameLayout) -> Result<Vec<T>, CodecError> {
+    let (pixels, values) = (layout.pixel_count(), layout.sample_count());
     let mut samples = Vec::with_capacity(values);
-    if layout.photometric == PhotometricInterpretation::YbrFull422 {
+    if layout.photometric_interpretation == PhotometricInterpretation::YbrFull422 {
         // Two pixels are stored as Y Y Cb Cr, and share Cb and Cr (PS3.3 C.7.6.3.1.2).
         if layout.columns % 2 == 1 {
             return Err(CodecError::ContradictoryAttributes);
@@ -65,8 +67,10 @@ fn by_index<T>(stored: impl Fn(usize) -> T, layout: &FrameLayout) -> Result<Vec<
         for first in (0..pixels * 2).step_by(4) {
             samples.extend([0, 2, 3, 1, 2, 3].map(|index| stored(first + index)));
         }
-    } else if layout.planar {
-        samples.extend((0..values).map(|at| stored(at % layout.samples * pixels + at / layout.samples)));
+    } else if layout.is_planar {
+        samples.extend((0..values).map(|index| {
+            stored(index % layout.samples_per_pixel * pixels + index / layout.samples_per_pixel)
+        }));
     } else {
         samples.extend((0..values).map(stored));
     }
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_frame_is_rejected_and_never_filled() {
+    fn a_truncated_frame_is_rejected_and_not_padded() {
         for (bits, whole) in [(1, 1), (8, 4), (16, 8), (32, 16)] {
             let layout = FrameLayout::new(&gray(2, 2, bits, bits)).unwrap();
             let bytes = vec![0xFF; whole];

@@ -4,21 +4,21 @@ use std::ops::{BitOrAssign, Shl};
 
 use crate::{CodecError, FrameLayout, Samples};
 
-const BROKEN: CodecError = CodecError::Broken("RLE");
+const MALFORMED: CodecError = CodecError::Malformed("RLE");
 
-/// The offset of the first segment (PS3.5 G.5).
-const HEADER: usize = 64;
+/// The length of the RLE header in bytes, which is the offset of the first segment (PS3.5 G.5).
+const HEADER_LENGTH: usize = 64;
 
-/// The samples of the frame `stream`.
+/// Decodes the frame `stream` and returns its samples.
 pub(crate) fn decode(stream: &[u8], layout: &FrameLayout) -> Result<Samples, CodecError> {
     match layout.bits_allocated {
         bits @ (8 | 16) => unpack_segments(stream, bits as usize / 8, layout).map(Samples::U16),
         32 => unpack_segments(stream, 4, layout).map(Samples::U32),
-        _ => Err(BROKEN),
+        _ => Err(MALFORMED),
     }
 }
 
-/// The samples of all segments; each segment is a plane with one byte of each sample.
+/// Unpacks all segments and returns the samples. A segment contains one byte of each sample of a component.
 fn unpack_segments<T>(stream: &[u8], sample_size: usize, layout: &FrameLayout) -> Result<Vec<T>, CodecError>
 where
     T: Copy + Default + From<u8> + Shl<usize, Output = T> + BitOrAssign,
@@ -27,18 +27,19 @@ where
         let bytes = stream.get(4 * index..4 * index + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
     };
-    let segments = layout.samples * sample_size;
-    if field(0) != Some(segments) {
-        return Err(BROKEN);
+    let segment_count = layout.samples_per_pixel * sample_size;
+    if field(0) != Some(segment_count) {
+        return Err(MALFORMED);
     }
-    let mut samples = vec![T::default(); layout.values()];
-    for segment in 0..segments {
-        let start = field(1 + segment).filter(|start| *start >= HEADER).ok_or(BROKEN)?;
-        let end = if segment + 1 < segments { field(2 + segment).ok_or(BROKEN)? } else { stream.len() };
-        let packed = stream.get(start..end).ok_or(BROKEN)?;
+    let mut samples = vec![T::default(); layout.sample_count()];
+    for segment in 0..segment_count {
+        let start = field(1 + segment).filter(|start| *start >= HEADER_LENGTH).ok_or(MALFORMED)?;
+        let end =
+            if segment + 1 < segment_count { field(2 + segment).ok_or(MALFORMED)? } else { stream.len() };
+        let packed = stream.get(start..end).ok_or(MALFORMED)?;
         // The most significant byte comes first.
         let shift = 8 * (sample_size - 1 - segment % sample_size);
-        unpack(packed, shift, samples[segment / sample_size..].iter_mut().step_by(layout.samples))?;
+        unpack(packed, shift, samples[segment / sample_size..].iter_mut().step_by(layout.samples_per_pixel))?;
     }
     Ok(samples)
 }
@@ -53,27 +54,27 @@ where
     T: From<u8> + Shl<usize, Output = T> + BitOrAssign + 'a,
 {
     let mut bytes = packed.iter();
-    let mut left = plane.len();
-    while left > 0 {
-        let count = usize::from(*bytes.next().ok_or(BROKEN)?);
+    let mut remaining = plane.len();
+    while remaining > 0 {
+        let count = usize::from(*bytes.next().ok_or(MALFORMED)?);
         match count {
-            // A literal run, or a repeated byte; the last run of some writers exceeds the end.
+            // A literal run; the other arm is a replicate run. The last run of some writers exceeds the end of the plane.
             0..=127 => {
                 for _ in 0..=count {
-                    let byte = *bytes.next().ok_or(BROKEN)?;
+                    let byte = *bytes.next().ok_or(MALFORMED)?;
                     if let Some(sample) = plane.next() {
                         *sample |= T::from(byte) << shift;
                     }
                 }
-                left = left.saturating_sub(count + 1);
+                remaining = remaining.saturating_sub(count + 1);
             }
             128 => {}
             _ => {
-                let byte = *bytes.next().ok_or(BROKEN)?;
+                let byte = *bytes.next().ok_or(MALFORMED)?;
                 for sample in plane.by_ref().take(257 - count) {
                     *sample |= T::from(byte) << shift;
                 }
-                left = left.saturating_sub(257 - count);
+                remaining = remaining.saturating_sub(257 - count);
             }
         }
     }
@@ -88,7 +89,7 @@ mod tests {
     use crate::frame::tests::gray;
     use crate::{ImagePixel, PhotometricInterpretation};
 
-    /// A frame of these packed segments.
+    /// Returns a frame of these packed segments.
     fn stream(segments: &[&[u8]]) -> Vec<u8> {
         let mut header = vec![u32::try_from(segments.len()).unwrap()];
         let mut start = 64;
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn literal_and_repeated_bytes_are_unpacked_and_128_means_nothing() {
+    fn literal_and_replicate_runs_are_unpacked_and_128_is_ignored() {
         let packed = stream(&[&[1, 7, 8, 128, 255, 9]]);
         assert_eq!(decode(&packed, &layout(8)), Ok(Samples::U16(vec![7, 8, 9, 9])));
     }
@@ -138,14 +139,14 @@ mod tests {
     #[test]
     fn a_frame_that_is_truncated_or_has_another_number_of_segments_is_broken() {
         let whole = stream(&[&[1, 7, 8], &[3, 1, 2, 3, 4]]);
-        assert_eq!(decode(&whole, &layout(8)), Err(BROKEN), "two segments for samples of one byte");
-        assert_eq!(decode(&whole, &layout(16)), Err(BROKEN), "the first segment has two of four bytes");
+        assert_eq!(decode(&whole, &layout(8)), Err(MALFORMED), "two segments for samples of one byte");
+        assert_eq!(decode(&whole, &layout(16)), Err(MALFORMED), "the first segment has two of four bytes");
         let whole = stream(&[&[253, 7], &[3, 1, 2, 3, 4]]);
         assert!(decode(&whole, &layout(16)).is_ok());
         for length in 0..whole.len() {
-            assert_eq!(decode(&whole[..length], &layout(16)), Err(BROKEN), "{length}");
+            assert_eq!(decode(&whole[..length], &layout(16)), Err(MALFORMED), "{length}");
         }
-        assert_eq!(decode(&whole, &layout(1)), Err(BROKEN));
+        assert_eq!(decode(&whole, &layout(1)), Err(MALFORMED));
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! What decoding allocates at most, compared with what [`Codec::memory`] promises. A program of its own without the harness of
-//! tests, as its allocator counts what the whole process allocates, the threads of a harness included.
+//! Compares the peak memory of decoding with [`Codec::max_memory`]. This is a separate program without a test harness, because its
+//! allocator counts the allocations of the whole process, including the threads of a harness.
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
@@ -33,20 +33,20 @@ fn image(
     }
 }
 
-/// Decodes the frame, and checks how much memory that takes.
+/// Decodes the frame and checks the peak memory.
 fn decode(codec: Codec, frame: &EncodedFrame<'_>, attributes: &ImagePixel) -> DecodedFrame {
     let layout = FrameLayout::new(attributes).unwrap();
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let decoded = codec.decode(frame, &layout).unwrap();
-    let taken = ALLOCATOR.peak_usage() - before;
-    let promised = codec.memory(&layout);
-    assert!(taken <= promised, "{codec:?} takes {taken} of {promised} bytes: {attributes:?}");
-    assert_eq!(decoded.samples.len(), layout.values());
+    let peak = ALLOCATOR.peak_usage() - before;
+    let limit = codec.max_memory(&layout);
+    assert!(peak <= limit, "{codec:?} allocates {peak} bytes, above the limit of {limit}: {attributes:?}");
+    assert_eq!(decoded.samples.len(), layout.sample_count());
     decoded
 }
 
-/// An RLE frame whose segments repeat one byte.
+/// Returns an RLE frame whose segments repeat one byte.
 fn rle(attributes: &ImagePixel) -> Vec<u8> {
     let segments = usize::from(attributes.samples_per_pixel) * usize::from(attributes.bits_allocated) / 8;
     let pixels = usize::from(attributes.rows) * usize::from(attributes.columns);
@@ -59,7 +59,7 @@ fn rle(attributes: &ImagePixel) -> Vec<u8> {
     [header, segment.repeat(segments)].concat()
 }
 
-/// A JPEG-LS frame of one run after the other: bits of ones alone.
+/// Returns a JPEG-LS frame that consists of runs only: all its bits are ones.
 fn jpeg_ls(attributes: &ImagePixel) -> Vec<u8> {
     let components = u8::try_from(attributes.samples_per_pixel).unwrap();
     let bits = u8::try_from(attributes.bits_allocated).unwrap();
@@ -70,21 +70,21 @@ fn jpeg_ls(attributes: &ImagePixel) -> Vec<u8> {
     let size = [attributes.rows.to_be_bytes(), attributes.columns.to_be_bytes()].concat();
     let frame: Vec<u8> = (1..=components).flat_map(|name| [name, 0x11, 0]).collect();
     let scan: Vec<u8> = (1..=components).flat_map(|name| [name, 0]).collect();
-    let interleaving = if components == 1 { 0 } else { 2 };
+    let interleave_mode = if components == 1 { 0 } else { 2 };
     [
         vec![0xFF, 0xD8],
         segment(0xF7, &[&[bits][..], &size, &[components], &frame].concat()),
-        segment(0xDA, &[&[components][..], &scan, &[0, interleaving, 0]].concat()),
+        segment(0xDA, &[&[components][..], &scan, &[0, interleave_mode, 0]].concat()),
         [0xFF, 0x7F].repeat(usize::from(attributes.rows) * usize::from(attributes.columns)),
     ]
     .concat()
 }
 
 fn main() {
-    decoding_takes_no_more_memory_than_it_says();
+    decoding_allocates_no_more_than_max_memory();
 }
 
-fn decoding_takes_no_more_memory_than_it_says() {
+fn decoding_allocates_no_more_than_max_memory() {
     for (rows, columns) in [(1, 60_000), (60_000, 1), (300, 300), (1, 2)] {
         for bits in [8, 16, 32] {
             for attributes in [image(rows, columns, bits, GRAY), image(rows, columns, bits, RGB)] {

@@ -20,20 +20,20 @@ pub enum Value {
     Item(Attributes),
 }
 
-/// The values of one element. Empty values and `null`s are omitted: an element without a value has an empty list.
+/// The values of one element, without empty values and `null`s. The list of an element without a value is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Element {
-    /// In the order of the input.
+    /// The values in the order of the input.
     pub values: Vec<Value>,
 }
 
 impl Element {
-    /// An element with one text value.
+    /// Returns an element with one text value.
     pub fn text(value: &str) -> Self {
         Self { values: vec![Value::Text(value.into())] }
     }
 
-    /// An element whose values are sequence items.
+    /// Returns an element whose values are sequence items.
     pub fn items(items: impl IntoIterator<Item = Attributes>) -> Self {
         Self { values: items.into_iter().map(Value::Item).collect() }
     }
@@ -42,17 +42,17 @@ impl Element {
 /// The elements of one data set or sequence item, by tag.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Attributes {
-    /// Sorted by tag, each tag once.
+    /// The elements, sorted by tag, without duplicates.
     elements: Vec<(Tag, Element)>,
 }
 
-/// The size of the block that an allocator uses for `bytes`, estimated: a multiple of 16, or of an eighth of a larger size.
+/// Estimates the size of the block that an allocator uses for `bytes`: a multiple of 16, or of an eighth of a larger size.
 fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of(16.max(bytes.next_power_of_two() / 16))
 }
 
 impl Attributes {
-    /// The element with `tag`, with or without a value.
+    /// Returns the element with `tag`, with or without a value.
     pub fn get(&self, tag: Tag) -> Option<&Element> {
         let index = self.elements.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
         self.elements.get(index).map(|(_, element)| element)
@@ -63,12 +63,12 @@ impl Attributes {
         self.get(tag).is_some()
     }
 
-    /// The first text value.
+    /// Returns the first text value.
     pub fn text(&self, tag: Tag) -> Option<&str> {
         self.texts(tag).next()
     }
 
-    /// Every text value.
+    /// Returns every text value.
     pub fn texts(&self, tag: Tag) -> impl Iterator<Item = &str> {
         self.values(tag).filter_map(|value| match value {
             Value::Text(text) => Some(text.as_ref()),
@@ -76,7 +76,7 @@ impl Attributes {
         })
     }
 
-    /// The first value as an integer: `1`, `"1"`, `"1 "`, `1.0`, `"300.0"`.
+    /// Returns the first value as an integer: `1`, `"1"`, `"1 "`, `1.0`, `"300.0"`.
     pub fn integer(&self, tag: Tag) -> Option<i64> {
         let text = self.text(tag)?;
         let whole = match text.split_once('.') {
@@ -87,12 +87,12 @@ impl Attributes {
         whole.parse().ok()
     }
 
-    /// The first name.
+    /// Returns the first name.
     pub fn name(&self, tag: Tag) -> Option<&PersonName> {
         self.names(tag).next()
     }
 
-    /// Every name.
+    /// Returns every name.
     pub fn names(&self, tag: Tag) -> impl Iterator<Item = &PersonName> {
         self.values(tag).filter_map(|value| match value {
             Value::Name(name) => Some(name.as_ref()),
@@ -100,7 +100,7 @@ impl Attributes {
         })
     }
 
-    /// Every item of a sequence.
+    /// Returns every item of a sequence.
     pub fn items(&self, tag: Tag) -> impl Iterator<Item = &Self> {
         self.values(tag).filter_map(|value| match value {
             Value::Item(item) => Some(item),
@@ -108,7 +108,7 @@ impl Attributes {
         })
     }
 
-    /// Every element, in the order of the tags.
+    /// Returns every element, in the order of the tags.
     pub fn iter(&self) -> impl Iterator<Item = (Tag, &Element)> {
         self.elements.iter().map(|(tag, element)| (*tag, element))
     }
@@ -126,7 +126,7 @@ impl Attributes {
         self.elements.retain(|(tag, _)| keep(*tag));
     }
 
-    /// Estimated size in memory, in bytes, for the size limit of a cache.
+    /// Returns the estimated size in memory in bytes, for the size limit of a cache.
     pub fn size(&self) -> usize {
         let text = |group: &NameGroup| {
             group.components().map(|text| allocated(text.len())).sum::<usize>() + size_of::<NameGroup>()
@@ -141,11 +141,11 @@ impl Attributes {
                 + element.values.iter().map(value).sum::<usize>()
         };
         let elements = allocated(self.elements.capacity() * size_of::<(Tag, Element)>());
-        elements + self.elements.iter().map(|(_, e)| element(e)).sum::<usize>()
+        elements + self.elements.iter().map(|(_, one)| element(one)).sum::<usize>()
     }
 
-    /// Passes the whole content to `sink`, for hashing: tags, kinds of values and texts. The separators contain 0xFF,
-    /// which does not occur in UTF-8, so different contents produce different bytes.
+    /// Passes the content to `sink`, for hashing: tags, types of values, and texts. The separators contain 0xFF, which does not
+    /// occur in UTF-8, so different contents produce different bytes.
     pub fn digest_into(&self, sink: &mut impl FnMut(&[u8])) {
         for (tag, element) in &self.elements {
             sink(&[0xff, 0]);

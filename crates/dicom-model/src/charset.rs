@@ -1,10 +1,10 @@
 //! Specific Character Set (PS3.5 6.1, PS3.3 C.12.1.1.2): converts text of DICOM files to and from Unicode, including
-//! code extensions (ISO 2022 escapes).
+//! code extensions (ISO 2022 escape sequences).
 //!
-//! `dicom-encoding` reads only the first value of (0008,0005) and does not support escapes, so it decodes Japanese and
-//! Korean names wrongly. This module reads the bytes once: escapes designate the G0 and G1 sets, delimiters restore the
-//! initial sets (PS3.5 6.1.2.5.3). Decoding never fails: an invalid byte becomes U+FFFD. Does not know about files or
-//! attributes.
+//! `dicom-encoding` reads only the first value of (0008,0005) and does not support escape sequences, so it decodes Japanese
+//! and Korean names wrongly. This module reads the bytes once: escape sequences designate the G0 and G1 sets, and delimiters
+//! restore the initial sets (PS3.5 6.1.2.5.3). Decoding never fails: an invalid byte becomes U+FFFD. Does not know about
+//! files or attributes.
 
 mod decode;
 mod encode;
@@ -36,16 +36,16 @@ impl Delimiters {
     }
 }
 
-/// A set of characters that an escape can designate (PS3.3 tables C.12-2 to C.12-4).
+/// A character repertoire that an escape sequence can designate (PS3.3 tables C.12-2 to C.12-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repertoire {
     Ascii,
     /// JIS X 0201 romaji: ASCII except for the yen sign and the overline.
     Romaji,
     Katakana,
-    /// The upper half (0x80 to 0xFF) of a single-byte code.
+    /// A single-byte encoding, of which the bytes 0x80 to 0xFF are used.
     Single(&'static Encoding),
-    /// ISO 8859-1; `encoding_rs` has only its extension windows-1252.
+    /// ISO 8859-1; `encoding_rs` supports only its extension windows-1252.
     Latin1,
     /// JIS X 0208, two bytes in G0.
     Kanji,
@@ -60,21 +60,21 @@ enum Repertoire {
 /// The character sets that a value of (0008,0005) declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CharacterSets {
-    kind: Encodings,
+    encodings: Encodings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Encodings {
-    /// One multi-byte encoding without escapes: `ISO_IR 192`, GB18030, GBK.
-    Whole(&'static Encoding),
-    /// ISO 2022: the sets that are active after each delimiter, and all declared sets.
+    /// One encoding without escape sequences: `ISO_IR 192`, GB18030, GBK.
+    Single(&'static Encoding),
+    /// ISO 2022: the sets that are active initially and after each delimiter, and all declared sets.
     Extensions { g0: Repertoire, g1: Option<Repertoire>, declared: Vec<Repertoire> },
 }
 
 impl Default for CharacterSets {
     fn default() -> Self {
         Self {
-            kind: Encodings::Extensions {
+            encodings: Encodings::Extensions {
                 g0: Repertoire::Ascii,
                 g1: None,
                 declared: vec![Repertoire::Ascii],
@@ -87,12 +87,12 @@ impl CharacterSets {
     /// Reads the defined terms of (0008,0005). Unknown terms mean the default repertoire; common misspellings
     /// (`ISO_IR_100`, `ISO 2022 100`) are accepted.
     pub fn from_terms<'a>(terms: impl IntoIterator<Item = &'a str>) -> Self {
-        let terms: Vec<Cow<'_, str>> = terms.into_iter().map(normalized).collect();
+        let terms: Vec<Cow<'_, str>> = terms.into_iter().map(normalize_term).collect();
         for term in &terms {
             match term.as_ref() {
-                "192" => return Self { kind: Encodings::Whole(encoding_rs::UTF_8) },
-                "GB18030" => return Self { kind: Encodings::Whole(encoding_rs::GB18030) },
-                "GBK" | "GB2312" => return Self { kind: Encodings::Whole(encoding_rs::GBK) },
+                "192" => return Self { encodings: Encodings::Single(encoding_rs::UTF_8) },
+                "GB18030" => return Self { encodings: Encodings::Single(encoding_rs::GB18030) },
+                "GBK" | "GB2312" => return Self { encodings: Encodings::Single(encoding_rs::GBK) },
                 _ => {}
             }
         }
@@ -106,7 +106,7 @@ impl CharacterSets {
             }
             other => (Repertoire::Ascii, Some(other)),
         };
-        Self { kind: Encodings::Extensions { g0, g1, declared } }
+        Self { encodings: Encodings::Extensions { g0, g1, declared } }
     }
 
     /// Decodes `bytes` to text that still contains the delimiters.
@@ -116,8 +116,8 @@ impl CharacterSets {
 
     /// Decodes `bytes` and splits the text at backslashes, except those that are the second byte of a character.
     pub fn decode_values(&self, bytes: &[u8], delimiters: Delimiters) -> Vec<String> {
-        // Decoding has already consumed backslashes that are the second byte of a character. In a value that is split,
-        // a yen sign is a delimiter (PS3.5 6.1.2.3 note 1).
+        // The decoded text does not contain backslashes that are the second byte of a character. In a multi-valued element a
+        // yen sign is a delimiter (PS3.5 6.1.2.3 note 1).
         self.decode(bytes, delimiters).split('\\').map(str::to_owned).collect()
     }
 
@@ -127,9 +127,9 @@ impl CharacterSets {
     }
 }
 
-/// The number in a defined term, or the whole term if it has none.
-fn normalized(term: &str) -> Cow<'_, str> {
-    let term = term.trim_matches(|c: char| c == ' ' || c == '\0');
+/// Returns the number in a defined term, or the whole term if it has none.
+fn normalize_term(term: &str) -> Cow<'_, str> {
+    let term = term.trim_matches([' ', '\0']);
     for prefix in ["ISO_IR ", "ISO 2022 IR ", "ISO_IR_", "ISO-IR ", "ISO IR ", "ISO 2022 ", "ISO_2022_IR_"] {
         if let Some(number) = term.strip_prefix(prefix) {
             return Cow::Borrowed(number.trim());
@@ -160,7 +160,7 @@ fn repertoire(term: &str) -> Repertoire {
     }
 }
 
-/// The escapes that designate sets (PS3.3 tables C.12-3 and C.12-4), without the ESC byte.
+/// The escape sequences (PS3.3 tables C.12-3 and C.12-4) without the ESC byte, with the repertoire and the register.
 const ESCAPES: [(&[u8], Repertoire, Register); 19] = [
     (b"(B", Repertoire::Ascii, Register::G0),
     (b"(J", Repertoire::Romaji, Register::G0),

@@ -1,10 +1,10 @@
-//! A data set after reading (PS3.5 7): text decoded to Unicode, numbers in little-endian order, large values as a byte
-//! range of the object. Does not know how it was read or how it is sent to a client.
+//! A data set after reading (PS3.5 7): texts are decoded to Unicode, numbers are in little-endian order, and large values are byte
+//! ranges of the object. Does not know how data sets are read or sent to clients.
 
 use dicom_core::{Tag, VR};
 use std::collections::BTreeMap;
 
-/// Elements by tag, in tag order.
+/// A data set: its elements, in the order of their tags.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DataSet {
     elements: BTreeMap<Tag, DataElement>,
@@ -22,17 +22,17 @@ pub struct DataElement {
 /// The value of an element.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DataValue {
-    /// Values of a textual representation, without padding; an empty text is an empty value among several.
+    /// The values of a textual representation, without padding. An empty text is an empty value among several.
     Text(Vec<Box<str>>),
-    /// The bytes of a binary representation, little endian.
+    /// The bytes of a binary representation, in little-endian order.
     Binary(Box<[u8]>),
     /// The items of a sequence.
     Items(Vec<DataSet>),
-    /// Too large for memory: the position of the bytes in the object.
+    /// The position in the object of a value that is too large for memory.
     Bulk(ByteRange),
 }
 
-/// A range of the object's bytes. In a deflated object it refers to the inflated data set.
+/// A range of bytes of an object; of the inflated data set if the object is deflated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
     /// Offset of the first byte.
@@ -42,7 +42,7 @@ pub struct ByteRange {
 }
 
 impl DataElement {
-    /// An element with one text value; for an empty text, an empty element.
+    /// Returns an element with one text value; for an empty text, an empty element.
     pub fn text(vr: VR, value: &str) -> Self {
         let values = if value.is_empty() { Vec::new() } else { vec![value.into()] };
         Self { vr, value: DataValue::Text(values) }
@@ -58,14 +58,14 @@ impl DataElement {
         }
     }
 
-    /// Unsigned 16-bit integers, for elements of representation US.
+    /// Iterates over the unsigned 16-bit integers of an element of representation US.
     pub fn words(&self) -> impl Iterator<Item = u16> + '_ {
         words(if let DataValue::Binary(bytes) = &self.value { bytes } else { &[] })
     }
 }
 
 impl DataSet {
-    /// The element with this tag.
+    /// Returns the element with this tag.
     pub fn get(&self, tag: Tag) -> Option<&DataElement> {
         self.elements.get(&tag)
     }
@@ -80,12 +80,12 @@ impl DataSet {
         self.elements.remove(&tag);
     }
 
-    /// The first text value; `None` if it is empty.
+    /// Returns the first text value; `None` if it is empty.
     pub fn text(&self, tag: Tag) -> Option<&str> {
         self.texts(tag).first().map(AsRef::as_ref).filter(|text: &&str| !text.is_empty())
     }
 
-    /// All text values.
+    /// Returns all text values.
     pub fn texts(&self, tag: Tag) -> &[Box<str>] {
         match self.get(tag) {
             Some(DataElement { value: DataValue::Text(values), .. }) => values,
@@ -93,12 +93,12 @@ impl DataSet {
         }
     }
 
-    /// The first unsigned 16-bit value.
+    /// Returns the first unsigned 16-bit value.
     pub fn word(&self, tag: Tag) -> Option<u16> {
         self.get(tag).and_then(|element| element.words().next())
     }
 
-    /// The items of a sequence.
+    /// Returns the items of a sequence.
     pub fn items(&self, tag: Tag) -> &[Self] {
         match self.get(tag) {
             Some(DataElement { value: DataValue::Items(items), .. }) => items,
@@ -106,7 +106,7 @@ impl DataSet {
         }
     }
 
-    /// Every element, in tag order.
+    /// Returns every element, in tag order.
     pub fn iter(&self) -> impl Iterator<Item = (Tag, &DataElement)> {
         self.elements.iter().map(|(tag, element)| (*tag, element))
     }
@@ -116,10 +116,10 @@ impl DataSet {
         self.elements.is_empty()
     }
 
-    /// Splits the data set: the elements that `chosen` accepts, and the rest.
-    pub fn part(self, mut chosen: impl FnMut(Tag) -> bool) -> (Self, Self) {
-        let (chosen, rest) = self.elements.into_iter().partition(|(tag, _)| chosen(*tag));
-        (Self { elements: chosen }, Self { elements: rest })
+    /// Splits the data set into the elements that `is_selected` accepts, and the rest.
+    pub fn partition(self, mut is_selected: impl FnMut(Tag) -> bool) -> (Self, Self) {
+        let (selected, rest) = self.elements.into_iter().partition(|(tag, _)| is_selected(*tag));
+        (Self { elements: selected }, Self { elements: rest })
     }
 }
 
@@ -147,7 +147,7 @@ pub fn is_text(vr: VR) -> bool {
     )
 }
 
-/// Size in bytes of the words that are swapped when the byte order changes (PS3.5 7.3).
+/// Returns the size in bytes of the words that are swapped when the byte order changes (PS3.5 7.3).
 pub fn word_size(vr: VR) -> usize {
     match vr {
         VR::US | VR::SS | VR::OW | VR::AT => 2,
@@ -157,12 +157,12 @@ pub fn word_size(vr: VR) -> usize {
     }
 }
 
-/// The unsigned 16-bit integers in `bytes`, the value of a binary representation in little-endian order.
+/// Returns the unsigned 16-bit integers in `bytes`, the value of a binary representation in little-endian order.
 pub fn words(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
     bytes.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair))
 }
 
-/// Converts big-endian words to little-endian order, in place.
+/// Converts big-endian words of `size` bytes to little-endian order, in place.
 pub fn swap_words(bytes: &mut [u8], size: usize) {
     if size > 1 {
         for word in bytes.chunks_exact_mut(size) {

@@ -23,7 +23,7 @@ impl DicomDate {
         Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok().map(Self)
     }
 
-    /// The date as a [`jiff::civil::Date`].
+    /// Returns the date as a [`jiff::civil::Date`].
     pub fn civil(self) -> Date {
         self.0
     }
@@ -36,7 +36,7 @@ impl From<Date> for DicomDate {
 }
 
 impl std::fmt::Display for DicomDate {
-    /// The DA form: `20240131`.
+    /// Writes the DA form: `20240131`.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{:04}{:02}{:02}", self.0.year(), self.0.month(), self.0.day())
     }
@@ -50,7 +50,7 @@ pub struct DicomTime {
     pub hour: i8,
     /// 0 to 59, if present.
     pub minute: Option<i8>,
-    /// 0 to 59, if present; a leap second (60) is read as 59, because FHIR data types do not allow it everywhere.
+    /// 0 to 59, if present. A leap second (60) is read as 59, because not every FHIR data type allows it.
     pub second: Option<i8>,
     /// Fraction of the second, if present.
     pub fraction: Option<SecondFraction>,
@@ -71,14 +71,14 @@ impl SecondFraction {
         Some(Self { microseconds, digits: length })
     }
 
-    /// The fraction in microseconds.
+    /// Returns the fraction in microseconds.
     pub fn microseconds(self) -> u32 {
         self.microseconds
     }
 }
 
 impl std::fmt::Display for SecondFraction {
-    /// The digits of the value, with the zeros at its end: they are its precision.
+    /// Returns the digits of the value, with the zeros at its end: they are its precision.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let six = format!("{:06}", self.microseconds);
         formatter.write_str(six.get(..usize::from(self.digits)).unwrap_or(&six))
@@ -97,8 +97,8 @@ impl DicomTime {
             [_, _, b':', _, _] | [_, _, b':', _, _, b':', _, _] => whole.split(':').collect(),
             _ => whole.to_owned(),
         };
-        let digits_only = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if !matches!(digits.len(), 2 | 4 | 6) || !digits_only(&digits) {
+        let has_only_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !matches!(digits.len(), 2 | 4 | 6) || !has_only_digits(&digits) {
             return None;
         }
         let part = |range| digits.get(range).and_then(|part: &str| part.parse::<i8>().ok());
@@ -139,8 +139,8 @@ impl UtcOffset {
         let minutes: i16 = digits.get(2..)?.parse().ok()?;
         let total = sign * (hours * 60 + minutes);
         // PS3.3 C.12.1.1.8 forbids "-0000"; in other formats it means "unknown".
-        let legal = minutes < 60 && (-12 * 60..=14 * 60).contains(&total) && text != "-0000";
-        legal.then_some(Self { minutes: total })
+        let is_valid = minutes < 60 && (-12 * 60..=14 * 60).contains(&total) && text != "-0000";
+        is_valid.then_some(Self { minutes: total })
     }
 
     /// Minutes east of UTC.

@@ -2,22 +2,22 @@
 //! files.
 //!
 //! A [`Locator`] receives the fragments in their order. Three rules can determine where frames begin. They are tried in
-//! this order, and a rule applies only if all fragments agree with it: first the Extended or the Basic Offset Table,
-//! with offsets that ascend and refer to fragments; then the markers at the start of JPEG, JPEG-LS, JPEG 2000 and JPEG
-//! XL streams; then the number of fragments, if it equals the number of frames. An empty fragment belongs to no frame,
+//! this order, and a rule applies only if no fragment contradicts it: first the Extended or the Basic Offset Table, whose
+//! offsets must ascend and refer to fragments; then the markers at the start of JPEG, JPEG-LS, JPEG 2000 and JPEG XL
+//! streams; then the number of fragments, which must equal the number of frames. An empty fragment belongs to no frame,
 //! and no frame is empty. A video is one stream.
 
 mod stream;
 
 use dicom_dictionary_std::uids;
 
-pub use stream::{Piece, Stream, StreamError, item};
+pub use stream::{Piece, Stream, StreamError, read_item_header};
 
 /// Maximum size of a Basic Offset Table in bytes: one million frames.
 const MAX_TABLE: usize = 4 * 1024 * 1024;
 
-/// The first bytes of compressed frames: JPEG and JPEG-LS, JPEG 2000 and HTJ2K, JPEG XL, and the file formats of the
-/// last two.
+/// The first bytes of compressed frames: JPEG and JPEG-LS, JPEG 2000 and HTJ2K, JPEG XL, and the file formats of JPEG 2000 and
+/// JPEG XL.
 const MARKERS: [&[u8]; 5] = [
     &[0xFF, 0xD8, 0xFF],
     &[0xFF, 0x4F, 0xFF, 0x51],
@@ -26,10 +26,10 @@ const MARKERS: [&[u8]; 5] = [
     &[0, 0, 0, 12, b'J', b'X', b'L', b' '],
 ];
 
-/// Number of bytes at the start of a fragment that are compared with the markers.
-pub const MARKER: usize = 8;
+/// The number of bytes at the start of a fragment that are compared with the markers.
+pub const MARKER_LENGTH: usize = 8;
 
-/// No rule assigns the fragments to the declared number of frames.
+/// Error: no rule assigns the fragments to the declared number of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("its fragments do not match its number of frames")]
 pub struct Inconsistent;
@@ -43,7 +43,7 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// A fragment of `length` bytes that begin with `start`. `offset` is the offset of its item from the first item
+    /// Creates a fragment of `length` bytes that begin with `start`. `offset` is the offset of its item from the first item
     /// after the Basic Offset Table (PS3.5 A.4).
     pub fn new(offset: u64, length: u32, start: &[u8]) -> Self {
         Self { offset, length, has_marker: MARKERS.iter().any(|marker| start.starts_with(marker)) }
@@ -60,16 +60,17 @@ enum Rule {
     Whole,
 }
 
-/// The rules by which a fragment that is not empty begins a frame.
+/// The rules according to which a fragment that is not empty begins a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Begins {
+struct FrameStart {
     table: bool,
     marker: bool,
     is_first: bool,
 }
 
-impl Begins {
-    fn by(self, rule: Rule) -> bool {
+impl FrameStart {
+    /// Whether the fragment begins a frame according to `rule`.
+    fn applies(self, rule: Rule) -> bool {
         self.is_first
             || match rule {
                 Rule::Table => self.table,
@@ -84,20 +85,21 @@ impl Begins {
 #[derive(Debug)]
 pub struct Locator {
     frames: usize,
-    /// Offsets of the frames in the offset table; `None` once a fragment contradicts it.
+    /// The offsets in the offset table; `None` after a fragment contradicted it.
     table: Option<Vec<u64>>,
-    /// Number of offsets that matched a fragment.
+    /// The number of offsets that matched a fragment.
     matched: usize,
-    /// The last matched offset refers to an empty fragment; its frame begins with the next fragment that is not empty.
+    /// Whether the last matched offset refers to an empty fragment. Its frame begins with the next fragment that is not empty.
     is_pending: bool,
-    /// Number of fragments that are not empty, and of those that begin with a marker.
+    /// The number of fragments that are not empty.
     fragments: usize,
+    /// The number of fragments that begin with a marker.
     markers: usize,
     first_has_marker: bool,
 }
 
 impl Locator {
-    /// A locator for an image of `frames` frames. `basic` and `extended` are the bytes of the offset tables. An invalid
+    /// Creates a locator for an image of `frames` frames. `basic` and `extended` are the bytes of the offset tables. An invalid
     /// table is ignored.
     pub fn new(frames: usize, transfer_syntax: &str, basic: &[u8], extended: Option<&[u8]>) -> Self {
         let frames = if is_video(transfer_syntax) { 1 } else { frames };
@@ -121,7 +123,7 @@ impl Locator {
         }
     }
 
-    fn feed(&mut self, fragment: Fragment) -> Option<Begins> {
+    fn feed(&mut self, fragment: Fragment) -> Option<FrameStart> {
         if let Some(table) = &self.table {
             let next = table.get(self.matched);
             if next == Some(&fragment.offset) {
@@ -143,22 +145,22 @@ impl Locator {
         self.first_has_marker |= is_first && fragment.has_marker;
         self.markers += usize::from(fragment.has_marker);
         let table = std::mem::take(&mut self.is_pending);
-        Some(Begins { table, marker: fragment.has_marker, is_first })
+        Some(FrameStart { table, marker: fragment.has_marker, is_first })
     }
 
-    /// The rules that no fragment has contradicted yet, in order of precedence.
+    /// Returns the rules that no fragment has contradicted yet, in order of precedence.
     fn candidates(&self) -> impl Iterator<Item = Rule> {
         let by_markers = self.first_has_marker && self.markers <= self.frames;
         let by_count = self.fragments <= self.frames;
         let single = (self.frames == 1).then_some(Rule::Whole);
-        let several =
+        let multi_frame =
             [(self.table.is_some(), Rule::Table), (by_markers, Rule::Markers), (by_count, Rule::Count)];
         let is_multi_frame = self.frames > 1;
-        let several = several.into_iter().filter(move |(may_apply, _)| *may_apply && is_multi_frame);
-        single.into_iter().chain(several.map(|(_, rule)| rule))
+        let multi_frame = multi_frame.into_iter().filter(move |(may_apply, _)| *may_apply && is_multi_frame);
+        single.into_iter().chain(multi_frame.map(|(_, rule)| rule))
     }
 
-    /// The rule that applies after the last fragment.
+    /// Returns the rule that applies after the last fragment.
     fn rule(&self) -> Result<Rule, Inconsistent> {
         let applies = |rule: &Rule| match rule {
             Rule::Table => self.matched == self.frames && !self.is_pending,
@@ -169,14 +171,14 @@ impl Locator {
         self.candidates().find(applies).ok_or(Inconsistent)
     }
 
-    /// The frames of `fragments`: for each frame the indices of its fragments, in order.
+    /// Returns the frames of `fragments`: for each frame the indices of its fragments, in order.
     pub fn locate(mut self, fragments: &[Fragment]) -> Result<Vec<Vec<usize>>, Inconsistent> {
-        let begins: Vec<_> = fragments.iter().map(|fragment| self.feed(*fragment)).collect();
+        let start: Vec<_> = fragments.iter().map(|fragment| self.feed(*fragment)).collect();
         let rule = self.rule()?;
         let mut frames: Vec<Vec<usize>> = Vec::new();
-        for (index, begins) in begins.into_iter().enumerate() {
-            let Some(begins) = begins else { continue };
-            if begins.by(rule) {
+        for (index, start) in start.into_iter().enumerate() {
+            let Some(start) = start else { continue };
+            if start.applies(rule) {
                 frames.push(Vec::new());
             }
             if let Some(frame) = frames.last_mut() {
@@ -187,7 +189,7 @@ impl Locator {
     }
 }
 
-/// The number of frames for `text`, the value of Number of Frames (0028,0008), which is at least one (PS3.3
+/// Returns the number of frames for `text`, the value of Number of Frames (0028,0008), which is at least one (PS3.3
 /// C.7.6.6.1.1). A value that is missing or invalid means one.
 pub fn number_of_frames(text: Option<&str>) -> usize {
     let number = text.and_then(|text| text.trim_matches(['\0', ' ']).parse::<f64>().ok()).unwrap_or(1.0);
@@ -207,7 +209,7 @@ pub fn is_video(transfer_syntax: &str) -> bool {
     media_type(transfer_syntax).starts_with("video/")
 }
 
-/// The media type of one compressed frame or of a video (PS3.18 tables 8.7.3-2 and 8.7.3-5).
+/// Returns the media type of one compressed frame or of a video (PS3.18 tables 8.7.3-2 and 8.7.3-5).
 pub fn media_type(transfer_syntax: &str) -> &'static str {
     match transfer_syntax {
         uids::JPEG_BASELINE8_BIT

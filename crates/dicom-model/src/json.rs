@@ -1,4 +1,4 @@
-//! The DICOM JSON Model (PS3.18 Annex F): a tolerant reader of responses, and a strict writer.
+//! The DICOM JSON Model (PS3.18 Annex F): a reader of response bodies, and a strict writer.
 
 pub mod reader;
 pub mod writer;

@@ -1,9 +1,9 @@
 //! The DICOM standard as Rust types: tags, UIDs, dates, person names, character sets, objects in the file format
 //! (PS3.10), the DICOM JSON Model (PS3.18 Annex F) and the Native DICOM Model in XML (PS3.19 A.1).
 //!
-//! Reading is tolerant: real archives write numbers as strings and strings as numbers, keywords instead of tags, names
-//! as one string, `null`s and padding. JSON is rejected only if it is not valid JSON or has the wrong shape. Does not
-//! know about FHIR, sockets or the clock.
+//! Readers are tolerant: real archives write numbers as strings and strings as numbers, keywords instead of tags, names as one
+//! string, `null`s and padding. Rows are rejected only if they are not JSON objects. Does not know about FHIR, sockets or
+//! the clock.
 
 pub mod charset;
 pub mod data_set;

@@ -19,13 +19,13 @@ pub struct NameGroup {
 impl NameGroup {
     /// Reads `Family^Given^Middle^Prefix^Suffix`; `None` if every component is empty (`^^^^`).
     pub fn parse(text: &str) -> Option<Self> {
-        let mut components = text.splitn(5, '^').map(clean);
+        let mut components = text.splitn(5, '^').map(trim_component);
         let mut next = || components.next().unwrap_or_default();
         let group = Self { family: next(), given: next(), middle: next(), prefix: next(), suffix: next() };
         (group != Self::default()).then_some(group)
     }
 
-    /// The components that are not empty, in the order of the standard.
+    /// Returns the components that are not empty, in the order of the standard.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         [&self.family, &self.given, &self.middle, &self.prefix, &self.suffix]
             .into_iter()
@@ -34,12 +34,13 @@ impl NameGroup {
     }
 }
 
-/// A component without padding and white space at its ends, as all text is read. A further caret and the text after it are removed: PS3.5 defines five components.
-fn clean(component: &str) -> Box<str> {
-    component.split('^').next().unwrap_or_default().trim_matches(is_blank).into()
+/// Returns a component without padding and white space at its ends. Text after a fifth caret is removed, because PS3.5 defines
+/// five components.
+fn trim_component(component: &str) -> Box<str> {
+    component.split('^').next().unwrap_or_default().trim_matches(is_padding).into()
 }
 
-fn is_blank(character: char) -> bool {
+fn is_padding(character: char) -> bool {
     character == '\0' || character.is_ascii_whitespace()
 }
 
@@ -63,7 +64,7 @@ impl PersonName {
         (name != Self::default()).then_some(name)
     }
 
-    /// The groups that are not empty.
+    /// Returns the groups that are not empty.
     pub fn groups(&self) -> impl Iterator<Item = &NameGroup> {
         [&self.alphabetic, &self.ideographic, &self.phonetic].into_iter().flatten()
     }
@@ -83,9 +84,9 @@ mod tests {
     }
 
     #[test]
-    fn name_of_delimiters_and_blanks_is_empty() {
-        for nothing in ["", "^", "^^^^", " ^ ", "=", "^=^=^", "\0"] {
-            assert_eq!(PersonName::parse(nothing), None, "{nothing:?}");
+    fn name_of_delimiters_and_padding_is_empty() {
+        for empty in ["", "^", "^^^^", " ^ ", "=", "^=^=^", "\0"] {
+            assert_eq!(PersonName::parse(empty), None, "{empty:?}");
         }
     }
 

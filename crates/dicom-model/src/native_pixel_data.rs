@@ -1,16 +1,16 @@
 //! Native pixel data (PS3.5 8.1.1, 8.2): locates each frame in the value. Does not decode frames and does not know about
 //! files.
 //!
-//! Frames follow each other without padding, so that a frame of single bits can begin inside a byte. The value must be
-//! long enough for all frames: if it is not, one of the attributes is wrong, and no frame can be located reliably.
+//! Frames follow each other without padding, so a frame with one bit per pixel can begin inside a byte. The value must be long
+//! enough for all frames: otherwise one of the attributes is wrong, and no frame can be located reliably.
 
 use dicom_core::VR;
 
 use crate::data_set::{ByteRange, word_size};
 
-/// Size in bytes of the words that are swapped when the byte order of pixel data changes. A pixel cell of more than 8 bits is a
-/// number in the byte order of the transfer syntax, whatever the value representation; smaller cells share the words of theirs
-/// (PS3.5 8.1.1).
+/// Returns the size in bytes of the words that are swapped when the byte order of pixel data changes. For pixel cells of more than
+/// 8 bits it is the size of a cell, regardless of the value representation. Smaller cells are in words of the size that the value
+/// representation defines (PS3.5 8.1.1).
 pub fn pixel_word_size(vr: VR, bits_allocated: u16) -> usize {
     if bits_allocated > 8 { usize::from(bits_allocated.div_ceil(8)) } else { word_size(vr) }
 }
@@ -31,7 +31,7 @@ pub struct FrameAttributes<'a> {
 }
 
 impl FrameAttributes<'_> {
-    /// Size of a frame in bits.
+    /// Returns the size of a frame in bits.
     fn bits(&self) -> u64 {
         // Two pixels share their chrominance, which makes two samples per pixel on average (PS3.3 C.7.6.3.1.2).
         let is_subsampled = self.photometric_interpretation.ends_with("_422");
@@ -40,9 +40,9 @@ impl FrameAttributes<'_> {
     }
 }
 
-/// The value is too short for its frames, or its frames are empty.
+/// Error: the value is too short for its frames, or its frames are empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("its pixel data does not hold the frames that its attributes describe")]
+#[error("its pixel data does not contain the frames that its attributes describe")]
 pub struct WrongLength;
 
 /// The frames of native pixel data.
@@ -82,12 +82,12 @@ impl NativeFrames {
         }
     }
 
-    /// The number of frames.
+    /// Returns the number of frames.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The frame with this index, counted from 0.
+    /// Returns the frame with this index, counted from 0.
     pub fn frame(&self, index: usize) -> Option<NativeFrame> {
         if index >= self.count {
             return None;

@@ -1,12 +1,12 @@
 //! Converts one object of the DICOM JSON Model (PS3.18 Annex F) to the Native DICOM Model (PS3.19 A.1).
 //!
-//! Both models have the same content, so values are not interpreted: numbers keep their digits, and an attribute is
-//! written whatever its value is. Attributes are in the order of their tags. As PS3.19 requires, private creators
-//! become XML attributes of the elements in their block; the Private Creator elements themselves and group lengths are
-//! omitted. Does not know about bulk data beyond its URL.
+//! Both models have the same content, so values are not interpreted: numbers keep their digits, and attributes with invalid
+//! values are written too. Attributes are in the order of their tags. As PS3.19 requires, private creators become XML
+//! attributes of the elements in their block; Private Creator elements and group lengths are omitted. Does not read bulk
+//! data.
 //!
-//! Text contains no line breaks: they are written as character references, which XML readers do not normalize (XML 1.0
-//! 2.11), and so a delimiter of a multipart body cannot occur in the document.
+//! The document contains no line breaks: they are written as character references, which XML readers do not normalize (XML
+//! 1.0 2.11). Therefore the document cannot contain a delimiter of a multipart body.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub enum NotNative {
     /// The input is not an object of the DICOM JSON Model.
     #[error("an object does not follow the DICOM JSON Model")]
     Json,
-    /// A value does not fit its value representation, or an element has two of Value, BulkDataURI and InlineBinary.
+    /// A value does not fit its value representation, or an element has more than one of Value, BulkDataURI and InlineBinary.
     #[error(
         "a value of an attribute does not fit its value representation or another value of the attribute"
     )]
@@ -47,18 +47,18 @@ pub enum NotNative {
     TooDeep,
 }
 
-/// Appends the XML document with the content of `object`.
+/// Appends the XML document with the content of `object` to `xml`.
 ///
 /// ```
-/// use dicom_model::native_xml::native_model;
+/// use dicom_model::native_xml::write_native_model;
 /// let mut xml = String::new();
-/// native_model(r#"{"00100020":{"vr":"LO","Value":["P1"]}}"#, &mut xml)?;
+/// write_native_model(r#"{"00100020":{"vr":"LO","Value":["P1"]}}"#, &mut xml)?;
 /// assert!(xml.contains(r#"<DicomAttribute tag="00100020" vr="LO" keyword="PatientID"><Value number="1">P1</Value>"#));
 /// # Ok::<(), dicom_model::native_xml::NotNative>(())
 /// ```
-pub fn native_model(object: &str, xml: &mut String) -> Result<(), NotNative> {
+pub fn write_native_model(object: &str, xml: &mut String) -> Result<(), NotNative> {
     xml.push_str(BEGINNING);
-    XmlWriter { xml, depth: 0 }.data_set(object)?;
+    XmlWriter { xml, depth: 0 }.write_data_set(object)?;
     xml.push_str(END);
     Ok(())
 }
@@ -123,13 +123,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonDataSet<'a> {
 }
 
 impl JsonDataSet<'_> {
-    /// The private creator of the block that contains a private element (PS3.5 7.8.1); `None` for all other elements.
+    /// Returns the private creator of the block that contains a private element (PS3.5 7.8.1); `None` for all other elements.
     fn creator_of(&self, tag: Tag) -> Option<Cow<'_, str>> {
         let block = tag.element() >> 8;
         self.creator(Tag(tag.group(), block)).filter(|_| is_block(tag.group(), block))
     }
 
-    /// The value of a Private Creator element.
+    /// Returns the value of a Private Creator element.
     fn creator(&self, tag: Tag) -> Option<Cow<'_, str>> {
         let first = self.0.get(&tag)?.values.as_ref()?.first()?;
         let Text(creator) = serde_json::from_str(first.get()).ok()?;
@@ -157,7 +157,7 @@ enum ValueKind {
 }
 
 impl ValueKind {
-    /// Determined by the value representation, else by the first value that is not null.
+    /// Returns the kind for the value representation, or for the first value that is not null.
     fn of(vr: &str, values: &[&RawValue]) -> Self {
         let is_object = || values.iter().find(|value| !is_null(value)).is_some_and(|value| is_object(value));
         match vr {
@@ -168,7 +168,7 @@ impl ValueKind {
         }
     }
 
-    fn element(self) -> &'static str {
+    fn element_name(self) -> &'static str {
         match self {
             Self::Value => "Value",
             Self::PersonName => "PersonName",
@@ -183,30 +183,30 @@ struct XmlWriter<'a> {
 }
 
 impl XmlWriter<'_> {
-    fn data_set(&mut self, object: &str) -> Result<(), NotNative> {
+    fn write_data_set(&mut self, object: &str) -> Result<(), NotNative> {
         let set: JsonDataSet<'_> = serde_json::from_str(object).map_err(|_| NotNative::Json)?;
         set.0.iter().filter(|(tag, _)| !set.is_omitted(**tag)).try_for_each(|(tag, element)| {
             let creator = set.creator_of(*tag);
             self.begin_attribute(*tag, element, creator.as_deref());
-            self.element(*tag, element)
+            self.complete_attribute(*tag, element)
         })
     }
 
     fn begin_attribute(&mut self, tag: Tag, element: &JsonElement<'_>, creator: Option<&str>) {
-        let shown = if creator.is_some() { Tag(tag.group(), tag.element() & 0xFF) } else { tag };
+        let written_tag = if creator.is_some() { Tag(tag.group(), tag.element() & 0xFF) } else { tag };
         self.xml.push_str("<DicomAttribute");
-        self.property("tag", &tag::hex(shown));
-        self.property("vr", &vr_of(tag, element));
+        self.write_xml_attribute("tag", &tag::hex(written_tag));
+        self.write_xml_attribute("vr", &vr_of(tag, element));
         let keyword = tag::keyword(tag).filter(|_| tag.group().is_multiple_of(2));
         for (name, text) in [("keyword", keyword), ("privateCreator", creator)] {
             if let Some(text) = text {
-                self.property(name, text);
+                self.write_xml_attribute(name, text);
             }
         }
     }
 
     /// Completes an attribute after the XML attributes of its start tag.
-    fn element(&mut self, tag: Tag, element: &JsonElement<'_>) -> Result<(), NotNative> {
+    fn complete_attribute(&mut self, tag: Tag, element: &JsonElement<'_>) -> Result<(), NotNative> {
         let values = element.values.as_deref().unwrap_or_default();
         match (values, &element.bulk_data, &element.inline_binary) {
             ([], None, None) => {
@@ -215,19 +215,19 @@ impl XmlWriter<'_> {
             }
             ([], Some(Text(uri)), None) => {
                 self.xml.push_str("><BulkData");
-                self.property("uri", uri);
+                self.write_xml_attribute("uri", uri);
                 self.xml.push_str("/>");
             }
             ([], None, Some(Text(octets))) => {
                 self.xml.push_str("><InlineBinary>");
-                self.text(octets);
+                self.write_text(octets);
                 self.xml.push_str("</InlineBinary>");
             }
             (values, None, None) => {
                 self.xml.push('>');
                 let kind = ValueKind::of(&vr_of(tag, element), values);
                 for (index, value) in values.iter().enumerate() {
-                    self.numbered(kind, index + 1, value)?;
+                    self.write_numbered(kind, index + 1, value)?;
                 }
             }
             _ => return Err(NotNative::Value),
@@ -236,20 +236,22 @@ impl XmlWriter<'_> {
         Ok(())
     }
 
-    /// One value with its number. A null value is an empty element (PS3.19 table A.1.5-2).
-    fn numbered(&mut self, kind: ValueKind, number: usize, value: &RawValue) -> Result<(), NotNative> {
-        let element = kind.element();
+    /// Writes one value with its number. A null value becomes an empty element (PS3.19 table A.1.5-2).
+    fn write_numbered(&mut self, kind: ValueKind, number: usize, value: &RawValue) -> Result<(), NotNative> {
+        let element = kind.element_name();
         self.xml.push('<');
         self.xml.push_str(element);
-        self.property("number", &number.to_string());
+        self.write_xml_attribute("number", &number.to_string());
         self.xml.push('>');
         match kind {
             _ if is_null(value) => {}
-            ValueKind::Value => self.value(value)?,
-            ValueKind::PersonName => self.name(value)?,
+            ValueKind::Value => self.write_value(value)?,
+            ValueKind::PersonName => self.write_name(value)?,
             ValueKind::Item if !is_object(value) => return Err(NotNative::Value),
             ValueKind::Item if self.depth == MAX_DEPTH => return Err(NotNative::TooDeep),
-            ValueKind::Item => XmlWriter { xml: self.xml, depth: self.depth + 1 }.data_set(value.get())?,
+            ValueKind::Item => {
+                XmlWriter { xml: self.xml, depth: self.depth + 1 }.write_data_set(value.get())?;
+            }
         }
         self.xml.push_str("</");
         self.xml.push_str(element);
@@ -257,47 +259,47 @@ impl XmlWriter<'_> {
         Ok(())
     }
 
-    fn value(&mut self, value: &RawValue) -> Result<(), NotNative> {
+    fn write_value(&mut self, value: &RawValue) -> Result<(), NotNative> {
         match value.get().as_bytes().first() {
-            Some(b'"') => self.text(&text_of(value)?),
+            Some(b'"') => self.write_text(&text_of(value)?),
             Some(b'0'..=b'9' | b'-') => self.xml.push_str(value.get()),
             _ => return Err(NotNative::Value),
         }
         Ok(())
     }
 
-    fn name(&mut self, value: &RawValue) -> Result<(), NotNative> {
+    fn write_name(&mut self, value: &RawValue) -> Result<(), NotNative> {
         const GROUPS: [&str; 3] = ["Alphabetic", "Ideographic", "Phonetic"];
         if is_object(value) {
             let name: Name<'_> = serde_json::from_str(value.get()).map_err(|_| NotNative::Value)?;
             for (group, written) in GROUPS.into_iter().zip([name.alphabetic, name.ideographic, name.phonetic])
             {
-                self.name_group(group, written.as_ref().map_or("", |Text(written)| written));
+                self.write_name_group(group, written.as_ref().map_or("", |Text(written)| written));
             }
         } else {
             let name = text_of(value)?;
             for (group, written) in GROUPS.into_iter().zip(name.splitn(GROUPS.len(), '=')) {
-                self.name_group(group, written);
+                self.write_name_group(group, written);
             }
         }
         Ok(())
     }
 
-    /// The components of a group (PS3.5 6.2.1.1). Carets after the fifth component remain in its text.
-    fn name_group(&mut self, group: &str, written: &str) {
+    /// Writes the components of a group (PS3.5 6.2.1.1). The text of the fifth component includes further carets.
+    fn write_name_group(&mut self, group: &str, written: &str) {
         const COMPONENTS: [&str; 5] = ["FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix"];
         if written.is_empty() {
             return;
         }
-        self.enclosed(group, |writer| {
+        self.write_enclosed(group, |writer| {
             let components = COMPONENTS.into_iter().zip(written.splitn(COMPONENTS.len(), '^'));
             for (name, component) in components.filter(|(_, component)| !component.is_empty()) {
-                writer.enclosed(name, |writer| writer.text(component));
+                writer.write_enclosed(name, |writer| writer.write_text(component));
             }
         });
     }
 
-    fn enclosed(&mut self, element: &str, write: impl FnOnce(&mut Self)) {
+    fn write_enclosed(&mut self, element: &str, write: impl FnOnce(&mut Self)) {
         self.xml.push('<');
         self.xml.push_str(element);
         self.xml.push('>');
@@ -307,22 +309,22 @@ impl XmlWriter<'_> {
         self.xml.push('>');
     }
 
-    /// An XML attribute of the current start tag.
-    fn property(&mut self, name: &str, value: &str) {
+    /// Writes an XML attribute of the current start tag.
+    fn write_xml_attribute(&mut self, name: &str, value: &str) {
         self.xml.push(' ');
         self.xml.push_str(name);
         self.xml.push_str("=\"");
-        self.text(value);
+        self.write_text(value);
         self.xml.push('"');
     }
 
-    fn text(&mut self, text: &str) {
+    fn write_text(&mut self, text: &str) {
         // Padding to an even length is not part of the value (PS3.19 A.1.1).
         push_escaped(self.xml, text.trim_end_matches('\0'));
     }
 }
 
-/// The value representation in the object, else in PS3.6, else UN.
+/// Returns the value representation in the object, or else in PS3.6, or else UN.
 fn vr_of<'e>(tag: Tag, element: &'e JsonElement<'_>) -> Cow<'e, str> {
     let declared = element.vr.as_ref().map(|Text(vr)| vr.as_ref());
     match declared.filter(|vr| vr.len() == 2 && vr.bytes().all(|byte| byte.is_ascii_uppercase())) {

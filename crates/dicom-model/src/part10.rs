@@ -1,8 +1,8 @@
 //! The reader of objects in the DICOM file format (PS3.10 7).
 //!
-//! [`walk`] reads a [`source`] element by element, in every encoding of data sets (PS3.5 Annex A). Two representations
-//! are built from it, which therefore accept the same objects: a [`Header`], with the attributes up to the pixel data,
-//! from any stream; and an [`InPlace`](in_place::InPlace), whose values are slices of a file in memory.
+//! [`walk`] reads a [`source`] element by element, in every encoding of data sets (PS3.5 Annex A). Both readers use it, so they
+//! accept the same objects: one reads a [`Header`], the attributes up to the pixel data, from any stream; the other reads an
+//! [`InPlace`](in_place::InPlace), whose values are slices of a file in memory.
 //!
 //! An object that ends too early or contradicts itself is an error, never a panic. A declared length never causes an
 //! allocation before the bytes are read. Elements after the pixel data are not read. Does not know about frames or the
@@ -39,11 +39,11 @@ pub use syntax::is_deflated;
 const MAX_INLINE_BINARY: u64 = 1024;
 /// Maximum size in bytes of a text in metadata. The contours of RT Structure Sets are smaller.
 const MAX_INLINE_TEXT: u64 = 4 * 1024 * 1024;
-/// Maximum size of a header in bytes, with [`ELEMENT`] bytes for each element and item in addition to its value. The
+/// Maximum size of a header in bytes, with [`ELEMENT_OVERHEAD`] bytes for each element and item in addition to its value. The
 /// largest real headers, of multi-frame images with many thousands of frames, have tens of megabytes.
 const MAX_HEADER: u64 = 64 * 1024 * 1024;
-/// Bytes counted for an element in addition to its value.
-const ELEMENT: u64 = 64;
+/// The number of bytes added to the size of a header for each element, in addition to its value.
+const ELEMENT_OVERHEAD: u64 = 64;
 /// Maximum size of an Extended Offset Table in bytes: one million frames.
 const MAX_OFFSETS: u64 = 8 * 1024 * 1024;
 
@@ -61,7 +61,7 @@ pub enum ReadError {
     TransferSyntax(String),
     /// The structure of the file is invalid.
     #[error("the structure of the file is invalid: {0}")]
-    Broken(&'static str),
+    Malformed(&'static str),
     /// The file ends before the end of its data set.
     #[error("the file is truncated")]
     Truncated,
@@ -77,7 +77,7 @@ impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
-            io::ErrorKind::InvalidData => Self::Broken("the deflated data set is invalid"),
+            io::ErrorKind::InvalidData => Self::Malformed("the deflated data set is invalid"),
             _ => Self::Io(error),
         }
     }
@@ -169,14 +169,14 @@ impl<R: Read> Object<R> {
         } else {
             source.map(Data::Plain)
         };
-        let syntax = Syntax::observed(declared, source.peek(8)?);
+        let syntax = Syntax::detect(declared, source.peek(8)?);
         Ok(Self { source, syntax, transfer_syntax: declared.uid() })
     }
 
-    /// Reads the header, with those top-level elements that `wanted` accepts. The next read returns the value of the
+    /// Reads the header, with those top-level elements that `is_requested` accepts. The next read returns the value of the
     /// pixel data, or the data after the data set.
-    pub fn header(&mut self, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
-        self.read_header(wanted, None)
+    pub fn header(&mut self, is_requested: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
+        self.read_header(is_requested, None)
     }
 
     /// Reads up to the value with the path `steps`. If [`Header::sought`] is present, the next read returns that value.
@@ -198,7 +198,7 @@ impl<R: Read> Object<R> {
     /// Reads up to the pixel data, the sought value, or the end of the data set.
     fn read_header(
         &mut self,
-        wanted: impl Fn(Tag) -> bool,
+        is_requested: impl Fn(Tag) -> bool,
         sought: Option<&[Step]>,
     ) -> Result<Header, ReadError> {
         let (syntax, transfer_syntax) = (self.syntax, self.transfer_syntax);
@@ -214,23 +214,23 @@ impl<R: Read> Object<R> {
         let is_sought = |tree: &Tree, tag| sought.is_some_and(|steps| tree.is_at(tag, steps));
         let mut header_size = 0;
         while let Some(event) = walk.next()? {
-            header_size += ELEMENT;
+            header_size += ELEMENT_OVERHEAD;
             if header_size > MAX_HEADER {
                 return Err(ReadError::TooLarge);
             }
             match event {
-                Event::Fragments(element) if tree.at_root() && is_pixel_data(element.tag) => {
+                Event::Fragments(element) if tree.is_at_root() && is_pixel_data(element.tag) => {
                     let value = StoredValue { offset: walk.position(), length: None, swapped_word_size: 1 };
                     header.sought = Some(value).filter(|_| is_sought(&tree, element.tag));
                     header.pixel_data = Some(PixelData { tag: element.tag, vr: VR::OB, value });
                     break;
                 }
                 Event::Value(element, length) => {
-                    let (is_root, length) = (tree.at_root(), u64::from(length));
+                    let (is_root, length) = (tree.is_at_root(), u64::from(length));
                     let is_root_pixel_data = is_root && is_pixel_data(element.tag);
                     let is_sought = is_sought(&tree, element.tag);
                     if is_root_pixel_data || is_sought {
-                        walk.source().may_hold(length)?;
+                        walk.source().check_remaining(length)?;
                         let swapped_word_size = tree.swapped_word_size(&element);
                         let (offset, length) = (walk.position(), Some(length));
                         let value = StoredValue { offset, length, swapped_word_size };
@@ -244,7 +244,7 @@ impl<R: Read> Object<R> {
                         let range = ByteRange { offset: walk.position(), length };
                         header.extended_offsets = Some(walk.source().take_bytes(length)?);
                         header_size += length;
-                        if wanted(element.tag) {
+                        if is_requested(element.tag) {
                             tree.insert(
                                 element.tag,
                                 DataElement { vr: element.vr, value: DataValue::Bulk(range) },
@@ -252,19 +252,20 @@ impl<R: Read> Object<R> {
                         }
                         continue;
                     }
-                    let is_wanted = !is_root || wanted(element.tag) || element.tag == tags::BITS_ALLOCATED;
-                    header_size += value(&mut tree, &mut walk, element, length, is_wanted)?;
+                    let is_needed =
+                        !is_root || is_requested(element.tag) || element.tag == tags::BITS_ALLOCATED;
+                    header_size += read_value(&mut tree, &mut walk, element, length, is_needed)?;
                 }
                 Event::Fragments(_) => walk.skip_fragments()?,
                 Event::BeginSequence(tag, _) => tree.begin_sequence(tag),
                 Event::BeginItem => tree.begin_item(),
                 Event::EndItem(_) => tree.end_item(),
-                Event::EndSequence => tree.end_sequence(&wanted),
+                Event::EndSequence => tree.end_sequence(&is_requested),
             }
         }
         header.data = tree.finish();
-        // It was needed for the byte order of the pixel data.
-        if !wanted(tags::BITS_ALLOCATED) {
+        // Bits Allocated was needed for the byte order of the pixel data.
+        if !is_requested(tags::BITS_ALLOCATED) {
             header.data.remove(tags::BITS_ALLOCATED);
         }
         if header.extended_offsets.is_none()
@@ -278,19 +279,19 @@ impl<R: Read> Object<R> {
 }
 
 /// Reads one value into the tree, or skips it; returns the number of bytes in memory.
-fn value<S: Source>(
+fn read_value<S: Source>(
     tree: &mut Tree,
     walk: &mut Walk<S>,
     header: ElementHeader,
     length: u64,
-    wanted: bool,
+    is_requested: bool,
 ) -> Result<u64, ReadError> {
     let vr = tree.vr_of(&header);
     let limit = if is_text(vr) { MAX_INLINE_TEXT } else { MAX_INLINE_BINARY };
-    if !wanted || length > limit {
+    if !is_requested || length > limit {
         let range = ByteRange { offset: walk.position(), length };
         walk.source().skip(length)?;
-        if wanted {
+        if is_requested {
             tree.insert(header.tag, DataElement { vr, value: DataValue::Bulk(range) });
         }
         return Ok(0);

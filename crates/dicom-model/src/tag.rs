@@ -24,17 +24,17 @@ fn parse_hex(text: &str) -> Option<Tag> {
     Some(Tag(part(0..4)?, part(4..8)?))
 }
 
-/// Eight upper-case hexadecimal digits, the member name of the DICOM JSON model (PS3.18 F.2.2).
+/// Returns the tag as eight upper-case hexadecimal digits, the member name of the DICOM JSON model (PS3.18 F.2.2).
 pub fn hex(tag: Tag) -> String {
     format!("{:04X}{:04X}", tag.group(), tag.element())
 }
 
-/// The keyword of a standard attribute.
+/// Returns the keyword of a standard attribute.
 pub fn keyword(tag: Tag) -> Option<&'static str> {
     StandardDataDictionary.by_tag(tag).map(|entry| entry.alias)
 }
 
-/// The value representation of the attribute in PS3.6, if there is exactly one.
+/// Returns the value representation of the attribute in PS3.6, if there is exactly one.
 pub fn value_representation(tag: Tag) -> Option<VR> {
     StandardDataDictionary.by_tag(tag).and_then(|entry| entry.vr().exact())
 }

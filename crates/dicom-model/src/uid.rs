@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The text is not a UID.
+/// Error: the text is not a UID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a DICOM UID consists of numeric components separated by single dots, at most 64 characters (PS3.5 9.1)"
@@ -23,7 +23,7 @@ impl Uid {
         if Self::is_legal(text) { Ok(Self(text.into())) } else { Err(UidError) }
     }
 
-    /// Whether `text` is a UID.
+    /// Whether `text` is a valid UID.
     pub fn is_legal(text: &str) -> bool {
         let mut previous = b'.';
         let mut legal = |byte: u8| {
@@ -34,7 +34,7 @@ impl Uid {
         text.len() <= 64 && text.bytes().all(&mut legal) && previous != b'.'
     }
 
-    /// The text of the UID.
+    /// Returns the text of the UID.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -64,12 +64,12 @@ macro_rules! uid_of_a_level {
                 Uid::parse(text).map(Self)
             }
 
-            /// The text of the UID.
+            /// Returns the text of the UID.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
 
-            /// The same UID without its level.
+            /// Returns the UID as a UID of any level.
             pub fn uid(&self) -> &Uid {
                 &self.0
             }

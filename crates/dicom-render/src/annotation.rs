@@ -1,9 +1,8 @@
 //! Burns the annotation of PS3.18 8.3.5.1.1 into a rendered image: patient and technique.
 //!
-//! The glyphs are those of GNU Unifont, for scripts that are written letter by letter from left to right. Text in other
-//! scripts (Arabic, Hebrew, Thai, scripts of India) would be displayed wrongly and is rejected. Text that does not fit
-//! is rejected too, because a truncated name could be the name of another patient. Does not know about layout engines
-//! or fonts other than Unifont.
+//! The glyphs are those of GNU Unifont, for scripts that are written character by character from left to right. Text in other
+//! scripts (Arabic, Hebrew, Thai, scripts of India) would be displayed wrongly and is rejected. Text that does not fit is
+//! rejected too, because a truncated name could be the name of another patient. Does not know about text layout.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -18,9 +17,9 @@ use dicom_model::charset::{CharacterSets, Delimiters};
 /// The requested annotation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Annotation {
-    /// Name, identifier, birth date and sex of the patient.
+    /// Whether to include name, identifier, birth date and sex of the patient.
     pub patient: bool,
-    /// Modality, study date, and numbers of series, image and frame.
+    /// Whether to include modality, study date, and the numbers of series, image and frame.
     pub technique: bool,
 }
 
@@ -30,7 +29,7 @@ const LINE_HEIGHT: u32 = 16;
 /// Distance in pixels between text and edge of the image.
 const MARGIN: u32 = 4;
 
-/// Glyphs are enlarged by one for each multiple of this image width in pixels.
+/// The image width in pixels per step of the glyph size.
 const WIDTH_PER_SIZE: u32 = 1024;
 
 /// The attributes that the annotation contains.
@@ -54,10 +53,10 @@ pub(super) struct Lines {
 }
 
 impl Annotation {
-    /// The lines for `frame`, counted from 1, of the `frames` frames of an object.
-    pub(super) fn lines(self, object: &DataSet, frame: u32, frames: u32) -> Result<Lines, RenderError> {
+    /// Returns the lines for `frame`, counted from 1, of an object with `frame_count` frames.
+    pub(super) fn lines(self, object: &DataSet, frame: u32, frame_count: u32) -> Result<Lines, RenderError> {
         let mut lines = Lines::default();
-        let plain = |tag| object.text(tag);
+        let ascii_text = |tag| object.text(tag);
         if self.patient {
             let sets = object.texts(tags::SPECIFIC_CHARACTER_SET);
             let sets = CharacterSets::from_terms(sets.iter().map(AsRef::as_ref));
@@ -70,20 +69,21 @@ impl Annotation {
             lines.top.push(name.unwrap_or_else(|| "No name".to_owned()));
             let id = text(tags::PATIENT_ID, Delimiters::Values);
             lines.top.push(id.map_or_else(|| "No patient ID".to_owned(), |id| format!("ID {id}")));
-            let birth = plain(tags::PATIENT_BIRTH_DATE).map(|date| format!("born {}", date_text(&date)));
-            let birth_and_sex: Vec<_> = [birth, plain(tags::PATIENT_SEX)].into_iter().flatten().collect();
+            let birth = ascii_text(tags::PATIENT_BIRTH_DATE).map(|date| format!("born {}", date_text(&date)));
+            let birth_and_sex: Vec<_> =
+                [birth, ascii_text(tags::PATIENT_SEX)].into_iter().flatten().collect();
             lines.top.extend((!birth_and_sex.is_empty()).then(|| birth_and_sex.join("  ")));
         }
         if self.technique {
-            let day = plain(tags::STUDY_DATE).map(|date| date_text(&date));
-            let kind: Vec<_> = [plain(tags::MODALITY), day].into_iter().flatten().collect();
+            let day = ascii_text(tags::STUDY_DATE).map(|date| date_text(&date));
+            let kind: Vec<_> = [ascii_text(tags::MODALITY), day].into_iter().flatten().collect();
             let numbers = [("series", tags::SERIES_NUMBER), ("image", tags::INSTANCE_NUMBER)];
-            let numbers = numbers.map(|(word, tag)| plain(tag).map(|number| format!("{word} {number}")));
-            let frame = (frames > 1).then(|| format!("frame {frame} of {frames}"));
-            let which: Vec<_> = numbers.into_iter().chain([frame]).flatten().collect();
+            let numbers = numbers.map(|(word, tag)| ascii_text(tag).map(|number| format!("{word} {number}")));
+            let frame = (frame_count > 1).then(|| format!("frame {frame} of {frame_count}"));
+            let position: Vec<_> = numbers.into_iter().chain([frame]).flatten().collect();
             lines
                 .bottom
-                .extend([kind, which].iter().filter(|line| !line.is_empty()).map(|line| line.join("  ")));
+                .extend([kind, position].iter().filter(|line| !line.is_empty()).map(|line| line.join("  ")));
         }
         for line in lines.top.iter_mut().chain(&mut lines.bottom) {
             *line = line.nfc().collect();
@@ -95,7 +95,7 @@ impl Annotation {
     }
 }
 
-/// The component groups of a name (PS3.5 6.2.1) as text: the components in their order, without delimiters.
+/// Returns the component groups of a name (PS3.5 6.2.1) as text: the components in their order, without delimiters.
 fn name_text(name: &str) -> String {
     let group = |group: &str| group.split('^').filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     let groups: Vec<_> = name.split('=').map(group).filter(|group| !group.is_empty()).collect();
@@ -156,7 +156,7 @@ fn write_line(image: &mut DynamicImage, line: &str, top: u32, size: u32) {
     }
 }
 
-/// Sets the pixels of a glyph and those within a distance of `reach`.
+/// Sets the pixels of a glyph and those within a distance of `outline` pixels.
 fn write_glyph(
     image: &mut DynamicImage,
     glyph: &Glyph,
@@ -197,12 +197,12 @@ mod tests {
     }
 
     #[test]
-    fn scripts_that_are_not_written_letter_by_letter_are_rejected() {
+    fn scripts_that_are_not_written_character_by_character_are_rejected() {
         for text in ["Müller Łukasz", "Иванов Ελένη", "山田 太郎 やまだ", "김희중 / 李"]
         {
             assert!(text.nfc().all(has_independent_glyph), "{text}");
         }
-        // The same letter as two characters.
+        // The letter ü as two characters.
         assert!("Mu\u{308}ller".nfc().all(has_independent_glyph));
         for text in ["محمد", "כהן", "สมชาย", "राम", "a\u{301}\u{302}\u{303}", "a\nb", "a\u{202e}b"]
         {

@@ -1,4 +1,4 @@
-//! Converts color samples to 8-bit RGB (PS3.3 C.7.6.3.1.2). Does not know about windows.
+//! Converts color samples to RGB values of 8 bits (PS3.3 C.7.6.3.1.2). Does not know about windows.
 
 use dicom_codecs::{DecodedFrame, FrameLayout, PhotometricInterpretation, Samples};
 use dicom_core::Tag;
@@ -8,7 +8,7 @@ use super::RenderError;
 use super::lookup_table::LookupTable;
 use super::object::DataSet;
 
-/// The RGB values of a frame, three bytes per pixel.
+/// Returns the RGB values of a frame, three bytes per pixel.
 pub(super) fn rgb_values(
     decoded: &DecodedFrame,
     layout: &FrameLayout,
@@ -33,20 +33,20 @@ fn from_samples(
     photometric: PhotometricInterpretation,
     layout: &FrameLayout,
 ) -> Vec<u8> {
-    let top = (1_u64 << layout.bits_stored()) - 1;
-    let levels = samples.map(|sample| layout.value(sample) as f64 / top as f64 * 255.0);
+    let max_value = (1_u64 << layout.bits_stored()) - 1;
+    let levels = samples.map(|sample| layout.value(sample) as f64 / max_value as f64 * 255.0);
     let mut rgb_values: Vec<u8> = levels.map(|level| level.round() as u8).collect();
     if matches!(photometric, PhotometricInterpretation::YbrFull | PhotometricInterpretation::YbrFull422) {
         for pixel in rgb_values.chunks_exact_mut(3) {
             let [y, blue, red] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
-            pixel.copy_from_slice(&rgb(y, blue, red));
+            pixel.copy_from_slice(&ycbcr_to_rgb(y, blue, red));
         }
     }
     rgb_values
 }
 
-/// YCbCr to RGB (ITU-T T.871), the inverse of PS3.3 C.7.6.3.1.2.
-fn rgb(y: f64, blue: f64, red: f64) -> [u8; 3] {
+/// Converts YCbCr to RGB (ITU-T T.871), the inverse of PS3.3 C.7.6.3.1.2.
+fn ycbcr_to_rgb(y: f64, blue: f64, red: f64) -> [u8; 3] {
     let (blue, red) = (blue - 128.0, red - 128.0);
     [y + 1.402 * red, y - 0.344_136 * blue - 0.714_136 * red, y + 1.772 * blue]
         .map(|channel| channel.round().clamp(0.0, 255.0) as u8)
@@ -81,9 +81,9 @@ fn from_palette(words: &[u16], layout: &FrameLayout, attributes: &DataSet) -> Re
     }
     let rgb_values = words.iter().flat_map(|word| {
         let number = layout.value(u32::from(*word));
-        tables
-            .iter()
-            .map(move |table| (f64::from(table.entry(number)) / f64::from(table.top) * 255.0).round() as u8)
+        tables.iter().map(move |table| {
+            (f64::from(table.entry(number)) / f64::from(table.max_entry) * 255.0).round() as u8
+        })
     });
     Ok(rgb_values.collect())
 }

@@ -1,5 +1,5 @@
-//! Encodes GIF (GIF89a), the only still image format with several frames (PS3.18 table 8.7.4-1). Gray levels are
-//! lossless, colors are reduced to the 256 best. Does not know about DICOM pixel data.
+//! Encodes GIF (GIF89a), the only rendered format other than video that can contain several frames (PS3.18 table 8.7.4-1). Gray
+//! levels are lossless; colors are reduced to a palette of 256. Does not know about DICOM pixel data.
 
 use std::borrow::Cow;
 
@@ -14,25 +14,27 @@ use super::object::DataSet;
 /// Frame delay in hundredths of a second if the object has no frame rate: the default of browsers.
 const DEFAULT_DELAY: f64 = 10.0;
 
-/// Minimum frame delay in hundredths of a second: browsers replace shorter ones by a longer delay.
+/// Minimum frame delay in hundredths of a second. Browsers replace shorter delays by longer ones.
 const MIN_DELAY: f64 = 2.0;
 
-/// Size in bytes of the start of a file, before its color table.
+/// The size in bytes of the header and the logical screen descriptor, before the color table.
 const HEAD_SIZE: usize = 13;
 
 /// The extension that repeats the animation endlessly.
 const LOOP_EXTENSION: &[u8] = b"\x21\xFF\x0BNETSCAPE2.0\x03\x01\0\0\0";
 
-/// The frame delay of an object in hundredths of a second (PS3.3 C.7.6.5, C.12.1.1.1).
+/// Returns the frame delay of an object in hundredths of a second (PS3.3 C.7.6.5, C.12.1.1.1).
 pub(super) fn delay(attributes: &DataSet) -> u16 {
-    let positive = |tag| attributes.decimal(tag).filter(|number| *number > 0.0);
-    let rate = positive(tags::RECOMMENDED_DISPLAY_FRAME_RATE).or_else(|| positive(tags::CINE_RATE));
-    let delay = rate.map(|rate| 100.0 / rate).or_else(|| positive(tags::FRAME_TIME).map(|time| time / 10.0));
+    let positive_number = |tag| attributes.decimal(tag).filter(|number| *number > 0.0);
+    let rate =
+        positive_number(tags::RECOMMENDED_DISPLAY_FRAME_RATE).or_else(|| positive_number(tags::CINE_RATE));
+    let delay =
+        rate.map(|rate| 100.0 / rate).or_else(|| positive_number(tags::FRAME_TIME).map(|time| time / 10.0));
     delay.unwrap_or(DEFAULT_DELAY).round().clamp(MIN_DELAY, f64::from(u16::MAX)) as u16
 }
 
-/// Maximum memory in bytes that encoding needs in addition to the image.
-pub(super) fn memory(width: u32, height: u32, channels: usize) -> usize {
+/// Returns the maximum memory in bytes that encoding needs in addition to the image.
+pub(super) fn max_memory(width: u32, height: u32, channels: usize) -> usize {
     // RGBA values, and the palette indices.
     let bytes_per_pixel = if channels == 1 { 1 } else { 5 };
     (width as usize).saturating_mul(height as usize).saturating_mul(bytes_per_pixel)
@@ -59,7 +61,7 @@ pub(super) fn encode(image: DynamicImage, delay: u16) -> Result<Vec<u8>, RenderE
     encoder.into_inner().map_err(too_large)
 }
 
-/// Joins files of one frame each, with the same width and height, to one animated file.
+/// Joins files with one frame each, and with the same width and height, to one animated file.
 #[derive(Debug)]
 pub struct Animation;
 
@@ -67,13 +69,13 @@ impl Animation {
     /// The trailer after the last frame.
     pub const END: &[u8] = b"\x3B";
 
-    /// The start of the animated file, up to its second frame, from `file`, which contains the first frame.
+    /// Returns the start of the animated file, up to its second frame, from `file`, which contains the first frame.
     pub fn begin(file: &[u8]) -> Bytes {
         let (head, frame) = split(file);
         [head, LOOP_EXTENSION, frame].concat().into()
     }
 
-    /// The frame in `file`, to be appended to the animated file.
+    /// Returns the frame in `file`, to be appended to the animated file.
     pub fn append(file: &[u8]) -> Bytes {
         Bytes::copy_from_slice(split(file).1)
     }
@@ -126,12 +128,12 @@ mod tests {
     #[test]
     fn frames_are_joined_to_one_file() {
         let levels = [vec![1_u8; 6], vec![200; 6], vec![0, 50, 100, 150, 200, 250]];
-        let one = |levels: &Vec<u8>| {
+        let encode_one = |levels: &Vec<u8>| {
             encode(DynamicImage::ImageLuma8(GrayImage::from_raw(3, 2, levels.clone()).unwrap()), 7).unwrap()
         };
-        let mut file = Animation::begin(&one(&levels[0])).to_vec();
+        let mut file = Animation::begin(&encode_one(&levels[0])).to_vec();
         for levels in &levels[1..] {
-            file.extend_from_slice(&Animation::append(&one(levels)));
+            file.extend_from_slice(&Animation::append(&encode_one(levels)));
         }
         file.extend_from_slice(Animation::END);
         let decoded: Vec<_> = levels.iter().map(|levels| (rgba(levels), 70)).collect();

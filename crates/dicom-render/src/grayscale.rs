@@ -1,7 +1,7 @@
 //! Converts stored values to gray levels (PS3.4 N.2): Modality LUT or rescale, VOI LUT or window, Presentation LUT.
 //!
-//! If neither the object nor the request has a VOI LUT or window, the smallest value of the frame is black and the
-//! greatest is white; padding values are ignored. Does not know about color images.
+//! If neither the object nor the request contains a VOI LUT or window, the minimum value of the frame is black and the maximum
+//! is white; padding values are ignored. Does not know about color images.
 
 use dicom_codecs::{FrameLayout, PhotometricInterpretation, Samples};
 use dicom_dictionary_std::tags;
@@ -16,7 +16,7 @@ use super::window::{Window, WindowFunction};
 pub(super) struct FrameAttributes<'a> {
     object: &'a DataSet,
     shared: Option<DataSet>,
-    own: Option<DataSet>,
+    per_frame: Option<DataSet>,
 }
 
 impl<'a> FrameAttributes<'a> {
@@ -25,13 +25,13 @@ impl<'a> FrameAttributes<'a> {
         Ok(Self {
             object,
             shared: object.item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0)?,
-            own: object.item(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame as usize)?,
+            per_frame: object.item(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame as usize)?,
         })
     }
 
-    /// The item of the functional group `tag`, of the frame or shared by all frames.
+    /// Returns the item of the functional group `tag`: that of the frame, or else that shared by all frames.
     pub(super) fn group(&self, tag: dicom_core::Tag) -> Result<Option<DataSet>, RenderError> {
-        for groups in [&self.own, &self.shared].into_iter().flatten() {
+        for groups in [&self.per_frame, &self.shared].into_iter().flatten() {
             if let Some(item) = groups.item(tag, 0)? {
                 return Ok(Some(item));
             }
@@ -89,10 +89,10 @@ enum VoiTransform {
 }
 
 impl VoiTransform {
-    fn of_attributes(set: &DataSet, signed: bool) -> Result<Option<Self>, RenderError> {
+    fn read(set: &DataSet, is_signed: bool) -> Result<Option<Self>, RenderError> {
         // If there are a table and a window, either can be used; the table is more specific.
         if let Some(item) = set.item(tags::VOILUT_SEQUENCE, 0)? {
-            return LookupTable::from_item(&item, signed).map(|table| Some(Self::Table(table)));
+            return LookupTable::from_item(&item, is_signed).map(|table| Some(Self::Table(table)));
         }
         let (Some(center), Some(width)) = (set.decimal(tags::WINDOW_CENTER), set.decimal(tags::WINDOW_WIDTH))
         else {
@@ -107,9 +107,11 @@ impl VoiTransform {
     fn level(&self, output_value: f64) -> f64 {
         match self {
             Self::Window(window) => window.level(output_value),
-            Self::Table(table) => f64::from(table.entry(output_value.round() as i64)) / f64::from(table.top),
-            Self::Range(least, greatest) if greatest > least => {
-                ((output_value - least) / (greatest - least)).clamp(0.0, 1.0)
+            Self::Table(table) => {
+                f64::from(table.entry(output_value.round() as i64)) / f64::from(table.max_entry)
+            }
+            Self::Range(minimum, maximum) if maximum > minimum => {
+                ((output_value - minimum) / (maximum - minimum)).clamp(0.0, 1.0)
             }
             Self::Range(..) => 0.0,
         }
@@ -122,7 +124,7 @@ pub(super) struct Grayscale {
     modality: ModalityTransform,
     voi: VoiTransform,
     presentation: Option<LookupTable>,
-    inverted: bool,
+    is_inverted: bool,
 }
 
 impl Grayscale {
@@ -134,12 +136,12 @@ impl Grayscale {
         samples: &Samples,
     ) -> Result<Self, RenderError> {
         let modality = ModalityTransform::read(attributes, layout)?;
-        let signed = modality.may_be_negative(layout);
+        let is_signed = modality.may_be_negative(layout);
         let voi = if let Some(window) = window {
             Some(VoiTransform::Window(window))
         } else {
             let group = attributes.group(tags::FRAME_VOILUT_SEQUENCE)?;
-            VoiTransform::of_attributes(group.as_ref().unwrap_or(attributes.object()), signed)?
+            VoiTransform::read(group.as_ref().unwrap_or(attributes.object()), is_signed)?
         };
         let voi = voi.unwrap_or_else(|| {
             let padding = Padding::read(attributes.object(), layout);
@@ -149,22 +151,22 @@ impl Grayscale {
         let presentation = object.item(tags::PRESENTATION_LUT_SEQUENCE, 0)?;
         let presentation = presentation.map(|item| LookupTable::from_item(&item, false)).transpose()?;
         let shape = object.text(tags::PRESENTATION_LUT_SHAPE);
-        let inverted = layout.photometric_interpretation() == PhotometricInterpretation::Monochrome1
+        let is_inverted = layout.photometric_interpretation() == PhotometricInterpretation::Monochrome1
             || shape.as_deref() == Some("INVERSE");
-        Ok(Self { modality, voi, presentation, inverted })
+        Ok(Self { modality, voi, presentation, is_inverted })
     }
 
     fn level(&self, number: i64) -> u8 {
         let level = self.voi.level(self.modality.output_value(number));
         let level = match &self.presentation {
-            Some(table) => f64::from(table.entry_at(level)) / f64::from(table.top),
+            Some(table) => f64::from(table.entry_at_fraction(level)) / f64::from(table.max_entry),
             None => level,
         };
-        let level = if self.inverted { 1.0 - level } else { level };
+        let level = if self.is_inverted { 1.0 - level } else { level };
         (level * 255.0).round() as u8
     }
 
-    /// The gray levels of a frame, 0 for black.
+    /// Returns the gray levels of a frame, 0 for black.
     pub(super) fn levels(&self, samples: &Samples, layout: &FrameLayout) -> Vec<u8> {
         match samples {
             Samples::U16(words) => {
@@ -193,7 +195,7 @@ impl Padding {
     }
 
     fn contains(self, number: i64) -> bool {
-        self.0.is_some_and(|(least, greatest)| (least..=greatest).contains(&number))
+        self.0.is_some_and(|(minimum, maximum)| (minimum..=maximum).contains(&number))
     }
 }
 
@@ -210,15 +212,15 @@ fn full_range(
     let mut range: Option<(i64, i64)> = None;
     let mut include = |number: i64| {
         if !padding.contains(number) {
-            let (least, greatest) = range.unwrap_or((number, number));
-            range = Some((least.min(number), greatest.max(number)));
+            let (minimum, maximum) = range.unwrap_or((number, number));
+            range = Some((minimum.min(number), maximum.max(number)));
         }
     };
     match samples {
         Samples::U16(words) => words.iter().for_each(|word| include(layout.value(u32::from(*word)))),
         Samples::U32(longs) => longs.iter().for_each(|long| include(layout.value(*long))),
     }
-    let (least, greatest) = range.unwrap_or_default();
-    let (one, other) = (modality.output_value(least), modality.output_value(greatest));
-    VoiTransform::Range(one.min(other), one.max(other))
+    let (minimum, maximum) = range.unwrap_or_default();
+    let (first_limit, second_limit) = (modality.output_value(minimum), modality.output_value(maximum));
+    VoiTransform::Range(first_limit.min(second_limit), first_limit.max(second_limit))
 }

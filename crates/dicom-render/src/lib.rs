@@ -1,11 +1,11 @@
 //! Renders DICOM images to JPEG, PNG or GIF (PS3.18 8.7.4, 10.4.1.1.3), from the bytes of a DICOM file (PS3.10) and the
-//! rendering parameters. Pure functions: does not know about archives, requests or the clock.
+//! rendering parameters. Consists of pure functions: does not know about archives, requests or the clock.
 //!
-//! No input is trusted: values are read in place, memory needs are compared with a limit before memory is allocated,
-//! and one frame is decoded at a time. Images that cannot be rendered correctly are rejected with the reason. Overlays
-//! and color profiles are not rendered.
+//! Input is not trusted: values are read in place, the required memory is compared with a limit before it is allocated, and one
+//! frame is decoded at a time. Images that cannot be rendered correctly are rejected with the reason. Overlays and color
+//! profiles are not rendered.
 //!
-//! - [`render`] makes an image of a frame; the other modules are its steps
+//! - [`render`] renders a frame; the other modules are its steps
 //! - [`object`] reads the required attributes, [`pixels`] finds the bytes of one frame, [`dicom_codecs`] decodes its
 //!   samples
 //! - [`grayscale`] and [`color`] convert samples to gray levels and RGB, with [`window`] and [`lookup_table`]
@@ -70,7 +70,7 @@ pub enum RenderError {
     Unsupported(&'static str),
     /// The object is invalid.
     #[error("the object cannot be rendered: {0}")]
-    Broken(&'static str),
+    Malformed(&'static str),
     /// The frame cannot be decoded.
     #[error("the object cannot be rendered: {0}; request the object or its frames instead")]
     Codec(#[from] CodecError),
@@ -91,7 +91,7 @@ impl Format {
     /// All formats, the default first.
     pub const ALL: [Self; 3] = [Self::Jpeg, Self::Png, Self::Gif];
 
-    /// The media type.
+    /// Returns the media type.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",

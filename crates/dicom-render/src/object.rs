@@ -11,7 +11,7 @@ use dicom_model::part10::ReadError;
 pub(super) use dicom_model::part10::in_place::{Elements as DataSet, InPlace as Object, Pixels};
 
 /// The attributes that rendering uses, and the sequences that contain some of them.
-const NEEDED: &[Tag] = &[
+const REQUIRED: &[Tag] = &[
     tags::SAMPLES_PER_PIXEL,
     tags::PHOTOMETRIC_INTERPRETATION,
     tags::PLANAR_CONFIGURATION,
@@ -61,18 +61,18 @@ const NEEDED: &[Tag] = &[
 
 /// Reads the file up to the end of its pixel data. A deflated data set must not inflate to more than `limit` bytes.
 pub(super) fn read(file: &Bytes, limit: usize) -> Result<Object, RenderError> {
-    let is_needed = |tag| NEEDED.contains(&tag) || annotation::ATTRIBUTES.contains(&tag);
-    Ok(Object::read(file, limit, is_needed)?)
+    let is_required = |tag| REQUIRED.contains(&tag) || annotation::ATTRIBUTES.contains(&tag);
+    Ok(Object::read(file, limit, is_required)?)
 }
 
 impl From<ReadError> for RenderError {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::NotDicom => Self::Broken("it is not a DICOM file"),
+            ReadError::NotDicom => Self::Malformed("it is not a DICOM file"),
             ReadError::Directory => Self::NoImage,
             ReadError::TransferSyntax(uid) => Self::TransferSyntax(uid),
-            ReadError::Broken(what) => Self::Broken(what),
-            ReadError::Truncated | ReadError::Io(_) => Self::Broken("it is truncated"),
+            ReadError::Malformed(what) => Self::Malformed(what),
+            ReadError::Truncated | ReadError::Io(_) => Self::Malformed("it is truncated"),
             ReadError::TooLarge => Self::TooLarge,
         }
     }

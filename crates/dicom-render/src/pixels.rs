@@ -1,4 +1,4 @@
-//! Reads the Image Pixel Module (PS3.3 C.7.6.3) and finds the bytes of one frame (PS3.5 8). Does not decode frames.
+//! Reads the Image Pixel Module (PS3.3 C.7.6.3) and locates the bytes of frames (PS3.5 8). Does not decode frames.
 
 use bytes::Bytes;
 use dicom_dictionary_std::tags;
@@ -14,7 +14,7 @@ use dicom_model::native_pixel_data::{FrameAttributes, NativeFrames, pixel_word_s
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ImagePixelModule {
     pub(super) layout: FrameLayout,
-    pub(super) frames: u32,
+    pub(super) frame_count: u32,
 }
 
 impl ImagePixelModule {
@@ -23,9 +23,9 @@ impl ImagePixelModule {
         let (Some(rows), Some(columns)) = (word(tags::ROWS), word(tags::COLUMNS)) else {
             return Err(RenderError::NoImage);
         };
-        let missing = RenderError::Broken("attributes of the Image Pixel Module are missing");
+        let missing = RenderError::Malformed("attributes of the Image Pixel Module are missing");
         let term = attributes.text(tags::PHOTOMETRIC_INTERPRETATION).ok_or_else(|| missing.clone())?;
-        let photometric_interpretation = PhotometricInterpretation::of_term(&term)
+        let photometric_interpretation = PhotometricInterpretation::from_term(&term)
             .ok_or(RenderError::Unsupported("the photometric interpretation"))?;
         let samples_per_pixel = word(tags::SAMPLES_PER_PIXEL).unwrap_or(1);
         let bits_allocated = word(tags::BITS_ALLOCATED).ok_or(missing)?;
@@ -41,22 +41,22 @@ impl ImagePixelModule {
             is_signed: word(tags::PIXEL_REPRESENTATION) == Some(1),
             is_planar: word(tags::PLANAR_CONFIGURATION) == Some(1),
         })?;
-        let frames = number_of_frames(attributes.text(tags::NUMBER_OF_FRAMES).as_deref()) as u32;
-        Ok(Self { layout, frames })
+        let frame_count = number_of_frames(attributes.text(tags::NUMBER_OF_FRAMES).as_deref()) as u32;
+        Ok(Self { layout, frame_count })
     }
 }
 
 /// The bytes of one frame.
 #[derive(Debug, Clone)]
 pub(super) enum FrameData {
-    /// Native pixels; the frame begins at bit `bit_offset` of the first byte.
+    /// Native pixel data; the frame begins `bit_offset` bits after the start of `bytes`.
     Native { bytes: Bytes, bit_offset: u32, byte_order: ByteOrder },
     /// A compressed bit stream.
     BitStream(Bytes),
 }
 
 impl FrameData {
-    /// The input of the decoder.
+    /// Returns the input of the decoder.
     pub(super) fn encoded(&self) -> EncodedFrame<'_> {
         match self {
             Self::Native { bytes, bit_offset, byte_order } => {
@@ -70,16 +70,16 @@ impl FrameData {
 /// The location of each frame.
 #[derive(Debug, Clone)]
 pub(super) enum Frames {
-    /// In native pixel data.
+    /// The location in native pixel data.
     Native { frames: NativeFrames, byte_order: ByteOrder },
-    /// In these fragments of encapsulated pixel data, by index.
+    /// The indexes of the fragments of each frame, in encapsulated pixel data.
     Encapsulated(Vec<Vec<usize>>),
 }
 
 impl Frames {
-    /// Locates all frames. Fails if the pixel data do not match their attributes.
+    /// Locates all frames. Fails if the pixel data does not match its attributes.
     pub(super) fn locate(object: &Object, module: &ImagePixelModule) -> Result<Self, RenderError> {
-        let (attributes, count) = (&object.elements, module.frames as usize);
+        let (attributes, count) = (&object.elements, module.frame_count as usize);
         match &object.pixels {
             None => Err(RenderError::NoImage),
             Some(Pixels::Native { bytes, vr, big_endian }) => {
@@ -97,7 +97,7 @@ impl Frames {
                 let word_size = if byte_order == ByteOrder::BigEndianWords { 2 } else { 1 };
                 let frames = NativeFrames::new(&size, count, bytes.len() as u64, word_size);
                 let frames = frames.map_err(|_| {
-                    RenderError::Broken("the pixel data are shorter than the image size requires")
+                    RenderError::Malformed("the pixel data is shorter than the image size requires")
                 })?;
                 Ok(Self::Native { frames, byte_order })
             }
@@ -106,15 +106,15 @@ impl Frames {
                 let locator = Locator::new(count, object.transfer_syntax, table, extended);
                 let fragments: Vec<_> = fragments.iter().map(|(fragment, _)| *fragment).collect();
                 let frames = locator.locate(&fragments);
-                let mismatch = RenderError::Broken("its fragments do not match its number of frames");
+                let mismatch = RenderError::Malformed("its fragments do not match its number of frames");
                 frames.map(Self::Encapsulated).map_err(|_| mismatch)
             }
         }
     }
 
-    /// The bytes of the frame with this index, counted from 0.
+    /// Returns the bytes of the frame with this index, counted from 0.
     pub(super) fn data(&self, object: &Object, index: u32) -> Result<FrameData, RenderError> {
-        let missing = RenderError::Broken("it has fewer frames than Number of Frames declares");
+        let missing = RenderError::Malformed("it has fewer frames than Number of Frames declares");
         match (self, &object.pixels) {
             (Self::Native { frames, byte_order }, Some(Pixels::Native { bytes, .. })) => {
                 let frame = frames.frame(index as usize).ok_or(missing)?;
@@ -135,7 +135,7 @@ impl Frames {
     }
 }
 
-/// The byte order of native pixel data with this value representation and Bits Allocated.
+/// Returns the byte order of native pixel data with this value representation and Bits Allocated.
 fn byte_order(vr: VR, bits_allocated: u16, big_endian: bool) -> ByteOrder {
     let has_several_samples = pixel_word_size(vr, bits_allocated) > usize::from(bits_allocated.div_ceil(8));
     match (big_endian, has_several_samples) {

@@ -1,5 +1,5 @@
-//! From an object to a rendered image (PS3.18 10.4.1.1.3): opens the object, and decodes, scales, annotates and encodes one frame.
-//! No object makes it panic or exceed its limit of memory. Does not know how a step works.
+//! Renders a frame of an object (PS3.18 10.4.1.1.3): opens the object, and decodes, scales, annotates and encodes the frame.
+//! Rendering never panics or exceeds the memory limit. Does not know how each step works.
 
 use bytes::Bytes;
 use dicom_codecs::Codec;
@@ -13,7 +13,7 @@ use super::object::{self, Object};
 use super::pixels::{Frames, ImagePixelModule};
 use super::{Appearance, Format, RenderError, annotation, color, gif};
 
-/// Default JPEG quality: no visible loss, at about one tenth of the size.
+/// The default JPEG quality: without visible loss, and at about one tenth of the size.
 const DEFAULT_QUALITY: u8 = 90;
 
 /// An image whose frames can be rendered.
@@ -24,14 +24,14 @@ pub struct Image {
     codec: Codec,
     frames: Frames,
     /// Memory in bytes that rendering can use in addition to the object.
-    memory: usize,
+    memory_limit: usize,
 }
 
 impl Image {
     /// Reads a DICOM file. The file and all data derived from it must fit in `limit` bytes of memory.
     pub fn open(file: &Bytes, limit: usize) -> Result<Self, RenderError> {
-        let memory = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
-        let object = object::read(file, memory)?;
+        let memory_limit = limit.checked_sub(file.len()).ok_or(RenderError::TooLarge)?;
+        let object = object::read(file, memory_limit)?;
         let module = ImagePixelModule::read(&object.elements)?;
         if object.pixels.is_none() {
             return Err(RenderError::NoImage);
@@ -39,13 +39,13 @@ impl Image {
         let codec = Codec::of_transfer_syntax(object.transfer_syntax)
             .ok_or_else(|| RenderError::TransferSyntax(object.transfer_syntax.to_owned()))?;
         let frames = Frames::locate(&object, &module)?;
-        let memory = memory.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
-        Ok(Self { object, module, codec, frames, memory })
+        let memory_limit = memory_limit.checked_sub(object.inflated).ok_or(RenderError::TooLarge)?;
+        Ok(Self { object, module, codec, frames, memory_limit })
     }
 
-    /// Number of frames.
-    pub fn frames(&self) -> u32 {
-        self.module.frames
+    /// Returns the number of frames.
+    pub fn frame_count(&self) -> u32 {
+        self.module.frame_count
     }
 
     /// Renders `frame`, counted from 1.
@@ -55,9 +55,9 @@ impl Image {
         appearance: &Appearance,
         format: Format,
     ) -> Result<Vec<u8>, RenderError> {
-        let (layout, frames) = (&self.module.layout, self.module.frames);
-        let index = frame.checked_sub(1).filter(|index| *index < frames);
-        let index = index.ok_or(RenderError::NoSuchFrame { frames })?;
+        let (layout, frame_count) = (&self.module.layout, self.module.frame_count);
+        let index = frame.checked_sub(1).filter(|index| *index < frame_count);
+        let index = index.ok_or(RenderError::NoSuchFrame { frames: frame_count })?;
         let attributes = FrameAttributes::read(&self.object.elements, index)?;
         let (width, height) = (layout.columns() as u32, layout.rows() as u32);
         let geometry = match appearance.viewport {
@@ -65,21 +65,23 @@ impl Image {
             None => None,
         };
         let channels = if layout.photometric_interpretation().is_monochrome() { 1 } else { 3 };
-        let whole = layout.pixels().saturating_mul(2 * channels);
-        let scaled = geometry.map_or(0, |geometry| geometry.memory(channels));
-        let (out_width, out_height) =
+        let converted_memory = layout.pixel_count().saturating_mul(2 * channels);
+        let scaling_memory = geometry.map_or(0, |geometry| geometry.max_memory(channels));
+        let (output_width, output_height) =
             geometry.map_or((width, height), |geometry| (geometry.width, geometry.height));
-        let encoded = if format == Format::Gif { gif::memory(out_width, out_height, channels) } else { 0 };
-        let needed =
-            [whole, scaled, encoded].into_iter().fold(self.codec.memory(layout), usize::saturating_add);
-        if needed > self.memory {
+        let encoding_memory =
+            if format == Format::Gif { gif::max_memory(output_width, output_height, channels) } else { 0 };
+        let required = [converted_memory, scaling_memory, encoding_memory]
+            .into_iter()
+            .fold(self.codec.max_memory(layout), usize::saturating_add);
+        if required > self.memory_limit {
             return Err(RenderError::TooLarge);
         }
         let data = self.frames.data(&self.object, index)?;
         let decoded = self.codec.decode(&data.encoded(), layout)?;
         let image = if channels == 1 {
-            let scale = Grayscale::read(&attributes, layout, appearance.window, &decoded.samples)?;
-            let levels = scale.levels(&decoded.samples, layout);
+            let transformation = Grayscale::read(&attributes, layout, appearance.window, &decoded.samples)?;
+            let levels = transformation.levels(&decoded.samples, layout);
             GrayImage::from_raw(width, height, levels).map(DynamicImage::ImageLuma8)
         } else {
             let rgb = color::rgb_values(&decoded, layout, &self.object.elements)?;
@@ -87,12 +89,12 @@ impl Image {
         };
         drop(decoded);
         let image =
-            image.ok_or(RenderError::Broken("the pixel data are shorter than the image size requires"))?;
+            image.ok_or(RenderError::Malformed("the pixel data is shorter than the image size requires"))?;
         let mut image = match geometry {
             Some(geometry) => geometry.apply(&image),
             None => image,
         };
-        let lines = appearance.annotation.lines(&self.object.elements, frame, frames)?;
+        let lines = appearance.annotation.lines(&self.object.elements, frame, frame_count)?;
         annotation::write(&mut image, &lines)?;
         match format {
             Format::Gif => gif::encode(image, gif::delay(&self.object.elements)),
@@ -102,7 +104,7 @@ impl Image {
     }
 }
 
-/// The ratio of height to width of a pixel, 1 by default (PS3.3 C.7.6.3.1.7, 10.7.1.3).
+/// Returns the ratio of height to width of a pixel, 1 by default (PS3.3 C.7.6.3.1.7, 10.7.1.3).
 fn pixel_aspect(attributes: &FrameAttributes<'_>) -> Result<f64, RenderError> {
     let measures = attributes.group(tags::PIXEL_MEASURES_SEQUENCE)?;
     let object = attributes.object();

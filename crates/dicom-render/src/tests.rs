@@ -1,5 +1,5 @@
-//! Tests rendering of small objects that are built byte by byte. Real objects are compared with another implementation
-//! in tests/e2e.
+//! Renders small objects that are built byte by byte. tests/e2e compares the results for real objects with those of another
+//! implementation.
 
 use bytes::Bytes;
 use dicom_core::Tag;
@@ -11,7 +11,7 @@ use super::*;
 
 const LIMIT: usize = 64 << 20;
 
-/// An object under construction, in Explicit VR Little Endian.
+/// A file under construction, in Explicit VR Little Endian.
 #[derive(Clone)]
 struct File {
     transfer_syntax: &'static str,
@@ -19,7 +19,7 @@ struct File {
 }
 
 impl File {
-    /// An image of `rows` and `columns` with samples of `bits` bits.
+    /// Creates an image of `rows` and `columns` with samples of `bits` bits.
     fn new(rows: u16, columns: u16, bits: u16, photometric: &str) -> Self {
         let samples: u16 = if ["RGB", "YBR_FULL", "YBR_FULL_422"].contains(&photometric) { 3 } else { 1 };
         let file = Self { transfer_syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN, elements: Vec::new() };
@@ -111,23 +111,23 @@ impl File {
         Ok(image::load_from_memory(&png).unwrap().into_bytes())
     }
 
-    fn rendered(&self) -> Vec<u8> {
+    fn render_default(&self) -> Vec<u8> {
         self.render(&Appearance::default()).unwrap()
     }
 }
 
-fn windowed(file: &File, window: &str) -> Vec<u8> {
+fn render_with_window(file: &File, window: &str) -> Vec<u8> {
     file.render(&Appearance { window: Window::parse(window), ..Appearance::default() }).unwrap()
 }
 
 #[test]
 fn image_without_a_window_shows_the_full_range_of_its_values() {
     let file = File::new(1, 4, 16, "MONOCHROME2").pixel_words(&[1000, 1100, 1200, 1255]);
-    assert_eq!(file.rendered(), [0, 100, 200, 255]);
+    assert_eq!(file.render_default(), [0, 100, 200, 255]);
     let flat = File::new(1, 2, 16, "MONOCHROME2").pixel_words(&[7, 7]);
-    assert_eq!(flat.rendered(), [0, 0]);
+    assert_eq!(flat.render_default(), [0, 0]);
     let padded = file.words(tags::PIXEL_PADDING_VALUE, &[1000]).pixel_words(&[1000, 1100, 1200, 1355]);
-    assert_eq!(padded.rendered(), [0, 0, 100, 255], "padding is black like the smallest other value");
+    assert_eq!(padded.render_default(), [0, 0, 100, 255], "padding is black like the smallest other value");
 }
 
 #[test]
@@ -136,11 +136,15 @@ fn window_applies_to_rescaled_values() {
         .text(tags::RESCALE_INTERCEPT, "DS", "-1024")
         .text(tags::RESCALE_SLOPE, "DS", "2")
         .pixel_words(&[512, 562, 612]);
-    assert_eq!(windowed(&file, "100,200,linear-exact"), [0, 128, 255]);
-    let own = file.text(tags::WINDOW_CENTER, "DS", "100\\5").text(tags::WINDOW_WIDTH, "DS", "401\\6");
-    assert_eq!(own.rendered(), [64, 128, 192], "the first of several windows");
-    assert_eq!(own.clone().text(tags::VOILUT_FUNCTION, "CS", "SIGMOID").rendered(), [69, 128, 186]);
-    let unknown = own.text(tags::VOILUT_FUNCTION, "CS", "CUBIC");
+    assert_eq!(render_with_window(&file, "100,200,linear-exact"), [0, 128, 255]);
+    let first_window =
+        file.text(tags::WINDOW_CENTER, "DS", "100\\5").text(tags::WINDOW_WIDTH, "DS", "401\\6");
+    assert_eq!(first_window.render_default(), [64, 128, 192], "the first of several windows");
+    assert_eq!(
+        first_window.clone().text(tags::VOILUT_FUNCTION, "CS", "SIGMOID").render_default(),
+        [69, 128, 186]
+    );
+    let unknown = first_window.text(tags::VOILUT_FUNCTION, "CS", "CUBIC");
     assert_eq!(unknown.render(&Appearance::default()), Err(RenderError::Unsupported("the VOI LUT function")));
 }
 
@@ -148,17 +152,17 @@ fn window_applies_to_rescaled_values() {
 fn values_are_signed_if_declared_and_overlay_bits_are_ignored() {
     let file = File::new(1, 3, 12, "MONOCHROME2").words(tags::PIXEL_REPRESENTATION, &[1]);
     // 0xF is above the twelve stored bits: a retired overlay in the pixel data.
-    assert_eq!(file.pixel_words(&[0xF800, 0x0000, 0x07FF]).rendered(), [0, 128, 255]);
+    assert_eq!(file.pixel_words(&[0xF800, 0x0000, 0x07FF]).render_default(), [0, 128, 255]);
     let high = File::new(1, 3, 12, "MONOCHROME2").words(tags::HIGH_BIT, &[15]);
-    assert_eq!(high.pixel_words(&[0x0010, 0x0020, 0x0030]).rendered(), [0, 128, 255]);
+    assert_eq!(high.pixel_words(&[0x0010, 0x0020, 0x0030]).render_default(), [0, 128, 255]);
 }
 
 #[test]
 fn monochrome1_is_black_where_monochrome2_is_white() {
     let file = File::new(1, 2, 8, "MONOCHROME1").pixels(&[0, 255]);
-    assert_eq!(file.rendered(), [255, 0]);
+    assert_eq!(file.render_default(), [255, 0]);
     let shaped = File::new(1, 2, 8, "MONOCHROME1").text(tags::PRESENTATION_LUT_SHAPE, "CS", "INVERSE");
-    assert_eq!(shaped.pixels(&[0, 255]).rendered(), [255, 0], "the inversion is not applied twice");
+    assert_eq!(shaped.pixels(&[0, 255]).render_default(), [255, 0], "the inversion is not applied twice");
 }
 
 #[test]
@@ -169,40 +173,40 @@ fn tables_replace_slope_window_and_shape() {
     };
     let file = File::new(1, 3, 8, "MONOCHROME2").element(tags::PIXEL_DATA, "OW", &[9, 10, 12, 0]);
     let voi = file.clone().item(tags::VOILUT_SEQUENCE, &table(10, &[50, 60, 70]));
-    assert_eq!(voi.rendered(), [50, 50, 70], "values below the first entry map to it");
+    assert_eq!(voi.render_default(), [50, 50, 70], "values below the first entry map to it");
     let modality = voi.item(tags::MODALITY_LUT_SEQUENCE, &table(9, &[11, 11, 12, 10]));
-    assert_eq!(modality.rendered(), [60, 60, 50]);
+    assert_eq!(modality.render_default(), [60, 60, 50]);
     let presentation = file.item(tags::PRESENTATION_LUT_SEQUENCE, &table(0, &[255, 0]));
-    assert_eq!(windowed(&presentation, "10.5,3,linear-exact"), [255, 255, 0]);
+    assert_eq!(render_with_window(&presentation, "10.5,3,linear-exact"), [255, 255, 0]);
 }
 
 #[test]
-fn frame_has_its_own_slope_and_window() {
+fn functional_groups_define_slope_and_window_of_a_frame() {
     let window = File::empty().text(tags::WINDOW_CENTER, "DS", "100").text(tags::WINDOW_WIDTH, "DS", "200");
     let linear = window.text(tags::VOILUT_FUNCTION, "CS", "LINEAR_EXACT");
     let rescaled =
         File::empty().text(tags::RESCALE_SLOPE, "DS", "2").text(tags::RESCALE_INTERCEPT, "DS", "0");
-    let own = File::empty().item(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, &rescaled);
+    let first_window = File::empty().item(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, &rescaled);
     let shared = File::empty().item(tags::FRAME_VOILUT_SEQUENCE, &linear);
     let file = File::new(1, 2, 8, "MONOCHROME2")
         .item(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, &shared)
-        .item(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, &own)
+        .item(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, &first_window)
         .pixels(&[40, 100]);
-    assert_eq!(file.rendered(), [102, 255]);
+    assert_eq!(file.render_default(), [102, 255]);
 }
 
 #[test]
 fn colors_are_the_same_in_every_encoding() {
-    let red_and_grey = [255, 0, 0, 128, 128, 128];
+    let red_and_gray = [255, 0, 0, 128, 128, 128];
     let rgb = File::new(1, 2, 8, "RGB");
-    assert_eq!(rgb.clone().pixels(&red_and_grey).rendered(), red_and_grey);
+    assert_eq!(rgb.clone().pixels(&red_and_gray).render_default(), red_and_gray);
     let planes = rgb.words(tags::PLANAR_CONFIGURATION, &[1]).pixels(&[255, 128, 0, 128, 0, 128]);
-    assert_eq!(planes.rendered(), red_and_grey);
+    assert_eq!(planes.render_default(), red_and_gray);
     // PS3.3 C.7.6.3.1.2: red is 76, 85, 255.
     let ybr = File::new(1, 2, 8, "YBR_FULL").pixels(&[76, 85, 255, 128, 128, 128]);
-    assert_eq!(ybr.rendered(), [254, 0, 0, 128, 128, 128]);
+    assert_eq!(ybr.render_default(), [254, 0, 0, 128, 128, 128]);
     let shared = File::new(1, 2, 8, "YBR_FULL_422").pixels(&[76, 128, 128, 128]);
-    assert_eq!(shared.rendered(), [76, 76, 76, 128, 128, 128]);
+    assert_eq!(shared.render_default(), [76, 76, 76, 128, 128, 128]);
     let palette = File::new(1, 2, 8, "PALETTE COLOR")
         .words(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
         .words(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR, &[2, 7, 16])
@@ -210,7 +214,7 @@ fn colors_are_the_same_in_every_encoding() {
         .words(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0xFFFF, 0x8080])
         .words(tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0, 0x8080])
         .words(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA, &[0, 0x8080]);
-    assert_eq!(palette.pixels(&[7, 8]).rendered(), red_and_grey);
+    assert_eq!(palette.pixels(&[7, 8]).render_default(), red_and_gray);
 }
 
 #[test]
@@ -255,7 +259,7 @@ fn object_without_complete_pixel_data_is_rejected() {
     let short = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2]);
     assert_eq!(
         short.render(&Appearance::default()),
-        Err(RenderError::Broken("the pixel data are shorter than the image size requires"))
+        Err(RenderError::Malformed("the pixel data is shorter than the image size requires"))
     );
     let whole = File::new(2, 2, 8, "MONOCHROME2").pixels(&[1, 2, 3, 4]).bytes();
     for length in 0..whole.len() {
@@ -278,9 +282,9 @@ fn wrong_sizes_are_rejected_before_memory_is_allocated() {
     ] {
         let file = File::new(3, 3, 8, "MONOCHROME2").encapsulated(syntax, &stream);
         let result = file.render(&Appearance::default());
-        let is_broken =
-            matches!(result, Err(RenderError::Codec(CodecError::Broken(_) | CodecError::SizeMismatch(_))));
-        assert!(is_broken, "{syntax}: {result:?}");
+        let is_malformed =
+            matches!(result, Err(RenderError::Codec(CodecError::Malformed(_) | CodecError::SizeMismatch(_))));
+        assert!(is_malformed, "{syntax}: {result:?}");
         let huge = File::new(65_535, 65_535, 8, "MONOCHROME2").encapsulated(syntax, &stream);
         assert_eq!(huge.render(&Appearance::default()), Err(RenderError::TooLarge), "{syntax}");
     }
@@ -312,10 +316,10 @@ fn sequences_of_undefined_length_are_skipped_and_nesting_is_limited() {
     let mut file = File::new(1, 1, 8, "MONOCHROME2").pixels(&[5, 0]);
     let end = [&[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0][..], &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]].concat();
     file.elements.insert(7, (Tag(0x0040, 0x0275), [nested.clone(), end].concat()));
-    assert_eq!(file.rendered(), [0]);
+    assert_eq!(file.render_default(), [0]);
     file.elements[7].1 = nested.repeat(10_000);
     let result = file.render(&Appearance::default());
-    assert_eq!(result, Err(RenderError::Broken("sequences are nested too deep")));
+    assert_eq!(result, Err(RenderError::Malformed("sequences are nested too deep")));
 }
 
 proptest! {
@@ -329,8 +333,8 @@ proptest! {
             File::new(3, 3, 8, "MONOCHROME2").encapsulated(uids::RLE_LOSSLESS, &stream),
         ] {
             let mut bytes = file.bytes().to_vec();
-            for (at, byte) in &changes {
-                if let Some(old) = bytes.get_mut(132 + at) {
+            for (index, byte) in &changes {
+                if let Some(old) = bytes.get_mut(132 + index) {
                     *old = *byte;
                 }
             }
@@ -377,5 +381,5 @@ fn offset_beyond_the_file_is_rejected() {
         .text(tags::NUMBER_OF_FRAMES, "IS", "2")
         .element(tags::EXTENDED_OFFSET_TABLE, "OB", &[0xFF; 16])
         .encapsulated(uids::RLE_LOSSLESS, &[0; 64]);
-    assert!(matches!(file.render(&Appearance::default()), Err(RenderError::Broken(_))));
+    assert!(matches!(file.render(&Appearance::default()), Err(RenderError::Malformed(_))));
 }

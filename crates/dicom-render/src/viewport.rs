@@ -1,6 +1,6 @@
 //! The viewport: crops, flips and scales an image (PS3.18 8.3.5.1.3). Does not know about gray levels.
 //!
-//! The bounds hold for every renderer: some archives allocate whatever a client requests, and do not survive it.
+//! The limits apply to every renderer, because some archives allocate the requested size without a limit and crash.
 
 use image::DynamicImage;
 use image::imageops::FilterType;
@@ -8,7 +8,7 @@ use image::imageops::FilterType;
 use super::RenderError;
 use super::number::decimal;
 
-/// Maximum width and height of a rendered image in pixels: more than any display has.
+/// Maximum width and height of a rendered image in pixels, which is above that of any display.
 pub const MAX_VIEWPORT_SIDE: u32 = 8192;
 
 /// Maximum number of pixels of a rendered image: a display of 7680 by 4320 pixels fits.
@@ -24,14 +24,14 @@ pub struct Viewport {
     height: u32,
     left: f64,
     top: f64,
-    /// Width of the region; negative to flip horizontally. Without it, the rest of the image.
+    /// The width of the region, negative to flip horizontally. `None` means the rest of the image.
     source_width: Option<f64>,
-    /// Height of the region; negative to flip vertically. Without it, the rest of the image.
+    /// The height of the region, negative to flip vertically. `None` means the rest of the image.
     source_height: Option<f64>,
 }
 
 impl Viewport {
-    /// The whole image, scaled to fit `width` and `height` pixels.
+    /// Creates a viewport for the whole image, scaled to fit `width` and `height` pixels.
     pub fn within(width: u32, height: u32) -> Self {
         Self { width, height, left: 0.0, top: 0.0, source_width: None, source_height: None }
     }
@@ -76,12 +76,12 @@ impl Viewport {
         width.max(height) <= MAX_VIEWPORT_SIDE && area <= MAX_VIEWPORT_AREA
     }
 
-    /// Maximum number of pixels of the rendered image.
+    /// Returns the maximum number of pixels of the rendered image.
     pub fn area(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// The geometry for an image of `width` and `height` pixels with the ratio `aspect` of pixel height to width.
+    /// Returns the geometry for an image of `width` and `height` pixels with the ratio `aspect` of pixel height to width.
     pub(super) fn geometry(&self, width: u32, height: u32, aspect: f64) -> Result<Geometry, RenderError> {
         let (left, region_width) = pixel_range(self.left, self.source_width, width)?;
         let (top, region_height) = pixel_range(self.top, self.source_height, height)?;
@@ -101,17 +101,18 @@ impl Viewport {
     }
 }
 
-/// Start and length in whole pixels of the range of `length` from `start`; partially covered pixels are included.
-fn pixel_range(start: f64, length: Option<f64>, all: u32) -> Result<(u32, u32), RenderError> {
-    let end = length.map_or(f64::from(all), |length| start + length.abs());
-    if start >= f64::from(all) || end > f64::from(all) {
+/// Returns the start and the length in whole pixels of a range, including partially covered pixels. `size` is the number of pixels
+/// of the image in this dimension.
+fn pixel_range(start: f64, length: Option<f64>, size: u32) -> Result<(u32, u32), RenderError> {
+    let end = length.map_or(f64::from(size), |length| start + length.abs());
+    if start >= f64::from(size) || end > f64::from(size) {
         return Err(RenderError::OutsideOfImage);
     }
     let first = start.floor() as u32;
     Ok((first, (end.ceil() as u32 - first).max(1)))
 }
 
-/// A region in whole pixels, and its size in the rendered image.
+/// A region of the source image in whole pixels, and its size in the rendered image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Geometry {
     left: u32,
@@ -125,9 +126,9 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// Maximum memory in bytes for scaling: the region, the vertically scaled region with four floating-point channels,
-    /// and the result.
-    pub(super) fn memory(&self, channels: usize) -> usize {
+    /// Returns the maximum memory in bytes for scaling: the region, the vertically scaled region with four floating-point
+    /// channels, and the result.
+    pub(super) fn max_memory(&self, channels: usize) -> usize {
         let area = |width: u32, height: u32| (width as usize).saturating_mul(height as usize);
         let region = area(self.region_width, self.region_height).saturating_mul(channels);
         let columns = area(self.region_width, self.height).saturating_mul(16);
@@ -156,23 +157,23 @@ impl Geometry {
 mod tests {
     use super::*;
 
-    fn size(viewport: &str, width: u32, height: u32, aspect: f64) -> (u32, u32) {
+    fn scaled_size(viewport: &str, width: u32, height: u32, aspect: f64) -> (u32, u32) {
         let geometry = Viewport::parse(viewport).unwrap().geometry(width, height, aspect).unwrap();
         (geometry.width, geometry.height)
     }
 
     #[test]
     fn image_fits_its_viewport_without_distortion() {
-        assert_eq!(size("100,100", 512, 256, 1.0), (100, 50));
-        assert_eq!(size("100,100", 256, 512, 1.0), (50, 100));
-        assert_eq!(size("1024,1024", 512, 512, 1.0), (1024, 1024), "it is enlarged too");
-        assert_eq!(size("128,128", 4000, 1, 1.0), (128, 1));
+        assert_eq!(scaled_size("100,100", 512, 256, 1.0), (100, 50));
+        assert_eq!(scaled_size("100,100", 256, 512, 1.0), (50, 100));
+        assert_eq!(scaled_size("1024,1024", 512, 512, 1.0), (1024, 1024), "the image is enlarged");
+        assert_eq!(scaled_size("128,128", 4000, 1, 1.0), (128, 1));
     }
 
     #[test]
     fn pixels_that_are_not_square_are_stretched() {
-        assert_eq!(size("200,200", 100, 100, 2.0), (100, 200));
-        assert_eq!(size("200,200", 100, 100, 0.5), (200, 100));
+        assert_eq!(scaled_size("200,200", 100, 100, 2.0), (100, 200));
+        assert_eq!(scaled_size("200,200", 100, 100, 0.5), (200, 100));
     }
 
     #[test]

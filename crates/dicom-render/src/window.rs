@@ -1,4 +1,4 @@
-//! VOI windows: map values to levels from black to white (PS3.3 C.11.2.1.2, C.11.2.1.3). Does not know about lookup
+//! VOI windows, which map values to levels from black to white (PS3.3 C.11.2.1.2, C.11.2.1.3). Does not know about lookup
 //! tables.
 
 use super::number::decimal;
@@ -6,10 +6,10 @@ use super::number::decimal;
 /// VOI LUT Function (0028,1056).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WindowFunction {
-    /// LINEAR: between the centers of the first and the last value.
+    /// LINEAR: from the center of the first value to the center of the last value.
     #[default]
     Linear,
-    /// LINEAR_EXACT: between the edges of the window.
+    /// LINEAR_EXACT: from edge to edge of the window.
     LinearExact,
     /// SIGMOID: a sigmoid that never reaches black or white.
     Sigmoid,
@@ -46,7 +46,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window; `None` if it is invalid. The width is at least 1 for LINEAR, and greater than 0 for the other
+    /// Creates a window; `None` if it is invalid. The width is at least 1 for LINEAR, and greater than 0 for the other
     /// functions.
     pub fn new(center: f64, width: f64, function: WindowFunction) -> Option<Self> {
         let is_valid = if function == WindowFunction::Linear { width >= 1.0 } else { width > 0.0 };
@@ -60,7 +60,7 @@ impl Window {
         Self::new(decimal(center)?, decimal(width)?, WindowFunction::from_parameter(function)?)
     }
 
-    /// The level of `number` from 0 (black) to 1 (white).
+    /// Returns the level of `number` from 0 (black) to 1 (white).
     pub(super) fn level(&self, number: f64) -> f64 {
         let Self { center, width, function } = *self;
         match function {
@@ -109,11 +109,12 @@ mod tests {
     #[test]
     fn sigmoid_window_is_gray_at_its_center_and_symmetric() {
         assert_eq!(levels(WindowFunction::Sigmoid, 40.0, 400.0, &[40.0]), [127.5]);
-        let [below, above] = levels(WindowFunction::Sigmoid, 40.0, 400.0, &[-160.0, 240.0])[..] else {
+        let [lower_level, upper_level] = levels(WindowFunction::Sigmoid, 40.0, 400.0, &[-160.0, 240.0])[..]
+        else {
             panic!()
         };
         // 255 / (1 + e^2) and 255 / (1 + e^-2).
-        assert_eq!((below, above), (30.396_745, 224.603_255));
+        assert_eq!((lower_level, upper_level), (30.396_745, 224.603_255));
     }
 
     #[test]

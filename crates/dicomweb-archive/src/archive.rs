@@ -1,7 +1,8 @@
-//! The embedded archive: a read-only DICOMweb server over a folder of DICOM files.
-//! With it the gateway can be tried and tested without a PACS: all communication uses HTTP, as with any other archive.
-//! Searches (QIDO-RS, PS3.18 10.6) use an [`Index`] in memory; retrieval (WADO-RS, PS3.18 10.4) reads the files. Does
-//! not know about the gateway, FHIR, configuration or users.
+//! The embedded archive: a read-only DICOMweb server for a directory of DICOM files. It allows users to try and test the gateway
+//! without a PACS: the gateway accesses it by HTTP, like any other archive.
+//!
+//! Searches (QIDO-RS, PS3.18 10.6) use an [`Index`] in memory; retrieval (WADO-RS, PS3.18 10.4) reads the files. Does not know
+//! about the gateway, FHIR, configuration or users.
 
 mod accept;
 mod body;
@@ -34,11 +35,11 @@ use tokio::sync::Semaphore;
 pub use index::{Index, IndexReport, Instance, Progress, Series, Study};
 pub use route::ROOT;
 
-/// Maximum number of responses that read files concurrently: enough to use the disk, without occupying the blocking
-/// thread pool.
+/// Maximum number of responses that read files concurrently. It is sufficient to use the disk, and does not occupy all threads of
+/// the blocking thread pool.
 const MAX_CONCURRENT_READERS: usize = 16;
 
-/// Number of rows that are serialized at once.
+/// The number of rows that are serialized at once.
 const ROWS_PER_CHUNK: usize = 64;
 
 /// The archive. Cheap to clone.
@@ -93,21 +94,21 @@ impl InvalidRequest {
 }
 
 impl Archive {
-    /// An archive that serves the instances in `index`.
+    /// Creates an archive that serves the instances in `index`.
     pub fn new(index: Index) -> Self {
         Self { index: Arc::new(index), readers: Arc::new(Semaphore::new(MAX_CONCURRENT_READERS)) }
     }
 
-    /// The index of its studies.
+    /// Returns the index of the studies.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
     /// Responds to one request. Does not read the request body.
     pub async fn respond<B>(&self, request: Request<B>) -> Response<Body> {
-        let head = *request.method() == Method::HEAD;
+        let is_head = *request.method() == Method::HEAD;
         let response = self.dispatch(&request).await.unwrap_or_else(|error| error.response());
-        if head { response.map(|_| empty()) } else { response }
+        if is_head { response.map(|_| empty()) } else { response }
     }
 
     async fn dispatch<B>(&self, request: &Request<B>) -> Result<Response<Body>, InvalidRequest> {
@@ -116,9 +117,9 @@ impl Archive {
         }
         let Route { scope, resource } = Route::parse(&decode_safe_escapes(request.uri().path()))?;
         let query = Query::parse(request.uri().query().unwrap_or_default())?;
-        let accepted = accept::accepted(request.headers(), query.accept.as_deref());
-        let base = base(request);
-        if !matches!(resource, Resource::Search(_)) && !query.is_plain() {
+        let accepted = accept::parse_accept(request.headers(), query.accept.as_deref());
+        let base = base_url(request);
+        if !matches!(resource, Resource::Search(_)) && !query.has_only_accept() {
             return Err(InvalidRequest::Parameters);
         }
         match resource {
@@ -138,21 +139,21 @@ impl Archive {
         accepted: &[MediaRange],
         base: String,
     ) -> Result<Response<Body>, InvalidRequest> {
-        let media = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let media_type = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
         let (index, scope, query) = (Arc::clone(&self.index), Arc::new(scope), Arc::new(query));
         let hits = {
             let (index, scope, query) = (Arc::clone(&index), Arc::clone(&scope), Arc::clone(&query));
-            self.blocking(move || search::find(&index, level, &scope, &query)).await?
+            self.run_blocking(move || search::find(&index, level, &scope, &query)).await?
         };
         let mut response = Response::new(());
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         let mut warn = |text: &str| {
             if let Ok(value) = HeaderValue::from_str(&format!("299 {base}: \"{text}\"")) {
                 headers.append(WARNING, value);
             }
         };
-        if query.fuzzy {
+        if query.is_fuzzy {
             warn("The fuzzymatching parameter is not supported. Only literal matching has been performed.");
         }
         if hits.remaining > 0 {
@@ -173,7 +174,7 @@ impl Archive {
             }
             Ok(objects)
         });
-        Ok(response.map(|()| body::streamed(array(objects), Arc::clone(&self.readers))))
+        Ok(response.map(|()| body::streamed(json_array(objects), Arc::clone(&self.readers))))
     }
 
     fn metadata(
@@ -182,24 +183,24 @@ impl Archive {
         accepted: &[MediaRange],
         base: &str,
     ) -> Result<Response<Body>, InvalidRequest> {
-        let media = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
+        let media_type = accept::json(accepted).ok_or(InvalidRequest::NotAcceptable)?;
         let instances = self.instances(scope, base);
         if instances.is_empty() {
             return Err(InvalidRequest::NotFound);
         }
-        let objects = instances.into_iter().map(|one| {
+        let objects = instances.into_iter().map(|instance| {
             let mut object = Vec::new();
-            let header = body::header(&one.path, |_| true).map_err(io::Error::other)?;
-            metadata::write(&mut object, header, one.url)?;
+            let header = body::read_header(&instance.path, |_| true).map_err(io::Error::other)?;
+            metadata::write(&mut object, header, instance.url)?;
             Ok(object)
         });
-        let mut response = Response::new(body::streamed(array(objects), Arc::clone(&self.readers)));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        let mut response = Response::new(body::streamed(json_array(objects), Arc::clone(&self.readers)));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         Ok(response)
     }
 
-    /// The instances in `scope`, each with its URL.
-    fn instances(&self, scope: &Scope, base: &str) -> Vec<Located> {
+    /// Returns the instances in `scope`, each with its URL.
+    fn instances(&self, scope: &Scope, base: &str) -> Vec<LocatedInstance> {
         let Some(study) = &scope.study else { return Vec::new() };
         let studies = self.index.positions(study).iter().map(|position| &self.index.studies()[*position]);
         studies
@@ -209,7 +210,7 @@ impl Archive {
                 series.instances.iter().map(move |instance| (study, series, instance))
             })
             .filter(|(_, _, instance)| scope.instance.as_ref().is_none_or(|uid| *uid == instance.uid))
-            .map(|(study, series, instance)| Located {
+            .map(|(study, series, instance)| LocatedInstance {
                 path: instance.path.clone(),
                 transfer_syntax: instance.transfer_syntax,
                 url: format!("{base}/studies/{}/series/{}/instances/{}", study.uid, series.uid, instance.uid),
@@ -217,27 +218,27 @@ impl Archive {
             .collect()
     }
 
-    async fn blocking<T: Send + 'static>(
+    async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, InvalidRequest> {
         let permit = Arc::clone(&self.readers).acquire_owned().await.map_err(|_| InvalidRequest::Internal)?;
-        let done = tokio::task::spawn_blocking(work).await.map_err(|_| InvalidRequest::Internal);
+        let result = tokio::task::spawn_blocking(work).await.map_err(|_| InvalidRequest::Internal);
         drop(permit);
-        done
+        result
     }
 }
 
 /// A file and the URL of its instance.
 #[derive(Debug)]
-struct Located {
+struct LocatedInstance {
     path: PathBuf,
     transfer_syntax: &'static str,
     url: String,
 }
 
-/// The root URL of the service as the client sees it, for URLs in responses.
-fn base<B>(request: &Request<B>) -> String {
+/// Returns the root URL of the service, according to the host in the request, for URLs in responses.
+fn base_url<B>(request: &Request<B>) -> String {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let authority = request.uri().authority().map(http::uri::Authority::as_str).or(host);
     // Without a valid host, URLs are relative.
@@ -247,12 +248,12 @@ fn base<B>(request: &Request<B>) -> String {
     }
 }
 
-/// A JSON array of objects that are serialized on demand.
-fn array(objects: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) -> Chunks {
-    let mut first = true;
+/// Returns a JSON array of objects that are serialized on demand.
+fn json_array(objects: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) -> Chunks {
+    let mut is_first = true;
     let objects = objects.map(move |object| {
-        let mut chunk = if first { Vec::new() } else { vec![b','] };
-        first = false;
+        let mut chunk = if is_first { Vec::new() } else { vec![b','] };
+        is_first = false;
         chunk.append(&mut object?);
         Ok(Bytes::from(chunk))
     });

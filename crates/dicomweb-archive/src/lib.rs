@@ -1,5 +1,5 @@
-//! The embedded archive of the commands `demo` and `archive` and of tests, with sample studies to fill it. Does not
-//! know about the gateway, which knows archives only by their URLs.
+//! The embedded archive of the commands `demo` and `archive` and of tests, with sample studies. Does not know about the
+//! gateway, which accesses archives only by their URLs.
 
 pub mod archive;
 pub mod samples;
@@ -17,8 +17,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Drain timeout at shutdown. The only client is the gateway in the same process, which has already drained.
-const DRAIN: Duration = Duration::from_secs(5);
+/// The drain timeout at shutdown. The only client is the gateway in the same process, whose drain is already complete.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub use tour::Tour;
 
@@ -67,66 +67,66 @@ pub struct RunningArchive {
     report: IndexReport,
     archive: Archive,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
+    task: JoinHandle<()>,
     /// The directory of the sample files, removed on drop.
     scratch: Option<Scratch>,
 }
 
 impl RunningArchive {
-    /// The address that it listens on.
+    /// Returns the address on which the archive listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The root URL of its DICOMweb service.
+    /// Returns the root URL of the DICOMweb service.
     pub fn url(&self) -> String {
         format!("http://{}{}", self.address, archive::ROOT)
     }
 
-    /// The counts of indexed and skipped files.
+    /// Returns the counts of indexed and skipped files.
     pub fn report(&self) -> &IndexReport {
         &self.report
     }
 
-    /// The index of its studies.
+    /// Returns the index of the studies.
     pub fn index(&self) -> &Index {
         self.archive.index()
     }
 
     /// Stops listening, completes the requests in flight, and removes the sample files.
     pub async fn stop(self) {
-        let Self { stop, serving, scratch, .. } = self;
-        // Sending fails if it has already stopped.
+        let Self { stop, task, scratch, .. } = self;
+        // Sending fails if the archive has already stopped.
         let _ = stop.send(());
-        let _ = serving.await;
+        let _ = task.await;
         drop(scratch);
     }
 }
 
-/// Fills an archive with `content` and serves it on `listen`; port 0 selects a free port.
+/// Starts an archive with `content` on the address `listen`. Port 0 selects a free port.
 pub async fn start_archive(
     content: Content,
     listen: SocketAddr,
     progress: Progress,
 ) -> Result<RunningArchive, StartError> {
-    // Bind first: an address in use is reported before a long indexing, not after it.
+    // The address is bound first, so that an address in use is reported before the indexing, which can take long.
     let failed = |error| StartError::Listen { address: listen, error };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let (archive, report, scratch) =
         tokio::task::spawn_blocking(move || prepare(content, progress)).await??;
     let (stop, stopped) = oneshot::channel::<()>();
-    let limits = ConnectionLimits { drain: DRAIN, ..ConnectionLimits::default() };
+    let limits = ConnectionLimits { drain: DRAIN_TIMEOUT, ..ConnectionLimits::default() };
     let served = archive.clone();
     let service = move |request, _| {
         let archive = served.clone();
         async move { archive.respond(request).await }
     };
-    let serving = tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // A stop signal and a dropped sender both end the server.
         http_server::serve(listener, limits, service, async { drop(stopped.await) }).await;
     });
-    Ok(RunningArchive { address, report, archive, stop, serving, scratch })
+    Ok(RunningArchive { address, report, archive, stop, task, scratch })
 }
 
 fn prepare(

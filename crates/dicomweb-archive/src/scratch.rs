@@ -1,4 +1,4 @@
-//! A temporary directory that is removed when it is dropped. Does not know its content.
+//! A temporary directory, which is removed when its owner drops it. Does not know its content.
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Maximum number of attempts to find a free name.
-const ATTEMPTS: usize = 16;
+const MAX_ATTEMPTS: usize = 16;
 
-/// The directory.
+/// A temporary directory.
 #[derive(Debug)]
 pub(super) struct Scratch(PathBuf);
 
@@ -16,9 +16,8 @@ impl Scratch {
     /// Creates a directory that only this user can access, with an unpredictable name.
     pub(super) fn new() -> io::Result<Self> {
         let mut failure = io::Error::other("no free name");
-        for _ in 0..ATTEMPTS {
-            // The hash keys of the standard library are random, which is sufficient for a name that must be free, not
-            // secret.
+        for _ in 0..MAX_ATTEMPTS {
+            // The name must be unused, not secret, so the random hash keys of the standard library are sufficient.
             let name = RandomState::new().hash_one(std::process::id());
             let path = std::env::temp_dir().join(format!("dicomweb-gateway-samples-{name:016x}"));
             match create(&path) {
@@ -37,7 +36,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // If removal fails, only synthetic data remain.
+        // If the removal fails, only synthetic data remains.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -6,7 +6,7 @@ fn free_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// A client that ignores proxy settings of the machine.
+/// Returns a client that ignores proxy settings of the machine.
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

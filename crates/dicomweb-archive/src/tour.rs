@@ -1,4 +1,4 @@
-//! The list of URLs to try, which `demo` prints after the start. Does not know how the gateway responds to them.
+//! The list of URLs to try, which `demo` prints after the start. Does not know the responses of the gateway.
 
 use super::archive::{Index, Instance, Series, Study};
 use dicom_model::tags;
@@ -16,14 +16,14 @@ pub struct Tour<'a> {
 }
 
 impl Tour<'_> {
-    /// A study, series and instance with an image; if there is none, any instance.
+    /// Returns an instance with an image, with its series and study; any instance if there is no image.
     fn example(&self) -> Option<(&Study, &Series, &Instance)> {
         let series = |study| {
             let study: &Study = study;
             study.series.iter().map(move |series| (study, series))
         };
-        let all = self.index.studies().iter().flat_map(series);
-        let mut instances = all.flat_map(|(study, series)| {
+        let all_series = self.index.studies().iter().flat_map(series);
+        let mut instances = all_series.flat_map(|(study, series)| {
             series.instances.iter().map(move |instance| (study, series, instance))
         });
         let is_image =

@@ -77,7 +77,7 @@ impl FhirDate {
         self.offset.is_some()
     }
 
-    /// The first moment, read in `zone` if the date has no offset.
+    /// Returns the first moment, read in `zone` if the date has no offset.
     pub fn first_moment(&self, zone: &TimeZone) -> Timestamp {
         self.interval(zone).low
     }
@@ -87,7 +87,7 @@ impl FhirDate {
         self.precision >= Precision::Minute
     }
 
-    /// The length of the interval: a year, a day, a millisecond.
+    /// Returns the length of the interval: a year, a day, a millisecond.
     fn unit(&self) -> Span {
         match self.precision {
             Precision::Year => 1.year(),
@@ -99,13 +99,13 @@ impl FhirDate {
         }
     }
 
-    /// The last moment in local time.
+    /// Returns the last moment in local time.
     fn last(&self) -> DateTime {
         let next = self.first.checked_add(self.unit());
         next.and_then(|next| next.checked_sub(1.nanosecond())).unwrap_or(DateTime::MAX)
     }
 
-    /// The first and the last moment. If clocks are set back, both occurrences of the repeated hour belong to the
+    /// Returns the first and the last moment. If clocks are set back, both occurrences of the repeated hour belong to the
     /// interval; a skipped hour is read as if clocks had not been changed.
     fn interval(&self, zone: &TimeZone) -> Interval {
         let (first, last) = match self.offset {
@@ -134,7 +134,7 @@ impl FhirDate {
         Interval { high: high.max(interval.low), ..interval }
     }
 
-    /// The first and the last local calendar day that the date can overlap in any time zone: R4 allows offsets of up to
+    /// Returns the first and the last local calendar day that the date can overlap in any time zone: R4 allows offsets of up to
     /// 14 hours in both directions.
     pub fn day_bounds(&self) -> (Date, Date) {
         let (mut first, mut last) = (self.first, self.last());

@@ -1,44 +1,43 @@
-//! Parses JSON without loss: members in their order, numbers with their digits, because `1.0` and `1` differ in FHIR
-//! (R4 json#decimal). Used to convert serialized resources. Does not know about resource types: typed reading uses
-//! serde.
+//! Parses JSON without loss: members keep their order, and numbers keep their digits, because `1.0` and `1` differ in FHIR (R4
+//! json#decimal). Used to convert serialized resources. Does not know about resource types: the types are read with serde.
 
 mod pretty;
 
 use std::borrow::Cow;
 
-pub use pretty::indented;
+pub use pretty::indent;
 
-/// Maximum depth of nesting. Resources are not nested as deep, and this depth fits on any stack.
+/// Maximum depth of nesting. The nesting of resources is not as deep, and this depth fits on any stack.
 const MAX_DEPTH: usize = 100;
 
 /// A JSON value. Strings without escapes are borrowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json<'a> {
-    /// Members in their order.
+    /// The members in their order.
     Object(Vec<(Cow<'a, str>, Self)>),
-    /// Items in their order.
+    /// The items in their order.
     Array(Vec<Self>),
     /// A string, without quotes and escapes.
     Text(Cow<'a, str>),
     /// A number, `true`, `false` or `null`, as text.
-    Bare(&'a str),
+    Literal(&'a str),
 }
 
-/// The text is not JSON. Contains the byte offset of the error.
+/// Error: the text is not JSON. Contains the byte offset of the error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid JSON at byte {0}")]
 pub struct NotJson(usize);
 
 impl<'a> Json<'a> {
-    /// Parses `text`, which must consist of one value, in one pass.
+    /// Parses `text` in one pass. It must consist of one value.
     pub fn parse(text: &'a str) -> Result<Self, NotJson> {
-        let mut reader = Reader { text, at: 0 };
-        let value = reader.value(0)?;
-        reader.blanks();
-        if reader.at == text.len() { Ok(value) } else { Err(NotJson(reader.at)) }
+        let mut reader = Reader { text, position: 0 };
+        let value = reader.read_value(0)?;
+        reader.skip_whitespace();
+        if reader.position == text.len() { Ok(value) } else { Err(NotJson(reader.position)) }
     }
 
-    /// A member of an object.
+    /// Returns a member of an object.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
             Self::Object(members) => member(members, name),
@@ -46,7 +45,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -54,7 +53,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The items of an array; empty for other values.
+    /// Returns the items of an array; empty for other values.
     pub fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
@@ -63,121 +62,122 @@ impl<'a> Json<'a> {
     }
 }
 
-/// The member with this name.
+/// Returns the member with this name.
 pub(super) fn member<'m, 'a>(members: &'m [(Cow<'a, str>, Json<'a>)], name: &str) -> Option<&'m Json<'a>> {
     members.iter().find(|(other, _)| other == name).map(|(_, value)| value)
 }
 
-/// The offset of the quote that ends the string whose first character is at `begin`, and whether the string contains
+/// Returns the offset of the quote that ends the string whose first character is at `start`, and whether the string contains
 /// escapes; `None` if the string has no end.
-fn end_of_string(json: &[u8], begin: usize) -> Option<(usize, bool)> {
-    let (mut at, mut is_escaped) = (begin, false);
+fn string_end(json: &[u8], start: usize) -> Option<(usize, bool)> {
+    let (mut position, mut is_escaped) = (start, false);
     loop {
-        at += memchr::memchr2(b'"', b'\\', json.get(at..)?)?;
-        if json[at] == b'"' {
-            return Some((at, is_escaped));
+        position += memchr::memchr2(b'"', b'\\', json.get(position..)?)?;
+        if json[position] == b'"' {
+            return Some((position, is_escaped));
         }
         is_escaped = true;
-        at += 2;
+        position += 2;
     }
 }
 
 struct Reader<'a> {
     text: &'a str,
-    at: usize,
+    position: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn value(&mut self, depth: usize) -> Result<Json<'a>, NotJson> {
+    fn read_value(&mut self, depth: usize) -> Result<Json<'a>, NotJson> {
         if depth > MAX_DEPTH {
-            return Err(NotJson(self.at));
+            return Err(NotJson(self.position));
         }
         match self.peek() {
             Some(b'{') => {
                 let mut members = Vec::new();
-                self.list(b'}', |reader| {
-                    let name = reader.string()?;
+                self.read_list(b'}', |reader| {
+                    let name = reader.read_string()?;
                     reader.expect(b':')?;
-                    members.push((name, reader.value(depth + 1)?));
+                    members.push((name, reader.read_value(depth + 1)?));
                     Ok(())
                 })?;
                 Ok(Json::Object(members))
             }
             Some(b'[') => {
                 let mut items = Vec::new();
-                self.list(b']', |reader| {
-                    items.push(reader.value(depth + 1)?);
+                self.read_list(b']', |reader| {
+                    items.push(reader.read_value(depth + 1)?);
                     Ok(())
                 })?;
                 Ok(Json::Array(items))
             }
-            Some(b'"') => self.string().map(Json::Text),
-            _ => self.bare(),
+            Some(b'"') => self.read_string().map(Json::Text),
+            _ => self.read_literal(),
         }
     }
 
     /// Reads the comma-separated entries between a bracket and `end`.
-    fn list(
+    fn read_list(
         &mut self,
         end: u8,
-        mut one: impl FnMut(&mut Self) -> Result<(), NotJson>,
+        mut read_entry: impl FnMut(&mut Self) -> Result<(), NotJson>,
     ) -> Result<(), NotJson> {
-        self.at += 1;
+        self.position += 1;
         if self.peek() == Some(end) {
-            self.at += 1;
+            self.position += 1;
             return Ok(());
         }
         loop {
-            one(self)?;
+            read_entry(self)?;
             if self.peek() == Some(end) {
-                self.at += 1;
+                self.position += 1;
                 return Ok(());
             }
             self.expect(b',')?;
         }
     }
 
-    fn string(&mut self) -> Result<Cow<'a, str>, NotJson> {
+    fn read_string(&mut self) -> Result<Cow<'a, str>, NotJson> {
         self.expect(b'"')?;
-        let begin = self.at;
-        let (end, is_escaped) = end_of_string(self.text.as_bytes(), begin).ok_or(NotJson(begin))?;
-        self.at = end + 1;
+        let start = self.position;
+        let (end, is_escaped) = string_end(self.text.as_bytes(), start).ok_or(NotJson(start))?;
+        self.position = end + 1;
         if is_escaped {
-            let quoted = &self.text[begin - 1..self.at];
-            return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| NotJson(begin));
+            let quoted = &self.text[start - 1..self.position];
+            return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| NotJson(start));
         }
-        Ok(Cow::Borrowed(&self.text[begin..end]))
+        Ok(Cow::Borrowed(&self.text[start..end]))
     }
 
-    fn bare(&mut self) -> Result<Json<'a>, NotJson> {
-        let begin = self.at;
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-        self.at += self.text.as_bytes()[begin..].iter().take_while(|byte| is_part(byte)).count();
-        let word = &self.text[begin..self.at];
-        let is_number = || word.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-        if matches!(word, "true" | "false" | "null") || is_number() {
-            Ok(Json::Bare(word))
+    fn read_literal(&mut self) -> Result<Json<'a>, NotJson> {
+        let start = self.position;
+        let is_literal_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+        self.position +=
+            self.text.as_bytes()[start..].iter().take_while(|byte| is_literal_byte(byte)).count();
+        let literal = &self.text[start..self.position];
+        let is_number = || literal.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        if matches!(literal, "true" | "false" | "null") || is_number() {
+            Ok(Json::Literal(literal))
         } else {
-            Err(NotJson(begin))
+            Err(NotJson(start))
         }
     }
 
     fn peek(&mut self) -> Option<u8> {
-        self.blanks();
-        self.text.as_bytes().get(self.at).copied()
+        self.skip_whitespace();
+        self.text.as_bytes().get(self.position).copied()
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
         if self.peek() != Some(byte) {
-            return Err(NotJson(self.at));
+            return Err(NotJson(self.position));
         }
-        self.at += 1;
+        self.position += 1;
         Ok(())
     }
 
-    fn blanks(&mut self) {
-        let rest = &self.text.as_bytes()[self.at..];
-        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+    fn skip_whitespace(&mut self) {
+        let rest = &self.text.as_bytes()[self.position..];
+        self.position += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
     }
 }
 
@@ -189,12 +189,12 @@ mod tests {
 
     fn to_serde(json: &Json<'_>) -> Value {
         match json {
-            Json::Object(members) => {
-                Value::Object(members.iter().map(|(name, one)| (name.to_string(), to_serde(one))).collect())
-            }
+            Json::Object(members) => Value::Object(
+                members.iter().map(|(name, read_entry)| (name.to_string(), to_serde(read_entry))).collect(),
+            ),
             Json::Array(items) => Value::Array(items.iter().map(to_serde).collect()),
             Json::Text(text) => Value::String(text.to_string()),
-            Json::Bare(word) => serde_json::from_str(word).unwrap(),
+            Json::Literal(literal) => serde_json::from_str(literal).unwrap(),
         }
     }
 
@@ -235,8 +235,8 @@ mod tests {
         let json = Json::parse(r#"{"z": 1.50, "a": [null], "t": "\u00e4\n"}"#).unwrap();
         let Json::Object(members) = &json else { panic!("not an object") };
         assert_eq!(members.iter().map(|(name, _)| name.as_ref()).collect::<Vec<_>>(), ["z", "a", "t"]);
-        assert_eq!(json.get("z"), Some(&Json::Bare("1.50")));
-        assert_eq!(json.get("a").unwrap().items(), [Json::Bare("null")]);
+        assert_eq!(json.get("z"), Some(&Json::Literal("1.50")));
+        assert_eq!(json.get("a").unwrap().items(), [Json::Literal("null")]);
         assert_eq!(json.get("t").unwrap().as_text(), Some("ä\n"));
     }
 

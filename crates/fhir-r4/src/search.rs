@@ -62,7 +62,7 @@ impl ResourceType {
         Self::ALL.into_iter().find(|kind| kind.name() == text)
     }
 
-    /// The name of the type.
+    /// Returns the name of the type.
     pub fn name(self) -> &'static str {
         match self {
             Self::Endpoint => "Endpoint",
@@ -295,7 +295,7 @@ pub fn has_parameter(kind: ResourceType, name: &str) -> bool {
     has || result::is_known(name) || (name == "_has" && kind != ResourceType::ImagingStudy)
 }
 
-/// The name of a parameter for messages. A text that is not a valid name is replaced by a placeholder, because it could
+/// Returns the name of a parameter for messages. A text that is not a valid name is replaced by a placeholder, because it could
 /// be PHI.
 pub fn shown(name: &str) -> String {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');

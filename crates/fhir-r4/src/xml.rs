@@ -1,10 +1,10 @@
 //! Converts serialized JSON to XML (R4 xml.html) in one pass. The order of elements, which is that of the specification
 //! in both formats, is preserved.
 //!
-//! Differences of the formats: JSON has members where XML has attributes (`id` of an element, `url` of an extension,
-//! the value of a primitive); JSON has a sibling member (`_birthDate`) where XML has children of a primitive; JSON has
-//! a `resourceType` member where XML has an element name. The XHTML of a narrative is copied unchanged. Does not know
-//! about resource types.
+//! The formats differ: the `id` of an element, the `url` of an extension and the value of a primitive are members in JSON and
+//! attributes in XML; the id and the extensions of a primitive are in a sibling member (`_birthDate`) in JSON and inside the
+//! element in XML; the resource type is a member in JSON and an element name in XML. The XHTML of a narrative is copied
+//! unchanged. Does not know about resource types.
 
 use std::borrow::Cow;
 
@@ -29,12 +29,12 @@ pub enum NotFhir {
     Value,
 }
 
-/// The resource in `json` as an XML document; with `pretty`, one line per element.
+/// Returns the resource in `json` as an XML document; with `pretty`, one line per element.
 pub fn from_json(json: &str, pretty: bool) -> Result<String, NotFhir> {
     let Json::Object(members) = Json::parse(json)? else { return Err(NotFhir::NoResource) };
     let mut writer = Writer { xml: String::with_capacity(json.len() + json.len() / 2), pretty, depth: 0 };
     writer.xml.push_str(r#"<?xml version="1.0" encoding="UTF-8"?>"#);
-    writer.resource(&members, Some("http://hl7.org/fhir"))?;
+    writer.write_resource(&members, Some("http://hl7.org/fhir"))?;
     if pretty {
         writer.xml.push('\n');
     }
@@ -51,46 +51,46 @@ struct Writer {
 
 impl Writer {
     /// Writes a resource: an element whose name is its type, with its `id` as a child element.
-    fn resource(&mut self, members: &JsonMembers<'_>, namespace: Option<&str>) -> Result<(), NotFhir> {
+    fn write_resource(&mut self, members: &JsonMembers<'_>, namespace: Option<&str>) -> Result<(), NotFhir> {
         let kind = member(members, "resourceType").and_then(Json::as_text).ok_or(NotFhir::NoResource)?;
         self.begin(kind)?;
         if let Some(namespace) = namespace {
-            self.attribute("xmlns", namespace);
+            self.write_attribute("xmlns", namespace);
         }
-        self.children(kind, members, |name| name != "resourceType")
+        self.write_children(kind, members, |name| name != "resourceType")
     }
 
     /// Writes an element that is not primitive.
-    fn element(&mut self, name: &str, members: &JsonMembers<'_>) -> Result<(), NotFhir> {
+    fn write_element(&mut self, name: &str, members: &JsonMembers<'_>) -> Result<(), NotFhir> {
         self.begin(name)?;
         if member(members, "resourceType").is_some() {
-            self.inside(name, |writer| writer.resource(members, None))
+            self.write_content(name, |writer| writer.write_resource(members, None))
         } else if matches!(name, "extension" | "modifierExtension") {
-            self.attributes(members, &["id", "url"])?;
-            self.children(name, members, |name| !matches!(name, "id" | "url"))
+            self.write_attributes(members, &["id", "url"])?;
+            self.write_children(name, members, |name| !matches!(name, "id" | "url"))
         } else {
-            self.attributes(members, &["id"])?;
-            self.children(name, members, |name| name != "id")
+            self.write_attributes(members, &["id"])?;
+            self.write_children(name, members, |name| name != "id")
         }
     }
 
     /// Writes a primitive: its value, and the `id` and the extensions of its sibling member.
-    fn primitive(
+    fn write_primitive(
         &mut self,
         name: &str,
         value: Option<&str>,
         sibling: Option<&JsonMembers<'_>>,
     ) -> Result<(), NotFhir> {
         self.begin(name)?;
-        self.attributes(sibling.unwrap_or_default(), &["id"])?;
+        self.write_attributes(sibling.unwrap_or_default(), &["id"])?;
         if let Some(value) = value {
-            self.attribute("value", value);
+            self.write_attribute("value", value);
         }
-        self.children(name, sibling.unwrap_or_default(), |name| name != "id")
+        self.write_children(name, sibling.unwrap_or_default(), |name| name != "id")
     }
 
     /// Writes the members that are not attributes, in their order, and the end tag of the element `parent`.
-    fn children(
+    fn write_children(
         &mut self,
         parent: &str,
         members: &JsonMembers<'_>,
@@ -101,63 +101,64 @@ impl Writer {
             return Ok(());
         }
         let has_siblings = members.iter().any(|(name, _)| name.starts_with('_'));
-        self.inside(parent, |writer| {
+        self.write_content(parent, |writer| {
             for (name, value) in members.iter().filter(|(name, _)| is_child(name)) {
                 if let Some(primitive) = name.strip_prefix('_') {
                     // The sibling member of a value is written with the value.
                     if member(members, primitive).is_none() {
-                        writer.member(primitive, None, Some(value))?;
+                        writer.write_member(primitive, None, Some(value))?;
                     }
                 } else {
                     let sibling = has_siblings.then(|| member(members, &format!("_{name}"))).flatten();
-                    writer.member(name, Some(value), sibling)?;
+                    writer.write_member(name, Some(value), sibling)?;
                 }
             }
             Ok(())
         })
     }
 
-    /// A repeated element is an array in JSON, and a sequence of elements in XML.
-    fn member(
+    /// Writes a member. A repeated element is an array in JSON and a sequence of elements in XML.
+    fn write_member(
         &mut self,
         name: &str,
         value: Option<&Json<'_>>,
         sibling: Option<&Json<'_>>,
     ) -> Result<(), NotFhir> {
-        let many = |json: Option<&Json<'_>>| matches!(json, Some(Json::Array(_)));
-        if !many(value) && !many(sibling) {
-            return self.one(name, value, sibling);
+        let is_array = |json: Option<&Json<'_>>| matches!(json, Some(Json::Array(_)));
+        if !is_array(value) && !is_array(sibling) {
+            return self.write_value(name, value, sibling);
         }
         let (values, siblings) = (value.map_or(&[][..], Json::items), sibling.map_or(&[][..], Json::items));
         for index in 0..values.len().max(siblings.len()) {
-            self.one(name, values.get(index), siblings.get(index))?;
+            self.write_value(name, values.get(index), siblings.get(index))?;
         }
         Ok(())
     }
 
-    fn one(
+    fn write_value(
         &mut self,
         name: &str,
         value: Option<&Json<'_>>,
         sibling: Option<&Json<'_>>,
     ) -> Result<(), NotFhir> {
         let sibling = match sibling {
-            None | Some(Json::Bare("null")) => None,
+            None | Some(Json::Literal("null")) => None,
             Some(Json::Object(members)) => Some(members.as_slice()),
             Some(_) => return Err(NotFhir::Value),
         };
         match value {
-            Some(Json::Object(members)) => self.element(name, members),
-            Some(Json::Text(text)) if name == "div" => self.narrative(text),
-            Some(Json::Text(text)) => self.primitive(name, Some(text), sibling),
-            Some(Json::Bare(word)) if *word != "null" => self.primitive(name, Some(word), sibling),
-            None | Some(Json::Bare(_)) if sibling.is_some() => self.primitive(name, None, sibling),
-            None | Some(Json::Bare(_) | Json::Array(_)) => Err(NotFhir::Value),
+            Some(Json::Object(members)) => self.write_element(name, members),
+            Some(Json::Text(text)) if name == "div" => self.write_narrative(text),
+            Some(Json::Text(text)) => self.write_primitive(name, Some(text), sibling),
+            Some(Json::Literal(word)) if *word != "null" => self.write_primitive(name, Some(word), sibling),
+            None | Some(Json::Literal(_)) if sibling.is_some() => self.write_primitive(name, None, sibling),
+            None | Some(Json::Literal(_) | Json::Array(_)) => Err(NotFhir::Value),
         }
     }
 
-    /// XHTML is markup in both formats (R4 narrative.html); indentation would change it.
-    fn narrative(&mut self, xhtml: &str) -> Result<(), NotFhir> {
+    /// Writes the XHTML of a narrative, which is the same in both formats (R4 narrative.html). It is not indented, because
+    /// indentation would change it.
+    fn write_narrative(&mut self, xhtml: &str) -> Result<(), NotFhir> {
         if !xhtml.starts_with("<div") {
             return Err(NotFhir::Value);
         }
@@ -166,18 +167,18 @@ impl Writer {
         Ok(())
     }
 
-    fn attributes(&mut self, members: &JsonMembers<'_>, names: &[&str]) -> Result<(), NotFhir> {
+    fn write_attributes(&mut self, members: &JsonMembers<'_>, names: &[&str]) -> Result<(), NotFhir> {
         for name in names {
             match member(members, name) {
                 None => {}
-                Some(Json::Text(text)) => self.attribute(name, text),
+                Some(Json::Text(text)) => self.write_attribute(name, text),
                 Some(_) => return Err(NotFhir::Value),
             }
         }
         Ok(())
     }
 
-    fn attribute(&mut self, name: &str, value: &str) {
+    fn write_attribute(&mut self, name: &str, value: &str) {
         self.xml.push(' ');
         self.xml.push_str(name);
         self.xml.push_str("=\"");
@@ -197,7 +198,7 @@ impl Writer {
         Ok(())
     }
 
-    fn inside(
+    fn write_content(
         &mut self,
         name: &str,
         write: impl FnOnce(&mut Self) -> Result<(), NotFhir>,

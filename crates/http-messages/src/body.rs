@@ -12,12 +12,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 /// Why a body ended early.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A response body. It is not `Sync`, because streams from an archive are not.
+/// A response body. It is not `Sync`, because streams from archives are not `Sync`.
 ///
 /// Complete bytes are stored without a box, because most responses are complete.
 pub struct Body(Kind);
 
-/// Maximum frame size of a complete body in bytes. Several frames show that the client keeps reading.
+/// Maximum frame size of a complete body in bytes. With several frames the server can observe that the client keeps reading.
 const FRAME_SIZE: usize = 256 * 1024;
 
 enum Kind {
@@ -25,17 +25,17 @@ enum Kind {
     Streamed(UnsyncBoxBody<Bytes, BoxError>),
 }
 
-/// A body of complete bytes.
+/// Returns a body of complete bytes.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
     Body(Kind::Complete(bytes.into()))
 }
 
-/// An empty body.
+/// Returns an empty body.
 pub fn empty() -> Body {
     full(Bytes::new())
 }
 
-/// A body whose bytes are streamed.
+/// Returns a body whose bytes are streamed.
 pub fn streamed<B>(body: B) -> Body
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -54,8 +54,8 @@ impl HttpBody for Body {
         match &mut self.0 {
             Kind::Complete(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Complete(bytes) => {
-                let piece = bytes.split_to(bytes.len().min(FRAME_SIZE));
-                Poll::Ready(Some(Ok(Frame::data(piece))))
+                let frame = bytes.split_to(bytes.len().min(FRAME_SIZE));
+                Poll::Ready(Some(Ok(Frame::data(frame))))
             }
             Kind::Streamed(body) => Pin::new(body).poll_frame(context),
         }

@@ -1,8 +1,9 @@
-//! gzip (RFC 1952): detection by the first bytes, streaming decoder, and compression of bodies that are sent many
+//! gzip (RFC 1952): detection by the first bytes, a streaming decoder, and compression of bodies that are sent many
 //! times.
 //!
-//! Archives send gzip without being asked, and some do not declare it. Decoding stops when the decoded size is far
-//! beyond any real body (decompression bomb). Does not know about HTTP bodies or headers: it converts bytes.
+//! Some archives send gzip although the request does not accept it, and some do not declare it. Decoding stops if the decoded
+//! size is far above that of any real body (decompression bomb). Does not know about HTTP bodies or headers: it converts
+//! bytes.
 
 use std::io::Write as _;
 
@@ -13,28 +14,28 @@ use flate2::write::{GzEncoder, MultiGzDecoder};
 /// The first bytes of a gzip stream (RFC 1952 2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Level for bodies that are compressed once and cached: five times as fast as level 6, and a study is 7 % larger.
+/// The level for bodies that are compressed once and cached: five times as fast as level 6, with a result that is 7 % larger.
 const CACHED: Compression = Compression::fast();
 
-/// Level for text that is compressed while it is streamed. Rows and metadata are repetitive, so level 3 is close to the
+/// The level for text that is compressed while it is streamed. Rows and metadata are repetitive, so level 3 is close to the
 /// best ratio at a speed that does not delay the stream.
 pub const STREAMED: Compression = Compression::new(3);
 
-/// Minimum size in bytes of a body that is compressed. Smaller bodies save less than the gzip header and the decoding
-/// cost.
+/// Minimum size in bytes of a body that is compressed. For smaller bodies the gzip header and the decoding cost more than
+/// compression saves.
 const MIN_COMPRESSED_SIZE: usize = 1024;
 
-/// Number of encoded bytes per decoding step. Deflate expands a byte to at most 1032 bytes, so a step yields at most
+/// The number of encoded bytes per decoding step. Deflate expands a byte to at most 1032 bytes, so a step produces at most
 /// half a megabyte.
 const STEP_SIZE: usize = 512;
 
 /// Approximate size of a piece of decoded bytes.
 const PIECE_SIZE: usize = 32 * 1024;
 
-/// Decoded size in bytes that is accepted at any ratio.
-const ALLOWED_AT_ANY_RATIO: u64 = 16 * 1024 * 1024;
+/// The decoded size in bytes up to which every ratio is accepted.
+const MIN_LIMITED_SIZE: u64 = 16 * 1024 * 1024;
 
-/// Maximum ratio of decoded to encoded size. Metadata, which repeat the same values for every instance, reach 100.
+/// Maximum ratio of decoded to encoded size. Metadata, which repeats the same values for every instance, reaches 100.
 const MAX_RATIO: u64 = 400;
 
 /// Why a gzip stream cannot be decoded.
@@ -42,7 +43,7 @@ const MAX_RATIO: u64 = 400;
 pub enum GunzipError {
     /// The bytes are not a gzip stream, or the stream is truncated.
     #[error("invalid gzip")]
-    Broken,
+    Malformed,
     /// The decoded size exceeds the limit.
     #[error("the decoded size of the gzip stream exceeds the limit")]
     TooLarge,
@@ -77,28 +78,28 @@ impl Gunzip {
             if self.encoded.is_empty() { chunk } else { [&*self.encoded, &*chunk].concat().into() };
     }
 
-    /// The next piece of decoded bytes; `None` if all pushed bytes are decoded and returned.
+    /// Decodes and returns the next piece; `None` if all pushed bytes are decoded and returned.
     pub fn piece(&mut self) -> Result<Option<Bytes>, GunzipError> {
         while !self.encoded.is_empty() && self.decoder.get_ref().len() < PIECE_SIZE {
             let step = self.encoded.get(..STEP_SIZE).unwrap_or(&self.encoded);
-            let written = self.decoder.write(step).map_err(|_| GunzipError::Broken)?;
+            let written = self.decoder.write(step).map_err(|_| GunzipError::Malformed)?;
             if written == 0 {
-                return Err(GunzipError::Broken);
+                return Err(GunzipError::Malformed);
             }
             self.encoded.advance(written);
             self.consumed += written as u64;
         }
         let piece = std::mem::take(self.decoder.get_mut());
         self.produced += piece.len() as u64;
-        if self.produced > ALLOWED_AT_ANY_RATIO && self.produced > self.consumed.saturating_mul(MAX_RATIO) {
+        if self.produced > MIN_LIMITED_SIZE && self.produced > self.consumed.saturating_mul(MAX_RATIO) {
             return Err(GunzipError::TooLarge);
         }
         Ok((!piece.is_empty()).then(|| piece.into()))
     }
 
-    /// Ends the stream and returns the remaining decoded bytes; an error if the stream is truncated.
+    /// Ends the stream and returns the remaining decoded bytes. Fails if the stream is truncated.
     pub fn finish(&mut self) -> Result<Option<Bytes>, GunzipError> {
-        self.decoder.try_finish().map_err(|_| GunzipError::Broken)?;
+        self.decoder.try_finish().map_err(|_| GunzipError::Malformed)?;
         self.piece()
     }
 }
@@ -152,9 +153,9 @@ mod tests {
     fn truncated_or_invalid_stream_is_rejected() {
         let whole = compress(&text()).unwrap();
         for length in (1..whole.len()).step_by(97).chain(whole.len() - 9..whole.len()) {
-            assert_eq!(gunzip(&whole[..length], 512), Err(GunzipError::Broken), "{length}");
+            assert_eq!(gunzip(&whole[..length], 512), Err(GunzipError::Malformed), "{length}");
         }
-        assert_eq!(gunzip(b"[]", 512), Err(GunzipError::Broken));
+        assert_eq!(gunzip(b"[]", 512), Err(GunzipError::Malformed));
     }
 
     #[test]

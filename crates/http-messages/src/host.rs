@@ -34,16 +34,16 @@ pub fn is_port(text: &str) -> bool {
 /// use it.
 fn is_name(text: &str) -> bool {
     let mut previous = b'.';
-    let mut legal = |byte: u8| {
-        let legal = match byte {
+    let mut is_valid = |byte: u8| {
+        let valid = match byte {
             b'.' => previous != b'.',
             byte => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
         };
         previous = byte;
-        legal
+        valid
     };
     // A trailing dot is valid: it marks a fully qualified name.
-    (1..=MAX_NAME_LEN).contains(&text.len()) && text.bytes().all(&mut legal)
+    (1..=MAX_NAME_LEN).contains(&text.len()) && text.bytes().all(&mut is_valid)
 }
 
 /// Whether a URL parser (URL Standard, host parsing) reads `name` unchanged. It reads a name that ends in a number as
@@ -63,12 +63,12 @@ mod tests {
 
     #[test]
     fn hosts_are_accepted_and_similar_texts_are_rejected() {
-        for good in
+        for valid in
             ["a", "pacs.example.org", "10.0.0.1:8080", "[::1]", "[2001:db8::1]:443", "my_pacs:80", "a.:1"]
         {
-            assert!(is_host_and_port(good), "{good}");
+            assert!(is_host_and_port(valid), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "",
             ":80",
             "a:",
@@ -98,7 +98,7 @@ mod tests {
             "10.0.0.256",
             "xn--a",
         ] {
-            assert!(!is_host_and_port(bad), "{bad}");
+            assert!(!is_host_and_port(invalid), "{invalid}");
         }
     }
 

@@ -1,10 +1,8 @@
 //! Parses media types and media ranges (RFC 9110 8.3.1, 12.5.1), for all protocols and servers of this program.
 //!
-//! Does not know which media types are offered, nor what DICOMweb's `transfer-syntax` means: the callers do.
-//!
-//! Deviations from the grammar with only one possible meaning are accepted: blanks around `=`, parameters without a
+//! Deviations from the grammar with only one possible meaning are accepted: whitespace around `=`, parameters without a
 //! value, values with characters that are not allowed in tokens. A range with an invalid weight is ignored, because the
-//! weight could mean "not acceptable".
+//! weight could mean "not acceptable". Does not know which media types are offered, or the meaning of parameters.
 
 use std::cmp::Reverse;
 
@@ -19,7 +17,7 @@ pub struct MediaRange {
     pub quality: f32,
 }
 
-/// How specific a range is, the least specific first.
+/// The specificity of a range, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Specificity {
     /// `*/*`
@@ -31,7 +29,7 @@ pub enum Specificity {
 }
 
 impl MediaRange {
-    /// `*/*`, the meaning of a missing header.
+    /// Returns `*/*`, the meaning of a missing header.
     pub fn anything() -> Self {
         Self { essence: "*/*".to_owned(), parameters: Vec::new(), quality: 1.0 }
     }
@@ -47,9 +45,9 @@ impl MediaRange {
         let mut range = Self { essence, parameters: Vec::new(), quality: 1.0 };
         for part in parts {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let (name, value) = (name.trim().to_ascii_lowercase(), unquoted(value.trim()));
+            let (name, value) = (name.trim().to_ascii_lowercase(), unquote(value.trim()));
             if name == "q" {
-                range.quality = weight(&value)?;
+                range.quality = parse_weight(&value)?;
             } else if !name.is_empty() {
                 range.parameters.push((name, value));
             }
@@ -67,7 +65,7 @@ impl MediaRange {
         covers(&self.essence, essence)
     }
 
-    /// How specific the range is.
+    /// Returns the specificity of the range.
     pub fn specificity(&self) -> Specificity {
         match self.essence.split_once('/') {
             Some(("*", "*")) => Specificity::Anything,
@@ -76,7 +74,7 @@ impl MediaRange {
         }
     }
 
-    /// A parameter's value; `name` is in lower case.
+    /// Returns a parameter's value; `name` is in lower case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
@@ -91,52 +89,53 @@ pub fn covers(range: &str, essence: &str) -> bool {
     }
 }
 
-/// The range that applies to `essence`, with its index in `ranges`: the most specific one that matches, and of equally
-/// specific ones the first (RFC 9110 12.5.1). Its quality can be 0.
+/// Returns the range that applies to `essence`, with its index in `ranges`: the first of the most specific ranges that match
+/// (RFC 9110 12.5.1). Its quality can be 0.
 pub fn applicable_range<'a>(ranges: &'a [MediaRange], essence: &str) -> Option<(usize, &'a MediaRange)> {
     let covering = ranges.iter().enumerate().filter(|(_, range)| range.covers(essence));
-    covering.min_by_key(|(at, range)| (Reverse(range.specificity()), *at))
+    covering.min_by_key(|(index, range)| (Reverse(range.specificity()), *index))
 }
 
-/// `ranges` by descending quality, equal ones in their order, without those that are not acceptable (quality 0).
+/// Sorts `ranges` by descending quality, without changing the order of equal ones, and removes those that are not acceptable
+/// (quality 0).
 pub fn by_preference(mut ranges: Vec<MediaRange>) -> Vec<MediaRange> {
     ranges.sort_by(|one, other| other.quality.total_cmp(&one.quality));
     ranges.retain(|range| range.quality > 0.0);
     ranges
 }
 
-/// The index of the preferred media type in `offered`, which is in the server's order. For equal quality, a type that
-/// is listed precedes one that a wildcard matches, then the one listed first, then the one offered first.
+/// Returns the index of the preferred media type in `offered`, which is in the order of the server. For equal quality, a type
+/// that is listed precedes one that a wildcard matches, then the one listed first, then the one offered first.
 pub fn preferred(ranges: &[MediaRange], offered: &[&str]) -> Option<usize> {
     let mut best: Option<(usize, (f32, Specificity, usize))> = None;
     for (index, essence) in offered.iter().enumerate() {
         let decision = applicable_range(ranges, essence).filter(|(_, range)| range.quality > 0.0);
-        let Some((at, range)) = decision else { continue };
-        let is_better = best.is_none_or(|(_, (quality, specificity, first))| {
+        let Some((position, range)) = decision else { continue };
+        let is_better = best.is_none_or(|(_, (quality, specificity, best_position))| {
             let by_quality = range.quality.total_cmp(&quality);
-            by_quality.then(range.specificity().cmp(&specificity)).then(first.cmp(&at)).is_gt()
+            by_quality.then(range.specificity().cmp(&specificity)).then(best_position.cmp(&position)).is_gt()
         });
         if is_better {
-            best = Some((index, (range.quality, range.specificity(), at)));
+            best = Some((index, (range.quality, range.specificity(), position)));
         }
     }
     best.map(|(index, _)| index)
 }
 
-/// The elements of a list (RFC 9110 5.6.1), without empty ones.
+/// Returns the elements of a list (RFC 9110 5.6.1), without empty ones.
 pub fn elements(text: &str) -> impl Iterator<Item = &str> {
     split_outside_quotes(text, ',').map(str::trim).filter(|element| !element.is_empty())
 }
 
-/// Parses a weight (RFC 9110 12.4.2). More than three digits are accepted; signs, exponents and names of numbers are
-/// not.
-pub fn weight(text: &str) -> Option<f32> {
+/// Parses a weight (RFC 9110 12.4.2). More than three digits are accepted. Signs, exponents and texts such as `NaN` are
+/// rejected.
+pub fn parse_weight(text: &str) -> Option<f32> {
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|quality| is_decimal && (0.0..=1.0).contains(quality))
 }
 
-/// The text of a quoted-string (RFC 9110 5.6.4), or the token itself.
-fn unquoted(value: &str) -> String {
+/// Returns the text of a quoted-string (RFC 9110 5.6.4), or the token itself.
+fn unquote(value: &str) -> String {
     let Some(quoted) = value.strip_prefix('"') else { return value.to_owned() };
     let mut text = String::with_capacity(quoted.len());
     let mut characters = quoted.chars();
@@ -152,15 +151,15 @@ fn unquoted(value: &str) -> String {
 
 /// Splits at a separator that is not inside a quoted-string.
 fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut quoted, mut escaped) = (false, false);
+    let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |character: char| {
-        if escaped {
-            escaped = false;
+        if is_escaped {
+            is_escaped = false;
             return false;
         }
-        escaped = quoted && character == '\\';
-        quoted ^= character == '"';
-        !quoted && character == separator
+        is_escaped = is_quoted && character == '\\';
+        is_quoted ^= character == '"';
+        !is_quoted && character == separator
     })
 }
 
@@ -215,8 +214,8 @@ mod tests {
         }
     }
 
-    /// A range with quoted values: its text, and the expected result of parsing.
-    fn written() -> impl Strategy<Value = (String, MediaRange)> {
+    /// Returns a range with quoted values: its text, and the expected result of parsing.
+    fn generate() -> impl Strategy<Value = (String, MediaRange)> {
         let essence = "[a-z]{1,4}/[a-z+.-]{1,4}|[a-z]{1,4}/\\*|\\*/\\*";
         let parameters = prop::collection::vec(("[a-pr-z]{1,5}", "[ -~]{0,8}"), 0..3);
         (essence, parameters, 0_u16..=1000).prop_map(|(essence, parameters, thousandths)| {
@@ -233,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn list_is_parsed_to_the_ranges_it_was_written_from(list in prop::collection::vec(written(), 0..5)) {
+        fn list_is_parsed_to_the_ranges_it_was_written_from(list in prop::collection::vec(generate(), 0..5)) {
             let text = list.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" , ,");
             let read: Vec<_> = MediaRange::parse_list(&text).collect();
             prop_assert_eq!(read.len(), list.len());

@@ -1,7 +1,7 @@
 //! Multipart bodies (RFC 2046 5.1, RFC 2387): one grammar for reading, rewriting and writing.
 //!
 //! Delimiters are found in linear time, at most the headers of one part are buffered, and a body that ends before its
-//! last delimiter is an error. Does not know what parts and their headers mean.
+//! last delimiter is an error. Does not know the meaning of parts and their headers.
 
 mod delimiter;
 pub mod header_rewriter;
@@ -29,15 +29,15 @@ pub enum MultipartError {
     /// No boundary is declared, and the beginning of the body shows none.
     #[error("the multipart body has no boundary")]
     NoBoundary,
-    /// The body has more parts than the expected one.
+    /// The body has more than one part, although only one was expected.
     #[error("the body has more than one part")]
     SeveralParts,
 }
 
-/// The boundary in a `Content-Type`, with or without single or double quotes.
+/// Returns the boundary in a `Content-Type`, with or without single or double quotes.
 pub fn boundary_of(content_type: &str) -> Option<&str> {
-    let at = content_type.to_ascii_lowercase().rfind("boundary=")?;
-    let value = content_type.get(at + "boundary=".len()..)?.trim_start();
+    let start = content_type.to_ascii_lowercase().rfind("boundary=")?;
+    let value = content_type.get(start + "boundary=".len()..)?.trim_start();
     let boundary = match value.bytes().next()? {
         quote @ (b'"' | b'\'') => value.get(1..)?.split(char::from(quote)).next()?,
         _ => value.split([';', ' ', '\t']).next()?,
@@ -45,8 +45,8 @@ pub fn boundary_of(content_type: &str) -> Option<&str> {
     (1..=MAX_BOUNDARY).contains(&boundary.len()).then_some(boundary)
 }
 
-/// The length of the headers including the empty line after them; `None` if the empty line is missing.
-fn length_of_headers(text: &[u8]) -> Option<usize> {
+/// Returns the length of the headers including the empty line after them; `None` if the empty line is missing.
+fn headers_length(text: &[u8]) -> Option<usize> {
     if text.starts_with(b"\r\n") {
         return Some(2);
     }
@@ -54,8 +54,8 @@ fn length_of_headers(text: &[u8]) -> Option<usize> {
         return Some(1);
     }
     let text = text.get(..MAX_HEADERS).unwrap_or(text);
-    let strict = memmem::find(text, b"\r\n\r\n").map(|at| at + 4);
-    let loose = memmem::find(text, b"\n\n").map(|at| at + 2);
+    let strict = memmem::find(text, b"\r\n\r\n").map(|offset| offset + 4);
+    let loose = memmem::find(text, b"\n\n").map(|offset| offset + 2);
     strict.into_iter().chain(loose).min()
 }
 
@@ -80,9 +80,9 @@ mod tests {
 
     #[test]
     fn headers_end_at_the_first_empty_line() {
-        assert_eq!(length_of_headers(b"\r\nA: b\r\n\r\n"), Some(2), "no headers");
-        assert_eq!(length_of_headers(b"A: b\r\n\r\n\r\n\r\n"), Some(8));
-        assert_eq!(length_of_headers(b"A: b\n\nx\r\n\r\n"), Some(6));
-        assert_eq!(length_of_headers(b"A: b\r\n\r"), None);
+        assert_eq!(headers_length(b"\r\nA: b\r\n\r\n"), Some(2), "no headers");
+        assert_eq!(headers_length(b"A: b\r\n\r\n\r\n\r\n"), Some(8));
+        assert_eq!(headers_length(b"A: b\n\nx\r\n\r\n"), Some(6));
+        assert_eq!(headers_length(b"A: b\r\n\r"), None);
     }
 }

@@ -1,5 +1,5 @@
 //! A body with an observer of its frames, its end and its errors. It returns the frames of the inner body unchanged and
-//! without delay, and allocates nothing. Does not know what is observed.
+//! without delay, and allocates no memory. Does not know the purpose of observers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,8 +12,8 @@ pub type PollFrame<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
 
 /// An observer of every poll of a body.
 pub trait BodyObserver<B: Body<Data = Bytes>> {
-    /// Called after each poll with its outcome and the body. A reader that knows the length of the body need not poll
-    /// again after the last frame; then only [`Body::is_end_stream`] shows the end.
+    /// Receives the outcome of each poll, and the body. A reader that knows the length of the body need not poll again after
+    /// the last frame; then only [`Body::is_end_stream`] shows the end.
     fn observe(&mut self, outcome: &PollFrame<B::Error>, body: &B);
 
     /// Whether the body must be polled to its end, even if it is known that no frame follows.
@@ -74,7 +74,7 @@ mod tests {
     /// Records every poll.
     #[derive(Default)]
     struct PollRecorder {
-        seen: Vec<String>,
+        polls: Vec<String>,
         waits_for_end: bool,
     }
 
@@ -90,7 +90,7 @@ mod tests {
                 },
             };
             let end = if body.is_end_stream() { ", then the end" } else { "" };
-            self.seen.push(outcome + end);
+            self.polls.push(outcome + end);
         }
 
         fn waits_for_end(&self) -> bool {
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(body.frame().await.unwrap().unwrap_err(), "broken");
         drop(sender);
         assert!(body.frame().await.is_none());
-        assert_eq!(recorder.seen, ["pending", "3 bytes", "trailers", "error", "end"]);
+        assert_eq!(recorder.polls, ["pending", "3 bytes", "trailers", "error", "end"]);
     }
 
     #[tokio::test]
@@ -126,7 +126,7 @@ mod tests {
         assert!(body.frame().await.is_some());
         assert_eq!(body.size_hint().exact(), Some(0));
         assert!(body.is_end_stream());
-        assert_eq!(recorder.seen, ["3 bytes, then the end"]);
+        assert_eq!(recorder.polls, ["3 bytes, then the end"]);
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Percent-escapes in paths (RFC 3986 2.3 and 6.2.2.2): an escape of a character that has no other meaning in a path is the same
-//! path as the character. Does not know which paths a server has.
+//! Percent-encoding in paths (RFC 3986 2.3 and 6.2.2.2): a path with an encoded character that has no other meaning in a path is
+//! equivalent to the path with the character. Does not know which paths a server has.
 
 use std::borrow::Cow;
 
-/// `path` with the escapes decoded, once, of unreserved characters (RFC 3986 2.3) and of those that stand for themselves
-/// everywhere in a path: `!`, `$`, `&`, `'`, `(`, `)`, `*`, `+`, `,`, `:`, `=`, `@` (3.3). Every other escape stays as it is, so
-/// that it can be rejected: of a slash, a backslash, a semicolon, a percent sign, a control character or a byte beyond ASCII.
+/// Decodes the escapes of unreserved characters (RFC 3986 2.3) and of characters that have no special meaning in a path: `!`, `$`,
+/// `&`, `'`, `(`, `)`, `*`, `+`, `,`, `:`, `=`, `@` (3.3). Each escape is decoded once. Other escapes are not decoded, so that the
+/// caller can reject them: those of a slash, a backslash, a semicolon, a percent sign, a control character or a byte above ASCII.
 ///
 /// ```
 /// use http_messages::path::decode_safe_escapes;
@@ -13,19 +13,19 @@ use std::borrow::Cow;
 /// assert_eq!(decode_safe_escapes("/a%2Fb%2524"), "/a%2Fb%2524");
 /// ```
 pub fn decode_safe_escapes(path: &str) -> Cow<'_, str> {
-    let Some((plain, mut rest)) = path.split_once('%') else { return Cow::Borrowed(path) };
+    let Some((unescaped, mut rest)) = path.split_once('%') else { return Cow::Borrowed(path) };
     let mut decoded = String::with_capacity(path.len());
-    decoded.push_str(plain);
+    decoded.push_str(unescaped);
     loop {
-        match escaped(rest) {
+        match decode_escape(rest) {
             Some((character, after)) => {
                 decoded.push(character);
                 rest = after;
             }
             None => decoded.push('%'),
         }
-        let Some((plain, after)) = rest.split_once('%') else { break };
-        decoded.push_str(plain);
+        let Some((unescaped, after)) = rest.split_once('%') else { break };
+        decoded.push_str(unescaped);
         rest = after;
     }
     decoded.push_str(rest);
@@ -33,7 +33,7 @@ pub fn decode_safe_escapes(path: &str) -> Cow<'_, str> {
 }
 
 /// The character of the escape whose digits `rest` begins with, and the text after it; `None` if it is not safe.
-fn escaped(rest: &str) -> Option<(char, &str)> {
+fn decode_escape(rest: &str) -> Option<(char, &str)> {
     let (digits, after) = rest.split_at_checked(2)?;
     let is_escape = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     let byte = is_escape.then(|| u8::from_str_radix(digits, 16).ok()).flatten()?;
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn other_escapes_stay() {
+    fn other_escapes_are_not_decoded() {
         for path in [
             "%2F", "%2f", "%5C", "%3B", "%00", "%0d%0a", "%25", "%2524", "%252e", "%7f", "%80", "%c3%a4",
             "%20", "%23", "%3F", "%22", "%3C", "%", "%4", "%zz", "%+1", "%%", "a%", "%\u{e4}",

@@ -1,4 +1,4 @@
-//! The accept loop: a permit for each connection, backoff when the system has no more descriptors, and the drain at
+//! The accept loop: a permit for each connection, backoff if the system has no more file descriptors, and the drain at
 //! shutdown. Does not know about requests.
 
 use std::sync::Arc;
@@ -21,12 +21,12 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// The result of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Number of connections that were aborted at the end of the drain timeout.
-    pub cut: usize,
+    /// The number of connections that were aborted at the end of the drain timeout.
+    pub aborted: usize,
 }
 
-/// Serves the connections of `listener` until `stop` is ready. Then it accepts no more connections, completes the
-/// requests in flight, and returns when they are complete or after `limits.drain`.
+/// Serves the connections of `listener` until `stop` is ready. Then it accepts no more connections, and returns when the
+/// requests in flight are complete, or after `limits.drain`.
 pub async fn serve<S: Service>(
     listener: TcpListener,
     limits: ConnectionLimits,
@@ -36,7 +36,7 @@ pub async fn serve<S: Service>(
     serve_with_tls(listener, None, limits, service, stop).await
 }
 
-/// The same, with TLS if `tls` is given.
+/// Serves the connections of `listener` like [`serve`], with TLS if `tls` is present.
 pub async fn serve_with_tls<S: Service>(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -66,14 +66,15 @@ pub async fn serve_with_tls<S: Service>(
             drop(permit);
         });
     }
-    // Closed first: a client whose connection is refused tries another replica, one in the accept queue would be lost.
+    // The listener is closed first: a client whose connection is refused tries another replica; a connection in the accept queue
+    // would be lost.
     drop(listener);
     let _ = stopping.send(true);
-    let all_done = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(limits.drain, all_done).await;
-    let cut = connections.len();
+    let connections_end = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(limits.drain, connections_end).await;
+    let aborted = connections.len();
     connections.shutdown().await;
-    Drained { cut }
+    Drained { aborted }
 }
 
 /// Waits for a permit, then accepts the next connection.
@@ -89,7 +90,7 @@ async fn accept(
         };
         match listener.accept().await {
             Ok((stream, address)) => {
-                // Sends heads and short responses without delay. If the option cannot be set, they are only delayed.
+                // With this option, heads and short responses are sent without delay. A failure to set it only delays them.
                 let _ = stream.set_nodelay(true);
                 return (stream, PeerAddress(address), permit);
             }

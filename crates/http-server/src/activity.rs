@@ -1,5 +1,5 @@
-//! Counters of one connection's requests and responses, updated by the service side and read by the timers. Does not
-//! know about bytes on the wire.
+//! Counters of the requests and responses of one connection. The service updates them, and the timers read them. Does not know
+//! about bytes on the wire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,12 +24,12 @@ pub(super) struct Activity {
 pub(super) struct ConnectionState {
     heads: u64,
     frames: u64,
-    /// No request is in flight, or every request in flight waits for the client to read its response.
+    /// Whether no request is in flight, or every request in flight waits for the client to read its response.
     pub(super) waits_for_client: bool,
 }
 
 impl Activity {
-    /// Number of complete request heads.
+    /// Returns the number of complete request heads.
     pub(super) fn heads(&self) -> u64 {
         self.heads.load(Ordering::Acquire)
     }
@@ -39,7 +39,7 @@ impl Activity {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
-    /// A snapshot, to be compared with a later one.
+    /// Returns a snapshot, to be compared with a later one.
     pub(super) fn snapshot(&self) -> ConnectionState {
         let in_flight = self.in_flight.load(Ordering::Acquire);
         ConnectionState {
@@ -65,7 +65,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Records whether a frame of the response is unread: from the moment it is returned until the next one is polled.
+    /// Records whether a frame of the response is unread, that is, returned by the last poll.
     fn set_unread(&mut self, is_unread: bool) {
         if is_unread {
             self.activity.frames.fetch_add(1, Ordering::AcqRel);

@@ -13,50 +13,52 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// The state that the admin listener reports.
 pub trait AdminState: Send + Sync + 'static {
-    /// `Err` with a short reason, without host names, if no requests should be sent to this process.
+    /// Returns whether requests should be sent to this process; `Err` contains a short reason without host names.
     fn ready(&self) -> Result<(), String>;
 
-    /// The metrics as OpenMetrics text.
+    /// Returns the metrics as OpenMetrics text.
     fn metrics(&self) -> impl Future<Output = String> + Send;
 }
 
 /// Serves `/livez`, `/readyz` and `/metrics`.
 #[derive(Debug)]
-pub struct Admin<I>(pub I);
+pub struct Admin<S>(pub S);
 
-impl<I: AdminState> Service for Admin<I> {
+impl<S: AdminState> Service for Admin<S> {
     type Body = Body;
 
     async fn respond(&self, request: Request<RequestBody>, _peer: PeerAddress) -> Response<Body> {
-        self.page(request.method(), request.uri().path()).await
+        self.get_page(request.method(), request.uri().path()).await
     }
 }
 
-impl<I: AdminState> Admin<I> {
-    async fn page(&self, method: &Method, path: &str) -> Response<Body> {
+impl<S: AdminState> Admin<S> {
+    async fn get_page(&self, method: &Method, path: &str) -> Response<Body> {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         let response = match path {
-            "/livez" => text(StatusCode::OK, "alive\n"),
+            "/livez" => text_response(StatusCode::OK, "alive\n"),
             "/readyz" => match self.0.ready() {
-                Ok(()) => text(StatusCode::OK, "ready\n"),
-                Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+                Ok(()) => text_response(StatusCode::OK, "ready\n"),
+                Err(reason) => {
+                    text_response(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n"))
+                }
             },
             "/metrics" => {
-                let mut page = text(StatusCode::OK, self.0.metrics().await);
+                let mut page = text_response(StatusCode::OK, self.0.metrics().await);
                 page.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
                 page
             }
-            _ => text(StatusCode::NOT_FOUND, "not found\n"),
+            _ => text_response(StatusCode::NOT_FOUND, "not found\n"),
         };
         if *method == Method::HEAD { response.map(|_| body::empty()) } else { response }
     }
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+fn text_response(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(body::full(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -83,7 +85,7 @@ mod tests {
     }
 
     async fn get(readiness: Result<(), &'static str>, path: &str) -> (StatusCode, String) {
-        let response = Admin(Fixed(readiness)).page(&Method::GET, path).await;
+        let response = Admin(Fixed(readiness)).get_page(&Method::GET, path).await;
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
@@ -108,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn admin_listener_rejects_methods_other_than_get_and_head() {
-        let response = Admin(Fixed(Ok(()))).page(&Method::POST, "/readyz").await;
+        let response = Admin(Fixed(Ok(()))).get_page(&Method::POST, "/readyz").await;
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
     }

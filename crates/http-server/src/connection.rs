@@ -1,5 +1,5 @@
-//! Serves one connection: first byte, protocol version, requests, idle timeout or drain, end. Does not know about
-//! routes.
+//! Serves one connection from its first byte to its end: detects the protocol version, serves requests, and enforces timeouts
+//! and the drain. Does not know about routes.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -22,27 +22,27 @@ use tokio::time::{sleep, timeout};
 
 use super::activity::{Activity, ResponseBody};
 use super::protocol_detection::{Opening, read_opening};
-use super::request_body::split;
+use super::request_body::wrap_body;
 use super::request_validation::validate;
 use super::timed_stream::TimedStream;
 use super::tls::{Tls, negotiated_http2};
 use super::{ConnectionLimits, PeerAddress, Service, internal_error, rejection};
 
-/// Size in bytes of hyper's buffers for unread responses and for incomplete heads.
+/// The size in bytes of hyper's buffers for unread responses and for incomplete heads.
 const BUFFER_SIZE: usize = 64 * 1024;
 
-/// Maximum number of concurrent requests of an HTTP/2 connection: as many as a viewer opens at once.
+/// Maximum number of concurrent requests of an HTTP/2 connection. Viewers send about this number at once.
 const MAX_STREAMS: u32 = 100;
 
-/// HTTP/2 window of a request body in bytes. Request bodies are searches of a few kilobytes; a larger window would only
-/// allow clients to fill memory.
+/// The HTTP/2 window of a request body in bytes. Request bodies are searches of a few kilobytes; with a larger window clients
+/// could only fill memory.
 const REQUEST_WINDOW: u32 = 64 * 1024;
 
-/// Maximum size of an HTTP/2 header list, equal to `MAX_HEAD_SIZE` of the request validation, so that a larger one is
-/// rejected while it is read.
+/// Maximum size of an HTTP/2 header list in bytes, equal to `MAX_HEAD_SIZE` of the request validation. A larger list is rejected
+/// while it is read.
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 
-/// Interval and timeout of HTTP/2 pings, which detect clients that disappeared.
+/// The interval and the timeout of HTTP/2 pings, which detect clients that disappeared.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Serves `stream` until the client, a timer, or the end of the drain closes it.
@@ -55,7 +55,7 @@ pub(super) async fn serve_connection<S: Service>(
 ) {
     let opening = tokio::select! {
         opening = timeout(limits.first_byte, read_opening(&mut stream)) => opening,
-        // No request has begun, so none is lost.
+        // No request has begun, so no request is lost.
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let Ok(Ok(Some(opening))) = opening else { return };
@@ -142,26 +142,26 @@ async fn drive<C: GracefulConnection>(
     }
 }
 
-/// Number of activity checks per idle timeout.
+/// The number of activity checks per idle timeout.
 const POLLS_PER_TIMEOUT: u32 = 4;
 
-/// Completes after `idle_timeout`, or up to a quarter longer, without activity while the connection waits for the
-/// client: the client sends no request, or does not read a response. An HTTP/2 stream whose window is exhausted stalls
-/// without bytes in the socket, so the timer of the stream does not detect it. Polling the counters costs a request
-/// nothing.
+/// Completes after `idle_timeout`, or up to a quarter later, without activity while the connection waits for the client: the
+/// client sends no request, or does not read a response. An HTTP/2 stream with an exhausted window stalls without bytes in
+/// the socket, so the timer of the stream does not detect it. Polling the counters does not slow down requests.
 async fn idle_expired(activity: &Activity, idle_timeout: Duration) {
-    let (mut earlier, mut unchanged) = (None, 0);
-    while unchanged < POLLS_PER_TIMEOUT {
+    let (mut previous, mut unchanged_polls) = (None, 0);
+    while unchanged_polls < POLLS_PER_TIMEOUT {
         sleep(idle_timeout / POLLS_PER_TIMEOUT).await;
-        let now = activity.snapshot();
-        unchanged = if now.waits_for_client && earlier == Some(now) { unchanged + 1 } else { 0 };
-        earlier = Some(now);
+        let current = activity.snapshot();
+        unchanged_polls =
+            if current.waits_for_client && previous == Some(current) { unchanged_polls + 1 } else { 0 };
+        previous = Some(current);
     }
 }
 
-/// Responds to one request. A panic in the service fails that response, not the connection.
+/// Responds to one request. A panic in the service affects that response only, not the connection.
 ///
-/// Most responses are complete at once; only the others need a boxed future.
+/// Most responses are available at once; only the others need a boxed future.
 fn respond<S: Service>(
     service: Arc<S>,
     request: Request<Incoming>,
@@ -171,7 +171,7 @@ fn respond<S: Service>(
 ) -> impl Future<Output = Result<Response<ResponseBody<S::Body>>, Infallible>> + use<S> {
     let in_flight = activity.begin_request();
     let internal_error = |_| internal_error().map(Into::into);
-    let (mut request, rest) = split(request);
+    let (mut request, rest) = wrap_body(request);
     let at_once = || match validate(&request) {
         Ok(()) => service.respond_at_once(&mut request, peer),
         Err(invalid) => Some(rejection(&*service, &request, invalid)),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 /// A counter of the open connections of a listener.
 pub trait ConnectionMetrics: Send + Sync {
-    /// A connection was opened.
+    /// Counts an opened connection.
     fn connection_opened(&self);
 
-    /// A connection was closed.
+    /// Counts a closed connection.
     fn connection_closed(&self);
 }
 
-/// One open connection, counted until it is dropped, whichever way its task ends.
+/// An open connection, which is counted until it is dropped. This happens however its task ends.
 pub(super) struct OpenConnection(Option<Arc<dyn ConnectionMetrics>>);
 
 impl OpenConnection {

@@ -1,5 +1,5 @@
-//! A client of `/readyz`: asks a running gateway whether it is ready, for container images without shell and curl. Does
-//! not use TLS: the admin listener has none.
+//! A client of `/readyz`: checks whether a running gateway is ready, for container images without shell and curl. Does not use
+//! TLS, because the admin listener does not use it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Timeout of the health check, below the interval of health checks in common orchestrators.
+/// The timeout of the health check, which is shorter than the interval of health checks in common orchestrators.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Length of `HTTP/1.1 200`.
-const STATUS_LINE: usize = 12;
+/// The length of `HTTP/1.1 200`.
+const STATUS_LINE_LENGTH: usize = 12;
 
 /// Why a gateway is not ready.
 #[derive(Debug, thiserror::Error)]
@@ -23,32 +23,33 @@ pub enum ProbeError {
     Unreachable(SocketAddr, io::Error),
     /// The gateway did not respond in time.
     #[error("{0} did not respond within {wait} seconds", wait = READINESS_TIMEOUT.as_secs())]
-    Silent(SocketAddr),
+    Timeout(SocketAddr),
     /// The gateway responded that it is not ready.
     #[error("the gateway on {0} is not ready (status {1})")]
     NotReady(SocketAddr, String),
 }
 
-/// Asks the admin listener at `address`. For an unspecified address (0.0.0.0 or ::) it asks on loopback.
+/// Checks the readiness at the admin listener with this address. For an unspecified address (0.0.0.0 or ::) it uses the loopback
+/// address.
 pub async fn check_readiness(address: SocketAddr) -> Result<(), ProbeError> {
-    let address = reachable(address);
-    let status = timeout(READINESS_TIMEOUT, status_of(address))
+    let address = connectable_address(address);
+    let status = timeout(READINESS_TIMEOUT, request_status(address))
         .await
-        .map_err(|_| ProbeError::Silent(address))?
+        .map_err(|_| ProbeError::Timeout(address))?
         .map_err(|error| ProbeError::Unreachable(address, error))?;
     if status == "200" { Ok(()) } else { Err(ProbeError::NotReady(address, status)) }
 }
 
-async fn status_of(address: SocketAddr) -> io::Result<String> {
+async fn request_status(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut line = [0; STATUS_LINE];
+    let mut line = [0; STATUS_LINE_LENGTH];
     stream.read_exact(&mut line).await?;
-    Ok(line[STATUS_LINE - 3..].escape_ascii().to_string())
+    Ok(line[STATUS_LINE_LENGTH - 3..].escape_ascii().to_string())
 }
 
-fn reachable(address: SocketAddr) -> SocketAddr {
+fn connectable_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -65,7 +66,7 @@ mod tests {
     use http_messages::body;
     use tokio::net::TcpListener;
 
-    async fn listener(status: StatusCode) -> SocketAddr {
+    async fn start_listener(status: StatusCode) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = move |request: Request<_>, _: PeerAddress| async move {
@@ -81,8 +82,8 @@ mod tests {
     #[tokio::test]
     async fn gateway_is_ready_if_readyz_returns_200() {
         let unspecified = |address: SocketAddr| SocketAddr::from(([0, 0, 0, 0], address.port()));
-        check_readiness(unspecified(listener(StatusCode::OK).await)).await.unwrap();
-        let not_ready = listener(StatusCode::SERVICE_UNAVAILABLE).await;
+        check_readiness(unspecified(start_listener(StatusCode::OK).await)).await.unwrap();
+        let not_ready = start_listener(StatusCode::SERVICE_UNAVAILABLE).await;
         let error = check_readiness(not_ready).await.unwrap_err();
         assert!(matches!(&error, ProbeError::NotReady(_, status) if status == "503"), "{error}");
     }

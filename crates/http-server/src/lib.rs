@@ -1,9 +1,9 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 on one port, with or without TLS, on hyper without a framework.
 //!
-//! A connection uses resources before it sends a request, so everything is limited: the number of connections; the time
-//! for the first byte, a request head, idleness and a client that does not read; the size of a head. Malformed or
-//! ambiguous requests (RFC 9112 §3.2, RFC 9113 §8.3.1) are rejected before they reach the [`Service`]. Does not know
-//! about routes or the meaning of requests.
+//! A connection uses resources before it sends a request. Therefore the number of connections is limited, the size of a request
+//! head, and the time for the first byte, for a head, between requests, and while a client does not read. Malformed or ambiguous
+//! requests (RFC 9112 §3.2, RFC 9113 §8.3.1) are rejected before they reach the [`Service`]. Does not know about routes or
+//! the meaning of requests.
 
 mod accept;
 mod activity;
@@ -42,13 +42,13 @@ pub struct PeerAddress(pub SocketAddr);
 
 /// The handler of a listener's requests.
 pub trait Service: Send + Sync + 'static {
-    /// The body of its responses.
+    /// The type of response bodies.
     type Body: http_body::Body<Data = Bytes, Error = BoxError> + From<Body> + Send + Unpin + 'static;
 
-    /// Answers a valid request, if that is possible without waiting; otherwise returns `None`, and
+    /// Responds to a valid request, if that is possible without waiting; otherwise returns `None`, and
     /// [`respond`](Self::respond) is called.
     ///
-    /// It may pass information to `respond` in the extensions of the request.
+    /// This function can pass information to `respond` in the extensions of the request.
     fn respond_at_once(
         &self,
         _request: &mut Request<RequestBody>,
@@ -64,12 +64,12 @@ pub trait Service: Send + Sync + 'static {
         peer: PeerAddress,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Builds the response to an invalid request. Its status is replaced by the status of `invalid`.
-    fn refuse(&self, _request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<Self::Body> {
-        plain(format!("{invalid}\n")).map(Into::into)
+    /// Builds the response to an invalid request. The caller replaces its status by the status of `invalid`.
+    fn reject(&self, _request: &Request<RequestBody>, invalid: InvalidRequest) -> Response<Self::Body> {
+        text_response(format!("{invalid}\n")).map(Into::into)
     }
 
-    /// The counter of the listener's connections, if any.
+    /// Returns the counter of the listener's connections, if any.
     fn connection_metrics(&self) -> Option<Arc<dyn ConnectionMetrics>> {
         None
     }
@@ -91,28 +91,28 @@ where
     }
 }
 
-/// The response to an invalid request, with its status and, if the connection must end, `Connection: close`.
+/// Returns the response to an invalid request, with its status and, if the connection must end, `Connection: close`.
 fn rejection<S: Service>(
     service: &S,
     request: &Request<RequestBody>,
     invalid: InvalidRequest,
 ) -> Response<S::Body> {
-    let mut response = service.refuse(request, invalid);
+    let mut response = service.reject(request, invalid);
     *response.status_mut() = invalid.status();
-    if invalid.closes() && request.version() <= http::Version::HTTP_11 {
+    if invalid.requires_close() && request.version() <= http::Version::HTTP_11 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// The response after a panic in the service.
+/// Returns the response after a panic in the service.
 fn internal_error() -> Response<Body> {
-    let mut response = plain("the server failed\n");
+    let mut response = text_response("the server failed\n");
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response
 }
 
-fn plain(text: impl Into<Bytes>) -> Response<Body> {
+fn text_response(text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(body::full(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -1,31 +1,31 @@
-//! Default limits of connections: number, timeouts and the drain. Does not know about the configuration.
+//! The limits of connections and their defaults: number, timeouts and the drain. Does not know about the configuration.
 
 use std::time::Duration;
 
-/// Each connection needs a file descriptor and up to two buffers of 64 KiB. 1,024 connections are below the default
-/// limit of descriptors of a process, with as many left for connections to archives.
+/// Each connection needs a file descriptor and up to two buffers of 64 KiB. With 1,024 connections, an equal number of connections
+/// to archives is possible below the default limit of file descriptors of a process.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// Clients send a request as soon as the connection is open. Ten seconds tolerate one or two lost packets.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A head fits in a few packets; a client that needs longer occupies the connection without using it.
-const HEAD: Duration = Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than the 60 seconds for which common proxies keep idle connections, so the proxy closes the connection first
-/// and no request is sent on a connection that is being closed.
-const IDLE: Duration = Duration::from_secs(75);
+/// Longer than the 60 seconds after which common proxies close idle connections. Therefore the proxy closes a connection first, and
+/// no request is sent on a connection that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A client that reads no byte for a minute is disconnected or malicious, and it blocks a connection to an archive.
-const STALL: Duration = Duration::from_mins(1);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Long enough to complete a study retrieval on a hospital network. The orchestrator's grace period must be longer.
-const DRAIN: Duration = Duration::from_mins(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The limits of a listener's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Maximum number of connections; further ones wait in the accept queue of the system.
+    /// Maximum number of connections. Further connections wait in the accept queue of the system.
     pub max_connections: usize,
     /// Timeout from the connection to its first byte, and to the end of the HTTP/2 preface or the TLS handshake.
     pub first_byte: Duration,
@@ -44,11 +44,11 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             max_connections: MAX_CONNECTIONS,
-            first_byte: FIRST_BYTE,
-            head: HEAD,
-            idle: IDLE,
-            stall: STALL,
-            drain: DRAIN,
+            first_byte: FIRST_BYTE_TIMEOUT,
+            head: HEAD_TIMEOUT,
+            idle: IDLE_TIMEOUT,
+            stall: STALL_TIMEOUT,
+            drain: DRAIN_TIMEOUT,
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// The start of every HTTP/2 connection, which is never the start of an HTTP/1 request.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The version, and the bytes that were read to detect it.
+/// The detected version, and the bytes that were read to detect it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Opening {
     pub(super) is_http2: bool,

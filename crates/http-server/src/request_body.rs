@@ -1,10 +1,9 @@
 //! Reads the part of a request body that the service did not read.
 //!
-//! An HTTP/1 connection can be reused only if every byte of the request is read (RFC 9112 §9.3); otherwise the
-//! connection must be closed, which can lose the client's next request. Therefore the service gets the body in a
-//! wrapper that returns it on drop, and the rest is read within limits; if that is not possible, the response announces
-//! the end of the connection. HTTP/2 does not need this: a stream is reset separately. Does not know about the content
-//! of the body.
+//! An HTTP/1 connection can be reused only if every byte of the request is read (RFC 9112 §9.3). Otherwise the connection must be
+//! closed, and the next request of the client can be lost. Therefore the service gets the body in a wrapper that returns it
+//! on drop, and the rest is read within limits. If that is not possible, the response announces the end of the connection.
+//! HTTP/2 does not need this, because each stream is reset separately. Does not know about the content of the body.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,7 +18,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Maximum number of unread bytes that are read and discarded. For more, a new connection costs less.
+/// Maximum number of unread bytes that are read and discarded. Reading more costs more than a new connection.
 const MAX_REST_SIZE: u64 = 8 * 1024 * 1024;
 
 /// The body of a request. It returns the unread part when it is dropped.
@@ -30,7 +29,7 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// A body that need not be returned.
+    /// Creates a body that need not be returned.
     pub(super) fn without_return(body: Incoming) -> Self {
         Self { body: Some(body), returned: None }
     }
@@ -71,12 +70,12 @@ impl Body for RequestBody {
 /// Receives the body after the service has dropped it.
 pub(super) struct UnreadBody {
     returned: oneshot::Receiver<Incoming>,
-    /// The client waits for 100 Continue before it sends the body (RFC 9110 §10.1.1).
+    /// Whether the client waits for 100 Continue before it sends the body (RFC 9110 §10.1.1).
     expects_continue: bool,
 }
 
-/// The request for the service, and the receiver of the unread body if there can be one.
-pub(super) fn split(request: Request<Incoming>) -> (Request<RequestBody>, Option<UnreadBody>) {
+/// Returns the request for the service, and the receiver of the unread body if there can be one.
+pub(super) fn wrap_body(request: Request<Incoming>) -> (Request<RequestBody>, Option<UnreadBody>) {
     if request.body().is_end_stream() || request.version() > Version::HTTP_11 {
         return (request.map(RequestBody::without_return), None);
     }
@@ -88,12 +87,12 @@ pub(super) fn split(request: Request<Incoming>) -> (Request<RequestBody>, Option
 
 impl UnreadBody {
     /// Reads the rest of the body before `response` is sent, or adds `Connection: close` to `response`.
-    pub(super) async fn settle<B>(mut self, mut response: Response<B>, within: Duration) -> Response<B> {
+    pub(super) async fn settle<B>(mut self, mut response: Response<B>, limit: Duration) -> Response<B> {
         let is_read = match self.returned.try_recv() {
             Ok(body) if body.is_end_stream() => true,
-            // The rest of a request that the response already ends the connection for is not read.
+            // The rest is not read if the response ends the connection anyway.
             Ok(_) if self.expects_continue || response.headers().contains_key(CONNECTION) => false,
-            Ok(body) => timeout(within, discard(body)).await.unwrap_or(false),
+            Ok(body) => timeout(limit, discard(body)).await.unwrap_or(false),
             Err(_) => false,
         };
         if !is_read {
@@ -103,7 +102,7 @@ impl UnreadBody {
     }
 }
 
-/// Reads and discards the body; whether its end was reached.
+/// Reads and discards the body. Returns whether its end was reached.
 async fn discard(mut body: Incoming) -> bool {
     let mut read = 0;
     while read <= MAX_REST_SIZE && body.size_hint().lower() <= MAX_REST_SIZE {

@@ -28,7 +28,7 @@ pub enum InvalidRequest {
     Host,
     /// The target and `Host` have different hosts.
     #[error("the request target and the Host header have different hosts; send the same host in both")]
-    TwoHosts,
+    DifferentHosts,
     /// The target is not a path.
     #[error("the request target must be a path that begins with /")]
     Target,
@@ -46,18 +46,18 @@ pub enum InvalidRequest {
 }
 
 impl InvalidRequest {
-    /// The status of the response.
+    /// Returns the status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Method => StatusCode::NOT_IMPLEMENTED,
-            Self::Host | Self::TwoHosts | Self::Target | Self::Body => StatusCode::BAD_REQUEST,
+            Self::Host | Self::DifferentHosts | Self::Target | Self::Body => StatusCode::BAD_REQUEST,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 
     /// Whether the connection must be closed, because the next bytes on it may not be the start of a request.
-    pub(super) fn closes(self) -> bool {
+    pub(super) fn requires_close(self) -> bool {
         !matches!(self, Self::TargetTooLong | Self::HeadTooLarge)
     }
 }
@@ -70,14 +70,14 @@ pub(super) fn validate<B: Body>(request: &Request<B>) -> Result<(), InvalidReque
     if !request.uri().path().starts_with('/') {
         return Err(InvalidRequest::Target);
     }
-    let has_no_body = matches!(*request.method(), Method::GET | Method::HEAD);
-    if has_no_body && !request.body().is_end_stream() {
+    let must_be_empty = matches!(*request.method(), Method::GET | Method::HEAD);
+    if must_be_empty && !request.body().is_end_stream() {
         return Err(InvalidRequest::Body);
     }
     Ok(())
 }
 
-/// Accepts the methods that a service can answer, possibly with 405.
+/// Accepts the methods to which a service can respond, possibly with 405.
 fn validate_method(method: &Method) -> Result<(), InvalidRequest> {
     match *method {
         Method::GET
@@ -102,7 +102,7 @@ fn validate_size(uri: &Uri, headers: &HeaderMap) -> Result<(), InvalidRequest> {
     Ok(())
 }
 
-/// `Host` and the authority of the target (absolute form, or `:authority`), if present, must be equal.
+/// Checks that `Host` and the authority of the target (absolute form, or `:authority`) are valid and equal, if present.
 fn validate_host<B>(request: &Request<B>) -> Result<(), InvalidRequest> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, further) = (hosts.next(), hosts.next());
@@ -119,7 +119,7 @@ fn validate_host<B>(request: &Request<B>) -> Result<(), InvalidRequest> {
     }
     match (host, authority) {
         (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-            Err(InvalidRequest::TwoHosts)
+            Err(InvalidRequest::DifferentHosts)
         }
         (None, None) if request.version() > Version::HTTP_10 => Err(InvalidRequest::Host),
         // Host is required with an absolute target too (RFC 9112 §3.2).

@@ -15,18 +15,18 @@ use tokio::time::timeout;
 use super::{ConnectionLimits, Drained, PeerAddress, RequestBody, serve};
 use http_messages::body::{self, Body};
 
-const SOON: Duration = Duration::from_millis(100);
-const LATE: Duration = Duration::from_hours(1);
+const SHORT: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_hours(1);
 /// Timeout for events that must happen; reached only if a test fails.
 const EVENT_TIMEOUT: Duration = Duration::from_mins(5);
 
 fn long_limits() -> ConnectionLimits {
     ConnectionLimits {
-        first_byte: LATE,
-        head: LATE,
-        idle: LATE,
-        stall: LATE,
-        drain: LATE,
+        first_byte: LONG,
+        head: LONG,
+        idle: LONG,
+        stall: LONG,
+        drain: LONG,
         max_connections: 8,
     }
 }
@@ -37,21 +37,21 @@ async fn at_any_speed<Test>(test: impl Fn(Duration) -> Test)
 where
     Test: Future<Output = ()> + Send + 'static,
 {
-    for soon in [SOON, 10 * SOON] {
-        if tokio::spawn(test(soon)).await.is_ok() {
+    for short in [SHORT, 10 * SHORT] {
+        if tokio::spawn(test(short)).await.is_ok() {
             return;
         }
     }
-    test(100 * SOON).await;
+    test(100 * SHORT).await;
 }
 
 struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<Drained>,
-    /// A request for `/slow` has begun.
-    begun: Arc<Notify>,
-    /// Lets requests for `/slow` be answered.
+    task: JoinHandle<Drained>,
+    /// Notified when a request for `/slow` has begun.
+    slow_request_begun: Arc<Notify>,
+    /// Allows the responses to requests for `/slow`.
     release: Arc<Notify>,
 }
 
@@ -60,16 +60,16 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let (begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (slow_request_begun, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let service = {
-            let (begun, release) = (Arc::clone(&begun), Arc::clone(&release));
+            let (slow_request_begun, release) = (Arc::clone(&slow_request_begun), Arc::clone(&release));
             move |request: Request<RequestBody>, _: PeerAddress| {
-                respond(request, Arc::clone(&begun), Arc::clone(&release))
+                respond(request, Arc::clone(&slow_request_begun), Arc::clone(&release))
             }
         };
         let stopped = async move { stopped.await.unwrap_or(()) };
-        let serving = tokio::spawn(serve(listener, limits, service, stopped));
-        Self { address, stop, serving, begun, release }
+        let task = tokio::spawn(serve(listener, limits, service, stopped));
+        Self { address, stop, task, slow_request_begun, release }
     }
 
     async fn connect(&self) -> Client {
@@ -77,11 +77,15 @@ impl Server {
     }
 }
 
-async fn respond(request: Request<RequestBody>, begun: Arc<Notify>, release: Arc<Notify>) -> Response<Body> {
+async fn respond(
+    request: Request<RequestBody>,
+    slow_request_begun: Arc<Notify>,
+    release: Arc<Notify>,
+) -> Response<Body> {
     let body = match request.uri().path() {
         "/panic" => panic!("deliberate panic"),
         "/slow" => {
-            begun.notify_one();
+            slow_request_begun.notify_one();
             release.notified().await;
             body::full("slow")
         }
@@ -122,7 +126,7 @@ impl Client {
     }
 }
 
-/// The status code of the response to one request.
+/// Returns the status code of the response to one request.
 async fn status(request: &str) -> u16 {
     let server = Server::start(long_limits()).await;
     let mut client = server.connect().await;
@@ -134,13 +138,13 @@ async fn status(request: &str) -> u16 {
 
 #[tokio::test]
 async fn connection_without_a_first_byte_is_closed() {
-    let server = Server::start(ConnectionLimits { first_byte: SOON, ..long_limits() }).await;
+    let server = Server::start(ConnectionLimits { first_byte: SHORT, ..long_limits() }).await;
     assert!(server.connect().await.read_to_end().await.is_empty());
 }
 
 #[tokio::test]
 async fn connection_with_an_incomplete_preface_is_closed() {
-    let server = Server::start(ConnectionLimits { first_byte: SOON, ..long_limits() }).await;
+    let server = Server::start(ConnectionLimits { first_byte: SHORT, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("PRI * HTTP/2.0\r\n").await;
     assert!(client.read_to_end().await.is_empty());
@@ -148,7 +152,7 @@ async fn connection_with_an_incomplete_preface_is_closed() {
 
 #[tokio::test]
 async fn connection_with_an_incomplete_head_is_closed() {
-    let server = Server::start(ConnectionLimits { head: SOON, ..long_limits() }).await;
+    let server = Server::start(ConnectionLimits { head: SHORT, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
     client.read_to_end().await;
@@ -156,8 +160,8 @@ async fn connection_with_an_incomplete_head_is_closed() {
 
 #[tokio::test]
 async fn connection_with_an_incomplete_second_head_is_closed() {
-    at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { head: soon, ..long_limits() }).await;
+    at_any_speed(|short| async move {
+        let server = Server::start(ConnectionLimits { head: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.read_until("ok").await;
@@ -169,16 +173,16 @@ async fn connection_with_an_incomplete_second_head_is_closed() {
 
 #[tokio::test]
 async fn idle_timeout_is_independent_of_the_head_timeout() {
-    at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { head: soon, ..long_limits() }).await;
+    at_any_speed(|short| async move {
+        let server = Server::start(ConnectionLimits { head: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.read_until("ok").await;
-        tokio::time::sleep(3 * soon).await;
+        tokio::time::sleep(3 * short).await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.read_until("ok").await;
 
-        let server = Server::start(ConnectionLimits { idle: soon, ..long_limits() }).await;
+        let server = Server::start(ConnectionLimits { idle: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(client.read_to_end().await.ends_with(b"ok"));
@@ -188,12 +192,12 @@ async fn idle_timeout_is_independent_of_the_head_timeout() {
 
 #[tokio::test]
 async fn slow_response_does_not_expire_the_head_or_idle_timeout() {
-    at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { head: soon, idle: soon, ..long_limits() }).await;
+    at_any_speed(|short| async move {
+        let server = Server::start(ConnectionLimits { head: short, idle: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        server.begun.notified().await;
-        tokio::time::sleep(3 * soon).await;
+        server.slow_request_begun.notified().await;
+        tokio::time::sleep(3 * short).await;
         server.release.notify_one();
         client.read_until("slow").await;
     })
@@ -202,43 +206,43 @@ async fn slow_response_does_not_expire_the_head_or_idle_timeout() {
 
 #[tokio::test]
 async fn connection_of_a_client_that_does_not_read_is_closed() {
-    let server = Server::start(ConnectionLimits { stall: SOON, ..long_limits() }).await;
+    let server = Server::start(ConnectionLimits { stall: SHORT, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
     server.stop.send(()).unwrap();
     // The drain has a long timeout; it can only end early if the stalled connection was closed.
-    let drained = timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap();
-    assert_eq!(drained, Drained { cut: 0 });
+    let drained = timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap();
+    assert_eq!(drained, Drained { aborted: 0 });
     assert!(client.read_to_end().await.len() < 64 << 20);
 }
 
 #[tokio::test]
 async fn drain_completes_requests_in_flight_and_closes_idle_connections() {
     let server = Server::start(long_limits()).await;
-    let (mut busy, mut idle, mut silent) =
+    let (mut busy, mut idle, mut unused) =
         (server.connect().await, server.connect().await, server.connect().await);
     idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     idle.read_until("ok").await;
     busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    server.begun.notified().await;
+    server.slow_request_begun.notified().await;
     server.stop.send(()).unwrap();
     assert!(idle.read_to_end().await.is_empty());
-    assert!(silent.read_to_end().await.is_empty());
+    assert!(unused.read_to_end().await.is_empty());
     assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
     server.release.notify_one();
     let response = String::from_utf8(busy.read_to_end().await).unwrap();
     assert!(response.contains("connection: close") && response.ends_with("slow"), "{response}");
-    assert_eq!(timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 0 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), Drained { aborted: 0 });
 }
 
 #[tokio::test]
 async fn drain_aborts_connections_after_its_timeout() {
-    let server = Server::start(ConnectionLimits { drain: SOON, ..long_limits() }).await;
+    let server = Server::start(ConnectionLimits { drain: SHORT, ..long_limits() }).await;
     let mut busy = server.connect().await;
     busy.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    server.begun.notified().await;
+    server.slow_request_begun.notified().await;
     server.stop.send(()).unwrap();
-    assert_eq!(timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 1 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), Drained { aborted: 1 });
     assert!(busy.read_to_end().await.is_empty());
 }
 
@@ -247,7 +251,7 @@ async fn connection_without_a_permit_waits() {
     let server = Server::start(ConnectionLimits { max_connections: 1, ..long_limits() }).await;
     let mut first = server.connect().await;
     first.send("GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    server.begun.notified().await;
+    server.slow_request_begun.notified().await;
     let mut second = server.connect().await;
     second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     server.release.notify_one();
@@ -288,14 +292,14 @@ async fn unread_request_body_does_not_close_the_connection() {
 
 #[tokio::test]
 async fn response_to_a_request_with_an_unread_body_announces_the_close() {
-    at_any_speed(|soon| async move {
+    at_any_speed(|short| async move {
         for (head, limits) in [
             // More than is read and discarded.
             ("Content-Length: 1000000000", long_limits()),
             // The client waits for 100 Continue, which the server does not send.
             ("Content-Length: 2\r\nExpect: 100-continue", long_limits()),
-            ("Content-Length: 2", ConnectionLimits { head: soon, ..long_limits() }),
-            ("Transfer-Encoding: chunked", ConnectionLimits { head: soon, ..long_limits() }),
+            ("Content-Length: 2", ConnectionLimits { head: short, ..long_limits() }),
+            ("Transfer-Encoding: chunked", ConnectionLimits { head: short, ..long_limits() }),
         ] {
             let server = Server::start(limits).await;
             let mut client = server.connect().await;
@@ -332,12 +336,12 @@ async fn http2_is_served_with_prior_knowledge() {
     }
     server.stop.send(()).unwrap();
     timeout(EVENT_TIMEOUT, connection).await.unwrap().unwrap().unwrap();
-    assert_eq!(timeout(EVENT_TIMEOUT, server.serving).await.unwrap().unwrap(), Drained { cut: 0 });
+    assert_eq!(timeout(EVENT_TIMEOUT, server.task).await.unwrap().unwrap(), Drained { aborted: 0 });
 }
 
 #[tokio::test]
 async fn idle_http2_connection_is_closed() {
-    let server = Server::start(ConnectionLimits { idle: SOON, ..long_limits() }).await;
+    let server = Server::start(ConnectionLimits { idle: SHORT, ..long_limits() }).await;
     let mut client = server.connect().await;
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     client.read_to_end().await;
@@ -345,8 +349,8 @@ async fn idle_http2_connection_is_closed() {
 
 #[tokio::test]
 async fn http2_connection_of_a_client_that_does_not_read_is_closed() {
-    at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { idle: soon, ..long_limits() }).await;
+    at_any_speed(|short| async move {
+        let server = Server::start(ConnectionLimits { idle: short, ..long_limits() }).await;
         let mut client = server.connect().await;
         let settings = "\0\0\0\x04\0\0\0\0\0";
         // HPACK: GET, http, "/large", authority "a". The client never extends the window, so it receives only 64 KiB.
@@ -361,16 +365,16 @@ async fn http2_connection_of_a_client_that_does_not_read_is_closed() {
 
 #[tokio::test]
 async fn slow_http2_response_does_not_expire_the_idle_timeout() {
-    at_any_speed(|soon| async move {
-        let server = Server::start(ConnectionLimits { idle: soon, ..long_limits() }).await;
+    at_any_speed(|short| async move {
+        let server = Server::start(ConnectionLimits { idle: short, ..long_limits() }).await;
         let stream = hyper_util::rt::TokioIo::new(TcpStream::connect(server.address).await.unwrap());
         let executor = hyper_util::rt::TokioExecutor::new();
         let (mut client, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
         tokio::spawn(connection);
         let request = Request::get("http://a/slow").body(body::empty()).unwrap();
         let response = tokio::spawn(client.send_request(request));
-        server.begun.notified().await;
-        tokio::time::sleep(5 * soon).await;
+        server.slow_request_begun.notified().await;
+        tokio::time::sleep(5 * short).await;
         server.release.notify_one();
         assert_eq!(response.await.unwrap().unwrap().status().as_u16(), 200);
     })
@@ -418,7 +422,7 @@ async fn large_heads_are_rejected_at_their_limits() {
 
 #[tokio::test]
 async fn request_smuggling_is_rejected() {
-    // Each of them hides a request for /panic in bytes that only some parsers read as a body.
+    // Some parsers read the following request for /panic as a body.
     for (request, expected) in [
         (
             "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

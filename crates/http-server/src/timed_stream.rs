@@ -1,7 +1,7 @@
 //! A stream with two timers that hyper does not have: one for request heads, one for stalled writes.
 //!
-//! hyper's header timer starts at the end of the previous response, so it also limits the idle time. Here the head
-//! timer starts with the first byte of a head, separately from the idle timeout; the stall timer runs while the client
+//! hyper's header timer starts at the end of the previous response, so it also limits the idle time. In this module the head
+//! timer starts with the first byte of a head, independently of the idle timeout. The stall timer runs while the client
 //! does not read the response. Bytes of a head that arrive in the same read as the end of the previous request do not
 //! start the head timer. Does not know about HTTP syntax.
 
@@ -20,18 +20,19 @@ use super::activity::Activity;
 #[derive(Debug)]
 pub(super) struct TimedStream<S> {
     stream: S,
-    /// Bytes that were read before; reading returns them again, from `replayed` on.
+    /// Bytes that were read to detect the protocol. Reading returns them again, beginning at `replayed`.
     opening: Vec<u8>,
     replayed: usize,
     activity: Arc<Activity>,
-    /// Number of complete heads when the first bytes of the next head arrived; `None` if no head has begun.
+    /// The number of complete heads when the first bytes of the next head arrived; `None` if no head has begun.
     heads_before: Option<u64>,
     head: Timer,
     stall: Timer,
 }
 
 impl<S> TimedStream<S> {
-    /// Reading returns `opening` first, then the bytes of `stream`. `head` is the timeout of a head; `None` for HTTP/2.
+    /// Creates a stream that returns `opening` first, and then the bytes of `stream`. `head` is the timeout of a head; `None` for
+    /// HTTP/2.
     pub(super) fn new(
         stream: S,
         opening: Vec<u8>,
@@ -58,8 +59,8 @@ impl<S> TimedStream<S> {
         }
     }
 
-    /// Called if there is nothing to read: fails if the current head has taken too long.
-    fn wait_for_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Polls the head timer while there are no bytes to read. Fails if the current head has taken too long.
+    fn poll_head_timer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.heads_before.is_some_and(|heads| heads == self.activity.heads()) {
             self.head.poll(context)
         } else {
@@ -98,7 +99,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
             return Poll::Ready(Ok(()));
         }
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
-            Poll::Pending => this.wait_for_head(context),
+            Poll::Pending => this.poll_head_timer(context),
             Poll::Ready(result) => {
                 this.record_read();
                 Poll::Ready(result)
@@ -139,8 +140,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     }
 }
 
-/// A timer that starts at its first poll and fails when the time is over. It allocates nothing before that, because
-/// most heads and responses need no waiting.
+/// A timer that starts at its first poll and fails after its limit. It allocates no memory before the first poll, because most
+/// heads and responses arrive without waiting.
 #[derive(Debug)]
 struct Timer {
     limit: Option<Duration>,

@@ -35,7 +35,7 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// Builds the configuration from a certificate chain and its private key, both PEM.
+    /// Builds the configuration from a certificate chain and its private key, both in PEM format.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificates)
             .collect::<Result<_, _>>()
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn invalid_or_mismatched_certificates_and_keys_are_rejected() {
         assert!(Tls::from_pem(CERTIFICATE, KEY).is_ok());
-        for nothing in [&b""[..], b"nonsense", KEY] {
-            assert_eq!(Tls::from_pem(nothing, KEY).unwrap_err(), TlsError::Certificate);
+        for invalid in [&b""[..], b"nonsense", KEY] {
+            assert_eq!(Tls::from_pem(invalid, KEY).unwrap_err(), TlsError::Certificate);
         }
         assert_eq!(Tls::from_pem(CERTIFICATE, CERTIFICATE).unwrap_err(), TlsError::Key);
         let authority = include_bytes!("../../../tests/tls/ca.pem");

@@ -1,5 +1,5 @@
-//! The members of a JSON object in their order, each value as raw text (RFC 8259 §4): for objects of which a few
-//! members are changed and all others are copied unchanged.
+//! The members of a JSON object in their order, with their values as raw text (RFC 8259 §4). Used to change a few members of an
+//! object and to copy all others unchanged.
 //!
 //! Does not know about DICOM, FHIR or the meaning of members.
 
@@ -10,7 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Names and values in the order of the input. A duplicate name occurs twice.
+/// The names and values of an object in the order of the input. Duplicate names are preserved.
 #[derive(Debug, Default)]
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 

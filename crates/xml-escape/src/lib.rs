@@ -1,15 +1,15 @@
 //! Escapes text for XML 1.0, for element content and for attribute values in double quotes, and replaces references by characters.
 //!
-//! Tabs, line feeds and carriage returns are written as character references, in the notation of Canonical XML 1.0
-//! (2.3): otherwise a reader would replace them by a blank in attribute values (XML 1.0, 3.3.3), and a carriage return
-//! by a line feed everywhere (2.11). Characters that are not allowed in XML (production 2) become U+FFFD, so that a
-//! text with removed characters never looks like the complete text.
+//! Tabs, line feeds and carriage returns are written as character references, in the notation of Canonical XML 1.0 (2.3).
+//! Otherwise a reader would replace them by a space in attribute values (XML 1.0, 3.3.3), and a carriage return by a line feed
+//! everywhere (2.11). Characters that are not allowed in XML (production 2) become U+FFFD. They are not removed, because the
+//! shorter text would look complete.
 //!
 //! Does not know about the structure of documents.
 
 use std::borrow::Cow;
 
-/// `text` with its special characters escaped; borrowed if it has none.
+/// Escapes the special characters of `text`. Returns the borrowed text if there are none.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_special) {
         return Cow::Borrowed(text);
@@ -22,11 +22,11 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 /// Appends `text` to `xml`, with its special characters escaped.
 pub fn push_escaped(xml: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.find(is_special) {
-        let (plain, special) = rest.split_at(at);
-        xml.push_str(plain);
+    while let Some(position) = rest.find(is_special) {
+        let (unescaped_text, special) = rest.split_at(position);
+        xml.push_str(unescaped_text);
         let mut characters = special.chars();
-        xml.push_str(characters.next().and_then(escape_of).unwrap_or_default());
+        xml.push_str(characters.next().and_then(escape_character).unwrap_or_default());
         rest = characters.as_str();
     }
     xml.push_str(rest);
@@ -37,19 +37,19 @@ pub fn push_markup(xml: &mut String, markup: &str) {
     xml.extend(markup.chars().map(|character| if is_legal(character) { character } else { REPLACEMENT }));
 }
 
-/// `text` with its character references and predefined entities replaced by characters (XML 1.0, 4.1 and 4.6); borrowed if it has
-/// none. Anything else that starts with `&` stays as it is.
+/// Replaces the character references and predefined entities of `text` by characters (XML 1.0, 4.1 and 4.6). Returns the borrowed
+/// text if there are none. Other texts that start with `&` are not changed.
 pub fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('&') {
         return Cow::Borrowed(text);
     }
     let mut unescaped = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        let (plain, reference) = rest.split_at(at);
-        unescaped.push_str(plain);
+    while let Some(position) = rest.find('&') {
+        let (unescaped_text, reference) = rest.split_at(position);
+        unescaped.push_str(unescaped_text);
         let character =
-            reference.split_once(';').and_then(|(name, after)| Some((character_of(name)?, after)));
+            reference.split_once(';').and_then(|(name, after)| Some((resolve_reference(name)?, after)));
         let (character, after) = character.unwrap_or(('&', reference.get(1..).unwrap_or_default()));
         unescaped.push(character);
         rest = after;
@@ -58,8 +58,8 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
     Cow::Owned(unescaped)
 }
 
-/// The character of a reference, which is written with its `&` and without its `;`.
-fn character_of(reference: &str) -> Option<char> {
+/// Returns the character of a reference, which is written with its `&` and without its `;`.
+fn resolve_reference(reference: &str) -> Option<char> {
     let number = |digits: &str, radix| {
         let is_plain = digits.chars().all(|digit| digit.is_digit(radix));
         u32::from_str_radix(digits, radix).ok().filter(|_| is_plain).and_then(char::from_u32)
@@ -77,7 +77,7 @@ fn character_of(reference: &str) -> Option<char> {
     }
 }
 
-/// Replaces characters that are not allowed in XML.
+/// The character that replaces characters that are not allowed in XML.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
 /// Whether a character is allowed (XML 1.0, production 2; surrogates cannot occur in a `char`).
@@ -86,11 +86,11 @@ fn is_legal(character: char) -> bool {
 }
 
 fn is_special(character: char) -> bool {
-    escape_of(character).is_some()
+    escape_character(character).is_some()
 }
 
-/// The escape of a special character.
-fn escape_of(character: char) -> Option<&'static str> {
+/// Returns the escape of a special character.
+fn escape_character(character: char) -> Option<&'static str> {
     match character {
         '&' => Some("&amp;"),
         '<' => Some("&lt;"),
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// The text that an XML reader returns for `text` as element content and as attribute value.
+    /// Returns the text that an XML reader returns for `text` as element content and as attribute value.
     fn read(text: &str) -> (String, String) {
         let document = format!("<a b=\"{text}\">{text}</a>");
         let document = roxmltree::Document::parse(&document).unwrap();
@@ -165,7 +165,7 @@ mod tests {
 
         #[test]
         fn escaped_text_is_read_unchanged(text in any::<String>()) {
-            let expected: String = text.chars().map(|one| if is_legal(one) { one } else { REPLACEMENT }).collect();
+            let expected: String = text.chars().map(|character| if is_legal(character) { character } else { REPLACEMENT }).collect();
             prop_assert_eq!(read(&escape(&text)), (expected.clone(), expected));
         }
     }

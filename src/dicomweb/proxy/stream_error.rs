@@ -83,7 +83,7 @@ impl From<RewriteError> for StreamError {
 impl From<GunzipError> for StreamError {
     fn from(error: GunzipError) -> Self {
         match error {
-            GunzipError::Broken => Self::BrokenGzip,
+            GunzipError::Malformed => Self::BrokenGzip,
             GunzipError::TooLarge => Self::TooLarge,
         }
     }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::stream_error::StreamError;
 use dicom_model::json::reader::{RowError, RowReader};
-use dicom_model::native_xml::native_model;
+use dicom_model::native_xml::write_native_model;
 use http_messages::multipart::writer::PartWriter;
 
 /// No part contains a line break, so that none can contain a delimiter, whatever the archive returns.
@@ -63,7 +63,7 @@ impl PartsText {
     fn add(&mut self, object: &RawValue, writer: &mut PartWriter) {
         if self.error.is_none() {
             self.text.push_str(&writer.begin_part(MEDIA_TYPE, None));
-            self.error = native_model(object.get(), &mut self.text).err().map(StreamError::NoXml);
+            self.error = write_native_model(object.get(), &mut self.text).err().map(StreamError::NoXml);
         }
     }
 

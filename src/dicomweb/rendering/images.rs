@@ -78,7 +78,7 @@ impl ImageSequence {
             };
             let frames = match objects {
                 DicomResource::Frames(.., frames) if !frames.is_empty() => frames.into(),
-                _ => (1..=open.image.frames()).collect(),
+                _ => (1..=open.image.frame_count()).collect(),
             };
             self.open = Some((open, frames));
             return Ok(());
@@ -126,7 +126,7 @@ pub(super) struct OpenObject {
 impl OpenObject {
     /// The number of its frames.
     pub(super) fn frames(&self) -> u32 {
-        self.image.frames()
+        self.image.frame_count()
     }
 
     /// Fetches the instance that `objects` names or belongs to.

@@ -93,7 +93,7 @@ impl RenderPermit {
             Ok(result) => Ok(result?),
             // A decoder has panicked.
             Err(error) if error.is_panic() => {
-                Err(RenderError::Broken("its pixel data made a decoder fail").into())
+                Err(RenderError::Malformed("its pixel data made a decoder fail").into())
             }
             Err(_) => Err(DicomwebError::Interrupted),
         }
@@ -126,7 +126,7 @@ mod tests {
         let pool = RenderPool::new(1000, 1);
         let permit = pool.acquire().await.unwrap();
         let broken = permit.run(|| -> Result<(), _> { panic!("a hostile stream") }).await;
-        assert!(matches!(broken, Err(DicomwebError::Render(RenderError::Broken(_)))));
+        assert!(matches!(broken, Err(DicomwebError::Render(RenderError::Malformed(_)))));
         drop(permit);
         assert!(pool.acquire().await.is_ok());
     }

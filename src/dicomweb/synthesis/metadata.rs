@@ -209,6 +209,6 @@ pub(super) fn to_stream_error(error: &ReadError) -> StreamError {
         ReadError::TransferSyntax(_) => "an instance in a transfer syntax that cannot be read",
         ReadError::TooLarge => "an instance whose attributes are too large",
         ReadError::Truncated => "an instance that is truncated",
-        ReadError::Broken(_) | ReadError::Io(_) => "an instance whose structure is broken",
+        ReadError::Malformed(_) | ReadError::Io(_) => "an instance whose structure is broken",
     })
 }

@@ -120,7 +120,7 @@ impl Archive {
         };
         let undecodable = |error| {
             self.error(ArchiveErrorKind::Unreadable(match error {
-                GunzipError::Broken => "the gzip body is broken",
+                GunzipError::Malformed => "the gzip body is broken",
                 GunzipError::TooLarge => "the gzip body decodes to more than any list can hold",
             }))
         };

@@ -1,24 +1,24 @@
-//! Marker segments (T.87 annex C): the frame, the parameters of its coding, and each scan.
+//! Reads marker segments (T.87 Annex C): the frame header, the coding parameters, and the header of each scan.
 
-use super::BROKEN;
+use super::MALFORMED;
 use crate::CodecError;
 
-const UNSUPPORTED: CodecError = CodecError::Unsupported("its kind of JPEG-LS, such as mapping tables,");
+const UNSUPPORTED: CodecError = CodecError::Unsupported("its JPEG-LS variant, such as mapping tables,");
 
-/// The header of a stream, and the position up to which the stream was read.
+/// The header of a stream, and the current position in the stream.
 #[derive(Debug)]
 pub(super) struct JpegLsHeader<'a> {
     stream: &'a [u8],
-    at: usize,
+    position: usize,
     precision: u32,
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// The names of the components.
+    /// The component identifiers.
     pub(super) components: Vec<u8>,
     preset: Preset,
 }
 
-/// The parameters of the stream; 0 means the default (T.87 C.2.4.1.1).
+/// The preset coding parameters; 0 means the default (T.87 C.2.4.1.1).
 #[derive(Debug, Clone, Copy, Default)]
 struct Preset {
     maximum: i32,
@@ -26,13 +26,14 @@ struct Preset {
     reset: i32,
 }
 
+/// The header of a scan.
 #[derive(Debug)]
 pub(super) struct JpegLsScan {
     /// The indexes of its components in the frame.
     pub(super) components: Vec<usize>,
     near: i32,
-    /// Whether the components are interleaved by sample, not by line.
-    pub(super) by_pixel: bool,
+    /// Whether the components are sample-interleaved (interleave mode 2), not line-interleaved.
+    pub(super) is_sample_interleaved: bool,
 }
 
 /// The coding parameters of samples (T.87 A.2.1).
@@ -45,7 +46,7 @@ pub(super) struct SampleCoding {
     pub(super) range: i32,
     /// The number of bits of a mapped error.
     pub(super) error_bits: u32,
-    /// The maximum number of bits of a code word.
+    /// The maximum number of bits of a code.
     pub(super) limit: u32,
 }
 
@@ -53,11 +54,11 @@ impl<'a> JpegLsHeader<'a> {
     /// Reads the header up to the first scan.
     pub(super) fn read(stream: &'a [u8]) -> Result<Self, CodecError> {
         if !stream.starts_with(&[0xFF, 0xD8]) {
-            return Err(BROKEN);
+            return Err(MALFORMED);
         }
         let mut header = Self {
             stream,
-            at: 2,
+            position: 2,
             precision: 0,
             rows: 0,
             columns: 0,
@@ -65,64 +66,66 @@ impl<'a> JpegLsHeader<'a> {
             preset: Preset::default(),
         };
         while header.peek_marker()? != 0xDA {
-            header.segment()?;
+            header.read_segment()?;
         }
-        if header.components.is_empty() { Err(BROKEN) } else { Ok(header) }
+        if header.components.is_empty() { Err(MALFORMED) } else { Ok(header) }
     }
 
-    /// The bytes that were not read yet.
+    /// Returns the bytes after the current position.
     pub(super) fn rest(&self) -> &'a [u8] {
-        self.stream.get(self.at..).unwrap_or_default()
+        self.stream.get(self.position..).unwrap_or_default()
     }
 
-    pub(super) fn advance(&mut self, bytes: usize) {
-        self.at += bytes;
+    pub(super) fn advance(&mut self, length: usize) {
+        self.position += length;
     }
 
     /// Reads up to the entropy-coded data of the next scan.
     pub(super) fn next_scan(&mut self) -> Result<JpegLsScan, CodecError> {
-        // A scan is padded to a whole byte, and by another byte after 0xFF.
-        while self.peek_marker().is_err() && self.at < self.stream.len() {
-            self.at += 1;
+        // A scan is padded to a whole byte, and with another byte after 0xFF.
+        while self.peek_marker().is_err() && self.position < self.stream.len() {
+            self.position += 1;
         }
         while self.peek_marker()? != 0xDA {
-            self.segment()?;
+            self.read_segment()?;
         }
         let (_, content) = self.take_segment()?;
-        let (count, rest) = content.split_first().ok_or(BROKEN)?;
+        let (count, rest) = content.split_first().ok_or(MALFORMED)?;
         let count = usize::from(*count);
-        let (names, [near, interleaving, point_transform]) =
-            rest.split_at_checked(2 * count).ok_or(BROKEN)?
+        let (selectors, [near, interleave_mode, point_transform]) =
+            rest.split_at_checked(2 * count).ok_or(MALFORMED)?
         else {
-            return Err(BROKEN);
+            return Err(MALFORMED);
         };
         let mut components = Vec::new();
-        for pair in names.chunks_exact(2) {
-            let place = self.components.iter().position(|name| *name == pair[0]).ok_or(BROKEN)?;
-            components.push(place);
+        for pair in selectors.chunks_exact(2) {
+            let index =
+                self.components.iter().position(|component| *component == pair[0]).ok_or(MALFORMED)?;
+            components.push(index);
             if pair[1] != 0 {
                 return Err(UNSUPPORTED);
             }
         }
-        match (interleaving, components.len()) {
-            // T.87 C.2.4.1.1: MAXVAL fits the precision.
-            _ if self.preset.maximum >= 1 << self.precision => Err(BROKEN),
+        match (interleave_mode, components.len()) {
+            // MAXVAL must fit the precision (T.87 C.2.4.1.1).
+            _ if self.preset.maximum >= 1 << self.precision => Err(MALFORMED),
             _ if *point_transform != 0 => Err(UNSUPPORTED),
             (_, 1) | (1 | 2, 2..) => {
-                let by_pixel = *interleaving == 2 && components.len() > 1;
-                Ok(JpegLsScan { components, near: i32::from(*near), by_pixel })
+                let is_sample_interleaved = *interleave_mode == 2 && components.len() > 1;
+                Ok(JpegLsScan { components, near: i32::from(*near), is_sample_interleaved })
             }
-            _ => Err(BROKEN),
+            _ => Err(MALFORMED),
         }
     }
 
-    /// The parameters of `scan`.
+    /// Returns the coding parameters of `scan`.
     pub(super) fn coding(&self, scan: &JpegLsScan) -> SampleCoding {
         let near = scan.near;
         let maximum = if self.preset.maximum > 0 { self.preset.maximum } else { (1 << self.precision) - 1 };
-        let usual = default_thresholds(maximum, near);
-        let given = self.preset.thresholds;
-        let thresholds = [0, 1, 2].map(|index| if given[index] > 0 { given[index] } else { usual[index] });
+        let defaults = default_thresholds(maximum, near);
+        let preset = self.preset.thresholds;
+        let thresholds =
+            [0, 1, 2].map(|index| if preset[index] > 0 { preset[index] } else { defaults[index] });
         let range = (maximum + 2 * near) / (2 * near + 1) + 1;
         let bits = bits_for(maximum + 1).max(2);
         SampleCoding {
@@ -136,18 +139,20 @@ impl<'a> JpegLsHeader<'a> {
         }
     }
 
-    fn segment(&mut self) -> Result<(), CodecError> {
+    fn read_segment(&mut self) -> Result<(), CodecError> {
         let (marker, content) = self.take_segment()?;
-        let word = |at: usize| content.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        let word = |offset: usize| {
+            content.get(offset..offset + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+        };
         match marker {
             // SOF55.
             0xF7 => {
-                let (Some(rows), Some(columns)) = (word(1), word(3)) else { return Err(BROKEN) };
-                let (precision, count) = (content[0], usize::from(*content.get(5).ok_or(BROKEN)?));
-                let components = content.get(6..6 + 3 * count).ok_or(BROKEN)?;
-                // T.81 B.2.2, which T.87 C.2.2 refers to: one component at least, and one frame header.
+                let (Some(rows), Some(columns)) = (word(1), word(3)) else { return Err(MALFORMED) };
+                let (precision, count) = (content[0], usize::from(*content.get(5).ok_or(MALFORMED)?));
+                let components = content.get(6..6 + 3 * count).ok_or(MALFORMED)?;
+                // A frame has at least one component, and a stream has one frame header (T.81 B.2.2, referenced by T.87 C.2.2).
                 if !(2..=16).contains(&precision) || count == 0 || !self.components.is_empty() {
-                    return Err(BROKEN);
+                    return Err(MALFORMED);
                 }
                 (self.precision, self.rows, self.columns) = (precision.into(), rows.into(), columns.into());
                 self.components = components.chunks_exact(3).map(|component| component[0]).collect();
@@ -155,24 +160,24 @@ impl<'a> JpegLsHeader<'a> {
                     return Err(UNSUPPORTED);
                 }
             }
-            // LSE: only its first type contains parameters.
+            // LSE: only type 1 contains coding parameters.
             0xF8 if content.first() == Some(&1) => {
-                let number = |at: usize| word(at).map(i32::from).ok_or(BROKEN);
+                let number = |offset: usize| word(offset).map(i32::from).ok_or(MALFORMED);
                 self.preset = Preset {
                     maximum: number(1)?,
                     thresholds: [number(3)?, number(5)?, number(7)?],
                     reset: number(9)?,
                 };
                 if self.preset.reset == 1 || self.preset.reset == 2 {
-                    return Err(BROKEN);
+                    return Err(MALFORMED);
                 }
             }
             0xF8 => return Err(UNSUPPORTED),
-            // Restart intervals, and the color transform of Hewlett-Packard.
+            // DRI: restart intervals. APP8: the color transform of Hewlett-Packard.
             0xDD if content.iter().any(|byte| *byte != 0) => return Err(UNSUPPORTED),
             0xE8 if content.starts_with(b"mrfx") && content.get(4) != Some(&0) => return Err(UNSUPPORTED),
             0xDD | 0xE0..=0xEF | 0xFE => {}
-            _ => return Err(BROKEN),
+            _ => return Err(MALFORMED),
         }
         Ok(())
     }
@@ -180,24 +185,26 @@ impl<'a> JpegLsHeader<'a> {
     fn peek_marker(&self) -> Result<u8, CodecError> {
         match self.rest() {
             [0xFF, marker @ 0x80..=0xFE, ..] => Ok(*marker),
-            _ => Err(BROKEN),
+            _ => Err(MALFORMED),
         }
     }
 
     fn take_segment(&mut self) -> Result<(u8, &'a [u8]), CodecError> {
         let marker = self.peek_marker()?;
         let rest = self.rest();
-        let length =
-            rest.get(2..4).map(|pair| usize::from(u16::from_be_bytes([pair[0], pair[1]]))).ok_or(BROKEN)?;
-        let content = rest.get(4..2 + length).filter(|content| !content.is_empty()).ok_or(BROKEN)?;
-        self.at += 2 + length;
+        let length = rest
+            .get(2..4)
+            .map(|pair| usize::from(u16::from_be_bytes([pair[0], pair[1]])))
+            .ok_or(MALFORMED)?;
+        let content = rest.get(4..2 + length).filter(|content| !content.is_empty()).ok_or(MALFORMED)?;
+        self.position += 2 + length;
         Ok((marker, content))
     }
 }
 
-/// The default thresholds (T.87 C.2.4.1.1.1).
+/// Returns the default thresholds (T.87 C.2.4.1.1.1).
 fn default_thresholds(maximum: i32, near: i32) -> [i32; 3] {
-    let clamp = |value: i32, least: i32| if value > maximum || value < least { least } else { value };
+    let clamp = |value: i32, minimum: i32| if value > maximum || value < minimum { minimum } else { value };
     let [first, second, third] = if maximum >= 128 {
         let factor = (maximum.min(4095) + 128) / 256;
         [factor + 2 + 3 * near, 4 * factor + 3 + 5 * near, 17 * factor + 4 + 7 * near]
@@ -210,7 +217,7 @@ fn default_thresholds(maximum: i32, near: i32) -> [i32; 3] {
     [first, second, clamp(third, second)]
 }
 
-/// The number of bits that distinguish `count` values.
+/// Returns the number of bits that distinguish `count` values.
 fn bits_for(count: i32) -> u32 {
     (count - 1).checked_ilog2().map_or(0, |bits| bits + 1)
 }

@@ -1,4 +1,4 @@
-//! The example of the recommendation, and invalid streams. Real streams are decoded in tests/e2e.
+//! Tests with the example of the recommendation, and with invalid streams. tests/e2e decodes real streams.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ fn layout(rows: u16, columns: u16) -> FrameLayout {
 }
 
 #[test]
-fn the_recommendations_example_decodes_to_its_samples() {
+fn example_of_the_recommendation_decodes_to_its_samples() {
     assert_eq!(
         decode(EXAMPLE, &layout(4, 4)).unwrap(),
         Samples::U16(vec![0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145])
@@ -36,12 +36,12 @@ fn preset_maximum_beyond_the_precision_is_rejected() {
 }
 
 #[test]
-fn frame_header_besides_the_first_is_an_error_even_if_one_has_no_components() {
+fn second_frame_header_is_an_error_even_if_one_of_them_has_no_components() {
     let none = [0xFF, 0xF7, 0x00, 0x08, 0x0C, 0x00, 0x04, 0x00, 0x04, 0x00];
     for (other, name) in [(&none[..], "no components"), (&EXAMPLE[2..15], "one component")] {
-        for at in [2, 15] {
-            let stream = [&EXAMPLE[..at], other, &EXAMPLE[at..]].concat();
-            assert_eq!(decode(&stream, &layout(4, 4)), Err(BROKEN), "{name} at {at}");
+        for offset in [2, 15] {
+            let stream = [&EXAMPLE[..offset], other, &EXAMPLE[offset..]].concat();
+            assert_eq!(decode(&stream, &layout(4, 4)), Err(MALFORMED), "{name} at offset {offset}");
         }
     }
 }
@@ -54,7 +54,7 @@ fn a_stream_of_another_size_is_rejected() {
 }
 
 #[test]
-fn a_truncated_stream_is_broken() {
+fn a_truncated_stream_is_rejected() {
     for length in 0..EXAMPLE.len() - 2 {
         assert!(decode(&EXAMPLE[..length], &layout(4, 4)).is_err(), "{length}");
     }
@@ -67,8 +67,8 @@ proptest! {
         more in prop::collection::vec(any::<u8>(), 0..64),
     ) {
         let mut stream = EXAMPLE.to_vec();
-        for (at, byte) in changes {
-            stream[at] = byte;
+        for (index, byte) in changes {
+            stream[index] = byte;
         }
         stream.splice(25..25, more);
         let _ = decode(&stream, &layout(4, 4));

@@ -53,7 +53,7 @@ impl Key<'_> {
     }
 }
 
-/// The value of the next member, if it is text.
+/// Returns the value of the next member, if it is text.
 fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>, A::Error> {
     Ok(match members.next_value::<MaybeValue>()?.0 {
         Some(Value::Text(text)) => Some(text),
@@ -61,7 +61,7 @@ fn next_text<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Option<Box<str>>
     })
 }
 
-/// `{"vr": …, "Value": […]}`, or a bare value.
+/// An element as in the input: `{"vr": …, "Value": […]}`, or a value without this object.
 #[derive(Default)]
 struct RawElement {
     vr: Option<VR>,
@@ -95,7 +95,8 @@ fn refine(value: Value, vr: Option<VR>, values: &mut Vec<Value>) {
 }
 
 fn text_value(text: &str) -> Option<Value> {
-    let text = text.trim_matches(|c: char| PADDING.contains(&c) || c.is_ascii_whitespace());
+    let is_padding = |character: char| PADDING.contains(&character) || character.is_ascii_whitespace();
+    let text = text.trim_matches(is_padding);
     (!text.is_empty()).then(|| Value::Text(text.into()))
 }
 
@@ -108,7 +109,7 @@ impl<'de> Deserialize<'de> for RawElement {
 }
 
 impl<'de> Deserialize<'de> for Element {
-    /// Reads without the tag, so a text is not split or converted.
+    /// Reads an element without its tag. Its texts are not split or converted.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         RawElement::deserialize(deserializer).map(|raw| Self { values: raw.values })
     }

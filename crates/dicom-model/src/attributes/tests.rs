@@ -22,7 +22,7 @@ fn tags_in_either_case_and_keywords_identify_the_same_element() {
 }
 
 #[test]
-fn numbers_are_read_in_every_spelling() {
+fn numbers_are_read_in_every_notation() {
     for value in ["12", "\"12\"", "\"12 \"", "12.0", "\"12.00\"", "\" 12\""] {
         let row = read(&format!(r#"{{"00201206":{{"vr":"IS","Value":[{value}]}}}}"#));
         assert_eq!(row.integer(tags::NUMBER_OF_STUDY_RELATED_SERIES), Some(12), "{value}");
@@ -85,8 +85,7 @@ fn items_of_a_sequence_are_data_sets() {
 
 proptest! {
     #[test]
-    fn any_json_object_can_be_read(text in arbitrary_json(4)) {
-        let value: serde_json::Value = text;
+    fn any_json_object_can_be_read(value in arbitrary_json(4)) {
         if value.is_object() {
             prop_assert!(serde_json::from_value::<Attributes>(value.clone()).is_ok());
             prop_assert!(serde_json::from_str::<Attributes>(&value.to_string()).is_ok());
@@ -94,7 +93,7 @@ proptest! {
     }
 }
 
-/// JSON of any shape that contains member names of the model.
+/// Returns a strategy for JSON of any structure with member names of the model.
 fn arbitrary_json(depth: u32) -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value as Json;
     let leaf = prop_oneof![

@@ -1,4 +1,4 @@
-//! Decodes bytes to text: escapes, delimiters and characters of one or two bytes (PS3.5 6.1.2.5).
+//! Decodes bytes to text: escape sequences, delimiters, and characters of one or two bytes (PS3.5 6.1.2.5).
 
 use super::{CharacterSets, Delimiters, ESCAPES, Encodings, Register, Repertoire};
 use encoding_rs::Encoding;
@@ -7,8 +7,8 @@ const ESCAPE: u8 = 0x1B;
 const REPLACEMENT: char = '\u{FFFD}';
 
 pub(super) fn decode(sets: &CharacterSets, bytes: &[u8], delimiters: Delimiters) -> String {
-    match &sets.kind {
-        Encodings::Whole(encoding) => encoding.decode_without_bom_handling(bytes).0.into_owned(),
+    match &sets.encodings {
+        Encodings::Single(encoding) => encoding.decode_without_bom_handling(bytes).0.into_owned(),
         Encodings::Extensions { g0, g1, .. } => Decoder {
             initial: (*g0, *g1),
             g0: *g0,
@@ -16,7 +16,7 @@ pub(super) fn decode(sets: &CharacterSets, bytes: &[u8], delimiters: Delimiters)
             delimiters,
             text: String::with_capacity(bytes.len()),
         }
-        .run(bytes),
+        .decode(bytes),
     }
 }
 
@@ -29,23 +29,23 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn run(mut self, mut bytes: &[u8]) -> String {
+    fn decode(mut self, mut bytes: &[u8]) -> String {
         while let Some(&first) = bytes.first() {
-            let used = if first == ESCAPE {
-                self.escape(&bytes[1..]) + 1
+            let consumed = if first == ESCAPE {
+                self.apply_escape(&bytes[1..]) + 1
             } else if first < 0x80 {
-                self.lower_half(first, bytes)
+                self.decode_lower_half(first, bytes)
             } else {
-                self.upper_half(first, bytes)
+                self.decode_upper_half(first, bytes)
             };
-            bytes = bytes.get(used..).unwrap_or_default();
+            bytes = bytes.get(consumed..).unwrap_or_default();
         }
         self.text
     }
 
-    /// Applies an escape and returns the number of its bytes after ESC. For an unknown escape that is 0: only ESC is
-    /// removed, and the bytes after it are read as text.
-    fn escape(&mut self, rest: &[u8]) -> usize {
+    /// Applies an escape sequence and returns the number of its bytes after ESC. For an unknown sequence the number is 0: only
+    /// ESC is removed, and the bytes after it are read as text.
+    fn apply_escape(&mut self, rest: &[u8]) -> usize {
         let Some((sequence, repertoire, register)) =
             ESCAPES.iter().find(|(sequence, ..)| rest.starts_with(sequence))
         else {
@@ -58,17 +58,17 @@ impl Decoder {
         sequence.len()
     }
 
-    fn lower_half(&mut self, first: u8, bytes: &[u8]) -> usize {
+    fn decode_lower_half(&mut self, first: u8, bytes: &[u8]) -> usize {
         let two_bytes = matches!(self.g0, Repertoire::Kanji | Repertoire::SupplementaryKanji);
         if two_bytes && (0x21..=0x7E).contains(&first) {
             let Some(&second) = bytes.get(1).filter(|second| (0x21..=0x7E).contains(*second)) else {
                 self.text.push(REPLACEMENT);
                 return 1;
             };
-            // EUC-JP is the same table with the high bits set; JIS X 0212 follows a single shift (0x8F).
+            // EUC-JP has the same codes with the high bits set; JIS X 0212 follows a single shift (0x8F).
             let euc = [0x8F, first | 0x80, second | 0x80];
             let euc = if self.g0 == Repertoire::Kanji { &euc[1..] } else { &euc[..] };
-            self.push(encoding_rs::EUC_JP, euc);
+            self.push_decoded(encoding_rs::EUC_JP, euc);
             return 2;
         }
         if self.delimiters.resets_sets(first) {
@@ -82,29 +82,29 @@ impl Decoder {
         1
     }
 
-    fn upper_half(&mut self, first: u8, bytes: &[u8]) -> usize {
+    fn decode_upper_half(&mut self, first: u8, bytes: &[u8]) -> usize {
         match self.g1 {
             Some(Repertoire::Latin1) => self.text.push(char::from(first)),
-            Some(Repertoire::Single(encoding)) => self.push(encoding, &[first]),
-            Some(Repertoire::Katakana) => self.push(encoding_rs::SHIFT_JIS, &[first]),
-            Some(Repertoire::Korean) => return self.pair(encoding_rs::EUC_KR, bytes),
-            Some(Repertoire::Chinese) => return self.pair(encoding_rs::GBK, bytes),
-            // No G1 set was declared. Files in the field still contain UTF-8 or Latin-1 here.
-            _ => return self.undeclared(bytes),
+            Some(Repertoire::Single(encoding)) => self.push_decoded(encoding, &[first]),
+            Some(Repertoire::Katakana) => self.push_decoded(encoding_rs::SHIFT_JIS, &[first]),
+            Some(Repertoire::Korean) => return self.decode_pair(encoding_rs::EUC_KR, bytes),
+            Some(Repertoire::Chinese) => return self.decode_pair(encoding_rs::GBK, bytes),
+            // No G1 set is declared, but real files contain UTF-8 or Latin-1.
+            _ => return self.decode_undeclared(bytes),
         }
         1
     }
 
-    fn pair(&mut self, encoding: &'static Encoding, bytes: &[u8]) -> usize {
+    fn decode_pair(&mut self, encoding: &'static Encoding, bytes: &[u8]) -> usize {
         let Some(pair) = bytes.get(..2).filter(|pair| pair[1] >= 0x80) else {
             self.text.push(REPLACEMENT);
             return 1;
         };
-        self.push(encoding, pair);
+        self.push_decoded(encoding, pair);
         2
     }
 
-    fn undeclared(&mut self, bytes: &[u8]) -> usize {
+    fn decode_undeclared(&mut self, bytes: &[u8]) -> usize {
         let end = bytes.iter().position(|byte| *byte < 0x80).unwrap_or(bytes.len());
         match std::str::from_utf8(&bytes[..end]) {
             Ok(text) => self.text.push_str(text),
@@ -113,7 +113,7 @@ impl Decoder {
         end
     }
 
-    fn push(&mut self, encoding: &'static Encoding, bytes: &[u8]) {
+    fn push_decoded(&mut self, encoding: &'static Encoding, bytes: &[u8]) {
         match encoding.decode_without_bom_handling_and_without_replacement(bytes) {
             Some(text) => self.text.push_str(&text),
             None => self.text.push(REPLACEMENT),

@@ -1,10 +1,10 @@
-//! Encodes text to bytes, for the sample files: tries the declared sets in their order, writes an escape when a set is
+//! Encodes text to bytes, for the sample files: tries the declared sets in their order, writes an escape sequence if a set is
 //! not active, and restores the initial sets before every delimiter (PS3.5 6.1.2.5.3).
 
 use super::{CharacterSets, Delimiters, ESCAPES, Encodings, Register, Repertoire};
 use encoding_rs::Encoding;
 
-/// The text contains a character that no declared character set contains.
+/// Error: the text contains a character, given as its code point, that no declared character set contains.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no declared character set contains U+{0:04X}; declare one that does in SpecificCharacterSet")]
 pub struct EncodeError(pub u32);
@@ -14,21 +14,23 @@ pub(super) fn encode(
     text: &str,
     delimiters: Delimiters,
 ) -> Result<Vec<u8>, EncodeError> {
-    match &sets.kind {
-        Encodings::Whole(encoding) => whole(encoding, text),
-        Encodings::Extensions { g0, g1, declared } => extended((*g0, *g1), declared, text, delimiters),
+    match &sets.encodings {
+        Encodings::Single(encoding) => encode_whole(encoding, text),
+        Encodings::Extensions { g0, g1, declared } => {
+            encode_with_escapes((*g0, *g1), declared, text, delimiters)
+        }
     }
 }
 
-fn whole(encoding: &'static Encoding, text: &str) -> Result<Vec<u8>, EncodeError> {
+fn encode_whole(encoding: &'static Encoding, text: &str) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(text.len());
     for character in text.chars() {
-        bytes.extend(encoded(encoding, character).ok_or(EncodeError(character.into()))?);
+        bytes.extend(encode_character(encoding, character).ok_or(EncodeError(character.into()))?);
     }
     Ok(bytes)
 }
 
-fn extended(
+fn encode_with_escapes(
     initial: (Repertoire, Option<Repertoire>),
     declared: &[Repertoire],
     text: &str,
@@ -37,62 +39,64 @@ fn extended(
     let mut bytes = Vec::with_capacity(text.len());
     let (mut g0, mut g1) = initial;
     for character in text.chars() {
-        let ends = u8::try_from(character).is_ok_and(|byte| delimiters.resets_sets(byte));
+        let is_delimiter = u8::try_from(character).is_ok_and(|byte| delimiters.resets_sets(byte));
         if character.is_ascii() {
             if g0 != initial.0 {
-                bytes.extend(escape(initial.0));
+                bytes.extend(escape_sequence(initial.0));
                 g0 = initial.0;
             }
             bytes.push(character as u8);
-            if ends {
+            if is_delimiter {
                 g1 = initial.1;
             }
             continue;
         }
-        let (repertoire, bytes_of_character) = initial
+        let (repertoire, encoded) = initial
             .1
             .iter()
             .chain(declared)
-            .find_map(|repertoire| Some((*repertoire, character_in(*repertoire, character)?)))
+            .find_map(|repertoire| Some((*repertoire, encode_in_repertoire(*repertoire, character)?)))
             .ok_or(EncodeError(character.into()))?;
         match register(repertoire) {
             Register::G0 if g0 != repertoire => {
-                bytes.extend(escape(repertoire));
+                bytes.extend(escape_sequence(repertoire));
                 g0 = repertoire;
             }
             Register::G1 if g1 != Some(repertoire) => {
-                bytes.extend(escape(repertoire));
+                bytes.extend(escape_sequence(repertoire));
                 g1 = Some(repertoire);
             }
             _ => {}
         }
-        bytes.extend(bytes_of_character);
+        bytes.extend(encoded);
     }
     if g0 != initial.0 {
-        bytes.extend(escape(initial.0));
+        bytes.extend(escape_sequence(initial.0));
     }
     Ok(bytes)
 }
 
-/// A character above ASCII, encoded in one set; `None` if the set does not contain it.
-fn character_in(repertoire: Repertoire, character: char) -> Option<Vec<u8>> {
-    let euc = |bytes: Vec<u8>| (bytes.len() == 2).then_some(bytes);
+/// Encodes a character above ASCII in one repertoire; `None` if the repertoire does not contain it.
+fn encode_in_repertoire(repertoire: Repertoire, character: char) -> Option<Vec<u8>> {
+    let if_two_bytes = |bytes: Vec<u8>| (bytes.len() == 2).then_some(bytes);
     match repertoire {
         Repertoire::Latin1 => {
             u8::try_from(character).ok().filter(|byte| *byte >= 0xA0).map(|byte| vec![byte])
         }
-        Repertoire::Single(encoding) => encoded(encoding, character),
-        Repertoire::Katakana => encoded(encoding_rs::SHIFT_JIS, character).filter(|bytes| bytes.len() == 1),
-        Repertoire::Kanji => euc(encoded(encoding_rs::EUC_JP, character)?)
+        Repertoire::Single(encoding) => encode_character(encoding, character),
+        Repertoire::Katakana => {
+            encode_character(encoding_rs::SHIFT_JIS, character).filter(|bytes| bytes.len() == 1)
+        }
+        Repertoire::Kanji => if_two_bytes(encode_character(encoding_rs::EUC_JP, character)?)
             .map(|bytes| bytes.iter().map(|byte| byte & 0x7F).collect()),
         // `encoding_rs` decodes JIS X 0212 but does not encode it.
         Repertoire::Ascii | Repertoire::Romaji | Repertoire::SupplementaryKanji => None,
-        Repertoire::Korean => euc(encoded(encoding_rs::EUC_KR, character)?),
-        Repertoire::Chinese => euc(encoded(encoding_rs::GBK, character)?),
+        Repertoire::Korean => if_two_bytes(encode_character(encoding_rs::EUC_KR, character)?),
+        Repertoire::Chinese => if_two_bytes(encode_character(encoding_rs::GBK, character)?),
     }
 }
 
-fn encoded(encoding: &'static Encoding, character: char) -> Option<Vec<u8>> {
+fn encode_character(encoding: &'static Encoding, character: char) -> Option<Vec<u8>> {
     let mut buffer = [0; 4];
     let (bytes, _, failed) = encoding.encode(character.encode_utf8(&mut buffer));
     (!failed).then(|| bytes.into_owned())
@@ -102,7 +106,7 @@ fn register(repertoire: Repertoire) -> Register {
     designation(repertoire).map_or(Register::G0, |(_, register)| register)
 }
 
-fn escape(repertoire: Repertoire) -> impl Iterator<Item = u8> {
+fn escape_sequence(repertoire: Repertoire) -> impl Iterator<Item = u8> {
     designation(repertoire)
         .into_iter()
         .flat_map(|(sequence, _)| std::iter::once(0x1B).chain(sequence.iter().copied()))

@@ -10,7 +10,7 @@ fn assert_decodes_and_encodes(terms: &[&str], bytes: &[u8], text: &str) {
 }
 
 #[test]
-fn japanese_names_of_annex_h_are_decoded_and_encoded_with_their_escapes() {
+fn japanese_names_of_annex_h_are_decoded_and_encoded_with_their_escape_sequences() {
     assert_decodes_and_encodes(
         &["", "ISO 2022 IR 87"],
         b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B",
@@ -24,7 +24,7 @@ fn japanese_names_of_annex_h_are_decoded_and_encoded_with_their_escapes() {
 }
 
 #[test]
-fn korean_names_of_annex_i_repeat_their_escape_in_every_component() {
+fn korean_names_of_annex_i_repeat_their_escape_sequence_in_every_component() {
     assert_decodes_and_encodes(
         &["", "ISO 2022 IR 149"],
         b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
@@ -33,7 +33,7 @@ fn korean_names_of_annex_i_repeat_their_escape_in_every_component() {
 }
 
 #[test]
-fn chinese_names_are_decoded_from_gb18030_utf_8_and_escapes() {
+fn chinese_names_are_decoded_from_gb18030_utf_8_and_escape_sequences() {
     assert_decodes_and_encodes(
         &["GB18030"],
         b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab",
@@ -48,7 +48,7 @@ fn chinese_names_are_decoded_from_gb18030_utf_8_and_escapes() {
 }
 
 #[test]
-fn single_byte_sets_need_no_escape() {
+fn single_byte_sets_need_no_escape_sequence() {
     assert_decodes_and_encodes(&["ISO_IR 100"], b"Buc^J\xe9r\xf4me", "Buc^Jérôme");
     assert_decodes_and_encodes(
         &["ISO_IR 144"],
@@ -62,7 +62,7 @@ fn single_byte_sets_need_no_escape() {
 }
 
 #[test]
-fn escape_is_active_up_to_the_next_delimiter() {
+fn escape_sequence_is_active_up_to_the_next_delimiter() {
     let sets = CharacterSets::from_terms(["ISO 2022 IR 100", "ISO 2022 IR 144"]);
     let bytes = b"\x1b-L\xbb\xee\xda^\xe9\\\xe9";
     assert_eq!(sets.decode_values(bytes, Delimiters::Names), ["Люк^é", "é"]);
@@ -78,9 +78,9 @@ fn backslash_as_the_second_byte_of_a_character_is_not_a_delimiter() {
 
 #[test]
 fn bytes_outside_the_declared_sets_are_decoded_as_utf_8_or_latin_1() {
-    let none = CharacterSets::default();
-    assert_eq!(none.decode("Müller".as_bytes(), Delimiters::Names), "Müller");
-    assert_eq!(none.decode(b"M\xfcller", Delimiters::Names), "Müller");
+    let undeclared = CharacterSets::default();
+    assert_eq!(undeclared.decode("Müller".as_bytes(), Delimiters::Names), "Müller");
+    assert_eq!(undeclared.decode(b"M\xfcller", Delimiters::Names), "Müller");
 }
 
 #[test]

@@ -1,18 +1,18 @@
-//! Encapsulated pixel data as a stream (PS3.5 A.4): reads one fragment after the other and returns pieces that say
-//! whether they begin a frame.
+//! Encapsulated pixel data as a stream (PS3.5 A.4): reads one fragment after the other and returns pieces, each with the
+//! information whether it begins a frame.
 //!
 //! The rules that determine frames can contradict each other until the last fragment. While the two rules of highest
-//! precedence disagree, fragments are buffered, up to [`MAX_HELD`] bytes; beyond that the rule of higher precedence
-//! decides. If it does not apply after the last fragment, the result is an error, so incomplete or mixed frames are
-//! never reported as complete.
+//! precedence disagree, up to [`MAX_BUFFERED`] bytes of fragments are buffered; with a full buffer the rule of higher
+//! precedence decides. If this rule does not apply after the last fragment, the result is an error, so incomplete or mixed
+//! frames are never reported as complete.
 
-use super::{Begins, Fragment, Inconsistent, Locator, MARKER, MAX_TABLE, Rule};
+use super::{Fragment, FrameStart, Inconsistent, Locator, MARKER_LENGTH, MAX_TABLE, Rule};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
 /// Maximum number of buffered bytes whose frame is not determined.
-const MAX_HELD: usize = 16 * 1024 * 1024;
+const MAX_BUFFERED: usize = 16 * 1024 * 1024;
 
 /// Maximum number of bytes of one read.
 const PIECE: u32 = 64 * 1024;
@@ -25,26 +25,26 @@ pub enum StreamError {
     Inconsistent(#[from] Inconsistent),
     /// The fragments violate PS3.5 A.4.
     #[error("its fragments are malformed")]
-    Broken,
+    Malformed,
     /// Reading the source fails, or the source ends too early.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Some bytes of a frame.
+/// A part of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// Whether these are the first bytes of a frame.
     pub begins_frame: bool,
-    /// At least one byte.
+    /// The bytes; there is at least one.
     pub bytes: Bytes,
 }
 
 /// Buffered bytes whose frame is not determined yet.
 #[derive(Debug)]
-struct Held {
-    /// Present for the first bytes of a fragment.
-    begins: Option<Begins>,
+struct Buffered {
+    /// The rules according to which the fragment begins a frame; only for the first bytes of a fragment.
+    start: Option<FrameStart>,
     bytes: Bytes,
 }
 
@@ -56,8 +56,8 @@ pub struct Stream {
     offset: u64,
     /// Number of bytes of the current fragment that are not read yet.
     remaining: u32,
-    held: VecDeque<Held>,
-    held_bytes: usize,
+    buffer: VecDeque<Buffered>,
+    buffered_bytes: usize,
     /// Whether the returned pieces contradict each rule; see [`index`].
     contradicted: [bool; 3],
     is_at_end: bool,
@@ -72,7 +72,7 @@ impl Stream {
         transfer_syntax: &str,
         extended: Option<&[u8]>,
     ) -> Result<Self, StreamError> {
-        let length = item(source)?.ok_or(StreamError::Broken)?;
+        let length = read_item_header(source)?.ok_or(StreamError::Malformed)?;
         let mut table = Vec::new();
         let is_table = length as usize <= MAX_TABLE && length as usize / 4 == frames;
         let mut value = source.take(length.into());
@@ -88,15 +88,15 @@ impl Stream {
             locator: Locator::new(frames, transfer_syntax, &table, extended),
             offset: 0,
             remaining: 0,
-            held: VecDeque::new(),
-            held_bytes: 0,
+            buffer: VecDeque::new(),
+            buffered_bytes: 0,
             contradicted: [false; 3],
             is_at_end: false,
         })
     }
 
-    /// The next piece; `None` after the last frame. An error if the rule that decided does not apply after the last
-    /// fragment.
+    /// Returns the next piece; `None` after the last frame. Fails if the rule that determined the frames does not apply after the
+    /// last fragment.
     pub fn next(&mut self, source: &mut impl Read) -> Result<Option<Piece>, StreamError> {
         loop {
             if let Some(piece) = self.release()? {
@@ -114,33 +114,33 @@ impl Stream {
         let is_new = self.remaining == 0;
         let mut length = self.remaining;
         if is_new {
-            let Some(next) = item(source)? else {
+            let Some(next) = read_item_header(source)? else {
                 self.is_at_end = true;
                 return Ok(());
             };
             length = next;
         }
-        let wanted = length.min(PIECE);
-        let mut bytes = Vec::with_capacity(wanted as usize);
-        source.take(wanted.into()).read_to_end(&mut bytes)?;
-        if bytes.len() < wanted as usize {
+        let read_length = length.min(PIECE);
+        let mut bytes = Vec::with_capacity(read_length as usize);
+        source.take(read_length.into()).read_to_end(&mut bytes)?;
+        if bytes.len() < read_length as usize {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        self.remaining = length - wanted;
-        let mut begins = None;
+        self.remaining = length - read_length;
+        let mut start = None;
         if is_new {
-            let fragment = Fragment::new(self.offset, length, &bytes[..bytes.len().min(MARKER)]);
+            let fragment = Fragment::new(self.offset, length, &bytes[..bytes.len().min(MARKER_LENGTH)]);
             self.offset += 8 + u64::from(length);
-            begins = self.locator.feed(fragment);
+            start = self.locator.feed(fragment);
         }
         if !bytes.is_empty() {
-            self.held_bytes += bytes.len();
-            self.held.push_back(Held { begins, bytes: bytes.into() });
+            self.buffered_bytes += bytes.len();
+            self.buffer.push_back(Buffered { start, bytes: bytes.into() });
         }
         Ok(())
     }
 
-    /// Returns the first buffered bytes, if it is known whether they begin a frame.
+    /// Removes the first buffered bytes and returns them, if it is known whether they begin a frame.
     fn release(&mut self) -> Result<Option<Piece>, StreamError> {
         if self.is_at_end {
             let rule = self.locator.rule()?;
@@ -148,14 +148,14 @@ impl Stream {
                 return Err(Inconsistent.into());
             }
         }
-        let Some(first) = self.held.front() else { return Ok(None) };
-        let begins_frame = match first.begins {
+        let Some(first) = self.buffer.front() else { return Ok(None) };
+        let begins_frame = match first.start {
             None => false,
-            Some(begins) => match self.decide(begins)? {
+            Some(start) => match self.decide_start(start)? {
                 Some(begins_frame) => {
                     for rule in [Rule::Table, Rule::Markers, Rule::Count] {
                         if let Some(index) = index(rule) {
-                            self.contradicted[index] |= begins.by(rule) != begins_frame;
+                            self.contradicted[index] |= start.applies(rule) != begins_frame;
                         }
                     }
                     begins_frame
@@ -163,27 +163,27 @@ impl Stream {
                 None => return Ok(None),
             },
         };
-        let bytes = self.held.pop_front().map(|held| held.bytes).unwrap_or_default();
-        self.held_bytes -= bytes.len();
+        let bytes = self.buffer.pop_front().map(|first| first.bytes).unwrap_or_default();
+        self.buffered_bytes -= bytes.len();
         Ok(Some(Piece { begins_frame, bytes }))
     }
 
-    /// Whether a fragment begins a frame. It is known when the two rules of highest precedence agree, the buffer is
-    /// full, or the last fragment is read.
-    fn decide(&self, begins: Begins) -> Result<Option<bool>, Inconsistent> {
+    /// Returns whether a fragment begins a frame; `None` if this is not known yet: the two rules of highest precedence disagree,
+    /// the buffer is not full, and more fragments may follow.
+    fn decide_start(&self, start: FrameStart) -> Result<Option<bool>, Inconsistent> {
         if self.is_at_end {
-            return Ok(Some(begins.by(self.locator.rule()?)));
+            return Ok(Some(start.applies(self.locator.rule()?)));
         }
         // Pieces that were already returned exclude the rules that they contradict.
         let contradicted = |rule: &Rule| index(*rule).is_some_and(|index| self.contradicted[index]);
         let mut rules = self.locator.candidates().filter(|rule| !contradicted(rule));
-        let first = begins.by(rules.next().ok_or(Inconsistent)?);
-        let agrees = rules.next().is_none_or(|second| begins.by(second) == first);
-        Ok((agrees || self.held_bytes > MAX_HELD).then_some(first))
+        let first = start.applies(rules.next().ok_or(Inconsistent)?);
+        let agrees = rules.next().is_none_or(|second| start.applies(second) == first);
+        Ok((agrees || self.buffered_bytes > MAX_BUFFERED).then_some(first))
     }
 }
 
-/// The index of a rule in [`Stream::contradicted`].
+/// Returns the index of a rule in [`Stream::contradicted`].
 fn index(rule: Rule) -> Option<usize> {
     match rule {
         Rule::Table => Some(0),
@@ -195,13 +195,13 @@ fn index(rule: Rule) -> Option<usize> {
 
 /// Reads an item header and returns the length of its value; `None` for the Sequence Delimitation Item, which ends the
 /// fragments (PS3.5 A.4).
-pub fn item(source: &mut impl Read) -> Result<Option<u32>, StreamError> {
+pub fn read_item_header(source: &mut impl Read) -> Result<Option<u32>, StreamError> {
     let mut header = [0; 8];
     source.read_exact(&mut header)?;
     let [tag @ .., a, b, c, d] = header;
     match tag {
         [0xFE, 0xFF, 0x00, 0xE0] => Ok(Some(u32::from_le_bytes([a, b, c, d]))),
         [0xFE, 0xFF, 0xDD, 0xE0] => Ok(None),
-        _ => Err(StreamError::Broken),
+        _ => Err(StreamError::Malformed),
     }
 }

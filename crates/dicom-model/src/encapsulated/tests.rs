@@ -6,8 +6,8 @@ use std::io::Read;
 
 const JPEG: &str = uids::JPEG_BASELINE8_BIT;
 
-/// The value of encapsulated pixel data: a Basic Offset Table, fragments with these contents, and the delimiter.
-fn encapsulated(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
+/// Returns the value of encapsulated pixel data: a Basic Offset Table, fragments with these contents, and the delimiter.
+fn encapsulate(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
     let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
     let mut bytes = Vec::new();
     for value in std::iter::once(&table).chain(fragments) {
@@ -19,7 +19,7 @@ fn encapsulated(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-fn located(
+fn locate(
     count: usize,
     syntax: &str,
     table: &[u32],
@@ -41,7 +41,7 @@ fn located(
         .collect())
 }
 
-fn streamed(
+fn read_stream(
     count: usize,
     syntax: &str,
     extended: Option<&[u8]>,
@@ -58,7 +58,7 @@ fn streamed(
     Ok(frames)
 }
 
-/// The frames that both find; asserts that they are equal.
+/// Returns the frames that both find; asserts that they are equal.
 fn frames(
     count: usize,
     syntax: &str,
@@ -66,14 +66,14 @@ fn frames(
     extended: Option<&[u8]>,
     fragments: &[Vec<u8>],
 ) -> Option<Vec<Vec<u8>>> {
-    let located = located(count, syntax, table, extended, fragments).ok();
-    let streamed = streamed(count, syntax, extended, &encapsulated(table, fragments)[..]).ok();
+    let located = locate(count, syntax, table, extended, fragments).ok();
+    let streamed = read_stream(count, syntax, extended, &encapsulate(table, fragments)[..]).ok();
     assert_eq!(located, streamed, "{count} {table:?} {fragments:?}");
     located
 }
 
-/// A fragment that begins with a JPEG marker, and one that does not.
-fn begin(number: u8) -> Vec<u8> {
+/// Returns a fragment that begins with a JPEG marker, and one that does not.
+fn marked(number: u8) -> Vec<u8> {
     vec![0xFF, 0xD8, 0xFF, number]
 }
 
@@ -83,8 +83,8 @@ fn continuation(number: u8) -> Vec<u8> {
 
 #[test]
 fn frames_are_found_by_offsets_by_markers_or_by_the_number_of_fragments() {
-    let two = [begin(1), continuation(1), begin(2), continuation(2)];
-    let joined = vec![[begin(1), continuation(1)].concat(), [begin(2), continuation(2)].concat()];
+    let two = [marked(1), continuation(1), marked(2), continuation(2)];
+    let joined = vec![[marked(1), continuation(1)].concat(), [marked(2), continuation(2)].concat()];
     for table in [&[][..], &[0, 26], &[0, 0], &[0, 5], &[26, 0], &[0, 9999], &[8, 34], &[0]] {
         assert_eq!(frames(2, JPEG, table, None, &two).as_ref(), Some(&joined), "{table:?}");
     }
@@ -127,7 +127,7 @@ fn empty_fragment_belongs_to_no_frame() {
 
 #[test]
 fn video_is_one_stream_with_a_video_media_type() {
-    let fragments = [begin(1), begin(2), continuation(3)];
+    let fragments = [marked(1), marked(2), continuation(3)];
     for syntax in [uids::MPEG2MPML, uids::MPEG2MPHLF, uids::MPEG4HP41, uids::HEVCM10P51] {
         assert_eq!(frames(25, syntax, &[0, 12], None, &fragments).unwrap(), [fragments.concat()]);
         assert!(is_video(syntax));
@@ -148,18 +148,18 @@ fn invalid_number_of_frames_means_one() {
 
 #[test]
 fn fragments_truncated_at_any_byte_are_rejected() {
-    let bytes = encapsulated(&[0, 14], &[continuation(1), continuation(2)]);
+    let bytes = encapsulate(&[0, 14], &[continuation(1), continuation(2)]);
     let end = bytes.len() - 8;
     for length in 0..end + 8 {
-        assert!(streamed(2, JPEG, None, &bytes[..length]).is_err(), "{length}");
+        assert!(read_stream(2, JPEG, None, &bytes[..length]).is_err(), "{length}");
     }
 }
 
 #[test]
 fn offset_table_with_a_huge_declared_length_allocates_no_memory() {
-    let mut bytes = encapsulated(&[], &[continuation(1)]);
+    let mut bytes = encapsulate(&[], &[continuation(1)]);
     bytes[4..8].copy_from_slice(&0xFFFF_FFF0_u32.to_le_bytes());
-    assert!(matches!(streamed(1, JPEG, None, &bytes[..]), Err(StreamError::Io(_))));
+    assert!(matches!(read_stream(1, JPEG, None, &bytes[..]), Err(StreamError::Io(_))));
 }
 
 proptest! {
@@ -171,7 +171,7 @@ proptest! {
     ) {
         let fragment = |(number, kind): (usize, &u8)| {
             let number = u8::try_from(number).unwrap();
-            [begin(number), continuation(number), Vec::new()][usize::from(*kind)].clone()
+            [marked(number), continuation(number), Vec::new()][usize::from(*kind)].clone()
         };
         let fragments: Vec<_> = kinds.iter().enumerate().map(fragment).collect();
         frames(count, JPEG, &table, None, &fragments);

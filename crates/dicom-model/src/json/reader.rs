@@ -1,21 +1,21 @@
 //! Reads the body of a search or metadata response, a JSON array of objects (PS3.18 F.2.1), object by object while it
-//! arrives, so that large metadata (29 MB and more) are never buffered as a whole. Does not know about HTTP, nor about
-//! the content of the objects.
+//! arrives, so that large metadata (29 MB and more) is never buffered completely. Does not know about HTTP or the content of
+//! the objects.
 
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-/// Maximum size of a row in bytes. No real row is as long.
+/// Maximum size of a row in bytes. Real rows are shorter.
 const MAX_ROW_LEN: usize = 64 * 1024 * 1024;
 
-/// Minimum number of bytes that are appended to an incomplete row at once. Most rows are not longer.
+/// Minimum number of bytes that are appended to an incomplete row at once. Most rows are shorter.
 const MIN_PIECE_LEN: usize = 2048;
 
 /// Why a body is not an array of objects. Never contains text of the body, which may be PHI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
-    /// The body is another kind of JSON value, or not JSON.
+    /// The body is not an array; contains what it starts with.
     #[error("the body is not a JSON array but starts with {0}")]
     NotAnArray(&'static str),
     /// An entry of the array is not an object.
@@ -26,7 +26,7 @@ pub enum RowError {
     },
     /// A row is invalid JSON.
     #[error("row {row} is not valid JSON")]
-    Broken {
+    Malformed {
         /// Counted from 1.
         row: usize,
     },
@@ -44,7 +44,7 @@ pub enum RowError {
         /// Number of complete rows.
         rows: usize,
     },
-    /// Data follow the end of the array.
+    /// The array is followed by more data.
     #[error("data follow the end of the array")]
     Trailing,
 }
@@ -100,33 +100,33 @@ impl<T> Default for RowReader<T> {
 }
 
 impl<T: DeserializeOwned> RowReader<T> {
-    /// A reader at the start of the body.
+    /// Creates a reader at the start of the body.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A reader at the start of a body whose rows have at most `max` bytes.
+    /// Creates a reader at the start of a body whose rows have at most `max` bytes.
     pub fn with_max_row_len(max: usize) -> Self {
         Self { max_row_len: max, ..Self::default() }
     }
 
-    /// Reads the next bytes of the body and calls `each` for every row that they complete.
-    pub fn push(&mut self, chunk: &[u8], each: &mut impl FnMut(T)) -> Result<(), RowError> {
+    /// Reads the next bytes of the body and calls `handle` for every row that they complete.
+    pub fn push(&mut self, chunk: &[u8], handle: &mut impl FnMut(T)) -> Result<(), RowError> {
         if self.split_character.is_empty() {
-            return self.push_whole(chunk, each);
+            return self.push_whole(chunk, handle);
         }
         let mut bytes = std::mem::take(&mut self.split_character);
         bytes.extend_from_slice(chunk);
-        self.push_whole(&bytes, each)
+        self.push_whole(&bytes, handle)
     }
 
     /// Ends the body; returns the number of rows.
-    pub fn finish(mut self, each: &mut impl FnMut(T)) -> Result<usize, RowError> {
+    pub fn finish(mut self, handle: &mut impl FnMut(T)) -> Result<usize, RowError> {
         if !self.split_character.is_empty() {
             self.pending.push(char::REPLACEMENT_CHARACTER);
         }
         self.next_attempt_len = 0;
-        self.read_pending(each)?;
+        self.read_pending(handle)?;
         match self.position {
             Position::AfterArray => Ok(self.rows),
             Position::BeforeArray => Err(RowError::NotAnArray("nothing")),
@@ -134,17 +134,17 @@ impl<T: DeserializeOwned> RowReader<T> {
         }
     }
 
-    fn push_whole(&mut self, bytes: &[u8], each: &mut impl FnMut(T)) -> Result<(), RowError> {
+    fn push_whole(&mut self, bytes: &[u8], handle: &mut impl FnMut(T)) -> Result<(), RowError> {
         if let Ok(text) = std::str::from_utf8(bytes) {
-            return self.push_text(text, each);
+            return self.push_text(text, handle);
         }
-        let (text, rest) = readable(bytes);
+        let (text, rest) = decode_complete(bytes);
         self.split_character = rest.to_vec();
-        self.push_text(&text, each)
+        self.push_text(&text, handle)
     }
 
     /// Copies only an incomplete row into `pending`; reads the rows after it directly from `text`.
-    fn push_text(&mut self, mut text: &str, each: &mut impl FnMut(T)) -> Result<(), RowError> {
+    fn push_text(&mut self, mut text: &str, handle: &mut impl FnMut(T)) -> Result<(), RowError> {
         while !self.pending.is_empty() {
             if text.is_empty() {
                 return Ok(());
@@ -152,7 +152,7 @@ impl<T: DeserializeOwned> RowReader<T> {
             let size = text.len().min(self.pending.len().max(MIN_PIECE_LEN));
             let piece = &text[..text.floor_char_boundary(size)];
             self.pending.push_str(piece);
-            self.read_pending(each)?;
+            self.read_pending(handle)?;
             if self.pending.len() > piece.len() {
                 text = &text[piece.len()..];
             } else {
@@ -162,49 +162,50 @@ impl<T: DeserializeOwned> RowReader<T> {
                 self.next_attempt_len = 0;
             }
         }
-        let read = self.read(text, each)?;
+        let read = self.read(text, handle)?;
         self.pending.push_str(text.get(read..).unwrap_or_default());
         Ok(())
     }
 
-    fn read_pending(&mut self, each: &mut impl FnMut(T)) -> Result<(), RowError> {
+    fn read_pending(&mut self, handle: &mut impl FnMut(T)) -> Result<(), RowError> {
         if self.pending.len() < self.next_attempt_len {
             return Ok(());
         }
         let mut text = std::mem::take(&mut self.pending);
-        let read = self.read(&text, each)?;
+        let read = self.read(&text, handle)?;
         text.drain(..read);
         self.pending = text;
         Ok(())
     }
 
     /// Reads the complete rows of `text`; returns the number of consumed bytes.
-    fn read(&mut self, text: &str, each: &mut impl FnMut(T)) -> Result<usize, RowError> {
+    fn read(&mut self, text: &str, handle: &mut impl FnMut(T)) -> Result<usize, RowError> {
         let mut position = 0;
         loop {
             let rest = text.get(position..).unwrap_or_default();
-            let blank = rest.len() - rest.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).len();
-            position += blank;
-            let rest = rest.get(blank..).unwrap_or_default();
+            let whitespace_length =
+                rest.len() - rest.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).len();
+            position += whitespace_length;
+            let rest = rest.get(whitespace_length..).unwrap_or_default();
             let Some(first) = rest.chars().next() else { return Ok(position) };
             let row = self.rows + 1;
             position += match (self.position, first) {
-                (Position::BeforeArray, '[') => self.step(Position::BeforeFirstRow),
-                (Position::BeforeArray, other) => return Err(RowError::NotAnArray(kind_of(other))),
-                (Position::BeforeFirstRow | Position::AfterRow, ']') => self.step(Position::AfterArray),
-                (Position::AfterRow, ',') => self.step(Position::AfterComma),
+                (Position::BeforeArray, '[') => self.advance_to(Position::BeforeFirstRow),
+                (Position::BeforeArray, other) => return Err(RowError::NotAnArray(describe_start(other))),
+                (Position::BeforeFirstRow | Position::AfterRow, ']') => self.advance_to(Position::AfterArray),
+                (Position::AfterRow, ',') => self.advance_to(Position::AfterComma),
                 (Position::BeforeFirstRow | Position::AfterComma, '{') => {
                     let mut objects = serde_json::Deserializer::from_str(rest).into_iter::<T>();
                     match objects.next() {
                         Some(Ok(object)) => {
                             let length = objects.byte_offset();
                             self.rows += 1;
-                            each(object);
+                            handle(object);
                             self.position = Position::AfterRow;
                             length
                         }
                         Some(Err(error)) if !error.is_eof() && !may_be_split_number(&error, rest) => {
-                            return Err(RowError::Broken { row });
+                            return Err(RowError::Malformed { row });
                         }
                         _ if rest.len() > self.max_row_len => {
                             return Err(RowError::TooLong { row, max: self.max_row_len });
@@ -217,7 +218,7 @@ impl<T: DeserializeOwned> RowReader<T> {
                     }
                 }
                 (Position::AfterArray, _) => return Err(RowError::Trailing),
-                (Position::AfterRow, _) => return Err(RowError::Broken { row }),
+                (Position::AfterRow, _) => return Err(RowError::Malformed { row }),
                 (Position::BeforeFirstRow | Position::AfterComma, _) => {
                     return Err(RowError::NotAnObject { row });
                 }
@@ -226,14 +227,14 @@ impl<T: DeserializeOwned> RowReader<T> {
         }
     }
 
-    fn step(&mut self, position: Position) -> usize {
+    fn advance_to(&mut self, position: Position) -> usize {
         self.position = position;
         1
     }
 }
 
-/// Whether `error` may only say that `text` ends inside a number. For types that ignore the value, serde_json reports such a
-/// number as invalid, not as an unexpected end. An error before the end stays one, whatever follows.
+/// Whether `error` may be caused only by a number that is split at the end of `text`. For types that ignore the value, serde_json
+/// reports such a number as invalid, not as an unexpected end. An error before the end of `text` is never such an error.
 fn may_be_split_number(error: &serde_json::Error, text: &str) -> bool {
     let is_at_end = || {
         let last_line = text.rsplit('\n').next().unwrap_or_default();
@@ -244,8 +245,8 @@ fn may_be_split_number(error: &serde_json::Error, text: &str) -> bool {
     text.ends_with(['-', '+', '.', 'e', 'E']) && is_at_end()
 }
 
-/// The text of `bytes` with invalid UTF-8 replaced, and the bytes of an incomplete character at the end.
-fn readable(bytes: &[u8]) -> (String, &[u8]) {
+/// Decodes `bytes` with invalid UTF-8 replaced; returns the text, and the bytes of an incomplete character at the end.
+fn decode_complete(bytes: &[u8]) -> (String, &[u8]) {
     let whole = match bytes.utf8_chunks().last() {
         Some(last) if is_incomplete(last.invalid()) => bytes.len() - last.invalid().len(),
         _ => bytes.len(),
@@ -259,7 +260,7 @@ fn is_incomplete(bytes: &[u8]) -> bool {
     !bytes.is_empty() && std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
-fn kind_of(first: char) -> &'static str {
+fn describe_start(first: char) -> &'static str {
     match first {
         '{' => "an object",
         '<' => "markup",

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn written(object: &Value) -> Result<String, NotNative> {
+fn convert(object: &Value) -> Result<String, NotNative> {
     let mut xml = String::new();
-    native_model(&object.to_string(), &mut xml).map(|()| xml)
+    write_native_model(&object.to_string(), &mut xml).map(|()| xml)
 }
 
-/// The content of the root element.
+/// Returns the content of the root element.
 fn content(object: &Value) -> String {
-    let xml = written(object).unwrap();
+    let xml = convert(object).unwrap();
     Document::parse(&xml).unwrap();
     xml.strip_prefix(BEGINNING).unwrap().strip_suffix(END).unwrap().to_owned()
 }
@@ -29,7 +29,7 @@ fn values_are_numbered_and_null_values_keep_their_number() {
 #[test]
 fn number_keeps_its_digits() {
     let mut xml = String::new();
-    native_model(r#"{"00101030":{"vr":"DS","Value":[70.50, 1e2,-0, 18446744073709551615]}}"#, &mut xml)
+    write_native_model(r#"{"00101030":{"vr":"DS","Value":[70.50, 1e2,-0, 18446744073709551615]}}"#, &mut xml)
         .unwrap();
     for (number, value) in ["70.50", "1e2", "-0", "18446744073709551615"].iter().enumerate() {
         assert!(xml.contains(&format!("<Value number=\"{}\">{value}</Value>", number + 1)), "{xml}");
@@ -105,25 +105,25 @@ fn invalid_dicom_json_is_rejected() {
         (json!({"7FE00010": {"vr": "OW", "Value": [1], "BulkDataURI": "x"}}), NotNative::Value),
         (json!({"7FE00010": {"vr": "OW", "InlineBinary": "", "BulkDataURI": "x"}}), NotNative::Value),
     ] {
-        assert_eq!(written(&object), Err(error), "{object}");
+        assert_eq!(convert(&object), Err(error), "{object}");
     }
 }
 
 #[test]
 fn nesting_is_limited() {
-    let nested = |depth: usize| {
+    let convert_nested = |depth: usize| {
         let mut object = String::from("{}");
         for _ in 0..depth {
             object = format!("{{\"00400275\":{{\"vr\":\"SQ\",\"Value\":[{object}]}}}}");
         }
-        native_model(&object, &mut String::new())
+        write_native_model(&object, &mut String::new())
     };
-    assert_eq!(nested(MAX_DEPTH), Ok(()));
-    assert_eq!(nested(MAX_DEPTH + 1), Err(NotNative::TooDeep));
-    assert_eq!(nested(20_000), Err(NotNative::TooDeep));
+    assert_eq!(convert_nested(MAX_DEPTH), Ok(()));
+    assert_eq!(convert_nested(MAX_DEPTH + 1), Err(NotNative::TooDeep));
+    assert_eq!(convert_nested(20_000), Err(NotNative::TooDeep));
 }
 
-/// The values in the XML of a data set, by tag.
+/// Returns the values in the XML of a data set, by tag.
 fn values_in(parent: Node<'_, '_>) -> Value {
     let attributes = parent.children().map(|attribute| {
         assert_eq!(attribute.tag_name().name(), "DicomAttribute");
@@ -136,7 +136,7 @@ fn values_in(parent: Node<'_, '_>) -> Value {
     Value::Object(attributes.collect())
 }
 
-/// The text with characters that XML 1.0 does not allow replaced.
+/// Returns the text with characters that XML 1.0 does not allow replaced.
 fn representable(text: &str) -> String {
     let text = text.trim_end_matches('\0');
     let is_allowed =
@@ -175,7 +175,7 @@ fn data_sets() -> impl Strategy<Value = (Value, Value)> {
 proptest! {
     #[test]
     fn xml_has_the_same_values_as_json((object, expected) in data_sets()) {
-        let xml = written(&object).unwrap();
+        let xml = convert(&object).unwrap();
         prop_assert!(!xml.contains(['\r', '\n']));
         let document = Document::parse(&xml).unwrap();
         prop_assert_eq!(values_in(document.root_element()), expected);
@@ -185,7 +185,7 @@ proptest! {
     fn output_is_always_well_formed(text in "[\\[\\]{}:,\"0-9A-Fvralue NP^=\\\\\u{0}-\u{7}]{0,60}", inner in ".{0,40}") {
         for object in [text, format!("{{\"00100010\":{{\"vr\":\"PN\",\"Value\":[{}]}}}}", json!(inner))] {
             let mut xml = String::new();
-            if native_model(&object, &mut xml).is_ok() {
+            if write_native_model(&object, &mut xml).is_ok() {
                 prop_assert!(Document::parse(&xml).is_ok(), "{}", xml);
             }
         }

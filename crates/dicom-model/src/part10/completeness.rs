@@ -90,7 +90,7 @@ impl Part10Completeness {
                     _ if start.starts_with(&[2, 0]) => self.meta(start),
                     _ => match self.declared.filter(|uid| !is_deflated(uid)).and_then(transfer_syntax) {
                         Some(declared) => {
-                            let syntax = Syntax::observed(declared, &start);
+                            let syntax = Syntax::detect(declared, &start);
                             self.next = Next::Element(syntax);
                             self.element(syntax, start)
                         }

@@ -1,6 +1,5 @@
-//! Reads one object of a file in memory without copying (PS3.10 7): values are slices of the file, except for big-endian
-//! numbers, which are converted to little-endian order. Items of sequences are parsed only on request. Uses the same grammar as the streaming reader. Does not decode text or pixel
-//! data.
+//! Reads the object of a file in memory without copying (PS3.10 7): values are slices of the file, except for big-endian numbers,
+//! which are converted to little-endian order. Items of sequences are parsed only on request. Does not decode text or pixel data.
 
 use super::inflate::Inflated;
 use super::source::{InMemory, Source};
@@ -49,9 +48,9 @@ pub enum Pixels {
 }
 
 impl InPlace {
-    /// Reads a file up to the end of its pixel data, with those elements that `wanted` accepts. A deflated data set
+    /// Reads a file up to the end of its pixel data, with those elements that `is_requested` accepts. A deflated data set
     /// must not inflate to more than `limit` bytes.
-    pub fn read(file: &Bytes, limit: usize, wanted: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
+    pub fn read(file: &Bytes, limit: usize, is_requested: impl Fn(Tag) -> bool) -> Result<Self, ReadError> {
         let mut source = InMemory::new(file.clone());
         let declared = meta::read(&mut source)?;
         let mut inflated = 0;
@@ -60,8 +59,8 @@ impl InPlace {
             inflated = plain.len();
             source = InMemory::new(plain);
         }
-        let syntax = Syntax::observed(declared, source.peek(8)?);
-        let (elements, pixels) = read_level(source, syntax, wanted)?;
+        let syntax = Syntax::detect(declared, source.peek(8)?);
+        let (elements, pixels) = read_level(source, syntax, is_requested)?;
         Ok(Self { transfer_syntax: declared.uid(), elements, pixels, inflated })
     }
 }
@@ -77,56 +76,58 @@ fn inflate(deflated: &[u8], limit: usize) -> Result<Bytes, ReadError> {
 fn read_level(
     source: InMemory,
     syntax: Syntax,
-    wanted: impl Fn(Tag) -> bool,
+    is_requested: impl Fn(Tag) -> bool,
 ) -> Result<(Elements, Option<Pixels>), ReadError> {
     let bytes = source.rest();
     let first = source.position();
     let mut walk = Walk::new(source, syntax);
-    let mut found = Elements::default();
-    // The current sequence, if it is wanted, and the position of its current item.
-    let (mut sequence, mut begin) = (None, 0);
+    let mut elements = Elements::default();
+    // The current sequence, if it is requested, and the position of its current item.
+    let (mut sequence, mut item_start) = (None, 0);
     while let Some(event) = walk.next()? {
         match event {
             Event::Value(header, length) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
                 let bytes = walk.source().take_bytes(length.into())?;
                 return Ok((
-                    found,
+                    elements,
                     Some(Pixels::Native { bytes, vr: header.vr, big_endian: header.syntax.big_endian }),
                 ));
             }
             Event::Fragments(header) if walk.depth() == 0 && header.tag == tags::PIXEL_DATA => {
-                return Ok((found, Some(read_fragments(&mut walk)?)));
+                return Ok((elements, Some(read_fragments(&mut walk)?)));
             }
             Event::Value(header, length)
-                if walk.depth() == 0 && wanted(header.tag) && found.element(header.tag).is_none() =>
+                if walk.depth() == 0
+                    && is_requested(header.tag)
+                    && elements.element(header.tag).is_none() =>
             {
                 let bytes = walk.source().take_bytes(length.into())?;
-                let vr = header.known_vr(|| found.word(tags::PIXEL_REPRESENTATION));
+                let vr = header.known_vr(|| elements.word(tags::PIXEL_REPRESENTATION));
                 let bytes = if header.syntax.big_endian { little_endian(bytes, vr) } else { bytes };
-                found.elements.push((header.tag, InPlaceElement::Value { vr, bytes }));
+                elements.elements.push((header.tag, InPlaceElement::Value { vr, bytes }));
             }
             Event::Value(_, length) => walk.source().skip(length.into())?,
             Event::Fragments(_) => walk.skip_fragments()?,
             Event::BeginSequence(tag, syntax) if walk.depth() == 1 => {
-                let is_wanted = wanted(tag) && found.element(tag).is_none();
-                sequence = is_wanted.then(|| (tag, Vec::new(), syntax));
+                let is_first_requested = is_requested(tag) && elements.element(tag).is_none();
+                sequence = is_first_requested.then(|| (tag, Vec::new(), syntax));
             }
-            Event::BeginItem if walk.depth() == 2 => begin = walk.position(),
+            Event::BeginItem if walk.depth() == 2 => item_start = walk.position(),
             Event::EndItem(end) if walk.depth() == 1 => {
                 if let Some((_, items, _)) = &mut sequence {
                     let slice = |at: u64| usize::try_from(at - first).unwrap_or(bytes.len());
-                    items.push(bytes.slice(slice(begin)..slice(end)));
+                    items.push(bytes.slice(slice(item_start)..slice(end)));
                 }
             }
             Event::EndSequence if walk.depth() == 0 => {
                 if let Some((tag, items, syntax)) = sequence.take() {
-                    found.elements.push((tag, InPlaceElement::Items { items, syntax }));
+                    elements.elements.push((tag, InPlaceElement::Items { items, syntax }));
                 }
             }
             Event::BeginSequence(..) | Event::BeginItem | Event::EndItem(_) | Event::EndSequence => {}
         }
     }
-    Ok((found, None))
+    Ok((elements, None))
 }
 
 /// Converts a big-endian value (PS3.5 7.3).
@@ -141,13 +142,15 @@ fn little_endian(bytes: Bytes, vr: VR) -> Bytes {
 }
 
 fn read_fragments(walk: &mut Walk<InMemory>) -> Result<Pixels, ReadError> {
-    let length = walk.fragment()?.ok_or(ReadError::Broken("the pixel data are empty"))?;
+    let length = walk.next_fragment()?.ok_or(ReadError::Malformed("the pixel data is empty"))?;
     let table = walk.source().take_bytes(length.into())?;
     let first = walk.position();
     let mut fragments = Vec::new();
     loop {
         let offset = walk.position() - first;
-        let Some(length) = walk.fragment()? else { return Ok(Pixels::Encapsulated { table, fragments }) };
+        let Some(length) = walk.next_fragment()? else {
+            return Ok(Pixels::Encapsulated { table, fragments });
+        };
         let bytes = walk.source().take_bytes(length.into())?;
         fragments.push((Fragment::new(offset, length, &bytes), bytes));
     }
@@ -177,7 +180,7 @@ impl Elements {
         }
     }
 
-    /// The value representation in the file or, for Implicit VR and UN, in the dictionary.
+    /// Returns the value representation in the file or, for Implicit VR and UN, in the dictionary.
     pub fn vr(&self, tag: Tag) -> Option<VR> {
         match self.element(tag)? {
             InPlaceElement::Value { vr, .. } => Some(*vr),
@@ -185,28 +188,28 @@ impl Elements {
         }
     }
 
-    /// The encoded value, in little-endian order.
+    /// Returns the encoded value, in little-endian order.
     pub fn bytes(&self, tag: Tag) -> Option<&Bytes> {
         self.value(tag).map(|(_, bytes)| bytes)
     }
 
-    /// The value as unsigned 16-bit integers; `None` for a text.
+    /// Returns the value as unsigned 16-bit integers; `None` for a text.
     pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
         let (vr, bytes) = self.value(tag)?;
         (!is_text(vr)).then(|| words(bytes).collect())
     }
 
-    /// The first unsigned 16-bit integer.
+    /// Returns the first unsigned 16-bit integer.
     pub fn word(&self, tag: Tag) -> Option<u16> {
         self.words(tag)?.first().copied()
     }
 
-    /// The text values without padding; none for a binary representation. Bytes that are not UTF-8 are replaced.
+    /// Returns the text values without padding; none for a binary representation. Bytes that are not UTF-8 are replaced.
     pub fn texts(&self, tag: Tag) -> Vec<String> {
         let Some((vr, bytes)) = self.value(tag).filter(|(vr, _)| is_text(*vr)) else { return Vec::new() };
         let text = String::from_utf8_lossy(bytes);
         let trimmed = |text: &str| text.trim_matches(['\0', ' ']).to_owned();
-        // A backslash separates no values in these (PS3.5 6.2).
+        // In these representations a backslash does not separate values (PS3.5 6.2).
         if matches!(vr, VR::LT | VR::ST | VR::UT | VR::UR) {
             vec![trimmed(&text)]
         } else {
@@ -214,19 +217,19 @@ impl Elements {
         }
     }
 
-    /// The first text value; `None` if it is empty.
+    /// Returns the first text value; `None` if it is empty.
     pub fn text(&self, tag: Tag) -> Option<String> {
         self.texts(tag).into_iter().next().filter(|text| !text.is_empty())
     }
 
-    /// The numbers of a DS or IS value; `None` if one of them is not a finite number.
+    /// Returns the numbers of a DS or IS value; `None` if one of them is not a finite number.
     pub fn decimals(&self, tag: Tag) -> Option<Vec<f64>> {
         let numbers = self.texts(tag).into_iter().map(|text| text.parse::<f64>());
         let numbers: Vec<f64> = numbers.collect::<Result<_, _>>().ok()?;
         (!numbers.is_empty() && numbers.iter().all(|number| number.is_finite())).then_some(numbers)
     }
 
-    /// The first number of a DS or IS value.
+    /// Returns the first number of a DS or IS value.
     pub fn decimal(&self, tag: Tag) -> Option<f64> {
         self.decimals(tag)?.first().copied()
     }

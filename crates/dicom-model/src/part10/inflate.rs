@@ -5,10 +5,10 @@ use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;
 use std::io::{self, Read};
 
-/// Size of the input buffer in bytes.
+/// The size of the input buffer in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// The inflated bytes of `R`.
+/// A reader of the inflated bytes of `R`.
 pub(super) struct Inflated<R> {
     deflated: R,
     state: Decompress,

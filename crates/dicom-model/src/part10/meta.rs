@@ -27,7 +27,7 @@ pub(super) fn read(source: &mut impl Source) -> Result<&'static TransferSyntax, 
         source.skip(length as u64)?;
         let length = header
             .length
-            .ok_or(ReadError::Broken("an element of the file meta information has an undefined length"))?;
+            .ok_or(ReadError::Malformed("an element of the file meta information has an undefined length"))?;
         let uid = match header.tag {
             tags::TRANSFER_SYNTAX_UID => &mut syntax,
             tags::MEDIA_STORAGE_SOP_CLASS_UID => &mut class,
@@ -37,7 +37,7 @@ pub(super) fn read(source: &mut impl Source) -> Result<&'static TransferSyntax, 
             }
         };
         if length > MAX_UID {
-            return Err(ReadError::Broken("a UID in the file meta information is too long"));
+            return Err(ReadError::Malformed("a UID in the file meta information is too long"));
         }
         let bytes = source.take_bytes(length.into())?;
         String::from_utf8_lossy(&bytes).trim_matches(['\0', ' ']).clone_into(uid);

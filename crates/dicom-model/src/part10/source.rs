@@ -11,16 +11,16 @@ pub(super) const LOOKAHEAD: usize = 12;
 
 /// Bytes that are read once, in their order.
 pub(super) trait Source {
-    /// Number of bytes read so far.
+    /// Returns the number of bytes read so far.
     fn position(&self) -> u64;
 
-    /// The next bytes, at most [`LOOKAHEAD`], without consuming them; fewer at the end of the source.
+    /// Returns the next bytes, at most [`LOOKAHEAD`], without consuming them; fewer at the end of the source.
     fn peek(&mut self, count: usize) -> Result<&[u8], ReadError>;
 
-    /// Skips `length` bytes; an error if there are fewer.
+    /// Skips `length` bytes. Fails if there are fewer.
     fn skip(&mut self, length: u64) -> Result<(), ReadError>;
 
-    /// Reads `length` bytes; an error if there are fewer.
+    /// Reads `length` bytes. Fails if there are fewer.
     fn take_bytes(&mut self, length: u64) -> Result<Bytes, ReadError>;
 }
 
@@ -46,43 +46,43 @@ impl<S: Source> Source for &mut S {
 #[derive(Debug)]
 pub(super) struct InMemory {
     bytes: Bytes,
-    at: usize,
+    position: usize,
 }
 
 impl InMemory {
     pub(super) fn new(bytes: Bytes) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, position: 0 }
     }
 
-    /// The bytes that are not read yet.
+    /// Returns the bytes that are not read yet.
     pub(super) fn rest(&self) -> Bytes {
-        self.bytes.slice(self.at..)
+        self.bytes.slice(self.position..)
     }
 
     fn end_of(&self, length: u64) -> Result<usize, ReadError> {
-        let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
+        let end = usize::try_from(length).ok().and_then(|length| self.position.checked_add(length));
         end.filter(|end| *end <= self.bytes.len()).ok_or(ReadError::Truncated)
     }
 }
 
 impl Source for InMemory {
     fn position(&self) -> u64 {
-        self.at as u64
+        self.position as u64
     }
 
     fn peek(&mut self, count: usize) -> Result<&[u8], ReadError> {
-        Ok(&self.bytes[self.at..self.bytes.len().min(self.at + count)])
+        Ok(&self.bytes[self.position..self.bytes.len().min(self.position + count)])
     }
 
     fn skip(&mut self, length: u64) -> Result<(), ReadError> {
-        self.at = self.end_of(length)?;
+        self.position = self.end_of(length)?;
         Ok(())
     }
 
     fn take_bytes(&mut self, length: u64) -> Result<Bytes, ReadError> {
         let end = self.end_of(length)?;
-        let bytes = self.bytes.slice(self.at..end);
-        self.at = end;
+        let bytes = self.bytes.slice(self.position..end);
+        self.position = end;
         Ok(bytes)
     }
 }
@@ -111,13 +111,13 @@ impl<R: Read> Streamed<R> {
         Streamed { inner: wrap(inner), ahead, begin, end, position, size }
     }
 
-    /// The bytes that were peeked and not consumed, and the inner reader.
+    /// Returns the bytes that were peeked and not consumed, and the inner reader.
     pub(super) fn into_parts(self) -> (Vec<u8>, R) {
         (self.ahead[self.begin..self.end].to_vec(), self.inner)
     }
 
-    /// An error if the total size is known and fewer than `length` bytes remain.
-    pub(super) fn may_hold(&self, length: u64) -> Result<(), ReadError> {
+    /// Fails if the total size is known and fewer than `length` bytes remain.
+    pub(super) fn check_remaining(&self, length: u64) -> Result<(), ReadError> {
         match self.size {
             Some(size) if length > size.saturating_sub(self.position) => Err(ReadError::Truncated),
             _ => Ok(()),
@@ -171,13 +171,13 @@ impl<R: Read> Source for Streamed<R> {
             self.position += length;
             return Ok(());
         }
-        self.may_hold(length)?;
+        self.check_remaining(length)?;
         let skipped = io::copy(&mut Read::take(&mut *self, length), &mut io::sink())?;
         if skipped == length { Ok(()) } else { Err(ReadError::Truncated) }
     }
 
     fn take_bytes(&mut self, length: u64) -> Result<Bytes, ReadError> {
-        self.may_hold(length)?;
+        self.check_remaining(length)?;
         let mut bytes = Vec::new();
         Read::take(&mut *self, length).read_to_end(&mut bytes)?;
         if bytes.len() as u64 == length { Ok(bytes.into()) } else { Err(ReadError::Truncated) }

@@ -35,7 +35,7 @@ pub(super) struct ElementHeader {
 }
 
 impl ElementHeader {
-    /// The value representation of the element. In Implicit VR, Pixel Representation (0028,0103) of the data set decides
+    /// Returns the value representation of the element. In Implicit VR, Pixel Representation (0028,0103) of the data set decides
     /// between US and SS (PS3.5 A.1). UN is replaced by the representation in the dictionary (PS3.5 6.2.2 note 3), except
     /// for sequences, because a UN value of defined length is not parsed for items, and except for numbers in big-endian
     /// data sets, because UN values are little endian in every transfer syntax.
@@ -58,7 +58,7 @@ impl ElementHeader {
     }
 }
 
-/// The transfer syntax with this UID, if it is supported.
+/// Returns the transfer syntax with this UID, if it is supported.
 pub(super) fn transfer_syntax(uid: &str) -> Option<&'static TransferSyntax> {
     TransferSyntaxRegistry.get(uid)
 }
@@ -74,10 +74,10 @@ pub fn is_deflated(transfer_syntax: &str) -> bool {
 }
 
 impl Syntax {
-    /// The actual encoding of a data set, from its first bytes: some writers declare Explicit VR and write Implicit VR,
-    /// or the reverse. No first element is longer than 65,535 bytes, so an invalid value representation can be
+    /// Detects the actual encoding of a data set from its first bytes: some writers declare Explicit VR and write Implicit VR, or
+    /// the reverse. The first element is never longer than 65,535 bytes, so an invalid value representation can be
     /// distinguished from a length in Implicit VR.
-    pub(super) fn observed(declared: &TransferSyntax, start: &[u8]) -> Self {
+    pub(super) fn detect(declared: &TransferSyntax, start: &[u8]) -> Self {
         if declared.endianness() == Endianness::Big {
             return Self { explicit: true, big_endian: true };
         }
@@ -103,12 +103,12 @@ impl Syntax {
         Tag(self.word([a, b]), self.word([c, d]))
     }
 
-    /// The tag and the length of an item or a delimiter, which have no value representation.
+    /// Returns the tag and the length of an item or a delimiter, which have no value representation.
     pub(super) fn item_header(self, [a, b, c, d, length @ ..]: [u8; 8]) -> (Tag, Option<u32>) {
-        (self.tag([a, b, c, d]), defined(self.long(length)))
+        (self.tag([a, b, c, d]), defined_length(self.long(length)))
     }
 
-    /// The length in bytes of the header that begins with `start`.
+    /// Returns the length in bytes of the header that begins with `start`.
     pub(super) fn header_length(self, start: [u8; 8]) -> usize {
         let [_, _, _, _, first, second, third, fourth] = start;
         let is_long = self.explicit
@@ -128,19 +128,19 @@ impl Syntax {
         let tag = self.tag([a, b, c, d]);
         if !self.explicit {
             let known = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed());
-            let length = defined(self.long([first, second, third, fourth]));
+            let length = defined_length(self.long([first, second, third, fourth]));
             return Some(ElementHeader { tag, vr: known.unwrap_or(VR::UN), length, syntax: self });
         }
         let vr = VR::from_binary([first, second]).unwrap_or(VR::UN);
         let length = match bytes.get(8..12) {
-            Some(long) => defined(self.long(long.try_into().ok()?)),
+            Some(long) => defined_length(self.long(long.try_into().ok()?)),
             None => Some(self.word([third, fourth]).into()),
         };
         Some(ElementHeader { tag, vr, length, syntax: self })
     }
 }
 
-/// Value representations with a 32-bit length (PS3.5 table 7.1-1).
+/// Whether a value representation has a 32-bit length (PS3.5 table 7.1-1).
 fn is_long(vr: VR) -> bool {
     matches!(
         vr,
@@ -160,7 +160,7 @@ fn is_long(vr: VR) -> bool {
     )
 }
 
-fn defined(length: u32) -> Option<u32> {
+fn defined_length(length: u32) -> Option<u32> {
     (length != u32::MAX).then_some(length)
 }
 
@@ -208,12 +208,12 @@ mod tests {
             [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"]
                 .map(|uid| transfer_syntax(uid).unwrap());
         for declared in [implicit, explicit] {
-            assert_eq!(Syntax::observed(declared, b"\x08\0\x05\0CS\x0A\0"), EXPLICIT);
-            assert_eq!(Syntax::observed(declared, b"\x08\0\x05\0\x0A\0\0\0"), IMPLICIT);
+            assert_eq!(Syntax::detect(declared, b"\x08\0\x05\0CS\x0A\0"), EXPLICIT);
+            assert_eq!(Syntax::detect(declared, b"\x08\0\x05\0\x0A\0\0\0"), IMPLICIT);
         }
-        assert_eq!(Syntax::observed(explicit, b"\x08\0\x05\0??\x0A\0"), EXPLICIT);
-        assert_eq!(Syntax::observed(explicit, b""), EXPLICIT);
-        assert_eq!(Syntax::observed(implicit, b""), IMPLICIT);
-        assert!(Syntax::observed(big, b"\0\x08\0\x05??\0\0").big_endian);
+        assert_eq!(Syntax::detect(explicit, b"\x08\0\x05\0??\x0A\0"), EXPLICIT);
+        assert_eq!(Syntax::detect(explicit, b""), EXPLICIT);
+        assert_eq!(Syntax::detect(implicit, b""), IMPLICIT);
+        assert!(Syntax::detect(big, b"\0\x08\0\x05??\0\0").big_endian);
     }
 }

@@ -26,7 +26,7 @@ fn read_bytes(bytes: &[u8]) -> Result<Header, ReadError> {
     Object::open(bytes, Some(bytes.len() as u64))?.header(|_| true)
 }
 
-/// The header, and the bytes of the pixel data after it.
+/// Returns the header, and the bytes of the pixel data after it.
 fn read_pixels(bytes: &[u8]) -> (Header, Vec<u8>) {
     let mut object = Object::open(bytes, None).unwrap();
     let header = object.header(|_| true).unwrap();
@@ -37,7 +37,7 @@ fn read_pixels(bytes: &[u8]) -> (Header, Vec<u8>) {
     (header, pixels)
 }
 
-fn small(transfer_syntax: &str) -> Vec<u8> {
+fn small_file(transfer_syntax: &str) -> Vec<u8> {
     let object = InMemDicomObject::from_element_iter([
         DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, PrimitiveValue::from("1.2.3")),
         DataElement::new(tags::PIXEL_REPRESENTATION, VR::US, dicom_value!(U16, [1])),
@@ -54,7 +54,7 @@ fn meta(transfer_syntax: &str) -> FileMetaTable {
     meta.media_storage_sop_instance_uid("1.2.3").transfer_syntax(transfer_syntax).build().unwrap()
 }
 
-/// `write_all` may leave the preamble to the caller.
+/// Returns a file with its preamble: `write_all` may omit it.
 fn with_preamble(bytes: Vec<u8>) -> Vec<u8> {
     if bytes.starts_with(b"DICM") { [vec![0; 128], bytes].concat() } else { bytes }
 }
@@ -63,7 +63,7 @@ fn with_preamble(bytes: Vec<u8>) -> Vec<u8> {
 fn numbers_and_pixels_are_read_in_every_byte_order() {
     let big_endian = "1.2.840.10008.1.2.2";
     for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, big_endian] {
-        let bytes = small(syntax);
+        let bytes = small_file(syntax);
         let (header, pixels) = read_pixels(&bytes);
         assert_eq!(header.transfer_syntax, syntax);
         assert_eq!(header.data.text(tags::STUDY_INSTANCE_UID), Some("1.2.3"), "{syntax}");
@@ -86,7 +86,7 @@ fn values_with_unknown_representation_are_read_by_the_dictionary() {
         DataElement::new(tags::ROWS, VR::UN, dicom_value!(U8, [2, 1])),
         DataElement::new(tags::PIXEL_REPRESENTATION, VR::UN, dicom_value!(U8, [1, 0])),
         DataElement::new(tags::SMALLEST_IMAGE_PIXEL_VALUE, VR::UN, dicom_value!(U8, [0xFE, 0xFF])),
-        DataElement::new(Tag(0x0019, 0x1001), VR::UN, PrimitiveValue::U8(b"its own ".as_slice().into())),
+        DataElement::new(Tag(0x0019, 0x1001), VR::UN, PrimitiveValue::U8(b"private ".as_slice().into())),
     ]);
     for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"] {
         let mut bytes = Vec::new();
@@ -106,7 +106,7 @@ fn values_with_unknown_representation_are_read_by_the_dictionary() {
 
 #[test]
 fn deflated_data_set_is_inflated() {
-    let plain = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let plain = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let mut file = BufReader::new(&plain[128..]);
     FileMetaTable::from_reader(&mut file).unwrap();
     let mut data = Vec::new();
@@ -126,7 +126,7 @@ fn deflated_data_set_is_inflated() {
 
 #[test]
 fn implicit_vr_file_declared_as_explicit_vr_is_read() {
-    let mut bytes = small(uids::IMPLICIT_VR_LITTLE_ENDIAN);
+    let mut bytes = small_file(uids::IMPLICIT_VR_LITTLE_ENDIAN);
     // Declare Explicit VR in the file meta information, in place: both UIDs fill the same even length with padding.
     let declared =
         bytes.windows(17).position(|window| window == uids::IMPLICIT_VR_LITTLE_ENDIAN.as_bytes()).unwrap();
@@ -145,13 +145,13 @@ fn files_that_are_not_dicom_or_are_truncated_are_rejected() {
     assert!(matches!(read_bytes(b""), Err(ReadError::NotDicom)));
     assert!(matches!(read_bytes(&[0; 500]), Err(ReadError::NotDicom)));
     assert!(matches!(read_bytes(b"\x89PNG and so on"), Err(ReadError::NotDicom)));
-    let bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let bytes = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     assert!(matches!(read_bytes(&bytes[..bytes.len() - 1]), Err(ReadError::Truncated)));
 }
 
 #[test]
 fn object_truncated_at_any_byte_before_its_pixels_is_rejected_or_shorter() {
-    let whole = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let whole = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let pixels = whole.len() - 6;
     for length in 0..pixels {
         let header = Object::open(&whole[..length], None).and_then(|mut object| object.header(|_| true));
@@ -206,7 +206,7 @@ fn value_is_found_by_its_path() {
 #[test]
 fn unexpected_delimiter_is_an_error() {
     for delimiter in [[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0], [0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]] {
-        let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let mut bytes = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
         let pixels = bytes.windows(4).position(|window| window == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
         bytes.splice(pixels..pixels, delimiter.into_iter().chain([0xFE, 0xFF, 0x00, 0xE0, 8, 0, 0, 0]));
         assert!(read_bytes(&bytes).is_err());
@@ -216,17 +216,17 @@ fn unexpected_delimiter_is_an_error() {
 proptest! {
     #[test]
     fn damaged_file_never_makes_the_reader_panic(
-        which in 0_usize..2,
+        file_index in 0_usize..2,
         cut in any::<prop::sample::Index>(),
         damages in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
-        cuts in any::<bool>(),
+        is_truncated in any::<bool>(),
     ) {
-        let mut bytes = FILES[which].clone();
+        let mut bytes = FILES[file_index].clone();
         for (at, byte) in damages {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        if cuts {
+        if is_truncated {
             bytes.truncate(cut.index(bytes.len()));
         }
         let _ = read_bytes(&bytes);
@@ -234,7 +234,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_after_a_valid_start_never_make_the_reader_panic(tail in prop::collection::vec(any::<u8>(), 0..400)) {
-        let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let mut bytes = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
         let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
         bytes.truncate(data);
         bytes.extend(tail);
@@ -242,7 +242,7 @@ proptest! {
     }
 }
 
-/// Returns at most this number of bytes per read.
+/// A reader that returns at most this number of bytes per read.
 struct SlowReader<'a>(&'a [u8], usize);
 
 impl Read for SlowReader<'_> {
@@ -252,7 +252,7 @@ impl Read for SlowReader<'_> {
     }
 }
 
-/// An object with a private sequence as UN, in an item of defined length.
+/// Returns an object with a private sequence as UN, in an item of defined length.
 fn unknown_sequence() -> Vec<u8> {
     let item = b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF\x08\0\0\x01\x04\0\0\0CODE\xFE\xFF\x0D\xE0\0\0\0\0";
     let unknown = [&b"\x09\0\x10\x10UN\0\0\xFF\xFF\xFF\xFF"[..], item, b"\xFE\xFF\xDD\xE0\0\0\0\0"].concat();
@@ -264,7 +264,7 @@ fn unknown_sequence() -> Vec<u8> {
         &[length, 0, 0, 0],
         &unknown,
     ];
-    let mut bytes = small(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let mut bytes = small_file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let data = bytes.windows(4).position(|window| window == [0x20, 0x00, 0x0D, 0x00]).unwrap();
     bytes.splice(data..data, sequence.concat());
     bytes
@@ -295,7 +295,7 @@ fn native_pixel_data_that_ends_too_early_cannot_be_skipped() {
 #[test]
 fn declared_length_allocates_no_memory() {
     let mut bytes = [&[0; 128][..], b"DICM\x02\0\x10\0UT\0\0\0\0\0\x70", b"1.2.840.10008.1.2.1"].concat();
-    assert!(matches!(read_bytes(&bytes), Err(ReadError::Broken(_))));
+    assert!(matches!(read_bytes(&bytes), Err(ReadError::Malformed(_))));
     bytes[136..138].copy_from_slice(b"OB");
     bytes[134] = 1;
     assert!(matches!(Object::open(&bytes[..], None), Err(ReadError::Truncated)));
@@ -304,13 +304,13 @@ fn declared_length_allocates_no_memory() {
 #[test]
 fn both_readers_agree_for_every_chunk_size_and_every_truncation() {
     let syntaxes = [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"];
-    for whole in syntaxes.map(small).into_iter().chain([unknown_sequence()]) {
+    for whole in syntaxes.map(small_file).into_iter().chain([unknown_sequence()]) {
         let expected = format!("{:?}", read_bytes(&whole).unwrap());
         for size in 1..20 {
             let header = Object::open(SlowReader(&whole, size), None).unwrap().header(|_| true).unwrap();
             assert_eq!(format!("{header:?}"), expected, "{size}");
         }
-        let all = read_bytes(&whole).unwrap().data;
+        let complete = read_bytes(&whole).unwrap().data;
         for length in 0..=whole.len() {
             let cut = &whole[..length];
             let streamed = read_bytes(cut);
@@ -318,7 +318,10 @@ fn both_readers_agree_for_every_chunk_size_and_every_truncation() {
             assert_eq!(streamed.is_ok(), in_place.is_ok(), "{length}: {streamed:?} {in_place:?}");
             let (Ok(streamed), Ok(in_place)) = (streamed, in_place) else { continue };
             assert_eq!(streamed.pixel_data.is_some(), in_place.pixels.is_some(), "{length}");
-            assert!(streamed.data.iter().all(|(tag, element)| all.get(tag) == Some(element)), "{length}");
+            assert!(
+                streamed.data.iter().all(|(tag, element)| complete.get(tag) == Some(element)),
+                "{length}"
+            );
             if let Some(Pixels::Native { bytes, .. }) = in_place.pixels {
                 assert_eq!((bytes.len(), length), (6, whole.len()));
             }

@@ -31,7 +31,7 @@ enum OpenNode {
 }
 
 impl Tree {
-    pub(super) fn at_root(&self) -> bool {
+    pub(super) fn is_at_root(&self) -> bool {
         self.open.is_empty()
     }
 
@@ -48,13 +48,13 @@ impl Tree {
         is_below && next(Step::Attribute(tag)) && steps.next().is_none()
     }
 
-    /// The value representation of an element.
+    /// Returns the value representation of an element.
     pub(super) fn vr_of(&mut self, header: &ElementHeader) -> VR {
         header.known_vr(|| self.innermost().data.word(tags::PIXEL_REPRESENTATION))
     }
 
-    /// Size in bytes of the words that must be swapped to convert the value of an element to little-endian order (PS3.5
-    /// 7.3); 1 if it needs no conversion. Cells of pixel data depend on Bits Allocated, which precedes them.
+    /// Returns the size in bytes of the words that must be swapped to convert a value to little-endian order (PS3.5
+    /// 7.3); 1 if it needs no conversion. The size for pixel data depends on Bits Allocated, which precedes the pixel data.
     pub(super) fn swapped_word_size(&mut self, header: &ElementHeader) -> usize {
         if !header.syntax.big_endian {
             return 1;
@@ -83,7 +83,7 @@ impl Tree {
             return self.insert(tag, DataElement { vr, value: DataValue::Binary(bytes) });
         }
         let level = self.innermost();
-        let values = texts(vr, bytes, &level.sets);
+        let values = decode_texts(vr, bytes, &level.sets);
         if tag == tags::SPECIFIC_CHARACTER_SET {
             level.sets = Rc::new(CharacterSets::from_terms(values.iter().map(AsRef::as_ref)));
         }
@@ -107,15 +107,15 @@ impl Tree {
         }
     }
 
-    pub(super) fn end_sequence(&mut self, wanted: impl Fn(Tag) -> bool) {
+    pub(super) fn end_sequence(&mut self, is_requested: impl Fn(Tag) -> bool) {
         if let Some(OpenNode::Sequence { tag, items }) = self.open.pop()
-            && (!self.at_root() || wanted(tag))
+            && (!self.is_at_root() || is_requested(tag))
         {
             self.insert(tag, DataElement { vr: VR::SQ, value: DataValue::Items(items) });
         }
     }
 
-    /// The complete top-level elements.
+    /// Returns the complete top-level elements.
     pub(super) fn finish(self) -> DataSet {
         self.root.data
     }
@@ -130,7 +130,7 @@ impl Tree {
 }
 
 /// Decodes a textual value and splits it into its values, without padding (PS3.5 6.2).
-fn texts(vr: VR, bytes: &[u8], sets: &CharacterSets) -> Vec<Box<str>> {
+fn decode_texts(vr: VR, bytes: &[u8], sets: &CharacterSets) -> Vec<Box<str>> {
     let padding: &[char] = &[' ', '\0'];
     let values: Vec<Box<str>> = match vr {
         VR::LT | VR::ST | VR::UT => {
@@ -152,5 +152,5 @@ fn texts(vr: VR, bytes: &[u8], sets: &CharacterSets) -> Vec<Box<str>> {
             .map(|value| value.trim_matches(padding).into())
             .collect(),
     };
-    if values.iter().all(|value| value.is_empty()) && values.len() == 1 { Vec::new() } else { values }
+    if values.len() == 1 && values[0].is_empty() { Vec::new() } else { values }
 }

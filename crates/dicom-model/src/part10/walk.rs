@@ -1,7 +1,6 @@
 //! Reads a data set element by element (PS3.5 7): values, sequences and their items, in every encoding.
 //!
-//! This is the only grammar of data sets. It stores only which sequences and items are open, and does not know about
-//! values.
+//! This is the only parser of data sets. Its state is only the open sequences and items. Does not know about values.
 
 use super::ReadError;
 use super::source::Source;
@@ -9,10 +8,10 @@ use super::syntax::{ElementHeader, IMPLICIT, ITEM, ITEM_DELIMITATION, SEQUENCE_D
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-/// Maximum depth of nested sequences. Standard objects are not nested as deep, so deeper nesting means an invalid file.
+/// Maximum depth of nested sequences. The nesting of standard objects is not as deep, so deeper nesting means an invalid file.
 const MAX_NESTING: usize = 64;
 
-/// What the walk found next.
+/// An event of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// An element and the length of its value in bytes. The caller reads or skips the value.
@@ -26,14 +25,14 @@ pub(super) enum Event {
     EndSequence,
 }
 
-/// An open sequence or item and its end; `None` if a delimiter ends it.
+/// An open sequence or item. Its `end` is `None` if a delimiter ends it.
 #[derive(Debug, Clone, Copy)]
 enum Open {
     Sequence { end: Option<u64>, syntax: Syntax },
     Item { end: Option<u64>, syntax: Syntax },
 }
 
-/// A position in a data set.
+/// A walk through a data set.
 #[derive(Debug)]
 pub(super) struct Walk<S> {
     source: S,
@@ -42,40 +41,40 @@ pub(super) struct Walk<S> {
 }
 
 impl<S: Source> Walk<S> {
-    /// A walk that begins at the first element.
+    /// Creates a walk that begins at the first element.
     pub(super) fn new(source: S, syntax: Syntax) -> Self {
         Self { source, syntax, open: Vec::new() }
     }
 
-    /// Number of open sequences and items.
+    /// Returns the number of open sequences and items.
     pub(super) fn depth(&self) -> usize {
         self.open.len()
     }
 
-    /// Position in the source.
+    /// Returns the position in the source.
     pub(super) fn position(&self) -> u64 {
         self.source.position()
     }
 
-    /// The source, to read or skip values.
+    /// Returns the source, to read or skip values.
     pub(super) fn source(&mut self) -> &mut S {
         &mut self.source
     }
 
-    /// The next event; `None` at the end of the data set.
+    /// Returns the next event; `None` at the end of the data set.
     pub(super) fn next(&mut self) -> Result<Option<Event>, ReadError> {
         match self.open.last().copied() {
-            None => self.element(self.syntax, None),
-            Some(Open::Sequence { end, syntax }) => self.item(end, syntax).map(Some),
+            None => self.next_element(self.syntax, None),
+            Some(Open::Sequence { end, syntax }) => self.next_item(end, syntax).map(Some),
             Some(Open::Item { end: Some(end), .. }) if self.position() == end => {
                 self.open.pop();
                 Ok(Some(Event::EndItem(end)))
             }
-            Some(Open::Item { end, syntax }) => self.element(syntax, Some(end.is_none())),
+            Some(Open::Item { end, syntax }) => self.next_element(syntax, Some(end.is_none())),
         }
     }
 
-    /// The smallest end of the open sequences and items of defined length.
+    /// Returns the smallest end of the open sequences and items of defined length.
     fn limit(&self) -> u64 {
         let ends = self.open.iter().rev().filter_map(|open| match open {
             Open::Sequence { end, .. } | Open::Item { end, .. } => *end,
@@ -83,18 +82,18 @@ impl<S: Source> Walk<S> {
         ends.min().unwrap_or(u64::MAX)
     }
 
-    /// The end of the next `length` bytes; an error if it is after the end of the enclosing sequence or item.
+    /// Returns the end of the next `length` bytes. Fails if it is after the end of the enclosing sequence or item.
     fn end_of(&self, length: u32) -> Result<u64, ReadError> {
         let end = self.position() + u64::from(length);
         if end > self.limit() {
-            return Err(ReadError::Broken(
+            return Err(ReadError::Malformed(
                 "an element or item is longer than the item or sequence that contains it",
             ));
         }
         Ok(end)
     }
 
-    fn item(&mut self, end: Option<u64>, syntax: Syntax) -> Result<Event, ReadError> {
+    fn next_item(&mut self, end: Option<u64>, syntax: Syntax) -> Result<Event, ReadError> {
         if end == Some(self.position()) {
             self.open.pop();
             return Ok(Event::EndSequence);
@@ -113,27 +112,32 @@ impl<S: Source> Walk<S> {
                 self.open.push(Open::Item { end, syntax });
                 Ok(Event::BeginItem)
             }
-            _ => Err(ReadError::Broken("a sequence contains an element that is not an item")),
+            _ => Err(ReadError::Malformed("a sequence contains an element that is not an item")),
         }
     }
 
-    /// The next element. `of_item` is `None` at the top level; in an item it says whether a delimiter ends the item.
-    fn element(&mut self, syntax: Syntax, of_item: Option<bool>) -> Result<Option<Event>, ReadError> {
+    /// Reads the header of the next element. `item_has_delimiter` is `None` at the top level; in an item it is whether a delimiter
+    /// ends the item.
+    fn next_element(
+        &mut self,
+        syntax: Syntax,
+        item_has_delimiter: Option<bool>,
+    ) -> Result<Option<Event>, ReadError> {
         let bytes = self.source.peek(8)?;
         let Some(start) = bytes.first_chunk::<8>().copied() else {
             // Some writers pad the file after its last element.
-            let is_end = of_item.is_none() && bytes.iter().all(|byte| *byte == 0);
+            let is_end = item_has_delimiter.is_none() && bytes.iter().all(|byte| *byte == 0);
             return if is_end { Ok(None) } else { Err(ReadError::Truncated) };
         };
-        if of_item.is_none() && start[..4] == [0; 4] {
-            return self.padding().map(|()| None);
+        if item_has_delimiter.is_none() && start[..4] == [0; 4] {
+            return self.skip_padding().map(|()| None);
         }
         let length = syntax.header_length(start);
         let header = syntax.header(self.source.peek(length)?.get(..length).ok_or(ReadError::Truncated)?);
         let header = header.ok_or(ReadError::Truncated)?;
         if header.tag.group() == ITEM.group() {
-            if header.tag != ITEM_DELIMITATION || of_item != Some(true) {
-                return Err(ReadError::Broken("a delimiter without a sequence or item"));
+            if header.tag != ITEM_DELIMITATION || item_has_delimiter != Some(true) {
+                return Err(ReadError::Malformed("a delimiter without a sequence or item"));
             }
             let end = self.position();
             self.source.skip(8)?;
@@ -145,34 +149,41 @@ impl<S: Source> Walk<S> {
         match header.length {
             None if is_fragmented(header) => Ok(Some(Event::Fragments(header))),
             // UN of undefined length is a sequence in Implicit VR Little Endian (PS3.5 6.2.2).
-            None => self.sequence(header.tag, None, if header.vr == VR::UN { IMPLICIT } else { syntax }),
+            None => {
+                self.begin_sequence(header.tag, None, if header.vr == VR::UN { IMPLICIT } else { syntax })
+            }
             Some(length) => {
                 let end = self.end_of(length)?;
                 if header.vr == VR::SQ {
-                    return self.sequence(header.tag, Some(end), syntax);
+                    return self.begin_sequence(header.tag, Some(end), syntax);
                 }
                 Ok(Some(Event::Value(header, length)))
             }
         }
     }
 
-    fn sequence(&mut self, tag: Tag, end: Option<u64>, syntax: Syntax) -> Result<Option<Event>, ReadError> {
+    fn begin_sequence(
+        &mut self,
+        tag: Tag,
+        end: Option<u64>,
+        syntax: Syntax,
+    ) -> Result<Option<Event>, ReadError> {
         if self.open.len() >= 2 * MAX_NESTING {
-            return Err(ReadError::Broken("sequences are nested too deep"));
+            return Err(ReadError::Malformed("sequences are nested too deep"));
         }
         self.open.push(Open::Sequence { end, syntax });
         Ok(Some(Event::BeginSequence(tag, syntax)))
     }
 
-    /// Reads the zero bytes after a data set.
-    fn padding(&mut self) -> Result<(), ReadError> {
+    /// Skips the zero bytes after a data set.
+    fn skip_padding(&mut self) -> Result<(), ReadError> {
         loop {
             let bytes = self.source.peek(8)?;
             if bytes.is_empty() {
                 return Ok(());
             }
             if bytes.iter().any(|byte| *byte != 0) {
-                return Err(ReadError::Broken("an element without a tag"));
+                return Err(ReadError::Malformed("an element without a tag"));
             }
             let length = bytes.len() as u64;
             self.source.skip(length)?;
@@ -181,22 +192,22 @@ impl<S: Source> Walk<S> {
 
     /// Skips the fragments of encapsulated pixel data, whose header was the last event.
     pub(super) fn skip_fragments(&mut self) -> Result<(), ReadError> {
-        while let Some(length) = self.fragment()? {
+        while let Some(length) = self.next_fragment()? {
             self.end_of(length)?;
             self.source.skip(length.into())?;
         }
         Ok(())
     }
 
-    /// The length of the next fragment, whose bytes follow; `None` after the last one.
-    pub(super) fn fragment(&mut self) -> Result<Option<u32>, ReadError> {
+    /// Reads the header of the next fragment and returns its length; `None` after the last fragment.
+    pub(super) fn next_fragment(&mut self) -> Result<Option<u32>, ReadError> {
         let start = *self.source.peek(8)?.first_chunk().ok_or(ReadError::Truncated)?;
         self.end_of(8)?;
         self.source.skip(8)?;
         match IMPLICIT.item_header(start) {
             (ITEM, Some(length)) => Ok(Some(length)),
             (SEQUENCE_DELIMITATION, _) => Ok(None),
-            _ => Err(ReadError::Broken("the fragments have no delimiter")),
+            _ => Err(ReadError::Malformed("the fragments have no delimiter")),
         }
     }
 }

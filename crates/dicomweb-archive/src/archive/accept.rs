@@ -1,5 +1,5 @@
-//! Content negotiation: the media ranges of `Accept` with the parameters that DICOMweb adds (PS3.18 8.7). Does not know
-//! which resources exist.
+//! Content negotiation: the media ranges of `Accept`, with the parameters that DICOMweb defines (PS3.18 8.7). Does not know which
+//! resources exist.
 
 use http::HeaderMap;
 use http::header::ACCEPT;
@@ -9,8 +9,8 @@ use http_messages::media_range::{self, MediaRange, covers};
 /// Media types of rows and metadata, in order of preference.
 const JSON: [&str; 2] = ["application/dicom+json", "application/json"];
 
-/// The accepted media ranges by descending quality. Without the header field, `*/*`.
-pub(super) fn accepted(headers: &HeaderMap, parameter: Option<&str>) -> Vec<MediaRange> {
+/// Parses the query parameter, or else the header field, into media ranges by descending quality. Without both, returns `*/*`.
+pub(super) fn parse_accept(headers: &HeaderMap, parameter: Option<&str>) -> Vec<MediaRange> {
     let fields: Vec<&str> = match parameter {
         Some(parameter) => vec![parameter],
         None => headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect(),
@@ -23,19 +23,19 @@ pub(super) fn accepted(headers: &HeaderMap, parameter: Option<&str>) -> Vec<Medi
     ranges
 }
 
-/// The ranges with a quality above 0, in their order.
-pub(super) fn wanted(ranges: &[MediaRange]) -> impl Iterator<Item = &MediaRange> {
+/// Returns the ranges with a quality above 0, in their order.
+pub(super) fn acceptable(ranges: &[MediaRange]) -> impl Iterator<Item = &MediaRange> {
     ranges.iter().filter(|range| range.quality > 0.0)
 }
 
-/// The media type of JSON responses; `None` if the client accepts none.
+/// Returns the media type of JSON responses; `None` if the client accepts none.
 pub(super) fn json(ranges: &[MediaRange]) -> Option<&'static str> {
     media_range::preferred(ranges, &JSON).map(|index| JSON[index])
 }
 
 /// Whether the range accepts a multipart response with parts of type `media`.
 pub(super) fn accepts_multipart(range: &MediaRange, media: &str) -> bool {
-    range.covers("multipart/related") && part(range).is_none_or(|part| covers(&part, media))
+    range.covers("multipart/related") && part_type(range).is_none_or(|part| covers(&part, media))
 }
 
 /// Whether `range`, one of `ranges`, accepts `media` as a single part, and no more specific range rejects it. For `*/*`
@@ -46,17 +46,17 @@ pub(super) fn accepts_single_part(range: &MediaRange, ranges: &[MediaRange], med
         && media_range::applicable_range(ranges, media).is_some_and(|(_, range)| range.quality > 0.0)
 }
 
-/// The requested transfer syntax: a parameter of its own or, in older viewers, inside the quotes of `type`.
+/// Returns the requested transfer syntax, a separate parameter or, in older viewers, inside the quotes of `type`.
 pub(super) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
-    let inside = || {
+    let quoted_with_type = || {
         let mut parameters = range.parameter("type")?.split(';').skip(1);
-        parameters.find_map(|piece| piece.trim().strip_prefix("transfer-syntax="))
+        parameters.find_map(|parameter| parameter.trim().strip_prefix("transfer-syntax="))
     };
-    Some(range.parameter("transfer-syntax").or_else(inside)?.trim())
+    Some(range.parameter("transfer-syntax").or_else(quoted_with_type)?.trim())
 }
 
-/// The `type` parameter of multipart/related, in lower case.
-fn part(range: &MediaRange) -> Option<String> {
+/// Returns the `type` parameter of multipart/related, in lower case.
+fn part_type(range: &MediaRange) -> Option<String> {
     let value = range.parameter("type")?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
@@ -66,16 +66,17 @@ mod tests {
     use super::*;
 
     fn ranges(field: &str) -> Vec<MediaRange> {
-        accepted(&HeaderMap::new(), Some(field))
+        parse_accept(&HeaderMap::new(), Some(field))
     }
 
     #[test]
     fn parameters_are_parsed_with_and_without_quotes() {
         let quoted = ranges(r#"multipart/related; type="application/octet-stream"; transfer-syntax=*"#);
         let bare = ranges("multipart/related; type=application/octet-stream; transfer-syntax=*");
-        let inside = ranges(r#"multipart/related; type="application/octet-stream; transfer-syntax=*""#);
+        let quoted_with_type =
+            ranges(r#"multipart/related; type="application/octet-stream; transfer-syntax=*""#);
         assert_eq!(quoted, bare);
-        for [range] in [quoted, inside].map(|ranges| <[MediaRange; 1]>::try_from(ranges).unwrap()) {
+        for [range] in [quoted, quoted_with_type].map(|ranges| <[MediaRange; 1]>::try_from(ranges).unwrap()) {
             assert_eq!(transfer_syntax(&range), Some("*"));
             assert!(accepts_multipart(&range, "application/octet-stream"));
             assert!(!accepts_multipart(&range, "image/jpeg"));
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn ranges_are_sorted_by_quality_and_rejected_ones_are_omitted() {
         let ranges = ranges("application/json;q=0.5, text/html;q=0, application/dicom+json");
-        let essences: Vec<&str> = wanted(&ranges).map(|range| range.essence.as_str()).collect();
+        let essences: Vec<&str> = acceptable(&ranges).map(|range| range.essence.as_str()).collect();
         assert_eq!(essences, ["application/dicom+json", "application/json"]);
         assert_eq!(json(&ranges), Some("application/dicom+json"));
     }
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn missing_header_field_accepts_every_media_type() {
-        assert_eq!(json(&accepted(&HeaderMap::new(), None)), Some("application/dicom+json"));
+        assert_eq!(json(&parse_accept(&HeaderMap::new(), None)), Some("application/dicom+json"));
         assert_eq!(json(&ranges("application/dicom+xml")), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Serves the frames of an image from its file: `dicom_model` locates them in native and in encapsulated pixel data (PS3.5
+//! Serves the frames of an image from its file. `dicom_model` locates them in native and in encapsulated pixel data (PS3.5
 //! 8.1.1 and A.4). Native frames are in little-endian order and start at a byte boundary. Does not decode pixel data.
 
 use super::body::{self, Chunks, FileRange};
@@ -6,7 +6,8 @@ use bytes::Bytes;
 use dicom_dictionary_std::tags;
 use dicom_model::data_set::{ByteRange, DataSet};
 use dicom_model::encapsulated::{
-    Fragment, Inconsistent, Locator, MARKER, StreamError, item, media_type, number_of_frames,
+    Fragment, Inconsistent, Locator, MARKER_LENGTH, StreamError, media_type, number_of_frames,
+    read_item_header,
 };
 use dicom_model::native_pixel_data::{FrameAttributes, NativeFrame, NativeFrames};
 use dicom_model::part10::{Header, ReadError};
@@ -14,7 +15,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Maximum size in bytes of a frame that does not start or end at a byte boundary, because it is shifted in memory.
+/// Maximum size in bytes of a frame that does not start or end at a byte boundary. Such a frame is shifted in memory.
 const MAX_SHIFTED_SIZE: u64 = 64 * 1024 * 1024;
 
 /// The located frames of a file.
@@ -23,20 +24,20 @@ pub(super) struct Frames {
     /// The media type of one frame.
     pub(super) media: &'static str,
     /// Whether the frames are compressed.
-    pub(super) compressed: bool,
+    pub(super) is_compressed: bool,
     locations: Vec<Frame>,
-    whole: FileRange,
+    pixel_data: FileRange,
 }
 
 #[derive(Debug, Clone)]
 enum Frame {
-    /// These byte ranges, concatenated.
+    /// The concatenation of these byte ranges.
     Ranges(Vec<ByteRange>),
     /// A native frame; its range is relative to the value.
     Native(NativeFrame),
 }
 
-/// Why an image's frames cannot be served.
+/// Why the frames of an image cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FramesError {
     /// The instance has no pixel data.
@@ -56,7 +57,7 @@ impl From<StreamError> for FramesError {
             StreamError::Inconsistent(Inconsistent) => {
                 Self::Inconsistent("the fragments do not match the number of frames")
             }
-            StreamError::Broken => Self::Inconsistent("the fragments are malformed"),
+            StreamError::Malformed => Self::Inconsistent("the fragments are malformed"),
             StreamError::Io(error) => error.into(),
         }
     }
@@ -70,26 +71,26 @@ impl From<io::Error> for FramesError {
 
 /// Locates the frames of the file at `path`.
 pub(super) fn locate(path: &Path) -> Result<Frames, FramesError> {
-    let header = body::header(path, |_| true)?;
+    let header = body::read_header(path, |_| true)?;
     let value = header.pixel_data.ok_or(FramesError::NoPixelData)?.value;
-    let whole = FileRange::of(&header, path, value);
+    let pixel_data = FileRange::of(&header, path, value);
     let (media, locations) = if let Some(length) = value.length {
-        ("application/octet-stream", native(&header.data, length, value.swapped_word_size)?)
+        ("application/octet-stream", locate_native(&header.data, length, value.swapped_word_size)?)
     } else {
-        (media_type(header.transfer_syntax), encapsulated(path, &header, value.offset)?)
+        (media_type(header.transfer_syntax), locate_encapsulated(path, &header, value.offset)?)
     };
-    Ok(Frames { media, compressed: value.length.is_none(), locations, whole })
+    Ok(Frames { media, is_compressed: value.length.is_none(), locations, pixel_data })
 }
 
 impl Frames {
-    /// Number of frames.
+    /// Returns the number of frames.
     pub(super) fn count(&self) -> usize {
         self.locations.len()
     }
 
-    /// The bytes of the frame with this number, counted from 1.
+    /// Returns the bytes of the frame with this number, counted from 1.
     pub(super) fn frame(&self, number: usize) -> Option<Box<dyn Iterator<Item = io::Result<Bytes>> + Send>> {
-        let file_range = |range| FileRange { range, ..self.whole.clone() };
+        let file_range = |range| FileRange { range, ..self.pixel_data.clone() };
         let frame = self.locations.get(number.checked_sub(1)?)?;
         Some(match frame {
             Frame::Ranges(ranges) => {
@@ -98,19 +99,21 @@ impl Frames {
             }
             Frame::Native(frame) => {
                 let ByteRange { offset, length } = frame.range;
-                let range = ByteRange { offset: self.whole.range.offset + offset, length };
+                let range = ByteRange { offset: self.pixel_data.range.offset + offset, length };
                 let (file_range, frame) = (file_range(range), *frame);
                 if frame.bit_offset.is_multiple_of(8) && frame.bits.is_multiple_of(8) {
-                    Box::new(part(file_range.chunks(), frame.bit_offset / 8, frame.bits / 8))
+                    Box::new(slice_chunks(file_range.chunks(), frame.bit_offset / 8, frame.bits / 8))
                 } else {
-                    Box::new(std::iter::once_with(move || shifted(file_range, frame.bit_offset, frame.bits)))
+                    Box::new(std::iter::once_with(move || {
+                        shift_bits(file_range, frame.bit_offset, frame.bits)
+                    }))
                 }
             }
         })
     }
 }
 
-fn native(data: &DataSet, length: u64, word_size: usize) -> Result<Vec<Frame>, FramesError> {
+fn locate_native(data: &DataSet, length: u64, word_size: usize) -> Result<Vec<Frame>, FramesError> {
     let size = |tag| data.word(tag);
     let (Some(rows), Some(columns), Some(bits_allocated)) =
         (size(tags::ROWS), size(tags::COLUMNS), size(tags::BITS_ALLOCATED))
@@ -126,37 +129,37 @@ fn native(data: &DataSet, length: u64, word_size: usize) -> Result<Vec<Frame>, F
     };
     let count = number_of_frames(data.text(tags::NUMBER_OF_FRAMES));
     let frames = NativeFrames::new(&attributes, count, length, word_size).map_err(|_| {
-        FramesError::Inconsistent("the pixel data are shorter than Rows, Columns, Bits Allocated, Samples per Pixel and Number of Frames require")
+        FramesError::Inconsistent("the pixel data is shorter than Rows, Columns, Bits Allocated, Samples per Pixel and Number of Frames require")
     })?;
     Ok((0..count).filter_map(|index| frames.frame(index)).map(Frame::Native).collect())
 }
 
-/// `length` bytes of `chunks` after the first `skipped`.
-fn part(chunks: Chunks, skipped: u64, length: u64) -> impl Iterator<Item = io::Result<Bytes>> + Send {
-    let (mut skipped, mut left) = (skipped, length);
+/// Returns `length` bytes of `chunks` after the first `skipped` bytes.
+fn slice_chunks(chunks: Chunks, skipped: u64, length: u64) -> impl Iterator<Item = io::Result<Bytes>> + Send {
+    let (mut skipped, mut remaining) = (skipped, length);
     let parts = chunks.map(move |chunk| {
         let mut chunk: Bytes = chunk?;
         let size = |bytes: u64, chunk: &Bytes| usize::try_from(bytes).unwrap_or(usize::MAX).min(chunk.len());
-        let passed = chunk.split_to(size(skipped, &chunk)).len();
-        chunk.truncate(size(left, &chunk));
-        skipped -= passed as u64;
-        left -= chunk.len() as u64;
+        let skipped_here = chunk.split_to(size(skipped, &chunk)).len();
+        chunk.truncate(size(remaining, &chunk));
+        skipped -= skipped_here as u64;
+        remaining -= chunk.len() as u64;
         Ok(chunk)
     });
     parts.filter(|part| !part.as_ref().is_ok_and(Bytes::is_empty))
 }
 
-/// Shifts pixels of one bit, the first in the lowest bit (PS3.5 8.2), to the start of a byte.
-fn shifted(file_range: FileRange, skipped: u64, count: u64) -> io::Result<Bytes> {
+/// Shifts a frame with one bit per pixel, whose first pixel is in the lowest bit (PS3.5 8.2), to the start of a byte.
+fn shift_bits(file_range: FileRange, skipped: u64, count: u64) -> io::Result<Bytes> {
     if file_range.range.length > MAX_SHIFTED_SIZE {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let bytes = file_range.bytes()?;
+    let bytes = file_range.read()?;
     let size = |bits: u64| usize::try_from(bits).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
     let (first, shift) = (size(skipped / 8)?, skipped % 8);
-    let byte = |at: usize| bytes.get(first + at).copied().unwrap_or_default();
+    let byte = |index: usize| bytes.get(first + index).copied().unwrap_or_default();
     let mut shifted_bytes: Vec<u8> = (0..size(count.div_ceil(8))?)
-        .map(|at| (u16::from_le_bytes([byte(at), byte(at + 1)]) >> shift).to_le_bytes()[0])
+        .map(|index| (u16::from_le_bytes([byte(index), byte(index + 1)]) >> shift).to_le_bytes()[0])
         .collect();
     // The remaining bits of the last byte belong to the next frame.
     if let Some(last) = shifted_bytes.last_mut()
@@ -168,21 +171,21 @@ fn shifted(file_range: FileRange, skipped: u64, count: u64) -> io::Result<Bytes>
 }
 
 /// Locates the frames of encapsulated pixel data; reads only the beginning of each fragment.
-fn encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<Frame>, FramesError> {
+fn locate_encapsulated(path: &Path, header: &Header, offset: u64) -> Result<Vec<Frame>, FramesError> {
     let mut file = BufReader::new(File::open(path)?);
     let size = file.get_ref().metadata()?.len();
     file.seek(SeekFrom::Start(offset))?;
-    let length =
-        item(&mut file)?.ok_or(FramesError::Inconsistent("the Basic Offset Table item is missing"))?;
+    let length = read_item_header(&mut file)?
+        .ok_or(FramesError::Inconsistent("the Basic Offset Table item is missing"))?;
     let mut table = Vec::new();
     file.by_ref().take(length.into()).read_to_end(&mut table)?;
     let first = offset + 8 + u64::from(length);
     let (mut fragments, mut ranges) = (Vec::new(), Vec::new());
     let mut position = first;
-    while let Some(length) = item(&mut file)? {
+    while let Some(length) = read_item_header(&mut file)? {
         let range = ByteRange { offset: position + 8, length: length.into() };
         let mut start = Vec::new();
-        file.by_ref().take(u64::from(length).min(MARKER as u64)).read_to_end(&mut start)?;
+        file.by_ref().take(u64::from(length).min(MARKER_LENGTH as u64)).read_to_end(&mut start)?;
         fragments.push(Fragment::new(position - first, length, &start));
         position = range.offset + range.length;
         if position > size {

@@ -1,8 +1,8 @@
 //! The index of a directory: its studies, series and instances with the attributes that searches need.
 //!
-//! The directory is read once, in parallel. Files that are not DICOM, DICOMDIRs, invalid and duplicate files are
-//! counted and skipped. Pixel data are not read into memory: an instance consists of its path and a few attributes.
-//! Does not know about queries.
+//! The directory is read once, in parallel. Files that are not DICOM, DICOMDIRs, invalid files and duplicate files are counted
+//! and skipped. Pixel data is not read into memory: the index stores the path and a few attributes of an instance. Does not
+//! know about queries.
 
 use super::body;
 use super::levels::{self, Level};
@@ -24,7 +24,7 @@ use walkdir::WalkDir;
 #[derive(Debug, Default)]
 pub struct Index {
     studies: Vec<Study>,
-    /// Positions in `studies`. A UID has several if files with the same UID have different patients.
+    /// The positions in `studies`. A UID has several positions if files with this UID have different patients.
     by_uid: HashMap<StudyUid, Vec<usize>>,
 }
 
@@ -66,7 +66,7 @@ pub struct Instance {
 /// The result of indexing. The counts add up to `files`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexReport {
-    /// All files.
+    /// The number of all files.
     pub files: usize,
     /// Files that are served as instances.
     pub instances: usize,
@@ -75,7 +75,7 @@ pub struct IndexReport {
     /// DICOMDIR files.
     pub dicomdir: usize,
     /// DICOM files that are invalid, truncated or in an unsupported transfer syntax.
-    pub broken: usize,
+    pub malformed: usize,
     /// DICOM files without valid study, series and instance UIDs.
     pub unidentified: usize,
     /// Files with the SOP Instance UID of another file.
@@ -84,14 +84,14 @@ pub struct IndexReport {
     pub unreadable: usize,
 }
 
-/// One line for people: the number of served files, and of skipped files with the reason.
+/// Writes one line for people: the numbers of served files, and of skipped files with the reason.
 impl fmt::Display for IndexReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} of {} files are served", self.instances, self.files)?;
         let skipped = [
             (self.not_dicom, "not DICOM"),
             (self.dicomdir, "DICOMDIR"),
-            (self.broken, "invalid or unsupported"),
+            (self.malformed, "invalid or unsupported"),
             (self.unidentified, "without valid UIDs"),
             (self.repeated, "duplicate"),
             (self.unreadable, "unreadable"),
@@ -114,7 +114,7 @@ pub enum Progress {
 }
 
 /// A file that will be served.
-struct Found {
+struct ServedFile {
     study: StudyUid,
     series: SeriesUid,
     instance: Instance,
@@ -122,11 +122,11 @@ struct Found {
     series_attributes: DataSet,
 }
 
-/// Attributes of a study, and its series so far.
+/// The attributes of a study, and the series found so far.
 type StudyParts = (DataSet, BTreeMap<SeriesUid, Series>);
 
 enum Outcome {
-    Found(Box<Found>),
+    Served(Box<ServedFile>),
     Unidentified,
     Failed(ReadError),
 }
@@ -144,47 +144,47 @@ impl Index {
             }
         }
         report.files = paths.len() + report.unreadable;
-        let bar = bar(progress, report.files);
+        let bar = progress_bar(progress, report.files);
         let outcomes: Vec<Outcome> = paths.into_par_iter().map(read_file).inspect(|_| bar.inc(1)).collect();
         bar.finish_and_clear();
-        let mut found = Vec::new();
+        let mut served = Vec::new();
         for outcome in outcomes {
             match outcome {
-                Outcome::Found(instance) => found.push(*instance),
+                Outcome::Served(instance) => served.push(*instance),
                 Outcome::Unidentified => report.unidentified += 1,
                 Outcome::Failed(ReadError::NotDicom) => report.not_dicom += 1,
                 Outcome::Failed(ReadError::Directory) => report.dicomdir += 1,
                 Outcome::Failed(ReadError::Io(_)) => report.unreadable += 1,
-                Outcome::Failed(_) => report.broken += 1,
+                Outcome::Failed(_) => report.malformed += 1,
             }
         }
-        let candidates = found.len();
-        let index = Self::gather(found);
+        let candidates = served.len();
+        let index = Self::group_by_study(served);
         report.instances = index.instances().count();
         report.repeated = candidates - report.instances;
         (index, report)
     }
 
-    /// All studies, ordered by UID.
+    /// Returns all studies, ordered by UID.
     pub fn studies(&self) -> &[Study] {
         &self.studies
     }
 
-    /// The positions of the studies with this UID: more than one if files with this UID have different patients.
+    /// Returns the positions of the studies with this UID: more than one if files with this UID have different patients.
     pub fn positions(&self, uid: &StudyUid) -> &[usize] {
         self.by_uid.get(uid).map_or(&[], Vec::as_slice)
     }
 
-    /// All instances.
+    /// Returns all instances.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.studies.iter().flat_map(|study| &study.series).flat_map(|series| &series.instances)
     }
 
-    fn gather(found: Vec<Found>) -> Self {
-        let mut seen = HashSet::new();
+    fn group_by_study(found: Vec<ServedFile>) -> Self {
+        let mut uids = HashSet::new();
         let mut studies: BTreeMap<(StudyUid, Vec<String>), StudyParts> = BTreeMap::new();
-        for Found { study, series, instance, study_attributes, series_attributes } in found {
-            if !seen.insert(instance.uid.clone()) {
+        for ServedFile { study, series, instance, study_attributes, series_attributes } in found {
+            if !uids.insert(instance.uid.clone()) {
                 continue;
             }
             let patient = [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID]
@@ -204,7 +204,7 @@ impl Index {
         }
         let studies: Vec<Study> = studies
             .into_iter()
-            .map(|((uid, _), (attributes, series))| Study { uid, attributes, series: sorted(series) })
+            .map(|((uid, _), (attributes, series))| Study { uid, attributes, series: sort_series(series) })
             .collect();
         let mut by_uid: HashMap<StudyUid, Vec<usize>> = HashMap::new();
         for (position, study) in studies.iter().enumerate() {
@@ -214,58 +214,60 @@ impl Index {
     }
 }
 
-fn sorted(series: BTreeMap<SeriesUid, Series>) -> Vec<Series> {
+fn sort_series(series: BTreeMap<SeriesUid, Series>) -> Vec<Series> {
     let mut series: Vec<Series> = series.into_values().collect();
     for one in &mut series {
         one.instances.sort_by_cached_key(|instance| {
-            (number(&instance.attributes, tags::INSTANCE_NUMBER), instance.uid.clone())
+            (number_or_last(&instance.attributes, tags::INSTANCE_NUMBER), instance.uid.clone())
         });
     }
-    series.sort_by_cached_key(|series| (number(&series.attributes, tags::SERIES_NUMBER), series.uid.clone()));
+    series.sort_by_cached_key(|series| {
+        (number_or_last(&series.attributes, tags::SERIES_NUMBER), series.uid.clone())
+    });
     series
 }
 
-fn number(attributes: &DataSet, tag: Tag) -> i64 {
+fn number_or_last(attributes: &DataSet, tag: Tag) -> i64 {
     attributes.text(tag).and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
 }
 
 fn read_file(path: PathBuf) -> Outcome {
-    let wanted = |tag| levels::of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
-    // No file is known to make the reader panic. If one does, it is counted as invalid and indexing continues.
-    let read = catch_unwind(AssertUnwindSafe(|| complete_header(&path, wanted)))
-        .unwrap_or_else(|_| Err(ReadError::Broken("the reader panicked")));
+    let is_requested = |tag| levels::level_of(tag).is_some() || tag == tags::SPECIFIC_CHARACTER_SET;
+    // If a file makes the reader panic, it is counted as invalid and indexing continues. No such file is known.
+    let read = catch_unwind(AssertUnwindSafe(|| read_complete_header(&path, is_requested)))
+        .unwrap_or_else(|_| Err(ReadError::Malformed("the reader panicked")));
     match read {
         Ok(header) => {
-            identified(path, header).map_or(Outcome::Unidentified, |found| Outcome::Found(Box::new(found)))
+            identify(path, header).map_or(Outcome::Unidentified, |found| Outcome::Served(Box::new(found)))
         }
         Err(error) => Outcome::Failed(error),
     }
 }
 
-/// The header of a file that is not truncated. The size of a file shows whether it holds its pixel data, unless it is
-/// deflated.
-fn complete_header(path: &Path, wanted: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
-    let mut object = body::object(path)?;
-    let header = object.header(wanted)?;
+/// Reads the header of a file, and checks that the file is not truncated. For a deflated file the pixel data must be read to check
+/// this.
+fn read_complete_header(path: &Path, is_requested: impl Fn(Tag) -> bool) -> Result<Header, ReadError> {
+    let mut object = body::open_object(path)?;
+    let header = object.header(is_requested)?;
     if is_deflated(header.transfer_syntax) {
         object.skip_native_pixel_data(&header)?;
     }
     Ok(header)
 }
 
-fn identified(path: PathBuf, header: Header) -> Option<Found> {
+fn identify(path: PathBuf, header: Header) -> Option<ServedFile> {
     let Header { transfer_syntax, data, .. } = header;
     let study = StudyUid::parse(data.text(tags::STUDY_INSTANCE_UID)?).ok()?;
     let series = SeriesUid::parse(data.text(tags::SERIES_INSTANCE_UID)?).ok()?;
     let uid = SopInstanceUid::parse(data.text(tags::SOP_INSTANCE_UID)?).ok()?;
-    let (study_attributes, rest) = data.part(|tag| levels::of(tag) == Some(Level::Study));
-    let (series_attributes, attributes) = rest.part(|tag| levels::of(tag) == Some(Level::Series));
-    let attributes = attributes.part(|tag| levels::of(tag) == Some(Level::Instance)).0;
+    let (study_attributes, rest) = data.partition(|tag| levels::level_of(tag) == Some(Level::Study));
+    let (series_attributes, attributes) = rest.partition(|tag| levels::level_of(tag) == Some(Level::Series));
+    let attributes = attributes.partition(|tag| levels::level_of(tag) == Some(Level::Instance)).0;
     let instance = Instance { uid, path, transfer_syntax, attributes };
-    Some(Found { study, series, instance, study_attributes, series_attributes })
+    Some(ServedFile { study, series, instance, study_attributes, series_attributes })
 }
 
-fn bar(progress: Progress, files: usize) -> ProgressBar {
+fn progress_bar(progress: Progress, files: usize) -> ProgressBar {
     if progress == Progress::Silent || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

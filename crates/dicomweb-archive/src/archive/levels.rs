@@ -1,6 +1,6 @@
 //! The levels of attributes in the study information model (PS3.4 C.6.2.1, PS3.18 tables 10.6.3-3 to 10.6.3-5), and the
-//! attributes that a search returns by default. The index stores the attributes listed here for every study, series and
-//! instance; other attributes are read from the file when a search requests them. Does not know about values.
+//! attributes that a search returns by default. The index stores the listed attributes for every study, series and instance; other
+//! attributes are read from the file if a search requests them. Does not know about values.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -8,16 +8,16 @@ use dicom_dictionary_std::tags;
 /// A level of the study information model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// Patient and study.
+    /// The attributes of patient and study.
     Study,
-    /// Series, with its equipment and its body part.
+    /// The attributes of the series, with its equipment and its body part.
     Series,
-    /// Composite object instance.
+    /// The attributes of the composite object instance.
     Instance,
 }
 
-/// The level at which the index stores `tag`; `None` if it does not store the attribute.
-pub(super) fn of(tag: Tag) -> Option<Level> {
+/// Returns the level at which the index stores `tag`; `None` if it does not store the attribute.
+pub(super) fn level_of(tag: Tag) -> Option<Level> {
     if STUDY.contains(&tag) {
         Some(Level::Study)
     } else if SERIES.contains(&tag) {
@@ -29,8 +29,8 @@ pub(super) fn of(tag: Tag) -> Option<Level> {
     }
 }
 
-/// The attributes of `level` that a search returns by default.
-pub(super) fn returned(level: Level) -> &'static [Tag] {
+/// Returns the attributes of `level` that a search returns by default.
+pub(super) fn default_attributes(level: Level) -> &'static [Tag] {
     match level {
         Level::Study => &STUDY_DEFAULTS,
         Level::Series => &SERIES_DEFAULTS,

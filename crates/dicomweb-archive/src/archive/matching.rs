@@ -1,6 +1,5 @@
-//! Attribute matching (PS3.4 C.2.2.2): single value, list of UIDs, universal, wildcard and range matching.
-//! A condition is parsed according to the value representation of its attribute; a value that cannot be matched is
-//! rejected, never ignored. Does not know about levels.
+//! Attribute matching (PS3.4 C.2.2.2): single value, list of UID, universal, wildcard and range matching. A condition is parsed
+//! according to the value representation of its attribute. A value that cannot be matched is rejected, never ignored. Does not know about levels.
 
 use dicom_core::VR;
 use dicom_model::data_set::{DataElement, DataValue};
@@ -8,33 +7,33 @@ use dicom_model::data_set::{DataElement, DataValue};
 /// A condition on an attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Condition {
-    /// Matches every value and a missing one: the client requests the attribute (PS3.4 C.2.2.2.3).
+    /// Matches every value, and a missing value: the client only requests the attribute (PS3.4 C.2.2.2.3).
     Universal,
-    /// Equal to one of these values.
+    /// Matches values that are equal to one of these.
     OneOf(Vec<Box<str>>),
-    /// Text with the wildcards `*` and `?`.
+    /// Matches texts, with the wildcards `*` and `?`.
     Text(Pattern),
-    /// A person name, case-insensitive, in any of its component groups.
+    /// Matches person names, case-insensitively, in any of their component groups.
     Name(Pattern),
-    /// A date, time or date-time in a range of digit strings, inclusive. A missing end is open.
+    /// Matches dates, times or date-times in a range of digit strings. The range includes both ends; a missing end is open.
     Between(Option<Box<str>>, Option<Box<str>>),
-    /// A number, in any notation.
+    /// Matches numbers, in any notation.
     Number(f64),
 }
 
 /// Why a value cannot be matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConditionError {
-    /// Binary data and sequences as a whole.
+    /// The attribute is binary data or a sequence.
     #[error("attributes of this value representation cannot be matched (PS3.4 C.2.2.2)")]
     Representation,
-    /// Not a UID.
+    /// The value is not a UID.
     #[error("expected a UID or a list of UIDs")]
     Uid,
-    /// Not a date, a time or a range of them.
+    /// The value is not a date, a time, or a range.
     #[error("expected a DICOM date or time (YYYYMMDD, HHMMSS) or a range A-B, A- or -B")]
     DateOrTime,
-    /// Not a number.
+    /// The value is not a number.
     #[error("expected a number")]
     Number,
 }
@@ -46,10 +45,10 @@ impl Condition {
             return Ok(Self::Universal);
         }
         match vr {
-            VR::UI => uids(value),
-            VR::DA => range(value, date),
-            VR::TM => range(value, time),
-            VR::DT => range(value, date_time),
+            VR::UI => parse_uids(value),
+            VR::DA => parse_range(value, date_interval),
+            VR::TM => parse_range(value, time_interval),
+            VR::DT => parse_range(value, date_time_interval),
             VR::IS | VR::DS | VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD => {
                 value.trim().parse().map(Self::Number).map_err(|_| ConditionError::Number)
             }
@@ -60,7 +59,7 @@ impl Condition {
                 Ok(Self::OneOf(value.split([',', '\\']).map(|one| one.trim().into()).collect()))
             }
             VR::AE | VR::AS | VR::CS | VR::LO | VR::LT | VR::SH | VR::ST | VR::UC | VR::UR | VR::UT => {
-                Ok(if value.chars().all(|c| c == '*') {
+                Ok(if value.chars().all(|character| character == '*') {
                     Self::Universal
                 } else {
                     Self::Text(Pattern::new(value))
@@ -79,7 +78,7 @@ impl Condition {
         match &element.value {
             DataValue::Text(values) => values.iter().any(|value| self.accepts_text(element.vr, value)),
             DataValue::Binary(bytes) => {
-                matches!(self, Self::Number(wanted) if numbers(element.vr, bytes).contains(wanted))
+                matches!(self, Self::Number(expected) if numbers(element.vr, bytes).contains(expected))
             }
             DataValue::Items(_) | DataValue::Bulk(_) => false,
         }
@@ -88,15 +87,17 @@ impl Condition {
     fn accepts_text(&self, vr: VR, value: &str) -> bool {
         match self {
             Self::Universal => true,
-            Self::OneOf(wanted) => wanted.iter().any(|one| **one == *value),
+            Self::OneOf(expected) => expected.iter().any(|one| **one == *value),
             Self::Text(pattern) => pattern.accepts(value),
-            Self::Name(pattern) => name_accepts(pattern, value),
-            Self::Number(wanted) => value.parse().is_ok_and(|number: f64| number.total_cmp(wanted).is_eq()),
+            Self::Name(pattern) => matches_name(pattern, value),
+            Self::Number(expected) => {
+                value.parse().is_ok_and(|number: f64| number.total_cmp(expected).is_eq())
+            }
             Self::Between(from, to) => {
                 let Some((earliest, latest)) = (match vr {
-                    VR::DA => date(value),
-                    VR::TM => time(value),
-                    _ => date_time(value),
+                    VR::DA => date_interval(value),
+                    VR::TM => time_interval(value),
+                    _ => date_time_interval(value),
                 }) else {
                     return false;
                 };
@@ -112,7 +113,7 @@ impl Condition {
 pub(super) struct Pattern(Box<[char]>);
 
 impl Pattern {
-    /// A pattern from `text`.
+    /// Creates a pattern from `text`.
     pub(super) fn new(text: &str) -> Self {
         Self(text.chars().collect())
     }
@@ -120,47 +121,50 @@ impl Pattern {
     /// Whether the pattern matches all of `text`. The worst-case time is proportional to the product of the lengths.
     pub(super) fn accepts(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
-        let (mut at, mut position) = (0, 0);
-        // Where to continue if the last star must match one more character.
+        let (mut pattern_position, mut text_position) = (0, 0);
+        // The positions at which matching continues if the last star must match one more character.
         let mut retry: Option<(usize, usize)> = None;
-        while position < text.len() {
-            match self.0.get(at) {
+        while text_position < text.len() {
+            match self.0.get(pattern_position) {
                 Some('*') => {
-                    retry = Some((at + 1, position));
-                    at += 1;
+                    retry = Some((pattern_position + 1, text_position));
+                    pattern_position += 1;
                 }
-                Some(wanted) if *wanted == '?' || *wanted == text[position] => {
-                    at += 1;
-                    position += 1;
+                Some(expected) if *expected == '?' || *expected == text[text_position] => {
+                    pattern_position += 1;
+                    text_position += 1;
                 }
                 _ => {
-                    let Some((after_star, taken)) = retry else { return false };
-                    retry = Some((after_star, taken + 1));
-                    at = after_star;
-                    position = taken + 1;
+                    let Some((after_star, matched_to)) = retry else { return false };
+                    retry = Some((after_star, matched_to + 1));
+                    pattern_position = after_star;
+                    text_position = matched_to + 1;
                 }
             }
         }
-        self.0[at..].iter().all(|c| *c == '*')
+        self.0[pattern_position..].iter().all(|character| *character == '*')
     }
 }
 
 /// Matches the whole name or one of its groups, with or without trailing empty components (PS3.5 6.2.1.1).
-fn name_accepts(pattern: &Pattern, value: &str) -> bool {
+fn matches_name(pattern: &Pattern, value: &str) -> bool {
     let value = value.to_lowercase();
     std::iter::once(value.as_str())
         .chain(value.split('=').filter(|group| !group.is_empty()))
         .any(|name| pattern.accepts(name) || pattern.accepts(name.trim_end_matches('^')))
 }
 
-fn uids(value: &str) -> Result<Condition, ConditionError> {
+fn parse_uids(value: &str) -> Result<Condition, ConditionError> {
     let uids = value.split([',', '\\']).map(|uid| dicom_model::Uid::parse(uid).map(|_| uid.into()));
     uids.collect::<Result<_, _>>().map(Condition::OneOf).map_err(|_| ConditionError::Uid)
 }
 
 type Interval = (Box<str>, Box<str>);
 
-fn range(value: &str, interval: impl Fn(&str) -> Option<Interval>) -> Result<Condition, ConditionError> {
+fn parse_range(
+    value: &str,
+    interval: impl Fn(&str) -> Option<Interval>,
+) -> Result<Condition, ConditionError> {
     let interval = |text: &str| interval(text).ok_or(ConditionError::DateOrTime);
     Ok(match value.split_once('-') {
         None => {
@@ -174,37 +178,38 @@ fn range(value: &str, interval: impl Fn(&str) -> Option<Interval>) -> Result<Con
     })
 }
 
-/// A date as eight digits; the ACR-NEMA format with dots is accepted too (PS3.5 6.2 note to DA).
-fn date(text: &str) -> Option<Interval> {
+/// Returns a date as eight digits; the ACR-NEMA format with dots is accepted too (PS3.5 6.2 note to DA).
+fn date_interval(text: &str) -> Option<Interval> {
     let digits: String = if text.len() == 10 { text.replace('.', "") } else { text.to_owned() };
     dicom_model::DicomDate::parse(&digits)?;
     Some((digits.as_str().into(), digits.into()))
 }
 
-/// A time as the first and last microsecond of its interval.
-fn time(text: &str) -> Option<Interval> {
+/// Returns a time as the first and last microsecond of its interval.
+fn time_interval(text: &str) -> Option<Interval> {
     let text = text.replace(':', "");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !matches!(whole.len(), 2 | 4 | 6) || fraction.len() > 6 || !digits(whole) || !digits(fraction) {
         return None;
     }
-    let given = format!("{whole}{fraction}");
-    let filled =
-        |template: &str| format!("{given}{}", template.get(given.len()..).unwrap_or_default()).into();
-    Some((filled("000000000000"), filled("235959999999")))
+    let digits_text = format!("{whole}{fraction}");
+    let fill = |template: &str| {
+        format!("{digits_text}{}", template.get(digits_text.len()..).unwrap_or_default()).into()
+    };
+    Some((fill("000000000000"), fill("235959999999")))
 }
 
-/// A date-time at any precision; the offset from UTC is ignored.
-fn date_time(text: &str) -> Option<Interval> {
+/// Returns a date-time at any precision; the offset from UTC is ignored.
+fn date_time_interval(text: &str) -> Option<Interval> {
     let local = text.split(['+', '-']).next()?;
-    let digits: String = local.chars().filter(|c| *c != '.').collect();
+    let digits: String = local.chars().filter(|character| *character != '.').collect();
     if digits.len() < 4 || digits.len() > 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let filled =
+    let fill =
         |template: &str| format!("{digits}{}", template.get(digits.len()..).unwrap_or_default()).into();
-    Some((filled("00000101000000000000"), filled("99991231235959999999")))
+    Some((fill("00000101000000000000"), fill("99991231235959999999")))
 }
 
 fn numbers(vr: VR, bytes: &[u8]) -> Vec<f64> {

@@ -1,10 +1,10 @@
-//! Streams multipart/related bodies (RFC 2387, PS3.18 8.6.1.2.1), each part from its file. Does not know about media
+//! Streams multipart/related bodies (RFC 2387, PS3.18 8.6.1.2.1). The parts are read from their files. Does not know about media
 //! types.
 
 use super::body::Chunks;
 use http_messages::multipart::writer::PartWriter;
 
-/// One part.
+/// A part of a body.
 pub(super) struct Part {
     /// Content-Type of the part, with parameters.
     pub(super) content_type: String,
@@ -12,7 +12,7 @@ pub(super) struct Part {
     pub(super) chunks: Chunks,
 }
 
-/// The body: each part after its delimiter, then the closing delimiter.
+/// Returns the chunks of a body: each part after its delimiter, and then the closing delimiter.
 pub(super) fn body(writer: PartWriter, mut parts: impl Iterator<Item = Part> + Send + 'static) -> Chunks {
     let (mut writer, mut part) = (Some(writer), None::<Chunks>);
     Box::new(std::iter::from_fn(move || {

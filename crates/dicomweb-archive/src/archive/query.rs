@@ -10,9 +10,9 @@ use percent_encoding::percent_decode_str;
 /// A parsed search query.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Query {
-    /// Conditions that must all be met.
+    /// The conditions, which results must all meet.
     pub matches: Vec<Match>,
-    /// Requested attributes in addition to the default ones.
+    /// The attributes that are requested in addition to the default ones.
     pub include: Vec<Tag>,
     /// Whether all attributes are requested.
     pub include_all: bool,
@@ -21,7 +21,7 @@ pub(super) struct Query {
     /// Number of results to skip.
     pub offset: usize,
     /// Whether the client requested fuzzy matching of names, which this archive does not support.
-    pub fuzzy: bool,
+    pub is_fuzzy: bool,
     /// The `accept` query parameter (PS3.18 8.3.3.1), which overrides the header field.
     pub accept: Option<String>,
 }
@@ -38,13 +38,13 @@ pub(super) struct Match {
 /// Why a query is rejected. Never contains values, which may be PHI.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum QueryError {
-    /// Percent-encoding that is incomplete or not UTF-8.
+    /// The percent-encoding is incomplete or not UTF-8.
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
-    /// A key that is neither a parameter nor an attribute.
+    /// A key is neither a parameter nor an attribute.
     #[error("{0}: unknown parameter or attribute (PS3.18 8.3.4)")]
     UnknownKey(String),
-    /// An unknown attribute in `includefield`.
+    /// `includefield` contains an unknown attribute.
     #[error("includefield: an attribute in the list is unknown")]
     UnknownField,
     /// `limit` or `offset` is not a number.
@@ -56,7 +56,7 @@ pub(super) enum QueryError {
     /// A key occurs more than once.
     #[error("{0}: occurs more than once")]
     Repeated(String),
-    /// A value that cannot be matched.
+    /// A value cannot be matched.
     #[error("{0}: {1}")]
     Value(String, ConditionError),
 }
@@ -67,13 +67,13 @@ impl Query {
         let mut query = Self::default();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (key, value) = (decoded(key)?, decoded(value)?);
+            let (key, value) = (percent_decode(key)?, percent_decode(value)?);
             match key.as_str() {
                 "limit" => query.limit = Some(value.parse().map_err(|_| QueryError::Count("limit"))?),
                 "offset" => query.offset = value.parse().map_err(|_| QueryError::Count("offset"))?,
                 "includefield" => query.include_fields(&value)?,
                 "fuzzymatching" => {
-                    query.fuzzy = match value.as_str() {
+                    query.is_fuzzy = match value.as_str() {
                         "true" => true,
                         "false" => false,
                         _ => return Err(QueryError::Fuzzy),
@@ -92,7 +92,7 @@ impl Query {
                 self.include_all = true;
                 continue;
             }
-            // For a path into a sequence the whole sequence is returned.
+            // For a path to an attribute in a sequence, the whole sequence is returned.
             let attribute = field.split('.').next().and_then(tag::parse).ok_or(QueryError::UnknownField)?;
             if !self.include.contains(&attribute) {
                 self.include.push(attribute);
@@ -110,7 +110,7 @@ impl Query {
         let vr =
             tag::value_representation(last).unwrap_or(if last.group() % 2 == 1 { VR::LO } else { VR::US });
         let condition = Condition::parse(vr, value).map_err(|error| QueryError::Value(key.clone(), error))?;
-        match (self.matches.iter_mut().find(|earlier| earlier.path == path), condition) {
+        match (self.matches.iter_mut().find(|existing| existing.path == path), condition) {
             (None, condition) => self.matches.push(Match { path, condition }),
             // A list of UIDs can also be a repeated key.
             (Some(Match { condition: Condition::OneOf(uids), .. }), Condition::OneOf(more))
@@ -123,24 +123,29 @@ impl Query {
         Ok(())
     }
 
-    /// Whether the query contains at most `accept`, as required for every resource except a search.
-    pub(super) fn is_plain(&self) -> bool {
-        let Self { matches, include, include_all, limit, offset, fuzzy, accept: _ } = self;
-        matches.is_empty() && include.is_empty() && !include_all && limit.is_none() && *offset == 0 && !fuzzy
+    /// Whether the query contains only `accept`, or nothing, as required for every resource except a search.
+    pub(super) fn has_only_accept(&self) -> bool {
+        let Self { matches, include, include_all, limit, offset, is_fuzzy, accept: _ } = self;
+        matches.is_empty()
+            && include.is_empty()
+            && !include_all
+            && limit.is_none()
+            && *offset == 0
+            && !is_fuzzy
     }
 
-    /// The attributes of matching keys and `includefield`, which are returned (PS3.18 10.6.3.3).
+    /// Returns the attributes of matching keys and `includefield`, which are returned (PS3.18 10.6.3.3).
     pub(super) fn attributes(&self) -> impl Iterator<Item = Tag> + '_ {
         self.matches.iter().filter_map(|one| one.path.first().copied()).chain(self.include.iter().copied())
     }
 
     /// Whether the query contains this attribute as a matching key or in `includefield`.
-    pub(super) fn contains(&self, wanted: Tag) -> bool {
-        self.attributes().any(|tag| tag == wanted)
+    pub(super) fn contains(&self, attribute: Tag) -> bool {
+        self.attributes().any(|tag| tag == attribute)
     }
 }
 
-/// Whether the attribute is computed from lower levels.
+/// Whether the attribute is computed, for example from lower levels.
 pub(super) fn is_computed(tag: Tag) -> bool {
     matches!(
         tag,
@@ -155,13 +160,13 @@ pub(super) fn is_computed(tag: Tag) -> bool {
     )
 }
 
-fn decoded(text: &str) -> Result<String, QueryError> {
+fn percent_decode(text: &str) -> Result<String, QueryError> {
     let text = text.replace('+', " ");
     let bytes = text.as_bytes();
-    let whole = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| {
-        bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    let is_complete = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(index, _)| {
+        bytes.get(index + 1..index + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     });
-    if !whole {
+    if !is_complete {
         return Err(QueryError::Encoding);
     }
     percent_decode_str(&text).decode_utf8().map(Into::into).map_err(|_| QueryError::Encoding)

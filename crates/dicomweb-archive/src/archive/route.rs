@@ -1,6 +1,5 @@
-//! The URLs of the archive (PS3.18 tables 10.4.1-1, 10.5.1-1 and 10.6.1-1), parsed from the path whose safe escapes are decoded.
-//! Nothing else is decoded: paths with other escapes, dot segments or double slashes are rejected. Does not know which resources
-//! exist.
+//! Parses the paths of the archive (PS3.18 tables 10.4.1-1, 10.5.1-1 and 10.6.1-1). The caller decodes safe escapes; paths with other
+//! escapes, dot segments or double slashes are rejected. Does not know which resources exist.
 
 use super::levels::Level;
 use dicom_model::json::writer::Step;
@@ -74,13 +73,13 @@ impl Route {
             ["instances"] => Ok(Self::search(Level::Instance, Scope::default())),
             ["studies", study, rest @ ..] => {
                 let study = Some(StudyUid::parse(study).map_err(|_| RouteError::Uid)?);
-                Self::in_study(Scope { study, ..Scope::default() }, rest)
+                Self::parse_in_study(Scope { study, ..Scope::default() }, rest)
             }
             _ => Err(RouteError::Unknown),
         }
     }
 
-    fn in_study(scope: Scope, segments: &[&str]) -> Result<Self, RouteError> {
+    fn parse_in_study(scope: Scope, segments: &[&str]) -> Result<Self, RouteError> {
         match segments {
             [] => Ok(Self { scope, resource: Resource::Instances }),
             ["metadata"] => Ok(Self { scope, resource: Resource::Metadata }),
@@ -88,30 +87,30 @@ impl Route {
             ["instances"] => Ok(Self::search(Level::Instance, scope)),
             ["series", series, rest @ ..] => {
                 let series = Some(SeriesUid::parse(series).map_err(|_| RouteError::Uid)?);
-                Self::in_series(Scope { series, ..scope }, rest)
+                Self::parse_in_series(Scope { series, ..scope }, rest)
             }
             _ => Err(RouteError::Unknown),
         }
     }
 
-    fn in_series(scope: Scope, segments: &[&str]) -> Result<Self, RouteError> {
+    fn parse_in_series(scope: Scope, segments: &[&str]) -> Result<Self, RouteError> {
         match segments {
             [] => Ok(Self { scope, resource: Resource::Instances }),
             ["metadata"] => Ok(Self { scope, resource: Resource::Metadata }),
             ["instances"] => Ok(Self::search(Level::Instance, scope)),
             ["instances", instance, rest @ ..] => {
                 let instance = Some(SopInstanceUid::parse(instance).map_err(|_| RouteError::Uid)?);
-                Self::in_instance(Scope { instance, ..scope }, rest)
+                Self::parse_in_instance(Scope { instance, ..scope }, rest)
             }
             _ => Err(RouteError::Unknown),
         }
     }
 
-    fn in_instance(scope: Scope, segments: &[&str]) -> Result<Self, RouteError> {
+    fn parse_in_instance(scope: Scope, segments: &[&str]) -> Result<Self, RouteError> {
         let resource = match segments {
             [] => Resource::Instances,
             ["metadata"] => Resource::Metadata,
-            ["frames", list] => Resource::Frames(frames(list)?),
+            ["frames", list] => Resource::Frames(parse_frame_list(list)?),
             ["bulkdata", steps @ ..] => Resource::BulkData(Step::path(steps).ok_or(RouteError::Unknown)?),
             _ => return Err(RouteError::Unknown),
         };
@@ -123,10 +122,10 @@ impl Route {
     }
 }
 
-fn frames(list: &str) -> Result<Vec<usize>, RouteError> {
+fn parse_frame_list(list: &str) -> Result<Vec<usize>, RouteError> {
     let number = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|number| digits && *number > 0)
+        let has_only_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| has_only_digits && *number > 0)
     };
     list.split(',').map(|text| number(text).ok_or(RouteError::Frames)).collect()
 }
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_uids_and_plain_paths_are_accepted() {
+    fn only_valid_uids_and_normalized_paths_are_accepted() {
         for path in ["", "/", "/dicom-web", "/dicom-web/", "/dicom-web//studies", "/dicom-web/studies/"] {
             assert!(Route::parse(path).is_err(), "{path}");
         }

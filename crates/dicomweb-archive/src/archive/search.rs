@@ -1,5 +1,5 @@
-//! QIDO-RS (PS3.18 10.6): finds the studies, series or instances that match a query, and writes a row for each. Does
-//! not parse queries.
+//! QIDO-RS (PS3.18 10.6): finds the studies, series or instances that match a query, and writes a row for each of them. Does not
+//! parse queries.
 
 use super::body;
 use super::index::{Index, Instance, Series, Study};
@@ -15,10 +15,10 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::io;
 
-/// One result, as positions in the index. At the study and series level the lower positions are those of the first
-/// series and instance.
+/// A result, as positions in the index. At the study and series levels the positions of lower levels are those of the first series
+/// and instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hit {
+pub(super) struct SearchResult {
     level: Level,
     study: usize,
     series: usize,
@@ -27,56 +27,62 @@ pub(super) struct Hit {
 
 /// The results of a search: the requested page, and the number of results after it.
 #[derive(Debug)]
-pub(super) struct Hits {
+pub(super) struct SearchResults {
     /// The results of the page.
-    pub page: Vec<Hit>,
+    pub page: Vec<SearchResult>,
     /// Number of results after the page.
     pub remaining: usize,
 }
 
 /// Finds the results of `query` in `scope`. Blocks: it reads files if the query contains attributes that the index does
 /// not store.
-pub(super) fn find(index: &Index, level: Level, scope: &Scope, query: &Query) -> Hits {
+pub(super) fn find(index: &Index, level: Level, scope: &Scope, query: &Query) -> SearchResults {
     let mut page = Vec::new();
-    let mut found = 0;
-    let wanted = query.offset..query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
-    for hit in candidates(index, level, scope) {
-        if Row::new(index, hit, query).matches(query) {
-            if wanted.contains(&found) {
-                page.push(hit);
+    let mut result_count = 0;
+    let page_range = query.offset..query.limit.map_or(usize::MAX, |limit| query.offset.saturating_add(limit));
+    for result in candidates(index, level, scope) {
+        if Row::new(index, result, query).matches(query) {
+            if page_range.contains(&result_count) {
+                page.push(result);
             }
-            found += 1;
+            result_count += 1;
         }
     }
-    Hits { page, remaining: found.saturating_sub(wanted.end.max(wanted.start)) }
+    SearchResults { page, remaining: result_count.saturating_sub(page_range.end.max(page_range.start)) }
 }
 
 /// Writes the row of a result as a JSON object.
 pub(super) fn write_row(
     to: &mut Vec<u8>,
     index: &Index,
-    hit: Hit,
+    result: SearchResult,
     scope: &Scope,
     query: &Query,
     base: &str,
 ) -> io::Result<()> {
-    let row = Row::new(index, hit, query);
+    let row = Row::new(index, result, query);
     writer::write_data_set(to, &row.data_set(scope, query, base), &NoLinks)
 }
 
-fn candidates<'a>(index: &'a Index, level: Level, scope: &'a Scope) -> impl Iterator<Item = Hit> + 'a {
+fn candidates<'a>(
+    index: &'a Index,
+    level: Level,
+    scope: &'a Scope,
+) -> impl Iterator<Item = SearchResult> + 'a {
     let studies: Box<dyn Iterator<Item = usize>> = match &scope.study {
         Some(uid) => Box::new(index.positions(uid).iter().copied()),
         None => Box::new(0..index.studies().len()),
     };
     studies.flat_map(move |study| {
-        let all = &index.studies()[study].series;
-        let series =
-            all.iter().enumerate().filter(|(_, one)| scope.series.as_ref().is_none_or(|uid| *uid == one.uid));
+        let all_series = &index.studies()[study].series;
+        let series = all_series
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| scope.series.as_ref().is_none_or(|uid| *uid == one.uid));
         let series = series.take(if level == Level::Study { 1 } else { usize::MAX });
         series.flat_map(move |(series, one)| {
             let instances = if level == Level::Instance { one.instances.len() } else { 1 };
-            (0..instances).map(move |instance| Hit { level, study, series, instance })
+            (0..instances).map(move |instance| SearchResult { level, study, series, instance })
         })
     })
 }
@@ -92,11 +98,11 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(index: &'a Index, hit: Hit, query: &'a Query) -> Self {
-        let study = &index.studies()[hit.study];
-        let series = &study.series[hit.series];
-        let instance = &series.instances[hit.instance];
-        Self { level: hit.level, study, series, instance, query, file: OnceCell::new() }
+    fn new(index: &'a Index, result: SearchResult, query: &'a Query) -> Self {
+        let study = &index.studies()[result.study];
+        let series = &study.series[result.series];
+        let instance = &series.instances[result.instance];
+        Self { level: result.level, study, series, instance, query, file: OnceCell::new() }
     }
 
     fn matches(&self, query: &Query) -> bool {
@@ -109,15 +115,15 @@ impl<'a> Row<'a> {
             return true;
         }
         if is_computed(*first) {
-            return condition.accepts(self.computed(*first, "").as_ref());
+            return condition.accepts(self.computed_element(*first, "").as_ref());
         }
-        let met = |data: &DataSet| accepts(condition, data, *first, inner);
-        match levels::of(*first) {
-            Some(Level::Study) => met(&self.study.attributes),
+        let is_met = |data: &DataSet| accepts(condition, data, *first, inner);
+        match levels::level_of(*first) {
+            Some(Level::Study) => is_met(&self.study.attributes),
             Some(Level::Series) if self.level == Level::Study => {
-                self.study.series.iter().any(|series| met(&series.attributes))
+                self.study.series.iter().any(|series| is_met(&series.attributes))
             }
-            Some(Level::Series) => met(&self.series.attributes),
+            Some(Level::Series) => is_met(&self.series.attributes),
             // A key of a lower level matches if any series or instance below matches (PS3.4 C.2.2.2: relational).
             Some(Level::Instance) => match self.level {
                 Level::Study => self
@@ -125,30 +131,32 @@ impl<'a> Row<'a> {
                     .series
                     .iter()
                     .flat_map(|series| &series.instances)
-                    .any(|one| met(&one.attributes)),
-                Level::Series => self.series.instances.iter().any(|one| met(&one.attributes)),
-                Level::Instance => met(&self.instance.attributes),
+                    .any(|one| is_met(&one.attributes)),
+                Level::Series => self.series.instances.iter().any(|one| is_met(&one.attributes)),
+                Level::Instance => is_met(&self.instance.attributes),
             },
-            None => met(self.file()),
+            None => is_met(self.file_attributes()),
         }
     }
 
-    /// The attributes that only the file contains; for a study or series, its first file. Empty if the file was deleted
+    /// Returns the attributes that only the file contains; for a study or series, its first file. Empty if the file was deleted
     /// after indexing.
-    fn file(&self) -> &DataSet {
+    fn file_attributes(&self) -> &DataSet {
         self.file.get_or_init(|| {
-            let wanted =
-                |tag| self.query.include_all || (levels::of(tag).is_none() && self.query.contains(tag));
-            body::header(&self.instance.path, |tag| wanted(tag) || tag == tags::SPECIFIC_CHARACTER_SET)
-                .map(|header| header.data)
-                .unwrap_or_default()
+            let page_range =
+                |tag| self.query.include_all || (levels::level_of(tag).is_none() && self.query.contains(tag));
+            body::read_header(&self.instance.path, |tag| {
+                page_range(tag) || tag == tags::SPECIFIC_CHARACTER_SET
+            })
+            .map(|header| header.data)
+            .unwrap_or_default()
         })
     }
 
     fn data_set(&self, scope: &Scope, query: &Query, base: &str) -> DataSet {
         let mut data_set = DataSet::default();
         if query.include_all {
-            let file = (self.level == Level::Instance).then(|| self.file());
+            let file = (self.level == Level::Instance).then(|| self.file_attributes());
             let stored = [
                 (Level::Study, &self.study.attributes),
                 (Level::Series, &self.series.attributes),
@@ -161,7 +169,12 @@ impl<'a> Row<'a> {
                 }
             }
         }
-        for tag in self.returned_levels(scope).flat_map(levels::returned).copied().chain(query.attributes()) {
+        for tag in self
+            .returned_levels(scope)
+            .flat_map(levels::default_attributes)
+            .copied()
+            .chain(query.attributes())
+        {
             if let Some(element) = self.element(tag, base) {
                 data_set.insert(tag, element);
             }
@@ -170,7 +183,7 @@ impl<'a> Row<'a> {
         data_set
     }
 
-    /// The level of the search, and the higher levels that the path does not specify (PS3.18 10.6.3.3).
+    /// Returns the level of the search, and the higher levels that the path does not specify (PS3.18 10.6.3.3).
     fn returned_levels(&self, scope: &Scope) -> impl Iterator<Item = Level> {
         let study = self.level == Level::Study || scope.study.is_none();
         let series = self.level == Level::Series || (self.level == Level::Instance && scope.series.is_none());
@@ -181,29 +194,30 @@ impl<'a> Row<'a> {
 
     fn element(&self, tag: Tag, base: &str) -> Option<DataElement> {
         if is_computed(tag) {
-            return self.computed(tag, base);
+            return self.computed_element(tag, base);
         }
-        let element = match levels::of(tag) {
+        let element = match levels::level_of(tag) {
             // An attribute of a lower level has no single value at this level.
             Some(level) if level > self.level => None,
             Some(Level::Study) => self.study.attributes.get(tag),
             Some(Level::Series) => self.series.attributes.get(tag),
             Some(Level::Instance) => self.instance.attributes.get(tag),
-            None => self.file().get(tag),
+            None => self.file_attributes().get(tag),
         };
         element.filter(|element| !matches!(element.value, DataValue::Bulk(_))).cloned()
     }
 
-    fn computed(&self, tag: Tag, base: &str) -> Option<DataElement> {
+    fn computed_element(&self, tag: Tag, base: &str) -> Option<DataElement> {
         let study = self.study;
         let count = |count: usize| DataElement::text(VR::IS, &count.to_string());
         Some(match tag {
-            tags::MODALITIES_IN_STUDY => {
-                list(VR::CS, study.series.iter().filter_map(|one| one.attributes.text(tags::MODALITY)))
-            }
+            tags::MODALITIES_IN_STUDY => distinct_values(
+                VR::CS,
+                study.series.iter().filter_map(|one| one.attributes.text(tags::MODALITY)),
+            ),
             tags::SOP_CLASSES_IN_STUDY => {
                 let instances = study.series.iter().flat_map(|series| &series.instances);
-                list(VR::UI, instances.filter_map(|one| one.attributes.text(tags::SOP_CLASS_UID)))
+                distinct_values(VR::UI, instances.filter_map(|one| one.attributes.text(tags::SOP_CLASS_UID)))
             }
             tags::NUMBER_OF_STUDY_RELATED_SERIES => count(study.series.len()),
             tags::NUMBER_OF_STUDY_RELATED_INSTANCES => {
@@ -239,12 +253,12 @@ fn accepts(condition: &Condition, data: &DataSet, tag: Tag, inner: &[Tag]) -> bo
     }
 }
 
-fn list<'a>(vr: VR, values: impl Iterator<Item = &'a str>) -> DataElement {
+fn distinct_values<'a>(vr: VR, values: impl Iterator<Item = &'a str>) -> DataElement {
     let values: BTreeSet<&str> = values.collect();
     DataElement { vr, value: DataValue::Text(values.into_iter().map(Into::into).collect()) }
 }
 
-/// Rows contain no bulk data.
+/// The links of rows, which contain no bulk data.
 struct NoLinks;
 
 impl BulkDataLinks for NoLinks {

@@ -31,7 +31,7 @@ impl Served {
         Self { archive: Archive::new(index), folder }
     }
 
-    /// All patients except the one with hundreds of slices.
+    /// Returns all patients except the one with hundreds of slices.
     fn most() -> Self {
         let folder = tempfile::tempdir().unwrap();
         samples::write_of(folder.path(), |patient| patient.id != Given::Is("DEMO-0016")).unwrap();
@@ -65,7 +65,7 @@ impl Served {
         serde_json::from_slice(&response.body).unwrap()
     }
 
-    /// The first value of one attribute in every row.
+    /// Returns the first value of one attribute in every row.
     async fn column(&self, path: &str, tag: &str) -> Vec<String> {
         let value = |row: &Json| row[tag]["Value"][0].as_str().unwrap_or_default().to_owned();
         self.rows(path).await.iter().map(value).collect()
@@ -77,7 +77,7 @@ impl TestResponse {
         self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
     }
 
-    /// The parts of a multipart response: header and body.
+    /// Returns the parts of a multipart response: header and body.
     fn parts(&self) -> Vec<(String, Vec<u8>)> {
         let boundary = self.header("content-type").split("boundary=").nth(1).unwrap();
         let delimiter = format!("--{boundary}\r\n");

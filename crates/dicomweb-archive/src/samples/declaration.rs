@@ -1,15 +1,15 @@
-//! The types that declare sample patients, studies and series. Omitted fields have the default of [`Patient::PLAIN`],
+//! The types that declare sample patients, studies and series. Omitted fields have the defaults of [`Patient::PLAIN`],
 //! [`StudyDeclaration::PLAIN`] and [`SeriesDeclaration::PLAIN`]. Does not know how files are written.
 
 /// An attribute that can be missing, present without a value, or present with a value (type 2 and 3 attributes, PS3.5
 /// 7.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
-    /// Not in the file.
+    /// The attribute is not in the file.
     Absent,
-    /// In the file, without a value.
+    /// The attribute is in the file, without a value.
     Empty,
-    /// In the file with this value.
+    /// The attribute is in the file, with this value.
     Is(&'static str),
 }
 
@@ -65,7 +65,7 @@ pub struct Specimen {
     pub kind: Option<Code>,
 }
 
-/// One study.
+/// A study.
 #[derive(Debug, Clone, Copy)]
 pub struct StudyDeclaration {
     /// Study Date.
@@ -80,7 +80,7 @@ pub struct StudyDeclaration {
     pub accession: Given,
     /// Issuer of the accession numbers.
     pub accession_issuer: Option<Issuer>,
-    /// Accession numbers of further orders that the study fulfills: `ReferencedRequestSequence` of its report.
+    /// Accession numbers of further orders of the study: `ReferencedRequestSequence` of its report.
     pub further_accessions: &'static [&'static str],
     /// Study Description.
     pub description: Given,
@@ -127,7 +127,7 @@ pub enum Syntax {
     Rle,
 }
 
-/// One series.
+/// A series.
 #[derive(Debug, Clone, Copy)]
 pub struct SeriesDeclaration {
     /// Kind of its objects, which determines the modality.
@@ -152,7 +152,7 @@ pub struct SeriesDeclaration {
     pub comments: Given,
     /// `SpecimenDescriptionSequence`.
     pub specimens: &'static [Specimen],
-    /// Whether Modality is written: some real series do not have it.
+    /// Whether Modality is written. Some real series do not have this attribute.
     pub with_modality: bool,
     /// Number of instances.
     pub instances: u16,
@@ -196,7 +196,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Modality.
+    /// Returns the value of Modality.
     pub fn modality(self) -> &'static str {
         match self {
             Self::Ct => "CT",

@@ -7,10 +7,10 @@ use super::location::Location;
 use super::object::Object;
 use dicom_dictionary_std::tags;
 
-/// A Basic Text SR (PS3.3 A.35.1): findings and a conclusion on the first series of the study.
+/// Returns a Basic Text SR (PS3.3 A.35.1): findings and a conclusion on the first series of the study.
 pub(super) fn report(location: &Location) -> Object {
     let source = location.source();
-    let mut object = document(location, codes::REPORT, "SEPARATE");
+    let mut object = new_document(location, codes::REPORT, "SEPARATE");
     object.text(tags::COMPLETION_FLAG, "COMPLETE").text(tags::VERIFICATION_FLAG, "UNVERIFIED");
     let study = location.study;
     let first = if let Given::Is(accession) = study.accession { Some(accession) } else { None };
@@ -36,14 +36,14 @@ pub(super) fn report(location: &Location) -> Object {
     if !requests.is_empty() {
         object.items(tags::REFERENCED_REQUEST_SEQUENCE, requests);
     }
-    let language = coded(&object, "HAS CONCEPT MOD", codes::LANGUAGE, codes::ENGLISH);
+    let language = code_item(&object, "HAS CONCEPT MOD", codes::LANGUAGE, codes::ENGLISH);
     let findings = {
-        let mut findings = content(&object, "CONTAINS", "CONTAINER", codes::FINDINGS);
+        let mut findings = content_item(&object, "CONTAINS", "CONTAINER", codes::FINDINGS);
         findings.text(tags::CONTINUITY_OF_CONTENT, "SEPARATE");
-        let finding = coded(&findings, "CONTAINS", codes::FINDING, codes::NODULE);
+        let finding = code_item(&findings, "CONTAINS", codes::FINDING, codes::NODULE);
         let observation =
             text_item(&findings, codes::FINDING, "A round spot that the phantom does not have.");
-        let image_item = image(&findings, "CONTAINS", &source);
+        let image_item = image_item(&findings, "CONTAINS", &source);
         findings.items(tags::CONTENT_SEQUENCE, [finding, observation, image_item]);
         findings
     };
@@ -53,19 +53,21 @@ pub(super) fn report(location: &Location) -> Object {
     object
 }
 
-/// A Key Object Selection (PS3.3 A.35.4, PS3.16 TID 2010): images of the first series of the study.
+/// Returns a Key Object Selection (PS3.3 A.35.4, PS3.16 TID 2010): images of the first series of the study.
 pub(super) fn key_objects(location: &Location) -> Object {
-    let mut object = document(location, codes::FOR_REFERRING_PROVIDER, "SEPARATE");
+    let mut object = new_document(location, codes::FOR_REFERRING_PROVIDER, "SEPARATE");
     object.one(tags::CONTENT_TEMPLATE_SEQUENCE, |template| {
         template.text(tags::MAPPING_RESOURCE, "DCMR").text(tags::TEMPLATE_IDENTIFIER, "2010");
     });
     let mut items = vec![text_item(&object, codes::KEY_OBJECT_DESCRIPTION, "The slices worth a look.")];
-    items.extend(location.source().instances().step_by(4).map(|slice| image(&object, "CONTAINS", &slice)));
+    items.extend(
+        location.source().instances().step_by(4).map(|slice| image_item(&object, "CONTAINS", &slice)),
+    );
     object.items(tags::CONTENT_SEQUENCE, items);
     object
 }
 
-/// A Grayscale Softcopy Presentation State (PS3.3 A.33.1): a window, and a circle with a text annotation.
+/// Returns a Grayscale Softcopy Presentation State (PS3.3 A.33.1): a window, and a circle with a text annotation.
 pub(super) fn presentation_state(location: &Location) -> Object {
     let source = location.source();
     let size = source.series.size;
@@ -110,12 +112,12 @@ pub(super) fn presentation_state(location: &Location) -> Object {
                         .text(tags::ANCHOR_POINT_VISIBILITY, "Y");
                 });
         });
-    displayed_area(&mut object, size);
+    add_displayed_area(&mut object, size);
     object
 }
 
-/// The whole image, scaled to fit (PS3.3 C.10.4). Its corners are signed 32-bit integers.
-fn displayed_area(object: &mut Object, size: u16) {
+/// Adds the displayed area: the whole image, scaled to fit (PS3.3 C.10.4). Its corners are signed 32-bit integers.
+fn add_displayed_area(object: &mut Object, size: u16) {
     object.one(tags::DISPLAYED_AREA_SELECTION_SEQUENCE, |area| {
         area.signed_longs(tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER, &[1, 1])
             .signed_longs(tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER, &[i32::from(size), i32::from(size)])
@@ -124,8 +126,8 @@ fn displayed_area(object: &mut Object, size: u16) {
     });
 }
 
-/// SR Document General and the root of the content tree (PS3.3 C.17.2, C.17.3).
-fn document(location: &Location, title: Code, continuity: &str) -> Object {
+/// Returns an object with SR Document General and the root of the content tree (PS3.3 C.17.2, C.17.3).
+fn new_document(location: &Location, title: Code, continuity: &str) -> Object {
     let source = location.source();
     let mut object = location.object();
     object
@@ -150,7 +152,7 @@ fn document(location: &Location, title: Code, continuity: &str) -> Object {
     object
 }
 
-fn content(parent: &Object, relationship: &str, value_type: &str, concept: Code) -> Object {
+fn content_item(parent: &Object, relationship: &str, value_type: &str, concept: Code) -> Object {
     let mut item = parent.item();
     item.text(tags::RELATIONSHIP_TYPE, relationship)
         .text(tags::VALUE_TYPE, value_type)
@@ -158,19 +160,19 @@ fn content(parent: &Object, relationship: &str, value_type: &str, concept: Code)
     item
 }
 
-fn coded(parent: &Object, relationship: &str, concept: Code, value: Code) -> Object {
-    let mut item = content(parent, relationship, "CODE", concept);
+fn code_item(parent: &Object, relationship: &str, concept: Code, value: Code) -> Object {
+    let mut item = content_item(parent, relationship, "CODE", concept);
     item.codes(tags::CONCEPT_CODE_SEQUENCE, &[value]);
     item
 }
 
 fn text_item(parent: &Object, concept: Code, text: &str) -> Object {
-    let mut item = content(parent, "CONTAINS", "TEXT", concept);
+    let mut item = content_item(parent, "CONTAINS", "TEXT", concept);
     item.text(tags::TEXT_VALUE, text);
     item
 }
 
-fn image(parent: &Object, relationship: &str, instance: &Location) -> Object {
+fn image_item(parent: &Object, relationship: &str, instance: &Location) -> Object {
     let mut item = parent.item();
     let referenced = reference(parent, instance);
     item.text(tags::RELATIONSHIP_TYPE, relationship)

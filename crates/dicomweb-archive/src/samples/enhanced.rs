@@ -8,7 +8,7 @@ use super::phantom;
 use dicom_dictionary_std::tags;
 
 /// Adds the attributes of an Enhanced MR Image except pixel data.
-pub(super) fn functional_groups(object: &mut Object, location: &Location) {
+pub(super) fn add_enhanced_mr(object: &mut Object, location: &Location) {
     if let (Given::Is(date), Given::Is(time)) = (location.study.date, location.study.time) {
         object.text(tags::ACQUISITION_DATE_TIME, &format!("{date}{time}"));
     }
@@ -23,9 +23,9 @@ pub(super) fn functional_groups(object: &mut Object, location: &Location) {
         .text(tags::CONTENT_QUALIFICATION, "RESEARCH")
         .text(tags::MAGNETIC_FIELD_STRENGTH, "3")
         .text(tags::PRESENTATION_LUT_SHAPE, "IDENTITY");
-    dimensions(object, location);
+    add_dimensions(object, location);
     object.one(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
-        measures(shared);
+        add_measures(shared);
         shared.one(tags::MR_IMAGE_FRAME_TYPE_SEQUENCE, |item| {
             item.text(tags::FRAME_TYPE, "ORIGINAL\\PRIMARY\\VOLUME\\NONE")
                 .text(tags::PIXEL_PRESENTATION, "MONOCHROME")
@@ -38,15 +38,15 @@ pub(super) fn functional_groups(object: &mut Object, location: &Location) {
     let frames: Vec<Object> = (0..usize::from(location.series.frames))
         .map(|frame| {
             let mut item = object.item();
-            content(&mut item, frame);
-            position(&mut item, frame);
+            add_frame_content(&mut item, frame);
+            add_plane_position(&mut item, frame);
             item
         })
         .collect();
     object.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames);
 }
 
-/// A Segmentation (PS3.3 A.51) of the first series of the study: the lungs, one frame per slice.
+/// Returns a Segmentation (PS3.3 A.51) of the first series of the study: the lungs, one frame per slice.
 pub(super) fn segmentation(location: &Location) -> Object {
     let source = location.source();
     let (size, slices) = (source.series.size, usize::from(source.series.instances));
@@ -79,9 +79,9 @@ pub(super) fn segmentation(location: &Location) -> Object {
             .text(tags::SERIES_INSTANCE_UID, &source.series_uid())
             .items(tags::REFERENCED_INSTANCE_SEQUENCE, references);
     });
-    dimensions(&mut object, location);
+    add_dimensions(&mut object, location);
     object.one(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, |shared| {
-        measures(shared);
+        add_measures(shared);
         shared.one(tags::SEGMENT_IDENTIFICATION_SEQUENCE, |item| {
             item.word(tags::REFERENCED_SEGMENT_NUMBER, 1);
         });
@@ -91,8 +91,8 @@ pub(super) fn segmentation(location: &Location) -> Object {
         .enumerate()
         .map(|(frame, slice)| {
             let mut item = object.item();
-            content(&mut item, frame);
-            position(&mut item, frame);
+            add_frame_content(&mut item, frame);
+            add_plane_position(&mut item, frame);
             item.one(tags::DERIVATION_IMAGE_SEQUENCE, |derivation| {
                 derivation.codes(tags::DERIVATION_CODE_SEQUENCE, &[codes::SEGMENTATION]);
                 let mut image = reference(derivation, &slice);
@@ -113,11 +113,14 @@ pub(super) fn segmentation(location: &Location) -> Object {
         .word(tags::BITS_STORED, 1)
         .word(tags::HIGH_BIT, 0)
         .word(tags::PIXEL_REPRESENTATION, 0)
-        .pixels(1, source.instances().flat_map(|slice| phantom::mask(size, slice.moment())).collect());
+        .pixels(
+            1,
+            source.instances().flat_map(|slice| phantom::mask(size, slice.relative_position())).collect(),
+        );
     object
 }
 
-/// A reference to an instance (PS3.3 table 10-11).
+/// Returns a reference to an instance (PS3.3 table 10-11).
 pub(super) fn reference(parent: &Object, instance: &Location) -> Object {
     let mut item = parent.item();
     item.text(tags::REFERENCED_SOP_CLASS_UID, instance.sop_class())
@@ -126,7 +129,7 @@ pub(super) fn reference(parent: &Object, instance: &Location) -> Object {
 }
 
 /// Adds the dimension of the frames: their position in the stack (PS3.3 C.7.6.17).
-fn dimensions(object: &mut Object, location: &Location) {
+fn add_dimensions(object: &mut Object, location: &Location) {
     let organization = format!("{}.1", location.instance_uid());
     object
         .one(tags::DIMENSION_ORGANIZATION_SEQUENCE, |item| {
@@ -142,7 +145,7 @@ fn dimensions(object: &mut Object, location: &Location) {
     }
 }
 
-fn measures(shared: &mut Object) {
+fn add_measures(shared: &mut Object) {
     shared
         .one(tags::PIXEL_MEASURES_SEQUENCE, |item| {
             item.texts(tags::PIXEL_SPACING, &["2.5", "2.5"]).text(tags::SLICE_THICKNESS, "5");
@@ -152,7 +155,7 @@ fn measures(shared: &mut Object) {
         });
 }
 
-fn content(item: &mut Object, frame: usize) {
+fn add_frame_content(item: &mut Object, frame: usize) {
     let number = u32::try_from(frame + 1).unwrap_or(u32::MAX);
     item.one(tags::FRAME_CONTENT_SEQUENCE, |content| {
         content
@@ -162,7 +165,7 @@ fn content(item: &mut Object, frame: usize) {
     });
 }
 
-fn position(item: &mut Object, frame: usize) {
+fn add_plane_position(item: &mut Object, frame: usize) {
     item.one(tags::PLANE_POSITION_SEQUENCE, |plane| {
         plane.texts(tags::IMAGE_POSITION_PATIENT, &["-120", "-120", &(frame * 5).to_string()]);
     });

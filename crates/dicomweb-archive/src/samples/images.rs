@@ -9,31 +9,31 @@ use super::phantom;
 use super::rle;
 use dicom_dictionary_std::tags;
 
-/// An instance of an image series, and the transfer syntax in which it is written.
+/// Returns an instance of an image series, and the transfer syntax in which it is written.
 pub(super) fn image(location: &Location) -> (Object, Syntax) {
     let kind = location.series.kind;
     let mut object = location.object();
-    general(&mut object, location);
+    add_general(&mut object, location);
     match kind {
-        Kind::Ct => ct(&mut object),
-        Kind::Mr => mr(&mut object),
-        Kind::EnhancedMr => super::enhanced::functional_groups(&mut object, location),
-        Kind::Xa => xa(&mut object, location),
-        Kind::Pt => pt(&mut object, location),
-        Kind::Dx | Kind::Mg => projection(&mut object, location),
+        Kind::Ct => add_ct(&mut object),
+        Kind::Mr => add_mr(&mut object),
+        Kind::EnhancedMr => super::enhanced::add_enhanced_mr(&mut object, location),
+        Kind::Xa => add_xa(&mut object, location),
+        Kind::Pt => add_pt(&mut object, location),
+        Kind::Dx | Kind::Mg => add_projection(&mut object, location),
         Kind::Cr => {
             object.text(tags::VIEW_POSITION, "PA").text(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME2");
         }
         _ => {}
     }
     if matches!(kind, Kind::Ct | Kind::Mr | Kind::Pt) {
-        plane(&mut object, location);
+        add_plane(&mut object, location);
     }
-    let syntax = pixels(&mut object, location);
+    let syntax = add_pixels(&mut object, location);
     (object, syntax)
 }
 
-fn general(object: &mut Object, location: &Location) {
+fn add_general(object: &mut Object, location: &Location) {
     let (study, kind) = (location.study, location.series.kind);
     let image_type = match kind {
         Kind::Ct | Kind::Mr => "ORIGINAL\\PRIMARY\\AXIAL",
@@ -50,7 +50,7 @@ fn general(object: &mut Object, location: &Location) {
     object.text(tags::BURNED_IN_ANNOTATION, "NO").text(tags::LOSSY_IMAGE_COMPRESSION, "00");
 }
 
-fn ct(object: &mut Object) {
+fn add_ct(object: &mut Object) {
     object
         .text(tags::KVP, "120")
         .text(tags::RESCALE_INTERCEPT, "-1024")
@@ -61,7 +61,7 @@ fn ct(object: &mut Object) {
         .texts(tags::WINDOW_CENTER_WIDTH_EXPLANATION, &["SOFT TISSUE", "LUNG"]);
 }
 
-fn mr(object: &mut Object) {
+fn add_mr(object: &mut Object) {
     object
         .text(tags::SCANNING_SEQUENCE, "SE")
         .text(tags::SEQUENCE_VARIANT, "SK")
@@ -72,7 +72,7 @@ fn mr(object: &mut Object) {
         .text(tags::MAGNETIC_FIELD_STRENGTH, "1.5");
 }
 
-fn xa(object: &mut Object, location: &Location) {
+fn add_xa(object: &mut Object, location: &Location) {
     object
         .text(tags::KVP, "80")
         .text(tags::RADIATION_SETTING, "GR")
@@ -82,7 +82,7 @@ fn xa(object: &mut Object, location: &Location) {
         .text(tags::POSITIONER_SECONDARY_ANGLE, "20.0");
 }
 
-fn pt(object: &mut Object, location: &Location) {
+fn add_pt(object: &mut Object, location: &Location) {
     object
         .text(tags::UNITS, "BQML")
         .text(tags::COUNTS_SOURCE, "EMISSION")
@@ -102,7 +102,7 @@ fn pt(object: &mut Object, location: &Location) {
         });
 }
 
-fn projection(object: &mut Object, location: &Location) {
+fn add_projection(object: &mut Object, location: &Location) {
     let view = if location.series.kind == Kind::Mg { codes::CRANIO_CAUDAL } else { codes::POSTERO_ANTERIOR };
     object
         .text(tags::PRESENTATION_INTENT_TYPE, "FOR PRESENTATION")
@@ -119,8 +119,8 @@ fn projection(object: &mut Object, location: &Location) {
     }
 }
 
-/// Image Plane and Frame of Reference (PS3.3 C.7.6.2, C.7.4.1): axial slices 5 mm apart.
-fn plane(object: &mut Object, location: &Location) {
+/// Adds Image Plane and Frame of Reference (PS3.3 C.7.6.2, C.7.4.1): axial slices with a distance of 5 mm.
+fn add_plane(object: &mut Object, location: &Location) {
     let height = location.positions[3] * 5;
     object
         .text(tags::FRAME_OF_REFERENCE_UID, &location.frame_of_reference_uid())
@@ -134,15 +134,16 @@ fn plane(object: &mut Object, location: &Location) {
 }
 
 /// Adds the Image Pixel and Multi-frame modules and Pixel Data; returns the transfer syntax in which they are written.
-fn pixels(object: &mut Object, location: &Location) -> Syntax {
+fn add_pixels(object: &mut Object, location: &Location) -> Syntax {
     let series = location.series;
-    let frames = if multi_frame(series.kind) { usize::from(series.frames) } else { 1 };
+    let frames = if is_multi_frame(series.kind) { usize::from(series.frames) } else { 1 };
     let frame_pixels = (0..frames).map(|frame| {
-        let moment = if frames > 1 { fraction(frame, frames) } else { location.moment() };
-        phantom::render(series, moment)
+        let relative_position =
+            if frames > 1 { fraction(frame, frames) } else { location.relative_position() };
+        phantom::render(series, relative_position)
     });
     let bits = if matches!(series.kind, Kind::Ct | Kind::Mr | Kind::EnhancedMr | Kind::Pt) { 16 } else { 8 };
-    if multi_frame(series.kind) {
+    if is_multi_frame(series.kind) {
         object.number(tags::NUMBER_OF_FRAMES, frames);
         if matches!(series.kind, Kind::Xa | Kind::UsMultiFrame) {
             object.text(tags::FRAME_TIME, "66.7").tag(tags::FRAME_INCREMENT_POINTER, tags::FRAME_TIME);
@@ -172,6 +173,6 @@ fn pixels(object: &mut Object, location: &Location) -> Syntax {
     if location.study.syntax == Syntax::Implicit { Syntax::Implicit } else { Syntax::Explicit }
 }
 
-fn multi_frame(kind: Kind) -> bool {
+fn is_multi_frame(kind: Kind) -> bool {
     matches!(kind, Kind::EnhancedMr | Kind::UsMultiFrame | Kind::Xa)
 }

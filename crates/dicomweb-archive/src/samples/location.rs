@@ -1,5 +1,5 @@
-//! The location of an object in the declarations, its UIDs, and the attributes that all objects of a patient, study and
-//! series have (PS3.3 C.7). Does not know about pixel data.
+//! The location of an object in the declarations, its UIDs, and the attributes of all objects of a patient, study and series
+//! (PS3.3 C.7). Does not know about pixel data.
 
 use super::declaration::{Given, Kind, Patient, SeriesDeclaration, StudyDeclaration};
 use super::object::Object;
@@ -11,8 +11,8 @@ use std::rc::Rc;
 #[expect(deprecated, reason = "retired in DICOM, but modalities still write it")]
 const STUDY_COMMENTS: Tag = tags::STUDY_COMMENTS;
 
-/// The root of all sample UIDs: an OID derived from a UUID (ITU-T X.667, PS3.5 B.2), the 128 bits of the ASCII text
-/// "dicomweb-gateway" as a number. The numbers of patient, study, series and instance follow it.
+/// The root of all sample UIDs: an OID derived from a UUID (ITU-T X.667, PS3.5 B.2), whose number is the 128 bits of the ASCII text
+/// "dicomweb-gateway". The numbers of patient, study, series and instance are appended to it.
 pub const ROOT: &str = "2.25.133470007535392751803217985031206560121";
 
 /// The location of an object: indices from 0, and the declarations at these indices.
@@ -37,7 +37,7 @@ impl Location {
         self.uid(4)
     }
 
-    /// The Frame of Reference UID of the images of the study.
+    /// Returns the Frame of Reference UID of the images of the study.
     pub(super) fn frame_of_reference_uid(&self) -> String {
         format!("{}.0", self.uid(2))
     }
@@ -51,7 +51,7 @@ impl Location {
         uid
     }
 
-    /// The first series of the study, to which reports and segmentations refer.
+    /// Returns the first series of the study, to which reports and segmentations refer.
     pub(super) fn source(&self) -> Self {
         let [patient, study, ..] = self.positions;
         Self {
@@ -61,7 +61,7 @@ impl Location {
         }
     }
 
-    /// All instances of the series.
+    /// Returns all instances of the series.
     pub(super) fn instances(&self) -> impl Iterator<Item = Self> {
         let location = *self;
         let [patient, study, series, _] = self.positions;
@@ -69,12 +69,12 @@ impl Location {
             .map(move |instance| Self { positions: [patient, study, series, instance], ..location })
     }
 
-    /// Relative position of the instance in its series, from 0.0 to 1.0.
-    pub(super) fn moment(&self) -> f64 {
+    /// Returns the relative position of the instance in its series, from 0.0 to 1.0.
+    pub(super) fn relative_position(&self) -> f64 {
         fraction(self.positions[3], usize::from(self.series.instances))
     }
 
-    /// The SOP class of the objects of the series.
+    /// Returns the SOP class of the objects of the series.
     pub(super) fn sop_class(&self) -> &'static str {
         match self.series.kind {
             Kind::Ct => uids::CT_IMAGE_STORAGE,
@@ -94,7 +94,7 @@ impl Location {
         }
     }
 
-    /// An object with the attributes of patient, study, series, equipment and SOP Common.
+    /// Returns an object with the attributes of patient, study, series, equipment and SOP Common.
     pub(super) fn object(&self) -> Object {
         let sets = Rc::new(CharacterSets::from_terms(self.patient.character_sets.iter().copied()));
         let mut object = Object::new(&sets);
@@ -183,7 +183,7 @@ impl Location {
         if series.with_modality {
             object.text(tags::MODALITY, series.kind.modality());
         }
-        // Mammograms have the laterality per image (PS3.3 C.8.11.7.1.1), other images per series.
+        // Laterality is an attribute of the image in mammograms (PS3.3 C.8.11.7.1.1), and of the series for other images.
         object.given(
             if series.kind == Kind::Mg { tags::IMAGE_LATERALITY } else { tags::LATERALITY },
             series.laterality,
@@ -253,7 +253,7 @@ impl Location {
     }
 }
 
-/// The relative position of `position` among `count`, from 0.0 to 1.0.
+/// Returns the relative position of `position` among `count`, from 0.0 to 1.0.
 pub(super) fn fraction(position: usize, count: usize) -> f64 {
     let number = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     if count > 1 { number(position) / number(count - 1) } else { 0.5 }

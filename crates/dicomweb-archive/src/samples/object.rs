@@ -1,5 +1,5 @@
-//! Writes one DICOM object: attributes with the value representation of the dictionary, text in the character sets of
-//! the object, and finally a DICOM file (PS3.10 7.1). Does not know about kinds of objects.
+//! Builds a DICOM object, with the value representations of the dictionary and with text in the character sets of the object, and
+//! writes it to a file (PS3.10 7.1). Does not know about kinds of objects.
 
 use super::declaration::{Code, Given, Issuer, Syntax};
 use super::location::ROOT;
@@ -22,17 +22,17 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// An empty data set with these character sets.
+    /// Creates an empty data set with these character sets.
     pub(super) fn new(sets: &Rc<CharacterSets>) -> Self {
         Self { data: InMemDicomObject::new_empty(), sets: Rc::clone(sets), failure: None }
     }
 
-    /// An empty item for a sequence of this data set.
+    /// Returns an empty item for a sequence of this data set.
     pub(super) fn item(&self) -> Self {
         Self::new(&self.sets)
     }
 
-    /// One text value.
+    /// Adds an attribute with one text value.
     pub(super) fn text(&mut self, tag: Tag, value: &str) -> &mut Self {
         let vr = value_representation(tag).unwrap_or(VR::LO);
         if matches!(vr, VR::IS | VR::DS) {
@@ -52,7 +52,7 @@ impl Object {
                 return self;
             }
         };
-        // The bytes are already encoded, including escapes, so they are padded here and not by the writer.
+        // The text is already encoded, including escape sequences, so the bytes are padded here and not by the writer.
         if bytes.len() % 2 == 1 {
             bytes.push(if vr == VR::UI { 0 } else { b' ' });
         }
@@ -60,17 +60,17 @@ impl Object {
         self
     }
 
-    /// Several text values.
+    /// Adds an attribute with several text values, unless there are none.
     pub(super) fn texts(&mut self, tag: Tag, values: &[&str]) -> &mut Self {
         if values.is_empty() { self } else { self.text(tag, &values.join("\\")) }
     }
 
-    /// A number as text, for IS and DS.
+    /// Adds an attribute with a number as text, for IS and DS.
     pub(super) fn number(&mut self, tag: Tag, value: impl Display) -> &mut Self {
         self.text(tag, &value.to_string())
     }
 
-    /// An attribute without a value.
+    /// Adds an attribute without a value.
     pub(super) fn empty(&mut self, tag: Tag) -> &mut Self {
         let vr = value_representation(tag).unwrap_or(VR::LO);
         if vr == VR::SQ {
@@ -80,7 +80,7 @@ impl Object {
         self
     }
 
-    /// A declared attribute.
+    /// Adds an attribute as declared.
     pub(super) fn given(&mut self, tag: Tag, value: Given) -> &mut Self {
         match value {
             Given::Absent => self,
@@ -89,37 +89,37 @@ impl Object {
         }
     }
 
-    /// One unsigned 16-bit integer.
+    /// Adds an attribute with one unsigned 16-bit integer.
     pub(super) fn word(&mut self, tag: Tag, value: u16) -> &mut Self {
         self.data.put(DataElement::new(tag, VR::US, dicom_value!(U16, [value])));
         self
     }
 
-    /// Unsigned 32-bit integers.
+    /// Adds an attribute with unsigned 32-bit integers.
     pub(super) fn longs(&mut self, tag: Tag, values: &[u32]) -> &mut Self {
         self.data.put(DataElement::new(tag, VR::UL, PrimitiveValue::U32(C::from_slice(values))));
         self
     }
 
-    /// Signed 32-bit integers.
+    /// Adds an attribute with signed 32-bit integers.
     pub(super) fn signed_longs(&mut self, tag: Tag, values: &[i32]) -> &mut Self {
         self.data.put(DataElement::new(tag, VR::SL, PrimitiveValue::I32(C::from_slice(values))));
         self
     }
 
-    /// 32-bit floating point numbers.
+    /// Adds an attribute with 32-bit floating-point numbers.
     pub(super) fn singles(&mut self, tag: Tag, values: &[f32]) -> &mut Self {
         self.data.put(DataElement::new(tag, VR::FL, PrimitiveValue::F32(C::from_slice(values))));
         self
     }
 
-    /// Attribute tags as values.
+    /// Adds an attribute whose value is a tag.
     pub(super) fn tag(&mut self, tag: Tag, value: Tag) -> &mut Self {
         self.data.put(DataElement::new(tag, VR::AT, PrimitiveValue::Tags(C::from_vec(vec![value]))));
         self
     }
 
-    /// A sequence with these items.
+    /// Adds a sequence with these items.
     pub(super) fn items(&mut self, tag: Tag, items: impl IntoIterator<Item = Self>) -> &mut Self {
         let mut data = Vec::new();
         for item in items {
@@ -130,14 +130,14 @@ impl Object {
         self
     }
 
-    /// A sequence of one item.
+    /// Adds a sequence with one item.
     pub(super) fn one(&mut self, tag: Tag, fill: impl FnOnce(&mut Self)) -> &mut Self {
         let mut item = self.item();
         fill(&mut item);
         self.items(tag, [item])
     }
 
-    /// A sequence of codes; nothing if there are none.
+    /// Adds a sequence of codes, unless there are none.
     pub(super) fn codes(&mut self, tag: Tag, codes: &[Code]) -> &mut Self {
         if codes.is_empty() {
             return self;
@@ -155,7 +155,7 @@ impl Object {
         self.items(tag, items)
     }
 
-    /// An issuer as HL7v2 Hierarchic Designator (PS3.3 10.14): the local name and, if any, the universal identifier.
+    /// Adds an issuer as HL7v2 Hierarchic Designator (PS3.3 10.14): the local name and, if present, the universal identifier.
     pub(super) fn issuer(&mut self, tag: Tag, issuer: Issuer) -> &mut Self {
         self.one(tag, |item| {
             item.text(tags::LOCAL_NAMESPACE_ENTITY_ID, issuer.local);
@@ -165,7 +165,7 @@ impl Object {
         })
     }
 
-    /// Native pixel data.
+    /// Adds native pixel data.
     pub(super) fn pixels(&mut self, bits: u16, bytes: Vec<u8>) -> &mut Self {
         let vr = if bits > 8 { VR::OW } else { VR::OB };
         let value = if bits > 8 {
@@ -179,7 +179,7 @@ impl Object {
         self
     }
 
-    /// Encapsulated pixel data with one fragment per frame and a Basic Offset Table (PS3.5 A.4).
+    /// Adds encapsulated pixel data with one fragment per frame and a Basic Offset Table (PS3.5 A.4).
     pub(super) fn compressed(&mut self, frames: Vec<Vec<u8>>) -> &mut Self {
         let mut offsets = Vec::with_capacity(frames.len());
         let mut offset = 0;

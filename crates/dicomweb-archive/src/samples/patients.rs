@@ -1,5 +1,5 @@
-//! The sample patients and their studies. All are fictional: names say so in their own language, dates are years in the
-//! past, and issuers of identifiers have OIDs under the arc that is reserved for examples (2.999).
+//! The sample patients and their studies. All are fictional: names mean this in their language, dates are years in the past, and
+//! issuers of identifiers have OIDs under the arc that is reserved for examples (2.999).
 
 mod everyday;
 mod identifiers;
@@ -17,7 +17,7 @@ const NORTH_ORDERS: Issuer = Issuer { local: "NORTH-RIS", universal: Some("2.999
 /// The pathology of the first hospital.
 const NORTH_PATHOLOGY: Issuer = Issuer { local: "NORTH-PATH", universal: Some("2.999.1.3") };
 
-/// All patients, in the order of their UIDs: new ones must be added at the end.
+/// All patients, in the order of their UIDs. New patients must be added at the end.
 pub(super) const PATIENTS: &[Patient] = &[
     everyday::ANNA,
     letters::HANAKO,

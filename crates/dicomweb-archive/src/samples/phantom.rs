@@ -1,15 +1,15 @@
-//! Computes phantom images for each modality. Uses only integers, basic floating-point arithmetic and square roots, so
-//! that every machine computes the same bytes. Does not know about DICOM objects.
+//! Computes phantom images for each modality. Uses only integers, basic floating-point arithmetic and square roots, so that
+//! every machine computes the same bytes. Does not know about DICOM objects.
 
 use super::declaration::{Given, Kind, SeriesDeclaration};
 
-/// A phantom: brightness from 0.0 to 1.0 at a point from -1.0 to 1.0 in both directions. `moment` is the position in
-/// the series from 0.0 to 1.0.
-type Phantom = fn(x: f64, y: f64, moment: f64) -> f64;
+/// A function that returns the brightness, from 0.0 to 1.0, at a point from -1.0 to 1.0 in both directions. `relative_position` is
+/// the position in the series, from 0.0 to 1.0.
+type Phantom = fn(x: f64, y: f64, relative_position: f64) -> f64;
 
-/// Computes one frame of a series with 8 bits per pixel. `moment` is the position of the slice or frame, from 0.0 to
-/// 1.0.
-pub(super) fn render(series: &SeriesDeclaration, moment: f64) -> Vec<u8> {
+/// Computes one frame of a series with 8 bits per pixel. `relative_position` is the position of the slice or frame, from 0.0
+/// to 1.0.
+pub(super) fn render(series: &SeriesDeclaration, relative_position: f64) -> Vec<u8> {
     let part = if let Given::Is(part) = series.body_part { part } else { "" };
     let phantom: Phantom = match (series.kind, part) {
         (Kind::Us | Kind::UsMultiFrame, _) => fan,
@@ -21,25 +21,25 @@ pub(super) fn render(series: &SeriesDeclaration, moment: f64) -> Vec<u8> {
         (Kind::Cr | Kind::Dx, _) => chest,
         _ => thorax,
     };
-    render_phantom(phantom, series.size, moment, series.laterality == Given::Is("R"))
+    render_phantom(phantom, series.size, relative_position, series.laterality == Given::Is("R"))
 }
 
-fn render_phantom(phantom: Phantom, size: u16, moment: f64, mirrored: bool) -> Vec<u8> {
+fn render_phantom(phantom: Phantom, size: u16, relative_position: f64, is_mirrored: bool) -> Vec<u8> {
     let at = |index: u16| f64::from(2 * index + 1) / f64::from(size) - 1.0;
     let mut pixels = Vec::with_capacity(usize::from(size) * usize::from(size));
     for y in 0..size {
         for x in 0..size {
-            let across = if mirrored { -at(x) } else { at(x) };
-            let brightness = phantom(across, at(y), moment) + grain(x, y, moment);
-            pixels.push(byte(brightness));
+            let horizontal = if is_mirrored { -at(x) } else { at(x) };
+            let brightness = phantom(horizontal, at(y), relative_position) + noise(x, y, relative_position);
+            pixels.push(to_byte(brightness));
         }
     }
     pixels
 }
 
 /// Computes the mask of the lungs, one bit per pixel, lowest bit first (PS3.5 8.2).
-pub(super) fn mask(size: u16, moment: f64) -> Vec<u8> {
-    let pixels = render_phantom(lungs, size, moment, false);
+pub(super) fn mask(size: u16, relative_position: f64) -> Vec<u8> {
+    let pixels = render_phantom(lungs, size, relative_position, false);
     pixels
         .chunks(8)
         .map(|eight| eight.iter().rev().fold(0, |bits, pixel| bits << 1 | u8::from(*pixel > 127)))
@@ -47,21 +47,21 @@ pub(super) fn mask(size: u16, moment: f64) -> Vec<u8> {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the range of a byte")]
-fn byte(brightness: f64) -> u8 {
+fn to_byte(brightness: f64) -> u8 {
     (brightness.clamp(0.0, 1.0) * 255.0) as u8
 }
 
-/// Noise that depends only on the position.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "moments are between 0 and 1")]
-fn grain(x: u16, y: u16, moment: f64) -> f64 {
-    let mut mixed = u32::from(x) << 16 | u32::from(y) ^ ((moment * 1000.0) as u32) << 7;
+/// Returns noise that depends only on the position.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positions are between 0 and 1")]
+fn noise(x: u16, y: u16, relative_position: f64) -> f64 {
+    let mut mixed = u32::from(x) << 16 | u32::from(y) ^ ((relative_position * 1000.0) as u32) << 7;
     mixed = (mixed ^ mixed >> 15).wrapping_mul(0x2C1B_3C6D);
     mixed = (mixed ^ mixed >> 12).wrapping_mul(0x297A_2D39);
     f64::from(mixed >> 24) / 255.0 * 0.04
 }
 
 /// Whether a point is inside an ellipse.
-fn inside(x: f64, y: f64, (cx, cy): (f64, f64), (rx, ry): (f64, f64)) -> bool {
+fn is_inside(x: f64, y: f64, (cx, cy): (f64, f64), (rx, ry): (f64, f64)) -> bool {
     let (dx, dy) = ((x - cx) / rx, (y - cy) / ry);
     dx * dx + dy * dy < 1.0
 }
@@ -70,57 +70,59 @@ fn distance(x: f64, y: f64, cx: f64, cy: f64) -> f64 {
     ((x - cx) * (x - cx) + (y - cy) * (y - cy)).sqrt()
 }
 
-/// The relative width of a slice, which decreases towards both ends of the series.
-fn waist(moment: f64) -> f64 {
-    let from_middle = 2.0 * moment - 1.0;
+/// Returns the relative width of a slice, which decreases towards both ends of the series.
+fn waist(relative_position: f64) -> f64 {
+    let from_middle = 2.0 * relative_position - 1.0;
     (1.0 - 0.45 * from_middle * from_middle).max(0.1)
 }
 
-fn thorax(x: f64, y: f64, moment: f64) -> f64 {
-    let wide = waist(moment);
-    if !inside(x, y, (0.0, 0.0), (0.9, 0.65)) {
+fn thorax(x: f64, y: f64, relative_position: f64) -> f64 {
+    let wide = waist(relative_position);
+    if !is_inside(x, y, (0.0, 0.0), (0.9, 0.65)) {
         return 0.0;
     }
-    if inside(x, y, (0.0, 0.38), (0.12, 0.13)) {
+    if is_inside(x, y, (0.0, 0.38), (0.12, 0.13)) {
         return 0.95;
     }
-    if inside(x, y, (-0.25, -0.42 + 0.5 * moment), (0.05, 0.05)) {
+    if is_inside(x, y, (-0.25, -0.42 + 0.5 * relative_position), (0.05, 0.05)) {
         return 0.7;
     }
-    if lungs(x, y, moment) > 0.5 {
+    if lungs(x, y, relative_position) > 0.5 {
         return 0.08;
     }
-    if inside(x, y, (0.08, -0.05), (0.24 * wide, 0.28 * wide)) { 0.62 } else { 0.5 }
+    if is_inside(x, y, (0.08, -0.05), (0.24 * wide, 0.28 * wide)) { 0.62 } else { 0.5 }
 }
 
-fn lungs(x: f64, y: f64, moment: f64) -> f64 {
-    let wide = waist(moment);
-    let lung = |side: f64| inside(x, y, (side * 0.47, -0.02), (0.3 * wide, 0.45 * wide));
+fn lungs(x: f64, y: f64, relative_position: f64) -> f64 {
+    let wide = waist(relative_position);
+    let lung = |side: f64| is_inside(x, y, (side * 0.47, -0.02), (0.3 * wide, 0.45 * wide));
     f64::from(u8::from(lung(1.0) || lung(-1.0)))
 }
 
-fn head(x: f64, y: f64, moment: f64) -> f64 {
-    let wide = waist(moment);
-    if !inside(x, y, (0.0, 0.0), (0.72 * wide, 0.88 * wide)) {
+fn head(x: f64, y: f64, relative_position: f64) -> f64 {
+    let wide = waist(relative_position);
+    if !is_inside(x, y, (0.0, 0.0), (0.72 * wide, 0.88 * wide)) {
         return 0.0;
     }
-    if !inside(x, y, (0.0, 0.0), (0.66 * wide, 0.82 * wide)) {
+    if !is_inside(x, y, (0.0, 0.0), (0.66 * wide, 0.82 * wide)) {
         return 0.9;
     }
-    if inside(x, y, (-0.13, -0.05), (0.09, 0.25 * wide)) || inside(x, y, (0.13, -0.05), (0.09, 0.25 * wide)) {
+    if is_inside(x, y, (-0.13, -0.05), (0.09, 0.25 * wide))
+        || is_inside(x, y, (0.13, -0.05), (0.09, 0.25 * wide))
+    {
         return 0.12;
     }
     if x.abs() < 0.012 { 0.2 } else { 0.45 + 0.12 * (1.0 - distance(x, y, 0.0, 0.0)) }
 }
 
-/// An ultrasound sector with a valve that opens and closes.
-fn fan(x: f64, y: f64, moment: f64) -> f64 {
+/// Returns an ultrasound sector with a valve that opens and closes.
+fn fan(x: f64, y: f64, relative_position: f64) -> f64 {
     let (depth, down) = (distance(x, y, 0.0, -1.0), y + 1.0);
     if depth > 1.85 || x.abs() > 0.75 * down {
         return 0.0;
     }
-    let swing = 0.25 * (4.0 * (moment - 0.5) * (moment - 0.5));
-    if inside(x, y, (0.0, 0.1), (0.35, 0.4)) {
+    let swing = 0.25 * (4.0 * (relative_position - 0.5) * (relative_position - 0.5));
+    if is_inside(x, y, (0.0, 0.1), (0.35, 0.4)) {
         let leaflet = (y - 0.1 - swing * x.abs() * 2.0).abs() < 0.03;
         return if leaflet { 0.95 } else { 0.05 };
     }
@@ -128,10 +130,10 @@ fn fan(x: f64, y: f64, moment: f64) -> f64 {
 }
 
 fn chest(x: f64, y: f64, _: f64) -> f64 {
-    let lung = inside(x, y, (-0.4, 0.0), (0.32, 0.7)) || inside(x, y, (0.42, -0.05), (0.3, 0.65));
+    let lung = is_inside(x, y, (-0.4, 0.0), (0.32, 0.7)) || is_inside(x, y, (0.42, -0.05), (0.3, 0.65));
     let rib = ((y + 0.35 * x * x) * 6.0).rem_euclid(1.0) < 0.22;
     let spine = x.abs() < 0.08;
-    let heart = inside(x, y, (0.15, 0.35), (0.33, 0.3));
+    let heart = is_inside(x, y, (0.15, 0.35), (0.33, 0.3));
     let field = if lung && !heart { 0.2 } else { 0.65 };
     let bone = if spine || (rib && x.abs() < 0.8) { 0.2 } else { 0.0 };
     field + bone
@@ -139,9 +141,9 @@ fn chest(x: f64, y: f64, _: f64) -> f64 {
 
 fn bones(x: f64, y: f64, _: f64) -> f64 {
     let shaft = |center: f64, half: f64| (x - center).abs() < half;
-    let upper = y < -0.02 && (shaft(0.0, 0.22) || inside(x, y, (0.0, -0.15), (0.42, 0.16)));
+    let upper = y < -0.02 && (shaft(0.0, 0.22) || is_inside(x, y, (0.0, -0.15), (0.42, 0.16)));
     let lower =
-        y > 0.04 && (shaft(-0.05, 0.18) || shaft(0.33, 0.06) || inside(x, y, (0.0, 0.15), (0.4, 0.12)));
+        y > 0.04 && (shaft(-0.05, 0.18) || shaft(0.33, 0.06) || is_inside(x, y, (0.0, 0.15), (0.4, 0.12)));
     let flesh = x.abs() < 0.65;
     match (upper || lower, flesh) {
         (true, _) => 0.85,
@@ -151,11 +153,11 @@ fn bones(x: f64, y: f64, _: f64) -> f64 {
 }
 
 fn breast(x: f64, y: f64, _: f64) -> f64 {
-    if !inside(x, y, (-1.0, 0.0), (1.35, 0.85)) {
+    if !is_inside(x, y, (-1.0, 0.0), (1.35, 0.85)) {
         return 0.0;
     }
     let strand = ((x * 3.0 + y * y * 4.0) * 2.5).rem_euclid(1.0) < 0.25;
-    let spot = inside(x, y, (-0.35, -0.2), (0.05, 0.05));
+    let spot = is_inside(x, y, (-0.35, -0.2), (0.05, 0.05));
     match (spot, strand) {
         (true, _) => 1.0,
         (false, true) => 0.6,
@@ -163,21 +165,21 @@ fn breast(x: f64, y: f64, _: f64) -> f64 {
     }
 }
 
-/// A branching vessel that fills with contrast agent.
-fn vessels(x: f64, y: f64, moment: f64) -> f64 {
-    let filled = y < 2.2 * moment - 1.0;
+/// Returns a branching vessel that fills with contrast agent.
+fn vessels(x: f64, y: f64, relative_position: f64) -> f64 {
+    let filled = y < 2.2 * relative_position - 1.0;
     let trunk = (x - 0.25 * y * y).abs() < 0.07 - 0.02 * y;
     let branch = y > -0.3 && (x + 0.5 * (y + 0.3)).abs() < 0.045;
     if filled && (trunk || branch) { 0.12 } else { 0.72 - 0.1 * distance(x, y, 0.0, 0.0) }
 }
 
-fn hot_spots(x: f64, y: f64, moment: f64) -> f64 {
+fn hot_spots(x: f64, y: f64, relative_position: f64) -> f64 {
     let spot = |cx: f64, cy: f64, width: f64| {
         let away = distance(x, y, cx, cy) / width;
         1.0 / (1.0 + away * away * away * away)
     };
-    let body = if inside(x, y, (0.0, 0.0), (0.8, 0.6)) { 0.08 } else { 0.0 };
-    body + 0.9 * spot(-0.3, -0.1, 0.12 * waist(moment))
+    let body = if is_inside(x, y, (0.0, 0.0), (0.8, 0.6)) { 0.08 } else { 0.0 };
+    body + 0.9 * spot(-0.3, -0.1, 0.12 * waist(relative_position))
         + 0.5 * spot(0.35, 0.15, 0.18)
         + 0.3 * spot(0.0, 0.4, 0.1)
 }

@@ -1,9 +1,9 @@
-//! Compresses 8-bit monochrome frames with RLE Lossless (PS3.5 Annex G): one `PackBits` segment, each row separately.
-//! Does not decompress.
+//! Compresses monochrome frames with 8 bits per pixel in RLE Lossless (PS3.5 Annex G): one segment, in which each row is encoded
+//! separately. Does not decompress.
 
 /// Compresses one frame with rows of `width` pixels.
 pub(super) fn compress(frame: &[u8], width: usize) -> Vec<u8> {
-    // The header: the number of segments, then their offsets, sixteen 32-bit words in all (G.5).
+    // The header has sixteen 32-bit integers: the number of segments, and then their offsets (G.5).
     let mut compressed = vec![0; 64];
     compressed[0] = 1;
     compressed[4] = 64;
@@ -16,7 +16,7 @@ pub(super) fn compress(frame: &[u8], width: usize) -> Vec<u8> {
     compressed
 }
 
-/// `PackBits` (PS3.5 G.3.1): runs of equal bytes and literal runs, at most 128 bytes each.
+/// Appends a row as `PackBits` (PS3.5 G.3.1): replicate runs and literal runs of at most 128 bytes each.
 fn pack(mut row: &[u8], to: &mut Vec<u8>) {
     while let Some(first) = row.first() {
         let run = row.iter().take(128).take_while(|byte| *byte == first).count();

@@ -38,14 +38,20 @@ fn every_run_writes_the_same_bytes() {
 fn samples_have_enough_patients_studies_and_modalities() {
     assert!(patients().len() >= 12);
     assert!(patients().iter().map(|patient| patient.studies.len()).sum::<usize>() >= 30);
-    let modalities: BTreeSet<&str> = series().map(|location| location.series.kind.modality()).collect();
+    let modalities: BTreeSet<&str> =
+        first_locations().map(|location| location.series.kind.modality()).collect();
     assert_eq!(
         modalities,
         BTreeSet::from(["CR", "CT", "DX", "KO", "MG", "MR", "PR", "PT", "SEG", "SR", "US", "XA"])
     );
     assert!(
-        series()
-            .any(|location| location.study.series.iter().map(|series| series.instances).sum::<u16>() > 200)
+        first_locations().any(|location| location
+            .study
+            .series
+            .iter()
+            .map(|series| series.instances)
+            .sum::<u16>()
+            > 200)
     );
 }
 
@@ -63,11 +69,11 @@ fn numbers_are_written_as_decimal_text() {
 
 #[test]
 fn every_uid_is_valid_and_unique() {
-    let mut seen = BTreeSet::new();
-    for location in series().flat_map(|location| location.instances().collect::<Vec<_>>()) {
+    let mut uids = BTreeSet::new();
+    for location in first_locations().flat_map(|location| location.instances().collect::<Vec<_>>()) {
         let uid = location.instance_uid();
         assert!(dicom_model::SopInstanceUid::parse(&uid).is_ok(), "{uid}");
-        assert!(seen.insert(uid));
+        assert!(uids.insert(uid));
     }
 }
 
@@ -75,12 +81,12 @@ fn every_uid_is_valid_and_unique() {
 fn declaration_is_shown_as_a_table() {
     let mut table = String::new();
     for (position, patient) in patients().iter().enumerate() {
-        let (id, name) = (shown(patient.id), shown(patient.name));
+        let (id, name) = (display(patient.id), display(patient.name));
         writeln!(table, "{id} | {name} | {}", patient.character_sets.join("\\")).unwrap();
         for (number, study) in patient.studies.iter().enumerate() {
             let series = study.series.iter().map(|one| format!("{}×{}", one.kind.modality(), one.instances));
             let number = format!("{}.{}", position + 1, number + 1);
-            let facts = [study.date, study.time, study.zone, study.accession, study.description].map(shown);
+            let facts = [study.date, study.time, study.zone, study.accession, study.description].map(display);
             writeln!(
                 table,
                 "    {number} | {} | {}",
@@ -93,7 +99,7 @@ fn declaration_is_shown_as_a_table() {
     insta::assert_snapshot!(table);
 }
 
-fn shown(value: Given) -> &'static str {
+fn display(value: Given) -> &'static str {
     match value {
         Given::Absent => "(absent)",
         Given::Empty => "(empty)",

@@ -4,7 +4,7 @@
 /// Maximum number of alternatives in one value; clients send fewer.
 const MAX_ALTERNATIVES: usize = 100;
 
-/// The alternatives of a value, with their escapes; at least one.
+/// Returns the alternatives of a value, with their escapes; at least one.
 pub(super) fn split(value: &str) -> Result<Vec<&str>, String> {
     let parts: Vec<_> = split_unescaped(value, ',').into_iter().filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
@@ -27,13 +27,13 @@ pub(super) fn parse_each<T>(
 /// Splits `text` at every `separator` that is not escaped.
 pub(super) fn split_unescaped(text: &str, separator: char) -> Vec<&str> {
     let mut parts = Vec::new();
-    let (mut start, mut escaped) = (0, false);
-    for (at, character) in text.char_indices() {
-        if !escaped && character == separator {
-            parts.push(text.get(start..at).unwrap_or_default());
-            start = at + character.len_utf8();
+    let (mut start, mut is_escaped) = (0, false);
+    for (index, character) in text.char_indices() {
+        if !is_escaped && character == separator {
+            parts.push(text.get(start..index).unwrap_or_default());
+            start = index + character.len_utf8();
         }
-        escaped = character == '\\' && !escaped;
+        is_escaped = character == '\\' && !is_escaped;
     }
     parts.push(text.get(start..).unwrap_or_default());
     parts
@@ -41,18 +41,18 @@ pub(super) fn split_unescaped(text: &str, separator: char) -> Vec<&str> {
 
 /// Replaces `\,`, `\|`, `\$` and `\\` by the character after the backslash; other backslashes are literal.
 pub(super) fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+    let mut unescaped = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         match characters.peek() {
             Some(&next) if character == '\\' && matches!(next, ',' | '|' | '$' | '\\') => {
-                plain.push(next);
+                unescaped.push(next);
                 characters.next();
             }
-            _ => plain.push(character),
+            _ => unescaped.push(character),
         }
     }
-    plain
+    unescaped
 }
 
 #[cfg(test)]

@@ -219,7 +219,7 @@ fn references<R: Searched>(
 ) -> Result<ReadCriterion<R>, String> {
     let read = reference::parse_all(value, kind, context)?;
     let has_version = read.iter().any(|reference| reference.has_version);
-    let test = Test::Reference(read.into_iter().map(|reference| reference.wanted).collect());
+    let test = Test::Reference(read.into_iter().map(|reference| reference.target).collect());
     let remark = has_version
         .then_some("the version in the reference was ignored: references refer to the current version");
     Ok(ReadCriterion { criterion: Criterion { parameter, test }, remark })

@@ -7,8 +7,8 @@ use crate::id::is_id;
 
 /// Rejects a token that is not an id without a system.
 pub(super) fn check(token: &Token, _: &Context<'_>) -> Result<(), String> {
-    let legal = matches!(token.system, System::Any) && token.code.as_deref().is_some_and(is_id);
-    legal
+    let is_valid = matches!(token.system, System::Any) && token.code.as_deref().is_some_and(is_id);
+    is_valid
         .then_some(())
         .ok_or_else(|| "expected an id of 1 to 64 letters, digits, hyphens and dots".to_owned())
 }

@@ -1,5 +1,5 @@
-//! Parses `_include` and `_revinclude` (R4 search#include, search#revinclude): resources that matches refer to, or that
-//! refer to matches. Does not retrieve resources.
+//! Parses `_include` and `_revinclude` (R4 search#include, search#revinclude), which request resources that matches refer to, or
+//! that refer to matches. Does not retrieve resources.
 
 use super::{ImagingStudyParam as Param, Parameter, ParameterType, ResourceType, Searched};
 use crate::types::{Endpoint, ImagingStudy, Patient};
@@ -16,7 +16,7 @@ pub enum Edge {
 impl Edge {
     const ALL: [Self; 2] = [Self::StudyToPatient, Self::StudyToEndpoint];
 
-    /// The type of the target.
+    /// Returns the type of the target.
     pub fn target(self) -> ResourceType {
         match self {
             Self::StudyToPatient => ResourceType::Patient,
@@ -24,28 +24,28 @@ impl Edge {
         }
     }
 
-    fn has(self, parameter: &Parameter<ImagingStudy>) -> bool {
+    fn is_read_from(self, parameter: &Parameter<ImagingStudy>) -> bool {
         match self {
             Self::StudyToPatient => matches!(parameter.key, Param::Patient | Param::Subject),
             Self::StudyToEndpoint => parameter.key == Param::Endpoint,
         }
     }
 
-    /// The values of `_include` for a search of `kind`, for the CapabilityStatement.
+    /// Returns the values of `_include` for a search of `kind`, for the CapabilityStatement.
     pub fn includes_of(kind: ResourceType) -> Vec<String> {
         if kind != ResourceType::ImagingStudy {
             return Vec::new();
         }
-        std::iter::once("*".to_owned()).chain(Self::ALL.into_iter().flat_map(Self::names)).collect()
+        std::iter::once("*".to_owned()).chain(Self::ALL.into_iter().flat_map(Self::parameter_names)).collect()
     }
 
-    /// The values of `_revinclude` for a search of `kind`, for the CapabilityStatement.
+    /// Returns the values of `_revinclude` for a search of `kind`, for the CapabilityStatement.
     pub fn reverse_includes_of(kind: ResourceType) -> Vec<String> {
-        Self::ALL.into_iter().filter(|edge| edge.target() == kind).flat_map(Self::names).collect()
+        Self::ALL.into_iter().filter(|edge| edge.target() == kind).flat_map(Self::parameter_names).collect()
     }
 
-    fn names(self) -> Vec<String> {
-        let parameters = Parameter::all().filter(|parameter| self.has(parameter));
+    fn parameter_names(self) -> Vec<String> {
+        let parameters = Parameter::all().filter(|parameter| self.is_read_from(parameter));
         parameters.map(|parameter| format!("ImagingStudy:{}", parameter.name)).collect()
     }
 }
@@ -55,14 +55,14 @@ impl Edge {
 pub struct Include {
     /// The references to follow; empty if the targets of the parameter are not served.
     pub edges: Vec<Edge>,
-    /// Whether it also applies to included resources (`:iterate`).
+    /// Whether the parameter also applies to included resources (`:iterate`).
     pub iterate: bool,
 }
 
 impl Include {
     /// Parses `Type:parameter[:Target]`, `Type:*` or `*`; `None` if it contains no reference parameter.
     pub(super) fn read(value: &str, iterate: bool) -> Option<Self> {
-        let all = || Some(Self { edges: Edge::ALL.to_vec(), iterate });
+        let all_edges = || Some(Self { edges: Edge::ALL.to_vec(), iterate });
         let no_edges = || Some(Self { edges: Vec::new(), iterate });
         let mut parts = value.split(':');
         let (source, parameter, target) = (parts.next()?, parts.next(), parts.next());
@@ -70,33 +70,33 @@ impl Include {
             return None;
         }
         match (ResourceType::parse(source), parameter, target) {
-            (None, None, None) if source == "*" => all(),
-            (Some(ResourceType::ImagingStudy), Some("*"), None) => all(),
+            (None, None, None) if source == "*" => all_edges(),
+            (Some(ResourceType::ImagingStudy), Some("*"), None) => all_edges(),
             (Some(_), Some("*"), None) => no_edges(),
             (Some(ResourceType::ImagingStudy), Some(parameter), target) => {
-                let parameter = reference(parameter, target)?;
+                let parameter = reference_parameter(parameter, target)?;
                 let is_selected = |edge: &Edge| {
-                    edge.has(parameter) && target.is_none_or(|target| target == edge.target().name())
+                    edge.is_read_from(parameter) && target.is_none_or(|target| target == edge.target().name())
                 };
                 Some(Self { edges: Edge::ALL.into_iter().filter(is_selected).collect(), iterate })
             }
             (Some(ResourceType::Patient), Some(parameter), target) => {
-                reference::<Patient>(parameter, target).and_then(|_| no_edges())
+                reference_parameter::<Patient>(parameter, target).and_then(|_| no_edges())
             }
             (Some(ResourceType::Endpoint), Some(parameter), target) => {
-                reference::<Endpoint>(parameter, target).and_then(|_| no_edges())
+                reference_parameter::<Endpoint>(parameter, target).and_then(|_| no_edges())
             }
             _ => None,
         }
     }
 }
 
-/// The reference parameter with this name, if it can refer to `target`.
-fn reference<R: Searched>(name: &str, target: Option<&str>) -> Option<&'static Parameter<R>> {
+/// Returns the reference parameter with this name, if it can refer to `target`.
+fn reference_parameter<R: Searched>(name: &str, target: Option<&str>) -> Option<&'static Parameter<R>> {
     let parameter = Parameter::<R>::named(name)?;
-    let fits = parameter.kind == ParameterType::Reference
+    let is_valid = parameter.kind == ParameterType::Reference
         && target.is_none_or(|target| parameter.targets.contains(&target));
-    fits.then_some(parameter)
+    is_valid.then_some(parameter)
 }
 
 #[cfg(test)]

@@ -8,20 +8,20 @@ use super::{Context, ResourceType, Searched};
 /// The type of a parameter (R4 search-param-type).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterType {
-    /// R4 search#date.
+    /// A date (R4 search#date).
     Date,
-    /// R4 search#reference.
+    /// A reference (R4 search#reference).
     Reference,
-    /// R4 search#string.
+    /// A string (R4 search#string).
     String,
-    /// R4 search#token.
+    /// A token (R4 search#token).
     Token,
-    /// R4 search#uri.
+    /// A URI (R4 search#uri).
     Uri,
 }
 
 impl ParameterType {
-    /// The code in the value set.
+    /// Returns the code in the value set.
     pub fn code(self) -> &'static str {
         match self {
             Self::Date => "date",
@@ -33,10 +33,10 @@ impl ParameterType {
     }
 }
 
-/// Calls the function for every value that a resource has for a parameter.
+/// A function that passes every value of a resource for a parameter to the callback.
 pub type Values<R> = for<'r> fn(&'r R, &mut dyn FnMut(Value<'r>));
 
-/// Rejects an invalid token with the expected form.
+/// A function that rejects an invalid token with a description of the valid form.
 type Check = fn(&Token, &Context<'_>) -> Result<(), String>;
 
 /// A row of a parameter table. Parsing, evaluation and documentation of a parameter use the same row.
@@ -45,11 +45,11 @@ pub struct Parameter<R: Searched> {
     pub key: R::Param,
     /// The name in a query.
     pub name: &'static str,
-    /// The type of its values.
+    /// The type of the parameter.
     pub kind: ParameterType,
     /// The URL of the SearchParameter.
     pub definition: &'static str,
-    /// How it is evaluated, for readers of the CapabilityStatement.
+    /// The description of the evaluation, for readers of the CapabilityStatement.
     pub note: &'static str,
     /// Reads the values of a resource.
     pub values: Values<R>,
@@ -57,11 +57,11 @@ pub struct Parameter<R: Searched> {
     pub targets: &'static [&'static str],
     /// The type whose parameters can be chained (R4 search#chaining).
     pub chain: Option<ResourceType>,
-    /// Whether `_sort` supports it.
-    pub(super) sorts: bool,
-    /// Whether its tokens are identifiers, which have a type (`:of-type`).
+    /// Whether `_sort` supports the parameter.
+    pub(super) is_sortable: bool,
+    /// Whether the tokens are identifiers, which have a type (`:of-type`).
     pub(super) has_identifiers: bool,
-    /// Whether its strings are compared phonetically.
+    /// Whether strings are compared phonetically.
     pub(super) is_phonetic: bool,
     /// An additional validation of tokens.
     pub(super) check: Option<Check>,
@@ -91,7 +91,7 @@ impl<R: Searched> Parameter<R> {
             values,
             targets: &[],
             chain: None,
-            sorts: false,
+            is_sortable: false,
             has_identifiers: false,
             is_phonetic: false,
             check: None,
@@ -158,7 +158,7 @@ impl<R: Searched> Parameter<R> {
     }
 
     pub(super) const fn sortable(self) -> Self {
-        Self { sorts: true, ..self }
+        Self { is_sortable: true, ..self }
     }
 
     pub(super) const fn chained(self, target: ResourceType) -> Self {
@@ -169,7 +169,7 @@ impl<R: Searched> Parameter<R> {
         Self { check: Some(check), ..self }
     }
 
-    /// The supported modifiers.
+    /// Returns the supported modifiers.
     fn modifiers(&self) -> Vec<&'static str> {
         let mut modifiers = match self.kind {
             ParameterType::Date => Vec::new(),
@@ -184,7 +184,7 @@ impl<R: Searched> Parameter<R> {
         modifiers
     }
 
-    /// The supported forms as a comma-separated list.
+    /// Returns the supported forms as a comma-separated list.
     pub fn forms_in_words(&self) -> String {
         let modified = self.modifiers().into_iter().map(|modifier| format!("{}:{modifier}", self.name));
         let chained = self.chain.map(|target| {
@@ -193,21 +193,21 @@ impl<R: Searched> Parameter<R> {
         std::iter::once(self.name.to_owned()).chain(modified).chain(chained).collect::<Vec<_>>().join(", ")
     }
 
-    /// How it is evaluated, and its supported forms.
+    /// Returns the description of the evaluation and the supported forms.
     pub fn documentation(&self) -> String {
         format!("{} Supported forms: {}.", self.note, self.forms_in_words())
     }
 }
 
 impl<R: Searched> Parameter<R> {
-    /// The parameter of `R` with this name.
+    /// Returns the parameter of `R` with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         Self::all().find(|parameter| parameter.name == name)
     }
 
-    /// The parameters of `R` that `_sort` supports.
+    /// Returns the parameters of `R` that `_sort` supports.
     pub fn sorting() -> impl Iterator<Item = &'static Self> {
-        Self::all().filter(|parameter| parameter.sorts)
+        Self::all().filter(|parameter| parameter.is_sortable)
     }
 
     /// Whether it names the patient of a search: a reference to a Patient, or the identity of the Patient itself.
@@ -216,7 +216,7 @@ impl<R: Searched> Parameter<R> {
         is_identity || self.chain == Some(ResourceType::Patient)
     }
 
-    /// All parameters of `R`: the common ones, then its own.
+    /// Returns all parameters of `R`: those of all resources, and then those of this type.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         R::COMMON.iter().chain(R::OWN)
     }

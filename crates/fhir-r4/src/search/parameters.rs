@@ -16,23 +16,23 @@ use crate::types::Meta;
 
 /// A resource type that can be searched.
 pub trait Searched: Sized + 'static {
-    /// The keys of its parameters.
+    /// The type of the keys of the parameters.
     type Param: Copy + Eq + std::fmt::Debug;
 
     /// The resource type.
     const TYPE: ResourceType;
-    /// How `_id` is evaluated.
+    /// The description of the evaluation of `_id`.
     const ID_NOTE: &'static str;
-    /// How `_lastUpdated` is evaluated.
+    /// The description of the evaluation of `_lastUpdated`.
     const LAST_UPDATED_NOTE: &'static str;
     /// The parameters of this type.
     const OWN: &'static [Parameter<Self>];
-    /// The parameters that every resource has.
+    /// The parameters of every resource.
     const COMMON: &'static [Parameter<Self>];
 
-    /// The id of the resource.
+    /// Returns the id of the resource.
     fn id(&self) -> &str;
 
-    /// The meta of the resource.
+    /// Returns the meta of the resource.
     fn meta(&self) -> Option<&Meta>;
 }

@@ -21,10 +21,12 @@ pub enum ReferenceMatch {
 }
 
 impl ReferenceMatch {
-    /// The id, if the target can be a local resource of type `wanted`.
-    pub fn id_of(&self, wanted: ResourceType) -> Option<&str> {
+    /// Returns the id, if the target can be a local resource of type `expected`.
+    pub fn id_of(&self, expected: ResourceType) -> Option<&str> {
         match self {
-            Self::Own { kind, id } => kind.as_deref().is_none_or(|kind| kind == wanted.name()).then_some(id),
+            Self::Own { kind, id } => {
+                kind.as_deref().is_none_or(|kind| kind == expected.name()).then_some(id)
+            }
             Self::Foreign(_) => None,
         }
     }
@@ -45,7 +47,7 @@ impl ReferenceMatch {
 /// A reference, and whether it contains a version, which is ignored: the current version is used (R4 search#versions).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Read {
-    pub(super) wanted: ReferenceMatch,
+    pub(super) target: ReferenceMatch,
     pub(super) has_version: bool,
 }
 
@@ -64,7 +66,7 @@ fn parse(text: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Read, 
                 return Err("a URL on another server cannot be combined with a type modifier".to_owned());
             }
             let is_valid = !text.contains(char::is_whitespace);
-            let foreign = Read { wanted: ReferenceMatch::Foreign(text.to_owned()), has_version: false };
+            let foreign = Read { target: ReferenceMatch::Foreign(text.to_owned()), has_version: false };
             return is_valid.then_some(foreign).ok_or_else(expected);
         }
         _ => text,
@@ -90,8 +92,8 @@ fn parse(text: &str, kind: Option<&str>, context: &Context<'_>) -> Result<Read, 
     {
         return Err(format!("expected a reference to {kind}, the type in the modifier"));
     }
-    let wanted = ReferenceMatch::Own { kind: named.map(str::to_owned), id: id.to_owned() };
-    Ok(Read { wanted, has_version })
+    let target = ReferenceMatch::Own { kind: named.map(str::to_owned), id: id.to_owned() };
+    Ok(Read { target, has_version })
 }
 
 #[cfg(test)]
@@ -108,7 +110,7 @@ mod tests {
     };
 
     fn read(text: &str) -> Result<ReferenceMatch, String> {
-        parse(text, None, &CONTEXT).map(|read| read.wanted)
+        parse(text, None, &CONTEXT).map(|read| read.target)
     }
 
     fn is(text: &str, reference: &str) -> bool {
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn type_modifier_determines_the_type() {
-        let typed = |text| parse(text, Some("Patient"), &CONTEXT).map(|read| read.wanted);
+        let typed = |text| parse(text, Some("Patient"), &CONTEXT).map(|read| read.target);
         assert_eq!(typed("a"), read("Patient/a"));
         assert_eq!(typed("Patient/a"), read("Patient/a"));
         for invalid in ["Group/a", "https://other/fhir/Patient/a"] {

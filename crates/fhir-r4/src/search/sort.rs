@@ -14,16 +14,16 @@ pub enum Direction {
     Descending,
 }
 
-/// One key of `_sort`. Only the parameter table can make one, of a sortable parameter of `R`.
+/// A key of `_sort`: a sortable parameter of `R`, and a direction.
 pub struct SortKey<R: Searched> {
     parameter: &'static Parameter<R>,
     direction: Direction,
 }
 
 impl<R: Searched> SortKey<R> {
-    /// The key by a sortable parameter, for constants: with any other parameter the constant does not compile.
+    /// Returns the key by a sortable parameter, for constants: with any other parameter the constant does not compile.
     pub(super) const fn of(parameter: &'static Parameter<R>, direction: Direction) -> Self {
-        assert!(parameter.sorts);
+        assert!(parameter.is_sortable);
         Self { parameter, direction }
     }
 
@@ -33,18 +33,18 @@ impl<R: Searched> SortKey<R> {
             Some(name) => (name, Direction::Descending),
             None => (text, Direction::Ascending),
         };
-        let parameter = Parameter::named(name).filter(|parameter| parameter.sorts)?;
+        let parameter = Parameter::named(name).filter(|parameter| parameter.is_sortable)?;
         Some(Self { parameter, direction })
     }
 
-    /// Parses the keys of a value, and reports those that are not supported. A parameter that is repeated orders nothing that its
-    /// first occurrence left equal, and is left out.
+    /// Parses the keys of a value, and reports those that are not supported. A repeated parameter is omitted, because it cannot
+    /// change the order.
     pub(super) fn parse_all(value: &str) -> Result<(Vec<Self>, Option<String>), Unread> {
         let mut keys: Vec<Self> = Vec::new();
         let mut ignored: Vec<&'static str> = Vec::new();
         for name in value.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             match Self::parse(name) {
-                Some(key) if keys.iter().any(|earlier| earlier.parameter.key == key.parameter.key) => {}
+                Some(key) if keys.iter().any(|existing| existing.parameter.key == key.parameter.key) => {}
                 Some(key) => keys.push(key),
                 None => {
                     let known = Parameter::<R>::named(name.strip_prefix('-').unwrap_or(name));
@@ -61,7 +61,7 @@ impl<R: Searched> SortKey<R> {
         Ok((keys, why))
     }
 
-    /// The keys as the value of `_sort`.
+    /// Returns the keys as a value of `_sort`.
     pub fn join(keys: &[Self]) -> String {
         keys.iter().map(Self::text).collect::<Vec<_>>().join(",")
     }
@@ -73,12 +73,12 @@ impl<R: Searched> SortKey<R> {
         }
     }
 
-    /// The parameter by whose values resources are sorted.
+    /// Returns the parameter by whose values resources are sorted.
     pub fn parameter(&self) -> &'static Parameter<R> {
         self.parameter
     }
 
-    /// The direction.
+    /// Returns the direction.
     pub fn direction(&self) -> Direction {
         self.direction
     }

@@ -1,5 +1,5 @@
-//! Compares strings (R4 search#string): by the beginning of a value, ignoring case and accents; `:exact`; `:contains`;
-//! and, for names, phonetically. Does not know about name components.
+//! Compares strings (R4 search#string) with the beginning of a value, ignoring case and accents; with `:exact`; with
+//! `:contains`; and, for names, phonetically. Does not know about name components.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -9,20 +9,20 @@ use super::alternatives::{self, unescape};
 /// One search string and its comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum StringMatch {
-    /// At the beginning of a value, or of a word of it; normalized.
+    /// The string is the beginning of a value, or of a word in it; normalized.
     StartsWith(String),
-    /// The whole value, unchanged (`:exact`).
+    /// The string is the whole value (`:exact`); unchanged.
     Exact(String),
-    /// Anywhere in a value (`:contains`); normalized.
+    /// A value contains the string (`:contains`); normalized.
     Contains(String),
-    /// A word with this Soundex code.
+    /// A value contains a word with this Soundex code.
     Phonetic(String),
 }
 
 impl StringMatch {
     /// Parses the alternatives of a value without a modifier.
     pub(super) fn starting_with(value: &str) -> Result<Vec<Self>, String> {
-        alternatives::parse_each(value, |text| letters(text).map(Self::StartsWith))
+        alternatives::parse_each(value, |text| normalize_search_string(text).map(Self::StartsWith))
     }
 
     /// Parses the alternatives of a value with `:exact`.
@@ -32,13 +32,13 @@ impl StringMatch {
 
     /// Parses the alternatives of a value with `:contains`.
     pub(super) fn containing(value: &str) -> Result<Vec<Self>, String> {
-        alternatives::parse_each(value, |text| letters(text).map(Self::Contains))
+        alternatives::parse_each(value, |text| normalize_search_string(text).map(Self::Contains))
     }
 
     /// Parses the alternatives of a value that is compared phonetically.
     pub(super) fn phonetic(value: &str) -> Result<Vec<Self>, String> {
         alternatives::parse_each(value, |text| {
-            soundex(&letters(text)?)
+            soundex(&normalize_search_string(text)?)
                 .map(Self::Phonetic)
                 .ok_or_else(|| "expected a word in Latin letters".to_owned())
         })
@@ -47,11 +47,11 @@ impl StringMatch {
     /// Whether `value` matches.
     pub fn matches(&self, value: &str) -> bool {
         match self {
-            Self::StartsWith(wanted) => normalize(value).starts_with(wanted),
-            Self::Exact(wanted) => value == wanted,
-            Self::Contains(wanted) => contains(&normalize(value), wanted),
-            Self::Phonetic(wanted) => {
-                normalize(value).split(' ').any(|word| soundex(word).as_ref() == Some(wanted))
+            Self::StartsWith(expected) => normalize(value).starts_with(expected),
+            Self::Exact(expected) => value == expected,
+            Self::Contains(expected) => contains(&normalize(value), expected),
+            Self::Phonetic(expected) => {
+                normalize(value).split(' ').any(|word| soundex(word).as_ref() == Some(expected))
             }
         }
     }
@@ -59,32 +59,36 @@ impl StringMatch {
     /// Whether `value` matches as a whole or from the beginning of any of its words: the parts of a family name are
     /// found separately (R4 datatypes#HumanName).
     pub fn matches_any_word(&self, value: &str) -> bool {
-        let Self::StartsWith(wanted) = self else { return self.matches(value) };
-        let plain = normalize(value);
-        plain.starts_with(wanted)
-            || plain
-                .match_indices(' ')
-                .any(|(blank, _)| plain.get(blank + 1..).is_some_and(|word| word.starts_with(wanted)))
+        let Self::StartsWith(expected) = self else { return self.matches(value) };
+        let normalized = normalize(value);
+        normalized.starts_with(expected)
+            || normalized.match_indices(' ').any(|(separator, _)| {
+                normalized.get(separator + 1..).is_some_and(|word| word.starts_with(expected))
+            })
     }
 }
 
-/// Whether `plain` contains `wanted`, both normalized. A search string that begins with a combining mark, for example a
-/// part of a text in half-width katakana, can match inside a composed letter, so it is compared with the decomposed
-/// text.
-fn contains(plain: &str, wanted: &str) -> bool {
-    let decomposed = |text: &str| text.nfd().collect::<String>();
-    plain.contains(wanted)
-        || wanted.starts_with(is_combining_mark) && decomposed(plain).contains(&decomposed(wanted))
+/// Whether `normalized` contains `expected`, which is normalized too. A search string that begins with a combining mark, for
+/// example a voiced sound mark of half-width katakana, can match inside a composed character, so it is compared with the
+/// decomposed text.
+fn contains(normalized: &str, expected: &str) -> bool {
+    let decompose = |text: &str| text.nfd().collect::<String>();
+    normalized.contains(expected)
+        || expected.starts_with(is_combining_mark) && decompose(normalized).contains(&decompose(expected))
 }
 
-/// Normalizes a search string. Rejects one without letters or digits: it would match the beginning of every value.
-fn letters(text: &str) -> Result<String, String> {
-    let plain = normalize(&unescape(text));
-    if plain.is_empty() { Err("expected at least one letter or digit".to_owned()) } else { Ok(plain) }
+/// Normalizes a search string. Rejects a string without letters and digits, which would match the beginning of every value.
+fn normalize_search_string(text: &str) -> Result<String, String> {
+    let normalized = normalize(&unescape(text));
+    if normalized.is_empty() {
+        Err("expected at least one letter or digit".to_owned())
+    } else {
+        Ok(normalized)
+    }
 }
 
-/// The American Soundex code (US National Archives, General Information Leaflet 55) of the first word; `None` if it is
-/// not a word in Latin letters.
+/// Returns the American Soundex code (US National Archives, General Information Leaflet 55) of the first word; `None` if the word
+/// contains other than Latin letters.
 fn soundex(text: &str) -> Option<String> {
     let digit = |letter: u8| match letter {
         b'b' | b'f' | b'p' | b'v' => Some(b'1'),
@@ -101,8 +105,8 @@ fn soundex(text: &str) -> Option<String> {
     let mut last = digit(first);
     for &letter in rest {
         let next = digit(letter);
-        // Adjacent letters with the same digit count once, also with an h or w between them, but not with a vowel
-        // between them.
+        // Adjacent letters with the same digit are coded once, also if an h or w separates them, but not if a vowel separates
+        // them.
         if let Some(digit) = next.filter(|_| next != last) {
             code.push(char::from(digit));
         }
@@ -113,34 +117,34 @@ fn soundex(text: &str) -> Option<String> {
     Some(code.chars().chain("000".chars()).take(4).collect())
 }
 
-/// `text` in lower case, without accents, in compatibility form (NFKD, then NFC), with every run of whitespace and
-/// punctuation as one blank.
+/// Normalizes `text`: lower case, without accents, in compatibility form (NFKD, then NFC), with one space for every run of
+/// whitespace and punctuation.
 pub fn normalize(text: &str) -> String {
-    let mut letters = String::with_capacity(text.len());
+    let mut folded = String::with_capacity(text.len());
     let lower = text.nfkd().filter(|character| !is_accent(*character)).flat_map(char::to_lowercase);
     for character in lower {
         match character {
             // The two letters whose lower case differs from their case folding (Unicode CaseFolding).
-            'ς' => letters.push('σ'),
-            'ß' => letters.push_str("ss"),
-            _ => letters.push(character),
+            'ς' => folded.push('σ'),
+            'ß' => folded.push_str("ss"),
+            _ => folded.push(character),
         }
     }
-    let mut plain = String::with_capacity(letters.len());
-    // Composed, so that a Hangul syllable is not the beginning of another one.
-    for character in letters.nfc() {
+    let mut normalized = String::with_capacity(folded.len());
+    // In the composed form a Hangul syllable is not the beginning of another syllable.
+    for character in folded.nfc() {
         if character.is_alphanumeric() || is_combining_mark(character) {
-            plain.push(character);
-        } else if !plain.ends_with(' ') && !plain.is_empty() {
-            plain.push(' ');
+            normalized.push(character);
+        } else if !normalized.ends_with(' ') && !normalized.is_empty() {
+            normalized.push(' ');
         }
     }
-    plain.truncate(plain.trim_end().len());
-    plain
+    normalized.truncate(normalized.trim_end().len());
+    normalized
 }
 
-/// Whether a character is an accent of Latin, Greek or Cyrillic or a point of Hebrew or Arabic, which people may omit
-/// in writing. Combining marks of other scripts form different letters and are preserved.
+/// Whether a character is an accent of Latin, Greek or Cyrillic, or a point of Hebrew or Arabic, which writers may omit.
+/// Combining marks of other scripts form different letters and are preserved.
 fn is_accent(character: char) -> bool {
     matches!(character, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}')
 }
@@ -152,11 +156,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_that_begins_with_a_voiced_mark_is_found_in_half_width_katakana() {
+    fn text_that_begins_with_a_voiced_sound_mark_is_found_in_half_width_katakana() {
         let value = "\u{ff94}\u{ff8f}\u{ff80}\u{ff9e}\u{ff9b}\u{ff73}";
-        for wanted in ["\u{ff9e}\u{ff9b}\u{ff73}", "\u{ff9b}\u{ff73}", "\u{ff80}\u{ff9e}"] {
-            let contained = StringMatch::containing(wanted).unwrap();
-            assert!(contained[0].matches(value), "{wanted}");
+        for expected in ["\u{ff9e}\u{ff9b}\u{ff73}", "\u{ff9b}\u{ff73}", "\u{ff80}\u{ff9e}"] {
+            let contained = StringMatch::containing(expected).unwrap();
+            assert!(contained[0].matches(value), "{expected}");
         }
         let absent = StringMatch::containing("\u{ff9f}\u{ff9b}").unwrap();
         assert!(!absent[0].matches(value));

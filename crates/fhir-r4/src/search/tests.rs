@@ -305,7 +305,7 @@ fn names_in_the_tables_are_sorted_and_unique() {
     check::<Endpoint>();
 }
 
-/// A valid value of a parameter.
+/// Returns a valid value of a parameter.
 fn valid_value(parameter: &str, kind: ParameterType) -> &'static str {
     match (parameter, kind) {
         ("series" | "instance", _) => "1.2",
@@ -315,7 +315,7 @@ fn valid_value(parameter: &str, kind: ParameterType) -> &'static str {
     }
 }
 
-/// Every documented form of every parameter of `R`, with a value.
+/// Returns every documented form of every parameter of `R`, with a value.
 fn documented<R: Searched>() -> Vec<(String, &'static str)> {
     let of = |parameter: &'static Parameter<R>| {
         let forms = parameter.forms_in_words();

@@ -18,9 +18,9 @@ pub enum System {
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Token {
-    /// The part before the bar.
+    /// The part before `|`.
     pub system: System,
-    /// The part after the bar; `None` for `system|`, which matches any code of the system.
+    /// The part after `|`; `None` for `system|`, which matches any code of the system.
     pub code: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl Token {
 
     fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = split_unescaped(text, '|').into_iter().map(unescape).collect();
-        // FHIR has no values that consist of whitespace, and an archive would read one as a universal match.
+        // FHIR values do not consist of whitespace, and an archive would interpret such a value as universal matching.
         if parts.iter().any(|part| !part.is_empty() && part.trim().is_empty()) {
             return Err("expected a token that is not blank".to_owned());
         }
@@ -55,7 +55,7 @@ impl Token {
         }
     }
 
-    /// The codes, if each token has one.
+    /// Returns the codes, if each token has one.
     pub fn codes(tokens: &[Self]) -> Option<Vec<&str>> {
         tokens.iter().map(|token| token.code.as_deref()).collect()
     }
@@ -65,13 +65,13 @@ impl Token {
         match value {
             Value::Token(token) => self.matches(token.system, token.code),
             Value::Oid(uid) => {
-                let system_fits = match &self.system {
+                let is_in_system = match &self.system {
                     System::Any => true,
                     System::None => false,
                     System::Uri(system) => system == "urn:ietf:rfc:3986",
                 };
                 let is_uid = |code: &str| code.strip_prefix("urn:oid:") == Some(uid);
-                system_fits && self.code.as_deref().is_none_or(is_uid)
+                is_in_system && self.code.as_deref().is_none_or(is_uid)
             }
             _ => false,
         }
@@ -79,12 +79,12 @@ impl Token {
 
     /// Whether the token matches a system and a code of a resource exactly.
     pub fn matches(&self, system: Option<&str>, code: Option<&str>) -> bool {
-        let of_system = match &self.system {
+        let is_in_system = match &self.system {
             System::Any => true,
             System::None => system.is_none(),
             System::Uri(uri) => system == Some(uri),
         };
-        of_system && self.code.as_deref().map_or(code.is_some(), |wanted| code == Some(wanted))
+        is_in_system && self.code.as_deref().map_or(code.is_some(), |expected| code == Some(expected))
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_code_means_any_code_of_the_system_and_blanks_are_rejected() {
+    fn empty_code_means_any_code_of_the_system_and_whitespace_is_rejected() {
         assert_eq!(token("sys|").code, None);
         for invalid in [" ", "sys| ", " |", "\u{3000}"] {
             assert!(Token::parse(invalid).is_err(), "{invalid:?}");

@@ -1,4 +1,4 @@
-//! Parses and compares URIs (R4 search#uri): exact, or above or below in the hierarchy of URL paths. Does not resolve
+//! Parses URIs and compares them (R4 search#uri): equal, or above or below in the hierarchy of URL paths. Does not resolve
 //! URIs.
 
 use super::alternatives::{self, unescape};
@@ -27,11 +27,11 @@ pub(super) fn parse_all(value: &str) -> Result<Vec<String>, String> {
 }
 
 impl UriMatch {
-    pub(super) fn matches(self, wanted: &str, uri: &str) -> bool {
+    pub(super) fn matches(self, expected: &str, uri: &str) -> bool {
         match self {
-            Self::Exact => wanted == uri,
-            Self::Below => is_below(uri, wanted),
-            Self::Above => is_below(wanted, uri),
+            Self::Exact => expected == uri,
+            Self::Below => is_below(uri, expected),
+            Self::Above => is_below(expected, uri),
         }
     }
 }
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn above_and_below_compare_whole_path_segments() {
-        for (wanted, uri, below) in [
+        for (expected, uri, below) in [
             ("http://h/a", "http://h/a/b", true),
             ("http://h/a/", "http://h/a/b", true),
             ("http://h/a", "http://h/a", true),
@@ -56,9 +56,9 @@ mod tests {
             ("http://h/a/b", "http://h/a", false),
             ("urn:oid:1.2", "urn:oid:1.2.3", false),
         ] {
-            assert_eq!(UriMatch::Below.matches(wanted, uri), below, "{wanted} {uri}");
-            assert_eq!(UriMatch::Above.matches(uri, wanted), below, "{wanted} {uri}");
-            assert_eq!(UriMatch::Exact.matches(wanted, uri), wanted == uri, "{wanted} {uri}");
+            assert_eq!(UriMatch::Below.matches(expected, uri), below, "{expected} {uri}");
+            assert_eq!(UriMatch::Above.matches(uri, expected), below, "{expected} {uri}");
+            assert_eq!(UriMatch::Exact.matches(expected, uri), expected == uri, "{expected} {uri}");
         }
     }
 }

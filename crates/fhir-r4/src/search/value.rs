@@ -12,9 +12,9 @@ pub enum Value<'a> {
     Oid(&'a str),
     /// A date, or a date and time.
     Date(&'a str),
-    /// A text that is compared from its beginning.
+    /// A text whose beginning is compared.
     Text(&'a str),
-    /// A part of a name whose words are found separately (R4 datatypes#HumanName).
+    /// A part of a name whose words can be found separately (R4 datatypes#HumanName).
     Words(&'a str),
     /// A reference.
     Reference(&'a Reference),
@@ -36,22 +36,22 @@ pub struct TokenValue<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// A code with the system of its value set (R4 search#token).
+    /// Returns a code with the system of its value set (R4 search#token).
     pub fn code(system: &'a str, code: &'a str) -> Self {
         Self::Token(TokenValue { system: Some(system), code: Some(code), ..TokenValue::default() })
     }
 
-    /// An id or a UID: a code without a system.
+    /// Returns an id or a UID: a code without a system.
     pub fn bare(code: &'a str) -> Self {
         Self::Token(TokenValue { code: Some(code), ..TokenValue::default() })
     }
 
-    /// A coding.
+    /// Returns a coding.
     pub fn coding(coding: &'a Coding) -> Self {
-        Self::of_concept(coding, None)
+        Self::from_concept(coding, None)
     }
 
-    fn of_concept(coding: &'a Coding, text: Option<&'a str>) -> Self {
+    fn from_concept(coding: &'a Coding, text: Option<&'a str>) -> Self {
         Self::Token(TokenValue {
             system: coding.system.as_deref(),
             code: coding.code.as_deref(),
@@ -60,7 +60,7 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// An identifier.
+    /// Returns an identifier.
     pub fn identifier(identifier: &'a Identifier) -> Self {
         Self::Token(TokenValue {
             system: identifier.system.as_deref(),
@@ -70,10 +70,10 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// Each coding of a concept, or its text if it has no coding.
-    pub fn each_of_concept(concept: &'a CodeableConcept, each: &mut dyn FnMut(Self)) {
+    /// Passes each coding of a concept to `each`, or its text if it has no coding.
+    pub fn for_each_coding(concept: &'a CodeableConcept, each: &mut dyn FnMut(Self)) {
         let text = concept.text.as_deref();
-        concept.coding.iter().for_each(|coding| each(Self::of_concept(coding, text)));
+        concept.coding.iter().for_each(|coding| each(Self::from_concept(coding, text)));
         if concept.coding.is_empty() && text.is_some() {
             each(Self::Token(TokenValue { words: [text, None], ..TokenValue::default() }));
         }

@@ -1,5 +1,4 @@
-//! CapabilityStatement (R4 capabilitystatement.html) of a read-only server. Does not know which capabilities the server
-//! has.
+//! The CapabilityStatement (R4 capabilitystatement.html) of a read-only server. Does not know the capabilities of the server.
 
 use serde::Serialize;
 
@@ -28,9 +27,9 @@ pub struct CapabilityStatement {
 /// CapabilityStatement.software.
 #[derive(Debug, Clone, Serialize)]
 pub struct Software {
-    /// Its name.
+    /// The name of the software.
     pub name: &'static str,
-    /// Its version.
+    /// The version of the software.
     pub version: &'static str,
 }
 
@@ -51,7 +50,7 @@ pub struct Rest {
     pub mode: &'static str,
     /// Description for people: the limits of the server.
     pub documentation: String,
-    /// How access is controlled.
+    /// The access control.
     pub security: Security,
     /// The resource types.
     pub resource: Vec<Resource>,

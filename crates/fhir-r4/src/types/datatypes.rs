@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use super::element::element;
 use super::{Element, Extension};
 
-/// `text` as a FHIR string: without control characters and without leading or trailing whitespace; `None` if nothing
-/// remains.
+/// Converts `text` to a FHIR string, without control characters and without leading or trailing whitespace; `None` if the result
+/// is empty.
 pub fn clean(text: &str) -> Option<String> {
     let text = text.trim();
     if text.chars().all(is_allowed) {
@@ -16,10 +16,10 @@ pub fn clean(text: &str) -> Option<String> {
     clean(&text.chars().filter(|character| is_allowed(*character)).collect::<String>())
 }
 
-/// Control characters are not allowed in a FHIR string; U+FFFE and U+FFFF are not allowed in its XML form.
+/// Whether a character is valid in a FHIR string, which excludes control characters, and in XML, which excludes U+FFFE and U+FFFF.
 fn is_allowed(character: char) -> bool {
-    let illegal = character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
-    !illegal || matches!(character, '\n' | '\r' | '\t')
+    let is_invalid = character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}');
+    !is_invalid || matches!(character, '\n' | '\r' | '\t')
 }
 
 element! {
@@ -39,7 +39,7 @@ element! {
 }
 
 impl Coding {
-    /// A code of a code system.
+    /// Creates a code of a code system.
     pub fn new(
         system: impl Into<Cow<'static, str>>,
         code: impl Into<Cow<'static, str>>,
@@ -48,17 +48,17 @@ impl Coding {
         Self { system: Some(system.into()), code: Some(code.into()), display, ..Self::default() }
     }
 
-    /// A coding with a display text and without a code.
+    /// Returns a coding with a display text and without a code.
     pub fn words(display: impl Into<Cow<'static, str>>) -> Self {
         Self { display: Some(display.into()), ..Self::default() }
     }
 
-    /// The tag of a resource that lacks some of its content (R4 resource.html#simple-tags).
+    /// Returns the tag of a resource that lacks some of its content (R4 resource.html#simple-tags).
     pub fn subsetted() -> Self {
         Self::new("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED", None)
     }
 
-    /// A coding whose code is unknown (extension data-absent-reason).
+    /// Returns a coding whose code is unknown (extension data-absent-reason).
     pub fn unknown() -> Self {
         Self { element: Element::with(vec![Extension::unknown()]), ..Self::default() }
     }
@@ -75,7 +75,7 @@ element! {
 }
 
 impl CodeableConcept {
-    /// A concept with codings and without text.
+    /// Returns a concept with codings and without text.
     pub fn of(coding: Vec<Coding>) -> Self {
         Self { coding, ..Self::default() }
     }
@@ -114,7 +114,7 @@ element! {
 }
 
 impl Reference {
-    /// A reference with only a text.
+    /// Returns a reference with only a text.
     pub fn words(display: String) -> Self {
         Self { display: Some(display), ..Self::default() }
     }

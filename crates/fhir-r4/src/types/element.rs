@@ -36,13 +36,13 @@ enum Sibling {
 }
 
 impl Element {
-    /// An element with only `extension`.
+    /// Creates an element with only `extension`.
     pub fn with(extension: Vec<Extension>) -> Self {
         let parts = Parts { extension, ..Parts::default() };
         Self((!parts.extension.is_empty()).then(|| Box::new(parts)))
     }
 
-    /// Its extensions.
+    /// Returns the extensions.
     pub fn extension(&self) -> &[Extension] {
         self.0.as_ref().map(|parts| parts.extension.as_slice()).unwrap_or_default()
     }
@@ -172,7 +172,7 @@ pub(super) trait Member: Sized {
 
     fn read<'de, A: MapAccess<'de>>(members: &mut A) -> Result<Self, A::Error>;
 
-    /// The value if the member is missing; an error for a required element.
+    /// Returns the value for a missing member. Fails for a required element.
     fn missing<E: Error>(name: &'static str) -> Result<Self, E>;
 }
 
@@ -312,14 +312,14 @@ macro_rules! element {
     };
     (
         @define $(#[$attribute:meta])* $name:ident [ $($resource:literal)? ]
-        [ $( $(#[$head_doc:meta])* $head:ident: $head_type:ty = $head_json:literal $(+ $head_beside:literal)?, )* ]
+        [ $( $(#[$head_doc:meta])* $head:ident: $head_type:ty = $head_json:literal $(+ $head_siblings:literal)?, )* ]
         [ $( $(#[$doc:meta])* $field:ident: $type:ty = $json:literal $(+ $siblings:literal)?, )* ]
     ) => {
         $(#[$attribute])*
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct $name {
             $( $(#[$head_doc])* pub $head: $head_type, )*
-            /// Its id, its extensions, and the sibling members of its primitive values.
+            /// The id, the extensions, and the sibling members of primitive values.
             pub element: $crate::types::Element,
             $( $(#[$doc])* pub $field: $type, )*
         }
@@ -334,7 +334,7 @@ macro_rules! element {
                 self.element.write_id(&mut members)?;
                 $(
                     self.$head.write($head_json, &mut members)?;
-                    $( self.element.write_sibling($head_beside, &mut members)?; )?
+                    $( self.element.write_sibling($head_siblings, &mut members)?; )?
                 )*
                 self.element.write_extensions(&mut members)?;
                 $(
@@ -367,8 +367,8 @@ macro_rules! element {
                                 $( "resourceType" => $crate::types::element::read_type($resource, &mut members)?, )?
                                 $(
                                     $head_json => $head = Some(Member::read(&mut members)?),
-                                    $( $head_beside => {
-                                        element.read_sibling($head_beside, <$head_type>::IS_LIST, &mut members)?;
+                                    $( $head_siblings => {
+                                        element.read_sibling($head_siblings, <$head_type>::IS_LIST, &mut members)?;
                                     } )?
                                 )*
                                 $(

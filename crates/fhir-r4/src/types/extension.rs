@@ -15,44 +15,44 @@ const DATA_ABSENT_REASON: &str = "http://hl7.org/fhir/StructureDefinition/data-a
 /// An extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extension {
-    /// Its id and nested extensions.
+    /// The id and the nested extensions.
     pub element: Element,
-    /// URL that defines its meaning.
+    /// The URL that defines the meaning of the extension.
     pub url: Cow<'static, str>,
-    /// Its value, unless it has nested extensions.
+    /// The value; `None` if the extension has nested extensions.
     pub value: Option<ExtensionValue>,
 }
 
-/// The value of an extension, by type: the types that this program writes, and all others as raw JSON.
+/// The value of an extension: of a type that this program writes, or of another type as raw JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExtensionValue {
-    /// valueBoolean
+    /// `valueBoolean`.
     Boolean(bool),
-    /// valueCode
+    /// `valueCode`.
     Code(Cow<'static, str>),
-    /// valueInteger
+    /// `valueInteger`.
     Integer(i32),
     /// Another type: the member name, such as `valueString`, and the raw value.
     Other(String, RawJson),
 }
 
 impl Extension {
-    /// An extension with a code.
+    /// Returns an extension with a code.
     pub fn code(url: &'static str, code: &'static str) -> Self {
         Self::of(url, ExtensionValue::Code(code.into()))
     }
 
-    /// An extension with a boolean.
+    /// Returns an extension with a boolean.
     pub fn boolean(url: &'static str, value: bool) -> Self {
         Self::of(url, ExtensionValue::Boolean(value))
     }
 
-    /// An extension with an integer.
+    /// Returns an extension with an integer.
     pub fn integer(url: &'static str, value: i32) -> Self {
         Self::of(url, ExtensionValue::Integer(value))
     }
 
-    /// The extension data-absent-reason with the code `unknown`.
+    /// Returns the extension data-absent-reason with the code `unknown`.
     pub fn unknown() -> Self {
         Self::code(DATA_ABSENT_REASON, "unknown")
     }
@@ -63,7 +63,7 @@ impl Extension {
 }
 
 impl ExtensionValue {
-    fn name(&self) -> &str {
+    fn member_name(&self) -> &str {
         match self {
             Self::Boolean(_) => "valueBoolean",
             Self::Code(_) => "valueCode",
@@ -91,7 +91,7 @@ impl Serialize for Extension {
         self.element.write_extensions(&mut members)?;
         members.serialize_entry("url", &self.url)?;
         if let Some(value) = &self.value {
-            members.serialize_entry(value.name(), value)?;
+            members.serialize_entry(value.member_name(), value)?;
         }
         self.element.write_siblings(&mut members)?;
         members.end()

@@ -95,7 +95,7 @@ element! {
 }
 
 element! {
-    /// ImagingStudy.series.instance. A study can have thousands, so serialization copies nothing.
+    /// ImagingStudy.series.instance. A study can have thousands of instances, so serialization does not copy values.
     pub struct Instance {
         /// The SOP Instance UID.
         uid: Box<str> = "uid" + "_uid",
@@ -108,7 +108,7 @@ element! {
     }
 }
 
-/// ImagingStudy.series.instance.sopClass: usually only a UID.
+/// ImagingStudy.series.instance.sopClass, which is usually only a UID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SopClass {
     /// The SOP Class UID.
@@ -120,7 +120,7 @@ pub enum SopClass {
 const URI: &str = "urn:ietf:rfc:3986";
 
 impl SopClass {
-    /// An unknown SOP class: the element is required, but the archive does not report it.
+    /// Returns an unknown SOP class: the element is required, but the archive does not report it.
     pub fn unknown() -> Self {
         Self::Coded(Box::new(Coding::unknown()))
     }

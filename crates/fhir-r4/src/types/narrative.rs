@@ -1,6 +1,5 @@
-//! Generates the narrative of resources (R4 narrative.html): XHTML from their elements, for people without FHIR
-//! software. The narrative contains only values of the elements, and every value is escaped. Does not know when a
-//! narrative is requested.
+//! Generates the narrative of resources (R4 narrative.html): XHTML with the values of their elements, for people without FHIR
+//! software. Every value is escaped. Does not know when a narrative is requested.
 
 use serde::Serialize;
 
@@ -16,93 +15,93 @@ pub trait Narrated: Serialize {
 
 impl Narrated for ImagingStudy {
     fn narrative(&self) -> Narrative {
-        let mut page = Xhtml::titled("Imaging study");
-        page.facts(|facts| {
+        let mut page = Xhtml::with_title("Imaging study");
+        page.push_facts(|facts| {
             facts.add("Description", self.description.as_deref());
-            facts.add("Patient", reference(&self.subject));
+            facts.add("Patient", reference_text(&self.subject));
             facts.add("Started", self.started.as_deref());
-            facts.add("Modality", joined(self.modality.iter().filter_map(coding)));
-            facts.add("Procedure", joined(self.procedure_code.iter().filter_map(concept)));
-            facts.add("Reason", joined(self.reason_code.iter().filter_map(concept)));
-            facts.add("Referrer", self.referrer.as_ref().and_then(reference));
-            facts.add("Interpreter", joined(self.interpreter.iter().filter_map(reference)));
-            facts.add("Location", self.location.as_ref().and_then(reference));
-            facts.add("Visit", self.encounter.as_ref().and_then(reference));
-            facts.add("Order", joined(self.based_on.iter().filter_map(reference)));
+            facts.add("Modality", join_texts(self.modality.iter().filter_map(coding_text)));
+            facts.add("Procedure", join_texts(self.procedure_code.iter().filter_map(concept_text)));
+            facts.add("Reason", join_texts(self.reason_code.iter().filter_map(concept_text)));
+            facts.add("Referrer", self.referrer.as_ref().and_then(reference_text));
+            facts.add("Interpreter", join_texts(self.interpreter.iter().filter_map(reference_text)));
+            facts.add("Location", self.location.as_ref().and_then(reference_text));
+            facts.add("Visit", self.encounter.as_ref().and_then(reference_text));
+            facts.add("Order", join_texts(self.based_on.iter().filter_map(reference_text)));
             facts.add("Status", Some(self.status.as_ref()));
             facts.add("Series", self.number_of_series);
             facts.add("Instances", self.number_of_instances);
-            self.identifier.iter().for_each(|identifier| facts.identifier(identifier));
+            self.identifier.iter().for_each(|identifier| facts.add_identifier(identifier));
         });
-        page.table(
+        page.push_table(
             ["Series", "Modality", "Description", "Body site", "Laterality", "Started", "Instances"],
             self.series.iter().map(|series| {
                 let Series { number, modality, description, body_site, laterality, started, .. } = series;
                 [
                     number.map(|number| number.to_string()),
-                    coding(modality).map(str::to_owned),
+                    coding_text(modality).map(str::to_owned),
                     description.clone(),
-                    body_site.as_ref().and_then(coding).map(str::to_owned),
-                    laterality.as_ref().and_then(coding).map(str::to_owned),
+                    body_site.as_ref().and_then(coding_text).map(str::to_owned),
+                    laterality.as_ref().and_then(coding_text).map(str::to_owned),
                     started.clone(),
                     series.number_of_instances.map(|count| count.to_string()),
                 ]
             }),
         );
-        page.generated()
+        page.finish()
     }
 }
 
 impl Narrated for Patient {
     fn narrative(&self) -> Narrative {
-        let mut page = Xhtml::titled("Patient");
-        page.facts(|facts| {
+        let mut page = Xhtml::with_title("Patient");
+        page.push_facts(|facts| {
             self.name.iter().for_each(|name| facts.add("Name", name_text(name)));
             facts.add("Gender", self.gender.as_deref());
             facts.add("Birth date", self.birth_date.as_deref());
-            self.identifier.iter().for_each(|identifier| facts.identifier(identifier));
+            self.identifier.iter().for_each(|identifier| facts.add_identifier(identifier));
         });
-        page.generated()
+        page.finish()
     }
 }
 
 impl Narrated for Endpoint {
     fn narrative(&self) -> Narrative {
-        let mut page = Xhtml::titled("Endpoint");
-        page.facts(|facts| {
+        let mut page = Xhtml::with_title("Endpoint");
+        page.push_facts(|facts| {
             facts.add("Name", self.name.as_deref());
-            facts.add("Connection", coding(&self.connection_type));
-            facts.add("Payload", joined(self.payload_type.iter().filter_map(concept)));
+            facts.add("Connection", coding_text(&self.connection_type));
+            facts.add("Payload", join_texts(self.payload_type.iter().filter_map(concept_text)));
             facts.add("Address", Some(self.address.as_str()).filter(|address| !address.is_empty()));
             facts.add("Status", Some(self.status.as_ref()));
         });
-        page.generated()
+        page.finish()
     }
 }
 
-fn coding(coding: &Coding) -> Option<&str> {
+fn coding_text(coding: &Coding) -> Option<&str> {
     coding.display.as_deref().or(coding.code.as_deref())
 }
 
-fn concept(concept: &CodeableConcept) -> Option<&str> {
-    concept.text.as_deref().or_else(|| concept.coding.iter().find_map(coding))
+fn concept_text(concept: &CodeableConcept) -> Option<&str> {
+    concept.text.as_deref().or_else(|| concept.coding.iter().find_map(coding_text))
 }
 
-fn reference(reference: &Reference) -> Option<&str> {
+fn reference_text(reference: &Reference) -> Option<&str> {
     let by_identifier = || reference.identifier.as_ref().and_then(|identifier| identifier.value.as_deref());
     reference.display.as_deref().or_else(by_identifier).or(reference.reference.as_deref())
 }
 
 fn name_text(name: &HumanName) -> Option<String> {
-    let parts = || joined_by(" ", name.given.iter().chain(&name.family).map(String::as_str));
+    let parts = || join_with(" ", name.given.iter().chain(&name.family).map(String::as_str));
     name.text.clone().or_else(parts)
 }
 
-fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
-    joined_by(", ", texts)
+fn join_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    join_with(", ", texts)
 }
 
-fn joined_by<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> Option<String> {
+fn join_with<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> Option<String> {
     let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| texts.join(separator))
 }
@@ -111,12 +110,12 @@ fn joined_by<'a>(separator: &str, texts: impl Iterator<Item = &'a str>) -> Optio
 struct Xhtml(String);
 
 impl Xhtml {
-    fn titled(title: &str) -> Self {
+    fn with_title(title: &str) -> Self {
         Self(format!(r#"<div xmlns="http://www.w3.org/1999/xhtml"><p><b>{title}</b></p>"#))
     }
 
-    /// A table with one row per fact that is present.
-    fn facts(&mut self, add: impl FnOnce(&mut Facts)) {
+    /// Appends a table with one row for each fact that is present.
+    fn push_facts(&mut self, add: impl FnOnce(&mut Facts)) {
         let mut facts = Facts(String::new());
         add(&mut facts);
         // XHTML does not allow a table without rows.
@@ -125,7 +124,7 @@ impl Xhtml {
         }
     }
 
-    fn table<const COLUMNS: usize>(
+    fn push_table<const COLUMNS: usize>(
         &mut self,
         heads: [&str; COLUMNS],
         rows: impl Iterator<Item = [Option<String>; COLUMNS]>,
@@ -151,7 +150,7 @@ impl Xhtml {
         self.0.push_str("</table>");
     }
 
-    fn generated(mut self) -> Narrative {
+    fn finish(mut self) -> Narrative {
         self.0.push_str("</div>");
         Narrative { status: "generated".into(), div: self.0, ..Narrative::default() }
     }
@@ -170,10 +169,10 @@ impl Facts {
         self.0.push_str("</td></tr>");
     }
 
-    /// An identifier, labeled by its type.
-    fn identifier(&mut self, identifier: &Identifier) {
+    /// Adds an identifier, labeled with its type.
+    fn add_identifier(&mut self, identifier: &Identifier) {
         let is_uid = identifier.system.as_deref() == Some("urn:dicom:uid");
-        let kind = identifier.kind.as_ref().and_then(concept);
+        let kind = identifier.kind.as_ref().and_then(concept_text);
         let name = kind.unwrap_or(if is_uid { "Study Instance UID" } else { "Identifier" });
         let bare = |value| if is_uid { str::strip_prefix(value, "urn:oid:").unwrap_or(value) } else { value };
         self.add(name, identifier.value.as_deref().map(bare));
@@ -222,7 +221,7 @@ mod tests {
         assert_eq!(div, r#"<div xmlns="http://www.w3.org/1999/xhtml"><p><b>Patient</b></p></div>"#);
     }
 
-    /// The text that an XML reader returns for element content; panics if it contains markup.
+    /// Returns the text that an XML reader returns for element content; panics if it contains markup.
     fn read(text: &str) -> String {
         assert!(!text.contains(['<', '>', '"']), "{text}");
         let parts = text.split('&').enumerate().map(|(index, part)| match (index, part.split_once(';')) {

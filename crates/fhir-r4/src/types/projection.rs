@@ -23,8 +23,8 @@ pub enum Projection<'a> {
     Elements(&'a [&'a str]),
 }
 
-/// Elements that are always written, because they are mandatory or change the meaning of other elements.
-fn mandatory(resource_type: &str) -> &'static [&'static str] {
+/// Returns the elements that are always written, because they are mandatory or change the meaning of other elements.
+fn mandatory_elements(resource_type: &str) -> &'static [&'static str] {
     match resource_type {
         "ImagingStudy" => &["status", "subject"],
         "Patient" => &["active", "deceasedBoolean", "deceasedDateTime", "link"],
@@ -33,11 +33,11 @@ fn mandatory(resource_type: &str) -> &'static [&'static str] {
     }
 }
 
-/// Elements that are always written, of every resource type.
+/// The elements of every resource type that are always written.
 const ALWAYS: [&str; 5] = ["resourceType", "id", "meta", "implicitRules", "modifierExtension"];
 
-/// Root elements that are not summary elements in R4.
-fn beyond_summary(resource_type: &str) -> &'static [&'static str] {
+/// Returns the root elements that are not summary elements in R4.
+fn non_summary_elements(resource_type: &str) -> &'static [&'static str] {
     match resource_type {
         "ImagingStudy" => &["language", "text", "contained", "extension"],
         "Patient" => &[
@@ -53,32 +53,32 @@ fn beyond_summary(resource_type: &str) -> &'static [&'static str] {
             "communication",
             "generalPractitioner",
         ],
-        // SMART Imaging Access makes the extension mandatory, so it stays.
+        // The extension is not listed, because SMART Imaging Access makes it mandatory.
         "Endpoint" => &["language", "text", "contained", "contact", "header"],
         _ => &[],
     }
 }
 
-/// `resource` as JSON with only the selected elements, tagged SUBSETTED if elements may be missing.
+/// Writes `resource` as JSON with only the selected elements, tagged SUBSETTED if elements may be missing.
 ///
-/// The resource is serialized once and its members are copied as raw text, in their order: nothing below the root is
-/// parsed. A requested narrative is generated if the resource has none.
+/// The resource is serialized once, and its members are copied as raw text in their order; only root members are parsed. A
+/// requested narrative is generated if the resource does not have one.
 pub fn project<R: Narrated>(resource: &R, projection: Projection<'_>) -> serde_json::Result<Vec<u8>> {
-    let whole = serde_json::to_vec(resource)?;
+    let complete = serde_json::to_vec(resource)?;
     if projection == Projection::Full {
-        return Ok(whole);
+        return Ok(complete);
     }
-    let Members(members) = serde_json::from_slice(&whole)?;
+    let Members(members) = serde_json::from_slice(&complete)?;
     let text_of =
         |name: &str| members.iter().find(|(member, _)| member == name).map(|(_, value)| value.get());
     if projection == Projection::Data && text_of("text").is_none() {
-        return Ok(whole);
+        return Ok(complete);
     }
     let resource_type: &str = match text_of("resourceType") {
         Some(text) => serde_json::from_str(text)?,
         None => "",
     };
-    let meta = subsetted(text_of("meta"))?;
+    let meta = tag_as_subset(text_of("meta"))?;
     let mut selected: Vec<(&str, Cow<'_, RawValue>)> = Vec::with_capacity(members.len() + 2);
     for (name, value) in &members {
         // The sibling member of a primitive element is selected with it.
@@ -90,25 +90,24 @@ pub fn project<R: Narrated>(resource: &R, projection: Projection<'_>) -> serde_j
             Projection::Elements(names) => {
                 is_always_selected(resource_type, element) || names.contains(&element)
             }
-            Projection::Summary => !beyond_summary(resource_type).contains(&element),
+            Projection::Summary => !non_summary_elements(resource_type).contains(&element),
         };
         if element == "meta" || !is_selected {
             continue;
         }
         let value = match element {
-            "series" if projection == Projection::Summary => Cow::Owned(summary_of(value)?),
+            "series" if projection == Projection::Summary => Cow::Owned(summarize_series(value)?),
             _ => Cow::Borrowed(*value),
         };
         selected.push((name, value));
     }
-    // R4 resource.html, domainresource.html: meta follows the id, the narrative follows the elements that every
-    // resource has.
+    // The meta follows the id, and the narrative follows the elements of every resource (R4 resource.html, domainresource.html).
     insert_after(&mut selected, &["resourceType", "id"], "meta", meta);
     if projection == Projection::Text && text_of("text").is_none() {
         let head = ["resourceType", "id", "meta", "implicitRules", "_implicitRules"];
         insert_after(&mut selected, &head, "text", to_raw_value(&resource.narrative())?);
     }
-    let mut subset = Vec::with_capacity(whole.len());
+    let mut subset = Vec::with_capacity(complete.len());
     serde_json::Serializer::new(&mut subset).collect_map(selected)?;
     Ok(subset)
 }
@@ -124,22 +123,22 @@ fn insert_after<'a>(
 }
 
 fn is_always_selected(resource_type: &str, name: &str) -> bool {
-    ALWAYS.contains(&name) || mandatory(resource_type).contains(&name)
+    ALWAYS.contains(&name) || mandatory_elements(resource_type).contains(&name)
 }
 
-/// `meta` with the tag SUBSETTED (R4 search#summary), which is appended unless the resource has it already.
-fn subsetted(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
+/// Appends the tag SUBSETTED to `meta` (R4 search#summary), unless it is present already.
+fn tag_as_subset(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
     let Members(mut members) = match meta {
         Some(text) => serde_json::from_str(text)?,
         None => Members(Vec::new()),
     };
-    let present = members.iter().position(|(name, _)| name == "tag").map(|index| members.remove(index).1);
-    let mut tags: Vec<&RawValue> = match present {
+    let existing = members.iter().position(|(name, _)| name == "tag").map(|index| members.remove(index).1);
+    let mut tags: Vec<&RawValue> = match existing {
         Some(tags) => serde_json::from_str(tags.get())?,
         None => Vec::new(),
     };
     let tag = to_raw_value(&Coding::subsetted())?;
-    if tags.iter().all(|present| present.get() != tag.get()) {
+    if tags.iter().all(|existing| existing.get() != tag.get()) {
         tags.push(&tag);
     }
     let tags = to_raw_value(&tags)?;
@@ -147,8 +146,8 @@ fn subsetted(meta: Option<&str>) -> serde_json::Result<Box<RawValue>> {
     to_raw_value(&Members(members))
 }
 
-/// Series without the elements that are not summary elements (R4 imagingstudy.html).
-fn summary_of(series: &RawValue) -> serde_json::Result<Box<RawValue>> {
+/// Removes the elements of series that are not summary elements (R4 imagingstudy.html).
+fn summarize_series(series: &RawValue) -> serde_json::Result<Box<RawValue>> {
     let mut series: Vec<Members<'_>> = serde_json::from_str(series.get())?;
     for Members(members) in &mut series {
         members.retain(|(name, _)| !matches!(name.as_ref(), "id" | "extension" | "instance"));
@@ -241,10 +240,10 @@ mod tests {
             ..Patient::default()
         };
         let tag = r#""meta":{"tag":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}]}"#;
-        let whole =
+        let complete =
             format!(r#"{{"resourceType":"Patient","id":"a",{tag},"active":true,"birthDate":"2000"}}"#);
-        assert_eq!(text(&patient, Projection::Summary), whole);
-        assert_eq!(text(&patient, Projection::Elements(&["birthDate", "nothing"])), whole);
+        assert_eq!(text(&patient, Projection::Summary), complete);
+        assert_eq!(text(&patient, Projection::Elements(&["birthDate", "nothing"])), complete);
         let narrative = text(&patient, Projection::Text);
         let begin = format!(
             r#"{{"resourceType":"Patient","id":"a",{tag},"text":{{"status":"generated","div":"<div "#

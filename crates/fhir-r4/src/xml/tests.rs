@@ -115,7 +115,7 @@ fn json_that_is_not_a_resource_is_rejected() {
 }
 
 proptest! {
-    /// A strict XML reader returns every string unchanged, whatever an archive wrote into it.
+    /// Checks that a strict XML reader returns every string unchanged.
     #[test]
     fn text_is_read_back_unchanged(text: String, pretty: bool) {
         let json = serde_json::json!({"resourceType": "X", "a": [text, {"b": text}]}).to_string();

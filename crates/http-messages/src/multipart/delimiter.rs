@@ -5,26 +5,26 @@ use memchr::memmem;
 
 use super::MAX_BOUNDARY;
 
-/// Number of false candidates after which the search continues with an algorithm of linear time.
+/// The number of false candidates after which the search continues with an algorithm that takes linear time.
 const MAX_CANDIDATES: usize = 64;
 
-/// `--boundary` with the tables to find it.
+/// A delimiter, `--boundary`, with the tables for the search.
 ///
-/// Pixel data are searched at memory speed: a delimiter is about 40 bytes long, so usually only one byte in 40 must be
-/// compared (R. N. Horspool, Practical fast searching in strings, 1980). After many false candidates, memchr's search
-/// continues, whose time is linear for any input.
+/// The search is fast for pixel data: a delimiter is about 40 bytes long, so usually only one byte in 40 must be compared (R. N.
+/// Horspool, Practical fast searching in strings, 1980). After many false candidates, the search of memchr continues, which
+/// takes linear time for any input.
 #[derive(Debug)]
 pub(super) struct Delimiter {
     text: Vec<u8>,
     occurs: [bool; 256],
     /// For each byte, the distance from its last position in the text to the end of the text.
     distance: [usize; 256],
-    /// The same for the last byte of the text, from its previous position.
+    /// The distance for the last byte of the text, from its previous position.
     last_distance: usize,
 }
 
 impl Delimiter {
-    /// The delimiter for `boundary`.
+    /// Returns the delimiter for `boundary`.
     pub(super) fn of(boundary: &str) -> Self {
         let text = format!("--{boundary}").into_bytes();
         let last = text.len() - 1;
@@ -38,12 +38,12 @@ impl Delimiter {
         Self { text, occurs, distance, last_distance }
     }
 
-    /// The bytes of the delimiter.
+    /// Returns the bytes of the delimiter.
     pub(super) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// The offset of its first occurrence in `bytes`.
+    /// Returns the offset of its first occurrence in `bytes`.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<usize> {
         let length = self.text.len();
         let mut end = length - 1;
@@ -72,16 +72,16 @@ impl Delimiter {
         None
     }
 
-    /// Number of bytes at the end of `bytes` that could be the start of the delimiter.
+    /// Returns the number of bytes at the end of `bytes` that could be the start of the delimiter.
     pub(super) fn partial_len(&self, bytes: &[u8]) -> usize {
         let longest = bytes.len().min(self.text.len() - 1);
         (1..=longest).rev().find(|length| bytes.ends_with(&self.text[..*length])).unwrap_or(0)
     }
 }
 
-/// What follows `--boundary` (RFC 2046 5.1.1).
-pub(super) enum Follows {
-    /// The end of the line, then headers. Contains the number of bytes up to the headers.
+/// The meaning of the bytes after `--boundary` (RFC 2046 5.1.1).
+pub(super) enum Continuation {
+    /// The end of the line, and then headers. Contains the number of bytes up to the headers.
     Headers(usize),
     /// Two dashes: it is the last delimiter.
     Last,
@@ -91,20 +91,20 @@ pub(super) enum Follows {
     Incomplete,
 }
 
-impl Follows {
+impl Continuation {
     /// Parses `rest`, the bytes after `--boundary`.
     pub(super) fn read(rest: &[u8]) -> Self {
-        let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        match (rest.get(blanks), rest.get(blanks + 1)) {
-            _ if blanks > MAX_BOUNDARY => Self::Data,
-            (Some(b'-'), Some(b'-')) if blanks == 0 => match rest.get(2) {
+        let whitespace = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        match (rest.get(whitespace), rest.get(whitespace + 1)) {
+            _ if whitespace > MAX_BOUNDARY => Self::Data,
+            (Some(b'-'), Some(b'-')) if whitespace == 0 => match rest.get(2) {
                 Some(b'\r' | b'\n' | b' ' | b'\t') => Self::Last,
                 Some(_) => Self::Data,
                 // At the end of the body it is the last delimiter.
                 None => Self::Incomplete,
             },
-            (Some(b'\r'), Some(b'\n')) => Self::Headers(blanks + 2),
-            (Some(b'\n'), _) => Self::Headers(blanks + 1),
+            (Some(b'\r'), Some(b'\n')) => Self::Headers(whitespace + 2),
+            (Some(b'\n'), _) => Self::Headers(whitespace + 1),
             (None | Some(b'\r' | b'-'), None) => Self::Incomplete,
             _ => Self::Data,
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::delimiter::{Delimiter, Follows};
-use super::{MAX_BOUNDARY, MAX_HEADERS, MultipartError, length_of_headers};
+use super::delimiter::{Continuation, Delimiter};
+use super::{MAX_BOUNDARY, MAX_HEADERS, MultipartError, headers_length};
 
 /// Rewrites the headers of parts.
 pub trait RewriteHeaders {
-    /// The replacement for `headers`, lines including the empty line after them; `None` if they do not change.
+    /// Returns the replacement for `headers`, lines including the empty line after them; `None` if they do not change.
     fn rewrite(&self, headers: &[u8]) -> Option<Vec<u8>>;
 }
 
@@ -20,7 +20,7 @@ pub struct HeaderRewriter<R> {
     headers: R,
     boundary: Boundary,
     buffered: Vec<u8>,
-    at_line_start: bool,
+    is_at_line_start: bool,
     /// Number of bytes of the current part that need not be searched, because its headers declare its length.
     skippable: u64,
     progress: Progress,
@@ -39,21 +39,21 @@ enum Progress {
 }
 
 impl<R: RewriteHeaders> HeaderRewriter<R> {
-    /// A rewriter for a body whose Content-Type declares `boundary`; if it declares none, the first line of the body
+    /// Creates a rewriter for a body whose Content-Type declares `boundary`; if it declares none, the first line of the body
     /// that begins like a delimiter does. With `may_end_open`, the last delimiter is added if the body lacks it.
     pub fn new(headers: R, boundary: Option<&str>, may_end_open: bool) -> Self {
         Self {
             headers,
             boundary: boundary.map_or(Boundary::NotYetKnown, Boundary::known),
             buffered: Vec::new(),
-            at_line_start: true,
+            is_at_line_start: true,
             skippable: 0,
             progress: Progress::BeforeParts,
             may_end_open,
         }
     }
 
-    /// The rewriter of headers.
+    /// Returns the rewriter of headers.
     pub fn headers_mut(&mut self) -> &mut R {
         &mut self.headers
     }
@@ -93,7 +93,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         };
         let last = [delimiter.text(), b"--"].concat();
         let buffered = std::mem::take(&mut self.buffered);
-        if self.progress == Progress::Closed || buffered == last && self.at_line_start {
+        if self.progress == Progress::Closed || buffered == last && self.is_at_line_start {
             return Ok(buffered.into());
         }
         let is_in_headers = buffered.starts_with(delimiter.text()) && !last.starts_with(&buffered);
@@ -102,7 +102,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
             return Err(MultipartError::Incomplete);
         }
         // The body ends inside its last delimiter, or before it.
-        if self.at_line_start && !buffered.is_empty() && last.starts_with(&buffered) {
+        if self.is_at_line_start && !buffered.is_empty() && last.starts_with(&buffered) {
             return Ok([&last, &b"\r\n"[..]].concat().into());
         }
         Ok([&buffered, &b"\r\n"[..], &last, b"\r\n"].concat().into())
@@ -120,23 +120,23 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
                 break chunk.len() - delimiter.partial_len(rest);
             };
             let start = position + found;
-            let at_line_start = match start.checked_sub(1) {
+            let is_at_line_start = match start.checked_sub(1) {
                 Some(before) => chunk.get(before) == Some(&b'\n'),
-                None => self.at_line_start,
+                None => self.is_at_line_start,
             };
             let after = start + delimiter.text().len();
             let rest = chunk.get(after..).unwrap_or_default();
-            match Follows::read(rest) {
-                _ if !at_line_start => position = start + 1,
-                Follows::Data => position = start + 1,
-                Follows::Last => {
+            match Continuation::read(rest) {
+                _ if !is_at_line_start => position = start + 1,
+                Continuation::Data => position = start + 1,
+                Continuation::Last => {
                     self.progress = Progress::Closed;
                     position = after + 2;
                 }
-                Follows::Incomplete => break start,
-                Follows::Headers(line) => {
+                Continuation::Incomplete => break start,
+                Continuation::Headers(line) => {
                     let headers = rest.get(line..).unwrap_or_default();
-                    let Some(length) = length_of_headers(headers) else {
+                    let Some(length) = headers_length(headers) else {
                         if headers.len() > MAX_HEADERS {
                             return Err(MultipartError::HeadersTooLong);
                         }
@@ -159,7 +159,7 @@ impl<R: RewriteHeaders> HeaderRewriter<R> {
         };
         self.buffered = chunk.get(end..).unwrap_or_default().to_vec();
         if let Some(last) = end.checked_sub(1).and_then(|at| chunk.get(at)) {
-            self.at_line_start = *last == b'\n';
+            self.is_at_line_start = *last == b'\n';
         }
         if copied == 0 {
             return Ok(chunk.slice(..end));
@@ -200,7 +200,7 @@ impl Boundary {
     }
 }
 
-/// The Content-Length in the headers of a part. Orthanc sends it; RFC 2046 does not define it.
+/// Returns the Content-Length in the headers of a part. Orthanc sends it; RFC 2046 does not define it.
 fn content_length(headers: &[u8]) -> Option<u64> {
     const NAME: &[u8] = b"content-length:";
     let lines = headers.split(|byte| *byte == b'\n');

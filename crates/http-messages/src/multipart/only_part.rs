@@ -16,7 +16,7 @@ pub struct SinglePart {
 }
 
 impl SinglePart {
-    /// An extractor for a body whose Content-Type declares `boundary`.
+    /// Creates an extractor for a body whose Content-Type declares `boundary`.
     pub fn new(boundary: &str) -> Self {
         Self { parts: PartReader::new(boundary), part_count: 0 }
     }
@@ -25,7 +25,7 @@ impl SinglePart {
     pub fn push(&mut self, chunk: Bytes) -> Result<Bytes, MultipartError> {
         let mut content = Bytes::new();
         let part_count = &mut self.part_count;
-        let read = self.parts.push(chunk, &mut |piece| match piece {
+        let read = self.parts.push(chunk, &mut |event| match event {
             PartEvent::Begin => *part_count += 1,
             PartEvent::Data(bytes) if content.is_empty() => content = bytes,
             PartEvent::Data(bytes) => {
@@ -35,11 +35,11 @@ impl SinglePart {
             }
             PartEvent::End => {}
         });
-        // The second part begins before anything that is wrong in it or after it.
+        // The second part is reported even if an error follows in the same chunk.
         if self.part_count > 1 { Err(MultipartError::SeveralParts) } else { read.map(|()| content) }
     }
 
-    /// Ends the body; an error if the part is incomplete.
+    /// Ends the body. Fails if the part is incomplete.
     pub fn finish(&mut self) -> Result<Bytes, MultipartError> {
         self.parts.finish(&mut |_| {}).map(|()| Bytes::new())
     }

@@ -1,12 +1,12 @@
 //! Reads the parts of a multipart body in their order (RFC 2046 5.1).
 //!
-//! A part is complete when a delimiter follows it, the body when it is the last delimiter; a body that ends earlier is
-//! an error. Does not know about the headers of parts: it skips them.
+//! A delimiter completes a part, and the last delimiter completes the body; a body that ends earlier is an error. Skips the
+//! headers of parts.
 
 use bytes::{Bytes, BytesMut};
 
-use super::delimiter::{Delimiter, Follows};
-use super::{MAX_HEADERS, MultipartError, length_of_headers};
+use super::delimiter::{Continuation, Delimiter};
+use super::{MAX_HEADERS, MultipartError, headers_length};
 
 /// An event while a body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +42,13 @@ pub struct PartReader {
 }
 
 impl PartReader {
-    /// A reader for a body whose Content-Type declares `boundary`.
+    /// Creates a reader for a body whose Content-Type declares `boundary`.
     pub fn new(boundary: &str) -> Self {
         Self { delimiter: Delimiter::of(boundary), state: State::Before, buffered: BytesMut::new() }
     }
 
-    /// Reads the next bytes of the body and calls `each` for every event.
-    pub fn push(&mut self, chunk: Bytes, each: &mut impl FnMut(PartEvent)) -> Result<(), MultipartError> {
+    /// Reads the next bytes of the body and calls `handle` for every event.
+    pub fn push(&mut self, chunk: Bytes, handle: &mut impl FnMut(PartEvent)) -> Result<(), MultipartError> {
         let mut chunk = if self.buffered.is_empty() {
             chunk
         } else {
@@ -57,9 +57,9 @@ impl PartReader {
         };
         loop {
             let read = match self.state {
-                State::Before => self.delimiter_line(&chunk),
-                State::Headers => self.headers(&chunk, each),
-                State::Inside { has_content } => self.part(&chunk, has_content, each),
+                State::Before => self.read_delimiter_line(&chunk),
+                State::Headers => self.read_headers(&chunk, handle),
+                State::Inside { has_content } => self.read_part(&chunk, has_content, handle),
                 State::After => return Ok(()),
             };
             match read {
@@ -70,15 +70,15 @@ impl PartReader {
         }
     }
 
-    /// Ends the body; an error if it is incomplete.
-    pub fn finish(&mut self, each: &mut impl FnMut(PartEvent)) -> Result<(), MultipartError> {
+    /// Ends the body. Fails if it is incomplete.
+    pub fn finish(&mut self, handle: &mut impl FnMut(PartEvent)) -> Result<(), MultipartError> {
         // At the end of the body two dashes are enough.
         let is_last =
             |buffered: &[u8]| buffered.trim_ascii_start() == [self.delimiter.text(), b"--"].concat();
         match self.state {
             State::After => Ok(()),
             State::Inside { .. } if is_last(&self.buffered) => {
-                each(PartEvent::End);
+                handle(PartEvent::End);
                 self.state = State::After;
                 Ok(())
             }
@@ -87,7 +87,7 @@ impl PartReader {
     }
 
     /// Skips everything up to the end of the first delimiter line and returns its length; `None` if it is incomplete.
-    fn delimiter_line(&mut self, chunk: &Bytes) -> Option<usize> {
+    fn read_delimiter_line(&mut self, chunk: &Bytes) -> Option<usize> {
         let mut position = 0;
         let candidate = loop {
             let rest = &chunk[position..];
@@ -97,36 +97,41 @@ impl PartReader {
             let start = position + found;
             let after = start + self.delimiter.text().len();
             let is_at_line_start = start == 0 || chunk[start - 1] == b'\n';
-            match Follows::read(&chunk[after..]) {
-                Follows::Headers(line) if is_at_line_start => {
+            match Continuation::read(&chunk[after..]) {
+                Continuation::Headers(line) if is_at_line_start => {
                     self.state = State::Headers;
                     return Some(after + line);
                 }
-                Follows::Incomplete => break start,
+                Continuation::Incomplete => break start,
                 _ => position = start + 1,
             }
         };
-        // The byte before it tells whether a line starts there.
+        // The byte before the candidate determines whether the candidate is at the start of a line.
         self.buffered.extend_from_slice(&chunk[candidate.saturating_sub(1)..]);
         None
     }
 
     /// Skips the headers of a part and returns their length; `None` if they are incomplete.
-    fn headers(&mut self, chunk: &Bytes, each: &mut impl FnMut(PartEvent)) -> Option<usize> {
-        let Some(length) = length_of_headers(chunk) else {
+    fn read_headers(&mut self, chunk: &Bytes, handle: &mut impl FnMut(PartEvent)) -> Option<usize> {
+        let Some(length) = headers_length(chunk) else {
             self.buffered.extend_from_slice(chunk);
             return None;
         };
-        each(PartEvent::Begin);
+        handle(PartEvent::Begin);
         self.state = State::Inside { has_content: false };
         Some(length)
     }
 
     /// Reads the bytes of a part in `chunk`; buffers bytes that may be the start of a delimiter.
-    fn part(&mut self, chunk: &Bytes, has_content: bool, each: &mut impl FnMut(PartEvent)) -> Option<usize> {
+    fn read_part(
+        &mut self,
+        chunk: &Bytes,
+        has_content: bool,
+        handle: &mut impl FnMut(PartEvent),
+    ) -> Option<usize> {
         let mut emit = |part: Bytes| {
             if !part.is_empty() {
-                each(PartEvent::Data(part));
+                handle(PartEvent::Data(part));
             }
         };
         let mut position = 0;
@@ -138,14 +143,13 @@ impl PartReader {
             let start = position + found;
             let end = line_break_before(chunk, start);
             let after = start + self.delimiter.text().len();
-            match Follows::read(&chunk[after..]) {
-                // A part without content has no line break of its own before the delimiter, only the one that ends its
-                // headers.
+            match Continuation::read(&chunk[after..]) {
+                // Before the delimiter of a part without content there is only the line break that ends the headers.
                 _ if end == start && (start > 0 || has_content) => position = start + 1,
-                Follows::Data => position = start + 1,
-                Follows::Incomplete => break (end, None),
-                Follows::Headers(line) => break (end, Some((after + line, State::Headers))),
-                Follows::Last => break (end, Some((chunk.len(), State::After))),
+                Continuation::Data => position = start + 1,
+                Continuation::Incomplete => break (end, None),
+                Continuation::Headers(line) => break (end, Some((after + line, State::Headers))),
+                Continuation::Last => break (end, Some((chunk.len(), State::After))),
             }
         };
         emit(chunk.slice(..end));
@@ -154,13 +158,13 @@ impl PartReader {
             self.state = State::Inside { has_content: has_content || end > 0 };
             return None;
         };
-        each(PartEvent::End);
+        handle(PartEvent::End);
         self.state = state;
         Some(read)
     }
 }
 
-/// The start of the complete or partial line break before `end`: it belongs to the delimiter, not to the part.
+/// Returns the start of the complete or partial line break before `end`: it belongs to the delimiter, not to the part.
 fn line_break_before(chunk: &[u8], end: usize) -> usize {
     let before = &chunk[..end];
     if before.ends_with(b"\r\n") {
@@ -180,15 +184,15 @@ mod tests {
     fn read(body: &[u8], size: usize) -> Result<Vec<Vec<u8>>, MultipartError> {
         let mut parts = PartReader::new("B");
         let (mut whole, mut open) = (Vec::new(), Vec::new());
-        let mut each = |piece| match piece {
+        let mut handle = |event| match event {
             PartEvent::Begin => open.clear(),
             PartEvent::Data(bytes) => open.extend_from_slice(&bytes),
             PartEvent::End => whole.push(open.clone()),
         };
         for chunk in body.chunks(size) {
-            parts.push(Bytes::copy_from_slice(chunk), &mut each)?;
+            parts.push(Bytes::copy_from_slice(chunk), &mut handle)?;
         }
-        parts.finish(&mut each)?;
+        parts.finish(&mut handle)?;
         Ok(whole)
     }
 

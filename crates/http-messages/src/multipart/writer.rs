@@ -1,6 +1,6 @@
 //! Writes the delimiters and headers of multipart bodies (RFC 2387; PS3.18 8.6.1.2.1).
 //!
-//! Does not know about the content of parts: the caller writes it between them.
+//! Does not know about the content of parts: the caller writes it.
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
@@ -19,37 +19,36 @@ impl Default for PartWriter {
 }
 
 impl PartWriter {
-    /// A writer with a new random boundary, which does not occur in a part by accident: 128 bits from the randomly
+    /// Creates a writer with a new random boundary, which does not occur in a part by accident: 128 bits from the randomly
     /// keyed hasher of the standard library.
     pub fn new() -> Self {
         let (one, other) = (RandomState::new(), RandomState::new());
         Self::with_boundary(format!("{:016x}{:016x}", one.hash_one("multipart"), other.hash_one("related")))
     }
 
-    /// A writer with this boundary: letters, digits and dashes, which must not occur in a part after a line break.
+    /// Creates a writer with this boundary: letters, digits and dashes, which must not occur in a part after a line break.
     pub fn with_boundary(boundary: impl Into<String>) -> Self {
         Self { boundary: boundary.into(), has_parts: false }
     }
 
-    /// The Content-Type of the body for parts of `media_type`, a type without parameters.
+    /// Returns the Content-Type of the body for parts of `media_type`, a type without parameters.
     pub fn content_type(&self, media_type: &str) -> String {
         format!("multipart/related; type=\"{media_type}\"; boundary={}", self.boundary)
     }
 
-    /// The delimiter and headers before the content of the next part, with this Content-Type and, if any,
-    /// Content-Location.
+    /// Returns the delimiter and the headers of the next part, with this Content-Type and, if present, this Content-Location.
     pub fn begin_part(&mut self, content_type: &str, content_location: Option<&str>) -> String {
         let line_break = if std::mem::replace(&mut self.has_parts, true) { "\r\n" } else { "" };
-        let mut head = format!("{line_break}--{}\r\nContent-Type: {content_type}\r\n", self.boundary);
+        let mut headers = format!("{line_break}--{}\r\nContent-Type: {content_type}\r\n", self.boundary);
         if let Some(location) = content_location {
             // Writing to a string cannot fail.
-            let _ = write!(head, "Content-Location: {location}\r\n");
+            let _ = write!(headers, "Content-Location: {location}\r\n");
         }
-        head.push_str("\r\n");
-        head
+        headers.push_str("\r\n");
+        headers
     }
 
-    /// The delimiter after the last part.
+    /// Returns the delimiter after the last part.
     pub fn end(self) -> String {
         let line_break = if self.has_parts { "\r\n" } else { "" };
         format!("{line_break}--{}--\r\n", self.boundary)
@@ -77,7 +76,7 @@ mod tests {
             body.extend_from_slice(writer.end().as_bytes());
             let mut reader = PartReader::new(boundary_of(&content_type).unwrap());
             let mut read: Vec<Vec<u8>> = Vec::new();
-            let mut each = |piece| match piece {
+            let mut each = |event| match event {
                 PartEvent::Begin => read.push(Vec::new()),
                 PartEvent::Data(bytes) => read.last_mut().unwrap().extend_from_slice(&bytes),
                 PartEvent::End => {}

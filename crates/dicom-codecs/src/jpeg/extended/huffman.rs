@@ -1,22 +1,22 @@
 //! Reads the bits of a scan and their Huffman codes (T.81 F.2.2).
 
-use super::super::BROKEN;
+use super::super::MALFORMED;
 use crate::CodecError;
 
 /// The maximum length of a code.
 const MAX_LEN: usize = 16;
 
-/// A table of codes (T.81 C.2), by their lengths from 1.
+/// A table of codes (T.81 C.2).
 #[derive(Debug, Clone)]
 pub(super) struct Codes {
-    /// For each length: the end of its codes, extended to [`MAX_LEN`] bits; and the number to add to a code to get the index of
-    /// its symbol.
+    /// For each code length, beginning with 1: the first number above its codes, extended to [`MAX_LEN`] bits; and the number to add
+    /// to a code to get the index of its symbol.
     lengths: [(u32, i32); MAX_LEN],
     symbols: Vec<u8>,
 }
 
 impl Codes {
-    /// A table from the number of codes of each length, and their symbols; `None` if there are more codes than a length allows.
+    /// Creates a table from the number of codes of each length, and their symbols. `None` if there are too many codes of a length.
     pub(super) fn new(counts: &[u8; MAX_LEN], symbols: &[u8]) -> Option<Self> {
         let (mut code, mut index) = (0_i32, 0_i32);
         let mut lengths = [(0, 0); MAX_LEN];
@@ -33,10 +33,10 @@ impl Codes {
         (usize::try_from(index) == Ok(symbols.len())).then(|| Self { lengths, symbols: symbols.to_vec() })
     }
 
-    /// The symbol whose code `bits` begin with, and the length of the code.
+    /// Returns the symbol whose code `bits` begin with, and the length of the code.
     fn find(&self, bits: u32) -> Option<(u8, u32)> {
-        let behind = |(end, _): &(u32, i32)| bits < *end;
-        let length = self.lengths.iter().position(behind)?;
+        let is_within = |(end, _): &(u32, i32)| bits < *end;
+        let length = self.lengths.iter().position(is_within)?;
         let code = i32::try_from(bits >> (MAX_LEN - 1 - length)).ok()?;
         let symbol = self.symbols.get(usize::try_from(code + self.lengths[length].1).ok()?)?;
         Some((*symbol, u32::try_from(length).ok()? + 1))
@@ -47,68 +47,68 @@ impl Codes {
 #[derive(Debug)]
 pub(super) struct JpegBits<'a> {
     bytes: &'a [u8],
-    /// Bits that were taken from `bytes` and not yet read, at its lower end.
-    held: u64,
-    count: u32,
+    /// Buffered bits, which were removed from `bytes` but are not read yet, in its lowest bits.
+    buffer: u64,
+    bit_count: u32,
     /// The number of the next restart marker.
     next_restart: u8,
 }
 
 impl<'a> JpegBits<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, held: 0, count: 0, next_restart: 0 }
+        Self { bytes, buffer: 0, bit_count: 0, next_restart: 0 }
     }
 
-    /// The next code's symbol.
-    pub(super) fn symbol(&mut self, codes: &Codes) -> Result<u8, CodecError> {
+    /// Reads the next code and returns its symbol.
+    pub(super) fn next_symbol(&mut self, codes: &Codes) -> Result<u8, CodecError> {
         self.fill();
         // Zeros follow the last bit; they complete no code.
-        let bits = (self.held << MAX_LEN >> self.count) & 0xFFFF;
-        let (symbol, length) = u32::try_from(bits).ok().and_then(|bits| codes.find(bits)).ok_or(BROKEN)?;
-        self.count = self.count.checked_sub(length).ok_or(BROKEN)?;
+        let bits = (self.buffer << MAX_LEN >> self.bit_count) & 0xFFFF;
+        let (symbol, length) = u32::try_from(bits).ok().and_then(|bits| codes.find(bits)).ok_or(MALFORMED)?;
+        self.bit_count = self.bit_count.checked_sub(length).ok_or(MALFORMED)?;
         Ok(symbol)
     }
 
-    /// A value of `size` bits, at most 15 (T.81 F.2.2.1, EXTEND): values that begin with a zero are negative.
-    pub(super) fn value(&mut self, size: u8) -> Result<i32, CodecError> {
+    /// Reads a value of `size` bits, at most 15 (T.81 F.2.2.1, EXTEND): values that begin with a zero are negative.
+    pub(super) fn next_value(&mut self, size: u8) -> Result<i32, CodecError> {
         if size == 0 {
             return Ok(0);
         }
         self.fill();
-        self.count = self.count.checked_sub(u32::from(size)).ok_or(BROKEN)?;
-        let bits = i32::try_from(self.held >> self.count & ((1 << size) - 1)).map_err(|_| BROKEN)?;
+        self.bit_count = self.bit_count.checked_sub(u32::from(size)).ok_or(MALFORMED)?;
+        let bits = i32::try_from(self.buffer >> self.bit_count & ((1 << size) - 1)).map_err(|_| MALFORMED)?;
         Ok(if bits < 1 << (size - 1) { bits + 1 - (1 << size) } else { bits })
     }
 
-    /// Skips the next restart marker.
+    /// Skips the next restart marker. Fails if another marker or unread data follows.
     pub(super) fn restart(&mut self) -> Result<(), CodecError> {
         // The rest of a byte is padding; a whole byte would be an additional block.
         self.fill();
-        if self.count >= 8 {
-            return Err(BROKEN);
+        if self.bit_count >= 8 {
+            return Err(MALFORMED);
         }
-        (self.held, self.count) = (0, 0);
-        let padded = self.bytes.iter().take_while(|byte| **byte == 0xFF).count();
-        let marker = *self.bytes.get(padded).ok_or(BROKEN)?;
-        if padded == 0 || marker != 0xD0 + self.next_restart {
-            return Err(BROKEN);
+        (self.buffer, self.bit_count) = (0, 0);
+        let marker_prefix_length = self.bytes.iter().take_while(|byte| **byte == 0xFF).count();
+        let marker = *self.bytes.get(marker_prefix_length).ok_or(MALFORMED)?;
+        if marker_prefix_length == 0 || marker != 0xD0 + self.next_restart {
+            return Err(MALFORMED);
         }
-        self.bytes = &self.bytes[padded + 1..];
+        self.bytes = &self.bytes[marker_prefix_length + 1..];
         self.next_restart = (self.next_restart + 1) % 8;
         Ok(())
     }
 
-    /// Reads ahead enough bits for any code or value, if there are any before the next marker.
+    /// Fills the buffer with enough bits for any code or value, if there are enough before the next marker.
     fn fill(&mut self) {
-        while self.count <= 32 {
-            let (byte, taken) = match self.bytes {
+        while self.bit_count <= 32 {
+            let (byte, consumed) = match self.bytes {
                 [0xFF, 0, ..] => (0xFF, 2),
                 [0xFF, ..] | [] => return,
                 [byte, ..] => (*byte, 1),
             };
-            self.held = self.held << 8 | u64::from(byte);
-            self.count += 8;
-            self.bytes = &self.bytes[taken..];
+            self.buffer = self.buffer << 8 | u64::from(byte);
+            self.bit_count += 8;
+            self.bytes = &self.bytes[consumed..];
         }
     }
 }
@@ -117,7 +117,7 @@ impl<'a> JpegBits<'a> {
 mod tests {
     use super::*;
 
-    /// 0, 10, 110 for 5, 6, 7.
+    /// Returns a table with the codes 0, 10 and 110 for the symbols 5, 6 and 7.
     fn codes() -> Codes {
         let mut counts = [0; MAX_LEN];
         counts[..3].fill(1);
@@ -127,18 +127,18 @@ mod tests {
     #[test]
     fn codes_are_distinguished_by_their_first_bits() {
         let mut bits = JpegBits::new(&[0b0101_1001, 0b0111_1111]);
-        let symbols: Vec<_> = (0..5).map(|_| bits.symbol(&codes()).unwrap()).collect();
+        let symbols: Vec<_> = (0..5).map(|_| bits.next_symbol(&codes()).unwrap()).collect();
         assert_eq!(symbols, [5, 6, 7, 5, 6]);
-        assert_eq!(bits.value(2).unwrap(), 3);
-        assert!(bits.symbol(&codes()).is_err(), "ones alone are no code");
+        assert_eq!(bits.next_value(2).unwrap(), 3);
+        assert!(bits.next_symbol(&codes()).is_err(), "no code consists of ones only");
     }
 
     #[test]
     fn values_that_begin_with_a_zero_are_negative() {
         let mut bits = JpegBits::new(&[0b0100_0110, 0b1100_0111]);
-        let values: Vec<_> = [1, 1, 2, 2, 2, 2, 3, 3].map(|size| bits.value(size).unwrap()).into();
+        let values: Vec<_> = [1, 1, 2, 2, 2, 2, 3, 3].map(|size| bits.next_value(size).unwrap()).into();
         assert_eq!(values, [-1, 1, -3, -2, 2, 3, -7, 7]);
-        assert!(bits.value(1).is_err(), "there is nothing more");
+        assert!(bits.next_value(1).is_err(), "all bits are read");
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
     fn restart_markers_must_be_in_order() {
         let mut bits = JpegBits::new(&[0b0111_1111, 0xFF, 0xD0, 0b0111_1111, 0xFF, 0xFF, 0xD1, 0xFF, 0xD1]);
         for _ in 0..2 {
-            assert_eq!(bits.symbol(&codes()).unwrap(), 5);
+            assert_eq!(bits.next_symbol(&codes()).unwrap(), 5);
             bits.restart().unwrap();
         }
         assert!(bits.restart().is_err());

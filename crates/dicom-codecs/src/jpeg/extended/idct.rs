@@ -8,10 +8,10 @@ pub(super) const BLOCK: usize = 64;
 /// Eight lines of eight samples or coefficients.
 pub(super) type Block = [f32; BLOCK];
 
-/// The cosines for each position in a line.
-pub(super) struct Cosine([[f32; 8]; 8]);
+/// The factors of the transform for each position in a line.
+pub(super) struct Transform([[f32; 8]; 8]);
 
-impl Cosine {
+impl Transform {
     pub(super) fn new() -> Self {
         let mut cosines = [[0.0; 8]; 8];
         for (x, cosines) in (0_u8..).zip(&mut cosines) {
@@ -23,20 +23,20 @@ impl Cosine {
         Self(cosines)
     }
 
-    /// The samples, relative to the middle of their range.
+    /// Returns the samples of a block, relative to the middle of their range.
     pub(super) fn invert(&self, coefficients: &Block) -> Block {
         // Lines first, then columns: each step transposes its result.
-        self.lines(&self.lines(coefficients))
+        self.invert_lines(&self.invert_lines(coefficients))
     }
 
-    fn lines(&self, block: &Block) -> Block {
-        let mut turned = [0.0; BLOCK];
+    fn invert_lines(&self, block: &Block) -> Block {
+        let mut transposed = [0.0; BLOCK];
         for (y, line) in block.chunks_exact(8).enumerate() {
             for (x, cosines) in self.0.iter().enumerate() {
-                turned[x * 8 + y] = line.iter().zip(cosines).map(|(value, cosine)| value * cosine).sum();
+                transposed[x * 8 + y] = line.iter().zip(cosines).map(|(value, cosine)| value * cosine).sum();
             }
         }
-        turned
+        transposed
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
     fn the_first_coefficient_is_eight_times_the_mean() {
         let mut coefficients = [0.0; BLOCK];
         coefficients[0] = 800.0;
-        let samples = Cosine::new().invert(&coefficients);
+        let samples = Transform::new().invert(&coefficients);
         assert!(samples.iter().all(|sample| (sample - 100.0).abs() < 1e-3), "{samples:?}");
     }
 
@@ -56,7 +56,7 @@ mod tests {
     fn a_coefficient_of_the_first_line_changes_along_lines_only() {
         let mut coefficients = [0.0; BLOCK];
         coefficients[1] = 100.0;
-        let samples = Cosine::new().invert(&coefficients);
+        let samples = Transform::new().invert(&coefficients);
         assert!((samples[0] + samples[7]).abs() < 1e-3 && samples[0] > samples[1]);
         assert!(samples.chunks_exact(8).all(|line| line == &samples[..8]));
     }

@@ -1,4 +1,4 @@
-//! Streams written bit by bit. tests/e2e compares a real one with the result of another decoder.
+//! Streams written bit by bit. tests/e2e compares a real stream with the result of another decoder.
 
 use std::fmt::Write;
 
@@ -13,30 +13,30 @@ fn layout(rows: u16) -> FrameLayout {
     FrameLayout::new(&gray(rows, 20, 16, 12)).unwrap()
 }
 
-/// A stream of `components`, in which each block has one gray level, with a restart marker after every `restart` blocks.
+/// Returns a stream with `components` whose blocks have one gray level each, with a restart marker after every `restart` blocks.
 fn stream(rows: u8, components: u8, grays: &[i32], restart: usize) -> Vec<u8> {
     let segment = |marker: u8, bytes: &[u8]| {
         let length = u8::try_from(bytes.len() + 2).unwrap();
         [&[0xFF, marker, 0, length][..], bytes].concat()
     };
-    // The first code of each size has five bits, and the end of a block one.
-    let sizes =
+    // The code of a DC size has five bits; the code for the end of a block has one bit.
+    let size_codes =
         [&[0x00][..], &[0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &(0..16).collect::<Vec<_>>()];
     let end_of_block = [&[0x11][..], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0]];
-    let named: Vec<u8> = (1..=components).flat_map(|component| [component, 0x11, 0]).collect();
+    let component_parameters: Vec<u8> = (1..=components).flat_map(|component| [component, 0x11, 0]).collect();
     let mut bytes = [
         vec![0xFF, 0xD8],
         segment(0xDB, &[&[0][..], &[8; 64]].concat()),
-        segment(0xC4, &[sizes, end_of_block].concat().concat()),
+        segment(0xC4, &[size_codes, end_of_block].concat().concat()),
         segment(0xDD, &[0, u8::try_from(restart).unwrap()]),
-        segment(0xC1, &[&[12, 0, rows, 0, 20, components][..], &named].concat()),
+        segment(0xC1, &[&[12, 0, rows, 0, 20, components][..], &component_parameters].concat()),
         segment(0xDA, &[1, 1, 0x01, 0, 63, 0]),
     ]
     .concat();
     let (mut bits, mut prediction) = (String::new(), 2048);
     for (block, gray) in grays.iter().enumerate() {
         if restart > 0 && block > 0 && block % restart == 0 {
-            bytes.extend(padded(&bits));
+            bytes.extend(pack(&bits));
             bytes.extend([0xFF, 0xD0 + u8::try_from((block / restart - 1) % 8).unwrap()]);
             (bits, prediction) = (String::new(), 2048);
         }
@@ -50,31 +50,31 @@ fn stream(rows: u8, components: u8, grays: &[i32], restart: usize) -> Vec<u8> {
         }
         bits.push('0');
     }
-    bytes.extend(padded(&bits));
+    bytes.extend(pack(&bits));
     bytes.extend([0xFF, 0xD9]);
     bytes
 }
 
-fn padded(bits: &str) -> Vec<u8> {
+fn pack(bits: &str) -> Vec<u8> {
     let padded = format!("{bits}{}", "1".repeat(bits.len().next_multiple_of(8) - bits.len()));
-    let byte = |at| u8::from_str_radix(&padded[at..at + 8], 2).unwrap();
-    let stuffed = |byte| if byte == 0xFF { vec![0xFF, 0] } else { vec![byte] };
-    (0..padded.len()).step_by(8).map(byte).flat_map(stuffed).collect()
+    let byte = |index| u8::from_str_radix(&padded[index..index + 8], 2).unwrap();
+    let stuff = |byte| if byte == 0xFF { vec![0xFF, 0] } else { vec![byte] };
+    (0..padded.len()).step_by(8).map(byte).flat_map(stuff).collect()
 }
 
 const GRAYS: [i32; 6] = [0, 4095, 2048, 100, 3000, 2049];
 
 #[test]
-fn frame_header_besides_the_first_is_an_error() {
+fn second_frame_header_is_an_error() {
     let whole = stream(10, 1, &GRAYS, 0);
     let start = whole.windows(2).position(|marker| marker == [0xFF, 0xC1]).unwrap();
     for marker in [0xC0, 0xC1, 0xC2] {
         let mut other = whole[start..start + 13].to_vec();
         other[1] = marker;
         let before = [&whole[..start], &other, &whole[start..]].concat();
-        let behind = [&whole[..start + 13], &other, &whole[start + 13..]].concat();
-        assert_eq!(decode(&before, &layout(10)), Err(BROKEN), "{marker:x}");
-        assert_eq!(decode(&behind, &layout(10)), Err(BROKEN), "{marker:x}");
+        let after = [&whole[..start + 13], &other, &whole[start + 13..]].concat();
+        assert_eq!(decode(&before, &layout(10)), Err(MALFORMED), "{marker:x}");
+        assert_eq!(decode(&after, &layout(10)), Err(MALFORMED), "{marker:x}");
     }
 }
 
@@ -85,12 +85,12 @@ fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
         assert!(is_of_12_bits(&stream));
         let samples = decode(&stream, &layout(10)).unwrap();
         assert_eq!(samples.len(), 200);
-        for (at, sample) in samples.iter().enumerate() {
-            let (row, column) = (at / COLUMNS, at % COLUMNS);
+        for (index, sample) in samples.iter().enumerate() {
+            let (row, column) = (index / COLUMNS, index % COLUMNS);
             assert_eq!(
                 i32::from(*sample),
                 GRAYS[row / 8 * 3 + column / 8],
-                "{row} {column}, every {restart}"
+                "row {row}, column {column}, restart interval {restart}"
             );
         }
     }
@@ -100,22 +100,22 @@ fn blocks_are_placed_in_order_and_cropped_at_the_edges() {
 fn a_stream_that_is_truncated_or_of_another_size_is_rejected() {
     let whole = stream(10, 1, &GRAYS, 2);
     assert!(decode(&whole, &layout(11)).is_err());
-    let last = whole.len() - 2;
-    for length in 0..last {
-        assert!(decode(&whole[..length], &layout(10)).is_err(), "{length} of {last}");
+    let data_end = whole.len() - 2;
+    for length in 0..data_end {
+        assert!(decode(&whole[..length], &layout(10)).is_err(), "{length} of {data_end}");
     }
-    assert_eq!(decode(&whole[..last], &layout(10)).unwrap(), decode(&whole, &layout(10)).unwrap());
+    assert_eq!(decode(&whole[..data_end], &layout(10)).unwrap(), decode(&whole, &layout(10)).unwrap());
     let colors = stream(10, 3, &GRAYS, 0);
     assert!(matches!(decode(&colors, &layout(10)), Err(CodecError::Unsupported(_))));
 }
 
 proptest! {
     #[test]
-    fn no_stream_makes_it_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
+    fn no_stream_makes_the_decoder_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
         let mut bytes = stream(10, 1, &GRAYS, 2);
-        for (at, byte) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
         }
         if let Ok(samples) = decode(&bytes, &layout(10)) {
             prop_assert!(samples.iter().all(|sample| *sample <= 4095));

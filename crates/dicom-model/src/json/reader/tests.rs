@@ -35,8 +35,8 @@ fn body_that_is_not_an_array_of_objects_is_rejected_with_a_reason() {
         ("[1]", RowError::NotAnObject { row: 1 }),
         ("[null]", RowError::NotAnObject { row: 1 }),
         ("[{},]", RowError::NotAnObject { row: 2 }),
-        ("[{} {}]", RowError::Broken { row: 2 }),
-        ("[{\"a\":}]", RowError::Broken { row: 1 }),
+        ("[{} {}]", RowError::Malformed { row: 2 }),
+        ("[{\"a\":}]", RowError::Malformed { row: 1 }),
         ("[{}", RowError::Truncated { rows: 1 }),
         ("[{},", RowError::Truncated { rows: 1 }),
         ("[{},{\"00100020\":{", RowError::Truncated { rows: 1 }),
@@ -89,22 +89,22 @@ proptest! {
 #[test]
 fn number_can_be_split_between_chunks_for_every_row_type() {
     let list = br#"[{"00280030":{"vr":"DS","Value":[-2.5,0.5e-3,1E+10,-0]}},{"x":-1.5}]"#;
-    for cut in 1..list.len() {
-        let (first, second) = list.split_at(cut);
+    for split in 1..list.len() {
+        let (first, second) = list.split_at(split);
         let (mut raw, mut ignored) =
             (RowReader::<Box<serde_json::value::RawValue>>::new(), RowReader::<serde::de::IgnoredAny>::new());
         let mut texts = Vec::new();
-        for piece in [first, second] {
-            raw.push(piece, &mut |row| texts.push(row.get().to_owned())).unwrap();
-            ignored.push(piece, &mut |_| ()).unwrap();
+        for chunk in [first, second] {
+            raw.push(chunk, &mut |row| texts.push(row.get().to_owned())).unwrap();
+            ignored.push(chunk, &mut |_| ()).unwrap();
         }
-        assert_eq!(raw.finish(&mut |row| texts.push(row.get().to_owned())), Ok(2), "{cut}");
-        assert_eq!(ignored.finish(&mut |_| ()), Ok(2), "{cut}");
-        assert_eq!(format!("[{}]", texts.join(",")).as_bytes(), list, "{cut}");
+        assert_eq!(raw.finish(&mut |row| texts.push(row.get().to_owned())), Ok(2), "{split}");
+        assert_eq!(ignored.finish(&mut |_| ()), Ok(2), "{split}");
+        assert_eq!(format!("[{}]", texts.join(",")).as_bytes(), list, "{split}");
     }
-    let mut broken = RowReader::<Box<serde_json::value::RawValue>>::new();
-    broken.push(b"[{\"x\":-", &mut |_| ()).unwrap();
-    assert_eq!(broken.push(b"x}]", &mut |_| ()), Err(RowError::Broken { row: 1 }));
+    let mut malformed = RowReader::<Box<serde_json::value::RawValue>>::new();
+    malformed.push(b"[{\"x\":-", &mut |_| ()).unwrap();
+    assert_eq!(malformed.push(b"x}]", &mut |_| ()), Err(RowError::Malformed { row: 1 }));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn error_before_a_number_that_ends_the_body_is_reported_for_every_chunk_size() {
         for size in 1..=body.len() {
             assert_eq!(
                 read_in_chunks(body.as_bytes(), size),
-                Err(RowError::Broken { row: 1 }),
+                Err(RowError::Malformed { row: 1 }),
                 "{body} {size}"
             );
         }

@@ -6,29 +6,33 @@ use dicom_dictionary_std::tags;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-struct Path;
+struct DebugPath;
 
-impl BulkDataLinks for Path {
+impl BulkDataLinks for DebugPath {
     fn link(&self, path: &[Step]) -> String {
         format!("{path:?}")
     }
 }
 
-fn written(data: &DataSet) -> Json {
+fn write(data: &DataSet) -> Json {
     let mut bytes = Vec::new();
-    write_data_set(&mut bytes, data, &Path).unwrap();
+    write_data_set(&mut bytes, data, &DebugPath).unwrap();
     serde_json::from_slice(&bytes)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes)))
 }
 
-fn one(tag: Tag, vr: VR, value: DataValue) -> Json {
+fn write_element(tag: Tag, vr: VR, value: DataValue) -> Json {
     let mut data = DataSet::default();
     data.insert(tag, DataElement { vr, value });
-    written(&data).as_object().unwrap().values().next().unwrap().clone()
+    write(&data).as_object().unwrap().values().next().unwrap().clone()
 }
 
 fn texts(vr: VR, values: &[&str]) -> Json {
-    one(Tag(0x0009, 0x1001), vr, DataValue::Text(values.iter().map(|value| (*value).into()).collect()))
+    write_element(
+        Tag(0x0009, 0x1001),
+        vr,
+        DataValue::Text(values.iter().map(|value| (*value).into()).collect()),
+    )
 }
 
 #[test]
@@ -47,8 +51,11 @@ fn empty_values_are_null_and_empty_elements_have_no_value() {
     assert_eq!(texts(VR::LO, &["S5", "", "7"]), json!({"vr": "LO", "Value": ["S5", null, "7"]}));
     assert_eq!(texts(VR::PN, &["", "A"]), json!({"vr": "PN", "Value": [null, {"Alphabetic": "A"}]}));
     assert_eq!(texts(VR::LO, &[]), json!({"vr": "LO"}));
-    assert_eq!(one(tags::ROWS, VR::US, DataValue::Binary(Box::default())), json!({"vr": "US"}));
-    assert_eq!(one(tags::PROCEDURE_CODE_SEQUENCE, VR::SQ, DataValue::Items(vec![])), json!({"vr": "SQ"}));
+    assert_eq!(write_element(tags::ROWS, VR::US, DataValue::Binary(Box::default())), json!({"vr": "US"}));
+    assert_eq!(
+        write_element(tags::PROCEDURE_CODE_SEQUENCE, VR::SQ, DataValue::Items(vec![])),
+        json!({"vr": "SQ"})
+    );
 }
 
 #[test]
@@ -63,16 +70,16 @@ fn number_strings_are_numbers_if_they_are_valid() {
 #[test]
 fn binary_numbers_are_read_in_little_endian_order() {
     let bytes = |bytes: &[u8]| DataValue::Binary(bytes.into());
-    assert_eq!(one(tags::ROWS, VR::US, bytes(&[0, 2])), json!({"vr": "US", "Value": [512]}));
-    assert_eq!(one(tags::ROWS, VR::SS, bytes(&[0xFF, 0xFF])), json!({"vr": "SS", "Value": [-1]}));
+    assert_eq!(write_element(tags::ROWS, VR::US, bytes(&[0, 2])), json!({"vr": "US", "Value": [512]}));
+    assert_eq!(write_element(tags::ROWS, VR::SS, bytes(&[0xFF, 0xFF])), json!({"vr": "SS", "Value": [-1]}));
     assert_eq!(
-        one(tags::FRAME_INCREMENT_POINTER, VR::AT, bytes(&[0x18, 0x00, 0x63, 0x10])),
+        write_element(tags::FRAME_INCREMENT_POINTER, VR::AT, bytes(&[0x18, 0x00, 0x63, 0x10])),
         json!({"vr": "AT", "Value": ["00181063"]})
     );
     let floats: Vec<u8> =
         [1.1_f32, f32::NAN, f32::NEG_INFINITY].iter().flat_map(|f| f.to_le_bytes()).collect();
     assert_eq!(
-        one(tags::GRAPHIC_DATA, VR::FL, bytes(&floats)),
+        write_element(tags::GRAPHIC_DATA, VR::FL, bytes(&floats)),
         json!({"vr": "FL", "Value": [f64::from(1.1_f32), "NaN", "-inf"]})
     );
 }
@@ -80,13 +87,14 @@ fn binary_numbers_are_read_in_little_endian_order() {
 #[test]
 fn bytes_are_inline_and_large_values_have_a_link_with_their_path() {
     assert_eq!(
-        one(Tag(0x0009, 0x1001), VR::OB, DataValue::Binary(Box::from([1, 2, 3]))),
+        write_element(Tag(0x0009, 0x1001), VR::OB, DataValue::Binary(Box::from([1, 2, 3]))),
         json!({"vr": "OB", "InlineBinary": "AQID"})
     );
     let mut item = DataSet::default();
     let range = ByteRange { offset: 1, length: 2 };
     item.insert(tags::PIXEL_DATA, DataElement { vr: VR::OW, value: DataValue::Bulk(range) });
-    let sequence = one(tags::ICON_IMAGE_SEQUENCE, VR::SQ, DataValue::Items(vec![DataSet::default(), item]));
+    let sequence =
+        write_element(tags::ICON_IMAGE_SEQUENCE, VR::SQ, DataValue::Items(vec![DataSet::default(), item]));
     let steps =
         [Step::Attribute(tags::ICON_IMAGE_SEQUENCE), Step::Item(2), Step::Attribute(tags::PIXEL_DATA)];
     assert_eq!(
@@ -97,8 +105,11 @@ fn bytes_are_inline_and_large_values_have_a_link_with_their_path() {
 
 #[test]
 fn character_set_of_the_output_is_utf_8_for_every_input() {
-    let set =
-        one(tags::SPECIFIC_CHARACTER_SET, VR::CS, DataValue::Text(vec!["".into(), "ISO 2022 IR 87".into()]));
+    let set = write_element(
+        tags::SPECIFIC_CHARACTER_SET,
+        VR::CS,
+        DataValue::Text(vec!["".into(), "ISO 2022 IR 87".into()]),
+    );
     assert_eq!(set, json!({"vr": "CS", "Value": ["ISO_IR 192"]}));
 }
 
@@ -151,8 +162,8 @@ fn data_set() -> impl Strategy<Value = DataSet> {
     })
 }
 
-/// Expected number of values of an element.
-fn expected(element: &DataElement) -> usize {
+/// Returns the expected number of values of an element.
+fn expected_count(element: &DataElement) -> usize {
     match &element.value {
         DataValue::Text(values) => values.len(),
         DataValue::Items(items) => items.len(),
@@ -163,7 +174,7 @@ fn expected(element: &DataElement) -> usize {
 proptest! {
     #[test]
     fn any_data_set_becomes_json_with_every_element_in_tag_order(data in data_set()) {
-        let json = written(&data);
+        let json = write(&data);
         let object = json.as_object().unwrap();
         let tags: Vec<String> = data.iter().map(|(tag, _)| crate::tag::hex(tag)).collect();
         prop_assert_eq!(object.keys().cloned().collect::<Vec<_>>(), tags);
@@ -171,7 +182,7 @@ proptest! {
             prop_assert_eq!(member["vr"].as_str().unwrap(), element.vr.to_string());
             if !matches!(element.value, DataValue::Binary(_)) && tag != tags::SPECIFIC_CHARACTER_SET {
                 let values = member.get("Value").map_or(0, |values| values.as_array().unwrap().len());
-                prop_assert_eq!(values, expected(element));
+                prop_assert_eq!(values, expected_count(element));
             }
         }
     }

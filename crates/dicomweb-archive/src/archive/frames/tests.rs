@@ -9,7 +9,7 @@ use dicom_model::json::writer::Step;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use tempfile::NamedTempFile;
 
-/// Retired, and therefore deprecated in the dictionary.
+/// The UID of the retired transfer syntax, which is deprecated in the dictionary.
 const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
 fn image(frames: u16, rows: u16, columns: u16, bits: u16) -> InMemDicomObject {
@@ -22,17 +22,21 @@ fn image(frames: u16, rows: u16, columns: u16, bits: u16) -> InMemDicomObject {
     ])
 }
 
-fn native(mut object: InMemDicomObject, bytes: &[u8]) -> NamedTempFile {
+fn native_file(mut object: InMemDicomObject, bytes: &[u8]) -> NamedTempFile {
     object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(C::from_slice(bytes))));
-    file(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
+    write_file(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
 }
 
-fn fragments(mut object: InMemDicomObject, offsets: Vec<u32>, fragments: Vec<Vec<u8>>) -> NamedTempFile {
+fn encapsulated_file(
+    mut object: InMemDicomObject,
+    offsets: Vec<u32>,
+    fragments: Vec<Vec<u8>>,
+) -> NamedTempFile {
     object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PixelFragmentSequence::new(offsets, fragments)));
-    file(object, uids::JPEG2000_LOSSLESS)
+    write_file(object, uids::JPEG2000_LOSSLESS)
 }
 
-fn file(object: InMemDicomObject, transfer_syntax: &str) -> NamedTempFile {
+fn write_file(object: InMemDicomObject, transfer_syntax: &str) -> NamedTempFile {
     let meta = FileMetaTableBuilder::new()
         .media_storage_sop_class_uid("1.2")
         .media_storage_sop_instance_uid("1.2.3")
@@ -52,7 +56,7 @@ fn frames_of(file: &NamedTempFile) -> Vec<Vec<u8>> {
 
 #[test]
 fn native_frames_are_located_by_their_size() {
-    let file = native(image(3, 2, 2, 8), &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    let file = native_file(image(3, 2, 2, 8), &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     assert_eq!(frames_of(&file), [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]);
     let frames = locate(file.path()).unwrap();
     assert_eq!(frames.media, "application/octet-stream");
@@ -64,7 +68,7 @@ fn native_frames_are_located_by_their_size() {
 fn frames_with_one_bit_per_pixel_are_shifted_to_a_byte_boundary() {
     // Three frames of 3 × 3 pixels: 27 bits, the first pixel in the lowest bit.
     let bits: u32 = 0b1_0000_0001 | 0b0_1010_1010 << 9 | 0b1_1111_1111 << 18;
-    let file = native(image(3, 3, 3, 1), &bits.to_le_bytes());
+    let file = native_file(image(3, 3, 3, 1), &bits.to_le_bytes());
     assert_eq!(frames_of(&file), [[0b0000_0001, 1], [0b1010_1010, 0], [0b1111_1111, 1]]);
 }
 
@@ -75,7 +79,7 @@ fn frames_in_big_endian_words_can_begin_and_end_inside_a_word() {
     let pixels = |bits| {
         let mut object = image(3, 3, 3, bits);
         object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(Clone::clone(&words))));
-        file(object, EXPLICIT_VR_BIG_ENDIAN)
+        write_file(object, EXPLICIT_VR_BIG_ENDIAN)
     };
     assert_eq!(frames_of(&pixels(8)), [&samples[..9], &samples[9..18], &samples[18..27]]);
     // Bits 0 to 8, 9 to 17, 18 to 26 of the bytes 1, 2, 3, 4.
@@ -83,17 +87,17 @@ fn frames_in_big_endian_words_can_begin_and_end_inside_a_word() {
 }
 
 #[test]
-fn big_endian_samples_of_several_bytes_are_numbers_whatever_their_vr() {
+fn big_endian_samples_of_several_bytes_are_swapped_for_every_vr() {
     let frame = |vr, bits, value: PrimitiveValue| {
         let mut object = image(1, 1, 1, bits);
         object.put(DataElement::new(tags::PIXEL_DATA, vr, value));
-        let file = file(object, EXPLICIT_VR_BIG_ENDIAN);
+        let file = write_file(object, EXPLICIT_VR_BIG_ENDIAN);
         let Ok(Some(Value::Octets(value))) =
             retrieve::value(file.path(), &[Step::Attribute(tags::PIXEL_DATA)])
         else {
             panic!("no value");
         };
-        let value = value.bytes().unwrap();
+        let value = value.read().unwrap();
         let frames = frames_of(&file);
         assert_eq!(frames, [value], "the frame and the value");
         frames.concat()
@@ -103,14 +107,14 @@ fn big_endian_samples_of_several_bytes_are_numbers_whatever_their_vr() {
 }
 
 #[test]
-fn pixel_data_that_are_too_short_are_rejected() {
-    let file = native(image(3, 2, 2, 8), &[0; 10]);
+fn pixel_data_that_is_too_short_is_rejected() {
+    let file = native_file(image(3, 2, 2, 8), &[0; 10]);
     assert!(matches!(locate(file.path()), Err(FramesError::Inconsistent(_))));
 }
 
 #[test]
 fn each_fragment_is_a_frame_if_their_numbers_are_equal() {
-    let file = fragments(image(2, 2, 2, 8), vec![], vec![vec![1, 1], vec![2, 2, 2, 2]]);
+    let file = encapsulated_file(image(2, 2, 2, 8), vec![], vec![vec![1, 1], vec![2, 2, 2, 2]]);
     assert_eq!(frames_of(&file), [vec![1, 1], vec![2, 2, 2, 2]]);
     assert_eq!(locate(file.path()).unwrap().media, "image/jp2");
 }
@@ -118,10 +122,10 @@ fn each_fragment_is_a_frame_if_their_numbers_are_equal() {
 #[test]
 fn fragments_are_assigned_by_the_offset_table() {
     let parts = vec![vec![1, 1], vec![2, 2], vec![3, 3]];
-    let file = fragments(image(2, 2, 2, 8), vec![0, 20], parts.clone());
+    let file = encapsulated_file(image(2, 2, 2, 8), vec![0, 20], parts.clone());
     assert_eq!(frames_of(&file), [vec![1, 1, 2, 2], vec![3, 3]]);
-    let file = fragments(image(1, 2, 2, 8), vec![], parts.clone());
+    let file = encapsulated_file(image(1, 2, 2, 8), vec![], parts.clone());
     assert_eq!(frames_of(&file), [[1, 1, 2, 2, 3, 3]]);
-    let file = fragments(image(2, 2, 2, 8), vec![], parts);
+    let file = encapsulated_file(image(2, 2, 2, 8), vec![], parts);
     assert!(matches!(locate(file.path()), Err(FramesError::Inconsistent(_))));
 }

@@ -56,8 +56,8 @@ fn uids_match_as_a_list() {
     assert!(matches_any(VR::UI, "1.2,1.3", &["1.3"]));
     assert!(matches_any(VR::UI, "1.2\\1.3", &["1.2"]));
     assert!(!matches_any(VR::UI, "1.2,1.3", &["1.2.3"]));
-    for bad in ["1.2*", "1.2,", "a", "1.2 "] {
-        assert_eq!(Condition::parse(VR::UI, bad), Err(ConditionError::Uid), "{bad}");
+    for invalid in ["1.2*", "1.2,", "a", "1.2 "] {
+        assert_eq!(Condition::parse(VR::UI, invalid), Err(ConditionError::Uid), "{invalid}");
     }
 }
 
@@ -71,8 +71,8 @@ fn dates_match_as_single_values_and_in_ranges() {
     }
     assert!(matches_any(VR::DA, "19940130", &["1994.01.30"]));
     assert!(!matches_any(VR::DA, "-20230511", &["garbage"]));
-    for bad in ["2023-05-11", "202305", "20231341", "-", "2023051a", "20230501-20230531-"] {
-        assert_eq!(Condition::parse(VR::DA, bad), Err(ConditionError::DateOrTime), "{bad}");
+    for invalid in ["2023-05-11", "202305", "20231341", "-", "2023051a", "20230501-20230531-"] {
+        assert_eq!(Condition::parse(VR::DA, invalid), Err(ConditionError::DateOrTime), "{invalid}");
     }
 }
 
@@ -105,13 +105,13 @@ fn code_strings_match_as_lists_and_binary_data_are_rejected() {
     assert_eq!(Condition::parse(VR::SQ, "x"), Err(ConditionError::Representation));
 }
 
-/// The definition, with exponential time.
-fn oracle(pattern: &[char], text: &[char]) -> bool {
+/// Whether `pattern` matches `text`, by the definition; takes exponential time.
+fn matches_by_definition(pattern: &[char], text: &[char]) -> bool {
     match pattern {
         [] => text.is_empty(),
-        ['*', rest @ ..] => (0..=text.len()).any(|taken| oracle(rest, &text[taken..])),
-        ['?', rest @ ..] => !text.is_empty() && oracle(rest, &text[1..]),
-        [first, rest @ ..] => text.first() == Some(first) && oracle(rest, &text[1..]),
+        ['*', rest @ ..] => (0..=text.len()).any(|taken| matches_by_definition(rest, &text[taken..])),
+        ['?', rest @ ..] => !text.is_empty() && matches_by_definition(rest, &text[1..]),
+        [first, rest @ ..] => text.first() == Some(first) && matches_by_definition(rest, &text[1..]),
     }
 }
 
@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn wildcards_match_like_the_reference_implementation(pattern in "[ab*?山]{0,8}", text in "[ab*?山]{0,10}") {
         let chars = |text: &str| text.chars().collect::<Vec<_>>();
-        prop_assert_eq!(Pattern::new(&pattern).accepts(&text), oracle(&chars(&pattern), &chars(&text)));
+        prop_assert_eq!(Pattern::new(&pattern).accepts(&text), matches_by_definition(&chars(&pattern), &chars(&text)));
     }
 
     #[test]

@@ -3,19 +3,22 @@
 use super::*;
 use proptest::prelude::*;
 
-fn matched(raw: &str) -> Vec<Vec<Tag>> {
+fn match_paths(raw: &str) -> Vec<Vec<Tag>> {
     Query::parse(raw).unwrap().matches.into_iter().map(|one| one.path).collect()
 }
 
 #[test]
 fn attributes_are_identified_by_keyword_by_tag_and_by_path() {
-    assert_eq!(matched("PatientID=1"), [[tags::PATIENT_ID]]);
-    assert_eq!(matched("00100020=1"), [[tags::PATIENT_ID]]);
+    assert_eq!(match_paths("PatientID=1"), [[tags::PATIENT_ID]]);
+    assert_eq!(match_paths("00100020=1"), [[tags::PATIENT_ID]]);
     assert_eq!(
-        matched("RequestAttributesSequence.AccessionNumber=1"),
+        match_paths("RequestAttributesSequence.AccessionNumber=1"),
         [[tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::ACCESSION_NUMBER]]
     );
-    assert_eq!(matched("0040A370.00080050=1"), [[tags::REFERENCED_REQUEST_SEQUENCE, tags::ACCESSION_NUMBER]]);
+    assert_eq!(
+        match_paths("0040A370.00080050=1"),
+        [[tags::REFERENCED_REQUEST_SEQUENCE, tags::ACCESSION_NUMBER]]
+    );
 }
 
 #[test]

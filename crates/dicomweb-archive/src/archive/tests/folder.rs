@@ -37,7 +37,7 @@ fn every_file_is_counted_and_none_stops_indexing() {
             instances: 2,
             not_dicom: 2,
             dicomdir: 0,
-            broken: 1,
+            malformed: 1,
             unidentified: 1,
             repeated: 1,
             unreadable: 0

@@ -1,4 +1,5 @@
-//! Identifiers that are difficult to distinguish: the same from two issuers, with wildcards, different only in case.
+//! Patients with identifiers that are difficult to distinguish: the same identifier from two issuers, identifiers with wildcards, and
+//! identifiers that differ only in case.
 
 use super::{NORTH, NORTH_ORDERS, SOUTH};
 use crate::samples::codes;
@@ -44,7 +45,7 @@ pub(super) const FRANK: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// The other patient with that Patient ID.
+/// The other patient with the Patient ID of [`FRANK`].
 pub(super) const ISABEL: Patient = Patient {
     id: Is("4711"),
     issuer: Some(SOUTH),
@@ -104,7 +105,7 @@ pub(super) const ASTRID: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Identifiers that those wildcards would match.
+/// Identifiers that the wildcards of [`ASTRID`] match.
 pub(super) const LEO: Patient = Patient {
     id: Is("P11"),
     name: Is("Lookalike^Leo"),
@@ -121,7 +122,7 @@ pub(super) const LEO: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Identifiers that differ from those only in case.
+/// Identifiers that differ from those of [`LEO`] only in case.
 pub(super) const LOWER: Patient = Patient {
     id: Is("p11"),
     name: Is("Lookalike^Lower"),

@@ -1,11 +1,11 @@
-//! Names in many scripts, each in its character set (PS3.3 C.12.1.1.2).
+//! Patients with names in many scripts, each in its character set (PS3.3 C.12.1.1.2).
 
 use super::SOUTH;
 use crate::samples::codes;
 use crate::samples::declaration::Given::{Absent, Is};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration, Syntax};
 
-/// Kanji and kana in ISO 2022 IR 87, after ASCII.
+/// A name with kanji and kana in ISO 2022 IR 87, after ASCII.
 pub(super) const HANAKO: Patient = Patient {
     id: Is("DEMO-0002"),
     name: Is("Kaku^Hanako=架空^花子=かくう^はなこ"),
@@ -58,7 +58,7 @@ pub(super) const HANAKO: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Half-width katakana in ISO 2022 IR 13 in the first group.
+/// A name with half-width katakana in ISO 2022 IR 13 in the first component group.
 pub(super) const JIRO: Patient = Patient {
     id: Is("DEMO-0003"),
     name: Is("ｶｸｳ^ｼﾞﾛｳ=架空^次郎=かくう^じろう"),
@@ -114,7 +114,7 @@ pub(super) const JIRO: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Cyrillic.
+/// A name in Cyrillic script.
 pub(super) const IVAN: Patient = Patient {
     id: Is("DEMO-0004"),
     name: Is("Вымышленный^Иван^Примерович"),
@@ -153,7 +153,7 @@ pub(super) const IVAN: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Greek.
+/// A name in Greek script.
 pub(super) const ELENI: Patient = Patient {
     id: Is("DEMO-0005"),
     name: Is("Φανταστική^Ελένη"),
@@ -209,7 +209,7 @@ pub(super) const ELENI: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Hanja and hangul in ISO 2022 IR 149.
+/// A name with hanja and hangul in ISO 2022 IR 149.
 pub(super) const MINJUN: Patient = Patient {
     id: Is("DEMO-0006"),
     name: Is("Gasang^Minjun=假想^民俊=가상^민준"),
@@ -258,7 +258,7 @@ pub(super) const MINJUN: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// Latin-1, with all five name components.
+/// A name in Latin-1 with all five components.
 pub(super) const JUERGEN: Patient = Patient {
     id: Is("DEMO-0007"),
     name: Is("Muster-Müßig^Jürgen^François^Prof.^Jr."),
@@ -307,7 +307,7 @@ pub(super) const JUERGEN: Patient = Patient {
     ..Patient::PLAIN
 };
 
-/// UTF-8.
+/// A name in UTF-8.
 pub(super) const SARKA: Patient = Patient {
     id: Is("DEMO-0008"),
     issuer: Some(SOUTH),

@@ -3,7 +3,7 @@
 use crate::samples::declaration::Given::{Absent, Empty, Is};
 use crate::samples::declaration::{Kind, Patient, SeriesDeclaration, StudyDeclaration};
 
-/// Almost no attributes.
+/// A patient with almost no attributes.
 pub(super) const NOBODY: Patient = Patient {
     id: Empty,
     name: Empty,

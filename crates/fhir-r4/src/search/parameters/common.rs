@@ -2,9 +2,8 @@
 
 use super::super::{Parameter, Searched, Value, id as ids};
 
-/// The parameters of all resources, with the keys of `R` for `_id`, `_lastUpdated`, `_profile`, `_security`, `_source`
-/// and
-/// `_tag`.
+/// Returns the parameters of all resources. `keys` are the keys of `_id`, `_lastUpdated`, `_profile`, `_security`, `_source` and
+/// `_tag`, in this order.
 pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
     let [id, last_updated, profile, security, source, tag] = keys;
     [
@@ -23,8 +22,8 @@ pub(super) const fn of<R: Searched>(keys: [R::Param; 6]) -> [Parameter<R>; 6] {
             "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
             R::LAST_UPDATED_NOTE,
             |resource, each| {
-                if let Some(moment) = resource.meta().and_then(|meta| meta.last_updated.as_deref()) {
-                    each(Value::Date(moment));
+                if let Some(instant) = resource.meta().and_then(|meta| meta.last_updated.as_deref()) {
+                    each(Value::Date(instant));
                 }
             },
         )

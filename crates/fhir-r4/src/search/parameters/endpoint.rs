@@ -88,7 +88,7 @@ impl Searched for Endpoint {
             "payload-type",
             "http://hl7.org/fhir/SearchParameter/Endpoint-payload-type",
             "What can be retrieved from the endpoint's address.",
-            |endpoint, each| endpoint.payload_type.iter().for_each(|kind| Value::each_of_concept(kind, each)),
+            |endpoint, each| endpoint.payload_type.iter().for_each(|kind| Value::for_each_coding(kind, each)),
         ),
         Parameter::<Self>::token(
             Param::Status,

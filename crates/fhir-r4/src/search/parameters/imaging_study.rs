@@ -127,7 +127,7 @@ impl Searched for ImagingStudy {
             |study, each| study.identifier.iter().for_each(|identifier| each(Value::identifier(identifier))),
         )
         .with_identifiers()
-        .checked(study_uid),
+        .checked(check_study_uid),
         Parameter::<Self>::token(
             Param::Instance, "instance",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-instance",
@@ -137,7 +137,7 @@ impl Searched for ImagingStudy {
                 instances.for_each(|instance| each(Value::bare(&instance.uid)));
             },
         )
-        .checked(bare_uid),
+        .checked(check_bare_uid),
         Parameter::<Self>::reference(
             Param::Interpreter, "interpreter",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-interpreter",
@@ -174,7 +174,7 @@ impl Searched for ImagingStudy {
             Param::Reason, "reason",
             "http://hl7.org/fhir/SearchParameter/ImagingStudy-reason",
             "A reason for the study, by its code or, with `:text`, by its text. The objects of candidate studies are fetched.",
-            |study, each| study.reason_code.iter().for_each(|reason| Value::each_of_concept(reason, each)),
+            |study, each| study.reason_code.iter().for_each(|reason| Value::for_each_coding(reason, each)),
         ),
         Parameter::<Self>::reference(
             Param::Referrer, "referrer",
@@ -189,7 +189,7 @@ impl Searched for ImagingStudy {
             "The Series Instance UID of a series, without urn:oid:. Archives are queried at series level.",
             |study, each| study.series.iter().for_each(|series| each(Value::bare(&series.uid))),
         )
-        .checked(bare_uid),
+        .checked(check_bare_uid),
         STARTED,
         Parameter::<Self>::token(
             Param::Status, "status",
@@ -233,7 +233,7 @@ const STARTED: Parameter<ImagingStudy> = Parameter::<ImagingStudy>::date(
     "started",
     "http://hl7.org/fhir/SearchParameter/ImagingStudy-started",
     "When the study started. All prefixes and precisions are supported. A date without a time zone is a local date at the archive.",
-    |study, each| study.started.iter().for_each(|moment| each(Value::Date(moment))),
+    |study, each| study.started.iter().for_each(|date| each(Value::Date(date))),
 )
 .sortable();
 
@@ -243,7 +243,7 @@ impl SortKey<ImagingStudy> {
 }
 
 impl Criterion<ImagingStudy> {
-    /// `patient=Patient/id`: studies of the Patient with this id.
+    /// Creates the criterion `patient=Patient/id`: studies of the Patient with this id.
     pub fn of_patient(id: &str) -> Self {
         let kind = Some(ResourceType::Patient.name().to_owned());
         let test = Test::Reference(vec![ReferenceMatch::Own { kind, id: id.to_owned() }]);
@@ -251,16 +251,16 @@ impl Criterion<ImagingStudy> {
     }
 }
 
-/// A code in the form of a Study Instance UID must be a valid UID.
-fn study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
+/// Rejects a code that has the form of a Study Instance UID and is not a valid UID.
+fn check_study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     let Some(code) = token.code.as_deref() else { return Ok(()) };
     let uid = code.strip_prefix("urn:oid:");
-    let is_broken = match &token.system {
+    let is_malformed = match &token.system {
         System::Uri(system) if system == "urn:dicom:uid" => !uid.is_some_and(context.is_uid),
         System::Any => uid.is_some_and(|uid| !(context.is_uid)(uid)),
         System::Uri(_) | System::None => false,
     };
-    if is_broken {
+    if is_malformed {
         return Err(
             "expected a Study Instance UID: urn:oid: followed by dot-separated digits, at most 64 characters"
                 .to_owned(),
@@ -269,8 +269,8 @@ fn study_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// In R4 the UIDs of series and instances have the type `id`, without `urn:oid:`.
-fn bare_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
+/// Rejects a code that is not a valid UID. In R4 the UIDs of series and instances have the type `id`, without `urn:oid:`.
+fn check_bare_uid(token: &Token, context: &Context<'_>) -> Result<(), String> {
     match (&token.system, token.code.as_deref()) {
         (System::Any | System::None, Some(code)) if !(context.is_uid)(code) => {
             Err("expected a UID: dot-separated digits, at most 64 characters, without urn:oid:".to_owned())

@@ -11,6 +11,7 @@ const GENDER: &str = "http://hl7.org/fhir/administrative-gender";
 const NEVER_PRESENT: &str =
     "Never present: DICOM images do not carry this element. Searching by it finds nothing.";
 
+/// The documentation of parameters for parts of a name.
 const SCANNED: &str = "The start of any word of the name, in any of its representations. Archives are scanned, within search.max_scan.";
 
 /// The search parameters of Patient.
@@ -169,7 +170,7 @@ impl Searched for Patient {
             "http://hl7.org/fhir/SearchParameter/Patient-identifier",
             "The patient's primary identifier (PatientID), with or without its system. Archives cannot be queried for other identifiers.",
             // The first identifier is the primary one.
-            |patient, each| patient.identifier.iter().take(1).for_each(|own| each(Value::identifier(own))),
+            |patient, each| patient.identifier.iter().take(1).for_each(|identifier| each(Value::identifier(identifier))),
         )
         .with_identifiers(),
         Parameter::<Self>::token(Param::Language, "language", "http://hl7.org/fhir/SearchParameter/Patient-language", NEVER_PRESENT, |_, _| {}),
@@ -181,7 +182,7 @@ impl Searched for Patient {
             |_, _| {},
         ),
         Parameter::<Self>::string(Param::Name, "name", "http://hl7.org/fhir/SearchParameter/Patient-name", SCANNED, |patient, each| {
-            patient.name.iter().for_each(|name| each_part(name, each));
+            patient.name.iter().for_each(|name| for_each_part(name, each));
         }),
         Parameter::<Self>::reference(
             Param::Organization, "organization",
@@ -196,7 +197,7 @@ impl Searched for Patient {
             "http://hl7.org/fhir/SearchParameter/individual-phonetic",
             "A word of the name in Latin letters that sounds similar, by American Soundex. Archives are scanned, within \
              search.max_scan.",
-            |patient, each| patient.name.iter().for_each(|name| each_part(name, each)),
+            |patient, each| patient.name.iter().for_each(|name| for_each_part(name, each)),
         )
         .phonetic(),
         Parameter::<Self>::token(Param::Telecom, "telecom", "http://hl7.org/fhir/SearchParameter/individual-telecom", NEVER_PRESENT, |_, _| {}),
@@ -211,8 +212,8 @@ impl Searched for Patient {
     }
 }
 
-/// The parts of a name that are searched (R4 patient.html#search: family, given, prefix, suffix, text).
-fn each_part<'a>(name: &'a HumanName, each: &mut dyn FnMut(Value<'a>)) {
+/// Passes each searched part of a name to `each` (R4 patient.html#search: family, given, prefix, suffix, text).
+fn for_each_part<'a>(name: &'a HumanName, each: &mut dyn FnMut(Value<'a>)) {
     let lists = [&name.given, &name.prefix, &name.suffix];
     let parts = lists.into_iter().flatten().chain(&name.family).chain(&name.text);
     parts.for_each(|part| each(Value::Words(part)));
