@@ -45,8 +45,9 @@ pub(super) fn statement(
                 ),
                 resource::<ImagingStudy>(
                     guides,
-                    "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails; \
-                     Bundle.total is omitted if studies had to be omitted.",
+                    "A study of an archive. Its id is the Study Instance UID. A search finds every match or fails. \
+                     What an archive describes incompletely is returned with the tag SUBSETTED, or omitted and not counted in \
+                     Bundle.total; an OperationOutcome in the Bundle names the study, the archive and the cause.",
                 ),
                 resource::<Patient>(
                     guides,
