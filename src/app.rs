@@ -110,6 +110,7 @@ impl App {
                 metrics.clone(),
             ),
             guides: guides(config),
+            cors: config.server.cors.allows_any_page(),
             limits: config.search.clone(),
             cursors,
             request_timeout: config.server.request_timeout,

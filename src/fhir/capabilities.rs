@@ -35,6 +35,7 @@ pub(super) fn statement(
             mode: "server",
             documentation: limits(&context.limits),
             security: Security {
+                cors: context.cors,
                 description: "Open: this server has no access control. Anyone who can reach it can read every patient's \
                               data; the network in front of it must restrict access.",
             },

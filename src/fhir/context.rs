@@ -16,6 +16,8 @@ pub struct FhirContext {
     pub studies: Studies,
     /// The implementation guides that resources follow beyond R4.
     pub guides: BTreeSet<Guide>,
+    /// Whether pages of other origins may read responses.
+    pub cors: bool,
     /// The limits of a search.
     pub limits: config::SearchConfig,
     /// The key that seals page links.

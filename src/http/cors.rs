@@ -72,6 +72,15 @@ pub enum Cors {
 }
 
 impl Cors {
+    /// Whether pages of any other origin may read responses.
+    pub fn allows_any_page(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Any => true,
+            Self::Of(origins) => !origins.is_empty(),
+        }
+    }
+
     /// Whether the request is a CORS preflight.
     pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         *method == Method::OPTIONS

@@ -11,6 +11,8 @@
 
 use std::sync::Arc;
 
+use jiff::civil::Date;
+
 use super::known_patient::KnownPatient;
 use super::named_patients::NamedPatients;
 use crate::mapping;
@@ -56,7 +58,9 @@ impl PlannedQuery {
 
     /// The same query for another date range.
     pub(super) fn on(&self, first: DicomDate, last: DicomDate) -> Option<Self> {
-        let value = MatchValue::days(Some(first), Some(last))?;
+        // Ranges that divide another one meet where dates with dots are.
+        let from = if first.civil().day_of_year() == 1 { including_dotted(first) } else { first };
+        let value = MatchValue::days(Some(from), Some(last))?;
         let on = |query: &QidoQuery| query.clone().matching(tags::STUDY_DATE, value.clone());
         Some(Self {
             query: on(&self.query),
@@ -93,6 +97,7 @@ pub(super) fn studies(
     if first.zip(last).is_some_and(|(first, last)| first > last) {
         return Plan::Ask(Vec::new());
     }
+    let first = first.map(including_dotted);
     let mut planned = PlannedQuery::plain(every_study());
     if let Some(value) = MatchValue::days(first, last) {
         planned.query = planned.query.matching(tags::STUDY_DATE, value);
@@ -317,6 +322,18 @@ fn days(criteria: &[Criterion<ImagingStudy>]) -> Days {
     bounds
 }
 
+/// The last year in which objects may have dates in the format of ACR-NEMA, `1997.04.24` (PS3.5 table 6.2-1, note to DA): the
+/// standards before DICOM were in use for some years after 1993.
+const LAST_ACR_NEMA_YEAR: i16 = 2000;
+
+/// The beginning of a range that contains the dates of its first year in the format of ACR-NEMA. Archives compare dates as text, in
+/// which all of them are between the last day of the previous year and the first day.
+fn including_dotted(first: DicomDate) -> DicomDate {
+    let year = first.civil().year();
+    let before = Date::new(year - 1, 12, 31).ok().filter(|_| (2..=LAST_ACR_NEMA_YEAR).contains(&year));
+    before.map_or(first, DicomDate::from)
+}
+
 /// The range of days on which a match for any of the alternatives can have started; `None` where there is no bound.
 fn days_of_any(alternatives: &[(Prefix, FhirDate)]) -> Days {
     let days = |(prefix, date): &(Prefix, FhirDate)| {
@@ -440,6 +457,29 @@ mod tests {
         assert_eq!(planned_queries("started=2023,2024"), ["StudyDate=20230101-20241231"]);
         assert_eq!(planned_queries("started=ne2024"), [""]);
         assert!(planned_queries("started=lt2023&started=gt2024").is_empty());
+    }
+
+    #[test]
+    fn ranges_of_old_days_contain_dates_with_dots() {
+        for (query, range) in [
+            ("started=1997-04-24", "19961231-19970424"),
+            ("started=1997", "19961231-19971231"),
+            ("started=ge1997-04-24&started=lt1998-02", "19961231-19980228"),
+            ("started=gt2000-06-01", "19991231-"),
+            ("started=le1997-04-24", "-19970424"),
+            ("started=2001-04-24", "20010424"),
+        ] {
+            assert_eq!(planned_queries(query), [format!("StudyDate={range}")], "{query}");
+        }
+        let Plan::Ask(queries) = planned("started=1997", true) else { panic!() };
+        let on = |first: &str, last: &str| {
+            let day = |text: &str| DicomDate::parse(text).unwrap();
+            keys(&queries[0].on(day(first), day(last)).unwrap().query)
+        };
+        assert_eq!(on("19970101", "19970331"), "StudyDate=19961231-19970331");
+        assert_eq!(on("19970101", "19970101"), "StudyDate=19961231-19970101");
+        assert_eq!(on("19970401", "19970630"), "StudyDate=19970401-19970630");
+        assert_eq!(on("20240101", "20240630"), "StudyDate=20240101-20240630");
     }
 
     #[test]

@@ -81,3 +81,54 @@ async fn moments_within_the_same_second_are_distinguished_and_sorted() {
     assert_eq!(ids("started=lt2023-05-11T08:15:30.250Z").await, ["1.2.3", "1.2.4"]);
     assert_eq!(ids("started=2023-05-11T08:15:30.2Z").await, ["1.2.1"]);
 }
+
+#[tokio::test]
+async fn studies_with_dates_of_any_format_are_found_by_what_they_show() {
+    let dates = [
+        "1997.04.24",
+        "19970424",
+        "1993.01.01",
+        "1989.12.31",
+        "19930101",
+        "2000.06.15",
+        "19000101",
+        "2023.05.11",
+        "20230511",
+    ];
+    let times = [None, Some("08:15:30"), Some("0000")];
+    let mut pacs = Pacs::new();
+    for (index, date) in dates.into_iter().enumerate() {
+        for (number, time) in times.into_iter().enumerate() {
+            let mut study = Study::new(&format!("1.{index}.{number}")).on(date);
+            if let Some(time) = time {
+                study = study.with("00080030", json!({"vr": "TM", "Value": [time]}));
+                let offset = ["+1400", "-1200", "+0530"][number % 3];
+                study = study.with("00080201", json!({"vr": "SH", "Value": [offset]}));
+            }
+            pacs = pacs.study(study);
+        }
+    }
+    let pacs = pacs.start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "").await;
+    let (all, _) = gateway.matches("/fhir/ImagingStudy?_count=100&_elements=started").await;
+    assert_eq!(all.len(), dates.len() * times.len());
+    for study in &all {
+        let (id, started) = (study["id"].as_str().unwrap(), study["started"].as_str().unwrap());
+        // Archives do not look for dates with dots among those of today.
+        if id.starts_with("1.7.") {
+            continue;
+        }
+        let found = async |value: &str| {
+            let path = format!("/fhir/ImagingStudy?_count=100&_elements=id&started={}", percent(value));
+            gateway.ids(&path).await.contains(&id.to_owned())
+        };
+        for precision in [started, &started[..10], &started[..7], &started[..4]] {
+            for prefix in ["", "ge", "le", "ap"] {
+                assert!(found(&format!("{prefix}{precision}")).await, "{prefix}{precision} of {started}");
+            }
+            for prefix in ["sa", "eb"] {
+                assert!(!found(&format!("{prefix}{precision}")).await, "{prefix}{precision} of {started}");
+            }
+        }
+    }
+}

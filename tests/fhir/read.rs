@@ -27,14 +27,23 @@ async fn every_parameter_in_the_capability_statement_is_applied() {
 }
 
 #[tokio::test]
-async fn the_capability_statement_declares_limits_sort_keys_and_result_parameters() {
-    for (more, count) in [
-        ("", "50 by default, 200 at most"),
-        ("[search]\nmax_count = 75\n", "50 by default, 75 at most"),
-        ("[search]\ndefault_count = 5\n", "5 by default, 200 at most"),
+async fn the_capability_statement_declares_cors_limits_sort_keys_and_result_parameters() {
+    for (more, cors, count) in [
+        ("", false, "50 by default, 200 at most"),
+        (
+            "[server.cors]\nallowed_origins = [\"*\"]\n[search]\nmax_count = 75\n",
+            true,
+            "50 by default, 75 at most",
+        ),
+        (
+            "[server.cors]\nallowed_origins = [\"https://viewer.example\"]\n[search]\ndefault_count = 5\n",
+            true,
+            "5 by default, 200 at most",
+        ),
     ] {
         let gateway = RunningGateway::start("http://127.0.0.1:9", more).await;
         let rest = gateway.json("/fhir/metadata").await["rest"][0].take();
+        assert_eq!(rest["security"]["cors"], cors, "{more}");
         assert!(
             rest["documentation"].as_str().unwrap().contains("A batch has at most 100 entries."),
             "{rest}"

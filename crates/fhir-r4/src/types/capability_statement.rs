@@ -65,6 +65,8 @@ pub struct Rest {
 /// CapabilityStatement.rest.security.
 #[derive(Debug, Clone, Serialize)]
 pub struct Security {
+    /// Whether pages of other origins may read responses.
+    pub cors: bool,
     /// Description for people.
     pub description: &'static str,
 }
