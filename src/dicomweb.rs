@@ -5,14 +5,16 @@
 //! the response:
 //!
 //! - [`federation`] is the entry: one archive by its id, or the aggregate root, where it locates the archives that hold a study
+//! - [`capabilities`] describes what is served
 //! - [`request`] reads the path, the query and the accepted media types, and rejects what an archive could read in another way
 //! - [`response_cache`] caches small responses that viewers request often
-//! - [`strategies`] decides whether a response is forwarded, or compared, synthesized or rendered here
+//! - [`response_strategy`] decides whether a response is forwarded, or compared, synthesized or rendered here
 //! - [`proxy`] sends the request and forwards the response; [`url_rewrite`] replaces the archive's URLs in it
 //! - [`merged_search`] merges the rows of several archives, [`synthesis`] makes metadata, bulk data and counts, [`rendering`]
 //!   images
 //! - [`error`] lists the errors
 
+mod capabilities;
 mod context;
 mod error;
 mod federation;
@@ -26,6 +28,7 @@ mod response_strategy;
 mod synthesis;
 mod url_rewrite;
 
+pub use capabilities::allowed;
 pub use context::DicomwebContext;
 pub use error::DicomwebError;
 pub use federation::Federation;

@@ -31,6 +31,11 @@ pub enum Route<'a> {
         /// The path after the root, without a leading slash.
         path: &'a str,
     },
+    /// `GET` and `OPTIONS` of `/dicom-web`, `/dicom-web/{archive}`, also with a trailing slash: what is served below.
+    DicomwebCapabilities {
+        /// The archive; `None` for the aggregate root.
+        archive: Option<ArchiveId>,
+    },
 }
 
 /// The interactions of the FHIR API (R4 http).
@@ -119,7 +124,15 @@ impl<'a> Route<'a> {
                 allow_only(method, RETRIEVE)?;
                 Ok(Self::dicomweb(None, first))
             }
-            ("dicom-web", Some(rest)) if !rest.is_empty() => {
+            ("dicom-web", None | Some("")) => {
+                if *method != Method::OPTIONS {
+                    allow_only(method, RETRIEVE)?;
+                }
+                let archive = (!first.is_empty()).then(|| ArchiveId::parse(first));
+                let archive = archive.transpose().map_err(|_| NoRoute::NotFound)?;
+                Ok(Self::DicomwebCapabilities { archive })
+            }
+            ("dicom-web", Some(rest)) => {
                 let archive = ArchiveId::parse(first).map_err(|_| NoRoute::NotFound)?;
                 allow_only(method, RETRIEVE)?;
                 Ok(Self::dicomweb(Some(archive), rest))
@@ -141,7 +154,7 @@ impl<'a> Route<'a> {
     }
 
     /// Every label that a route can have.
-    pub const LABELS: [&'static str; 19] = [
+    pub const LABELS: [&'static str; 20] = [
         "fhir.read.ImagingStudy",
         "fhir.vread.ImagingStudy",
         "fhir.vread.Patient",
@@ -161,6 +174,7 @@ impl<'a> Route<'a> {
         "fhir.capabilities",
         "dicomweb",
         "dicomweb.federation",
+        "dicomweb.capabilities",
     ];
 
     /// The route without its variable parts, for metrics and logs.
@@ -170,6 +184,7 @@ impl<'a> Route<'a> {
             Self::Batch => "fhir.batch",
             Self::Dicomweb { archive: Some(_), .. } => "dicomweb",
             Self::Dicomweb { archive: None, .. } => "dicomweb.federation",
+            Self::DicomwebCapabilities { .. } => "dicomweb.capabilities",
         }
     }
 }
@@ -264,8 +279,8 @@ fn split_at_slash(path: &str) -> (&str, Option<&str>) {
 const READ: &str = "GET, HEAD, OPTIONS";
 /// The methods of searches and operations, whose parameters may be in a body.
 const SEARCH: &str = "GET, HEAD, OPTIONS, POST";
-/// The methods of DICOMweb resources; OPTIONS is answered for a preflight only, before a route is parsed.
-const RETRIEVE: &str = "GET, HEAD";
+/// The methods of DICOMweb resources.
+const RETRIEVE: &str = READ;
 
 fn allow_only(method: &Method, allow: &'static str) -> Result<(), NoRoute> {
     match *method {
@@ -341,6 +356,10 @@ mod tests {
             ("/fhir/Patient/a/*/_search", fhir(Interaction::SearchCompartment("a", None))),
             ("/fhir/Patient/a/$everything", fhir(Interaction::Everything("a"))),
             ("/dicom-web/main/studies", dicomweb(Some("main"), "studies")),
+            ("/dicom-web", Route::DicomwebCapabilities { archive: None }),
+            ("/dicom-web/", Route::DicomwebCapabilities { archive: None }),
+            ("/dicom-web/main", Route::DicomwebCapabilities { archive: ArchiveId::parse("main").ok() }),
+            ("/dicom-web/main/", Route::DicomwebCapabilities { archive: ArchiveId::parse("main").ok() }),
             ("/dicom-web/studies", dicomweb(None, "studies")),
             ("/dicom-web/studies/1.2/series", dicomweb(None, "studies/1.2/series")),
             ("/dicom-web/wado", dicomweb(None, "wado")),
@@ -372,7 +391,7 @@ mod tests {
             "/fhir/Endpoint/a/ImagingStudy",
             "/fhir/ImagingStudy/1/2",
             "/fhir/ImagingStudy/",
-            "/dicom-web/main",
+            "/dicom-web/MAIN",
             "/dicom-web/MAIN/studies",
             "/x",
         ] {
@@ -391,8 +410,9 @@ mod tests {
             (Method::PUT, "/fhir/Patient/_search", "GET, HEAD, OPTIONS, POST"),
             (Method::PUT, "/fhir", "GET, HEAD, OPTIONS, POST"),
             (Method::POST, "/fhir/Patient/a/*", "GET, HEAD, OPTIONS"),
-            (Method::POST, "/dicom-web/main/studies", "GET, HEAD"),
-            (Method::OPTIONS, "/dicom-web/studies", "GET, HEAD"),
+            (Method::POST, "/dicom-web/main/studies", "GET, HEAD, OPTIONS"),
+            (Method::POST, "/dicom-web/main", "GET, HEAD, OPTIONS"),
+            (Method::OPTIONS, "/dicom-web/studies", "GET, HEAD, OPTIONS"),
         ] {
             assert_eq!(Route::parse(&method, path), Err(NoRoute::MethodNotAllowed { allow }), "{path}");
         }

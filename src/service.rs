@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::Body as _;
 
 use crate::auth::{Access, Authentication, Authenticator};
-use crate::dicomweb::{DicomwebError, DicomwebRequest, Federation, PathError, Target};
+use crate::dicomweb::{self, DicomwebError, DicomwebRequest, Federation, PathError, Target};
 use crate::error::{self, Failure};
 use crate::fhir::{self, FhirContext, FhirRequest};
 use crate::http::cors::Cors;
@@ -114,10 +114,12 @@ impl http_server::Service for Service {
                     AssertUnwindSafe(self.handle(route, &parts, body, peer.ip())).catch_unwind().await;
                 (label, response.unwrap_or_else(|_| Err(Failure::internal())))
             }
-            Err(NoRoute::MethodNotAllowed { allow })
-                if parts.method == Method::OPTIONS && dialect == Dialect::Fhir =>
-            {
-                ("options", Ok(fhir::allowed(allow)))
+            Err(NoRoute::MethodNotAllowed { allow }) if parts.method == Method::OPTIONS => {
+                let allowed = match dialect {
+                    Dialect::Fhir => fhir::allowed(allow),
+                    Dialect::Dicomweb => dicomweb::allowed(allow),
+                };
+                ("options", Ok(allowed))
             }
             Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
         };
@@ -166,6 +168,17 @@ impl Service {
             Route::Batch => self.handle_batch(&access, public, parts, body).await,
             Route::Dicomweb { archive, target, path } => {
                 self.handle_dicomweb(archive, target, path, &access, public, parts).await
+            }
+            Route::DicomwebCapabilities { archive } => {
+                let root = match &archive {
+                    Some(id) if self.federation.archive(id).is_none() => {
+                        return Err(Failure::unknown_archive());
+                    }
+                    Some(id) => format!("{public}/dicom-web/{id}"),
+                    None => format!("{public}/dicom-web"),
+                };
+                let described = self.federation.describe(&root, &parts.headers);
+                described.map_err(|error| Failure::from(&error))
             }
         }
     }

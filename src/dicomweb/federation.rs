@@ -7,10 +7,11 @@
 
 mod study_locator;
 
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 
 use study_locator::{StudyLocation, StudyLocator};
 
+use super::capabilities;
 use super::context::DicomwebContext;
 use super::error::DicomwebError;
 use super::merged_search::{self, SearchRequest};
@@ -82,6 +83,11 @@ impl Federation {
             (_, None) => Err(PathError::Unknown.into()),
         };
         response.map(|response| finish(&request, response))
+    }
+
+    /// The Capabilities Description of the root with the public URL `public`, without a trailing slash.
+    pub fn describe(&self, public: &str, headers: &HeaderMap) -> Result<Response<Body>, DicomwebError> {
+        capabilities::describe(public, headers)
     }
 
     /// The response of one archive, cached or not.

@@ -131,7 +131,9 @@ async fn perform_entry(
     }
     let interaction = match route? {
         Route::Fhir(interaction) => interaction,
-        Route::Batch | Route::Dicomweb { .. } => return Err(NoRoute::NotFound.into()),
+        Route::Batch | Route::Dicomweb { .. } | Route::DicomwebCapabilities { .. } => {
+            return Err(NoRoute::NotFound.into());
+        }
     };
     let mut pairs = query::decode(query)
         .map_err(|_| Failure::bad_request("invalid", "The query of an entry's url cannot be decoded."))?;

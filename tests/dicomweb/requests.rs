@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::support::archive_root::ArchiveRoot;
+use crate::support::archive_root::{ArchiveRoot, PUBLIC};
 use crate::support::client;
 use crate::support::pacs::{Answer, Pacs, Study};
 
@@ -86,10 +86,14 @@ async fn ambiguous_or_invalid_targets_are_rejected_without_upstream_requests() {
     for target in ["patients", "system", "studies/1.2.3/archive", "app/explorer.html"] {
         assert_eq!(client::get(&root.url(target)).await.status, 404, "{target}");
     }
-    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
         for url in [root.url("studies"), root.url("studies").replace("/main/", "/")] {
             let answer = client::send(method, &url, &[]).await;
-            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method} {url}");
+            assert_eq!(
+                (answer.status, answer.header("allow")),
+                (405, Some("GET, HEAD, OPTIONS")),
+                "{method} {url}"
+            );
         }
     }
     assert_eq!(pacs.targets(), [""; 0]);
@@ -212,6 +216,44 @@ async fn charsets_other_than_utf_8_are_not_acceptable() {
             assert_eq!(answer.status, status, "{target} {charset}");
         }
     }
+}
+
+/// PS3.18 8.9.
+#[tokio::test]
+async fn roots_describe_their_capabilities_and_resources_their_methods() {
+    let pacs = Pacs::new().start().await;
+    let root = ArchiveRoot::of(&pacs).await;
+    let url = |target: &str| root.url(target).replace("/main/../", "/");
+    for (target, base) in [("", PUBLIC), ("../", PUBLIC.trim_end_matches("/main"))] {
+        for (method, accept) in [
+            ("OPTIONS", "*/*"),
+            ("GET", "application/vnd.sun.wadl+xml"),
+            ("OPTIONS", "text/xml;q=0.5, text/html"),
+        ] {
+            for url in [url(target), url(target).trim_end_matches('/').to_owned()] {
+                let answer = client::send(method, &url, &[("Accept", accept)]).await;
+                assert_eq!((answer.status, answer.complete), (200, true), "{method} {url}");
+                let media_type =
+                    if accept.starts_with("text") { "text/xml" } else { "application/vnd.sun.wadl+xml" };
+                assert_eq!(answer.header("content-type"), Some(media_type));
+                assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+                let text = answer.text();
+                assert!(text.contains(&format!("<resources base=\"{base}/\">")), "{text}");
+                assert!(text.contains("<resource path=\"studies/{study}/metadata\">"), "{text}");
+            }
+        }
+        let refused = client::send("OPTIONS", &url(target), &[("Accept", "application/json")]).await;
+        assert_eq!(refused.status, 406, "{target}");
+        assert_eq!(client::send("HEAD", &url(target), &[]).await.status, 200);
+        assert_eq!(client::send("POST", &url(target), &[]).await.status, 405);
+    }
+    for target in ["studies", "studies/1.2/metadata", "../studies/1.2", "../wado"] {
+        let answer = client::send("OPTIONS", &url(target), &[]).await;
+        assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, HEAD, OPTIONS")), "{target}");
+    }
+    let unknown = client::send("OPTIONS", &root.url("").replace("/main/", "/other/"), &[]).await;
+    assert_eq!(unknown.status, 404);
+    assert_eq!(pacs.targets(), [""; 0]);
 }
 
 #[tokio::test]
