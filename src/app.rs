@@ -97,7 +97,7 @@ impl App {
             load_timeout: config.search.load_timeout,
         };
         let cursors = match &config.search.cursor_key {
-            Some(secret) => CursorKey::of(secret.expose_secret().as_bytes())?,
+            Some(secret) => CursorKey::derive(secret.expose_secret().as_bytes())?,
             None => CursorKey::random()?,
         };
         let fhir = FhirContext {

@@ -1,10 +1,11 @@
-//! The in-memory cache, bounded by the bytes that it holds.
+//! The in-memory cache, whose total size in bytes is limited.
 //!
-//! Each module that caches something owns the type of its entries; the cache knows only the size of each entry, and a key of
-//! bytes. One limit applies to the entries of all modules together: the least used are evicted first.
+//! Each module that uses the cache defines the types of its entries; the cache knows only the size of each entry, and a key of
+//! bytes. One limit applies to the entries of all modules together, and the least used entries are evicted first.
 //!
-//! Two rules for the owners: a key names upstream facts only, and cached bytes never depend on the caller or on the public
-//! URL. Access is decided outside, on every hit. The injected clock decides whether an entry is still fresh.
+//! Two rules apply to these modules: a key consists only of values that identify the response of an archive, and cached bytes
+//! never depend on the caller or on the public URL. Access control is applied outside the cache, to every hit. The freshness of
+//! entries is computed with the injected clock.
 
 mod key;
 mod single_flight;
@@ -19,12 +20,12 @@ pub use single_flight::{Interrupted, SingleFlight};
 
 use crate::clock::SharedClock;
 
-/// Bytes that an entry needs in addition to its own and its key's: bookkeeping of the cache and of the allocator.
+/// The memory per entry that the cache and the allocator need in addition to the entry and its key, in bytes.
 const OVERHEAD: usize = 512;
 
-/// What can be cached. A key finds only entries of the requested type.
+/// A type that can be cached. Entries of different types may have the same key.
 pub trait CacheEntry: Any + Send + Sync {
-    /// Bytes that it holds.
+    /// Returns the size of the entry in bytes.
     fn size(&self) -> usize;
 }
 
@@ -34,7 +35,7 @@ struct WeighedEntry {
     size: usize,
 }
 
-/// The cache of one gateway. Cloning it gives another handle to the same cache.
+/// The cache of one gateway. Clones share the same entries.
 #[derive(Clone)]
 pub struct Cache {
     entries: moka::sync::Cache<(TypeId, CacheKey), WeighedEntry>,
@@ -43,14 +44,14 @@ pub struct Cache {
 }
 
 impl fmt::Debug for Cache {
-    /// Without the keys, which may contain values of a search.
+    /// Omits the keys, which may contain values of a search.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Cache").field("fresh_for", &self.fresh_for).finish_non_exhaustive()
     }
 }
 
 impl Cache {
-    /// A cache that holds at most `memory` bytes, and considers an entry fresh for `fresh_for`.
+    /// Creates a cache of at most `memory` bytes, whose entries are fresh for `fresh_for`.
     pub fn new(memory: u64, fresh_for: Duration, clock: SharedClock) -> Self {
         let weight = |(_, key): &(TypeId, CacheKey), value: &WeighedEntry| {
             u32::try_from(OVERHEAD + key.size() + value.size).unwrap_or(u32::MAX)
@@ -64,39 +65,39 @@ impl Cache {
         self.age(checked_at) < self.fresh_for
     }
 
-    /// How long ago `moment` was, by the same clock as [`elapsed`](Self::elapsed).
-    pub fn age(&self, moment: Duration) -> Duration {
-        self.clock.elapsed().saturating_sub(moment)
+    /// Returns the time since `checked_at`, which is a time of [`elapsed`](Self::elapsed).
+    pub fn age(&self, checked_at: Duration) -> Duration {
+        self.clock.elapsed().saturating_sub(checked_at)
     }
 
-    /// The clock's [`elapsed`](crate::clock::Clock::elapsed), to be stored in entries.
+    /// Returns the [`elapsed`](crate::clock::Clock::elapsed) time of the clock, to be stored in entries.
     pub fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
 
-    /// The entry of this type with this key, fresh or not.
+    /// Returns the entry of type `E` with `key`, whether it is fresh or stale.
     pub fn get<E: CacheEntry>(&self, key: CacheKey) -> Option<Arc<E>> {
-        // The type is part of the key, so the entry has it.
+        // The type is part of the key, so the downcast succeeds.
         self.entries.get(&(TypeId::of::<E>(), key))?.entry.downcast().ok()
     }
 
-    /// Stores `entry`, replacing one of its type with the same key.
+    /// Stores `entry`, and replaces an entry of type `E` with the same key.
     pub fn insert<E: CacheEntry>(&self, key: CacheKey, entry: Arc<E>) {
         let size = entry.size();
         self.entries.insert((TypeId::of::<E>(), key), WeighedEntry { entry, size });
     }
 
-    /// Whether there is an entry of this type with this key. Does not count as a use.
+    /// Whether the cache contains an entry of type `E` with `key`. The call does not count as a use of the entry.
     pub fn contains<E: CacheEntry>(&self, key: CacheKey) -> bool {
         self.entries.contains_key(&(TypeId::of::<E>(), key))
     }
 
-    /// Removes the entry of this type with this key.
+    /// Removes the entry of type `E` with `key`.
     pub fn remove<E: CacheEntry>(&self, key: CacheKey) {
         self.entries.invalidate(&(TypeId::of::<E>(), key));
     }
 
-    /// The number of entries and bytes, after pending evictions.
+    /// Applies pending evictions, and returns the number of entries and their total size in bytes.
     pub fn usage(&self) -> (u64, u64) {
         self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())

@@ -1,20 +1,20 @@
-//! The change log: when the present content of each study was first seen. A PACS has no change feed, so the time reported here
-//! is the time at which the gateway first saw that content, and it never decreases.
+//! The change log records when the current content of each study was first seen. A PACS has no change feed, so
+//! `meta.lastUpdated` is the time at which the gateway first saw the content, and it never decreases.
 //!
 //! For each study the log stores one small record: hashes of its UID, of its rows and of its content, a time, and whether the
 //! study was deleted. It contains no identifier, name or date of a patient, not even a UID. In a durable store the records
-//! survive a restart. Losing them is harmless, because every study then counts as just seen: a client that asks for changes may
-//! receive a study twice but never misses one.
+//! survive a restart. If they are lost, every study counts as just seen: a client that requests changes may receive a study
+//! twice but never misses one.
 //!
-//! A study that leaves an archive and returns unchanged is a change for a client that followed its list meanwhile; `listings` finds
-//! it by the studies of the previous list.
+//! If a study leaves an archive and returns unchanged, its return is a change for a client that has searched for changes in the
+//! meantime. `listings` detects it by comparing each list with the previous one.
 //!
 //! Writes become durable in batches, up to one second later. A crash may lose the record of content that was seen and reported,
-//! and the study may have changed back since. So after a crash every record is doubtful, and every study counts as just seen.
-//! The latest time is in the store, so that no time is used twice if the clock is set back. A client can miss a change only if
-//! a crash loses that time and the clock is set back.
+//! and the study may have changed back since. Therefore, after a crash, every record is doubtful, and every study counts as just
+//! seen. The latest time is in the store, so that no time is used twice if the clock is set back. A client can miss a change
+//! only if a crash loses that time and the clock is set back.
 //!
-//! The module does not query archives: observations are passed in, as fingerprints and digests.
+//! The module does not query archives; it receives observations as fingerprints and digests.
 
 mod last_updated;
 mod listings;
@@ -40,26 +40,26 @@ use dicom_model::StudyUid;
 use last_updated::Record;
 use stored_records::Records;
 
-/// How long a write may wait, so that several become durable together.
-const DURABLE_WITHIN: Duration = Duration::from_secs(1);
+/// The delay of writes to the disk, so that several writes become durable together.
+const FLUSH_DELAY: Duration = Duration::from_secs(1);
 
-/// The subject of a record: a hash of the resource's type and id.
+/// The key of a record: a hash of the type and id of the resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResourceKey([u8; 16]);
 
 impl ResourceKey {
-    /// A study.
+    /// Returns the key of the ImagingStudy of a study.
     pub fn study(study: &StudyUid) -> Self {
-        Self::named("ImagingStudy", study.as_str())
+        Self::new("ImagingStudy", study.as_str())
     }
 
-    /// The Endpoint of an archive.
+    /// Returns the key of the Endpoint of an archive.
     pub fn endpoint(archive: &ArchiveId) -> Self {
-        Self::named("Endpoint", archive.as_str())
+        Self::new("Endpoint", archive.as_str())
     }
 
-    fn named(kind: &str, id: &str) -> Self {
-        Self(short_hash([kind.as_bytes(), b"/", id.as_bytes()]))
+    fn new(resource_type: &str, id: &str) -> Self {
+        Self(short_hash([resource_type.as_bytes(), b"/", id.as_bytes()]))
     }
 }
 
@@ -68,20 +68,20 @@ impl ResourceKey {
 pub struct ContentDigest([u8; 16]);
 
 impl ContentDigest {
-    /// The digest of the resource's JSON.
+    /// Computes the digest of the JSON of a resource.
     pub fn of(json: &[u8]) -> Self {
         Self(short_hash([json]))
     }
 }
 
-/// What was seen of a resource.
+/// The observation of a resource at an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation {
     /// The resource.
     pub resource: ResourceKey,
-    /// The fingerprint of the rows that describe it, and of the mapping rules.
+    /// The fingerprint of the rows of the resource, and of the mapping rules.
     pub fingerprint: Fingerprint,
-    /// The digest of its content, if all of it was fetched.
+    /// The digest of the content, if the whole resource was fetched.
     pub content: Option<ContentDigest>,
 }
 
@@ -90,8 +90,8 @@ pub struct Observation {
 pub struct ChangeLog(Arc<Log>);
 
 impl ChangeLog {
-    /// Opens the log in `store`. It holds at most `entries` records; the oldest are evicted first, and those resources count as
-    /// new when they are seen again.
+    /// Opens the log in `store`, with at most `entries` records. The oldest records are evicted first, and their resources count
+    /// as new when they are seen again.
     pub fn open(
         store: Arc<dyn Store>,
         entries: u64,
@@ -101,73 +101,82 @@ impl ChangeLog {
         Ok(Self(Arc::new(Log::new(Records::open(store, entries)?, entries, clock, metrics)?)))
     }
 
-    /// Records observations and returns the version of each: the known one, with the time at which it was first seen, or a new
-    /// one. New versions have the time `asked_at`, a [`moment`](Self::moment) before the archives were queried, if nothing else has
-    /// or was given this time; then a client that next asks for changes since `asked_at` does not receive them again.
-    pub async fn observe(&self, observations: Vec<Observation>, asked_at: Option<Timestamp>) -> Vec<Version> {
+    /// Records observations and returns the version of each: the known version, with the time at which it was first seen, or a
+    /// new version. New versions have the time `requested_at`, a time of [`now`](Self::now) before the archives were queried, if
+    /// no other caller has received this time and no later time was assigned. Then a client that next requests changes since
+    /// `requested_at` does not receive them again.
+    pub async fn observe(
+        &self,
+        observations: Vec<Observation>,
+        requested_at: Option<Timestamp>,
+    ) -> Vec<Version> {
         if observations.is_empty() {
             return Vec::new();
         }
-        let seen = observations.clone();
-        let versions = self.blocking(move |log| log.observe(&seen, asked_at)).await;
-        self.make_durable_soon();
-        // A panic in the log was already reported; without a result everything is new.
-        versions
-            .unwrap_or_else(|| observations.iter().map(|observation| self.0.unknown(observation)).collect())
+        let task_observations = observations.clone();
+        let versions = self.run_blocking(move |log| log.observe(&task_observations, requested_at)).await;
+        self.schedule_flush();
+        // A panic in the log was already reported. Without a result every resource counts as new.
+        versions.unwrap_or_else(|| {
+            observations.iter().map(|observation| self.0.new_version(observation)).collect()
+        })
     }
 
-    /// Records the complete list that a search by `_lastUpdated` found. A study that was in the list of the same search before and
-    /// is missing now counts as deleted: when it is seen again, that is a change, which a client that follows the list receives.
+    /// Records the complete list that a search by `_lastUpdated` found. A study that was in the previous list of the same search
+    /// and is missing now counts as deleted. If it is seen again, this is a change for the clients of the list.
     pub async fn observe_listing(&self, listing: ListingKey, studies: impl Iterator<Item = ResourceKey>) {
         let present: BTreeSet<_> = studies.map(|study| study.0).collect();
-        self.blocking(move |log| log.observe_listing(listing, &present)).await;
-        self.make_durable_soon();
+        self.run_blocking(move |log| log.observe_listing(listing, &present)).await;
+        self.schedule_flush();
     }
 
-    /// As [`observe`](Self::observe), but blocking: for the start of the program.
+    /// Does the same as [`observe`](Self::observe), but blocks, for the start of the program.
     pub fn observe_at_start(&self, observations: &[Observation]) -> Vec<Version> {
         self.0.observe(observations, None)
     }
 
-    /// Records that no archive holds the resource any more; returns whether it was ever seen. If it is seen again, that counts
-    /// as a change.
+    /// Records that no archive contains the resource any more; returns whether the resource was ever seen. If it is seen again,
+    /// this is a change.
     pub async fn mark_deleted(&self, resource: ResourceKey) -> bool {
-        let was_seen = self.blocking(move |log| log.mark_deleted(resource)).await;
-        self.make_durable_soon();
+        let was_seen = self.run_blocking(move |log| log.mark_deleted(resource)).await;
+        self.schedule_flush();
         was_seen.unwrap_or(false)
     }
 
-    /// Counts the next observation of the resource as a change, because a search for changes could not return all of it.
+    /// Counts the next observation of the resource as a change, because a search for changes did not return the whole resource.
     pub async fn report_again(&self, resource: ResourceKey) {
-        self.blocking(move |log| log.mark_deleted(resource)).await;
-        self.make_durable_soon();
+        self.run_blocking(move |log| log.mark_deleted(resource)).await;
+        self.schedule_flush();
     }
 
-    /// The present time: not earlier than any time assigned so far, and earlier than every later one except those that its caller
-    /// assigns with [`observe`](Self::observe).
-    pub async fn moment(&self) -> Timestamp {
-        let moment = self.blocking(Log::moment).await;
-        self.make_durable_soon();
-        moment.unwrap_or_else(|| self.0.clock.now())
+    /// Returns the current time, which is not earlier than any time assigned so far, and earlier than every time that is
+    /// assigned later, except those that the caller assigns with [`observe`](Self::observe).
+    pub async fn now(&self) -> Timestamp {
+        let now = self.run_blocking(Log::now).await;
+        self.schedule_flush();
+        now.unwrap_or_else(|| self.0.clock.now())
     }
 
-    /// Makes all records durable and marks the log as complete: the last call before the program ends.
+    /// Makes all records durable and marks the log as complete. This is the last call before the program ends.
     pub async fn close(&self) {
-        self.blocking(Log::close).await;
+        self.run_blocking(Log::close).await;
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Log) -> T + Send + 'static) -> Option<T> {
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Log) -> T + Send + 'static,
+    ) -> Option<T> {
         let log = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || work(&log)).await.ok()
     }
 
-    fn make_durable_soon(&self) {
+    fn schedule_flush(&self) {
         if !self.0.is_dirty.load(Ordering::Acquire) || self.0.is_flush_due.swap(true, Ordering::AcqRel) {
             return;
         }
         let log = Arc::downgrade(&self.0);
         tokio::spawn(async move {
-            tokio::time::sleep(DURABLE_WITHIN).await;
+            tokio::time::sleep(FLUSH_DELAY).await;
             // If the log was dropped, the store was closed, which made the records durable.
             let Some(log) = log.upgrade() else { return };
             log.is_flush_due.store(false, Ordering::Release);
@@ -181,22 +190,22 @@ impl ChangeLog {
 /// The times assigned so far, in milliseconds.
 #[derive(Debug)]
 struct Times {
-    /// The latest one; setting the clock back does not decrease it.
+    /// The latest time that was assigned. It does not decrease if the clock is set back.
     latest: i64,
-    /// A moment that was given to one caller only, and that was later than every time before. Anything that its caller sees is at
-    /// least as recent as what anyone with an earlier time has seen.
+    /// A time of [`ChangeLog::now`] that only one caller has received, and that was later than all earlier times. The
+    /// observations of this caller are at least as recent as those of callers with an earlier time.
     exclusive: Option<i64>,
 }
 
 impl Times {
-    /// `moment`, if its caller alone has it and no later time was assigned since.
-    fn exclusive(&self, moment: Option<Timestamp>) -> Option<i64> {
-        let moment = moment?.as_millisecond();
-        (self.exclusive == Some(moment) && self.latest == moment).then_some(moment)
+    /// Returns `time` if only its caller has received it, and no later time was assigned since.
+    fn exclusive(&self, time: Option<Timestamp>) -> Option<i64> {
+        let time = time?.as_millisecond();
+        (self.exclusive == Some(time) && self.latest == time).then_some(time)
     }
 }
 
-/// The log behind the async handle. Its calls block on the disk.
+/// The log of the async handle. Its methods block on the disk.
 #[derive(Debug)]
 struct Log {
     records: RwLock<Arc<Records>>,
@@ -215,7 +224,7 @@ impl Log {
         clock: SharedClock,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let latest = records.begin_at(clock.now().as_millisecond())?;
+        let latest = records.start_session(clock.now().as_millisecond())?;
         let times = Mutex::new(Times { latest, exclusive: None });
         let (is_dirty, is_flush_due) = (AtomicBool::new(false), AtomicBool::new(false));
         Ok(Self {
@@ -229,39 +238,39 @@ impl Log {
         })
     }
 
-    fn observe(&self, observations: &[Observation], asked_at: Option<Timestamp>) -> Vec<Version> {
-        let noted = self.attempt(|records| match records.known(observations)? {
+    fn observe(&self, observations: &[Observation], requested_at: Option<Timestamp>) -> Vec<Version> {
+        let records = self.attempt(|records| match records.find_unchanged(observations)? {
             Some(known) => Ok(known),
-            None => self.writing(|times, now| {
-                let moment = times.exclusive(asked_at);
-                records.note(observations, &mut times.latest, now, moment)
+            None => self.write(|times, now| {
+                let exclusive = times.exclusive(requested_at);
+                records.add(observations, &mut times.latest, now, exclusive)
             }),
         });
-        match noted {
+        match records {
             Some(records) => records.iter().map(Record::version).collect(),
-            None => observations.iter().map(|observation| self.unknown(observation)).collect(),
+            None => observations.iter().map(|observation| self.new_version(observation)).collect(),
         }
     }
 
     fn observe_listing(&self, listing: ListingKey, present: &BTreeSet<[u8; 16]>) {
-        self.attempt(|records| self.writing(|_, now| records.replace_listing(listing, present, now)));
+        self.attempt(|records| self.write(|_, now| records.replace_listing(listing, present, now)));
     }
 
     fn mark_deleted(&self, resource: ResourceKey) -> bool {
-        let was_seen = self.attempt(|records| self.writing(|_, _| records.mark_deleted(resource)));
+        let was_seen = self.attempt(|records| self.write(|_, _| records.mark_deleted(resource)));
         was_seen.unwrap_or(false)
     }
 
-    fn moment(&self) -> Timestamp {
-        let moment = self.attempt(|records| {
-            self.writing(|times, now| {
+    fn now(&self) -> Timestamp {
+        let now = self.attempt(|records| {
+            self.write(|times, now| {
                 times.exclusive = (now > times.latest).then_some(now);
                 times.latest = now.max(times.latest);
-                records.keep_latest(times.latest)?;
+                records.store_latest(times.latest)?;
                 Ok(times.latest)
             })
         });
-        version::timestamp(moment.unwrap_or_else(|| self.next_time()))
+        version::timestamp(now.unwrap_or_else(|| self.next_time()))
     }
 
     fn flush(&self) {
@@ -271,22 +280,24 @@ impl Log {
 
     fn close(&self) {
         self.is_dirty.store(false, Ordering::Release);
-        self.attempt(Records::end);
+        self.attempt(Records::end_session);
     }
 
-    /// The result if nothing can be looked up: the resource is new.
-    fn unknown(&self, observation: &Observation) -> Version {
-        Record::first(observation, self.next_time()).version()
+    /// Returns the version of a resource as if it were seen for the first time.
+    fn new_version(&self, observation: &Observation) -> Version {
+        Record::new(observation, self.next_time()).version()
     }
 
+    /// Assigns a time that is later than all times assigned so far, in milliseconds.
     fn next_time(&self) -> i64 {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         times.latest = self.clock.now().as_millisecond().max(times.latest.saturating_add(1));
         times.latest
     }
 
-    /// One writer at a time assigns times; the clock is read when the writer has its turn.
-    fn writing<T>(
+    /// Calls `write` with the assigned times and the current time. One writer at a time assigns times, and the clock is read
+    /// when the writer has the lock.
+    fn write<T>(
         &self,
         write: impl FnOnce(&mut Times, i64) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -295,11 +306,11 @@ impl Log {
         write(&mut times, self.clock.now().as_millisecond())
     }
 
-    /// Runs `work`. If the store fails, it is replaced by an empty one in memory, and everything is new again.
+    /// Runs `work`. If the store fails, an empty store in memory replaces it, and every resource counts as new.
     fn attempt<T>(&self, work: impl Fn(&Records) -> Result<T, StoreError>) -> Option<T> {
         let records = Arc::clone(&self.records.read().unwrap_or_else(PoisonError::into_inner));
         let error = match work(&records) {
-            Ok(done) => return Some(done),
+            Ok(result) => return Some(result),
             Err(error) => error,
         };
         tracing::error!(%error, "the change log failed; it continues in memory, and every study counts as new");

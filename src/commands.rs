@@ -1,5 +1,6 @@
-//! The command line. Each subcommand is a module; this one parses the arguments, runs the command and turns its result into an
-//! exit code: 0 for success, 64 for wrong arguments or configuration (`EX_USAGE` of sysexits.h), 1 for a command that failed.
+//! The command line. Each subcommand is a module; this module parses the arguments, runs the command and converts its result to
+//! an exit code: 0 for success, 64 for invalid arguments or configuration (`EX_USAGE` of sysexits.h), 1 for a command that
+//! failed.
 
 #[cfg(feature = "demo")]
 mod archive;
@@ -32,7 +33,7 @@ struct Arguments {
     command: Command,
 }
 
-/// What the user asks for.
+/// A subcommand with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway.
@@ -76,7 +77,7 @@ pub enum Command {
     },
 }
 
-/// Where the configuration is.
+/// The location of the configuration.
 #[derive(Debug, clap::Args)]
 pub struct ConfigFile {
     /// Configuration file. Environment variables such as GATEWAY_SERVER__LISTEN override it.
@@ -86,32 +87,32 @@ pub struct ConfigFile {
 
 impl ConfigFile {
     fn load(&self) -> Result<Config, ConfigErrors> {
-        // A variable that is not valid Unicode is not one of the gateway's.
+        // No variable of the gateway contains invalid Unicode.
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Config::load(&self.config, variables)
     }
 }
 
-/// Arguments that do not name a command: invalid ones, or a request for help or the version.
+/// Arguments without a command to run: they are invalid, or request the help or the version.
 #[derive(Debug)]
 pub struct Usage(clap::Error);
 
 impl Usage {
-    /// Prints the help or the error.
-    pub fn exit_code(&self) -> ExitCode {
-        // A closed terminal cannot be reported anywhere.
+    /// Prints the help, the version or the error, and returns the exit code.
+    pub fn print(&self) -> ExitCode {
+        // A failed write to the terminal cannot be reported.
         let _ = self.0.print();
         if self.0.use_stderr() { EX_USAGE.into() } else { ExitCode::SUCCESS }
     }
 }
 
-/// Reads the process's arguments.
+/// Parses the arguments of the process.
 pub fn parse() -> Result<Command, Usage> {
     Arguments::try_parse().map(|arguments| arguments.command).map_err(Usage)
 }
 
-/// Runs a command to its end and reports its failure on standard error.
+/// Runs a command, prints an error to standard error, and returns the exit code.
 pub fn run(command: Command) -> ExitCode {
     match dispatch(command) {
         Ok(exit) => exit,
@@ -136,7 +137,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The reader of the output closed it, as in `check | head`.
+/// Whether the process that reads the output has closed it, as in `check | head`.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -1,10 +1,10 @@
-//! What failed, on whose side, and whether to retry: the one table from the errors of every layer to statuses (RFC 9110 15.5,
-//! 15.6), FHIR issue codes (R4 valueset-issue-type) and Retry-After.
+//! The table that converts the errors of all layers to statuses (RFC 9110 15.5, 15.6), FHIR issue codes (R4 valueset-issue-type)
+//! and Retry-After.
 //!
-//! Each layer below has its own error enum, which knows no status. Here each variant becomes a [`Failure`]: `request` for
-//! invalid requests, `archive` for failures of an archive, `auth` for rejected callers, `studies` for FHIR searches and reads,
-//! and `dicomweb` for PS3.18, with the form in which DICOMweb clients receive a failure. No text or URL of an archive and no
-//! value of a query is ever part of a failure.
+//! Each lower layer has an error enum without statuses. Here each variant is converted to a [`Failure`]: in `request` for
+//! invalid requests, in `archive` for failures of an archive, in `auth` for rejected callers, in `studies` for FHIR searches and
+//! reads, and in `dicomweb` for PS3.18, which also creates the error responses for DICOMweb clients. A failure never contains a
+//! text or URL of an archive, or a value of a query.
 
 mod archive;
 mod auth;
@@ -21,21 +21,21 @@ pub use dicomweb::refuse;
 
 use crate::upstream::whole_seconds;
 
-/// Default wait before a retry, where no better value is known: a service that restarts is back by then.
+/// The default wait before a retry: the time that a service needs to restart.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// One problem, for an OperationOutcome's `issue`.
+/// One problem, for the `issue` of an OperationOutcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issue {
-    /// A code of R4's value set issue-type.
+    /// A code of the R4 value set issue-type.
     pub code: &'static str,
-    /// What is wrong and how to fix it, for people.
+    /// A description of the problem and how to fix it, for people.
     pub diagnostics: Cow<'static, str>,
     /// The location: a search parameter as `http.name`, or a header as `http.header`.
     pub expression: Option<String>,
 }
 
-/// `text` with a capital first letter and a full stop, which errors of the layers below lack.
+/// Capitalizes the first letter of `text` and adds a period, because errors of lower layers have neither.
 pub fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let mut sentence: String =
@@ -49,72 +49,72 @@ pub fn sentence(text: &str) -> String {
 /// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// 4xx or 5xx.
+    /// The status, 4xx or 5xx.
     pub status: StatusCode,
-    /// At least one issue.
+    /// The issues, at least one.
     pub issues: Vec<Issue>,
-    /// How long to wait before a retry; `None` if a retry is not expected to help.
+    /// The wait before a retry; `None` if a retry is not expected to succeed.
     pub retry_after: Option<Duration>,
-    /// How to authenticate, for a 401.
+    /// The `WWW-Authenticate` of a 401.
     pub challenge: Option<&'static str>,
-    /// The allowed methods, for a 405.
+    /// The `Allow` of a 405.
     pub allow: Option<&'static str>,
 }
 
 impl Failure {
-    /// A failure with one issue.
+    /// Creates a failure with one issue.
     pub fn new(status: StatusCode, code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         let issue = Issue { code, diagnostics: diagnostics.into(), expression: None };
         Self { status, issues: vec![issue], retry_after: None, challenge: None, allow: None }
     }
 
-    /// The request itself is invalid.
+    /// Creates a 400 for an invalid request.
     pub fn bad_request(code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, diagnostics)
     }
 
-    /// The resource does not exist.
+    /// Creates a 404 for a resource that does not exist.
     pub fn not_found(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", diagnostics)
     }
 
-    /// No archive is configured with the id in the URL.
+    /// Creates a 404 for an archive that is not configured.
     pub fn unknown_archive() -> Self {
         Self::not_found("There is no archive with this id; GET /fhir/Endpoint lists the archives.")
     }
 
-    /// This server does not support what is requested.
+    /// Creates a 404 for a resource type or interaction that this server does not support.
     pub fn not_offered(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-supported", diagnostics)
     }
 
-    /// The resource existed and was deleted.
+    /// Creates a 410 for a resource that was deleted.
     pub fn gone(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::GONE, "deleted", diagnostics)
     }
 
-    /// The resource has only the methods `allow`.
+    /// Creates a 405 for a resource that has only the methods `allow`.
     pub fn method_not_allowed(allow: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         let failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", diagnostics);
         Self { allow: Some(allow), ..failure }
     }
 
-    /// None of the available formats is acceptable to the client.
+    /// Creates a 406 for a client that accepts none of the available formats.
     pub fn not_acceptable(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, "not-supported", diagnostics)
     }
 
-    /// The body has an unsupported media type.
+    /// Creates a 415 for a body with an unsupported media type.
     pub fn unsupported_media_type(diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", diagnostics)
     }
 
-    /// The request or its result is too large; `code` is `too-long` or `too-costly`.
+    /// Creates a 413 for a request or result that is too large; `code` is `too-long` or `too-costly`.
     pub fn too_large(code: &'static str, diagnostics: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, diagnostics)
     }
 
-    /// An internal error.
+    /// Creates a 500 for an internal error.
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -123,8 +123,8 @@ impl Failure {
         )
     }
 
-    /// The request exceeded its deadline; work that other requests can use continues.
-    pub fn too_slow() -> Self {
+    /// Creates a 504 for a request that exceeded its deadline. Loads that other requests can use continue.
+    pub fn timed_out() -> Self {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             "timeout",
@@ -133,7 +133,7 @@ impl Failure {
         )
     }
 
-    /// Sets the part of the request that the issue is about.
+    /// Sets the part of the request that the issue concerns.
     #[must_use]
     pub fn at(mut self, expression: impl Into<String>) -> Self {
         if let Some(issue) = self.issues.first_mut() {
@@ -142,8 +142,8 @@ impl Failure {
         self
     }
 
-    /// Adds the response headers that a client can act on: `Allow`, `WWW-Authenticate`, `Retry-After`.
-    pub fn describe(&self, headers: &mut HeaderMap) {
+    /// Adds the headers `Allow`, `WWW-Authenticate` and `Retry-After` to the response.
+    pub fn add_headers(&self, headers: &mut HeaderMap) {
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
@@ -156,7 +156,7 @@ impl Failure {
     }
 
     #[must_use]
-    fn after(mut self, wait: Option<Duration>) -> Self {
+    fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
         self
     }

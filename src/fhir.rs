@@ -103,7 +103,7 @@ async fn respond_in_time(
     format: &ResponseFormat,
 ) -> Result<Response<Body>, Failure> {
     let encoded =
-        tokio::time::timeout(context.request_timeout, work).await.map_err(|_| Failure::too_slow())??;
+        tokio::time::timeout(context.request_timeout, work).await.map_err(|_| Failure::timed_out())??;
     let now = context.clock.now();
     if format.is_as_stored() {
         return response::success(&encoded, format, request.headers, now);

@@ -1,4 +1,4 @@
-//! HTTP (RFC 9110 and related standards) independent of FHIR and DICOM: bounded bodies, compression, query strings, content
+//! HTTP (RFC 9110 and related standards), independent of FHIR and DICOM: bounded bodies, compression, query strings, content
 //! negotiation, conditional requests, CORS, the public base URL, sealed cursors.
 
 pub mod bounded;

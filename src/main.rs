@@ -11,6 +11,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     match commands::parse() {
         Ok(command) => commands::run(command),
-        Err(usage) => usage.exit_code(),
+        Err(usage) => usage.print(),
     }
 }

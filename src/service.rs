@@ -125,7 +125,7 @@ impl http_server::Service for Service {
         };
         let mut response = response.unwrap_or_else(|failure| match dialect {
             Dialect::Fhir => {
-                let public = self.context.public_url.of(&parts, peer.ip());
+                let public = self.context.public_url.base_of(&parts, peer.ip());
                 fhir::refuse(&failure, &parts.headers, parts.uri.query(), public.as_ref())
             }
             Dialect::Dicomweb => error::refuse(&failure),
@@ -160,7 +160,7 @@ impl Service {
         peer: IpAddr,
     ) -> Result<Response<Body>, Failure> {
         let access = self.access(&route, parts).await?;
-        let public = self.context.public_url.of(parts, peer).ok_or_else(|| {
+        let public = self.context.public_url.base_of(parts, peer).ok_or_else(|| {
             Failure::bad_request("invalid", "The request has no Host from which links could be made.")
         })?;
         match route {

@@ -79,7 +79,7 @@ fn check_changed(key: &CursorKey, query: &str, sealed: &str, numbers: &mut Numbe
 }
 
 fn cursor_key(secret: &[u8]) -> CursorKey {
-    CursorKey::of(secret).expect("any secret is valid")
+    CursorKey::derive(secret).expect("any secret is valid")
 }
 
 fn open(key: &CursorKey, query: &str, text: &str) -> Option<Position> {

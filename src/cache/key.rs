@@ -1,14 +1,14 @@
-//! The key of a cached entry: bytes that its owner writes.
+//! The key of a cached entry.
 
 use std::fmt;
 
-/// The key of an entry among those of its type. It is made of all the parts that distinguish one entry from another, and no two
-/// lists of parts make the same key: with an ambiguous key, a cache would serve the wrong patient.
+/// The key of an entry among those of its type. Different lists of parts have different keys: with an ambiguous key, the cache
+/// would return the data of another patient.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CacheKey(Box<[u8]>);
 
 impl CacheKey {
-    /// The key made of `parts`, in this order.
+    /// Creates the key of `parts` in this order.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut bytes = Vec::new();
         for part in parts {
@@ -18,14 +18,14 @@ impl CacheKey {
         Self(bytes.into())
     }
 
-    /// Bytes held.
+    /// Returns the size of the key in bytes.
     pub(super) fn size(&self) -> usize {
         self.0.len()
     }
 }
 
 impl fmt::Debug for CacheKey {
-    /// Without its parts, which may be values of a search.
+    /// Omits the parts, which may be values of a search.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("CacheKey").finish_non_exhaustive()
     }
@@ -39,10 +39,10 @@ mod tests {
     fn keys_of_different_parts_differ() {
         let lists: [&[&str]; 6] =
             [&[], &[""], &["ab"], &["a", "b"], &["", "ab"], &["a", "\u{1}\0\0\0\0\0\0\0b"]];
-        for (at, list) in lists.iter().enumerate() {
-            for (other_at, other) in lists.iter().enumerate() {
+        for (index, list) in lists.iter().enumerate() {
+            for (other_index, other) in lists.iter().enumerate() {
                 let is_same = CacheKey::of(list.iter().copied()) == CacheKey::of(other.iter().copied());
-                assert_eq!(is_same, at == other_at, "{list:?} {other:?}");
+                assert_eq!(is_same, index == other_index, "{list:?} {other:?}");
             }
         }
     }

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// The load ended without a result: its task panicked, or the program is stopping.
+/// The error for a load that ended without a result, because its task panicked or the program is stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the work shared with other requests ended without a result")]
 pub struct Interrupted;
 
-/// Loads in flight, by key. A load runs in a task of its own, so that it continues when the request that began it is canceled;
-/// its result goes to every request that waits, and is then forgotten.
+/// Loads in flight, by key. A load runs in a separate task, so that it continues when the request that started it is canceled.
+/// Every request that waits receives the result, which is not stored.
 pub struct SingleFlight<K, V> {
     flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
 }
@@ -37,33 +37,33 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// The result of the load for `key` that is in flight, or of `load`, which begins now.
+    /// Waits for the result of the load for `key` that is in flight, or starts `load` if there is none.
     pub async fn run<F>(&self, key: K, load: impl FnOnce() -> F) -> Result<V, Interrupted>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let mut flight = self.join_or_begin(key, load);
+        let mut flight = self.join_or_start(key, load);
         match flight.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().ok_or(Interrupted),
             Err(_) => Err(Interrupted),
         }
     }
 
-    fn join_or_begin<F>(&self, key: K, load: impl FnOnce() -> F) -> watch::Receiver<Option<V>>
+    fn join_or_start<F>(&self, key: K, load: impl FnOnce() -> F) -> watch::Receiver<Option<V>>
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         match flights.entry(key) {
             Entry::Occupied(flight) => flight.get().clone(),
-            Entry::Vacant(place) => {
+            Entry::Vacant(entry) => {
                 let (sender, receiver) = watch::channel(None);
-                let landing = Landing { key: place.key().clone(), flights: Arc::clone(&self.flights) };
-                place.insert(receiver.clone());
+                let landing = Landing { key: entry.key().clone(), flights: Arc::clone(&self.flights) };
+                entry.insert(receiver.clone());
                 let load = load();
                 tokio::spawn(async move {
                     let outcome = load.await;
-                    // The key is removed first: later requests begin a new load.
+                    // The key is removed first, so that later requests start a new load.
                     drop(landing);
                     sender.send_replace(Some(outcome));
                 });
@@ -73,7 +73,7 @@ where
     }
 }
 
-/// Removes the key however the task ends.
+/// Removes the key when the task ends, even if it panics.
 struct Landing<K: Eq + Hash, V> {
     key: K,
     flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
@@ -95,10 +95,10 @@ mod tests {
     async fn a_hundred_requests_share_one_load() {
         let flights = Arc::new(SingleFlight::<u8, usize>::default());
         let (loads, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let mut askers = Vec::new();
+        let mut requests = Vec::new();
         for _ in 0..100 {
             let (flights, loads, gate) = (Arc::clone(&flights), Arc::clone(&loads), Arc::clone(&gate));
-            askers.push(tokio::spawn(async move {
+            requests.push(tokio::spawn(async move {
                 let load = || async move {
                     gate.notified().await;
                     loads.fetch_add(1, Ordering::SeqCst) + 1
@@ -106,20 +106,20 @@ mod tests {
                 flights.run(1, load).await
             }));
         }
-        // On this runtime a yield lets every task run until it waits: first the requests, then their one load.
+        // In this runtime a yield runs every task until it waits: first the requests, then the load.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
         gate.notify_waiters();
-        for asker in askers {
-            assert_eq!(asker.await.unwrap(), Ok(1));
+        for request in requests {
+            assert_eq!(request.await.unwrap(), Ok(1));
         }
         assert_eq!(loads.load(Ordering::SeqCst), 1);
         assert!(flights.flights.lock().unwrap().is_empty());
     }
 
     #[tokio::test]
-    async fn a_load_outlives_the_request_that_began_it() {
+    async fn a_load_outlives_the_request_that_started_it() {
         let flights = Arc::new(SingleFlight::<u8, u8>::default());
         let (open, gate) = oneshot::channel::<()>();
         let (ended, end) = oneshot::channel::<()>();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_in_a_load_is_an_error_for_the_waiters_and_is_not_cached() {
+    async fn a_panic_in_a_load_is_an_error_for_the_waiting_requests_and_is_not_cached() {
         let flights = SingleFlight::<u8, u8>::default();
         assert_eq!(flights.run(1, || async { panic!("a load that fails") }).await, Err(Interrupted));
         assert_eq!(flights.run(1, || async { 2 }).await, Ok(2));

@@ -29,7 +29,7 @@ fn key(text: &str) -> CacheKey {
 }
 
 #[test]
-fn the_size_of_the_cache_is_limited_for_all_types_together() {
+fn one_limit_applies_to_the_entries_of_all_types_together() {
     let (cache, _) = cache(100_000);
     for number in 0..200 {
         cache.insert(key(&number.to_string()), Arc::new(Weight(5_000)));
@@ -41,7 +41,7 @@ fn the_size_of_the_cache_is_limited_for_all_types_together() {
 }
 
 #[test]
-fn an_entry_counts_with_its_key_until_it_is_removed() {
+fn the_size_of_an_entry_includes_its_key() {
     let (cache, _) = cache(100_000);
     cache.insert(key("1"), Arc::new(Weight(1_000)));
     let (_, bytes) = cache.usage();
@@ -75,7 +75,7 @@ fn an_entry_is_fresh_for_the_configured_time() {
 }
 
 #[test]
-fn debug_output_has_neither_keys_nor_entries() {
+fn debug_output_contains_neither_keys_nor_entries() {
     let (cache, _) = cache(100_000);
     cache.insert(key("PatientID=P1"), Arc::new(Text("Doe")));
     let text = format!("{cache:?}");

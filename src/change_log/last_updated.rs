@@ -1,13 +1,13 @@
-//! The record of one resource, and how a new observation changes it: decides `meta.lastUpdated` (R4 resource.html#Meta).
+//! The record of one resource, and how an observation changes it. It determines `meta.lastUpdated` (R4 resource.html#Meta).
 
 use super::version::{Version, VersionId, timestamp};
 use super::{ContentDigest, Observation};
 use crate::fingerprint::Fingerprint;
 
-/// Length of a record in bytes.
+/// The length of a record in bytes.
 pub(super) const LENGTH: usize = 41;
 
-const IS_GONE: u8 = 1;
+const IS_DELETED: u8 = 1;
 const HAS_CONTENT: u8 = 2;
 const SHARES_SECOND: u8 = 4;
 
@@ -16,42 +16,47 @@ const SHARES_SECOND: u8 = 4;
 pub(super) struct Record {
     fingerprint: Fingerprint,
     content: Option<ContentDigest>,
-    /// When the present content was first seen, in milliseconds.
+    /// The time at which the current content was first seen, in milliseconds.
     pub(super) since: i64,
-    pub(super) is_gone: bool,
+    pub(super) is_deleted: bool,
     shares_second: bool,
 }
 
 impl Record {
-    /// The record of a resource that was first seen at `now`.
-    pub(super) fn first(observation: &Observation, now: i64) -> Self {
+    /// Creates the record of a resource that was first seen at `now`.
+    pub(super) fn new(observation: &Observation, now: i64) -> Self {
         Self {
             fingerprint: observation.fingerprint,
             content: observation.content,
             since: now,
-            is_gone: false,
+            is_deleted: false,
             shares_second: false,
         }
     }
 
-    /// The record after `observation` at `now`, which is later than every time so far. For records up to the time `doubtful` it
-    /// is unknown whether other content was seen since.
-    pub(super) fn after(known: Option<Self>, observation: &Observation, now: i64, doubtful: i64) -> Self {
-        let Some(known) = known else { return Self::first(observation, now) };
+    /// Updates the `known` record by `observation` at `now`, which is later than every time so far. For records up to the time
+    /// `doubtful_until` it is unknown whether other content was seen since.
+    pub(super) fn update(
+        known: Option<Self>,
+        observation: &Observation,
+        now: i64,
+        doubtful_until: i64,
+    ) -> Self {
+        let Some(known) = known else { return Self::new(observation, now) };
         let shares_second = second(now) == second(known.since);
-        let changed = Self { shares_second, ..Self::first(observation, now) };
-        if known.is_gone || known.since <= doubtful || known.fingerprint != observation.fingerprint {
+        let changed = Self { shares_second, ..Self::new(observation, now) };
+        if known.is_deleted || known.since <= doubtful_until || known.fingerprint != observation.fingerprint {
             return changed;
         }
         match (known.content, observation.content) {
-            (Some(known), Some(seen)) if known != seen => changed,
-            // The same content, possibly with a digest that was unknown before.
-            (content, seen) => Self { content: content.or(seen), ..known },
+            (Some(known), Some(observed)) if known != observed => changed,
+            // The content is the same; its digest may have been unknown before.
+            (content, observed) => Self { content: content.or(observed), ..known },
         }
     }
 
-    pub(super) fn gone(self) -> Self {
-        Self { is_gone: true, ..self }
+    pub(super) fn into_deleted(self) -> Self {
+        Self { is_deleted: true, ..self }
     }
 
     pub(super) fn version(&self) -> Version {
@@ -66,7 +71,7 @@ impl Record {
         let mut bytes = [0; LENGTH];
         let content = self.content.map_or([0; 16], |content| content.0);
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-        let flags = flag(self.is_gone, IS_GONE)
+        let flags = flag(self.is_deleted, IS_DELETED)
             | flag(self.content.is_some(), HAS_CONTENT)
             | flag(self.shares_second, SHARES_SECOND);
         let fields = self.since.to_be_bytes().into_iter().chain([flags]);
@@ -78,18 +83,18 @@ impl Record {
     pub(super) fn of_bytes(bytes: &[u8; LENGTH]) -> Self {
         let [since @ .., _] = bytes.first_chunk::<9>().copied().unwrap_or_default();
         let flags = bytes[8];
-        let sixteen = |at: usize| bytes[at..].first_chunk::<16>().copied().unwrap_or_default();
+        let hash = |offset: usize| bytes[offset..].first_chunk::<16>().copied().unwrap_or_default();
         Self {
-            fingerprint: Fingerprint::of_bytes(sixteen(9)),
-            content: (flags & HAS_CONTENT != 0).then(|| ContentDigest(sixteen(25))),
+            fingerprint: Fingerprint::of_bytes(hash(9)),
+            content: (flags & HAS_CONTENT != 0).then(|| ContentDigest(hash(25))),
             since: i64::from_be_bytes(since),
-            is_gone: flags & IS_GONE != 0,
+            is_deleted: flags & IS_DELETED != 0,
             shares_second: flags & SHARES_SECOND != 0,
         }
     }
 }
 
-/// The second to which an HTTP date rounds a time up.
+/// Rounds a time up to a second, as in HTTP dates.
 fn second(milliseconds: i64) -> i64 {
     milliseconds.saturating_add(999).div_euclid(1000)
 }
@@ -109,44 +114,44 @@ mod tests {
     }
 
     #[test]
-    fn learning_the_content_of_known_rows_is_not_a_change() {
-        let first = Record::first(&observation(1, None), 10);
-        let more = Record::after(Some(first), &observation(1, Some(7)), 5_000, 0);
-        assert_eq!(more.since, 10);
-        assert_ne!(more.version().id, first.version().id);
-        assert_eq!(Record::after(Some(more), &observation(1, None), 5_000, 0), more);
-        assert_eq!(Record::after(Some(more), &observation(1, Some(7)), 5_000, 0), more);
+    fn fetching_the_content_of_known_rows_is_not_a_change() {
+        let first = Record::new(&observation(1, None), 10);
+        let with_content = Record::update(Some(first), &observation(1, Some(7)), 5_000, 0);
+        assert_eq!(with_content.since, 10);
+        assert_ne!(with_content.version().id, first.version().id);
+        assert_eq!(Record::update(Some(with_content), &observation(1, None), 5_000, 0), with_content);
+        assert_eq!(Record::update(Some(with_content), &observation(1, Some(7)), 5_000, 0), with_content);
     }
 
     #[test]
     fn a_record_from_before_a_crash_counts_as_just_seen() {
-        let known = Record::first(&observation(1, Some(7)), 10);
+        let known = Record::new(&observation(1, Some(7)), 10);
         assert_eq!(
-            Record::after(Some(known), &observation(1, Some(7)), 5_000, 10),
+            Record::update(Some(known), &observation(1, Some(7)), 5_000, 10),
             Record { since: 5_000, ..known }
         );
-        assert_eq!(Record::after(Some(known), &observation(1, Some(7)), 5_000, 9), known);
+        assert_eq!(Record::update(Some(known), &observation(1, Some(7)), 5_000, 9), known);
     }
 
     #[test]
-    fn new_rows_new_content_and_a_return_are_changes() {
-        let known = Record::first(&observation(1, Some(7)), 10);
-        for seen in [observation(2, None), observation(2, Some(7)), observation(1, Some(8))] {
-            let changed = Record::after(Some(known), &seen, 5_000, 0);
-            assert_eq!(changed, Record::first(&seen, 5_000));
+    fn new_rows_new_content_and_the_return_of_a_deleted_study_are_changes() {
+        let known = Record::new(&observation(1, Some(7)), 10);
+        for observed in [observation(2, None), observation(2, Some(7)), observation(1, Some(8))] {
+            let changed = Record::update(Some(known), &observed, 5_000, 0);
+            assert_eq!(changed, Record::new(&observed, 5_000));
         }
-        let gone = known.gone();
+        let deleted = known.into_deleted();
         assert_eq!(
-            Record::after(Some(gone), &observation(1, Some(7)), 5_000, 0),
+            Record::update(Some(deleted), &observation(1, Some(7)), 5_000, 0),
             Record { since: 5_000, ..known }
         );
     }
 
     #[test]
-    fn a_version_shares_its_second_if_the_previous_one_had_the_same() {
+    fn a_version_in_the_same_second_as_the_previous_one_has_no_date() {
         let date = |first, now| {
-            let known = Record::first(&observation(1, None), first);
-            Record::after(Some(known), &observation(2, None), now, 0).version().date()
+            let known = Record::new(&observation(1, None), first);
+            Record::update(Some(known), &observation(2, None), now, 0).version().date()
         };
         assert_eq!((date(1_001, 1_002), date(1_001, 2_000)), (None, None));
         assert_eq!(
@@ -157,14 +162,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_survives_writing_and_reading(
+        fn a_record_equals_itself_after_writing_and_reading(
             rows: u8,
             content: Option<u8>,
             since: i64,
-            is_gone: bool,
+            is_deleted: bool,
             shares_second: bool,
         ) {
-            let record = Record { is_gone, shares_second, ..Record::first(&observation(rows, content), since) };
+            let record = Record { is_deleted, shares_second, ..Record::new(&observation(rows, content), since) };
             prop_assert_eq!(Record::of_bytes(&record.to_bytes()), record);
         }
     }

@@ -1,7 +1,8 @@
-//! What the lists of changes contained: a study that is missing from a list in which it was before is no longer held, as far as the
-//! client of the list can tell, so its return is a change.
+//! The lists of searches for changes. For a client of such a list, a study that is missing from it has been deleted, so the
+//! return of the study is a change.
 //!
-//! For each search by `_lastUpdated` the store keeps the hashes of the studies in its latest list. Only lists of all matches are kept.
+//! For each search by `_lastUpdated` the store contains the hashes of the studies in the latest list. Only lists of all matches
+//! are stored.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -11,24 +12,24 @@ use super::stored_records::{Records, TIME_LENGTH, time_key};
 use crate::fingerprint::short_hash;
 use crate::store::{Durability, StoreError, StoreTable};
 
-/// The studies of each list: hashes in their order, without separators.
+/// The studies of each list: sorted hashes, without separators.
 const LISTINGS: StoreTable = StoreTable::new("change_log.listings.1");
-/// Empty values, by time and list.
+/// The index of the lists: empty values, by time and list.
 const LISTINGS_BY_TIME: StoreTable = StoreTable::new("change_log.listings_by_time.1");
 /// The time of each list, and the number of studies in all lists together.
 const LISTING_FACTS: StoreTable = StoreTable::new("change_log.listing_facts.1");
 const STUDY_COUNT: &[u8] = b"study_count";
 
-/// Maximum number of studies in all lists together: 16 MB. The list that has not changed for the longest time is evicted first. A study
-/// that leaves an evicted list and returns with the same rows is not a change for its clients.
+/// Maximum number of studies in all lists together, which take 16 MB. The list that has not changed for the longest time is
+/// evicted first. The return of a study that leaves an evicted list is not reported to the clients of that list.
 const MAX_LISTED_STUDIES: usize = 1_000_000;
 
-/// The search that a list belongs to: a hash of its criteria without `_lastUpdated`.
+/// The key of a list: a hash of the criteria of the search without `_lastUpdated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListingKey([u8; 16]);
 
 impl ListingKey {
-    /// The key of the search with these criteria, whatever their order.
+    /// Computes the key of the search with these criteria, independently of their order.
     pub fn of(mut criteria: Vec<String>) -> Self {
         criteria.sort_unstable();
         Self(short_hash(criteria.iter().flat_map(|criterion| [criterion.as_bytes(), b"\0"])))
@@ -52,27 +53,28 @@ impl Records {
         let (earlier, _) = known.as_chunks::<16>();
         let absent: Vec<_> =
             earlier.iter().filter(|key| !present.contains(*key)).map(|key| ResourceKey(*key)).collect();
-        // A client that learned of the absence must learn of the return, also after a crash.
+        // The return of a study must be reported to a client that has received the shorter list, even after a crash.
         let durability = if absent.is_empty() { Durability::Eventual } else { Durability::Immediate };
         let write = self.store().write(durability)?;
         {
             let mut records = write.table(super::stored_records::RECORDS)?;
             for resource in absent {
-                Self::write_gone(&mut *records, resource)?;
+                Self::write_deleted(&mut *records, resource)?;
             }
             let mut listings = write.table(LISTINGS)?;
             let mut by_time = write.table(LISTINGS_BY_TIME)?;
             let mut facts = write.table(LISTING_FACTS)?;
-            let number = |bytes: Option<Vec<u8>>| {
+            let to_number = |bytes: Option<Vec<u8>>| {
                 let bytes = bytes.as_deref().and_then(|bytes| bytes.first_chunk::<8>());
                 bytes.map_or(0, |bytes| i64::from_be_bytes(*bytes))
             };
-            let mut count = number(facts.get(STUDY_COUNT)?) + size(present.len()) - size(earlier.len());
-            by_time.remove(&time_key(number(facts.get(&listing.0)?), ResourceKey(listing.0)))?;
+            let mut count =
+                to_number(facts.get(STUDY_COUNT)?) + to_i64(present.len()) - to_i64(earlier.len());
+            by_time.remove(&time_key(to_number(facts.get(&listing.0)?), ResourceKey(listing.0)))?;
             by_time.put(&time_key(now, ResourceKey(listing.0)), &[])?;
             facts.put(&listing.0, &now.to_be_bytes())?;
             listings.put(&listing.0, &bytes)?;
-            while count > size(MAX_LISTED_STUDIES) {
+            while count > to_i64(MAX_LISTED_STUDIES) {
                 let mut oldest = None;
                 by_time.scan(&[], &mut |key, _| {
                     oldest = Some(key.to_vec());
@@ -80,7 +82,7 @@ impl Records {
                 })?;
                 let Some(oldest) = oldest else { break };
                 let evicted = &oldest[TIME_LENGTH..];
-                count -= size(listings.get(evicted)?.map_or(0, |studies| studies.len() / 16));
+                count -= to_i64(listings.get(evicted)?.map_or(0, |studies| studies.len() / 16));
                 by_time.remove(&oldest)?;
                 listings.remove(evicted)?;
                 facts.remove(evicted)?;
@@ -91,8 +93,8 @@ impl Records {
     }
 }
 
-fn size(studies: usize) -> i64 {
-    i64::try_from(studies).unwrap_or(i64::MAX)
+fn to_i64(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The records in the store: by resource, and by time so that the oldest can be evicted.
+//! The records in the store, with an index by time for the eviction of the oldest records.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,32 +7,32 @@ use super::last_updated::{LENGTH, Record};
 use super::{Observation, ResourceKey};
 use crate::store::{Durability, ReadTable, Store, StoreError, StoreTable, WriteTable};
 
-/// By the resource's key.
+/// The records, by the key of the resource.
 pub(super) const RECORDS: StoreTable = StoreTable::new("change_log.records.1");
-/// Empty values, by time and resource.
+/// The index of the records: empty values, by time and resource.
 const BY_TIME: StoreTable = StoreTable::new("change_log.by_time.1");
 /// Times in milliseconds, by name.
 const TIMES: StoreTable = StoreTable::new("change_log.times.1");
 const LATEST: &[u8] = b"latest";
-/// Set while a process has the store open; still set if it was killed.
+/// 1 while a process has the store open, and after a crash.
 const IS_OPEN: &[u8] = b"is_open";
 /// The latest time before the last crash.
-const DOUBTFUL: &[u8] = b"doubtful";
+const DOUBTFUL_UNTIL: &[u8] = b"doubtful";
 
-/// The records.
+/// The records of all resources.
 #[derive(Debug)]
 pub(super) struct Records {
     store: Arc<dyn Store>,
     entries: u64,
-    /// Up to this time, records of later observations may have been lost.
-    doubtful: i64,
+    /// The latest time before the last crash. For records up to this time, later observations may have been lost.
+    doubtful_until: i64,
 }
 
 impl Records {
-    /// The records in `store`, at most `entries`.
+    /// Opens the records in `store`, at most `entries`.
     pub(super) fn open(store: Arc<dyn Store>, entries: u64) -> Result<Self, StoreError> {
-        let mut records = Self { store, entries, doubtful: i64::MIN };
-        records.doubtful = records.time(DOUBTFUL)?.unwrap_or(i64::MIN);
+        let mut records = Self { store, entries, doubtful_until: i64::MIN };
+        records.doubtful_until = records.time(DOUBTFUL_UNTIL)?.unwrap_or(i64::MIN);
         Ok(records)
     }
 
@@ -40,30 +40,36 @@ impl Records {
         self.store.is_durable()
     }
 
-    /// Begins a session at `now`, or later if later times were already assigned; returns that time.
-    pub(super) fn begin_at(&mut self, now: i64) -> Result<i64, StoreError> {
+    /// Starts a session; returns `now`, or the latest assigned time if it is later.
+    pub(super) fn start_session(&mut self, now: i64) -> Result<i64, StoreError> {
         let latest = self.time(LATEST)?.unwrap_or(0).max(now);
         if self.time(IS_OPEN)? == Some(1) {
-            self.doubtful = latest;
+            self.doubtful_until = latest;
         }
-        // A correct clock makes up for times lost in a crash, but it may be set back before the next write.
-        self.put_times(Durability::Immediate, &[(LATEST, latest), (IS_OPEN, 1), (DOUBTFUL, self.doubtful)])?;
+        // The latest time is written at once, because the clock may be set back before the next write.
+        self.put_times(
+            Durability::Immediate,
+            &[(LATEST, latest), (IS_OPEN, 1), (DOUBTFUL_UNTIL, self.doubtful_until)],
+        )?;
         Ok(latest)
     }
 
-    /// Makes everything written durable, and marks the records as complete.
-    pub(super) fn end(&self) -> Result<(), StoreError> {
+    /// Makes all writes durable, and marks the records as complete.
+    pub(super) fn end_session(&self) -> Result<(), StoreError> {
         self.put_times(Durability::Immediate, &[(IS_OPEN, 0)])
     }
 
-    /// The records of the observed resources, if none of the observations changes a record.
-    pub(super) fn known(&self, observations: &[Observation]) -> Result<Option<Vec<Record>>, StoreError> {
+    /// Returns the records of the observed resources, or `None` if one of the observations changes a record.
+    pub(super) fn find_unchanged(
+        &self,
+        observations: &[Observation],
+    ) -> Result<Option<Vec<Record>>, StoreError> {
         let read = self.store.read()?;
         let records = read.table(RECORDS)?;
         let mut known = Vec::with_capacity(observations.len());
         for observation in observations {
             let Some(record) = find(&*records, observation.resource)? else { return Ok(None) };
-            if Record::after(Some(record), observation, i64::MAX, self.doubtful) != record {
+            if Record::update(Some(record), observation, i64::MAX, self.doubtful_until) != record {
                 return Ok(None);
             }
             known.push(record);
@@ -71,28 +77,27 @@ impl Records {
         Ok(Some(known))
     }
 
-    /// Writes the observations made at `now` and evicts the oldest records. `latest` is the latest time so far, and is
-    /// advanced. Changes have the time `moment` if there is one, which is not earlier than `latest`; a second change at this moment
-    /// has a later time.
-    pub(super) fn note(
+    /// Writes the observations at `now`, and evicts the oldest records. Advances `latest`, the latest assigned time. Changes have
+    /// the time `exclusive` if it is set, which is not earlier than `latest`; a second change at this time has a later time.
+    pub(super) fn add(
         &self,
         observations: &[Observation],
         latest: &mut i64,
         now: i64,
-        moment: Option<i64>,
+        exclusive: Option<i64>,
     ) -> Result<Vec<Record>, StoreError> {
         let write = self.store.write(Durability::Eventual)?;
         let later = now.max(latest.saturating_add(1));
-        let mut noted = Vec::with_capacity(observations.len());
+        let mut updated = Vec::with_capacity(observations.len());
         {
             let mut records = write.table(RECORDS)?;
             let mut by_time = write.table(BY_TIME)?;
             for observation in observations {
                 let resource = observation.resource;
                 let known = find(&*records, resource)?;
-                let is_later = |moment: &i64| known.is_none_or(|known| known.since < *moment);
-                let now = moment.filter(is_later).unwrap_or(later);
-                let record = Record::after(known, observation, now, self.doubtful);
+                let is_later = |time: &i64| known.is_none_or(|known| known.since < *time);
+                let now = exclusive.filter(is_later).unwrap_or(later);
+                let record = Record::update(known, observation, now, self.doubtful_until);
                 if known != Some(record) {
                     if let Some(known) = known {
                         by_time.remove(&time_key(known.since, resource))?;
@@ -101,7 +106,7 @@ impl Records {
                     by_time.put(&time_key(record.since, resource), &[])?;
                     *latest = record.since.max(*latest);
                 }
-                noted.push(record);
+                updated.push(record);
             }
             while records.count()? > self.entries {
                 let mut oldest = None;
@@ -116,28 +121,28 @@ impl Records {
             write.table(TIMES)?.put(LATEST, &latest.to_be_bytes())?;
         }
         write.commit()?;
-        Ok(noted)
+        Ok(updated)
     }
 
-    /// Records that the resource was deleted, if it was ever seen. This is durable at once: if the log forgot a deletion that a
-    /// client has learned of, the client would miss the return of the study.
+    /// Records that the resource was deleted; returns false if it was never seen. The record is durable at once: if the log lost
+    /// a deletion that was reported to a client, the client would miss the return of the study.
     pub(super) fn mark_deleted(&self, resource: ResourceKey) -> Result<bool, StoreError> {
         let Some(known) = find(&*self.store.read()?.table(RECORDS)?, resource)? else { return Ok(false) };
-        if !known.is_gone {
+        if !known.is_deleted {
             let write = self.store.write(Durability::Immediate)?;
-            Self::write_gone(&mut *write.table(RECORDS)?, resource)?;
+            Self::write_deleted(&mut *write.table(RECORDS)?, resource)?;
             write.commit()?;
         }
         Ok(true)
     }
 
-    /// Records in a transaction that the resource was deleted, if it was ever seen.
-    pub(super) fn write_gone(
+    /// Marks the record of the resource as deleted, if there is one.
+    pub(super) fn write_deleted(
         records: &mut (impl WriteTable + ?Sized),
         resource: ResourceKey,
     ) -> Result<(), StoreError> {
         match find(records, resource)? {
-            Some(known) if !known.is_gone => records.put(&resource.0, &known.gone().to_bytes()),
+            Some(known) if !known.is_deleted => records.put(&resource.0, &known.into_deleted().to_bytes()),
             _ => Ok(()),
         }
     }
@@ -147,11 +152,11 @@ impl Records {
     }
 
     /// Stores the latest time, so that no earlier time is assigned after a restart.
-    pub(super) fn keep_latest(&self, latest: i64) -> Result<(), StoreError> {
+    pub(super) fn store_latest(&self, latest: i64) -> Result<(), StoreError> {
         self.put_times(Durability::Eventual, &[(LATEST, latest)])
     }
 
-    /// Makes everything written so far durable.
+    /// Makes all writes so far durable.
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
         self.store.write(Durability::Immediate)?.commit()
     }
@@ -181,10 +186,10 @@ fn find(records: &(impl ReadTable + ?Sized), resource: ResourceKey) -> Result<Op
     Ok(Some(Record::of_bytes(bytes)))
 }
 
-/// Length of the time within a key by time.
+/// The length of the time in a key of [`time_key`], in bytes.
 pub(super) const TIME_LENGTH: usize = 8;
 
-/// A key that sorts by time: the sign bit is inverted, because bytes are compared unsigned.
+/// Returns a key that sorts by time. The sign bit is inverted, because bytes are compared as unsigned numbers.
 pub(super) fn time_key(time: i64, resource: ResourceKey) -> [u8; TIME_LENGTH + 16] {
     let mut key = [0; TIME_LENGTH + 16];
     let ordered = time.cast_unsigned() ^ (1 << 63);
@@ -198,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_by_time_are_in_the_order_of_the_times() {
+    fn time_keys_have_the_order_of_the_times() {
         let times = [i64::MIN, -1_000, -1, 0, 1, 255, 256, i64::MAX];
         let keys: Vec<_> = times.iter().map(|time| time_key(*time, ResourceKey([7; 16]))).collect();
         assert!(keys.is_sorted());

@@ -68,14 +68,14 @@ fn what_the_only_caller_with_a_moment_sees_first_has_that_moment() {
     let clock = Arc::new(WallClock::default());
     let log = log(in_memory(MANY).unwrap(), &clock);
     clock.set(1_000);
-    let moment = log.moment();
+    let moment = log.now();
     clock.set(2_000);
     assert_eq!((see_since(&log, moment, 1, 1), see_since(&log, moment, 2, 1)), (1_000, 1_000));
     assert_eq!(see_since(&log, moment, 1, 1), 1_000);
     assert_eq!(see_since(&log, moment, 1, 2), 2_000, "what was seen at the moment has changed since");
     assert_eq!(see_since(&log, moment, 3, 1), 2_001, "a later time exists");
     clock.set(3_000);
-    let moment = log.moment();
+    let moment = log.now();
     assert_eq!(see_since(&log, moment, 1, 3), 3_000);
     assert_eq!(see_since(&log, moment, 2, 1), 1_000);
     let observed = [observation(1, 4, None), observation(4, 1, None)];
@@ -91,20 +91,20 @@ fn a_moment_that_others_have_or_that_is_past_is_assigned_to_nothing() {
     let clock = Arc::new(WallClock::default());
     let log = log(in_memory(MANY).unwrap(), &clock);
     clock.set(1_000);
-    let (one, other) = (log.moment(), log.moment());
+    let (one, other) = (log.now(), log.now());
     assert_eq!(one, other, "in the same millisecond");
     assert_eq!(see_since(&log, one, 1, 1), 1_001);
     clock.set(2_000);
-    let one = log.moment();
+    let one = log.now();
     clock.set(2_500);
-    let other = log.moment();
+    let other = log.now();
     assert_eq!(see_since(&log, one, 1, 2), 2_501, "another client has a later time");
     assert_eq!(see_since(&log, other, 2, 1), 2_502, "a later time was assigned");
     clock.set(1_500);
-    let set_back = log.moment();
+    let set_back = log.now();
     assert_eq!(see_since(&log, set_back, 3, 1), 2_503, "the clock was set back");
     clock.set(9_000);
-    let moment = log.moment();
+    let moment = log.now();
     assert_eq!(see(&log, 4, 1, None).1, 9_001);
     assert_eq!(see_since(&log, moment, 5, 1), 9_002);
 }
@@ -115,38 +115,38 @@ fn a_version_keeps_its_time_until_its_content_changes() {
     let log = log(in_memory(MANY).unwrap(), &clock);
     clock.set(10_000);
     let (first, since) = see(&log, 1, 1, None);
-    assert_eq!(since, 10_000, "the clock's time");
+    assert_eq!(since, 10_000, "the time of the clock");
     clock.set(20_000);
     assert_eq!(see(&log, 1, 1, None).0, first);
-    assert_eq!(see(&log, 1, 1, Some(5)).1, 10_000, "learning the content is not a change");
+    assert_eq!(see(&log, 1, 1, Some(5)).1, 10_000, "fetching the content is not a change");
     clock.set(30_000);
-    let (deeper, since) = see(&log, 1, 1, Some(6));
-    assert_eq!(since, 30_000, "the rows are the same and the content is not");
-    assert_eq!(see(&log, 1, 1, None).0, deeper);
+    let (changed, since) = see(&log, 1, 1, Some(6));
+    assert_eq!(since, 30_000, "only the content has changed");
+    assert_eq!(see(&log, 1, 1, None).0, changed);
     assert_eq!(see(&log, 1, 2, None).1, 30_001);
 }
 
 #[test]
-fn times_go_forwards_whatever_the_clock_does() {
+fn times_increase_even_if_the_clock_is_set_back() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(WallClock::default());
     clock.set(1_000_000);
     let before = {
         let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
         see(&log, 1, 1, None);
-        let moment = log.moment().as_millisecond();
+        let now = log.now().as_millisecond();
         clock.set(5_000);
         let since = see(&log, 2, 1, None).1;
-        assert!(since > moment, "{since} {moment}");
+        assert!(since > now, "{since} {now}");
         since
     };
     let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
-    assert!(log.moment().as_millisecond() >= before);
+    assert!(log.now().as_millisecond() >= before);
     assert!(see(&log, 3, 1, None).1 > before);
 }
 
 #[test]
-fn records_survive_a_restart_and_only_the_owner_can_read_the_file() {
+fn records_survive_a_restart_in_a_file_that_only_its_owner_can_read() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(WallClock::default());
     clock.set(1_000);
@@ -156,7 +156,7 @@ fn records_survive_a_restart_and_only_the_owner_can_read_the_file() {
         let first = see(&log, 1, 1, Some(1));
         see(&log, 2, 1, None);
         assert!(log.mark_deleted(ResourceKey([2; 16])));
-        assert!(in_directory(folder.path(), MANY).is_err(), "two gateways need two directories");
+        assert!(in_directory(folder.path(), MANY).is_err(), "two gateways cannot share a directory");
         log.close();
         first
     };
@@ -164,7 +164,7 @@ fn records_survive_a_restart_and_only_the_owner_can_read_the_file() {
     let log = log(in_directory(folder.path(), MANY).unwrap(), &clock);
     assert_eq!(see(&log, 1, 1, None), first);
     assert!(log.mark_deleted(ResourceKey([2; 16])));
-    assert_eq!(see(&log, 2, 1, None).1, 9_001, "a return is reported");
+    assert_eq!(see(&log, 2, 1, None).1, 9_001, "the return of a deleted study is reported");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -191,7 +191,7 @@ fn the_oldest_records_are_evicted_first_and_then_count_as_new() {
 }
 
 #[test]
-fn a_file_that_is_not_a_store_is_an_error_that_names_it() {
+fn a_file_that_is_not_a_store_is_an_error_that_contains_its_name() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("store.redb"), "no store at all, and long enough to be read as one\n")
         .unwrap();
@@ -201,39 +201,39 @@ fn a_file_that_is_not_a_store_is_an_error_that_names_it() {
     assert!(error.contains("nowhere"), "{error}");
 }
 
-/// A disk that stops working.
+/// A disk that fails when the flag is set.
 #[derive(Debug)]
-struct Disk(InMemoryBackend, Arc<AtomicBool>);
+struct FailingDisk(InMemoryBackend, Arc<AtomicBool>);
 
-impl Disk {
-    fn works(&self) -> std::io::Result<()> {
-        if self.1.load(Ordering::SeqCst) { Err(std::io::Error::other("broken")) } else { Ok(()) }
+impl FailingDisk {
+    fn check(&self) -> std::io::Result<()> {
+        if self.1.load(Ordering::SeqCst) { Err(std::io::Error::other("failed")) } else { Ok(()) }
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for FailingDisk {
     fn len(&self) -> std::io::Result<u64> {
-        self.works()?;
+        self.check()?;
         self.0.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.works()?;
+        self.check()?;
         self.0.read(offset, out)
     }
 
     fn set_len(&self, length: u64) -> std::io::Result<()> {
-        self.works()?;
+        self.check()?;
         self.0.set_len(length)
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        self.works()?;
+        self.check()?;
         self.0.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.works()?;
+        self.check()?;
         self.0.write(offset, data)
     }
 
@@ -243,19 +243,19 @@ impl StorageBackend for Disk {
 }
 
 #[test]
-fn a_failed_log_continues_in_memory_and_everything_counts_as_new() {
-    let (clock, is_broken) = (Arc::new(WallClock::default()), Arc::new(AtomicBool::new(false)));
+fn a_failed_log_continues_in_memory_and_every_study_counts_as_new() {
+    let (clock, has_failed) = (Arc::new(WallClock::default()), Arc::new(AtomicBool::new(false)));
     clock.set(10_000);
-    let disk = Disk(InMemoryBackend::new(), Arc::clone(&is_broken));
+    let disk = FailingDisk(InMemoryBackend::new(), Arc::clone(&has_failed));
     let log = log(Records::open(Arc::new(RedbStore::over(disk, true).unwrap()), MANY).unwrap(), &clock);
     let first = see(&log, 1, 1, None);
-    is_broken.store(true, Ordering::SeqCst);
+    has_failed.store(true, Ordering::SeqCst);
     log.close();
     clock.set(5_000);
     let again = see(&log, 1, 1, None);
     assert_eq!(again.0.id, first.0.id);
-    assert!(again.1 > first.1, "later, though the clock was set back");
-    assert_eq!(see(&log, 1, 1, None), again, "and recorded from then on");
+    assert!(again.1 > first.1, "the time increases although the clock was set back");
+    assert_eq!(see(&log, 1, 1, None), again, "the version is recorded in memory");
     assert!(log.metrics.to_text().contains("gateway_change_log_failures_total 1"));
 }
 
@@ -279,71 +279,71 @@ async fn observations_become_durable_without_a_call() {
         tokio::task::yield_now().await;
     }
     change_log.close().await;
-    // A copy of the open file is what a crash leaves behind.
+    // A copy of the open file is equal to the file after a crash.
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
     clock.advance(Duration::from_mins(1));
     assert_eq!(open(copy.path()).observe(vec![observation(1, 1, None)], None).await, first);
 }
 
-/// What happens to a gateway, its archive and its clock.
+/// An event of a gateway, its archive, its client or its clock.
 #[derive(Debug, Clone)]
 enum Event {
-    /// The rows of a study change, or its content below the rows, or both.
-    Changes { study: u8, rows: bool, below: bool },
-    /// A study is read, in full or not.
-    IsRead { study: u8, in_full: bool },
-    /// A read ends late: its rows are those of an earlier time.
-    IsReadLate { study: u8 },
-    /// A read finds that the archive does not hold the study; it returns unchanged.
-    IsAway { study: u8 },
-    /// The client asks for changes, in full or not.
-    IsSynced { in_full: bool },
-    /// Time passes, or the clock is set back.
-    ClockMoves(i64),
+    /// The rows of a study change, or its content, or both.
+    StudyChanged { study: u8, rows: bool, content: bool },
+    /// A study is read, with or without its content.
+    StudyRead { study: u8, with_content: bool },
+    /// A slow read returns rows of an earlier time.
+    OldRowsRead { study: u8 },
+    /// A read finds that the archive does not contain the study, which later returns unchanged.
+    StudyMissing { study: u8 },
+    /// The client requests changes, with or without content.
+    ChangesRequested { with_content: bool },
+    /// The clock moves by milliseconds, forwards or backwards.
+    ClockMoved(i64),
     /// The gateway is stopped and started.
-    Restarts,
-    /// The gateway is killed: what was not yet durable is lost.
-    Crashes,
-    /// The store's file is lost.
-    Loses,
+    Restarted,
+    /// The gateway crashes, and writes that are not durable are lost.
+    Crashed,
+    /// The file of the store is lost.
+    StoreLost,
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let study = || 0..STUDIES;
     prop_oneof![
         6 => (study(), any::<bool>(), any::<bool>())
-            .prop_map(|(study, rows, below)| Event::Changes { study, rows: rows || !below, below }),
-        4 => (study(), any::<bool>()).prop_map(|(study, in_full)| Event::IsRead { study, in_full }),
-        2 => study().prop_map(|study| Event::IsReadLate { study }),
-        1 => study().prop_map(|study| Event::IsAway { study }),
-        6 => any::<bool>().prop_map(|in_full| Event::IsSynced { in_full }),
-        4 => (-5_000_i64..5_000).prop_map(Event::ClockMoves),
-        1 => Just(Event::Restarts),
-        1 => Just(Event::Crashes),
-        1 => Just(Event::Loses),
+            .prop_map(|(study, rows, content)| Event::StudyChanged { study, rows: rows || !content, content }),
+        4 => (study(), any::<bool>()).prop_map(|(study, with_content)| Event::StudyRead { study, with_content }),
+        2 => study().prop_map(|study| Event::OldRowsRead { study }),
+        1 => study().prop_map(|study| Event::StudyMissing { study }),
+        6 => any::<bool>().prop_map(|with_content| Event::ChangesRequested { with_content }),
+        4 => (-5_000_i64..5_000).prop_map(Event::ClockMoved),
+        1 => Just(Event::Restarted),
+        1 => Just(Event::Crashed),
+        1 => Just(Event::StoreLost),
     ]
 }
 
 const STUDIES: u8 = 4;
 
-/// The gateway's change log, and the facts outside of it.
-struct World {
+/// The change log of a gateway, with its archive, its client and its clock.
+struct Simulation {
     folder: tempfile::TempDir,
     clock: Arc<WallClock>,
     log: Option<Log>,
-    /// The rows of each study and the content below them, now and before.
+    /// The rows and the content of each study, now and before.
     archive: Vec<[(u8, u8); 2]>,
-    /// What the client knows of each study: the version id and the rows.
+    /// The version id and the rows of each study that the client has received.
     client: Vec<Option<(VersionId, u8)>>,
-    /// The time since which the client asks for changes.
-    asks_from: i64,
-    /// The latest time that was reported to anyone.
-    reported: i64,
-    next: u8,
+    /// The time since which the client requests changes.
+    changes_since: i64,
+    /// The latest time that was reported to a client.
+    latest_reported: i64,
+    next_content: u8,
 }
 
-impl World {
+impl Simulation {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(WallClock::default());
@@ -351,18 +351,18 @@ impl World {
         let log = Some(log(in_directory(folder.path(), MANY).unwrap(), &clock));
         let studies = usize::from(STUDIES);
         let (archive, client) = (vec![[(0, 0); 2]; studies], vec![None; studies]);
-        Self { folder, clock, log, archive, client, asks_from: -1, reported: 0, next: 1 }
+        Self { folder, clock, log, archive, client, changes_since: -1, latest_reported: 0, next_content: 1 }
     }
 
     fn see(&mut self, study: u8, rows: u8, content: Option<u8>) -> (Version, i64) {
         let (version, since) = see(self.log.as_ref().unwrap(), study, rows, content);
-        self.reported = self.reported.max(since);
+        self.latest_reported = self.latest_reported.max(since);
         (version, since)
     }
 
-    /// Only a correct clock can make up for a lost file.
-    fn set_clock_right(&self) {
-        self.clock.set(self.clock.get().max(self.reported) + 1);
+    /// Sets the clock later than all reported times, because no change is missed after a lost file only if the clock is correct.
+    fn correct_clock(&self) {
+        self.clock.set(self.clock.get().max(self.latest_reported) + 1);
     }
 
     fn reopen(&mut self, folder: tempfile::TempDir) {
@@ -370,59 +370,64 @@ impl World {
         self.folder = folder;
     }
 
-    fn happens(&mut self, event: &Event) {
+    fn apply(&mut self, event: &Event) {
         match *event {
-            Event::Changes { study, rows, below } => {
-                let [now, _] = self.archive[usize::from(study)];
-                self.next = self.next.wrapping_add(1);
-                let changed = (if rows { self.next } else { now.0 }, if below { self.next } else { now.1 });
-                self.archive[usize::from(study)] = [changed, now];
+            Event::StudyChanged { study, rows, content } => {
+                let [current, _] = self.archive[usize::from(study)];
+                self.next_content = self.next_content.wrapping_add(1);
+                let changed = (
+                    if rows { self.next_content } else { current.0 },
+                    if content { self.next_content } else { current.1 },
+                );
+                self.archive[usize::from(study)] = [changed, current];
             }
-            Event::IsRead { study, in_full } => {
-                let [(rows, below), _] = self.archive[usize::from(study)];
-                self.see(study, rows, in_full.then_some(below));
+            Event::StudyRead { study, with_content } => {
+                let [(rows, content), _] = self.archive[usize::from(study)];
+                self.see(study, rows, with_content.then_some(content));
             }
-            Event::IsReadLate { study } => {
+            Event::OldRowsRead { study } => {
                 let [_, (rows, _)] = self.archive[usize::from(study)];
                 self.see(study, rows, None);
             }
-            Event::IsAway { study } => {
+            Event::StudyMissing { study } => {
                 if self.log.as_ref().unwrap().mark_deleted(ResourceKey([study; 16])) {
                     self.client[usize::from(study)] = None;
                 }
             }
-            Event::IsSynced { in_full } => {
-                let moment = self.log.as_ref().unwrap().moment();
-                let begun = moment.as_millisecond();
-                self.reported = self.reported.max(begun);
+            Event::ChangesRequested { with_content } => {
+                let requested_at = self.log.as_ref().unwrap().now();
+                let request_time = requested_at.as_millisecond();
+                self.latest_reported = self.latest_reported.max(request_time);
                 for study in 0..STUDIES {
-                    let [(rows, below), _] = self.archive[usize::from(study)];
-                    let observed = [observation(study, rows, in_full.then_some(below))];
-                    let version = self.log.as_ref().unwrap().observe(&observed, Some(moment))[0];
+                    let [(rows, content), _] = self.archive[usize::from(study)];
+                    let observed = [observation(study, rows, with_content.then_some(content))];
+                    let version = self.log.as_ref().unwrap().observe(&observed, Some(requested_at))[0];
                     let since = version.last_updated.as_millisecond();
-                    self.reported = self.reported.max(since);
-                    if since > self.asks_from {
+                    self.latest_reported = self.latest_reported.max(since);
+                    if since > self.changes_since {
                         self.client[usize::from(study)] = Some((version.id, rows));
                     }
                 }
-                self.asks_from = begun;
+                self.changes_since = request_time;
             }
-            Event::ClockMoves(by) => self.clock.set((self.clock.get() + by).max(0)),
-            Event::Restarts => {
+            Event::ClockMoved(milliseconds) => {
+                self.clock.set((self.clock.get() + milliseconds).max(0));
+            }
+            Event::Restarted => {
                 self.log.take().unwrap().close();
                 let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
                 self.reopen(folder);
             }
-            Event::Crashes => {
-                let left = tempfile::tempdir().unwrap();
-                std::fs::copy(self.folder.path().join("store.redb"), left.path().join("store.redb")).unwrap();
+            Event::Crashed => {
+                let copy = tempfile::tempdir().unwrap();
+                std::fs::copy(self.folder.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
                 self.log = None;
-                self.set_clock_right();
-                self.reopen(left);
+                self.correct_clock();
+                self.reopen(copy);
             }
-            Event::Loses => {
+            Event::StoreLost => {
                 self.log = None;
-                self.set_clock_right();
+                self.correct_clock();
                 self.reopen(tempfile::tempdir().unwrap());
             }
         }
@@ -433,18 +438,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_client_that_asks_for_changes_misses_none(events in prop::collection::vec(event(), 1..40)) {
-        let mut world = World::new();
+    fn a_client_that_requests_changes_misses_none(events in prop::collection::vec(event(), 1..40)) {
+        let mut simulation = Simulation::new();
         for event in &events {
-            world.happens(event);
+            simulation.apply(event);
         }
-        world.happens(&Event::IsSynced { in_full: true });
+        simulation.apply(&Event::ChangesRequested { with_content: true });
         for study in 0..STUDIES {
-            let [(rows, below), _] = world.archive[usize::from(study)];
-            let (current, _) = world.see(study, rows, Some(below));
-            let (known, known_rows) = world.client[usize::from(study)].expect("a study that was reported");
+            let [(rows, content), _] = simulation.archive[usize::from(study)];
+            let (current, _) = simulation.see(study, rows, Some(content));
+            let (known, known_rows) = simulation.client[usize::from(study)].expect("a study that was reported");
             prop_assert_eq!(known_rows, rows);
-            // A digest that the client does not know belongs to content that was not fetched before.
+            // The client may have the version that the rows had before the content was fetched.
             let by_rows = VersionId::of(Fingerprint::of_bytes([rows; 16]), None);
             prop_assert!(known == current.id || known == by_rows, "{:?}", events);
         }

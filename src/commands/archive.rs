@@ -1,4 +1,4 @@
-//! `archive`: only the embedded archive, a read-only DICOMweb server over a directory of DICOM files.
+//! `archive`: runs only the embedded archive, a read-only DICOMweb server for a directory of DICOM files.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! The command `check`: validates the configuration, sends each archive the queries that the gateway would send, and prints
-//! what works, how long it took, and what to configure.
+//! `check`: validates the configuration, sends each archive the queries that the gateway would send, and prints the results,
+//! the durations, and settings to change.
 //!
-//! The output contains no data of an archive, only counts and times.
+//! The output contains no data of an archive, only counts and durations.
 
 mod advice;
 mod probe;
@@ -19,11 +19,11 @@ use crate::upstream::{Archive, SettingsError};
 use probe::ArchiveCheck;
 pub use probe::ArchiveToCheck;
 
-/// Prints the table; exit code 1 if the gateway cannot work with one of the archives.
+/// Prints the table. The exit code is 1 if the gateway cannot work with one of the archives.
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     read_tls(config)?;
     if let Some(directory) = config.cache.state_dir.as_ref().filter(|directory| !directory.is_dir()) {
-        // Not opened: a file that another user than the gateway's created would keep the gateway from starting.
+        // The store is not opened: it would create a file, which the user that runs the gateway may not be able to open.
         anyhow::bail!(
             "cache.state_dir: {} is not a directory; create it, writable by the user that runs the gateway",
             directory.display()
@@ -40,25 +40,25 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let mut lines = vec!["The configuration is valid.".to_owned()];
     lines.extend(config.warnings.iter().map(|warning| format!("Warning: {warning}")));
     match print(format_args!("{}\n\n{checks}", lines.join("\n"))) {
-        // As in `check | head`: the reader has read enough, and the exit code is still the result of the check.
+        // The reader has closed the output, as in `check | head`; the exit code is still the result of the check.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        printed => printed?,
+        result => result?,
     }
-    Ok(if checks.all_work() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if checks.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The results of all archives; printed as a table.
+/// The results of all archives, which are printed as a table.
 #[derive(Debug, Clone, Default)]
 pub struct Checks(Vec<ArchiveCheck>);
 
 impl Checks {
     /// Whether the gateway can work with every archive.
-    pub fn all_work(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.0.iter().all(ArchiveCheck::works)
     }
 }
 
-/// Checks `archives`, all concurrently. The result is in their order.
+/// Checks `archives` concurrently. The results are in the order of the archives.
 pub async fn check(archives: impl IntoIterator<Item = ArchiveToCheck>) -> Checks {
     let tasks: Vec<_> =
         archives.into_iter().map(|archive| tokio::spawn(async move { archive.check().await })).collect();

@@ -1,5 +1,5 @@
-//! `demo`: the embedded archive on a free port of the loopback interface, and a gateway in front of it. The gateway is configured as
-//! any other, and calls the archive over HTTP.
+//! `demo`: runs the embedded archive on a free port of the loopback interface, and a gateway in front of it. The gateway has a
+//! configuration like any other gateway, and calls the archive over HTTP.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub(super) async fn run(dir: Option<PathBuf>, listen: SocketAddr) -> anyhow::Res
         "{}\n\nThe gateway is ready. Try:\n\n{tour}\nStop it with Ctrl-C.",
         archive.report()
     ))?;
-    running.until_stopped(&config).await;
+    running.serve_until_stopped(&config).await;
     archive.stop().await;
     Ok(ExitCode::SUCCESS)
 }

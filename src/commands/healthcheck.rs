@@ -1,4 +1,5 @@
-//! `healthcheck`: exits with 0 if the gateway's admin listener reports that it is ready. Needs no shell and no curl.
+//! `healthcheck`: exits with 0 if the admin listener of the gateway reports that the gateway is ready. A container image needs
+//! neither a shell nor curl for it.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `serve`: the gateway as configured, from binding its listeners to draining them.
+//! `serve`: runs the gateway, from binding the listeners to draining them.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -20,7 +20,7 @@ use crate::clock::SystemClock;
 use crate::config::{AuthMode, Config};
 use crate::telemetry::Metrics;
 
-/// Health checks and scrapes are short.
+/// The drain timeout of the admin listener, whose requests are short.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
@@ -37,7 +37,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
     let running = Running::start(config).await?;
-    running.until_stopped(config).await;
+    running.serve_until_stopped(config).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,27 +51,27 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Builds the gateway and binds its listeners. No archive is called yet.
+    /// Builds the gateway and binds its listeners, without calling an archive.
     pub(super) async fn start(config: &Config) -> anyhow::Result<Self> {
         let app = Arc::new(App::new(config, Arc::new(SystemClock::default()), Metrics::default())?);
         let tls = read_tls(config)?;
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
-        // A signal that arrives after the line in the log ends the program in order.
+        // Signals are handled before the log says that the gateway is listening.
         let stop = stop_signal().boxed();
         tracing::info!(address = %public.local_addr()?, admin = %admin.local_addr()?, archives = config.archives.len(), "listening");
         Ok(Self { public, admin, tls, app, stop })
     }
 
-    /// Where the public listener is bound.
+    /// Returns the address of the public listener.
     #[cfg(feature = "demo")]
     pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
         self.public.local_addr()
     }
 
-    /// Serves until a signal; then reports that it is not ready, and waits for requests in flight. The admin listener stays
-    /// open to the end.
-    pub(super) async fn until_stopped(self, config: &Config) {
+    /// Serves requests until a signal arrives; then reports that the gateway is not ready, and waits for requests in flight. The
+    /// admin listener is closed last.
+    pub(super) async fn serve_until_stopped(self, config: &Config) {
         let limits = ConnectionLimits {
             max_connections: config.server.max_connections,
             drain: config.server.drain_timeout,
@@ -79,35 +79,35 @@ impl Running {
         };
         let draining = Arc::new(AtomicBool::new(false));
         let admin = Admin(Readiness { app: Arc::clone(&self.app), draining: Arc::clone(&draining) });
-        let (all_done, until_all_done) = oneshot::channel::<()>();
+        let (stop_admin, admin_stop) = oneshot::channel::<()>();
         let admin_limits = ConnectionLimits { drain: ADMIN_DRAIN_TIMEOUT, ..ConnectionLimits::default() };
-        let admin = http_server::serve(self.admin, admin_limits, admin, async { drop(until_all_done.await) });
+        let admin = http_server::serve(self.admin, admin_limits, admin, async { drop(admin_stop.await) });
         let admin = tokio::spawn(admin);
 
         let drain_timeout = config.server.drain_timeout;
-        let order = async {
+        let stop = async {
             self.stop.await;
             draining.store(true, Ordering::Relaxed);
             tracing::info!(
                 "shutting down: waiting up to {drain_timeout:?} for in-flight requests (a second signal exits immediately)"
             );
-            let again = stop_signal();
+            let second_signal = stop_signal();
             tokio::spawn(async {
-                again.await;
+                second_signal.await;
                 std::process::exit(1);
             });
         };
         let service = self.app.service();
-        let drained = http_server::serve_with_tls(self.public, self.tls, limits, service, order).await;
+        let drained = http_server::serve_with_tls(self.public, self.tls, limits, service, stop).await;
         self.app.close().await;
-        drop(all_done);
-        // Its only task is the listener, which ends now.
+        drop(stop_admin);
+        // The task of the admin listener ends now.
         let _ = admin.await;
         tracing::info!(cut = drained.aborted, "stopped");
     }
 }
 
-/// The certificate and key of the public listener, if any are configured.
+/// Reads the certificate and key of the public listener, if they are configured.
 pub(super) fn read_tls(config: &Config) -> anyhow::Result<Option<Tls>> {
     let tls = config.server.tls.as_ref().map(|tls| Tls::from_pem(&tls.certificates, &tls.key));
     tls.transpose().context("server.tls")
@@ -124,7 +124,7 @@ struct Readiness {
 }
 
 impl AdminState for Readiness {
-    // An archive that is down affects all replicas equally, so it does not make one of them unready.
+    // The state of archives is not part of readiness: an archive that is down affects all replicas equally.
     fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Relaxed) { Err("stopping".to_owned()) } else { Ok(()) }
     }
@@ -134,11 +134,12 @@ impl AdminState for Readiness {
     }
 }
 
-/// Waits for Ctrl-C or an orchestrator's signal. Signals are handled from the call on, also before the future is polled.
+/// Waits for Ctrl-C or the signal of an orchestrator. Signals are handled from the call of this function on, even before the
+/// future is polled.
 #[cfg(unix)]
 pub(super) fn stop_signal() -> impl Future<Output = ()> + Send {
     use tokio::signal::unix::{Signal, SignalKind, signal};
-    async fn next(signals: std::io::Result<Signal>) {
+    async fn receive(signals: std::io::Result<Signal>) {
         match signals {
             Ok(mut signals) => drop(signals.recv().await),
             Err(_) => std::future::pending().await,
@@ -147,8 +148,8 @@ pub(super) fn stop_signal() -> impl Future<Output = ()> + Send {
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     async {
         tokio::select! {
-            () = next(interrupt) => {}
-            () = next(terminate) => {}
+            () = receive(interrupt) => {}
+            () = receive(terminate) => {}
         }
     }
 }

@@ -19,14 +19,14 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_shipped_file_loads_and_names_an_archive() {
+fn the_shipped_file_is_valid_and_configures_an_archive() {
     let config = load_with(SHIPPED, &[]).unwrap();
     assert_eq!(config.archives[0].settings.qido_url.as_str(), "http://127.0.0.1:8042/dicom-web");
     assert_eq!(config.archives[0].settings.profile.name, "orthanc");
 }
 
-/// The shipped file with every commented-out setting enabled: `#key = …` is one, `# Words` is not.
-fn with_every_setting() -> String {
+/// Returns the shipped file with every commented-out setting enabled: `#key = …` is a setting, `# Text` is a comment.
+fn shipped_with_all_settings() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
             format!("{setting}\n")
@@ -36,17 +36,17 @@ fn with_every_setting() -> String {
     SHIPPED.lines().map(line).collect()
 }
 
-fn keys_of(table: &Table, path: &str, keys: &mut BTreeSet<String>) {
+fn collect_keys(table: &Table, path: &str, keys: &mut BTreeSet<String>) {
     for (key, node) in &table.entries {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         keys.insert(path.clone());
         match &node.value {
             document::Value::Table(_) if key == "issuers" => {}
-            document::Value::Table(inner) => keys_of(inner, &path, keys),
+            document::Value::Table(inner) => collect_keys(inner, &path, keys),
             document::Value::List(items) => {
                 for item in items {
                     if let document::Value::Table(inner) = &item.value {
-                        keys_of(inner, &path, keys);
+                        collect_keys(inner, &path, keys);
                     }
                 }
             }
@@ -56,39 +56,39 @@ fn keys_of(table: &Table, path: &str, keys: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_shipped_file_names_every_key_and_no_other() {
+fn the_shipped_file_contains_every_key_and_no_other() {
     let path = Path::new("gateway.toml");
-    let mut named = BTreeSet::new();
+    let mut keys = BTreeSet::new();
     let mut report = Report::new(path);
-    keys_of(&document::read(&with_every_setting(), &mut report), "", &mut named);
+    collect_keys(&document::read(&shipped_with_all_settings(), &mut report), "", &mut keys);
     report.into_result(Some(())).unwrap();
 
     let mut report = Report::new(path);
     let table = document::read(SHIPPED, &mut report);
     Config::read(table, &mut report);
-    assert_eq!(named, report.known);
+    assert_eq!(keys, report.known);
 }
 
 #[test]
-fn the_shipped_file_shows_the_defaults_as_they_are() {
-    let (shown, default) = (with_every_setting(), load_with(MINIMAL, &[]).unwrap());
-    let before_archives = &shown[..shown.find("[[archive]]").unwrap()]
+fn the_shipped_file_contains_the_defaults() {
+    let (text, default) = (shipped_with_all_settings(), load_with(MINIMAL, &[]).unwrap());
+    let before_archives = &text[..text.find("[[archive]]").unwrap()]
         .replace("/etc/ssl/gateway.", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/server."))
         // The secret is an example, and only one of the two keys may be set.
         .replace("\ncursor_key", "\n#cursor_key");
-    let shown =
+    let shipped =
         load_with(&format!("{before_archives}\n{}", &MINIMAL[MINIMAL.find("[[archive]]").unwrap()..]), &[])
             .unwrap();
-    assert_eq!(shown.fhir, default.fhir);
-    assert_eq!(format!("{:?}", shown.search), format!("{:?}", default.search));
-    assert_eq!(CacheConfig { state_dir: None, ..shown.cache }, default.cache);
-    assert_eq!(shown.telemetry, default.telemetry);
+    assert_eq!(shipped.fhir, default.fhir);
+    assert_eq!(format!("{:?}", shipped.search), format!("{:?}", default.search));
+    assert_eq!(CacheConfig { state_dir: None, ..shipped.cache }, default.cache);
+    assert_eq!(shipped.telemetry, default.telemetry);
     let without_examples = ServerConfig {
         public_url: None,
         trusted_proxies: Vec::new(),
         cors: Cors::None,
         tls: None,
-        ..shown.server
+        ..shipped.server
     };
     assert_eq!(without_examples, default.server);
 }
@@ -167,7 +167,7 @@ log = \"xml\"
 }
 
 #[test]
-fn the_mode_has_no_default() {
+fn the_access_control_has_no_default() {
     assert!(errors(&MINIMAL.replace("mode = \"open\"", ""))[0].contains("auth.mode: is missing"));
     assert!(
         errors(&MINIMAL.replace("open", "tokens"))[0]
@@ -177,18 +177,18 @@ fn the_mode_has_no_default() {
 }
 
 #[test]
-fn an_archive_at_a_link_local_address_has_to_be_allowed() {
+fn an_archive_at_a_link_local_address_is_rejected_unless_allowed() {
     for (key, host) in
         [("url", "169.254.169.254"), ("url", "[fe80::1]"), ("wado_uri_url", "[::ffff:169.254.1.1]")]
     {
-        let other = if key == "url" { "" } else { "url = \"http://pacs.example/rs\"\n" };
+        let url = if key == "url" { "" } else { "url = \"http://pacs.example/rs\"\n" };
         let text = format!(
-            "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\n{other}{key} = \"http://{host}/rs\"\n"
+            "[auth]\nmode = \"open\"\n[[archive]]\nid = \"main\"\n{url}{key} = \"http://{host}/rs\"\n"
         );
-        let refused = errors(&text).join("\n");
+        let errors = errors(&text).join("\n");
         assert!(
-            refused.contains(&format!("archive[0].{key}: ")) && refused.contains("allow_link_local"),
-            "{refused}"
+            errors.contains(&format!("archive[0].{key}: ")) && errors.contains("allow_link_local"),
+            "{errors}"
         );
         let allowed = format!("{text}allow_link_local = true\n");
         assert!(Config::parse(&allowed, Path::new("gateway.toml"), []).is_ok(), "{key} {host}");
@@ -196,7 +196,7 @@ fn an_archive_at_a_link_local_address_has_to_be_allowed() {
 }
 
 #[test]
-fn invalid_toml_is_reported_with_its_line_and_keys_that_it_may_hide_are_not_called_missing() {
+fn invalid_toml_is_reported_with_its_line_and_without_errors_for_missing_keys() {
     let errors = errors("[auth]\nmode = \"open\n[[archive]]\nid = \"main\"\ncolour = 1\n");
     assert!(errors[0].starts_with("gateway.toml:2: invalid TOML: "), "{errors:?}");
     assert!(errors.iter().all(|error| !error.contains("is missing")), "{errors:?}");
@@ -214,7 +214,7 @@ fn a_missing_file_is_reported_with_errors_in_variables() {
 }
 
 #[test]
-fn the_environment_overrides_the_file_key_by_key() {
+fn the_environment_overrides_single_keys_of_the_file() {
     let config = load_with(
         MINIMAL,
         &[
@@ -271,7 +271,7 @@ fn errors_in_variables_are_reported_with_their_names() {
 }
 
 #[test]
-fn secrets_come_from_files_beside_the_configuration() {
+fn secrets_are_read_from_files_relative_to_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("password"), "hush\n").unwrap();
     let text =
@@ -291,7 +291,7 @@ fn secrets_come_from_files_beside_the_configuration() {
 }
 
 #[test]
-fn an_invalid_secret_is_not_repeated() {
+fn an_invalid_secret_is_not_part_of_the_error() {
     for (secret, problem) in [("", "the secret is empty"), ("hush\\nhush", "HTTP headers do not allow")] {
         let text = format!("{MINIMAL}auth = {{ kind = \"bearer\", token = \"{secret}\" }}\n");
         let errors = errors(&text).join("\n");
@@ -306,7 +306,7 @@ fn detail_overrides_the_profile() {
 }
 
 #[test]
-fn what_the_gateway_synthesizes_is_added_to_what_the_profile_says() {
+fn the_synthesized_services_are_added_to_those_of_the_profile() {
     let synthesize = "profile = \"dicom-rst\"\nsynthesize = [\"rendered\", \"counts\"]\n";
     let config = load_with(&format!("{MINIMAL}{synthesize}"), &[]).unwrap();
     let synthesized =
@@ -327,17 +327,17 @@ fn ids_are_unique_and_default_count_does_not_exceed_max_count() {
 
 #[test]
 fn url_excludes_the_urls_of_the_two_services() {
-    let parts = "qido_url = \"http://q/rs\"\nwado_url = \"http://w/rs\"\n";
-    let config = load_with(&MINIMAL.replace("url = \"http://pacs/dicom-web\"\n", parts), &[]).unwrap();
+    let urls = "qido_url = \"http://q/rs\"\nwado_url = \"http://w/rs\"\n";
+    let config = load_with(&MINIMAL.replace("url = \"http://pacs/dicom-web\"\n", urls), &[]).unwrap();
     assert_eq!(config.archives[0].settings.wado_url.as_str(), "http://w/rs");
-    assert!(errors(&format!("{MINIMAL}{parts}"))[0].contains("archive[0].url: url is for both services"));
+    assert!(errors(&format!("{MINIMAL}{urls}"))[0].contains("archive[0].url: url is for both services"));
     assert!(errors(&format!("{MINIMAL}qido_url = \"http://q\"\n")).join("\n").contains("url is for both"));
     let only_one = MINIMAL.replace("url = ", "qido_url = ");
     assert!(errors(&only_one)[0].contains("archive[0].wado_url: is missing"));
 }
 
 #[test]
-fn archives_may_be_configured_by_variables_alone() {
+fn archives_may_be_configured_by_variables_without_a_file() {
     let variables: Vec<_> = (0..12)
         .flat_map(|index| {
             [
@@ -354,7 +354,7 @@ fn archives_may_be_configured_by_variables_alone() {
 
 proptest! {
     #[test]
-    fn the_reader_does_not_panic_at_any_file_or_variable(
+    fn the_parser_does_not_panic_for_any_file_or_variable(
         lines in prop::collection::vec("(\\[{1,2}(server|archive|auth|x)\\]{1,2}|(url|mode|issuers|id) = (\"[ -~]{0,8}\"|[0-9]{1,20}|\\{[ -~]{0,9}\\}|\\[.{0,5}\\])|\\PC{0,12})", 0..6),
         name in "GATEWAY_((ARCHIVE|ARCHIVE__0|AUTH|ISSUERS|[A-Z0-9_]{0,5})(__){0,1}){1,4}",
         value in "\\PC{0,8}",
@@ -387,7 +387,7 @@ fn profiles_are_a_list_of_known_guides() {
 }
 
 #[test]
-fn notes_are_shown_only_if_configured() {
+fn notes_are_included_only_if_configured() {
     assert!(!load_with(MINIMAL, &[]).unwrap().fhir.notes);
     assert!(load_with(&format!("{MINIMAL}[fhir]\nnotes = true\n"), &[]).unwrap().fhir.notes);
     assert!(load_with(MINIMAL, &[("GATEWAY_FHIR__NOTES", "true")]).unwrap().fhir.notes);
@@ -405,7 +405,7 @@ fn a_boolean_is_true_or_false() {
 }
 
 #[test]
-fn a_short_cursor_key_is_a_warning() {
+fn a_short_cursor_key_causes_a_warning() {
     let warnings = |key: &str| {
         let config = load_with(&format!("{MINIMAL}\n[search]\ncursor_key = \"{key}\"\n"), &[]).unwrap();
         config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()

@@ -132,7 +132,7 @@ pub(super) fn origins(value: &Value) -> Result<Cors, String> {
                     .map_err(|error| format!("{text:?}: {error}; or \"*\" alone for every origin"))
             })
             .collect::<Result<_, _>>()
-            .map(Cors::Of),
+            .map(Cors::Origins),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::auth::Access;
 use crate::cache::Cache;
 use crate::http::negotiation::MediaRange;
 use crate::http::query::decode;
-use crate::http::streaming_compression::compressed;
+use crate::http::streaming_compression::compress;
 use crate::upstream::{Archive, ArchiveId, DicomResource, SearchLevel};
 use dicom_model::{SeriesUid, StudyUid};
 use http_messages::body::{self, Body};
@@ -202,7 +202,7 @@ fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<B
     } else {
         response
     };
-    let response = if is_text { compressed(request.headers, response) } else { response };
+    let response = if is_text { compress(request.headers, response) } else { response };
     if request.method == Method::HEAD { response.map(|_| body::empty()) } else { response }
 }
 

@@ -32,7 +32,7 @@ use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
 use crate::cache::Cache;
 use crate::fingerprint::Fingerprint;
-use crate::http::conditional::{is_not_modified, wants_reload};
+use crate::http::conditional::{bypasses_cache, is_not_modified};
 use crate::http::negotiation;
 use crate::telemetry::{CacheOutcome, Metrics};
 use crate::upstream::{Archive, DicomResource, MatchValue, QidoQuery, SearchLevel, UpstreamRequest};
@@ -110,7 +110,7 @@ pub(super) async fn respond(
     let cached: Option<Arc<CachedResponse>> = responses
         .cache
         .get(CachedResponse::key(archive.id(), &cacheable.key))
-        .filter(|_| !wants_reload(request.headers));
+        .filter(|_| !bypasses_cache(request.headers));
     let mut fingerprint = None;
     if let Some(cached) = cached {
         if responses.cache.is_fresh(cached.checked_at) {

@@ -1,5 +1,5 @@
-//! Failures of an archive as statuses and Retry-After: for FHIR, where the archive is part of the server, and for DICOMweb,
-//! where the gateway is a proxy.
+//! Converts failures of an archive to statuses and Retry-After: for FHIR, where the archive is part of the server, and for
+//! DICOMweb, where the gateway is a proxy.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::DEFAULT_RETRY_AFTER;
 use super::{Failure, sentence};
 use crate::upstream::{ArchiveError, ArchiveErrorKind, ErrorClass};
 
-/// The status of an archive's failure for a DICOMweb client (PS3.18 8.5).
+/// Returns the status for a DICOMweb client (PS3.18 8.5).
 ///
 /// Two classes differ from FHIR:
-/// - [`ErrorClass::NotFound`]: a DICOMweb request names a resource of this archive, so the archive's 404 answers exactly what
-///   the client asked. A FHIR request does not: if the gateway's own request for a part of a study finds nothing, that
-///   contradicts what the archive listed before, and the client's resource may well exist.
-/// - [`ErrorClass::TooCostly`]: only a narrower search can be answered, which PS3.18 expresses as 413 (table 10.6.3-1) and FHIR
-///   as 400 with the issue code `too-costly`.
+/// - [`ErrorClass::NotFound`]: a DICOMweb request refers to a resource of this archive, so its 404 is the response. For FHIR,
+///   the gateway requests parts of a study that the archive has listed before. If one of them is missing, the archive
+///   contradicts itself, and the resource of the client may exist.
+/// - [`ErrorClass::TooCostly`]: PS3.18 defines 413 for searches with too many results (table 10.6.3-1); FHIR uses 400 with the
+///   issue code `too-costly`.
 pub(super) fn dicomweb_status(class: ErrorClass) -> StatusCode {
     match class {
         ErrorClass::NotFound => StatusCode::NOT_FOUND,
@@ -25,7 +25,7 @@ pub(super) fn dicomweb_status(class: ErrorClass) -> StatusCode {
     }
 }
 
-/// The status and the issue code of an archive's failure for a FHIR client.
+/// Returns the status and the issue code for a FHIR client.
 fn fhir_status(class: ErrorClass) -> (StatusCode, &'static str) {
     match class {
         ErrorClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
@@ -37,10 +37,10 @@ fn fhir_status(class: ErrorClass) -> (StatusCode, &'static str) {
 }
 
 impl ArchiveError {
-    /// How long a client should wait before a retry; `None` where a retry is not expected to help.
+    /// Returns the wait before a retry; `None` if a retry is not expected to succeed.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self.kind {
-            ArchiveErrorKind::CircuitOpen(rest) => Some(rest),
+            ArchiveErrorKind::CircuitOpen(remaining) => Some(remaining),
             ArchiveErrorKind::Unavailable { retry_after: Some(seconds), .. } => {
                 Some(Duration::from_secs(seconds.into()))
             }
@@ -57,7 +57,7 @@ impl From<&ArchiveError> for Failure {
         if class == ErrorClass::TooCostly {
             text.push_str(" Narrow the search: by patient, identifier, or a range of started.");
         }
-        Self::new(status, code, text).after(error.retry_after())
+        Self::new(status, code, text).with_retry_after(error.retry_after())
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
         ArchiveError { archive: ArchiveId::parse("main").unwrap(), kind }
     }
 
-    /// Every kind, with its statuses for FHIR and DICOMweb, and the seconds to wait.
+    /// Returns every kind of error with its statuses for FHIR and DICOMweb, and the wait in seconds.
     fn table() -> Vec<(Kind, u16, u16, Option<u64>)> {
         vec![
             (Kind::Unreachable(ConnectFailure::Refused), 503, 503, Some(5)),

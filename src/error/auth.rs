@@ -1,4 +1,4 @@
-//! Statuses of rejected callers (RFC 9110 15.5.2 and 15.5.4; RFC 6750 3.1 for the challenge).
+//! Converts rejections of callers to statuses (RFC 9110 15.5.2 and 15.5.4; RFC 6750 3.1 for the challenge).
 
 use http::StatusCode;
 
@@ -15,7 +15,7 @@ impl From<AuthError> for Failure {
             }
             AuthError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", diagnostics),
             AuthError::Unavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, "transient", diagnostics)
-                .after(Some(DEFAULT_RETRY_AFTER)),
+                .with_retry_after(Some(DEFAULT_RETRY_AFTER)),
         }
     }
 }

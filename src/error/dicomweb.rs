@@ -1,4 +1,4 @@
-//! Failures of DICOMweb requests as statuses (PS3.18 8.5), and the form in which DICOMweb clients receive them.
+//! Converts failures of DICOMweb requests to statuses (PS3.18 8.5), and creates the error responses for DICOMweb clients.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ fn status(error: &DicomwebError) -> StatusCode {
     }
 }
 
-/// The archive's status is forwarded if it concerns the client's own request. A status that concerns the gateway's request (its
-/// credentials, its method), and any status that PS3.18 does not define, is reported as a failure of the archive.
+/// Forwards the status of the archive if it concerns the request of the client. A status that concerns the request of the
+/// gateway (its credentials, its method), or that PS3.18 does not define, is reported as a failure of the archive.
 fn forwarded_status(status: StatusCode) -> StatusCode {
     match status.as_u16() {
         400 | 404 | 406 | 410 | 413 | 414 | 415 | 416 | 501 | 504 => status,
@@ -59,7 +59,7 @@ fn rendering_status(error: &RenderError) -> StatusCode {
         RenderError::TransferSyntax(_)
         | RenderError::Unsupported(_)
         | RenderError::Codec(CodecError::Unsupported(_)) => StatusCode::NOT_IMPLEMENTED,
-        // The archive's object itself is broken.
+        // The object of the archive is malformed.
         RenderError::Malformed(_) | RenderError::Codec(_) => StatusCode::BAD_GATEWAY,
     }
 }
@@ -79,11 +79,12 @@ fn retry_after(error: &DicomwebError) -> Option<Duration> {
 impl From<&DicomwebError> for Failure {
     fn from(error: &DicomwebError) -> Self {
         // The issue codes are those of FHIR; a DICOMweb response contains the sentence only.
-        Self::new(status(error), "processing", sentence(&error.to_string())).after(retry_after(error))
+        Self::new(status(error), "processing", sentence(&error.to_string()))
+            .with_retry_after(retry_after(error))
     }
 }
 
-/// A failure as DICOMweb clients receive it (PS3.18 8.5): the status, and a sentence for people.
+/// Creates the error response for a DICOMweb client (PS3.18 8.5): the status, and a message for people.
 pub fn refuse(failure: &Failure) -> Response<Body> {
     let sentences: Vec<_> = failure.issues.iter().map(|issue| issue.diagnostics.as_ref()).collect();
     let message = serde_json::json!({ "status": failure.status.as_u16(), "message": sentences.join(" ") });
@@ -93,6 +94,6 @@ pub fn refuse(failure: &Failure) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    failure.describe(headers);
+    failure.add_headers(headers);
     response
 }

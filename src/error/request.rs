@@ -1,4 +1,4 @@
-//! Invalid requests, which are rejected before any archive is queried.
+//! Converts invalid requests to statuses. They are rejected before any archive is queried.
 
 use http::StatusCode;
 
@@ -36,8 +36,8 @@ impl From<NoRoute> for Failure {
 }
 
 impl From<InvalidRequest> for Failure {
-    fn from(refusal: InvalidRequest) -> Self {
-        let code = match refusal {
+    fn from(error: InvalidRequest) -> Self {
+        let code = match error {
             InvalidRequest::TargetTooLong | InvalidRequest::HeadTooLarge => "too-long",
             InvalidRequest::Method => "not-supported",
             InvalidRequest::Host
@@ -45,6 +45,6 @@ impl From<InvalidRequest> for Failure {
             | InvalidRequest::Target
             | InvalidRequest::Body => "invalid",
         };
-        Self::new(refusal.status(), code, sentence(&refusal.to_string()))
+        Self::new(error.status(), code, sentence(&error.to_string()))
     }
 }

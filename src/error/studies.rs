@@ -1,4 +1,4 @@
-//! Failures of FHIR searches and reads, as statuses.
+//! Converts failures of FHIR searches and reads to statuses.
 
 use http::StatusCode;
 
@@ -54,7 +54,7 @@ impl From<&StudiesError> for Failure {
             StudiesError::Incomplete { .. } | StudiesError::TooMuchDetail { .. } => {
                 Self::new(StatusCode::BAD_GATEWAY, "incomplete", sentence(&error.to_string()))
             }
-            StudiesError::LoadTimeout(_) => Self::too_slow(),
+            StudiesError::LoadTimeout(_) => Self::timed_out(),
             StudiesError::TwoPatients { study, archives } => Self::new(
                 StatusCode::BAD_GATEWAY,
                 "multiple-matches",

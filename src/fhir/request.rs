@@ -109,7 +109,7 @@ pub(super) fn base_of(public: &PublicBase) -> String {
 
 /// Whether cached data may be used for a request with these headers.
 pub(super) fn freshness(headers: &HeaderMap) -> Freshness {
-    if conditional::wants_reload(headers) { Freshness::Reload } else { Freshness::Cached }
+    if conditional::bypasses_cache(headers) { Freshness::Reload } else { Freshness::Cached }
 }
 
 fn refused(errors: &[SearchError]) -> Failure {

@@ -108,7 +108,7 @@ pub(super) fn refuse_in(failure: &Failure, format: &ResponseFormat) -> Response<
     let headers = response.headers_mut();
     add_common_headers(headers, format);
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    failure.describe(headers);
+    failure.add_headers(headers);
     response
 }
 

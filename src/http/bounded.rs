@@ -7,50 +7,50 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-/// Why a body was not read to its end.
+/// The reason why a body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// It is larger than allowed.
+    /// The body is larger than allowed.
     #[error("the body is larger than {limit} bytes")]
     TooLarge {
         /// The limit in bytes.
         limit: usize,
     },
-    /// It did not arrive in time.
-    #[error("the body did not arrive within {} seconds", within.as_secs())]
-    TooSlow {
-        /// The deadline.
-        within: Duration,
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {} seconds", timeout.as_secs())]
+    TimedOut {
+        /// The timeout.
+        timeout: Duration,
     },
-    /// The connection broke, or the body is framed incorrectly.
+    /// The connection was closed before the end of the body, or the body is framed incorrectly.
     #[error("the body ended early")]
-    Broken,
+    Truncated,
 }
 
-/// Reads all of `body`. If it announces more than `limit` bytes, nothing is read.
-pub async fn read<B>(body: B, limit: usize, within: Duration) -> Result<Bytes, ReadError>
+/// Reads the whole `body`. If its declared length exceeds `limit` bytes, nothing is read.
+pub async fn read<B>(body: B, limit: usize, timeout: Duration) -> Result<Bytes, ReadError>
 where
     B: Body,
 {
     if body.size_hint().lower() > limit as u64 {
         return Err(ReadError::TooLarge { limit });
     }
-    let whole = read_without_timeout(body, limit);
-    tokio::time::timeout(within, whole).await.map_err(|_| ReadError::TooSlow { within })?
+    let bytes = read_without_timeout(body, limit);
+    tokio::time::timeout(timeout, bytes).await.map_err(|_| ReadError::TimedOut { timeout })?
 }
 
 async fn read_without_timeout<B: Body>(body: B, limit: usize) -> Result<Bytes, ReadError> {
     let mut body = pin!(body);
-    let mut read = BytesMut::new();
+    let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         // Trailers are ignored.
-        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
-        if data.remaining() > limit - read.len() {
+        let Ok(data) = frame.map_err(|_| ReadError::Truncated)?.into_data() else { continue };
+        if data.remaining() > limit - bytes.len() {
             return Err(ReadError::TooLarge { limit });
         }
-        bytes::BufMut::put(&mut read, data);
+        bytes::BufMut::put(&mut bytes, data);
     }
-    Ok(read.freeze())
+    Ok(bytes.freeze())
 }
 
 #[cfg(test)]
@@ -79,14 +79,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_does_not_arrive_is_an_error() {
-        let never = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        let within = Duration::from_millis(10);
-        assert_eq!(read(never, 5, within).await, Err(ReadError::TooSlow { within }));
+        let pending = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let timeout = Duration::from_millis(10);
+        assert_eq!(read(pending, 5, timeout).await, Err(ReadError::TimedOut { timeout }));
     }
 
     #[tokio::test]
     async fn a_body_that_ends_early_is_an_error() {
-        let broken = futures_util::stream::iter([Ok(Frame::data(Bytes::from("ab"))), Err("reset")]);
-        assert_eq!(read(StreamBody::new(broken), 5, LONG).await, Err(ReadError::Broken));
+        let truncated = futures_util::stream::iter([Ok(Frame::data(Bytes::from("ab"))), Err("reset")]);
+        assert_eq!(read(StreamBody::new(truncated), 5, LONG).await, Err(ReadError::Truncated));
     }
 }

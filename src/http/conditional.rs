@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, header};
 
-/// Whether the client has the current representation: `etag` is its entity tag as sent, `last_modified` the second of its last
-/// change. If both conditions are present, the entity tag decides, because it is exact (RFC 9110 13.1.3).
+/// Whether the client has the current representation. `etag` is the entity tag of the representation as sent, `last_modified`
+/// the time of its last change in seconds. If the request has both conditions, only the entity tag is compared, because it is
+/// exact (RFC 9110 13.1.3).
 pub fn is_not_modified(headers: &HeaderMap, etag: &[u8], last_modified: Option<SystemTime>) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
-        return none_match_names(headers, etag);
+        return if_none_match_contains(headers, etag);
     }
     // An invalid date is ignored, as are several dates.
     let mut lines = headers.get_all(header::IF_MODIFIED_SINCE).iter();
@@ -19,30 +20,30 @@ pub fn is_not_modified(headers: &HeaderMap, etag: &[u8], last_modified: Option<S
     since.zip(last_modified).is_some_and(|(since, modified)| modified <= since)
 }
 
-/// Whether `If-None-Match` contains `etag`, an entity tag as sent: in a list, by `*`, weakly compared.
-fn none_match_names(headers: &HeaderMap, etag: &[u8]) -> bool {
+/// Whether `If-None-Match` is `*` or contains `etag` by weak comparison.
+fn if_none_match_contains(headers: &HeaderMap, etag: &[u8]) -> bool {
     let lines = headers.get_all(header::IF_NONE_MATCH).iter().map(http::HeaderValue::as_bytes);
     let candidates = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     candidates.into_iter().any(|candidate| candidate == b"*" || opaque(candidate) == opaque(etag))
 }
 
-/// The part that a weak comparison compares (RFC 9110 8.8.3.2).
+/// Returns the opaque tag, which the weak comparison compares (RFC 9110 8.8.3.2).
 fn opaque(etag: &[u8]) -> &[u8] {
     etag.strip_prefix(b"W/").unwrap_or(etag)
 }
 
-/// Whether the client requests what the archives hold now: `Cache-Control: no-cache`, `no-store`, `max-age=0`, or `Pragma:
-/// no-cache` without a Cache-Control.
-pub fn wants_reload(headers: &HeaderMap) -> bool {
-    let says = |name, wanted: &[&str]| {
+/// Whether the client bypasses caches: `Cache-Control: no-cache`, `no-store`, `max-age=0`, or `Pragma: no-cache` without
+/// Cache-Control.
+pub fn bypasses_cache(headers: &HeaderMap) -> bool {
+    let contains_any = |name, directives: &[&str]| {
         let lines = headers.get_all(name).iter().filter_map(|line: &http::HeaderValue| line.to_str().ok());
-        let mut directives = lines.flat_map(|line| line.split(',')).map(str::trim);
-        directives.any(|directive| wanted.iter().any(|wanted| directive.eq_ignore_ascii_case(wanted)))
+        let mut sent = lines.flat_map(|line| line.split(',')).map(str::trim);
+        sent.any(|sent| directives.iter().any(|directive| sent.eq_ignore_ascii_case(directive)))
     };
     if headers.contains_key(header::CACHE_CONTROL) {
-        says(header::CACHE_CONTROL, &["no-cache", "no-store", "max-age=0"])
+        contains_any(header::CACHE_CONTROL, &["no-cache", "no-store", "max-age=0"])
     } else {
-        headers.contains_key(header::PRAGMA) && says(header::PRAGMA, &["no-cache"])
+        headers.contains_key(header::PRAGMA) && contains_any(header::PRAGMA, &["no-cache"])
     }
 }
 
@@ -57,16 +58,16 @@ mod tests {
 
     #[test]
     fn a_weak_or_strong_tag_is_found_in_a_list() {
-        let names = |line| none_match_names(&headers(header::IF_NONE_MATCH, line), b"W/\"abc\"");
-        assert!(names("W/\"abc\"") && names("\"abc\"") && names("\"x\", W/\"abc\"") && names("*"));
-        assert!(!names("\"ab\"") && !names("abc") && !names("W/abc") && !names("\"\""));
-        assert!(!none_match_names(&HeaderMap::new(), b"\"abc\""));
+        let matches = |line| if_none_match_contains(&headers(header::IF_NONE_MATCH, line), b"W/\"abc\"");
+        assert!(matches("W/\"abc\"") && matches("\"abc\"") && matches("\"x\", W/\"abc\"") && matches("*"));
+        assert!(!matches("\"ab\"") && !matches("abc") && !matches("W/abc") && !matches("\"\""));
+        assert!(!if_none_match_contains(&HeaderMap::new(), b"\"abc\""));
     }
 
     #[test]
     fn a_date_is_compared_only_without_a_tag() {
         let second = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
-        let has = |pairs: &[(HeaderName, &'static str)], modified| {
+        let not_modified = |pairs: &[(HeaderName, &'static str)], modified| {
             let pairs = pairs.iter().map(|(name, line)| (name.clone(), HeaderValue::from_static(line)));
             is_not_modified(&pairs.collect(), b"W/\"abc\"", modified)
         };
@@ -77,22 +78,24 @@ mod tests {
             "Sun Nov  6 08:49:37 1994",
             "Mon, 07 Nov 1994 08:49:37 GMT",
         ] {
-            assert!(has(&since(same), Some(second)), "{same}");
-            assert!(!has(&since(same), None), "{same}");
+            assert!(not_modified(&since(same), Some(second)), "{same}");
+            assert!(!not_modified(&since(same), None), "{same}");
         }
         for other in ["Sun, 06 Nov 1994 08:49:36 GMT", "yesterday", "", "784111777"] {
-            assert!(!has(&since(other), Some(second)), "{other}");
+            assert!(!not_modified(&since(other), Some(second)), "{other}");
         }
         let later = (header::IF_MODIFIED_SINCE, "Mon, 07 Nov 1994 08:49:37 GMT");
-        assert!(!has(&[(header::IF_NONE_MATCH, "\"x\""), later.clone()], Some(second)));
-        assert!(has(&[(header::IF_NONE_MATCH, "\"abc\""), later], None));
+        assert!(!not_modified(&[(header::IF_NONE_MATCH, "\"x\""), later.clone()], Some(second)));
+        assert!(not_modified(&[(header::IF_NONE_MATCH, "\"abc\""), later], None));
     }
 
     #[test]
     fn a_client_can_bypass_the_cache() {
-        let wants = |name, line| wants_reload(&headers(name, line));
-        assert!(wants(header::CACHE_CONTROL, "no-cache") && wants(header::CACHE_CONTROL, "foo, No-Cache"));
-        assert!(wants(header::CACHE_CONTROL, "max-age=0") && wants(header::PRAGMA, "no-cache"));
-        assert!(!wants(header::CACHE_CONTROL, "max-age=60") && !wants_reload(&HeaderMap::new()));
+        let bypasses = |name, line| bypasses_cache(&headers(name, line));
+        assert!(
+            bypasses(header::CACHE_CONTROL, "no-cache") && bypasses(header::CACHE_CONTROL, "foo, No-Cache")
+        );
+        assert!(bypasses(header::CACHE_CONTROL, "max-age=0") && bypasses(header::PRAGMA, "no-cache"));
+        assert!(!bypasses(header::CACHE_CONTROL, "max-age=60") && !bypasses_cache(&HeaderMap::new()));
     }
 }

@@ -1,8 +1,8 @@
-//! Which web pages of other origins may read responses (CORS protocol, WHATWG Fetch 3.3).
+//! The CORS protocol (WHATWG Fetch 3.3), which allows web pages of other origins to read responses.
 //!
-//! A browser sends `Origin`, and passes a response to the page only if the response allows that origin; error responses too, so
-//! that a viewer can distinguish "log in again" from "not found". This module does not authenticate: a preflight carries no
-//! credentials by design.
+//! A browser sends `Origin`, and passes a response to the page only if the response allows that origin. Error responses allow it
+//! too, so that a viewer can distinguish a 401 from a 404. This module does not authenticate, because a preflight never has
+//! credentials.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use url::Url;
 
 use http_messages::host::is_host_and_port;
 
-/// Request headers that a page may send. `*` does not cover `Authorization`, so all of them are listed.
+/// Request headers that a page may send. They are listed because `*` does not include `Authorization`.
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Accept, Accept-Language, Authorization, Cache-Control, Content-Type, If-Modified-Since, If-None-Match, If-Range, \
      Pragma, Prefer, Range, traceparent, X-Request-Id, X-Requested-With",
 );
 
-/// Response headers that a page may read beyond the safelisted ones.
+/// Response headers that a page may read in addition to the CORS-safelisted response headers.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "Allow, Content-Encoding, Content-Length, Content-Location, Content-Range, ETag, Last-Modified, Location, \
      Retry-After, Warning, WWW-Authenticate, X-Request-Id",
@@ -25,14 +25,14 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 
-/// Two hours, the longest time for which browsers cache a preflight.
+/// The time for which browsers may cache a preflight: two hours, the maximum of browsers.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// `scheme://host[:port]` as browsers write it (RFC 6454 6.2).
+/// An origin `scheme://host[:port]` in the form that browsers send (RFC 6454 6.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
-/// The text is not an origin.
+/// The error for a text that is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "an origin is http:// or https://, a host in lower case, and a port unless it is the default one, without a path: \
@@ -41,10 +41,10 @@ pub struct Origin(HeaderValue);
 pub struct OriginError;
 
 impl Origin {
-    /// Parses an origin as a browser would send it: any other spelling would never match.
+    /// Parses an origin in the form that browsers send. Other forms are rejected, because they would never match.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let url = Url::parse(text).map_err(|_| OriginError)?;
-        // The URL parser accepts a wildcard as a host, but it would match nothing.
+        // The URL parser accepts a wildcard as a host, but no origin would match it.
         let is_origin = matches!(url.scheme(), "http" | "https")
             && is_host_and_port(text.split("//").nth(1).unwrap_or_default())
             && url.origin().ascii_serialization() == text;
@@ -62,13 +62,13 @@ impl fmt::Display for Origin {
 /// The web pages that may read responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Cors {
-    /// Only pages of the gateway's own origin.
+    /// Pages of the same origin as the gateway.
     #[default]
     None,
-    /// Pages of any origin, but without the browser's credentials: no cookies, no client certificate.
+    /// Pages of any origin, without the credentials of the browser: no cookies, no client certificate.
     Any,
-    /// Pages of these origins, with the browser's credentials.
-    Of(Vec<Origin>),
+    /// Pages of these origins, with the credentials of the browser.
+    Origins(Vec<Origin>),
 }
 
 impl Cors {
@@ -95,7 +95,7 @@ impl Cors {
         }
     }
 
-    /// Adds the allowed methods and headers to the response to a preflight, if the page's origin is allowed.
+    /// Adds the allowed methods and headers to the response to a preflight, if the origin of the page is allowed.
     pub fn allow_preflight(&self, request: &HeaderMap, response: &mut HeaderMap) {
         if self.allow_origin(request, response) {
             response.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
@@ -104,14 +104,15 @@ impl Cors {
         }
     }
 
-    /// Adds the page's origin to the response; returns whether it is allowed. Credentials are never combined with `*`.
+    /// Adds the origin of the page to the response, if it is allowed; returns whether it is. Credentials are never combined with
+    /// `*`.
     fn allow_origin(&self, request: &HeaderMap, response: &mut HeaderMap) -> bool {
         match (self, request.get(header::ORIGIN)) {
             (Self::Any, Some(_)) => {
                 response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
                 true
             }
-            (Self::Of(origins), origin) => {
+            (Self::Origins(origins), origin) => {
                 // Caches must not serve the response for one origin to another.
                 response.append(header::VARY, HeaderValue::from_static("Origin"));
                 let Some(Origin(origin)) = origins.iter().find(|allowed| Some(&allowed.0) == origin) else {
@@ -136,10 +137,10 @@ mod tests {
 
     #[test]
     fn an_origin_is_parsed_only_as_browsers_send_it() {
-        for good in ["https://viewer.example.org", "http://127.0.0.1:3000", "http://[::1]:8080"] {
-            assert_eq!(Origin::parse(good).unwrap().to_string(), good);
+        for valid in ["https://viewer.example.org", "http://127.0.0.1:3000", "http://[::1]:8080"] {
+            assert_eq!(Origin::parse(valid).unwrap().to_string(), valid);
         }
-        for bad in [
+        for invalid in [
             "",
             "null",
             "*",
@@ -153,14 +154,14 @@ mod tests {
             "file:///x",
             "ftp://viewer.example.org",
         ] {
-            assert_eq!(Origin::parse(bad), Err(OriginError), "{bad}");
+            assert_eq!(Origin::parse(invalid), Err(OriginError), "{invalid}");
         }
     }
 
     #[test]
     fn only_the_exact_origin_is_allowed() {
-        let cors = Cors::Of(vec![Origin::parse("https://viewer.example.org").unwrap()]);
-        for stranger in [
+        let cors = Cors::Origins(vec![Origin::parse("https://viewer.example.org").unwrap()]);
+        for other in [
             "null",
             "https://viewer.example.org.evil.example",
             "https://evil-viewer.example.org",
@@ -170,8 +171,8 @@ mod tests {
             "*",
         ] {
             let mut response = HeaderMap::new();
-            cors.allow(&headers_of(stranger), &mut response);
-            assert_eq!(response.len(), 1, "{stranger}: {response:?}");
+            cors.allow(&headers_of(other), &mut response);
+            assert_eq!(response.len(), 1, "{other}: {response:?}");
             assert_eq!(response[header::VARY], "Origin");
         }
         let mut response = HeaderMap::new();
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_excludes_credentials_and_no_origin_gets_no_headers() {
+    fn a_wildcard_excludes_credentials_and_a_request_without_an_origin_has_no_headers() {
         let mut response = HeaderMap::new();
         Cors::Any.allow(&headers_of("https://any.example"), &mut response);
         assert_eq!(response[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");

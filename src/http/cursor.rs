@@ -1,8 +1,8 @@
 //! The cursor of a search page, sealed for use in a link.
 //!
-//! A cursor holds everything needed to continue a search, so any gateway in front of the same archives with the same key can
-//! continue what another one began. It is sealed with authenticated encryption: nobody can read it, change it, or use it in
-//! another search.
+//! A cursor contains the whole state that is needed to continue a search, so any gateway with the same archives and the same key
+//! can continue a search of another gateway. Cursors are sealed with authenticated encryption: clients can neither read nor
+//! change them, nor use them in another search.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine;
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// The version of the sealed format; a cursor of another version is rejected.
 const VERSION: u8 = 2;
 
-/// Maximum length in characters. A cursor with a full list of previous pages has about a kilobyte.
+/// Maximum length of a cursor in characters. A cursor with a full list of previous pages has about 1,000 characters.
 const MAX_LEN: usize = 8 * 1024;
 
 /// The key that seals and opens cursors.
@@ -26,17 +26,17 @@ impl std::fmt::Debug for CursorKey {
     }
 }
 
-/// The operating system returns no random numbers, so that no key can be made.
+/// The error for a key that cannot be created, because the operating system returns no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no key for page links can be made: the operating system returns no random numbers")]
+#[error("no key for page links can be created: the operating system returns no random numbers")]
 pub struct NoKey;
 
 #[derive(Serialize, Deserialize)]
 struct Sealed<P>(u8, P);
 
 impl CursorKey {
-    /// The key derived from a secret: the same on every gateway with the same secret.
-    pub fn of(secret: &[u8]) -> Result<Self, NoKey> {
+    /// Derives the key from a secret. Gateways with the same secret have the same key.
+    pub fn derive(secret: &[u8]) -> Result<Self, NoKey> {
         let mut digest = Sha256::new();
         digest.update(b"dicomweb-gateway cursors");
         digest.update(secret);
@@ -44,36 +44,36 @@ impl CursorKey {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// A key of this process only.
+    /// Generates a random key for this process.
     pub fn random() -> Result<Self, NoKey> {
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).map_err(|_| NoKey)?;
-        Self::of(&secret)
+        Self::derive(&secret)
     }
 
-    /// Seals `position` in the search `query` for a link. Equal positions give equal text, so that the same page has the same
-    /// bytes; this cipher allows it (RFC 8452 9). A position that no cursor can hold, being longer than 6 kilobytes of JSON,
-    /// gives the empty text, which [`open`](Self::open) rejects.
+    /// Seals `position` in the search `query` for a link. Equal positions have equal cursors, so that the same page has the same
+    /// bytes; the cipher allows a constant nonce (RFC 8452 9). For a position of more than 6 kilobytes of JSON the result is
+    /// empty, which [`open`](Self::open) rejects.
     pub fn seal<P: Serialize>(&self, query: &str, position: &P) -> String {
         let mut text = serde_json::to_vec(&Sealed(VERSION, position)).unwrap_or_default();
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         if self.0.seal_in_place_append_tag(nonce, Aad::from(query.as_bytes()), &mut text).is_err() {
-            // Only texts of gigabytes cannot be sealed. Nothing is sent unsealed; an empty cursor is rejected everywhere.
+            // Only texts of gigabytes cannot be sealed. An empty cursor is returned instead of an unsealed one.
             text.clear();
         }
         let cursor = URL_SAFE_NO_PAD.encode(text);
         if cursor.len() > MAX_LEN { String::new() } else { cursor }
     }
 
-    /// Opens a cursor that [`seal`](Self::seal) made for the same search; `None` for anything else.
+    /// Opens a cursor that [`seal`](Self::seal) created for the same search; `None` for any other text.
     pub fn open<P: DeserializeOwned>(&self, query: &str, text: &str) -> Option<P> {
         if text.len() > MAX_LEN {
             return None;
         }
         let mut sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
-        let plain = self.0.open_in_place(nonce, Aad::from(query.as_bytes()), &mut sealed).ok()?;
-        let Sealed(version, position) = serde_json::from_slice(plain).ok()?;
+        let json = self.0.open_in_place(nonce, Aad::from(query.as_bytes()), &mut sealed).ok()?;
+        let Sealed(version, position) = serde_json::from_slice(json).ok()?;
         (version == VERSION).then_some(position)
     }
 }
@@ -84,18 +84,22 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(secret: &str) -> CursorKey {
-        CursorKey::of(secret.as_bytes()).unwrap()
+        CursorKey::derive(secret.as_bytes()).unwrap()
     }
 
     #[test]
     fn every_gateway_with_the_same_secret_opens_a_cursor() {
         let cursor = key("s").seal("patient=a", &(7_u32, "1.2.3"));
         assert_eq!(key("s").open("patient=a", &cursor), Some((7_u32, "1.2.3".to_owned())));
-        assert_eq!(key("s").seal("patient=a", &(7_u32, "1.2.3")), cursor, "equal positions have equal text");
+        assert_eq!(
+            key("s").seal("patient=a", &(7_u32, "1.2.3")),
+            cursor,
+            "equal positions have equal cursors"
+        );
     }
 
     #[test]
-    fn a_cursor_reveals_nothing_and_is_valid_for_its_search_only() {
+    fn a_cursor_does_not_reveal_its_position_and_is_valid_only_for_its_search() {
         let cursor = key("s").seal("patient=a", &"1.2.3");
         let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         assert!(!bytes.windows(5).any(|window| window == b"1.2.3"));
@@ -105,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_with_any_byte_changed_is_rejected() {
+    fn a_cursor_with_a_changed_byte_is_rejected() {
         let cursor = key("s").seal("q", &"1.2.3");
         let bytes = URL_SAFE_NO_PAD.decode(&cursor).unwrap();
         for position in 0..bytes.len() {
@@ -118,11 +122,11 @@ mod tests {
 
     #[test]
     fn a_cursor_opens_up_to_the_maximum_length_and_is_empty_beyond_it() {
-        let opened = |text: &str| key("s").open::<String>("q", &key("s").seal("q", &text));
+        let round_trip = |text: &str| key("s").open::<String>("q", &key("s").seal("q", &text));
         let (longest, longer) = ("a".repeat(MAX_LEN / 4 * 3 - 22), "a".repeat(MAX_LEN / 4 * 3 - 21));
-        assert_eq!(opened(&longest).as_ref(), Some(&longest));
+        assert_eq!(round_trip(&longest).as_ref(), Some(&longest));
         assert_eq!(key("s").seal("q", &longer), "");
-        assert_eq!(opened(&longer), None);
+        assert_eq!(round_trip(&longer), None);
     }
 
     proptest! {

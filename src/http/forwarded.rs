@@ -1,9 +1,9 @@
-//! The public base URL of the gateway: as configured, else as reported by the proxies in front of it (RFC 7239, or the older
-//! `X-Forwarded-…` fields), else as in the request itself.
+//! Determines the public base URL of the gateway: the configured URL, else the URL that the proxies in front of the gateway
+//! report (RFC 7239, or the older `X-Forwarded-…` fields), else the URL of the request.
 //!
-//! Any client can send these fields. They are used only if the connection comes from a trusted proxy, and of a list only the
-//! entry that the outermost trusted proxy wrote: the right-most one whose sender is not trusted. Each part must match a strict
-//! grammar, because links are made from it; other parts are ignored.
+//! Any client can send these fields. They are used only if the connection comes from a trusted proxy. Of a list only the entry
+//! of the outermost trusted proxy is used: the right-most entry whose sender is not trusted. Each part must match a strict
+//! grammar, because it becomes part of links; other parts are ignored.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,21 +22,21 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// Maximum number of proxies in a row; entries before them are not read.
+/// Maximum number of proxies in a chain. Only the last entries of a list are read.
 const MAX_HOPS: usize = 16;
 
-/// Maximum length of a path prefix; a longer one is not a configured path.
+/// Maximum length of a path prefix in bytes. No configured path is longer.
 const MAX_PREFIX_LEN: usize = 256;
 
-/// `scheme://host[:port][/prefix]` without a trailing slash: the beginning of every link.
+/// The URL `scheme://host[:port][/prefix]`, without a trailing slash, that every link begins with.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PublicBase {
     text: Arc<str>,
-    /// The offset of the path; the length of the text if there is no prefix.
-    path: usize,
+    /// The offset of the prefix in bytes; the length of the text if there is no prefix.
+    prefix_offset: usize,
 }
 
-/// The text is not a public base URL.
+/// The error for a text that is not a public base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a public URL is an http:// or https:// URL without credentials, query, fragment or trailing slash: \
@@ -48,7 +48,7 @@ impl PublicBase {
     /// Parses a configured base URL.
     pub fn parse(text: &str) -> Result<Self, PublicBaseError> {
         let (scheme, rest) = text.split_once("://").ok_or(PublicBaseError)?;
-        let scheme = known_scheme(scheme).ok_or(PublicBaseError)?;
+        let scheme = parse_scheme(scheme).ok_or(PublicBaseError)?;
         let (host, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if !is_host_and_port(host) || !(prefix.is_empty() || is_prefix(prefix)) {
             return Err(PublicBaseError);
@@ -59,19 +59,19 @@ impl PublicBase {
     fn assemble(scheme: &str, host: &str, prefix: &str) -> Self {
         let mut text = [scheme, "://", host].concat();
         text.make_ascii_lowercase();
-        let path = text.len();
+        let prefix_offset = text.len();
         text.push_str(prefix);
-        Self { path, text: text.into() }
+        Self { prefix_offset, text: text.into() }
     }
 
-    /// The complete base URL.
+    /// Returns the base URL.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The path before every route; empty if there is none.
+    /// Returns the path prefix of every route; empty if there is none.
     pub fn prefix(&self) -> &str {
-        &self.text[self.path..]
+        &self.text[self.prefix_offset..]
     }
 }
 
@@ -90,30 +90,27 @@ impl fmt::Debug for PublicBase {
 /// The configuration of the public base URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublicUrl {
-    /// Used regardless of the request.
+    /// The configured URL, which is used for every request.
     pub fixed: Option<PublicBase>,
-    /// Proxies whose Forwarded headers are trusted.
+    /// The proxies whose `Forwarded` and `X-Forwarded-…` fields are trusted.
     pub trusted_proxies: Vec<IpNetwork>,
     /// Whether the listener uses TLS.
     pub is_secure: bool,
 }
 
 impl PublicUrl {
-    /// The base URL for links in the response to a request from `peer`; `None` if the request names no host.
-    pub fn of(&self, request: &Parts, peer: IpAddr) -> Option<PublicBase> {
+    /// Determines the base URL of links in the response to a request from `peer`; `None` if the request has no valid host.
+    pub fn base_of(&self, request: &Parts, peer: IpAddr) -> Option<PublicBase> {
         if let Some(fixed) = &self.fixed {
             return Some(fixed.clone());
         }
-        let reported = if self.trusts(peer) {
-            self.reported_by_proxies(&request.headers)
-        } else {
-            ReportedUrl::default()
-        };
+        let reported =
+            if self.is_trusted(peer) { self.reported_url(&request.headers) } else { ReportedUrl::default() };
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
-        let own_host = authority
+        let request_host = authority
             .or_else(|| request.headers.get(HOST)?.to_str().ok())
             .filter(|host| is_host_and_port(host));
-        let host = reported.host.as_deref().or(own_host)?;
+        let host = reported.host.as_deref().or(request_host)?;
         let scheme = reported.scheme.unwrap_or(if self.is_secure { "https" } else { "http" });
         let host = match &reported.port {
             Some(port) => with_port(host, port, scheme),
@@ -122,15 +119,15 @@ impl PublicUrl {
         Some(PublicBase::assemble(scheme, &host, reported.prefix.as_deref().unwrap_or_default()))
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
-    fn reported_by_proxies(&self, headers: &HeaderMap) -> ReportedUrl {
-        let trusted = |from| self.trusts(from);
+    fn reported_url(&self, headers: &HeaderMap) -> ReportedUrl {
+        let trusted = |sender| self.is_trusted(sender);
         if headers.contains_key(FORWARDED) {
             let hops = forwarded_hops(headers);
-            let hop = outermost(&hops, |hop| hop.from, trusted);
+            let hop = outermost(&hops, |hop| hop.sender, trusted);
             return ReportedUrl {
                 scheme: hop.and_then(|hop| hop.scheme),
                 host: hop.and_then(|hop| hop.host.clone()),
@@ -138,17 +135,17 @@ impl PublicUrl {
                 prefix: reported_prefix(headers),
             };
         }
-        // The number of trusted proxies, counted from the right. Proxies that keep no list write one entry.
-        let senders = list(headers, &FORWARDED_FOR);
+        // The entry of the outermost trusted proxy, counted from the right. Proxies that replace the list write one entry.
+        let senders = list_entries(headers, &FORWARDED_FOR);
         let depth =
-            1 + senders.iter().rev().take_while(|from| node_address(from).is_some_and(trusted)).count();
+            1 + senders.iter().rev().take_while(|sender| node_address(sender).is_some_and(trusted)).count();
         let entry = |name: &HeaderName| {
-            let entries = list(headers, name);
-            let at = entries.len().saturating_sub(depth.min(senders.len().max(1)));
-            entries.get(at).map(|entry| (*entry).to_owned())
+            let entries = list_entries(headers, name);
+            let index = entries.len().saturating_sub(depth.min(senders.len().max(1)));
+            entries.get(index).map(|entry| (*entry).to_owned())
         };
         ReportedUrl {
-            scheme: entry(&FORWARDED_PROTO).as_deref().and_then(known_scheme),
+            scheme: entry(&FORWARDED_PROTO).as_deref().and_then(parse_scheme),
             host: entry(&FORWARDED_HOST).filter(|host| is_host_and_port(host)),
             port: entry(&FORWARDED_PORT).filter(|port| is_port(port)),
             prefix: reported_prefix(headers),
@@ -165,16 +162,16 @@ struct ReportedUrl {
     prefix: Option<String>,
 }
 
-/// One `Forwarded` element, with the parameters that are used.
+/// One element of `Forwarded`, with the parameters that are used.
 #[derive(Debug, Default)]
 struct Hop {
-    from: Option<IpAddr>,
+    sender: Option<IpAddr>,
     scheme: Option<&'static str>,
     host: Option<String>,
 }
 
-/// The right-most entry whose sender is not trusted, or the left-most entry if all senders are. An entry names the sender of
-/// the request to the proxy that wrote it, so a sender that is not a trusted proxy is the client.
+/// Returns the right-most entry whose sender is not trusted, or the left-most entry if all senders are trusted. An entry
+/// contains the sender from which the proxy received the request, so a sender that is not a trusted proxy is the client.
 fn outermost<T>(
     entries: &[T],
     sender: impl Fn(&T) -> Option<IpAddr>,
@@ -183,9 +180,9 @@ fn outermost<T>(
     entries.iter().rev().find(|entry| !sender(entry).is_some_and(&trusted)).or_else(|| entries.first())
 }
 
-/// The elements of `Forwarded`, in order (RFC 7239 §4). An element that violates the grammar is empty.
+/// Parses the elements of `Forwarded` (RFC 7239 §4). An element that violates the grammar is empty.
 fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
-    list(headers, &FORWARDED).into_iter().map(read_hop).collect()
+    list_entries(headers, &FORWARDED).into_iter().map(read_hop).collect()
 }
 
 fn read_hop(element: &str) -> Hop {
@@ -195,8 +192,8 @@ fn read_hop(element: &str) -> Hop {
         // A quoted value with an escape is neither a host nor an address.
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
         match name.to_ascii_lowercase().as_str() {
-            "for" => hop.from = node_address(value),
-            "proto" => hop.scheme = known_scheme(value),
+            "for" => hop.sender = node_address(value),
+            "proto" => hop.scheme = parse_scheme(value),
             "host" => hop.host = is_host_and_port(value).then(|| value.to_owned()),
             _ => {}
         }
@@ -204,8 +201,8 @@ fn read_hop(element: &str) -> Hop {
     hop
 }
 
-/// The comma-separated entries of all fields called `name`, the last [`MAX_HOPS`] of them.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
+/// Returns the last [`MAX_HOPS`] comma-separated entries of all fields `name`.
+fn list_entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     let fields = headers.get_all(name).iter();
     let mut entries: Vec<_> =
         fields.flat_map(|field| field.to_str().unwrap_or_default().split(',')).map(str::trim).collect();
@@ -213,7 +210,7 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
     entries
 }
 
-/// An address, alone or with a port; IPv6 in brackets if there is a port (RFC 7239 §6).
+/// Parses an address with or without a port; an IPv6 address with a port is in brackets (RFC 7239 §6).
 fn node_address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse() {
         return Some(address);
@@ -224,27 +221,28 @@ fn node_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-fn known_scheme(text: &str) -> Option<&'static str> {
+fn parse_scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|scheme| scheme.eq_ignore_ascii_case(text))
 }
 
-/// The prefix, if all fields agree on it. A lone slash is not a prefix.
+/// Returns the prefix, if all entries are equal. A single slash is not a prefix.
 fn reported_prefix(headers: &HeaderMap) -> Option<String> {
-    let entries = list(headers, &FORWARDED_PREFIX);
+    let entries = list_entries(headers, &FORWARDED_PREFIX);
     let (first, rest) = entries.split_first()?;
     let prefix = first.strip_suffix('/').unwrap_or(first);
     (rest.iter().all(|entry| entry == first) && is_prefix(prefix)).then(|| prefix.to_owned())
 }
 
-/// `/segment…` of letters, digits, `-`, `_`, `.` and `~`: nothing that needs an escape, and no dot segment.
+/// Whether `text` is a path `/segment…` of letters, digits, `-`, `_`, `.` and `~`, without escapes and dot segments.
 fn is_prefix(text: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    let is_segment =
-        |segment: &str| !segment.is_empty() && !matches!(segment, "." | "..") && segment.bytes().all(legal);
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    let is_segment = |segment: &str| {
+        !segment.is_empty() && !matches!(segment, "." | "..") && segment.bytes().all(is_legal)
+    };
     text.len() <= MAX_PREFIX_LEN && text.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment))
 }
 
-/// `host` with `port` instead of its own port; the default port of the scheme is omitted.
+/// Replaces the port in `host` by `port`; omits the default port of the scheme.
 fn with_port(host: &str, port: &str, scheme: &str) -> String {
     let name_end = match host.rfind(']') {
         Some(bracket) => bracket + 1,

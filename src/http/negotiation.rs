@@ -1,5 +1,5 @@
-//! Content negotiation: which of the available media types the client prefers (RFC 9110 12.5.1), and which content codings it
-//! accepts (12.5.3).
+//! Content negotiation: the media type that the client prefers (RFC 9110 12.5.1), and the content codings that it accepts
+//! (12.5.3).
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -9,12 +9,14 @@ use http_messages::media_range::{elements, parse_weight};
 /// Maximum number of elements of a header that are read.
 const MAX_ELEMENTS: usize = 64;
 
-/// The ranges of all `Accept` headers, by descending quality; equal ones in their order. Without the header, `*/*`.
+/// Returns the media ranges of all `Accept` fields by descending weight; ranges with equal weight keep their order. Without
+/// `Accept`, returns `*/*`.
 pub fn accepted(headers: &HeaderMap) -> Vec<MediaRange> {
     by_preference(ranges(headers))
 }
 
-/// The ranges of all `Accept` headers in their order, including those with quality 0. Without the header, `*/*`.
+/// Returns the media ranges of all `Accept` fields in their order, including those with weight 0. Without `Accept`, returns
+/// `*/*`.
 pub fn ranges(headers: &HeaderMap) -> Vec<MediaRange> {
     let mut ranges: Vec<_> = elements_of(headers, &header::ACCEPT).filter_map(MediaRange::parse).collect();
     if ranges.is_empty() && !headers.contains_key(header::ACCEPT) {
@@ -28,25 +30,25 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     coding_quality(headers, "gzip") > 0.0
 }
 
-/// The quality value of `coding`: 0 if it is not accepted.
+/// Returns the weight of `coding`; 0 if it is not accepted.
 pub fn coding_quality(headers: &HeaderMap, coding: &str) -> f32 {
-    let mut any = None;
+    let mut wildcard = None;
     for element in elements_of(headers, &header::ACCEPT_ENCODING) {
         let mut parts = element.split(';').map(str::trim);
-        let named = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
         let quality = parts.find_map(|part| part.strip_prefix("q="));
         let quality = quality.map_or(1.0, |quality| parse_weight(quality).unwrap_or(0.0));
-        if named.strip_prefix("x-").unwrap_or(&named) == coding {
+        if name.strip_prefix("x-").unwrap_or(&name) == coding {
             return quality;
         }
-        if named == "*" {
-            any = Some(quality);
+        if name == "*" {
+            wildcard = Some(quality);
         }
     }
-    any.unwrap_or(0.0)
+    wildcard.unwrap_or(0.0)
 }
 
-/// The elements of a list header, over all its lines.
+/// Returns the elements of the list in all fields `name`.
 fn elements_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
     let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(elements).take(MAX_ELEMENTS)
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_with_the_highest_quality_comes_first() {
+    fn ranges_are_sorted_by_descending_weight() {
         let headers = headers(
             &header::ACCEPT,
             &["text/html;q=0.5, application/fhir+json;q=0.9", "*/*;q=0.1, image/png;q=0"],
@@ -78,11 +80,11 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_range_decides() {
+    fn the_most_specific_range_determines_the_weight_of_a_type() {
         let preferred = |line: &'static str| {
             let ranges = ranges(&headers(&header::ACCEPT, &[line]));
             preferred(&ranges, &["a/json", "b/json", "a/xml"])
-                .map_or("", |at| ["a/json", "b/json", "a/xml"][at])
+                .map_or("", |index| ["a/json", "b/json", "a/xml"][index])
         };
         assert_eq!(preferred("*/*"), "a/json");
         assert_eq!(preferred("*/*, a/xml"), "a/xml");
@@ -103,7 +105,7 @@ mod tests {
         assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
-    /// Header lines of any valid bytes.
+    /// Generates field values of all valid bytes.
     fn lines() -> impl Strategy<Value = Vec<HeaderValue>> {
         let line = prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),
@@ -111,8 +113,11 @@ mod tests {
             // Repeated characters up to the maximum header size, to find the most expensive input.
             "[\",;=/*]".prop_map(|unit| unit.repeat(16 * 1024).into_bytes()),
         ];
-        let legal = |bytes: &Vec<u8>| HeaderValue::from_bytes(bytes).ok();
-        prop::collection::vec(line.prop_filter_map("no header value", move |bytes| legal(&bytes)), 0..4)
+        let header_value = |bytes: &Vec<u8>| HeaderValue::from_bytes(bytes).ok();
+        prop::collection::vec(
+            line.prop_filter_map("invalid field value", move |bytes| header_value(&bytes)),
+            0..4,
+        )
     }
 
     proptest! {
@@ -129,9 +134,9 @@ mod tests {
             let text = |range: &MediaRange| {
                 range.essence.len() + range.parameters.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             };
-            // Nothing is copied twice, so that parsing is linear in the length of the header.
-            let sent: usize = lines.iter().map(HeaderValue::len).sum();
-            prop_assert!(ranges.iter().map(text).sum::<usize>() <= sent.max("*/*".len()));
+            // The ranges contain no part of the header twice, so parsing is linear in the length of the header.
+            let header_length: usize = lines.iter().map(HeaderValue::len).sum();
+            prop_assert!(ranges.iter().map(text).sum::<usize>() <= header_length.max("*/*".len()));
             let quality = coding_quality(&headers, "gzip");
             prop_assert!((0.0..=1.0).contains(&quality), "{}", quality);
             preferred(&ranges, &["image/png", "a/b"]);

@@ -4,15 +4,15 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// An address and its prefix length. IPv4 is stored as IPv4-mapped IPv6, which is also how a dual-stack socket reports IPv4
-/// peers.
+/// An address and its prefix length. An IPv4 address is stored as IPv4-mapped IPv6 address, in which form dual-stack sockets
+/// report IPv4 peers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpNetwork {
     address: u128,
-    bits: u32,
+    prefix_length: u32,
 }
 
-/// The text is not a network.
+/// The error for a text that is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a network is an IP address, alone or with a prefix length: 10.0.0.0/8, 192.0.2.7, fd00::/8")]
 pub struct NetworkError;
@@ -20,7 +20,7 @@ pub struct NetworkError;
 impl IpNetwork {
     /// Whether the network contains `address`.
     pub fn contains(&self, address: IpAddr) -> bool {
-        to_bits(address) & mask(self.bits) == self.address
+        to_bits(address) & mask(self.prefix_length) == self.address
     }
 }
 
@@ -32,8 +32,8 @@ fn to_bits(address: IpAddr) -> u128 {
     .to_bits()
 }
 
-fn mask(bits: u32) -> u128 {
-    u128::MAX.checked_shl(128 - bits).unwrap_or(0)
+fn mask(prefix_length: u32) -> u128 {
+    u128::MAX.checked_shl(128 - prefix_length).unwrap_or(0)
 }
 
 impl FromStr for IpNetwork {
@@ -51,17 +51,17 @@ impl FromStr for IpNetwork {
             }
             Some(_) => return Err(NetworkError),
         };
-        let bits = offset + bits;
-        Ok(Self { address: to_bits(address) & mask(bits), bits })
+        let prefix_length = offset + bits;
+        Ok(Self { address: to_bits(address) & mask(prefix_length), prefix_length })
     }
 }
 
 impl fmt::Display for IpNetwork {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = Ipv6Addr::from_bits(self.address);
-        match address.to_ipv4_mapped().filter(|_| self.bits >= 96) {
-            Some(address) => write!(formatter, "{address}/{}", self.bits - 96),
-            None => write!(formatter, "{address}/{}", self.bits),
+        match address.to_ipv4_mapped().filter(|_| self.prefix_length >= 96) {
+            Some(address) => write!(formatter, "{address}/{}", self.prefix_length - 96),
+            None => write!(formatter, "{address}/{}", self.prefix_length),
         }
     }
 }
@@ -94,10 +94,10 @@ mod tests {
                 assert!(!parsed.contains(outside.parse().unwrap()), "{network} {outside}");
             }
         }
-        for bad in
+        for invalid in
             ["", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/", "10.0.0.0/+8", "localhost", "10.0.0.0/8/8"]
         {
-            assert_eq!(bad.parse::<IpNetwork>(), Err(NetworkError), "{bad}");
+            assert_eq!(invalid.parse::<IpNetwork>(), Err(NetworkError), "{invalid}");
         }
     }
 

@@ -1,15 +1,15 @@
-//! Query strings, and form bodies in the same format (WHATWG URL, application/x-www-form-urlencoded), decoded strictly:
-//! ambiguous input is rejected, not repaired.
+//! Decodes and encodes query strings, and form bodies in the same format (WHATWG URL, application/x-www-form-urlencoded).
+//! Ambiguous input is rejected.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Maximum number of parameters.
 const MAX_PARAMETERS: usize = 1000;
 
-/// Why a query string cannot be decoded. Names the parameter, never its value.
+/// The reason why a query string cannot be decoded. The texts contain the name of the parameter, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryStringError {
-    /// A percent sign that is not followed by two hexadecimal digits.
+    /// A percent sign is not followed by two hexadecimal digits.
     #[error(
         "parameter \"{0}\" contains a percent sign that is not part of an escape; write a literal one as %25"
     )]
@@ -17,16 +17,16 @@ pub enum QueryStringError {
     /// The escapes are not valid UTF-8.
     #[error("parameter \"{0}\" is not UTF-8")]
     NotUtf8(String),
-    /// A control character, such as a NUL or a line break.
+    /// A name or value contains a control character, such as NUL or a line break.
     #[error("parameter \"{0}\" contains a control character")]
     Control(String),
-    /// Too many parameters.
+    /// The query has too many parameters.
     #[error("the query contains more than {MAX_PARAMETERS} parameters")]
     TooMany,
 }
 
 impl QueryStringError {
-    /// The offending parameter, if it can be named; `None` if it is not a single one.
+    /// Returns the name of the invalid parameter; `None` if the error does not concern one parameter.
     pub fn parameter(&self) -> Option<&str> {
         match self {
             Self::Escape(name) | Self::NotUtf8(name) | Self::Control(name) => Some(name),
@@ -35,7 +35,7 @@ impl QueryStringError {
     }
 }
 
-/// The names and values of `raw`, in their order. A name without `=` has an empty value.
+/// Decodes the names and values of `raw` in their order. A name without `=` has an empty value.
 ///
 /// ```
 /// use dicomweb_gateway::http::query::decode;
@@ -72,8 +72,8 @@ fn decode_part(name: &str, text: &str) -> Result<String, QueryStringError> {
     Ok(decoded.into_owned())
 }
 
-/// Characters that need no escape in a value: every reader takes them literally, and they keep FHIR searches readable.
-const READABLE: &AsciiSet = &NON_ALPHANUMERIC
+/// The characters to escape. Some characters that need no escape in a value are excluded, so that FHIR searches are readable.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -82,16 +82,16 @@ const READABLE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b',');
 
-/// The pairs as a query string that [`decode`] reads back.
+/// Encodes the pairs as a query string, which [`decode`] decodes to the same pairs.
 pub fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
     for (name, value) in pairs {
         if !text.is_empty() {
             text.push('&');
         }
-        text.extend(utf8_percent_encode(name, READABLE));
+        text.extend(utf8_percent_encode(name, ESCAPED));
         text.push('=');
-        text.extend(utf8_percent_encode(value, READABLE));
+        text.extend(utf8_percent_encode(value, ESCAPED));
     }
     text
 }

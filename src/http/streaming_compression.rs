@@ -1,8 +1,8 @@
 //! Compression of text responses while they stream (RFC 9110 8.4.1; RFC 7932, RFC 8878, RFC 1952).
 //!
-//! A body is compressed as it arrives. The encoder is flushed whenever no more data is ready, so that compression delays
-//! nothing, and each step is short, so that it does not block other tasks. A body that ends early also ends early here. Bodies
-//! that are not text, such as pixel data, must not be passed to this module.
+//! A body is compressed while it arrives. The encoder is flushed whenever no more data is ready, so that compression does not
+//! delay data, and each step is short, so that it does not block other tasks. A truncated body is truncated after compression
+//! too. Bodies that are not text, such as pixel data, must not be passed to this module.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -19,38 +19,39 @@ use super::negotiation;
 use http_messages::body::{self, Body, BoxError};
 use http_messages::gzip;
 
-/// Minimum length in bytes: shorter texts fit into one packet anyway.
+/// Minimum length of a compressed body in bytes. Shorter bodies fit into one packet without compression.
 const MIN_LEN: u64 = 1024;
 
-/// Bytes compressed per step: well under a millisecond.
-const STEP: usize = 16 * 1024;
+/// Number of bytes that one step compresses, which takes less than a millisecond.
+const STEP_SIZE: usize = 16 * 1024;
 
 /// Approximate size of an output chunk in bytes.
-const PIECE: usize = 16 * 1024;
+const CHUNK_SIZE: usize = 16 * 1024;
 
-/// Fast, with at least half of the best compression ratio: rows and metadata are repetitive.
+/// A fast quality, with at least half of the best compression ratio, because rows and metadata are repetitive.
 const BROTLI_QUALITY: u32 = 4;
-/// The window of brotli, as a power of two: metadata of one instance is about 10 kB.
+/// The base-2 logarithm of the window size. The metadata of one instance has about 10 kB.
 const BROTLI_WINDOW: u32 = 18;
 const ZSTD_LEVEL: i32 = 3;
 
 /// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
-    /// RFC 7932.
+    /// Brotli (RFC 7932).
     Brotli,
-    /// RFC 1952.
+    /// Gzip (RFC 1952).
     Gzip,
 }
 
 impl Coding {
-    /// In order of preference: zstd is the fastest, gzip the oldest.
+    /// The codings in the order of preference. zstd is the fastest, gzip the oldest.
     const ALL: [(&'static str, Self); 3] = [("zstd", Self::Zstd), ("br", Self::Brotli), ("gzip", Self::Gzip)];
 
-    /// The coding with the highest quality value in the request, the first of equals; `None` if none is accepted.
-    pub fn wanted(headers: &HeaderMap) -> Option<Self> {
+    /// Returns the coding with the highest weight in the request; of equal weights the first in [`Self::ALL`]. `None` if no
+    /// coding is accepted.
+    fn preferred(headers: &HeaderMap) -> Option<Self> {
         let mut best: Option<(f32, Self)> = None;
         for (name, coding) in Self::ALL {
             let quality = negotiation::coding_quality(headers, name);
@@ -70,22 +71,22 @@ impl Coding {
     }
 }
 
-/// `response` with its text compressed as accepted by the request with these headers; unchanged if no coding is accepted, if
-/// the text is too short, or if it is compressed already.
-pub fn compressed(headers: &HeaderMap, response: Response<Body>) -> Response<Body> {
+/// Compresses the text of `response` with a coding that `headers` accept. `headers` are those of the request. The response is
+/// unchanged if no coding is accepted, if the text is too short, or if it is already compressed.
+pub fn compress(headers: &HeaderMap, response: Response<Body>) -> Response<Body> {
     let is_whole = response.status() == StatusCode::OK
         && !response.headers().contains_key(header::CONTENT_ENCODING)
         && !response.headers().contains_key(header::CONTENT_RANGE);
     let is_short = response.body().size_hint().exact().is_some_and(|length| length < MIN_LEN);
-    let Some(coding) = Coding::wanted(headers).filter(|_| is_whole && !is_short) else { return response };
+    let Some(coding) = Coding::preferred(headers).filter(|_| is_whole && !is_short) else { return response };
     let Ok(encoder) = Encoder::new(coding) else { return response };
     let (mut head, body) = response.into_parts();
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.remove(header::ACCEPT_RANGES);
     head.headers.insert(header::CONTENT_ENCODING, coding.name());
-    let mut body = Compressed { body, encoder: Some(encoder), pending: Bytes::new(), is_flushed: true };
-    let pieces = stream::poll_fn(move |context| body.poll_piece(context)).map_ok(Frame::data);
-    Response::from_parts(head, body::streamed(StreamBody::new(pieces)))
+    let mut body = CompressedBody { body, encoder: Some(encoder), pending: Bytes::new(), is_flushed: true };
+    let chunks = stream::poll_fn(move |context| body.poll_chunk(context)).map_ok(Frame::data);
+    Response::from_parts(head, body::streamed(StreamBody::new(chunks)))
 }
 
 enum Encoder {
@@ -100,7 +101,7 @@ impl Encoder {
             Coding::Zstd => Self::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
             Coding::Brotli => Self::Brotli(Box::new(brotli::CompressorWriter::new(
                 Vec::new(),
-                STEP,
+                STEP_SIZE,
                 BROTLI_QUALITY,
                 BROTLI_WINDOW,
             ))),
@@ -142,25 +143,25 @@ impl Encoder {
 }
 
 /// A body that is compressed while it is read.
-struct Compressed {
+struct CompressedBody {
     body: Body,
-    /// `None` after the end was written.
+    /// `None` after the end of the compressed data was written.
     encoder: Option<Encoder>,
-    /// Data that has arrived and is not yet compressed.
+    /// Data that has arrived and is not compressed yet.
     pending: Bytes,
     is_flushed: bool,
 }
 
-impl Compressed {
-    /// One step; `None` at the end.
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+impl CompressedBody {
+    /// Polls the next compressed chunk; `None` at the end.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
         loop {
             let Some(encoder) = &mut self.encoder else { return Poll::Ready(None) };
             if !self.pending.is_empty() {
-                let step = self.pending.split_to(self.pending.len().min(STEP));
+                let step = self.pending.split_to(self.pending.len().min(STEP_SIZE));
                 encoder.write(&step)?;
                 self.is_flushed = false;
-                if encoder.output().len() >= PIECE {
+                if encoder.output().len() >= CHUNK_SIZE {
                     return Poll::Ready(Some(Ok(std::mem::take(encoder.output()).into())));
                 }
                 continue;
@@ -168,7 +169,7 @@ impl Compressed {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => self.pending = frame.into_data().unwrap_or_default(),
                 Poll::Ready(Some(Err(error))) => {
-                    // The end marker is not written, so that a truncated body does not look complete.
+                    // The end of the compressed data is not written, so that a truncated body is not mistaken for a whole one.
                     self.encoder = None;
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -180,9 +181,9 @@ impl Compressed {
                 Poll::Pending => {
                     encoder.flush()?;
                     self.is_flushed = true;
-                    let piece = std::mem::take(encoder.output());
-                    if !piece.is_empty() {
-                        return Poll::Ready(Some(Ok(piece.into())));
+                    let chunk = std::mem::take(encoder.output());
+                    if !chunk.is_empty() {
+                        return Poll::Ready(Some(Ok(chunk.into())));
                     }
                     return Poll::Pending;
                 }
@@ -201,7 +202,7 @@ mod tests {
         HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accept))])
     }
 
-    fn decoded(coding: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    fn decode(coding: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         match coding {
             "zstd" => zstd::stream::read::Decoder::new(bytes)?.read_to_end(&mut text)?,
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_coding_with_the_highest_quality_is_chosen() {
+    fn the_coding_with_the_highest_weight_is_used() {
         for (accept, expected) in [
             ("gzip, deflate, br, zstd", Some(Coding::Zstd)),
             ("gzip, deflate, br", Some(Coding::Brotli)),
@@ -229,32 +230,32 @@ mod tests {
             ("identity", None),
             ("gzip;q=0", None),
         ] {
-            assert_eq!(Coding::wanted(&headers(accept)), expected, "{accept}");
+            assert_eq!(Coding::preferred(&headers(accept)), expected, "{accept}");
         }
-        assert_eq!(Coding::wanted(&HeaderMap::new()), None);
+        assert_eq!(Coding::preferred(&HeaderMap::new()), None);
     }
 
     #[tokio::test]
     async fn a_compressed_text_is_smaller_and_decodes_to_the_original() {
         let text = text();
         for coding in ["zstd", "br", "gzip"] {
-            let response = compressed(&headers(coding), Response::new(body::full(text.clone())));
+            let response = compress(&headers(coding), Response::new(body::full(text.clone())));
             assert_eq!(response.headers()[header::CONTENT_ENCODING], coding);
             let bytes = response.into_body().collect().await.unwrap().to_bytes();
             assert!(bytes.len() < text.len() / 4, "{coding}: {}", bytes.len());
-            assert!(decoded(coding, &bytes).unwrap() == text, "{coding}");
+            assert!(decode(coding, &bytes).unwrap() == text, "{coding}");
         }
     }
 
     #[tokio::test]
     async fn data_is_flushed_at_once_and_a_truncated_body_stays_truncated() {
         for coding in ["zstd", "br", "gzip"] {
-            // A row, then a pause, then the end of the connection.
+            // The archive sends a row, pauses, and closes the connection.
             let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Frame<Bytes>, BoxError>>(2);
             let rows =
                 stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
             let response =
-                compressed(&headers(coding), Response::new(body::streamed(StreamBody::new(Box::pin(rows)))));
+                compress(&headers(coding), Response::new(body::streamed(StreamBody::new(Box::pin(rows)))));
             let mut body = response.into_body();
             sender.send(Ok(Frame::data(Bytes::from_static(b"[{\"a\":1},")))).await.unwrap();
             let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -262,32 +263,34 @@ mod tests {
             sender.send(Err("broken".into())).await.unwrap();
             assert!(body.frame().await.unwrap().is_err());
             assert!(body.frame().await.is_none());
-            let seen = match coding {
-                "zstd" => read_some(zstd::stream::read::Decoder::new(&first[..]).unwrap()),
-                "br" => read_some(brotli::Decompressor::new(&first[..], 4096)),
-                _ => read_some(flate2::read::GzDecoder::new(&first[..])),
+            let text = match coding {
+                "zstd" => read_nine_bytes(zstd::stream::read::Decoder::new(&first[..]).unwrap()),
+                "br" => read_nine_bytes(brotli::Decompressor::new(&first[..], 4096)),
+                _ => read_nine_bytes(flate2::read::GzDecoder::new(&first[..])),
             };
-            assert_eq!(seen, b"[{\"a\":1},", "{coding}");
-            assert!(decoded(coding, &first).is_err(), "{coding}");
+            assert_eq!(text, b"[{\"a\":1},", "{coding}");
+            assert!(decode(coding, &first).is_err(), "{coding}");
         }
     }
 
-    fn read_some(mut decoder: impl Read) -> Vec<u8> {
-        let mut some = vec![0; 9];
-        decoder.read_exact(&mut some).unwrap();
-        some
+    fn read_nine_bytes(mut decoder: impl Read) -> Vec<u8> {
+        let mut bytes = vec![0; 9];
+        decoder.read_exact(&mut bytes).unwrap();
+        bytes
     }
 
     #[test]
     fn a_short_partial_or_compressed_body_is_unchanged() {
         let long = || Response::builder().header(header::CONTENT_TYPE, "application/dicom+json");
-        let is_left = |response: Response<Body>| {
+        let is_unchanged = |response: Response<Body>| {
             let before = response.headers().get(header::CONTENT_ENCODING).cloned();
-            compressed(&headers("gzip"), response).headers().get(header::CONTENT_ENCODING).cloned() == before
+            compress(&headers("gzip"), response).headers().get(header::CONTENT_ENCODING).cloned() == before
         };
-        assert!(is_left(long().body(body::full("short")).unwrap()));
-        assert!(is_left(long().status(206).body(body::full(text())).unwrap()));
-        assert!(is_left(long().header(header::CONTENT_ENCODING, "br").body(body::full(text())).unwrap()));
-        assert!(!is_left(long().body(body::full(text())).unwrap()));
+        assert!(is_unchanged(long().body(body::full("short")).unwrap()));
+        assert!(is_unchanged(long().status(206).body(body::full(text())).unwrap()));
+        assert!(is_unchanged(
+            long().header(header::CONTENT_ENCODING, "br").body(body::full(text())).unwrap()
+        ));
+        assert!(!is_unchanged(long().body(body::full(text())).unwrap()));
     }
 }

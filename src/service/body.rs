@@ -86,7 +86,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
     bounded::read(body, limit, BODY_TIMEOUT).await.map_err(|error| match error {
         ReadError::TooLarge { .. } => Failure::too_large("too-long", sentence(&error.to_string())),
-        ReadError::TooSlow { .. } | ReadError::Broken => {
+        ReadError::TimedOut { .. } | ReadError::Truncated => {
             Failure::bad_request("invalid", sentence(&error.to_string()))
         }
     })

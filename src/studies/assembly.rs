@@ -258,7 +258,7 @@ impl Studies {
                     .pop()
                     .ok_or(StudiesError::Unwritable)?,
             };
-            let encoded = stamped(move || version.stamp_over(&Version::UNKNOWN, json), version).await?;
+            let encoded = stamped(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
             let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at, omitted });
             // A read of the UID must find that several patients have it.
             if study.other_patients().is_empty() {
@@ -276,7 +276,7 @@ async fn with_version(entry: &StudyEntry, version: Version) -> Result<EncodedRes
         return Ok(entry.encoded.clone());
     }
     let (json, old) = (entry.encoded.json.clone(), entry.version);
-    stamped(move || version.stamp_over(&old, json.into()), version).await
+    stamped(move || version.replace_in(&old, json.into()), version).await
 }
 
 /// Serializes and compresses the resource. A study of thousands of instances takes milliseconds.

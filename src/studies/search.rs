@@ -167,7 +167,7 @@ impl Studies {
         }
         let is_dated = needs_versions(search.criteria, search.sort);
         let asked_at =
-            if is_dated && search.cursor.is_none() { Some(self.change_log.moment().await) } else { None };
+            if is_dated && search.cursor.is_none() { Some(self.change_log.now().await) } else { None };
         let page = match self.search_asked_at(search.criteria, search.sort, access, freshness, asked_at).await
         {
             Ok(found) => self.paginate(found, search)?,

@@ -1,5 +1,5 @@
-//! Explains why an archive does not work, and what to configure so that it works better: each cause in one sentence, with the
-//! setting that concerns it.
+//! Explains why an archive does not work, and which settings to change: each cause in one sentence, with the setting that it
+//! concerns.
 
 use http::StatusCode;
 
@@ -8,7 +8,7 @@ use crate::upstream::{ArchiveErrorKind, DetailSource, Synthesized};
 use dicom_model::json::reader::RowError;
 
 impl ArchiveCheck {
-    /// The problem of each request that failed, with the name of the request.
+    /// Returns the problem of each request that failed, with the name of the request.
     pub(super) fn problems(&self) -> Vec<(&'static str, String)> {
         let addresses = &self.addresses;
         let requests = [
@@ -24,7 +24,8 @@ impl ArchiveCheck {
                 Finding::Rows(..) | Finding::NotTried => continue,
                 Finding::Wrong(problem) => (*problem).to_owned(),
                 Finding::Failed(error) => match error.kind {
-                    // Nothing is below a root that does not exist; a study may be deleted since it was found.
+                    // For the first request, 404 means that the root URL is wrong. Later requests may receive 404 because the
+                    // study has been deleted.
                     ArchiveErrorKind::NotFound if index == 0 => format!(
                         "{}/studies does not exist there; check url (the root of Orthanc is /dicom-web, that of dcm4chee \
                          /dcm4chee-arc/aets/DCM4CHEE/rs)",
@@ -38,7 +39,7 @@ impl ArchiveCheck {
         problems
     }
 
-    /// What to configure.
+    /// Returns the settings to change, with the reasons.
     pub(super) fn hints(&self) -> Vec<&'static str> {
         if self.is_empty() {
             return vec![
@@ -64,11 +65,11 @@ impl ArchiveCheck {
                 "set patient_id_system: its patient ids have no issuer, so Patient.identifier has no system"
             }
         });
-        source.into_iter().chain(self.lacking.iter().copied().map(synthesize)).chain(missing).collect()
+        source.into_iter().chain(self.lacking.iter().copied().map(synthesis_hint)).chain(missing).collect()
     }
 }
 
-/// The cause of an error, with details that only an operator may see: the host, and whether credentials are configured.
+/// Explains the cause of an error, with details for operators only: the host, and whether credentials are configured.
 fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress, has_credentials: bool) -> String {
     match kind {
         ArchiveErrorKind::Unreachable(_) | ArchiveErrorKind::ForbiddenAddress => {
@@ -91,7 +92,7 @@ fn explain(kind: &ArchiveErrorKind, address: &ServiceAddress, has_credentials: b
     }
 }
 
-fn synthesize(lacking: Synthesized) -> &'static str {
+fn synthesis_hint(lacking: Synthesized) -> &'static str {
     match lacking {
         Synthesized::Metadata => {
             "add \"metadata\" to synthesize: its metadata contain instances of other series, or instances without a SOP Class UID"

@@ -1,5 +1,5 @@
-//! Queries one archive as the gateway would: searches for a study, reads its series and instances both by search and by
-//! metadata, and tries the other configured services. The wording of the results is the subject of `table` and `advice`.
+//! Sends the requests of the gateway to one archive: searches for a study, reads its series and instances both by search and by
+//! metadata, and tries the other configured services. `table` and `advice` print the results.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::upstream::{
 };
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, tags};
 
-/// Bytes of the preamble and the prefix of a DICOM file (PS3.10 7.1).
+/// The length of the preamble and the prefix of a DICOM file, in bytes (PS3.10 7.1).
 const PREAMBLE_LEN: usize = 132;
 
-/// An archive to check, and what its configuration says about values that the archive may omit.
+/// An archive to check, and whether its configuration has values that the archive may omit.
 #[derive(Debug, Clone)]
 pub struct ArchiveToCheck {
     /// The archive.
@@ -31,37 +31,37 @@ pub struct ArchiveToCheck {
 /// The result of one request.
 #[derive(Debug, Clone)]
 pub(super) enum Finding {
-    /// Not sent, because an earlier response contains nothing to request.
+    /// The request was not sent, because an earlier response did not contain the UIDs that it needs.
     NotTried,
-    /// The number of rows, and the time until they were read.
+    /// The number of rows, and the duration of the request.
     Rows(usize, Duration),
-    /// It failed.
+    /// The request failed.
     Failed(ArchiveError),
-    /// The archive responded, but not with what was requested.
+    /// The archive did not return what was requested; the text describes the problem.
     Wrong(&'static str),
 }
 
 impl Finding {
-    pub(super) fn is_good(&self) -> bool {
+    pub(super) fn is_success(&self) -> bool {
         matches!(self, Self::Rows(..) | Self::NotTried)
     }
 }
 
-/// A setting that is missing, according to the study that was read.
+/// A missing setting that the study requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum MissingSetting {
-    /// Its time has no time zone.
+    /// The time of the study has no offset from UTC.
     TimeZone,
-    /// Its patient identifier has no issuer.
+    /// The patient identifier has no issuer.
     PatientIdSystem,
 }
 
-/// The location of a service: an operator has to know which host cannot be reached, and which path does not exist.
+/// The host and path of a service, for messages about unreachable hosts and wrong paths.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServiceAddress {
     /// `host` or `host:port`.
     pub(super) host: String,
-    /// The path without a slash at its end.
+    /// The path without a trailing slash.
     pub(super) path: String,
 }
 
@@ -73,7 +73,7 @@ impl ServiceAddress {
     }
 }
 
-/// The addresses of an archive's services.
+/// The addresses of the services of an archive.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServiceAddresses {
     pub(super) qido: ServiceAddress,
@@ -91,23 +91,23 @@ impl ServiceAddresses {
     }
 }
 
-/// What one archive can do.
+/// The results of the requests to one archive.
 #[derive(Debug, Clone)]
 pub(super) struct ArchiveCheck {
     pub(super) archive: ArchiveId,
     pub(super) addresses: ServiceAddresses,
     /// Whether credentials are configured.
     pub(super) has_credentials: bool,
-    /// The source from which the gateway reads instances first.
+    /// The preferred source of instances.
     pub(super) first_source: DetailSource,
     pub(super) studies: Finding,
     pub(super) series: Finding,
     pub(super) metadata: Finding,
     pub(super) instances: Finding,
     pub(super) uri_service: Finding,
-    /// Services that it lacks or implements badly and that are not configured to be synthesized.
+    /// Services that the archive lacks or implements incorrectly and that are not configured to be synthesized.
     pub(super) lacking: BTreeSet<Synthesized>,
-    /// Missing settings that its study needs.
+    /// Missing settings that the study requires.
     pub(super) missing: BTreeSet<MissingSetting>,
 }
 
@@ -128,18 +128,18 @@ impl ArchiveCheck {
         }
     }
 
-    /// One way to the instances is enough: the gateway uses whichever works.
+    /// Whether the gateway can read studies from the archive. One source of instances is sufficient.
     pub(super) fn can_read_studies(&self) -> bool {
-        self.studies.is_good()
-            && self.series.is_good()
-            && (self.metadata.is_good() || self.instances.is_good())
+        self.studies.is_success()
+            && self.series.is_success()
+            && (self.metadata.is_success() || self.instances.is_success())
     }
 
     pub(super) fn works(&self) -> bool {
-        self.can_read_studies() && self.uri_service.is_good()
+        self.can_read_studies() && self.uri_service.is_success()
     }
 
-    /// Whether it returned no study, so that nothing else could be tried.
+    /// Whether the archive returned no study, so no other request could be tried.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.studies, Finding::Rows(0, _))
     }
@@ -151,37 +151,40 @@ impl ArchiveToCheck {
         let mut check = ArchiveCheck::new(archive);
         let Some((study, series)) = self.find_series(&mut check).await else { return check };
         let metadata = Retrieval::metadata(DicomResource::Series(study.clone(), series.clone()));
-        let (mut is_of_others, mut instance) = (false, None);
+        let (mut has_invalid_metadata, mut instance) = (false, None);
         check.metadata = count_rows(archive, UpstreamRequest::retrieve(metadata), |row| {
             let has = |tag| row.text(tag).is_some();
             let is_of_series = row.text(tags::SERIES_INSTANCE_UID) == Some(series.as_str());
-            is_of_others |= !is_of_series || !has(tags::SOP_CLASS_UID) || !has(tags::SOP_INSTANCE_UID);
+            has_invalid_metadata |=
+                !is_of_series || !has(tags::SOP_CLASS_UID) || !has(tags::SOP_INSTANCE_UID);
         })
         .await;
-        check.lacking.extend(is_of_others.then_some(Synthesized::Metadata));
+        check.lacking.extend(has_invalid_metadata.then_some(Synthesized::Metadata));
         let instances =
             QidoQuery::new(SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() });
-        let mut is_without_parents = false;
+        let mut lacks_parents = false;
         check.instances = count_rows(archive, UpstreamRequest::search(instances), |row| {
             let parents = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID];
-            is_without_parents |= parents.iter().any(|tag| row.text(*tag).is_none());
+            lacks_parents |= parents.iter().any(|tag| row.text(*tag).is_none());
             let uid = row.text(tags::SOP_INSTANCE_UID).and_then(|uid| SopInstanceUid::parse(uid).ok());
             instance = instance.take().or(uid);
         })
         .await;
-        check.lacking.extend(is_without_parents.then_some(Synthesized::Parents));
+        check.lacking.extend(lacks_parents.then_some(Synthesized::Parents));
         if let Some(instance) = instance {
             let object = WadoUri::new(study.clone(), series.clone(), instance.clone());
             check.uri_service = try_uri_service(archive, object).await;
             let instance = DicomResource::Instance(study, series, instance);
-            check.lacking.extend(renders_badly(archive, instance).await.then_some(Synthesized::Rendered));
+            check
+                .lacking
+                .extend(renders_incorrectly(archive, instance).await.then_some(Synthesized::Rendered));
         }
         let synthesized = archive.profile().synthesized;
         check.lacking.retain(|lacking| !synthesized.contains(*lacking));
         check
     }
 
-    /// The first study that the archive finds, and the first series of it; missing values are recorded in `check`.
+    /// Searches for a study and its series; returns the UIDs of the first study and series. Records missing values in `check`.
     async fn find_series(&self, check: &mut ArchiveCheck) -> Option<(StudyUid, SeriesUid)> {
         let counts = [tags::NUMBER_OF_STUDY_RELATED_SERIES, tags::NUMBER_OF_STUDY_RELATED_INSTANCES];
         let others = [
@@ -238,8 +241,7 @@ impl ArchiveToCheck {
     }
 }
 
-/// If a WADO-URI service is configured: whether it returns the object itself. No more of it is read than shows that it is a
-/// DICOM file.
+/// Requests the object from the WADO-URI service, if it is configured. Reads only the preamble and prefix of the DICOM file.
 async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
     let request = object
         .with("contentType", "application/dicom")
@@ -271,9 +273,9 @@ async fn try_uri_service(archive: &Archive, object: WadoUri) -> Finding {
     }
 }
 
-/// Whether it returns something other than an image for a rendered instance. If it rejects the request, the gateway renders,
-/// and no setting is needed.
-async fn renders_badly(archive: &Archive, instance: DicomResource) -> bool {
+/// Whether the archive returns a rendered instance that is not an image. If it rejects the request, the gateway renders the
+/// instance, and no setting is needed.
+async fn renders_incorrectly(archive: &Archive, instance: DicomResource) -> bool {
     let rendered = Retrieval::rendered(instance, Rendering::default());
     let request = UpstreamRequest::retrieve(rendered).with_accept(HeaderValue::from_static("image/jpeg"));
     archive.send(request).await.is_ok_and(|response| {
@@ -282,7 +284,7 @@ async fn renders_badly(archive: &Archive, instance: DicomResource) -> bool {
     })
 }
 
-/// Counts the rows of a search, and returns the first one.
+/// Counts the rows of a search, and returns the first row.
 async fn first_row(archive: &Archive, request: UpstreamRequest) -> (Finding, Option<Attributes>) {
     let started = Instant::now();
     let mut first = None;
@@ -294,14 +296,14 @@ async fn first_row(archive: &Archive, request: UpstreamRequest) -> (Finding, Opt
     (finding(end.map(|end| end.rows), started), first)
 }
 
-/// Counts the rows of a series, of which there must be one at least, and shows `each` of them.
+/// Counts the rows of a series, and calls `inspect` for each row. No rows are an error.
 async fn count_rows(
     archive: &Archive,
     request: UpstreamRequest,
-    mut each: impl FnMut(&Attributes) + Send,
+    mut inspect: impl FnMut(&Attributes) + Send,
 ) -> Finding {
     let started = Instant::now();
-    let end = archive.rows(request, |row: Attributes| each(&row)).await;
+    let end = archive.rows(request, |row: Attributes| inspect(&row)).await;
     match finding(end.map(|end| end.rows), started) {
         Finding::Rows(0, _) => Finding::Wrong("a series that it found has no instances"),
         finding => finding,

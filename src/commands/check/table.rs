@@ -1,5 +1,5 @@
-//! The output of `check`: one line per archive, followed by its problems, then what to configure. Every line of an
-//! archive begins with its id, so that it can be searched for.
+//! The output of `check`: one line per archive, followed by its problems, then the settings to change. Every line of an archive
+//! begins with its id, so that users can search for the id.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ fn verdict(check: &ArchiveCheck) -> &'static str {
     }
 }
 
-/// The columns of an archive; `None` if no request succeeded: then the reason is shown instead.
+/// Returns the columns of an archive; `None` if no request succeeded, so that the problem is printed instead.
 fn cells(check: &ArchiveCheck) -> Option<[String; 5]> {
     let findings = [&check.studies, &check.series, &check.metadata, &check.instances, &check.uri_service];
     let has_rows = findings.iter().any(|finding| matches!(finding, Finding::Rows(..)));
@@ -37,36 +37,36 @@ fn cells(check: &ArchiveCheck) -> Option<[String; 5]> {
 
 impl fmt::Display for Checks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let longest = |heading: &str, texts: &mut dyn Iterator<Item = usize>| {
-            texts.fold(heading.len(), std::cmp::Ord::max)
+        let max_width = |heading: &str, widths: &mut dyn Iterator<Item = usize>| {
+            widths.fold(heading.len(), std::cmp::Ord::max)
         };
         let rows: Vec<_> = self.0.iter().map(cells).collect();
-        let id_width = longest("archive", &mut self.0.iter().map(|check| check.archive.as_str().len()));
-        let verdict_width = longest("verdict", &mut self.0.iter().map(|check| verdict(check).len()));
+        let id_width = max_width("archive", &mut self.0.iter().map(|check| check.archive.as_str().len()));
+        let verdict_width = max_width("verdict", &mut self.0.iter().map(|check| verdict(check).len()));
         let widths: [usize; 5] = std::array::from_fn(|column| {
-            longest(COLUMNS[column], &mut rows.iter().flatten().map(|cells| cells[column].len()))
+            max_width(COLUMNS[column], &mut rows.iter().flatten().map(|cells| cells[column].len()))
         });
-        let mut line = |id: &str, verdict: &str, rest: &str| {
+        let mut write_line = |id: &str, verdict: &str, rest: &str| {
             let line = format!("{id:<id_width$}  {verdict:<verdict_width$}  {rest}");
             writeln!(formatter, "{}", line.trim_end())
         };
-        let in_columns = |texts: [&str; 5]| {
+        let join_columns = |texts: [&str; 5]| {
             let padded: Vec<_> =
                 texts.iter().zip(widths).map(|(text, width)| format!("{text:<width$}")).collect();
             padded.join("  ")
         };
-        line("archive", "verdict", &in_columns(COLUMNS))?;
+        write_line("archive", "verdict", &join_columns(COLUMNS))?;
         for (check, cells) in self.0.iter().zip(&rows) {
             let id = check.archive.as_str();
             let mut problems =
                 check.problems().into_iter().map(|(request, problem)| format!("{request}: {problem}"));
-            let first = match cells {
-                Some(cells) => in_columns(cells.each_ref().map(String::as_str)),
+            let result = match cells {
+                Some(cells) => join_columns(cells.each_ref().map(String::as_str)),
                 None => problems.next().unwrap_or_default(),
             };
-            line(id, verdict(check), &first)?;
+            write_line(id, verdict(check), &result)?;
             for problem in problems {
-                line(id, "", &problem)?;
+                write_line(id, "", &problem)?;
             }
         }
         self.write_hints(formatter)?;
@@ -75,7 +75,7 @@ impl fmt::Display for Checks {
 }
 
 impl Checks {
-    /// What to configure; advice for several archives is printed once.
+    /// Writes the settings to change. A hint for several archives is written once.
     fn write_hints(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut hints: Vec<(&str, Vec<&str>)> = Vec::new();
         for check in &self.0 {
@@ -95,12 +95,13 @@ impl Checks {
         Ok(())
     }
 
-    /// One sentence, if there are several archives.
+    /// Writes a summary, if there are several archives.
     fn write_summary(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.len() < 2 {
             return Ok(());
         }
-        let count = |of: fn(&ArchiveCheck) -> bool| self.0.iter().filter(|check| of(check)).count();
+        let count =
+            |predicate: fn(&ArchiveCheck) -> bool| self.0.iter().filter(|check| predicate(check)).count();
         let (empty, working) = (count(ArchiveCheck::is_empty), count(ArchiveCheck::works));
         write!(formatter, "\n{} archives: {} work", self.0.len(), working - empty)?;
         if empty > 0 {
@@ -142,7 +143,7 @@ mod tests {
         }
     }
 
-    fn checked(studies: Finding, metadata: Finding, instances: Finding) -> Checks {
+    fn checks_of(studies: Finding, metadata: Finding, instances: Finding) -> Checks {
         Checks(vec![archive("main", studies, metadata, instances)])
     }
 
@@ -158,7 +159,7 @@ mod tests {
         Finding::Rows(rows, Duration::from_millis(12))
     }
 
-    fn broken(id: &str, studies: Finding) -> ArchiveCheck {
+    fn check_without_series(id: &str, studies: Finding) -> ArchiveCheck {
         let mut check = archive(id, studies, Finding::NotTried, Finding::NotTried);
         check.series = Finding::NotTried;
         check.lacking.clear();
@@ -166,17 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_works_if_one_source_of_its_instances_works() {
-        assert!(checked(rows(1), rows(9), rows(9)).all_work());
-        let checks = checked(rows(1), unreachable(), rows(9));
-        assert!(checks.all_work() && checks.to_string().contains("main: set detail = \"qido\""), "{checks}");
-        assert!(!checked(rows(1), unreachable(), unreachable()).all_work());
-        assert!(!Checks(vec![broken("main", unreachable())]).all_work());
+    fn an_archive_works_if_one_source_of_instances_works() {
+        assert!(checks_of(rows(1), rows(9), rows(9)).is_success());
+        let checks = checks_of(rows(1), unreachable(), rows(9));
+        assert!(
+            checks.is_success() && checks.to_string().contains("main: set detail = \"qido\""),
+            "{checks}"
+        );
+        assert!(!checks_of(rows(1), unreachable(), unreachable()).is_success());
+        assert!(!Checks(vec![check_without_series("main", unreachable())]).is_success());
     }
 
     #[test]
-    fn the_table_has_counts_times_and_problems() {
-        let table = checked(rows(1), unreachable(), rows(9)).to_string();
+    fn the_table_contains_counts_durations_and_problems() {
+        let table = checks_of(rows(1), unreachable(), rows(9)).to_string();
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines[0], "archive  verdict  studies     series      metadata     instances   WADO-URI");
         assert_eq!(lines[1], "main     works    1 in 12 ms  1 in 12 ms  unreachable  9 in 12 ms  -");
@@ -189,20 +193,20 @@ mod tests {
 
     #[test]
     fn an_archive_without_studies_is_empty_and_works() {
-        let empty = Checks(vec![broken("main", rows(0))]);
+        let empty = Checks(vec![check_without_series("main", rows(0))]);
         let table = empty.to_string();
-        assert!(empty.all_work(), "{table}");
+        assert!(empty.is_success(), "{table}");
         assert!(table.contains("main     empty    0 in 12 ms  -"), "{table}");
         assert!(table.contains("main: the search found no study"), "{table}");
     }
 
     #[test]
-    fn each_of_many_broken_archives_has_one_line_with_its_reason() {
+    fn an_archive_that_does_not_work_has_one_line_with_the_reason() {
         let mut checks: Vec<_> =
-            (1..=20).map(|number| broken(&format!("pacs-{number}"), unreachable())).collect();
+            (1..=20).map(|number| check_without_series(&format!("pacs-{number}"), unreachable())).collect();
         checks.push(archive("main", rows(1), rows(9), rows(9)));
         checks.push(archive("other", rows(1), rows(9), rows(9)));
-        checks.push(broken("new", rows(0)));
+        checks.push(check_without_series("new", rows(0)));
         let table = Checks(checks).to_string();
         for number in 1..=20 {
             let id = format!("pacs-{number}");
@@ -219,32 +223,34 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_is_explained_with_the_setting_that_concerns_it() {
-        let said = |kind: ArchiveErrorKind, has_credentials: bool| {
-            let check = ArchiveCheck { has_credentials, ..broken("main", failed(kind)) };
+    fn each_cause_is_explained_with_the_setting_that_it_concerns() {
+        let problem = |kind: ArchiveErrorKind, has_credentials: bool| {
+            let check = ArchiveCheck { has_credentials, ..check_without_series("main", failed(kind)) };
             check.problems().remove(0).1
         };
         let unauthorized = ArchiveErrorKind::Unauthorized(StatusCode::UNAUTHORIZED);
         let forbidden = ArchiveErrorKind::Unauthorized(StatusCode::FORBIDDEN);
         assert_eq!(
-            said(unauthorized.clone(), false),
+            problem(unauthorized.clone(), false),
             "asks for credentials (status 401), and none are configured: set [archive.auth]"
         );
-        assert!(said(unauthorized, true).starts_with("rejected the gateway's credentials"));
-        assert!(said(forbidden, true).starts_with("this account may not do that (status 403)"));
-        assert!(said(ArchiveErrorKind::NotFound, true).starts_with("/dicomweb/studies does not exist there"));
-        assert!(said(ArchiveErrorKind::Disconnected, true).contains("https://"));
+        assert!(problem(unauthorized, true).starts_with("rejected the gateway's credentials"));
+        assert!(problem(forbidden, true).starts_with("this account may not do that (status 403)"));
+        assert!(
+            problem(ArchiveErrorKind::NotFound, true).starts_with("/dicomweb/studies does not exist there")
+        );
+        assert!(problem(ArchiveErrorKind::Disconnected, true).contains("https://"));
         let page = ArchiveErrorKind::Malformed(RowError::NotAnArray("markup"));
         assert!(
-            said(page, true)
+            problem(page, true)
                 .ends_with("starts with markup; is it a login page, or is there a proxy in between?")
         );
-        let elsewhere = ArchiveErrorKind::ForbiddenAddress;
-        assert!(said(elsewhere, true).ends_with("(pacs.example:8042)"));
+        let blocked = ArchiveErrorKind::ForbiddenAddress;
+        assert!(problem(blocked, true).ends_with("(pacs.example:8042)"));
     }
 
     #[test]
-    fn settings_that_the_study_needs_are_named() {
+    fn missing_settings_that_the_study_requires_are_listed() {
         let mut check = archive("main", rows(1), rows(9), rows(9));
         check.missing = BTreeSet::from([MissingSetting::TimeZone, MissingSetting::PatientIdSystem]);
         let table = Checks(vec![check]).to_string();

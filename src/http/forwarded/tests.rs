@@ -3,7 +3,7 @@ use http::Request;
 use proptest::prelude::*;
 
 const PROXY: &str = "10.0.0.1";
-const STRANGER: &str = "203.0.113.9";
+const UNTRUSTED: &str = "203.0.113.9";
 
 fn base(peer: &str, headers: &[(&str, &str)]) -> String {
     let public_url = PublicUrl {
@@ -14,7 +14,7 @@ fn base(peer: &str, headers: &[(&str, &str)]) -> String {
     let request =
         headers.iter().fold(Request::get("/fhir"), |request, (name, value)| request.header(*name, *value));
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    public_url.of(&parts, peer.parse().unwrap()).map_or_else(String::new, |base| base.to_string())
+    public_url.base_of(&parts, peer.parse().unwrap()).map_or_else(String::new, |base| base.to_string())
 }
 
 #[test]
@@ -27,13 +27,13 @@ fn a_configured_base_url_is_used_regardless_of_the_request() {
     };
     let request =
         Request::get("/").header("host", "evil").header("x-forwarded-host", "evil").body(()).unwrap();
-    assert_eq!(public_url.of(&request.into_parts().0, PROXY.parse().unwrap()), Some(fixed.clone()));
+    assert_eq!(public_url.base_of(&request.into_parts().0, PROXY.parse().unwrap()), Some(fixed.clone()));
     assert_eq!(fixed.prefix(), "/gw");
 }
 
 #[test]
-fn only_a_trusted_proxy_is_believed() {
-    let lies = [
+fn fields_are_used_only_from_a_trusted_proxy() {
+    let headers = [
         ("host", "own:8080"),
         ("forwarded", "for=1.2.3.4;proto=https;host=evil"),
         ("x-forwarded-proto", "https"),
@@ -41,8 +41,8 @@ fn only_a_trusted_proxy_is_believed() {
         ("x-forwarded-port", "1"),
         ("x-forwarded-prefix", "/evil"),
     ];
-    assert_eq!(base(STRANGER, &lies), "http://own:8080");
-    assert_eq!(base(PROXY, &lies), "https://evil/evil");
+    assert_eq!(base(UNTRUSTED, &headers), "http://own:8080");
+    assert_eq!(base(PROXY, &headers), "https://evil/evil");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_older_fields_report_scheme_host_port_and_prefix() {
 
 #[test]
 fn the_entry_of_the_outermost_trusted_proxy_is_used() {
-    // The client wrote the first entries; the outer proxy (10.0.0.2) and the inner one (10.0.0.1) added theirs.
+    // The client sent the first entries; the outer proxy (10.0.0.2) and the inner proxy (10.0.0.1) each added an entry.
     let headers = [
         ("host", "inner"),
         ("x-forwarded-for", "6.6.6.6, 203.0.113.9, 10.0.0.2"),
@@ -110,10 +110,10 @@ fn parts_that_violate_their_grammar_are_ignored() {
 
 #[test]
 fn only_a_url_that_links_can_begin_with_is_a_public_base() {
-    for good in ["http://a", "https://a.b:8443/x/y-z", "http://[::1]:80"] {
-        assert_eq!(PublicBase::parse(good).unwrap().as_str(), good);
+    for valid in ["http://a", "https://a.b:8443/x/y-z", "http://[::1]:80"] {
+        assert_eq!(PublicBase::parse(valid).unwrap().as_str(), valid);
     }
-    for bad in [
+    for invalid in [
         "",
         "a.b",
         "ftp://a",
@@ -124,13 +124,13 @@ fn only_a_url_that_links_can_begin_with_is_a_public_base() {
         "http://a?x",
         "http://a#x",
     ] {
-        assert_eq!(PublicBase::parse(bad), Err(PublicBaseError), "{bad}");
+        assert_eq!(PublicBase::parse(invalid), Err(PublicBaseError), "{invalid}");
     }
 }
 
 proptest! {
     #[test]
-    fn links_stay_valid_whatever_the_fields_contain(
+    fn the_base_url_is_valid_for_all_fields(
         host in "[ -~]{0,20}", proto in "[ -~]{0,8}", port in "[ -~]{0,6}", prefix in "[ -~]{0,20}", forwarded in "[ -~]{0,40}",
         with_forwarded: bool,
     ) {
@@ -148,8 +148,8 @@ proptest! {
     }
 
     #[test]
-    fn an_untrusted_peer_changes_nothing(host in "[ -~]{0,20}", forwarded in "[ -~]{0,40}") {
+    fn fields_of_an_untrusted_peer_are_ignored(host in "[ -~]{0,20}", forwarded in "[ -~]{0,40}") {
         let headers = [("host", "inner"), ("x-forwarded-host", host.as_str()), ("forwarded", forwarded.as_str())];
-        prop_assert_eq!(base(STRANGER, &headers), "http://inner");
+        prop_assert_eq!(base(UNTRUSTED, &headers), "http://inner");
     }
 }
