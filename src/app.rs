@@ -1,4 +1,4 @@
-//! Builds everything from the configuration, and passes each module its dependencies.
+//! Builds the gateway from the configuration, and passes each module its dependencies.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use crate::studies::{ArchiveSource, DetailLimits, SearchLimits, Studies};
 use crate::telemetry::Metrics;
 use crate::upstream::{Archive, SettingsError};
 
-/// Why the application cannot be built from the configuration.
+/// The reason why the gateway cannot be built from the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The client of an archive cannot be made.
+    /// The client of an archive cannot be created.
     #[error(transparent)]
     Archive(#[from] SettingsError),
-    /// The key for page links cannot be made.
+    /// The key for page links cannot be created.
     #[error(transparent)]
     Cursors(#[from] NoKey),
     /// The store cannot be opened in `[cache] state_dir`.
@@ -40,7 +40,7 @@ pub enum AppError {
     ChangeLog(#[from] StoreError),
 }
 
-/// One gateway. Two gateways in one process share nothing.
+/// One gateway. Two gateways in one process share no state.
 #[derive(Debug)]
 pub struct App {
     service: Service,
@@ -50,7 +50,7 @@ pub struct App {
 }
 
 impl App {
-    /// Builds the gateway that `config` describes. No archive is called yet.
+    /// Builds the gateway from `config`, without calling an archive.
     pub fn new(config: &Config, clock: SharedClock, metrics: Metrics) -> Result<Self, AppError> {
         let authenticator = match config.auth.mode {
             AuthMode::Open => Arc::new(Open),
@@ -58,7 +58,7 @@ impl App {
         Self::with_authenticator(config, clock, metrics, authenticator)
     }
 
-    /// As [`new`](Self::new), with `authenticator` instead of the configured one.
+    /// Does the same as [`new`](Self::new), with `authenticator` instead of the configured one.
     pub fn with_authenticator(
         config: &Config,
         clock: SharedClock,
@@ -138,33 +138,33 @@ impl App {
         Ok(Self { service, metrics, cache, change_log })
     }
 
-    /// The service of the public listener.
+    /// Returns the service of the public listener.
     pub fn service(&self) -> Service {
         self.service.clone()
     }
 
-    /// The metrics as OpenMetrics text.
+    /// Returns the metrics as OpenMetrics text.
     pub fn metrics(&self) -> String {
         let (entries, bytes) = self.cache.usage();
         self.metrics.set_cache_size(entries, bytes);
         self.metrics.to_text()
     }
 
-    /// Makes the state that survives the process durable. To be called after the last request.
+    /// Makes the state in the store durable. It must be called after the last request.
     pub async fn close(&self) {
         self.change_log.close().await;
     }
 }
 
-/// When the present content of each archive's Endpoint was first seen, without its URL, which depends on the caller's base
-/// URL.
+/// Returns the time at which the current content of the Endpoint of each archive was first seen. The content does not include
+/// the address, which depends on the public base URL of the request.
 fn endpoints_since(config: &Config, change_log: &ChangeLog) -> Vec<Timestamp> {
     let observation = |archive: &config::ArchiveConfig| {
         let settings = &archive.settings;
         let endpoint = mapping::endpoint(&context(config, archive), &settings.name, String::new(), false);
         // An Endpoint that cannot be serialized is never returned.
         let json = serde_json::to_vec(&endpoint).unwrap_or_default();
-        let fingerprint = Fingerprint::of([]).read_by(&json);
+        let fingerprint = Fingerprint::of([]).with_rules(&json);
         Observation { resource: ResourceKey::endpoint(&settings.id), fingerprint, content: None }
     };
     let observations: Vec<_> = config.archives.iter().map(observation).collect();
@@ -184,7 +184,7 @@ fn context(config: &Config, archive: &config::ArchiveConfig) -> MappingContext {
     }
 }
 
-/// The guides that resources conform to, as the type of `mapping`.
+/// Converts the configured guides to the type of `mapping`.
 fn guides(config: &Config) -> BTreeSet<Guide> {
     let guide = |guide: &ImplementationGuide| match guide {
         ImplementationGuide::SmartImagingAccess => Guide::SmartImagingAccess,

@@ -1,7 +1,7 @@
-//! Authentication: one [`Authenticator`] decides once per request who is asking, and returns the [`Access`] that is passed to
+//! Authentication: the [`Authenticator`] authenticates the caller once per request, and returns the [`Access`] that is passed to
 //! every later call.
 //!
-//! The module knows no route, archive or status; [`crate::error`] chooses the response to a caller who is rejected.
+//! The module does not depend on routes, archives or statuses; [`crate::error`] creates the response to a rejected caller.
 
 mod access;
 mod open;
@@ -14,18 +14,18 @@ use http::HeaderMap;
 pub use access::{Access, Subject};
 pub use open::Open;
 
-/// Decides who is asking and what they may see.
+/// Authenticates callers, and decides what they may see.
 pub trait Authenticator: fmt::Debug + Send + Sync + 'static {
-    /// The decision for the request with these headers. Called once per request.
+    /// Authenticates the caller of the request with these headers. It is called once per request.
     fn authenticate(&self, headers: &HeaderMap) -> Authentication;
 }
 
-/// The decision for one request. Clones share it, so that it is made only once.
+/// The decision for one request. Clones share it, so that the caller is authenticated only once.
 #[derive(Debug, Clone)]
 pub enum Authentication {
-    /// It was made without waiting.
+    /// The decision was made without waiting.
     Decided(Result<Access, AuthError>),
-    /// Another service must be asked first.
+    /// The decision needs a response of another service.
     Pending(Shared<BoxFuture<'static, Result<Access, AuthError>>>),
 }
 
@@ -39,16 +39,16 @@ impl Authentication {
     }
 }
 
-/// Why a request is rejected.
+/// The reason why a caller is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// The request has no valid credentials.
     #[error("the request has no valid credentials")]
     Unauthenticated {
-        /// How to authenticate: the value of `WWW-Authenticate` (RFC 9110 11.6.1).
+        /// The value of `WWW-Authenticate` (RFC 9110 11.6.1).
         challenge: &'static str,
     },
-    /// The caller is known and may see nothing of what was requested.
+    /// The caller is authenticated, but may not see the requested resources.
     #[error("the caller may not make this request")]
     Forbidden,
     /// The service that checks credentials cannot be reached.

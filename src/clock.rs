@@ -1,4 +1,4 @@
-//! The source of time, injectable so that tests can control it.
+//! The clock, which is injected so that tests can control it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// Measures elapsed time, and reports the wall clock.
+/// A clock for elapsed time and for the current time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Time since a fixed moment; never decreases.
+    /// Returns the time since a fixed point in time. It never decreases.
     fn elapsed(&self) -> Duration;
 
-    /// The current time in UTC according to the system.
+    /// Returns the current time in UTC.
     fn now(&self) -> Timestamp;
 }
 

@@ -1,7 +1,8 @@
-//! State that survives a restart, behind one trait: tables of bytes, read in snapshots and written in transactions.
+//! The store for state that survives a restart: a trait with tables of bytes, which are read in snapshots and written in
+//! transactions.
 //!
-//! Each module that stores something defines its own keys and values; the store knows nothing about studies, and other modules
-//! know nothing about the file format. Calls block on the disk.
+//! EntryVisitor module that uses the store defines its keys and values. The store does not depend on studies, and other modules do not
+//! depend on the file format. Calls block on the disk.
 
 mod redb;
 
@@ -18,34 +19,34 @@ pub use self::redb::RedbStore;
 pub struct StoreTable(&'static str);
 
 impl StoreTable {
-    /// The table with that name.
+    /// Creates the identifier of the table `name`.
     pub const fn new(name: &'static str) -> Self {
         Self(name)
     }
 }
 
-/// When a transaction survives a crash.
+/// The time from which a transaction survives a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// As soon as it is committed, with everything committed before.
+    /// The transaction, and all transactions before it, survive a crash as soon as it is committed.
     Immediate,
-    /// When a later transaction does.
+    /// The transaction survives a crash as soon as a later transaction with [`Self::Immediate`] is committed.
     Eventual,
 }
 
-/// Why an operation of the store failed. Nothing of the transaction was written.
+/// The reason why an operation of the store failed. The transaction has no effect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(Box<dyn Error + Send + Sync>);
 
 impl StoreError {
-    /// An entry does not have the expected format.
-    pub fn malformed(what: &'static str) -> Self {
-        Self(what.into())
+    /// Creates the error for an entry that does not have the expected format.
+    pub fn malformed(description: &'static str) -> Self {
+        Self(description.into())
     }
 }
 
-/// Why the store cannot be opened.
+/// The reason why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file cannot be opened or created.
@@ -58,7 +59,7 @@ pub enum OpenError {
     },
     /// The file is not a store, or another gateway has it open.
     #[error(
-        "the store {file} cannot be read: {source}. Each gateway needs a directory of its own. A damaged file can be removed: \
+        "the store {file} cannot be read: {source}. EntryVisitor gateway needs a directory of its own. A damaged file can be removed: \
          clients that follow changes then receive every study once more",
         file = file.display()
     )]
@@ -78,53 +79,53 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Whether entries survive the process.
     fn is_durable(&self) -> bool;
 
-    /// All entries as they are now, unaffected by later writes.
+    /// Returns a snapshot of all entries, which later writes do not change.
     fn read(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
 
-    /// Begins a transaction. Transactions are serialized; one that is not committed has no effect.
+    /// Begins a transaction. Transactions are serialized; a transaction that is not committed has no effect.
     fn write(&self, durability: Durability) -> Result<Box<dyn Transaction + '_>, StoreError>;
 }
 
-/// The entries at one moment.
+/// The entries at one point in time.
 pub trait Snapshot {
-    /// The table; empty if nothing was ever written to it.
+    /// Opens the table. A table that does not exist is empty.
     fn table(&self, table: StoreTable) -> Result<Box<dyn ReadTable + '_>, StoreError>;
 }
 
-/// A batch of writes that takes effect as a whole.
+/// A batch of writes, all of which take effect or none.
 pub trait Transaction {
-    /// The table, created if it does not exist. Each table may be open once at a time.
+    /// Opens the table, and creates it if it does not exist. A table can be open only once at a time.
     fn table(&self, table: StoreTable) -> Result<Box<dyn WriteTable + '_>, StoreError>;
 
-    /// Makes the writes take effect.
+    /// Commits the writes.
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Receives an entry, key and value, and decides whether to continue.
-pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+/// A function that receives the key and the value of an entry, and decides whether to continue.
+pub type EntryVisitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// Reads one table.
 pub trait ReadTable {
-    /// The value of `key`.
+    /// Returns the value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Passes the entries to `each`, key and value, in key order beginning with the key `from`, until it breaks.
-    fn scan(&self, from: &[u8], each: &mut Each<'_>) -> Result<(), StoreError>;
+    /// Passes the entries from the key `from` on to `visit` in key order, until it breaks.
+    fn scan(&self, from: &[u8], visit: &mut EntryVisitor<'_>) -> Result<(), StoreError>;
 
-    /// The number of entries.
+    /// Returns the number of entries.
     fn count(&self) -> Result<u64, StoreError>;
 }
 
 /// Reads and writes one table.
 pub trait WriteTable: ReadTable {
-    /// Writes an entry, replacing one with the same key.
+    /// Writes an entry, and replaces an entry with the same key.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
     /// Removes an entry, if it exists.
     fn remove(&mut self, key: &[u8]) -> Result<(), StoreError>;
 }
 
-/// Opens the store in this directory, which must exist, or one in memory.
+/// Opens the store in `directory`, which must exist, or creates a store in memory.
 pub fn open(directory: Option<&Path>) -> Result<Arc<dyn Store>, OpenError> {
     Ok(match directory {
         Some(directory) => Arc::new(RedbStore::in_directory(directory)?),
@@ -142,11 +143,11 @@ mod tests {
         let mut entries = Vec::new();
         let snapshot = store.read().unwrap();
         let table = snapshot.table(TABLE).unwrap();
-        let mut each = |key: &[u8], value: &[u8]| {
+        let mut visit = |key: &[u8], value: &[u8]| {
             entries.push((key.to_vec(), value.to_vec()));
             ControlFlow::Continue(())
         };
-        table.scan(from, &mut each).unwrap();
+        table.scan(from, &mut visit).unwrap();
         entries
     }
 
@@ -160,7 +161,7 @@ mod tests {
     fn entries_are_read_in_the_order_of_their_keys() {
         let store = open(None).unwrap();
         assert!(!store.is_durable());
-        assert_eq!(entries(&*store, b""), [], "a table that was never written is empty");
+        assert_eq!(entries(&*store, b""), [], "a table that does not exist is empty");
         for key in [&b"b"[..], b"\xff", b"a", b"ab"] {
             put(&*store, Durability::Eventual, key);
         }
@@ -175,11 +176,11 @@ mod tests {
             assert_eq!((table.get(b"b").unwrap(), table.count().unwrap()), (None, 3));
         }
         write.commit().unwrap();
-        assert!(snapshot.table(TABLE).unwrap().get(b"b").unwrap().is_some(), "a snapshot stays as it was");
+        assert!(snapshot.table(TABLE).unwrap().get(b"b").unwrap().is_some(), "a snapshot does not change");
     }
 
     #[test]
-    fn a_transaction_that_is_not_committed_writes_nothing() {
+    fn a_transaction_that_is_not_committed_has_no_effect() {
         let store = open(None).unwrap();
         put(&*store, Durability::Eventual, b"a");
         let write = store.write(Durability::Immediate).unwrap();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_in_a_directory_survives_the_process() {
+    fn entries_in_a_directory_survive_closing_the_store() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(Some(folder.path())).unwrap();
         assert!(store.is_durable());

@@ -1,5 +1,5 @@
-//! Logs and metrics for operators. Neither contains names, identifiers, query strings, or UIDs above debug level. A failure of
-//! telemetry never affects a request.
+//! Logs and metrics for operators. They contain no names, identifiers or query strings, and UIDs only at debug level. A failure
+//! of telemetry never affects a request.
 
 mod access_log;
 mod log_queue;

@@ -1,9 +1,9 @@
-//! What the caller of one request may see: made once per request and passed through every call, so that no code can reach a
-//! study without it.
+//! The access of one caller: it is created once per request and passed to every call, so that no code can read a study without
+//! it.
 
 use dicom_model::{Attributes, StudyUid};
 
-/// What the caller of one request may see.
+/// The access of the caller of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access(Extent);
 
@@ -13,12 +13,12 @@ enum Extent {
     Nothing,
 }
 
-/// What the caller requests access to.
+/// The subject of an access decision.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     /// The study that a row describes.
     Row(&'a Attributes),
-    /// A study of which only the UID is known so far.
+    /// A study of which only the UID is known.
     Study(&'a StudyUid),
     /// Every study of every archive, for a search across studies.
     EveryStudy,
@@ -38,18 +38,18 @@ impl<'a> From<Option<&'a StudyUid>> for Subject<'a> {
 }
 
 impl Access {
-    /// Access to every study of every patient.
+    /// Creates access to every study of every patient.
     pub fn everything() -> Self {
         Self(Extent::Everything)
     }
 
-    /// Access to no study: for resources that are served without authentication.
+    /// Creates access to no study, for resources that are served without authentication.
     pub fn nothing() -> Self {
         Self(Extent::Nothing)
     }
 
-    /// Whether `subject` may be seen. The FHIR API checks every row of every response, DICOMweb the study of every request;
-    /// both check on every cache hit.
+    /// Whether the caller may see `subject`. The FHIR API checks every row of every response, DICOMweb checks the study of every
+    /// request, and both check every cache hit.
     pub fn may_see<'a>(&self, subject: impl Into<Subject<'a>>) -> bool {
         match (&self.0, subject.into()) {
             (Extent::Everything, Subject::Row(_) | Subject::Study(_) | Subject::EveryStudy) => true,
@@ -57,7 +57,7 @@ impl Access {
         }
     }
 
-    /// Whether every study may be seen, so that rows need not be checked.
+    /// Whether the caller may see every study, so that rows need not be checked.
     pub fn sees_everything(&self) -> bool {
         self.may_see(Subject::EveryStudy)
     }

@@ -1,11 +1,11 @@
-//! Mode `open`, without access control: anyone who can reach the gateway may see everything, and the network in front of it
-//! must restrict access.
+//! The mode `open`, without access control: anyone who can reach the gateway may see all data, so access to the network must be
+//! restricted.
 
 use http::HeaderMap;
 
 use super::{Access, Authentication, Authenticator};
 
-/// Gives every caller access to everything.
+/// An authenticator that gives every caller access to all data.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Open;
 

@@ -85,7 +85,7 @@ impl Record {
         let flags = bytes[8];
         let hash = |offset: usize| bytes[offset..].first_chunk::<16>().copied().unwrap_or_default();
         Self {
-            fingerprint: Fingerprint::of_bytes(hash(9)),
+            fingerprint: Fingerprint::from_bytes(hash(9)),
             content: (flags & HAS_CONTENT != 0).then(|| ContentDigest(hash(25))),
             since: i64::from_be_bytes(since),
             is_deleted: flags & IS_DELETED != 0,
@@ -108,7 +108,7 @@ mod tests {
     fn observation(rows: u8, content: Option<u8>) -> Observation {
         Observation {
             resource: ResourceKey([0; 16]),
-            fingerprint: Fingerprint::of_bytes([rows; 16]),
+            fingerprint: Fingerprint::from_bytes([rows; 16]),
             content: content.map(|content| ContentDigest([content; 16])),
         }
     }

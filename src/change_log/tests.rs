@@ -44,7 +44,7 @@ impl Clock for WallClock {
 fn observation(study: u8, rows: u8, content: Option<u8>) -> Observation {
     Observation {
         resource: ResourceKey([study; 16]),
-        fingerprint: Fingerprint::of_bytes([rows; 16]),
+        fingerprint: Fingerprint::from_bytes([rows; 16]),
         content: content.map(|content| ContentDigest([content; 16])),
     }
 }
@@ -247,7 +247,8 @@ fn a_failed_log_continues_in_memory_and_every_study_counts_as_new() {
     let (clock, has_failed) = (Arc::new(WallClock::default()), Arc::new(AtomicBool::new(false)));
     clock.set(10_000);
     let disk = FailingDisk(InMemoryBackend::new(), Arc::clone(&has_failed));
-    let log = log(Records::open(Arc::new(RedbStore::over(disk, true).unwrap()), MANY).unwrap(), &clock);
+    let log =
+        log(Records::open(Arc::new(RedbStore::with_backend(disk, true).unwrap()), MANY).unwrap(), &clock);
     let first = see(&log, 1, 1, None);
     has_failed.store(true, Ordering::SeqCst);
     log.close();
@@ -450,7 +451,7 @@ proptest! {
             let (known, known_rows) = simulation.client[usize::from(study)].expect("a study that was reported");
             prop_assert_eq!(known_rows, rows);
             // The client may have the version that the rows had before the content was fetched.
-            let by_rows = VersionId::of(Fingerprint::of_bytes([rows; 16]), None);
+            let by_rows = VersionId::of(Fingerprint::from_bytes([rows; 16]), None);
             prop_assert!(known == current.id || known == by_rows, "{:?}", events);
         }
     }

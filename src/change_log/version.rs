@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn an_id_is_valid_and_changes_with_rows_and_content() {
         let id = |rows: u8, content: Option<&[u8]>| {
-            VersionId::of(Fingerprint::of_bytes([rows; 16]), content.map(ContentDigest::of)).to_string()
+            VersionId::of(Fingerprint::from_bytes([rows; 16]), content.map(ContentDigest::of)).to_string()
         };
         assert_eq!(id(1, Some(b"a")), id(1, Some(b"a")));
         let ids = [id(1, None), id(2, None), id(1, Some(b"a")), id(1, Some(b"b")), id(2, Some(b"a"))];

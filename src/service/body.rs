@@ -100,7 +100,7 @@ impl MeteredBody {
     /// `body`, with its request in flight until it ends; then `line` is written to the log.
     pub(super) fn new(body: Body, mut line: AccessLogEntry, in_flight: InFlight) -> Self {
         if body.is_end_stream() {
-            line.ended();
+            line.set_complete();
         }
         Self(ObservedBody::new(body, Meter { line: Some(line), _in_flight: Some(in_flight) }))
     }
@@ -126,13 +126,13 @@ impl BodyObserver<Body> for Meter {
         let (Some(line), Poll::Ready(frame)) = (&mut self.line, outcome) else { return };
         match frame {
             Some(Ok(frame)) => {
-                line.sent(frame.data_ref().map_or(0, Bytes::len));
+                line.add_bytes(frame.data_ref().map_or(0, Bytes::len));
                 // A body of known length is not polled again after its last frame.
                 if body.is_end_stream() {
-                    line.ended();
+                    line.set_complete();
                 }
             }
-            None => line.ended(),
+            None => line.set_complete(),
             // A body that failed may report its end as well; its entry is written now, as aborted.
             Some(Err(_)) => self.line = None,
         }

@@ -1,4 +1,4 @@
-//! The embedded store: redb, in one file or in memory.
+//! The store implemented with redb, in one file or in memory.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -10,23 +10,24 @@ use ::redb::{
 };
 
 use super::{
-    Durability, Each, OpenError, ReadTable, Snapshot, Store, StoreError, StoreTable, Transaction, WriteTable,
+    Durability, EntryVisitor, OpenError, ReadTable, Snapshot, Store, StoreError, StoreTable, Transaction,
+    WriteTable,
 };
 
-/// The file in the store's directory.
+/// The name of the file in the directory of the store.
 const FILE: &str = "store.redb";
 
-/// Page cache in bytes: room for the inner pages of a million small entries.
-const PAGES: usize = 8 << 20;
+/// Size of the page cache in bytes: enough for the inner pages of a million small entries.
+const PAGE_CACHE_SIZE: usize = 8 << 20;
 
-/// redb has one error type per operation, and one that covers them all.
+/// Converts the error type of each operation of redb.
 impl<E: Into<::redb::Error>> From<E> for StoreError {
     fn from(error: E) -> Self {
         Self(Box::new(error.into()))
     }
 }
 
-/// Keys and values as redb sees them.
+/// The type of keys and values in redb.
 type Bytes = &'static [u8];
 
 fn definition(table: StoreTable) -> TableDefinition<'static, Bytes, Bytes> {
@@ -41,27 +42,27 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// A store that is lost with the process.
+    /// Creates a store in memory, which is lost at the end of the process.
     pub fn in_memory() -> Result<Self, StoreError> {
-        Self::over(InMemoryBackend::new(), false)
+        Self::with_backend(InMemoryBackend::new(), false)
     }
 
-    /// The store in this directory, which must exist. Only the gateway's own user may read the file.
+    /// Opens the store in `directory`, which must exist. Only the user of the gateway can read the file.
     pub fn in_directory(directory: &Path) -> Result<Self, OpenError> {
         let path = directory.join(FILE);
-        let file = match private_file(&path) {
+        let file = match open_private_file(&path) {
             Ok(file) => file,
             Err(source) => return Err(OpenError::File { file: path, source }),
         };
         let backend = FileBackend::new(file).map_err(StoreError::from);
         backend
-            .and_then(|backend| Self::over(backend, true))
+            .and_then(|backend| Self::with_backend(backend, true))
             .map_err(|source| OpenError::Unreadable { file: path, source })
     }
 
-    /// A store on any backend of redb.
-    pub fn over(backend: impl StorageBackend, is_durable: bool) -> Result<Self, StoreError> {
-        let database = Builder::new().set_cache_size(PAGES).create_with_backend(backend)?;
+    /// Creates a store with a backend of redb.
+    pub fn with_backend(backend: impl StorageBackend, is_durable: bool) -> Result<Self, StoreError> {
+        let database = Builder::new().set_cache_size(PAGE_CACHE_SIZE).create_with_backend(backend)?;
         Ok(Self { database, is_durable })
     }
 }
@@ -110,8 +111,8 @@ impl ReadTable for Option<ReadOnlyTable<Bytes, Bytes>> {
         self.as_ref().map_or(Ok(None), |table| get(table, key))
     }
 
-    fn scan(&self, from: &[u8], each: &mut Each<'_>) -> Result<(), StoreError> {
-        self.as_ref().map_or(Ok(()), |table| scan(table, from, each))
+    fn scan(&self, from: &[u8], visit: &mut EntryVisitor<'_>) -> Result<(), StoreError> {
+        self.as_ref().map_or(Ok(()), |table| scan(table, from, visit))
     }
 
     fn count(&self) -> Result<u64, StoreError> {
@@ -124,8 +125,8 @@ impl ReadTable for ::redb::Table<'_, Bytes, Bytes> {
         get(self, key)
     }
 
-    fn scan(&self, from: &[u8], each: &mut Each<'_>) -> Result<(), StoreError> {
-        scan(self, from, each)
+    fn scan(&self, from: &[u8], visit: &mut EntryVisitor<'_>) -> Result<(), StoreError> {
+        scan(self, from, visit)
     }
 
     fn count(&self) -> Result<u64, StoreError> {
@@ -152,19 +153,19 @@ fn get(table: &impl ReadableTable<Bytes, Bytes>, key: &[u8]) -> Result<Option<Ve
 fn scan(
     table: &impl ReadableTable<Bytes, Bytes>,
     from: &[u8],
-    each: &mut Each<'_>,
+    visit: &mut EntryVisitor<'_>,
 ) -> Result<(), StoreError> {
     for entry in table.range(from..)? {
         let (key, value) = entry?;
-        if each(key.value(), value.value()).is_break() {
+        if visit(key.value(), value.value()).is_break() {
             break;
         }
     }
     Ok(())
 }
 
-/// Opens the file, or creates it readable only for the gateway's own user.
-fn private_file(path: &Path) -> std::io::Result<File> {
+/// Opens the file, or creates it with permissions for the user of the gateway only.
+fn open_private_file(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -88,6 +88,6 @@ impl Studies {
     /// Changes with a study's rows, and with the rules by which they are mapped.
     fn fingerprint(&self, study: &FoundStudy) -> Fingerprint {
         let rules = self.source(&study.first().archive).map_or("", |source| source.rules.as_str());
-        study.fingerprint().read_by(rules.as_bytes())
+        study.fingerprint().with_rules(rules.as_bytes())
     }
 }

@@ -1,10 +1,10 @@
-//! One log line per request, written when its response has been sent or the client has disconnected.
+//! The access log: one line per request, which is written when the response has been sent or the client has disconnected.
 
 use std::time::Instant;
 
 use super::RequestId;
 
-/// One request, from its headers to the last byte of its response. Logged when it is dropped.
+/// The log entry of one request, from its headers to the last byte of the response. It is written when it is dropped.
 #[derive(Debug)]
 pub struct AccessLogEntry {
     started: Instant,
@@ -17,8 +17,8 @@ pub struct AccessLogEntry {
 }
 
 impl AccessLogEntry {
-    /// The entry of a request whose response headers are ready. Of the request it contains only the route: a path contains
-    /// UIDs, and a query names.
+    /// Creates the entry of a request whose response headers are ready. The entry contains the route but neither the path, which
+    /// contains UIDs, nor the query, which contains names.
     pub fn new(
         started: Instant,
         request_id: RequestId,
@@ -29,13 +29,13 @@ impl AccessLogEntry {
         Self { started, request_id, method, route, status, bytes: 0, is_whole: false }
     }
 
-    /// Counts bytes of the body that were handed over for sending.
-    pub fn sent(&mut self, bytes: usize) {
+    /// Counts bytes of the body that are being sent.
+    pub fn add_bytes(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
-    /// The body is complete.
-    pub fn ended(&mut self) {
+    /// Records that the whole body was sent.
+    pub fn set_complete(&mut self) {
         self.is_whole = true;
     }
 }

@@ -1,5 +1,5 @@
-//! A queue of log lines, written by a thread of its own in batches. Logging never waits: a collector that does not read must
-//! not delay requests, so lines that do not fit into the queue are counted and lost.
+//! A queue of log lines, which a separate thread writes in batches. Logging never waits, because a collector that does not read
+//! must not delay requests. Lines that do not fit into the queue are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The lines of a busy gateway in a few seconds; a few megabytes.
+/// Maximum number of lines in the queue: those of a busy gateway in a few seconds, in a few megabytes.
 const MAX_QUEUE_LEN: usize = 8192;
 
-/// Bytes written at once.
-const BATCH: usize = 64 * 1024;
+/// Size of a batch in bytes.
+const BATCH_SIZE: usize = 64 * 1024;
 
-/// How long the end of the program waits for a collector that does not read.
+/// How long the program waits at its end for a collector that does not read.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 enum Message {
@@ -22,22 +22,22 @@ enum Message {
     End,
 }
 
-/// The writing end of the queue; never waits.
+/// The sender of the queue. It never waits.
 #[derive(Clone)]
 pub(super) struct LogQueue {
-    lines: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    messages: SyncSender<Message>,
+    lost_count: Arc<AtomicU64>,
 }
 
-/// Dropping it at the end of the program waits until everything logged is written.
+/// Waits, when it is dropped at the end of the program, until all lines are written.
 #[derive(Debug)]
 pub struct LogGuard {
-    lines: SyncSender<Message>,
-    writing: JoinHandle<()>,
+    messages: SyncSender<Message>,
+    writer: JoinHandle<()>,
 }
 
 impl LogQueue {
-    /// A queue that writes to `sink`. `lost_notice` is the line that reports a number of lost lines.
+    /// Starts a queue that writes to `sink`. `lost_notice` creates the line that reports a number of lost lines.
     pub(super) fn start(
         sink: impl Write + Send + 'static,
         lost_notice: fn(u64) -> String,
@@ -48,21 +48,21 @@ impl LogQueue {
     fn start_with(
         sink: impl Write + Send + 'static,
         lost_notice: fn(u64) -> String,
-        longest: usize,
+        max_length: usize,
     ) -> io::Result<(Self, LogGuard)> {
-        let (lines, queue) = sync_channel(longest);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&lost);
-        let write = move || write_all(&queue, sink, &counted, lost_notice);
-        let writing = std::thread::Builder::new().name("log".to_owned()).spawn(write)?;
-        Ok((Self { lines: lines.clone(), lost }, LogGuard { lines, writing }))
+        let (messages, queue) = sync_channel(max_length);
+        let lost_count = Arc::new(AtomicU64::new(0));
+        let shared_count = Arc::clone(&lost_count);
+        let write = move || write_all(&queue, sink, &shared_count, lost_notice);
+        let writer = std::thread::Builder::new().name("log".to_owned()).spawn(write)?;
+        Ok((Self { messages: messages.clone(), lost_count }, LogGuard { messages, writer }))
     }
 }
 
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.lines.try_send(Message::Line(line.to_vec())).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if self.messages.try_send(Message::Line(line.to_vec())).is_err() {
+            self.lost_count.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
@@ -76,37 +76,37 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
         let pause = || std::thread::sleep(Duration::from_millis(1));
-        while let Err(TrySendError::Full(_)) = self.lines.try_send(Message::End)
+        while let Err(TrySendError::Full(_)) = self.messages.try_send(Message::End)
             && Instant::now() < deadline
         {
             pause();
         }
-        while !self.writing.is_finished() && Instant::now() < deadline {
+        while !self.writer.is_finished() && Instant::now() < deadline {
             pause();
         }
     }
 }
 
-/// Writes lines until the end. An error of the sink is ignored: there is nowhere to report it.
+/// Writes lines until the end of the queue. An error of the sink is ignored, because it cannot be reported.
 fn write_all(
     queue: &Receiver<Message>,
     mut sink: impl Write,
-    lost: &AtomicU64,
+    lost_count: &AtomicU64,
     lost_notice: fn(u64) -> String,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut goes_on = true;
-    while goes_on {
+    let mut batch = Vec::with_capacity(BATCH_SIZE);
+    let mut is_open = true;
+    while is_open {
         let mut next = queue.recv().ok();
-        goes_on = next.is_some();
+        is_open = next.is_some();
         while let Some(message) = next {
             match message {
                 Message::Line(line) => batch.extend_from_slice(&line),
-                Message::End => goes_on = false,
+                Message::End => is_open = false,
             }
-            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
+            next = if batch.len() < BATCH_SIZE { queue.try_recv().ok() } else { None };
         }
-        let count = lost.swap(0, Ordering::Relaxed);
+        let count = lost_count.swap(0, Ordering::Relaxed);
         if count > 0 {
             batch.extend_from_slice(lost_notice(count).as_bytes());
         }
@@ -120,11 +120,11 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// A sink that blocks while its lock is held.
+    /// A sink that blocks while a test has locked it.
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct LockableSink(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Page {
+    impl Write for LockableSink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -139,21 +139,21 @@ mod tests {
     }
 
     #[test]
-    fn everything_logged_is_written_before_the_end() {
-        let page = Page::default();
-        let (mut queue, guard) = LogQueue::start(page.clone(), notice).unwrap();
+    fn all_lines_are_written_before_the_end() {
+        let sink = LockableSink::default();
+        let (mut queue, guard) = LogQueue::start(sink.clone(), notice).unwrap();
         for number in 0..1000 {
             writeln!(queue, "{number}").unwrap();
         }
         drop(guard);
-        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let written = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         let numbers: Vec<usize> = written.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(numbers, (0..1000).collect::<Vec<_>>());
     }
 
-    /// The number of lines that were written, and of those that were reported as lost.
-    fn counted_lines(page: &Page) -> (u64, u64) {
-        let written = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+    /// Returns the number of lines that were written, and the number of lines that were reported as lost.
+    fn count_lines(sink: &LockableSink) -> (u64, u64) {
+        let written = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         let lost =
             written.lines().filter_map(|line| line.strip_suffix(" lost")?.parse::<u64>().ok()).sum::<u64>();
         (written.matches("line\n").count() as u64, lost)
@@ -167,41 +167,41 @@ mod tests {
 
     #[test]
     fn a_blocked_sink_does_not_delay_logging() {
-        let page = Page::default();
-        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
-        let held = page.0.lock().unwrap();
+        let sink = LockableSink::default();
+        let (mut queue, guard) = LogQueue::start_with(sink.clone(), notice, 2).unwrap();
+        let lock = sink.0.lock().unwrap();
         log_a_hundred_lines(&mut queue);
-        drop(held);
+        drop(lock);
         drop(guard);
-        let (written, lost) = counted_lines(&page);
+        let (written, lost) = count_lines(&sink);
         assert_eq!(written + lost, 100);
         assert!(lost > 0);
     }
 
     #[test]
     fn the_end_waits_for_a_slow_sink() {
-        let page = Page::default();
-        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
-        let held = page.0.lock().unwrap();
+        let sink = LockableSink::default();
+        let (mut queue, guard) = LogQueue::start_with(sink.clone(), notice, 2).unwrap();
+        let lock = sink.0.lock().unwrap();
         log_a_hundred_lines(&mut queue);
         let ending = std::thread::spawn(move || drop(guard));
         std::thread::sleep(FLUSH_TIMEOUT / 4);
-        drop(held);
+        drop(lock);
         ending.join().unwrap();
-        let (written, lost) = counted_lines(&page);
+        let (written, lost) = count_lines(&sink);
         assert_eq!(written + lost, 100);
     }
 
     #[test]
     fn the_end_waits_for_a_blocked_sink_up_to_its_timeout() {
-        let page = Page::default();
-        let (mut queue, guard) = LogQueue::start_with(page.clone(), notice, 2).unwrap();
-        let held = page.0.lock().unwrap();
+        let sink = LockableSink::default();
+        let (mut queue, guard) = LogQueue::start_with(sink.clone(), notice, 2).unwrap();
+        let lock = sink.0.lock().unwrap();
         log_a_hundred_lines(&mut queue);
         let started = Instant::now();
         drop(guard);
         let waited = started.elapsed();
-        drop(held);
+        drop(lock);
         assert!((FLUSH_TIMEOUT..FLUSH_TIMEOUT * 10).contains(&waited), "{waited:?}");
     }
 }

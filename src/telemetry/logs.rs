@@ -1,4 +1,4 @@
-//! Logs to standard error: lines of text for people, or of JSON for machines.
+//! Logs to standard error: lines of text for people, or of JSON for programs.
 
 use std::io::{self, IsTerminal};
 
@@ -20,10 +20,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Why logging could not be started.
+/// The reason why logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// It is already started.
+    /// Logging was already started.
     #[error("logging was started twice")]
     Started(#[from] TryInitError),
     /// The operating system cannot start another thread.
@@ -31,13 +31,13 @@ pub enum LogsError {
     Thread(#[from] io::Error),
 }
 
-/// Starts logging for the whole program, at level `info` or as set by `RUST_LOG`. Dropping the guard waits until everything
-/// logged has been written.
+/// Starts logging for the whole program, at level `info` or as set by `RUST_LOG`. Dropping the guard waits until all lines have
+/// been written.
 pub fn start_logs(format: LogFormat) -> Result<LogGuard, LogsError> {
-    // The HTTP libraries write URLs with queries at debug level, so they are silenced whatever `RUST_LOG` says.
+    // The HTTP libraries write URLs with queries at debug level, so `RUST_LOG` cannot lower their level.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let quiet = ["reqwest", "hyper", "hyper_util", "h2", "rustls"];
-    let filter = quiet
+    let http_libraries = ["reqwest", "hyper", "hyper_util", "h2", "rustls"];
+    let filter = http_libraries
         .iter()
         .filter_map(|name| format!("{name}=warn").parse().ok())
         .fold(filter, EnvFilter::add_directive);

@@ -1,4 +1,4 @@
-//! Metrics in the OpenMetrics text format. Labels have closed sets of values: route, method, status class, archive id.
+//! Metrics in the OpenMetrics text format. The labels route, method, status and archive have a limited number of values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use http_server::ConnectionMetrics;
 
-/// Upper bounds of the histogram buckets in seconds: from a cached read to a slow archive.
+/// Upper bounds of the histogram buckets in seconds, from a cached read to a slow archive.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 
-/// Labels of a request: the route template; GET, HEAD, POST or `other`; the status class.
+/// The labels of a request: the label of the route; GET, HEAD, POST or `other`; the status.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: &'static str,
@@ -69,14 +69,14 @@ pub struct RouteMetrics {
 }
 
 impl RouteMetrics {
-    /// The route's label.
+    /// Returns the label of the route.
     pub fn route(&self) -> &'static str {
         self.route
     }
 }
 
-/// The gateway's metrics. Clones share them. Each gateway has its own registry, so that two in one process are counted
-/// separately.
+/// The metrics of one gateway. Clones share them. Each gateway has a separate registry, so that two gateways in one process are
+/// counted separately.
 #[derive(Clone)]
 pub struct Metrics(Arc<MetricFamilies>);
 
@@ -183,7 +183,7 @@ impl ConnectionMetrics for Metrics {
 }
 
 impl Metrics {
-    /// The metrics of requests for `route`.
+    /// Returns the metrics of requests for `route`.
     pub fn route(&self, route: &'static str) -> RouteMetrics {
         RouteMetrics {
             route,
@@ -196,7 +196,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a response; `duration` ends with its headers.
+    /// Counts a response. `duration` is the time until its headers.
     pub fn request_finished(
         &self,
         route: &RouteMetrics,
@@ -223,7 +223,7 @@ impl Metrics {
         InFlight::new(&self.0.upstream_in_flight.get_or_create_owned(&labels))
     }
 
-    /// Counts an archive's response or failure; `duration` ends with the response headers.
+    /// Counts a response or failure of an archive. `duration` is the time until the response headers.
     pub fn upstream_request_finished(
         &self,
         archive: &str,
@@ -268,16 +268,16 @@ impl Metrics {
         self.0.change_log_failures.inc();
     }
 
-    /// All metrics as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub fn to_text(&self) -> String {
-        let mut page = String::new();
-        // Writing to a string cannot fail; if it did, an incomplete page would be better than none.
-        let _ = text::encode(&mut page, &self.0.registry);
-        page
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut text, &self.0.registry);
+        text
     }
 }
 
-/// Counts something in progress until it is dropped.
+/// Counts a request as in flight until it is dropped.
 #[derive(Debug)]
 pub struct InFlight(Gauge);
 
@@ -299,9 +299,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_contains_every_counter() {
+    fn the_text_contains_every_counter() {
         let metrics = Metrics::default();
-        let open = metrics.request_started();
+        let in_flight = metrics.request_started();
         let route = metrics.route("fhir.capabilities");
         metrics.request_finished(&route, "GET", 200, Duration::from_millis(2));
         metrics.request_finished(&route, "POST", 405, Duration::from_millis(2));
@@ -322,17 +322,17 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
-        drop(open);
+        drop(in_flight);
         assert!(metrics.to_text().contains("gateway_requests_in_flight 0"));
     }
 
     #[test]
     fn two_gateways_in_one_process_are_counted_separately() {
-        let (one, other) = (Metrics::default(), Metrics::default());
-        one.study_cache_looked_up(CacheOutcome::Hit);
+        let (first, second) = (Metrics::default(), Metrics::default());
+        first.study_cache_looked_up(CacheOutcome::Hit);
         let hits = |metrics: &Metrics, count| {
             metrics.to_text().contains(&format!("gateway_cache_lookups_total{{outcome=\"hit\"}} {count}\n"))
         };
-        assert!(hits(&one, 1) && hits(&other, 0));
+        assert!(hits(&first, 1) && hits(&second, 0));
     }
 }

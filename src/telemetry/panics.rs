@@ -1,6 +1,6 @@
-//! Logs panics: only their location, never their message, which may quote the data being processed.
+//! Logs panics with their location, but without their message, which may contain data of patients.
 
-/// Logs panics of the whole program, by their location alone.
+/// Sets a panic hook that logs the location of every panic in the program.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map_or_else(String::new, ToString::to_string);

@@ -8,47 +8,48 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header of requests and responses.
+/// The header field of the request id, in requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Maximum length: a UUID has 36 characters; some proxies write longer ids.
+/// Maximum length in characters. A UUID has 36 characters; some proxies send longer ids.
 const MAX_LEN: usize = 64;
 
-/// Distinguishes this process from others.
+/// A random number that distinguishes this process from others.
 static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
 
+/// The number of generated ids.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// 1 to 64 letters, digits, `-`, `_` and `.`: valid in a header, and unable to forge a log line.
+/// A request id: 1 to 64 letters, digits, `-`, `_` and `.`, which are valid in a header and cannot forge a log line.
 ///
-/// Every request has an id, but few are ever written: a generated id stays a number until its text is needed.
+/// A generated id is stored as a number until its text is needed, because most ids are never written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(IdOrigin);
 
 #[derive(Clone, PartialEq, Eq)]
 enum IdOrigin {
-    /// Sequence number of the request within this process.
+    /// The sequence number of the request in this process.
     Generated(u64),
-    /// The caller's id.
-    Own(HeaderValue),
+    /// The id that the caller sent.
+    Caller(HeaderValue),
 }
 
 impl RequestId {
-    /// The caller's id if it is valid, else a generated one.
+    /// Returns the id of the caller if it is valid, else generates an id.
     pub fn of(headers: &HeaderMap) -> Self {
-        let own = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
-        let generated = || IdOrigin::Generated(COUNT.fetch_add(1, Ordering::Relaxed));
-        Self(own.cloned().map_or_else(generated, IdOrigin::Own))
+        let sent = headers.get(&REQUEST_ID).filter(|value| is_legal(value.as_bytes()));
+        let generate = || IdOrigin::Generated(COUNT.fetch_add(1, Ordering::Relaxed));
+        Self(sent.cloned().map_or_else(generate, IdOrigin::Caller))
     }
 
-    /// The id as a header value.
+    /// Returns the id as a field value.
     pub fn header_value(&self) -> HeaderValue {
         match &self.0 {
             // Hexadecimal digits and a hyphen are valid in a header.
             IdOrigin::Generated(number) => {
-                HeaderValue::from_bytes(&generated(*number)).unwrap_or(HeaderValue::from_static("unknown"))
+                HeaderValue::from_bytes(&to_text(*number)).unwrap_or(HeaderValue::from_static("unknown"))
             }
-            IdOrigin::Own(value) => value.clone(),
+            IdOrigin::Caller(value) => value.clone(),
         }
     }
 }
@@ -65,8 +66,8 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// The process and the request's number within it, in hexadecimal digits.
-fn generated(number: u64) -> [u8; 25] {
+/// Writes the number of the process and the sequence number of the request in hexadecimal digits.
+fn to_text(number: u64) -> [u8; 25] {
     let mut text = [b'-'; 25];
     write_hex(&mut text[..12], *PROCESS);
     write_hex(&mut text[13..], number);
@@ -75,7 +76,7 @@ fn generated(number: u64) -> [u8; 25] {
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// Writes the last digits of `number`, as many as fit.
+/// Fills `text` with the last digits of `number`.
 fn write_hex(text: &mut [u8], number: u64) {
     for (pair, byte) in text.rchunks_mut(2).zip(number.to_le_bytes()) {
         pair.copy_from_slice(&[byte >> 4, byte & 0xf].map(|digit| DIGITS[usize::from(digit)]));
@@ -83,35 +84,35 @@ fn write_hex(text: &mut [u8], number: u64) {
 }
 
 fn is_legal(bytes: &[u8]) -> bool {
-    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (1..=MAX_LEN).contains(&bytes.len()) && bytes.iter().all(legal)
+    let is_legal_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=MAX_LEN).contains(&bytes.len()) && bytes.iter().all(is_legal_byte)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(value: &'static [u8]) -> RequestId {
+    fn request_id(value: &'static [u8]) -> RequestId {
         let value = HeaderValue::from_bytes(value).unwrap();
         RequestId::of(&[(REQUEST_ID, value)].into_iter().collect())
     }
 
     #[test]
     fn a_valid_id_of_the_caller_is_used() {
-        assert_eq!(of(b"53fefa32-fcbb_4ff8.1").to_string(), "53fefa32-fcbb_4ff8.1");
+        assert_eq!(request_id(b"53fefa32-fcbb_4ff8.1").to_string(), "53fefa32-fcbb_4ff8.1");
     }
 
     #[test]
     fn an_invalid_id_of_the_caller_is_replaced() {
-        for bad in [&b""[..], b"a b", b"a\"b", b"\xff", b"a,b", &[b'a'; 65]] {
-            assert_ne!(of(bad).to_string().as_bytes(), bad);
+        for invalid in [&b""[..], b"a b", b"a\"b", b"\xff", b"a,b", &[b'a'; 65]] {
+            assert_ne!(request_id(invalid).to_string().as_bytes(), invalid);
         }
     }
 
     #[test]
     fn generated_ids_differ() {
-        let names: std::collections::BTreeSet<_> =
+        let ids: std::collections::BTreeSet<_> =
             (0..100).map(|_| RequestId::of(&HeaderMap::new()).to_string()).collect();
-        assert_eq!(names.len(), 100);
+        assert_eq!(ids.len(), 100);
     }
 }
