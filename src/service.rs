@@ -1,5 +1,5 @@
-//! The life of a request: route → access → public URL → handle → finish. Every response, also to a rejected request, has a
-//! request id, is counted, and is logged in one line without patient data.
+//! The processing of a request: route → access → public URL → handler → response. Every response, including that to a rejected
+//! request, has a request id, is counted, and is logged in one line without data of patients.
 
 mod body;
 
@@ -28,7 +28,7 @@ use http_messages::body::{Body, empty};
 use http_messages::path::decode_safe_escapes;
 use http_server::{ConnectionMetrics, InvalidRequest, PeerAddress, RequestBody};
 
-/// Responds to the requests of the public listener.
+/// The service of the public listener.
 #[derive(Debug, Clone)]
 pub struct Service {
     context: Arc<ServiceContext>,
@@ -37,7 +37,7 @@ pub struct Service {
     routes: Arc<[RouteMetrics]>,
 }
 
-/// What every request needs, whatever its route.
+/// The context of requests for all routes.
 #[derive(Debug)]
 pub struct ServiceContext {
     /// Authenticates callers.
@@ -46,14 +46,14 @@ pub struct ServiceContext {
     pub public_url: PublicUrl,
     /// The origins whose pages may read responses.
     pub cors: Cors,
-    /// Counts the requests.
+    /// The metrics, which count the requests.
     pub metrics: Metrics,
 }
 
 impl Service {
-    /// Responds to FHIR with `fhir` and to DICOMweb with `federation`.
+    /// Creates a service that responds to FHIR requests with `fhir` and to DICOMweb requests with `federation`.
     pub fn new(context: ServiceContext, fhir: FhirContext, federation: Federation) -> Self {
-        let labels = Route::LABELS.into_iter().chain(REFUSED_LABELS);
+        let labels = Route::LABELS.into_iter().chain(LABELS_WITHOUT_ROUTE);
         let routes = labels.map(|label| context.metrics.route(label)).collect();
         let (context, fhir) = (Arc::new(context), Arc::new(fhir));
         Self { context, fhir, federation: Arc::new(federation), routes }
@@ -84,7 +84,7 @@ impl http_server::Service for Service {
             Authentication::Decided(Ok(access)) => {
                 fhir::cached_response(&self.fhir, study, request.headers(), access)
             }
-            // `respond` writes the rejection.
+            // `respond` creates the response to a rejected caller.
             Authentication::Decided(Err(_)) | Authentication::Pending(_) => None,
         };
         let Some(response) = response else {
@@ -121,7 +121,7 @@ impl http_server::Service for Service {
                 };
                 ("options", Ok(allowed))
             }
-            Err(no_route) => (refused_label(no_route), Err(Failure::from(no_route))),
+            Err(no_route) => (label_of(no_route), Err(Failure::from(no_route))),
         };
         let mut response = response.unwrap_or_else(|failure| match dialect {
             Dialect::Fhir => {
@@ -195,9 +195,9 @@ impl Service {
         if parts.method == Method::POST {
             pairs.extend(match interaction {
                 Interaction::Everything(_) => {
-                    fhir::operation_parameters(&body::parameters(&parts.headers, body).await?)?
+                    fhir::operation_parameters(&body::read_parameters(&parts.headers, body).await?)?
                 }
-                _ => body::form(&parts.headers, body).await?,
+                _ => body::read_form(&parts.headers, body).await?,
             });
         }
         let request = FhirRequest { headers: &parts.headers, pairs, public_base };
@@ -212,8 +212,8 @@ impl Service {
         body: RequestBody,
     ) -> Result<Response<Body>, Failure> {
         let pairs = query_pairs(parts)?;
-        let bundle = body::bundle(&parts.headers, body).await?;
-        // Each entry of a batch has conditions of its own.
+        let bundle = body::read_bundle(&parts.headers, body).await?;
+        // Each entry of a batch has separate conditions.
         let mut headers = parts.headers.clone();
         headers.remove(header::IF_NONE_MATCH);
         headers.remove(header::IF_MODIFIED_SINCE);
@@ -221,8 +221,8 @@ impl Service {
         Ok(fhir::handle_batch(&self.fhir, &bundle, &request, access).await)
     }
 
-    /// Without a deadline for the whole request: a large study takes a long time, and every wait for the archive has a deadline
-    /// of its own.
+    /// Responds to a DICOMweb request. There is no deadline for the whole request, because a large study takes a long time;
+    /// every wait for an archive has a deadline.
     async fn handle_dicomweb(
         &self,
         archive: Option<ArchiveId>,
@@ -249,8 +249,8 @@ impl Service {
         response.map_err(|error| Failure::from(&error))
     }
 
-    /// What the caller may see, by the authentication of this request if it was started already. The CapabilityStatement is
-    /// open to everyone, because it describes how to authenticate.
+    /// Determines the access of the caller. An authentication of this request that was already started is used. The
+    /// CapabilityStatement requires no authentication, because it describes how to authenticate.
     async fn access(&self, route: &Route<'_>, parts: &Parts) -> Result<Access, Failure> {
         if matches!(route, Route::Fhir(Interaction::Capabilities)) {
             return Ok(Access::nothing());
@@ -262,7 +262,7 @@ impl Service {
         authentication.decision().await.map_err(Failure::from)
     }
 
-    /// The path without the prefix of the configured public URL, which an ingress may or may not remove.
+    /// Removes the prefix of the configured public URL from the path, because some ingresses remove it and others do not.
     fn without_prefix<'a>(&self, path: &'a str) -> &'a str {
         let prefix = self.context.public_url.fixed.as_ref().map_or("", |base| base.prefix());
         match path.strip_prefix(prefix) {
@@ -272,13 +272,13 @@ impl Service {
     }
 }
 
-/// The decoded query.
+/// Decodes the query.
 fn query_pairs(parts: &Parts) -> Result<Vec<(String, String)>, Failure> {
-    query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| unreadable(&error))
+    query::decode(parts.uri.query().unwrap_or_default()).map_err(|error| undecodable(&error))
 }
 
-/// The failure of a query or form that cannot be decoded, with the name of the parameter if there is one.
-fn unreadable(error: &QueryStringError) -> Failure {
+/// Creates the failure for a query or form that cannot be decoded, with the name of the parameter if it is known.
+fn undecodable(error: &QueryStringError) -> Failure {
     let failure = Failure::bad_request("invalid", error::sentence(&error.to_string()));
     match error.parameter() {
         Some(name) => failure.at(format!("http.{name}")),
@@ -286,7 +286,7 @@ fn unreadable(error: &QueryStringError) -> Failure {
     }
 }
 
-/// The response without its body, and with the length of the body (RFC 9110 9.3.2).
+/// Removes the body of the response, and keeps its length in the headers (RFC 9110 9.3.2).
 fn without_body(response: Response<Body>) -> Response<Body> {
     let length = response.body().size_hint().exact();
     let mut response = response.map(|_| empty());
@@ -297,9 +297,9 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 }
 
 /// The labels of requests without a route.
-const REFUSED_LABELS: [&str; 5] = ["refused", "unknown", "method_not_allowed", "options", "preflight"];
+const LABELS_WITHOUT_ROUTE: [&str; 5] = ["refused", "unknown", "method_not_allowed", "options", "preflight"];
 
-fn refused_label(no_route: NoRoute) -> &'static str {
+fn label_of(no_route: NoRoute) -> &'static str {
     match no_route {
         NoRoute::AmbiguousPath | NoRoute::PathTooLong => "refused",
         NoRoute::NotFound | NoRoute::UnknownType | NoRoute::NoHistory => "unknown",
@@ -310,7 +310,7 @@ fn refused_label(no_route: NoRoute) -> &'static str {
 /// A request in flight.
 struct RequestContext<'a> {
     service: &'a Service,
-    at: Instant,
+    started: Instant,
     id: RequestId,
     method: &'static str,
     in_flight: InFlight,
@@ -325,11 +325,11 @@ impl<'a> RequestContext<'a> {
             _ => "other",
         };
         let in_flight = service.context.metrics.request_started();
-        Self { service, at: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
+        Self { service, started: Instant::now(), id: RequestId::of(request.headers()), method, in_flight }
     }
 
-    /// Responds to a preflight with the methods and headers that a page may use. It needs no authentication: browsers send none
-    /// here.
+    /// Responds to a preflight with the methods and headers that a page may use. No authentication is required, because browsers
+    /// send no credentials with a preflight.
     fn finish_preflight(self, request: &HeaderMap) -> Response<MeteredBody> {
         let mut response = Response::new(empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -351,10 +351,15 @@ impl<'a> RequestContext<'a> {
         let status = response.status().as_u16();
         let routes = &self.service.routes;
         if let Some(metrics) = routes.iter().find(|metrics| metrics.route() == route) {
-            self.service.context.metrics.request_finished(metrics, self.method, status, self.at.elapsed());
+            self.service.context.metrics.request_finished(
+                metrics,
+                self.method,
+                status,
+                self.started.elapsed(),
+            );
         }
         response.headers_mut().insert(REQUEST_ID, self.id.header_value());
-        let line = AccessLogEntry::new(self.at, self.id, self.method, route, status);
-        response.map(|body| MeteredBody::new(body, line, self.in_flight))
+        let log_entry = AccessLogEntry::new(self.started, self.id, self.method, route, status);
+        response.map(|body| MeteredBody::new(body, log_entry, self.in_flight))
     }
 }

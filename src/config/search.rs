@@ -32,7 +32,7 @@ const MAX_SERIES: usize = 5000;
 /// The default of `max_instances`. A functional MRI study has about 50,000 instances; a resource of 100,000 instances has 30 MB.
 const MAX_INSTANCES: usize = 100_000;
 
-/// 5,000 rows of studies have some 15 MB.
+/// The default of `max_scan_memory`. 5,000 rows of studies have about 15 MB.
 const MAX_SCAN_MEMORY: u64 = 64 << 20;
 
 /// The default of `load_timeout`: several times `server.request_timeout`, so that a study that takes long is in the cache when
@@ -71,7 +71,7 @@ pub struct SearchConfig {
     pub max_series: usize,
     /// Maximum number of instances of one study.
     pub max_instances: usize,
-    /// Maximum bytes in memory of the rows that one archive returns for one search or one study.
+    /// Maximum size in memory of the rows that one archive returns for one search or one study, in bytes.
     pub max_scan_memory: usize,
     /// Maximum duration of a search or read of a study that continues after its clients have disconnected.
     pub load_timeout: Duration,

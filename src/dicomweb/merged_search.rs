@@ -21,7 +21,7 @@ use super::request::DicomwebRequest;
 use super::request::accept::{Accepted, Format};
 use super::request::path::Resource;
 use super::request::query;
-use super::synthesis::{Parents, completed_rows};
+use super::synthesis::{Parents, complete_rows};
 use super::url_rewrite::syntax::Syntax;
 use super::url_rewrite::text::Rewriter;
 use super::url_rewrite::url_map::UrlMap;
@@ -168,7 +168,7 @@ fn is_requested(archive: &Archive, level: &SearchLevel, row: &RowText) -> bool {
     if parents.is_empty() || !archive.profile().synthesized.contains(Synthesized::Parents) {
         return true;
     }
-    serde_json::from_str(&row.text).is_ok_and(|attributes| parents.admit(&attributes))
+    serde_json::from_str(&row.text).is_ok_and(|attributes| parents.matches(&attributes))
 }
 
 /// The rows of a page, each completed with the attributes that its archive omits.
@@ -184,7 +184,7 @@ async fn complete(
         let rows = page.iter().filter(|position| position.archive == number);
         let rows =
             rows.map(|position| Bytes::from(lists[number].rows[position.row].text.clone().into_string()));
-        rows_by_archive.push(completed_rows(archive, limits, level, rows.collect()));
+        rows_by_archive.push(complete_rows(archive, limits, level, rows.collect()));
     }
     let mut rows_by_archive: Vec<_> =
         try_join_all(rows_by_archive).await?.into_iter().map(Vec::into_iter).collect();

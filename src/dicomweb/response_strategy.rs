@@ -136,7 +136,7 @@ async fn respond_as(
         Strategy::Forward { fallback } => {
             let rejection = match forward(archive, proxied).await {
                 Err(rejection) if rejection.is_unsupported_by_archive() => rejection,
-                response => return synthesis::completed(archive, limits, proxied, response?).await,
+                response => return synthesis::complete_response(archive, limits, proxied, response?).await,
             };
             let replacement = match fallback {
                 Some(Fallback::Render) => {
@@ -176,7 +176,7 @@ fn needs_comparison(
 
 /// The archive's response; for a thumbnail that it lacks, its small rendered image.
 async fn forward(archive: &Archive, proxied: &ProxyRequest) -> Result<Response<Body>, DicomwebError> {
-    let in_json = synthesis::completes(archive, proxied).then(|| proxied.in_json());
+    let in_json = synthesis::needs_completion(archive, proxied).then(|| proxied.in_json());
     let proxied = in_json.as_ref().unwrap_or(proxied);
     match fetch(archive, proxied).await {
         Err(rejection) if rejection.is_unsupported_by_archive() => match proxied.thumbnail_fallback() {

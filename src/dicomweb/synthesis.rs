@@ -1,9 +1,9 @@
-//! Synthesizes what an archive does not provide: metadata and bulk data from its instances, and the attributes that rows of a
-//! search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.4 and 10.6.3).
+//! Synthesizes resources that an archive does not provide: metadata and bulk data from its instances, and attributes that rows
+//! of a search lack from the URL and further searches (PS3.18 10.4.1.1.2, 10.4.1.1.4 and 10.6.3).
 //!
-//! A service that the archive's configuration lists is always synthesized, and never requested from the archive; any other is
-//! synthesized if the archive rejects it. The result equals what the archive holds, or the transfer is aborted: nothing is
-//! omitted because it cannot be read. Does not render images.
+//! A service that the configuration of the archive lists is always synthesized, and never requested from the archive; any other
+//! service is synthesized if the archive rejects it. If an instance cannot be read, the transfer is aborted, because a response
+//! without the instance would appear to be complete. This module does not render images.
 
 mod completion;
 mod counts;
@@ -26,7 +26,7 @@ use crate::upstream::{Archive, DicomResource, PathSegment, Synthesized};
 use dicom_model::json::writer::Step;
 use http_messages::body::Body;
 
-pub(super) use completion::{completed, completed_rows, completes};
+pub(super) use completion::{complete_response, complete_rows, needs_completion};
 pub(super) use parents::Parents;
 
 /// A resource that can be synthesized.
@@ -43,8 +43,9 @@ impl<'a> Synthesizable<'a> {
             // The BulkDataURI of synthesized metadata; archives use other paths too.
             Resource::Bulkdata(instance @ DicomResource::Instance(..), segments) => {
                 let segments: Vec<_> = segments.iter().map(PathSegment::as_str).collect();
-                let (first, steps) = segments.split_first()?;
-                (*first == "bulkdata").then(|| Step::path(steps).map(|steps| Self::Value(instance, steps)))?
+                let (prefix, steps) = segments.split_first()?;
+                (*prefix == "bulkdata")
+                    .then(|| Step::path(steps).map(|steps| Self::Value(instance, steps)))?
             }
             _ => None,
         }

@@ -39,7 +39,7 @@ pub struct InstanceFacts {
 }
 
 impl InstanceFacts {
-    /// Estimated size in memory, in bytes.
+    /// Estimates the size in memory, in bytes.
     pub fn size(&self) -> usize {
         let texts =
             [self.uid.as_deref(), self.series.as_deref(), self.sop_class.as_deref(), self.title.as_deref()];

@@ -1,4 +1,5 @@
-//! Request and response bodies: forms and resources are read within limits, and a request is in flight until its response body has been sent.
+//! Request and response bodies. Forms and resources are read within limits, and a request is counted as in flight until the body
+//! of its response has been sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as HttpBody, SizeHint};
 
-use super::unreadable;
+use super::undecodable;
 use crate::error::{Failure, sentence};
 use crate::http::bounded::{self, ReadError};
 use crate::http::{negotiation, query};
@@ -16,28 +17,28 @@ use crate::telemetry::{AccessLogEntry, InFlight};
 use http_messages::body::{Body, BoxError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
-/// Maximum length in bytes of a form, and of the parameters of an operation. Search parameters take a few hundred bytes; this leaves room for lists of hundreds of
-/// UIDs.
+/// Maximum length of a form, and of the parameters of an operation, in bytes. Search parameters take a few hundred bytes; a list
+/// of hundreds of UIDs is within the limit.
 const MAX_FORM_SIZE: usize = 64 * 1024;
 
-/// Maximum length of a batch in bytes. An entry takes a few hundred bytes; this leaves room for the configurable maximum of
-/// entries.
+/// Maximum length of a batch in bytes. An entry takes a few hundred bytes, so the configurable maximum of entries is within the
+/// limit.
 const MAX_BUNDLE_SIZE: usize = 1024 * 1024;
 
-/// Deadline for a body, which a client has ready when it sends the request.
+/// Timeout of a request body. A client usually has the whole body when it sends the request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pairs of a form (R4 search#searching: POST `_search`).
-pub(super) async fn form<B: HttpBody>(
+/// Reads the pairs of a form (R4 search#searching: POST `_search`).
+pub(super) async fn read_form<B: HttpBody>(
     headers: &HeaderMap,
     body: B,
 ) -> Result<Vec<(String, String)>, Failure> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let is_form = content_type.and_then(negotiation::MediaRange::parse).is_some_and(|media| {
-        let utf8 = media.parameter("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
-        media.essence == "application/x-www-form-urlencoded" && utf8
+        let is_utf8 = media.parameter("charset").is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"));
+        media.essence == "application/x-www-form-urlencoded" && is_utf8
     });
-    let bytes = whole(body, MAX_FORM_SIZE).await?;
+    let bytes = read_whole(body, MAX_FORM_SIZE).await?;
     // Some clients send no body and no Content-Type, and all parameters in the query.
     if bytes.is_empty() {
         return Ok(Vec::new());
@@ -49,12 +50,12 @@ pub(super) async fn form<B: HttpBody>(
     }
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Failure::bad_request("invalid", "The body is not in UTF-8."))?;
-    query::decode(text).map_err(|error| unreadable(&error))
+    query::decode(text).map_err(|error| undecodable(&error))
 }
 
-/// A Parameters resource in JSON (R4 operations.html#request). An empty body needs no type.
-pub(super) async fn parameters<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
-    let bytes = whole(body, MAX_FORM_SIZE).await?;
+/// Reads a Parameters resource in JSON (R4 operations.html#request). An empty body needs no Content-Type.
+pub(super) async fn read_parameters<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
+    let bytes = read_whole(body, MAX_FORM_SIZE).await?;
     if bytes.is_empty() || is_json(headers) {
         return Ok(bytes);
     }
@@ -63,13 +64,13 @@ pub(super) async fn parameters<B: HttpBody>(headers: &HeaderMap, body: B) -> Res
     Err(Failure::unsupported_media_type(diagnostics).at("http.content-type"))
 }
 
-/// A Bundle in JSON (R4 http#transaction).
-pub(super) async fn bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
+/// Reads a Bundle in JSON (R4 http#transaction).
+pub(super) async fn read_bundle<B: HttpBody>(headers: &HeaderMap, body: B) -> Result<Bytes, Failure> {
     if !is_json(headers) {
         return Err(Failure::unsupported_media_type("A batch is sent as application/fhir+json.")
             .at("http.content-type"));
     }
-    whole(body, MAX_BUNDLE_SIZE).await
+    read_whole(body, MAX_BUNDLE_SIZE).await
 }
 
 /// Whether the body is a resource in JSON, according to its Content-Type.
@@ -83,7 +84,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
+async fn read_whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
     bounded::read(body, limit, BODY_TIMEOUT).await.map_err(|error| match error {
         ReadError::TooLarge { .. } => Failure::too_large("too-long", sentence(&error.to_string())),
         ReadError::TimedOut { .. } | ReadError::Truncated => {
@@ -92,49 +93,48 @@ async fn whole<B: HttpBody>(body: B, limit: usize) -> Result<Bytes, Failure> {
     })
 }
 
-/// A body that is counted as in flight, with its bytes, until it is sent or dropped.
+/// A response body whose request is counted as in flight, and whose bytes are counted, until it is sent or dropped.
 #[derive(Debug)]
 pub struct MeteredBody(ObservedBody<Body, Meter>);
 
 impl MeteredBody {
-    /// `body`, with its request in flight until it ends; then `line` is written to the log.
-    pub(super) fn new(body: Body, mut line: AccessLogEntry, in_flight: InFlight) -> Self {
+    /// Creates a body whose request is in flight until the body ends; then `log_entry` is written to the log.
+    pub(super) fn new(body: Body, mut log_entry: AccessLogEntry, in_flight: InFlight) -> Self {
         if body.is_end_stream() {
-            line.set_complete();
+            log_entry.set_complete();
         }
-        Self(ObservedBody::new(body, Meter { line: Some(line), _in_flight: Some(in_flight) }))
+        Self(ObservedBody::new(body, Meter { log_entry: Some(log_entry), _in_flight: Some(in_flight) }))
     }
 }
 
 impl From<Body> for MeteredBody {
-    /// The body of a response to a request that the service did not see.
+    /// Creates the body of a response that is neither counted nor logged.
     fn from(body: Body) -> Self {
-        Self(ObservedBody::new(body, Meter { line: None, _in_flight: None }))
+        Self(ObservedBody::new(body, Meter { log_entry: None, _in_flight: None }))
     }
 }
 
-/// The log entry that counts the bytes of a body, and the count of its request as in flight; both are completed when they are
-/// dropped.
+/// The log entry and the metric of a request, which are completed when they are dropped.
 #[derive(Debug)]
 struct Meter {
-    line: Option<AccessLogEntry>,
+    log_entry: Option<AccessLogEntry>,
     _in_flight: Option<InFlight>,
 }
 
 impl BodyObserver<Body> for Meter {
     fn observe(&mut self, outcome: &PollFrame<BoxError>, body: &Body) {
-        let (Some(line), Poll::Ready(frame)) = (&mut self.line, outcome) else { return };
+        let (Some(log_entry), Poll::Ready(frame)) = (&mut self.log_entry, outcome) else { return };
         match frame {
             Some(Ok(frame)) => {
-                line.add_bytes(frame.data_ref().map_or(0, Bytes::len));
+                log_entry.add_bytes(frame.data_ref().map_or(0, Bytes::len));
                 // A body of known length is not polled again after its last frame.
                 if body.is_end_stream() {
-                    line.set_complete();
+                    log_entry.set_complete();
                 }
             }
-            None => line.set_complete(),
-            // A body that failed may report its end as well; its entry is written now, as aborted.
-            Some(Err(_)) => self.line = None,
+            None => log_entry.set_complete(),
+            // The entry is written now as aborted, because the failed body may also report its end.
+            Some(Err(_)) => self.log_entry = None,
         }
     }
 }
@@ -164,13 +164,13 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn entry_of_a_body_that_fails_is_written_as_aborted_even_if_the_body_reports_its_end() {
-        let line =
+    fn the_log_entry_of_a_body_that_fails_is_written_as_aborted_even_if_the_body_reports_its_end() {
+        let log_entry =
             AccessLogEntry::new(Instant::now(), RequestId::of(&HeaderMap::new()), "GET", "dicomweb", 200);
-        let mut meter = Meter { line: Some(line), _in_flight: None };
-        let ended = body::empty();
-        assert!(ended.is_end_stream());
-        meter.observe(&Poll::Ready(Some(Err("truncated".into()))), &ended);
-        assert!(meter.line.is_none(), "it is written before the body ends");
+        let mut meter = Meter { log_entry: Some(log_entry), _in_flight: None };
+        let body = body::empty();
+        assert!(body.is_end_stream());
+        meter.observe(&Poll::Ready(Some(Err("truncated".into()))), &body);
+        assert!(meter.log_entry.is_none(), "the entry is written before the body ends");
     }
 }

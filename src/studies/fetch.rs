@@ -383,7 +383,7 @@ async fn from_qido(
 ) -> Result<SeriesInstances, StudiesError> {
     let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
     let query = QidoQuery::new(level).include(mapping::instance_tags());
-    let identity = |facts: &InstanceFacts| facts.uid.as_deref().map(RowIdentity::of_uid);
+    let identity = |facts: &InstanceFacts| facts.uid.as_deref().map(RowIdentity::from_uid);
     let limit = ListLimits { max_rows: budget.left(), max_bytes: budget.limits.max_bytes };
     let rows = scan::all(budget.archive, &query, INSTANCE_PAGE, limit, InstanceFacts::size, identity).await;
     let listed = rows.map_err(|error| match error {

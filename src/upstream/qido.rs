@@ -1,10 +1,10 @@
 //! QIDO-RS (PS3.18 10.6): searches built from typed parts, and the rows of their responses.
 //!
-//! - [`value`]: which characters may be sent in a match value, because every archive reads them the same way
-//! - [`query`]: builds a search and writes its query string
+//! - [`value`]: match values of characters that every archive interprets in the same way
+//! - [`query`]: builds a search and its query string
 //! - [`rows`]: reads the rows of one response
-//! - [`narrowing`]: for archives that do not decode percent-escapes, widens the query and filters the rows
-//! - [`pager`]: reads a whole list, however an archive pages
+//! - [`narrowing`]: widens the query and filters the rows, for archives that do not decode percent-escapes
+//! - [`pager`]: reads a whole list page by page
 
 mod narrowing;
 mod pager;
@@ -20,7 +20,7 @@ pub use query::{IncludeStyle, MatchingOption, QidoQuery};
 pub use rows::RowsEnd;
 pub use value::MatchValue;
 
-/// What is searched for, and below which resource (PS3.18 table 10.6.1-1).
+/// The resource of a search (PS3.18 table 10.6.1-1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SearchLevel {
     /// `/studies`.
@@ -49,7 +49,7 @@ pub enum SearchLevel {
 }
 
 impl SearchLevel {
-    /// The path below the QIDO-RS root, without a leading slash.
+    /// Returns the path relative to the QIDO-RS root, without a leading slash.
     pub(super) fn path(&self) -> String {
         match self {
             Self::Studies => "studies".to_owned(),

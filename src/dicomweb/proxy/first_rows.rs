@@ -122,7 +122,7 @@ fn admits(filter: &RowFilter, text: &RawValue) -> Result<bool, UnsearchableValue
     if filter.is_empty() {
         return Ok(true);
     }
-    Attributes::deserialize(text).map_or(Ok(false), |row| filter.admits(&row))
+    Attributes::deserialize(text).map_or(Ok(false), |row| filter.matches(&row))
 }
 
 /// A search that the archive does not have is an error of the archive: to the client, 404 would mean that its study does not

@@ -1,7 +1,7 @@
-//! Completes the rows of an archive's response: the UIDs of their parents from the URL, and the counts of their contents from
-//! further searches (PS3.18 tables 10.6.3-3 to 10.6.3-5).
+//! Completes the rows of an archive: adds the UIDs of their parents from the URL, and counts from further searches (PS3.18
+//! tables 10.6.3-3 to 10.6.3-5).
 //!
-//! Rows that name other parents than the URL are omitted; what an archive returns itself is never replaced.
+//! Rows with other parents than the URL are omitted. Values of the archive are never replaced.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -23,7 +23,7 @@ use crate::upstream::{Archive, SearchLevel, Synthesized};
 use dicom_model::Attributes;
 use http_messages::body::Body;
 
-/// The attributes that rows are completed with: the UIDs of their parents, and the counts of their contents at a level.
+/// Returns the attributes to add to the rows: the UIDs of their parents, and the counts at a level. `None` if there are none.
 fn completion<'a>(
     archive: &Archive,
     request: &'a ProxyRequest,
@@ -40,14 +40,13 @@ fn completion<'a>(
     (!parents.is_empty() || level.is_some()).then_some((parents, level))
 }
 
-/// Whether the archive's response to `request` lacks attributes that are added here.
-pub(in crate::dicomweb) fn completes(archive: &Archive, request: &ProxyRequest) -> bool {
+/// Whether attributes must be added to the response of the archive to `request`.
+pub(in crate::dicomweb) fn needs_completion(archive: &Archive, request: &ProxyRequest) -> bool {
     completion(archive, request).is_some()
 }
 
-/// An archive's response to `request`, which was for JSON, with the attributes that its rows lack, and without rows of other
-/// studies or series.
-pub(in crate::dicomweb) async fn completed(
+/// Adds missing attributes to the rows of `response`, which is in JSON, and removes rows of other studies or series.
+pub(in crate::dicomweb) async fn complete_response(
     archive: &Archive,
     limits: DicomwebLimits,
     request: &ProxyRequest,
@@ -58,11 +57,11 @@ pub(in crate::dicomweb) async fn completed(
         return Ok(response);
     }
     let (mut head, body) = response.into_parts();
-    // The bytes differ from the archive's.
+    // The bytes differ from those of the archive.
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH] {
         head.headers.remove(name);
     }
-    let rows = with_parents(list::rows_of(body), parents);
+    let rows = add_parents(list::rows_of(body), parents);
     let rows = match level {
         Some(level) => {
             let rows = collect(archive, limits, rows).await?;
@@ -74,7 +73,7 @@ pub(in crate::dicomweb) async fn completed(
     let format = request.accepted.preferred_format();
     let rows = match (request.is_search(), format) {
         (true, Format::Json) => rows,
-        // A multipart body needs one part at least.
+        // A multipart body has at least one part.
         (true, Format::Xml) => match list::require_row(archive, rows).await {
             Err(error) if error.is_not_found() => return Ok(assembled::no_match(request)),
             rows => rows?,
@@ -88,8 +87,8 @@ pub(in crate::dicomweb) async fn completed(
     Ok(Response::from_parts(head, assembled.into_body()))
 }
 
-/// The same for rows that are merged with those of other archives.
-pub(in crate::dicomweb) async fn completed_rows(
+/// Adds missing attributes to rows that are merged with those of other archives.
+pub(in crate::dicomweb) async fn complete_rows(
     archive: &Archive,
     limits: DicomwebLimits,
     level: &SearchLevel,
@@ -101,32 +100,32 @@ pub(in crate::dicomweb) async fn completed_rows(
     } else {
         Parents::default()
     };
-    let with_parents = |row: Bytes| {
+    let add_parents = |row: Bytes| {
         let attributes = serde_json::from_slice(&row).unwrap_or_default();
         (parents.add_to(row, &attributes), attributes)
     };
-    let rows: Vec<(Bytes, Attributes)> = rows.into_iter().map(with_parents).collect();
+    let rows: Vec<(Bytes, Attributes)> = rows.into_iter().map(add_parents).collect();
     if synthesized.contains(Synthesized::Counts) {
         return counts::complete(rows, archive, limits, level).await;
     }
     Ok(rows.into_iter().map(|(row, _)| row).collect())
 }
 
-/// Rows with the UIDs of their parents, without those that name other parents; each with its attributes.
-fn with_parents(
+/// Adds the UIDs of their parents to the rows, and removes rows with other parents. Returns each row with its attributes.
+fn add_parents(
     rows: RowStream,
     parents: Parents,
 ) -> BoxStream<'static, Result<(Bytes, Attributes), StreamError>> {
     let row = move |row: Bytes| {
         let attributes: Attributes = serde_json::from_slice(&row)
             .map_err(|_| StreamError::Unreadable("a row that is not a DICOM JSON object"))?;
-        let row = parents.admit(&attributes).then(|| parents.add_to(row, &attributes));
+        let row = parents.matches(&attributes).then(|| parents.add_to(row, &attributes));
         Ok(row.map(|row| (row, attributes)))
     };
     rows.try_filter_map(move |text| std::future::ready(row(text))).boxed()
 }
 
-/// All of `rows`; an error if they exceed the limits.
+/// Collects all of `rows`; an error if they exceed the limits.
 async fn collect(
     archive: &Archive,
     limits: DicomwebLimits,

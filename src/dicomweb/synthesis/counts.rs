@@ -1,9 +1,9 @@
-//! Adds the modalities and counts that rows of a search lack (PS3.18 tables 10.6.3-3 and 10.6.3-4), from further searches:
+//! Adds modalities and counts that rows of a search lack (PS3.18 tables 10.6.3-3 and 10.6.3-4), from further searches:
 //! modalities and counts of studies, counts of series.
 //!
-//! At most [`DicomwebLimits::max_opened`] studies and series are searched for one response, as many at once as the archive
-//! permits. Rows keep their order and their own values. A count that cannot be determined is omitted: that of a study whose UID
-//! belongs to two patients, and of a study or series in which the archive finds nothing.
+//! At most [`DicomwebLimits::max_opened`] studies and series are searched for one response, with the maximum concurrency of the
+//! archive. The order and the values of rows do not change. A count that cannot be determined is omitted: that of a study whose
+//! UID belongs to two patients, and of a study or series in which the archive finds no objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::row::{Element, add_missing, has};
+use super::row::{Element, add_missing, has_value};
 use crate::dicomweb::error::DicomwebError;
 use crate::dicomweb::limits::DicomwebLimits;
 use crate::dicomweb::proxy::first_rows::first_rows;
@@ -19,7 +19,7 @@ use crate::dicomweb::request::computed_attributes::computed;
 use crate::upstream::{Archive, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, Tag, tags};
 
-/// A study or a series whose contents are counted.
+/// A study or a series whose objects are counted.
 type Parent = (StudyUid, Option<SeriesUid>);
 
 /// Completes `rows`, which `archive` returned for a search at `level`.
@@ -30,11 +30,11 @@ pub(super) async fn complete(
     level: &SearchLevel,
 ) -> Result<Vec<Bytes>, DicomwebError> {
     let incomplete = incomplete(&rows, level);
-    let counter = Counter { archive, limits, searched: AtomicUsize::new(0) };
+    let counter = Counter { archive, limits, search_count: AtomicUsize::new(0) };
     if incomplete.len() > limits.max_opened {
         return Err(counter.too_many());
     }
-    let counted: BTreeMap<Parent, Vec<Element>> = stream::iter(incomplete)
+    let elements_by_parent: BTreeMap<Parent, Vec<Element>> = stream::iter(incomplete)
         .map(|parent| async {
             let elements = counter.elements(&parent).await?;
             Ok::<_, DicomwebError>((parent, elements))
@@ -43,13 +43,13 @@ pub(super) async fn complete(
         .try_collect()
         .await?;
     let complete = |(row, attributes): (Bytes, Attributes)| {
-        let elements = parent_of(&attributes, level).and_then(|parent| counted.get(&parent));
+        let elements = parent_of(&attributes, level).and_then(|parent| elements_by_parent.get(&parent));
         elements.map_or_else(|| row.clone(), |elements| add_missing(row.clone(), &attributes, elements))
     };
     Ok(rows.into_iter().map(complete).collect())
 }
 
-/// The studies or series that have to be searched to complete `rows`.
+/// Returns the studies or series that must be searched to complete `rows`.
 fn incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel) -> BTreeSet<Parent> {
     let mut patients: BTreeMap<Parent, BTreeSet<&str>> = BTreeMap::new();
     for (_, attributes) in rows {
@@ -57,13 +57,13 @@ fn incomplete(rows: &[(Bytes, Attributes)], level: &SearchLevel) -> BTreeSet<Par
             patients.entry(parent).or_default().insert(attributes.text(tags::PATIENT_ID).unwrap_or_default());
         }
     }
-    let lacks = |attributes: &Attributes| computed(level).iter().any(|tag| !has(attributes, *tag));
+    let lacks = |attributes: &Attributes| computed(level).iter().any(|tag| !has_value(attributes, *tag));
     let parents = rows.iter().filter(|(_, attributes)| lacks(attributes));
     let parents = parents.filter_map(|(_, attributes)| parent_of(attributes, level));
     parents.filter(|parent| patients.get(parent).is_some_and(|patients| patients.len() == 1)).collect()
 }
 
-/// The study or series of a row; `None` if the row does not identify it.
+/// Returns the study or series of a row; `None` if the row does not identify it.
 fn parent_of(attributes: &Attributes, level: &SearchLevel) -> Option<Parent> {
     let study = || StudyUid::parse(attributes.text(tags::STUDY_INSTANCE_UID)?).ok();
     let series = || SeriesUid::parse(attributes.text(tags::SERIES_INSTANCE_UID)?).ok();
@@ -77,12 +77,12 @@ fn parent_of(attributes: &Attributes, level: &SearchLevel) -> Option<Parent> {
     }
 }
 
-/// Counts the contents of studies and series by searches.
+/// Counts the objects of studies and series by searches.
 struct Counter<'a> {
     archive: &'a Archive,
     limits: DicomwebLimits,
-    /// Searches so far.
-    searched: AtomicUsize,
+    /// The number of searches so far.
+    search_count: AtomicUsize,
 }
 
 impl Counter<'_> {
@@ -104,10 +104,10 @@ impl Counter<'_> {
     async fn study_elements(&self, study: &StudyUid) -> Result<Vec<Element>, DicomwebError> {
         let level = SearchLevel::Series { study: study.clone() };
         let include = [tags::MODALITY, tags::NUMBER_OF_SERIES_RELATED_INSTANCES];
-        let found = self.search(QidoQuery::new(level).include(&include)).await?;
+        let rows = self.search(QidoQuery::new(level).include(&include)).await?;
         let mut modalities: Vec<String> = Vec::new();
         let mut instances: BTreeMap<SeriesUid, Option<usize>> = BTreeMap::new();
-        for attributes in found {
+        for attributes in rows {
             let uid = attributes.text(tags::SERIES_INSTANCE_UID).and_then(|uid| SeriesUid::parse(uid).ok());
             let is_of_study =
                 attributes.text(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == study.as_str());
@@ -134,7 +134,7 @@ impl Counter<'_> {
         Ok(elements)
     }
 
-    /// The number of instances of the series together; `None` if that of one cannot be determined.
+    /// Returns the number of instances of all series together; `None` if that of one series cannot be determined.
     async fn total(
         &self,
         study: &StudyUid,
@@ -152,29 +152,29 @@ impl Counter<'_> {
         Ok(Some(total))
     }
 
-    /// The number of instances of a series; `None` if the archive finds none, because no series is empty.
+    /// Returns the number of instances of a series; `None` if the archive finds none, because no series is empty.
     async fn instances(&self, study: &StudyUid, series: &SeriesUid) -> Result<Option<usize>, DicomwebError> {
         let level = SearchLevel::SeriesInstances { study: study.clone(), series: series.clone() };
-        let found = self.search(QidoQuery::new(level)).await?;
+        let rows = self.search(QidoQuery::new(level)).await?;
         let is_of_series = |attributes: &&Attributes| {
             attributes.text(tags::SERIES_INSTANCE_UID).is_none_or(|uid| uid == series.as_str())
         };
         let uids: BTreeSet<_> =
-            found.iter().filter(is_of_series).filter_map(|one| one.text(tags::SOP_INSTANCE_UID)).collect();
+            rows.iter().filter(is_of_series).filter_map(|row| row.text(tags::SOP_INSTANCE_UID)).collect();
         Ok((!uids.is_empty()).then_some(uids.len()))
     }
 
-    /// All rows of `query`.
+    /// Reads all rows of `query`.
     async fn search(&self, query: QidoQuery) -> Result<Vec<Attributes>, DicomwebError> {
-        if self.searched.fetch_add(1, Ordering::Relaxed) >= self.limits.max_opened {
+        if self.search_count.fetch_add(1, Ordering::Relaxed) >= self.limits.max_opened {
             return Err(self.too_many());
         }
         let max_scan = self.limits.max_scan;
-        let found = first_rows(self.archive, &query, max_scan + 1, max_scan).await?;
-        if found.rows.len() > max_scan || found.more {
+        let list = first_rows(self.archive, &query, max_scan + 1, max_scan).await?;
+        if list.rows.len() > max_scan || list.more {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }
-        Ok(found.rows.iter().filter_map(|row| serde_json::from_str(&row.text).ok()).collect())
+        Ok(list.rows.iter().filter_map(|row| serde_json::from_str(&row.text).ok()).collect())
     }
 }
 

@@ -1,9 +1,9 @@
-//! Reads the objects of a retrieval (PS3.18 10.4.1.1.1) while they arrive: a task feeds a blocking thread, because reading a
-//! DICOM object cannot be suspended.
+//! Reads the objects of a retrieval (PS3.18 10.4.1.1.1) while they arrive. A task passes the response to a blocking thread,
+//! because the parser of DICOM objects is not async.
 //!
-//! At most [`MAX_PIECES_AHEAD`] pieces of the archive's response and one piece of output are buffered; a slow client slows the
-//! archive down, and a client that disconnects cancels the request. There is at most one such thread per retrieval permit of an
-//! archive. A response that is incomplete is an error, even if the part that arrived is readable.
+//! At most [`MAX_BUFFERED_CHUNKS`] chunks of the response and one chunk of the output are buffered. A slow client therefore slows
+//! down the transfer from the archive, and a client that disconnects cancels the request. There is at most one such thread per
+//! retrieval permit of an archive. An incomplete response is an error, even if the part that arrived is readable.
 
 use std::io::{self, Read};
 
@@ -22,16 +22,16 @@ use crate::upstream::{Archive, ContentCoding, DicomResource, Retrieval, Upstream
 use http_messages::multipart::boundary_of;
 use http_messages::multipart::reader::{PartEvent, PartReader};
 
-/// The media types that an archive is asked for, one after the other until it does not reject them: that of PS3.18 8.7.3.3, one
-/// for archives that do not know `transfer-syntax=*`, and one for a single object.
+/// The values of `Accept`, which are tried in this order until the archive does not reject the request: that of PS3.18 8.7.3.3,
+/// one for archives that do not support `transfer-syntax=*`, and one for a single object.
 const ACCEPTED: [HeaderValue; 3] = [
     HeaderValue::from_static("multipart/related; type=\"application/dicom\"; transfer-syntax=*"),
     HeaderValue::from_static("multipart/related; type=\"application/dicom\""),
     HeaderValue::from_static("application/dicom; transfer-syntax=*"),
 ];
 
-/// Each piece has tens of kilobytes.
-const MAX_PIECES_AHEAD: usize = 8;
+/// Maximum number of buffered chunks of the response. A chunk has tens of kilobytes.
+const MAX_BUFFERED_CHUNKS: usize = 8;
 
 /// The objects of a retrieval whose response has begun.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct InstanceStream {
     framing: ObjectFraming,
 }
 
-/// How the objects are delimited.
+/// The framing of the objects in the body.
 #[derive(Debug)]
 enum ObjectFraming {
     /// Each object is a part.
@@ -60,9 +60,9 @@ pub(super) async fn retrieve(
         let upstream = archive.send(request).await?;
         let error = match upstream.status {
             StatusCode::OK => {
-                return InstanceStream::of(upstream).map_err(|what| archive.unreadable(what).into());
+                return InstanceStream::of(upstream).map_err(|content| archive.unreadable(content).into());
             }
-            // Some of the objects are missing (PS3.18 table 10.4.3-1): a result without them would look complete.
+            // Some of the objects are missing (PS3.18 table 10.4.3-1). A result without them would appear to be complete.
             StatusCode::PARTIAL_CONTENT => {
                 return Err(archive.unreadable("only some of the instances").into());
             }
@@ -86,7 +86,7 @@ impl InstanceStream {
                 let boundary = boundary_of(&content_type).ok_or("parts without a boundary")?;
                 ObjectFraming::Parts(Box::new(PartReader::new(boundary)))
             }
-            // Without a length, a broken connection looks like the end of the object.
+            // Without a length, a closed connection cannot be distinguished from the end of the object.
             "application/dicom"
                 if headers.contains_key(header::CONTENT_LENGTH)
                     || headers.contains_key(header::TRANSFER_ENCODING) =>
@@ -103,24 +103,24 @@ impl InstanceStream {
         Ok(Self { source, framing })
     }
 
-    /// Runs `work` with the objects on a blocking thread, and returns its output. The output is complete if `work` succeeds.
+    /// Runs `work` with the objects on a blocking thread, and returns its output. If `work` fails, the output ends with an error.
     pub(super) fn process(
         self,
         work: impl FnOnce(&mut ObjectReader, &OutputSender) -> Result<(), StreamError> + Send + 'static,
     ) -> RowStream {
-        let (pieces, received) = mpsc::channel(MAX_PIECES_AHEAD);
+        let (inputs, input_receiver) = mpsc::channel(MAX_BUFFERED_CHUNKS);
         let (sender, output) = mpsc::channel(1);
-        let watched = sender.clone();
+        let closed_watch = sender.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = watched.closed() => {}
-                () = self.feed(pieces) => {}
+                () = closed_watch.closed() => {}
+                () = self.feed(inputs) => {}
             }
         });
         tokio::task::spawn_blocking(move || {
             let output = OutputSender { sender };
             let mut objects = ObjectReader {
-                pieces: received,
+                inputs: input_receiver,
                 current: Bytes::new(),
                 state: ObjectState::Between,
                 failure: None,
@@ -133,29 +133,29 @@ impl InstanceStream {
             // The client may have disconnected.
             let _ = output.sender.blocking_send(end);
         });
-        let pieces = stream::try_unfold(output, |mut output| async move {
-            // A thread that ends without sending its outcome has panicked.
-            let piece = output.recv().await.unwrap_or(Err(StreamError::Interrupted))?;
-            Ok(piece.map(|piece| (piece, output)))
+        let chunks = stream::try_unfold(output, |mut output| async move {
+            // A thread that ends without sending its result has panicked.
+            let chunk = output.recv().await.unwrap_or(Err(StreamError::Interrupted))?;
+            Ok(chunk.map(|chunk| (chunk, output)))
         });
-        pieces.boxed()
+        chunks.boxed()
     }
 
-    /// Reads the archive's response until it ends or its reader is dropped.
-    async fn feed(mut self, pieces: Sender<Result<ReaderInput, StreamError>>) {
+    /// Sends the response of the archive to `sender` until it ends or the receiver is dropped.
+    async fn feed(mut self, sender: Sender<Result<ReaderInput, StreamError>>) {
         loop {
-            let read = poll_fn(|context| self.source.poll_piece(context)).await;
+            let chunk = poll_fn(|context| self.source.poll_piece(context)).await;
             let mut inputs = Vec::new();
-            let ended = read.is_none();
-            let outcome = self.framing.read(read, &mut |piece| inputs.push(Ok(ReaderInput::Event(piece))));
+            let has_ended = chunk.is_none();
+            let outcome = self.framing.read(chunk, &mut |event| inputs.push(Ok(ReaderInput::Event(event))));
             match outcome {
-                Ok(()) if ended => inputs.push(Ok(ReaderInput::Complete)),
+                Ok(()) if has_ended => inputs.push(Ok(ReaderInput::Complete)),
                 Ok(()) => {}
                 Err(error) => inputs.push(Err(error)),
             }
-            let is_last = ended || inputs.last().is_some_and(Result::is_err);
+            let is_last = has_ended || inputs.last().is_some_and(Result::is_err);
             for input in inputs {
-                if pieces.send(input).await.is_err() {
+                if sender.send(input).await.is_err() {
                     return;
                 }
             }
@@ -169,18 +169,18 @@ impl InstanceStream {
 impl ObjectFraming {
     fn read(
         &mut self,
-        read: Option<Result<Bytes, StreamError>>,
-        each: &mut impl FnMut(PartEvent),
+        chunk: Option<Result<Bytes, StreamError>>,
+        emit: &mut impl FnMut(PartEvent),
     ) -> Result<(), StreamError> {
-        match (self, read.transpose()?) {
-            (Self::Parts(parts), Some(chunk)) => Ok(parts.push(chunk, each)?),
-            (Self::Parts(parts), None) => Ok(parts.finish(each)?),
+        match (self, chunk.transpose()?) {
+            (Self::Parts(parts), Some(chunk)) => Ok(parts.push(chunk, emit)?),
+            (Self::Parts(parts), None) => Ok(parts.finish(emit)?),
             (Self::Single, Some(chunk)) => {
-                each(PartEvent::Data(chunk));
+                emit(PartEvent::Data(chunk));
                 Ok(())
             }
             (Self::Single, None) => {
-                each(PartEvent::End);
+                emit(PartEvent::End);
                 Ok(())
             }
         }
@@ -195,29 +195,29 @@ enum ReaderInput {
     Complete,
 }
 
-/// The position of the thread in the response.
+/// The position of the reader in the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ObjectState {
     /// Before an object.
     Between,
     /// In an object.
     Inside,
-    /// At the end of the response, or where it failed.
+    /// At the end of the response, or at an error.
     AtEnd,
 }
 
-/// The objects as they are received. Reading returns the bytes of one object, up to its end.
+/// A reader of the objects while they arrive. Reading returns the bytes of one object, up to its end.
 #[derive(Debug)]
 pub(super) struct ObjectReader {
-    pieces: Receiver<Result<ReaderInput, StreamError>>,
+    inputs: Receiver<Result<ReaderInput, StreamError>>,
     current: Bytes,
     state: ObjectState,
     failure: Option<StreamError>,
 }
 
 impl ObjectReader {
-    /// Advances to the next object and returns whether there is one. The rest of the object before is skipped.
-    pub(super) fn next(&mut self) -> Result<bool, StreamError> {
+    /// Skips the rest of the current object, and advances to the next one; returns whether there is a next object.
+    pub(super) fn advance(&mut self) -> Result<bool, StreamError> {
         while self.state == ObjectState::Inside {
             self.receive();
         }
@@ -233,7 +233,7 @@ impl ObjectReader {
     /// Waits for the next input.
     fn receive(&mut self) {
         self.current = Bytes::new();
-        match self.pieces.blocking_recv().unwrap_or(Err(StreamError::Incomplete)) {
+        match self.inputs.blocking_recv().unwrap_or(Err(StreamError::Incomplete)) {
             Ok(ReaderInput::Event(PartEvent::Begin)) => self.state = ObjectState::Inside,
             // A single object begins with its first byte.
             Ok(ReaderInput::Event(PartEvent::Data(bytes))) => {
@@ -264,15 +264,15 @@ impl Read for ObjectReader {
     }
 }
 
-/// Sends the output of the blocking thread.
+/// The sender of the output of the blocking thread.
 #[derive(Debug)]
 pub(super) struct OutputSender {
     sender: Sender<Result<Option<Bytes>, StreamError>>,
 }
 
 impl OutputSender {
-    /// Sends a piece; an error if the client has disconnected.
-    pub(super) fn send(&self, piece: Bytes) -> Result<(), StreamError> {
-        self.sender.blocking_send(Ok(Some(piece))).map_err(|_| StreamError::Interrupted)
+    /// Sends a chunk; an error if the client has disconnected.
+    pub(super) fn send(&self, chunk: Bytes) -> Result<(), StreamError> {
+        self.sender.blocking_send(Ok(Some(chunk))).map_err(|_| StreamError::Interrupted)
     }
 }

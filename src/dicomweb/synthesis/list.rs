@@ -1,4 +1,4 @@
-//! Lists that are assembled while they stream: rows one after the other, and how they end.
+//! Lists that are assembled while they stream.
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -13,20 +13,21 @@ use crate::upstream::Archive;
 use dicom_model::json::reader::RowReader;
 use http_messages::body::{self, Body};
 
-/// Objects of the DICOM JSON model as text, one after the other. If the stream ends with an error, the list is invalid.
+/// A stream of objects of the DICOM JSON model as text. If the stream ends with an error, the list is invalid.
 pub(super) type RowStream = BoxStream<'static, Result<Bytes, StreamError>>;
 
-/// A body of `pieces`, which are made from what `archive` has. If they end with an error, the client's transfer is aborted.
-pub(super) fn body_of(archive: &Archive, pieces: RowStream) -> Body {
+/// Creates a body of `chunks`, which are synthesized from data of `archive`. If they end with an error, the transfer to the
+/// client is aborted.
+pub(super) fn body_of(archive: &Archive, chunks: RowStream) -> Body {
     let archive = archive.id().clone();
-    let pieces = pieces.inspect_err(move |error| {
+    let chunks = chunks.inspect_err(move |error| {
         tracing::warn!(%archive, %error, "Synthesizing a response failed; the client's transfer was aborted.");
     });
-    body::streamed(StreamBody::new(pieces.map_ok(Frame::data)))
+    body::streamed(StreamBody::new(chunks.map_ok(Frame::data)))
 }
 
-/// `rows`, or an error if there are none or the first one fails: a resource that does not exist is not an empty list, and a
-/// service that the archive lacks is detected before the response begins.
+/// Returns `rows`, or an error if there is no row or the first row fails: a resource that does not exist is not an empty list,
+/// and a service that the archive lacks is detected before the response begins.
 pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Result<RowStream, DicomwebError> {
     match rows.next().await {
         Some(Ok(first)) => Ok(stream::once(async { Ok(first) }).chain(rows).boxed()),
@@ -35,26 +36,25 @@ pub(super) async fn require_row(archive: &Archive, mut rows: RowStream) -> Resul
     }
 }
 
-/// A JSON array of `rows` of `archive`, written as they arrive.
+/// Creates a JSON array of `rows` of `archive`, which is written while they arrive.
 pub(super) fn array(archive: &Archive, rows: RowStream) -> Body {
     let mut separator = "[";
     let end = stream::once(async { Ok(None) });
-    let pieces = rows.map_ok(Some).chain(end).map_ok(move |row| match row {
+    let chunks = rows.map_ok(Some).chain(end).map_ok(move |row| match row {
         Some(row) => [std::mem::replace(&mut separator, ",").as_bytes(), &row].concat().into(),
         None if separator == "[" => Bytes::from_static(b"[]"),
         None => Bytes::from_static(b"]"),
     });
-    body_of(archive, pieces.boxed())
+    body_of(archive, chunks.boxed())
 }
 
-/// The rows of `body`, a JSON array.
+/// Parses the rows of `body`, a JSON array, while it arrives.
 pub(super) fn rows_of(body: Body) -> RowStream {
     let reading = RowReading { body, reader: Some(RowReader::new()) };
     let rows = stream::try_unfold(reading, |mut reading| async move {
         let Some(reader) = &mut reading.reader else { return Ok(None) };
         let mut rows: Vec<Box<RawValue>> = Vec::new();
-        let piece = reading.body.frame().await;
-        match piece {
+        match reading.body.frame().await {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
                     reader.push(&chunk, &mut |row| rows.push(row)).map_err(to_stream_error)?;

@@ -1,18 +1,17 @@
-//! Synthesizes metadata (PS3.18 10.4.1.1.2) from the instances, and the metadata of a study from those of its series.
+//! Synthesizes metadata (PS3.18 10.4.1.1.2) from the instances, and the metadata of a study from that of its series.
 //!
-//! Instances are read one after the other up to their pixel data, and their metadata is written as they arrive: only one header
-//! is in memory, whatever the size of an instance, and `dicom_model::part10` limits its size. If an archive cannot return all
-//! instances of a study or series at once, the series or instances below are requested, at most [`DicomwebLimits::max_scan`].
+//! Instances are read one after the other up to their pixel data, and their metadata is written while they arrive. Only one
+//! header is in memory, and `dicom_model::part10` limits its size. If an archive cannot return all instances of a study or series
+//! at once, its series or instances are requested one after the other, at most [`DicomwebLimits::max_scan`].
 //!
-//! An archive may return more than was requested: DICOM-RST returns the whole study for each of its series and instances. So
-//! only instances with the UIDs of the URL are returned. The UIDs are read from the instances, so that none that belongs to the
-//! URL is omitted.
+//! An archive may return more than was requested: DICOM-RST returns the whole study for each of its series and instances.
+//! Therefore only instances with the UIDs of the URL are returned. The UIDs are read from the instances themselves.
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::completion::completed;
+use super::completion::complete_response;
 use super::instances::{InstanceStream, ObjectReader, OutputSender, retrieve};
 use super::list::{RowStream, require_row, rows_of};
 use crate::dicomweb::error::DicomwebError;
@@ -26,27 +25,27 @@ use dicom_model::metadata;
 use dicom_model::part10::{Header, Object, ReadError};
 use dicom_model::{SeriesUid, SopInstanceUid, StudyUid, tags};
 
-/// Maximum instances of one response that were not requested and are skipped.
+/// Maximum number of instances in one response that were not requested and are skipped.
 const MAX_UNREQUESTED: usize = 50_000;
 
-/// Synthesizes the metadata of one archive's objects.
+/// The synthesis of metadata of one archive.
 #[derive(Debug, Clone)]
 pub(super) struct MetadataSynthesizer {
     archive: Archive,
-    /// The archive's public URL.
-    public: String,
+    /// The public URL of the archive.
+    public_url: String,
     limits: DicomwebLimits,
 }
 
 impl MetadataSynthesizer {
-    pub(super) fn new(archive: &Archive, public: &str, limits: DicomwebLimits) -> Self {
-        Self { archive: archive.clone(), public: public.to_owned(), limits }
+    pub(super) fn new(archive: &Archive, public_url: &str, limits: DicomwebLimits) -> Self {
+        Self { archive: archive.clone(), public_url: public_url.to_owned(), limits }
     }
 
-    /// The metadata of each of `objects`, of which there is at least one.
+    /// Returns the metadata of each of `objects`; an error if there is none.
     pub(super) fn rows(self, objects: DicomResource) -> BoxFuture<'static, Result<RowStream, DicomwebError>> {
         async move {
-            // For an archive, the metadata of each series is cheaper than all instances of the study.
+            // The metadata of each series costs an archive less than all instances of the study.
             if matches!(objects, DicomResource::Study(_)) && !self.replaces_service() {
                 return self.assemble_from_children(&objects).await;
             }
@@ -72,17 +71,17 @@ impl MetadataSynthesizer {
         DicomwebError::not_held(&self.archive)
     }
 
-    /// The metadata of each of `instances` that belongs to `objects`.
+    /// Returns the metadata of each of `instances` that belongs to `objects`.
     fn metadata_of(&self, instances: InstanceStream, objects: DicomResource) -> RowStream {
-        let public = self.public.clone();
-        instances.process(move |received, output| write_all(received, output, &public, &objects))
+        let public_url = self.public_url.clone();
+        instances.process(move |reader, output| write_all(reader, output, &public_url, &objects))
     }
 
-    /// The metadata of one series after the other, or of one instance of a series after the other.
+    /// Requests the metadata of the series of a study, or of the instances of a series, one after the other.
     async fn assemble_from_children(&self, objects: &DicomResource) -> Result<RowStream, DicomwebError> {
         let mut children = self.children(objects).await?.into_iter();
         let Some(first) = children.next() else { return Err(self.not_found()) };
-        // Unless the service is replaced, the archive's own error for the first child is returned.
+        // Unless the service is always synthesized, the error of the archive for the first child is returned.
         let first = if self.replaces_service() {
             self.clone().rows_of_child(first).await?
         } else {
@@ -96,7 +95,7 @@ impl MetadataSynthesizer {
         Ok(first.chain(others.try_flatten()).boxed())
     }
 
-    /// The series of a study, or the instances of a series, by a search.
+    /// Searches for the series of a study, or for the instances of a series.
     async fn children(&self, objects: &DicomResource) -> Result<Vec<DicomResource>, DicomwebError> {
         let (study, level) = match objects {
             DicomResource::Study(study) => (study, SearchLevel::Series { study: study.clone() }),
@@ -107,28 +106,28 @@ impl MetadataSynthesizer {
             }
         };
         let max_scan = self.limits.max_scan;
-        let found = first_rows(&self.archive, &QidoQuery::new(level.clone()), max_scan + 1, max_scan).await?;
-        if found.rows.len() > max_scan || found.more {
+        let list = first_rows(&self.archive, &QidoQuery::new(level.clone()), max_scan + 1, max_scan).await?;
+        if list.rows.len() > max_scan || list.more {
             return Err(DicomwebError::TooCostly { limit: max_scan });
         }
-        let no_uid = |_| self.archive.unreadable("a row without a valid UID").into();
+        let invalid_uid = |_| self.archive.unreadable("a row without a valid UID").into();
         let child = |uid: &str| match &level {
             SearchLevel::SeriesInstances { series, .. } => SopInstanceUid::parse(uid)
                 .map(|instance| DicomResource::Instance(study.clone(), series.clone(), instance)),
             _ => SeriesUid::parse(uid).map(|series| DicomResource::Series(study.clone(), series)),
         };
-        let mut children: Vec<_> = found
+        let mut children: Vec<_> = list
             .rows
             .iter()
-            .map(|row| child(&row.uid).map_err(no_uid))
+            .map(|row| child(&row.uid).map_err(invalid_uid))
             .collect::<Result<_, DicomwebError>>()?;
-        // One object may have a row for each of two patients.
+        // An object whose UID is assigned to two patients has two rows.
         children.dedup();
         Ok(children)
     }
 
-    /// The metadata of a child that a search found. If the archive then does not have it, it contradicts itself, and 404 would
-    /// be wrong.
+    /// Returns the metadata of a child that a search found. If the archive does not have it, it contradicts itself, so the error
+    /// is not 404.
     async fn rows_of_child(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
         let archive = self.archive.clone();
         self.rows_of_resource(objects).await.map_err(|error| match error {
@@ -139,15 +138,15 @@ impl MetadataSynthesizer {
         })
     }
 
-    /// The archive's own metadata, or synthesized metadata if it has none.
+    /// Returns the metadata of the archive, or synthesizes metadata if the archive does not provide it.
     async fn rows_of_resource(self, objects: DicomResource) -> Result<RowStream, DicomwebError> {
         if self.replaces_service() {
             return self.rows(objects).await;
         }
-        let request = ProxyRequest::of_metadata(&self.archive, &self.public, objects.clone());
+        let request = ProxyRequest::of_metadata(&self.archive, &self.public_url, objects.clone());
         match fetch(&self.archive, &request).await {
             Ok(response) => {
-                let response = completed(&self.archive, self.limits, &request, response).await?;
+                let response = complete_response(&self.archive, self.limits, &request, response).await?;
                 require_row(&self.archive, rows_of(response.into_body())).await
             }
             Err(rejection) if rejection.is_unsupported_by_archive() => self.rows(objects).await,
@@ -158,50 +157,54 @@ impl MetadataSynthesizer {
 
 /// Writes the metadata of every received instance that belongs to `objects`.
 fn write_all(
-    received: &mut ObjectReader,
+    reader: &mut ObjectReader,
     output: &OutputSender,
-    public: &str,
+    public_url: &str,
     objects: &DicomResource,
 ) -> Result<(), StreamError> {
-    let mut unrequested = 0;
-    while received.next()? {
-        let mut object = Object::open(&mut *received, None).map_err(|error| to_stream_error(&error))?;
+    let mut unrequested_count = 0;
+    while reader.advance()? {
+        let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
         let header = object.header(|_| true).map_err(|error| to_stream_error(&error))?;
         let Some(path) = path_of(&header, objects)? else {
-            unrequested += 1;
-            if unrequested > MAX_UNREQUESTED {
+            unrequested_count += 1;
+            if unrequested_count > MAX_UNREQUESTED {
                 return Err(StreamError::Unreadable("too many instances that were not requested"));
             }
             continue;
         };
-        // Rendering and the embedded archive do not read an instance either that is truncated inside a complete part.
+        // An instance that is truncated is an error, as in rendering and in the embedded archive, even if its part is complete.
         object.skip_native_pixel_data(&header).map_err(|error| to_stream_error(&error))?;
         let mut row = Vec::new();
-        metadata::write(&mut row, header, format!("{public}/{path}"))
+        metadata::write(&mut row, header, format!("{public_url}/{path}"))
             .map_err(|_| StreamError::Unreadable("an instance that cannot be written"))?;
         output.send(Bytes::from(row))?;
     }
     Ok(())
 }
 
-/// The path of the instance with that header, below the archive's root; `None` if it does not belong to `objects`.
+/// Returns the path of the instance with `header`, relative to the root of the archive; `None` if the instance does not belong
+/// to `objects`.
 fn path_of(header: &Header, objects: &DicomResource) -> Result<Option<String>, StreamError> {
     let uid = |tag| header.data.text(tag).ok_or(StreamError::Unreadable("an instance without its UIDs"));
-    let no_uid = |_| StreamError::Unreadable("an instance with an invalid UID");
-    let study = StudyUid::parse(uid(tags::STUDY_INSTANCE_UID)?).map_err(no_uid)?;
-    let series = SeriesUid::parse(uid(tags::SERIES_INSTANCE_UID)?).map_err(no_uid)?;
-    let instance = SopInstanceUid::parse(uid(tags::SOP_INSTANCE_UID)?).map_err(no_uid)?;
+    let invalid_uid = |_| StreamError::Unreadable("an instance with an invalid UID");
+    let study = StudyUid::parse(uid(tags::STUDY_INSTANCE_UID)?).map_err(invalid_uid)?;
+    let series = SeriesUid::parse(uid(tags::SERIES_INSTANCE_UID)?).map_err(invalid_uid)?;
+    let instance = SopInstanceUid::parse(uid(tags::SOP_INSTANCE_UID)?).map_err(invalid_uid)?;
     let is_requested = match objects {
-        DicomResource::Study(of) => *of == study,
-        DicomResource::Series(of, in_series) => *of == study && *in_series == series,
-        DicomResource::Instance(of, in_series, own) | DicomResource::Frames(of, in_series, own, _) => {
-            *of == study && *in_series == series && *own == instance
+        DicomResource::Study(requested_study) => *requested_study == study,
+        DicomResource::Series(requested_study, requested_series) => {
+            *requested_study == study && *requested_series == series
+        }
+        DicomResource::Instance(requested_study, requested_series, requested_instance)
+        | DicomResource::Frames(requested_study, requested_series, requested_instance, _) => {
+            *requested_study == study && *requested_series == series && *requested_instance == instance
         }
     };
     Ok(is_requested.then(|| DicomResource::Instance(study, series, instance).path()))
 }
 
-/// The error of a response for an error of the reader, whose own text may contain values.
+/// Converts an error of the parser, whose text may contain values, to an error of the response.
 pub(super) fn to_stream_error(error: &ReadError) -> StreamError {
     StreamError::Unreadable(match error {
         ReadError::NotDicom => "an object that is not a DICOM file (PS3.10)",
@@ -209,6 +212,6 @@ pub(super) fn to_stream_error(error: &ReadError) -> StreamError {
         ReadError::TransferSyntax(_) => "an instance in a transfer syntax that cannot be read",
         ReadError::TooLarge => "an instance whose attributes are too large",
         ReadError::Truncated => "an instance that is truncated",
-        ReadError::Malformed(_) | ReadError::Io(_) => "an instance whose structure is broken",
+        ReadError::Malformed(_) | ReadError::Io(_) => "an instance whose structure is malformed",
     })
 }

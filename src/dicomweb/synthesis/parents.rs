@@ -1,6 +1,6 @@
-//! The UIDs of the parents of rows, from the requested URL: DICOM-RST omits them from its rows.
+//! The UIDs of the parents of rows, from the URL of the request, because rows of DICOM-RST lack them.
 //!
-//! A UID that the URL does not contain is not invented: instances of a study get no series. The same archive returns the whole
+//! A UID that the URL does not contain is not added: the rows of instances of a study get no series. DICOM-RST returns the whole
 //! study for a series or an instance, so rows with other UIDs than the URL are omitted.
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use super::row::{Element, add_missing};
 use crate::upstream::{DicomResource, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, SopInstanceUid, StudyUid, Tag, tags};
 
-/// The UIDs in a URL, to which each row of the response belongs.
+/// The UIDs in a URL, which each row of the response must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::dicomweb) struct Parents {
     study: Option<StudyUid>,
@@ -18,7 +18,7 @@ pub(in crate::dicomweb) struct Parents {
 }
 
 impl Parents {
-    /// The parents of the rows of a search.
+    /// Returns the parents of the rows of a search.
     pub(in crate::dicomweb) fn of_search(level: &SearchLevel) -> Self {
         match level {
             SearchLevel::Studies | SearchLevel::AllSeries | SearchLevel::AllInstances => Self::default(),
@@ -31,7 +31,7 @@ impl Parents {
         }
     }
 
-    /// The parents of the metadata of `objects`.
+    /// Returns the parents of the metadata of `objects`.
     pub(in crate::dicomweb) fn of_objects(objects: &DicomResource) -> Self {
         match objects {
             DicomResource::Study(study) => Self { study: Some(study.clone()), ..Self::default() },
@@ -52,12 +52,12 @@ impl Parents {
         self.study.is_none()
     }
 
-    /// Whether a row has these UIDs, or lacks them.
-    pub(in crate::dicomweb) fn admit(&self, attributes: &Attributes) -> bool {
-        self.uids().all(|(tag, uid)| attributes.text(tag).is_none_or(|own| own == uid))
+    /// Whether each of these UIDs is equal in the row, or missing from it.
+    pub(in crate::dicomweb) fn matches(&self, attributes: &Attributes) -> bool {
+        self.uids().all(|(tag, uid)| attributes.text(tag).is_none_or(|row_uid| row_uid == uid))
     }
 
-    /// `row` with those of these UIDs that it lacks.
+    /// Adds the UIDs that `row` lacks.
     pub(super) fn add_to(&self, row: Bytes, attributes: &Attributes) -> Bytes {
         let elements: Vec<_> =
             self.uids().map(|(tag, uid)| Element::new(tag, "UI", &[format!("\"{uid}\"")])).collect();

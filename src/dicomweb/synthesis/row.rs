@@ -1,4 +1,4 @@
-//! Adds elements that a row of an archive lacks. Everything else stays byte for byte.
+//! Adds elements that a row of an archive lacks. The bytes of the other elements do not change.
 
 use std::borrow::Cow;
 
@@ -16,21 +16,21 @@ pub(super) struct Element {
 }
 
 impl Element {
-    /// An element with these values, each in JSON.
+    /// Creates an element with `values`, each of which is JSON.
     pub(super) fn new(tag: Tag, vr: &str, values: &[String]) -> Self {
         Self { tag, text: format!("{{\"vr\":\"{vr}\",\"Value\":[{}]}}", values.join(",")) }
     }
 }
 
 /// Whether a row has a value for `tag`.
-pub(super) fn has(attributes: &Attributes, tag: Tag) -> bool {
+pub(super) fn has_value(attributes: &Attributes, tag: Tag) -> bool {
     attributes.get(tag).is_some_and(|element| !element.values.is_empty())
 }
 
-/// `row`, whose attributes are `attributes`, with those of `elements` for which it has no value, in the order of the tags;
-/// `row` itself if it lacks none.
+/// Inserts those of `elements` for which `row` has no value, in the order of the tags. `attributes` are those of `row`. Returns
+/// `row` unchanged if it lacks none of them.
 pub(super) fn add_missing(row: Bytes, attributes: &Attributes, elements: &[Element]) -> Bytes {
-    let missing: Vec<_> = elements.iter().filter(|element| !has(attributes, element.tag)).collect();
+    let missing: Vec<_> = elements.iter().filter(|element| !has_value(attributes, element.tag)).collect();
     if missing.is_empty() {
         return row;
     }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_inserted_in_the_order_of_tags_and_nothing_else_changes() {
+    fn elements_are_inserted_in_the_order_of_tags_without_other_changes() {
         let study = Element::new(tags::STUDY_INSTANCE_UID, "UI", &["\"1.2\"".to_owned()]);
         let add = |row: &str| add(row, std::slice::from_ref(&study));
         let text = r#""0020000D":{"vr":"UI","Value":["1.2"]}"#;

@@ -1,8 +1,8 @@
-//! Synthesizes bulk data (PS3.18 10.4.1.1.4) from the instance that contains it, at the BulkDataURI of synthesized metadata:
-//! `{instance}/bulkdata/7FE00010`, with the path of tags and item numbers to the value.
+//! Synthesizes bulk data (PS3.18 10.4.1.1.4) from the instance that contains it. The BulkDataURI of synthesized metadata is
+//! `{instance}/bulkdata/7FE00010`: the path of tags and item numbers to the value.
 //!
-//! The instance is read up to the value, and the value is streamed. Native values are in little-endian order, in whatever order
-//! they are stored; encapsulated pixel data is sent frame by frame, still compressed. Nothing is decoded.
+//! The instance is read up to the value, and the value is streamed. Native values are converted to little-endian order;
+//! encapsulated pixel data is sent frame by frame without decoding.
 
 use std::io::Read;
 
@@ -27,28 +27,28 @@ use dicom_model::tags;
 use http_messages::body::Body;
 use http_messages::multipart::writer::PartWriter;
 
-/// Bytes of a value in memory at once; a multiple of every word size.
+/// Size of a chunk of a value in bytes, a multiple of every word size.
 const CHUNK_SIZE: u64 = 64 * 1024;
 
 /// The transfer syntax of native values in responses.
 const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 
-/// The response with the value of `instance` at `steps`, in the layout of the most preferred of `ranges`.
+/// Responds with the value of `instance` at `steps`, in the layout that the first acceptable range of `ranges` requires.
 pub(super) async fn respond(
     archive: &Archive,
     instance: &DicomResource,
     steps: Vec<Step>,
     ranges: &[MediaRange],
 ) -> Result<Response<Body>, DicomwebError> {
-    let received = retrieve(archive, instance).await?;
+    let instances = retrieve(archive, instance).await?;
     let (sender, lookup) = oneshot::channel();
     let search = ValueSearch { uid: uid_of(instance), steps, ranges: ranges.to_vec() };
-    let mut pieces = received.process(move |received, output| search.run(received, output, sender));
+    let mut chunks = instances.process(move |reader, output| search.run(reader, output, sender));
     match lookup.await {
         Ok(ValueLookup::Value { content_type, length }) => {
             let content_type =
                 HeaderValue::from_str(&content_type).map_err(|_| DicomwebError::Interrupted)?;
-            let mut response = assembled::with_type(content_type, list::body_of(archive, pieces));
+            let mut response = assembled::with_type(content_type, list::body_of(archive, chunks));
             if let Some(length) = length {
                 response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
             }
@@ -56,7 +56,7 @@ pub(super) async fn respond(
         }
         Ok(ValueLookup::NotAccepted) => Err(DicomwebError::NotAcceptable),
         Ok(ValueLookup::NotFound) => Err(DicomwebError::not_held(archive)),
-        Err(_) => Err(match pieces.next().await {
+        Err(_) => Err(match chunks.next().await {
             Some(Err(error)) => error.before_response(archive),
             _ => DicomwebError::Interrupted,
         }),
@@ -73,15 +73,15 @@ fn uid_of(instance: &DicomResource) -> Option<String> {
 /// The result of the search for a value.
 #[derive(Debug)]
 enum ValueLookup {
-    /// The value is found, and its bytes follow: `length` of them, if that is known.
+    /// The value was found, and its bytes follow. `length` is their number, if it is known.
     Value { content_type: String, length: Option<u64> },
-    /// The client accepts no layout in which the value is available.
+    /// The client accepts no layout of the value.
     NotAccepted,
-    /// The instance has no such value, or there is no such instance.
+    /// The value or the instance does not exist.
     NotFound,
 }
 
-/// The value that is searched for, and the media types that the client accepts.
+/// The search for a value, with the media types that the client accepts.
 #[derive(Debug)]
 struct ValueSearch {
     uid: Option<String>,
@@ -92,14 +92,14 @@ struct ValueSearch {
 impl ValueSearch {
     fn run(
         self,
-        received: &mut ObjectReader,
+        reader: &mut ObjectReader,
         output: &OutputSender,
         sender: oneshot::Sender<ValueLookup>,
     ) -> Result<(), StreamError> {
-        while received.next()? {
-            let mut object = Object::open(&mut *received, None).map_err(|error| to_stream_error(&error))?;
+        while reader.advance()? {
+            let mut object = Object::open(&mut *reader, None).map_err(|error| to_stream_error(&error))?;
             let header = object.header_before(&self.steps).map_err(|error| to_stream_error(&error))?;
-            // An archive may return more than was requested. No value precedes the UID of its instance.
+            // An archive may return other instances too. The UID of the instance precedes the value.
             if header.data.text(tags::SOP_INSTANCE_UID) != self.uid.as_deref() {
                 continue;
             }
@@ -158,7 +158,7 @@ impl ValueSearch {
         let extended = header.extended_offsets.as_deref();
         let mut stream =
             Stream::open(object, frames, transfer_syntax, extended).map_err(|error| frame_error(&error))?;
-        // If the frames cannot be located from the start, the response is an error.
+        // If the first frame cannot be located, the response is an error.
         let mut next = stream.next(object).map_err(|error| frame_error(&error))?;
         let mut parts = match layout(&self.ranges, payload) {
             Some(PayloadLayout::Single) => {
@@ -178,34 +178,40 @@ impl ValueSearch {
                 return Ok(());
             }
         };
-        while let Some(piece) = next {
-            if let Some(parts) = parts.as_mut().filter(|_| piece.begins_frame) {
+        while let Some(chunk) = next {
+            if let Some(parts) = parts.as_mut().filter(|_| chunk.begins_frame) {
                 output.send(parts.begin_part(&part_type, None).into())?;
             }
-            output.send(piece.bytes)?;
+            output.send(chunk.bytes)?;
             next = stream.next(object).map_err(|error| frame_error(&error))?;
         }
         parts.map_or(Ok(()), |parts| output.send(parts.end().into()))
     }
 }
 
-/// Reports the result of the search; the client may have disconnected.
+/// Reports the result of the search.
 fn report(sender: oneshot::Sender<ValueLookup>, lookup: ValueLookup) {
+    // The client may have disconnected.
     let _ = sender.send(lookup);
 }
 
-/// Sends the next `length` bytes of `source`, with the bytes of each word of size `swap` reversed.
-fn copy(source: &mut impl Read, length: u64, swap: usize, output: &OutputSender) -> Result<(), StreamError> {
-    let mut left = length;
-    while left > 0 {
-        let wanted = left.min(CHUNK_SIZE);
-        let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
-        let read = source.take(wanted).read_to_end(&mut bytes);
-        if read.map_or(true, |read| (read as u64) < wanted) {
+/// Sends the next `length` bytes of `source`, with the bytes of each word of `word_size` reversed.
+fn copy(
+    source: &mut impl Read,
+    length: u64,
+    word_size: usize,
+    output: &OutputSender,
+) -> Result<(), StreamError> {
+    let mut remaining = length;
+    while remaining > 0 {
+        let chunk_size = remaining.min(CHUNK_SIZE);
+        let mut bytes = Vec::with_capacity(usize::try_from(chunk_size).unwrap_or_default());
+        let read = source.take(chunk_size).read_to_end(&mut bytes);
+        if read.map_or(true, |read| (read as u64) < chunk_size) {
             return Err(StreamError::Unreadable("an instance that is truncated"));
         }
-        swap_words(&mut bytes, swap);
-        left -= wanted;
+        swap_words(&mut bytes, word_size);
+        remaining -= chunk_size;
         output.send(bytes.into())?;
     }
     Ok(())

@@ -1,19 +1,20 @@
-//! Searches for archives that do not decode percent-escapes: what is sent, and which of the returned rows match.
+//! Adapts searches to archives that do not decode percent-escapes, and filters the returned rows.
 //!
-//! RFC 3986 3.4 allows `/ ? : @` and most sub-delimiters unescaped in a query. A value that must be escaped (`^`, blanks,
-//! letters beyond ASCII) never matches at an archive that compares the escape itself. For such an archive a value is widened to
-//! a wildcard pattern that covers it, or omitted where no part of it can be written, and the rows are compared here with the
-//! exact value (PS3.4 C.2.2.2). What cannot be compared here is rejected: an empty list would claim that nothing matches.
+//! RFC 3986 3.4 allows `/ ? : @` and most sub-delimiters unescaped in a query. A value that must be escaped (`^`, spaces,
+//! characters outside ASCII) matches nothing in an archive that compares the escape itself. For such an archive a value is
+//! widened to a wildcard pattern that covers it, or omitted if no part of it can be sent unescaped. The rows are then compared
+//! with the exact value here (PS3.4 C.2.2.2). A value that cannot be compared here is rejected, because an empty list would mean
+//! that nothing matches.
 
 use dicom_core::VR;
 
 use super::QidoQuery;
 use super::query::MatchingOption;
-use super::value::{MatchValue, is_writable};
+use super::value::{MatchValue, is_unescaped};
 use crate::upstream::Profile;
 use dicom_model::{Attributes, NameGroup, Tag, Value, tag, tags};
 
-/// Why an archive cannot be searched for a value, nor its rows be compared with it.
+/// The reason why neither an archive can be searched for a value nor its rows be compared with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "does not decode percent-escapes, and cannot be searched for this {attribute} without them: {reason}"
@@ -24,18 +25,19 @@ pub struct UnsearchableValue {
     reason: &'static str,
 }
 
-/// A search in the form that an archive understands.
+/// A search that an archive evaluates correctly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NarrowedQuery {
     /// The query that is sent.
     pub query: QidoQuery,
-    /// What the returned rows are compared with.
+    /// The filter for the returned rows.
     pub filter: RowFilter,
-    /// Fuzzy matching was requested, which the gateway does not do: its matching is literal (PS3.18 8.3.4.2).
+    /// Whether fuzzy matching was requested and is replaced by literal matching, because the gateway does not support fuzzy
+    /// matching (PS3.18 8.3.4.2).
     pub is_literal_only: bool,
 }
 
-/// What rows are compared with. Without keys every row matches.
+/// A filter of rows. Without keys every row matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowFilter {
     keys: Vec<Key>,
@@ -46,27 +48,27 @@ struct Key {
     tag: Tag,
     is_name: bool,
     value: String,
-    /// Part of the value was sent to the archive, so that each row has the attribute.
+    /// Whether a part of the value was sent to the archive, so that each row has the attribute.
     is_sent: bool,
 }
 
 impl QidoQuery {
-    /// The same search in characters that an archive of `profile` understands.
+    /// Adapts the search to an archive with `profile`.
     pub fn narrowed_for(&self, profile: &Profile) -> Result<NarrowedQuery, UnsearchableValue> {
         let mut query = self.clone();
         let mut filter = RowFilter::default();
         if !profile.decodes_escapes {
             for (tag, MatchValue(value)) in &self.matches {
-                if value.bytes().all(is_writable) {
+                if value.bytes().all(is_unescaped) {
                     continue;
                 }
-                let key = Key::read(*tag, value)?;
-                let pattern = MatchValue::widened(value, profile.keeps_padding);
+                let key = Key::new(*tag, value)?;
+                let pattern = MatchValue::widen(value, profile.keeps_padding);
                 query = match pattern {
                     Some(pattern) => query.matching(*tag, pattern),
                     None => query.without(*tag),
                 };
-                // The rows must contain the attribute that they are compared by.
+                // The rows must contain the attribute that is compared.
                 query = query.include(&[*tag]);
                 filter.keys.push(Key { is_sent: query.is_matching(*tag), ..key });
             }
@@ -86,9 +88,9 @@ impl RowFilter {
     }
 
     /// Whether `row` matches the search.
-    pub fn admits(&self, row: &Attributes) -> Result<bool, UnsearchableValue> {
+    pub fn matches(&self, row: &Attributes) -> Result<bool, UnsearchableValue> {
         for key in &self.keys {
-            if !key.admits(row)? {
+            if !key.matches(row)? {
                 return Ok(false);
             }
         }
@@ -97,7 +99,7 @@ impl RowFilter {
 }
 
 impl Key {
-    fn read(tag: Tag, value: &str) -> Result<Self, UnsearchableValue> {
+    fn new(tag: Tag, value: &str) -> Result<Self, UnsearchableValue> {
         let unsearchable = |reason| UnsearchableValue { attribute: keyword(tag), reason };
         let vr = tag::value_representation(tag);
         let is_text = matches!(
@@ -121,7 +123,7 @@ impl Key {
         if !is_text {
             return Err(unsearchable("it is not text, which the gateway could compare itself"));
         }
-        // Archives do not agree on the meaning of a comma.
+        // Archives interpret a comma in different ways.
         if value.contains(['\\', ',']) {
             return Err(unsearchable("search for such values one by one instead of by a list"));
         }
@@ -129,28 +131,28 @@ impl Key {
             return Err(unsearchable("matching of empty values is not possible"));
         }
         let is_name = vr == Some(VR::PN);
-        Ok(Self { tag, is_name, value: comparable(value, is_name), is_sent: false })
+        Ok(Self { tag, is_name, value: normalize(value, is_name), is_sent: false })
     }
 
-    fn admits(&self, row: &Attributes) -> Result<bool, UnsearchableValue> {
+    fn matches(&self, row: &Attributes) -> Result<bool, UnsearchableValue> {
         let unsearchable = |reason| UnsearchableValue { attribute: keyword(self.tag), reason };
         let Some(element) = row.get(self.tag) else {
             return if self.is_sent { Err(unsearchable("its rows do not contain it")) } else { Ok(false) };
         };
-        let fits = |text: &str| matches_pattern(&self.value, &comparable(text, self.is_name));
-        let any = element.values.iter().any(|value| match value {
-            Value::Text(text) => fits(text),
+        let is_match = |text: &str| matches_pattern(&self.value, &normalize(text, self.is_name));
+        let has_match = element.values.iter().any(|value| match value {
+            Value::Text(text) => is_match(text),
             Value::Name(name) => {
                 let groups = [&name.alphabetic, &name.ideographic, &name.phonetic];
-                let groups = groups.map(|group| group.as_ref().map(text_of).unwrap_or_default());
-                groups.iter().any(|group| !group.is_empty() && fits(group)) || fits(&groups.join("="))
+                let groups = groups.map(|group| group.as_ref().map(group_text).unwrap_or_default());
+                groups.iter().any(|group| !group.is_empty() && is_match(group)) || is_match(&groups.join("="))
             }
             Value::Item(_) => false,
         });
-        if !any && !can_hold(row, &self.value) {
-            return Err(unsearchable("its rows are in a character set that does not have these letters"));
+        if !has_match && !can_contain(row, &self.value) {
+            return Err(unsearchable("its rows are in a character set that does not have these characters"));
         }
-        Ok(any)
+        Ok(has_match)
     }
 }
 
@@ -158,8 +160,8 @@ fn keyword(tag: Tag) -> &'static str {
     tag::keyword(tag).unwrap_or("attribute")
 }
 
-/// Whether a row in its character set could contain that value.
-fn can_hold(row: &Attributes, value: &str) -> bool {
+/// Whether the character set of `row` has all characters of `value`.
+fn can_contain(row: &Attributes, value: &str) -> bool {
     match row.text(tags::SPECIFIC_CHARACTER_SET) {
         None | Some("ISO_IR 192") => true,
         Some("ISO_IR 100") => value.chars().all(|character| character <= '\u{ff}'),
@@ -167,44 +169,44 @@ fn can_hold(row: &Attributes, value: &str) -> bool {
     }
 }
 
-fn text_of(group: &NameGroup) -> String {
+fn group_text(group: &NameGroup) -> String {
     let components = [&group.family, &group.given, &group.middle, &group.prefix, &group.suffix];
     components.map(AsRef::as_ref).join("^").trim_end_matches('^').to_owned()
 }
 
-/// The form in which values are compared: padding does not count, nor do the case of names (PS3.4 C.2.2.2.1) and trailing empty
+/// Normalizes a value for the comparison: removes padding, and for names the case (PS3.4 C.2.2.2.1) and trailing empty
 /// components (PS3.5 6.2.1).
-fn comparable(text: &str, is_name: bool) -> String {
+fn normalize(text: &str, is_name: bool) -> String {
     let text = text.trim_matches(' ');
     if is_name { text.trim_end_matches(['^', '=', ' ']).to_lowercase() } else { text.to_owned() }
 }
 
-/// Whether `text` matches `pattern`, in which `*` matches any characters and `?` matches one (PS3.4 C.2.2.2.4). Backtracks to
-/// the last `*` only.
+/// Whether `text` matches `pattern`, in which `*` matches any sequence of characters and `?` one character (PS3.4 C.2.2.2.4).
+/// Backtracks only to the last `*`.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut position, mut back) = (0, 0, None);
-    while position < text.len() {
-        match pattern.get(at) {
+    let (mut pattern_index, mut text_index, mut backtrack) = (0, 0, None);
+    while text_index < text.len() {
+        match pattern.get(pattern_index) {
             Some('*') => {
-                back = Some((at + 1, position));
-                at += 1;
+                backtrack = Some((pattern_index + 1, text_index));
+                pattern_index += 1;
             }
-            Some(wanted) if *wanted == '?' || *wanted == text[position] => {
-                at += 1;
-                position += 1;
+            Some(character) if *character == '?' || *character == text[text_index] => {
+                pattern_index += 1;
+                text_index += 1;
             }
-            _ => match back {
-                Some((behind, begin)) => {
-                    at = behind;
-                    position = begin + 1;
-                    back = Some((behind, begin + 1));
+            _ => match backtrack {
+                Some((after_star, match_start)) => {
+                    pattern_index = after_star;
+                    text_index = match_start + 1;
+                    backtrack = Some((after_star, match_start + 1));
                 }
                 None => return false,
             },
         }
     }
-    pattern.get(at..).is_some_and(|rest| rest.iter().all(|character| *character == '*'))
+    pattern.get(pattern_index..).is_some_and(|rest| rest.iter().all(|character| *character == '*'))
 }
 
 #[cfg(test)]
@@ -213,17 +215,17 @@ mod tests {
     use crate::upstream::SearchLevel;
     use proptest::prelude::*;
 
-    fn narrowed(tag: Tag, value: &str) -> Result<NarrowedQuery, UnsearchableValue> {
+    fn narrow(tag: Tag, value: &str) -> Result<NarrowedQuery, UnsearchableValue> {
         let query = QidoQuery::new(SearchLevel::Studies).matching(tag, MatchValue::raw(value));
         query.narrowed_for(&Profile::find("orthanc").unwrap())
     }
 
-    fn sent(tag: Tag, value: &str) -> String {
-        narrowed(tag, value).unwrap().query.canonical()
+    fn sent_query(tag: Tag, value: &str) -> String {
+        narrow(tag, value).unwrap().query.canonical()
     }
 
-    fn admits(tag: Tag, value: &str, row: &str) -> Result<bool, UnsearchableValue> {
-        narrowed(tag, value).unwrap().filter.admits(&serde_json::from_str(row).unwrap())
+    fn matches(tag: Tag, value: &str, row: &str) -> Result<bool, UnsearchableValue> {
+        narrow(tag, value).unwrap().filter.matches(&serde_json::from_str(row).unwrap())
     }
 
     #[test]
@@ -244,9 +246,12 @@ mod tests {
 
     #[test]
     fn a_value_that_needs_escapes_is_widened_or_omitted() {
-        assert_eq!(sent(tags::PATIENT_NAME, "Doe^J*"), "studies?PatientName=Doe*J*&includefield=00100010");
-        assert_eq!(sent(tags::PATIENT_ID, "A+1=;'x"), "studies?PatientID=A*1*x*&includefield=00100020");
-        assert_eq!(sent(tags::PATIENT_NAME, "山田^*"), "studies?includefield=00100010");
+        assert_eq!(
+            sent_query(tags::PATIENT_NAME, "Doe^J*"),
+            "studies?PatientName=Doe*J*&includefield=00100010"
+        );
+        assert_eq!(sent_query(tags::PATIENT_ID, "A+1=;'x"), "studies?PatientID=A*1*x*&includefield=00100020");
+        assert_eq!(sent_query(tags::PATIENT_NAME, "山田^*"), "studies?includefield=00100010");
     }
 
     #[test]
@@ -262,16 +267,16 @@ mod tests {
             ("M\u{fc}ller", "M\u{fc}ller", true),
             ("M\u{fc}ller", "Moeller", false),
         ] {
-            assert_eq!(admits(tags::PATIENT_NAME, value, &name(text)), Ok(expected), "{value} {text}");
+            assert_eq!(matches(tags::PATIENT_NAME, value, &name(text)), Ok(expected), "{value} {text}");
         }
         let id = r#"{"00100020":{"vr":"LO","Value":["A+1 "]}}"#;
-        assert_eq!(admits(tags::PATIENT_ID, "A+1", id), Ok(true));
-        assert_eq!(admits(tags::PATIENT_ID, "a+1", id), Ok(false));
-        let three =
+        assert_eq!(matches(tags::PATIENT_ID, "A+1", id), Ok(true));
+        assert_eq!(matches(tags::PATIENT_ID, "a+1", id), Ok(false));
+        let two_groups =
             r#"{"00100010":{"vr":"PN","Value":[{"Alphabetic":"Yamada^Tarou","Ideographic":"山田^太郎"}]}}"#;
-        assert_eq!(admits(tags::PATIENT_NAME, "山田^*", three), Ok(true));
-        assert_eq!(admits(tags::PATIENT_NAME, "Yamada^Tarou=山田^太郎", three), Ok(true));
-        assert_eq!(admits(tags::PATIENT_NAME, "田山^*", three), Ok(false));
+        assert_eq!(matches(tags::PATIENT_NAME, "山田^*", two_groups), Ok(true));
+        assert_eq!(matches(tags::PATIENT_NAME, "Yamada^Tarou=山田^太郎", two_groups), Ok(true));
+        assert_eq!(matches(tags::PATIENT_NAME, "田山^*", two_groups), Ok(false));
     }
 
     #[test]
@@ -282,33 +287,33 @@ mod tests {
             (tags::PATIENT_ID, "\"\""),
             (tags::STUDY_DATE, "2024 01"),
         ] {
-            assert!(narrowed(tag, value).is_err(), "{value}");
+            assert!(narrow(tag, value).is_err(), "{value}");
         }
         let latin =
             r#"{"00080005":{"Value":["ISO_IR 100"]},"00100010":{"vr":"PN","Value":[{"Alphabetic":"^"}]}}"#;
-        assert!(admits(tags::PATIENT_NAME, "山田^*", latin).is_err());
-        assert_eq!(admits(tags::PATIENT_NAME, "Doe^*", latin), Ok(false));
-        assert!(admits(tags::STUDY_DESCRIPTION, "Chest CT", "{}").is_err());
+        assert!(matches(tags::PATIENT_NAME, "山田^*", latin).is_err());
+        assert_eq!(matches(tags::PATIENT_NAME, "Doe^*", latin), Ok(false));
+        assert!(matches(tags::STUDY_DESCRIPTION, "Chest CT", "{}").is_err());
     }
 
     proptest! {
         #[test]
         fn wildcard_matching_agrees_with_a_recursive_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
-            fn slow(pattern: &[u8], text: &[u8]) -> bool {
+            fn matches_recursively(pattern: &[u8], text: &[u8]) -> bool {
                 match pattern.split_first() {
                     None => text.is_empty(),
-                    Some((b'*', rest)) => (0..=text.len()).any(|at| slow(rest, &text[at..])),
-                    Some((b'?', rest)) => !text.is_empty() && slow(rest, &text[1..]),
-                    Some((first, rest)) => text.first() == Some(first) && slow(rest, &text[1..]),
+                    Some((b'*', rest)) => (0..=text.len()).any(|index| matches_recursively(rest, &text[index..])),
+                    Some((b'?', rest)) => !text.is_empty() && matches_recursively(rest, &text[1..]),
+                    Some((first, rest)) => text.first() == Some(first) && matches_recursively(rest, &text[1..]),
                 }
             }
-            prop_assert_eq!(matches_pattern(&pattern, &text), slow(pattern.as_bytes(), text.as_bytes()));
+            prop_assert_eq!(matches_pattern(&pattern, &text), matches_recursively(pattern.as_bytes(), text.as_bytes()));
         }
 
         #[test]
         fn a_widened_pattern_covers_the_value(value in "[A-Z^ +é*?/]{1,10}") {
-            if let Some(MatchValue(pattern)) = MatchValue::widened(&value, false) {
-                prop_assert!(pattern.bytes().all(is_writable), "{}", pattern);
+            if let Some(MatchValue(pattern)) = MatchValue::widen(&value, false) {
+                prop_assert!(pattern.bytes().all(is_unescaped), "{}", pattern);
                 prop_assert!(matches_pattern(&pattern, value.trim_matches(' ')), "{} {}", pattern, value);
             }
         }

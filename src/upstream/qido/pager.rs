@@ -1,15 +1,15 @@
-//! Reads every row that one archive has for one search, however it pages (PS3.18 8.3.4.4).
+//! Reads all rows of one archive for one search, page by page (PS3.18 8.3.4.4).
 //!
-//! Archives differ: a short page proves nothing, nor does a missing `Warning: 299`; `limit` and `offset` may be ignored, so
-//! that every page is the first one; rows are repeated, or returned once per instance. So the pager counts the rows received
-//! and stops at an empty page, at a page without new rows, or, where the archive's profile says that its paging is reliable, at
-//! a short page. Each page overlaps the one before it by a few rows. If they differ, the list changed and rows may have been
-//! skipped, so the list is read again from its beginning. A page that continues where the last one ended but only repeats rows is
-//! not the end of the list if it is full or has a `Warning: 299`. After a page of one row the next page does not overlap it,
-//! because an archive that returns one row at a time would return the same row forever.
+//! Archives page in different ways: neither a short page nor a missing `Warning: 299` shows that the list is complete; an archive
+//! that ignores `limit` and `offset` always returns the first page; rows are repeated, or returned once per instance. Therefore
+//! the pager stops at an empty page, at a page without new rows, or at a short page if the profile of the archive says that its
+//! paging is reliable. Each page overlaps the previous page by a few rows. If the overlapping rows differ, the list has changed
+//! and rows may have been skipped, so the list is read again from its beginning. A page that continues the previous page but only
+//! repeats rows is not the end of the list if it is full or has a `Warning: 299`. After a page of one row the next page does not
+//! overlap it, because an archive that returns one row at a time would always return the same row.
 //!
-//! The pager does not know what the rows are for or how many of them may be held in memory: its caller stops when it has
-//! enough.
+//! The pager depends neither on the use of the rows nor on how many of them may be in memory: its caller stops when it has
+//! enough rows.
 
 use std::collections::HashSet;
 use std::marker::PhantomData;
@@ -21,17 +21,16 @@ use super::{QidoQuery, SearchLevel};
 use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, UpstreamRequest};
 use dicom_model::{Attributes, Tag, tags};
 
-/// How many rows each page repeats from the end of the one before it.
+/// The number of rows by which each page overlaps the previous one.
 const OVERLAP: usize = 3;
 
-/// How many pages in a row may hold repeated rows only, for archives that return one row per instance.
+/// Maximum number of consecutive pages that contain only repeated rows, for archives that return one row per instance.
 const MAX_REPEATING_PAGES: usize = 20;
 
-/// How often a list that changes while it is read is read again from its beginning.
+/// Maximum number of times that a list is read again from its beginning because it changed.
 const MAX_RESTARTS: usize = 2;
 
-/// What distinguishes a row from every other row of its list: the UIDs of its object and, because a UID may be assigned to two
-/// patients, the patient.
+/// The identity of a row in its list: the UIDs of its object and, because a UID may be assigned to two patients, the patient.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RowIdentity {
     uid: Box<str>,
@@ -40,10 +39,10 @@ pub struct RowIdentity {
 }
 
 impl RowIdentity {
-    /// The identity of a row at `level`; `None` if the row lacks its object's UID.
+    /// Returns the identity of a row at `level`; `None` if the row lacks the UID of its object.
     pub fn of(level: &SearchLevel, row: &Attributes) -> Option<Self> {
         let text = |tag: Tag| Box::<str>::from(row.text(tag).unwrap_or_default());
-        let own_tag = match level {
+        let uid_tag = match level {
             SearchLevel::Studies => tags::STUDY_INSTANCE_UID,
             SearchLevel::Series { .. } | SearchLevel::AllSeries => tags::SERIES_INSTANCE_UID,
             SearchLevel::Instances { .. }
@@ -51,36 +50,36 @@ impl RowIdentity {
             | SearchLevel::AllInstances => tags::SOP_INSTANCE_UID,
         };
         Some(Self {
-            uid: row.text(own_tag)?.into(),
+            uid: row.text(uid_tag)?.into(),
             parents: [text(tags::STUDY_INSTANCE_UID), text(tags::SERIES_INSTANCE_UID)],
             patient: [text(tags::PATIENT_ID), text(tags::ISSUER_OF_PATIENT_ID)],
         })
     }
 
-    /// The identity of an object that its UID alone identifies: an instance of one series.
-    pub fn of_uid(uid: &str) -> Self {
+    /// Returns the identity of an object that only its UID identifies: an instance of one series.
+    pub fn from_uid(uid: &str) -> Self {
         Self { uid: uid.into(), parents: Default::default(), patient: Default::default() }
     }
 
-    /// The object's UID.
+    /// Returns the UID of the object.
     pub fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// All values that the identity consists of.
+    /// Returns all values of the identity.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.uid).chain(&self.parents).chain(&self.patient).map(AsRef::as_ref)
     }
 }
 
-/// What reading a page showed.
+/// The state of a list after a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageEnd {
     /// The list may continue.
     More,
     /// The list is complete.
     Last,
-    /// The list changed while it was read and is read again: the caller must discard the rows received so far.
+    /// The list changed while it was read, and is read again. The caller must discard the rows received so far.
     Restart,
     /// The caller stopped, and the rest of the list is not read.
     Stopped,
@@ -92,76 +91,83 @@ pub struct Pager<'a, T, I> {
     archive: &'a Archive,
     query: &'a QidoQuery,
     identity: I,
-    list: Position,
-    restarts: usize,
+    position: ListPosition,
+    restart_count: usize,
     row: PhantomData<fn() -> T>,
 }
 
-/// How far a list has been read.
+/// The position up to which a list has been read.
 #[derive(Debug, Default)]
-struct Position {
-    seen: HashSet<RowIdentity>,
-    /// Rows received so far; rows repeated by the overlap count once.
-    received: usize,
-    /// The identities of the last page's rows, in order.
-    last: Vec<Option<RowIdentity>>,
-    /// How many pages have come since the last one with a new row.
-    repeating: usize,
+struct ListPosition {
+    known: HashSet<RowIdentity>,
+    /// The number of rows received so far, without those of overlaps.
+    received_count: usize,
+    /// The identities of the rows of the last page, in order.
+    last_page: Vec<Option<RowIdentity>>,
+    /// The number of pages since the last page with a new row.
+    repeating_page_count: usize,
 }
 
 impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> {
-    /// Reads the rows of `query` from `archive`; the query's own `limit` and `offset` are replaced.
+    /// Creates a pager for the rows of `query` at `archive`. `limit` and `offset` of the query are replaced.
     pub fn new(archive: &'a Archive, query: &'a QidoQuery, identity: I) -> Self {
-        Self { archive, query, identity, list: Position::default(), restarts: 0, row: PhantomData }
+        Self {
+            archive,
+            query,
+            identity,
+            position: ListPosition::default(),
+            restart_count: 0,
+            row: PhantomData,
+        }
     }
 
-    /// Requests `size` more rows. Passes the new ones to `each` in order, until it breaks; a row without an identity is passed each
-    /// time that it is received.
+    /// Requests `size` more rows. Passes the new rows to `add` in order, until it breaks; a row without an identity is passed
+    /// each time that it is received.
     ///
     /// It is an error if the list changes during every attempt to read it, or if the archive truncates the list and ignores the
     /// paging parameters.
     pub async fn next_page(
         &mut self,
         size: u32,
-        mut each: impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
+        mut add: impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
     ) -> Result<PageEnd, ArchiveError> {
-        // Fewer than the last page had, so that an archive with small pages still returns new rows.
-        let repeated = self.list.last.len().saturating_sub(1).min(OVERLAP);
-        match self.next_page_after(repeated, size, &mut each).await {
+        // The overlap is smaller than the last page, so that an archive with small pages still returns new rows.
+        let overlap = self.position.last_page.len().saturating_sub(1).min(OVERLAP);
+        match self.request_page(overlap, size, &mut add).await {
             // Some archives reject an offset at the end of the list.
             Err(error)
-                if repeated == 0
-                    && !self.list.last.is_empty()
+                if overlap == 0
+                    && !self.position.last_page.is_empty()
                     && matches!(error.kind, ArchiveErrorKind::Rejected(_)) =>
             {
-                self.next_page_after(1, size, &mut each).await
+                self.request_page(1, size, &mut add).await
             }
             end => end,
         }
     }
 
-    async fn next_page_after(
+    async fn request_page(
         &mut self,
-        repeated: usize,
+        overlap: usize,
         size: u32,
-        each: &mut impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
+        add: &mut impl FnMut(T, Option<&RowIdentity>) -> ControlFlow<()>,
     ) -> Result<PageEnd, ArchiveError> {
-        let Self { archive, query, identity, list, .. } = self;
-        let is_first = list.last.is_empty();
-        let offset = u32::try_from(list.received - repeated).unwrap_or(u32::MAX);
-        // Each page brings as many new rows as the first.
-        let limit = size.saturating_add(u32::try_from(repeated).unwrap_or(u32::MAX));
+        let Self { archive, query, identity, position, .. } = self;
+        let is_first = position.last_page.is_empty();
+        let offset = u32::try_from(position.received_count - overlap).unwrap_or(u32::MAX);
+        // Each page has as many new rows as the first one.
+        let limit = size.saturating_add(u32::try_from(overlap).unwrap_or(u32::MAX));
         let (mut has_new_rows, mut identities, mut is_stopped) = (false, Vec::new(), false);
-        let seen = &mut list.seen;
+        let known = &mut position.known;
         let take = |row: T| {
             let identity = identity(&row);
             let flow = match &identity {
-                Some(known) if seen.insert(known.clone()) => {
+                Some(new) if known.insert(new.clone()) => {
                     has_new_rows = true;
-                    each(row, Some(known))
+                    add(row, Some(new))
                 }
                 Some(_) => ControlFlow::Continue(()),
-                None => each(row, None),
+                None => add(row, None),
             };
             identities.push(identity);
             is_stopped |= flow.is_break();
@@ -178,50 +184,50 @@ impl<'a, T: DeserializeOwned, I: Fn(&T) -> Option<RowIdentity>> Pager<'a, T, I> 
         let is_end = if has_new_rows {
             is_short && is_reliable && is_first
         } else {
-            !(end.more || is_full && list.continues(repeated, &identities))
+            !(end.more || is_full && position.is_continued_by(overlap, &identities))
         };
         if is_end {
             return Ok(PageEnd::Last);
         }
-        list.repeating = if has_new_rows { 0 } else { list.repeating + 1 };
-        if list.is_cut_short(repeated, &identities) {
+        position.repeating_page_count = if has_new_rows { 0 } else { position.repeating_page_count + 1 };
+        if position.is_truncated(overlap, &identities) {
             return Err(archive.error(ArchiveErrorKind::Unpageable));
         }
-        if !list.continues(repeated, &identities) {
+        if !position.is_continued_by(overlap, &identities) {
             return self.restart();
         }
         if is_short && is_reliable {
             return Ok(PageEnd::Last);
         }
-        list.received += end.rows.saturating_sub(repeated);
-        list.last = identities;
+        position.received_count += end.rows.saturating_sub(overlap);
+        position.last_page = identities;
         Ok(PageEnd::More)
     }
 
     fn restart(&mut self) -> Result<PageEnd, ArchiveError> {
-        if self.restarts == MAX_RESTARTS {
+        if self.restart_count == MAX_RESTARTS {
             return Err(self.archive.error(ArchiveErrorKind::ListChanged));
         }
-        self.restarts += 1;
-        self.list = Position::default();
+        self.restart_count += 1;
+        self.position = ListPosition::default();
         Ok(PageEnd::Restart)
     }
 }
 
-impl Position {
-    /// Whether a page begins with the rows that the last one ended with.
-    fn continues(&self, repeated: usize, identities: &[Option<RowIdentity>]) -> bool {
-        let tail = self.last.len().checked_sub(repeated).and_then(|from| self.last.get(from..));
-        tail == identities.get(..repeated)
+impl ListPosition {
+    /// Whether a page begins with the last `overlap` rows of the previous page.
+    fn is_continued_by(&self, overlap: usize, identities: &[Option<RowIdentity>]) -> bool {
+        let start = self.last_page.len().checked_sub(overlap);
+        start.and_then(|start| self.last_page.get(start..)) == identities.get(..overlap)
     }
 
-    /// Whether the archive truncates its list and ignores the paging parameters: a page is the first one again, a little
-    /// longer or, although there are more rows, the same; or page after page holds repeated rows only.
-    fn is_cut_short(&self, repeated: usize, identities: &[Option<RowIdentity>]) -> bool {
-        let is_first_again = (self.repeating == 0 || !self.continues(repeated, identities))
-            && repeated > 0
-            && self.last.len() > repeated
-            && identities.starts_with(&self.last);
-        is_first_again || self.repeating > MAX_REPEATING_PAGES
+    /// Whether the archive truncates its list and ignores the paging parameters. Then a page begins with the whole previous page
+    /// instead of its end, or many consecutive pages contain only repeated rows.
+    fn is_truncated(&self, overlap: usize, identities: &[Option<RowIdentity>]) -> bool {
+        let repeats_page = (self.repeating_page_count == 0 || !self.is_continued_by(overlap, identities))
+            && overlap > 0
+            && self.last_page.len() > overlap
+            && identities.starts_with(&self.last_page);
+        repeats_page || self.repeating_page_count > MAX_REPEATING_PAGES
     }
 }

@@ -1,10 +1,10 @@
-//! One search: its level, match values, attributes and paging (PS3.18 8.3.4, 10.6.1).
+//! A search: its level, match values, attributes and paging (PS3.18 8.3.4, 10.6.1).
 
 use super::SearchLevel;
 use super::value::{MatchValue, escape_into};
 use dicom_model::{Tag, tag};
 
-/// One search. Building it cannot fail; if a key is given twice, the later value replaces the earlier one.
+/// A search. If a key is set twice, the later value replaces the earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QidoQuery {
     level: SearchLevel,
@@ -17,7 +17,7 @@ pub struct QidoQuery {
 }
 
 impl QidoQuery {
-    /// A search for everything at `level`.
+    /// Creates a search for all objects at `level`.
     pub fn new(level: SearchLevel) -> Self {
         Self {
             level,
@@ -30,7 +30,7 @@ impl QidoQuery {
         }
     }
 
-    /// Matches only objects with `value` in `tag`.
+    /// Adds a matching key: objects match only if they have `value` in `tag`.
     #[must_use]
     pub fn matching(mut self, tag: Tag, value: MatchValue) -> Self {
         self.matches.retain(|(earlier, _)| *earlier != tag);
@@ -45,7 +45,7 @@ impl QidoQuery {
         self
     }
 
-    /// Requests these attributes too (PS3.18 8.3.4.3).
+    /// Requests additional attributes (PS3.18 8.3.4.3).
     #[must_use]
     pub fn include(mut self, tags: &[Tag]) -> Self {
         self.include.extend_from_slice(tags);
@@ -59,21 +59,21 @@ impl QidoQuery {
         self
     }
 
-    /// Switches a matching option on or explicitly off.
+    /// Enables a matching option, or disables it explicitly.
     #[must_use]
-    pub fn option(mut self, option: MatchingOption, wanted: bool) -> Self {
+    pub fn option(mut self, option: MatchingOption, is_enabled: bool) -> Self {
         self.options.retain(|(earlier, _)| *earlier != option);
-        self.options.push((option, wanted));
+        self.options.push((option, is_enabled));
         self
     }
 
-    /// Returns at most `limit` rows, after skipping `offset` rows.
+    /// Requests at most `limit` rows after the first `offset` rows.
     #[must_use]
     pub fn page(self, limit: u32, offset: u32) -> Self {
         self.limit(limit).offset(offset)
     }
 
-    /// Returns at most `limit` rows.
+    /// Requests at most `limit` rows.
     #[must_use]
     pub fn limit(mut self, limit: u32) -> Self {
         self.limit = Some(limit);
@@ -87,12 +87,12 @@ impl QidoQuery {
         self
     }
 
-    /// Whether a matching option is switched on.
+    /// Whether a matching option is enabled.
     pub(super) fn has_option(&self, option: MatchingOption) -> bool {
         self.options.contains(&(option, true))
     }
 
-    /// The level of the search.
+    /// Returns the level of the search.
     pub fn level(&self) -> &SearchLevel {
         &self.level
     }
@@ -102,17 +102,17 @@ impl QidoQuery {
         self.matches.iter().any(|(key, _)| *key == tag)
     }
 
-    /// `limit` and `offset`.
+    /// Returns `limit` and `offset`.
     pub fn window(&self) -> (Option<u32>, u32) {
         (self.limit, self.offset.unwrap_or(0))
     }
 
-    /// The search as text, equal for equal searches: the key of caches and of single flight.
+    /// Returns the search as text, which is equal for equal searches: the key of caches and of single flight.
     pub fn canonical(&self) -> String {
         format!("{}?{}", self.level.path(), self.query_string(IncludeStyle::Repeated))
     }
 
-    /// The query string. This is the only place that escapes it.
+    /// Builds the query string. Values are escaped only here.
     pub(in crate::upstream) fn query_string(&self, style: IncludeStyle) -> String {
         let mut query = String::new();
         let mut push = |name: &str, value: &str| {
@@ -139,13 +139,13 @@ impl QidoQuery {
                 );
             }
         }
-        for (option, wanted) in &self.options {
-            push(option.parameter(), if *wanted { "true" } else { "false" });
+        for (option, is_enabled) in &self.options {
+            push(option.parameter(), if *is_enabled { "true" } else { "false" });
         }
         if let Some(limit) = self.limit {
             push("limit", &limit.to_string());
         }
-        // Some archives reject `offset=0`, which is the default anyway.
+        // Some archives reject `offset=0`, which is the default.
         if let Some(offset) = self.offset.filter(|offset| *offset > 0) {
             push("offset", &offset.to_string());
         }
@@ -174,16 +174,17 @@ impl MatchingOption {
     }
 }
 
-/// How an archive expects several attributes to be requested.
+/// The form in which an archive accepts several attributes in `includefield`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IncludeStyle {
     /// `includefield=a&includefield=b`.
     Repeated,
-    /// `includefield=a,b`: for archives that reject a repeated key.
+    /// `includefield=a,b`, for archives that reject a repeated key.
     List,
 }
 
-/// The keyword of an attribute of the standard, because some archives know only those; hexadecimal digits for other attributes.
+/// Returns the keyword of an attribute of the standard, because some archives know only keywords; for other attributes, the tag
+/// in hexadecimal digits.
 fn name_of(tag: Tag) -> String {
     tag::keyword(tag).map_or_else(|| tag::hex(tag), str::to_owned)
 }
@@ -217,9 +218,9 @@ mod tests {
         fn a_value_cannot_add_a_key(value in "\\PC{0,40}") {
             let query = QidoQuery::new(SearchLevel::Studies).matching(tags::PATIENT_ID, MatchValue::raw(&value));
             let text = query.query_string(IncludeStyle::Repeated);
-            let written = text.strip_prefix("PatientID=").unwrap();
-            prop_assert!(!written.contains(['&', '=', '#', ' ', '\\']), "{}", written);
-            prop_assert!(written.is_ascii());
+            let escaped = text.strip_prefix("PatientID=").unwrap();
+            prop_assert!(!escaped.contains(['&', '=', '#', ' ', '\\']), "{}", escaped);
+            prop_assert!(escaped.is_ascii());
         }
     }
 }

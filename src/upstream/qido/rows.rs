@@ -1,4 +1,4 @@
-//! Reads the rows of a search or of metadata, one by one, as they stream in.
+//! Reads the rows of a search or of metadata one by one while they stream.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,11 +13,11 @@ use crate::upstream::{Archive, ArchiveError, ArchiveErrorKind, ContentCoding, re
 use dicom_model::json::reader::RowReader;
 use http_messages::gzip::{Gunzip, GunzipError};
 
-/// Maximum length of a response in bytes. A series of 50,000 instances has 300 MB of metadata; anything longer is a mistake or
+/// Maximum length of a response in bytes. A series of 50,000 instances has 300 MB of metadata; a longer response is an error or
 /// an attack.
 const MAX_ANSWER_LEN: u64 = 512 * 1024 * 1024;
 
-/// Maximum length of a row of a search in bytes; some kilobytes are usual.
+/// Maximum length of a row of a search in bytes. Rows usually have a few kilobytes.
 const MAX_SEARCH_ROW_LEN: usize = 1024 * 1024;
 
 /// Maximum length of the metadata of one instance in bytes. An instance of many frames has a few megabytes.
@@ -28,52 +28,52 @@ const MAX_METADATA_ROW_LEN: usize = 64 * 1024 * 1024;
 pub struct RowsEnd {
     /// The number of rows in the response.
     pub rows: usize,
-    /// The archive reported that there are more (PS3.18 8.3.4.4: `Warning: 299`).
+    /// Whether the archive reported more rows (PS3.18 8.3.4.4: `Warning: 299`).
     pub more: bool,
 }
 
 impl Archive {
-    /// Sends `request` and passes each row of the response to `each` as soon as it is complete. A response without content has
-    /// no rows. A response that is not a complete array of objects is an error, which may follow rows that were already passed
-    /// on.
+    /// Sends `request` and passes each row of the response to `add` as soon as it is complete. A response without content has no
+    /// rows. A response that is not a complete array of objects is an error; rows before the error may already have been passed
+    /// to `add`.
     pub async fn rows<T: DeserializeOwned>(
         &self,
         request: UpstreamRequest,
-        mut each: impl FnMut(T),
+        mut add: impl FnMut(T),
     ) -> Result<RowsEnd, ArchiveError> {
-        let each = |row| {
-            each(row);
+        let add = |row| {
+            add(row);
             ControlFlow::Continue(())
         };
-        self.rows_until(request, each).await
+        self.rows_until(request, add).await
     }
 
-    /// As [`rows`](Self::rows), until `each` breaks; then the connection is closed and the rest of the response is not read.
+    /// Does the same as [`rows`](Self::rows) until `add` breaks. Then the connection is closed, and the rest of the response is
+    /// not read.
     pub async fn rows_until<T: DeserializeOwned>(
         &self,
         request: UpstreamRequest,
-        mut each: impl FnMut(T) -> ControlFlow<()>,
+        mut add: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<RowsEnd, ArchiveError> {
-        let none = RowsEnd { rows: 0, more: false };
+        let no_rows = RowsEnd { rows: 0, more: false };
         let response = self.send_and_decode(request.clone()).await?;
-        let Some(response) = self.unless_no_match(&request, response).await? else { return Ok(none) };
+        let Some(response) = self.unless_no_match(&request, response).await? else { return Ok(no_rows) };
         match response.status {
-            StatusCode::NO_CONTENT => return Ok(none),
+            StatusCode::NO_CONTENT => return Ok(no_rows),
             status if status.is_success() => {}
             status => return Err(self.error(error_kind(status, &response.headers))),
         }
         let more = has_more_rows(&response.headers);
-        // The client has decoded gzip and removed the header; what it leaves is gzip in another spelling, or not gzip.
-        let coding = ContentCoding::of(&response.headers).map_err(|what| self.unreadable(what))?;
+        // The client has decoded `gzip` and removed the header. It does not recognize other names of gzip.
+        let coding = ContentCoding::of(&response.headers).map_err(|content| self.unreadable(content))?;
         let max_row_len =
             if request.class() == Class::Search { MAX_SEARCH_ROW_LEN } else { MAX_METADATA_ROW_LEN };
-        let rows = self.read_rows(response.body, coding, max_row_len, &mut each).await?;
+        let rows = self.read_rows(response.body, coding, max_row_len, &mut add).await?;
         Ok(RowsEnd { rows, more })
     }
 
-    /// The response to `request`; `None` if the request is a search and the response means that nothing matches. Archives
-    /// express that as an empty list (which the caller reads), as 204, as 404 for the resource searched in, or as a success
-    /// without content.
+    /// Returns the response to `request`; `None` if the request is a search and the response means that nothing matches. In this
+    /// case archives return an empty list (which the caller reads), 204, 404 for the parent resource, or 200 without content.
     pub async fn unless_no_match(
         &self,
         request: &UpstreamRequest,
@@ -84,7 +84,7 @@ impl Archive {
         }
         let is_no_match = match response.status {
             StatusCode::NO_CONTENT => true,
-            // Nothing is below a study that does not exist (PS3.18 CP-2473). A study search has no such parent, so its 404
+            // 404 means that the study does not exist (PS3.18 CP-2473). For a study search, which has no parent resource, it
             // means a wrong URL.
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 !request.is_study_search() || self.profile().not_found_means_no_match
@@ -100,14 +100,14 @@ impl Archive {
         mut body: UpstreamBody,
         coding: ContentCoding,
         max_row_len: usize,
-        each: &mut impl FnMut(T) -> ControlFlow<()>,
+        add: &mut impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<usize, ArchiveError> {
         let mut reader = RowReader::with_max_row_len(max_row_len);
-        let (rows, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let each = &mut |row| {
+        let (row_count, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let add = &mut |row| {
             if !is_stopped.load(Ordering::Relaxed) {
-                rows.fetch_add(1, Ordering::Relaxed);
-                is_stopped.store(each(row).is_break(), Ordering::Relaxed);
+                row_count.fetch_add(1, Ordering::Relaxed);
+                is_stopped.store(add(row).is_break(), Ordering::Relaxed);
             }
         };
         let mut length: u64 = 0;
@@ -116,12 +116,12 @@ impl Archive {
             if length > MAX_ANSWER_LEN {
                 return Err(self.error(ArchiveErrorKind::TooLarge(MAX_ANSWER_LEN)));
             }
-            reader.push(text, each).map_err(|error| self.error(error))
+            reader.push(text, add).map_err(|error| self.error(error))
         };
         let undecodable = |error| {
             self.error(ArchiveErrorKind::Unreadable(match error {
-                GunzipError::Malformed => "the gzip body is broken",
-                GunzipError::TooLarge => "the gzip body decodes to more than any list can hold",
+                GunzipError::Malformed => "the gzip body is malformed",
+                GunzipError::TooLarge => "the gzip body decodes to more bytes than any list has",
             }))
         };
         let (mut gunzip, mut is_first) = ((coding == ContentCoding::Gzip).then(Gunzip::default), true);
@@ -150,18 +150,18 @@ impl Archive {
             }
         }
         if is_stopped.load(Ordering::Relaxed) {
-            return Ok(rows.into_inner());
+            return Ok(row_count.into_inner());
         }
         if let Some(gunzip) = &mut gunzip
             && let Some(piece) = gunzip.finish().map_err(undecodable)?
         {
             read(&piece)?;
         }
-        reader.finish(each).map_err(|error| self.error(error))
+        reader.finish(add).map_err(|error| self.error(error))
     }
 }
 
-/// The meaning of a status that is not a success.
+/// Returns the kind of error for a status that is not successful.
 fn error_kind(status: StatusCode, headers: &HeaderMap) -> ArchiveErrorKind {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {

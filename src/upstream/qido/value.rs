@@ -1,26 +1,25 @@
-//! Match values (PS3.4 C.2.2.2), and how they are written in a query (RFC 3986 3.4).
+//! Match values (PS3.4 C.2.2.2), and their escaping in a query (RFC 3986 3.4).
 
 use std::fmt::Write;
 
 use dicom_model::{DicomDate, Uid};
 
-/// A match value that every archive reads the same way.
+/// A match value that every archive interprets in the same way.
 ///
-/// Archives interpret `*`, `?`, `,` and `\` as operators wherever they occur, and some archives do not decode percent-escapes.
-/// So a literal value consists only of characters that mean themselves everywhere; any other value is widened to a pattern that
-/// covers it.
+/// Archives interpret `*`, `?`, `,` and `\` as operators, and some archives do not decode percent-escapes. Therefore a literal
+/// consists only of characters without a special meaning; any other value is widened to a pattern that covers it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MatchValue(pub(super) String);
 
 impl MatchValue {
-    /// `text` itself; `None` if an archive could read it as something else.
+    /// Returns `text` as a literal; `None` if an archive could interpret it in another way.
     pub fn exact(text: &str) -> Option<Self> {
         let text = text.trim_matches(' ');
         (!text.is_empty() && text.bytes().all(is_literal)).then(|| Self(text.to_owned()))
     }
 
-    /// A pattern that matches `text`, with `*` in place of every character that could be misread; `None` if only wildcards
-    /// remain, because that would match everything.
+    /// Returns a pattern that matches `text`, in which `*` replaces every character with a special meaning; `None` if the pattern
+    /// would match every value.
     pub fn wildcard(text: &str) -> Option<Self> {
         let mut pattern = String::new();
         for character in text.trim_matches(' ').chars() {
@@ -33,32 +32,32 @@ impl MatchValue {
         (pattern != "*" && !pattern.is_empty()).then_some(Self(pattern))
     }
 
-    /// A pattern without escapes that matches whatever `pattern` matches, including padded values if `is_padded`; `None` if
-    /// only wildcards remain, because that would match everything.
-    pub(super) fn widened(pattern: &str, is_padded: bool) -> Option<Self> {
-        let mut wide = String::new();
+    /// Widens `pattern` to a pattern without escapes, which also matches padded values if `is_padded` is set; `None` if it would
+    /// match every value.
+    pub(super) fn widen(pattern: &str, is_padded: bool) -> Option<Self> {
+        let mut widened = String::new();
         let padding = is_padded.then_some('*');
         for character in pattern.trim_matches(' ').chars().chain(padding) {
-            if character.is_ascii() && is_writable(character as u8) && character != '*' {
-                wide.push(character);
-            } else if !wide.ends_with('*') {
-                wide.push('*');
+            if character.is_ascii() && is_unescaped(character as u8) && character != '*' {
+                widened.push(character);
+            } else if !widened.ends_with('*') {
+                widened.push('*');
             }
         }
-        wide.chars().any(|character| !matches!(character, '*' | '?')).then_some(Self(wide))
+        widened.chars().any(|character| !matches!(character, '*' | '?')).then_some(Self(widened))
     }
 
-    /// A pattern that matches the literal with or without padding; `None` if the value is not a literal.
+    /// Returns a pattern that matches the literal with or without padding; `None` if the value is not a literal.
     pub fn padded(&self) -> Option<Self> {
         Self::exact(&self.0).map(|Self(exact)| Self(format!("{exact}*")))
     }
 
-    /// Any of `uids` (PS3.18 8.3.4.1: a comma-separated list).
+    /// Returns a value that matches each of `uids` (a comma-separated list in PS3.18 8.3.4.1).
     pub fn any_of(uids: &[Uid]) -> Option<Self> {
         (!uids.is_empty()).then(|| Self(uids.iter().map(Uid::as_str).collect::<Vec<_>>().join(",")))
     }
 
-    /// The days from `first` to `last` inclusive (PS3.4 C.2.2.2.5); `None` without either, because that would match everything.
+    /// Returns the range of the days from `first` to `last` inclusive (PS3.4 C.2.2.2.5); `None` without both.
     pub fn days(first: Option<DicomDate>, last: Option<DicomDate>) -> Option<Self> {
         match (first, last) {
             (None, None) => None,
@@ -70,32 +69,32 @@ impl MatchValue {
         }
     }
 
-    /// A value exactly as a DICOMweb client wrote it, with its operators.
+    /// Returns a value unchanged as a DICOMweb client has sent it, with its operators.
     pub fn raw(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
-/// Whether every archive reads the byte as itself: it needs no escape (RFC 3986 3.4) and is not a matching operator. A hyphen
-/// is an operator only in dates and times, which are never made from text.
+/// Whether the byte has no special meaning in any archive: it needs no escape (RFC 3986 3.4) and is not a matching operator. A
+/// hyphen is an operator only in dates and times, which are never created from text.
 ///
-/// The other unescaped characters of RFC 3986 are escaped too: `&` and `+` mean something else in a form, `;` and `=` separate
-/// keys for some servers, and every URL of `http` escapes the apostrophe (WHATWG URL, special-query percent-encode set).
+/// The other unescaped characters of RFC 3986 are escaped too: `&` and `+` have another meaning in a form, some servers separate
+/// keys at `;` and `=`, and URLs of `http` escape the apostrophe (WHATWG URL, special-query percent-encode set).
 fn is_literal(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'/' | b':' | b'@' | b'!' | b'$' | b'(' | b')')
 }
 
-/// Whether the byte is sent unescaped: it means itself, or is a matching operator, which some archives recognize only
+/// Whether the byte is sent unescaped: it has no special meaning, or is a matching operator, which some archives recognize only
 /// unescaped.
-pub(super) fn is_writable(byte: u8) -> bool {
+pub(super) fn is_unescaped(byte: u8) -> bool {
     is_literal(byte) || matches!(byte, b'*' | b'?' | b',')
 }
 
 /// Percent-escapes every byte that is not sent unescaped.
 pub(super) fn escape_into(query: &mut String, value: &str) {
     for byte in value.bytes() {
-        if is_writable(byte) {
+        if is_unescaped(byte) {
             query.push(char::from(byte));
         } else {
             // Writing to a string cannot fail.
@@ -110,31 +109,31 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_value_that_an_archive_could_misread_is_not_a_literal() {
-        for plain in ["P-1.2_3~x", "25/1807", "A(1)", "a@b:c!$"] {
-            assert!(MatchValue::exact(plain).is_some(), "{plain}");
+    fn a_value_with_a_special_character_is_not_a_literal() {
+        for literal in ["P-1.2_3~x", "25/1807", "A(1)", "a@b:c!$"] {
+            assert!(MatchValue::exact(literal).is_some(), "{literal}");
         }
-        for misread in [
+        for special in [
             "", " ", "P*1", "P?1", "P\\1", "P,1", "P 1", "P+1", "P%31", "P&x", "P;x", "P=x", "O'N", "Ж",
             "P\r\n",
         ] {
-            assert_eq!(MatchValue::exact(misread), None, "{misread:?}");
+            assert_eq!(MatchValue::exact(special), None, "{special:?}");
         }
     }
 
     #[test]
-    fn a_covering_pattern_never_matches_everything() {
+    fn a_pattern_never_matches_every_value() {
         let wildcard = |text| MatchValue::wildcard(text).map(|MatchValue(pattern)| pattern);
         assert_eq!(wildcard("P*1").as_deref(), Some("P*1"));
         assert_eq!(wildcard("Müller, A").as_deref(), Some("M*ller*A"));
         assert_eq!(wildcard("a\\b").as_deref(), Some("a*b"));
-        for open in ["", "*", "??", "山田", " , "] {
-            assert_eq!(wildcard(open), None, "{open:?}");
+        for unlimited in ["", "*", "??", "山田", " , "] {
+            assert_eq!(wildcard(unlimited), None, "{unlimited:?}");
         }
     }
 
     #[test]
-    fn days_make_ranges() {
+    fn days_are_written_as_ranges() {
         let day = |text| DicomDate::parse(text);
         let text = |first, last| MatchValue::days(first, last).map(|MatchValue(text)| text);
         assert_eq!(text(day("20240101"), day("20240131")).as_deref(), Some("20240101-20240131"));
@@ -146,22 +145,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_covering_pattern_covers(value in "[a-zA-Z0-9*?,\\\\ é^]{1,12}") {
+        fn a_pattern_matches_its_value(value in "[a-zA-Z0-9*?,\\\\ é^]{1,12}") {
             if let Some(MatchValue(pattern)) = MatchValue::wildcard(&value) {
-                prop_assert!(covers(&pattern, value.trim_matches(' ')));
+                prop_assert!(matches(&pattern, value.trim_matches(' ')));
             }
         }
     }
 
-    fn covers(pattern: &str, text: &str) -> bool {
+    fn matches(pattern: &str, text: &str) -> bool {
         match pattern.chars().next() {
             None => text.is_empty(),
             Some('*') => text
                 .char_indices()
-                .map(|(at, _)| at)
+                .map(|(index, _)| index)
                 .chain([text.len()])
-                .any(|at| covers(&pattern[1..], &text[at..])),
-            Some(first) => text.starts_with(first) && covers(&pattern[1..], &text[1..]),
+                .any(|index| matches(&pattern[1..], &text[index..])),
+            Some(first) => text.starts_with(first) && matches(&pattern[1..], &text[1..]),
         }
     }
 }
