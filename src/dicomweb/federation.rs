@@ -1,9 +1,9 @@
 //! The aggregate root, `/dicom-web/studies…`: all archives as one (PS3.18 chapters 9 and 10).
 //!
-//! Searches across studies query every archive and merge the rows by UID. Resources below a study are requested from the
-//! archives that hold it, which are located once and cached briefly. If one archive holds everything that is requested, its
-//! response is forwarded as below `/dicom-web/{archive}`; a list of several archives is merged here, and is complete or an
-//! error. Of several copies, the most complete one is retrieved.
+//! Searches across studies query every archive and merge the rows by UID. Resources of a study are requested from the archives
+//! that contain the study, whose ids are cached for a short time. If one archive contains the whole resource, its response is
+//! forwarded as for `/dicom-web/{archive}`. The rows of several archives are merged here; the list is complete or an error. Of
+//! several copies, the most complete one is retrieved.
 
 mod study_locator;
 
@@ -40,35 +40,35 @@ pub struct Federation {
 }
 
 impl Federation {
-    /// A federation of `archives`, in the order of the configuration. The locations of studies are cached in `cache`.
+    /// Creates a federation of `archives`, in the order of the configuration. The locations of studies are cached in `cache`.
     pub fn new(archives: Vec<Archive>, context: DicomwebContext, cache: Cache) -> Self {
         Self { archives, context, locator: StudyLocator::new(cache) }
     }
 
-    /// The archive with this id.
+    /// Returns the archive with `id`.
     pub fn archive(&self, id: &ArchiveId) -> Option<&Archive> {
         self.archives.iter().find(|archive| archive.id() == id)
     }
 
-    /// Responds to a request below `/dicom-web/{archive}/`. `public` is the public URL of `archive`, without a trailing slash:
-    /// `https://gateway.example/dicom-web/main`.
+    /// Responds to a request for `/dicom-web/{archive}/…`. `public_url` is the public URL of `archive`, without a trailing
+    /// slash: `https://gateway.example/dicom-web/main`.
     pub async fn respond_for_archive(
         &self,
         archive: &Archive,
         access: &Access,
-        public: &str,
+        public_url: &str,
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         authorize(access, &request)?;
-        let response = self.archive_response(archive, public, &request).await?;
+        let response = self.archive_response(archive, public_url, &request).await?;
         Ok(finish(&request, response))
     }
 
-    /// Responds to a request below `/dicom-web/`. `public` is the public URL of that root, without a trailing slash.
+    /// Responds to a request for `/dicom-web/…`. `public_url` is the public URL of `/dicom-web`, without a trailing slash.
     pub async fn respond(
         &self,
         access: &Access,
-        public: &str,
+        public_url: &str,
         request: DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         let resource = authorize(access, &request)?;
@@ -78,32 +78,35 @@ impl Federation {
             return Ok(finish(&request, empty));
         }
         let response = match (&resource, resource.study()) {
-            (_, Some(study)) => self.below_study(public, &request, &resource, study).await,
-            (Resource::Search(level), None) => self.search(public, &request, level, &self.all()).await,
+            (_, Some(study)) => self.respond_for_study(public_url, &request, &resource, study).await,
+            (Resource::Search(level), None) => {
+                self.search(public_url, &request, level, &self.all_archives()).await
+            }
             (_, None) => Err(PathError::Unknown.into()),
         };
         response.map(|response| finish(&request, response))
     }
 
-    /// The Capabilities Description of the root with the public URL `public`, without a trailing slash.
+    /// Returns the Capabilities Description of the root with the public URL `public`, without a trailing slash.
     pub fn describe(&self, public: &str, headers: &HeaderMap) -> Result<Response<Body>, DicomwebError> {
         capabilities::describe(public, headers)
     }
 
-    /// The response of one archive, cached or not.
+    /// Returns the response of one archive, from the cache if possible.
     async fn archive_response(
         &self,
         archive: &Archive,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
     ) -> Result<Response<Body>, DicomwebError> {
         let source = ArchiveResponses { context: &self.context, archive };
-        response_cache::respond(&self.context.response_cache, archive, public, request, &source).await
+        response_cache::respond(&self.context.response_cache, archive, public_url, request, &source).await
     }
 
-    async fn below_study(
+    /// Responds to a request for a resource of a study.
+    async fn respond_for_study(
         &self,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
         resource: &Resource,
         study: &StudyUid,
@@ -111,27 +114,29 @@ impl Federation {
         if matches!(request.target, Target::Resource(_)) {
             query::check(resource, &decode(request.query.unwrap_or_default())?)?;
         }
-        let location =
-            self.locator.of(study, series_of(resource), &self.archives, self.context.limits.max_scan).await?;
+        let location = self
+            .locator
+            .locate(study, series_of(resource), &self.archives, self.context.limits.max_scan)
+            .await?;
         let search = match resource {
             Resource::Search(level) => Some(level),
             _ => None,
         };
         if search.is_some() {
-            // A list without the rows of an archive that failed would be incomplete.
+            // Without the rows of an archive that failed, the list would be incomplete.
             location.require_every_archive()?;
         }
-        // Each of them is configured, because these archives were searched.
-        let mut holders: Vec<_> =
-            holders(&location, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
-        if *request.target == Target::UriService && !holders.is_empty() {
-            // An archive without this service cannot be used, although it holds the object.
-            holders.retain(|holder| holder.settings().wado_uri_url.is_some());
-            if holders.is_empty() {
+        // Every id is configured, because only configured archives are searched.
+        let mut sources: Vec<_> =
+            source_ids(&location, resource)?.into_iter().filter_map(|id| self.archive(id)).collect();
+        if *request.target == Target::UriService && !sources.is_empty() {
+            // An archive without the URI service cannot be used, although it contains the object.
+            sources.retain(|archive| archive.settings().wado_uri_url.is_some());
+            if sources.is_empty() {
                 return Err(DicomwebError::NoUriService);
             }
         }
-        match (holders.as_slice(), search) {
+        match (sources.as_slice(), search) {
             ([], Some(level)) => {
                 let SearchRequest { format, .. } = SearchRequest::read(request, level)?;
                 Ok(assembled::rows("[]", format))
@@ -140,46 +145,46 @@ impl Federation {
                 location.require_every_archive()?;
                 Err(DicomwebError::NotFound)
             }
-            ([only], _) => self.archive_response(only, public, request).await,
-            (several, Some(level)) => self.search(public, request, level, several).await,
-            (several, None) => self.first_found(public, request, several).await,
+            ([archive], _) => self.archive_response(archive, public_url, request).await,
+            (archives, Some(level)) => self.search(public_url, request, level, archives).await,
+            (archives, None) => self.retrieve_from_first(public_url, request, archives).await,
         }
     }
 
-    /// The response of the first archive that has the resource: an instance may be missing from one of two copies of its
-    /// series.
-    async fn first_found(
+    /// Returns the response of the first archive that has the resource, because an instance may be missing from one of two
+    /// copies of its series.
+    async fn retrieve_from_first(
         &self,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
-        holders: &[&Archive],
+        archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        let mut missing = DicomwebError::NotFound;
-        for holder in holders {
-            match self.archive_response(holder, public, request).await {
-                Err(error) if error.is_not_found() => missing = error,
+        let mut not_found = DicomwebError::NotFound;
+        for archive in archives {
+            match self.archive_response(archive, public_url, request).await {
+                Err(error) if error.is_not_found() => not_found = error,
                 response => return response,
             }
         }
-        Err(missing)
+        Err(not_found)
     }
 
     async fn search(
         &self,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
         level: &SearchLevel,
         archives: &[&Archive],
     ) -> Result<Response<Body>, DicomwebError> {
-        merged_search::respond(archives, public, request, level, self.context.limits).await
+        merged_search::respond(archives, public_url, request, level, self.context.limits).await
     }
 
-    fn all(&self) -> Vec<&Archive> {
+    fn all_archives(&self) -> Vec<&Archive> {
         self.archives.iter().collect()
     }
 }
 
-/// The resource of `request`, if the caller may see its study; a search across studies requires access to all of them.
+/// Returns the resource of `request`, if the caller may see its study. A search across studies requires access to every study.
 fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource, DicomwebError> {
     let resource = match request.target {
         Target::Resource(resource) => resource.clone(),
@@ -190,10 +195,10 @@ fn authorize(access: &Access, request: &DicomwebRequest<'_>) -> Result<Resource,
     if access.may_see(resource.study()) { Ok(resource) } else { Err(DicomwebError::Forbidden) }
 }
 
-/// Compresses text if the client accepts it, but never pixel data, which is compressed already or would grow. Rows of studies in
-/// JSON lose empty modalities.
+/// Compresses text if the client accepts it, but never pixel data, which is already compressed or would grow. Removes empty
+/// modalities from rows of studies in JSON.
 ///
-/// Archives respond to HEAD with 404, so the gateway sends GET, and the body is dropped unread.
+/// Some archives respond to HEAD with 404, so the gateway sends GET and drops the body without reading it.
 fn finish(request: &DicomwebRequest<'_>, response: Response<Body>) -> Response<Body> {
     let is_text = matches!(request.target, Target::Resource(resource) if resource.is_text());
     let is_of_studies = matches!(request.target, Target::Resource(Resource::Search(SearchLevel::Studies)));
@@ -211,16 +216,16 @@ fn is_json(response: &Response<Body>) -> bool {
     content_type.and_then(MediaRange::parse).is_some_and(|range| range.essence.ends_with("json"))
 }
 
-/// The archives that `resource` is requested from, the most complete copy first.
-fn holders<'a>(
+/// Returns the ids of the archives from which `resource` is requested, the most complete copy first.
+fn source_ids<'a>(
     location: &'a StudyLocation,
     resource: &Resource,
 ) -> Result<Vec<&'a ArchiveId>, DicomwebError> {
     match (resource, series_of(resource)) {
-        (_, Some(series)) => Ok(location.holders_of(series)),
-        (Resource::Search(_), None) => Ok(location.holders()),
-        // A study that no archive holds completely is not retrieved.
-        (_, None) => location.complete_holders(),
+        (_, Some(series)) => Ok(location.archives_with(series)),
+        (Resource::Search(_), None) => Ok(location.archives()),
+        // A study that no archive contains completely is not retrieved.
+        (_, None) => location.complete_archives(),
     }
 }
 

@@ -1,12 +1,10 @@
 //! Caches small responses that viewers request often: metadata of a series or an instance, and thumbnails.
 //!
-//! Complete responses are stored in the gateway's cache, independent of the caller: their URLs have a reserved host (RFC 2606
-//! 2), which is replaced by the public URL for each caller. A fresh response is served without a request to the archive. Later,
-//! the response is revalidated: by its own validator if it has one (RFC 9110 13), or else by the fingerprint of the rows that
-//! describe its objects, as for studies. Those rows are requested before the response and never after it, so that no change in
-//! between is missed; a response that was requested without them has to be requested again when it is no longer fresh.
-//!
-//! Only complete responses without a warning are cached.
+//! Complete responses without a warning are stored in the cache of the gateway, independently of the caller. Their URLs have a
+//! reserved host (RFC 2606 2), which is replaced by the public URL for each caller. A fresh response is served without a request
+//! to the archive. A stale response is revalidated by its validator (RFC 9110 13), or, without a validator, by the fingerprint of
+//! the rows of its objects. The rows are requested before the response, so that no change between the two is missed. A response
+//! that was requested without rows is requested again when it is stale.
 
 mod cached_response;
 mod collecting;
@@ -20,7 +18,7 @@ use http_body::Body as _;
 use url::Url;
 
 use self::cached_response::CachedResponse;
-use self::collecting::Collecting;
+use self::collecting::BodyCollector;
 use super::error::DicomwebError;
 use super::proxy::filtered_body::Filtered;
 use super::proxy::response_headers::{describe, rewritten_location};
@@ -39,15 +37,15 @@ use crate::upstream::{Archive, DicomResource, MatchValue, QidoQuery, SearchLevel
 use dicom_model::{Attributes, tags};
 use http_messages::body::{self, Body};
 
-/// The key contains everything that a response depends on; no viewer sends a longer `Accept` header.
+/// Maximum length of a key in bytes. The key contains `Accept`, which is shorter in all viewers.
 const MAX_KEY_LEN: usize = 1024;
 
 /// The source of responses that are not cached.
 pub(super) trait ResponseSource: Sync {
-    /// The response to `request`, with URLs below `public`.
+    /// Fetches the response to `request`, with URLs that begin with `public_url`.
     fn fetch(
         &self,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
     ) -> impl Future<Output = Result<Response<Body>, DicomwebError>> + Send;
 }
@@ -70,7 +68,7 @@ struct CacheableRequest {
 }
 
 impl CacheableRequest {
-    /// `None` if the response may be large, or the request has a form for which responses are not cached.
+    /// Reads the request; `None` if responses to such a request are not cached, or may be large.
     fn read(request: &DicomwebRequest<'_>) -> Option<Self> {
         let Target::Resource(resource) = request.target else { return None };
         let (objects, is_text) = match resource {
@@ -83,10 +81,10 @@ impl CacheableRequest {
         let accept = request.headers.get(header::ACCEPT).map(|accept| accept.to_str().unwrap_or("?"));
         let query = request.query.unwrap_or_default();
         let key = format!("{}?{query} {}", request.path, accept.unwrap_or("*/*"));
-        let has_no_range = !request.headers.contains_key(header::RANGE);
-        let has_one_accept = request.headers.get_all(header::ACCEPT).iter().count() < 2;
+        let is_without_range = !request.headers.contains_key(header::RANGE);
+        let has_single_accept = request.headers.get_all(header::ACCEPT).iter().count() < 2;
         let is_get = *request.method == Method::GET;
-        (is_get && has_no_range && has_one_accept && key.len() <= MAX_KEY_LEN).then_some(Self {
+        (is_get && is_without_range && has_single_accept && key.len() <= MAX_KEY_LEN).then_some(Self {
             objects,
             is_text,
             key,
@@ -94,17 +92,17 @@ impl CacheableRequest {
     }
 }
 
-/// The response to `request`: the cached one, or the archive's, which is cached if possible. `public` is the archive's public
-/// URL.
+/// Responds to `request` with the cached response, or with that of the archive, which is cached if possible. `public_url` is the
+/// public URL of the archive.
 pub(super) async fn respond(
     responses: &ResponseCache,
     archive: &Archive,
-    public: &str,
+    public_url: &str,
     request: &DicomwebRequest<'_>,
     source: &impl ResponseSource,
 ) -> Result<Response<Body>, DicomwebError> {
     let Some(cacheable) = CacheableRequest::read(request) else {
-        return source.fetch(public, request).await;
+        return source.fetch(public_url, request).await;
     };
     let requested_at = responses.cache.elapsed();
     let cached: Option<Arc<CachedResponse>> = responses
@@ -114,21 +112,21 @@ pub(super) async fn respond(
     let mut fingerprint = None;
     if let Some(cached) = cached {
         if responses.cache.is_fresh(cached.checked_at) {
-            return Ok(responses.serve(CacheOutcome::Hit, &cached, archive, public, request));
+            return Ok(responses.serve(CacheOutcome::Hit, &cached, archive, public_url, request));
         }
         let is_current = if cached.validators.is_empty() {
-            fingerprint = rows(archive, &cacheable.objects).await;
+            fingerprint = rows_fingerprint(archive, &cacheable.objects).await;
             fingerprint.is_some() && fingerprint == cached.fingerprint
         } else {
-            let headers = cached.conditions(request.headers);
+            let headers = cached.with_conditions(request.headers);
             let conditional = DicomwebRequest { headers: &headers, ..*request };
-            let response = source.fetch(&neutral_root(archive), &conditional).await?;
+            let response = source.fetch(&placeholder_root(archive), &conditional).await?;
             if response.status() != StatusCode::NOT_MODIFIED {
                 responses.metrics.response_cache_looked_up(CacheOutcome::Miss);
                 return Ok(responses.store(
                     &cacheable,
                     archive,
-                    public,
+                    public_url,
                     request,
                     response,
                     (requested_at, None),
@@ -140,16 +138,16 @@ pub(super) async fn respond(
             let cached =
                 Arc::new(CachedResponse { checked_at: requested_at, ..CachedResponse::clone(&cached) });
             responses.cache.insert(CachedResponse::key(archive.id(), &cacheable.key), Arc::clone(&cached));
-            return Ok(responses.serve(CacheOutcome::Revalidated, &cached, archive, public, request));
+            return Ok(responses.serve(CacheOutcome::Revalidated, &cached, archive, public_url, request));
         }
     }
     responses.metrics.response_cache_looked_up(CacheOutcome::Miss);
-    let response = source.fetch(&neutral_root(archive), request).await?;
-    Ok(responses.store(&cacheable, archive, public, request, response, (requested_at, fingerprint)))
+    let response = source.fetch(&placeholder_root(archive), request).await?;
+    Ok(responses.store(&cacheable, archive, public_url, request, response, (requested_at, fingerprint)))
 }
 
 impl ResponseCache {
-    /// Caches responses of at most `max_size` bytes in `cache`.
+    /// Creates a cache of responses of at most `max_size` bytes in `cache`.
     pub fn new(cache: Cache, max_size: u64, metrics: Metrics) -> Self {
         Self { cache, max_size: usize::try_from(max_size).unwrap_or(usize::MAX), metrics }
     }
@@ -159,7 +157,7 @@ impl ResponseCache {
         outcome: CacheOutcome,
         cached: &CachedResponse,
         archive: &Archive,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
     ) -> Response<Body> {
         self.metrics.response_cache_looked_up(outcome);
@@ -177,7 +175,7 @@ impl ResponseCache {
             Response::new(body::full(cached.bytes.clone()))
         };
         *response.headers_mut() = headers;
-        with_public_urls(archive, public, request, response)
+        with_public_urls(archive, public_url, request, response)
     }
 
     /// Forwards `response`, and caches it when it is complete.
@@ -185,7 +183,7 @@ impl ResponseCache {
         &self,
         cacheable: &CacheableRequest,
         archive: &Archive,
-        public: &str,
+        public_url: &str,
         request: &DicomwebRequest<'_>,
         response: Response<Body>,
         (requested_at, fingerprint): (Duration, Option<Fingerprint>),
@@ -196,10 +194,10 @@ impl ResponseCache {
             content_type.filter(|content_type| is_cacheable(content_type, cacheable.is_text)).cloned();
         let length = response.body().size_hint().exact().and_then(|length| usize::try_from(length).ok());
         let fits = length.is_none_or(|length| length <= self.max_size);
-        let is_plain =
+        let is_storable =
             !headers.contains_key(header::CONTENT_ENCODING) && !headers.contains_key(header::WARNING);
-        let Some(content_type) = content_type.filter(|_| fits && is_plain) else {
-            return with_public_urls(archive, public, request, response);
+        let Some(content_type) = content_type.filter(|_| fits && is_storable) else {
+            return with_public_urls(archive, public_url, request, response);
         };
         let validators = [header::ETAG, header::LAST_MODIFIED];
         let validators =
@@ -211,12 +209,13 @@ impl ResponseCache {
                 CachedResponse { content_type, validators, bytes, fingerprint, checked_at: requested_at };
             cache.insert(key, Arc::new(response));
         };
-        let response = response.map(|body| body::streamed(Collecting::body(body, self.max_size, insert)));
-        with_public_urls(archive, public, request, response)
+        let response =
+            response.map(|body| body::streamed(BodyCollector::observe_body(body, self.max_size, insert)));
+        with_public_urls(archive, public_url, request, response)
     }
 }
 
-/// Whether a response of that type can be cached: rows in JSON, or an image.
+/// Whether a response of this type can be cached: rows in JSON, or an image.
 fn is_cacheable(content_type: &HeaderValue, is_text: bool) -> bool {
     let range = content_type.to_str().ok().and_then(negotiation::MediaRange::parse);
     range.is_some_and(|range| {
@@ -225,21 +224,21 @@ fn is_cacheable(content_type: &HeaderValue, is_text: bool) -> bool {
     })
 }
 
-/// The root of URLs in cached responses.
-fn neutral_root(archive: &Archive) -> String {
+/// Returns the root of URLs in cached responses.
+fn placeholder_root(archive: &Archive) -> String {
     format!("http://gateway.invalid/dicom-web/{}", archive.id())
 }
 
-/// The same response with the public URLs of the caller.
+/// Replaces the root of URLs in `response` by the public URL for the caller.
 fn with_public_urls(
     archive: &Archive,
-    public: &str,
+    public_url: &str,
     request: &DicomwebRequest<'_>,
     mut response: Response<Body>,
 ) -> Response<Body> {
-    // Every archive id gives a valid URL.
-    let Ok(root) = Url::parse(&neutral_root(archive)) else { return response };
-    let url_map = UrlMap::new(public, &root, &root, request.path);
+    // The URL is valid for every archive id.
+    let Ok(root) = Url::parse(&placeholder_root(archive)) else { return response };
+    let url_map = UrlMap::new(public_url, &root, &root, request.path);
     let location = response.headers_mut().remove(header::CONTENT_LOCATION);
     if let Some(location) = location.and_then(|location| rewritten_location(&location, &url_map)) {
         response.headers_mut().insert(header::CONTENT_LOCATION, location);
@@ -258,9 +257,9 @@ fn with_public_urls(
     })
 }
 
-/// The fingerprint of the rows that describe `objects`; `None` without rows, and without counts, because a new instance would
-/// not change it.
-async fn rows(archive: &Archive, objects: &DicomResource) -> Option<Fingerprint> {
+/// Requests the fingerprint of the rows of `objects`. `None` without rows, and without counts, because a new instance would not
+/// change the fingerprint.
+async fn rows_fingerprint(archive: &Archive, objects: &DicomResource) -> Option<Fingerprint> {
     let (level, tag, uid, count) = match objects {
         DicomResource::Study(study) => {
             let count = tags::NUMBER_OF_STUDY_RELATED_INSTANCES;
@@ -275,11 +274,11 @@ async fn rows(archive: &Archive, objects: &DicomResource) -> Option<Fingerprint>
     };
     let query =
         QidoQuery::new(level).matching(tag, MatchValue::any_of(std::slice::from_ref(uid))?).include(&[count]);
-    let mut found: Vec<Attributes> = Vec::new();
-    // Archives return rows that were not requested.
+    let mut rows: Vec<Attributes> = Vec::new();
+    // Some archives return rows that were not requested.
     let is_requested = |row: &Attributes| row.text(tag) == Some(uid.as_str());
-    let each = |row: Attributes| found.extend(is_requested(&row).then_some(row));
-    let end = archive.rows(UpstreamRequest::search(query), each).await;
-    let is_counted = !found.is_empty() && found.iter().all(|row| row.integer(count).is_some());
-    (end.is_ok() && is_counted).then(|| Fingerprint::of(found.iter().map(|row| (archive.id(), row))))
+    let add = |row: Attributes| rows.extend(is_requested(&row).then_some(row));
+    let end = archive.rows(UpstreamRequest::search(query), add).await;
+    let has_counts = !rows.is_empty() && rows.iter().all(|row| row.integer(count).is_some());
+    (end.is_ok() && has_counts).then(|| Fingerprint::of(rows.iter().map(|row| (archive.id(), row))))
 }

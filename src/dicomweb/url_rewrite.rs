@@ -1,7 +1,7 @@
-//! Replaces an archive's URLs with the gateway's, so that no response names an upstream host.
+//! Replaces the URLs of an archive by those of the gateway, so that no response contains an upstream host.
 //!
-//! [`url_map`] decides how one URL is rewritten; [`text`] finds the URLs in JSON, XML and plain text while it streams, written as
-//! [`syntax`] says; [`part_headers`] finds those in the headers of multipart bodies. The result is the same for every chunking.
+//! [`url_map`] rewrites one URL; [`text`] finds the URLs in JSON, XML and plain text while it streams, in the [`syntax`] of the
+//! text; [`part_headers`] finds the URLs in the headers of multipart bodies. The result does not depend on the chunks.
 
 mod output;
 pub(crate) mod part_headers;

@@ -1,6 +1,7 @@
-//! Locates the archives that hold a study: each is searched for the study's series, and the result is cached for a minute.
+//! Determines which archives contain a study: searches every archive for the series of the study, and caches the result for a
+//! minute.
 //!
-//! An archive that fails is not assumed to hold nothing: its error is returned if the response depends on it, and nothing is
+//! An archive that fails may contain the study. Its error is returned if the response depends on it, and the result is not
 //! cached.
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::dicomweb::proxy::first_rows::{RowText, first_rows};
 use crate::upstream::{Archive, ArchiveId, QidoQuery, SearchLevel};
 use dicom_model::{Attributes, SeriesUid, StudyUid, tags};
 
-/// Viewers request the images of a study within seconds; a study that is moved is found again after a minute.
+/// Lifetime of a cached location. Viewers request the images of a study within seconds; a study that is moved to another archive
+/// is located again after a minute.
 const LOCATION_LIFETIME: Duration = Duration::from_mins(1);
 
 /// The archives in which a study was found.
@@ -23,7 +25,7 @@ pub(super) struct StudyLocation {
     copies: Vec<ArchiveCopy>,
     /// The error of an archive that could not be searched.
     failure: Option<DicomwebError>,
-    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives were searched.
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time at which the archives were searched.
     searched_at: Duration,
 }
 
@@ -46,7 +48,7 @@ struct ArchiveCopy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SeriesLocation {
     uid: Box<str>,
-    instances: Option<i64>,
+    instance_count: Option<i64>,
 }
 
 impl ArchiveCopy {
@@ -54,34 +56,34 @@ impl ArchiveCopy {
         self.series.iter().find(|series| series.uid.as_ref() == uid)
     }
 
-    /// Whether this copy contains everything of `other`, according to the counts.
+    /// Whether this copy contains all series and instances of `other`, according to the counts.
     fn covers(&self, other: &Self) -> bool {
         let is_contained = |series: &SeriesLocation| {
-            self.series(&series.uid).is_some_and(|own| own.instances >= series.instances)
+            self.series(&series.uid).is_some_and(|copy| copy.instance_count >= series.instance_count)
         };
         other.series.iter().all(is_contained)
     }
 }
 
 impl StudyLocation {
-    /// The archives that hold anything of the study, in the order of the configuration.
-    pub(super) fn holders(&self) -> Vec<&ArchiveId> {
+    /// Returns the archives that contain a part of the study, in the order of the configuration.
+    pub(super) fn archives(&self) -> Vec<&ArchiveId> {
         self.copies.iter().map(|copy| &copy.archive).collect()
     }
 
-    /// The archives that hold the series, the most complete copy first.
-    pub(super) fn holders_of(&self, series: &SeriesUid) -> Vec<&ArchiveId> {
-        let mut holders: Vec<_> = self
+    /// Returns the archives that contain the series, the most complete copy first.
+    pub(super) fn archives_with(&self, series: &SeriesUid) -> Vec<&ArchiveId> {
+        let mut archives: Vec<_> = self
             .copies
             .iter()
-            .filter_map(|copy| Some((copy.series(series.as_str())?.instances, &copy.archive)))
+            .filter_map(|copy| Some((copy.series(series.as_str())?.instance_count, &copy.archive)))
             .collect();
-        holders.sort_by_key(|(instances, _)| std::cmp::Reverse(*instances));
-        holders.into_iter().map(|(_, archive)| archive).collect()
+        archives.sort_by_key(|(instance_count, _)| std::cmp::Reverse(*instance_count));
+        archives.into_iter().map(|(_, archive)| archive).collect()
     }
 
-    /// The archive that holds everything of the study; an error if none does.
-    pub(super) fn complete_holders(&self) -> Result<Vec<&ArchiveId>, DicomwebError> {
+    /// Returns the archive that contains the whole study; an error if every archive contains only a part of it.
+    pub(super) fn complete_archives(&self) -> Result<Vec<&ArchiveId>, DicomwebError> {
         let is_complete = |copy: &&ArchiveCopy| self.copies.iter().all(|other| copy.covers(other));
         match self.copies.iter().find(is_complete) {
             Some(copy) => Ok(vec![&copy.archive]),
@@ -90,20 +92,20 @@ impl StudyLocation {
         }
     }
 
-    /// An error if an archive could not be searched.
+    /// Returns an error if an archive could not be searched.
     pub(super) fn require_every_archive(&self) -> Result<(), DicomwebError> {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
-    fn has(&self, series: Option<&SeriesUid>) -> bool {
+    fn contains(&self, series: Option<&SeriesUid>) -> bool {
         match series {
-            Some(series) => !self.holders_of(series).is_empty(),
+            Some(series) => !self.archives_with(series).is_empty(),
             None => !self.copies.is_empty(),
         }
     }
 }
 
-/// Locates studies, and caches where they were found.
+/// Locates studies, and caches their locations.
 #[derive(Debug)]
 pub(super) struct StudyLocator {
     cache: Cache,
@@ -111,26 +113,27 @@ pub(super) struct StudyLocator {
 }
 
 impl StudyLocator {
-    /// A locator that caches in `cache`.
+    /// Creates a locator that caches locations in `cache`.
     pub(super) fn new(cache: Cache) -> Self {
         Self { cache, flights: SingleFlight::default() }
     }
 
-    /// The archives that hold `study`. A cached location is used if it contains `series`, or without one the study: a series
-    /// may have been added since.
-    pub(super) async fn of(
+    /// Locates `study`. A cached location is used only if it contains `series`, because a series may have been added since; if
+    /// `series` is `None`, it must contain the study.
+    pub(super) async fn locate(
         &self,
         study: &StudyUid,
         series: Option<&SeriesUid>,
         archives: &[Archive],
         max_scan: usize,
     ) -> Result<Arc<StudyLocation>, DicomwebError> {
-        if let Some(location) = self.cached(study).filter(|location| location.has(series)) {
+        if let Some(location) = self.cached(study).filter(|location| location.contains(series)) {
             return Ok(location);
         }
-        let (searched, archives, searched_at) = (study.clone(), archives.to_vec(), self.cache.elapsed());
-        let find = || async move { Arc::new(find(&searched, &archives, max_scan, searched_at).await) };
-        let location = self.flights.run(study.clone(), find).await.map_err(|_| DicomwebError::Interrupted)?;
+        let (uid, archives, searched_at) = (study.clone(), archives.to_vec(), self.cache.elapsed());
+        let search = || async move { Arc::new(search(&uid, &archives, max_scan, searched_at).await) };
+        let location =
+            self.flights.run(study.clone(), search).await.map_err(|_| DicomwebError::Interrupted)?;
         if location.failure.is_none() && !location.copies.is_empty() {
             self.cache.insert(key(study), Arc::clone(&location));
         }
@@ -147,7 +150,8 @@ fn key(study: &StudyUid) -> CacheKey {
     CacheKey::of([study.as_str()])
 }
 
-async fn find(
+/// Searches every archive for the series of `study`.
+async fn search(
     study: &StudyUid,
     archives: &[Archive],
     max_scan: usize,
@@ -157,13 +161,13 @@ async fn find(
     let query = QidoQuery::new(level).include(&[tags::NUMBER_OF_SERIES_RELATED_INSTANCES]);
     let searches = archives.iter().map(|archive| first_rows(archive, &query, max_scan + 1, max_scan));
     let mut location = StudyLocation { copies: Vec::new(), failure: None, searched_at };
-    for (archive, found) in archives.iter().zip(join_all(searches).await) {
-        match found {
-            Ok(found) if found.rows.len() > max_scan => {
+    for (archive, list) in archives.iter().zip(join_all(searches).await) {
+        match list {
+            Ok(list) if list.rows.len() > max_scan => {
                 location.failure = Some(DicomwebError::TooCostly { limit: max_scan });
             }
-            Ok(found) => {
-                let series: Vec<_> = found.rows.iter().filter_map(|row| series_of(study, row)).collect();
+            Ok(list) => {
+                let series: Vec<_> = list.rows.iter().filter_map(|row| series_of(study, row)).collect();
                 if !series.is_empty() {
                     location.copies.push(ArchiveCopy { archive: archive.id().clone(), series });
                 }
@@ -174,13 +178,13 @@ async fn find(
     location
 }
 
-/// The series of a row; `None` if it belongs to another study.
+/// Returns the series of a row; `None` if it belongs to another study.
 fn series_of(study: &StudyUid, row: &RowText) -> Option<SeriesLocation> {
     let attributes: Attributes = serde_json::from_str(&row.text).ok()?;
     let is_of_study = attributes.text(tags::STUDY_INSTANCE_UID).is_none_or(|other| other == study.as_str());
     is_of_study.then(|| SeriesLocation {
         uid: row.uid.clone(),
-        instances: attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
+        instance_count: attributes.integer(tags::NUMBER_OF_SERIES_RELATED_INSTANCES),
     })
 }
 
@@ -190,9 +194,8 @@ mod tests {
     use crate::clock::{ManualClock, SharedClock};
 
     fn copy(archive: &str, series: &[(&str, Option<i64>)]) -> ArchiveCopy {
-        let series = series
-            .iter()
-            .map(|(uid, instances)| SeriesLocation { uid: (*uid).into(), instances: *instances });
+        let series =
+            series.iter().map(|(uid, count)| SeriesLocation { uid: (*uid).into(), instance_count: *count });
         ArchiveCopy { archive: ArchiveId::parse(archive).unwrap(), series: series.collect() }
     }
 
@@ -209,25 +212,25 @@ mod tests {
         let location =
             location(&[copy("a", &[("1.1", Some(3))]), copy("c", &[("1.1", Some(5)), ("1.2", None)])]);
         let series = |uid| SeriesUid::parse(uid).unwrap();
-        assert_eq!(ids(location.holders_of(&series("1.1"))), ["c", "a"]);
-        assert_eq!(ids(location.holders_of(&series("1.2"))), ["c"]);
-        assert_eq!(ids(location.holders_of(&series("1.3"))), [""; 0]);
+        assert_eq!(ids(location.archives_with(&series("1.1"))), ["c", "a"]);
+        assert_eq!(ids(location.archives_with(&series("1.2"))), ["c"]);
+        assert_eq!(ids(location.archives_with(&series("1.3"))), [""; 0]);
     }
 
     #[test]
-    fn a_study_is_retrieved_completely_or_not_at_all() {
+    fn a_study_is_retrieved_only_from_an_archive_that_contains_it_completely() {
         let whole =
             location(&[copy("a", &[("1.1", Some(3))]), copy("b", &[("1.1", Some(3)), ("1.2", Some(1))])]);
-        assert_eq!(ids(whole.complete_holders().unwrap()), ["b"]);
+        assert_eq!(ids(whole.complete_archives().unwrap()), ["b"]);
         let copies = location(&[copy("a", &[("1.1", Some(3))]), copy("b", &[("1.1", Some(3))])]);
-        assert_eq!(ids(copies.complete_holders().unwrap()), ["a"]);
+        assert_eq!(ids(copies.complete_archives().unwrap()), ["a"]);
         for split in [
             location(&[copy("a", &[("1.1", Some(3))]), copy("b", &[("1.2", Some(1))])]),
             location(&[copy("a", &[("1.1", Some(3)), ("1.2", Some(1))]), copy("b", &[("1.1", Some(4))])]),
         ] {
-            assert!(matches!(split.complete_holders(), Err(DicomwebError::StudySplitAcrossArchives)));
+            assert!(matches!(split.complete_archives(), Err(DicomwebError::StudySplitAcrossArchives)));
         }
-        assert_eq!(ids(location(&[]).complete_holders().unwrap()), [""; 0]);
+        assert_eq!(ids(location(&[]).complete_archives().unwrap()), [""; 0]);
     }
 
     #[test]
@@ -238,7 +241,7 @@ mod tests {
         let study = StudyUid::parse("1.2").unwrap();
         cache.insert(key(&study), Arc::new(location(&[copy("a", &[("1.1", Some(3))])])));
         clock.advance(Duration::from_secs(59));
-        assert!(locator.cached(&study).is_some(), "regardless of the lifetime of other entries");
+        assert!(locator.cached(&study).is_some(), "the lifetime of other entries does not apply");
         clock.advance(Duration::from_secs(1));
         assert!(locator.cached(&study).is_none());
     }

@@ -158,7 +158,7 @@ async fn with_body(
     {
         let start = first_piece(archive, &mut source).await?;
         if !may_have_urls(&start) {
-            parts.headers_mut().keep_length();
+            parts.headers_mut().preserve_length();
             is_changed = false;
         }
         first = Some(start);

@@ -1,4 +1,4 @@
-//! A small, complete response of one archive, independent of the caller.
+//! A cached response: small, complete, from one archive, and independent of the caller.
 
 use std::time::Duration;
 
@@ -12,24 +12,23 @@ use crate::upstream::ArchiveId;
 #[derive(Debug, Clone)]
 pub(super) struct CachedResponse {
     pub(super) content_type: HeaderValue,
-    /// The archive's own ETag and Last-Modified.
+    /// The ETag and Last-Modified of the archive.
     pub(super) validators: HeaderMap,
     pub(super) bytes: Bytes,
-    /// The fingerprint of the rows that describe its objects, if they were requested before it.
+    /// The fingerprint of the rows of its objects, if the rows were requested before the response.
     pub(super) fingerprint: Option<Fingerprint>,
-    /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archive last confirmed it.
+    /// The [`elapsed`](crate::clock::Clock::elapsed) time of the last validation.
     pub(super) checked_at: Duration,
 }
 
 impl CachedResponse {
-    /// `request` is everything that the response depends on: path, query and accepted media types.
+    /// Returns the key of the response of `archive` to `request`, which consists of path, query and accepted media types.
     pub(super) fn key(archive: &ArchiveId, request: &str) -> CacheKey {
         CacheKey::of([archive.as_str(), request])
     }
 
-    /// A caller's headers with conditions that ask whether this response is still current instead of the caller's own
-    /// (RFC 9110 13.1).
-    pub(super) fn conditions(&self, headers: &HeaderMap) -> HeaderMap {
+    /// Replaces the conditions in the headers of a caller by those that revalidate this response (RFC 9110 13.1).
+    pub(super) fn with_conditions(&self, headers: &HeaderMap) -> HeaderMap {
         let mut headers = headers.clone();
         for name in
             [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE]

@@ -1,4 +1,4 @@
-//! Collects a body while it is forwarded, as long as it is small, and passes the complete bytes on at its end.
+//! Collects a small body while it is forwarded, and calls a function with the complete bytes.
 
 use std::task::Poll;
 
@@ -8,42 +8,43 @@ use http_body::Body as _;
 use http_messages::body::{Body, BoxError};
 use http_messages::observed_body::{BodyObserver, ObservedBody, PollFrame};
 
-/// The bytes so far, and the function that gets them at the end.
-struct Collected<K> {
+/// The bytes so far, and the function for the complete bytes.
+struct Collection<F> {
     bytes: BytesMut,
-    on_complete: K,
+    on_complete: F,
 }
 
-pub(super) struct Collecting<K> {
+/// Collects the bytes of a body.
+pub(super) struct BodyCollector<F> {
     max_size: usize,
-    /// `None` once the body is too large or has failed.
-    collected: Option<Collected<K>>,
+    /// `None` if the body is too large or has failed.
+    collection: Option<Collection<F>>,
 }
 
-impl<K: FnOnce(Bytes)> Collecting<K> {
-    /// Passes `inner` to `on_complete` when it is complete and has at most `max_size` bytes.
-    pub(super) fn body(inner: Body, max_size: usize, on_complete: K) -> ObservedBody<Body, Self> {
-        let collected = Some(Collected { bytes: BytesMut::new(), on_complete });
-        ObservedBody::new(inner, Self { max_size, collected })
+impl<F: FnOnce(Bytes)> BodyCollector<F> {
+    /// Calls `on_complete` with the bytes of `inner` at its end, if there are at most `max_size` bytes.
+    pub(super) fn observe_body(inner: Body, max_size: usize, on_complete: F) -> ObservedBody<Body, Self> {
+        let collection = Some(Collection { bytes: BytesMut::new(), on_complete });
+        ObservedBody::new(inner, Self { max_size, collection })
     }
 
     fn collect(&mut self, data: &Bytes) {
-        match &mut self.collected {
-            Some(collected) if collected.bytes.len() + data.len() <= self.max_size => {
-                collected.bytes.extend_from_slice(data);
+        match &mut self.collection {
+            Some(collection) if collection.bytes.len() + data.len() <= self.max_size => {
+                collection.bytes.extend_from_slice(data);
             }
-            _ => self.collected = None,
+            _ => self.collection = None,
         }
     }
 
     fn complete(&mut self) {
-        if let Some(Collected { bytes, on_complete }) = self.collected.take() {
+        if let Some(Collection { bytes, on_complete }) = self.collection.take() {
             on_complete(bytes.freeze());
         }
     }
 }
 
-impl<K: FnOnce(Bytes)> BodyObserver<Body> for Collecting<K> {
+impl<F: FnOnce(Bytes)> BodyObserver<Body> for BodyCollector<F> {
     fn observe(&mut self, outcome: &PollFrame<BoxError>, body: &Body) {
         match outcome {
             Poll::Pending => {}
@@ -51,18 +52,18 @@ impl<K: FnOnce(Bytes)> BodyObserver<Body> for Collecting<K> {
                 if let Some(data) = frame.data_ref() {
                     self.collect(data);
                 }
-                // A reader that knows the length does not poll again after the last byte.
+                // A consumer that knows the length does not poll again after the last byte.
                 if body.is_end_stream() || body.size_hint().exact() == Some(0) {
                     self.complete();
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.collected = None,
+            Poll::Ready(Some(Err(_))) => self.collection = None,
             Poll::Ready(None) => self.complete(),
         }
     }
 
     fn waits_for_end(&self) -> bool {
-        self.collected.is_some()
+        self.collection.is_some()
     }
 }
 
@@ -82,7 +83,7 @@ mod tests {
             let collected = Arc::clone(&collected);
             move |bytes| *collected.lock().unwrap() = Some(bytes)
         };
-        let _ = Collecting::body(inner, max_size, on_complete).collect().await;
+        let _ = BodyCollector::observe_body(inner, max_size, on_complete).collect().await;
         collected.lock().unwrap().clone()
     }
 
@@ -96,8 +97,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_fails_is_not_collected() {
         let frames = [Ok(Frame::data(Bytes::from("ab"))), Err("aborted")];
-        let broken = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-        assert_eq!(collect(body::streamed(broken), 3).await, None);
+        let failing = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+        assert_eq!(collect(body::streamed(failing), 3).await, None);
     }
 
     #[tokio::test]
@@ -108,10 +109,10 @@ mod tests {
             move |bytes: Bytes| *collected.lock().unwrap() = Some(bytes)
         };
         let frames = ["ab", "c"].map(|text| Ok::<_, BoxError>(Frame::data(Bytes::from(text))));
-        let two = body::streamed(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
-        let mut collecting = Collecting::body(two, 3, on_complete);
-        assert!(collecting.frame().await.is_some());
-        drop(collecting);
+        let body = body::streamed(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
+        let mut observed = BodyCollector::observe_body(body, 3, on_complete);
+        assert!(observed.frame().await.is_some());
+        drop(observed);
         assert_eq!(*collected.lock().unwrap(), None);
     }
 }

@@ -1,13 +1,13 @@
-//! A chunk of text with replacements, copied only where something was replaced.
+//! A chunk of text with replacements, which is copied only if a part of it is replaced.
 
 use bytes::{Bytes, BytesMut};
 
-/// The output of one chunk: the chunk itself, without a copy, until something is replaced in it or precedes it.
+/// The output of one chunk. The chunk is not copied unless a part of it is replaced or other bytes precede it.
 pub(crate) struct Output<'a> {
     pub(crate) chunk: &'a Bytes,
-    /// Bytes that precede the chunk, and the part of it that is written.
+    /// Bytes that precede the chunk, and the part of the chunk that was copied.
     pub(crate) written: BytesMut,
-    /// The chunk is written up to this position.
+    /// The position up to which the chunk was copied.
     pub(crate) position: usize,
 }
 

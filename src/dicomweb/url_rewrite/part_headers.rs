@@ -1,5 +1,4 @@
-//! Rewrites URLs in the headers of parts (RFC 2046 5.1): Content-Location is rewritten, and other headers with a host are
-//! removed.
+//! Rewrites URLs in the headers of parts (RFC 2046 5.1): rewrites Content-Location, and removes other headers with a host.
 
 use memchr::memmem;
 
@@ -7,25 +6,25 @@ use super::url_map::{UrlMap, UrlRewrite};
 use http_messages::multipart::MAX_HEADERS;
 use http_messages::multipart::header_rewriter::{HeaderRewriter, RewriteHeaders};
 
-/// Forwards a multipart body with rewritten URLs in the headers of its parts.
+/// The rewriter of URLs in the headers of the parts of a multipart body.
 pub(crate) type PartHeaders = HeaderRewriter<PartUrls>;
 
 /// Replaces URLs in the headers of a part.
 #[derive(Debug)]
 pub(crate) struct PartUrls {
     urls: UrlMap,
-    /// The response has a Content-Length: a URL that cannot stay is replaced by blanks.
-    keeps_length: bool,
+    /// Whether the response has a Content-Length. Then URLs of the archive are replaced by spaces.
+    preserves_length: bool,
 }
 
 impl PartUrls {
     pub(crate) fn new(urls: UrlMap) -> Self {
-        Self { urls, keeps_length: false }
+        Self { urls, preserves_length: false }
     }
 
-    /// Keeps the length of the body.
-    pub(crate) fn keep_length(&mut self) {
-        self.keeps_length = true;
+    /// Preserves the length of the body.
+    pub(crate) fn preserve_length(&mut self) {
+        self.preserves_length = true;
     }
 }
 
@@ -34,25 +33,25 @@ impl RewriteHeaders for PartUrls {
         let mut changed = false;
         let mut written = Vec::with_capacity(headers.len() + 64);
         for line in headers.split_inclusive(|byte| *byte == b'\n') {
-            // A line without a field name continues the line before, or is invalid; either may contain a URL.
+            // A line without a field name continues the previous line, or is invalid. It may contain a URL too.
             let (name, rest) = match memchr::memchr(b':', line) {
                 Some(colon) => (&line[..colon], &line[colon + 1..]),
                 None => (&line[..0], line),
             };
             let value = String::from_utf8_lossy(rest);
-            let verdict = if name.trim_ascii().eq_ignore_ascii_case(b"content-location") {
+            let rewrite = if name.trim_ascii().eq_ignore_ascii_case(b"content-location") {
                 self.urls.rewrite(value.trim())
             } else if value.contains("//") {
                 UrlRewrite::Dropped
             } else {
                 UrlRewrite::Unchanged
             };
-            match verdict {
+            match rewrite {
                 UrlRewrite::Unchanged => {
                     written.extend_from_slice(line);
                     continue;
                 }
-                UrlRewrite::Dropped | UrlRewrite::Rewritten(_) if self.keeps_length => {
+                UrlRewrite::Dropped | UrlRewrite::Rewritten(_) if self.preserves_length => {
                     let name_len = line.len() - rest.len();
                     let end = line.trim_ascii_end().len();
                     written.extend_from_slice(&line[..name_len]);
@@ -62,7 +61,7 @@ impl RewriteHeaders for PartUrls {
                 UrlRewrite::Dropped => {}
                 UrlRewrite::Rewritten(url) => {
                     written.extend_from_slice(b"Content-Location: ");
-                    // A path below the archive's root might contain a line break.
+                    // A path of the archive may contain a line break.
                     written.extend(url.bytes().filter(|byte| matches!(byte, b'!'..=b'~')));
                     written.extend_from_slice(b"\r\n");
                 }
@@ -73,7 +72,7 @@ impl RewriteHeaders for PartUrls {
     }
 }
 
-/// Whether the headers of the first part in `start`, the beginning of a body, contain a URL, or are incomplete.
+/// Whether the headers of the first part contain a URL, or are incomplete. `start` is the start of the body.
 pub(crate) fn may_have_urls(start: &[u8]) -> bool {
     let headers = start.get(..MAX_HEADERS).unwrap_or(start);
     match memmem::find(headers, b"\r\n\r\n") {
@@ -110,12 +109,12 @@ mod tests {
     }
 
     const BODY: &[u8] = b"preamble\r\n--B\r\nContent-Type: application/octet-stream; x=a/b\r\nContent-Location: http://pacs:8042/dicom-web/studies/1.2\r\nX-Node: http://inner:1/\r\n\r\n\x00\xFF--B\r\n-\r\n--Bx\r\n--\r\n--B\r\n\r\n\r\n\r\n--B--\r\n";
-    const AFTER: &[u8] = b"preamble\r\n--B\r\nContent-Type: application/octet-stream; x=a/b\r\nContent-Location: https://gw/dicom-web/main/studies/1.2\r\n\r\n\x00\xFF--B\r\n-\r\n--Bx\r\n--\r\n--B\r\n\r\n\r\n\r\n--B--\r\n";
+    const REWRITTEN_BODY: &[u8] = b"preamble\r\n--B\r\nContent-Type: application/octet-stream; x=a/b\r\nContent-Location: https://gw/dicom-web/main/studies/1.2\r\n\r\n\x00\xFF--B\r\n-\r\n--Bx\r\n--\r\n--B\r\n\r\n\r\n\r\n--B--\r\n";
 
     #[test]
-    fn only_the_headers_of_parts_change_for_every_chunking() {
+    fn only_the_headers_of_parts_change_for_all_chunk_sizes() {
         for size in 1..=BODY.len() {
-            assert_eq!(rewrite(parts(Some("B")), BODY, size).unwrap(), AFTER, "{size}");
+            assert_eq!(rewrite(parts(Some("B")), BODY, size).unwrap(), REWRITTEN_BODY, "{size}");
         }
     }
 
@@ -127,8 +126,8 @@ mod tests {
         for size in 1..=body.len() {
             assert_eq!(rewrite(parts(Some("B")), body, size).unwrap(), body, "{size}");
             for length in 0..whole {
-                let cut = rewrite(parts(Some("B")), &body[..length], size);
-                assert_eq!(cut, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
+                let truncated = rewrite(parts(Some("B")), &body[..length], size);
+                assert_eq!(truncated, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
             }
         }
     }
@@ -138,24 +137,24 @@ mod tests {
         let body = b"--B\r\nContent-Length: 99\r\n\r\nx\r\n--B--\r\n";
         assert_eq!(rewrite(parts(Some("B")), body, 8), Err(MultipartError::Incomplete));
         let body = b"--B\r\nContent-Length: 1\r\n\r\nxyz\r\n--B--\r\n";
-        assert_eq!(rewrite(parts(Some("B")), body, 8).unwrap(), body, "a longer part is still delimited");
+        assert_eq!(rewrite(parts(Some("B")), body, 8).unwrap(), body, "the delimiter ends a longer part");
     }
 
     #[test]
-    fn urls_are_replaced_by_blanks_if_the_length_must_stay() {
+    fn urls_are_replaced_by_spaces_if_the_length_is_preserved() {
         let body = b"--B\r\nContent-Location: http://pacs:8042/dicom-web/studies/1.2\r\nX: a\r\n //inner/\r\n\r\nx\r\n--B--\r\n";
-        let blanks = " ".repeat(" http://pacs:8042/dicom-web/studies/1.2".len());
-        let after = format!("--B\r\nContent-Location:{blanks}\r\nX: a\r\n         \r\n\r\nx\r\n--B--\r\n");
+        let spaces = " ".repeat(" http://pacs:8042/dicom-web/studies/1.2".len());
+        let after = format!("--B\r\nContent-Location:{spaces}\r\nX: a\r\n         \r\n\r\nx\r\n--B--\r\n");
         for size in 1..=body.len() {
             let mut parts = parts(Some("B"));
-            parts.headers_mut().keep_length();
+            parts.headers_mut().preserve_length();
             let rewritten = rewrite(parts, body, size).unwrap();
             assert_eq!(String::from_utf8_lossy(&rewritten), after, "{size}");
         }
     }
 
     #[test]
-    fn the_first_part_shows_whether_the_headers_have_urls() {
+    fn urls_in_headers_are_detected_in_the_first_part() {
         assert!(!may_have_urls(b"--B\r\nContent-Type: application/dicom\r\n\r\nhttp://data"));
         assert!(may_have_urls(b"--B\r\nContent-Location: http://a/\r\n\r\n"));
         assert!(may_have_urls(b"--B\r\nContent-Type: application/dicom\r\n"), "truncated: a URL may follow");
@@ -166,8 +165,8 @@ mod tests {
         let whole = BODY.len() - 2;
         for length in 0..whole {
             for size in [1, 5, BODY.len()] {
-                let cut = rewrite(parts(Some("B")), &BODY[..length], size);
-                assert_eq!(cut, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
+                let truncated = rewrite(parts(Some("B")), &BODY[..length], size);
+                assert_eq!(truncated, Err(MultipartError::Incomplete), "{length} in chunks of {size}");
             }
         }
         assert!(rewrite(parts(Some("B")), &BODY[..whole], 7).is_ok());
@@ -176,7 +175,7 @@ mod tests {
     #[test]
     fn a_boundary_that_is_not_in_the_content_type_is_read_from_the_first_line() {
         let body = &BODY["preamble\r\n".len()..];
-        let after = &AFTER["preamble\r\n".len()..];
+        let after = &REWRITTEN_BODY["preamble\r\n".len()..];
         for size in [1, 2, 3, body.len()] {
             assert_eq!(rewrite(parts(None), body, size).unwrap(), after, "{size}");
         }
@@ -187,7 +186,7 @@ mod tests {
     fn a_boundary_is_found_after_empty_lines_and_a_preamble_or_the_body_is_rejected() {
         for before in ["\r\n", "\n\n", "preamble\r\n", "- x\r\n-- \r\n\r\n"] {
             let body = [before.as_bytes(), &BODY["preamble\r\n".len()..]].concat();
-            let after = [before.as_bytes(), &AFTER["preamble\r\n".len()..]].concat();
+            let after = [before.as_bytes(), &REWRITTEN_BODY["preamble\r\n".len()..]].concat();
             for size in [1, 2, 3, body.len()] {
                 assert_eq!(rewrite(parts(None), &body, size).unwrap(), after, "{before:?}");
             }
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_closing_delimiter_is_added_if_that_is_known_of_the_archive() {
+    fn a_missing_closing_delimiter_is_added_if_the_profile_allows_it() {
         let rewrite = |body: &[u8], size| rewrite(PartHeaders::new(urls(), Some("B"), true), body, size);
         let whole = b"--B\r\n\r\nx\r\n--B--\r\n";
         for size in [1, 3, 100] {
@@ -230,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_result_is_the_same_for_every_chunking(
+        fn the_result_does_not_depend_on_the_chunks(
             pieces in prop::collection::vec("--B|--|\r\n|\n|\r|B|x|Content-Location: http://pacs:8042/dicom-web/studies/1|: http://x/| ", 0..30),
             size in 1usize..20,
         ) {

@@ -1,8 +1,9 @@
-//! How DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1) write a URL: escapes, and the start of an absolute URL.
+//! The syntax of URLs in DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1): escapes, and the start of an absolute
+//! URL.
 
 use std::borrow::Cow;
 
-use super::url_map::is_plain;
+use super::url_map::is_unescaped;
 use xml_escape::{escape, unescape};
 
 /// The syntax of a text.
@@ -15,51 +16,54 @@ pub enum Syntax {
 }
 
 impl Syntax {
-    /// The text of a token without the escapes of its syntax.
-    pub(crate) fn unescaped(self, text: &[u8]) -> Cow<'_, str> {
-        let plain = String::from_utf8_lossy(text);
+    /// Decodes the escapes in the text of a token.
+    pub(crate) fn unescape(self, text: &[u8]) -> Cow<'_, str> {
+        let text = String::from_utf8_lossy(text);
         match self {
-            Self::Json if plain.contains('\\') => {
-                // Text that is not valid JSON stays as it is: its backslash makes it a URL that is dropped.
-                serde_json::from_str(&format!("\"{plain}\"")).map_or(plain, Cow::Owned)
+            Self::Json if text.contains('\\') => {
+                // Text that is not valid JSON is unchanged. A URL with a backslash is dropped later.
+                serde_json::from_str(&format!("\"{text}\"")).map_or(text, Cow::Owned)
             }
-            // Clients read `&#x2f;` as a slash.
-            Self::Xml if plain.contains('&') => Cow::Owned(unescape(&plain).into_owned()),
-            _ => plain,
+            // Clients decode `&#x2f;` to a slash.
+            Self::Xml if text.contains('&') => Cow::Owned(unescape(&text).into_owned()),
+            _ => text,
         }
     }
 
-    /// A URL with the escapes of the syntax.
-    pub(crate) fn escaped(self, url: &str) -> Cow<'_, str> {
+    /// Escapes a URL.
+    pub(crate) fn escape(self, url: &str) -> Cow<'_, str> {
         match self {
-            _ if url.bytes().all(is_plain) => Cow::Borrowed(url),
+            _ if url.bytes().all(is_unescaped) => Cow::Borrowed(url),
             Self::Json => {
                 let mut escaped = serde_json::Value::from(url).to_string();
-                // Without the quotes around it; the URL may end with a quote.
+                // Only the enclosing quotes are removed, because the URL may end with a quote.
                 escaped.remove(0);
                 escaped.pop();
                 Cow::Owned(escaped)
             }
-            // The archive chose the kind of quotes.
+            // The value may be in either kind of quotes.
             Self::Xml => Cow::Owned(escape(url).replace('\'', "&#x27;")),
         }
     }
 }
 
-/// Whether a text that starts with `http` is the start of an absolute URL.
+/// The scheme at the start of a text.
 pub(crate) enum Scheme {
+    /// The text starts with a scheme and two slashes.
     Complete,
-    CutOff,
+    /// The text is too short to decide.
+    Partial,
+    /// The text does not start with a scheme.
     None,
 }
 
-/// Whether `text`, which starts with `http`, starts with a scheme and two slashes, escaped or not.
+/// Determines whether `text`, which starts with `http`, starts with a scheme and two slashes, which may be escaped.
 pub(crate) fn scheme_of(text: &[u8]) -> Scheme {
-    let spellings: [&[u8]; 4] = [b"http://", b"https://", b"http:\\/\\/", b"https:\\/\\/"];
-    if spellings.iter().any(|spelling| text.starts_with(spelling)) {
+    let forms: [&[u8]; 4] = [b"http://", b"https://", b"http:\\/\\/", b"https:\\/\\/"];
+    if forms.iter().any(|form| text.starts_with(form)) {
         Scheme::Complete
-    } else if spellings.iter().any(|spelling| spelling.starts_with(text)) {
-        Scheme::CutOff
+    } else if forms.iter().any(|form| form.starts_with(text)) {
+        Scheme::Partial
     } else {
         Scheme::None
     }

@@ -1,8 +1,8 @@
 //! Rewrites URLs in DICOM JSON (PS3.18 Annex F) and Native DICOM XML (PS3.19 A.1) while they stream.
 //!
-//! URLs are searched where [`json`] and [`xml`] find them, and after `http` anywhere. Everything else is unchanged, byte for byte,
-//! and the result is the same for every chunking: a token that is cut off is held back, at most 8 KiB, and read again
-//! with the next chunk.
+//! [`json`] and [`xml`] find the values that are URLs; absolute URLs are found in any text by `http`. All other bytes are
+//! unchanged. The result does not depend on the chunks: an incomplete token of at most 8 KiB is retained, and parsed again with
+//! the next chunk.
 
 mod json;
 mod replacer;
@@ -18,16 +18,16 @@ pub use replacer::RewriteError;
 use replacer::{RewriteStep, UrlReplacer};
 use xml::XmlReader;
 
-/// Bytes of a chunk that are first copied to complete a token that was held back: enough for a typical URL.
+/// Number of bytes of a chunk that are copied first to complete a retained token: enough for a typical URL.
 const JOINED_LEN: usize = 512;
 
-/// Replaces the archive's URLs in a text that arrives in chunks.
+/// Replaces the URLs of an archive in a text that arrives in chunks.
 #[derive(Debug)]
 pub struct Rewriter {
     urls: UrlReplacer,
     reader: UrlReader,
-    /// The bytes of earlier chunks that were held back.
-    held: Vec<u8>,
+    /// The incomplete token at the end of the previous chunks.
+    retained: Vec<u8>,
 }
 
 /// Finds URLs in a text.
@@ -38,51 +38,50 @@ enum UrlReader {
 }
 
 impl Rewriter {
-    /// A rewriter at the start of a text.
+    /// Creates a rewriter for a text.
     pub fn new(url_map: UrlMap, syntax: Syntax) -> Self {
         let reader = match syntax {
             Syntax::Json => UrlReader::Json(Box::new(JsonReader::new())),
             Syntax::Xml => UrlReader::Xml(Box::new(XmlReader::new())),
         };
-        Self { urls: UrlReplacer::new(url_map, syntax), reader, held: Vec::new() }
+        Self { urls: UrlReplacer::new(url_map, syntax), reader, retained: Vec::new() }
     }
 
-    /// Reads the next chunk and returns the output so far. A chunk without URLs is returned without a copy.
+    /// Rewrites the next chunk, and returns the output so far. A chunk without URLs is returned without a copy.
     pub fn push(&mut self, chunk: &Bytes) -> Result<Bytes, RewriteError> {
         let mut written = BytesMut::new();
-        let mut joined = JOINED_LEN;
-        // The bytes that were held back are joined with enough of the chunk to complete the token; the rest of the chunk is not
-        // copied.
-        while !self.held.is_empty() {
-            let held = std::mem::take(&mut self.held);
-            let length = joined.min(chunk.len());
-            let text = Bytes::from([&held, chunk.get(..length).unwrap_or_default()].concat());
+        let mut joined_length = JOINED_LEN;
+        // The retained bytes are joined with the start of the chunk, to complete the token. The rest of the chunk is not copied.
+        while !self.retained.is_empty() {
+            let retained = std::mem::take(&mut self.retained);
+            let length = joined_length.min(chunk.len());
+            let text = Bytes::from([&retained, chunk.get(..length).unwrap_or_default()].concat());
             let (output, end) = self.run(&text, written, false)?;
             written = output.write(end);
-            if let Some(read) = end.checked_sub(held.len()) {
-                return self.rest(&chunk.slice(read..), written);
+            if let Some(chunk_position) = end.checked_sub(retained.len()) {
+                return self.rewrite_rest(&chunk.slice(chunk_position..), written);
             }
             if length == chunk.len() {
-                self.held.extend_from_slice(text.get(end..).unwrap_or_default());
+                self.retained.extend_from_slice(text.get(end..).unwrap_or_default());
                 return Ok(written.freeze());
             }
-            self.held.extend_from_slice(held.get(end..).unwrap_or_default());
-            joined *= 4;
+            self.retained.extend_from_slice(retained.get(end..).unwrap_or_default());
+            joined_length *= 4;
         }
-        self.rest(chunk, written)
+        self.rewrite_rest(chunk, written)
     }
 
     /// Returns the rest of the output at the end of the text.
     pub fn finish(&mut self) -> Result<Bytes, RewriteError> {
-        let rest = Bytes::from(std::mem::take(&mut self.held));
+        let rest = Bytes::from(std::mem::take(&mut self.retained));
         let (output, end) = self.run(&rest, BytesMut::new(), true)?;
         if end < rest.len() { Err(RewriteError::Incomplete) } else { Ok(output.take(end)) }
     }
 
-    /// Reads the rest of a chunk; `written` is the output before it.
-    fn rest(&mut self, chunk: &Bytes, written: BytesMut) -> Result<Bytes, RewriteError> {
+    /// Rewrites the rest of a chunk; `written` is the output before it.
+    fn rewrite_rest(&mut self, chunk: &Bytes, written: BytesMut) -> Result<Bytes, RewriteError> {
         let (output, end) = self.run(chunk, written, false)?;
-        self.held.extend_from_slice(chunk.get(end..).unwrap_or_default());
+        self.retained.extend_from_slice(chunk.get(end..).unwrap_or_default());
         Ok(output.take(end))
     }
 
@@ -103,15 +102,15 @@ impl Rewriter {
                 UrlReader::Xml(reader) => reader.step(urls, &mut output, position, is_end, &mut next[0])?,
             };
             match step {
-                RewriteStep::To(next) => position = next,
-                RewriteStep::HoldFrom(start) => break start,
+                RewriteStep::ContinueAt(next) => position = next,
+                RewriteStep::RetainFrom(start) => break start,
                 RewriteStep::Done => break chunk.len(),
             }
         };
         if let UrlReader::Json(reader) = &mut self.reader
-            && let Some(byte) = end.checked_sub(1).and_then(|at| chunk.get(at))
+            && let Some(byte) = end.checked_sub(1).and_then(|index| chunk.get(index))
         {
-            reader.before = *byte;
+            reader.previous_byte = *byte;
         }
         Ok((output, end))
     }

@@ -1,43 +1,43 @@
-//! Maps an archive's URLs to the gateway's.
+//! Maps URLs of an archive to URLs of the gateway.
 //!
-//! Archives write RetrieveURL, BulkDataURI and Content-Location with their own host, with a host from a proxy's headers, with a
-//! third host, or relative. A URL of a resource that the gateway serves becomes its URL at the gateway; any other is dropped,
-//! because no client can or should follow it.
+//! In RetrieveURL, BulkDataURI and Content-Location archives write URLs with the configured host, with a host from the headers of
+//! a proxy, with another host, or relative URLs. A URL of a resource that the gateway serves becomes a URL of the gateway; any
+//! other URL is dropped, because clients cannot follow it.
 
 use memchr::memmem::Finder;
 use url::Url;
 
 use crate::dicomweb::request::path::Resource;
 
-/// How a URL is rewritten.
+/// The result of rewriting a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UrlRewrite {
-    /// It becomes this URL of the gateway.
+    /// The URL is replaced by this URL of the gateway.
     Rewritten(String),
-    /// It has no host and means the same at the gateway.
+    /// The URL has no host, and is valid at the gateway.
     Unchanged,
-    /// It leads to a place that clients of the gateway cannot reach.
+    /// Clients of the gateway cannot follow the URL.
     Dropped,
 }
 
 /// The URLs of one archive, for one of its responses.
 #[derive(Debug, Clone)]
 pub struct UrlMap {
-    /// The archive's public URL, without a trailing slash: `https://gateway.example/dicom-web/main`.
+    /// The public URL of the archive, without a trailing slash: `https://gateway.example/dicom-web/main`.
     public: String,
-    /// The archive's own roots, without a trailing slash: `http://10.0.0.7:8042/dicom-web`.
+    /// The roots at the archive, without a trailing slash: `http://10.0.0.7:8042/dicom-web`.
     roots: Vec<String>,
-    /// The archive's own authorities: `10.0.0.7:8042`.
+    /// The authorities of the archive: `10.0.0.7:8042`.
     authorities: Vec<String>,
-    /// The public URL contains nothing that JSON or XML would escape.
-    public_is_plain: bool,
+    /// Whether the public URL has no character that is escaped in JSON or XML.
+    is_public_unescaped: bool,
     two_slashes: Finder<'static>,
-    /// The requested path below the root, which relative references are resolved against (RFC 3986 5.2).
+    /// The requested path relative to the root, which is the base of relative references (RFC 3986 5.2).
     resource: String,
 }
 
 impl UrlMap {
-    /// The map for a response to `resource`, a path below the archive's root.
+    /// Creates the map for a response to `resource`, a path relative to the root of the archive.
     pub fn new(public: &str, qido: &Url, wado: &Url, resource: &str) -> Self {
         let mut roots = Vec::new();
         let mut authorities = Vec::new();
@@ -53,7 +53,7 @@ impl UrlMap {
         }
         Self {
             public: public.trim_end_matches('/').to_owned(),
-            public_is_plain: public.bytes().all(is_plain),
+            is_public_unescaped: public.bytes().all(is_unescaped),
             two_slashes: Finder::new("//"),
             roots,
             authorities,
@@ -61,21 +61,21 @@ impl UrlMap {
         }
     }
 
-    /// The archive's public URL.
+    /// Returns the public URL of the archive.
     pub fn public(&self) -> &str {
         &self.public
     }
 
     /// Rewrites the value of an element or header that is a URL.
     pub fn rewrite(&self, url: &str) -> UrlRewrite {
-        if let Some(rest) = self.below_root(url) {
+        if let Some(rest) = self.strip_root(url) {
             return UrlRewrite::Rewritten(format!("{}{rest}", self.public));
         }
         if url.is_empty() {
             return UrlRewrite::Unchanged;
         }
         match UrlForm::of(url) {
-            UrlForm::WithHost(path) | UrlForm::FromHost(path) => match servable(path) {
+            UrlForm::WithHost(path) | UrlForm::AbsolutePath(path) => match served_path(path) {
                 Some(resource) => UrlRewrite::Rewritten(format!("{}/{resource}", self.public)),
                 None => UrlRewrite::Dropped,
             },
@@ -88,60 +88,60 @@ impl UrlMap {
         }
     }
 
-    /// Rewrites an absolute URL in any text: only one with the host of this archive, or one of its resources, is changed.
+    /// Rewrites an absolute URL in a text. Only a URL with the host of the archive, or of a resource, is changed.
     pub fn rewrite_in_text(&self, url: &str) -> UrlRewrite {
         match UrlForm::of(url) {
             UrlForm::WithHost(path) => match self.rewrite(url) {
-                UrlRewrite::Dropped if self.names_archive(url, path) => UrlRewrite::Dropped,
+                UrlRewrite::Dropped if self.has_archive_authority(url, path) => UrlRewrite::Dropped,
                 UrlRewrite::Dropped => UrlRewrite::Unchanged,
-                verdict => verdict,
+                rewrite => rewrite,
             },
             _ => UrlRewrite::Unchanged,
         }
     }
 
-    /// The part of `url` after one of the roots.
-    fn below_root<'a>(&self, url: &'a str) -> Option<&'a str> {
+    /// Removes one of the roots from `url`.
+    fn strip_root<'a>(&self, url: &'a str) -> Option<&'a str> {
         self.roots.iter().find_map(|root| {
             let rest = url.strip_prefix(root.as_str())?;
-            // A second URL inside the first one would not be checked.
+            // The rest must not contain another URL, which would not be rewritten.
             (rest.is_empty() || rest.starts_with('/') && !rest.contains("//")).then_some(rest)
         })
     }
 
-    /// The length of the root that `text` begins with, if replacing the root is enough: nothing in it is escaped in JSON or
-    /// XML.
+    /// Returns the length of the root that `text` begins with, if it is sufficient to replace the root because the text contains
+    /// no escapes of JSON or XML.
     pub(crate) fn root_len(&self, text: &[u8]) -> Option<usize> {
         let root = self.roots.iter().find(|root| text.starts_with(root.as_bytes()))?;
         let rest = text.get(root.len()..)?;
-        let plain = self.public_is_plain
+        let is_unescaped = self.is_public_unescaped
             && matches!(rest.first(), None | Some(b'/'))
             && memchr::memchr2(b'\\', b'&', rest).is_none()
             && self.two_slashes.find(rest).is_none();
-        plain.then_some(root.len())
+        is_unescaped.then_some(root.len())
     }
 
-    /// Whether `path`, which begins with a slash, names a resource that the gateway serves, and can follow the public URL
-    /// unchanged.
+    /// Whether `path`, which begins with a slash, is the path of a resource that the gateway serves, and can be appended to the
+    /// public URL without escapes.
     pub(crate) fn serves(&self, path: &[u8]) -> bool {
         let resource = path.strip_prefix(b"/").and_then(|path| str::from_utf8(path).ok());
         // The path of a resource contains no byte that is escaped in JSON or XML.
-        self.public_is_plain
+        self.is_public_unescaped
             && resource.is_some_and(|path| {
                 let is_other = || path.starts_with("studies") && Resource::parse(path).is_ok();
                 Resource::is_of_objects(path) || is_other()
             })
     }
 
-    /// Whether the authority between the scheme and `path` is the archive's.
-    fn names_archive(&self, url: &str, path: &str) -> bool {
-        let before = url.len().saturating_sub(path.len());
-        let authority = url.get(..before).and_then(|head| head.split("//").nth(1)).unwrap_or_default();
+    /// Whether the authority between the scheme and `path` is that of the archive.
+    fn has_archive_authority(&self, url: &str, path: &str) -> bool {
+        let path_start = url.len().saturating_sub(path.len());
+        let authority = url.get(..path_start).and_then(|head| head.split("//").nth(1)).unwrap_or_default();
         let authority = authority.rsplit('@').next().unwrap_or_default();
-        self.authorities.iter().any(|own| own.eq_ignore_ascii_case(authority))
+        self.authorities.iter().any(|known| known.eq_ignore_ascii_case(authority))
     }
 
-    /// The path that a relative reference leads to, if the gateway serves it (RFC 3986 5.2.4).
+    /// Resolves a relative reference (RFC 3986 5.2.4); `None` if the gateway does not serve the path.
     fn resolve(&self, reference: &str) -> Option<String> {
         let mut segments: Vec<&str> = self.resource.split('/').collect();
         segments.pop();
@@ -159,20 +159,20 @@ impl UrlMap {
     }
 }
 
-/// Whether JSON and XML write the byte without an escape.
-pub(crate) fn is_plain(byte: u8) -> bool {
+/// Whether the byte is not escaped in JSON and XML.
+pub(crate) fn is_unescaped(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\'' | b'&' | b'<' | b'\\')
 }
 
 /// The form of a URL.
 enum UrlForm<'a> {
-    /// `http://host/path` or `//host/path`, with its path.
+    /// `http://host/path` or `//host/path`, with the path.
     WithHost(&'a str),
-    /// `/path`.
-    FromHost(&'a str),
-    /// `path`.
+    /// An absolute path `/path`.
+    AbsolutePath(&'a str),
+    /// A relative path `path`.
     Relative,
-    /// `file:`, `data:` and the like.
+    /// Another scheme, such as `file:` or `data:`.
     OtherScheme,
 }
 
@@ -182,32 +182,32 @@ impl<'a> UrlForm<'a> {
         let scheme = ["http://", "https://", "//"].into_iter().find(|scheme| lower.starts_with(scheme));
         if let Some(scheme) = scheme {
             let rest = url.get(scheme.len()..).unwrap_or_default();
-            let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
+            let path = rest.find(['/', '?', '#']).and_then(|start| rest.get(start..)).unwrap_or_default();
             return Self::WithHost(path);
         }
         let before_path = url.split(['/', '?', '#']).next().unwrap_or_default();
-        // Clients skip these characters (URL Standard, URL parsing), and so read another URL.
-        let is_read_differently =
+        // URL parsers remove these characters (URL Standard, URL parsing), so clients would parse another URL.
+        let has_removed_characters =
             url.starts_with(|first: char| first <= ' ') || url.contains(['\t', '\n', '\r']);
         match url.bytes().next() {
-            _ if is_read_differently => Self::OtherScheme,
-            Some(b'/') => Self::FromHost(url),
-            // Browsers read a backslash as a slash.
+            _ if has_removed_characters => Self::OtherScheme,
+            Some(b'/') => Self::AbsolutePath(url),
+            // Browsers interpret a backslash as a slash.
             _ if before_path.contains(':') || url.contains('\\') => Self::OtherScheme,
             _ => Self::Relative,
         }
     }
 }
 
-/// The part of `path` that names a resource which the gateway serves, below any root.
-fn servable(path: &str) -> Option<&str> {
-    let resources = path.match_indices("/studies").filter_map(|(at, _)| path.get(at + 1..));
+/// Returns the part of `path` that is the path of a resource that the gateway serves, after any root.
+fn served_path(path: &str) -> Option<&str> {
+    let resources = path.match_indices("/studies").filter_map(|(start, _)| path.get(start + 1..));
     let resources = resources.map(|resource| resource.strip_suffix('/').unwrap_or(resource));
     let mut resources = resources.filter(|resource| Resource::parse(resource).is_ok());
     resources.next()
 }
 
-/// Whether a relative reference leaves its base path.
+/// Whether a relative reference contains the segment `..`.
 fn has_parent_segment(reference: &str) -> bool {
     reference.split('/').any(|segment| segment == "..")
 }
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_in_text_are_changed_only_if_they_are_the_archives() {
+    fn urls_in_text_are_changed_only_if_they_are_those_of_the_archive() {
         let url_map = url_map();
         assert_eq!(
             url_map.rewrite_in_text("http://10.0.0.7:8042/dicom-web/studies/1.2"),

@@ -1,6 +1,6 @@
-//! URLs in DICOM JSON (PS3.18 Annex F): in BulkDataURI, in RetrieveURL (0008,1190), and after `http` anywhere.
+//! Finds URLs in DICOM JSON (PS3.18 Annex F): in BulkDataURI, in RetrieveURL (0008,1190), and absolute URLs in any text.
 //!
-//! The states of the reader between two bytes; any other input leads back to `Scan`:
+//! The states of the parser between two bytes; after any other input the state is `Scan`:
 //!
 //! ```text
 //!   "BulkDataURI"                   :   "            "
@@ -9,30 +9,32 @@
 //!          "00081190"                      :   {            "          "
 //!   Scan ──────────────► Key { element: true } ──► Element ──► Text ──────► Element
 //!                                                     │  { [ deeper, } ] back
-//!                                                     └────────────────────► Scan, when its own bracket closes
+//!                                                     └────────────────────► Scan, after the closing bracket of the value
 //! ```
 
 use memchr::memmem::Finder;
 
 use super::super::output::Output;
-use super::replacer::{MAX_URL_LEN, RewriteError, RewriteStep, UrlReplacer, Within, hold, partial_len};
+use super::replacer::{
+    MAX_URL_LEN, RewriteError, RewriteStep, Surroundings, UrlReplacer, partial_len, retain,
+};
 
 /// The tokens before URLs.
 const TOKENS: [&[u8]; 3] = [b"http", b"\"BulkDataURI\"", b"\"00081190\""];
 
-/// The usual beginning of the value of RetrieveURL.
-const USUAL_BEGINNING: &[u8] = br#""vr":"UR","Value":[""#;
+/// The usual start of the value of RetrieveURL.
+const USUAL_START: &[u8] = br#""vr":"UR","Value":[""#;
 
 /// The position of the rewriter in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JsonState {
-    /// Anywhere, searching for the next URL.
+    /// Before the next token that precedes a URL.
     Scan,
-    /// After a key whose value is a URL or, for an element, contains URLs; `colon`: after its colon too.
+    /// After a key whose value is a URL or, for an element, contains URLs. `colon` is set after the colon.
     Key { element: bool, colon: bool },
     /// Inside the value of RetrieveURL, within `depth` brackets.
     Element { depth: usize },
-    /// At the first byte of a quoted text that is a URL; after it, back to that depth of an element.
+    /// At the first byte of a quoted text that is a URL, within `depth` brackets of an element.
     Text { depth: usize },
 }
 
@@ -40,20 +42,20 @@ enum JsonState {
 #[derive(Debug)]
 pub(super) struct JsonReader {
     state: JsonState,
-    /// For [`TOKENS`].
+    /// The finders of [`TOKENS`].
     finders: [Finder<'static>; 3],
-    /// The byte before the next one.
-    pub(super) before: u8,
+    /// The last byte of the previous chunk.
+    pub(super) previous_byte: u8,
 }
 
 impl JsonReader {
-    /// A reader at the start of a text.
+    /// Creates a reader for a text.
     pub(super) fn new() -> Self {
         let finders = TOKENS.map(|token| Finder::new(token).into_owned());
-        Self { state: JsonState::Scan, finders, before: 0 }
+        Self { state: JsonState::Scan, finders, previous_byte: 0 }
     }
 
-    /// Reads the next step.
+    /// Executes the next step.
     pub(super) fn step(
         &mut self,
         urls: &mut UrlReplacer,
@@ -82,68 +84,70 @@ impl JsonReader {
         let chunk = output.chunk;
         let rest = chunk.get(position..).unwrap_or_default();
         for (next, finder) in next.iter_mut().zip(&self.finders) {
-            if next.is_some_and(|at| at < position || at == 0) {
-                *next = finder.find(rest).map(|at| at + position);
+            if next.is_some_and(|start| start < position || start == 0) {
+                *next = finder.find(rest).map(|offset| offset + position);
             }
         }
-        let nearest = next.iter().enumerate().filter_map(|(token, at)| at.map(|at| (at, token))).min();
-        let Some((at, token)) = nearest else {
+        let nearest =
+            next.iter().enumerate().filter_map(|(token, start)| start.map(|start| (start, token))).min();
+        let Some((start, token)) = nearest else {
             return if is_end {
                 RewriteStep::Done
             } else {
-                RewriteStep::HoldFrom(chunk.len() - partial_len(rest, &TOKENS))
+                RewriteStep::RetainFrom(chunk.len() - partial_len(rest, &TOKENS))
             };
         };
         if token == 0 {
-            return urls.anywhere(output, at, is_end, Within::Text);
+            return urls.replace_in_text(output, start, is_end, Surroundings::Text);
         }
-        let before = at.checked_sub(1).and_then(|at| chunk.get(at)).copied().unwrap_or(self.before);
+        let previous_byte =
+            start.checked_sub(1).and_then(|index| chunk.get(index)).copied().unwrap_or(self.previous_byte);
         // After a backslash, the quote is part of a text.
-        if before != b'\\' {
+        if previous_byte != b'\\' {
             self.state = JsonState::Key { element: token == 2, colon: false };
         }
-        RewriteStep::To(at + TOKENS.get(token).map_or(0, |token| token.len()))
+        RewriteStep::ContinueAt(start + TOKENS.get(token).map_or(0, |token| token.len()))
     }
 
     /// Skips white space and the colon after a key, up to its value.
     fn key(&mut self, chunk: &[u8], position: usize, element: bool, colon: bool) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
-        let Some(blanks) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+        let Some(space_count) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
             return RewriteStep::Done;
         };
-        let at = position + blanks;
-        let (state, next) = match (chunk.get(at), colon) {
-            (Some(b':'), false) => (JsonState::Key { element, colon: true }, at + 1),
-            (Some(b'"'), true) => (JsonState::Text { depth: 0 }, at + 1),
-            (Some(b'{' | b'['), true) if element => (JsonState::Element { depth: 1 }, at + 1),
-            _ => (JsonState::Scan, at),
+        let index = position + space_count;
+        let (state, next) = match (chunk.get(index), colon) {
+            (Some(b':'), false) => (JsonState::Key { element, colon: true }, index + 1),
+            (Some(b'"'), true) => (JsonState::Text { depth: 0 }, index + 1),
+            (Some(b'{' | b'['), true) if element => (JsonState::Element { depth: 1 }, index + 1),
+            _ => (JsonState::Scan, index),
         };
         self.state = state;
-        RewriteStep::To(next)
+        RewriteStep::ContinueAt(next)
     }
 
     /// Advances to the next text or bracket inside an element.
     fn element(&mut self, chunk: &[u8], position: usize, depth: usize) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
-        // Nearly every archive writes this token, which contains no URL.
-        if depth == 1 && rest.starts_with(USUAL_BEGINNING) {
+        // Most archives write this text, which contains no URL.
+        if depth == 1 && rest.starts_with(USUAL_START) {
             self.state = JsonState::Text { depth: 2 };
-            return RewriteStep::To(position + USUAL_BEGINNING.len());
+            return RewriteStep::ContinueAt(position + USUAL_START.len());
         }
         let is_delimiter = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
-        let Some(at) = rest.iter().position(is_delimiter).map(|at| at + position) else {
+        let Some(index) = rest.iter().position(is_delimiter).map(|offset| offset + position) else {
             return RewriteStep::Done;
         };
-        self.state = match chunk.get(at) {
+        self.state = match chunk.get(index) {
             Some(b'"') => JsonState::Text { depth },
             Some(b'{' | b'[') => JsonState::Element { depth: depth + 1 },
             _ if depth <= 1 => JsonState::Scan,
             _ => JsonState::Element { depth: depth - 1 },
         };
-        RewriteStep::To(at + 1)
+        RewriteStep::ContinueAt(index + 1)
     }
 
-    /// Reads a quoted text that is a URL.
+    /// Replaces a quoted text that is a URL.
     fn quoted(
         &mut self,
         urls: &mut UrlReplacer,
@@ -152,21 +156,21 @@ impl JsonReader {
         depth: usize,
     ) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let Some(length) = quoted_len(rest) else { return hold(start, rest.len()) };
+        let Some(length) = quoted_len(rest) else { return retain(start, rest.len()) };
         if length > MAX_URL_LEN {
             return Err(RewriteError::UrlTooLong);
         }
         let text = rest.get(..length).unwrap_or_default();
-        // An element contains keys and its value representation too.
+        // An element also contains keys and its value representation.
         if depth == 0 || text.iter().any(|byte| matches!(byte, b'/' | b':' | b'\\')) {
             urls.replace(output, start, text);
         }
         self.state = if depth == 0 { JsonState::Scan } else { JsonState::Element { depth } };
-        Ok(RewriteStep::To(start + length + 1))
+        Ok(RewriteStep::ContinueAt(start + length + 1))
     }
 }
 
-/// The length of a text up to its closing quote; `None` if the quote has not arrived.
+/// Returns the length of a text up to its closing quote; `None` if the quote has not arrived yet.
 fn quoted_len(rest: &[u8]) -> Option<usize> {
     let mut length = 0;
     loop {

@@ -82,7 +82,7 @@ fn every_form_of_an_archive_url_is_rewritten() {
 }
 
 #[test]
-fn everything_else_is_unchanged() {
+fn other_text_is_unchanged() {
     for text in [
         "",
         "[]",
@@ -99,15 +99,15 @@ fn everything_else_is_unchanged() {
 }
 
 #[test]
-fn urls_in_character_references_are_rewritten_as_clients_read_them() {
-    for (written, rewritten_url) in [
+fn urls_with_character_references_are_rewritten() {
+    for (uri, rewritten_uri) in [
         ("&#x2f;&#47;other.example/x", ""),
         ("&#x68;ttp://pacs:8042/dicom-web/studies/1.2", "https://gw.example/dicom-web/main/studies/1.2"),
     ] {
-        let text = format!("<BulkData uri=\"{written}\"/>");
+        let text = format!("<BulkData uri=\"{uri}\"/>");
         let after = rewrite(Syntax::Xml, text.as_bytes(), &[3]).unwrap();
-        let expected = format!("<BulkData uri=\"{rewritten_url}\"/>");
-        assert_eq!(String::from_utf8(after).unwrap(), expected, "{written}");
+        let expected = format!("<BulkData uri=\"{rewritten_uri}\"/>");
+        assert_eq!(String::from_utf8(after).unwrap(), expected, "{uri}");
     }
 }
 
@@ -121,12 +121,12 @@ fn bytes_that_are_not_utf8_are_unchanged() {
 fn an_endless_url_is_an_error() {
     let text = format!("{{\"BulkDataURI\":\"{}", "a/".repeat(MAX_URL_LEN));
     assert_eq!(rewrite(Syntax::Json, text.as_bytes(), &[1000]), Err(RewriteError::UrlTooLong));
-    let elsewhere = format!("{{\"x\":\"http://{}\"}}", "a".repeat(3 * MAX_URL_LEN));
-    assert_eq!(rewrite(Syntax::Json, elsewhere.as_bytes(), &[1000]).unwrap(), elsewhere.as_bytes());
+    let text = format!("{{\"x\":\"http://{}\"}}", "a".repeat(3 * MAX_URL_LEN));
+    assert_eq!(rewrite(Syntax::Json, text.as_bytes(), &[1000]).unwrap(), text.as_bytes());
 }
 
 #[test]
-fn urls_in_xml_are_rewritten_for_every_chunking() {
+fn urls_in_xml_are_rewritten_for_all_chunk_sizes() {
     let before = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> http://other/studies/1.2 </Value><Value number="2">http://third/x</Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri="http://third/blob"/><BulkData uri='http://pacs:8042/dicom-web/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
     let after = r#"<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM"><DicomAttribute tag="00081190" vr="UR" keyword="RetrieveURL"><Value number="1"> https://gw.example/dicom-web/main/studies/1.2 </Value><Value number="2"></Value></DicomAttribute><DicomAttribute tag="7FE00010" vr="OW"><BulkData uri=""/><BulkData uri='https://gw.example/dicom-web/main/studies/1.2/bulkdata/1'/></DicomAttribute></NativeDicomModel>"#;
     assert_eq!(xml(before), after);
@@ -141,7 +141,7 @@ const PIECES: &str = "http|s|:|//|\\\\/|\\\\|\"|pacs:8042|/dicom-web|/studies/1\
 
 proptest! {
     #[test]
-    fn the_result_is_the_same_for_every_chunking(
+    fn the_result_does_not_depend_on_the_chunks(
         pieces in prop::collection::vec(PIECES, 0..40), sizes in prop::collection::vec(1usize..20, 1..8), xml in any::<bool>(),
     ) {
         let syntax = if xml { Syntax::Xml } else { Syntax::Json };
@@ -167,7 +167,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn a_url_is_rewritten_the_same_way_after_any_other(
+    fn the_rewriting_of_a_url_does_not_depend_on_previous_urls(
         urls in prop::collection::vec(
             (
                 prop::sample::select(vec!["http://a/rs", "http://a/rs/studies/1.2", "http://a", "//a/rs", "", "HTTP://b/studies"]),
@@ -179,9 +179,9 @@ proptest! {
         ),
     ) {
         let element = |(root, path): &(&str, &str)| format!(r#"{{"BulkDataURI":"{root}{path}"}}"#);
-        let alone: String = urls.iter().map(|url| json(&element(url))).collect();
+        let separate: String = urls.iter().map(|url| json(&element(url))).collect();
         let together: String = urls.iter().map(element).collect();
-        prop_assert_eq!(json(&together), alone);
+        prop_assert_eq!(json(&together), separate);
     }
 }
 
@@ -255,7 +255,7 @@ fn every_form_of_an_attribute_in_xml_is_recognized() {
 }
 
 #[test]
-fn a_url_in_any_text_of_xml_ends_before_the_delimiter_of_the_text() {
+fn a_url_in_xml_ends_before_the_delimiter_of_the_text() {
     for (before, after) in [
         ("<a b='http://pacs:8042/app'/>", "<a b='https://gw.example/dicom-web/main'/>"),
         ("<a><!--http://pacs:8042/app--></a>", "<a><!--https://gw.example/dicom-web/main--></a>"),

@@ -1,8 +1,8 @@
-//! URLs in Native DICOM XML (PS3.19 A.1): in the attribute `uri` of BulkData, in the values of RetrieveURL (0008,1190), and after
-//! `http` anywhere.
+//! Finds URLs in Native DICOM XML (PS3.19 A.1): in the attribute `uri` of BulkData, in the values of RetrieveURL (0008,1190), and
+//! absolute URLs in any text.
 //!
-//! A text, a value, a comment or a CDATA section can contain the characters of an attribute, but has no attributes (XML 1.0, 2.4 to
-//! 2.7, 3.1). The states of the reader between two bytes:
+//! Text, values, comments and CDATA sections may contain the characters of an attribute, but have no attributes (XML 1.0, 2.4 to
+//! 2.7, 3.1). The states of the parser between two bytes:
 //!
 //! ```text
 //!         <name  </name  <!name          name =                 " or '        the same quote
@@ -13,7 +13,7 @@
 //!   Text ──────────────────────► Unparsed ──────────────► Text
 //! ```
 //!
-//! In a tag, `<` begins another tag: well-formed XML never has it there, and after a malformed tag the next one is read correctly.
+//! In a tag, `<` begins another tag. Well-formed XML has no `<` there, and after a malformed tag the next tag is parsed correctly.
 
 use memchr::memmem::{self, Finder};
 
@@ -21,7 +21,8 @@ use super::super::output::Output;
 use super::super::syntax::Syntax;
 use super::super::url_map::UrlRewrite;
 use super::replacer::{
-    END_OF_COMMENT, HTTP, MAX_URL_LEN, RewriteError, RewriteStep, UrlReplacer, Within, hold, partial_len,
+    END_OF_COMMENT, HTTP, MAX_URL_LEN, RewriteError, RewriteStep, Surroundings, UrlReplacer, partial_len,
+    retain,
 };
 
 const CDATA: &[u8] = b"<![CDATA[";
@@ -33,7 +34,7 @@ const COMMENT: &[u8] = b"<!--";
 /// The value of the attribute `tag` of RetrieveURL.
 const RETRIEVE_URL: &str = "00081190";
 
-/// No value of `tag` is as long, even if it consists of character references.
+/// Maximum length of a value of `tag` in bytes, even if it consists of character references.
 const MAX_TAG_LEN: usize = 128;
 
 /// Finds URLs in an XML text.
@@ -42,9 +43,9 @@ pub(super) struct XmlReader {
     state: XmlState,
     /// The number of open elements, counted from RetrieveURL.
     depth: usize,
-    /// The tag that is being read.
+    /// The current tag.
     tag: Tag,
-    /// For [`HTTP`].
+    /// The finder of [`HTTP`].
     http: Finder<'static>,
 }
 
@@ -67,15 +68,15 @@ enum XmlState {
 struct Tag {
     kind: TagKind,
     word: Word,
-    /// The last byte was a slash.
-    slash: bool,
-    /// It is the start tag of RetrieveURL.
+    /// Whether the last byte was a slash.
+    ends_with_slash: bool,
+    /// Whether the tag is the start tag of RetrieveURL.
     is_retrieve_url: bool,
 }
 
 impl Tag {
     const fn new(kind: TagKind) -> Self {
-        Self { kind, word: Word::NONE, slash: false, is_retrieve_url: false }
+        Self { kind, word: Word::NONE, ends_with_slash: false, is_retrieve_url: false }
     }
 }
 
@@ -83,7 +84,7 @@ impl Tag {
 enum TagKind {
     Start,
     End,
-    /// `<!DOCTYPE` and the like.
+    /// A declaration such as `<!DOCTYPE`.
     Declaration,
 }
 
@@ -94,21 +95,21 @@ enum Attribute {
     Other,
 }
 
-/// The last word in a tag: enough of it to recognize the attributes that matter.
+/// The start of the last word in a tag, which is sufficient to recognize the attributes `uri` and `tag`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Word {
-    letters: [u8; 3],
-    /// The number of letters; 4 means 4 or more.
+    start: [u8; 3],
+    /// The number of bytes; 4 means 4 or more.
     length: usize,
-    /// White space follows.
+    /// Whether white space follows.
     is_complete: bool,
 }
 
 impl Word {
-    const NONE: Self = Self { letters: [0; 3], length: 0, is_complete: false };
+    const NONE: Self = Self { start: [0; 3], length: 0, is_complete: false };
 
-    /// The word is no attribute that matters.
-    const OTHER: Self = Self { letters: [0; 3], length: 4, is_complete: false };
+    /// Another word than `uri` and `tag`.
+    const OTHER: Self = Self { start: [0; 3], length: 4, is_complete: false };
 
     fn push(&mut self, byte: u8) {
         if byte.is_ascii_whitespace() {
@@ -118,14 +119,14 @@ impl Word {
         if self.is_complete {
             *self = Self::NONE;
         }
-        if let Some(letter) = self.letters.get_mut(self.length) {
-            *letter = byte;
+        if let Some(place) = self.start.get_mut(self.length) {
+            *place = byte;
         }
         self.length = (self.length + 1).min(4);
     }
 
     fn attribute(self) -> Attribute {
-        match (self.length, &self.letters) {
+        match (self.length, &self.start) {
             (3, b"uri") => Attribute::Uri,
             (3, b"tag") => Attribute::Tag,
             _ => Attribute::Other,
@@ -134,12 +135,12 @@ impl Word {
 }
 
 impl XmlReader {
-    /// A reader at the start of a text.
+    /// Creates a reader for a text.
     pub(super) fn new() -> Self {
         Self { state: XmlState::Text, depth: 0, tag: Tag::new(TagKind::Start), http: Finder::new(HTTP) }
     }
 
-    /// Reads the next step. `next` is the position of the next `http`.
+    /// Executes the next step. `next` is the position of the next `http`.
     pub(super) fn step(
         &mut self,
         urls: &mut UrlReplacer,
@@ -149,13 +150,13 @@ impl XmlReader {
         next: &mut Option<usize>,
     ) -> Result<RewriteStep, RewriteError> {
         match self.state {
-            XmlState::Text if self.depth > 0 => self.content(urls, output, position, is_end),
-            XmlState::Text => self.outside_of_tags(urls, output, position, is_end, next),
+            XmlState::Text if self.depth > 0 => self.retrieve_url_text(urls, output, position, is_end),
+            XmlState::Text => self.text(urls, output, position, is_end, next),
             XmlState::Tag => Ok(self.tag(urls, output, position, is_end)),
             XmlState::BeforeValue(attribute) => Ok(self.before_value(output.chunk, position, attribute)),
             XmlState::Value { quote, attribute: Attribute::Uri } => self.uri(urls, output, position, quote),
             XmlState::Value { quote, attribute: Attribute::Tag } => {
-                Ok(self.tag_of_attribute(output.chunk, position, quote, is_end))
+                Ok(self.tag_value(output.chunk, position, quote, is_end))
             }
             XmlState::Value { quote, attribute: Attribute::Other } => {
                 Ok(self.value(urls, output, position, quote, is_end, next))
@@ -164,17 +165,17 @@ impl XmlReader {
         }
     }
 
-    /// The position of the next `http`; the end of the chunk if there is none.
+    /// Returns the position of the next `http`, or the end of the chunk if there is none.
     fn next_http(&self, chunk: &[u8], position: usize, next: &mut Option<usize>) -> usize {
-        if next.is_some_and(|at| at < position || at == 0) {
+        if next.is_some_and(|start| start < position || start == 0) {
             let rest = chunk.get(position..).unwrap_or_default();
-            *next = self.http.find(rest).map(|at| at + position);
+            *next = self.http.find(rest).map(|offset| offset + position);
         }
         next.unwrap_or(chunk.len())
     }
 
     /// Reads a text outside of RetrieveURL.
-    fn outside_of_tags(
+    fn text(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -187,11 +188,11 @@ impl XmlReader {
         if let Some(length) = memchr::memchr(b'<', chunk.get(position..http).unwrap_or_default()) {
             return self.markup(urls, output, position + length, is_end);
         }
-        Ok(passage(urls, output, position, http, is_end, Within::Text))
+        Ok(replace_at_http(urls, output, position, http, is_end, Surroundings::Text))
     }
 
-    /// Reads a text below RetrieveURL.
-    fn content(
+    /// Replaces a text in RetrieveURL.
+    fn retrieve_url_text(
         &mut self,
         urls: &mut UrlReplacer,
         output: &mut Output<'_>,
@@ -199,20 +200,20 @@ impl XmlReader {
         is_end: bool,
     ) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let Some(length) = memchr::memchr(b'<', rest) else { return hold(start, rest.len()) };
+        let Some(length) = memchr::memchr(b'<', rest) else { return retain(start, rest.len()) };
         if length > MAX_URL_LEN {
             return Err(RewriteError::UrlTooLong);
         }
         let text = rest.get(..length).unwrap_or_default();
         let trimmed = text.trim_ascii();
         if !trimmed.is_empty() {
-            let blanks = text.len() - text.trim_ascii_start().len();
-            urls.replace(output, start + blanks, trimmed);
+            let space_count = text.len() - text.trim_ascii_start().len();
+            urls.replace(output, start + space_count, trimmed);
         }
         self.markup(urls, output, start + length, is_end)
     }
 
-    /// Reads the beginning of the markup at `<`.
+    /// Reads the start of the markup at `<`.
     fn markup(
         &mut self,
         urls: &mut UrlReplacer,
@@ -222,25 +223,25 @@ impl XmlReader {
     ) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
         let is_partial =
-            [COMMENT, CDATA].iter().any(|whole| whole.len() > rest.len() && whole.starts_with(rest));
+            [COMMENT, CDATA].iter().any(|token| token.len() > rest.len() && token.starts_with(rest));
         if is_partial {
-            return Ok(if is_end { RewriteStep::Done } else { RewriteStep::HoldFrom(start) });
+            return Ok(if is_end { RewriteStep::Done } else { RewriteStep::RetainFrom(start) });
         }
         if let Some(content) = rest.strip_prefix(CDATA).filter(|_| self.depth > 0) {
-            return section(urls, output, start, content);
+            return replace_cdata(urls, output, start, content);
         }
-        let beginnings: [(&[u8], XmlState, TagKind); 5] = [
+        let tokens: [(&[u8], XmlState, TagKind); 5] = [
             (COMMENT, XmlState::Unparsed { end: END_OF_COMMENT }, TagKind::Declaration),
             (CDATA, XmlState::Unparsed { end: END_OF_CDATA }, TagKind::Declaration),
             (b"<?", XmlState::Unparsed { end: b"?>" }, TagKind::Declaration),
             (b"<!", XmlState::Tag, TagKind::Declaration),
             (b"</", XmlState::Tag, TagKind::End),
         ];
-        let beginning = beginnings.into_iter().find(|(beginning, ..)| rest.starts_with(beginning));
-        let (beginning, state, kind) = beginning.unwrap_or((b"<", XmlState::Tag, TagKind::Start));
+        let token = tokens.into_iter().find(|(token, ..)| rest.starts_with(token));
+        let (token, state, kind) = token.unwrap_or((b"<", XmlState::Tag, TagKind::Start));
         self.state = state;
         self.tag = Tag::new(kind);
-        Ok(RewriteStep::To(start + beginning.len()))
+        Ok(RewriteStep::ContinueAt(start + token.len()))
     }
 
     /// Advances to the end of a tag, or to the value of an attribute.
@@ -253,34 +254,34 @@ impl XmlReader {
     ) -> RewriteStep {
         let rest = output.chunk.get(position..).unwrap_or_default();
         for (offset, byte) in rest.iter().enumerate() {
-            let at = position + offset;
-            let ahead = rest.get(offset..).unwrap_or_default();
+            let index = position + offset;
+            let following = rest.get(offset..).unwrap_or_default();
             match byte {
                 b'<' => {
                     self.state = XmlState::Text;
-                    return RewriteStep::To(at);
+                    return RewriteStep::ContinueAt(index);
                 }
                 b'>' => {
                     self.end_tag();
-                    return RewriteStep::To(at + 1);
+                    return RewriteStep::ContinueAt(index + 1);
                 }
                 b'=' => {
                     self.state = XmlState::BeforeValue(self.tag.word.attribute());
-                    return RewriteStep::To(at + 1);
+                    return RewriteStep::ContinueAt(index + 1);
                 }
-                // Texts that are not XML have URLs in angle brackets.
-                b'h' if ahead.starts_with(HTTP) => {
-                    let step = urls.anywhere(output, at, is_end, Within::Text);
-                    if let RewriteStep::To(_) = step {
+                // Texts that are not XML may have URLs in angle brackets.
+                b'h' if following.starts_with(HTTP) => {
+                    let step = urls.replace_in_text(output, index, is_end, Surroundings::Text);
+                    if let RewriteStep::ContinueAt(_) = step {
                         self.tag.word = Word::OTHER;
-                        self.tag.slash = false;
+                        self.tag.ends_with_slash = false;
                     }
                     return step;
                 }
-                b'h' if HTTP.starts_with(ahead) && !is_end => return RewriteStep::HoldFrom(at),
+                b'h' if HTTP.starts_with(following) && !is_end => return RewriteStep::RetainFrom(index),
                 _ => {
                     self.tag.word.push(*byte);
-                    self.tag.slash = *byte == b'/';
+                    self.tag.ends_with_slash = *byte == b'/';
                 }
             }
         }
@@ -292,7 +293,7 @@ impl XmlReader {
         let Self { depth, tag, .. } = *self;
         self.state = XmlState::Text;
         self.depth = match tag.kind {
-            TagKind::Start if !tag.slash && (depth > 0 || tag.is_retrieve_url) => depth + 1,
+            TagKind::Start if !tag.ends_with_slash && (depth > 0 || tag.is_retrieve_url) => depth + 1,
             TagKind::End => depth.saturating_sub(1),
             TagKind::Start | TagKind::Declaration => depth,
         };
@@ -301,36 +302,36 @@ impl XmlReader {
     /// Skips white space after an equals sign, up to the quote.
     fn before_value(&mut self, chunk: &[u8], position: usize, attribute: Attribute) -> RewriteStep {
         let rest = chunk.get(position..).unwrap_or_default();
-        let Some(blanks) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+        let Some(space_count) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
             return RewriteStep::Done;
         };
-        if let Some(quote @ (b'"' | b'\'')) = rest.get(blanks) {
+        if let Some(quote @ (b'"' | b'\'')) = rest.get(space_count) {
             self.state = XmlState::Value { quote: *quote, attribute };
-            RewriteStep::To(position + blanks + 1)
+            RewriteStep::ContinueAt(position + space_count + 1)
         } else {
-            self.after_value(Word::OTHER);
-            RewriteStep::To(position + blanks)
+            self.end_value(Word::OTHER);
+            RewriteStep::ContinueAt(position + space_count)
         }
     }
 
-    /// Continues in the tag after the value of an attribute.
-    fn after_value(&mut self, word: Word) {
+    /// Ends the value of an attribute, and continues in the tag.
+    fn end_value(&mut self, word: Word) {
         self.state = XmlState::Tag;
         self.tag.word = word;
-        self.tag.slash = false;
+        self.tag.ends_with_slash = false;
     }
 
-    /// Continues after a value of `length` bytes, or at the tag that interrupts it.
+    /// Continues after a value of `length` bytes, or at a tag inside the value.
     fn skip_value(&mut self, chunk: &[u8], start: usize, length: usize) -> RewriteStep {
         if chunk.get(start + length) == Some(&b'<') {
             self.state = XmlState::Text;
-            return RewriteStep::To(start + length);
+            return RewriteStep::ContinueAt(start + length);
         }
-        self.after_value(Word::NONE);
-        RewriteStep::To(start + length + 1)
+        self.end_value(Word::NONE);
+        RewriteStep::ContinueAt(start + length + 1)
     }
 
-    /// Reads a value that is a URL.
+    /// Replaces a value that is a URL.
     fn uri(
         &mut self,
         urls: &mut UrlReplacer,
@@ -339,7 +340,7 @@ impl XmlReader {
         quote: u8,
     ) -> Result<RewriteStep, RewriteError> {
         let rest = output.chunk.get(start..).unwrap_or_default();
-        let Some(length) = memchr::memchr2(quote, b'<', rest) else { return hold(start, rest.len()) };
+        let Some(length) = memchr::memchr2(quote, b'<', rest) else { return retain(start, rest.len()) };
         if length > MAX_URL_LEN {
             return Err(RewriteError::UrlTooLong);
         }
@@ -348,23 +349,23 @@ impl XmlReader {
     }
 
     /// Reads the value of `tag`.
-    fn tag_of_attribute(&mut self, chunk: &[u8], start: usize, quote: u8, is_end: bool) -> RewriteStep {
+    fn tag_value(&mut self, chunk: &[u8], start: usize, quote: u8, is_end: bool) -> RewriteStep {
         let rest = chunk.get(start..).unwrap_or_default();
         let length = memchr::memchr2(quote, b'<', rest.get(..=MAX_TAG_LEN).unwrap_or(rest));
         if length.is_none() && rest.len() <= MAX_TAG_LEN {
-            return if is_end { RewriteStep::Done } else { RewriteStep::HoldFrom(start) };
+            return if is_end { RewriteStep::Done } else { RewriteStep::RetainFrom(start) };
         }
         if let Some(length) = length
-            && Syntax::Xml.unescaped(rest.get(..length).unwrap_or_default()) == RETRIEVE_URL
+            && Syntax::Xml.unescape(rest.get(..length).unwrap_or_default()) == RETRIEVE_URL
         {
             self.tag.is_retrieve_url = true;
             return self.skip_value(chunk, start, length);
         }
         self.state = XmlState::Value { quote, attribute: Attribute::Other };
-        RewriteStep::To(start)
+        RewriteStep::ContinueAt(start)
     }
 
-    /// Reads any other value.
+    /// Reads the value of another attribute.
     fn value(
         &mut self,
         urls: &mut UrlReplacer,
@@ -378,7 +379,7 @@ impl XmlReader {
         let http = self.next_http(chunk, start, next);
         match memchr::memchr2(quote, b'<', chunk.get(start..http).unwrap_or_default()) {
             Some(length) => self.skip_value(chunk, start, length),
-            None => passage(urls, output, start, http, is_end, Within::Value { quote }),
+            None => replace_at_http(urls, output, start, http, is_end, Surroundings::Value { quote }),
         }
     }
 
@@ -396,57 +397,57 @@ impl XmlReader {
         match memmem::find(output.chunk.get(start..http).unwrap_or_default(), end) {
             Some(length) => {
                 self.state = XmlState::Text;
-                RewriteStep::To(start + length + end.len())
+                RewriteStep::ContinueAt(start + length + end.len())
             }
-            None => passage(urls, output, start, http, is_end, Within::Unparsed { end }),
+            None => replace_at_http(urls, output, start, http, is_end, Surroundings::Unparsed { end }),
         }
     }
 }
 
-/// Reads the URL at `http`, up to which there is no markup.
-fn passage(
+/// Replaces the URL at the position `http`. There is no markup between `position` and `http`.
+fn replace_at_http(
     urls: &mut UrlReplacer,
     output: &mut Output<'_>,
     position: usize,
     http: usize,
     is_end: bool,
-    within: Within,
+    surroundings: Surroundings,
 ) -> RewriteStep {
     let chunk = output.chunk;
     if http < chunk.len() {
-        return urls.anywhere(output, http, is_end, within);
+        return urls.replace_in_text(output, http, is_end, surroundings);
     }
-    let end = if let Within::Unparsed { end } = within { end } else { HTTP };
+    let end = if let Surroundings::Unparsed { end } = surroundings { end } else { HTTP };
     let rest = chunk.get(position..).unwrap_or_default();
     if is_end {
         RewriteStep::Done
     } else {
-        RewriteStep::HoldFrom(chunk.len() - partial_len(rest, &[HTTP, end]))
+        RewriteStep::RetainFrom(chunk.len() - partial_len(rest, &[HTTP, end]))
     }
 }
 
-/// Reads a CDATA section below RetrieveURL; `content` is the chunk after its beginning.
-fn section(
+/// Replaces a CDATA section in RetrieveURL; `content` is the chunk after the start of the section.
+fn replace_cdata(
     urls: &mut UrlReplacer,
     output: &mut Output<'_>,
     start: usize,
     content: &[u8],
 ) -> Result<RewriteStep, RewriteError> {
     let Some(length) = memmem::find(content, END_OF_CDATA) else {
-        return hold(start, content.len().saturating_sub(END_OF_CDATA.len() - 1));
+        return retain(start, content.len().saturating_sub(END_OF_CDATA.len() - 1));
     };
     if length > MAX_URL_LEN {
         return Err(RewriteError::UrlTooLong);
     }
     let text = String::from_utf8_lossy(content.get(..length).unwrap_or_default());
-    let whole = CDATA.len() + length + END_OF_CDATA.len();
-    // The replacement is ordinary text.
+    let section_length = CDATA.len() + length + END_OF_CDATA.len();
+    // The replacement is text without a CDATA section.
     match urls.url_map.rewrite(text.trim_ascii()) {
         UrlRewrite::Unchanged => {}
-        UrlRewrite::Dropped => output.replace(start, whole, b""),
+        UrlRewrite::Dropped => output.replace(start, section_length, b""),
         UrlRewrite::Rewritten(url) => {
-            output.replace(start, whole, Syntax::Xml.escaped(&url).as_bytes());
+            output.replace(start, section_length, Syntax::Xml.escape(&url).as_bytes());
         }
     }
-    Ok(RewriteStep::To(start + whole))
+    Ok(RewriteStep::ContinueAt(start + section_length))
 }
