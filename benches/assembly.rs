@@ -1,5 +1,5 @@
-//! Assembling an ImagingStudy from the rows of 5,000 instances: at most 2.2 times as long as parsing the JSON and discarding
-//! it.
+//! Measures the assembly of an ImagingStudy from the rows of 5,000 instances. It should take at most 2.2 times as long as parsing
+//! the JSON and discarding it.
 
 #![allow(
     missing_docs,
@@ -18,12 +18,12 @@ use serde::de::IgnoredAny;
 #[path = "assembly/input.rs"]
 mod input;
 
-/// The allocator of the gateway, so that allocations cost the same.
+/// The allocator of the gateway, so that allocations have the same cost.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Rounds of the comparison.
-const ROUNDS: usize = 101;
+/// Number of rounds of the comparison.
+const ROUND_COUNT: usize = 101;
 
 /// Parses the responses and discards them.
 fn scan(responses: &[Vec<u8>]) {
@@ -45,24 +45,24 @@ fn assembly(criterion: &mut Criterion) {
         bencher.iter(|| black_box(input::assemble(black_box(&responses), &known)));
     });
     group.finish();
-    side_by_side(&responses, &known);
+    compare(&responses, &known);
 }
 
-/// The ratio of both, in alternating rounds, so that other load on the machine affects both.
-fn side_by_side(responses: &[Vec<u8>], known: &input::Known) {
-    let timed = |work: &dyn Fn()| {
+/// Prints the ratio of the durations of both, measured in alternating rounds, so that other load on the machine affects both.
+fn compare(responses: &[Vec<u8>], known: &input::Known) {
+    let measure = |work: &dyn Fn()| {
         let start = Instant::now();
         work();
         start.elapsed().as_secs_f64()
     };
-    let mut ratios: Vec<f64> = (0..ROUNDS)
+    let mut ratios: Vec<f64> = (0..ROUND_COUNT)
         .map(|_| {
-            let scan = timed(&|| scan(responses));
-            timed(&|| drop(black_box(input::assemble(black_box(responses), known)))) / scan
+            let scan = measure(&|| scan(responses));
+            measure(&|| drop(black_box(input::assemble(black_box(responses), known)))) / scan
         })
         .collect();
     ratios.sort_by(f64::total_cmp);
-    println!("assembly to scan, median of {ROUNDS} rounds: {:.2}", ratios[ROUNDS / 2]);
+    println!("assembly to scan, median of {ROUND_COUNT} rounds: {:.2}", ratios[ROUND_COUNT / 2]);
 }
 
 criterion_group!(benches, assembly);

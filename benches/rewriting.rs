@@ -1,4 +1,4 @@
-//! The throughput of URL rewriting in rows and metadata, compared with plain searches through the same bytes: for the root of
+//! Measures the throughput of URL rewriting in rows and metadata, compared with searches through the same bytes: for the root of
 //! the archive, and for each of the three patterns that can precede a URL.
 
 #![allow(missing_docs, clippy::expect_used)]
@@ -9,7 +9,7 @@ use dicomweb_gateway::dicomweb::{Rewriter, Syntax, UrlMap};
 use memchr::memmem;
 use url::Url;
 
-/// Rows of 5,000 instances, each with its own URL.
+/// Creates the rows of 5,000 instances, each with one URL.
 fn rows() -> Vec<u8> {
     let study = "1.2.826.0.1.3680043.8.498.1234";
     let row = |number: usize| {
@@ -20,7 +20,7 @@ fn rows() -> Vec<u8> {
     format!("[{}]", (1..=5000).map(row).collect::<Vec<_>>().join(",")).into_bytes()
 }
 
-/// Metadata of 1,000 instances: about 6 kB each, with one URL.
+/// Creates the metadata of 1,000 instances of about 6 kB, each with one URL.
 fn metadata() -> Vec<u8> {
     let study = "1.2.826.0.1.3680043.8.498.1234";
     let texts = (0..70)
@@ -59,9 +59,9 @@ fn rewriting(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("rewritten", size), |bencher| {
                 bencher.iter(|| {
                     let mut rewriter = Rewriter::new(urls.clone(), Syntax::Json);
-                    let pushed: usize =
+                    let length: usize =
                         chunks.iter().map(|chunk| rewriter.push(chunk).map_or(0, |out| out.len())).sum();
-                    pushed + rewriter.finish().map_or(0, |out| out.len())
+                    length + rewriter.finish().map_or(0, |out| out.len())
                 });
             });
             group.bench_function(BenchmarkId::new("root", size), |bencher| {

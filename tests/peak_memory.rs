@@ -37,7 +37,7 @@ fn assembling_a_study_of_5000_instances_takes_less_than_4_mb() {
     let before = ALLOCATOR.current_usage();
     let resource = input::assemble(&responses, &known);
     let peak = ALLOCATOR.peak_usage() - before;
-    assert_eq!(count(&resource, b"\"sopClass\""), input::SERIES * input::INSTANCES_PER_SERIES);
+    assert_eq!(count(&resource, b"\"sopClass\""), input::SERIES_COUNT * input::INSTANCES_PER_SERIES);
     assert!(peak < 4_000_000, "{peak} bytes");
 }
 

@@ -1,21 +1,21 @@
-//! The rows of the instances of a large study, and their assembly into the ImagingStudy.
+//! The rows of the instances of a large study, and their assembly to an ImagingStudy.
 
 use dicom_model::json::reader::RowReader;
 use dicom_model::{Attributes, SeriesUid};
 use dicomweb_gateway::mapping::{InstanceFacts, MappingContext, SeriesSource, imaging_study};
 use fhir_r4::types::{Projection, project};
 
-pub const SERIES: usize = 20;
+pub const SERIES_COUNT: usize = 20;
 pub const INSTANCES_PER_SERIES: usize = 250;
 
-/// Bodies are read in chunks of this size.
-const CHUNK: usize = 64 * 1024;
+/// Size of the chunks in which bodies are read, in bytes.
+const CHUNK_SIZE: usize = 64 * 1024;
 
-const ROOT: &str = "1.2.826.0.1.3680043.8.498.45787841905188114249328280692378";
+const STUDY_UID: &str = "1.2.826.0.1.3680043.8.498.45787841905188114249328280692378";
 
-/// The responses to instance-level searches, one per series: 22 attributes per instance, about 1.4 kB.
+/// Creates the responses to instance-level searches, one per series, with 22 attributes per instance (about 1.4 kB).
 pub fn responses() -> Vec<Vec<u8>> {
-    (0..SERIES)
+    (0..SERIES_COUNT)
         .map(|series| {
             let rows: Vec<_> = (0..INSTANCES_PER_SERIES).map(|instance| row(series, instance)).collect();
             format!("[{}]", rows.join(",")).into_bytes()
@@ -24,7 +24,7 @@ pub fn responses() -> Vec<Vec<u8>> {
 }
 
 fn row(series: usize, instance: usize) -> String {
-    let study = ROOT;
+    let study = STUDY_UID;
     let series_uid = series_uid(series);
     let number = instance + 1;
     let element = |tag: &str, vr: &str, value: &str| format!(r#""{tag}":{{"vr":"{vr}","Value":[{value}]}}"#);
@@ -71,16 +71,16 @@ pub struct Known {
 }
 
 pub fn known() -> Known {
-    let read = |json: String| serde_json::from_str(&json).expect("written above");
+    let parse = |json: String| serde_json::from_str(&json).expect("written above");
     Known {
         context: MappingContext { archive: "main".to_owned(), ..MappingContext::default() },
-        study: read(format!(
-            r#"{{"0020000D":{{"Value":["{ROOT}"]}},"00100020":{{"Value":["MRN-0012345"]}},"00080061":{{"Value":["CT"]}}}}"#
+        study: parse(format!(
+            r#"{{"0020000D":{{"Value":["{STUDY_UID}"]}},"00100020":{{"Value":["MRN-0012345"]}},"00080061":{{"Value":["CT"]}}}}"#
         )),
-        series: (0..SERIES)
+        series: (0..SERIES_COUNT)
             .map(|series| {
                 let uid = SeriesUid::parse(&series_uid(series)).expect("digits and dots");
-                (uid, read(r#"{"00080060":{"Value":["CT"]},"00180015":{"Value":["CHEST"]}}"#.to_owned()))
+                (uid, parse(r#"{"00080060":{"Value":["CT"]},"00180015":{"Value":["CHEST"]}}"#.to_owned()))
             })
             .collect(),
     }
@@ -98,13 +98,13 @@ pub fn assemble(responses: &[Vec<u8>], known: &Known) -> Vec<u8> {
         })
         .collect();
     let study = imaging_study(&known.context, &known.study, &["main"], Some(series));
-    project(&study, Projection::Full).expect("every resource can be written")
+    project(&study, Projection::Full).expect("every resource can be serialized")
 }
 
 fn instances(response: &[u8]) -> Vec<InstanceFacts> {
     let mut facts = Vec::new();
     let mut reader = RowReader::<InstanceFacts>::new();
-    for chunk in response.chunks(CHUNK) {
+    for chunk in response.chunks(CHUNK_SIZE) {
         reader.push(chunk, &mut |row| facts.push(row)).expect("written above");
     }
     reader.finish(&mut |row| facts.push(row)).expect("written above");

@@ -5,30 +5,30 @@ use dicomweb_gateway::clock::SharedClock;
 use super::gateway::RunningGateway;
 use super::pacs::RunningPacs;
 
-/// The public URL of the archive root, which responses contain whatever the port.
+/// The public URL of the archive root, which responses contain independently of the port.
 pub const PUBLIC: &str = "https://gateway.example/imaging/dicom-web/main";
 
-/// The root of archive `main` at a gateway that runs until this is dropped.
+/// The root of the archive `main` at a gateway that runs until this value is dropped.
 #[derive(Debug)]
 pub struct ArchiveRoot(RunningGateway);
 
 impl ArchiveRoot {
-    /// At a gateway in front of `pacs`.
+    /// Starts a gateway in front of `pacs`.
     pub async fn of(pacs: &RunningPacs) -> Self {
         Self::with_config(&pacs.url(), "").await
     }
 
-    /// At a gateway in front of the archive at `url`, with these lines of configuration.
+    /// Starts a gateway in front of the archive at `url`, with additional lines of configuration.
     pub async fn with_config(url: &str, lines: &str) -> Self {
         Self(RunningGateway::start(url, &with_public_url(lines)).await)
     }
 
-    /// The same, with `clock`.
+    /// Does the same as [`with_config`](Self::with_config), with `clock`.
     pub async fn with_clock(clock: SharedClock, url: &str, lines: &str) -> Self {
         Self(RunningGateway::start_with_clock(clock, url, &with_public_url(lines)).await)
     }
 
-    /// The URL of `target`, a raw path and query below the archive root.
+    /// Returns the URL of `target`, a raw path and query relative to the archive root.
     pub fn url(&self, target: &str) -> String {
         format!("{}/dicom-web/main/{target}", self.0.base_url())
     }

@@ -1,4 +1,5 @@
-//! An HTTP/1.1 client that sends requests byte for byte and returns what it received, also if the transfer was aborted.
+//! An HTTP/1.1 client that sends requests unchanged, and returns the part of the response that it received if the transfer was
+//! aborted.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,50 +7,50 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Reached only if a test fails, however busy the machine is.
+/// A timeout that is reached only if a test fails, even on a busy machine.
 const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A response as it was received.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// 0 if there was no response.
+    /// The status; 0 if there was no response.
     pub status: u16,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// As much of the body as was received, without chunk framing.
+    /// The part of the body that was received, without chunked framing.
     pub body: Vec<u8>,
-    /// The body ended where its framing says that it ends.
+    /// Whether the body is complete according to its framing.
     pub complete: bool,
 }
 
 impl Received {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
-/// GET of `url`.
+/// Sends GET for `url`.
 pub async fn get(url: &str) -> Received {
     send("GET", url, &[]).await
 }
 
-/// GET of `url` with headers.
+/// Sends GET for `url` with headers.
 pub async fn get_with(url: &str, headers: &[(&str, &str)]) -> Received {
     send("GET", url, headers).await
 }
 
-/// Sends a request for `url`, whose path and query are sent unchanged, and reads the response.
+/// Sends a request for `url` with unchanged path and query, and reads the response.
 pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Received {
     receive(method, send_request(method, url, headers).await).await
 }
@@ -58,11 +59,11 @@ pub async fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Received
 pub async fn receive(method: &str, mut stream: TcpStream) -> Received {
     let mut bytes = Vec::new();
     let reading = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
-    let ended = reading.expect("a response in time").is_ok();
-    received(method, &bytes, ended)
+    let has_ended = reading.expect("a response in time").is_ok();
+    parse_response(method, &bytes, has_ended)
 }
 
-/// Sends a request and leaves the response unread.
+/// Sends a request without reading the response.
 pub async fn send_request(method: &str, url: &str, headers: &[(&str, &str)]) -> TcpStream {
     let rest = url.strip_prefix("http://").expect("an http URL");
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -79,7 +80,7 @@ pub async fn send_request(method: &str, url: &str, headers: &[(&str, &str)]) -> 
     stream
 }
 
-fn received(method: &str, bytes: &[u8], ended: bool) -> Received {
+fn parse_response(method: &str, bytes: &[u8], has_ended: bool) -> Received {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Received { status: 0, headers: Vec::new(), body: Vec::new(), complete: false };
     };
@@ -91,21 +92,22 @@ fn received(method: &str, bytes: &[u8], ended: bool) -> Received {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let header =
-        |name: &str| headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
+        |name: &str| headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     let rest = &bytes[end + 4..];
     let (body, complete) = if method == "HEAD" || matches!(status, 204 | 304) {
         (rest.to_vec(), rest.is_empty())
     } else if header("transfer-encoding") == Some("chunked") {
-        unchunked(rest)
+        decode_chunks(rest)
     } else if let Some(length) = header("content-length").and_then(|length| length.parse::<usize>().ok()) {
         (rest.to_vec(), rest.len() == length)
     } else {
-        (rest.to_vec(), ended)
+        (rest.to_vec(), has_ended)
     };
     Received { status, headers, body, complete }
 }
 
-fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
+/// Decodes the chunked transfer coding; also returns whether the body is complete.
+fn decode_chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {
         let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { return (body, false) };
@@ -125,15 +127,15 @@ fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-/// POST of a body.
+/// Sends POST with a body.
 pub async fn post(url: &str, content_type: &str, body: &str) -> Received {
     let length = body.len().to_string();
     let mut stream =
         send_request("POST", url, &[("Content-Type", content_type), ("Content-Length", &length)]).await;
-    // A server that rejects a body early may close the connection before all of it is sent.
+    // A server that rejects the body may close the connection before the whole body is sent.
     let _ = stream.write_all(body.as_bytes()).await;
     let mut bytes = Vec::new();
     let reading = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
-    let ended = reading.expect("a response in time").is_ok();
-    received("POST", &bytes, ended)
+    let has_ended = reading.expect("a response in time").is_ok();
+    parse_response("POST", &bytes, has_ended)
 }

@@ -1,4 +1,4 @@
-//! The whole gateway, as `serve` runs it.
+//! The whole gateway, as the command `serve` runs it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use super::client::{self, Received};
 use super::samples::{self, SampleArchive};
 
-/// Longer than any test takes: a deadline that a test does not set must not be reached, even on a busy machine.
+/// A duration longer than any test, for timeouts that a test does not set and that must not be reached, even on a busy machine.
 const LONG: Duration = Duration::from_hours(1);
 
-/// No limit on how long a client takes.
+/// Connection limits that no test reaches.
 const LONG_LIMITS: ConnectionLimits = ConnectionLimits {
     first_byte: LONG,
     head: LONG,
@@ -32,61 +32,61 @@ const LONG_LIMITS: ConnectionLimits = ConnectionLimits {
     max_connections: 4096,
 };
 
-/// Sets every timeout that `lines`, the configuration of the test, does not set.
+/// Extends every timeout that `lines`, the configuration of the test, does not set.
 fn extend_timeouts(config: &mut Config, lines: &str, fresh_for: Option<Duration>) {
-    let names = |key: &str| lines.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
-    if !names("request_timeout") {
+    let sets = |key: &str| lines.lines().any(|line| line.trim_start().starts_with(&format!("{key} =")));
+    if !sets("request_timeout") {
         config.server.request_timeout = LONG;
     }
     if let Some(fresh_for) = fresh_for
-        && !names("fresh_for")
+        && !sets("fresh_for")
     {
         config.cache.fresh_for = fresh_for;
     }
-    if !names("timeout") {
+    if !sets("timeout") {
         for archive in &mut config.archives {
             archive.settings.timeout = LONG;
         }
     }
 }
 
-/// A gateway that runs until it is dropped, and its archive if that is the embedded one.
+/// A gateway that runs until it is dropped, with the embedded archive if it is used.
 #[derive(Debug)]
 pub struct RunningGateway {
     base_url: String,
     metrics: Metrics,
     shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
-    /// Kept alive as long as the gateway runs.
+    /// The embedded archive, which runs as long as the gateway.
     archive: Option<Arc<SampleArchive>>,
 }
 
 impl RunningGateway {
-    /// In front of the embedded archive with the sample studies.
+    /// Starts a gateway in front of the embedded archive with the sample studies.
     pub async fn start_with_samples() -> Self {
         Self::start_with_samples_and("").await
     }
 
-    /// The same, with more lines of configuration.
+    /// Does the same as [`start_with_samples`](Self::start_with_samples), with additional lines of configuration.
     pub async fn start_with_samples_and(more: &str) -> Self {
-        // Writing the samples blocks.
+        // The creation of the samples blocks.
         let archive = tokio::task::spawn_blocking(samples::shared).await.unwrap();
         let mut gateway = Self::start(&archive.url, more).await;
         gateway.archive = Some(archive);
         gateway
     }
 
-    /// In front of the archive at `url`.
+    /// Starts a gateway in front of the archive at `url`.
     pub async fn start(url: &str, more: &str) -> Self {
         Self::launch(Arc::new(SystemClock::default()), url, more, None, Some(LONG)).await
     }
 
-    /// In front of the archive at `url`, with `clock`, which the test advances.
+    /// Starts a gateway in front of the archive at `url`, with `clock`, which the test advances.
     pub async fn start_with_clock(clock: SharedClock, url: &str, more: &str) -> Self {
         Self::launch(clock, url, more, None, None).await
     }
 
-    /// In front of the archive at `url`, with `authenticator`.
+    /// Starts a gateway in front of the archive at `url`, with `authenticator`.
     pub async fn start_with_authenticator(authenticator: Arc<dyn Authenticator>, url: &str) -> Self {
         Self::launch(Arc::new(SystemClock::default()), url, "", Some(authenticator), None).await
     }
@@ -124,23 +124,23 @@ impl RunningGateway {
         Self { base_url, metrics, shutdown: Some(shutdown), task, archive: None }
     }
 
-    /// Shuts it down as an orchestrator does, and waits until everything is closed.
+    /// Shuts down the gateway like an orchestrator, and waits until it has ended.
     pub async fn stop(mut self) {
         drop(self.shutdown.take());
         (&mut self.task).await.unwrap();
     }
 
-    /// The URL at which it listens, without a trailing slash.
+    /// Returns the URL of the listener, without a trailing slash.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    /// Its metrics as text.
+    /// Returns the metrics as text.
     pub fn metrics(&self) -> String {
         self.metrics.to_text()
     }
 
-    /// The number of upstream requests of a class so far, whatever their outcome.
+    /// Returns the number of upstream requests of a class so far, with all outcomes.
     pub fn upstream_requests(&self, class: &str) -> u64 {
         let label = format!("class=\"{class}\"");
         let lines = self.metrics().lines().map(str::to_owned).collect::<Vec<_>>();
@@ -150,24 +150,24 @@ impl RunningGateway {
         counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
-    /// GET of a path.
+    /// Sends GET for a path.
     pub async fn get(&self, path: &str) -> Received {
         client::get(&format!("{}{path}", self.base_url)).await
     }
 
-    /// GET of a path with headers.
+    /// Sends GET for a path with headers.
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Received {
         client::get_with(&format!("{}{path}", self.base_url), headers).await
     }
 
-    /// The JSON resource at a path; panics unless the status is 200.
+    /// Reads the JSON resource at a path; panics unless the status is 200.
     pub async fn json(&self, path: &str) -> Value {
         let received = self.get(path).await;
         assert_eq!(received.status, 200, "{path}: {}", received.text());
         received.json()
     }
 
-    /// Every match of a search, over all its pages, and the first page.
+    /// Reads the matches on all pages of a search; also returns the first page.
     pub async fn matches(&self, path: &str) -> (Vec<Value>, Value) {
         let first = self.json(path).await;
         let (mut matches, mut page) = (Vec::new(), first.clone());
@@ -179,7 +179,7 @@ impl RunningGateway {
         }
     }
 
-    /// The ids of every match of a search.
+    /// Reads the ids of the matches on all pages of a search.
     pub async fn ids(&self, path: &str) -> Vec<String> {
         let (matches, _) = self.matches(path).await;
         matches.iter().map(|resource| resource["id"].as_str().unwrap().to_owned()).collect()
@@ -193,7 +193,7 @@ impl Drop for RunningGateway {
     }
 }
 
-/// The resources of a Bundle whose entries have this `search.mode`.
+/// Returns the resources of a Bundle whose entries have the `search.mode` `mode`.
 pub fn entries(bundle: &Value, mode: &str) -> Vec<Value> {
     let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
     entries
@@ -203,7 +203,7 @@ pub fn entries(bundle: &Value, mode: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The URL of a link of a Bundle.
+/// Returns the URL of a link of a Bundle.
 pub fn link(bundle: &Value, relation: &str) -> Option<String> {
     let links = bundle["link"].as_array()?;
     Some(links.iter().find(|link| link["relation"] == relation)?["url"].as_str()?.to_owned())

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::client::Received;
 
-/// One connection.
+/// A client with one connection.
 #[derive(Debug, Clone)]
 pub struct Http2Client {
     sender: SendRequest<Empty<Bytes>>,
@@ -27,7 +27,7 @@ impl Http2Client {
         Self { sender, base_url: base_url.to_owned() }
     }
 
-    /// Sends a GET and leaves the body unread; `None` if there was no response. Dropping the response resets its stream only.
+    /// Sends GET without reading the body; `None` if there was no response. Dropping the response resets only its stream.
     pub async fn send(&self, path: &str, headers: &[(&str, &str)]) -> Option<Response<Incoming>> {
         let mut request = Request::get(format!("{}{path}", self.base_url));
         for (name, value) in headers {
@@ -36,7 +36,7 @@ impl Http2Client {
         self.sender.clone().send_request(request.body(Empty::new()).unwrap()).await.ok()
     }
 
-    /// Sends a GET and reads the response.
+    /// Sends GET and reads the response.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Received {
         let mut received = Received { status: 0, headers: Vec::new(), body: Vec::new(), complete: false };
         let Some(response) = self.send(path, headers).await else { return received };

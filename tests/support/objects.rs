@@ -5,7 +5,7 @@ use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
-/// An object without pixel data.
+/// Creates an object without pixel data.
 pub fn report(study: &str, series: &str, instance: &str) -> InMemDicomObject {
     let text = |tag: Tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
     InMemDicomObject::from_element_iter([
@@ -18,7 +18,7 @@ pub fn report(study: &str, series: &str, instance: &str) -> InMemDicomObject {
     ])
 }
 
-/// The same with native pixel data: frames of 2 by 2 pixels, concatenated in `pixels`.
+/// Creates an object with native pixel data: frames of 2 by 2 pixels, concatenated in `pixels`.
 pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemDicomObject {
     let mut image = report(study, series, instance);
     let frames = (pixels.len() / 4).to_string();
@@ -31,7 +31,7 @@ pub fn image(study: &str, series: &str, instance: &str, pixels: &[u8]) -> InMemD
     image
 }
 
-/// The same with encapsulated pixel data: the number of frames, the Basic Offset Table and the fragments.
+/// Creates an object with encapsulated pixel data: the number of frames, the Basic Offset Table and the fragments.
 pub fn compressed(
     study: &str,
     series: &str,
@@ -46,7 +46,7 @@ pub fn compressed(
     image
 }
 
-/// The bytes of a Part 10 file in `transfer_syntax`.
+/// Encodes a Part 10 file in `transfer_syntax`.
 pub fn encoded(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
     let uid = object.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().into_owned();
     let meta = FileMetaTableBuilder::new()
@@ -60,7 +60,7 @@ pub fn encoded(object: InMemDicomObject, transfer_syntax: &str) -> Vec<u8> {
     if bytes.starts_with(b"DICM") { [vec![0; 128], bytes].concat() } else { bytes }
 }
 
-/// The bytes of a file in Explicit VR Little Endian.
+/// Encodes a Part 10 file in Explicit VR Little Endian.
 pub fn file(object: InMemDicomObject) -> Vec<u8> {
     encoded(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)
 }

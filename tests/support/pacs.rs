@@ -1,5 +1,5 @@
-//! A scripted archive. It writes HTTP/1.1 to plain TCP connections itself, so that it can send any bytes, break off anywhere,
-//! hang, and close connections as real archives do.
+//! A scripted archive. It writes HTTP/1.1 directly to TCP connections, so that it can send any bytes, abort a body at any byte,
+//! stop responding, and close connections like real archives.
 //!
 //! ```ignore
 //! let pacs = Pacs::new()
@@ -27,41 +27,41 @@ pub use answer::{Answer, Framing};
 pub use query::QueryMatch;
 pub use study::Study;
 
-/// How it treats `limit` and `offset`.
+/// The behavior of the archive for `limit` and `offset`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Paging {
-    /// As PS3.18 defines them.
+    /// The archive pages as PS3.18 defines it.
     #[default]
     Honest,
-    /// It ignores `limit` and `offset`.
+    /// The archive ignores `limit` and `offset`.
     Ignored,
-    /// It ignores `offset`.
+    /// The archive ignores `offset`.
     OffsetIgnored,
-    /// It ignores `limit`.
+    /// The archive ignores `limit`.
     LimitIgnored,
-    /// It never returns more rows than this at once, and sends no Warning.
+    /// The archive returns at most this number of rows per response, without a Warning.
     CutAt(usize),
-    /// It never returns more rows than this at once, with a Warning where further rows follow.
+    /// The archive returns at most this number of rows per response, with a Warning if more rows follow.
     CutAtWithWarning(usize),
-    /// It ignores `offset` and never returns more rows than this at once, with a Warning where further rows follow.
+    /// The archive ignores `offset`, and returns at most this number of rows per response, with a Warning if more rows follow.
     FirstRowsWithWarning(usize),
-    /// It rejects an `offset` at the end of the list.
+    /// The archive rejects an `offset` at the end of the list.
     EndRejected,
 }
 
-/// A change of its studies.
+/// A change of the studies of the archive.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// This study is added before all others.
+    /// The study is added before all others.
     Added(Study),
     /// The study with this UID is deleted.
     Deleted(String),
 }
 
-/// The root of its DICOMweb services.
+/// The root of the DICOMweb services.
 pub const ROOT: &str = "/dicom-web";
 
-/// Reached only if a test fails, however busy the machine is.
+/// A timeout that is reached only if a test fails, even on a busy machine.
 const TEST_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// An archive under construction.
@@ -77,7 +77,7 @@ pub struct Pacs {
 /// A path, the conditions on its query, and the answer.
 type ConditionalAnswer = (String, Vec<(String, QueryMatch)>, Answer);
 
-/// What it does with every answer.
+/// The behavior of the archive for all answers.
 #[derive(Debug, Clone, Default)]
 struct Behavior {
     slow: Option<Duration>,
@@ -94,7 +94,7 @@ struct Behavior {
 }
 
 impl Pacs {
-    /// An archive without studies.
+    /// Creates an archive without studies.
     pub fn new() -> Self {
         Self {
             studies: Vec::new(),
@@ -105,104 +105,104 @@ impl Pacs {
         }
     }
 
-    /// It holds `study`, and answers searches and metadata requests for it.
+    /// Adds `study`, which the archive returns in searches and metadata.
     pub fn study(mut self, study: Study) -> Self {
         self.studies.push(study);
         self
     }
 
-    /// It answers requests for `path` below its root, whatever the query, with `answer`.
+    /// Answers requests for `path`, relative to the root and with any query, with `answer`.
     pub fn at(self, path: &str, answer: Answer) -> Self {
         self.in_turn(path, [answer])
     }
 
-    /// It answers the first request for `path` with the first answer, and so on; the last answer is repeated.
+    /// Answers requests for `path` with `answers` in their order; the last answer is repeated.
     pub fn in_turn(mut self, path: &str, answers: impl IntoIterator<Item = Answer>) -> Self {
         self.by_path.push((format!("{ROOT}{path}"), answers.into_iter().collect()));
         self
     }
 
-    /// It answers requests for `path` (any path for `*`) whose query meets these conditions with `answer`; the first that matches
-    /// is used.
+    /// Answers requests for `path` (any path for `*`) whose query meets the conditions with `answer`. The first answer whose
+    /// conditions are met is used.
     pub fn when(mut self, path: &str, keys: Vec<(String, QueryMatch)>, answer: Answer) -> Self {
         let path = if path == "*" { path.to_owned() } else { format!("{ROOT}{path}") };
         self.conditional.push((path, keys, answer));
         self
     }
 
-    /// It answers all other requests with `answer` instead of 404.
+    /// Answers all other requests with `answer` instead of 404.
     pub fn otherwise(mut self, answer: Answer) -> Self {
         self.otherwise = Some(answer);
         self
     }
 
-    /// It waits before every answer.
+    /// Waits before every answer.
     pub fn slow(mut self, duration: Duration) -> Self {
         self.behavior.slow = Some(duration);
         self
     }
 
-    /// It answers no metadata request before it has had this number of requests at the same time.
+    /// Answers metadata requests only after this number of requests was in flight at the same time.
     pub fn holds_metadata_until(mut self, concurrent: usize) -> Self {
         self.behavior.metadata_until = concurrent;
         self
     }
 
-    /// Every body is aborted after this number of bytes.
+    /// Aborts every body after this number of bytes.
     pub fn breaks_after(mut self, bytes: usize) -> Self {
         self.behavior.breaks_after = Some(bytes);
         self
     }
 
-    /// It writes this base URL, such as `http://inner:8042`, into its Retrieve URLs instead of its own.
+    /// Sets the base URL in Retrieve URLs, such as `http://inner:8042`.
     pub fn with_base_url(mut self, url: &str) -> Self {
         self.behavior.base_url = Some(url.to_owned());
         self
     }
 
-    /// It closes each connection after its first answer although it announced a persistent connection.
+    /// Closes each connection after the first answer, without declaring it in the headers.
     pub fn closes_silently(mut self) -> Self {
         self.behavior.closes_silently = true;
         self
     }
 
-    /// It answers every search with all studies, like archives that do not support a key.
+    /// Answers every search with all studies, like archives that do not support a matching key.
     pub fn ignores_filters(mut self) -> Self {
         self.behavior.ignores_filters = true;
         self
     }
 
-    /// It treats `limit` and `offset` in this way.
+    /// Sets the behavior for `limit` and `offset`.
     pub fn paging(mut self, paging: Paging) -> Self {
         self.behavior.paging = paging;
         self
     }
 
-    /// It repeats every row this number of times.
+    /// Repeats every row this number of times.
     pub fn repeats_rows(mut self, times: usize) -> Self {
         self.behavior.repeats_rows = times;
         self
     }
 
-    /// It answers a search that finds more studies than this with 413, like dcm4chee.
+    /// Answers searches with more matching studies than this number with 413, like dcm4chee.
     pub fn rejects_lists_above(mut self, studies: usize) -> Self {
         self.behavior.max_listed = Some(studies);
         self
     }
 
-    /// Its studies change in this way after it has answered this number of searches for studies.
+    /// Applies `change` after this number of searches for studies.
     pub fn after(mut self, searches: usize, change: Change) -> Self {
         self.behavior.changes.push((searches, change));
         self
     }
 
-    /// It answers 401 unless the request has these credentials.
+    /// Answers requests without these credentials with 401.
     pub fn requires_basic_auth(mut self, user: &str, password: &str) -> Self {
         self.behavior.user_and_password = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// Starts it on a free port.
+    /// Starts the archive on a free port.
     pub async fn start(mut self) -> RunningPacs {
         let state = State { studies: std::mem::take(&mut self.studies), ..State::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -222,18 +222,18 @@ impl Pacs {
 /// A request as the archive received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenRequest {
-    /// `GET`.
+    /// The method, such as `GET`.
     pub method: String,
-    /// Path and query, raw.
+    /// The raw path and query.
     pub target: String,
-    /// Names in lower case, in their order.
+    /// The headers in their order, with names in lower case.
     pub headers: Vec<(String, String)>,
 }
 
 impl SeenRequest {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -265,7 +265,7 @@ impl State {
 }
 
 impl Shared {
-    /// Waits until it has answered this number of requests at the same time.
+    /// Waits until this number of requests was in flight at the same time.
     async fn until_concurrent(&self, answering: usize) {
         let mut changes = self.changed.subscribe();
         while self.state.lock().unwrap().max_answering < answering {
@@ -281,7 +281,7 @@ impl Shared {
         result
     }
 
-    /// Makes the changes that are due after the latest request has been answered.
+    /// Applies the changes that are due after the latest search.
     fn change_after_searches(&self) {
         let mut state = self.state.lock().unwrap();
         let is_search =
@@ -295,7 +295,7 @@ impl Shared {
         }
     }
 
-    /// The answer to a request that has just been received.
+    /// Determines the answer to a request.
     fn answer_to(&self, seen: &SeenRequest) -> Answer {
         if let Some((user, password)) = &self.pacs.behavior.user_and_password {
             use base64::Engine;
@@ -306,11 +306,11 @@ impl Shared {
         }
         let path = seen.target.split('?').next().unwrap_or_default();
         let query = seen.target.split_once('?').map_or("", |(_, query)| query);
-        let fits = |(scripted, conditions, _): &&ConditionalAnswer| {
+        let matches = |(scripted, conditions, _): &&ConditionalAnswer| {
             (scripted == "*" || scripted == path)
                 && conditions.iter().all(|(key, condition)| condition.fits(query, key))
         };
-        if let Some((_, _, answer)) = self.pacs.conditional.iter().find(fits) {
+        if let Some((_, _, answer)) = self.pacs.conditional.iter().find(matches) {
             return answer.clone();
         }
         let scripted = self.pacs.by_path.iter().find(|(scripted, _)| scripted == path);
@@ -320,8 +320,8 @@ impl Shared {
                 state.seen.iter().filter(|other| other.target.split('?').next() == Some(path)).count();
             return answers[earlier.saturating_sub(1).min(answers.len() - 1)].clone();
         }
-        let own_port = || format!("http://127.0.0.1:{}", self.port);
-        let address = self.pacs.behavior.base_url.clone().unwrap_or_else(own_port);
+        let local_url = || format!("http://127.0.0.1:{}", self.port);
+        let address = self.pacs.behavior.base_url.clone().unwrap_or_else(local_url);
         let state = self.state.lock().unwrap();
         let otherwise = self.pacs.otherwise.clone().filter(|_| state.studies.is_empty());
         let answer =
@@ -340,65 +340,69 @@ pub struct RunningPacs {
 }
 
 impl RunningPacs {
-    /// The root of its DICOMweb services.
+    /// Returns the root URL of the DICOMweb services.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}{ROOT}", self.shared.port)
     }
 
-    /// It holds exactly these studies from now on.
+    /// Replaces all studies.
     pub fn set_studies(&self, studies: impl IntoIterator<Item = Study>) {
         self.shared.change(|state| state.studies = studies.into_iter().collect());
     }
 
-    /// Its host and port, which must not appear in responses of the gateway.
+    /// Returns the host and port, which responses of the gateway must not contain.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.shared.port)
     }
 
-    /// Changes its studies.
+    /// Changes the studies.
     pub fn change(&self, change: Change) {
         self.shared.state.lock().unwrap().change(change);
     }
 
-    /// Every request that it received.
+    /// Returns all requests so far.
     pub fn requests(&self) -> Vec<SeenRequest> {
         self.shared.state.lock().unwrap().seen.clone()
     }
 
-    /// Path and query of every request that it received.
+    /// Returns path and query of all requests so far.
     pub fn targets(&self) -> Vec<String> {
         self.requests().into_iter().map(|seen| seen.target).collect()
     }
 
-    /// The highest number of requests that it was answering at the same time.
+    /// Returns the highest number of requests that were in flight at the same time.
     pub fn max_concurrent(&self) -> usize {
         self.shared.state.lock().unwrap().max_answering
     }
 
-    /// Waits until it has received this number of requests.
+    /// Waits until this number of requests was received.
     pub async fn until_requests(&self, times: usize) {
-        self.until("sent enough requests", |state| state.seen.len() >= times).await;
+        self.until("sent the expected number of requests", |state| state.seen.len() >= times).await;
     }
 
-    /// Waits until it is answering no request.
+    /// Waits until no request is in flight.
     pub async fn until_idle(&self) {
         self.until("idle", |state| state.answering == 0).await;
     }
 
-    /// Waits until it is answering this number of requests.
+    /// Waits until this number of requests is in flight.
     pub async fn until_answering(&self, count: usize) {
         self.until("at the expected number of open requests", |state| state.answering == count).await;
     }
 
-    async fn until(&self, what: &str, is_so: impl Fn(&State) -> bool) {
+    async fn until(&self, description: &str, condition: impl Fn(&State) -> bool) {
         let mut changes = self.shared.changed.subscribe();
         let waiting = async {
-            while !is_so(&self.shared.state.lock().unwrap()) {
+            while !condition(&self.shared.state.lock().unwrap()) {
                 changes.changed().await.unwrap();
             }
         };
-        let waited = tokio::time::timeout(TEST_TIMEOUT, waiting).await;
-        assert!(waited.is_ok(), "the archive was never {what}: {:?}", self.shared.state.lock().unwrap());
+        let result = tokio::time::timeout(TEST_TIMEOUT, waiting).await;
+        assert!(
+            result.is_ok(),
+            "the archive was never {description}: {:?}",
+            self.shared.state.lock().unwrap()
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! DICOM files written byte by byte: unusual ones that archives hold although libraries do not write them.
+//! DICOM files that are written byte by byte, because libraries do not write these unusual files, which archives contain.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const SEQUENCE_END: u32 = 0xFFFE_E0DD;
 pub const PIXEL_DATA: u32 = 0x7FE0_0010;
 pub const UNDEFINED: u32 = u32::MAX;
 
-/// How elements are encoded (PS3.5 7.1).
+/// The encoding of elements (PS3.5 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
     pub explicit: bool,
@@ -39,7 +39,7 @@ impl Encoding {
         [self.word(u16::from_be_bytes([a, b])), self.word(u16::from_be_bytes([c, d]))].concat()
     }
 
-    /// An element whose header declares `length`, whatever the length of `value`.
+    /// Encodes an element whose header declares `length`, which may differ from the length of `value`.
     pub fn with_length(self, tag: u32, vr: &str, length: u32, value: &[u8]) -> Vec<u8> {
         let mut bytes = self.tag(tag);
         if !self.explicit {
@@ -58,28 +58,28 @@ impl Encoding {
         self.with_length(tag, vr, u32::try_from(value.len()).unwrap(), value)
     }
 
-    /// An item or a delimiter of a sequence, which has no VR.
+    /// Encodes the tag and the length of an item or a delimiter of a sequence, which has no VR.
     fn delimiter(self, tag: u32, length: u32) -> Vec<u8> {
         [self.tag(tag).as_slice(), &self.long(length)].concat()
     }
 
-    /// An item of defined length.
+    /// Encodes an item of defined length.
     pub fn item(self, content: &[u8]) -> Vec<u8> {
         [self.delimiter(ITEM, u32::try_from(content.len()).unwrap()).as_slice(), content].concat()
     }
 
-    /// An item of undefined length.
+    /// Encodes an item of undefined length.
     pub fn undefined_length_item(self, content: &[u8]) -> Vec<u8> {
         [self.delimiter(ITEM, UNDEFINED).as_slice(), content, &self.delimiter(ITEM_END, 0)].concat()
     }
 
-    /// An element of undefined length with these items, whose delimiter is encoded as `inner`.
+    /// Encodes an element of undefined length with `items`, whose delimiter has the encoding `inner`.
     pub fn undefined_length(self, tag: u32, vr: &str, inner: Self, items: &[u8]) -> Vec<u8> {
         self.with_length(tag, vr, UNDEFINED, &[items, &inner.delimiter(SEQUENCE_END, 0)].concat())
     }
 }
 
-/// Encapsulated pixel data: a Basic Offset Table and fragments.
+/// Encodes encapsulated pixel data: a Basic Offset Table and fragments.
 pub fn encapsulated(table: &[u32], fragments: &[Vec<u8>]) -> Vec<u8> {
     let table: Vec<u8> = table.iter().flat_map(|offset| offset.to_le_bytes()).collect();
     let mut items = EXPLICIT_LITTLE.item(&table);
@@ -97,7 +97,7 @@ pub struct RawObject {
 }
 
 impl RawObject {
-    /// An image of 2 by 2 pixels of 8 bits, without pixel data.
+    /// Creates an image of 2 by 2 pixels of 8 bits, without pixel data.
     pub fn image(encoding: Encoding, transfer_syntax: &'static str, number: usize) -> Self {
         let (series, instance) = (format!("1.2.{number}"), format!("1.2.{number}.1"));
         Self { encoding, transfer_syntax, elements: BTreeMap::new(), meta: Vec::new() }
@@ -115,7 +115,7 @@ impl RawObject {
             .words(0x0028_0103, &[0])
     }
 
-    /// With this number of rows and of columns.
+    /// Sets the number of rows and of columns.
     pub fn size(self, size: u16) -> Self {
         self.words(0x0028_0010, &[size]).words(0x0028_0011, &[size])
     }
@@ -137,19 +137,19 @@ impl RawObject {
         self.with(tag, element)
     }
 
-    /// With these bytes at the position of `tag`.
+    /// Inserts bytes at the position of `tag`.
     pub fn with(mut self, tag: u32, bytes: Vec<u8>) -> Self {
         self.elements.insert(tag, bytes);
         self
     }
 
-    /// With native pixel data.
+    /// Sets native pixel data.
     pub fn pixels(self, pixels: &[u8]) -> Self {
         let element = self.encoding.element(PIXEL_DATA, "OB", pixels);
         self.with(PIXEL_DATA, element)
     }
 
-    /// With these bytes before the transfer syntax in the file meta information.
+    /// Inserts bytes before the transfer syntax in the file meta information.
     pub fn meta(mut self, bytes: Vec<u8>) -> Self {
         self.meta = bytes;
         self

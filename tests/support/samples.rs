@@ -1,5 +1,5 @@
-//! The embedded archive with the sample studies, shared by the tests that are running: it is read-only, and starting it takes
-//! longer than most tests.
+//! The embedded archive with the sample studies. Concurrent tests share it, because it is read-only and its start takes longer
+//! than most tests.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::{self, JoinHandle};
@@ -9,10 +9,10 @@ use dicomweb_archive::Content;
 use dicomweb_archive::archive::Progress;
 use tokio::sync::oneshot;
 
-/// Runs until the last test that uses it has ended.
+/// An archive that runs until the last test that uses it has ended.
 #[derive(Debug)]
 pub struct SampleArchive {
-    /// The root of its DICOMweb services.
+    /// The root URL of the DICOMweb services.
     pub url: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -20,7 +20,7 @@ pub struct SampleArchive {
 
 static RUNNING: Mutex<Weak<SampleArchive>> = Mutex::new(Weak::new());
 
-/// The running archive, or a new one.
+/// Returns the running archive, or starts an archive if none is running.
 pub fn shared() -> Arc<SampleArchive> {
     let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(archive) = running.upgrade() {
@@ -32,7 +32,7 @@ pub fn shared() -> Arc<SampleArchive> {
 }
 
 impl SampleArchive {
-    /// On its own runtime, because the runtime of a test ends with the test.
+    /// Starts the archive on a separate runtime, because the runtime of a test ends with the test.
     fn start() -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (send_url, received_url) = mpsc::channel();

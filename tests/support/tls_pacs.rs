@@ -1,4 +1,4 @@
-//! A scripted archive that speaks HTTP/2 over TLS and ends its bodies in every way that HTTP/2 allows.
+//! A scripted archive that uses HTTP/2 over TLS and ends its bodies in every way that HTTP/2 allows.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -21,23 +21,23 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// The configuration with which a gateway trusts its certificate.
+/// The line of configuration with which a gateway trusts the certificate of the archive.
 pub const TRUST: &str = concat!("tls = { ca = \"", env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem\" }");
 
-/// How a body ends.
+/// The end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// With END_STREAM after the whole body.
+    /// END_STREAM after the whole body.
     Complete,
-    /// Never: the body is sent again and again.
+    /// No end: the body is repeated until the client disconnects.
     Endless,
-    /// With END_STREAM after this number of bytes, as if the body were complete.
+    /// END_STREAM after this number of bytes, as if the body were complete.
     Early(usize),
-    /// The same, although Content-Length declares more.
+    /// END_STREAM after this number of bytes, although Content-Length declares more.
     ShortBody(usize),
-    /// With RST_STREAM after this number of bytes.
+    /// RST_STREAM after this number of bytes.
     Reset(usize),
-    /// With the end of the connection after this number of bytes.
+    /// The end of the connection after this number of bytes.
     Disconnect(usize),
 }
 
@@ -60,7 +60,7 @@ pub struct TlsPacs {
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 impl TlsPacs {
-    /// On a free port.
+    /// Starts the archive on a free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -85,7 +85,7 @@ impl TlsPacs {
         *self.scripted.lock().unwrap() = Scripted { content_type, body: Bytes::copy_from_slice(body), end };
     }
 
-    /// The root of its DICOMweb services.
+    /// Returns the root URL of the DICOMweb services.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}/dicom-web", self.port)
     }
@@ -131,12 +131,12 @@ fn answer(scripted: &Scripted, disconnect: Arc<Notify>) -> Response<Body> {
         End::Complete | End::Endless => length,
         End::Early(bytes) | End::ShortBody(bytes) | End::Reset(bytes) | End::Disconnect(bytes) => bytes,
     };
-    let sent = Full::new(scripted.body.slice(..bytes)).map_err(|never| match never {});
-    let kind = scripted.end;
+    let part = Full::new(scripted.body.slice(..bytes)).map_err(|never| match never {});
+    let end_kind = scripted.end;
     let end = stream::once(async move {
-        match kind {
+        match end_kind {
             End::Disconnect(_) => {
-                // The bytes before it are sent first.
+                // The bytes of the body are sent before the connection is closed.
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 disconnect.notify_one();
                 std::future::pending().await
@@ -150,17 +150,17 @@ fn answer(scripted: &Scripted, disconnect: Arc<Notify>) -> Response<Body> {
         _ => response,
     };
     let body: Body = match scripted.end {
-        End::Complete | End::Early(_) => sent.boxed_unsync(),
+        End::Complete | End::Early(_) => part.boxed_unsync(),
         End::Endless => {
-            let again = scripted.body.clone();
-            let pieces = stream::repeat_with(move || Ok(Frame::data(again.clone())));
-            StreamBody::new(pieces).boxed_unsync()
+            let chunk = scripted.body.clone();
+            let chunks = stream::repeat_with(move || Ok(Frame::data(chunk.clone())));
+            StreamBody::new(chunks).boxed_unsync()
         }
-        // As a stream, because hyper would send the true length of a full body and reject the false one.
+        // The body is a stream, because for a full body hyper would send its actual length and reject another one.
         End::ShortBody(_) => {
-            StreamBody::new(sent.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
+            StreamBody::new(part.into_data_stream().map(|data| data.map(Frame::data))).boxed_unsync()
         }
-        _ => StreamBody::new(sent.into_data_stream().map(|data| data.map(Frame::data)).chain(end))
+        _ => StreamBody::new(part.into_data_stream().map(|data| data.map(Frame::data)).chain(end))
             .boxed_unsync(),
     };
     response.body(body).unwrap()

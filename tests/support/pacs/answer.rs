@@ -1,18 +1,18 @@
-//! The answers of a scripted archive, and how it sends them.
+//! The answers of a scripted archive.
 
 use std::io::Write;
 use std::time::Duration;
 
-/// How the end of a body is signaled (RFC 9112 6).
+/// The framing of a body, which marks its end (RFC 9112 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// By its Content-Length.
+    /// Content-Length.
     Length,
-    /// By a false Content-Length.
+    /// A wrong Content-Length.
     FalseLength(usize),
-    /// By chunked transfer coding.
+    /// The chunked transfer coding.
     Chunked,
-    /// By the end of the connection.
+    /// The end of the connection.
     UntilClose,
 }
 
@@ -28,13 +28,13 @@ pub struct Answer {
     pub(super) ends: Ends,
 }
 
-/// How it ends.
+/// The end of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ends {
     Complete,
     /// The connection is closed after this number of bytes of the body.
     Closed(usize),
-    /// Nothing follows after this number of bytes of the body, and the connection stays open.
+    /// No bytes follow after this number of bytes of the body, and the connection stays open.
     Stalled(usize),
     /// The connection is closed without an answer.
     Unanswered,
@@ -42,12 +42,12 @@ pub(super) enum Ends {
     Silent,
     /// Only the body is sent, without status line and headers.
     Raw,
-    /// The body is sent, and its part from this offset again and again until the client disconnects.
+    /// The body is sent, and then its part from this offset is repeated until the client disconnects.
     Endless(usize),
 }
 
 impl Answer {
-    /// A status without a body.
+    /// Creates an answer without a body.
     pub fn status(status: u16) -> Self {
         Self {
             status,
@@ -60,22 +60,22 @@ impl Answer {
         }
     }
 
-    /// 200 with DICOM JSON.
+    /// Creates a 200 with DICOM JSON.
     pub fn json(body: impl Into<String>) -> Self {
         Self::bytes("application/dicom+json", body.into().into_bytes())
     }
 
-    /// 200 with an HTML page, such as a login form.
+    /// Creates a 200 with an HTML page, such as a login form.
     pub fn html(body: &str) -> Self {
         Self::bytes("text/html; charset=utf-8", body.as_bytes().to_vec())
     }
 
-    /// 200 with any body.
+    /// Creates a 200 with a body of any media type.
     pub fn bytes(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..Self::status(200) }.header("Content-Type", content_type)
     }
 
-    /// 200 with a multipart body of DICOM parts, each with its headers, that ends with the connection.
+    /// Creates a 200 with a multipart body of DICOM parts, each with its headers, which ends with the connection.
     pub fn parts<'a>(boundary: &str, parts: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         let mut body = Vec::new();
         for (headers, part) in parts {
@@ -87,62 +87,62 @@ impl Answer {
         Self::bytes(&content_type, body.split_off(2)).framed(Framing::UntilClose)
     }
 
-    /// Exactly these bytes, including the head, and then the end of the connection.
+    /// Creates an answer that consists of these bytes, including the head, and the end of the connection.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self { body: bytes.into(), ends: Ends::Raw, ..Self::status(0) }
     }
 
-    /// No answer, ever.
+    /// Creates an answer that is never sent.
     pub fn hangs() -> Self {
         Self { ends: Ends::Silent, ..Self::status(0) }
     }
 
-    /// The connection is closed without an answer.
+    /// Closes the connection without an answer.
     pub fn closes() -> Self {
         Self { ends: Ends::Unanswered, ..Self::status(0) }
     }
 
-    /// `body` again and again, until the client disconnects.
+    /// Creates an answer that repeats `body` until the client disconnects.
     pub fn endless(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self { ends: Ends::Endless(0), ..Self::bytes(content_type, body).framed(Framing::UntilClose) }
     }
 
-    /// JSON that begins with `first` and continues with `repeated` until the client disconnects.
+    /// Creates JSON that begins with `first` and continues with `repeated` until the client disconnects.
     pub fn json_without_end(first: &str, repeated: &str) -> Self {
         let body = format!("{first}{}", repeated.repeat(4096_usize.div_ceil(repeated.len())));
         Self { ends: Ends::Endless(first.len()), ..Self::json(body).framed(Framing::UntilClose) }
     }
 
-    /// With another status.
+    /// Sets the status.
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// With another Content-Type.
+    /// Replaces the Content-Type.
     pub fn with_type(mut self, content_type: &str) -> Self {
         self.headers.retain(|(name, _)| name != "Content-Type");
         self.header("Content-Type", content_type)
     }
 
-    /// With one more header.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// With the end of its body signaled in this way.
+    /// Sets the framing of the body.
     pub fn framed(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
     }
 
-    /// Compressed with gzip, with Content-Encoding.
+    /// Compresses the body with gzip, with Content-Encoding.
     pub fn gzip(self) -> Self {
         self.undeclared_gzip().header("Content-Encoding", "gzip")
     }
 
-    /// Compressed with gzip, without Content-Encoding.
+    /// Compresses the body with gzip, without Content-Encoding.
     pub fn undeclared_gzip(mut self) -> Self {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(&self.body).unwrap();
@@ -150,31 +150,31 @@ impl Answer {
         self
     }
 
-    /// After a delay.
+    /// Delays the answer.
     pub fn slow(mut self, duration: Duration) -> Self {
         self.slow = Some(duration);
         self
     }
 
-    /// In pieces of this number of bytes, with a pause between them.
+    /// Sends the body in pieces of this number of bytes, with a pause between them.
     pub fn in_pieces(mut self, bytes: usize, pause: Duration) -> Self {
         self.in_pieces = Some((bytes, pause));
         self
     }
 
-    /// The connection is closed after this number of bytes of the body.
+    /// Closes the connection after this number of bytes of the body.
     pub fn breaks_after(mut self, bytes: usize) -> Self {
         self.ends = Ends::Closed(bytes);
         self
     }
 
-    /// Nothing follows after this number of bytes of the body.
+    /// Stops sending after this number of bytes of the body.
     pub fn stalls_after(mut self, bytes: usize) -> Self {
         self.ends = Ends::Stalled(bytes);
         self
     }
 
-    /// The length of the body in bytes.
+    /// Returns the length of the body in bytes.
     pub fn length(&self) -> usize {
         self.body.len()
     }

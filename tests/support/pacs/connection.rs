@@ -1,4 +1,4 @@
-//! One connection of the scripted archive: HTTP/1.1 written byte by byte.
+//! One connection of the scripted archive, which writes HTTP/1.1 directly to the socket.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     shared.change(|state| state.connections -= 1);
 }
 
-/// Counts the requests that are being answered.
+/// Counts a request as in flight until it is dropped.
 struct Answering(Arc<Shared>);
 
 impl Answering {
@@ -74,7 +74,7 @@ fn read_head(head: &str) -> Option<SeenRequest> {
     Some(SeenRequest { method, target, headers })
 }
 
-/// Waits; `false` if the client disconnected meanwhile.
+/// Waits; returns `false` if the client disconnects.
 async fn waits(stream: &mut TcpStream, duration: Duration) -> bool {
     if duration.is_zero() {
         return true;
@@ -85,7 +85,7 @@ async fn waits(stream: &mut TcpStream, duration: Duration) -> bool {
     }
 }
 
-/// Waits until the client disconnects; it sends nothing before it has its answer.
+/// Waits until the client disconnects. The client sends no bytes before it has received the answer.
 async fn disconnected(stream: &mut TcpStream) {
     let mut byte = [0];
     while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {}

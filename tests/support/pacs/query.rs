@@ -1,15 +1,15 @@
-//! Conditions on a query under which a scripted answer is sent.
+//! Conditions on the query of a request, which select a scripted answer.
 
 /// A condition on one key of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryMatch {
-    /// It is present, with any value.
+    /// The key is present with any value.
     AnyValue,
-    /// It has this raw value.
+    /// The key has this raw value.
     Exactly(String),
-    /// A value contains this text.
+    /// A value of the key contains this text.
     Containing(String),
-    /// It is present more than once.
+    /// The key is present more than once.
     Repeated,
 }
 

@@ -1,4 +1,4 @@
-//! Studies that the scripted archive holds, and their rows and metadata in DICOM JSON.
+//! The studies of the scripted archive, and their rows and metadata in DICOM JSON.
 
 use serde_json::{Map, Value, json};
 
@@ -22,36 +22,36 @@ struct Series {
 }
 
 impl Study {
-    /// A study without series, of patient P1.
+    /// Creates a study of patient P1 without series.
     pub fn new(uid: &str) -> Self {
         Self { uid: uid.to_owned(), attributes: Map::new(), series: Vec::new() }
             .with("00080020", json!({"vr": "DA", "Value": ["20240131"]}))
             .of("P1", "Doe^Jane")
     }
 
-    /// Of this patient.
+    /// Sets the patient.
     pub fn of(self, id: &str, name: &str) -> Self {
         self.with("00100020", json!({"vr": "LO", "Value": [id]}))
             .with("00100010", json!({"vr": "PN", "Value": [{"Alphabetic": name}]}))
     }
 
-    /// With this Study Date.
+    /// Sets the Study Date.
     pub fn on(self, date: &str) -> Self {
         self.with("00080020", json!({"vr": "DA", "Value": [date]}))
     }
 
-    /// With this Accession Number.
+    /// Sets the Accession Number.
     pub fn accession(self, number: &str) -> Self {
         self.with("00080050", json!({"vr": "SH", "Value": [number]}))
     }
 
-    /// With one more series of this number of instances, whose UIDs are that of the series with `.1`, `.2`, ...
+    /// Adds a series with this number of instances. Their UIDs are that of the series with the suffixes `.1`, `.2`, ...
     pub fn series(mut self, uid: &str, modality: &str, instances: usize) -> Self {
         self.series.push(Series { uid: uid.to_owned(), modality: modality.to_owned(), instances });
         self
     }
 
-    /// With any attribute at study level, which need not be valid.
+    /// Sets an attribute at study level, which may be invalid.
     pub fn with(mut self, tag: &str, element: Value) -> Self {
         self.attributes.insert(tag.to_owned(), element);
         self
@@ -93,10 +93,10 @@ impl Study {
     fn instance_rows<'a>(
         &'a self,
         address: &'a str,
-        of: Option<&'a str>,
+        series_uid: Option<&'a str>,
     ) -> impl Iterator<Item = Value> + 'a {
-        let wanted = self.series.iter().filter(move |series| of.is_none_or(|of| series.uid == of));
-        wanted.flat_map(move |series| {
+        let series = self.series.iter().filter(move |series| series_uid.is_none_or(|uid| series.uid == uid));
+        series.flat_map(move |series| {
             (1..=series.instances).map(move |number| {
                 let path = format!(
                     "{ROOT}/studies/{}/series/{}/instances/{}.{number}",
@@ -117,15 +117,15 @@ impl Study {
     }
 }
 
-/// The answer of an archive that holds these studies to a request that is not scripted.
+/// Answers a request that is not scripted, with rows or metadata of `studies`; `None` for other resources.
 pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, target: &str) -> Option<Answer> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let segments: Vec<&str> = path.strip_prefix(ROOT)?.trim_start_matches('/').split('/').collect();
     let study = |uid: &str| studies.iter().filter(|study| study.uid == uid).collect::<Vec<_>>();
     let rows: Vec<Value> = match segments.as_slice() {
         ["studies"] => {
-            let wanted = studies.iter().filter(|study| behavior.ignores_filters || matches(study, query));
-            wanted.map(|study| study.row(address)).collect()
+            let matching = studies.iter().filter(|study| behavior.ignores_filters || matches(study, query));
+            matching.map(|study| study.row(address)).collect()
         }
         ["studies", uid, "series"] => {
             study(uid).iter().flat_map(|study| study.series_rows(address)).collect()
@@ -137,8 +137,9 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
             study(uid).iter().flat_map(|study| study.instance_rows(address, Some(series))).collect()
         }
         ["studies", uid, "metadata"] | ["studies", uid, "series", _, "metadata"] => {
-            let of = segments.get(3).copied();
-            let rows: Vec<_> = study(uid).iter().flat_map(|study| study.instance_rows(address, of)).collect();
+            let series = segments.get(3).copied();
+            let rows: Vec<_> =
+                study(uid).iter().flat_map(|study| study.instance_rows(address, series)).collect();
             if rows.is_empty() {
                 return Some(Answer::status(404));
             }
@@ -154,7 +155,7 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
         }
         _ => return None,
     };
-    if segments == ["studies"] && behavior.max_listed.is_some_and(|most| rows.len() > most) {
+    if segments == ["studies"] && behavior.max_listed.is_some_and(|max| rows.len() > max) {
         return Some(Answer::status(413));
     }
     let rows = rows.into_iter().flat_map(|row| std::iter::repeat_n(row, behavior.repeats_rows + 1));
@@ -166,17 +167,18 @@ pub(super) fn answer(studies: &[Study], behavior: &Behavior, address: &str, targ
         Paging::Ignored => (usize::MAX, 0),
         Paging::OffsetIgnored => (limit, 0),
         Paging::LimitIgnored => (usize::MAX, offset),
-        Paging::CutAt(most) | Paging::CutAtWithWarning(most) => (limit.min(most), offset),
-        Paging::FirstRowsWithWarning(most) => (limit.min(most), 0),
+        Paging::CutAt(max) | Paging::CutAtWithWarning(max) => (limit.min(max), offset),
+        Paging::FirstRowsWithWarning(max) => (limit.min(max), 0),
     };
     let rows: Vec<Value> = rows.collect();
     if behavior.paging == Paging::EndRejected && offset > 0 && offset >= rows.len() {
         return Some(Answer::status(400));
     }
     let remaining = rows.len().saturating_sub(offset.saturating_add(limit));
-    let warns = matches!(behavior.paging, Paging::CutAtWithWarning(_) | Paging::FirstRowsWithWarning(_));
+    let has_warning =
+        matches!(behavior.paging, Paging::CutAtWithWarning(_) | Paging::FirstRowsWithWarning(_));
     let answer = Answer::json(Value::Array(rows.into_iter().skip(offset).take(limit).collect()).to_string());
-    if warns && remaining > 0 {
+    if has_warning && remaining > 0 {
         let warning = format!("299 pacs: \"There are {remaining} additional results that can be requested\"");
         return Some(answer.header("warning", &warning));
     }
@@ -191,32 +193,32 @@ fn value_of<'a>(query: &'a str, key: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Compares the keys that every archive supports; others are ignored, as by real archives.
+/// Whether the study matches the keys that every archive supports. Other keys are ignored, like in real archives.
 fn matches(study: &Study, query: &str) -> bool {
     let text = |tag: &str| {
         study.attributes.get(tag).and_then(|element| element["Value"][0].as_str()).unwrap_or_default()
     };
-    let any = |key: &str, held: &str| {
-        value_of(query, key).is_none_or(|value| value.split(',').any(|one| one == held))
+    let is_match = |key: &str, value: &str| {
+        value_of(query, key).is_none_or(|list| list.split(',').any(|element| element == value))
     };
-    any("StudyInstanceUID", &study.uid)
-        && any("PatientID", text("00100020"))
-        && any("AccessionNumber", text("00080050"))
+    is_match("StudyInstanceUID", &study.uid)
+        && is_match("PatientID", text("00100020"))
+        && is_match("AccessionNumber", text("00080050"))
         && value_of(query, "StudyDate").is_none_or(|range| is_within(range, text("00080020")))
 }
 
-/// A date, or a range of dates that may be open at one end.
+/// Whether `date` is in `range`, a date or a range of dates that may be open at one end.
 fn is_within(range: &str, date: &str) -> bool {
     let (first, last) = range.split_once('-').unwrap_or((range, range));
     !date.is_empty() && date >= first && (last.is_empty() || date <= last)
 }
 
-/// Rows of series and instances are matched by their UIDs.
+/// Whether a row of a series or instance matches the UIDs in the query.
 fn row_matches(row: &Value, query: &str) -> bool {
     let keys =
         [("StudyInstanceUID", "0020000D"), ("SeriesInstanceUID", "0020000E"), ("SOPInstanceUID", "00080018")];
     keys.iter().all(|(key, tag)| {
-        let held = row[tag]["Value"][0].as_str();
-        value_of(query, key).is_none_or(|value| value.split(',').any(|one| Some(one) == held))
+        let value = row[tag]["Value"][0].as_str();
+        value_of(query, key).is_none_or(|list| list.split(',').any(|element| Some(element) == value))
     })
 }
