@@ -20,7 +20,7 @@ const MAX_ANSWER_LEN: u64 = 512 * 1024 * 1024;
 /// Maximum length of a row of a search in bytes. Rows usually have a few kilobytes.
 const MAX_SEARCH_ROW_LEN: usize = 1024 * 1024;
 
-/// Maximum length of the metadata of one instance in bytes. An instance of many frames has a few megabytes.
+/// Maximum length of the metadata of one instance in bytes. The metadata of an instance with many frames has a few megabytes.
 const MAX_METADATA_ROW_LEN: usize = 64 * 1024 * 1024;
 
 /// The result of reading a response.
