@@ -77,7 +77,7 @@ impl Cors {
         match self {
             Self::None => false,
             Self::Any => true,
-            Self::Of(origins) => !origins.is_empty(),
+            Self::Origins(origins) => !origins.is_empty(),
         }
     }
 
