@@ -35,6 +35,8 @@ pub struct StudyEntry {
     version: Version,
     /// The clock's [`elapsed`](crate::clock::Clock::elapsed) when the archives last confirmed it.
     checked_at: Duration,
+    /// Whether the archives returned every row with the UID, so that no other patient has it.
+    has_every_row: bool,
     /// What the archive lists below the study and the resource does not contain; the resource then has the tag SUBSETTED.
     pub omitted: OmittedRows,
 }
@@ -86,7 +88,7 @@ impl Studies {
             return None;
         }
         let entry: Arc<StudyEntry> = self.cache.get(StudyEntry::key(uid, representation))?;
-        if !self.cache.is_fresh(entry.checked_at) {
+        if !entry.has_every_row || !self.cache.is_fresh(entry.checked_at) {
             return None;
         }
         self.metrics.study_cache_looked_up(CacheOutcome::Hit);
@@ -225,11 +227,15 @@ impl Studies {
             && let Some(entry) = self.still_current(study, representation)
         {
             self.metrics.study_cache_looked_up(CacheOutcome::Revalidated);
-            let Some(version) = version else { return Ok(entry) };
-            let encoded = with_version(&entry, version).await?;
-            let checked_at = self.cache.elapsed();
+            let has_every_row = study.has_every_row;
+            let (encoded, version, checked_at) = match version {
+                Some(version) => (with_version(&entry, version).await?, version, self.cache.elapsed()),
+                None if entry.has_every_row == has_every_row => return Ok(entry),
+                None => (entry.encoded.clone(), entry.version, entry.checked_at),
+            };
             let omitted = entry.omitted;
-            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at, omitted });
+            let entry = StudyEntry { encoded, fingerprint, version, checked_at, has_every_row, omitted };
+            let entry = Arc::new(entry);
             self.cache.insert(StudyEntry::key(study.uid(), representation), Arc::clone(&entry));
             return Ok(entry);
         }
@@ -259,9 +265,12 @@ impl Studies {
                     .ok_or(StudiesError::Unwritable)?,
             };
             let encoded = stamped(move || version.replace_in(&Version::UNKNOWN, json), version).await?;
-            let entry = Arc::new(StudyEntry { encoded, fingerprint, version, checked_at, omitted });
-            // A read of the UID must find that several patients have it.
-            if study.other_patients().is_empty() {
+            let has_every_row = study.has_every_row;
+            let entry = StudyEntry { encoded, fingerprint, version, checked_at, has_every_row, omitted };
+            let entry = Arc::new(entry);
+            // A read of the UID must find that several patients have it, and what is incomplete may become complete without a
+            // change of the study's row.
+            if study.other_patients().is_empty() && omitted.is_empty() {
                 cache.insert(StudyEntry::key(study.uid(), &representation), Arc::clone(&entry));
             }
             Ok(entry)

@@ -359,7 +359,7 @@ pub(super) fn gather(rows: impl IntoIterator<Item = StudyRow>) -> FoundStudies {
             .iter()
             .enumerate()
             .any(|(index, row)| rows.iter().skip(index + 1).any(|other| row.is_of_another_patient(other)));
-        let study = FoundStudy { rows, version: None, other_patients: Vec::new() };
+        let study = FoundStudy { rows, version: None, other_patients: Vec::new(), has_every_row: true };
         if clash {
             found.patient_conflicts.push(study);
         } else {

@@ -7,6 +7,7 @@
 //! request of one series, repeat rows and omit the UIDs of parents.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -96,11 +97,12 @@ pub(super) async fn record(
     }
     let archive = &source.archive;
     let sources = archive.profile().detail_sources();
-    let StudySeries { mut series, omitted, .. } = match series {
+    let StudySeries { mut series, omitted, received } = match series {
         Some(series) => series,
         None => series_of(source, row, needs_all_attributes(archive, depth), limits).await?,
     };
     record.omitted.series = omitted;
+    let has_other_patients = received > series.len() + omitted;
     if depth == Depth::Instances {
         let width = archive.max_concurrency();
         let budget = InstanceBudget { archive, left: AtomicUsize::new(limits.max_instances), limits };
@@ -112,7 +114,9 @@ pub(super) async fn record(
         }
         record.omitted.instances = described.iter().map(|found| found.omitted).sum();
         series = described.into_iter().map(|found| found.series).collect();
-        check_instance_count(archive, row, &series, record.omitted)?;
+        if !has_other_patients {
+            check_instance_count(archive, row, &series, record.omitted)?;
+        }
     }
     record.series = Some(series);
     Ok(record)
@@ -210,12 +214,17 @@ pub(super) async fn series_of_many(
         }
         let max_rows = limits.max_series.saturating_mul(chunk.len());
         let limit = ListLimits { max_rows, max_bytes: limits.max_bytes };
-        let rows = scan::all_rows(&source.archive, &query, limit).await?.rows;
+        let listed = scan::all_rows(&source.archive, &query, limit).await?;
+        if !listed.without_uid.is_empty() {
+            // They may belong to any of the studies.
+            continue;
+        }
+        let rows = listed.rows;
         for row in chunk {
             let own =
                 rows.iter().filter(|below| below.text(tags::STUDY_INSTANCE_UID) == Some(row.uid.as_str()));
             let own = series_in(row, own.cloned());
-            if own.is_complete(row) && own.received > 0 {
+            if own.is_complete(row) && own.received > 0 && own.received <= limits.max_series {
                 series.insert(row.uid.clone(), own);
             }
         }
@@ -241,7 +250,13 @@ async fn series_of(
     let mut found = series_in(row, listed.rows);
     found.omitted += listed.without_uid.len();
     found.received += listed.without_uid.len();
-    if found.is_complete(row) { Ok(found) } else { Err(incomplete(archive, "series of a study")) }
+    // Series of other patients only are none of this study, although the archive reports some.
+    let has_none = found.received > 0 && found.series.is_empty() && found.omitted == 0;
+    if found.is_complete(row) && !has_none {
+        Ok(found)
+    } else {
+        Err(incomplete(archive, "series of a study"))
+    }
 }
 
 fn with_all_attributes(query: QidoQuery, source: &ArchiveSource) -> QidoQuery {
@@ -308,7 +323,8 @@ async fn instances_of(
         }
     }
     let found = match (best, failure) {
-        (Some(found), _) if expected.is_none_or(|expected| found.received() >= expected) => found,
+        // A series has at least one instance (PS3.3 A.1.2.3), unless the archive reports none.
+        (Some(found), _) if found.received() >= expected.unwrap_or(1) => found,
         (None, Some(error)) => return Err(error),
         _ => return Err(incomplete(archive, "instances of a series")),
     };
@@ -363,14 +379,17 @@ async fn from_metadata(
     let limit = budget.left();
     budget
         .archive
-        .rows(request, |row: Box<RawValue>| {
-            let Ok(facts) = serde_json::from_str::<InstanceFacts>(row.get()) else { return };
-            if instances.facts.len() <= limit && instances.take(facts) && first.is_none() {
+        .rows_until(request, |row: Box<RawValue>| {
+            let Ok(facts) = serde_json::from_str::<InstanceFacts>(row.get()) else {
+                return ControlFlow::Continue(());
+            };
+            if instances.take(facts) && first.is_none() {
                 first = serde_json::from_str::<Attributes>(row.get()).ok();
             }
+            if instances.received() > limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .await?;
-    if instances.facts.len() > limit {
+    if instances.received() > limit {
         return Err(budget.exceeded());
     }
     Ok(SeriesInstances { omitted: instances.omitted(), instances: instances.facts, first })
@@ -430,6 +449,11 @@ impl<'a> UniqueInstances<'a> {
             self.facts.push(facts);
         }
         is_new
+    }
+
+    /// The number of instances, with a legal UID or not.
+    fn received(&self) -> usize {
+        self.seen.len() + self.without_uid
     }
 
     /// The number of instances without a legal UID.

@@ -51,7 +51,12 @@ impl Studies {
             found.unread.append(&mut matching.unread);
             if matching.studies.len() > 1 {
                 let rows = matching.studies.into_iter().flat_map(|study| study.rows).collect();
-                found.patient_conflicts.push(FoundStudy { rows, version, other_patients: Vec::new() });
+                found.patient_conflicts.push(FoundStudy {
+                    rows,
+                    version,
+                    other_patients: Vec::new(),
+                    has_every_row: true,
+                });
             } else {
                 found.studies.append(&mut matching.studies);
             }
@@ -207,7 +212,12 @@ fn one_for_each_patient(study: FoundStudy) -> Vec<FoundStudy> {
     let other_patients: Vec<Vec<_>> = (0..patients.len()).map(archives).collect();
     let divided = patients.into_iter().zip(other_patients);
     divided
-        .map(|(rows, other_patients)| FoundStudy { rows, version: study.version, other_patients })
+        .map(|(rows, other_patients)| FoundStudy {
+            rows,
+            version: study.version,
+            other_patients,
+            has_every_row: false,
+        })
         .collect()
 }
 

@@ -62,6 +62,6 @@ pub(super) struct RowWithoutUid {
 impl From<StudyRow> for FoundStudy {
     /// The study as described by this one row.
     fn from(row: StudyRow) -> Self {
-        Self { rows: vec![row], version: None, other_patients: Vec::new() }
+        Self { rows: vec![row], version: None, other_patients: Vec::new(), has_every_row: true }
     }
 }

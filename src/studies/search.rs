@@ -17,7 +17,7 @@ use crate::change_log::Version;
 use crate::fingerprint::Fingerprint;
 use crate::upstream::ArchiveId;
 use dicom_model::StudyUid;
-use fhir_r4::search::{Criterion, SortKey};
+use fhir_r4::search::{Criterion, ImagingStudyParam, SortKey};
 use fhir_r4::types::ImagingStudy;
 
 use std::collections::BTreeMap;
@@ -33,6 +33,8 @@ pub struct FoundStudy {
     pub(super) version: Option<Version>,
     /// The archives that hold a study of another patient with the same UID.
     pub(super) other_patients: Vec<ArchiveId>,
+    /// Whether the archives returned every row with the UID: one that filters by a criterion returns only one of two patients' rows.
+    pub(super) has_every_row: bool,
 }
 
 impl FoundStudy {
@@ -102,6 +104,14 @@ pub struct UnreadStudy {
     pub uid: StudyUid,
     /// Why it could not be read; [concerns only this study](StudiesError::concerns_one_study).
     pub error: StudiesError,
+}
+
+/// Whether an archive that filters by the criterion returns all rows with a UID or none.
+fn names_studies(criterion: &Criterion<ImagingStudy>) -> bool {
+    matches!(
+        criterion.parameter.key,
+        ImagingStudyParam::Id | ImagingStudyParam::LastUpdated | ImagingStudyParam::Endpoint
+    )
 }
 
 /// The parameters of a search.
@@ -220,6 +230,10 @@ impl Studies {
             self.date_since(&mut candidates, asked_at).await;
         }
         let missing_uid = self.missing_uid_matches(&missing_uid, criteria);
+        let has_every_row = criteria.iter().all(names_studies);
+        for study in candidates.studies.iter_mut().chain(&mut candidates.patient_conflicts) {
+            study.has_every_row = has_every_row;
+        }
         let found = self.filter(candidates, criteria, freshness).await?;
         Ok(FoundStudies { missing_uid, ..found })
     }

@@ -257,3 +257,35 @@ async fn shared_work_ends_at_its_own_deadline() {
         pacs.until_idle().await;
     }
 }
+
+#[tokio::test]
+async fn an_incomplete_study_is_whole_as_soon_as_the_archive_lists_it_completely() {
+    let row = series(Some("1.2.1.1"));
+    let without_uid = series(None);
+    let row_of_two = affected().with("00201206", json!({"vr": "IS", "Value": [2]}));
+    let pacs = Pacs::new().study(row_of_two);
+    let complete = rows(&[row.clone(), series(Some("1.2.1.2"))]);
+    let metadata = rows(&[instance("1.2.1.2", Some("1.2.1.2.1")), instance("1.2.1.2", Some("1.2.1.2.2"))]);
+    let pacs = pacs
+        .in_turn("/studies/1.2.1/series", [rows(&[row, without_uid]), complete])
+        .at("/studies/1.2.1/series/1.2.1.2/metadata", metadata);
+    let (_pacs, gateway) = start(pacs).await;
+    assert!(is_subsetted(&gateway.json("/fhir/ImagingStudy/1.2.1").await));
+    let whole = gateway.json("/fhir/ImagingStudy/1.2.1").await;
+    assert!(!is_subsetted(&whole), "{whole}");
+    assert_eq!(whole["series"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn a_series_without_instances_is_an_error_of_its_study() {
+    for nothing in [Answer::json("[]"), Answer::status(404), Answer::status(204)] {
+        let mut row = series(Some("1.2.1.1"));
+        row.as_object_mut().unwrap().remove("00201209");
+        let pacs = Pacs::new().study(affected()).study(sound()).at("/studies/1.2.1/series", rows(&[row]));
+        let pacs = pacs
+            .at("/studies/1.2.1/series/1.2.1.1/metadata", nothing.clone())
+            .at("/studies/1.2.1/series/1.2.1.1/instances", nothing);
+        let (_pacs, gateway) = start(pacs).await;
+        assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502);
+    }
+}

@@ -75,3 +75,17 @@ async fn a_study_of_one_patient_in_two_archives_is_one_study_with_both_endpoints
         assert_eq!(endpoints(&study), ["Endpoint/main", "Endpoint/second"]);
     }
 }
+
+/// An archive that filters returns only one of two patients' rows.
+#[tokio::test]
+async fn a_search_that_finds_one_of_two_patients_of_a_uid_does_not_hide_the_conflict_from_a_read() {
+    let study =
+        |patient: &str| Study::new("1.2.1").of(patient, "Doe^Jane").on("20240131").series("1.2.1.1", "CT", 1);
+    let pacs = Pacs::new().study(study("P1")).study(study("P2")).start().await;
+    let gateway = RunningGateway::start(&pacs.url(), "profile = \"orthanc\"").await;
+    for patient in ["P1", "P2"] {
+        let found = gateway.json(&format!("/fhir/ImagingStudy?patient.identifier={patient}")).await;
+        assert_eq!(entries(&found, "match")[0]["subject"]["identifier"]["value"], patient);
+        assert_eq!(gateway.get("/fhir/ImagingStudy/1.2.1").await.status, 502, "{patient}");
+    }
+}
