@@ -227,8 +227,9 @@ fn check_reports_a_state_directory_that_does_not_exist() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_logs_a_truncated_response_with_its_archive_and_as_aborted() {
-    let row = "[{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}}";
-    let pacs = Pacs::new().at("/studies", Answer::json(row)).start().await;
+    // Longer than what is read before the status is sent.
+    let row = "{\"0020000D\":{\"vr\":\"UI\",\"Value\":[\"1.2\"]}},";
+    let pacs = Pacs::new().at("/studies", Answer::json(format!("[{}", row.repeat(50_000)))).start().await;
     let file = config_for(&pacs.url());
     let mut serve = Started::start(&["serve", "--config", file.path().to_str().unwrap()]);
     let lines = BufReader::new(serve.0.stderr.take().unwrap()).lines();

@@ -31,8 +31,8 @@ pub fn check(text: &[u8]) {
                 .to_vec(),
             is_secure,
         };
-        let direct = gateway.of(&request(&fields), CLIENT);
-        let proxied = gateway.of(&request(&fields), PROXY);
+        let direct = gateway.base_of(&request(&fields), CLIENT);
+        let proxied = gateway.base_of(&request(&fields), PROXY);
         for base in [&direct, &proxied].into_iter().flatten() {
             check_base(base);
         }
@@ -40,13 +40,13 @@ pub fn check(text: &[u8]) {
             fields.iter().filter(|(name, _)| !FORWARDING_FIELDS.contains(&name.as_str())).cloned().collect();
         assert_eq!(
             direct,
-            gateway.of(&request(&unforwarded_fields), CLIENT),
+            gateway.base_of(&request(&unforwarded_fields), CLIENT),
             "a header of an untrusted client is used"
         );
         let fixed = PublicBase::parse("https://fixed.example/gateway").expect("a base");
         let configured = PublicUrl { fixed: Some(fixed.clone()), ..gateway.clone() };
         assert_eq!(
-            configured.of(&request(&fields), PROXY),
+            configured.base_of(&request(&fields), PROXY),
             Some(fixed),
             "the configured public URL is not used"
         );
@@ -99,7 +99,7 @@ fn check_behind_proxy(gateway: &PublicUrl, client_fields: &[Field]) {
             .collect()
     };
     let public_base =
-        |fields: Vec<Field>| gateway.of(&request(&fields), PROXY).map(|base| base.as_str().to_owned());
+        |fields: Vec<Field>| gateway.base_of(&request(&fields), PROXY).map(|base| base.as_str().to_owned());
     // Forwarded (RFC 7239) as an additional field, and as the last element of the client's field.
     let element = "for=203.0.113.9;proto=https;host=gateway.example";
     let mut fields: Vec<_> = client_fields.iter().filter(is_not_prefix).cloned().collect();

@@ -20,7 +20,7 @@ use crate::upstream::ArchiveId;
 use dicom_model::{Attributes, tags};
 use fhir_r4::date::{FhirDate, Prefix};
 use fhir_r4::search::{Criterion, EvaluationContext, ImagingStudyParam as Param, System, Test, Token};
-use fhir_r4::types::{Endpoint, ImagingStudy};
+use fhir_r4::types::{Coding, Endpoint, ImagingStudy};
 
 /// How many rows are compared before the task yields.
 const AT_ONCE: usize = 64;
@@ -129,8 +129,8 @@ impl Studies {
         for studies in studies.chunks(super::plan::UIDS_A_QUERY) {
             let entries = self.assemble(studies, representation, freshness).await?;
             for (study, entry) in studies.iter().zip(entries) {
-                let json = match entry {
-                    Ok(entry) => entry.encoded.json.clone(),
+                let (json, is_whole) = match entry {
+                    Ok(entry) => (entry.encoded.json.clone(), entry.omitted.is_empty()),
                     Err(error) => {
                         found.unread.push(UnreadStudy { uid: study.uid().clone(), error });
                         continue;
@@ -139,7 +139,12 @@ impl Studies {
                 // Parsing a study of thousands of instances takes milliseconds.
                 let reading =
                     tokio::task::spawn_blocking(move || serde_json::from_slice::<ImagingStudy>(&json));
-                let resource = reading.await.ok().and_then(Result::ok).ok_or(StudiesError::Unwritable)?;
+                let resource: Option<ImagingStudy> = reading.await.ok().and_then(Result::ok);
+                let mut resource = resource.ok_or(StudiesError::Unwritable)?;
+                if is_whole {
+                    // The tag belongs to the summary, not to the study.
+                    resource.meta.tag.retain(|tag| *tag != Coding::subsetted());
+                }
                 let Some(source) = self.source(&study.first().archive) else { continue };
                 let match_context = self.match_context(source, study);
                 let row = &study.first().attributes;

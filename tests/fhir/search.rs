@@ -342,3 +342,16 @@ async fn issuers_that_only_instances_contain_are_compared() {
         assert_eq!(bundle["total"], found, "{token}");
     }
 }
+
+/// The comparison reads the series in a summary, whose own tag is not a tag of the study.
+#[tokio::test]
+async fn a_tag_of_the_summary_is_not_a_tag_of_the_study() {
+    let gateway = RunningGateway::start_with_samples().await;
+    let (studies, _) = gateway.matches("/fhir/ImagingStudy?_count=1").await;
+    let series = studies[0]["series"][0]["uid"].as_str().unwrap();
+    for (criterion, total) in [("_tag:missing=true", 1), ("_tag:missing=false", 0), ("_tag:not=SUBSETTED", 1)]
+    {
+        let found = gateway.json(&format!("/fhir/ImagingStudy?series={series}&{criterion}")).await;
+        assert_eq!(found["total"], total, "{criterion}: {found}");
+    }
+}

@@ -1,6 +1,6 @@
 //! One object of the DICOM JSON model (PS3.18 F.2), read tolerantly.
 //!
-//! Archives in the field deviate from the model. The reader accepts tags in lower case and keywords in place of tags;
+//! Real archives deviate from the model. The reader accepts tags in lower case and keywords in place of tags;
 //! numbers as strings and strings as numbers; padding; `null` members; a missing or wrong `vr`; members that the
 //! standard does not define; values without the `Value` array; person names as one string with `=`; several values in
 //! one string. Does not know about FHIR or HTTP.
@@ -46,7 +46,8 @@ pub struct Attributes {
     elements: Vec<(Tag, Element)>,
 }
 
-/// Estimates the size of the block that an allocator uses for `bytes`: a multiple of 16, or of an eighth of a larger size.
+/// Estimates the size of the block that an allocator uses for `bytes`: rounded up to a multiple of 16 or, above
+/// 256 bytes, to a multiple of one sixteenth of the next power of two.
 fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of(16.max(bytes.next_power_of_two() / 16))
 }
@@ -87,7 +88,7 @@ impl Attributes {
         whole.parse().ok()
     }
 
-    /// Returns the first name.
+    /// Returns the first person name (VR PN) of the values.
     pub fn name(&self, tag: Tag) -> Option<&PersonName> {
         self.names(tag).next()
     }

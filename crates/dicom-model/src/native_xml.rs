@@ -1,7 +1,7 @@
 //! Converts one object of the DICOM JSON Model (PS3.18 Annex F) to the Native DICOM Model (PS3.19 A.1).
 //!
-//! Both models have the same content, so values are not interpreted: numbers keep their digits, and attributes with invalid
-//! values are written too. Attributes are in the order of their tags. As PS3.19 requires, private creators become XML
+//! Both models have the same content, so values are not interpreted: numbers keep their digits, and an invalid date is
+//! written unchanged. Attributes are in the order of their tags. As PS3.19 requires, private creators become XML
 //! attributes of the elements in their block; Private Creator elements and group lengths are omitted. Does not read bulk
 //! data.
 //!
@@ -37,7 +37,7 @@ pub enum NotNative {
     /// The input is not an object of the DICOM JSON Model.
     #[error("an object does not follow the DICOM JSON Model")]
     Json,
-    /// A value does not fit its value representation, or an element has more than one of Value, BulkDataURI and InlineBinary.
+    /// A value has a JSON type that its value representation does not permit, or an element has more than one of Value, BulkDataURI and InlineBinary.
     #[error(
         "a value of an attribute does not fit its value representation or another value of the attribute"
     )]

@@ -13,7 +13,7 @@ pub struct UidError;
 
 /// A UID of any kind: numeric components separated by single dots, at most 64 bytes.
 ///
-/// Leading zeros in a component violate PS3.5 but occur in the field. They are accepted and not normalized.
+/// Leading zeros in a component violate PS3.5 but occur in practice. They are accepted and not normalized.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(Arc<str>);
 

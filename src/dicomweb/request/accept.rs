@@ -12,7 +12,7 @@ use crate::http::negotiation::{self, MediaRange};
 use crate::upstream::DicomResource;
 use dicom_model::Uid;
 
-/// Maximum requests to an archive for one resource: browsers list as many image types.
+/// Maximum requests to an archive for one resource: enough for the image types that a browser lists.
 const MAX_ATTEMPTS: usize = 6;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/dicom+json, application/json;q=0.9");
@@ -45,7 +45,7 @@ impl RequestedTypes {
 /// The media types that a client accepts for one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Accepted {
-    /// What the archive is asked for, one after the other until it does not reject the media types.
+    /// The media types to request, in this order, until the archive accepts one of the requests.
     attempts: Vec<RequestedTypes>,
     /// For rows and metadata: the accepted formats, the most preferred first.
     formats: Vec<Format>,
@@ -109,7 +109,7 @@ impl Accepted {
         Some(Self { attempts, formats: Vec::new(), html, ranges: listed })
     }
 
-    /// Rows or metadata in DICOM JSON, for responses that are assembled here.
+    /// Rows or metadata in DICOM JSON, for responses that the gateway composes of several requests.
     pub(crate) fn rows() -> Self {
         Self {
             attempts: vec![RequestedTypes::of(Some(JSON))],
@@ -120,7 +120,7 @@ impl Accepted {
     }
 
     /// A whole object in its stored transfer syntax, without a multipart body. Every archive supports multipart; some do not
-    /// know `*`, and choose themselves if no transfer syntax is given.
+    /// know `*`, and choose the transfer syntax on their own if none is given.
     pub(crate) fn object() -> Self {
         let attempt = |media_types| RequestedTypes {
             media_types: Some(HeaderValue::from_static(media_types)),
@@ -139,12 +139,13 @@ impl Accepted {
         }
     }
 
-    /// The query of the request contains the media types, or the archive chooses. `html`: the query lists HTML.
+    /// For requests to the archive without an `Accept` header: the media types are in the query, or the archive chooses one. `html` is
+    /// whether the query lists HTML.
     pub(crate) fn in_query(html: bool) -> Self {
         Self { attempts: vec![RequestedTypes::of(None)], formats: Vec::new(), html, ranges: Vec::new() }
     }
 
-    /// What the archive is asked for, in this order.
+    /// The media types to request from the archive, in this order.
     pub(crate) fn attempts(&self) -> impl Iterator<Item = RequestedTypes> + use<> {
         self.attempts.clone().into_iter()
     }
@@ -165,9 +166,10 @@ impl Accepted {
     }
 }
 
-/// Whether the most specific of `ranges` that matches `content_type` has quality 0 (RFC 9110 12.4.2, 12.5.1). A range with the
-/// type of the parts, or with a transfer syntax, matches no other, and is more specific than one without. `*/*;q=0` means the same
-/// as no `*/*`: that a type is not listed does not exclude it, because clients expect DICOM JSON for `application/json`.
+/// Whether the most specific of `ranges` that matches `content_type` has quality 0 (RFC 9110 12.4.2, 12.5.1). A range with a
+/// `type` or `transfer-syntax` parameter matches only content with the same value, and is more specific than one without. `*/*;q=0`
+/// is treated as if it were absent. A type is not excluded merely because it is not listed: clients expect DICOM JSON for
+/// `application/json`.
 fn excludes(ranges: &[MediaRange], content_type: &str) -> bool {
     let Some(sent) = MediaRange::parse(content_type) else { return false };
     let agrees = |of_range: Option<&str>, of_sent: Option<&str>| of_range.is_none() || of_range == of_sent;
@@ -184,7 +186,7 @@ fn excludes(ranges: &[MediaRange], content_type: &str) -> bool {
     matching.rev().max_by_key(specificity).is_some_and(|range| range.quality <= 0.0)
 }
 
-/// The format of rows and metadata that a range accepts: of a wildcard, the first one that no range of `listed` excludes.
+/// The format of rows and metadata that a range accepts. For a wildcard, this is the first format that no range in `listed` excludes.
 fn format_of(range: &MediaRange, listed: &[MediaRange]) -> Option<Format> {
     let accepts_json = || !excludes(listed, "application/dicom+json");
     let accepts_xml = || !excludes(listed, "multipart/related; type=\"application/dicom+xml\"");
@@ -275,8 +277,8 @@ pub(crate) fn transfer_syntax(range: &MediaRange) -> Option<&str> {
     Some(range.parameter("transfer-syntax").or_else(inside)?.trim_matches(['\'', '"', ' ']))
 }
 
-/// The media type of parts that `*/*` means (PS3.18 table 8.7.3-1: the default of each resource), as archives do not know
-/// `*/*`.
+/// The media type that replaces `*/*` in the `type` parameter (PS3.18 table 8.7.3-1: the default of each resource), because
+/// archives do not know `*/*`.
 fn default_type(resource: &Resource) -> &'static str {
     match resource {
         Resource::Whole(DicomResource::Frames(..)) | Resource::Bulkdata(..) => "application/octet-stream",

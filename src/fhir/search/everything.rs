@@ -1,5 +1,5 @@
 //! `Patient/{id}/$everything` (R4 operation-patient-everything): the Patient, their studies, and the Endpoints of those. A
-//! Patient has no time of change, so it is always part of the result.
+//! Patient has no `meta.lastUpdated`, so `_since` never excludes it.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Tests with the example of the recommendation, and with invalid streams. tests/e2e decodes real streams.
+//! Tests with the example in ITU-T T.87 H.3, and with invalid streams. tests/e2e decodes real streams.
 
 use proptest::prelude::*;
 

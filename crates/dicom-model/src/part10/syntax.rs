@@ -75,8 +75,8 @@ pub fn is_deflated(transfer_syntax: &str) -> bool {
 
 impl Syntax {
     /// Detects the actual encoding of a data set from its first bytes: some writers declare Explicit VR and write Implicit VR, or
-    /// the reverse. The first element is never longer than 65,535 bytes, so an invalid value representation can be
-    /// distinguished from a length in Implicit VR.
+    /// the reverse. The value of the first element is never longer than 65,535 bytes, so in Implicit VR the upper half of its
+    /// 32-bit length is zero, which distinguishes it from Explicit VR with an invalid value representation.
     pub(super) fn detect(declared: &TransferSyntax, start: &[u8]) -> Self {
         if declared.endianness() == Endianness::Big {
             return Self { explicit: true, big_endian: true };

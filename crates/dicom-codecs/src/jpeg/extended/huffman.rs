@@ -9,8 +9,8 @@ const MAX_LEN: usize = 16;
 /// A table of codes (T.81 C.2).
 #[derive(Debug, Clone)]
 pub(super) struct Codes {
-    /// For each code length, beginning with 1: the first number above its codes, extended to [`MAX_LEN`] bits; and the number to add
-    /// to a code to get the index of its symbol.
+    /// For each code length, beginning with 1: the smallest number that is greater than every code of this length, shifted left to
+    /// [`MAX_LEN`] bits; and the number to add to a code to get the index of its symbol.
     lengths: [(u32, i32); MAX_LEN],
     symbols: Vec<u8>,
 }
@@ -33,7 +33,7 @@ impl Codes {
         (usize::try_from(index) == Ok(symbols.len())).then(|| Self { lengths, symbols: symbols.to_vec() })
     }
 
-    /// Returns the symbol whose code `bits` begin with, and the length of the code.
+    /// Returns the symbol whose code is at the start of `bits`, and the length of this code.
     fn find(&self, bits: u32) -> Option<(u8, u32)> {
         let is_within = |(end, _): &(u32, i32)| bits < *end;
         let length = self.lengths.iter().position(is_within)?;
@@ -47,7 +47,7 @@ impl Codes {
 #[derive(Debug)]
 pub(super) struct JpegBits<'a> {
     bytes: &'a [u8],
-    /// Buffered bits, which were removed from `bytes` but are not read yet, in its lowest bits.
+    /// Bits that were taken from `bytes` and not yet read: the lowest `bit_count` bits of this number.
     buffer: u64,
     bit_count: u32,
     /// The number of the next restart marker.
@@ -62,7 +62,7 @@ impl<'a> JpegBits<'a> {
     /// Reads the next code and returns its symbol.
     pub(super) fn next_symbol(&mut self, codes: &Codes) -> Result<u8, CodecError> {
         self.fill();
-        // Zeros follow the last bit; they complete no code.
+        // If fewer than `MAX_LEN` bits remain, zeros are appended. A code that would need them is rejected below.
         let bits = (self.buffer << MAX_LEN >> self.bit_count) & 0xFFFF;
         let (symbol, length) = u32::try_from(bits).ok().and_then(|bits| codes.find(bits)).ok_or(MALFORMED)?;
         self.bit_count = self.bit_count.checked_sub(length).ok_or(MALFORMED)?;
@@ -82,7 +82,7 @@ impl<'a> JpegBits<'a> {
 
     /// Skips the next restart marker. Fails if another marker or unread data follows.
     pub(super) fn restart(&mut self) -> Result<(), CodecError> {
-        // The rest of a byte is padding; a whole byte would be an additional block.
+        // The remaining bits of the last byte are padding. A whole unread byte would be data of a block that should not exist.
         self.fill();
         if self.bit_count >= 8 {
             return Err(MALFORMED);
