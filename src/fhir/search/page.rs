@@ -132,7 +132,7 @@ impl<'a> Pages<'a> {
         if !self.issues.is_empty()
             && let Ok(outcome) = serde_json::to_vec(&OperationOutcome { issue: self.issues })
         {
-            // First, so that nobody reads the matches without it.
+            // First, so that a client reads it before the matches.
             entries.insert(0, Entry { full_url: None, resource: outcome.into(), mode: Mode::Outcome });
         }
         Searchset { total: page.total.filter(|_| self.shows_total), links, entries, last_updated: None }
